@@ -1,0 +1,58 @@
+"""What the engine wants done after a turn. Data only.
+
+The server writes all rows of a `Turn` in one transaction, commits, and only then sends and announces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from protocol.events import Event
+from protocol.messages import Message
+
+
+@dataclass(slots=True, frozen=True)
+class Send:
+    """Send `message` to the worker named `worker`; dropped if it has no live connection (its next hello resolves it)."""
+
+    worker: str
+    message: Message
+
+
+@dataclass(slots=True, frozen=True)
+class Story:
+    """A line for the story of a job, kept in the database and printed by `show --why`."""
+
+    run_id: int
+    job: str
+    attempt: str | None
+    at: float
+    text: str
+
+
+@dataclass(slots=True)
+class Turn:
+    """All effects of one turn. Rows hold each changed object once; `sends` and `events` are in order."""
+
+    runs: list[RunState] = field(default_factory=list)
+    stages: list[StageState] = field(default_factory=list)
+    jobs: list[JobState] = field(default_factory=list)
+    attempts: list[AttemptState] = field(default_factory=list)
+    workers: list[WorkerState] = field(default_factory=list)
+    stories: list[Story] = field(default_factory=list)
+    sends: list[Send] = field(default_factory=list)
+    events: list[Event] = field(default_factory=list)
+    ended_attempts: list[AttemptState] = field(default_factory=list)  # their log streams are complete
+
+    def __bool__(self) -> bool:
+        return bool(
+            self.runs
+            or self.stages
+            or self.jobs
+            or self.attempts
+            or self.workers
+            or self.stories
+            or self.sends
+            or self.events
+        )

@@ -1,0 +1,124 @@
+"""What the engine knows of runs, stages, jobs, attempts and workers. Data only, mutable, owned by the engine.
+
+The store writes these objects as rows and gives them back after a restart. Times named `..._at` are wall clock (shown
+to people, never compared); times named `..._mono` are monotonic seconds of this process (compared, never stored).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from protocol.messages import Source
+from protocol.plan import JobPlan, Plan, Variable
+from protocol.statuses import ExecutionStatus, FailureReason
+from protocol.views import ArtifactRef, JUnitSummary
+
+
+@dataclass(slots=True, frozen=True)
+class Now:
+    """The time of a turn, read once by the server: the wall clock and the monotonic one, both in seconds."""
+
+    wall: float
+    mono: float
+
+
+@dataclass(slots=True, eq=False)
+class AttemptState:
+    """One try of a job at one worker."""
+
+    id: str  # "JOB_ID.NUMBER", unique in a coordinator's database
+    job_id: int
+    number: int  # counts from 1
+    worker: str
+    status: ExecutionStatus = ExecutionStatus.PENDING  # PENDING: sent, not yet accepted
+    status_seq: int = 0  # newest status frame applied
+    released: bool = False  # the worker was told that nothing holds the script back any more
+    canceling: bool = False  # CancelJob was sent; a final status is due
+    revoking: bool = False  # RevokeJob was sent; JobReturned or a running status is due
+    exit_code: int | None = None
+    failure_reason: FailureReason | None = None
+    message: str | None = None
+    artifacts: list[ArtifactRef] = field(default_factory=list)
+    dotenv: dict[str, str] = field(default_factory=dict)
+    tests: JUnitSummary | None = None
+    coverage: float | None = None
+    log_length: int | None = None  # known from the final status on
+    assigned_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class JobState:
+    """One job of a run. `attempts` are oldest first; the last one is current."""
+
+    id: int
+    run_id: int
+    stage_index: int
+    plan: JobPlan
+    status: ExecutionStatus = ExecutionStatus.CREATED
+    attempts: list[AttemptState] = field(default_factory=list)
+    pending_reason: str | None = None
+    failure_reason: FailureReason | None = None  # set without an attempt too: stuck, missing dependency
+    message: str | None = None
+    allowed_to_fail: bool = False  # it failed, and that is allowed: the stage goes on
+    played: bool = False  # a manual or delayed job that was started
+    play_variables: list[Variable] = field(default_factory=list)
+    automatic_retries: int = 0  # used up of plan.retry.max since the last retry by hand
+    not_before_at: float | None = None  # delayed jobs: wall time when the delay ends
+    created_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+    @property
+    def attempt(self) -> AttemptState | None:
+        """The current attempt, if any."""
+        return self.attempts[-1] if self.attempts else None
+
+
+@dataclass(slots=True, eq=False)
+class StageState:
+    """One stage of a run."""
+
+    run_id: int
+    index: int
+    name: str
+    jobs: list[JobState]
+    status: ExecutionStatus = ExecutionStatus.CREATED
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class RunState:
+    """One run. `token` is the submitting client's, so that a resent submission finds it."""
+
+    id: int
+    token: str
+    plan: Plan
+    source: Source
+    stages: list[StageState]
+    workspace: str | None = None
+    workspace_size: int = 0
+    status: ExecutionStatus = ExecutionStatus.CREATED
+    canceling: bool = False
+    created_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+@dataclass(slots=True, eq=False)
+class WorkerState:
+    """One worker that has ever said hello."""
+
+    name: str
+    labels: list[str] = field(default_factory=list)
+    run_untagged: bool = True
+    slots: int = 1
+    engine: str = ""
+    online: bool = False
+    draining: bool = False
+    disk_low: bool = False
+    last_seen_at: float | None = None
+    last_seen_mono: float = 0.0
+    attempts: dict[str, AttemptState] = field(default_factory=dict)  # unfinished ones that it holds, by id

@@ -1,0 +1,115 @@
+"""What the worker needs of an executor, and the small types that pass between them. No Docker in here.
+
+`docker_executor.py` is the real one; load tests put a stand-in in its place. All methods block; the worker calls them
+from the job's own thread. A job goes through: prepare, hold, release, follow_log + wait, collect, remove.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from protocol.messages import Assignment, Dependency
+from protocol.statuses import FailureReason
+
+
+class JobFailed(Exception):
+    """The attempt can't go on, for a reason that is the job's result."""
+
+    def __init__(self, reason: FailureReason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """An attempt whose container was found by its labels when the daemon started."""
+
+    attempt: str
+    state: str  # "created" (not started), "held" (started, at its gate), "running" (released) or "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a container ended. `ran_for` is seconds from release to end, by the engine's own times."""
+
+    exit_code: int
+    oom_killed: bool = False
+    ran_for: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """One file set taken out of the ended container, as a gzipped tar (or plain report file) on the worker's disk."""
+
+    kind: str  # "archive", "dotenv" or "junit"
+    path: Path
+    name: str = ""
+
+
+@dataclass(slots=True)
+class Dependencies:
+    """What release lays in: the dependencies in order, and where their archives lie on this host."""
+
+    states: list[Dependency] = field(default_factory=list)
+    archives: list[Path] = field(default_factory=list)
+
+
+class Sandbox(Protocol):
+    """One attempt's container and all that belongs to it (network, services, volumes)."""
+
+    def prepare(self, workspace: Path | None) -> None:
+        """Pulls the image, makes network and services, creates the container, lays the workspace in.
+
+        `workspace` is a gzipped or plain tar of the project directory. Idempotent: a container that is there is used.
+        Raises JobFailed (image_pull_failure with the engine's message, service_unhealthy, runner_system_failure).
+        """
+
+    def hold(self) -> None:
+        """Starts the container; its shell waits at the gate and uses no CPU."""
+
+    def release(self, dependencies: Dependencies) -> None:
+        """Lays the dependencies' artifacts in and opens the gate with the final variables. Starts it if not held."""
+
+    def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
+        """Gives the log's bytes from `offset` on to `sink` as they come, until the container has ended.
+
+        `sink` may block (credit); the bytes then stay in the engine's log. Survives an engine that drops the stream.
+        """
+
+    def wait(self) -> Outcome:
+        """Blocks until the container has ended, whoever ended it."""
+
+    def stop(self, grace: float) -> None:
+        """SIGTERM to the script, after `grace` seconds SIGKILL to the script; after_script still runs. Returns at once."""
+
+    def kill(self) -> None:
+        """SIGKILL to the whole container, now."""
+
+    def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
+        """Takes artifacts and reports out of the ended container, as their `when` says; saves caches."""
+
+    def remove(self) -> None:
+        """Removes container, services, network and volumes; no error if they are gone."""
+
+
+class Executor(Protocol):
+    """Makes sandboxes on one engine."""
+
+    def facts(self) -> str:
+        """One line about the engine for people. Raises EngineUnavailable."""
+
+    def find(self) -> list[Found]:
+        """This worker's attempts found on the engine."""
+
+    def sandbox(self, assignment: Assignment) -> Sandbox:
+        """The sandbox of an attempt, new or found."""
+
+    def discard(self, attempt: str) -> None:
+        """Removes all that belongs to an attempt that nobody wants, by its labels alone."""
+
+    def sweep(self, keep: set[str]) -> int:
+        """Removes what carries this worker's labels and belongs to no attempt in `keep`. Returns how many objects."""

@@ -1,0 +1,86 @@
+"""Packs messages into frames and back, with every bound in one place. Pure: no sockets.
+
+`decode` accepts nothing that is not exactly one known, complete, well-typed message within the limits, and raises
+`ProtocolError` naming what is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import msgpack
+import msgspec
+
+from protocol.errors import ProtocolError
+from protocol.events import AnyEvent
+from protocol.messages import PAYLOAD_TYPES, Message, ToClient, ToCoordinator, ToWorker
+
+MAX_MAP_BYTES = 16 << 20
+"""Largest msgpack map: a plan of some thousand jobs is the largest that is sent."""
+MAX_PAYLOAD_BYTES = 4 << 20
+"""Largest raw frame: log chunks and blob pieces are cut to less."""
+MAX_FRAMES = 2
+CHUNK_BYTES = 1 << 20
+"""What senders cut logs and blobs to."""
+
+T = TypeVar("T")
+
+
+def encode(message: msgspec.Struct, payload: bytes | memoryview | None = None) -> list[bytes | memoryview]:
+    """The frames of one message (or event, without its topic)."""
+    packed = msgpack.packb(msgspec.to_builtins(message), use_bin_type=True)
+    return [packed] if payload is None else [packed, payload]
+
+
+def _unpack(frames: Sequence[bytes | memoryview], wanted: Any) -> tuple[Any, bytes | memoryview]:
+    if not 1 <= len(frames) <= MAX_FRAMES:
+        raise ProtocolError("bad_frame", f"a message has 1 or {MAX_FRAMES} frames, not {len(frames)}")
+    head = frames[0]
+    if len(head) > MAX_MAP_BYTES:
+        raise ProtocolError("too_large", f"a message map has at most {MAX_MAP_BYTES} bytes, not {len(head)}")
+    payload = frames[1] if len(frames) > 1 else b""
+    if len(payload) > MAX_PAYLOAD_BYTES:
+        raise ProtocolError("too_large", f"a payload has at most {MAX_PAYLOAD_BYTES} bytes, not {len(payload)}")
+    try:
+        data = msgpack.unpackb(head, raw=False, strict_map_key=True)
+    except Exception as error:  # msgpack raises a whole family, with no common base that is public
+        raise ProtocolError("bad_frame", f"not a msgpack map: {error}") from error
+    if not isinstance(data, dict):
+        raise ProtocolError("bad_frame", f"a message is a msgpack map, not {type(data).__name__}")
+    try:
+        return msgspec.convert(data, wanted), payload
+    except msgspec.ValidationError as error:
+        kind = data.get("type")
+        known = isinstance(kind, str) and "Invalid value" not in str(error)
+        code = "bad_field" if known else "unknown_type"
+        raise ProtocolError(code, f"{kind!r}: {error}" if known else f"no message type {kind!r} here") from error
+    except RecursionError as error:
+        raise ProtocolError("bad_frame", "nested too deeply") from error
+
+
+def _decode(frames: Sequence[bytes | memoryview], wanted: Any) -> tuple[Any, bytes | memoryview]:
+    message, payload = _unpack(frames, wanted)
+    if len(frames) > 1 and not isinstance(message, PAYLOAD_TYPES):
+        raise ProtocolError("bad_frame", f"{type(message).__name__} has no payload frame")
+    return message, payload
+
+
+def decode_for_coordinator(frames: Sequence[bytes | memoryview]) -> tuple[Message, bytes | memoryview]:
+    """A message that a worker or client sent. Raises ProtocolError."""
+    return _decode(frames, ToCoordinator)
+
+
+def decode_for_worker(frames: Sequence[bytes | memoryview]) -> tuple[Message, bytes | memoryview]:
+    """A message that the coordinator sent to a worker. Raises ProtocolError."""
+    return _decode(frames, ToWorker)
+
+
+def decode_for_client(frames: Sequence[bytes | memoryview]) -> tuple[Message, bytes | memoryview]:
+    """A message that the coordinator sent to a client. Raises ProtocolError."""
+    return _decode(frames, ToClient)
+
+
+def decode_event(frames: Sequence[bytes | memoryview]) -> tuple[AnyEvent, bytes | memoryview]:
+    """An event of the feed, its topic frame already taken off. Raises ProtocolError."""
+    return _unpack(frames, AnyEvent)

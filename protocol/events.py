@@ -1,0 +1,75 @@
+"""What the coordinator's feed announces: numbered state events, and log bytes as they are stored.
+
+Frames: `[topic, msgpack map]` for state, `[topic, msgpack map, payload]` for log bytes. State events have topic
+`STATE_TOPIC`, and `seq` grows by one with each; a gap or a new `epoch` means: ask for a snapshot again. Log events
+have one topic per attempt and no number: their byte offsets show a gap.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.views import JobView, RunSummary, StageView, WorkerView
+
+STATE_TOPIC = b"state"
+
+
+def log_topic(attempt: str) -> bytes:
+    """The topic of an attempt's log bytes; the trailing space keeps `1.1` from matching `1.10`."""
+    return b"log " + attempt.encode() + b" "
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """Base of all events; the feed fills `epoch` and `seq` in as it publishes."""
+
+    epoch: str = ""
+    seq: int = 0
+
+
+class RunChanged(Event, frozen=True, kw_only=True, tag="run_changed"):
+    """A run is new, or its summary has changed."""
+
+    run: RunSummary
+
+
+class RunRemoved(Event, frozen=True, kw_only=True, tag="run_removed"):
+    """A run was deleted by retention."""
+
+    run: int
+
+
+class StageChanged(Event, frozen=True, kw_only=True, tag="stage_changed"):
+    """A stage has changed; `stage.jobs` is empty."""
+
+    run: int
+    stage: StageView
+
+
+class JobChanged(Event, frozen=True, kw_only=True, tag="job_changed"):
+    """A job has changed in any visible way."""
+
+    run: int
+    stage: str
+    job: JobView
+
+
+class WorkerChanged(Event, frozen=True, kw_only=True, tag="worker_changed"):
+    """A worker is new or has changed."""
+
+    worker: WorkerView
+
+
+class Beacon(Event, frozen=True, kw_only=True, tag="beacon"):
+    """Sent every second with the newest `seq`, so that a lost last event is noticed too. Takes no number itself."""
+
+
+class LogAppended(Event, frozen=True, kw_only=True, tag="log_appended"):
+    """(+payload) Bytes of a log from `offset` on were stored. An empty payload with `complete`: the log has ended."""
+
+    attempt: str
+    offset: int
+    stream: str = "job"
+    complete: bool = False
+
+
+AnyEvent = RunChanged | RunRemoved | StageChanged | JobChanged | WorkerChanged | Beacon | LogAppended

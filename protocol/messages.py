@@ -1,0 +1,564 @@
+"""Every message on the ROUTER/DEALER sockets, both ways, by who sends it. Pure data.
+
+A message is one msgpack map, told apart by its `type`. Types marked (+payload) are followed by one raw frame.
+`id` ties a reply to its request; a worker's notices have none. `attempt` names the try that a frame is about.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from protocol.plan import JobPlan, Plan, Variable
+from protocol.statuses import ExecutionStatus, FailureReason
+from protocol.views import (
+    ArtifactRef,
+    AttemptView,
+    RunSummary,
+    RunView,
+    StoryLine,
+    JUnitSummary,
+    WorkerView,
+)
+
+
+class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
+    """Base of all messages."""
+
+
+# --- worker -> coordinator -------------------------------------------------------------------------------------------
+
+
+class HeldAttempt(msgspec.Struct, frozen=True, kw_only=True):
+    """An attempt that a worker has (a container, or a final status not yet acknowledged) when it says hello."""
+
+    attempt: str
+    status: ExecutionStatus
+
+
+class Hello(Message, frozen=True, kw_only=True, tag="hello"):
+    """A worker's first frame on a connection, and again whenever the coordinator's epoch changes."""
+
+    protocol: int
+    name: str
+    session: str
+    labels: list[str] = []
+    run_untagged: bool = True
+    slots: int = 1
+    engine: str = ""
+    attempts: list[HeldAttempt] = []
+
+
+class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
+    """Sent every `Welcome.heartbeat` seconds by the loop that does the work; any other frame counts as one too."""
+
+    disk_low: bool = False
+
+
+class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
+    """Where an attempt stands. `seq` counts from 1 per attempt; it is resent until acknowledged.
+
+    `ago` is how long ago (seconds) it happened, so that clocks of hosts need not agree. A final status carries
+    `log_length`, the bytes of its whole log; the coordinator takes it only when it has stored all of them.
+    """
+
+    attempt: str
+    seq: int
+    status: ExecutionStatus
+    ago: float = 0.0
+    exit_code: int | None = None
+    failure_reason: FailureReason | None = None
+    message: str | None = None
+    log_length: int | None = None
+    artifacts: list[ArtifactRef] = []
+    dotenv: dict[str, str] = {}
+    tests: JUnitSummary | None = None
+    coverage: float | None = None
+
+
+class LogChunk(Message, frozen=True, kw_only=True, tag="log_chunk"):
+    """(+payload) Bytes of an attempt's log from byte `offset` on. `stream` is "job" or "service-ALIAS"."""
+
+    attempt: str
+    offset: int
+    stream: str = "job"
+
+
+class JobReturned(Message, frozen=True, kw_only=True, tag="job_returned"):
+    """The worker has given an attempt back before its script began: on `revoke_job`, or because it drains.
+
+    Nothing of it is left on the worker, so the coordinator may hand it to another one.
+    """
+
+    attempt: str
+
+
+class GetJobExecution(Message, frozen=True, kw_only=True, tag="get_job_execution"):
+    """Asks for the assignment of an attempt whose container was found after a restart. Answer: JobExecution."""
+
+    id: int
+    attempt: str
+
+
+class GetJobDependencies(Message, frozen=True, kw_only=True, tag="get_job_dependencies"):
+    """Asks for an attempt's dependencies with their statuses. Answer: JobDependencies."""
+
+    id: int
+    attempt: str
+
+
+class GetJobStatus(Message, frozen=True, kw_only=True, tag="get_job_status"):
+    """Asks how the coordinator sees an attempt: is it still wanted, and in which status. Answer: JobStatusReply."""
+
+    id: int
+    attempt: str
+
+
+class BlobGet(Message, frozen=True, kw_only=True, tag="blob_get"):
+    """Asks for bytes of a blob. Answer: BlobData (+payload). Workers and clients may send it."""
+
+    id: int
+    digest: str
+    offset: int
+    length: int
+
+
+class BlobPut(Message, frozen=True, kw_only=True, tag="blob_put"):
+    """(+payload) Bytes of a blob of `size` bytes whose sha256 is `digest`, in order. Answer: BlobState.
+
+    An empty payload only asks how many bytes are there. Workers and clients may send it.
+    """
+
+    id: int
+    digest: str
+    size: int
+    offset: int
+
+
+class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
+    """A worker leaves on purpose. `keeps` are attempts whose containers go on and will be re-adopted."""
+
+    keeps: list[str] = []
+
+
+# --- coordinator -> worker -------------------------------------------------------------------------------------------
+
+
+class Dependency(msgspec.Struct, frozen=True, kw_only=True):
+    """One job that an attempt depends on, as the coordinator sees it.
+
+    `satisfied` says whether the attempt may start as far as this one is concerned (the coordinator alone knows
+    allow_failure and rules). `artifacts` and `variables` are what it leaves for this attempt.
+    """
+
+    job: str
+    status: ExecutionStatus
+    satisfied: bool
+    artifacts: list[ArtifactRef] = []
+    variables: dict[str, str] = {}
+
+
+class Assignment(msgspec.Struct, frozen=True, kw_only=True):
+    """All that a worker needs to run one attempt.
+
+    `variables` are the coordinator's own of this run and job (CI_PIPELINE_ID, ...), between `predefined` and the
+    job's. `gated`: the job has unsatisfied dependencies and is held until they are satisfied.
+    `lease` is set for attempts that move: stop when the coordinator was not heard of for so many seconds.
+    """
+
+    attempt: str
+    run: int
+    job_id: int
+    number: int
+    project: str
+    project_dir: str
+    job: JobPlan
+    predefined: list[Variable]
+    variables: list[Variable]
+    run_variables: list[Variable]
+    workspace: str | None = None
+    workspace_size: int = 0
+    default_image: str | None = None
+    dependencies: list[Dependency] = []
+    log_limit: int = 0
+    lease: float | None = None
+
+
+class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
+    """Answer to a hello (worker or client). `feed` is the XPUB address to connect to.
+
+    `epoch` is new with each start of the coordinator; `coordinator` is its lasting id. For a worker, `keep` names the
+    held attempts that are still wanted; whatever else it holds it removes.
+    """
+
+    protocol: int
+    coordinator: str
+    epoch: str
+    feed: str
+    heartbeat: float = 5.0
+    keep: list[str] = []
+    draining: bool = False
+
+
+class AssignJob(Message, frozen=True, kw_only=True, tag="assign_job"):
+    """Hands an attempt to a worker. Sending it twice is harmless: the worker knows the attempt."""
+
+    assignment: Assignment
+
+
+class DependencyUpdate(Message, frozen=True, kw_only=True, tag="dependency_update"):
+    """A dependency of a held attempt has ended (a push, not a poll)."""
+
+    attempt: str
+    dependency: Dependency
+
+
+class CancelJob(Message, frozen=True, kw_only=True, tag="cancel_job"):
+    """Stop an attempt: SIGTERM, grace, SIGKILL; after_script runs; then a final `canceled` status is due."""
+
+    attempt: str
+
+
+class RevokeJob(Message, frozen=True, kw_only=True, tag="revoke_job"):
+    """Give a held attempt back if its script has not begun: answer JobReturned; else ignore it."""
+
+    attempt: str
+
+
+class DiscardAttempt(Message, frozen=True, kw_only=True, tag="discard_attempt"):
+    """Nobody wants this attempt any more: remove all of it, report nothing."""
+
+    attempt: str
+
+
+class Ack(Message, frozen=True, kw_only=True, tag="ack"):
+    """What is durable of an attempt: the newest status `seq` and the log bytes stored, per stream."""
+
+    attempt: str
+    status_seq: int | None = None
+    log_offset: int | None = None
+    stream: str = "job"
+
+
+class Drain(Message, frozen=True, kw_only=True, tag="drain"):
+    """Take no new jobs (`on`), or take them again."""
+
+    on: bool = True
+
+
+class JobExecution(Message, frozen=True, kw_only=True, tag="job_execution"):
+    """Answer to GetJobExecution; None when the attempt is not wanted any more."""
+
+    id: int
+    assignment: Assignment | None
+
+
+class JobDependencies(Message, frozen=True, kw_only=True, tag="job_dependencies"):
+    """Answer to GetJobDependencies."""
+
+    id: int
+    attempt: str
+    dependencies: list[Dependency]
+
+
+class JobStatusReply(Message, frozen=True, kw_only=True, tag="job_status_reply"):
+    """Answer to GetJobStatus: `wanted` is false for an attempt that is over, superseded or another worker's."""
+
+    id: int
+    attempt: str
+    wanted: bool
+    status: ExecutionStatus | None
+    log_offset: int = 0
+
+
+class BlobData(Message, frozen=True, kw_only=True, tag="blob_data"):
+    """(+payload) Answer to BlobGet; `size` is the whole blob's."""
+
+    id: int
+    digest: str
+    offset: int
+    size: int
+
+
+class BlobState(Message, frozen=True, kw_only=True, tag="blob_state"):
+    """Answer to BlobPut: `received` bytes are there; `complete` once all are there and the digest was right."""
+
+    id: int
+    digest: str
+    received: int
+    complete: bool
+
+
+# --- client -> coordinator -------------------------------------------------------------------------------------------
+
+
+class ClientHello(Message, frozen=True, kw_only=True, tag="client_hello"):
+    """A client's first frame. Answer: Welcome."""
+
+    id: int
+    protocol: int
+    name: str = ""
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a run comes from, for people: repository, branch, commit, pipeline file."""
+
+    file: str = ""
+    ref: str = ""
+    sha: str = ""
+    title: str = ""
+    user: str = ""
+
+
+class SubmitRun(Message, frozen=True, kw_only=True, tag="submit_run"):
+    """Start a run. Its workspace blob must be there already. Answer: RunSubmitted.
+
+    `token` is chosen by the client: the same token again answers with the same run, so a resend starts no second one.
+    """
+
+    id: int
+    token: str
+    plan: Plan
+    workspace: str | None = None
+    workspace_size: int = 0
+    source: Source = Source()
+
+
+class ListRuns(Message, frozen=True, kw_only=True, tag="list_runs"):
+    """Newest first, ids below `before` if given. Answer: RunList."""
+
+    id: int
+    limit: int = 100
+    before: int | None = None
+
+
+class GetRun(Message, frozen=True, kw_only=True, tag="get_run"):
+    """Answer: RunDetail."""
+
+    id: int
+    run: int
+
+
+class GetJob(Message, frozen=True, kw_only=True, tag="get_job"):
+    """One job's attempts and story. Answer: JobDetail."""
+
+    id: int
+    run: int
+    job: str
+
+
+class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
+    """Cancel a run, or one job of it. Answer: Done."""
+
+    id: int
+    run: int
+    job: str | None = None
+
+
+class Retry(Message, frozen=True, kw_only=True, tag="retry"):
+    """A new attempt of all jobs that did not succeed, only the failed ones, or one job. Answer: Done."""
+
+    id: int
+    run: int
+    job: str | None = None
+    failed_only: bool = False
+
+
+class Play(Message, frozen=True, kw_only=True, tag="play"):
+    """Start a manual or delayed job. Answer: Done."""
+
+    id: int
+    run: int
+    job: str
+    variables: list[Variable] = []
+
+
+class GetLog(Message, frozen=True, kw_only=True, tag="get_log"):
+    """Bytes of a job's log. `attempt` is its number; None is the current one. A negative `offset` counts from the end.
+
+    Answer: LogData (+payload).
+    """
+
+    id: int
+    run: int
+    job: str
+    attempt: int | None = None
+    stream: str = "job"
+    offset: int = 0
+    length: int = 1 << 20
+
+
+class ListWorkers(Message, frozen=True, kw_only=True, tag="list_workers"):
+    """Answer: WorkerList."""
+
+    id: int
+
+
+class DrainWorker(Message, frozen=True, kw_only=True, tag="drain_worker"):
+    """Let a worker take no new jobs (`on`), or take them again. Answer: Done."""
+
+    id: int
+    worker: str
+    on: bool = True
+
+
+class GetSnapshot(Message, frozen=True, kw_only=True, tag="snapshot"):
+    """The state that the feed's events change. Subscribe first, then ask. Answer: Snapshot.
+
+    `runs` newest runs are summed up; `run` is given whole, if asked for.
+    """
+
+    id: int
+    runs: int = 200
+    run: int | None = None
+
+
+# --- coordinator -> client -------------------------------------------------------------------------------------------
+
+
+class RunSubmitted(Message, frozen=True, kw_only=True, tag="run_submitted"):
+    """Answer to SubmitRun; the run is durable."""
+
+    id: int
+    run: int
+
+
+class RunList(Message, frozen=True, kw_only=True, tag="run_list"):
+    """Answer to ListRuns."""
+
+    id: int
+    runs: list[RunSummary]
+
+
+class RunDetail(Message, frozen=True, kw_only=True, tag="run_detail"):
+    """Answer to GetRun."""
+
+    id: int
+    run: RunView
+
+
+class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
+    """Answer to GetJob. `variables` have masked values replaced."""
+
+    id: int
+    job: JobPlan
+    attempts: list[AttemptView]
+    story: list[StoryLine]
+
+
+class LogData(Message, frozen=True, kw_only=True, tag="log_data"):
+    """(+payload) Answer to GetLog. `size` is what is stored; `complete` says that no more will come."""
+
+    id: int
+    attempt_id: str | None
+    offset: int
+    size: int
+    complete: bool
+
+
+class WorkerList(Message, frozen=True, kw_only=True, tag="worker_list"):
+    """Answer to ListWorkers."""
+
+    id: int
+    workers: list[WorkerView]
+
+
+class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot_state"):
+    """Answer to GetSnapshot: the state as of feed event `seq` of `epoch`."""
+
+    id: int
+    epoch: str
+    seq: int
+    runs: list[RunSummary]
+    workers: list[WorkerView]
+    run: RunView | None = None
+
+
+class Done(Message, frozen=True, kw_only=True, tag="done"):
+    """Answer to a command that has nothing to tell but that it was done. `count` is of what it touched."""
+
+    id: int
+    count: int = 0
+
+
+class Error(Message, frozen=True, kw_only=True, tag="error"):
+    """Answer to what can't be done. `code` is a short name; `message` is for people."""
+
+    id: int | None = None
+    code: Literal[
+        "bad_frame",
+        "unknown_type",
+        "bad_field",
+        "too_large",
+        "bad_version",
+        "not_found",
+        "bad_request",
+        "not_introduced",
+        "not_yours",
+        "unavailable",
+        "internal",
+    ]
+    message: str
+
+
+FromWorker = (
+    Hello
+    | Heartbeat
+    | JobStatus
+    | LogChunk
+    | JobReturned
+    | GetJobExecution
+    | GetJobDependencies
+    | GetJobStatus
+    | Goodbye
+)
+Blob = BlobGet | BlobPut
+FromClient = (
+    ClientHello
+    | SubmitRun
+    | ListRuns
+    | GetRun
+    | GetJob
+    | Cancel
+    | Retry
+    | Play
+    | GetLog
+    | ListWorkers
+    | DrainWorker
+    | GetSnapshot
+)
+ToCoordinator = FromWorker | Blob | FromClient
+"""Everything that the coordinator's ROUTER accepts."""
+ToWorker = (
+    Welcome
+    | AssignJob
+    | DependencyUpdate
+    | CancelJob
+    | RevokeJob
+    | DiscardAttempt
+    | Ack
+    | Drain
+    | JobExecution
+    | JobDependencies
+    | JobStatusReply
+    | BlobData
+    | BlobState
+    | Error
+)
+ToClient = (
+    Welcome
+    | RunSubmitted
+    | RunList
+    | RunDetail
+    | JobDetail
+    | LogData
+    | WorkerList
+    | Snapshot
+    | Done
+    | BlobData
+    | BlobState
+    | Error
+)
+PAYLOAD_TYPES = (LogChunk, BlobPut, BlobData, LogData)
+"""Messages that are followed by one raw frame."""

@@ -1,0 +1,166 @@
+"""The plan: what a pipeline file compiles to. No includes, no anchors, no rules left.
+
+`coordinator/pipelinefile/` makes it, the coordinator stores it, a worker runs one `JobPlan` of it.
+Durations are seconds, sizes are bytes.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+When = Literal["on_success", "on_failure", "always", "manual", "delayed", "never"]
+SaveWhen = Literal["on_success", "on_failure", "always"]
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of everything in a plan: immutable, typed, nothing unknown."""
+
+
+class Variable(Part, frozen=True, kw_only=True):
+    """One variable of a job; a later one of the same key wins.
+
+    `raw` values are not expanded (`expand: false`); `masked` values never appear in logs or views;
+    `file` values are written to a file in the container whose path becomes the value.
+    """
+
+    key: str
+    value: str
+    raw: bool = False
+    masked: bool = False
+    file: bool = False
+
+
+class Need(Part, frozen=True, kw_only=True):
+    """One entry of `needs`, fully resolved to a job of this plan."""
+
+    job: str
+    artifacts: bool = True
+    optional: bool = False
+
+
+class ImageSpec(Part, frozen=True, kw_only=True):
+    """An image to run; `name` may hold `$VARIABLES`, which the worker expands."""
+
+    name: str
+    entrypoint: list[str] | None = None
+    user: str | None = None
+    pull_policy: list[Literal["always", "if-not-present", "never"]] = []
+    platform: str | None = None
+
+
+class ServiceSpec(Part, frozen=True, kw_only=True):
+    """A sidecar container on the job's private network."""
+
+    name: str
+    aliases: list[str] = []
+    entrypoint: list[str] | None = None
+    command: list[str] | None = None
+    variables: list[Variable] = []
+    user: str | None = None
+    pull_policy: list[Literal["always", "if-not-present", "never"]] = []
+    platform: str | None = None
+
+
+class ArtifactsSpec(Part, frozen=True, kw_only=True):
+    """Files that a job leaves for later jobs. Patterns are relative to the project directory."""
+
+    paths: list[str] = []
+    exclude: list[str] = []
+    when: SaveWhen = "on_success"
+    expire_in: float | None = None
+    name: str = ""
+    untracked: bool = False
+    dotenv: list[str] = []
+    junit: list[str] = []
+
+
+class CacheSpec(Part, frozen=True, kw_only=True):
+    """A directory set that is kept where the worker is, from job to job.
+
+    `key` may hold `$VARIABLES`; with `key_files` the worker hashes those files and prepends `key_prefix`.
+    """
+
+    key: str = "default"
+    key_files: list[str] = []
+    key_prefix: str = ""
+    fallback_keys: list[str] = []
+    paths: list[str] = []
+    untracked: bool = False
+    policy: str = "pull-push"
+    when: SaveWhen = "on_success"
+
+
+class RetrySpec(Part, frozen=True, kw_only=True):
+    """How often a failed job is tried again by itself; empty `when` and `exit_codes` mean any failure."""
+
+    max: int = 0
+    when: list[str] = []
+    exit_codes: list[int] = []
+
+
+class EnvironmentSpec(Part, frozen=True, kw_only=True):
+    """Where a job deploys to; recorded and shown."""
+
+    name: str
+    url: str = ""
+    action: str = "start"
+
+
+class Resources(Part, frozen=True, kw_only=True):
+    """`x-longshore`: limits of one job's container. `memory` and `log_limit` are bytes."""
+
+    cpus: float | None = None
+    memory: int | None = None
+    log_limit: int | None = None
+
+
+class JobPlan(Part, frozen=True, kw_only=True):
+    """One job, ready to run. `needs` of None means: wait for all earlier stages; [] means: wait for nothing."""
+
+    name: str
+    stage: str
+    script: list[str]
+    before_script: list[str] = []
+    after_script: list[str] = []
+    image: ImageSpec | None = None
+    services: list[ServiceSpec] = []
+    variables: list[Variable] = []
+    when: When = "on_success"
+    start_in: float = 0.0
+    allow_failure: bool = False
+    allow_failure_exit_codes: list[int] = []
+    needs: list[Need] | None = None
+    dependencies: list[str] | None = None
+    tags: list[str] = []
+    timeout: float = 3600.0
+    artifacts: ArtifactsSpec | None = None
+    caches: list[CacheSpec] = []
+    retry: RetrySpec = RetrySpec()
+    resource_group: str | None = None
+    interruptible: bool = False
+    coverage: str | None = None
+    environment: EnvironmentSpec | None = None
+    resources: Resources = Resources()
+    manual_confirmation: str | None = None
+
+
+class Plan(Part, frozen=True, kw_only=True):
+    """A whole pipeline, ready to run.
+
+    `stages` are in order, `.pre` first and `.post` last, only those that have jobs. A job's variables are, lowest
+    precedence first: `predefined`, what the coordinator and worker add for this run and job, the job's own
+    `variables`, those of `reports:dotenv` of its dependencies, `run_variables` (`--var`).
+    """
+
+    name: str
+    project: str
+    project_dir: str
+    stages: list[str]
+    jobs: list[JobPlan]
+    predefined: list[Variable] = []
+    run_variables: list[Variable] = []
+    auto_cancel_on_new_commit: Literal["conservative", "interruptible", "none"] = "conservative"
+    auto_cancel_on_job_failure: Literal["all", "none"] = "none"
+    default_image: str | None = None

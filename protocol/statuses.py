@@ -1,0 +1,58 @@
+"""The words for how far something has come and why it failed. GitLab's words and spelling where it has one."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class ExecutionStatus(str, Enum):
+    """How far a run, a stage or a job has come (the design's glossary)."""
+
+    CREATED = "created"
+    MANUAL = "manual"
+    SCHEDULED = "scheduled"
+    PENDING = "pending"
+    WAITING = "waiting"
+    PREPARING = "preparing"
+    RUNNING = "running"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    SKIPPED = "skipped"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+ENDED = frozenset({ExecutionStatus.SUCCESS, ExecutionStatus.FAILED, ExecutionStatus.CANCELED, ExecutionStatus.SKIPPED})
+"""No further transition without a retry."""
+UNFINISHED = frozenset(ExecutionStatus) - ENDED
+AT_WORKER = frozenset({ExecutionStatus.WAITING, ExecutionStatus.PREPARING, ExecutionStatus.RUNNING})
+"""A worker has accepted the job's current attempt."""
+
+
+class FailureReason(str, Enum):
+    """Why a job failed; `retry: when` takes exactly these (and `always`)."""
+
+    SCRIPT_FAILURE = "script_failure"
+    JOB_EXECUTION_TIMEOUT = "job_execution_timeout"
+    RUNNER_SYSTEM_FAILURE = "runner_system_failure"
+    IMAGE_PULL_FAILURE = "image_pull_failure"
+    MISSING_DEPENDENCY_FAILURE = "missing_dependency_failure"
+    STUCK_OR_TIMEOUT_FAILURE = "stuck_or_timeout_failure"
+    OOM_KILLED = "oom_killed"
+    SERVICE_UNHEALTHY = "service_unhealthy"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class WorkerStatus(str, Enum):
+    """Whether a worker takes jobs."""
+
+    ONLINE = "online"
+    DRAINING = "draining"
+    OFFLINE = "offline"
+
+    def __str__(self) -> str:
+        return self.value

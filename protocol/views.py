@@ -1,0 +1,131 @@
+"""What a reader sees of runs, stages, jobs and workers. Times are seconds since the epoch (UTC), or None.
+
+The CLI's `--json` and the dashboard are both made of these.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.statuses import ExecutionStatus, FailureReason, WorkerStatus
+
+
+class View(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all views."""
+
+
+class ArtifactRef(View, frozen=True, kw_only=True):
+    """A stored file set of an attempt: `kind` is archive, dotenv or junit; `digest` is sha256 of a gzipped tar."""
+
+    kind: str
+    digest: str
+    size: int
+    name: str = ""
+    expires_at: float | None = None
+
+
+class JUnitSummary(View, frozen=True, kw_only=True):
+    """Counts of a job's `reports:junit`, with the first failures named."""
+
+    total: int = 0
+    failed: int = 0
+    errors: int = 0
+    skipped: int = 0
+    seconds: float = 0.0
+    failures: list[str] = []
+
+
+class AttemptView(View, frozen=True, kw_only=True):
+    """One try of a job."""
+
+    id: str
+    number: int
+    status: ExecutionStatus
+    worker: str | None = None
+    exit_code: int | None = None
+    failure_reason: FailureReason | None = None
+    message: str | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+class JobView(View, frozen=True, kw_only=True):
+    """One job of a run, as its current attempt stands. `attempt` counts from 1; 0 is: not tried yet."""
+
+    id: int
+    name: str
+    status: ExecutionStatus
+    attempt: int = 0
+    attempt_id: str | None = None
+    worker: str | None = None
+    exit_code: int | None = None
+    failure_reason: FailureReason | None = None
+    message: str | None = None
+    allow_failure: bool = False
+    when: str = "on_success"
+    needs: list[str] = []
+    pending_reason: str | None = None
+    created_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+    artifacts: list[ArtifactRef] = []
+    tests: JUnitSummary | None = None
+    coverage: float | None = None
+    environment: str | None = None
+    environment_url: str | None = None
+
+
+class StageView(View, frozen=True, kw_only=True):
+    """One stage of a run with its jobs; `jobs` is empty in `StageChanged` events."""
+
+    name: str
+    status: ExecutionStatus
+    started_at: float | None = None
+    finished_at: float | None = None
+    jobs: list[JobView] = []
+
+
+class RunSummary(View, frozen=True, kw_only=True):
+    """One line of the list of runs. `counts` is jobs by status; `warnings`: a job failed that was allowed to."""
+
+    id: int
+    name: str
+    status: ExecutionStatus
+    project: str = ""
+    ref: str = ""
+    sha: str = ""
+    title: str = ""
+    warnings: bool = False
+    counts: dict[str, int] = {}
+    created_at: float | None = None
+    started_at: float | None = None
+    finished_at: float | None = None
+
+
+class RunView(RunSummary, frozen=True, kw_only=True):
+    """A run with its stages and jobs."""
+
+    stages: list[StageView] = []
+
+
+class WorkerView(View, frozen=True, kw_only=True):
+    """One worker. `running` takes slots, `waiting` is held ahead of its needs and takes none."""
+
+    name: str
+    status: WorkerStatus
+    slots: int
+    running: int = 0
+    waiting: int = 0
+    labels: list[str] = []
+    last_seen: float | None = None
+    jobs: list[str] = []
+    engine: str = ""
+
+
+class StoryLine(View, frozen=True, kw_only=True):
+    """One thing that happened to a job, for `show --why`."""
+
+    at: float
+    job: str
+    attempt: str | None
+    text: str
