@@ -84,7 +84,7 @@ class Sandbox(Protocol):
         """Blocks until the container has ended, whoever ended it."""
 
     def stop(self, grace: float) -> None:
-        """SIGTERM to the script, after `grace` seconds SIGKILL to the script; after_script still runs. Returns at once."""
+        """SIGTERM to the script, after `grace` seconds SIGKILL to it; after_script still runs. Returns at once."""
 
     def kill(self) -> None:
         """SIGKILL to the whole container, now."""

@@ -15,10 +15,10 @@ from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
     ArtifactRef,
     AttemptView,
+    JUnitSummary,
     RunSummary,
     RunView,
     StoryLine,
-    JUnitSummary,
     WorkerView,
 )
 

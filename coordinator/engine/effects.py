@@ -14,7 +14,7 @@ from protocol.messages import Message
 
 @dataclass(slots=True, frozen=True)
 class Send:
-    """Send `message` to the worker named `worker`; dropped if it has no live connection (its next hello resolves it)."""
+    """Send `message` to the worker; dropped if it has no live connection (its next hello sorts that out)."""
 
     worker: str
     message: Message

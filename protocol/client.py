@@ -1,0 +1,311 @@
+"""A blocking client of a coordinator, for the CLI, the dashboard's requests and tests.
+
+Requests have an id and a deadline. A request that stays without an answer is sent again (every request of the protocol
+may be: see SubmitRun.token), so a coordinator that restarts in between is not noticed. One thread per client.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import itertools
+import math
+import os
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import zmq
+
+from protocol import PROTOCOL_VERSION
+from protocol import messages as m
+from protocol.addresses import parse_tcp, reachable_feed
+from protocol.codec import CHUNK_BYTES, decode_event, decode_for_client, encode
+from protocol.errors import CoordinatorUnreachable, LongshoreError, ProtocolError, UsageError
+from protocol.events import STATE_TOPIC, AnyEvent
+from protocol.plan import Plan, Variable
+from protocol.views import RunSummary, RunView, WorkerView
+
+RESEND_AFTER = 2.0
+"""Seconds without an answer after which a request is sent again."""
+FEED_BACKLOG = 100_000
+"""Events that may wait for a slow reader before some are lost, which it then notices by their numbers."""
+USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large"})
+"""Error codes that are the caller's doing."""
+
+R = TypeVar("R", bound=m.Message)
+
+
+def connect_socket(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, address: str, *, receive_limit: int = 1000
+) -> zmq.Socket[bytes]:
+    """A connected socket with the bounds and heartbeats that every peer of a coordinator uses.
+
+    `receive_limit` is how many messages may wait unread. Raises UsageError for an address that can't be.
+    """
+    if address.startswith("tcp://"):
+        parse_tcp(address)
+    socket = context.socket(kind)
+    socket.set(zmq.LINGER, 0)
+    socket.set(zmq.RECONNECT_IVL, 100)
+    socket.set(zmq.RECONNECT_IVL_MAX, 2000)
+    socket.set(zmq.HEARTBEAT_IVL, 3000)
+    socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
+    socket.set(zmq.IPV6, 1)
+    socket.set(zmq.RCVHWM, receive_limit)
+    try:
+        socket.connect(address)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise UsageError(f"can't connect to {address!r}: {error}") from error
+    return socket
+
+
+class Client:
+    """Talks to the coordinator at `address`; `timeout` is the seconds a request may take in all.
+
+    Raises CoordinatorUnreachable when nobody answers, UsageError for what the coordinator refuses as the caller's
+    doing, LongshoreError for what it can't do now.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        timeout: float = 10.0,
+        name: str = "",
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        self.address = address
+        self.timeout = timeout
+        self.name = name
+        self._context = context or zmq.Context.instance()
+        self._socket = connect_socket(self._context, zmq.DEALER, address)
+        self._ids = itertools.count(1)
+        self._welcome: m.Welcome | None = None
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the socket; requests without an answer are dropped."""
+        self._socket.close()
+
+    @property
+    def welcome(self) -> m.Welcome:
+        """What the coordinator said of itself when it was first reached."""
+        if self._welcome is None:
+            self._introduce(time.monotonic() + self.timeout)
+        assert self._welcome is not None
+        return self._welcome
+
+    def _introduce(self, deadline: float) -> None:
+        request = m.ClientHello(id=next(self._ids), protocol=PROTOCOL_VERSION, name=self.name)
+        reply, _ = self._exchange(request, None, deadline)
+        if not isinstance(reply, m.Welcome):
+            raise LongshoreError(f"{self.address} answered a hello with {type(reply).__name__}")
+        self._welcome = reply
+
+    def _exchange(
+        self, request: m.Message, payload: bytes | memoryview | None, deadline: float
+    ) -> tuple[m.Message, bytes | memoryview]:
+        frames = encode(request, payload)
+        wanted = None if isinstance(request, m.ClientHello) else getattr(request, "id", None)
+        while True:
+            self._socket.send_multipart(frames)
+            resend_at = min(deadline, time.monotonic() + RESEND_AFTER)
+            while (left := resend_at - time.monotonic()) > 0:
+                if not self._socket.poll(math.ceil(left * 1000)):
+                    break
+                reply, data = decode_for_client(self._socket.recv_multipart())
+                if getattr(reply, "id", None) == wanted or (wanted is None and isinstance(reply, m.Welcome | m.Error)):
+                    return reply, data
+            if time.monotonic() >= deadline:
+                raise CoordinatorUnreachable(
+                    f"no coordinator answers at {self.address}; is `longshore coordinator` (or `longshore up`) running "
+                    "there?"
+                )
+
+    def request_payload(
+        self, kind: type[m.Message], payload: bytes | memoryview | None = None, **fields: Any
+    ) -> tuple[m.Message, bytes | memoryview]:
+        """Sends one request and waits for its answer. Returns the answer and its payload (b"" if it has none)."""
+        deadline = time.monotonic() + self.timeout
+        if self._welcome is None:
+            self._introduce(deadline)
+        request = kind(id=next(self._ids), **fields)
+        while True:
+            try:
+                reply, data = self._exchange(request, payload, deadline)
+            except ProtocolError as error:
+                raise LongshoreError(f"{self.address} speaks another protocol: {error}") from error
+            if not isinstance(reply, m.Error):
+                return reply, data
+            if reply.code == "not_introduced":
+                self._introduce(deadline)
+                continue
+            raise (UsageError if reply.code in USER_ERRORS else LongshoreError)(reply.message)
+
+    def request(self, kind: type[m.Message], expect: type[R], **fields: Any) -> R:
+        """`request_payload` for requests without payload, with the answer's type checked."""
+        reply, _ = self.request_payload(kind, **fields)
+        if not isinstance(reply, expect):
+            raise LongshoreError(f"{self.address} answered {kind.__name__} with {type(reply).__name__}")
+        return reply
+
+    # runs
+
+    def submit_run(
+        self,
+        plan: Plan,
+        workspace: str | None = None,
+        workspace_size: int = 0,
+        source: m.Source | None = None,
+        token: str | None = None,
+    ) -> int:
+        """Starts a run and returns its id; from then on the run is durable."""
+        return self.request(
+            m.SubmitRun,
+            m.RunSubmitted,
+            token=token or uuid4().hex,
+            plan=plan,
+            workspace=workspace,
+            workspace_size=workspace_size,
+            source=source or m.Source(),
+        ).run
+
+    def list_runs(self, limit: int = 100, before: int | None = None) -> list[RunSummary]:
+        """Newest runs first."""
+        return self.request(m.ListRuns, m.RunList, limit=limit, before=before).runs
+
+    def get_run(self, run: int) -> RunView:
+        """One run with its stages and jobs."""
+        return self.request(m.GetRun, m.RunDetail, run=run).run
+
+    def get_job(self, run: int, job: str) -> m.JobDetail:
+        """One job's plan, attempts and story."""
+        return self.request(m.GetJob, m.JobDetail, run=run, job=job)
+
+    def cancel(self, run: int, job: str | None = None) -> int:
+        """Cancels a run or one job; returns how many jobs that touched."""
+        return self.request(m.Cancel, m.Done, run=run, job=job).count
+
+    def retry(self, run: int, job: str | None = None, *, failed_only: bool = False) -> int:
+        """Tries again what did not succeed; returns how many jobs that touched."""
+        return self.request(m.Retry, m.Done, run=run, job=job, failed_only=failed_only).count
+
+    def play(self, run: int, job: str, variables: list[Variable] | None = None) -> int:
+        """Starts a manual or delayed job."""
+        return self.request(m.Play, m.Done, run=run, job=job, variables=variables or []).count
+
+    def get_log(
+        self,
+        run: int,
+        job: str,
+        attempt: int | None = None,
+        stream: str = "job",
+        offset: int = 0,
+        length: int = CHUNK_BYTES,
+    ) -> tuple[m.LogData, bytes]:
+        """A piece of a job's log; `complete` of the answer says whether more may still come after `size`."""
+        reply, data = self.request_payload(
+            m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length
+        )
+        if not isinstance(reply, m.LogData):
+            raise LongshoreError(f"{self.address} answered GetLog with {type(reply).__name__}")
+        return reply, bytes(data)
+
+    # workers
+
+    def workers(self) -> list[WorkerView]:
+        """All known workers."""
+        return self.request(m.ListWorkers, m.WorkerList).workers
+
+    def drain(self, worker: str, on: bool = True) -> int:
+        """Lets a worker take no new jobs, or take them again."""
+        return self.request(m.DrainWorker, m.Done, worker=worker, on=on).count
+
+    # state and files
+
+    def snapshot(self, runs: int = 200, run: int | None = None) -> m.Snapshot:
+        """The state that the feed's events change; subscribe first."""
+        return self.request(m.GetSnapshot, m.Snapshot, runs=runs, run=run)
+
+    def upload(self, path: Path) -> tuple[str, int]:
+        """Stores a file as a blob, unless it is there already. Returns its digest and size."""
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            size = os.fstat(file.fileno()).st_size
+            state = self._put(digest, size, 0, b"")
+            while not state.complete:
+                file.seek(state.received)
+                state = self._put(digest, size, state.received, file.read(CHUNK_BYTES))
+        return digest, size
+
+    def _put(self, digest: str, size: int, offset: int, piece: bytes) -> m.BlobState:
+        reply, _ = self.request_payload(m.BlobPut, piece, digest=digest, size=size, offset=offset)
+        if not isinstance(reply, m.BlobState):
+            raise LongshoreError(f"{self.address} answered BlobPut with {type(reply).__name__}")
+        return reply
+
+    def download(self, digest: str, path: Path) -> None:
+        """Fetches a blob into `path`. Raises LongshoreError if its bytes do not match its digest."""
+        partial = path.with_name(path.name + ".part")
+        hasher, offset, size = hashlib.sha256(), 0, 1
+        try:
+            with partial.open("wb") as file:
+                while offset < size:
+                    reply, data = self.request_payload(m.BlobGet, digest=digest, offset=offset, length=CHUNK_BYTES)
+                    if not isinstance(reply, m.BlobData) or (not data and reply.size > offset):
+                        raise LongshoreError(f"{self.address} sent no bytes of blob {digest}")
+                    size = reply.size
+                    file.write(data)
+                    hasher.update(data)
+                    offset += len(data)
+            if hasher.hexdigest() != digest:
+                raise LongshoreError(f"blob {digest} arrived damaged from {self.address}")
+            partial.replace(path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                partial.unlink()
+
+    def feed(self, *, state: bool = True) -> Feed:
+        """The coordinator's events from now on."""
+        feed = Feed(self._context, reachable_feed(self.address, self.welcome.feed))
+        if state:
+            feed.subscribe(STATE_TOPIC)
+        return feed
+
+
+class Feed:
+    """A subscription to a coordinator's feed; see protocol/events.py for what gaps and epochs mean."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+        self.address = address
+        self._socket = connect_socket(context, zmq.SUB, address, receive_limit=FEED_BACKLOG)
+
+    def subscribe(self, topic: bytes) -> None:
+        """Adds a topic: STATE_TOPIC or `log_topic(attempt)`."""
+        self._socket.setsockopt(zmq.SUBSCRIBE, topic)
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """Takes a topic away."""
+        self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+    def receive(self, timeout: float) -> tuple[AnyEvent, bytes | memoryview] | None:
+        """The next event and its payload, or None when `timeout` seconds passed without one."""
+        if not self._socket.poll(math.ceil(timeout * 1000)):
+            return None
+        _, *frames = self._socket.recv_multipart()
+        return decode_event(frames)
+
+    def close(self) -> None:
+        """Ends the subscription."""
+        self._socket.close()
