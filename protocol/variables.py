@@ -1,0 +1,115 @@
+"""Expands `$NAME`, `${NAME}` and `%NAME%` in values as GitLab and its runner do. Pure.
+
+The compiler uses it for what must be known before a run (includes, rules, environment names), the worker for what is
+only known then (image names, cache keys, the final environment of a script).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import ChainMap
+from collections.abc import Collection, Iterable, Mapping
+
+from protocol.errors import LongshoreError
+from protocol.plan import Variable
+
+MAX_VALUE_LENGTH = 1 << 20
+"""Longest value, in characters, that an expansion may give: more than any shell's environment takes."""
+
+REFERENCE = re.compile(
+    r"\$(?:\{(?P<braced>[^}]*)\}"
+    r"|(?P<plain>[A-Za-z_][A-Za-z0-9_]*)"
+    r"|(?P<special>[$*#@!?\-0-9]))"
+    r"|%(?P<percent>[A-Za-z_][A-Za-z0-9_]*)%"
+)
+
+
+class VariableTooLong(LongshoreError):
+    """An expansion would give a value longer than `MAX_VALUE_LENGTH`."""
+
+    exit_status = 2
+
+
+def expand(text: str, mapping: Mapping[str, str], *, keep: Collection[str] = ()) -> str:
+    """`text` with all references replaced, once: what a value brings in is not expanded again.
+
+    An unknown name becomes nothing and `$$` becomes `$`, as in GitLab Runner; an unknown `%NAME%` is left as it is, as
+    in GitLab. References to names in `keep` are left as they are. Raises VariableTooLong.
+    """
+    if "$" not in text and "%" not in text:
+        return text
+    pieces: list[str] = []
+    length = end = 0
+    for match in REFERENCE.finditer(text):
+        name = _name(match)
+        if name is None:
+            value = "$" if match["special"] == "$" else ""
+        elif name in keep or (match["percent"] and name not in mapping):
+            value = match[0]
+        else:
+            value = mapping.get(name, "")
+        pieces += (text[end : match.start()], value)
+        length += match.start() - end + len(value)
+        end = match.end()
+        if length > MAX_VALUE_LENGTH:
+            raise VariableTooLong(f"a value grows past {MAX_VALUE_LENGTH} characters when ${name} is expanded in it")
+    pieces.append(text[end:])
+    return "".join(pieces)
+
+
+def references(text: str) -> set[str]:
+    """The names of all variables that `text` refers to."""
+    if "$" not in text and "%" not in text:
+        return set()
+    return {name for match in REFERENCE.finditer(text) if (name := _name(match)) is not None}
+
+
+def expand_all(variables: Iterable[Variable]) -> dict[str, str]:
+    """All variables by key, each with its references to the others replaced, whatever their order.
+
+    A later variable of the same key wins, and may refer to the one that it replaces (`PATH: "$PATH:/opt"`). `raw`
+    values are not expanded, and neither is what they bring into others. A reference that closes a circle is left as
+    it is.
+    Raises VariableTooLong.
+    """
+    layers: dict[str, list[Variable]] = {}
+    for variable in variables:
+        layers.setdefault(variable.key, []).append(variable)
+    done: dict[str, str] = {}
+    for key in layers:
+        _resolve(key, layers, done)
+    return {key: done[key] for key in layers}
+
+
+def _name(match: re.Match[str]) -> str | None:
+    """The variable that a reference names; None for `$$` and the shell's own `$1`, `$?`, ..."""
+    return match["braced"] or match["plain"] or match["percent"]
+
+
+def _resolve(key: str, layers: Mapping[str, list[Variable]], done: dict[str, str]) -> None:
+    """Fills `done[key]` and all that it needs, with a stack of its own: a chain of variables may be long."""
+    entered: set[str] = set()
+    stack = [key]
+    while stack:
+        name = stack[-1]
+        if name in done:
+            stack.pop()
+        elif name in entered:
+            done[name] = _value(layers[name], layers, done)
+        else:
+            entered.add(name)
+            needed = {n for variable in layers[name] if not variable.raw for n in references(variable.value)}
+            stack.extend(n for n in sorted(needed) if n in layers and n not in done and n not in entered)
+
+
+def _value(same_key: list[Variable], layers: Mapping[str, list[Variable]], done: dict[str, str]) -> str:
+    """The last one's value, expanded; a reference to its own key is to the one before it."""
+    value: str | None = None
+    for variable in same_key:
+        if variable.raw:
+            value = variable.value
+            continue
+        known = done if value is None else ChainMap({variable.key: value}, done)
+        circular = {n for n in references(variable.value) if n in layers and n not in known}
+        value = expand(variable.value, known, keep=circular)
+    return value or ""
