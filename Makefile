@@ -1,0 +1,31 @@
+# The two commands of the README are `make demo` and `make test`; each sets up what it needs by itself.
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format
+
+BIN := .venv/bin
+
+help: ## what there is
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+
+setup: ## a virtual environment in .venv with Longshore in it, Docker's engine, the demo image
+	@scripts/setup.sh python docker images
+
+demo: setup ## a coordinator and two workers run the pipeline of examples/demo
+	@scripts/demo.sh
+
+test: ## everything that a change must pass: lint, types, all tests
+	@scripts/setup.sh dev docker test-images
+	@$(MAKE) --no-print-directory lint
+	$(BIN)/pytest
+
+lint: ## ruff, mypy, the arrows between the packages
+	@scripts/setup.sh dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: ## let ruff format the code
+	@scripts/setup.sh dev
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format

@@ -1,0 +1,112 @@
+#!/usr/bin/env bash
+# Makes the images that the demo and the tests run, by `docker import`, so that no registry is needed:
+#   demo  longshore/demo:latest     Debian's static busybox: sh, the usual tools, users, /tmp
+#   test  longshore/busybox:test    the same image
+#         longshore/debian:test     Debian's own bash, dash and GNU tools, from this machine's configured mirror
+# An image that this script made in its present form is left alone.
+set -euo pipefail
+
+. "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
+
+RECIPE=$(sha256sum "${BASH_SOURCE[0]}" | cut -c1-16)
+DEBIAN_PACKAGES=(bash dash coreutils sed grep findutils tar gzip mawk base-passwd hostname)
+
+# is_current IMAGE: it was made by this recipe.
+is_current() {
+    [ "$(docker image inspect --format '{{index .Config.Labels "longshore.recipe"}}' "$1" 2>/dev/null)" = "$RECIPE" ]
+}
+
+# A place for what is built; gone when the script ends.
+WORK=$(mktemp -d)
+trap 'rm -rf "$WORK"' EXIT
+
+# basics DIR: what every image has besides its programs.
+basics() {
+    mkdir -p "$1"/{bin,dev,etc,home/user,proc,root,run,sys,tmp,usr/bin,var/tmp}
+    chmod 1777 "$1/tmp" "$1/var/tmp"
+    printf '%s\n' 'root:x:0:0:root:/root:/bin/sh' 'user:x:1000:1000:user:/home/user:/bin/sh' \
+        'nobody:x:65534:65534:nobody:/nonexistent:/bin/false' >"$1/etc/passwd"
+    printf '%s\n' 'root:x:0:' 'user:x:1000:' 'nogroup:x:65534:' >"$1/etc/group"
+    printf '%s\n' 'hosts: files dns' >"$1/etc/nsswitch.conf"
+}
+
+# import DIR IMAGE: makes IMAGE of the tree in DIR.
+import() {
+    tar -C "$1" --owner=0 --group=0 --numeric-owner -c . |
+        docker import --change 'CMD ["sh"]' --change "LABEL longshore.recipe=$RECIPE" \
+            --change 'ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' - "$2" >/dev/null
+}
+
+# The path of a statically linked busybox; fetched from the configured mirror (which needs no root) if need be.
+static_busybox() {
+    local found
+    for found in /bin/busybox /usr/bin/busybox; do
+        if [ -x "$found" ] && ! ldd "$found" >/dev/null 2>&1; then
+            printf '%s\n' "$found"
+            return
+        fi
+    done
+    have apt-get || die "the demo image is made of a static busybox; install one as /bin/busybox"
+    fetch_packages "$WORK/busybox" busybox-static
+    ls "$WORK"/busybox/{usr/,}bin/busybox 2>/dev/null | head -n 1
+}
+
+# fetch_packages DIR PACKAGE...: unpacks Debian packages into DIR without installing them.
+fetch_packages() {
+    local dir=$1 archive
+    shift
+    mkdir -p "$dir" "$WORK/archives"
+    chmod 777 "$WORK" "$WORK/archives" # apt fetches as a user of its own
+    if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then
+        [ "$(id -u)" = 0 ] || die "apt has no package lists; as root: apt-get update"
+        apt-get update -qq </dev/null >&2
+    fi
+    (cd "$WORK/archives" && apt-get download -qq "$@" </dev/null >&2) || die "apt could not fetch $*"
+    for archive in "$WORK"/archives/*.deb; do
+        dpkg-deb -x "$archive" "$dir"
+        rm "$archive"
+    done
+}
+
+make_busybox() {
+    local image=$1 root=$WORK/busybox-root busybox applet
+    say "making the image $image"
+    busybox=$(static_busybox)
+    [ -n "$busybox" ] || die "no static busybox could be had"
+    basics "$root"
+    cp "$busybox" "$root/bin/busybox"
+    for applet in $("$busybox" --list); do
+        [ "$applet" = busybox ] || ln -s busybox "$root/bin/$applet"
+    done
+    ln -s ../../bin/env "$root/usr/bin/env"
+    import "$root" "$image"
+}
+
+make_debian() {
+    local image=$1 root=$WORK/debian-root
+    say "making the image $image"
+    have apt-get && have dpkg-deb || die "the image $image is made of Debian packages; this machine has no apt"
+    local wanted
+    mapfile -t wanted < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+        --no-replaces --no-enhances "${DEBIAN_PACKAGES[@]}" | grep '^[a-z0-9]' | grep -E '^(lib[a-z0-9.+-]+|gcc-.*-base)$' |
+        grep -v ':' | sort -u)
+    fetch_packages "$root" "${DEBIAN_PACKAGES[@]}" "${wanted[@]}"
+    basics "$root"
+    [ -e "$root/bin/sh" ] || ln -s dash "$root/bin/sh"
+    ln -s mawk "$root/usr/bin/awk" # Debian's scripts that run at installation would do it
+    rm -rf "$root"/usr/share/{doc,man,locale,info,lintian}
+    import "$root" "$image"
+}
+
+for group in "$@"; do
+    case $group in
+        demo)
+            is_current longshore/demo:latest || make_busybox longshore/demo:latest
+            ;;
+        test)
+            is_current longshore/busybox:test || docker tag longshore/demo:latest longshore/busybox:test
+            is_current longshore/debian:test || make_debian longshore/debian:test
+            ;;
+        *) die "images.sh: no group '$group'; there are: demo test" ;;
+    esac
+done

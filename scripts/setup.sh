@@ -1,0 +1,135 @@
+#!/usr/bin/env bash
+# Makes this machine ready: `scripts/setup.sh [python] [dev] [docker] [images] [test-images]`, in the order given.
+# Each step finds out first whether there is anything to do, so a second call takes no time. Sourcing this file gives
+# the steps as functions. Where a step needs root or apt and has neither, it says what to install and stops.
+set -euo pipefail
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+VENV=$ROOT/.venv
+DOCKER_LOG=/var/log/longshore-dockerd.log
+DOCKER_START_SECONDS=60
+
+say() { printf '==> %s\n' "$*" >&2; }
+die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+may_install() { [ "$(id -u)" = 0 ] && have apt-get; }
+
+# apt_install WHY PACKAGE...: installs Debian packages, or says that somebody must.
+apt_install() {
+    local why=$1
+    shift
+    may_install || die "$why. Install it and try again (on Debian and Ubuntu, as root: apt-get install $*)."
+    say "installing $*"
+    if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then
+        apt-get update -qq </dev/null >&2
+    fi
+    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2 ||
+        { apt-get update -qq </dev/null >&2 &&
+            DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2; } ||
+        die "$why, and apt could not install $*"
+}
+
+setup_git() {
+    have git || apt_install "git is missing" git
+}
+
+# A Python that is new enough, by $PYTHON or by name.
+find_python() {
+    local candidate
+    for candidate in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11; do
+        if [ -n "$candidate" ] && have "$candidate" &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            printf '%s\n' "$candidate"
+            return
+        fi
+    done
+    return 1
+}
+
+# install_project STAMP EXTRAS: an editable install into .venv, again only when what it depends on has changed.
+install_project() {
+    local stamp=$VENV/$1 extras=$2 python key
+    if ! python=$(find_python); then
+        apt_install "Python 3.11 or newer is missing" python3 python3-venv
+        python=$(find_python) || die "Python 3.11 or newer is missing; set PYTHON to one"
+    fi
+    key=$({ printf '%s\n' "$ROOT"; cat "$ROOT/pyproject.toml"; } | sha256sum)
+    if [ -x "$VENV/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ]; then
+        return
+    fi
+    if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        apt_install "Python's venv module is missing" \
+            "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
+    fi
+    if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
+        say "making .venv with $("$python" --version)"
+        rm -rf "$VENV"
+        "$python" -m venv "$VENV"
+    fi
+    say "installing Longshore${extras:+ $extras} into .venv"
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$ROOT$extras" >&2 ||
+        die "pip could not install the project; its message is above"
+    printf '%s\n' "$key" >"$stamp"
+}
+
+setup_python() {
+    [ -e "$VENV/.longshore-dev" ] && install_project .longshore-dev '[dev]' || install_project .longshore ''
+}
+
+setup_dev() {
+    setup_git
+    install_project .longshore-dev '[dev]'
+}
+
+docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }
+
+start_dockerd() {
+    say "starting Docker's engine (log: $DOCKER_LOG)"
+    if ! ls /sys/fs/cgroup/* >/dev/null 2>&1; then
+        have cgroupfs-mount || apt_install "no cgroups are mounted" cgroupfs-mount
+        cgroupfs-mount
+    fi
+    if [ -d /run/systemd/system ]; then
+        systemctl start docker
+    else
+        # In a session of its own, so that it outlives this shell and its Ctrl-C.
+        setsid dockerd </dev/null >>"$DOCKER_LOG" 2>&1 &
+    fi
+    local waited
+    for ((waited = 0; waited < DOCKER_START_SECONDS * 5; waited++)); do
+        docker_answers && return
+        sleep 0.2
+    done
+    tail -n 20 "$DOCKER_LOG" >&2 || true
+    die "Docker's engine did not come up within $DOCKER_START_SECONDS s; the end of its log is above"
+}
+
+setup_docker() {
+    have docker && docker_answers && return
+    if [ -n "${DOCKER_HOST:-}" ]; then
+        have docker || apt_install "the docker command is missing" docker.io
+        docker_answers || die "no Docker engine answers at DOCKER_HOST=$DOCKER_HOST; start it, or unset DOCKER_HOST"
+        return
+    fi
+    if ! { have docker && have dockerd; }; then
+        apt_install "no Docker engine answers and none is installed" docker.io iptables
+        have docker || apt_install "the docker command is missing" docker-cli
+        docker_answers && return
+    fi
+    [ "$(id -u)" = 0 ] || die "no Docker engine answers. Start it (as root: systemctl start docker), and see that you \
+may use it (as root: usermod -aG docker $(id -un); then log in again)."
+    start_dockerd
+}
+
+setup_images() { "$ROOT/scripts/images.sh" demo; }
+setup_test_images() { "$ROOT/scripts/images.sh" demo test; }
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+    for step in "$@"; do
+        case $step in
+            python | dev | docker | images | git) "setup_$step" ;;
+            test-images) setup_test_images ;;
+            *) die "no step '$step'; there are: python dev git docker images test-images" ;;
+        esac
+    done
+fi
