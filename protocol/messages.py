@@ -263,13 +263,17 @@ class JobDependencies(Message, frozen=True, kw_only=True, tag="job_dependencies"
 
 
 class JobStatusReply(Message, frozen=True, kw_only=True, tag="job_status_reply"):
-    """Answer to GetJobStatus: `wanted` is false for an attempt that is over, superseded or another worker's."""
+    """Answer to GetJobStatus: `wanted` is false for an attempt that is over, superseded or another worker's.
+
+    `log_offset` and `status_seq` are what is durable; a restarted worker goes on from there.
+    """
 
     id: int
     attempt: str
     wanted: bool
     status: ExecutionStatus | None
     log_offset: int = 0
+    status_seq: int = 0
 
 
 class BlobData(Message, frozen=True, kw_only=True, tag="blob_data"):
