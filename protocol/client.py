@@ -39,11 +39,18 @@ R = TypeVar("R", bound=m.Message)
 
 
 def connect_socket(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, address: str, *, receive_limit: int = 1000
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    address: str,
+    *,
+    receive_limit: int = 1000,
+    send_limit: int = 1000,
+    immediate: bool = False,
 ) -> zmq.Socket[bytes]:
     """A connected socket with the bounds and heartbeats that every peer of a coordinator uses.
 
-    `receive_limit` is how many messages may wait unread. Raises UsageError for an address that can't be.
+    `receive_limit` is how many messages may wait unread, `send_limit` how many unsent; `immediate`: none wait for a
+    connection that does not stand. Raises UsageError for an address that can't be.
     """
     if address.startswith("tcp://"):
         parse_tcp(address)
@@ -55,6 +62,8 @@ def connect_socket(
     socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
     socket.set(zmq.IPV6, 1)
     socket.set(zmq.RCVHWM, receive_limit)
+    socket.set(zmq.SNDHWM, send_limit)
+    socket.set(zmq.IMMEDIATE, immediate)
     try:
         socket.connect(address)
     except zmq.ZMQError as error:
