@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 
 class LongshoreError(Exception):
     """An error with one clear message for the user.
@@ -19,10 +22,40 @@ class UsageError(LongshoreError):
     exit_status = 2
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong in a pipeline file; as text it is one line.
+
+    `line` counts from 1, 0 is: the whole file. `included_from` is the chain of `FILE:LINE` that brought the file in,
+    the pipeline file itself first.
+    """
+
+    message: str
+    file: str = ""
+    line: int = 0
+    key: str = ""
+    mend: str = ""
+    included_from: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        parts = [part for part in (place, self.key, self.message) if part]
+        text = ": ".join(parts)
+        if self.mend:
+            text += f"; {self.mend}"
+        if self.included_from:
+            text += f" (included from {', then '.join(self.included_from)})"
+        return text
+
+
 class PipelineFileError(LongshoreError):
-    """A pipeline file can't be compiled; the message names the file, the line, the key and the mend."""
+    """A pipeline file can't be compiled; `problems` are all that were found, each with file, line, key and mend."""
 
     exit_status = 2
+
+    def __init__(self, problems: Sequence[Problem] | str) -> None:
+        self.problems = [Problem(problems)] if isinstance(problems, str) else list(problems)
+        super().__init__("\n".join(str(problem) for problem in self.problems))
 
 
 class CoordinatorUnreachable(LongshoreError):
