@@ -1,85 +1,164 @@
 """The engine's face: what may happen to a coordinator, as methods. Pure.
 
-Each method changes the state and notes what is to be done; `flush` hands all of it out as one `Turn`.
+Each method changes the state and notes what is to be done; `flush` hands all of it out as one `Turn`. Time comes in as
+`Now` and is never read. Methods that answer a client raise ProtocolError for what can't be done.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 
+from coordinator.engine.commands import Commands
 from coordinator.engine.effects import Turn
+from coordinator.engine.flow import Flow
+from coordinator.engine.ledger import Ledger
+from coordinator.engine.reports import Reports
+from coordinator.engine.scheduler import Scheduler
+from coordinator.engine.settings import Settings
 from coordinator.engine.state import AttemptState, Now, RunState, WorkerState
+from coordinator.engine.views import worker_view
 from protocol import messages as m
-
-
-@dataclass(slots=True, frozen=True)
-class Settings:
-    """What an operator may set. Seconds and bytes."""
-
-    heartbeat: float = 5.0
-    offline_after: float = 20.0
-    lost_after: float = 3600.0
-    restart_grace: float = 60.0
-    lease: float = 30.0
-    lease_margin: float = 15.0
-    pending_timeout: float | None = None
-    log_limit: int = 64 << 20
+from protocol.statuses import ENDED
+from protocol.statuses import ExecutionStatus as S
+from protocol.views import WorkerView
 
 
 class Engine:
-    """Owns all unfinished runs. Methods that answer a request raise ProtocolError for what can't be done."""
+    """Owns all unfinished runs and all known workers."""
 
-    def __init__(self, settings: Settings, *, next_run_id: int = 1, next_job_id: int = 1) -> None: ...
+    def __init__(self, settings: Settings, *, next_run_id: int = 1, next_job_id: int = 1) -> None:
+        self.settings = settings
+        self._ledger = Ledger()
+        self._scheduler = Scheduler(self._ledger, log_limit=settings.log_limit, lease=settings.lease)
+        self._flow = Flow(self._ledger, self._scheduler)
+        self._reports = Reports(self._ledger, self._scheduler, self._flow, settings)
+        self._commands = Commands(
+            self._ledger, self._scheduler, self._flow, next_run_id=next_run_id, next_job_id=next_job_id
+        )
 
     def restore(self, runs: Iterable[RunState], workers: Iterable[WorkerState], now: Now) -> None:
-        """Takes unfinished runs and all known workers over from the store after a start; workers are offline."""
+        """Takes unfinished runs and all known workers over from the store after a start; all workers are offline."""
+        self._ledger.now = now
+        self._reports.grace_until = now.mono + self.settings.restart_grace
+        for worker in workers:
+            worker.online, worker.last_seen_mono = False, now.mono
+            worker.attempts, worker.active, worker.held = {}, 0, 0
+            self._ledger.workers[worker.name] = worker
+        taken_up = sorted(runs, key=lambda run: run.id)
+        for run in taken_up:
+            for job in self._ledger.add_run(run).jobs:
+                attempt = job.attempt
+                if attempt is None or attempt.status in ENDED or job.status in ENDED or not attempt.worker:
+                    continue
+                holder = self._ledger.workers.setdefault(attempt.worker, WorkerState(name=attempt.worker))
+                holder.last_seen_mono = now.mono
+                attempt.sent_mono = now.mono
+                self._ledger.attach(holder, attempt)
+                self._scheduler.take_lock(job)
+        for run in taken_up:
+            for job in self._ledger.indexes[run.id].jobs:
+                if job.status is S.SCHEDULED:
+                    self._flow.resume_delay(job)
+                elif job.status is S.PENDING and self._ledger.holder_of(job.attempt) is None:
+                    self._scheduler.enqueue(job)
+            self._flow.resume(run)
 
     def flush(self, now: Now) -> Turn:
-        """Schedules what can be scheduled and hands out all that the messages since the last flush brought about."""
+        """Schedules what can be scheduled and hands out all that has come about since the last flush."""
+        self._ledger.now = now
+        self._scheduler.run()
+        return self._ledger.close_turn()
 
     def tick(self, now: Now) -> None:
-        """Lets time pass: leases, lost workers, delayed jobs, stuck jobs. Call at least once a second."""
+        """Lets time pass: leases, lost workers, delayed jobs, stuck jobs. Call about once a second."""
+        self._ledger.now = now
+        self._reports.check_workers()
+        self._commands.check_time(self.settings.pending_timeout)
 
     # workers
 
     def worker_hello(self, hello: m.Hello, now: Now) -> list[str]:
-        """A worker is here (again). Returns the attempts it holds that it shall keep; send Welcome before the turn."""
+        """A worker is here (again). Returns the attempts that it shall keep; send Welcome before the turn's frames."""
+        self._ledger.now = now
+        return self._reports.worker_hello(hello)
 
     def worker_heard(self, worker: str, now: Now, *, disk_low: bool | None = None) -> None:
-        """Any frame of a worker."""
+        """Any frame of a worker; `disk_low` as its heartbeat says."""
+        self._ledger.now = now
+        self._reports.worker_heard(worker, disk_low=disk_low)
 
-    def worker_goodbye(self, worker: str, goodbye: m.Goodbye, now: Now) -> None: ...
+    def worker_goodbye(self, worker: str, goodbye: m.Goodbye, now: Now) -> None:
+        """A worker leaves on purpose."""
+        self._ledger.now = now
+        self._reports.worker_goodbye(worker, goodbye)
 
     def holds(self, worker: str, attempt: str) -> AttemptState | None:
         """The unfinished attempt, if this worker holds it: whether its log bytes are taken."""
+        return self._reports.holds(worker, attempt)
 
     def job_status(self, worker: str, message: m.JobStatus, stored_log: int, now: Now) -> None:
-        """Applies a status once. `stored_log` is how many bytes of the attempt's log are durable by this turn's end."""
+        """Applies a status once and acknowledges it.
 
-    def job_returned(self, worker: str, message: m.JobReturned, now: Now) -> None: ...
+        `stored_log` is how many bytes of the attempt's log are durable by this turn's end; a final status that has
+        more is answered with that offset instead, and has to come again.
+        """
+        self._ledger.now = now
+        self._reports.update_job_execution_status(worker, message, stored_log)
 
-    def get_job_execution(self, worker: str, message: m.GetJobExecution) -> m.JobExecution: ...
+    def job_returned(self, worker: str, message: m.JobReturned, now: Now) -> None:
+        """A worker has given back an attempt that never began."""
+        self._ledger.now = now
+        self._reports.job_returned(worker, message)
 
-    def get_job_dependencies(self, worker: str, message: m.GetJobDependencies) -> m.JobDependencies: ...
+    def get_job_execution(self, worker: str, message: m.GetJobExecution) -> m.JobExecution:
+        """The assignment of an attempt that the worker holds."""
+        return self._reports.get_job_execution(worker, message)
 
-    def get_job_status(self, worker: str, message: m.GetJobStatus) -> m.JobStatusReply: ...
+    def get_job_dependencies(self, worker: str, message: m.GetJobDependencies) -> m.JobDependencies:
+        """The dependencies of an attempt that the worker holds."""
+        return self._reports.get_job_dependencies(worker, message)
+
+    def get_job_status(self, worker: str, message: m.GetJobStatus) -> m.JobStatusReply:
+        """How an attempt stands; the caller fills in `log_offset`."""
+        return self._reports.get_job_status(worker, message)
 
     # clients
 
-    def submit_run(self, message: m.SubmitRun, now: Now, *, known: int | None) -> m.RunSubmitted:
-        """`known` is the id of the run that was made with the same token before, as the store remembers it."""
+    def submit_run(self, message: m.SubmitRun, now: Now, *, known: int | None = None) -> m.RunSubmitted:
+        """Starts a run. `known` is the id of the run that its token made before, as the store remembers it."""
+        self._ledger.now = now
+        return self._commands.submit_run(message, known)
 
-    def cancel(self, message: m.Cancel, now: Now) -> m.Done: ...
+    def cancel(self, message: m.Cancel, now: Now) -> m.Done:
+        """Cancels a run or a job."""
+        self._ledger.now = now
+        return self._commands.cancel(message)
 
-    def retry(self, message: m.Retry, now: Now, *, run: RunState | None) -> m.Done:
-        """`run` is the finished run as the store loads it; None when there is none of that id (or it is unfinished)."""
+    def retry(self, message: m.Retry, now: Now, *, run: RunState | None = None) -> m.Done:
+        """Tries again. `run` is the finished run as the store loads it, unless the run is unfinished."""
+        self._ledger.now = now
+        return self._commands.retry(message, run)
 
-    def play(self, message: m.Play, now: Now) -> m.Done: ...
+    def play(self, message: m.Play, now: Now, *, run: RunState | None = None) -> m.Done:
+        """Starts a manual or delayed job. `run` as for `retry`."""
+        self._ledger.now = now
+        return self._commands.play(message, run)
 
-    def drain(self, message: m.DrainWorker, now: Now) -> m.Done: ...
+    def drain(self, message: m.DrainWorker, now: Now) -> m.Done:
+        """Lets a worker take no new jobs, or take them again."""
+        self._ledger.now = now
+        return self._commands.drain(message)
 
-    def unfinished(self) -> dict[int, RunState]:
+    # for readers
+
+    def unfinished(self) -> Mapping[int, RunState]:
         """Runs in memory, by id."""
+        return self._ledger.runs
 
-    def workers(self) -> dict[str, WorkerState]: ...
+    def workers(self) -> Mapping[str, WorkerState]:
+        """All known workers, by name."""
+        return self._ledger.workers
+
+    def worker_views(self) -> list[WorkerView]:
+        """All known workers, as readers see them."""
+        return [worker_view(worker, self._ledger.jobs_at(worker)) for _, worker in sorted(self._ledger.workers.items())]

@@ -29,12 +29,13 @@ class AttemptState:
     id: str  # "JOB_ID.NUMBER", unique in a coordinator's database
     job_id: int
     number: int  # counts from 1
-    worker: str
+    worker: str  # empty while nobody has it: it came back and waits to be handed out again
     status: ExecutionStatus = ExecutionStatus.PENDING  # PENDING: sent, not yet accepted
     status_seq: int = 0  # newest status frame applied
     released: bool = False  # the worker was told that nothing holds the script back any more
     canceling: bool = False  # CancelJob was sent; a final status is due
     revoking: bool = False  # RevokeJob was sent; JobReturned or a running status is due
+    sent_mono: float = 0.0  # when AssignJob or CancelJob was last sent
     exit_code: int | None = None
     failure_reason: FailureReason | None = None
     message: str | None = None
@@ -122,3 +123,5 @@ class WorkerState:
     last_seen_at: float | None = None
     last_seen_mono: float = 0.0
     attempts: dict[str, AttemptState] = field(default_factory=dict)  # unfinished ones that it holds, by id
+    active: int = 0  # of `attempts`: released, so that each takes a slot
+    held: int = 0  # of `attempts`: held ahead of their needs

@@ -1,0 +1,89 @@
+"""What a worker is told of an attempt: the assignment and its dependencies. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from coordinator.engine.index import Outcome, Part, RunIndex, part_of
+from coordinator.engine.state import AttemptState, JobState
+from protocol.messages import Assignment, Dependency
+from protocol.plan import Variable
+from protocol.statuses import ENDED, FailureReason
+
+
+def moves(job: JobState) -> bool:
+    """Whether the job goes to another worker when its own is lost (guarantee 4), instead of surviving there."""
+    retry = job.plan.retry
+    return retry.max > 0 and FailureReason.RUNNER_SYSTEM_FAILURE.value in retry.when
+
+
+def dependency(job: JobState, *, with_artifacts: bool) -> Dependency:
+    """How a job stands, for one that depends on it."""
+    attempt = job.attempt
+    ended = job.status in ENDED and attempt is not None
+    return Dependency(
+        job=job.plan.name,
+        status=job.status,
+        satisfied=part_of(job) is Part.WELL,
+        artifacts=list(attempt.artifacts) if attempt and ended and with_artifacts else [],
+        variables=dict(attempt.dotenv) if attempt and ended and with_artifacts else {},
+    )
+
+
+def dependencies(job: JobState, index: RunIndex) -> list[Dependency]:
+    """All that an attempt of `job` depends on: what holds it back, and what leaves files or variables for it.
+
+    Once a job may run, nothing holds it back any more, whatever its needs came to (`when: always`). A job that is
+    called back is held back to the last, even when its needs have all ended.
+    """
+    sources = index.artifact_sources(job)
+    named = {source.plan.name for source in sources}
+    attempt = job.attempt
+    released = attempt is not None and attempt.released
+    called_back = not released and index.before(job) is not Outcome.OPEN
+    result = []
+    for need in index.needs_of(job):
+        if not released or need.plan.name in named:
+            entry = dependency(need, with_artifacts=need.plan.name in named)
+            result.append(_with(entry, satisfied=True if released else entry.satisfied and not called_back))
+    if job.plan.needs is None:
+        for source in sources:
+            if source.attempt and (source.attempt.artifacts or source.attempt.dotenv):
+                result.append(_with(dependency(source, with_artifacts=True), satisfied=True))
+    return result
+
+
+def _with(entry: Dependency, *, satisfied: bool) -> Dependency:
+    return msgspec.structs.replace(entry, satisfied=satisfied)
+
+
+def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_limit: int, lease: float) -> Assignment:
+    """All that a worker needs to run an attempt."""
+    run = index.run
+    created = datetime.fromtimestamp(run.created_at or 0.0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    own = {
+        "CI_PIPELINE_ID": str(run.id),
+        "CI_PIPELINE_IID": str(run.id),
+        "CI_PIPELINE_CREATED_AT": created,
+        "CI_JOB_ID": str(job.id),
+    }
+    return Assignment(
+        attempt=attempt.id,
+        run=run.id,
+        job_id=job.id,
+        number=attempt.number,
+        project=run.plan.project,
+        project_dir=run.plan.project_dir,
+        job=job.plan,
+        predefined=run.plan.predefined,
+        variables=[Variable(key=key, value=value, raw=True) for key, value in own.items()],
+        run_variables=[*run.plan.run_variables, *job.play_variables],
+        workspace=run.workspace,
+        workspace_size=run.workspace_size,
+        default_image=run.plan.default_image,
+        dependencies=dependencies(job, index),
+        log_limit=job.plan.resources.log_limit or log_limit,
+        lease=lease if moves(job) else None,
+    )

@@ -1,0 +1,305 @@
+"""A run's way from its first stage to its end: which jobs may run now, and what follows from each one's end. Pure.
+
+The functions carry the names of the design's flow table and stand in the order in which they happen.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from coordinator.engine.assignments import dependency
+from coordinator.engine.index import Outcome, Part, RunIndex, is_open, part_of
+from coordinator.engine.ledger import Ledger
+from coordinator.engine.scheduler import Scheduler
+from coordinator.engine.state import AttemptState, JobState, RunState, StageState
+from coordinator.engine.transitions import JobEvent
+from protocol import messages as m
+from protocol.statuses import AT_WORKER, ENDED, FailureReason
+from protocol.statuses import ExecutionStatus as S
+
+NAMES_SHOWN = 5
+"""Jobs that a pending reason names before it only counts."""
+
+
+class Flow:
+    """Moves runs on. Every change of a job that others may wait for ends in `_settle`."""
+
+    def __init__(self, ledger: Ledger, scheduler: Scheduler) -> None:
+        self._ledger = ledger
+        self._scheduler = scheduler
+        self._changed: deque[JobState] = deque()
+        self._settling = False
+        self.delayed: dict[int, float] = {}  # job id -> monotonic time when its delay ends
+
+    # the run goes on, stage by stage
+
+    def execute_first_stage(self, run: RunState) -> None:
+        """A run starts: its first stage is executed, and with it every job whose `needs` allow it."""
+        index = self._ledger.indexes[run.id]
+        for job in index.jobs:
+            if job.plan.needs is None:
+                self._explain_stage_wait(job, index)
+        self.execute_jobs_for_stage(run.stages[0])
+        for job in index.jobs:
+            if job.plan.needs is not None:
+                self.consider(job)
+        self._settle()
+
+    def execute_jobs_for_stage(self, stage: StageState) -> None:
+        """A stage begins: each of its jobs that waited for it may run, or not, as the stages before have ended."""
+        for job in stage.jobs:
+            if job.plan.needs is None:
+                self.consider(job)
+
+    def finalize_stage_execution(self, stage: StageState) -> None:
+        """All jobs of a stage have ended, or need not run: the stage is complete."""
+        run = self._ledger.runs[stage.run_id]
+        index = self._ledger.indexes[run.id]
+        index.current_stage = stage.index + 1
+        if index.current_stage < len(run.stages):
+            self.execute_next_stage(run)
+
+    def execute_next_stage(self, run: RunState) -> None:
+        """The stage after the one that has just been completed begins."""
+        self.execute_jobs_for_stage(run.stages[self._ledger.indexes[run.id].current_stage])
+
+    def finalize_pipeline_execution(self, run: RunState) -> None:
+        """No stage is left: the run is finished. Its row gets its last status when the turn is closed."""
+        self._ledger.touch_run(run)
+
+    def resume(self, run: RunState) -> None:
+        """Looks at every job that is not at a worker again: after a restart, a retry, or a play."""
+        index = self._ledger.indexes[run.id]
+        open_stages = [i for i, tally in enumerate(index.stages) if tally.open]
+        index.current_stage = min([index.current_stage, *open_stages])
+        for job in index.jobs:
+            if job.status is S.CREATED:
+                if job.plan.needs is not None or job.stage_index <= index.current_stage:
+                    self.consider(job)
+                else:
+                    self._explain_stage_wait(job, index)
+        for job in index.jobs:
+            if job.status in ENDED:
+                self._changed.append(job)
+        self._settle()
+
+    # one job
+
+    def consider(self, job: JobState) -> None:
+        """Decides whether a job that has not begun may run, shall be skipped, or still has to wait."""
+        attempt = self.held_attempt(job)
+        if job.status is not S.CREATED and attempt is None:
+            return
+        index = self._ledger.index_of(job)
+        before = index.before(job)
+        if before is Outcome.OPEN and not self._is_doomed(job, index):
+            self._wait_for_needs(job, index)
+        elif not self._asked_for(job, before):
+            self._skip(job, attempt, "skipped: " + self._why_skipped(job, index))
+        elif attempt is not None:
+            self._let_go(job, attempt)
+        elif job.plan.when == "manual" and not job.played:
+            self._ledger.move(job, JobEvent.ASK, "waits for somebody to play it")
+            self._changed.append(job)
+        elif job.plan.when == "delayed" and not job.played:
+            self._delay(job)
+        else:
+            self.queue(job, "may run")
+
+    def queue(self, job: JobState, text: str) -> None:
+        """A job may run: from now on it waits for a worker only."""
+        event = JobEvent.REQUEUE if job.status not in (S.CREATED, S.MANUAL, S.SCHEDULED) else JobEvent.QUEUE
+        self.delayed.pop(job.id, None)
+        self._ledger.move(job, event, text)
+        self._scheduler.enqueue(job)
+
+    def resume_delay(self, job: JobState) -> None:
+        """Counts the rest of a job's delay from now on, by the monotonic clock."""
+        now = self._ledger.now
+        self.delayed[job.id] = now.mono + max(0.0, (job.not_before_at or now.wall) - now.wall)
+
+    def at_worker(self, job: JobState) -> None:
+        """A worker has accepted a job or begun it: what needs it may be held ready now."""
+        for dependent in self._ledger.index_of(job).dependents.get(job.plan.name, ()):
+            self._scheduler.consider_holding(dependent)
+
+    def end(self, job: JobState, event: JobEvent, text: str) -> None:
+        """A job ends; everything that follows from it is decided at once."""
+        self._ledger.move(job, event, text)
+        self._scheduler.withdraw(job)
+        self.delayed.pop(job.id, None)
+        self._changed.append(job)
+        self._settle()
+
+    def end_attempt(self, attempt: AttemptState, status: S, reason: FailureReason | None, message: str | None) -> None:
+        """An attempt is over, whoever ended it; its slot is free."""
+        self._ledger.detach(attempt)
+        attempt.status = status
+        attempt.failure_reason = reason
+        attempt.message = message
+        attempt.finished_at = self._ledger.now.wall
+        self._ledger.touch_attempt(attempt)
+        self._ledger.log_complete(attempt)
+        self._scheduler.wake()
+
+    def give_back(self, job: JobState, attempt: AttemptState, text: str) -> None:
+        """An attempt that never began is free for another worker."""
+        self._ledger.detach(attempt)
+        attempt.worker = ""
+        attempt.status = S.PENDING
+        attempt.status_seq = 0
+        attempt.released = attempt.revoking = False
+        self._ledger.touch_attempt(attempt)
+        self._scheduler.wake()
+        if self._ledger.index_of(job).before(job) is Outcome.OPEN:
+            self._ledger.move(job, JobEvent.WITHDRAW, text)
+        else:
+            self._ledger.move(job, JobEvent.WITHDRAW if job.status is S.CREATED else JobEvent.REQUEUE, text)
+            if job.status is S.PENDING:
+                self._scheduler.enqueue(job)
+        self.consider(job)
+        self._settle()
+
+    def cancel_run(self, run: RunState, text: str) -> int:
+        """Cancels all that has not ended; returns how many jobs that touched. What has not begun goes first."""
+        run.canceling = True
+        self._ledger.touch_run(run)
+        jobs = self._ledger.indexes[run.id].jobs
+        return sum(self.cancel_job(job, text) for job in sorted(jobs, key=lambda job: job.status in AT_WORKER))
+
+    def cancel_job(self, job: JobState, text: str) -> bool:
+        """Ends a job that has not begun at once; has its worker stop one that has."""
+        if job.status in ENDED:
+            return False
+        attempt = job.attempt
+        worker = self._ledger.holder_of(attempt)
+        if attempt is None or worker is None:
+            self.end(job, JobEvent.CANCEL, text)
+        elif not attempt.released or not worker.online:
+            self._ledger.send(worker.name, m.DiscardAttempt(attempt=attempt.id))
+            self.end_attempt(attempt, S.CANCELED, None, None)
+            self.end(job, JobEvent.CANCEL, text)
+        elif not attempt.canceling:
+            attempt.canceling = True
+            attempt.sent_mono = self._ledger.now.mono
+            self._ledger.touch_attempt(attempt)
+            self._ledger.tell(job, f"{text}: {worker.name} stops it")
+            self._ledger.send(worker.name, m.CancelJob(attempt=attempt.id))
+        return True
+
+    def held_attempt(self, job: JobState) -> AttemptState | None:
+        """The attempt that a worker holds ahead of the job's needs, if one does."""
+        attempt = job.attempt
+        if attempt is None or attempt.released or job.status in ENDED:
+            return None
+        return attempt if self._ledger.holder_of(attempt) is not None else None
+
+    # helpers
+
+    def _settle(self) -> None:
+        if self._settling:
+            return
+        self._settling = True
+        try:
+            while self._changed:
+                job = self._changed.popleft()
+                index = self._ledger.index_of(job)
+                for dependent in index.dependents.get(job.plan.name, ()):
+                    self._push_dependency(dependent, job)
+                    self.consider(dependent)
+                self._advance(index)
+        finally:
+            self._settling = False
+
+    def _advance(self, index: RunIndex) -> None:
+        stages = index.run.stages
+        while index.current_stage < len(stages):
+            if any(tally.open for tally in index.stages[: index.current_stage + 1]):
+                return
+            self.finalize_stage_execution(stages[index.current_stage])
+        if not index.total.open:
+            self.finalize_pipeline_execution(index.run)
+
+    def _push_dependency(self, dependent: JobState, job: JobState) -> None:
+        """Tells a worker that holds `dependent` that one of several needs has ended well; the last one: `_let_go`."""
+        attempt = self.held_attempt(dependent)
+        index = self._ledger.index_of(job)
+        if attempt is not None and part_of(job) is Part.WELL and index.before(dependent) is Outcome.OPEN:
+            sources = {source.plan.name for source in index.artifact_sources(dependent)}
+            update = dependency(job, with_artifacts=job.plan.name in sources)
+            self._ledger.send(attempt.worker, m.DependencyUpdate(attempt=attempt.id, dependency=update))
+
+    def _let_go(self, job: JobState, attempt: AttemptState) -> None:
+        """All needs of a held job have ended well. Its worker is told, unless an idle one can begin it sooner."""
+        if attempt.revoking:
+            return
+        worker = self._ledger.workers[attempt.worker]
+        if self._scheduler.better_place(job, worker):
+            self._scheduler.revoke(attempt)
+            return
+        index = self._ledger.index_of(job)
+        sources = {source.plan.name for source in index.artifact_sources(job)}
+        self._ledger.release(attempt)
+        self._ledger.tell(job, "all its needs are done")
+        if job.status is S.CREATED:
+            self._ledger.move(job, JobEvent.QUEUE, "may run")
+        self._ledger.explain(job, f"its needs are done; waits for a free slot on {attempt.worker}")
+        for need in index.needs_of(job):
+            update = dependency(need, with_artifacts=need.plan.name in sources)
+            self._ledger.send(attempt.worker, m.DependencyUpdate(attempt=attempt.id, dependency=update))
+        self.at_worker(job)
+
+    def _skip(self, job: JobState, attempt: AttemptState | None, text: str) -> None:
+        if attempt is not None:
+            self._ledger.send(attempt.worker, m.DiscardAttempt(attempt=attempt.id))
+            self.end_attempt(attempt, S.SKIPPED, None, None)
+        self.end(job, JobEvent.SKIP, text)
+
+    def _delay(self, job: JobState) -> None:
+        now = self._ledger.now
+        if job.not_before_at is None:
+            job.not_before_at = now.wall + job.plan.start_in
+        self.resume_delay(job)
+        self._ledger.move(job, JobEvent.DELAY, f"waits for its delay of {job.plan.start_in:.0f} s")
+
+    def _asked_for(self, job: JobState, before: Outcome) -> bool:
+        if job.plan.when == "always":
+            return before is not Outcome.OPEN
+        if job.plan.when == "on_failure":
+            return before is Outcome.FAILED
+        if job.plan.needs is not None:
+            return before is Outcome.SUCCESS
+        return before in (Outcome.SUCCESS, Outcome.SKIPPED)
+
+    def _is_doomed(self, job: JobState, index: RunIndex) -> bool:
+        if job.plan.needs is None or job.plan.when in ("always", "on_failure"):
+            return False
+        return any(not is_open(need) and part_of(need) is not Part.WELL for need in index.needs_of(job))
+
+    def _why_skipped(self, job: JobState, index: RunIndex) -> str:
+        if job.plan.when == "on_failure":
+            return "nothing before it failed (when: on_failure)"
+        if job.plan.needs is not None:
+            bad = [need for need in index.needs_of(job) if part_of(need) not in (Part.WELL, Part.OPEN)]
+            return "it needs " + ", ".join(f"{need.plan.name} ({need.status.value})" for need in bad[:NAMES_SHOWN])
+        earlier = [j for stage in index.run.stages[: job.stage_index] for j in stage.jobs]
+        bad = [j for j in earlier if part_of(j) in (Part.FAILED, Part.CANCELED)]
+        return "an earlier stage did not succeed: " + names(bad)
+
+    def _wait_for_needs(self, job: JobState, index: RunIndex) -> None:
+        if job.plan.needs is None:
+            self._explain_stage_wait(job, index)
+            return
+        waiting = [need for need in index.needs_of(job) if is_open(need)]
+        self._ledger.explain(job, f"waiting for {names(waiting)}")
+        self._scheduler.consider_holding(job)
+
+    def _explain_stage_wait(self, job: JobState, index: RunIndex) -> None:
+        if job.stage_index > 0 and job.status is S.CREATED:
+            self._ledger.explain(job, f"waiting for stage {index.run.stages[job.stage_index - 1].name}")
+
+
+def names(jobs: list[JobState]) -> str:
+    """A few jobs by name, the rest as a number."""
+    shown = ", ".join(job.plan.name for job in jobs[:NAMES_SHOWN])
+    return shown + (f" and {len(jobs) - NAMES_SHOWN} more" if len(jobs) > NAMES_SHOWN else "")

@@ -1,0 +1,155 @@
+"""Look-ups and counts over one run's jobs, and what the jobs before a job come to together. Pure.
+
+Derived from RunState alone, so it is never stored. The rules are those of GitLab's pipeline processing: see "needs",
+"when" and "allow_failure" in its CI/CD YAML reference.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from enum import Enum
+
+from coordinator.engine.state import JobState, RunState
+from protocol.statuses import AT_WORKER, ENDED
+from protocol.statuses import ExecutionStatus as S
+
+
+class Outcome(Enum):
+    """What a set of jobs comes to, for what comes after them."""
+
+    OPEN = "open"
+    SUCCESS = "success"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    SKIPPED = "skipped"
+
+
+class Part(Enum):
+    """What one job means for the jobs after it."""
+
+    OPEN = "open"  # not ended yet
+    BLOCKING = "blocking"  # open, and only somebody who plays it can change that
+    WELL = "well"  # success, or a failure or cancel that is allowed
+    FAILED = "failed"
+    CANCELED = "canceled"
+    MISSING = "missing"  # skipped, or a manual job that nobody has to play
+
+
+def part_of(job: JobState) -> Part:
+    """How a job counts as it stands."""
+    status, tolerated = job.status, job.plan.allow_failure or job.allowed_to_fail
+    if status is S.SUCCESS or (tolerated and status in (S.FAILED, S.CANCELED)):
+        return Part.WELL
+    if status is S.MANUAL:
+        return Part.MISSING if job.plan.allow_failure else Part.BLOCKING
+    if status in ENDED:
+        return {S.FAILED: Part.FAILED, S.CANCELED: Part.CANCELED}.get(status, Part.MISSING)
+    return Part.OPEN
+
+
+def is_open(job: JobState) -> bool:
+    """Whether its stage can't be complete because of this job."""
+    return part_of(job) in (Part.OPEN, Part.BLOCKING)
+
+
+class Tally:
+    """How many jobs of a set stand where; kept up to date by one call per change."""
+
+    def __init__(self, jobs: Iterable[JobState] = ()) -> None:
+        self.statuses: Counter[S] = Counter()
+        self.parts: Counter[Part] = Counter()
+        for job in jobs:
+            self.add(job, 1)
+
+    def add(self, job: JobState, sign: int) -> None:
+        """Counts a job in (1) or out (-1), as it stands."""
+        self.statuses[job.status] += sign
+        self.parts[part_of(job)] += sign
+
+    @property
+    def open(self) -> int:
+        """Jobs that have not ended and are not optional."""
+        return self.parts[Part.OPEN] + self.parts[Part.BLOCKING]
+
+    def outcome(self, *, needs: bool = False) -> Outcome:
+        """What the jobs come to. With `needs`, one that did not run counts against them, as GitLab does it."""
+        if self.open:
+            return Outcome.OPEN
+        if self.parts[Part.FAILED]:
+            return Outcome.FAILED
+        if self.parts[Part.CANCELED]:
+            return Outcome.CANCELED
+        if self.parts[Part.MISSING] and (needs or not self.parts[Part.WELL]):
+            return Outcome.SKIPPED
+        return Outcome.SUCCESS
+
+    def status(self, *, canceling: bool = False) -> S:
+        """The status of a stage or run that consists of these jobs."""
+        outcome = self.outcome()
+        if outcome is not Outcome.OPEN:
+            return S.CANCELED if canceling and outcome is not Outcome.SUCCESS else S(outcome.value)
+        begun = any(self.statuses[status] for status in ENDED)
+        if any(self.statuses[status] for status in AT_WORKER):
+            return S.RUNNING
+        if self.statuses[S.PENDING]:
+            return S.RUNNING if begun else S.PENDING
+        if self.parts[Part.BLOCKING]:
+            return S.MANUAL
+        if self.statuses[S.SCHEDULED]:
+            return S.SCHEDULED
+        return S.RUNNING if begun else S.CREATED
+
+    def warnings(self) -> bool:
+        """Whether a job failed that was allowed to."""
+        return self.statuses[S.FAILED] > self.parts[Part.FAILED]
+
+    def counts(self) -> dict[str, int]:
+        """Jobs by status, for people."""
+        return {status.value: n for status, n in self.statuses.items() if n}
+
+
+class RunIndex:
+    """One run's jobs by name and by what depends on them, with running counts."""
+
+    def __init__(self, run: RunState) -> None:
+        self.run = run
+        self.jobs: list[JobState] = [job for stage in run.stages for job in stage.jobs]
+        self.by_name: dict[str, JobState] = {job.plan.name: job for job in self.jobs}
+        self.dependents: dict[str, list[JobState]] = {}
+        for job in self.jobs:
+            for need in job.plan.needs or ():
+                self.dependents.setdefault(need.job, []).append(job)
+        self.total = Tally(self.jobs)
+        self.stages = [Tally(stage.jobs) for stage in run.stages]
+        self.current_stage = next((i for i, tally in enumerate(self.stages) if tally.open), len(self.stages))
+
+    def count(self, job: JobState, sign: int) -> None:
+        """Counts a job in or out of all tallies; call it out before and in after a change of the job."""
+        self.total.add(job, sign)
+        self.stages[job.stage_index].add(job, sign)
+
+    def needs_of(self, job: JobState) -> list[JobState]:
+        """The jobs that its `needs` names."""
+        return [self.by_name[need.job] for need in job.plan.needs or ()]
+
+    def before(self, job: JobState) -> Outcome:
+        """What all that the job waits for comes to: its needs, or all earlier stages."""
+        if job.plan.needs is not None:
+            return Tally(self.needs_of(job)).outcome(needs=True)
+        if any(tally.open for tally in self.stages[: job.stage_index]):
+            return Outcome.OPEN
+        return Tally(j for stage in self.run.stages[: job.stage_index] for j in stage.jobs).outcome()
+
+    def artifact_sources(self, job: JobState) -> list[JobState]:
+        """Jobs whose artifacts are laid into the job's workspace, in plan order."""
+        plan = job.plan
+        if plan.needs is not None:
+            names = {need.job for need in plan.needs if need.artifacts}
+            if plan.dependencies is not None:
+                names &= set(plan.dependencies)
+        elif plan.dependencies is not None:
+            names = set(plan.dependencies)
+        else:
+            return [j for stage in self.run.stages[: job.stage_index] for j in stage.jobs]
+        return [j for j in self.jobs if j.plan.name in names]

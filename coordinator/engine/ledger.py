@@ -1,0 +1,233 @@
+"""The one place where states change and effects are noted. Pure.
+
+Everything else in the engine decides; this records: it applies the transition table, keeps counts and look-ups right,
+tells the story, and remembers what has to be written, sent and announced at the end of the turn.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from coordinator.engine.effects import Send, Story, Turn
+from coordinator.engine.index import RunIndex
+from coordinator.engine.state import AttemptState, JobState, Now, RunState, StageState, WorkerState
+from coordinator.engine.transitions import TABLE, IllegalTransition, JobEvent
+from coordinator.engine.views import job_view, run_summary, stage_view, worker_view
+from protocol.events import JobChanged, RunChanged, StageChanged, WorkerChanged
+from protocol.messages import Message
+from protocol.statuses import ENDED
+from protocol.statuses import ExecutionStatus as S
+
+STORY_KEPT = 8
+"""Lines of a job's story that an IllegalTransition shows."""
+
+
+class Ledger:
+    """All unfinished runs, all known workers, and what this turn has changed of them."""
+
+    def __init__(self) -> None:
+        self.now = Now(0.0, 0.0)
+        self.runs: dict[int, RunState] = {}
+        self.indexes: dict[int, RunIndex] = {}
+        self.jobs: dict[int, JobState] = {}
+        self.workers: dict[str, WorkerState] = {}
+        self._recent: dict[int, deque[str]] = {}
+        self._turn = Turn()
+        self._runs: dict[int, RunState] = {}
+        self._stages: dict[tuple[int, int], StageState] = {}
+        self._jobs: dict[int, JobState] = {}
+        self._attempts: dict[str, AttemptState] = {}
+        self._workers: dict[str, WorkerState] = {}
+
+    # what is there
+
+    def add_run(self, run: RunState) -> RunIndex:
+        """Takes a run up: a new one, one from the store, or a finished one that goes on."""
+        index = RunIndex(run)
+        self.runs[run.id] = run
+        self.indexes[run.id] = index
+        self.jobs.update((job.id, job) for job in index.jobs)
+        return index
+
+    def drop_run(self, run: RunState) -> None:
+        """Lets a finished run go; the store has it."""
+        for job in self.indexes.pop(run.id).jobs:
+            del self.jobs[job.id]
+            self._recent.pop(job.id, None)
+        del self.runs[run.id]
+
+    def run_of(self, job: JobState) -> RunState:
+        """The run that a job belongs to."""
+        return self.runs[job.run_id]
+
+    def index_of(self, job: JobState) -> RunIndex:
+        """The index of the job's run."""
+        return self.indexes[job.run_id]
+
+    def find_attempt(self, attempt_id: str) -> tuple[JobState, AttemptState] | None:
+        """The job and attempt of that id, if it is the current one of an unfinished run's job."""
+        job_id, _, _ = attempt_id.partition(".")
+        job = self.jobs.get(int(job_id)) if job_id.isdecimal() else None
+        if job is None or job.attempt is None or job.attempt.id != attempt_id:
+            return None
+        return job, job.attempt
+
+    def holder_of(self, attempt: AttemptState | None) -> WorkerState | None:
+        """The worker that has an attempt now, if one does."""
+        worker = self.workers.get(attempt.worker) if attempt else None
+        return worker if worker is not None and attempt is not None and attempt.id in worker.attempts else None
+
+    # what changes
+
+    def move(self, job: JobState, event: JobEvent, text: str) -> None:
+        """Applies an event to a job. Raises IllegalTransition when the table has no entry."""
+        target = TABLE[job.status].get(event)
+        if target is None:
+            raise IllegalTransition(job.plan.name, job.status, event, list(self._recent.get(job.id, ())))
+        index = self.indexes[job.run_id]
+        index.count(job, -1)
+        job.status = target
+        if target in ENDED:
+            job.finished_at = self.now.wall
+        elif event in (JobEvent.REQUEUE, JobEvent.WITHDRAW, JobEvent.RESET):
+            job.started_at = job.finished_at = None
+            job.failure_reason = job.message = None
+            job.allowed_to_fail = False
+        if target not in (S.CREATED, S.PENDING, S.WAITING):
+            job.pending_reason = None
+        index.count(job, 1)
+        self.tell(job, text)
+        self.touch_job(job)
+
+    def allow_to_fail(self, job: JobState) -> None:
+        """Marks that this job's failure is allowed, before it fails."""
+        index = self.indexes[job.run_id]
+        index.count(job, -1)
+        job.allowed_to_fail = True
+        index.count(job, 1)
+
+    def explain(self, job: JobState, reason: str | None) -> None:
+        """Sets why a job is not running yet."""
+        if job.pending_reason != reason:
+            job.pending_reason = reason
+            self.touch_job(job)
+
+    def attach(self, worker: WorkerState, attempt: AttemptState) -> None:
+        """A worker has an attempt from now on; it takes a slot if it is released."""
+        attempt.worker = worker.name
+        worker.attempts[attempt.id] = attempt
+        if attempt.released:
+            worker.active += 1
+        else:
+            worker.held += 1
+        self.touch_attempt(attempt)
+        self.touch_worker(worker)
+
+    def detach(self, attempt: AttemptState) -> WorkerState | None:
+        """A worker has an attempt no more. Returns the worker."""
+        worker = self.holder_of(attempt)
+        if worker is None:
+            return None
+        del worker.attempts[attempt.id]
+        if attempt.released:
+            worker.active -= 1
+        else:
+            worker.held -= 1
+        self.touch_worker(worker)
+        return worker
+
+    def release(self, attempt: AttemptState) -> None:
+        """A held attempt may begin: it takes a slot from now on."""
+        worker = self.workers[attempt.worker]
+        attempt.released = True
+        worker.held -= 1
+        worker.active += 1
+        self.touch_attempt(attempt)
+        self.touch_worker(worker)
+
+    # what is to be done about it
+
+    def tell(self, job: JobState, text: str) -> None:
+        """Adds a line to a job's story."""
+        attempt = job.attempt.id if job.attempt else None
+        self._turn.stories.append(Story(job.run_id, job.plan.name, attempt, self.now.wall, text))
+        self._recent.setdefault(job.id, deque(maxlen=STORY_KEPT)).append(text)
+
+    def send(self, worker: str, message: Message) -> None:
+        """Notes a frame for a worker."""
+        self._turn.sends.append(Send(worker, message))
+
+    def log_complete(self, attempt: AttemptState) -> None:
+        """Notes that no more log bytes of this attempt will be taken."""
+        self._turn.ended_attempts.append(attempt)
+
+    def touch_run(self, run: RunState) -> None:
+        """Notes that a run's row has to be written."""
+        self._runs[run.id] = run
+
+    def touch_job(self, job: JobState) -> None:
+        """Notes that a job's row has to be written; its stage and run may have changed with it."""
+        self._jobs[job.id] = job
+        run = self.runs[job.run_id]
+        self._stages[job.run_id, job.stage_index] = run.stages[job.stage_index]
+        self._runs[run.id] = run
+
+    def touch_attempt(self, attempt: AttemptState) -> None:
+        """Notes that an attempt's row has to be written."""
+        self._attempts[attempt.id] = attempt
+
+    def touch_worker(self, worker: WorkerState) -> None:
+        """Notes that a worker's row has to be written."""
+        self._workers[worker.name] = worker
+
+    def close_turn(self) -> Turn:
+        """Hands out what has to be done, with the statuses of stages and runs as their jobs now stand."""
+        turn = self._turn
+        self._turn = Turn()
+        for (run_id, _), stage in self._stages.items():
+            self._refresh_stage(self.indexes[run_id], stage)
+        for run in self._runs.values():
+            self._refresh_run(run)
+        turn.runs, self._runs = list(self._runs.values()), {}
+        turn.stages, self._stages = list(self._stages.values()), {}
+        turn.jobs, self._jobs = list(self._jobs.values()), {}
+        turn.attempts, self._attempts = list(self._attempts.values()), {}
+        turn.workers, self._workers = list(self._workers.values()), {}
+        turn.events = [
+            *(RunChanged(run=run_summary(run, self.indexes[run.id].total)) for run in turn.runs),
+            *(StageChanged(run=stage.run_id, stage=stage_view(stage, with_jobs=False)) for stage in turn.stages),
+            *(
+                JobChanged(run=job.run_id, stage=self.runs[job.run_id].stages[job.stage_index].name, job=job_view(job))
+                for job in turn.jobs
+            ),
+            *(WorkerChanged(worker=worker_view(worker, self.jobs_at(worker))) for worker in turn.workers),
+        ]
+        for run in turn.runs:
+            if run.status in ENDED:
+                self.drop_run(run)
+        return turn
+
+    def jobs_at(self, worker: WorkerState) -> list[str]:
+        """What a worker runs and holds, as people name it: `RUN/JOB`."""
+        found = (self.find_attempt(attempt_id) for attempt_id in worker.attempts)
+        return [f"{job.run_id}/{job.plan.name}" for job, _ in filter(None, found)]
+
+    def _refresh_stage(self, index: RunIndex, stage: StageState) -> None:
+        status = index.stages[stage.index].status(canceling=index.run.canceling)
+        if stage.started_at is None and status not in (S.CREATED, S.SKIPPED):
+            stage.started_at = self.now.wall
+        if status in ENDED:
+            stage.finished_at = stage.finished_at if stage.status in ENDED else self.now.wall
+        else:
+            stage.finished_at = None
+        stage.status = status
+
+    def _refresh_run(self, run: RunState) -> None:
+        status = self.indexes[run.id].total.status(canceling=run.canceling)
+        if run.started_at is None and status in (S.RUNNING, *ENDED):
+            run.started_at = self.now.wall
+        if status in ENDED:
+            run.finished_at = self.now.wall
+        else:
+            run.finished_at = None
+        run.status = status

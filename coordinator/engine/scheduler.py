@@ -1,0 +1,268 @@
+"""Which worker gets which job, and why a job has none yet. Pure.
+
+Jobs that may run wait in one queue per set of tags, oldest run first. A job whose needs are under way is handed out
+ahead of them, to be held ready (`waiting`), where a worker has room. `resource_group` locks are taken before a job
+queues, so that the oldest one always gets it next.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable
+
+from coordinator.engine.assignments import assignment
+from coordinator.engine.index import is_open
+from coordinator.engine.ledger import Ledger
+from coordinator.engine.state import AttemptState, JobState, WorkerState
+from protocol import messages as m
+from protocol.statuses import AT_WORKER
+from protocol.statuses import ExecutionStatus as S
+
+ANY_TAG = "*"
+"""A worker with this label takes jobs whatever their tags: a laptop that runs the whole file."""
+
+Place = tuple[int, int, int]
+Lock = tuple[str, str]
+
+
+def place_in_line(job: JobState) -> Place:
+    """Jobs of older runs first, then by stage, then by their order in the file."""
+    return job.run_id, job.stage_index, job.id
+
+
+class Scheduler:
+    """Hands out what can be handed out. `run` is called once per turn."""
+
+    def __init__(self, ledger: Ledger, *, log_limit: int, lease: float) -> None:
+        self._ledger = ledger
+        self._log_limit = log_limit
+        self._lease = lease
+        self._queues: dict[tuple[str, ...], list[Place]] = {}
+        self._reasons: dict[tuple[str, ...], str] = {}
+        self._queued: dict[int, float] = {}  # job id -> monotonic time since when it is queued
+        self._fresh: list[JobState] = []
+        self._holdable: dict[int, JobState] = {}
+        self._locks: dict[Lock, int] = {}
+        self._parked: dict[Lock, list[Place]] = {}
+        self._dirty = True
+
+    def wake(self) -> None:
+        """Something changed that may let a job go out: a worker came, left, or has room."""
+        self._dirty = True
+
+    # jobs come and go
+
+    def enqueue(self, job: JobState) -> None:
+        """A job may run: queue it, or let it wait for its lock."""
+        lock = self._lock_of(job)
+        if lock and self._locks.setdefault(lock, job.id) != job.id:
+            heapq.heappush(self._parked.setdefault(lock, []), place_in_line(job))
+            self._explain_lock(job, lock)
+            return
+        self._holdable.pop(job.id, None)
+        heapq.heappush(self._queues.setdefault(tuple(sorted(job.plan.tags)), []), place_in_line(job))
+        self._queued[job.id] = self._ledger.now.mono
+        self._fresh.append(job)
+        self._dirty = True
+
+    def withdraw(self, job: JobState) -> None:
+        """A job is not to be handed out any more, or is over; its lock passes on."""
+        self._queued.pop(job.id, None)
+        self._holdable.pop(job.id, None)
+        lock = self._lock_of(job)
+        if lock and self._locks.get(lock) == job.id:
+            del self._locks[lock]
+            parked = self._parked.get(lock, [])
+            while parked and lock not in self._locks:
+                following = self._ledger.jobs.get(heapq.heappop(parked)[-1])
+                if following is not None and following.status is S.PENDING:
+                    self.enqueue(following)
+            for _, _, job_id in parked:
+                waiting = self._ledger.jobs.get(job_id)
+                if waiting is not None and waiting.status is S.PENDING:
+                    self._explain_lock(waiting, lock)
+
+    def take_lock(self, job: JobState) -> None:
+        """After a restart: a job at a worker has its lock."""
+        if lock := self._lock_of(job):
+            self._locks[lock] = job.id
+
+    def consider_holding(self, job: JobState) -> None:
+        """A job waits for its needs: remember it if it can be held ready ahead of them."""
+        if self._may_be_held(job):
+            self._holdable[job.id] = job
+            self._dirty = True
+        else:
+            self._holdable.pop(job.id, None)
+
+    def queued_since(self) -> dict[int, float]:
+        """Jobs that no worker has taken yet, and since when (monotonic)."""
+        return self._queued
+
+    # who gets what
+
+    def run(self) -> None:
+        """Hands out all that can be handed out now, and says of the rest why not."""
+        if not self._dirty:
+            return
+        self._dirty = False
+        for tags, queue in self._queues.items():
+            self._hand_out(tags, queue)
+        for job in list(self._holdable.values()):
+            self._hand_out_ahead(job)
+        if not self._queued:
+            self._call_back_for_idle_workers()
+        self._fresh.clear()
+
+    def _hand_out(self, tags: tuple[str, ...], queue: list[Place]) -> None:
+        matching = [worker for worker in self._ledger.workers.values() if takes(worker, tags)]
+        free = [worker for worker in matching if worker.active < worker.slots]
+        while queue:
+            job = self._ledger.jobs.get(queue[0][-1])
+            if job is None or job.id not in self._queued:
+                heapq.heappop(queue)
+                continue
+            if not free:
+                break
+            heapq.heappop(queue)
+            near = self._workers_of_needs(job)
+            best = max(free, key=lambda w: ((w.slots - w.active) / w.slots, w.name in near))
+            self.notify_worker_job_assigned(job, best, released=True)
+            if best.active >= best.slots:
+                free.remove(best)
+        if not queue:
+            self._reasons.pop(tags, None)
+            return
+        reason = self._why_not(tags, matching)
+        if self._reasons.get(tags) != reason:
+            self._reasons[tags] = reason
+            waiting: Iterable[JobState] = (self._ledger.jobs[p[-1]] for p in queue if p[-1] in self._queued)
+        else:
+            waiting = (job for job in self._fresh if job.id in self._queued and tuple(sorted(job.plan.tags)) == tags)
+        for job in waiting:
+            self._ledger.explain(job, reason)
+
+    def _hand_out_ahead(self, job: JobState) -> None:
+        if not self._may_be_held(job):
+            del self._holdable[job.id]
+            return
+        workers = [w for w in self._ledger.workers.values() if takes(w, job.plan.tags) and w.held < max(1, w.slots)]
+        if workers:
+            near = self._workers_of_needs(job)
+            best = max(workers, key=lambda w: (w.name in near, -w.held, w.slots - w.active))
+            self.notify_worker_job_assigned(job, best, released=False)
+
+    def notify_worker_job_assigned(self, job: JobState, worker: WorkerState, *, released: bool) -> None:
+        """Makes (or reuses) the job's attempt, gives it to the worker and sends the assignment."""
+        self._queued.pop(job.id, None)
+        self._holdable.pop(job.id, None)
+        attempt = job.attempt
+        if attempt is None or attempt.worker:
+            number = attempt.number + 1 if attempt else 1
+            attempt = AttemptState(id=f"{job.id}.{number}", job_id=job.id, number=number, worker=worker.name)
+            job.attempts.append(attempt)
+        attempt.released = released
+        attempt.assigned_at = self._ledger.now.wall
+        self._ledger.attach(worker, attempt)
+        self._ledger.tell(job, f"assigned to {worker.name}" + ("" if released else ", to be held ready"))
+        self._ledger.explain(job, f"assigned to {worker.name}, which has not accepted it yet")
+        self._ledger.touch_job(job)
+        self.send_assignment(job, attempt)
+
+    def send_assignment(self, job: JobState, attempt: AttemptState) -> None:
+        """Sends an assignment, for the first time or again; the worker knows an attempt that it has."""
+        attempt.sent_mono = self._ledger.now.mono
+        self._ledger.send(attempt.worker, m.AssignJob(assignment=self.assignment_of(job, attempt)))
+
+    def assignment_of(self, job: JobState, attempt: AttemptState) -> m.Assignment:
+        """All that a worker needs to run an attempt."""
+        index = self._ledger.index_of(job)
+        return assignment(job, attempt, index, log_limit=self._log_limit, lease=self._lease)
+
+    def better_place(self, job: JobState, worker: WorkerState) -> bool:
+        """Whether another worker could begin the job at once while this one has no free slot for it."""
+        if worker.active < worker.slots:
+            return False
+        return any(w.active < w.slots and takes(w, job.plan.tags) for w in self._ledger.workers.values())
+
+    def _call_back_for_idle_workers(self) -> None:
+        idle = [w for w in self._ledger.workers.values() if w.online and not w.draining and w.active < w.slots]
+        if not idle:
+            return
+        room = sum(w.slots - w.active for w in idle)
+        for worker in self._ledger.workers.values():
+            surplus = worker.active - worker.slots
+            for attempt in reversed(list(worker.attempts.values())):
+                if min(surplus, room) <= 0 or not worker.online:
+                    break
+                found = self._ledger.find_attempt(attempt.id)
+                if not found or not attempt.released or attempt.revoking or attempt.canceling:
+                    continue
+                job = found[0]
+                if job.status is not S.RUNNING and any(takes(w, job.plan.tags) for w in idle):
+                    self.revoke(attempt)
+                    surplus, room = surplus - 1, room - 1
+
+    def revoke(self, attempt: AttemptState) -> None:
+        """Asks a worker to give an attempt back that has not begun."""
+        attempt.revoking = True
+        self._ledger.touch_attempt(attempt)
+        self._ledger.send(attempt.worker, m.RevokeJob(attempt=attempt.id))
+
+    # helpers
+
+    def _explain_lock(self, job: JobState, lock: Lock) -> None:
+        holder = self._ledger.jobs[self._locks[lock]]
+        self._ledger.explain(job, f"resource group {lock[1]!r} is held by run {holder.run_id} ({holder.plan.name})")
+
+    def _lock_of(self, job: JobState) -> Lock | None:
+        group = job.plan.resource_group
+        return (self._ledger.run_of(job).plan.project, group) if group else None
+
+    def _may_be_held(self, job: JobState) -> bool:
+        if job.status is not S.CREATED or not job.plan.needs or job.plan.when != "on_success":
+            return False
+        if job.plan.resource_group or self._ledger.holder_of(job.attempt) is not None:
+            return False
+        needs = [need for need in self._ledger.index_of(job).needs_of(job) if is_open(need)]
+        return all(need.status in AT_WORKER and need.attempt is not None and need.attempt.released for need in needs)
+
+    def _workers_of_needs(self, job: JobState) -> set[str]:
+        if not job.plan.needs:
+            return set()
+        return {need.attempt.worker for need in self._ledger.index_of(job).needs_of(job) if need.attempt}
+
+    def _why_not(self, tags: tuple[str, ...], matching: list[WorkerState]) -> str:
+        workers = self._ledger.workers.values()
+        online = [worker for worker in workers if worker.online]
+        if matching:
+            slots = sum(worker.slots for worker in matching)
+            return f"all slots busy ({slots} of {len(matching)} {plural('worker', len(matching))})"
+        if not online:
+            return "no worker is connected"
+        fit = [worker for worker in online if has_tags(worker, tags)]
+        if fit:
+            if all(worker.draining for worker in fit):
+                return "all workers that could take it are draining: " + ", ".join(w.name for w in fit)
+            return "disk low on " + ", ".join(w.name for w in fit if w.disk_low)
+        if not tags:
+            return "no worker takes jobs without tags"
+        return "no worker has the " + plural("tag", len(tags)) + " " + ", ".join(tags)
+
+
+def plural(word: str, n: int) -> str:
+    """The word for n things."""
+    return word if n == 1 else word + "s"
+
+
+def has_tags(worker: WorkerState, tags: Iterable[str]) -> bool:
+    """Whether the worker's labels allow the job; GitLab's rule: all tags, or none and the worker runs untagged jobs."""
+    tags = list(tags)
+    if ANY_TAG in worker.labels:
+        return True
+    return all(tag in worker.labels for tag in tags) if tags else worker.run_untagged
+
+
+def takes(worker: WorkerState, tags: Iterable[str]) -> bool:
+    """Whether the worker takes such jobs now."""
+    return worker.online and not worker.draining and not worker.disk_low and has_tags(worker, tags)

@@ -1,0 +1,88 @@
+"""The one table of what may become of a job. Pure.
+
+Two rules: a job's status is changed by `next_status` and nothing else; an event that has no entry for a status is an
+`IllegalTransition`, which names job, status and event. The diagram in docs/execution-flow.md is drawn from `TABLE`.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from protocol.statuses import ExecutionStatus as S
+
+
+class JobEvent(str, Enum):
+    """What can happen to a job."""
+
+    QUEUE = "queue"  # all that it waits for has ended well: it may run
+    ASK = "ask"  # it may run once somebody plays it (when: manual)
+    DELAY = "delay"  # it may run after its delay (when: delayed)
+    HOLD = "hold"  # a worker holds it ahead of its needs
+    PREPARE = "prepare"  # a worker prepares it
+    START = "start"  # its script has begun
+    SUCCEED = "succeed"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    SKIP = "skip"  # what it depends on went otherwise than it asks
+    REQUEUE = "requeue"  # its attempt came back or is tried again by itself
+    WITHDRAW = "withdraw"  # its attempt came back while its needs are not done
+    RESET = "reset"  # it is to be done again, by hand or because of a job that it depends on
+
+
+_ENDS = {JobEvent.SUCCEED: S.SUCCESS, JobEvent.FAIL: S.FAILED, JobEvent.CANCEL: S.CANCELED}
+_AT_WORKER = {**_ENDS, JobEvent.REQUEUE: S.PENDING, JobEvent.WITHDRAW: S.CREATED, JobEvent.SKIP: S.SKIPPED}
+
+TABLE: dict[S, dict[JobEvent, S]] = {
+    S.CREATED: {
+        JobEvent.QUEUE: S.PENDING,
+        JobEvent.ASK: S.MANUAL,
+        JobEvent.DELAY: S.SCHEDULED,
+        JobEvent.HOLD: S.WAITING,
+        JobEvent.PREPARE: S.PREPARING,
+        JobEvent.SKIP: S.SKIPPED,
+        JobEvent.CANCEL: S.CANCELED,
+        JobEvent.FAIL: S.FAILED,
+        JobEvent.WITHDRAW: S.CREATED,
+    },
+    S.MANUAL: {JobEvent.QUEUE: S.PENDING, JobEvent.CANCEL: S.CANCELED, JobEvent.SKIP: S.SKIPPED},
+    S.SCHEDULED: {JobEvent.QUEUE: S.PENDING, JobEvent.CANCEL: S.CANCELED, JobEvent.SKIP: S.SKIPPED},
+    S.PENDING: {
+        **_AT_WORKER,
+        JobEvent.HOLD: S.WAITING,
+        JobEvent.PREPARE: S.PREPARING,
+        JobEvent.START: S.RUNNING,
+    },
+    S.WAITING: {**_AT_WORKER, JobEvent.PREPARE: S.PREPARING, JobEvent.START: S.RUNNING},
+    S.PREPARING: {**_AT_WORKER, JobEvent.HOLD: S.WAITING, JobEvent.START: S.RUNNING},
+    S.RUNNING: {**_ENDS, JobEvent.REQUEUE: S.PENDING},
+    S.SUCCESS: {JobEvent.RESET: S.CREATED},
+    S.FAILED: {JobEvent.RESET: S.CREATED},
+    S.CANCELED: {JobEvent.RESET: S.CREATED},
+    S.SKIPPED: {JobEvent.RESET: S.CREATED},
+}
+"""Status -> event -> new status."""
+
+
+class IllegalTransition(Exception):
+    """An event reached a job in a status that has no entry for it; the message holds the job's latest story."""
+
+    def __init__(self, job: str, status: S, event: JobEvent, story: list[str]) -> None:
+        super().__init__(f"job {job}: {event.value!r} can't happen in status {status.value!r}; before: {story}")
+        self.status = status
+        self.event = event
+
+
+def may(status: S, event: JobEvent) -> bool:
+    """Whether the table has an entry."""
+    return event in TABLE[status]
+
+
+def mermaid() -> str:
+    """The table as a Mermaid state diagram, for docs/execution-flow.md."""
+    lines = ["stateDiagram-v2", f"    [*] --> {S.CREATED.value}"]
+    for status, events in TABLE.items():
+        by_target: dict[S, list[str]] = {}
+        for event, target in events.items():
+            by_target.setdefault(target, []).append(event.value)
+        lines += [f"    {status.value} --> {target.value}: {', '.join(names)}" for target, names in by_target.items()]
+    return "\n".join(lines)
