@@ -50,7 +50,10 @@ class AttemptView(View, frozen=True, kw_only=True):
 
 
 class JobView(View, frozen=True, kw_only=True):
-    """One job of a run, as its current attempt stands. `attempt` counts from 1; 0 is: not tried yet."""
+    """One job of a run, as its current attempt stands. `attempt` counts from 1; 0 is: not tried yet.
+
+    `by_stage`: it names no `needs` and waits for all earlier stages.
+    """
 
     id: int
     name: str
@@ -64,6 +67,7 @@ class JobView(View, frozen=True, kw_only=True):
     allow_failure: bool = False
     when: str = "on_success"
     needs: list[str] = []
+    by_stage: bool = False
     pending_reason: str | None = None
     created_at: float | None = None
     started_at: float | None = None

@@ -40,6 +40,7 @@ def job_view(job: JobState) -> JobView:
         allow_failure=job.plan.allow_failure or job.allowed_to_fail,
         when=job.plan.when,
         needs=[need.job for need in job.plan.needs or ()],
+        by_stage=job.plan.needs is None,
         pending_reason=job.pending_reason,
         created_at=job.created_at,
         started_at=job.started_at,
