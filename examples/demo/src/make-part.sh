@@ -1,0 +1,6 @@
+#!/bin/sh
+# Stands for a compiler: prints some lines about the part that it is asked for.
+set -eu
+for number in 1 2 3; do
+    echo "$1: part $number"
+done

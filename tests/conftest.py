@@ -1,0 +1,37 @@
+"""What tests of several packages need: the Docker engine and the images made for it."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """Images that `scripts/images.sh` makes of this machine's Debian packages."""
+
+    busybox: str = "longshore/busybox:test"
+    debian: str = "longshore/debian:test"
+
+
+@pytest.fixture(scope="session")
+def images() -> Images:
+    """The test images, made if they are not there in their present form."""
+    subprocess.run([ROOT / "scripts" / "images.sh", "demo", "test"], check=True, stdin=subprocess.DEVNULL)
+    return Images()
+
+
+@pytest.fixture(scope="session")
+def docker_client() -> Iterator[docker.DockerClient]:
+    """The engine that jobs run on."""
+    client = docker.from_env()
+    client.ping()
+    yield client
+    client.close()
