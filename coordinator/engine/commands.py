@@ -241,6 +241,8 @@ def check(plan: Plan) -> None:
         for need in job.needs or ():
             if need.job not in stage_of:
                 raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which the plan has not")
+            if plan.stages.index(stage_of[need.job]) > plan.stages.index(job.stage):
+                raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which is in a later stage")
     _check_cycles(plan)
 
 

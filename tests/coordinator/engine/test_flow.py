@@ -1,0 +1,359 @@
+"""The flow of runs: stages, needs, when, allow_failure, retry, manual, delayed, locks, cancel."""
+
+from __future__ import annotations
+
+import pytest
+
+from coordinator.engine.settings import Settings
+from protocol import messages as m
+from protocol.errors import ProtocolError
+from protocol.plan import RetrySpec
+from protocol.statuses import ExecutionStatus as S
+from protocol.statuses import FailureReason
+from tests.coordinator.engine.sim import Sim, SimWorker, job, plan
+
+
+def test_a_stage_begins_only_when_the_one_before_is_complete():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", "build"), job("b", "build"), job("c", "test")))
+    assert sim.statuses(run) == {"a": "pending", "b": "pending", "c": "created"}
+    assert sim.job(run, "c").pending_reason == "waiting for stage build"
+    sim.start(run, "a")
+    sim.succeed(run, "a")
+    assert sim.job(run, "c").attempt is None
+    sim.start(run, "b")
+    sim.succeed(run, "b")
+    assert [stage.status for stage in run.stages] == [S.SUCCESS, S.PENDING]
+    sim.start(run, "c")
+    sim.succeed(run, "c")
+    assert run.status is S.SUCCESS
+    assert sim.announced(run) == ["pending", "running", "success"]
+    assert not sim.engine.unfinished()
+
+
+def test_a_job_with_needs_starts_before_its_stage_and_without_the_other_jobs():
+    sim = Sim(SimWorker("w", slots=3))
+    run = sim.submit(plan(job("fast", "build"), job("slow", "build"), job("early", "test", needs=["fast"])))
+    sim.start(run, "fast")
+    sim.start(run, "slow")
+    sim.succeed(run, "fast")
+    sim.start(run, "early")
+    assert sim.statuses(run)["slow"] == "running"
+    sim.finish(run)
+
+
+def test_a_job_whose_needs_run_is_held_at_the_worker_that_runs_them_and_told_by_push():
+    sim = Sim(SimWorker("v", slots=1), SimWorker("w", slots=1))
+    run = sim.submit(plan(job("a"), job("b", needs=["a"])))
+    sim.report(sim.attempt_of(run, "a"), S.PREPARING)
+    held = sim.attempt_of(run, "b")
+    holder = sim.job(run, "b").attempt.worker
+    assert holder == sim.job(run, "a").attempt.worker
+    sim.report(held, S.WAITING)
+    assert sim.job(run, "b").pending_reason == "waiting for a"
+    sim.start(run, "a")
+    assert not sim.workers[holder].may_start(held)
+    sim.succeed(run, "a")
+    assert sim.workers[holder].may_start(held)
+    sim.finish(run)
+
+
+def test_a_held_job_goes_to_an_idle_worker_when_its_own_has_no_slot():
+    sim = Sim(SimWorker("v", slots=2))
+    run = sim.submit(plan(job("a"), job("long"), job("b", needs=["a"])))
+    for name in ("a", "long"):
+        sim.start(run, name)
+    sim.report(sim.attempt_of(run, "b"), S.WAITING)
+    other = sim.submit(plan(job("x")))
+    sim.workers["w"] = SimWorker("w", slots=2)
+    sim.succeed(run, "a")  # x takes v's free slot in the same turn or b does: v is full either way
+    sim.hello("w")
+    sim.finish(run)
+    sim.finish(other)
+    assert len(sim.starts) == len(set(sim.starts)) == 4
+
+
+def test_a_waiting_job_takes_no_slot():
+    sim = Sim(SimWorker("w", slots=1))
+    run = sim.submit(plan(job("a"), job("b", needs=["a"])))
+    sim.start(run, "a")
+    sim.report(sim.attempt_of(run, "b"), S.WAITING)
+    view = sim.engine.worker_views()[0]
+    assert (view.running, view.waiting) == (1, 1)
+    sim.finish(run)
+    assert sim.engine.workers()["w"].active == sim.engine.workers()["w"].held == 0
+
+
+def test_a_failed_stage_skips_what_comes_later_but_on_failure_and_always_run():
+    sim = Sim(SimWorker("w", slots=4))
+    run = sim.submit(
+        plan(
+            job("bad", "build"),
+            job("next", "test"),
+            job("rescue", "test", when="on_failure"),
+            job("report", "deploy", when="always"),
+        )
+    )
+    sim.finish(run, lambda j: S.FAILED if j.plan.name == "bad" else S.SUCCESS)
+    assert sim.statuses(run) == {"bad": "failed", "next": "skipped", "rescue": "success", "report": "success"}
+    assert run.status is S.FAILED
+
+
+def test_on_failure_jobs_are_skipped_when_all_went_well():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("good", "build"), job("rescue", "test", when="on_failure"), job("last", "deploy")))
+    sim.finish(run)
+    assert sim.statuses(run) == {"good": "success", "rescue": "skipped", "last": "success"}
+    assert run.status is S.SUCCESS
+
+
+def test_an_allowed_failure_is_a_warning_and_does_not_stop_the_run():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(
+        plan(job("bad", "build", allow_failure=True), job("next", "test"), job("n", "test", needs=["bad"]))
+    )
+    sim.finish(run, lambda j: S.FAILED if j.plan.name == "bad" else S.SUCCESS)
+    assert run.status is S.SUCCESS
+    assert sim.statuses(run) == {"bad": "failed", "next": "success", "n": "success"}
+
+
+@pytest.mark.parametrize(("code", "status"), [(42, S.SUCCESS), (1, S.FAILED)])
+def test_allow_failure_may_be_for_some_exit_codes_only(code: int, status: S):
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("bad", allow_failure_exit_codes=[42])))
+    sim.start(run, "bad")
+    sim.fail(run, "bad", code)
+    assert run.status is status
+
+
+def test_a_failed_need_skips_its_dependents_at_once_and_discards_what_is_held():
+    sim = Sim(SimWorker("w", slots=3))
+    run = sim.submit(plan(job("a"), job("b"), job("c", needs=["a", "b"]), job("d", needs=["c"])))
+    sim.start(run, "a")
+    sim.start(run, "b")
+    sim.report(sim.attempt_of(run, "c"), S.WAITING)
+    sim.fail(run, "a")
+    assert sim.statuses(run) == {"a": "failed", "b": "running", "c": "skipped", "d": "skipped"}
+    assert list(sim.workers["w"].has) == [sim.attempt_of(run, "b")]
+
+
+def test_needs_of_nothing_start_at_once_whatever_the_stage():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", "build"), job("b", "deploy", needs=[])))
+    assert sim.statuses(run) == {"a": "pending", "b": "pending"}
+    assert sim.job(run, "b").attempt is not None
+    sim.finish(run)
+
+
+def test_retry_is_by_reason_and_counts_attempts():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=2, when=["runner_system_failure"]))))
+    sim.start(run, "a")
+    sim.fail(run, "a", reason=FailureReason.RUNNER_SYSTEM_FAILURE)
+    assert sim.statuses(run) == {"a": "pending"}
+    assert sim.attempt_of(run, "a").endswith(".2")
+    sim.start(run, "a")
+    sim.fail(run, "a")
+    assert run.status is S.FAILED
+    assert [a.status for a in sim.job(run, "a").attempts] == [S.FAILED, S.FAILED]
+
+
+def test_a_result_of_an_older_attempt_is_refused_and_discarded():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=1))))
+    sim.start(run, "a")
+    first = sim.attempt_of(run, "a")
+    sim.fail(run, "a")
+    sim.report(first, S.SUCCESS, worker="w", exit_code=0)
+    assert sim.statuses(run) == {"a": "pending"}
+    assert m.DiscardAttempt(attempt=first) in [send.message for send in sim.turns[-1].sends]
+
+
+def test_a_blocking_manual_job_blocks_the_run_until_it_is_played():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", "build", when="manual"), job("b", "test")))
+    assert (run.status, sim.statuses(run)) == (S.MANUAL, {"a": "manual", "b": "created"})
+    sim.engine.play(m.Play(id=1, run=run.id, job="a"), sim.now)
+    sim.flush()
+    sim.finish(run)
+    assert run.status is S.SUCCESS
+
+
+def test_an_optional_manual_job_holds_nothing_up_and_can_be_played_after_the_end():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(
+        plan(
+            job("b", "build"),
+            job("a", "build", when="manual", allow_failure=True),
+            job("dependent", "test", needs=["a"]),
+        )
+    )
+    sim.finish(run)
+    assert sim.statuses(run) == {"b": "success", "a": "manual", "dependent": "skipped"}
+    assert run.status is S.SUCCESS
+    sim.engine.play(m.Play(id=1, run=run.id, job="a"), sim.now, run=run)
+    sim.flush()
+    assert run.status is S.RUNNING
+    sim.finish(run)
+    assert sim.statuses(run) == {"b": "success", "a": "success", "dependent": "success"}
+
+
+def test_a_delayed_job_starts_after_its_delay_by_the_monotonic_clock():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", when="delayed", start_in=60.0)))
+    assert run.status is S.SCHEDULED
+    sim.wall += 7200
+    sim.pass_time(59)
+    assert sim.statuses(run) == {"a": "scheduled"}
+    sim.pass_time(2)
+    assert sim.statuses(run) == {"a": "pending"}
+    sim.finish(run)
+
+
+def test_a_resource_group_runs_one_job_at_a_time_across_runs_oldest_first():
+    sim = Sim(SimWorker("w", slots=4))
+    runs = [sim.submit(plan(job("deploy", resource_group="prod"))) for _ in range(3)]
+    assert [sim.job(run, "deploy").attempt is not None for run in runs] == [True, False, False]
+    assert sim.job(runs[1], "deploy").pending_reason == "resource group 'prod' is held by run 1 (deploy)"
+    for i, run in enumerate(runs):
+        sim.start(run, "deploy")
+        if i < 2:
+            assert sim.job(runs[i + 1], "deploy").attempt is None
+        sim.succeed(run, "deploy")
+
+
+def test_tags_choose_workers_and_a_job_that_fits_none_says_so():
+    sim = Sim(SimWorker("plain"), SimWorker("big", labels=("gpu", "x86")))
+    run = sim.submit(plan(job("a", tags=["gpu"]), job("b", tags=["gpu", "arm"])))
+    assert sim.job(run, "a").attempt.worker == "big"
+    assert sim.job(run, "b").pending_reason == "no worker has the tags arm, gpu"
+    sim.workers["any"] = SimWorker("any", labels=("*",))
+    sim.hello("any")
+    assert sim.job(run, "b").attempt.worker == "any"
+
+
+def test_every_job_that_does_not_run_says_why():
+    sim = Sim()
+    run = sim.submit(plan(job("a", "build"), job("b", "build", needs=["a"]), job("c", "test")))
+    reasons = {j.plan.name: j.pending_reason for stage in run.stages for j in stage.jobs}
+    assert reasons == {"a": "no worker is connected", "b": "waiting for a", "c": "waiting for stage build"}
+    sim.workers["w"] = SimWorker("w", slots=1)
+    sim.hello("w")
+    other = sim.submit(plan(job("x")))
+    assert sim.job(other, "x").pending_reason == "all slots busy (1 of 1 worker)"
+
+
+def test_cancel_ends_what_has_not_begun_and_stops_what_runs():
+    sim = Sim(SimWorker("w", slots=1))
+    run = sim.submit(plan(job("a"), job("b"), job("c", "later", when="always")))
+    sim.start(run, "a")
+    done = sim.engine.cancel(m.Cancel(id=1, run=run.id), sim.now)
+    sim.flush()
+    assert done.count == 3
+    assert sim.statuses(run) == {"a": "running", "b": "canceled", "c": "canceled"}
+    assert sim.workers["w"].canceling == {sim.attempt_of(run, "a")}
+    sim.report(sim.attempt_of(run, "a"), S.CANCELED)
+    assert run.status is S.CANCELED
+
+
+def test_cancel_ends_even_when_the_worker_never_answers_or_is_away():
+    sim = Sim(SimWorker("w", slots=2), settings=Settings(cancel_bound=30, offline_after=20))
+    run = sim.submit(plan(job("a")))
+    sim.start(run, "a")
+    sim.engine.cancel(m.Cancel(id=1, run=run.id), sim.now)
+    sim.pass_time(31)
+    assert run.status is S.CANCELED
+    away = sim.submit(plan(job("a")))
+    sim.start(away, "a")
+    sim.workers["w"].connected = False
+    sim.pass_time(25)
+    sim.engine.cancel(m.Cancel(id=1, run=away.id), sim.now)
+    sim.flush()
+    assert away.status is S.CANCELED
+
+
+def test_cancel_of_one_job_skips_its_dependents_only():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a"), job("b"), job("c", needs=["a"])))
+    sim.engine.cancel(m.Cancel(id=1, run=run.id, job="a"), sim.now)
+    sim.flush()
+    sim.finish(run)
+    assert sim.statuses(run) == {"a": "canceled", "b": "success", "c": "skipped"}
+    assert run.status is S.CANCELED
+
+
+def test_retry_keeps_what_succeeded_and_runs_the_rest_again():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("ok", "build"), job("bad", "build"), job("c", "test"), job("d", "test", needs=["bad"])))
+    sim.finish(run, lambda j: S.FAILED if j.plan.name == "bad" else S.SUCCESS)
+    assert run.status is S.FAILED
+    done = sim.engine.retry(m.Retry(id=1, run=run.id), sim.now, run=run)
+    assert done.count == 3
+    sim.flush()
+    sim.finish(run)
+    assert run.status is S.SUCCESS
+    assert {name: sim.job(run, name).attempt.number for name in ("ok", "bad", "c")} == {"ok": 1, "bad": 2, "c": 1}
+    assert [attempt.status for attempt in sim.job(run, "d").attempts] == [S.SKIPPED, S.SUCCESS]  # first one only held
+
+
+def test_retry_of_one_job_runs_again_what_needs_it_even_if_that_succeeded():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", "build"), job("b", "test", needs=["a"]), job("c", "test")))
+    sim.finish(run)
+    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, run=run)
+    sim.flush()
+    sim.finish(run)
+    assert {name: len(sim.job(run, name).attempts) for name in "abc"} == {"a": 2, "b": 2, "c": 1}
+
+
+def test_a_newer_commit_cancels_interruptible_runs_of_the_same_branch():
+    sim = Sim()
+    old = sim.submit(plan(job("a", interruptible=True)), source=m.Source(ref="main", sha="1"))
+    other = sim.submit(plan(job("a", interruptible=True)), source=m.Source(ref="feature", sha="1"))
+    new = sim.submit(plan(job("a", interruptible=True)), source=m.Source(ref="main", sha="2"))
+    assert (old.status, other.status, new.status) == (S.CANCELED, S.PENDING, S.PENDING)
+
+
+def test_the_same_token_starts_one_run_only():
+    sim = Sim()
+    message = m.SubmitRun(id=1, token="t", plan=plan(job("a")))
+    first = sim.engine.submit_run(message, sim.now)
+    assert sim.engine.submit_run(message, sim.now).run == first.run
+    assert sim.engine.submit_run(message, sim.now, known=7).run == 7
+
+
+@pytest.mark.parametrize(
+    ("bad", "says"),
+    [
+        (plan(), "no jobs"),
+        (plan(job("a"), job("a")), "two jobs of one name"),
+        (plan(job("a"), stages=["other"]), "in stage 'test'"),
+        (plan(job("a", needs=["b"])), "needs 'b'"),
+        (plan(job("a", needs=["b"]), job("b", needs=["a"])), "in a circle: a, b"),
+        (plan(job("a", "x", needs=["b"]), job("b", "y")), "needs 'b', which is in a later stage"),
+    ],
+)
+def test_a_plan_that_can_not_run_is_refused(bad, says: str):
+    with pytest.raises(ProtocolError, match=says):
+        Sim().submit(bad)
+
+
+def test_a_drained_worker_gets_no_new_job_and_gives_held_ones_back():
+    sim = Sim(SimWorker("v", slots=1), SimWorker("w", slots=1))
+    run = sim.submit(plan(job("a"), job("b", needs=["a"])))
+    sim.start(run, "a")
+    first = sim.job(run, "a").attempt.worker
+    assert sim.job(run, "b").attempt.worker == first
+    sim.engine.drain(m.DrainWorker(id=1, worker=first), sim.now)
+    sim.flush()
+    assert sim.job(run, "b").attempt.worker == ({"v", "w"} - {first}).pop()
+    sim.finish(run)
+
+
+def test_a_job_that_no_worker_takes_fails_after_the_pending_timeout():
+    sim = Sim(settings=Settings(pending_timeout=100))
+    run = sim.submit(plan(job("a", tags=["gpu"])))
+    sim.pass_time(101)
+    assert run.status is S.FAILED
+    assert sim.job(run, "a").failure_reason is FailureReason.STUCK_OR_TIMEOUT_FAILURE
+    assert "no worker is connected" in (sim.job(run, "a").message or "")

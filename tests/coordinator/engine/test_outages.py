@@ -1,0 +1,191 @@
+"""What the engine does when workers go silent, come back, or the coordinator itself restarts."""
+
+from __future__ import annotations
+
+import copy
+
+from coordinator.engine.machine import Engine
+from coordinator.engine.settings import Settings
+from protocol import messages as m
+from protocol.plan import RetrySpec
+from protocol.statuses import ExecutionStatus as S
+from protocol.statuses import FailureReason
+from tests.coordinator.engine.sim import Sim, SimWorker, job, plan
+
+
+def silent(sim: Sim, name: str, seconds: float) -> None:
+    """The worker is cut off for a while; its containers go on."""
+    sim.workers[name].connected = False
+    sim.pass_time(seconds)
+
+
+def test_by_default_a_job_survives_its_workers_outage_and_its_result_is_taken():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a")))
+    sim.start(run, "a")
+    silent(sim, "w", 1800)
+    assert sim.statuses(run) == {"a": "running"}
+    sim.hello("w")
+    sim.succeed(run, "a")
+    assert run.status is S.SUCCESS
+    assert sim.starts == [("1.1", "w")]
+
+
+def test_a_job_of_a_worker_that_is_away_too_long_fails_as_a_system_failure():
+    sim = Sim(SimWorker("w"), settings=Settings(lost_after=3600, restart_grace=0))
+    run = sim.submit(plan(job("a")))
+    sim.start(run, "a")
+    silent(sim, "w", 1800)
+    sim.pass_time(1801)
+    assert run.status is S.FAILED
+    assert sim.job(run, "a").failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE
+
+
+def test_a_job_that_moves_does_so_only_after_the_lease_and_its_margin():
+    sim = Sim(SimWorker("v", slots=1), SimWorker("w", slots=1), settings=Settings(restart_grace=0))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=1, when=["runner_system_failure"]))))
+    first = sim.job(run, "a").attempt.worker
+    assert sim.workers[first].has["1.1"].lease == 30.0
+    sim.start(run, "a")
+    silent(sim, first, 44)
+    assert sim.job(run, "a").attempt.worker == first
+    sim.pass_time(2)
+    assert sim.job(run, "a").attempt.worker != first
+    sim.start(run, "a")
+    sim.hello(first)
+    assert sim.workers[first].has == {}
+    sim.succeed(run, "a")
+    assert run.status is S.SUCCESS
+
+
+def test_what_never_began_leaves_a_silent_worker_at_once():
+    sim = Sim(SimWorker("v", slots=1))
+    run = sim.submit(plan(job("a"), job("b", needs=["a"])))
+    sim.start(run, "a")
+    sim.report(sim.attempt_of(run, "b"), S.WAITING)
+    sim.workers["w"] = SimWorker("w", slots=1)
+    sim.hello("w")
+    silent(sim, "v", 21)
+    assert sim.job(run, "b").attempt.worker == "w"
+    sim.hello("v")
+    assert list(sim.workers["v"].has) == ["1.1"]
+    sim.finish(run)
+
+
+def test_an_assignment_that_got_lost_is_sent_again():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a")))
+    sim.workers["w"].forget("1.1")
+    sim.pass_time(16)
+    assert "1.1" in sim.workers["w"].has
+    sim.workers["w"].forget("1.1")
+    sim.hello("w")
+    assert "1.1" in sim.workers["w"].has
+    sim.finish(run)
+
+
+def test_a_running_job_whose_container_is_gone_fails_instead_of_running_for_ever():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a")))
+    sim.start(run, "a")
+    sim.workers["w"].forget("1.1")
+    sim.hello("w")
+    assert run.status is S.FAILED
+    assert "gone" in (sim.job(run, "a").message or "")
+
+
+def test_a_final_status_waits_for_the_whole_log():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a")))
+    sim.start(run, "a")
+    final = m.JobStatus(attempt="1.1", seq=99, status=S.SUCCESS, exit_code=0, log_length=100)
+    sim.engine.job_status("w", final, 60, sim.now)
+    assert [send.message for send in sim.flush().sends] == [m.Ack(attempt="1.1", log_offset=60)]
+    assert sim.statuses(run) == {"a": "running"}
+    sim.engine.job_status("w", final, 100, sim.now)
+    sim.flush()
+    assert run.status is S.SUCCESS
+
+
+def test_a_resent_final_status_is_acknowledged_again_and_applied_once():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a"), job("b", "later")))
+    sim.start(run, "a")
+    final = m.JobStatus(attempt="1.1", seq=99, status=S.SUCCESS, exit_code=0, log_length=0)
+    for _ in range(2):
+        sim.engine.job_status("w", final, 0, sim.now)
+        assert m.Ack(attempt="1.1", status_seq=99) in [send.message for send in sim.engine.flush(sim.now).sends]
+    assert [send.text for t in sim.turns for send in t.stories].count("succeeded on w") <= 1
+
+
+def test_a_worker_is_refused_for_attempts_that_are_another_ones():
+    sim = Sim(SimWorker("v", slots=1), SimWorker("w", slots=1))
+    run = sim.submit(plan(job("a")))
+    mine = sim.job(run, "a").attempt.worker
+    other = ({"v", "w"} - {mine}).pop()
+    sim.report("1.1", S.SUCCESS, worker=other, exit_code=0)
+    assert sim.statuses(run) == {"a": "pending"}
+    assert sim.engine.holds(other, "1.1") is None
+    assert sim.engine.get_job_execution(other, m.GetJobExecution(id=1, attempt="1.1")).assignment is None
+
+
+def restart(sim: Sim) -> None:
+    """The coordinator is killed and starts again from what it had written."""
+    runs = copy.deepcopy(list(sim.engine.unfinished().values()))
+    workers = copy.deepcopy(list(sim.engine.workers().values()))
+    ids = max((j.id for run in sim.runs.values() for stage in run.stages for j in stage.jobs), default=0)
+    sim.engine = Engine(sim.settings, next_run_id=max(sim.runs, default=0) + 1, next_job_id=ids + 1)
+    sim.engine.restore(runs, workers, sim.now)
+    sim.runs.update((run.id, run) for run in runs)
+    sim.flush()
+
+
+def test_a_restart_of_the_coordinator_interrupts_no_job():
+    sim = Sim(SimWorker("w", slots=2))
+    run = sim.submit(plan(job("a"), job("b", needs=["a"]), job("c"), job("d", "later")))
+    sim.start(run, "a")
+    sim.report(sim.attempt_of(run, "b"), S.WAITING)
+    restart(sim)
+    run = sim.runs[run.id]
+    assert sim.statuses(run) == {"a": "running", "b": "waiting", "c": "pending", "d": "created"}
+    sim.hello("w")
+    sim.finish(run)
+    assert sorted(sim.starts) == [("1.1", "w"), ("2.1", "w"), ("3.1", "w"), ("4.1", "w")]
+
+
+def test_needs_that_ended_while_the_push_got_lost_are_learnt_by_asking():
+    sim = Sim(SimWorker("w", slots=1))
+    run = sim.submit(plan(job("a"), job("b", needs=["a"])))
+    sim.start(run, "a")
+    held = sim.attempt_of(run, "b")
+    sim.report(held, S.WAITING)
+    final = m.JobStatus(attempt="1.1", seq=99, status=S.SUCCESS, exit_code=0, log_length=0)
+    sim.engine.job_status("w", final, 0, sim.now)
+    sim.engine.flush(sim.now)  # committed, and killed before anything was sent
+    restart(sim)
+    run = sim.runs[run.id]
+    sim.hello("w")
+    assert sim.workers["w"].may_start(held)
+
+
+def test_after_a_restart_nobody_is_lost_before_the_grace_time():
+    sim = Sim(SimWorker("w"), settings=Settings(lost_after=10, restart_grace=60))
+    run = sim.submit(plan(job("a")))
+    sim.start(run, "a")
+    restart(sim)
+    sim.workers["w"].connected = False
+    sim.pass_time(59)
+    assert sim.statuses(sim.runs[run.id]) == {"a": "running"}
+    sim.pass_time(2)
+    assert sim.statuses(sim.runs[run.id]) == {"a": "failed"}
+
+
+def test_wall_clock_jumps_change_no_lease_and_no_timeout():
+    sim = Sim(SimWorker("w"), settings=Settings(restart_grace=0))
+    run = sim.submit(plan(job("a")))
+    sim.start(run, "a")
+    for jump in (3600.0, -7200.0):
+        sim.wall += jump
+        sim.pass_time(1)
+    assert sim.engine.workers()["w"].online
+    assert sim.statuses(run) == {"a": "running"}

@@ -1,0 +1,196 @@
+"""Whatever happens in whatever order, what the design guarantees of the engine stays true."""
+
+from __future__ import annotations
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from coordinator.engine.settings import Settings
+from coordinator.engine.state import JobState
+from protocol import messages as m
+from protocol.errors import ProtocolError
+from protocol.plan import Plan, RetrySpec
+from protocol.statuses import ENDED
+from protocol.statuses import ExecutionStatus as S
+from tests.coordinator.engine.sim import Sim, SimWorker, job, plan
+from tests.coordinator.engine.test_outages import restart
+
+STAGES = ["build", "test", "deploy"]
+WHENS = ["on_success", "on_success", "on_success", "on_failure", "always", "manual"]
+RETRIES = [RetrySpec(), RetrySpec(max=1), RetrySpec(max=2, when=["runner_system_failure"])]
+
+
+@st.composite
+def plans(draw: st.DrawFn) -> Plan:
+    """Up to seven jobs in up to three stages, with needs that only look back."""
+    jobs = []
+    for i in range(draw(st.integers(1, 7))):
+        stage = draw(st.sampled_from(STAGES))
+        before = [j.name for j in jobs if STAGES.index(j.stage) <= STAGES.index(stage)]
+        needs = draw(st.none() | st.lists(st.sampled_from(before), unique=True, max_size=3)) if before else None
+        when = draw(st.sampled_from(WHENS))
+        jobs.append(
+            job(
+                f"j{i}",
+                stage,
+                needs=needs,
+                when=when,
+                allow_failure=draw(st.booleans()) or when == "manual",
+                retry=draw(st.sampled_from(RETRIES)),
+                resource_group=draw(st.sampled_from([None, None, None, "lock"])),
+                interruptible=draw(st.booleans()),
+            )
+        )
+    return plan(*jobs, stages=STAGES)
+
+
+class Coordinator(RuleBasedStateMachine):
+    """Random runs on random workers with random accidents."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.sim = Sim(
+            SimWorker("v", slots=1),
+            SimWorker("w", slots=2),
+            settings=Settings(restart_grace=0, lost_after=100, lease=20, lease_margin=5),
+        )
+
+    @rule(what=plans(), sha=st.sampled_from(["1", "2"]))
+    def submit(self, what: Plan, sha: str) -> None:
+        if len(self.sim.engine.unfinished()) < 4:
+            self.sim.submit(what, source=m.Source(ref="main", sha=sha))
+
+    @rule(outcome=st.sampled_from([S.SUCCESS, S.SUCCESS, S.FAILED]), times=st.integers(1, 5))
+    def work(self, outcome: S, times: int) -> None:
+        for _ in range(times):
+            self.sim.step(lambda _: outcome)
+
+    @rule(name=st.sampled_from(["v", "w"]))
+    def cut_off(self, name: str) -> None:
+        self.sim.workers[name].connected = False
+
+    @rule(name=st.sampled_from(["v", "w"]))
+    def come_back(self, name: str) -> None:
+        self.sim.hello(name)
+
+    @rule(name=st.sampled_from(["v", "w"]), seed=st.integers(0, 5))
+    def lose_a_container(self, name: str, seed: int) -> None:
+        worker = self.sim.workers[name]
+        if worker.has:
+            worker.forget(sorted(worker.has)[seed % len(worker.has)])
+            self.sim.hello(name)
+
+    @rule(name=st.sampled_from(["v", "w"]), on=st.booleans())
+    def drain(self, name: str, on: bool) -> None:
+        self.sim.engine.drain(m.DrainWorker(id=1, worker=name, on=on), self.sim.now)
+        self.sim.flush()
+
+    @rule(seconds=st.sampled_from([1.0, 21.0, 26.0, 101.0]))
+    def wait(self, seconds: float) -> None:
+        for worker in self.sim.workers.values():
+            if not worker.connected and seconds > 20:  # its own lease makes it stop what moves
+                for attempt, assigned in list(worker.has.items()):
+                    if assigned.lease is not None:
+                        worker.forget(attempt)
+        self.sim.pass_time(seconds)
+
+    @precondition(lambda self: self.sim.runs)
+    @rule(seed=st.integers(0, 100), action=st.sampled_from(["cancel", "cancel_job", "retry", "retry_job", "play"]))
+    def act(self, seed: int, action: str) -> None:
+        run = list(self.sim.runs.values())[seed % len(self.sim.runs)]
+        jobs = [j for stage in run.stages for j in stage.jobs]
+        name = jobs[seed % len(jobs)].plan.name
+        finished = None if run.id in self.sim.engine.unfinished() else run
+        engine, now = self.sim.engine, self.sim.now
+        try:
+            match action:
+                case "cancel":
+                    engine.cancel(m.Cancel(id=1, run=run.id), now)
+                case "cancel_job":
+                    engine.cancel(m.Cancel(id=1, run=run.id, job=name), now)
+                case "retry":
+                    engine.retry(m.Retry(id=1, run=run.id), now, run=finished)
+                case "retry_job":
+                    engine.retry(m.Retry(id=1, run=run.id, job=name), now, run=finished)
+                case "play":
+                    engine.play(m.Play(id=1, run=run.id, job=name), now, run=finished)
+        except ProtocolError:
+            pass
+        self.sim.flush()
+
+    @rule()
+    def crash_coordinator(self) -> None:
+        restart(self.sim)
+        for worker in self.sim.workers.values():
+            if worker.connected:
+                self.sim.hello(worker.name)
+
+    @invariant()
+    def no_attempt_starts_twice(self) -> None:
+        attempts = [attempt for attempt, _ in self.sim.starts] if hasattr(self, "sim") else []
+        assert len(attempts) == len(set(attempts))
+
+    @invariant()
+    def slots_are_counted_right(self) -> None:
+        for worker in self.sim.engine.workers().values() if hasattr(self, "sim") else ():
+            active = sum(attempt.released for attempt in worker.attempts.values())
+            assert (worker.active, worker.held) == (active, len(worker.attempts) - active)
+
+    @invariant()
+    def tallies_and_statuses_agree(self) -> None:
+        for run_id, run in self.sim.engine.unfinished().items() if hasattr(self, "sim") else ():
+            index = self.sim.engine._ledger.indexes[run_id]
+            fresh = type(index)(run)
+            assert +index.total.statuses == +fresh.total.statuses
+            assert +index.total.parts == +fresh.total.parts
+            assert run.status not in ENDED
+            assert index.total.open
+
+    @invariant()
+    def every_job_that_does_not_run_says_why(self) -> None:
+        for run in self.sim.engine.unfinished().values() if hasattr(self, "sim") else ():
+            for stage in run.stages:
+                for j in stage.jobs:
+                    if j.status in (S.CREATED, S.PENDING, S.WAITING):
+                        assert j.pending_reason, (run.id, j.plan.name, j.status)
+
+    @invariant()
+    def a_lock_has_one_holder(self) -> None:
+        holders: list[JobState] = []
+        for run in self.sim.engine.unfinished().values() if hasattr(self, "sim") else ():
+            for stage in run.stages:
+                for j in stage.jobs:
+                    if j.plan.resource_group and self.sim.engine._ledger.holder_of(j.attempt):
+                        holders.append(j)
+        assert len(holders) <= 1
+
+    def teardown(self) -> None:
+        """When all accidents are over, every run ends (once its manual jobs are canceled)."""
+        if not hasattr(self, "sim"):
+            return
+        sim = self.sim
+        for name in sim.workers:
+            sim.engine.drain(m.DrainWorker(id=1, worker=name, on=False), sim.now)
+            sim.hello(name)
+        for _ in range(2000):
+            if not sim.engine.unfinished():
+                break
+            if not sim.step(lambda _: S.SUCCESS):
+                sim.pass_time(16.0)
+                if not sim.step(lambda _: S.SUCCESS):
+                    stuck = {r.id: (r.status, sim.statuses(r)) for r in sim.engine.unfinished().values()}
+                    raise AssertionError(f"stuck: {stuck}")
+        assert not sim.engine.unfinished()
+        for run in sim.runs.values():
+            assert run.status in ENDED
+            for stage in run.stages:
+                for j in stage.jobs:
+                    assert j.status in ENDED or (j.status is S.MANUAL and j.plan.allow_failure)
+        assert not any(worker.has for worker in sim.workers.values())
+
+
+Coordinator.TestCase.settings = settings(
+    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+)
+TestCoordinator = Coordinator.TestCase
