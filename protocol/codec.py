@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -23,6 +24,9 @@ MAX_PAYLOAD_BYTES = 4 << 20
 MAX_FRAMES = 2
 CHUNK_BYTES = 1 << 20
 """What senders cut logs and blobs to."""
+
+LARGEST_INTEGER = (1 << 63) - 1
+"""Every database keeps integers of this size."""
 
 T = TypeVar("T")
 
@@ -48,6 +52,7 @@ def _unpack(frames: Sequence[bytes | memoryview], wanted: Any) -> tuple[Any, byt
         raise ProtocolError("bad_frame", f"not a msgpack map: {error}") from error
     if not isinstance(data, dict):
         raise ProtocolError("bad_frame", f"a message is a msgpack map, not {type(data).__name__}")
+    _check_numbers(data)
     try:
         return msgspec.convert(data, wanted), payload
     except msgspec.ValidationError as error:
@@ -57,6 +62,33 @@ def _unpack(frames: Sequence[bytes | memoryview], wanted: Any) -> tuple[Any, byt
         raise ProtocolError(code, f"{kind!r}: {error}" if known else f"no message type {kind!r} here") from error
     except RecursionError as error:
         raise ProtocolError("bad_frame", "nested too deeply") from error
+
+
+def _check_numbers(data: dict[Any, Any]) -> None:
+    """Refuses numbers that can't be kept or compared, wherever they are."""
+    rest: list[Any] = [data.values()]
+    while rest:
+        for value in rest.pop():
+            if isinstance(value, float):
+                if not math.isfinite(value):
+                    raise ProtocolError("bad_field", f"{data.get('type')!r}: {value} is no number to work with")
+            elif isinstance(value, int):
+                if not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
+                    raise ProtocolError("bad_field", f"{data.get('type')!r}: {value} has more than 63 bits")
+            elif isinstance(value, dict):
+                rest.append(value.values())
+            elif isinstance(value, list):
+                rest.append(value)
+
+
+def request_id(frames: Sequence[bytes | memoryview]) -> int | None:
+    """The `id` of a request that could not be decoded, as far as there is one: so that its error finds its sender."""
+    try:
+        data = msgpack.unpackb(frames[0], raw=False, strict_map_key=True)
+        found = data.get("id")
+    except Exception:  # whatever is wrong with it was told already
+        return None
+    return found if type(found) is int and 0 <= found <= LARGEST_INTEGER else None
 
 
 def _decode(frames: Sequence[bytes | memoryview], wanted: Any) -> tuple[Any, bytes | memoryview]:

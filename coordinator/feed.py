@@ -1,0 +1,102 @@
+"""The coordinator's PUB side: numbered state events, log bytes by topic, a beacon every second.
+
+A subscriber that is too slow loses events, and sees it by their numbers; it never holds anybody up.
+"""
+
+from __future__ import annotations
+
+from uuid import uuid4
+
+import msgspec
+import zmq
+
+from protocol.codec import encode
+from protocol.errors import UsageError
+from protocol.events import STATE_TOPIC, Beacon, Event, LogAppended, log_topic
+
+BACKLOG = 5000
+"""Events that wait for a slow subscriber before it loses some."""
+LOG_PIECE = 32 << 10
+"""Largest payload of a log event: bounds what a subscriber that is suspended can hold back in memory."""
+BEACON_EVERY = 1.0
+"""Seconds between beacons."""
+
+
+class Feed:
+    """Binds at once; `address` is where. Raises UsageError if it can't."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str) -> None:
+        self.epoch = uuid4().hex
+        self.seq = 0
+        self._topics: set[bytes] = set()
+        self.next_beacon = 0.0  # monotonic
+        self.socket = context.socket(zmq.XPUB)
+        self.socket.set(zmq.LINGER, 0)
+        self.socket.set(zmq.SNDHWM, BACKLOG)
+        self.socket.set(zmq.HEARTBEAT_IVL, 3000)
+        self.socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
+        self.address = bind_socket(self.socket, bind)
+
+    def close(self) -> None:
+        """Ends it for all subscribers."""
+        self.socket.close()
+
+    def receive_subscriptions(self) -> None:
+        """Learns who wants what. Only the first subscription to a topic and the end of the last one arrive."""
+        while True:
+            try:
+                message = self.socket.recv(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            if message[:1] == b"\1":
+                self._topics.add(message[1:])
+            else:
+                self._topics.discard(message[1:])
+
+    def publish(self, event: Event) -> None:
+        """Announces a change of state under the next number."""
+        self.seq += 1
+        self._send(STATE_TOPIC, event)
+
+    def publish_log(self, attempt: str, stream: str, offset: int, data: bytes | memoryview) -> None:
+        """Announces log bytes that were stored, to those who watch this log."""
+        if self.is_watched(attempt):
+            topic = log_topic(attempt)
+            whole = memoryview(data)
+            for start in range(0, len(whole), LOG_PIECE):
+                event = LogAppended(attempt=attempt, stream=stream, offset=offset + start)
+                self._send(topic, event, whole[start : start + LOG_PIECE])
+
+    def publish_log_end(self, attempt: str, stream: str, size: int) -> None:
+        """Announces that no byte will come after `size`."""
+        if self.is_watched(attempt):
+            event = LogAppended(attempt=attempt, stream=stream, offset=size, complete=True)
+            self._send(log_topic(attempt), event, b"")
+
+    def beat(self, now: float) -> None:
+        """Sends a beacon if it is time (monotonic)."""
+        if now >= self.next_beacon:
+            self.next_beacon = now + BEACON_EVERY
+            self._send(STATE_TOPIC, Beacon())
+
+    def is_watched(self, attempt: str) -> bool:
+        """Whether somebody wants an attempt's log."""
+        topic = log_topic(attempt)
+        return any(topic.startswith(prefix) for prefix in self._topics)
+
+    def _send(self, topic: bytes, event: Event, payload: bytes | memoryview | None = None) -> None:
+        stamped = msgspec.structs.replace(event, epoch=self.epoch, seq=self.seq)
+        self.socket.send_multipart([topic, *encode(stamped, payload)], zmq.DONTWAIT)
+
+
+def bind_socket(socket: zmq.Socket[bytes], bind: str) -> str:
+    """Binds, and returns where, with the port that it got. Raises UsageError, the socket closed, if it can't."""
+    socket.set(zmq.IPV6, "[" in bind)  # only then: an IPv4 address would be told as a mapped one
+    try:
+        socket.bind(bind)
+    except zmq.ZMQError as error:
+        socket.close()
+        raise UsageError(f"can't listen at {bind!r}: {error}") from error
+    endpoint = socket.get(zmq.LAST_ENDPOINT)
+    assert isinstance(endpoint, bytes)
+    return endpoint.rstrip(b"\0").decode()

@@ -1,0 +1,290 @@
+"""What the coordinator does with each message: asks the engine, takes bytes, notes what is to be answered.
+
+One method per message type. Nothing is sent here: answers go into the turn's outbox and leave after its commit.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, get_args
+
+import msgspec
+
+from coordinator.blobs import BlobStore
+from coordinator.engine.machine import Engine
+from coordinator.engine.state import Now, RunState
+from coordinator.logs import LogStore
+from coordinator.queries import Query
+from coordinator.router import Peer, Router
+from coordinator.store.store import Store
+from protocol import PROTOCOL_VERSION
+from protocol import messages as m
+from protocol.codec import CHUNK_BYTES
+from protocol.errors import ProtocolError
+
+WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+MOST_SLOTS = 10_000
+LONGEST_TOKEN = 200
+COMMANDS = (m.Cancel, m.Retry, m.Play, m.DrainWorker)
+"""Requests that do something each time they are handled; a client that asks twice gets the first answer again."""
+FOR_WORKERS = get_args(m.FromWorker)
+FOR_CLIENTS = get_args(m.FromClient)
+QUERIES = get_args(Query)
+
+Payload = bytes | memoryview
+
+
+@dataclass(slots=True)
+class Outbox:
+    """What a turn has to send besides the engine's frames. Replies leave first, in order; queries are answered last."""
+
+    replies: list[tuple[bytes, m.Message, Payload | None]] = field(default_factory=list)
+    log_acks: dict[tuple[bytes, str, str], None] = field(default_factory=dict)  # (route, attempt, stream), each once
+    appended: list[tuple[str, str, int, Payload]] = field(default_factory=list)  # (attempt, stream, offset, bytes)
+    queries: list[tuple[bytes, Query]] = field(default_factory=list)
+
+    def reply(self, route: bytes, message: m.Message, payload: Payload | None = None) -> None:
+        """Answers whoever is at `route`."""
+        self.replies.append((route, message, payload))
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a welcome says of this coordinator."""
+
+    coordinator: str
+    epoch: str
+    feed: str
+    heartbeat: float
+
+
+class Handlers:
+    """Raises ProtocolError for what a peer can't have."""
+
+    def __init__(
+        self, facts: Facts, router: Router, engine: Engine, store: Store, logs: LogStore, blobs: BlobStore
+    ) -> None:
+        self._facts = facts
+        self._router = router
+        self._engine = engine
+        self._store = store
+        self._logs = logs
+        self._blobs = blobs
+        self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request) that wait for verification
+        self._by_type: dict[type[m.Message], Callable[..., None]] = {
+            m.Heartbeat: self._heartbeat,
+            m.JobStatus: self._job_status,
+            m.LogChunk: self._log_chunk,
+            m.JobReturned: self._job_returned,
+            m.GetJobExecution: self._get_job_execution,
+            m.GetJobDependencies: self._get_job_dependencies,
+            m.GetJobStatus: self._get_job_status,
+            m.Goodbye: self._goodbye,
+            m.SubmitRun: self._submit_run,
+        }
+        self._commands: dict[type[m.Message], Callable[..., m.Done]] = {
+            m.Cancel: self._cancel,
+            m.Retry: self._retry,
+            m.Play: self._play,
+            m.DrainWorker: self._drain_worker,
+        }
+
+    def take(self, route: bytes, message: m.Message, payload: Payload, now: Now, outbox: Outbox) -> None:
+        """Does what a message asks for."""
+        if isinstance(message, m.Hello):
+            self._hello(route, message, now, outbox)
+            return
+        if self.take_stateless(route, message, payload, outbox):
+            return
+        peer = self.introduced(route, message)
+        if peer.worker is not None:
+            self._engine.worker_heard(peer.worker, now)
+        if isinstance(message, COMMANDS):
+            self._command(peer, message, now, outbox)
+        else:
+            self._by_type[type(message)](peer, message, payload, now, outbox)
+
+    def take_stateless(self, route: bytes, message: m.Message, payload: Payload, outbox: Outbox) -> bool:
+        """Serves what changes neither engine nor database, even while neither can be changed. False: it is not that."""
+        if isinstance(message, m.ClientHello):
+            _check_version(message.protocol)
+            self._router.introduce_client(route)
+            outbox.reply(route, self._welcome())
+        elif isinstance(message, QUERIES):
+            self.introduced(route, message)
+            outbox.queries.append((route, message))
+        elif isinstance(message, m.BlobGet):
+            self.introduced(route, message)
+            self._blob_get(route, message, outbox)
+        elif isinstance(message, m.BlobPut):
+            self.introduced(route, message)
+            self._blob_put(route, message, payload, outbox)
+        else:
+            return False
+        return True
+
+    def introduced(self, route: bytes, message: m.Message) -> Peer:
+        """Who sent a message. Raises ProtocolError for a stranger, and for what only the other kind of peer may say."""
+        peer = self._router.peer(route)
+        if peer is None:
+            if name := self._router.superseded(route):
+                raise ProtocolError("not_yours", f"another connection now is worker {name!r}; do two share this name?")
+            raise ProtocolError("not_introduced", "say hello first: this coordinator does not know you (any more)")
+        if isinstance(message, FOR_CLIENTS if peer.worker is not None else FOR_WORKERS):
+            kind = "a worker" if peer.worker is not None else "a client"
+            raise ProtocolError("bad_request", f"{type(message).__name__} is not for {kind} to send")
+        return peer
+
+    def _welcome(self, *, keep: list[str] | None = None, draining: bool = False) -> m.Welcome:
+        return m.Welcome(
+            protocol=PROTOCOL_VERSION,
+            coordinator=self._facts.coordinator,
+            epoch=self._facts.epoch,
+            feed=self._facts.feed,
+            heartbeat=self._facts.heartbeat,
+            keep=keep or [],
+            draining=draining,
+        )
+
+    # workers
+
+    def _hello(self, route: bytes, hello: m.Hello, now: Now, outbox: Outbox) -> None:
+        _check_version(hello.protocol)
+        if not WORKER_NAME.fullmatch(hello.name):
+            raise ProtocolError("bad_field", f"a worker can't be called {hello.name[:100]!r}")
+        if not 1 <= hello.slots <= MOST_SLOTS:
+            raise ProtocolError("bad_field", f"a worker has 1 to {MOST_SLOTS} slots, not {hello.slots}")
+        self._router.introduce_worker(route, hello.name)
+        keep = self._engine.worker_hello(hello, now)
+        outbox.reply(route, self._welcome(keep=keep, draining=self._engine.workers()[hello.name].draining))
+
+    def _heartbeat(self, peer: Peer, message: m.Heartbeat, payload: Payload, now: Now, outbox: Outbox) -> None:
+        self._engine.worker_heard(worker_of(peer), now, disk_low=message.disk_low)
+
+    def _job_status(self, peer: Peer, message: m.JobStatus, payload: Payload, now: Now, outbox: Outbox) -> None:
+        self._engine.job_status(worker_of(peer), message, self._logs.size(message.attempt), now)
+
+    def _log_chunk(self, peer: Peer, message: m.LogChunk, payload: Payload, now: Now, outbox: Outbox) -> None:
+        if self._engine.holds(worker_of(peer), message.attempt) is None:
+            outbox.reply(peer.route, m.DiscardAttempt(attempt=message.attempt))
+            return
+        taken = self._logs.append(message.attempt, message.offset, payload, message.stream)
+        if taken:
+            offset = message.offset + len(payload) - len(taken)
+            outbox.appended.append((message.attempt, message.stream, offset, taken))
+        outbox.log_acks[peer.route, message.attempt, message.stream] = None
+
+    def _job_returned(self, peer: Peer, message: m.JobReturned, payload: Payload, now: Now, outbox: Outbox) -> None:
+        self._engine.job_returned(worker_of(peer), message, now)
+
+    def _get_job_execution(
+        self, peer: Peer, message: m.GetJobExecution, payload: Payload, now: Now, outbox: Outbox
+    ) -> None:
+        outbox.reply(peer.route, self._engine.get_job_execution(worker_of(peer), message))
+
+    def _get_job_dependencies(
+        self, peer: Peer, message: m.GetJobDependencies, payload: Payload, now: Now, outbox: Outbox
+    ) -> None:
+        outbox.reply(peer.route, self._engine.get_job_dependencies(worker_of(peer), message))
+
+    def _get_job_status(self, peer: Peer, message: m.GetJobStatus, payload: Payload, now: Now, outbox: Outbox) -> None:
+        reply = self._engine.get_job_status(worker_of(peer), message)
+        attempt = self._engine.holds(worker_of(peer), message.attempt)
+        outbox.reply(
+            peer.route,
+            msgspec.structs.replace(
+                reply,
+                log_offset=self._logs.size(message.attempt),
+                status_seq=attempt.status_seq if attempt else 0,
+            ),
+        )
+
+    def _goodbye(self, peer: Peer, message: m.Goodbye, payload: Payload, now: Now, outbox: Outbox) -> None:
+        self._engine.worker_goodbye(worker_of(peer), message, now)
+        self._router.forget(peer)
+
+    # clients
+
+    def _submit_run(self, peer: Peer, message: m.SubmitRun, payload: Payload, now: Now, outbox: Outbox) -> None:
+        if not 1 <= len(message.token) <= LONGEST_TOKEN or "\0" in message.token:
+            raise ProtocolError("bad_field", f"a token has 1 to {LONGEST_TOKEN} characters")
+        if message.workspace is not None:
+            size = self._blobs.size(message.workspace)
+            if size is None:
+                raise ProtocolError("bad_request", f"the workspace {message.workspace} was not uploaded (completely)")
+            if size != message.workspace_size:
+                raise ProtocolError(
+                    "bad_request", f"the workspace {message.workspace} has {size} bytes, not {message.workspace_size}"
+                )
+        known = self._store.run_by_token(message.token)
+        outbox.reply(peer.route, self._engine.submit_run(message, now, known=known))
+
+    def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:
+        """Does a command once, however often it is sent."""
+        answer = peer.last_answer
+        if answer is None or answer.id != message.id:
+            answer = peer.last_answer = self._commands[type(message)](message, now)
+        outbox.reply(peer.route, answer)
+
+    def _cancel(self, message: m.Cancel, now: Now) -> m.Done:
+        return self._engine.cancel(message, now)
+
+    def _retry(self, message: m.Retry, now: Now) -> m.Done:
+        return self._engine.retry(message, now, run=self._finished(message.run))
+
+    def _play(self, message: m.Play, now: Now) -> m.Done:
+        return self._engine.play(message, now, run=self._finished(message.run))
+
+    def _drain_worker(self, message: m.DrainWorker, now: Now) -> m.Done:
+        return self._engine.drain(message, now)
+
+    def _finished(self, run: int) -> RunState | None:
+        return None if run in self._engine.unfinished() else self._store.load_run(run)
+
+    # blobs
+
+    def _blob_get(self, route: bytes, message: m.BlobGet, outbox: Outbox) -> None:
+        if message.offset < 0 or message.length < 0:
+            raise ProtocolError("bad_field", "offset and length are 0 or more")
+        data, size = self._blobs.read(message.digest, message.offset, min(message.length, CHUNK_BYTES))
+        outbox.reply(route, m.BlobData(id=message.id, digest=message.digest, offset=message.offset, size=size), data)
+
+    def _blob_put(self, route: bytes, message: m.BlobPut, payload: Payload, outbox: Outbox) -> None:
+        received = self._blobs.put(message.digest, message.size, message.offset, payload)
+        if received is None:
+            self._uploads.setdefault(message.digest, []).append((route, message.id))
+            return
+        complete = received == message.size
+        outbox.reply(route, m.BlobState(id=message.id, digest=message.digest, received=received, complete=complete))
+
+    def answer_uploads(self, outbox: Outbox) -> None:
+        """Answers those whose uploads were verified."""
+        for upload in self._blobs.finished():
+            for route, id in self._uploads.pop(upload.digest, ()):
+                if upload.problem is None:
+                    state = m.BlobState(id=id, digest=upload.digest, received=upload.size, complete=True)
+                    outbox.reply(route, state)
+                else:
+                    outbox.reply(route, error_reply(id, upload.problem))
+
+
+def worker_of(peer: Peer) -> str:
+    """The worker that `Handlers.introduced` has found at the other end."""
+    assert peer.worker is not None
+    return peer.worker
+
+
+def error_reply(id: int | None, error: ProtocolError) -> m.Error:
+    """What a peer is told of an error; `id` is its request's."""
+    return m.Error(id=id, code=error.code, message=str(error))  # type: ignore[arg-type]
+
+
+def _check_version(protocol: int) -> None:
+    if protocol != PROTOCOL_VERSION:
+        raise ProtocolError(
+            "bad_version",
+            f"this coordinator speaks protocol {PROTOCOL_VERSION}, you speak {protocol}: "
+            "install the same version of Longshore on both sides",
+        )

@@ -1,0 +1,137 @@
+"""Job logs: one append-only file per attempt and stream. Knows offsets and bytes, nothing of jobs.
+
+Bytes are taken into memory as they arrive and written once per turn, so that a turn's `flush` can be tried again after
+a full disk. After a start the files' sizes are the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from protocol.errors import ProtocolError
+
+ATTEMPT = re.compile(r"(\d{1,19})\.\d{1,9}", re.ASCII)
+STREAM = re.compile(r"job|service-[A-Za-z0-9_.-]{1,200}")
+FILES_PER_DIRECTORY = 1000
+WRITE_PIECES = 512
+"""Buffers per system call; the kernel takes at most 1024."""
+
+Bytes = bytes | memoryview
+
+
+class _Pending:
+    """What came for one log since the last flush, behind the `stored` bytes that are durable."""
+
+    __slots__ = ("path", "pieces", "size", "stored")
+
+    def __init__(self, path: Path, stored: int) -> None:
+        self.path = path
+        self.stored = stored
+        self.pieces: list[Bytes] = []
+        self.size = stored
+
+    def flush(self) -> None:
+        """Writes and syncs; the same bytes at the same place if it is tried again."""
+        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            at = self.stored
+            for start in range(0, len(self.pieces), WRITE_PIECES):
+                at += _write(descriptor, self.pieces[start : start + WRITE_PIECES], at)
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+class LogStore:
+    """The logs below `directory`. Methods that name a log raise ProtocolError for a name that can't be one."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self._pending: dict[tuple[str, str], _Pending] = {}
+
+    def path(self, attempt: str, stream: str = "job") -> Path:
+        """Where the log is, whether it is there or not."""
+        matched = ATTEMPT.fullmatch(attempt)
+        if not matched or not STREAM.fullmatch(stream):
+            raise ProtocolError("bad_field", f"no log can be called {attempt[:100]!r} {stream[:100]!r}")
+        return self._directory / str(int(matched[1]) // FILES_PER_DIRECTORY) / f"{attempt}.{stream}.log"
+
+    def stored(self, attempt: str, stream: str = "job") -> int:
+        """How many bytes are durable."""
+        try:
+            return self.path(attempt, stream).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def size(self, attempt: str, stream: str = "job") -> int:
+        """How many bytes there are, counting those that the next flush makes durable."""
+        pending = self._pending.get((attempt, stream))
+        return pending.size if pending else self.stored(attempt, stream)
+
+    def streams(self, attempt: str) -> list[str]:
+        """The streams of an attempt that have a log; its own, "job", first, even if it is empty."""
+        found = self.path(attempt).parent.glob(f"{attempt}.service-*.log")
+        return ["job", *sorted(path.name[len(attempt) + 1 : -len(".log")] for path in found)]
+
+    def append(self, attempt: str, offset: int, data: Bytes, stream: str = "job") -> Bytes:
+        """Takes what continues the log, and returns it: nothing of a piece that is there already or leaves a gap."""
+        pending = self._pending.get((attempt, stream))
+        if pending is None:
+            pending = _Pending(self.path(attempt, stream), self.stored(attempt, stream))
+        known = pending.size - offset
+        if not 0 <= known < len(data):
+            return b""
+        if known:
+            data = memoryview(data)[known:]
+        pending.pieces.append(data)
+        pending.size += len(data)
+        self._pending[attempt, stream] = pending
+        return data
+
+    def flush(self) -> None:
+        """Makes all that was taken durable. Raises OSError, and can then be called again."""
+        new_files, new_directories = set(), False
+        for pending in self._pending.values():
+            directory = pending.path.parent
+            if pending.stored == 0:
+                new_files.add(directory)
+                if not directory.exists():
+                    directory.mkdir()
+                    new_directories = True
+            pending.flush()
+        for directory in new_files:
+            sync_directory(directory)
+        if new_directories:
+            sync_directory(self._directory)
+        self._pending.clear()
+
+    def read(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
+        """Durable bytes from `offset` on, at most `length`; fewer at the end, none where there are none."""
+        try:
+            with self.path(attempt, stream).open("rb", buffering=0) as file:
+                length = min(length, os.fstat(file.fileno()).st_size - offset)
+                return os.pread(file.fileno(), length, offset) if length > 0 else b""
+        except FileNotFoundError:
+            return b""
+
+
+def _write(descriptor: int, pieces: list[Bytes], at: int) -> int:
+    wanted = sum(map(len, pieces))
+    written = os.pwritev(descriptor, pieces, at)
+    if written < wanted:  # the disk is all but full: the rest goes in, or finds out that it is
+        rest = memoryview(b"".join(pieces))
+        while written < wanted:
+            written += os.pwrite(descriptor, rest[written:], at + written)
+    return wanted
+
+
+def sync_directory(directory: Path) -> None:
+    """Makes the names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,126 @@
+"""Answers to those who only read. Asked after a turn's commit, so an answer never tells what could still be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+
+from coordinator.engine.machine import Engine
+from coordinator.engine.state import JobState, RunState
+from coordinator.engine.views import attempt_view, run_view
+from coordinator.feed import Feed
+from coordinator.logs import LogStore
+from coordinator.store.store import Store
+from protocol import messages as m
+from protocol.codec import CHUNK_BYTES
+from protocol.errors import ProtocolError
+from protocol.plan import JobPlan, Variable
+from protocol.statuses import ENDED
+
+MOST_RUNS = 1000
+"""Runs in one answer; whoever wants more asks again with `before`."""
+MASKED = "[MASKED]"
+"""What a reader sees instead of a masked variable's value."""
+
+Query = m.ListRuns | m.GetRun | m.GetJob | m.GetLog | m.ListWorkers | m.GetSnapshot
+Answer = tuple[m.Message, bytes | None]
+
+
+class Queries:
+    """Reads the engine's memory for what is under way, and the store for the rest."""
+
+    def __init__(self, engine: Engine, store: Store, logs: LogStore, feed: Feed) -> None:
+        self._engine = engine
+        self._store = store
+        self._logs = logs
+        self._feed = feed
+        self._answers: dict[type[m.Message], Callable[..., Answer]] = {
+            m.ListRuns: self._list_runs,
+            m.GetRun: self._get_run,
+            m.GetJob: self._get_job,
+            m.GetLog: self._get_log,
+            m.ListWorkers: self._list_workers,
+            m.GetSnapshot: self._snapshot,
+        }
+        self.stored_only = False  # while the store is behind the engine: tell only what is durable
+
+    def answer(self, query: Query) -> Answer:
+        """The answer and its payload. Raises ProtocolError for what is not there."""
+        return self._answers[type(query)](query)
+
+    def run(self, id: int) -> RunState:
+        """A run, finished or not. Raises ProtocolError if there is none."""
+        run = None if self.stored_only else self._engine.unfinished().get(id)
+        run = run or self._store.load_run(id)
+        if run is None:
+            raise ProtocolError("not_found", f"there is no run {id}")
+        return run
+
+    def _job(self, run_id: int, name: str) -> JobState:
+        for stage in self.run(run_id).stages:
+            for job in stage.jobs:
+                if job.plan.name == name:
+                    return job
+        raise ProtocolError("not_found", f"run {run_id} has no job {name!r}")
+
+    def _list_runs(self, query: m.ListRuns) -> Answer:
+        runs = self._store.list_runs(bounded(query.limit), query.before)
+        return m.RunList(id=query.id, runs=runs), None
+
+    def _get_run(self, query: m.GetRun) -> Answer:
+        return m.RunDetail(id=query.id, run=run_view(self.run(query.run))), None
+
+    def _get_job(self, query: m.GetJob) -> Answer:
+        job = self._job(query.run, query.job)
+        attempts = [attempt_view(attempt) for attempt in job.attempts]
+        story = self._store.story(query.run, query.job)
+        return m.JobDetail(id=query.id, job=masked(job.plan), attempts=attempts, story=story), None
+
+    def _get_log(self, query: m.GetLog) -> Answer:
+        job = self._job(query.run, query.job)
+        attempt = job.attempt
+        if query.attempt is not None:
+            attempt = next((attempt for attempt in job.attempts if attempt.number == query.attempt), None)
+            if attempt is None:
+                raise ProtocolError("not_found", f"job {query.job!r} of run {query.run} has no attempt {query.attempt}")
+        if attempt is None:
+            return m.LogData(id=query.id, attempt_id=None, offset=0, size=0, complete=job.status in ENDED), b""
+        size = self._logs.stored(attempt.id, query.stream)
+        offset = min(query.offset, size) if query.offset >= 0 else max(0, size + query.offset)
+        data = self._logs.read(attempt.id, offset, min(query.length, CHUNK_BYTES), query.stream)
+        complete = attempt.status in ENDED
+        return m.LogData(id=query.id, attempt_id=attempt.id, offset=offset, size=size, complete=complete), data
+
+    def _list_workers(self, query: m.ListWorkers) -> Answer:
+        return m.WorkerList(id=query.id, workers=self._engine.worker_views()), None
+
+    def _snapshot(self, query: m.GetSnapshot) -> Answer:
+        return (
+            m.Snapshot(
+                id=query.id,
+                epoch=self._feed.epoch,
+                seq=self._feed.seq,
+                runs=self._store.list_runs(bounded(query.runs)),
+                workers=self._engine.worker_views(),
+                run=None if query.run is None else run_view(self.run(query.run)),
+            ),
+            None,
+        )
+
+
+def bounded(limit: int) -> int:
+    """How many runs to give to someone who asks for `limit`."""
+    return max(0, min(limit, MOST_RUNS))
+
+
+def masked(plan: JobPlan) -> JobPlan:
+    """The plan as a reader may see it."""
+    services = [
+        msgspec.structs.replace(service, variables=_masked_variables(service.variables)) for service in plan.services
+    ]
+    return msgspec.structs.replace(plan, variables=_masked_variables(plan.variables), services=services)
+
+
+def _masked_variables(variables: list[Variable]) -> list[Variable]:
+    return [msgspec.structs.replace(variable, value=MASKED) if variable.masked else variable for variable in variables]

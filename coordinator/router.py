@@ -1,0 +1,175 @@
+"""The coordinator's ROUTER socket: who is at the other end, and bounded queues for those who read slowly.
+
+Knows frames, introductions and back-pressure; nothing of what messages mean. Nothing here blocks.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import zmq
+
+from coordinator.feed import bind_socket
+from protocol import messages as m
+from protocol.codec import MAX_MAP_BYTES, encode
+
+log = logging.getLogger(__name__)
+
+TURN_MESSAGES = 1000
+TURN_BYTES = 32 << 20
+"""What is taken from the socket in one turn, at most: bounds a turn's memory and how long its acknowledgements wait."""
+SOCKET_BACKLOG = 1000
+"""Messages per peer that the socket itself holds, each way."""
+QUEUE_BYTES = 64 << 20
+QUEUE_MESSAGES = 50_000
+"""What waits here for one peer, at most. A peer that lets it come to more is forgotten and has to introduce itself."""
+REMEMBERED = 10_000
+"""Superseded connections and clients that are remembered; the oldest go first."""
+
+Frames = list[bytes | memoryview]
+
+
+@dataclass(slots=True, eq=False)
+class Peer:
+    """Who speaks on one connection. `worker` is its name, None for a client."""
+
+    route: bytes
+    worker: str | None = None
+    queue: deque[Frames] = field(default_factory=deque)
+    queued_bytes: int = 0
+    last_answer: m.Done | None = None  # to a client's newest command, in case it asks again
+
+
+class Router:
+    """Binds at once; `address` is where. Raises UsageError if it can't."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str) -> None:
+        self._workers: dict[str, Peer] = {}
+        self._clients: OrderedDict[bytes, Peer] = OrderedDict()
+        self._peers: dict[bytes, Peer] = {}
+        self._superseded: OrderedDict[bytes, str] = OrderedDict()
+        self._slow: dict[bytes, Peer] = {}
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.set(zmq.LINGER, 0)
+        self.socket.set(zmq.ROUTER_MANDATORY, 1)
+        self.socket.set(zmq.ROUTER_HANDOVER, 1)
+        self.socket.set(zmq.MAXMSGSIZE, MAX_MAP_BYTES)
+        self.socket.set(zmq.SNDHWM, SOCKET_BACKLOG)
+        self.socket.set(zmq.RCVHWM, SOCKET_BACKLOG)
+        self.socket.set(zmq.HEARTBEAT_IVL, 3000)
+        self.socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
+        self.address = bind_socket(self.socket, bind)
+
+    def close(self) -> None:
+        """Cuts everybody off."""
+        self.socket.close()
+
+    # who is there
+
+    def peer(self, route: bytes) -> Peer | None:
+        """Who has introduced itself on this connection."""
+        return self._peers.get(route)
+
+    def superseded(self, route: bytes) -> str | None:
+        """The name of the worker on this connection, if a newer connection has taken it over."""
+        return self._superseded.get(route)
+
+    def introduce_worker(self, route: bytes, name: str) -> Peer:
+        """A worker has said hello; the newest connection under a name is the worker's."""
+        before = self._workers.get(name)
+        if before is not None and before.route != route:
+            self.forget(before)
+            self._superseded[before.route] = name
+            if len(self._superseded) > REMEMBERED:
+                self._superseded.popitem(last=False)
+        self._superseded.pop(route, None)
+        peer = self._replace(route, name)
+        self._workers[name] = peer
+        return peer
+
+    def introduce_client(self, route: bytes) -> Peer:
+        """A client has said hello."""
+        peer = self._replace(route, None)
+        self._clients[route] = peer
+        if len(self._clients) > REMEMBERED:
+            self.forget(next(iter(self._clients.values())))
+        return peer
+
+    def _replace(self, route: bytes, worker: str | None) -> Peer:
+        if before := self._peers.get(route):
+            self.forget(before)
+        peer = self._peers[route] = Peer(route, worker)
+        return peer
+
+    def forget(self, peer: Peer) -> None:
+        """Drops what waits for a peer; if it speaks again, it has to introduce itself."""
+        self._peers.pop(peer.route, None)
+        self._clients.pop(peer.route, None)
+        self._slow.pop(peer.route, None)
+        if peer.worker is not None and self._workers.get(peer.worker) is peer:
+            del self._workers[peer.worker]
+
+    # frames
+
+    def receive(self) -> Iterator[tuple[bytes, list[bytes]]]:
+        """What has arrived, a bounded amount of it: the connection it came on, and its frames."""
+        total = 0
+        for _ in range(TURN_MESSAGES):
+            try:
+                route, *frames = self.socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            yield route, frames
+            total += sum(map(len, frames))
+            if total > TURN_BYTES:
+                return
+
+    def send_to_worker(self, name: str, message: m.Message) -> None:
+        """Sends to a worker; dropped if it is not connected, for its next hello settles what it missed."""
+        if peer := self._workers.get(name):
+            self.send(peer.route, message)
+
+    def send(self, route: bytes, message: m.Message, payload: bytes | memoryview | None = None) -> None:
+        """Sends at once or when the peer has read what is before it; dropped if it is gone."""
+        frames: Frames = [route, *encode(message, payload)]
+        peer = self._peers.get(route)
+        waits = peer is not None and peer.queue
+        if (waits or not self._transmit(route, frames)) and peer is not None:
+            self._enqueue(peer, frames)
+
+    def _enqueue(self, peer: Peer, frames: Frames) -> None:
+        peer.queue.append(frames)
+        peer.queued_bytes += sum(map(len, frames))
+        self._slow[peer.route] = peer
+        if peer.queued_bytes > QUEUE_BYTES or len(peer.queue) > QUEUE_MESSAGES:
+            log.warning("%s reads too slowly and is cut off", peer.worker or "a client", extra={"worker": peer.worker})
+            self.forget(peer)
+
+    def flush(self) -> bool:
+        """Sends on to slow peers. Returns whether something still waits."""
+        for peer in list(self._slow.values()):
+            while peer.queue and self._transmit(peer.route, peer.queue[0]):
+                if peer.queue:  # it empties when the peer turns out to be gone
+                    peer.queued_bytes -= sum(map(len, peer.queue.popleft()))
+            if not peer.queue:
+                self._slow.pop(peer.route, None)
+        return bool(self._slow)
+
+    def _transmit(self, route: bytes, frames: Frames) -> bool:
+        """Whether the frames are off our hands: on their way, or their peer is gone."""
+        try:
+            self.socket.send_multipart(frames, zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        except zmq.ZMQError as error:
+            if error.errno != errno.EHOSTUNREACH:
+                raise
+            if peer := self._peers.get(route):
+                peer.queue.clear()
+                self.forget(peer)
+            return True
+        return True

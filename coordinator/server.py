@@ -1,0 +1,348 @@
+"""The coordinator: the one place where sockets, database, files and clock meet the engine. One thread, one loop.
+
+A turn of the loop: take what has arrived, hand it to the engine, make all that follows durable, and only then send,
+acknowledge and announce it. What can't be made durable (a full disk, a database that is away) is kept and tried again;
+until it is, nothing new is begun.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import zmq
+from peewee import PeeweeException
+
+from coordinator.blobs import BlobStore
+from coordinator.engine.effects import Turn
+from coordinator.engine.machine import Engine
+from coordinator.engine.state import Now
+from coordinator.feed import Feed
+from coordinator.handlers import Facts, Handlers, Outbox, error_reply
+from coordinator.lock import Lock
+from coordinator.logs import LogStore
+from coordinator.queries import Queries
+from coordinator.router import Router
+from coordinator.settings import CoordinatorSettings
+from coordinator.store.store import Store
+from protocol import messages as m
+from protocol.codec import decode_for_coordinator, request_id
+from protocol.errors import LongshoreError, ProtocolError
+
+log = logging.getLogger(__name__)
+
+TICK_EVERY = 0.5
+"""Seconds between the moments at which the engine looks at its deadlines."""
+SLOW_PEER_WAIT = 0.005
+"""Seconds until a peer that could take no more is tried again: a ROUTER can't be polled for one peer."""
+RETRY_FIRST = 0.1
+RETRY_MOST = 5.0
+"""Seconds until a turn that could not be written is tried again; doubled each time, up to this."""
+
+
+def read_clock() -> Now:
+    """The time of a turn."""
+    return Now(wall=time.time(), mono=time.monotonic())
+
+
+@dataclass(slots=True)
+class Stall:
+    """A turn that is not durable yet, with all that waits for it."""
+
+    turn: Turn
+    outbox: Outbox
+    problem: str
+    since: float  # monotonic, like `retry_at`
+    retry_at: float
+    delay: float = RETRY_FIRST
+
+
+class Coordinator:
+    """`start` it, then `run` it in whichever thread; `stop` may be called from any other.
+
+    `context` is for peers that connect by inproc; by default it has one of its own.
+    """
+
+    def __init__(
+        self,
+        settings: CoordinatorSettings,
+        *,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        clock: Callable[[], Now] = read_clock,
+    ) -> None:
+        self.settings = settings
+        self.refused: Counter[str] = Counter()  # frames that could not be taken, by error code
+        self._context = context or zmq.Context()
+        self._owns_context = context is None
+        self._clock = clock
+        self._open: list[Callable[[], object]] = []  # how to close what was opened, in that order
+        self._stopping = False
+        self._stall: Stall | None = None
+        self._held_back: dict[bytes, list[bytes]] = {}  # by route: the newest hello that came during a stall
+        self._next_tick = 0.0
+        self._woken, self._waker = socket.socketpair()
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+
+    # its life
+
+    def start(self) -> None:
+        """Takes its directory and database over and listens; from then on `address` is known.
+
+        Raises LongshoreError with what is in the way: another coordinator, a database that can't be used, an address
+        that is taken.
+        """
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        state = self.settings.state
+        try:
+            state.mkdir(parents=True, exist_ok=True)
+            self._open.append(Lock(state / "coordinator.lock", f"the state directory {state}").release)
+            self.store = Store(self.settings.database_url)
+            self._open.append(self.store.close)
+            self.logs = LogStore(state / "logs")
+            self.blobs = BlobStore(state / "blobs", self.wake)
+            self._open.append(self.blobs.close)
+        except OSError as error:
+            raise LongshoreError(f"can't use the state directory {state}: {error.strerror}") from error
+        now = self._clock()
+        next_run, next_job = self.store.next_ids()
+        self.engine = Engine(self.settings.engine, next_run_id=next_run, next_job_id=next_job)
+        runs, workers = self.store.load_unfinished()
+        self.engine.restore(runs, workers, now)
+        self.router = Router(self._context, self.settings.bind)
+        self._open.append(self.router.close)
+        self.feed = Feed(self._context, self.settings.feed_address)
+        self._open.append(self.feed.close)
+        facts = Facts(self.store.coordinator_id, self.feed.epoch, self.feed.address, self.settings.engine.heartbeat)
+        self.handlers = Handlers(facts, self.router, self.engine, self.store, self.logs, self.blobs)
+        self.queries = Queries(self.engine, self.store, self.logs, self.feed)
+        self._poller = zmq.Poller()
+        self._poller.register(self.router.socket, zmq.POLLIN)
+        self._poller.register(self.feed.socket, zmq.POLLIN)
+        self._poller.register(self._woken, zmq.POLLIN)
+        log.info("listens at %s, feed at %s, %d unfinished runs", self.address, self.feed.address, len(runs))
+
+    @property
+    def address(self) -> str:
+        """Where workers and clients connect."""
+        return self.router.address
+
+    def run(self) -> None:
+        """Works until `stop`, then closes everything. What a killed process leaves behind is all that it needs."""
+        try:
+            while not self._stopping:
+                self.turn()
+        finally:
+            self.close()
+
+    def stop(self) -> None:
+        """Ends `run` after the turn that it is in. May be called from any thread, and twice."""
+        self._stopping = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Lets the loop look around. May be called from any thread."""
+        with suppress(OSError):  # full: it is awake; closed: it is over
+            self._waker.send(b"\0")
+
+    def close(self) -> None:
+        """Closes what is open. For a coordinator that was started and never run; `run` does it by itself."""
+        while self._open:
+            self._open.pop()()
+        self._woken.close()
+        self._waker.close()
+        if self._owns_context:
+            self._context.term()
+
+    # the turn
+
+    def turn(self) -> None:
+        """One turn of the loop."""
+        self.wait()
+        now = self._clock()
+        self.feed.receive_subscriptions()
+        self.feed.beat(now.mono)
+        if self._stall is not None:
+            self.stalled_turn(self._stall, now)
+            return
+        outbox = Outbox()
+        self.handlers.answer_uploads(outbox)
+        self.receive(outbox, now)
+        self.pass_time(now)
+        self.settle(self.engine.flush(now), outbox, now)
+
+    def wait(self) -> None:
+        """Sleeps until there is something to do."""
+        due = min(self.feed.next_beacon, self._stall.retry_at if self._stall else self._next_tick)
+        seconds = due - self._clock().mono
+        if self.router.flush():
+            seconds = min(seconds, SLOW_PEER_WAIT)
+        self._poller.poll(max(0, math.ceil(seconds * 1000)))
+        with suppress(BlockingIOError):
+            self._woken.recv(4096)
+
+    def receive(self, outbox: Outbox, now: Now) -> None:
+        """Takes what has arrived, up to a turn's bound."""
+        for route, frames in self.router.receive():
+            self.take(route, frames, outbox, now)
+
+    def take(self, route: bytes, frames: list[bytes], outbox: Outbox, now: Now) -> None:
+        """Takes one message; whatever is wrong with it ends here, as an answer to its sender."""
+        id: int | None = None
+        try:
+            message, payload = decode_for_coordinator(frames)
+            id = getattr(message, "id", None)
+            if self._stall is None:
+                self.handlers.take(route, message, payload, now, outbox)
+            else:
+                self.take_stalled(self._stall, route, message, payload, outbox, now)
+            if isinstance(message, m.Hello) and self._stall is not None:
+                self._held_back[route] = frames
+        except ProtocolError as error:
+            self.refuse(route, request_id(frames) if id is None else id, error, outbox)
+        except (PeeweeException, OSError) as error:
+            log.exception("the database or disk can't be used now")
+            problem = ProtocolError("unavailable", f"the coordinator can't use its database or disk now: {error}")
+            self.refuse(route, id, problem, outbox)
+        except Exception as error:
+            log.exception("a message could not be handled and was dropped")
+            self.refuse(route, id, ProtocolError("internal", f"the coordinator failed at this: {error!r}"), outbox)
+
+    def refuse(self, route: bytes, id: int | None, error: ProtocolError, outbox: Outbox) -> None:
+        """Answers with an error, and counts it."""
+        self.refused[error.code] += 1
+        outbox.reply(route, error_reply(id, error))
+
+    def pass_time(self, now: Now) -> None:
+        """Lets the engine look at its deadlines, now and then."""
+        if now.mono >= self._next_tick:
+            self._next_tick = now.mono + TICK_EVERY
+            self.engine.tick(now)
+
+    def settle(self, turn: Turn, outbox: Outbox, now: Now) -> None:
+        """Makes a turn durable and then known; or keeps it to try again."""
+        try:
+            self.write_logs()
+            self.write_rows(turn)
+        except Exception as error:
+            log.exception("what has happened can't be written; no new work is taken until it can")
+            self.queries.stored_only = True
+            self._stall = Stall(turn, outbox, str(error), since=now.mono, retry_at=now.mono + RETRY_FIRST)
+            return
+        self.announce(turn, outbox)
+
+    def write_logs(self) -> None:
+        """Makes the turn's log bytes durable."""
+        self.logs.flush()
+
+    def write_rows(self, turn: Turn) -> None:
+        """Makes the turn's rows durable, all in one transaction."""
+        self.store.write_turn(turn)
+
+    def announce(self, turn: Turn, outbox: Outbox) -> None:
+        """Sends, acknowledges and announces what is durable now."""
+        self.send_replies(outbox)
+        self.send_frames(turn, outbox)
+        self.publish(turn, outbox)
+        self.answer_queries(outbox)
+
+    def send_replies(self, outbox: Outbox) -> None:
+        """Answers requests; a worker's welcome leaves before any frame that its hello has brought about."""
+        for route, message, payload in outbox.replies:
+            self.router.send(route, message, payload)
+
+    def send_frames(self, turn: Turn, outbox: Outbox) -> None:
+        """Sends what the engine has for workers, and acknowledges log bytes."""
+        for send in turn.sends:
+            self.router.send_to_worker(send.worker, send.message)
+        for route, attempt, stream in outbox.log_acks:
+            ack = m.Ack(attempt=attempt, stream=stream, log_offset=self.logs.stored(attempt, stream))
+            self.router.send(route, ack)
+
+    def publish(self, turn: Turn, outbox: Outbox) -> None:
+        """Announces the turn: a job's log bytes before the news that it has ended."""
+        for attempt, stream, offset, data in outbox.appended:
+            self.feed.publish_log(attempt, stream, offset, data)
+        for ended in turn.ended_attempts:
+            if self.feed.is_watched(ended.id):
+                for stream in self.logs.streams(ended.id):
+                    self.feed.publish_log_end(ended.id, stream, self.logs.stored(ended.id, stream))
+        for event in turn.events:
+            self.feed.publish(event)
+
+    def answer_queries(self, outbox: Outbox) -> None:
+        """Answers readers, who see all that was announced."""
+        for route, query in outbox.queries:
+            payload: bytes | None = None
+            reply: m.Message
+            try:
+                reply, payload = self.queries.answer(query)
+            except ProtocolError as error:
+                reply = error_reply(query.id, error)
+            except Exception as error:
+                log.exception("a query could not be answered")
+                code = "unavailable" if isinstance(error, PeeweeException | OSError) else "internal"
+                reply = error_reply(query.id, ProtocolError(code, f"the coordinator failed at this: {error!r}"))
+            self.router.send(route, reply, payload)
+
+    # while a turn can't be written
+
+    def stalled_turn(self, stall: Stall, now: Now) -> None:
+        """Serves readers and holds all else off; tries again to write what could not be written."""
+        outbox = Outbox()
+        self.handlers.answer_uploads(outbox)
+        self.receive(outbox, now)
+        self.send_replies(outbox)
+        self.answer_queries(outbox)
+        if now.mono >= stall.retry_at:
+            self.resettle(stall, now)
+
+    def take_stalled(
+        self, stall: Stall, route: bytes, message: m.Message, payload: bytes | memoryview, outbox: Outbox, now: Now
+    ) -> None:
+        """Takes what changes nothing; a worker's frames are dropped, for it sends them again until acknowledged."""
+        if isinstance(message, m.Hello) or self.handlers.take_stateless(route, message, payload, outbox):
+            return
+        peer = self.handlers.introduced(route, message)
+        if peer.worker is not None:
+            self.engine.worker_heard(peer.worker, now)
+        id = getattr(message, "id", None)
+        if id is not None and not is_answered(stall.outbox.replies, route, id):
+            raise ProtocolError("unavailable", f"the coordinator can't write ({stall.problem}) and takes no new work")
+
+    def resettle(self, stall: Stall, now: Now) -> None:
+        """Tries to write the turn again, later each time."""
+        try:
+            self.write_logs()
+            self.write_rows(stall.turn)
+        except Exception as error:
+            stall.problem = str(error)
+            stall.delay = min(RETRY_MOST, stall.delay * 2)
+            stall.retry_at = now.mono + stall.delay
+            return
+        log.warning("what could not be written for %.1f s is written; all goes on", now.mono - stall.since)
+        self._stall = None
+        self.queries.stored_only = False
+        self.announce(stall.turn, stall.outbox)
+        outbox = Outbox()
+        held_back, self._held_back = self._held_back, {}
+        for route, frames in held_back.items():
+            self.take(route, frames, outbox, now)
+        self.settle(self.engine.flush(now), outbox, now)
+
+
+def is_answered(replies: Iterable[tuple[bytes, m.Message, object]], route: bytes, id: int) -> bool:
+    """Whether a request has its answer already, which only waits to be sent."""
+    return any(to == route and getattr(reply, "id", None) == id for to, reply, _ in replies)

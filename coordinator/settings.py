@@ -1,0 +1,35 @@
+"""What an operator may set of a coordinator."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from coordinator.engine.settings import Settings
+from coordinator.store.database import sqlite_url
+from protocol.addresses import DEFAULT_COORDINATOR, TcpAddress, parse_tcp
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoordinatorSettings:
+    """Where a coordinator keeps things and listens.
+
+    `state` is the directory of logs, blobs and, unless `database` is a URL, an SQLite file. `feed_bind` of None: any
+    free port of the host that `bind` names; peers are told which. `engine` are the times that jobs depend on.
+    """
+
+    state: Path
+    bind: str = DEFAULT_COORDINATOR
+    feed_bind: str | None = None
+    database: str | None = None
+    engine: Settings = field(default_factory=Settings)
+
+    @property
+    def database_url(self) -> str:
+        """Where the rows are."""
+        return self.database or sqlite_url(self.state / "longshore.db")
+
+    @property
+    def feed_address(self) -> str:
+        """Where the feed binds. Raises UsageError for a `bind` that it can't be told from."""
+        return self.feed_bind or str(TcpAddress(parse_tcp(self.bind).host, 0))

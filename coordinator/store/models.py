@@ -1,0 +1,153 @@
+"""The tables, as peewee models. Bound to no database: `store.py` executes every query on its own.
+
+Times are seconds since the epoch. Columns named `..._json` hold what is never searched, as JSON.
+A change here needs a new file in `migrations/`.
+"""
+
+from __future__ import annotations
+
+from peewee import (
+    BigIntegerField,
+    BooleanField,
+    CharField,
+    CompositeKey,
+    DoubleField,
+    ForeignKeyField,
+    IntegerField,
+    Model,
+    TextField,
+)
+
+WORD = 32
+"""Longest status or failure reason."""
+NAME = 255
+"""Longest indexed name; names in plans may be longer, and are not indexed."""
+
+
+class Table(Model):
+    """Base of all tables."""
+
+    class Meta:
+        legacy_table_names = False
+
+
+class Run(Table):
+    """One run's summary. Its plan, which can be large and never changes, is in `RunPlan`."""
+
+    id = BigIntegerField(primary_key=True)
+    token = CharField(NAME, unique=True)
+    name = TextField()
+    project = TextField()
+    source_json = TextField()
+    workspace = CharField(NAME, null=True)
+    workspace_size = BigIntegerField()
+    status = CharField(WORD, index=True)
+    canceling = BooleanField()
+    created_at = DoubleField(null=True)
+    started_at = DoubleField(null=True)
+    finished_at = DoubleField(null=True)
+
+
+class RunPlan(Table):
+    """The plan of a run, written once."""
+
+    run = ForeignKeyField(Run, primary_key=True, on_delete="CASCADE")
+    plan_json = TextField()
+
+
+class Stage(Table):
+    """One stage of a run; `position` counts from 0 in the plan's order."""
+
+    run = ForeignKeyField(Run, on_delete="CASCADE", index=False)
+    position = IntegerField()
+    name = TextField()
+    status = CharField(WORD)
+    started_at = DoubleField(null=True)
+    finished_at = DoubleField(null=True)
+
+    class Meta:
+        primary_key = CompositeKey("run", "position")
+
+
+class Job(Table):
+    """One job of a run; its plan is the one of that name in the run's plan."""
+
+    id = BigIntegerField(primary_key=True)
+    run = ForeignKeyField(Run, on_delete="CASCADE", index=False)
+    stage_position = IntegerField()
+    name = TextField()
+    status = CharField(WORD)
+    pending_reason = TextField(null=True)
+    failure_reason = CharField(WORD, null=True)
+    message = TextField(null=True)
+    allowed_to_fail = BooleanField()
+    played = BooleanField()
+    play_variables_json = TextField()
+    automatic_retries = IntegerField()
+    not_before_at = DoubleField(null=True)
+    created_at = DoubleField(null=True)
+    started_at = DoubleField(null=True)
+    finished_at = DoubleField(null=True)
+
+    class Meta:
+        indexes = ((("run", "status", "allowed_to_fail"), False),)  # all that a line of the list of runs counts
+
+
+class Attempt(Table):
+    """One try of a job. `id` is "JOB.NUMBER"."""
+
+    id = CharField(64, primary_key=True)
+    job = ForeignKeyField(Job, on_delete="CASCADE")
+    number = IntegerField()
+    worker = TextField()
+    status = CharField(WORD)
+    status_seq = BigIntegerField()
+    released = BooleanField()
+    canceling = BooleanField()
+    revoking = BooleanField()
+    exit_code = BigIntegerField(null=True)
+    failure_reason = CharField(WORD, null=True)
+    message = TextField(null=True)
+    artifacts_json = TextField()
+    dotenv_json = TextField()
+    tests_json = TextField(null=True)
+    coverage = DoubleField(null=True)
+    log_length = BigIntegerField(null=True)
+    assigned_at = DoubleField(null=True)
+    started_at = DoubleField(null=True)
+    finished_at = DoubleField(null=True)
+
+
+class Worker(Table):
+    """One worker that has ever said hello. Whether it is online is not stored: after a start nobody is."""
+
+    name = CharField(NAME, primary_key=True)
+    labels_json = TextField()
+    run_untagged = BooleanField()
+    slots = BigIntegerField()
+    engine = TextField()
+    draining = BooleanField()
+    disk_low = BooleanField()
+    last_seen_at = DoubleField(null=True)
+
+
+class StoryLine(Table):
+    """One thing that happened to a job, in order of `id`."""
+
+    id = BigIntegerField(primary_key=True)
+    run = ForeignKeyField(Run, on_delete="CASCADE")
+    job = TextField()
+    attempt = CharField(64, null=True)
+    at = DoubleField()
+    text = TextField()
+
+
+class Meta(Table):
+    """What the database knows of itself: the coordinator's lasting id."""
+
+    key = CharField(NAME, primary_key=True)
+    value = TextField()
+
+
+TABLES: tuple[type[Table], ...] = (Run, RunPlan, Stage, Job, Attempt, Worker, StoryLine, Meta)
+"""In an order in which rows can be written."""

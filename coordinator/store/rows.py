@@ -1,0 +1,305 @@
+"""Turns the engine's objects into rows and rows back into objects. Pure: plain tuples, in the models' column order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from coordinator.engine.effects import Story
+from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from protocol.messages import Source
+from protocol.plan import JobPlan, Plan, Variable
+from protocol.statuses import ExecutionStatus, FailureReason
+from protocol.views import ArtifactRef, JUnitSummary, RunSummary, StoryLine
+
+Row = tuple[Any, ...]
+T = TypeVar("T")
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _load(kind: type[T], text: str) -> T:
+    return msgspec.json.decode(text, type=kind)
+
+
+def _text(value: str) -> str:
+    """PostgreSQL keeps every character but NUL, which only a broken peer would send."""
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in value else value
+
+
+def _maybe_text(value: str | None) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _reason(value: FailureReason | None) -> str | None:
+    return None if value is None else value.value
+
+
+def _reason_of(value: str | None) -> FailureReason | None:
+    return None if value is None else FailureReason(value)
+
+
+def run_row(run: RunState) -> Row:
+    """A row of `Run`."""
+    return (
+        run.id,
+        run.token,
+        _text(run.plan.name),
+        _text(run.plan.project),
+        _json(run.source),
+        run.workspace,
+        run.workspace_size,
+        run.status.value,
+        run.canceling,
+        run.created_at,
+        run.started_at,
+        run.finished_at,
+    )
+
+
+def plan_row(run: RunState) -> Row:
+    """A row of `RunPlan`."""
+    return run.id, _json(run.plan)
+
+
+def stage_row(stage: StageState) -> Row:
+    """A row of `Stage`."""
+    return stage.run_id, stage.index, _text(stage.name), stage.status.value, stage.started_at, stage.finished_at
+
+
+def job_row(job: JobState) -> Row:
+    """A row of `Job`."""
+    return (
+        job.id,
+        job.run_id,
+        job.stage_index,
+        _text(job.plan.name),
+        job.status.value,
+        _maybe_text(job.pending_reason),
+        _reason(job.failure_reason),
+        _maybe_text(job.message),
+        job.allowed_to_fail,
+        job.played,
+        _json(job.play_variables),
+        job.automatic_retries,
+        job.not_before_at,
+        job.created_at,
+        job.started_at,
+        job.finished_at,
+    )
+
+
+def attempt_row(attempt: AttemptState) -> Row:
+    """A row of `Attempt`."""
+    return (
+        attempt.id,
+        attempt.job_id,
+        attempt.number,
+        _text(attempt.worker),
+        attempt.status.value,
+        attempt.status_seq,
+        attempt.released,
+        attempt.canceling,
+        attempt.revoking,
+        attempt.exit_code,
+        _reason(attempt.failure_reason),
+        _maybe_text(attempt.message),
+        _json(attempt.artifacts),
+        _json(attempt.dotenv),
+        None if attempt.tests is None else _json(attempt.tests),
+        attempt.coverage,
+        attempt.log_length,
+        attempt.assigned_at,
+        attempt.started_at,
+        attempt.finished_at,
+    )
+
+
+def worker_row(worker: WorkerState) -> Row:
+    """A row of `Worker`."""
+    return (
+        _text(worker.name),
+        _json(worker.labels),
+        worker.run_untagged,
+        worker.slots,
+        _text(worker.engine),
+        worker.draining,
+        worker.disk_low,
+        worker.last_seen_at,
+    )
+
+
+def story_row(id: int, story: Story) -> Row:
+    """A row of `StoryLine`."""
+    return id, story.run_id, _text(story.job), story.attempt, story.at, _text(story.text)
+
+
+def run_of(row: Row, plan_json: str) -> RunState:
+    """The run of a row of `Run`, without its stages."""
+    id, token, _, _, source, workspace, workspace_size, status, canceling, created, started, finished = row
+    return RunState(
+        id=id,
+        token=token,
+        plan=_load(Plan, plan_json),
+        source=_load(Source, source),
+        stages=[],
+        workspace=workspace,
+        workspace_size=workspace_size,
+        status=ExecutionStatus(status),
+        canceling=bool(canceling),
+        created_at=created,
+        started_at=started,
+        finished_at=finished,
+    )
+
+
+def stage_of(row: Row) -> StageState:
+    """The stage of a row of `Stage`, without its jobs."""
+    run_id, index, name, status, started, finished = row
+    return StageState(
+        run_id=run_id,
+        index=index,
+        name=name,
+        jobs=[],
+        status=ExecutionStatus(status),
+        started_at=started,
+        finished_at=finished,
+    )
+
+
+def job_plans(plan: Plan) -> dict[str, JobPlan]:
+    """The jobs of a plan by name as `Job` rows have it."""
+    return {_text(job.name): job for job in plan.jobs}
+
+
+def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
+    """The job of a row of `Job`, without its attempts; `plans` are `job_plans` of its run."""
+    (
+        id,
+        run_id,
+        stage_index,
+        name,
+        status,
+        pending_reason,
+        failure_reason,
+        message,
+        allowed_to_fail,
+        played,
+        play_variables,
+        automatic_retries,
+        not_before,
+        created,
+        started,
+        finished,
+    ) = row
+    return JobState(
+        id=id,
+        run_id=run_id,
+        stage_index=stage_index,
+        plan=plans[name],
+        status=ExecutionStatus(status),
+        pending_reason=pending_reason,
+        failure_reason=_reason_of(failure_reason),
+        message=message,
+        allowed_to_fail=bool(allowed_to_fail),
+        played=bool(played),
+        play_variables=_load(list[Variable], play_variables),
+        automatic_retries=automatic_retries,
+        not_before_at=not_before,
+        created_at=created,
+        started_at=started,
+        finished_at=finished,
+    )
+
+
+def attempt_of(row: Row) -> AttemptState:
+    """The attempt of a row of `Attempt`."""
+    (
+        id,
+        job_id,
+        number,
+        worker,
+        status,
+        status_seq,
+        released,
+        canceling,
+        revoking,
+        exit_code,
+        failure_reason,
+        message,
+        artifacts,
+        dotenv,
+        tests,
+        coverage,
+        log_length,
+        assigned,
+        started,
+        finished,
+    ) = row
+    return AttemptState(
+        id=id,
+        job_id=job_id,
+        number=number,
+        worker=worker,
+        status=ExecutionStatus(status),
+        status_seq=status_seq,
+        released=bool(released),
+        canceling=bool(canceling),
+        revoking=bool(revoking),
+        exit_code=exit_code,
+        failure_reason=_reason_of(failure_reason),
+        message=message,
+        artifacts=_load(list[ArtifactRef], artifacts),
+        dotenv=_load(dict[str, str], dotenv),
+        tests=None if tests is None else _load(JUnitSummary, tests),
+        coverage=coverage,
+        log_length=log_length,
+        assigned_at=assigned,
+        started_at=started,
+        finished_at=finished,
+    )
+
+
+def worker_of(row: Row) -> WorkerState:
+    """The worker of a row of `Worker`, offline."""
+    name, labels, run_untagged, slots, engine, draining, disk_low, last_seen = row
+    return WorkerState(
+        name=name,
+        labels=_load(list[str], labels),
+        run_untagged=bool(run_untagged),
+        slots=slots,
+        engine=engine,
+        draining=bool(draining),
+        disk_low=bool(disk_low),
+        last_seen_at=last_seen,
+    )
+
+
+def summary_of(row: Row, counts: dict[str, int], *, warnings: bool) -> RunSummary:
+    """What a reader sees of a row of `Run`."""
+    id, _, name, project, source_json, _, _, status, _, created, started, finished = row
+    source = _load(Source, source_json)
+    return RunSummary(
+        id=id,
+        name=name,
+        status=ExecutionStatus(status),
+        project=project,
+        ref=source.ref,
+        sha=source.sha,
+        title=source.title,
+        warnings=warnings,
+        counts=counts,
+        created_at=created,
+        started_at=started,
+        finished_at=finished,
+    )
+
+
+def story_of(row: Row) -> StoryLine:
+    """The line of a row of `StoryLine`."""
+    _, _, job, attempt, at, text = row
+    return StoryLine(at=at, job=job, attempt=attempt, text=text)

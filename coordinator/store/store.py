@@ -1,0 +1,196 @@
+"""The database's face: writes a turn in one transaction, gives runs back after a restart, answers readers.
+
+Rows go in through prepared bulk upserts, so writing the same turn again after a failure changes nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+from peewee import Expression, OperationalError, PeeweeException, fn
+
+from coordinator.engine.effects import Turn
+from coordinator.engine.state import RunState, WorkerState
+from coordinator.store import rows
+from coordinator.store.database import Connection
+from coordinator.store.models import Attempt, Job, Meta, Run, RunPlan, Stage, StoryLine, Table, Worker
+from protocol import views
+from protocol.statuses import ENDED, ExecutionStatus
+
+COORDINATOR_ID = "coordinator_id"
+RECONNECT_EVERY = 1.0
+"""Seconds between attempts to reach a database that is away: each may take a while, and everybody waits for it."""
+UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Worker)
+WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, StoryLine, Meta)
+
+
+class Store:
+    """A coordinator's database, open until `close`. Not thread-safe, but bound to no thread.
+
+    Raises UsageError or DatabaseRefused when it can't be opened or makes no sense. Later failures
+    are the driver's own errors; the call after one connects anew.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._connection = Connection(url)
+        self._database = self._connection.database
+        self._broken = False
+        self._reconnect_at = 0.0
+        self._statements = {table: self._insert(table, update=True) for table in UPDATED}
+        self._statements |= {table: self._insert(table, update=False) for table in WRITTEN_ONCE}
+        try:
+            self._last_run = self._newest(Run)
+            self._last_story = self._newest(StoryLine)
+            self.coordinator_id = self._coordinator_id()
+        except Exception as error:
+            self._connection.close()
+            raise self._connection.refusal(error) from error
+
+    def close(self) -> None:
+        """Lets the database go, for another coordinator to take."""
+        self._connection.close()
+
+    def _insert(self, table: type[Table], *, update: bool) -> str:
+        """The statement that writes one row, a tuple in column order; `update` says what a second time does."""
+        fields = table._meta.sorted_fields
+        key = table._meta.get_primary_keys()
+        key_names = {field.name for field in key}
+        query = table.insert_many([(None,) * len(fields)], fields=fields)
+        if update:
+            query = query.on_conflict(conflict_target=key, preserve=[f for f in fields if f.name not in key_names])
+        else:
+            query = query.on_conflict(action="nothing", conflict_target=key)
+        return str(self._database.get_sql_context().sql(query).query()[0])
+
+    def _newest(self, table: type[Table]) -> int:
+        return int(self._rows(table.select(fn.MAX(table._meta.primary_key)))[0][0] or 0)
+
+    def _coordinator_id(self) -> str:
+        with self._transaction():
+            self._write(Meta, [(COORDINATOR_ID, uuid4().hex)])
+        return str(self._rows(Meta.select(Meta.value).where(Meta.key == COORDINATOR_ID))[0][0])
+
+    # the connection
+
+    @contextmanager
+    def _usable(self) -> Iterator[None]:
+        """Connects anew after a failure, though not all the time, and notes one."""
+        if self._broken:
+            if time.monotonic() < self._reconnect_at:
+                raise OperationalError("the database could not be reached a moment ago")
+            self._reconnect_at = time.monotonic() + RECONNECT_EVERY
+            self._connection.reconnect()
+            self._broken = False
+        try:
+            yield
+        except Exception:
+            self._broken = True
+            raise
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with self._usable(), self._database.atomic():
+            yield
+
+    def _write(self, table: type[Table], new: Iterable[rows.Row]) -> None:
+        if batch := list(new):
+            self._database.cursor().executemany(self._statements[table], batch)
+
+    def _rows(self, query: Any) -> list[rows.Row]:
+        with self._usable():
+            found: list[rows.Row] = self._database.execute(query).fetchall()
+            return found
+
+    # writing
+
+    def write_turn(self, turn: Turn) -> None:
+        """Makes all rows of a turn durable, or none. Writing the same turn twice is the same as once."""
+        if not (turn.runs or turn.stages or turn.jobs or turn.attempts or turn.workers or turn.stories):
+            return
+        new_runs = [run for run in turn.runs if run.id > self._last_run]
+        first_story = self._last_story + 1
+        with self._transaction():
+            self._write(Run, map(rows.run_row, turn.runs))
+            self._write(RunPlan, map(rows.plan_row, new_runs))
+            self._write(Stage, map(rows.stage_row, turn.stages))
+            self._write(Job, map(rows.job_row, turn.jobs))
+            self._write(Attempt, map(rows.attempt_row, turn.attempts))
+            self._write(Worker, map(rows.worker_row, turn.workers))
+            self._write(StoryLine, [rows.story_row(id, story) for id, story in enumerate(turn.stories, first_story)])
+        self._last_story += len(turn.stories)
+        self._last_run = max((run.id for run in new_runs), default=self._last_run)
+
+    # after a start
+
+    def next_ids(self) -> tuple[int, int]:
+        """The ids that the next run and the next job shall have."""
+        return self._newest(Run) + 1, self._newest(Job) + 1
+
+    def load_unfinished(self) -> tuple[list[RunState], list[WorkerState]]:
+        """All that the engine has to go on with: unfinished runs, oldest first, and every known worker."""
+        unfinished = Run.status.not_in([status.value for status in ENDED])
+        try:
+            return self._load(unfinished), [rows.worker_of(row) for row in self._rows(Worker.select())]
+        except (LookupError, ValueError, PeeweeException) as error:
+            raise self._connection.refusal(error) from error
+
+    def load_run(self, id: int) -> RunState | None:
+        """One run, finished or not, as it was last written."""
+        runs = self._load(Run.id == id)
+        return runs[0] if runs else None
+
+    def _load(self, which: Expression) -> list[RunState]:
+        plans: dict[int, str] = {row[0]: row[1] for row in self._rows(RunPlan.select().join(Run).where(which))}
+        run_rows = self._rows(Run.select().where(which).order_by(Run.id))
+        runs = {row[0]: rows.run_of(row, plans[row[0]]) for row in run_rows}
+        for row in self._rows(Stage.select().join(Run).where(which).order_by(Stage.run, Stage.position)):
+            stage = rows.stage_of(row)
+            runs[stage.run_id].stages.append(stage)
+        job_plans = {run.id: rows.job_plans(run.plan) for run in runs.values()}
+        jobs = {}
+        for row in self._rows(Job.select().join(Run).where(which).order_by(Job.id)):
+            job = rows.job_of(row, job_plans[row[1]])
+            jobs[job.id] = job
+            runs[job.run_id].stages[job.stage_index].jobs.append(job)
+        for row in self._rows(Attempt.select().join(Job).join(Run).where(which).order_by(Attempt.job, Attempt.number)):
+            attempt = rows.attempt_of(row)
+            jobs[attempt.job_id].attempts.append(attempt)
+        return list(runs.values())
+
+    # for readers
+
+    def run_by_token(self, token: str) -> int | None:
+        """The id of the run that was submitted with this token."""
+        found = self._rows(Run.select(Run.id).where(Run.token == token))
+        return int(found[0][0]) if found else None
+
+    def list_runs(self, limit: int, before: int | None = None) -> list[views.RunSummary]:
+        """The newest runs, newest first, with ids below `before` if it is given."""
+        chosen = Run.select().order_by(Run.id.desc()).limit(limit)
+        if before is not None:
+            chosen = chosen.where(Run.id < before)
+        found = self._rows(chosen)
+        if not found:
+            return []
+        counts: dict[int, dict[str, int]] = defaultdict(dict)
+        warned = set()
+        per_status = (
+            Job.select(Job.run, Job.status, Job.allowed_to_fail, fn.COUNT(Job.id))
+            .where(Job.run.between(found[-1][0], found[0][0]))
+            .group_by(Job.run, Job.status, Job.allowed_to_fail)
+        )
+        for run, status, allowed_to_fail, number in self._rows(per_status):
+            counts[run][status] = counts[run].get(status, 0) + number
+            if allowed_to_fail and status == ExecutionStatus.FAILED.value:
+                warned.add(run)
+        return [rows.summary_of(row, counts[row[0]], warnings=row[0] in warned) for row in found]
+
+    def story(self, run: int, job: str) -> list[views.StoryLine]:
+        """What happened to a job, oldest first."""
+        lines = StoryLine.select().where((StoryLine.run == run) & (StoryLine.job == job)).order_by(StoryLine.id)
+        return [rows.story_of(row) for row in self._rows(lines)]
