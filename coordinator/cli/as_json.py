@@ -1,0 +1,122 @@
+"""Views as the documents that `--json` prints. The contract is docs/schemas/: fields may be added, never changed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from protocol.messages import JobDetail
+from protocol.views import AttemptView, JobView, RunSummary, RunView, StageView, StoryLine, WorkerView
+
+
+def print_json(document: Any) -> None:
+    """Writes the one document of a `--json` verb to stdout."""
+    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+    sys.stdout.flush()
+
+
+def rfc3339(seconds: float | None) -> str | None:
+    """A time in UTC with milliseconds, as RFC 3339 writes it."""
+    if seconds is None:
+        return None
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def summary_json(run: RunSummary) -> dict[str, Any]:
+    """A run in a list."""
+    return {
+        "id": run.id,
+        "status": str(run.status),
+        "name": run.name,
+        "project": run.project,
+        "ref": run.ref,
+        "sha": run.sha,
+        "title": run.title,
+        "warnings": run.warnings,
+        "counts": run.counts,
+        "created_at": rfc3339(run.created_at),
+        "started_at": rfc3339(run.started_at),
+        "finished_at": rfc3339(run.finished_at),
+    }
+
+
+def run_json(run: RunView) -> dict[str, Any]:
+    """A run with its stages and jobs."""
+    return summary_json(run) | {"stages": [_stage_json(stage) for stage in run.stages]}
+
+
+def _stage_json(stage: StageView) -> dict[str, Any]:
+    return {
+        "name": stage.name,
+        "status": str(stage.status),
+        "started_at": rfc3339(stage.started_at),
+        "finished_at": rfc3339(stage.finished_at),
+        "jobs": [job_json(job) for job in stage.jobs],
+    }
+
+
+def job_json(job: JobView) -> dict[str, Any]:
+    """A job as its current attempt stands."""
+    return {
+        "id": job.id,
+        "name": job.name,
+        "status": str(job.status),
+        "attempt": job.attempt,
+        "worker": job.worker,
+        "exit_code": job.exit_code,
+        "failure_reason": None if job.failure_reason is None else str(job.failure_reason),
+        "message": job.message,
+        "when": job.when,
+        "allow_failure": job.allow_failure,
+        "needs": job.needs,
+        "pending_reason": job.pending_reason,
+        "coverage": job.coverage,
+        "created_at": rfc3339(job.created_at),
+        "started_at": rfc3339(job.started_at),
+        "finished_at": rfc3339(job.finished_at),
+    }
+
+
+def job_detail_json(run: int, stage: str, job: JobView, detail: JobDetail) -> dict[str, Any]:
+    """One job with its attempts and its story."""
+    return job_json(job) | {
+        "run": run,
+        "stage": stage,
+        "attempts": [_attempt_json(attempt) for attempt in detail.attempts],
+        "story": [_story_json(line) for line in detail.story],
+    }
+
+
+def _attempt_json(attempt: AttemptView) -> dict[str, Any]:
+    return {
+        "number": attempt.number,
+        "status": str(attempt.status),
+        "worker": attempt.worker,
+        "exit_code": attempt.exit_code,
+        "failure_reason": None if attempt.failure_reason is None else str(attempt.failure_reason),
+        "message": attempt.message,
+        "started_at": rfc3339(attempt.started_at),
+        "finished_at": rfc3339(attempt.finished_at),
+    }
+
+
+def _story_json(line: StoryLine) -> dict[str, Any]:
+    return {"at": rfc3339(line.at), "attempt": line.attempt, "text": line.text}
+
+
+def worker_json(worker: WorkerView) -> dict[str, Any]:
+    """A worker."""
+    return {
+        "name": worker.name,
+        "status": str(worker.status),
+        "slots": worker.slots,
+        "running": worker.running,
+        "waiting": worker.waiting,
+        "labels": worker.labels,
+        "last_seen": rfc3339(worker.last_seen),
+        "jobs": worker.jobs,
+        "engine": worker.engine,
+    }

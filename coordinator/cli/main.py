@@ -1,0 +1,125 @@
+"""The `longshore` command's door: finds the verb, and turns errors into one message and an exit status.
+
+Imports nothing but click and the error tree at its top: a verb's module is loaded when the verb is called.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import NoReturn
+
+import click
+
+from protocol.errors import LongshoreError
+
+INTERRUPTED = 130
+"""Exit status after Ctrl-C, as shells have it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One subcommand: where it lives and the line that help shows, so that help needs not load it."""
+
+    module: str
+    help: str
+    hidden: bool = False
+
+
+VERBS = {
+    "run": Verb("run_command", "Run a pipeline file and follow it to its end."),
+    "plan": Verb("plan_commands", "Show what a pipeline file would run."),
+    "validate": Verb("plan_commands", "Check a pipeline file."),
+    "list": Verb("read_commands", "List runs."),
+    "show": Verb("read_commands", "Show a run, a job, or why a job stands where it does."),
+    "logs": Verb("read_commands", "Print the log of a run or a job."),
+    "cancel": Verb("act_commands", "Cancel a run or one of its jobs."),
+    "retry": Verb("act_commands", "Try again what did not succeed."),
+    "play": Verb("act_commands", "Start a manual job."),
+    "workers": Verb("read_commands", "List workers."),
+    "drain": Verb("act_commands", "Let a worker take no new jobs."),
+    "up": Verb("up_command", "Start a coordinator and workers on this machine."),
+    "coordinator": Verb("process_commands", "Start a coordinator."),
+    "worker": Verb("process_commands", "Start a worker."),
+    "tui": Verb("process_commands", "Open the dashboard."),
+    "background": Verb("process_commands", "Finish what an embedded run left unfinished.", hidden=True),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its verbs by name and imports a verb's module only to call it."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [name for name, verb in VERBS.items() if not verb.hidden]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in VERBS:
+            return None
+        module = importlib.import_module(f"coordinator.cli.{VERBS[cmd_name].module}")
+        commands = (found for found in vars(module).values() if isinstance(found, click.Command))
+        return next(command for command in commands if command.name == cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and args[0] not in VERBS and not args[0].startswith("-"):
+            import difflib
+
+            near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
+            hint = f" Did you mean {near[0]!r}?" if near else ""
+            raise click.UsageError(f"no such verb: {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Verbs"):
+            formatter.write_dl([(name, VERBS[name].help) for name in self.list_commands(ctx)])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.option("--coordinator", "coordinator", metavar="ADDRESS", help="The coordinator to talk to, tcp://HOST:PORT.")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=lambda *a: _print_version(*a))
+@click.pass_context
+def cli(ctx: click.Context, coordinator: str | None) -> None:
+    """Run GitLab-CI pipelines on your own machines, from a laptop to a fleet.
+
+    LONGSHORE_COORDINATOR names the coordinator, as --coordinator does. Without one, `run` needs nothing else: it
+    brings a coordinator and a worker of its own, and keeps runs and logs in LONGSHORE_STATE
+    ($XDG_STATE_HOME/longshore unless set), where the other verbs read them.
+
+    Exit status: 0 the run succeeded (or the verb did), 1 it failed, 2 bad usage or a bad pipeline file, 3 it was
+    canceled, 4 the coordinator can't be reached.
+    """
+    ctx.obj = coordinator
+
+
+def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        click.echo(f"longshore {version('longshore')}")
+        ctx.exit()
+
+
+def main() -> NoReturn:
+    """Runs the verb that the command line names and ends the process with its status."""
+    try:
+        status = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except LongshoreError as error:
+        print(f"longshore: {error}", file=sys.stderr)
+        status = error.exit_status
+    except BrokenPipeError:
+        # Whoever read our output has had enough of it; that is no failure, and flushing at exit must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except (click.Abort, KeyboardInterrupt):
+        status = INTERRUPTED
+    except OSError as error:
+        print(f"longshore: {error}", file=sys.stderr)
+        status = 1
+    sys.exit(status if isinstance(status, int) else 0)

@@ -1,0 +1,44 @@
+"""What several verbs take: how a coordinator is named, where state is kept. Imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where runs are: at the coordinator at this address, or (None) in this user's state directory."""
+
+    coordinator: str | None
+    state: Path
+
+
+def state_directory() -> Path:
+    """LONGSHORE_STATE, else `longshore` below XDG_STATE_HOME, else below ~/.local/state."""
+    if chosen := os.environ.get("LONGSHORE_STATE"):
+        return Path(chosen).absolute()
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "longshore"
+
+
+def coordinator_option(command: Command) -> Command:
+    """Gives a verb the option --coordinator, and its function a `Where` as first argument."""
+
+    @click.pass_context
+    def with_where(ctx: click.Context, /, *args: Any, coordinator: str | None, **options: Any) -> Any:
+        named = coordinator or ctx.find_root().obj or os.environ.get("LONGSHORE_COORDINATOR") or None
+        return ctx.invoke(command, Where(named, state_directory()), *args, **options)
+
+    with_where.__name__ = command.__name__
+    with_where.__doc__ = command.__doc__
+    with_where.__click_params__ = getattr(command, "__click_params__", [])  # type: ignore[attr-defined]
+    option = click.option("--coordinator", metavar="ADDRESS", help="The coordinator to talk to, tcp://HOST:PORT.")
+    return option(with_where)  # type: ignore[return-value]

@@ -1,0 +1,65 @@
+"""How what jobs print reaches a terminal or a file: whole lines, with the job's name before each. Knows no sockets."""
+
+from __future__ import annotations
+
+import re
+from typing import BinaryIO
+
+COLORS = (36, 35, 34, 33, 32, 96, 95, 94, 93, 92)
+"""ANSI foreground colours that jobs take in turn; red is left for failures."""
+LONGEST_LINE = 1 << 20
+"""Bytes after which a line that has no end yet is broken, so that it takes no more memory."""
+ECHO = re.compile(rb"^(\$ [^\n]*)", re.MULTILINE)
+"""A command that a job's shell echoed before running it."""
+
+
+class JobOutput:
+    """Prints the logs of several jobs as they come, never mixing two jobs in a line.
+
+    With `colors`, names are coloured by job and echoed commands stand out.
+    """
+
+    def __init__(self, stream: BinaryIO, names: list[str], *, colors: bool) -> None:
+        self._stream = stream
+        self._colors = colors
+        self._width = max((len(name) for name in names), default=0)
+        self._partial: dict[str, bytes] = {}
+        self._prefixes = {name: self._prefix(name, number) for number, name in enumerate(names)}
+
+    def _prefix(self, name: str, number: int) -> bytes:
+        padded = f"{name:{self._width}} |"
+        if self._colors:
+            padded = f"\x1b[{COLORS[number % len(COLORS)]}m{padded}\x1b[0m"
+        return padded.encode() + b" "
+
+    def log(self, job: str, data: bytes | memoryview) -> None:
+        """Takes the next bytes of a job's log; an unfinished line waits for its end."""
+        whole, newline, rest = (self._partial.pop(job, b"") + bytes(data)).rpartition(b"\n")
+        if len(rest) > LONGEST_LINE:
+            whole, newline, rest = whole + newline + rest, b"\n", b""
+        if rest:
+            self._partial[job] = rest
+        if newline:
+            self._print(job, whole)
+
+    def end(self, job: str) -> None:
+        """A job's log has ended: its last line is printed even without a line end."""
+        if rest := self._partial.pop(job, b""):
+            self._print(job, rest)
+
+    def note(self, job: str, text: str, *, bad: bool = False) -> None:
+        """A line of ours about a job, between its log's lines."""
+        line = text.encode()
+        if self._colors:
+            line = (b"\x1b[1;31m" if bad else b"\x1b[1m") + line + b"\x1b[0m"
+        self._write(self._prefixes[job] + line + b"\n")
+
+    def _print(self, job: str, lines: bytes) -> None:
+        if self._colors:
+            lines = ECHO.sub(b"\x1b[1;32m\\1\x1b[0m", lines)
+        prefix = self._prefixes[job]
+        self._write(prefix + lines.replace(b"\n", b"\n" + prefix) + b"\n")
+
+    def _write(self, data: bytes) -> None:
+        self._stream.write(data)
+        self._stream.flush()

@@ -1,0 +1,170 @@
+"""The verbs that are processes: coordinator, worker, the dashboard, and the one that finishes embedded runs."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import click
+
+from coordinator.cli.options import Where, coordinator_option, state_directory
+from protocol.addresses import DEFAULT_COORDINATOR
+from protocol.errors import UsageError
+from protocol.statuses import UNFINISHED, ExecutionStatus
+
+if TYPE_CHECKING:
+    from coordinator.cli.state import StateDirectory
+    from protocol.client import Client
+
+LOCK_SECONDS = 15.0
+"""How long to wait for another process to leave the state directory: a verb that reads, or one that hands over."""
+LOCK_RETRY_SECONDS = 0.02
+FIRST_IDLE_SECONDS = 20.0
+"""How long the background process waits for its first run: that of the verb that has started it."""
+IDLE_SECONDS = 3.0
+"""How long it stays after the last run has ended, for those who follow it."""
+IDLE_POLL_SECONDS = 0.5
+RUNS_LOOKED_AT = 1000
+
+log_json_option = click.option("--log-json", is_flag=True, help="Log JSON objects instead of lines.")
+
+
+@click.command("coordinator")
+@click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, metavar="ADDRESS", help="Where to listen.")
+@click.option("--feed-bind", metavar="ADDRESS", help="Where the feed listens; default: a free port of the same host.")
+@click.option("--database", metavar="URL", help="sqlite:///PATH or postgresql://...; default: in LONGSHORE_STATE.")
+@log_json_option
+def coordinator_command(bind: str, feed_bind: str | None, database: str | None, log_json: bool) -> None:
+    """Start a coordinator. Its address goes to stdout once it listens, its log to stderr."""
+    from coordinator.cli.logsetup import set_up_logging
+    from coordinator.cli.state import StateDirectory
+    from coordinator.server import Coordinator
+    from coordinator.settings import CoordinatorSettings
+
+    set_up_logging(as_json=log_json)
+    state = StateDirectory(state_directory())
+    _lock(state)
+    settings = CoordinatorSettings(state=state.path, bind=bind, feed_bind=feed_bind, database=database)
+    coordinator = Coordinator(settings)
+    _on_signals(coordinator.stop)
+    coordinator.start()
+    state.publish(coordinator.address)
+    click.echo(coordinator.address)
+    coordinator.run()
+    state.release()
+
+
+@click.command("worker")
+@click.option(
+    "--coordinator",
+    metavar="ADDRESS",
+    default=DEFAULT_COORDINATOR,
+    envvar="LONGSHORE_COORDINATOR",
+    show_default=True,
+    help="The coordinator to work for, tcp://HOST:PORT.",
+)
+@click.option("--name", help="What it is called at the coordinator; default: the host's name.")
+@click.option("--slots", type=click.IntRange(min=1), help="Jobs to run at a time; default: the number of CPUs.")
+@click.option("--label", "labels", multiple=True, metavar="L", help="A tag that jobs can ask for. May be repeated.")
+@click.option("--tagged-only", is_flag=True, help="Take no jobs that have no tags.")
+@log_json_option
+def worker_command(
+    coordinator: str, name: str | None, slots: int | None, labels: tuple[str, ...], tagged_only: bool, log_json: bool
+) -> None:
+    """Start a worker: it runs jobs in this host's Docker engine until SIGTERM or Ctrl-C."""
+    from coordinator.cli.logsetup import set_up_logging
+    from daemon.settings import WorkerSettings
+    from daemon.worker import Worker
+
+    set_up_logging(as_json=log_json)
+    chosen = {key: value for key, value in (("name", name), ("slots", slots)) if value is not None}
+    worker = Worker(
+        WorkerSettings(
+            state_dir=state_directory() / "worker",
+            coordinator=coordinator,
+            labels=labels,
+            run_untagged=not tagged_only,
+            **chosen,  # type: ignore[arg-type]
+        )
+    )
+    _on_signals(worker.stop)
+    worker.run()
+
+
+@click.command("tui")
+@coordinator_option
+def tui_command(where: Where) -> None:
+    """Open the dashboard."""
+    from coordinator.cli.session import running_session
+    from tui.app import LongshoreApp
+
+    with running_session(where) as session:
+        LongshoreApp(session.client.address).run()
+
+
+@click.command("background", hidden=True)
+@click.argument("state", type=click.Path(path_type=Path))
+def background_command(state: Path) -> None:
+    """Serve the state directory STATE until all its runs have ended."""
+    from coordinator.cli.embedded import Embedded
+    from coordinator.cli.logsetup import set_up_logging
+    from coordinator.cli.state import StateDirectory
+    from protocol.client import Client
+
+    set_up_logging()
+    stopped = threading.Event()
+    _on_signals(stopped.set)
+    directory = StateDirectory(state)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while not directory.try_lock():
+        if directory.owner() is not None or time.monotonic() > deadline:
+            return  # somebody else serves it already
+        time.sleep(LOCK_RETRY_SECONDS)
+    idle_seconds = FIRST_IDLE_SECONDS
+    while True:
+        embedded = Embedded(directory)
+        directory.publish(embedded.address)
+        with Client(embedded.address, name="background") as client:
+            _until_idle(client, embedded.check, stopped, idle_seconds)
+        if not embedded.stop() or stopped.is_set():
+            break
+        idle_seconds = IDLE_SECONDS  # a run came in the very moment of leaving
+    directory.release()
+
+
+def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Event, idle_seconds: float) -> None:
+    busy_at = time.monotonic()
+    while time.monotonic() - busy_at < idle_seconds and not stopped.wait(IDLE_POLL_SECONDS):
+        check()
+        statuses = {run.status for run in client.list_runs(RUNS_LOOKED_AT)}
+        if statuses & (UNFINISHED - {ExecutionStatus.MANUAL}):
+            busy_at, idle_seconds = time.monotonic(), IDLE_SECONDS
+
+
+def _lock(state: StateDirectory) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while not state.try_lock():
+        if (owner := state.owner()) is not None:
+            raise UsageError(
+                f"process {owner.pid} serves {state.path} already, at {owner.address}; "
+                "use that one, stop it, or set LONGSHORE_STATE to another directory"
+            )
+        if time.monotonic() > deadline:
+            raise UsageError(f"the state directory {state.path} is in use by another process")
+        time.sleep(LOCK_RETRY_SECONDS)
+
+
+def _on_signals(stop: Callable[[], object]) -> None:
+    """SIGTERM and Ctrl-C end the process in order; the second one at once, which loses nothing either."""
+
+    def handler(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.SIG_DFL)
+        stop()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, handler)

@@ -1,0 +1,144 @@
+"""The verb `run`: compile, pack, submit, follow, sum up."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+from uuid import uuid4
+
+import click
+
+from coordinator.cli.main import INTERRUPTED
+from coordinator.cli.options import Where, coordinator_option
+from coordinator.cli.variables import variable_option
+from protocol.errors import CoordinatorUnreachable
+from protocol.plan import Variable
+from protocol.statuses import ExecutionStatus
+
+if TYPE_CHECKING:
+    from coordinator.cli.compiling import Project
+    from coordinator.cli.follow import Follower
+    from coordinator.cli.session import Session
+
+EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
+"""What `run` ends with; for all other statuses it is 0."""
+
+
+@click.command("run")
+@click.argument("file", default=".gitlab-ci.yml", type=click.Path(path_type=Path))
+@click.option("-d", "--detach", is_flag=True, help="Print the run's id and leave it to the coordinator.")
+@variable_option
+@click.option("--job", "jobs", metavar="NAME", multiple=True, help="Only this job and what it needs. May be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document of the run on stdout, its logs on stderr.")
+@coordinator_option
+def run_command(
+    where: Where, file: Path, detach: bool, variables: list[Variable], jobs: tuple[str, ...], as_json: bool
+) -> int:
+    """Run the pipeline of FILE (.gitlab-ci.yml) on this folder's files as they are now, and follow it to its end.
+
+    Without a coordinator it is run right here, in Docker. Ctrl-C then cancels the run; at a coordinator that is
+    named, it only ends the following.
+    """
+    from coordinator.cli.compiling import compile_for_run
+    from coordinator.cli.session import acting_session, running_session
+
+    project = compile_for_run(file, variables, list(jobs))
+    with _hang_up_is_no_end(), (acting_session if detach else running_session)(where) as session:
+        run = _submit(session, project)
+        if detach:
+            return _leave(session, run, as_json=as_json)
+        return _follow(session, run, project, cancels=where.coordinator is None, as_json=as_json)
+
+
+def _submit(session: Session, project: Project) -> int:
+    from coordinator.cli.snapshot import write_snapshot
+
+    token = uuid4().hex
+    with tempfile.TemporaryDirectory(prefix="longshore-") as folder:
+        snapshot = write_snapshot(project.root, Path(folder) / "workspace.tar")
+        while True:
+            try:
+                session.client.upload(snapshot.path)
+                return session.client.submit_run(
+                    project.plan, snapshot.digest, snapshot.size, source=project.source, token=token
+                )
+            except CoordinatorUnreachable:
+                session.again()
+
+
+def _leave(session: Session, run: int, *, as_json: bool) -> int:
+    if as_json:
+        from coordinator.cli.as_json import print_json, run_json
+
+        print_json(run_json(session.client.get_run(run)))
+    else:
+        click.echo(run)
+    return 0
+
+
+def _follow(session: Session, run: int, project: Project, *, cancels: bool, as_json: bool) -> int:
+    from coordinator.cli.follow import Follower
+    from coordinator.cli.progress import Progress
+
+    progress = Progress(run, [job.name for job in project.plan.jobs], sys.stderr if as_json else sys.stdout)
+    follower = Follower(session, run, progress)
+    with _interrupts(follower):
+        view = follower.follow()
+    if view is None and cancels:
+        progress.say(f"canceling run {run}; Ctrl-C again leaves that to a background process")
+        session.client.cancel(run)
+        view = follower.follow()
+    if view is None:
+        progress.say(f"run {run} goes on; `longshore logs {run} -f` follows it, `longshore cancel {run}` cancels it")
+        return INTERRUPTED
+    progress.sum_up(view)
+    if as_json:
+        from coordinator.cli.as_json import print_json, run_json
+
+        print_json(run_json(view))
+    return EXIT_STATUS.get(view.status, 0)
+
+
+@contextmanager
+def _interrupts(follower: Follower) -> Iterator[None]:
+    """The first SIGINT or SIGTERM ends the following where it does no harm, the next one at once."""
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        signal.signal(number, signal.default_int_handler)
+        follower.stop()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number in before:
+            signal.signal(number, signal.default_int_handler)
+
+
+class _HungUp(BaseException):
+    """The terminal is gone; the run is not to go with it."""
+
+
+@contextmanager
+def _hang_up_is_no_end() -> Iterator[None]:
+    """SIGHUP lets the session close in order, so that a run in this process is handed over to one in the background."""
+
+    def hang_up(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise _HungUp
+
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
+        yield
+        return
+    before = signal.signal(signal.SIGHUP, hang_up)
+    try:
+        yield
+    except _HungUp:
+        sys.exit(128 + signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -1,0 +1,217 @@
+"""How a verb gets at a coordinator: one that is named, one that serves the state directory, or one of its own.
+
+A session outlives the coordinator it talks to: after `CoordinatorUnreachable`, `again` finds the one that has taken
+over, or takes over itself.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from abc import ABC, abstractmethod
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from coordinator.cli.options import Where
+from coordinator.cli.state import StateDirectory
+from protocol.client import Client
+from protocol.errors import CoordinatorUnreachable
+
+if TYPE_CHECKING:
+    from coordinator.cli.embedded import Embedded
+
+REQUEST_SECONDS = 15.0
+"""How long a request to a coordinator that was reached may take."""
+KNOCK_SECONDS = 1.0
+"""How long an owner that has just been read of may take to say welcome."""
+TAKEOVER_SECONDS = 30.0
+"""How long a state directory may be locked by a process that answers nobody: another verb that reads, or a start."""
+RETRY_SECONDS = 0.02
+PATIENCE_SECONDS = 120.0
+"""How long a run is followed without an answer of its coordinator."""
+
+
+class Session(ABC):
+    """A way to a coordinator. `client` is connected; it is the session's and changes with `again`."""
+
+    client: Client
+
+    @abstractmethod
+    def again(self) -> None:
+        """Finds the coordinator again after it did not answer. Raises CoordinatorUnreachable when patience ends."""
+
+    @property
+    def embedded(self) -> Embedded | None:
+        """The coordinator and worker in this process, if this session runs them."""
+        return None
+
+    def close(self) -> None:
+        """Lets go of the coordinator; one of our own hands unfinished runs over."""
+        self.client.close()
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class RemoteSession(Session):
+    """A coordinator that the user has named."""
+
+    def __init__(self, address: str) -> None:
+        self.client = Client(address, timeout=REQUEST_SECONDS, name="cli")
+
+    def again(self) -> None:
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:
+            self.client.close()
+            self.client = Client(self.client.address, timeout=REQUEST_SECONDS, name="cli")
+            try:
+                _ = self.client.welcome
+            except CoordinatorUnreachable:
+                if time.monotonic() > deadline:
+                    raise
+            else:
+                return
+
+
+class StateSession(Session):
+    """The coordinator of a state directory: its live owner, or, where there is none and `own` is set, our own."""
+
+    def __init__(self, state: StateDirectory, *, own: bool, client: Client | None = None) -> None:
+        self._state = state
+        self._own = own
+        self._embedded: Embedded | None = None
+        if client is not None:
+            self.client = client
+        else:
+            self._enter()
+
+    @property
+    def embedded(self) -> Embedded | None:
+        return self._embedded
+
+    def again(self) -> None:
+        self.client.close()
+        if self._embedded is not None:
+            self._embedded.check()
+            self._embedded.stop()
+            self._embedded = None
+            self._state.release()
+        self._enter()
+
+    def close(self) -> None:
+        super().close()
+        if self._embedded is not None:
+            unfinished = self._embedded.stop()
+            self._embedded = None
+            self._state.release()
+            if unfinished:
+                start_background(self._state)
+
+    def _enter(self) -> None:
+        deadline = time.monotonic() + TAKEOVER_SECONDS
+        background = not self._own
+        while True:
+            if self._own and self._state.try_lock():
+                from coordinator.cli.embedded import Embedded
+
+                self._embedded = Embedded(self._state)
+                self._state.publish(self._embedded.address)
+                self.client = Client(self._embedded.address, timeout=REQUEST_SECONDS, name="cli")
+                return
+            if client := _knock(self._state):
+                self.client = client
+                return
+            if background and _is_free(self._state):
+                start_background(self._state)
+                background = False
+            if time.monotonic() > deadline:
+                raise CoordinatorUnreachable(
+                    f"the state directory {self._state.path} is in use by a process that does not answer"
+                )
+            time.sleep(RETRY_SECONDS)
+
+
+class ReadingSession(Session):
+    """Reads a state directory that nobody serves, by a coordinator that lives as long as the verb and runs nothing."""
+
+    def __init__(self, state: StateDirectory) -> None:
+        from coordinator.cli.embedded import Embedded
+
+        self._state = state
+        self._reader = Embedded(state, worker=False)
+        self.client = Client(self._reader.address, timeout=REQUEST_SECONDS, name="cli")
+
+    def again(self) -> None:
+        raise CoordinatorUnreachable(f"the coordinator that read {self._state.path} ended")
+
+    def close(self) -> None:
+        super().close()
+        self._reader.stop()
+        self._state.release()
+
+
+def running_session(where: Where) -> Session:
+    """For `run` and the dashboard: brings a coordinator and a worker into this process if nobody else serves."""
+    if where.coordinator:
+        return RemoteSession(where.coordinator)
+    return StateSession(StateDirectory(where.state), own=True)
+
+
+def acting_session(where: Where) -> Session:
+    """For verbs that leave work to be done after them: a background process does it if nobody else serves."""
+    if where.coordinator:
+        return RemoteSession(where.coordinator)
+    return StateSession(StateDirectory(where.state), own=False)
+
+
+def reading_session(where: Where) -> Session:
+    """For verbs that only read: with a coordinator in this process for as long, if nobody else serves."""
+    if where.coordinator:
+        return RemoteSession(where.coordinator)
+    state = StateDirectory(where.state)
+    deadline = time.monotonic() + TAKEOVER_SECONDS
+    while not state.try_lock():
+        if (client := _knock(state)) or time.monotonic() > deadline:
+            return StateSession(state, own=False, client=client)
+        time.sleep(RETRY_SECONDS)
+    return ReadingSession(state)
+
+
+def _knock(state: StateDirectory) -> Client | None:
+    """A client of the state's owner, if it is there and answers."""
+    if (owner := state.owner()) is None:
+        return None
+    client = Client(owner.address, timeout=KNOCK_SECONDS, name="cli")
+    try:
+        _ = client.welcome
+    except CoordinatorUnreachable:
+        client.close()
+        return None
+    client.timeout = REQUEST_SECONDS
+    return client
+
+
+def _is_free(state: StateDirectory) -> bool:
+    if not state.try_lock():
+        return False
+    state.release()
+    return True
+
+
+def start_background(state: StateDirectory) -> None:
+    """Starts a process of its own that serves the state directory until all its runs have ended."""
+    with (state.path / "background.log").open("ab") as log:
+        subprocess.Popen(
+            [sys.executable, "-m", "coordinator.cli", "background", str(state.path)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            cwd="/",
+            start_new_session=True,
+        )

@@ -1,0 +1,83 @@
+"""The state directory: who owns it, and where its owner listens. Knows no sockets and no database.
+
+At most one process at a time runs a coordinator on a state directory: the one that holds `owner.lock`. The kernel drops
+the lock with its process, however that ends, so a lock is never stale. An owner that takes clients says where it
+listens in `coordinator.json`; that file may be stale, and is only believed of a process that lives.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.errors import LongshoreError
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The process that serves a state directory."""
+
+    address: str
+    pid: int
+
+
+class StateDirectory:
+    """One state directory as one process sees it."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock: int | None = None
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise LongshoreError(f"can't make the state directory {path}: {error.strerror}") from error
+
+    def try_lock(self) -> bool:
+        """Becomes the owner, if nobody is."""
+        if self._lock is not None:
+            return True
+        try:
+            lock = os.open(self.path / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise LongshoreError(f"can't write to the state directory {self.path}: {error.strerror}") from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(lock)
+            return False
+        self._lock = lock
+        self._withdraw()
+        return True
+
+    def release(self) -> None:
+        """Is the owner no more."""
+        if self._lock is not None:
+            self._withdraw()
+            os.close(self._lock)
+            self._lock = None
+
+    def publish(self, address: str) -> None:
+        """Tells where clients reach this owner."""
+        partial = self.path / "coordinator.json.part"
+        partial.write_text(json.dumps({"address": address, "pid": os.getpid()}) + "\n")
+        partial.replace(self.path / "coordinator.json")
+
+    def owner(self) -> Owner | None:
+        """Who has published last, if that process lives."""
+        try:
+            told = json.loads((self.path / "coordinator.json").read_text())
+            owner = Owner(str(told["address"]), int(told["pid"]))
+            os.kill(owner.pid, 0)
+        except (FileNotFoundError, ProcessLookupError, ValueError, KeyError, TypeError):
+            return None
+        except PermissionError:
+            pass  # it lives, and is another user's
+        return owner
+
+    def _withdraw(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / "coordinator.json").unlink()

@@ -1,0 +1,180 @@
+"""The verb `up`: a coordinator and workers on this machine, each a process of its own, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import IO
+
+import click
+
+from coordinator.cli.options import state_directory
+from coordinator.cli.state import StateDirectory
+from protocol.addresses import DEFAULT_COORDINATOR, parse_tcp
+from protocol.errors import LongshoreError
+
+START_SECONDS = 30.0
+"""How long the coordinator may take to listen."""
+STOP_SECONDS = 15.0
+"""How long a process may take to end before it is killed; nothing is lost by that."""
+RESTART_SECONDS = 1.0
+SHORT_LIFE_SECONDS = 5.0
+SHORT_LIVES = 5
+"""A process that so many times in a row lived no longer than SHORT_LIFE_SECONDS is not started again."""
+POLL_SECONDS = 0.2
+COLORS = (32, 36, 35, 34, 33)
+
+
+@dataclass(slots=True)
+class Child:
+    """One process that is kept running."""
+
+    name: str
+    arguments: list[str]
+    prefix: bytes
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    short_lives: int = 0
+    partial: bytes = b""
+    start_at: float = field(default_factory=time.monotonic)
+
+
+@click.command("up")
+@click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="How many workers.")
+@click.option("--slots", type=click.IntRange(min=1), help="Jobs that a worker runs at a time; default: its CPUs.")
+@click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, help="Where the coordinator listens.")
+def up_command(workers: int, slots: int | None, bind: str) -> None:
+    """Start a coordinator and workers on this machine and keep them running until Ctrl-C."""
+    parse_tcp(bind)
+    supervisor = Supervisor(StateDirectory(state_directory()))
+    signal.signal(signal.SIGTERM, supervisor.interrupt)
+    signal.signal(signal.SIGINT, supervisor.interrupt)
+    try:
+        address = supervisor.start_coordinator(bind)
+        host = os.uname().nodename
+        for number in range(1, workers + 1):
+            name = f"{host}-{number}" if workers > 1 else host
+            slot_arguments = ["--slots", str(slots)] if slots else []
+            supervisor.add(f"worker-{number}", ["worker", "--coordinator", address, "--name", name, *slot_arguments])
+        _say_how_to_go_on(address)
+        supervisor.watch()
+    finally:
+        supervisor.stop()
+
+
+def _say_how_to_go_on(address: str) -> None:
+    parsed = parse_tcp(address)
+    click.echo(f"\nLongshore is up at {address}. In another terminal:\n  longshore run\n  longshore tui\n")
+    if parsed.loopback:
+        click.echo(
+            "Only this machine reaches it. For workers on other hosts, start it with --bind tcp://ADDRESS:PORT in a "
+            "network that you trust:\nwhoever reaches that port can run jobs.\n"
+        )
+    else:
+        click.echo(f"Another worker, on a host with Docker:\n  longshore worker --coordinator {address}\n")
+
+
+class Supervisor:
+    """Starts processes, passes their output on with their names, and starts again what ends by itself."""
+
+    def __init__(self, state: StateDirectory) -> None:
+        self._state = state
+        self._children: list[Child] = []
+        self._selector = selectors.DefaultSelector()
+        self._stopping = False
+        self._colors = sys.stderr.isatty()
+
+    def interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """A signal handler: lets `watch` return."""
+        self._stopping = True
+
+    def start_coordinator(self, bind: str) -> str:
+        """Starts the coordinator and returns its address. Raises LongshoreError if it does not come up."""
+        child = self.add("coordinator", ["coordinator", "--bind", bind])
+        deadline = time.monotonic() + START_SECONDS
+        self._start_due()
+        while (owner := self._state.owner()) is None or child.process is None or owner.pid != child.process.pid:
+            self._pump(POLL_SECONDS / 4)
+            if child.process is None or child.process.poll() is not None or time.monotonic() > deadline:
+                self._pump(0)
+                raise LongshoreError("the coordinator did not come up; what it said is above")
+        child.arguments[-1] = owner.address  # the same after a restart, for the workers know no other
+        return owner.address
+
+    def add(self, name: str, arguments: list[str]) -> Child:
+        """Keeps `longshore ARGUMENTS` running from now on."""
+        prefix = f"{name:11} | "
+        if self._colors:
+            prefix = f"\x1b[{COLORS[len(self._children) % len(COLORS)]}m{prefix}\x1b[0m"
+        child = Child(name, arguments, prefix.encode())
+        self._children.append(child)
+        return child
+
+    def watch(self) -> None:
+        """Until a signal. Raises LongshoreError for a process that can't be kept running."""
+        while not self._stopping:
+            self._start_due()
+            self._pump(POLL_SECONDS)
+            for child in self._children:
+                if child.process is not None and child.process.poll() is not None:
+                    self._ended(child, child.process)
+
+    def stop(self) -> None:
+        """Ends all processes, workers before the coordinator, so that they can say goodbye."""
+        for child in reversed(self._children):
+            if child.process is not None and child.process.poll() is None:
+                child.process.terminate()
+                deadline = time.monotonic() + STOP_SECONDS
+                while child.process.poll() is None and time.monotonic() < deadline:
+                    self._pump(POLL_SECONDS / 4)
+                if child.process.poll() is None:
+                    child.process.kill()
+                    child.process.wait()
+        self._pump(0)
+
+    def _start_due(self) -> None:
+        for child in self._children:
+            if child.process is None and child.start_at <= time.monotonic():
+                child.process = subprocess.Popen(
+                    [sys.executable, "-m", "coordinator.cli", *child.arguments],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    start_new_session=True,  # Ctrl-C is for this process, which then ends them in order
+                )
+                child.started = time.monotonic()
+                assert child.process.stderr is not None
+                os.set_blocking(child.process.stderr.fileno(), False)
+                self._selector.register(child.process.stderr, selectors.EVENT_READ, child)
+
+    def _ended(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        lived = time.monotonic() - child.started
+        child.short_lives = child.short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
+        child.process = None
+        if child.short_lives >= SHORT_LIVES or process.returncode == 2:
+            raise LongshoreError(f"{child.name} does not stay up (exit status {process.returncode}); see above why")
+        self._print(child, f"ended with status {process.returncode}; starting it again\n".encode())
+        child.start_at = time.monotonic() + RESTART_SECONDS
+
+    def _pump(self, timeout: float) -> None:
+        """Passes on what the processes have written."""
+        for key, _ in self._selector.select(timeout):
+            stream: IO[bytes] = key.fileobj  # type: ignore[assignment]
+            data = stream.read()
+            if data:
+                self._print(key.data, data)
+            elif data == b"":
+                self._selector.unregister(stream)
+
+    def _print(self, child: Child, data: bytes) -> None:
+        whole, newline, child.partial = (child.partial + data).rpartition(b"\n")
+        if newline:
+            lines = child.prefix + whole.replace(b"\n", b"\n" + child.prefix) + b"\n"
+            sys.stderr.buffer.write(lines)
+            sys.stderr.buffer.flush()
