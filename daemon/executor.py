@@ -93,6 +93,9 @@ class Sandbox(Protocol):
     def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
         """Takes artifacts and reports out of the ended container, as their `when` says; saves caches."""
 
+    def service_logs(self) -> dict[str, bytes]:
+        """What the services have written so far, by alias, bounded; empty when there are none."""
+
     def remove(self) -> None:
         """Removes container, services, network and volumes; no error if they are gone."""
 
@@ -108,6 +111,12 @@ class Executor(Protocol):
 
     def sandbox(self, assignment: Assignment) -> Sandbox:
         """The sandbox of an attempt, new or found."""
+
+    def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
+        """Runs the job inside its sandbox: `release`, then `opened()`, then `wait`, whose outcome it returns.
+
+        `dependencies` of None: it was released before this daemon started, and only its end is waited for.
+        """
 
     def discard(self, attempt: str) -> None:
         """Removes all that belongs to an attempt that nobody wants, by its labels alone."""
