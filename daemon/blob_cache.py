@@ -1,0 +1,160 @@
+"""Blobs on this host by their sha256: workspaces and artifacts, bounded in size. Knows no network.
+
+Several workers may share a directory: files appear by rename, whole and checked, and a job holds what it uses by a
+hard link of its own (a pin), so that nothing is pulled from under it; what has more than one link is never evicted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+from typing import BinaryIO
+from uuid import uuid4
+
+EVICT_DOWN_TO = 0.9
+"""Share of the limit that is left by an eviction, so that not each new blob brings one."""
+STALE_PARTIAL = 24 * 3600.0
+"""Seconds after which a partial file is somebody's that crashed."""
+
+
+class Corrupt(Exception):
+    """Bytes do not have the digest that they were asked by."""
+
+
+class Partial:
+    """A blob on its way in: write it in order, then `pin` it. Leaving the `with` block without that removes it."""
+
+    def __init__(self, cache: BlobCache, digest: str) -> None:
+        self._cache = cache
+        self._digest = digest
+        self._path = cache.partial_path()
+        self._file: BinaryIO = self._path.open("xb")
+        self._hasher = hashlib.sha256()
+
+    def __enter__(self) -> Partial:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._file.close()
+        self._path.unlink(missing_ok=True)
+
+    def write(self, data: bytes | memoryview) -> None:
+        """Appends bytes."""
+        self._file.write(data)
+        self._hasher.update(data)
+
+    def pin(self, attempt: str) -> Path:
+        """Puts the blob into the cache, held for `attempt`. Raises Corrupt."""
+        self._file.close()
+        if self._hasher.hexdigest() != self._digest:
+            raise Corrupt(f"blob {self._digest} came with other bytes")
+        return self._cache.adopt(attempt, self._digest, self._path)
+
+
+class BlobCache:
+    """The cache in `directory`, of at most `limit` bytes; `owner` is the worker's name, unique on this host."""
+
+    def __init__(self, directory: Path, limit: int, owner: str) -> None:
+        self._blobs = directory / "blobs"
+        self._partial = directory / "partial"
+        self._jobs = directory / "jobs" / owner
+        self._limit = limit
+        self._lock = Lock()
+        self._size: int | None = None  # as far as this process knows; counted again when it passes the limit
+        for path in (self._blobs, self._partial, self._jobs):
+            path.mkdir(parents=True, exist_ok=True)
+
+    def clean_up(self) -> None:
+        """At a start: drops what earlier lives of this worker have left."""
+        for path in self._jobs.iterdir():
+            shutil.rmtree(path, ignore_errors=True)
+        for path in self._partial.iterdir():
+            with contextlib.suppress(OSError):
+                if time.time() - path.stat().st_mtime > STALE_PARTIAL:
+                    path.unlink()
+
+    def partial_path(self) -> Path:
+        """A fresh name for a file that may become a blob."""
+        return self._partial / uuid4().hex
+
+    def pin(self, attempt: str, digest: str, size: int | None = None) -> Path | None:
+        """The blob's file, held for `attempt` until `release`; None if it is not here. `size` guards against damage."""
+        path = self._path(digest)
+        try:
+            pinned = self._link(attempt, digest, path)
+            if size is not None and pinned.stat().st_size != size:
+                pinned.unlink()
+                path.unlink(missing_ok=True)
+                return None
+            os.utime(pinned)  # the same inode: it is now the most recently used
+        except FileNotFoundError:
+            return None
+        return pinned
+
+    def scratch(self, attempt: str) -> Path:
+        """A directory for the files of an attempt, on the cache's file system, so that they can be adopted."""
+        path = self._jobs / attempt / "scratch"
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def release(self, attempt: str) -> None:
+        """Lets go of all that an attempt has pinned, and removes its scratch directory."""
+        shutil.rmtree(self._jobs / attempt, ignore_errors=True)
+
+    def receive(self, digest: str) -> Partial:
+        """Starts to take a blob in."""
+        return Partial(self, digest)
+
+    def adopt(self, attempt: str, digest: str, file: Path) -> Path:
+        """Moves a whole, checked file of this file system into the cache, held for `attempt`. Returns the pin."""
+        size = file.stat().st_size
+        path = self._path(digest)
+        path.parent.mkdir(exist_ok=True)
+        pinned = self._link(attempt, digest, file)  # first, so that it can't be evicted in between
+        os.replace(file, path)
+        with self._lock:
+            self._size = self._count() if self._size is None else self._size + size
+            if self._size > self._limit:
+                self._evict()
+        return pinned
+
+    def _link(self, attempt: str, digest: str, path: Path) -> Path:
+        pinned = self._jobs / attempt / "pins" / digest
+        pinned.parent.mkdir(parents=True, exist_ok=True)
+        with contextlib.suppress(FileExistsError):
+            os.link(path, pinned)
+        return pinned
+
+    def _path(self, digest: str) -> Path:
+        return self._blobs / digest[:2] / digest
+
+    def _files(self) -> list[tuple[float, int, int, Path]]:
+        found = []
+        for path in self._blobs.glob("*/*"):
+            with contextlib.suppress(FileNotFoundError):
+                facts = path.stat()
+                found.append((facts.st_mtime, facts.st_size, facts.st_nlink, path))
+        return found
+
+    def _count(self) -> int:
+        return sum(size for _, size, _, _ in self._files())
+
+    def _evict(self) -> None:
+        """Removes the least recently used that nobody has pinned, until there is room."""
+        files = sorted(self._files())
+        total = sum(size for _, size, _, _ in files)
+        for _, size, links, path in files:
+            if total <= self._limit * EVICT_DOWN_TO:
+                break
+            if links == 1:
+                path.unlink(missing_ok=True)
+                total -= size
+        self._size = total

@@ -1,0 +1,62 @@
+"""Finds a job's test coverage in its log, by the job's `coverage` expression. Pure.
+
+As in GitLab: lines are looked at from the last one back, the last match in a line counts, and the first number in it
+is the result. RE2 does the matching, so no expression can hang the worker.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+TAIL_BYTES = 1 << 20
+"""How much of a log's end is looked at."""
+MAX_LINE = 64 << 10
+"""A longer line is no summary of a test tool; only its end is looked at."""
+SLASHED = re.compile(r"/(?P<body>.*)/(?P<flags>[ims]*)", re.DOTALL)
+NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
+
+
+class LogTail:
+    """Keeps the end of a log that passes by."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def add(self, data: bytes) -> None:
+        """More of the log."""
+        self._bytes += data[-TAIL_BYTES:]
+        if len(self._bytes) > 2 * TAIL_BYTES:
+            del self._bytes[:-TAIL_BYTES]
+
+    def lines(self) -> Iterator[str]:
+        """Lines from the last one back."""
+        text = bytes(self._bytes[-TAIL_BYTES:]).decode("utf-8", "replace")
+        for line in reversed(text.split("\n")):
+            yield line.rstrip("\r")[-MAX_LINE:]
+
+
+def find_coverage(expression: str, tail: LogTail) -> float | None:
+    """The coverage in percent; None if there is none or the expression is no RE2."""
+    import re2  # only jobs with `coverage` pay for it
+
+    written = SLASHED.fullmatch(expression)
+    if written:
+        expression = f"(?{written['flags']})" * bool(written["flags"]) + written["body"]
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        pattern = re2.compile(expression, options)
+    except re2.error:
+        return None
+    for line in tail.lines():
+        last = None
+        for last in pattern.finditer(line):  # noqa: B007
+            pass
+        if last is None:
+            continue
+        groups = [group for group in last.groups() if group] if pattern.groups else [last.group()]
+        number = NUMBER.search(groups[-1]) if groups else None
+        if number:
+            return float(number.group())
+    return None

@@ -1,0 +1,499 @@
+"""All attempts at this worker, and everything that may happen to one. Runs in the worker's loop and never blocks.
+
+Knows jobs, runners, places and timers; what it sends goes through `send`, what it asks through `Requests`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future
+from functools import partial
+from threading import Thread
+
+from daemon import places
+from daemon.executor import Executor, Found, JobFailed
+from daemon.job import NOT_BEGUN, OVER, Job, Phase
+from daemon.log_sender import FLUSH_BYTES, LogSender
+from daemon.requests import Answer, Refused, Requests
+from daemon.result import Result, Stop
+from daemon.runner import Entry, Runner
+from daemon.settings import WorkerSettings
+from daemon.timers import Timers
+from daemon.transfers import Transfers
+from protocol import messages as m
+from protocol.codec import CHUNK_BYTES
+from protocol.statuses import ExecutionStatus, FailureReason
+
+FLUSH_AFTER = 0.05
+"""Seconds that log bytes wait for more of their kind, unless the line was quiet before."""
+PREPARE_CANCEL_BOUND = 3.0
+"""Seconds until a cancel is reported although the engine (pulling an image, say) has not let go of the attempt."""
+KILL_SLACK = 5.0
+"""Seconds on top of grace and after_script until a container that was asked to stop is killed."""
+REMEMBERED = 1000
+"""Attempts that are over and acknowledged, and must not be run again if a late frame asks for it."""
+
+logger = logging.getLogger(__name__)
+
+
+class Jobs:
+    """The worker's attempts. Also the `Host` of their runners, whose calls come in through `post`."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        executor: Executor,
+        transfers: Transfers,
+        requests: Requests,
+        timers: Timers,
+        send: Callable[[m.Message, bytes | None], bool],
+        post: Callable[..., None],
+    ) -> None:
+        self.known: set[str] = set()  # everything that a sweep must leave alone; a runner's thread may look into it
+        self.stopping = False  # nothing new is accepted
+        self._settings = settings
+        self._executor = executor
+        self._transfers = transfers
+        self._requests = requests
+        self._timers = timers
+        self._send = send
+        self._post = post
+        self._jobs: dict[str, Job] = {}
+        self._found: dict[str, Found] = {}
+        self._over: OrderedDict[str, None] = OrderedDict()
+        self._first_seq = int(time.time() * 1000)  # above all that an earlier life of this daemon has used
+
+    # what there is
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def find(self) -> None:
+        """At the start: looks for containers of an earlier life. What of them is still wanted, the welcome tells."""
+        self._found = {found.attempt: found for found in self._executor.find()}
+        self.known.update(self._found)
+
+    def held(self) -> list[m.HeldAttempt]:
+        """What a hello says: all attempts of which there is something here."""
+        states = {"created": ExecutionStatus.PREPARING, "held": ExecutionStatus.WAITING}
+        found = [
+            m.HeldAttempt(attempt=one.attempt, status=states.get(one.state, ExecutionStatus.RUNNING))
+            for one in self._found.values()
+        ]
+        return found + [m.HeldAttempt(attempt=job.attempt, status=job.status) for job in self._jobs.values()]
+
+    def unfinished(self) -> list[str]:
+        """Attempts whose containers go on when the daemon leaves."""
+        return [*self._found, *(job.attempt for job in self._jobs.values() if job.phase not in NOT_BEGUN)]
+
+    @property
+    def not_begun(self) -> bool:
+        """Whether some attempt has not begun."""
+        return any(job.phase in NOT_BEGUN for job in self._jobs.values())
+
+    # the coordinator's connection
+
+    def disconnected(self) -> None:
+        """From now on it is not known what has arrived."""
+        for job in self._jobs.values():
+            job.synced = False
+
+    def welcomed(self, keep: set[str], listed: set[str]) -> None:
+        """Of what the hello `listed`, the coordinator wants `keep`. All else is asked about."""
+        for attempt in listed - keep:
+            self.discard(attempt)
+        for attempt in keep & self._found.keys():
+            self.get_job_execution(self._found[attempt])
+        for job in list(self._jobs.values()):
+            self.get_job_status(job)
+
+    def get_job_execution(self, found: Found) -> None:
+        """Asks for the assignment of a container from an earlier life, and takes it up again."""
+        self._ask(m.GetJobExecution, found.attempt, partial(self._job_execution, found))
+
+    def _job_execution(self, found: Found, reply: m.Message) -> None:
+        if self._found.pop(found.attempt, None) is None or not isinstance(reply, m.JobExecution):
+            return
+        if reply.assignment is None:
+            self._aside(self._executor.discard, found.attempt)
+            self.known.discard(found.attempt)
+            return
+        logger.info("took up an attempt that is %s", found.state, extra={"attempt": found.attempt})
+        job = self._new_job(reply.assignment)
+        job.phase = Phase.FOUND
+        job.synced = False
+        self._ask(m.GetJobStatus, job.attempt, partial(self._adopt, job, found))
+
+    def _adopt(self, job: Job, found: Found, reply: m.Message) -> None:
+        if self._jobs.get(job.attempt) is not job or not isinstance(reply, m.JobStatusReply):
+            return
+        job.seq = max(job.seq, reply.status_seq)
+        job.log.restart(reply.log_offset)
+        if found.state in ("running", "exited"):
+            job.phase = Phase.RUNNING
+            if reply.status is ExecutionStatus.RUNNING:
+                job.status = ExecutionStatus.RUNNING
+            else:
+                job.report(ExecutionStatus.RUNNING, time.monotonic() - found.running_for)
+            self._run_out_after(job, job.assignment.job.timeout - found.running_for)
+            self._start(job, Entry.RELEASED)
+        else:
+            job.phase = Phase.PREPARING
+            job.report(self._waiting_status(job), time.monotonic())
+            self._start(job, Entry.HELD if found.state == "held" else Entry.NEW)
+        self._job_status(job, reply)
+        why, job.stop = job.stop, None
+        if why is not None and (why is not Stop.RETURN or job.phase in NOT_BEGUN):
+            self._stop(job, why)
+        self.schedule()
+
+    def get_job_status(self, job: Job) -> None:
+        """Asks how the coordinator sees an attempt, to send again just what it lacks."""
+        self._ask(m.GetJobStatus, job.attempt, partial(self._job_status, job))
+
+    def _job_status(self, job: Job, reply: m.Message) -> None:
+        if self._jobs.get(job.attempt) is not job or not isinstance(reply, m.JobStatusReply):
+            return
+        if not reply.wanted:
+            self.discard(job.attempt)
+            return
+        now = time.monotonic()
+        if reply.log_offset < job.log.acknowledged:
+            job.log.restart(reply.log_offset)
+            if job.runner:
+                job.runner.read_again()
+        self._acknowledge(job, reply.status_seq, reply.log_offset)
+        job.send_again(self._send, now)
+        if job.phase in NOT_BEGUN:
+            self.get_job_dependencies(job)
+
+    def get_job_dependencies(self, job: Job) -> None:
+        """Asks for the dependencies as they now stand: pushes may have got lost."""
+        self._ask(m.GetJobDependencies, job.attempt, partial(self._job_dependencies, job))
+
+    def _job_dependencies(self, job: Job, reply: m.Message) -> None:
+        if self._jobs.get(job.attempt) is job and isinstance(reply, m.JobDependencies):
+            for dependency in reply.dependencies:
+                self.update_dependency(job.attempt, dependency)
+
+    def _ask(self, kind: type[m.Message], attempt: str, then: Callable[[m.Message], None]) -> None:
+        def answered(future: Future[Answer]) -> None:
+            try:
+                then(future.result()[0])
+            except Refused as error:
+                logger.warning("%s was refused: %s", kind.__name__, error, extra={"attempt": attempt})
+
+        self._requests.call(kind, attempt=attempt).add_done_callback(answered)
+
+    # what the coordinator wants
+
+    def execute_job(self, assignment: m.Assignment) -> None:
+        """Accepts an attempt; one that is known already is not run twice."""
+        attempt = assignment.attempt
+        job = self._jobs.get(attempt)
+        if job is not None:
+            if job.synced:
+                job.send_again(self._send, time.monotonic())
+        elif attempt in self._over:
+            logger.warning("an attempt that is over was assigned again", extra={"attempt": attempt})
+        elif attempt in self._found:
+            self.get_job_execution(self._found[attempt])
+        elif self.stopping:
+            self._send(m.JobReturned(attempt=attempt), None)
+        else:
+            job = self._new_job(assignment)
+            if job.runnable:
+                job.runnable_at = time.monotonic()
+            self.report_job_status(job, self._waiting_status(job))
+            self.schedule()
+
+    def _new_job(self, assignment: m.Assignment) -> Job:
+        log = LogSender(partial(self._post, self._log_ready, assignment.attempt))
+        job = self._jobs[assignment.attempt] = Job(assignment, log, self._first_seq)
+        self.known.add(assignment.attempt)
+        return job
+
+    def _waiting_status(self, job: Job) -> ExecutionStatus:
+        return ExecutionStatus.PREPARING if job.runnable else ExecutionStatus.WAITING
+
+    def update_dependency(self, attempt: str, dependency: m.Dependency) -> None:
+        """A dependency has ended, or stands otherwise than it did."""
+        job = self._jobs.get(attempt)
+        if job is None or job.phase not in NOT_BEGUN:
+            return
+        job.dependencies[dependency.job] = dependency
+        if not job.runnable:
+            job.runnable_at = None
+            if job.runner:
+                job.runner.prefetch(dependency)
+            return
+        if job.runnable_at is None:
+            job.runnable_at = time.monotonic()
+        self.schedule()
+        if job.phase in NOT_BEGUN and job.status is ExecutionStatus.WAITING:
+            self.report_job_status(job, ExecutionStatus.PREPARING)
+
+    def acknowledge(self, ack: m.Ack) -> None:
+        """Something of an attempt is durable."""
+        job = self._jobs.get(ack.attempt)
+        if job is not None and ack.stream == "job":
+            now = time.monotonic()
+            if job.lacks(ack.log_offset, now):
+                job.send_again(self._send, now)
+            self._acknowledge(job, ack.status_seq, ack.log_offset)
+
+    def _acknowledge(self, job: Job, seq: int | None, log_offset: int | None) -> None:
+        if job.acknowledged(seq=seq, log_offset=log_offset, now=time.monotonic()):
+            self._over[job.attempt] = None
+            if len(self._over) > REMEMBERED:
+                self._over.popitem(last=False)
+            if job.runner:
+                job.runner.settle()
+            else:
+                self._forget(job)
+
+    def cancel(self, attempt: str) -> None:
+        """Stop it; a final status follows, `canceled` unless it has ended already."""
+        job = self._jobs.get(attempt)
+        if job is not None:
+            self._stop(job, Stop.CANCEL)
+
+    def revoke(self, attempt: str) -> None:
+        """Give it back, if it has not begun."""
+        job = self._jobs.get(attempt)
+        if job is not None and job.phase in NOT_BEGUN | {Phase.FOUND}:
+            self._stop(job, Stop.RETURN)
+
+    def discard(self, attempt: str) -> None:
+        """Remove all of it and report nothing."""
+        job = self._jobs.get(attempt)
+        if job is not None:
+            self._stop(job, Stop.DISCARD)
+        else:
+            self._found.pop(attempt, None)
+            self.known.discard(attempt)
+            self._aside(self._executor.discard, attempt)
+
+    # stopping
+
+    def _stop(self, job: Job, why: Stop) -> None:
+        if job.stop in (Stop.DISCARD, Stop.LEAVE):
+            return
+        if why is not Stop.DISCARD and (job.stop not in (None, Stop.TIMEOUT) or job.phase in OVER):
+            return
+        logger.info("stops an attempt: %s", why.value, extra={"attempt": job.attempt})
+        before, job.stop = job.stop, why
+        if job.runner is None:
+            self._drop(job, why)
+            return
+        job.runner.stop(why)
+        if why is Stop.CANCEL and job.phase in NOT_BEGUN:
+            job.deadline = self._timers.at(
+                time.monotonic() + PREPARE_CANCEL_BOUND,
+                lambda: self._finished(job.attempt, Result(status=ExecutionStatus.CANCELED)),
+            )
+        elif job.phase is Phase.RUNNING and before is None:
+            self._stop_script(job)
+        elif job.phase is Phase.RUNNING and why is Stop.DISCARD:
+            self._aside(job.runner.sandbox.kill)
+
+    def _drop(self, job: Job, why: Stop) -> None:
+        """Stops an attempt that has no thread."""
+        if why is Stop.DISCARD:
+            self._forget(job)
+            if job.phase is Phase.FOUND:
+                self._aside(self._executor.discard, job.attempt)
+        elif job.phase is Phase.FOUND:
+            return  # once it is known how it stands
+        elif why is Stop.CANCEL:
+            self._finished(job.attempt, Result(status=ExecutionStatus.CANCELED))
+        else:
+            self._forget(job)
+            self._send(m.JobReturned(attempt=job.attempt), None)
+
+    def _stop_script(self, job: Job) -> None:
+        assert job.runner is not None
+        sandbox = job.runner.sandbox
+        if job.stop not in (Stop.CANCEL, Stop.TIMEOUT):
+            self._aside(sandbox.kill)
+            return
+        self._aside(sandbox.stop, self._settings.grace)
+        after = self._settings.after_script_timeout if job.assignment.job.after_script else 0.0
+        if job.deadline:
+            job.deadline.cancel()
+        bound = time.monotonic() + self._settings.grace + after + KILL_SLACK
+        job.deadline = self._timers.at(bound, lambda: self._aside(sandbox.kill))
+
+    def _run_out_after(self, job: Job, seconds: float) -> None:
+        job.deadline = self._timers.at(time.monotonic() + seconds, lambda: self._stop(job, Stop.TIMEOUT))
+
+    def _aside(self, action: Callable[..., object], *arguments: object) -> None:
+        """Calls the engine from a thread of its own; there is one per stopped or discarded attempt at most."""
+
+        def run() -> None:
+            try:
+                action(*arguments)
+            except Exception as error:
+                logger.warning("%s failed: %r", getattr(action, "__name__", action), error)
+
+        Thread(target=run, name="aside", daemon=True).start()
+
+    def return_not_begun(self) -> None:
+        """Accepts nothing more, and removes what has not begun."""
+        self.stopping = True
+        for job in list(self._jobs.values()):
+            if job.phase in NOT_BEGUN:
+                self._stop(job, Stop.RETURN)
+
+    def leave(self) -> None:
+        """The daemon goes: what has begun stays as it is, and its threads are left behind."""
+        self.return_not_begun()
+        for job in self._jobs.values():
+            if job.runner and job.phase not in NOT_BEGUN and not job.settled:
+                job.stop = Stop.LEAVE
+                job.runner.stop(Stop.LEAVE)
+
+    @property
+    def removing(self) -> bool:
+        """Whether something is still being removed."""
+        return any(job.phase in NOT_BEGUN or job.settled for job in self._jobs.values())
+
+    # time
+
+    def tick(self, now: float, heard_at: float) -> None:
+        """About once a second: what was not acknowledged is sent again, what may not go on alone is stopped."""
+        for job in list(self._jobs.values()):
+            if job.overdue(now, self._settings.ack_timeout):
+                job.send_again(self._send, now)
+            if job.assignment.lease is not None and now - heard_at > job.assignment.lease:
+                self._stop(job, Stop.LEASE)
+
+    def schedule(self) -> None:
+        """Prepares and opens what there is room for."""
+        settings = self._settings
+        threads = 4 * (settings.slots + settings.held_at_most) + 16
+        for job in places.to_admit(self._jobs.values(), settings.slots, settings.held_at_most, threads):
+            job.phase = Phase.PREPARING
+            self._start(job, Entry.NEW)
+        for job in places.to_open(self._jobs.values(), settings.slots):
+            assert job.runner is not None
+            job.phase = Phase.OPENED
+            job.runner.open(list(job.dependencies.values()))
+
+    def _start(self, job: Job, entry: Entry) -> None:
+        try:
+            transfer = self._transfers.open(job.attempt)
+            job.runner = Runner(job.assignment, self._executor, transfer, job.log, self, entry)
+        except JobFailed as error:
+            self._failed_to_start(job, error.reason, error.message)
+        except Exception as error:
+            logger.exception("an attempt can't be started", extra={"attempt": job.attempt})
+            self._failed_to_start(job, FailureReason.RUNNER_SYSTEM_FAILURE, f"{type(error).__name__}: {error}")
+        else:
+            for dependency in job.dependencies.values():
+                if dependency.artifacts and not job.runnable:
+                    job.runner.prefetch(dependency)
+            job.runner.start()
+
+    def _failed_to_start(self, job: Job, reason: FailureReason, message: str) -> None:
+        self._finished(job.attempt, Result(status=ExecutionStatus.FAILED, failure_reason=reason, message=message))
+
+    def report_job_status(self, job: Job, status: ExecutionStatus, result: Result | None = None) -> None:
+        """Tells the coordinator how far an attempt is; it is told again until it has acknowledged."""
+        now = time.monotonic()
+        job.report(status, now, result)
+        job.send(self._send, now)
+
+    # what runners say (any thread), and what comes of it (the loop)
+
+    def prepared(self, attempt: str) -> None:
+        """See Host."""
+        self._post(self._prepared, attempt)
+
+    def _prepared(self, attempt: str) -> None:
+        job = self._jobs[attempt]
+        if job.stop is not None:
+            return
+        job.phase = Phase.READY
+        self.schedule()
+        if job.phase is Phase.READY and job.runner:
+            job.runner.hold()
+
+    def started(self, attempt: str) -> None:
+        """See Host."""
+        self._post(self._started, attempt)
+
+    def _started(self, attempt: str) -> None:
+        job = self._jobs[attempt]
+        job.phase = Phase.RUNNING
+        self.report_job_status(job, ExecutionStatus.RUNNING)
+        if job.stop is None:
+            self._run_out_after(job, job.assignment.job.timeout)
+        else:
+            self._stop_script(job)
+
+    def ended(self, attempt: str) -> None:
+        """See Host."""
+        self._post(self._ended, attempt)
+
+    def _ended(self, attempt: str) -> None:
+        job = self._jobs[attempt]
+        job.phase = Phase.ENDED
+        if job.deadline:
+            job.deadline.cancel()
+        self.schedule()
+
+    def finished(self, attempt: str, result: Result) -> None:
+        """See Host."""
+        self._post(self._finished, attempt, result)
+
+    def _finished(self, attempt: str, result: Result) -> None:
+        job = self._jobs.get(attempt)
+        if job is None or job.final:
+            return
+        job.phase = Phase.REPORTED
+        if job.deadline:
+            job.deadline.cancel()
+        self.report_job_status(job, result.status, result)
+        self.schedule()
+
+    def service_log(self, attempt: str, alias: str, data: bytes) -> None:
+        """See Host."""
+        self._post(self._service_log, attempt, alias, data)
+
+    def _service_log(self, attempt: str, alias: str, data: bytes) -> None:
+        for at in range(0, len(data), CHUNK_BYTES):
+            chunk = m.LogChunk(attempt=attempt, offset=at, stream=f"service-{alias}")
+            self._send(chunk, data[at : at + CHUNK_BYTES])
+
+    def gone(self, attempt: str) -> None:
+        """See Host."""
+        self._post(self._gone, attempt)
+
+    def _gone(self, attempt: str) -> None:
+        job = self._jobs[attempt]
+        self._forget(job)
+        if job.stop in (Stop.RETURN, Stop.LEASE) and not job.final:
+            self._send(m.JobReturned(attempt=attempt), None)
+        self.schedule()
+
+    def _forget(self, job: Job) -> None:
+        for timer in (job.deadline, job.flush):
+            if timer:
+                timer.cancel()
+        del self._jobs[job.attempt]
+        self.known.discard(job.attempt)
+
+    def _log_ready(self, attempt: str) -> None:
+        job = self._jobs.get(attempt)
+        if job is None or not job.log.waiting:
+            return
+        now = time.monotonic()
+        wait = job.flushed_at + FLUSH_AFTER - now
+        if wait <= 0 or job.log.waiting >= FLUSH_BYTES:
+            job.send(self._send, now)
+        elif job.flush is None or job.flush.action is None:
+            job.flush = self._timers.at(now + wait, lambda: job.send(self._send, time.monotonic()))

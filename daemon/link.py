@@ -1,0 +1,134 @@
+"""The worker's one connection to the coordinator: a DEALER socket that reconnects for ever and knows if it was greeted.
+
+Knows frames and liveness, nothing of jobs. Owned by one loop. Nothing is queued for a coordinator that is not there:
+what is not delivered is sent again by those who keep it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from enum import Enum
+from typing import Protocol
+from uuid import uuid4
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from protocol import messages as m
+from protocol.client import connect_socket
+from protocol.codec import decode_for_worker, encode
+from protocol.errors import ProtocolError
+
+TURN_FRAMES = 200
+"""Messages taken per turn of the loop, so that timers and threads get theirs in a storm."""
+SEND_BACKLOG = 20_000
+"""Frames that may wait in the socket while a live coordinator is slow."""
+GOODBYE_LINGER = 500
+"""Milliseconds that the last frames get when the socket closes."""
+
+logger = logging.getLogger(__name__)
+
+
+class LinkState(Enum):
+    """How far the connection has come."""
+
+    CONNECTING = "connecting"
+    GREETING = "greeting"  # hello was sent
+    GREETED = "greeted"  # welcome was received
+
+
+class HasFileno(Protocol):
+    """What can be polled."""
+
+    def fileno(self) -> int: ...
+
+
+class Link:
+    """Call `wait`, then `receive`; when `wait` says so, send a hello by `greet`."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, wakeup: HasFileno) -> None:
+        self.state = LinkState.CONNECTING
+        self.session = ""
+        self._context = context
+        self._address = address
+        self._wakeup = wakeup.fileno()
+        self._open()
+
+    def _open(self) -> None:
+        self._socket = connect_socket(self._context, zmq.DEALER, self._address, immediate=True, send_limit=SEND_BACKLOG)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._poller = zmq.Poller()
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(self._wakeup, zmq.POLLIN)
+        self._expect(LinkState.CONNECTING)
+
+    def _expect(self, state: LinkState) -> None:
+        self.state = state
+        self._poller.register(self._socket, zmq.POLLIN | zmq.POLLOUT if state is LinkState.CONNECTING else zmq.POLLIN)
+
+    def reopen(self) -> None:
+        """A fresh socket, for when the old one's peer does not speak any more."""
+        self._close(0)
+        self._open()
+
+    def close(self) -> None:
+        """Closes the socket; the last frames get a moment to leave."""
+        self._close(GOODBYE_LINGER)
+
+    def _close(self, linger: int) -> None:
+        self._socket.disable_monitor()
+        self._monitor.close(0)
+        self._socket.close(linger)
+
+    def wait(self, seconds: float) -> bool:
+        """Sleeps until something is to be done. Returns whether a hello can be sent (and is due)."""
+        ready = dict(self._poller.poll(max(0, round(seconds * 1000 + 0.5))))
+        if self._monitor in ready:
+            while self._monitor.poll(0):
+                recv_monitor_message(self._monitor)
+            self._expect(LinkState.CONNECTING)
+        return self.state is LinkState.CONNECTING and bool(ready.get(self._socket, 0) & zmq.POLLOUT)
+
+    def greet(self, hello: m.Hello) -> bool:
+        """Sends the first frame of a connection. Returns False if there is no connection after all."""
+        if not self._transmit(hello, None):
+            return False
+        self._expect(LinkState.GREETING)
+        return True
+
+    def new_session(self) -> str:
+        """An id for the hello that is to be sent now."""
+        self.session = uuid4().hex
+        return self.session
+
+    def lost(self) -> None:
+        """The coordinator does not know this connection (any more): greet again."""
+        self._expect(LinkState.CONNECTING)
+
+    def welcomed(self) -> None:
+        """A welcome has come."""
+        self._expect(LinkState.GREETED)
+
+    def send(self, message: m.Message, payload: bytes | memoryview | None = None) -> bool:
+        """Sends, if greeted. Returns False if the message was dropped."""
+        return self.state is LinkState.GREETED and self._transmit(message, payload)
+
+    def _transmit(self, message: m.Message, payload: bytes | memoryview | None) -> bool:
+        try:
+            self._socket.send_multipart(encode(message, payload), zmq.DONTWAIT)
+        except zmq.Again:
+            return False
+        return True
+
+    def receive(self) -> Iterator[tuple[m.Message, bytes | memoryview]]:
+        """What has arrived, a bounded number of it. A bad frame is logged and skipped."""
+        for _ in range(TURN_FRAMES):
+            try:
+                frames = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            try:
+                yield decode_for_worker(frames)
+            except ProtocolError as error:
+                logger.warning("dropped a frame of the coordinator: %s", error, extra={"code": error.code})

@@ -1,0 +1,59 @@
+"""Keeps a job's log within its limit: its head as it comes, its tail at its end, and a line between that says so. Pure.
+
+What is kept depends on the log alone, so that it comes out the same when a restarted worker reads the log again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+TAIL_BYTES = 1 << 20
+"""The most that is kept of the end: it waits in memory until the log ends."""
+TAIL_SHARE = 4
+"""Of a small limit, one part in so many is for the tail."""
+
+
+class LogLimit:
+    """Passes a log of any length on to `sink` as at most `limit` bytes and one line; a limit of 0 passes all.
+
+    `stored` is how much of what comes out has been passed on before. Feed it the log from `start` on, then `close`.
+    """
+
+    def __init__(self, limit: int, sink: Callable[[bytes], None], stored: int = 0) -> None:
+        tail = min(TAIL_BYTES, limit // TAIL_SHARE)
+        self._limit = limit
+        self._head = limit - tail if limit else None
+        self._tail = tail
+        self._sink = sink
+        self.start = stored if self._head is None else min(stored, self._head)
+        self._read = self.start
+        self._known = stored - self.start
+        self._end = bytearray()
+
+    def write(self, data: bytes) -> None:
+        """The next bytes of the log."""
+        if self._head is None:
+            self._sink(data)
+            return
+        room = self._head - self._read
+        self._read += len(data)
+        if room >= len(data):
+            self._sink(data)
+            return
+        if room > 0:
+            self._sink(data[:room])
+            data = data[room:]
+        self._end += data
+        if len(self._end) > 2 * self._tail + 1:
+            del self._end[: len(self._end) - self._tail]
+
+    def close(self) -> None:
+        """The log has ended."""
+        if self._head is None or self._read <= self._head:
+            return
+        rest = bytes(self._end)
+        missing = self._read - self._head - self._tail
+        if missing > 0:
+            line = f"\n[longshore: {missing} bytes are left out here; the limit of this log is {self._limit} bytes]\n"
+            rest = line.encode() + (rest[-self._tail :] if self._tail else b"")
+        self._sink(rest[self._known :])

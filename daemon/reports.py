@@ -1,0 +1,65 @@
+"""Reads what a job leaves (dotenv and junit reports) and stores it at the coordinator. Called by job threads."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+
+from daemon.dotenv import MAX_BYTES, BadDotenv, parse_dotenv
+from daemon.executor import Collected, JobFailed
+from daemon.junit import BadJUnit, parse_junit
+from daemon.transfers import Transfer
+from protocol.statuses import FailureReason
+from protocol.views import ArtifactRef, JUnitSummary
+
+
+@dataclass(slots=True)
+class Reports:
+    """What a job has left. `warning` is for people: a report that can't be read but fails nothing."""
+
+    artifacts: list[ArtifactRef] = field(default_factory=list)
+    dotenv: dict[str, str] = field(default_factory=dict)
+    tests: JUnitSummary | None = None
+    warning: str | None = None
+
+
+def store_reports(collected: list[Collected], transfer: Transfer) -> Reports:
+    """Reads the reports and stores all files as blobs.
+
+    A dotenv report that breaks GitLab's rules fails the job, as its upload does there; a junit report does not.
+    Raises JobFailed, TransferAborted.
+    """
+    reports = Reports()
+    _read_dotenv(collected, reports)
+    _read_junit(collected, reports)
+    for item in collected:
+        digest, size = transfer.store(item.path)
+        reports.artifacts.append(ArtifactRef(kind=item.kind, digest=digest, size=size, name=item.name))
+    return reports
+
+
+def _read_dotenv(collected: list[Collected], reports: Reports) -> None:
+    files = []
+    for item in collected:
+        if item.kind == "dotenv":
+            with item.path.open("rb") as stream:
+                files.append((item.name or item.path.name, stream.read(MAX_BYTES + 1)))
+    try:
+        reports.dotenv = parse_dotenv(files)
+    except BadDotenv as error:
+        raise JobFailed(FailureReason.SCRIPT_FAILURE, f"bad dotenv report: {error}") from error
+
+
+def _read_junit(collected: list[Collected], reports: Reports) -> None:
+    with ExitStack() as stack:
+        files = [
+            (item.name or item.path.name, stack.enter_context(item.path.open("rb")))
+            for item in collected
+            if item.kind == "junit"
+        ]
+        if not files:
+            return
+        try:
+            reports.tests = parse_junit(files)
+        except BadJUnit as error:
+            reports.warning = f"bad junit report: {error}"

@@ -1,0 +1,374 @@
+"""One attempt's life, from its image to the removal of its container, in a thread of its own that may block.
+
+Knows the executor's Protocols and transfers. What it has to say goes to a `Host` (the worker's loop); what it is told
+comes through its inbox. It decides nothing about slots, dependencies or deadlines.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from enum import Enum
+from queue import SimpleQueue
+from threading import Thread
+from typing import Protocol
+
+from daemon.coverage import LogTail, find_coverage
+from daemon.executor import Dependencies, Executor, JobFailed, Outcome
+from daemon.log_limit import LogLimit
+from daemon.log_sender import LogAborted, LogRestarted, LogSender
+from daemon.reports import Reports, store_reports
+from daemon.result import Result, Stop
+from daemon.transfers import Transfer, TransferAborted
+from protocol.messages import Assignment, Dependency
+from protocol.statuses import ExecutionStatus, FailureReason
+
+REMOVE_TRIES = 8
+"""Removing is tried again with growing pauses, about four minutes in all; then the sweep has it."""
+LONGEST_PAUSE = 60.0
+LOG_TRIES = 5
+"""How often a log that the engine fails to give is asked for again."""
+
+logger = logging.getLogger(__name__)
+
+
+class Entry(Enum):
+    """Where in its life the thread finds the attempt."""
+
+    NEW = "new"  # no container, or one that was not started
+    HELD = "held"  # its container waits at the gate
+    RELEASED = "released"  # its container runs or has ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """Nothing to run yet: start it held at its gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefetch:
+    """A dependency has ended: its artifacts may be fetched."""
+
+    dependency: Dependency
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """All dependencies are satisfied and a slot is free."""
+
+    dependencies: list[Dependency]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Look whether it is to stop, or is acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadAgain:
+    """The coordinator has lost log bytes; the sender has been set back."""
+
+
+class _StopNow(Exception):
+    """The attempt is stopped before its script has begun, or abandoned after."""
+
+
+class Host(Protocol):
+    """What a runner tells the loop. All methods may be called from any thread and return at once."""
+
+    def prepared(self, attempt: str) -> None:
+        """The container is there; answer with `hold` or `open`."""
+
+    def started(self, attempt: str) -> None:
+        """The gate is open; the job's time runs."""
+
+    def ended(self, attempt: str) -> None:
+        """The container has ended; its slot is free."""
+
+    def finished(self, attempt: str, result: Result) -> None:
+        """Nothing is left to do but to be acknowledged."""
+
+    def service_log(self, attempt: str, alias: str, data: bytes) -> None:
+        """The whole (bounded) log of a service."""
+
+    def gone(self, attempt: str) -> None:
+        """Nothing of the attempt is left on this host, and its thread ends."""
+
+
+class Runner:
+    """Runs one attempt. `run` is the thread's body; the methods before it may be called from the loop."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        executor: Executor,
+        transfer: Transfer,
+        log: LogSender,
+        host: Host,
+        entry: Entry = Entry.NEW,
+    ) -> None:
+        self.attempt = assignment.attempt
+        self.sandbox = executor.sandbox(assignment)
+        self._executor = executor
+        self._assignment = assignment
+        self._transfer = transfer
+        self._log = log
+        self._host = host
+        self._entry = entry
+        self._stop: Stop | None = None
+        self._acknowledged = False
+        self._inbox: SimpleQueue[_Hold | _Prefetch | _Open | _Look | _ReadAgain] = SimpleQueue()
+        self._tail = LogTail() if assignment.job.coverage else None
+        self._log_error: str | None = None
+
+    # told by the loop
+
+    def start(self) -> None:
+        """Starts the thread."""
+        Thread(target=self.run, name=f"job {self.attempt}", daemon=True).start()
+
+    def hold(self) -> None:
+        """It has to wait: start the container at its gate."""
+        self._inbox.put(_Hold())
+
+    def prefetch(self, dependency: Dependency) -> None:
+        """A dependency has ended; there may be time to fetch its artifacts before the last one ends."""
+        self._inbox.put(_Prefetch(dependency))
+
+    def open(self, dependencies: list[Dependency]) -> None:
+        """Let it run."""
+        self._inbox.put(_Open(dependencies))
+
+    def stop(self, why: Stop) -> None:
+        """Changes how the attempt ends. A running script is stopped by the caller, through the sandbox."""
+        self._stop = why
+        if why is not Stop.TIMEOUT:
+            self._transfer.abort()
+        if why in (Stop.DISCARD, Stop.LEAVE):
+            self._log.abort()
+        self._inbox.put(_Look())
+
+    def read_again(self) -> None:
+        """The log sender was restarted: read the log again, if that is not under way."""
+        self._inbox.put(_ReadAgain())
+
+    def settle(self) -> None:
+        """The final status is acknowledged: remove what is left."""
+        self._acknowledged = True
+        self._inbox.put(_Look())
+
+    # the thread
+
+    def run(self) -> None:
+        """The whole life."""
+        try:
+            result = self._result()
+            if result is not None and self._stop is not Stop.LEAVE:
+                self._host.finished(self.attempt, result)
+                self._await_acknowledgement()
+            if self._stop is not Stop.LEAVE:
+                self._remove()
+                self._transfer.close()
+                self._host.gone(self.attempt)
+        except Exception:
+            logger.exception("the thread of an attempt failed", extra={"attempt": self.attempt})
+
+    def _result(self) -> Result | None:
+        """How it ended; None if nothing is to be reported."""
+        try:
+            if self._entry is Entry.RELEASED:
+                return self._finish(None)
+            return self.wait_and_run_dependent_job()
+        except (_StopNow, TransferAborted, LogAborted):
+            if self._stop in (Stop.CANCEL, Stop.RETURN) and not self._remove():
+                return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container can't be removed")
+            return Result(status=ExecutionStatus.CANCELED) if self._stop is Stop.CANCEL else None
+        except JobFailed as error:
+            return self._failed(error.reason, error.message)
+        except Exception as error:
+            logger.exception("an attempt failed on this worker", extra={"attempt": self.attempt})
+            return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, f"{type(error).__name__}: {error}")
+
+    def _failed(self, reason: FailureReason, message: str, exit_code: int | None = None) -> Result:
+        return Result(
+            status=ExecutionStatus.FAILED,
+            exit_code=exit_code,
+            failure_reason=reason,
+            message=message,
+            log_length=self._log.end,
+        )
+
+    def _check_stop(self) -> None:
+        if self._stop is not None:
+            raise _StopNow
+
+    def wait_and_run_dependent_job(self) -> Result:
+        """Prepares all that can be, waits until its dependencies are satisfied and there is a slot, then runs it."""
+        self._check_stop()
+        if self._entry is Entry.NEW:
+            workspace = None
+            if self._assignment.workspace:
+                workspace = self._transfer.workspace(self._assignment.workspace, self._assignment.workspace_size)
+            self._check_stop()
+            self.sandbox.prepare(workspace)
+            self._check_stop()
+        self._host.prepared(self.attempt)
+        held = self._entry is Entry.HELD
+        while True:
+            told = self._inbox.get()
+            self._check_stop()
+            if isinstance(told, _Open):
+                return self.run_job(told.dependencies)
+            if isinstance(told, _Hold) and not held:
+                self.sandbox.hold()
+                held = True
+            elif isinstance(told, _Prefetch):
+                self._prefetch(told.dependency)
+
+    def _archives(self, dependency: Dependency) -> list[tuple[str, str, int]]:
+        return [(dependency.job, ref.digest, ref.size) for ref in dependency.artifacts if ref.kind == "archive"]
+
+    def _prefetch(self, dependency: Dependency) -> None:
+        try:
+            for archive in self._archives(dependency):
+                self._transfer.artifact(*archive)
+        except JobFailed as error:  # it counts only if they are still not there when the job is to run
+            logger.info("artifacts can't be fetched yet: %s", error.message, extra={"attempt": self.attempt})
+
+    def run_job(self, dependencies: list[Dependency]) -> Result:
+        """Brings the dependencies' artifacts in, opens the gate and sees the job through."""
+        archives = [self._transfer.artifact(*one) for dependency in dependencies for one in self._archives(dependency)]
+        self._check_stop()
+        return self._finish(Dependencies(dependencies, archives))
+
+    def _finish(self, dependencies: Dependencies | None) -> Result:
+        """From the gate to the last byte: the job runs, then its log and what it leaves are brought home."""
+        follower = Thread(target=self._follow_log, name=f"log {self.attempt}", daemon=True)
+
+        def opened() -> None:
+            if dependencies is not None:
+                self._host.started(self.attempt)
+            follower.start()
+
+        try:
+            outcome = self._executor.execute(self.sandbox, dependencies, opened)
+        finally:
+            self._host.ended(self.attempt)
+        self._check_wanted()
+        result, reports = self._take_reports(self._verdict(outcome))
+        self._service_logs()
+        follower.join()
+        self._check_wanted()
+        messages = dict.fromkeys(filter(None, (result.message, reports.warning, self._log_error)))
+        return replace(
+            result,
+            message="; ".join(messages) or None,
+            log_length=self._log.end,
+            artifacts=reports.artifacts,
+            dotenv=reports.dotenv,
+            tests=reports.tests,
+            coverage=self._coverage(),
+        )
+
+    def _check_wanted(self) -> None:
+        if self._stop in (Stop.DISCARD, Stop.LEAVE):
+            raise _StopNow
+
+    def _verdict(self, outcome: Outcome) -> Result:
+        """What the end of the container means, seeing why it was stopped if it was."""
+        if self._stop is Stop.CANCEL:
+            return Result(status=ExecutionStatus.CANCELED)
+        if self._stop is Stop.TIMEOUT:
+            message = f"it ran longer than its timeout of {self._assignment.job.timeout:g} s"
+            return self._failed(FailureReason.JOB_EXECUTION_TIMEOUT, message)
+        if self._stop is Stop.LEASE:
+            message = f"stopped: the coordinator was not heard of for {self._assignment.lease:g} s"
+            return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
+        if outcome.exit_code == 0:
+            return Result(status=ExecutionStatus.SUCCESS, exit_code=0)
+        if outcome.oom_killed:
+            return self._failed(FailureReason.OOM_KILLED, "it ran out of memory", outcome.exit_code)
+        return self._failed(FailureReason.SCRIPT_FAILURE, f"exit code {outcome.exit_code}", outcome.exit_code)
+
+    def _take_reports(self, result: Result) -> tuple[Result, Reports]:
+        """Stores what the job leaves; if that fails, a job that has succeeded fails with it."""
+        if self._stop in (Stop.CANCEL, Stop.LEASE):
+            return result, Reports()
+        succeeded = result.status is ExecutionStatus.SUCCESS
+        scratch = self._transfer.scratch()
+        try:
+            return result, store_reports(self.sandbox.collect(scratch, succeeded=succeeded), self._transfer)
+        except JobFailed as error:
+            if succeeded:
+                return self._failed(error.reason, error.message, result.exit_code), Reports()
+            return result, Reports(warning=error.message)
+
+    def _follow_log(self) -> None:
+        """The body of the log's own thread: it may fall behind the job, and the slot is free all the same."""
+        for attempt in itertools.count():
+            limit = LogLimit(self._assignment.log_limit, self._log.write, self._log.resume())
+            try:
+                self.sandbox.follow_log(limit.start, self._tapped(limit.write))
+                limit.close()
+                return
+            except LogRestarted:
+                continue
+            except LogAborted:
+                return
+            except Exception as error:
+                logger.warning("reading a log failed: %r", error, extra={"attempt": self.attempt})
+                if attempt >= LOG_TRIES:
+                    self._log_error = f"the rest of its log can't be read: {error}"
+                    return
+                time.sleep(min(2.0**attempt, LONGEST_PAUSE))
+
+    def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        tail = self._tail
+        if tail is None:
+            return sink
+
+        def tapped(data: bytes) -> None:
+            tail.add(data)
+            sink(data)
+
+        return tapped
+
+    def _coverage(self) -> float | None:
+        expression = self._assignment.job.coverage
+        if not expression or self._tail is None:
+            return None
+        found = find_coverage(expression, self._tail)
+        if found is None and self._entry is Entry.RELEASED:  # the line may have passed by before a restart
+            self.sandbox.follow_log(0, self._tail.add)
+            found = find_coverage(expression, self._tail)
+        return found
+
+    def _service_logs(self) -> None:
+        """Best effort: a service's log helps to find out what went wrong, and decides nothing."""
+        try:
+            for alias, data in self.sandbox.service_logs().items():
+                self._host.service_log(self.attempt, alias, data)
+        except Exception as error:
+            logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
+
+    def _await_acknowledgement(self) -> None:
+        """Until the coordinator has taken the result, the container stays: its log is the spool."""
+        while not self._acknowledged and self._stop not in (Stop.DISCARD, Stop.LEAVE):
+            if isinstance(self._inbox.get(), _ReadAgain):
+                self._follow_log()
+
+    def _remove(self) -> bool:
+        """Removes all that belongs to the attempt. Returns False if the engine does not let it, for long."""
+        for tries in range(REMOVE_TRIES):
+            if self._stop is Stop.LEAVE:
+                return False
+            try:
+                self.sandbox.remove()
+                return True
+            except Exception as error:
+                logger.warning("removing an attempt failed: %r", error, extra={"attempt": self.attempt})
+                time.sleep(min(2.0**tries, LONGEST_PAUSE))
+        return False

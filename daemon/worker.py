@@ -1,0 +1,293 @@
+"""The worker daemon: one loop that owns the connection, the clock and all state. Jobs block in threads of their own.
+
+Crash-only: whatever matters is in Docker or at the coordinator, so a worker that is killed and started again goes on.
+Start here to read the daemon; then `jobs` (what may happen to an attempt) and `runner` (one attempt's life).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from threading import Thread
+from typing import Any
+
+import zmq
+
+from daemon.blob_cache import BlobCache
+from daemon.executor import Executor
+from daemon.jobs import Jobs
+from daemon.link import Link, LinkState
+from daemon.mailbox import Mailbox
+from daemon.requests import Requests
+from daemon.settings import WorkerSettings
+from daemon.timers import Timer, Timers
+from daemon.transfers import Transfers
+from protocol import PROTOCOL_VERSION
+from protocol import messages as m
+from protocol.errors import LongshoreError, UsageError
+
+TICK = 1.0
+"""Seconds between looks at what is overdue."""
+HEARTBEAT = 5.0
+"""Seconds between heartbeats until a welcome says otherwise."""
+SILENT_HEARTBEATS = 3
+"""After so many heartbeats without a word from the coordinator the socket is replaced."""
+REMOVE_BOUND = 10.0
+"""Seconds that a stop waits for containers that are being removed."""
+NOBODY = "0.0"
+"""No attempt has this id: asking for it only asks whether the coordinator is there."""
+
+logger = logging.getLogger(__name__)
+
+
+class Worker:
+    """A worker. `run` blocks until `stop`; an `executor` of None is Docker's."""
+
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        executor: Executor | None = None,
+        *,
+        context: zmq.Context[zmq.Socket[bytes]] | None = None,
+    ) -> None:
+        self.settings = settings
+        self._executor = executor
+        self._context = context
+        self._mailbox = Mailbox()
+        self._timers = Timers()
+        self._heartbeat = HEARTBEAT
+        self._heartbeat_timer: Timer | None = None
+        self._listed: set[str] = set()
+        self._greeted = False
+        self._heard_at = self._opened_at = self._greeted_at = 0.0
+        self._done = False
+        self._stops = 0
+        self._leave_at = 0.0
+        self._fatal: LongshoreError | None = None
+
+    # any thread
+
+    def stop(self) -> None:
+        """The first call is graceful: what has not begun is handed back, what runs is finished. The second one leaves
+        at once: containers go on, and are taken up again by the next daemon of this name.
+        """
+        self._mailbox.post(self._on_stop)
+
+    # the loop's thread
+
+    def run(self) -> None:
+        """Works until stopped. Raises EngineUnavailable when no engine answers at the start, UsageError when another
+        worker of this name runs on this host, LongshoreError when one runs elsewhere or the coordinator speaks another
+        protocol.
+        """
+        with self._name_lock():
+            executor = self._executor or self._docker()
+            self._engine = executor.facts()
+            cache = BlobCache(self.settings.blobs, self.settings.cache_limit, self.settings.name)
+            cache.clean_up()
+            self._requests = Requests(self._mailbox.post, self._send, time.monotonic)
+            transfers = Transfers(self._requests, cache)
+            self._jobs = Jobs(
+                self.settings, executor, transfers, self._requests, self._timers, self._send, self._mailbox.post
+            )
+            self._jobs.find()
+            self._sweep(executor)
+            self._link = Link(self._context or zmq.Context.instance(), self.settings.coordinator, self._mailbox)
+            self._heard_at = self._opened_at = time.monotonic()
+            try:
+                self._tick()
+                self._beat()
+                self._loop()
+            finally:
+                self._link.close()
+                self._mailbox.close()
+        if self._fatal:
+            raise self._fatal
+
+    def _docker(self) -> Executor:
+        from daemon.docker_executor import DockerExecutor  # slow to import; a stand-in does without
+
+        return DockerExecutor(self.settings.name, self.settings.docker_url)
+
+    @contextmanager
+    def _name_lock(self) -> Iterator[None]:
+        """Two daemons of one name would take each other's containers for their own."""
+        directory = self.settings.state_dir / "workers"
+        directory.mkdir(parents=True, exist_ok=True)
+        path = directory / f"{self.settings.name}.lock"
+        with path.open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise UsageError(
+                    f"a worker named {self.settings.name!r} runs on this host already (it holds {path}); "
+                    "give this one another name"
+                ) from None
+            yield
+
+    def _loop(self) -> None:
+        while not self._done:
+            due = self._timers.next()
+            wait = 0.0 if due is None else max(0.0, due - time.monotonic())
+            may_greet = self._link.wait(wait)
+            for function, arguments in self._mailbox.drain():
+                self._guarded(function, *arguments)
+            if self._greeted and self._link.state is not LinkState.GREETED:
+                self._on_disconnected()
+            if may_greet:
+                self._greet()
+            for message, payload in self._link.receive():
+                self._heard_at = self._opened_at = time.monotonic()
+                self._guarded(self._on_message, message, payload)
+            for action in self._timers.due(time.monotonic()):
+                self._guarded(action)
+            if self._stops:
+                self._guarded(self._see_whether_done)
+
+    def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Whatever goes wrong with one message or job, the others go on."""
+        try:
+            function(*arguments)
+        except Exception:
+            logger.exception("%s failed", getattr(function, "__qualname__", function))
+
+    # the connection
+
+    def _send(self, message: m.Message, payload: bytes | memoryview | None = None) -> bool:
+        return self._link.send(message, payload)
+
+    def _greet(self) -> None:
+        held = self._jobs.held()
+        hello = m.Hello(
+            protocol=PROTOCOL_VERSION,
+            name=self.settings.name,
+            session=self._link.new_session(),
+            labels=[] if self._stops else list(self.settings.labels),
+            run_untagged=self.settings.run_untagged and not self._stops,
+            slots=self.settings.slots,
+            engine=self._engine,
+            attempts=held,
+        )
+        if self._link.greet(hello):
+            self._listed = {one.attempt for one in held}
+            self._greeted_at = time.monotonic()
+
+    def _on_disconnected(self) -> None:
+        logger.warning("lost the coordinator at %s; jobs go on", self.settings.coordinator)
+        self._greeted = False
+        self._requests.disconnected()
+        self._jobs.disconnected()
+
+    def _on_welcome(self, welcome: m.Welcome) -> None:
+        if self._greeted:
+            self._on_disconnected()
+        logger.info("connected to %s", self.settings.coordinator, extra={"epoch": welcome.epoch})
+        self._link.welcomed()
+        self._greeted = True
+        self._heartbeat = welcome.heartbeat
+        self._jobs.welcomed(set(welcome.keep), self._listed)
+        self._requests.connected()
+        self._beat()
+
+    def _beat(self) -> None:
+        if self._heartbeat_timer:
+            self._heartbeat_timer.cancel()
+        now = time.monotonic()
+        self._heartbeat_timer = self._timers.at(now + self._heartbeat, self._beat)
+        if self._greeted:
+            self._send(m.Heartbeat(disk_low=self._disk_low()))
+            if now - self._heard_at > self._heartbeat / 2:
+                self._requests.call(m.GetJobStatus, attempt=NOBODY)
+
+    def _disk_low(self) -> bool:
+        return shutil.disk_usage(self.settings.blobs).free < self.settings.disk_floor
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        self._timers.at(now + TICK, self._tick)
+        self._requests.tick(now)
+        self._jobs.tick(now, self._heard_at)
+        if now - self._opened_at > SILENT_HEARTBEATS * self._heartbeat:
+            self._opened_at = now
+            self._link.reopen()
+        elif self._link.state is LinkState.GREETING and now - self._greeted_at > self._heartbeat:
+            self._link.lost()
+
+    def _sweep(self, executor: Executor) -> None:
+        """Removes what belongs to no attempt that is known, now and from time to time."""
+
+        def sweep() -> None:
+            try:
+                executor.sweep(self._jobs.known)
+            except Exception as error:
+                logger.warning("sweeping failed: %r", error)
+
+        Thread(target=sweep, name="sweep", daemon=True).start()
+        self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor))
+
+    # messages
+
+    def _on_message(self, message: m.Message, payload: bytes | memoryview) -> None:
+        match message:
+            case m.Ack():
+                self._jobs.acknowledge(message)
+            case m.AssignJob():
+                self._jobs.execute_job(message.assignment)
+            case m.DependencyUpdate():
+                self._jobs.update_dependency(message.attempt, message.dependency)
+            case m.CancelJob():
+                self._jobs.cancel(message.attempt)
+            case m.RevokeJob():
+                self._jobs.revoke(message.attempt)
+            case m.DiscardAttempt():
+                self._jobs.discard(message.attempt)
+            case m.Welcome():
+                self._on_welcome(message)
+            case m.Drain():
+                logger.info("draining: no new jobs will come" if message.on else "takes new jobs again")
+            case m.Error():
+                self._on_error(message)
+            case _:
+                self._requests.answered(message, payload)
+
+    def _on_error(self, error: m.Error) -> None:
+        if error.code == "not_introduced":
+            self._link.lost()
+        elif error.code in ("bad_version", "not_yours"):
+            self._fatal = LongshoreError(f"{self.settings.coordinator}: {error.message}")
+            self._done = True
+        elif error.id is not None:
+            self._requests.answered(error, b"")
+        else:
+            logger.error("the coordinator refused a frame: %s", error.message, extra={"code": error.code})
+
+    # the end
+
+    def _on_stop(self) -> None:
+        self._stops += 1
+        if self._stops > 1:
+            self._leave()
+            return
+        logger.info("stops gracefully; stop it again to leave at once")
+        self._leave_at = time.monotonic() + self.settings.stop_timeout
+        self._jobs.return_not_begun()
+        if self._greeted:
+            self._greet()  # as a worker without labels that runs nothing untagged: no new jobs come
+
+    def _leave(self) -> None:
+        """Containers go on; only what is being removed is waited for."""
+        self._stops = max(2, self._stops)
+        self._leave_at = time.monotonic() + REMOVE_BOUND
+        self._jobs.leave()
+
+    def _see_whether_done(self) -> None:
+        if self._stops == 1 and time.monotonic() >= self._leave_at:
+            self._leave()
+        busy = self._jobs.removing if self._stops > 1 else len(self._jobs)
+        if not busy or time.monotonic() >= self._leave_at:
+            self._send(m.Goodbye(keeps=self._jobs.unfinished()))
+            self._done = True

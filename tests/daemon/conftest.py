@@ -1,0 +1,41 @@
+"""A scripted coordinator, a stand-in engine and a worker between them, for each test that asks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.daemon.scripted import Running, Scripted, start_worker
+from tests.daemon.standin import StandinEngine
+
+
+@pytest.fixture
+def coordinator() -> Iterator[Scripted]:
+    with Scripted() as scripted:
+        yield scripted
+
+
+@pytest.fixture
+def engine() -> Iterator[StandinEngine]:
+    engine = StandinEngine()
+    yield engine
+    engine.prepare_gate.set()
+    engine.kill_all()
+
+
+@pytest.fixture
+def run_worker(coordinator: Scripted, engine: StandinEngine, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+    """Starts a worker with the settings that are given; it is gone when the test ends."""
+    started: list[Running] = []
+
+    def start(**settings: object) -> Running:
+        running = start_worker(coordinator.address, tmp_path / "state", engine, **settings)
+        started.append(running)
+        return running
+
+    yield start
+    for running in started:
+        if running.alive:
+            running.leave()
