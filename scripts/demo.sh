@@ -11,9 +11,11 @@ export LONGSHORE_STATE=$WORK/state
 PIDS=()
 
 stop_all() {
-    local pid
-    for pid in "${PIDS[@]}"; do kill "$pid" 2>/dev/null || true; done
-    for pid in "${PIDS[@]}"; do wait "$pid" 2>/dev/null || true; done
+    local number
+    for ((number = ${#PIDS[@]} - 1; number >= 0; number--)); do # the workers first
+        kill "${PIDS[number]}" 2>/dev/null || true
+        wait "${PIDS[number]}" 2>/dev/null || true
+    done
     rm -rf "$WORK"
 }
 trap stop_all EXIT

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from threading import Thread
+from typing import TYPE_CHECKING
 
 from coordinator.cli.state import StateDirectory
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
 from protocol.errors import LongshoreError
 from protocol.statuses import ExecutionStatus
+
+if TYPE_CHECKING:
+    from daemon.worker import Worker
 
 WORKER_NAME = "local"
 """The same in every process that serves a state directory, for a worker takes back the containers of its name."""
@@ -47,7 +52,7 @@ class Embedded:
         )
         worker = Worker(settings)
         self._threads.insert(0, self._run(worker.run, "worker"))
-        self._stops.insert(0, worker.stop)
+        self._stops.insert(0, partial(_leave_at_once, worker))
 
     def _run(self, body: Callable[[], object], name: str) -> Thread:
         def guarded() -> None:
@@ -74,3 +79,9 @@ class Embedded:
             thread.join(STOP_SECONDS)
         unfinished = self._coordinator.engine.unfinished().values()
         return any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
+
+
+def _leave_at_once(worker: Worker) -> None:
+    """The first stop lets running jobs finish, the second one leaves their containers to the next worker."""
+    worker.stop()
+    worker.stop()

@@ -76,7 +76,11 @@ def coordinator_command(bind: str, feed_bind: str | None, database: str | None, 
 def worker_command(
     coordinator: str, name: str | None, slots: int | None, labels: tuple[str, ...], tagged_only: bool, log_json: bool
 ) -> None:
-    """Start a worker: it runs jobs in this host's Docker engine until SIGTERM or Ctrl-C."""
+    """Start a worker: it runs jobs in this host's Docker engine until SIGTERM or Ctrl-C.
+
+    The first signal lets it finish what runs and hand back the rest; the second one ends it at once, and the next
+    worker of its name on this host takes the running containers over.
+    """
     from coordinator.cli.logsetup import set_up_logging
     from daemon.settings import WorkerSettings
     from daemon.worker import Worker
@@ -92,7 +96,7 @@ def worker_command(
             **chosen,  # type: ignore[arg-type]
         )
     )
-    _on_signals(worker.stop)
+    _on_signals(worker.stop, calls=2)
     worker.run()
 
 
@@ -159,11 +163,16 @@ def _lock(state: StateDirectory) -> None:
         time.sleep(LOCK_RETRY_SECONDS)
 
 
-def _on_signals(stop: Callable[[], object]) -> None:
-    """SIGTERM and Ctrl-C end the process in order; the second one at once, which loses nothing either."""
+def _on_signals(stop: Callable[[], object], *, calls: int = 1) -> None:
+    """The first `calls` of SIGTERM and Ctrl-C call `stop`; one more ends the process at once, which loses nothing."""
+    left = calls
 
-    def handler(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_DFL)
+    def handler(_number: int, _frame: FrameType | None) -> None:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
         stop()
 
     for number in (signal.SIGTERM, signal.SIGINT):

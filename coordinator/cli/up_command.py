@@ -22,11 +22,13 @@ from protocol.errors import LongshoreError
 START_SECONDS = 30.0
 """How long the coordinator may take to listen."""
 STOP_SECONDS = 15.0
-"""How long a process may take to end before it is killed; nothing is lost by that."""
+"""How long a process may take to end at once before it is killed; nothing is lost by that."""
 RESTART_SECONDS = 1.0
 SHORT_LIFE_SECONDS = 5.0
 SHORT_LIVES = 5
 """A process that so many times in a row lived no longer than SHORT_LIFE_SECONDS is not started again."""
+PROMPT_SECONDS = 2.0
+"""How long a process that has nothing to finish takes to end."""
 POLL_SECONDS = 0.2
 COLORS = (32, 36, 35, 34, 33)
 
@@ -87,12 +89,12 @@ class Supervisor:
         self._state = state
         self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
-        self._stopping = False
+        self._interrupts = 0
         self._colors = sys.stderr.isatty()
 
     def interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        """A signal handler: lets `watch` return."""
-        self._stopping = True
+        """A signal handler: the first one lets `watch` return, the second one lets `stop` hurry."""
+        self._interrupts += 1
 
     def start_coordinator(self, bind: str) -> str:
         """Starts the coordinator and returns its address. Raises LongshoreError if it does not come up."""
@@ -118,7 +120,7 @@ class Supervisor:
 
     def watch(self) -> None:
         """Until a signal. Raises LongshoreError for a process that can't be kept running."""
-        while not self._stopping:
+        while not self._interrupts:
             self._start_due()
             self._pump(POLL_SECONDS)
             for child in self._children:
@@ -126,16 +128,38 @@ class Supervisor:
                     self._ended(child, child.process)
 
     def stop(self) -> None:
-        """Ends all processes, workers before the coordinator, so that they can say goodbye."""
-        for child in reversed(self._children):
-            if child.process is not None and child.process.poll() is None:
-                child.process.terminate()
-                deadline = time.monotonic() + STOP_SECONDS
-                while child.process.poll() is None and time.monotonic() < deadline:
-                    self._pump(POLL_SECONDS / 4)
-                if child.process.poll() is None:
-                    child.process.kill()
-                    child.process.wait()
+        """Ends all processes. Workers finish what they run, unless a second signal comes; the coordinator goes last."""
+        workers, coordinator = self._children[1:], self._children[:1]
+        self._end(workers)
+        if self._alive(workers):
+            click.echo("waiting for running jobs; Ctrl-C again leaves them running in their containers", err=True)
+        while self._alive(workers) and self._interrupts < 2:
+            self._pump(POLL_SECONDS)
+        self._end(self._alive(workers))
+        self._reap(workers)
+        self._end(coordinator)
+        self._reap(coordinator)
+
+    def _alive(self, children: list[Child]) -> list[Child]:
+        return [child for child in children if child.process is not None and child.process.poll() is None]
+
+    def _end(self, children: list[Child]) -> None:
+        for child in self._alive(children):
+            assert child.process is not None
+            child.process.terminate()
+        settled = time.monotonic() + PROMPT_SECONDS
+        while self._alive(children) and time.monotonic() < settled:
+            self._pump(POLL_SECONDS / 4)
+
+    def _reap(self, children: list[Child]) -> None:
+        """Waits for processes that were told to end at once."""
+        deadline = time.monotonic() + STOP_SECONDS
+        while (alive := self._alive(children)) and time.monotonic() < deadline:
+            self._pump(POLL_SECONDS / 4)
+        for child in alive:
+            assert child.process is not None
+            child.process.kill()
+            child.process.wait()
         self._pump(0)
 
     def _start_due(self) -> None:

@@ -1,0 +1,247 @@
+"""Builders for tests that run whole systems: repositories, processes, and what they leave behind.
+
+Everything goes through the command line, as a user's script would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import docker
+from docker.models.containers import Container
+
+from protocol.client import Client
+
+LONGSHORE = Path(sys.executable).parent / "longshore"
+DEADLINE = 60.0
+"""Seconds within which anything that a test waits for has to happen."""
+T = TypeVar("T")
+
+
+def eventually(claim: Callable[[], T], *, within: float = DEADLINE, every: float = 0.05) -> T:
+    """The first true value of `claim`. Raises AssertionError with its last value when time is up."""
+    deadline = time.monotonic() + within
+    while True:
+        value = claim()
+        if value:
+            return value
+        assert time.monotonic() < deadline, f"not within {within} s: {claim}, last {value!r}"
+        time.sleep(every)
+
+
+def repository(folder: Path, files: Mapping[str, str]) -> Path:
+    """A git repository with one commit of `files`; those that begin with `#!` are executable."""
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(content)
+        if content.startswith("#!"):
+            path.chmod(0o755)
+    for command in (
+        ["init", "-q", "-b", "main"],
+        ["add", "-A"],
+        ["-c", "user.email=dev@example.com", "-c", "user.name=Dev", "commit", "-q", "-m", "First commit"],
+    ):
+        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Its one JSON document on stdout."""
+        return json.loads(self.out)
+
+
+@dataclass(slots=True)
+class Process:
+    """A longshore process that goes on."""
+
+    name: str
+    popen: subprocess.Popen[bytes]
+    log: Path
+    out: Path
+
+    def kill(self) -> None:
+        """SIGKILL, and wait until it is gone."""
+        self.popen.kill()
+        self.popen.wait()
+
+    def terminate(self, within: float = 20.0) -> int:
+        """SIGTERM, and its exit status."""
+        self.popen.terminate()
+        return self.popen.wait(within)
+
+    def interrupt(self) -> None:
+        """Ctrl-C."""
+        self.popen.send_signal(signal.SIGINT)
+
+    @property
+    def said(self) -> str:
+        """What it has written to stderr so far."""
+        return self.log.read_text(errors="replace")
+
+
+@dataclass(slots=True)
+class System:
+    """One coordinator with its workers and clients, all kept in one folder."""
+
+    folder: Path
+    address: str | None = None
+    processes: list[Process] = field(default_factory=list)
+    extra: dict[str, str] = field(default_factory=dict)  # environment variables above all others
+
+    def environment(self) -> dict[str, str]:
+        """What every process of this system gets."""
+        chosen = {key: value for key, value in os.environ.items() if not key.startswith(("LONGSHORE_", "CI"))}
+        chosen |= {"LONGSHORE_STATE": str(self.folder / "state"), "TERM": "dumb"}
+        if self.address:
+            chosen["LONGSHORE_COORDINATOR"] = self.address
+        return chosen | self.extra
+
+    def command(self, *arguments: str, cwd: Path | None = None, within: float = DEADLINE) -> Done:
+        """Runs `longshore ARGUMENTS` to its end."""
+        done = subprocess.run(
+            [LONGSHORE, *arguments],
+            cwd=cwd or self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=within,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
+
+    def start(self, *arguments: str, cwd: Path | None = None, name: str = "") -> Process:
+        """Starts `longshore ARGUMENTS` and leaves it running."""
+        name = name or f"{arguments[0]}-{len(self.processes)}"
+        log, out = self.folder / f"{name}.log", self.folder / f"{name}.out"
+        with log.open("ab") as stderr, out.open("wb") as stdout:
+            popen = subprocess.Popen(
+                [LONGSHORE, *arguments],
+                cwd=cwd or self.folder,
+                env=self.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+            )
+        process = Process(name, popen, log, out)
+        self.processes.append(process)
+        return process
+
+    def start_coordinator(self) -> Process:
+        """Starts the coordinator, at the same address as before if there was one."""
+        process = self.start("coordinator", "--bind", self.address or "tcp://127.0.0.1:0", name="coordinator")
+
+        def listens() -> str:
+            assert process.popen.poll() is None, process.said
+            return process.out.read_text().strip()
+
+        self.address = eventually(listens)
+        return process
+
+    @property
+    def coordinator_id(self) -> str:
+        """The coordinator's lasting id, which all that it makes in Docker is labelled with."""
+        assert self.address is not None
+        with Client(self.address) as client:
+            return client.welcome.coordinator
+
+    def start_worker(self, name: str, *arguments: str) -> Process:
+        """Starts a worker of this name."""
+        assert self.address is not None
+        return self.start("worker", "--coordinator", self.address, "--name", name, *arguments, name=name)
+
+    def wait_for_workers(self, count: int) -> None:
+        """Until so many workers are online."""
+        eventually(lambda: sum(worker["status"] == "online" for worker in self.workers()) == count)
+
+    def workers(self) -> list[dict[str, Any]]:
+        """What `workers --json` prints."""
+        return list(self.command("workers", "--json").json)
+
+    def run(self, project: Path, *arguments: str, within: float = DEADLINE) -> Done:
+        """`longshore run --json` in a repository."""
+        return self.command("run", "--json", *arguments, cwd=project, within=within)
+
+    def submit(self, project: Path, *arguments: str) -> int:
+        """`longshore run -d`: the id of a run that goes on."""
+        done = self.command("run", "-d", *arguments, cwd=project)
+        assert done.status == 0, done.err
+        return int(done.out)
+
+    def show(self, run: int) -> dict[str, Any]:
+        """What `show RUN --json` prints."""
+        done = self.command("show", str(run), "--json")
+        assert done.status == 0, done.err
+        return dict(done.json)
+
+    def finished(self, run: int, *, within: float = DEADLINE) -> dict[str, Any]:
+        """The run, once it has ended."""
+
+        def ended() -> dict[str, Any]:
+            view = self.show(run)
+            return view if view["status"] in ("success", "failed", "canceled", "skipped") else {}
+
+        return eventually(ended, within=within, every=0.2)
+
+    def log(self, run: int, job: str) -> str:
+        """A job's whole log."""
+        done = self.command("logs", str(run), job)
+        assert done.status == 0, done.err
+        return done.out
+
+    def stop(self) -> None:
+        """Ends all processes, the youngest first."""
+        for process in reversed(self.processes):
+            if process.popen.poll() is None:
+                process.popen.terminate()
+        for process in reversed(self.processes):
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.popen.wait(20)
+                continue
+            process.kill()
+
+
+def jobs_of(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """A run's jobs by name."""
+    return {job["name"]: job for stage in run["stages"] for job in stage["jobs"]}
+
+
+def statuses(run: Mapping[str, Any]) -> dict[str, str]:
+    """A run's jobs' statuses by name."""
+    return {name: job["status"] for name, job in jobs_of(run).items()}
+
+
+def running(client: docker.DockerClient, coordinator: str, run: int) -> list[Container]:
+    """The containers of a run that run now."""
+    labels: list[str] = [f"longshore.coordinator={coordinator}", f"longshore.run={run}"]
+    return list(client.containers.list(filters={"label": labels}))
+
+
+def leftovers(client: docker.DockerClient, coordinator: str) -> list[str]:
+    """Containers, networks and volumes that were made for runs of a coordinator and are still there."""
+    label = f"longshore.coordinator={coordinator}"
+    return [
+        *(str(container.name) for container in client.containers.list(all=True, filters={"label": label})),
+        *(str(network.name) for network in client.networks.list(filters={"label": label})),
+        *(str(volume.name) for volume in client.volumes.list(filters={"label": label})),
+    ]

@@ -1,0 +1,139 @@
+"""`longshore run` with nothing configured: a coordinator and a worker come with it, and go with it."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+from tests.system.harness import Process, System, eventually, jobs_of, repository, statuses
+
+HELLO = "job: {image: longshore/busybox:test, script: [echo hello]}"
+UNTIL_TOLD = """
+default: {image: longshore/busybox:test}
+job: {script: [echo up, sleep %d, echo done]}
+"""
+
+
+def project_of(folder: Path, file: str) -> Path:
+    return repository(folder, {".gitlab-ci.yml": file})
+
+
+def wait_for(process: Process, text: str) -> None:
+    eventually(lambda: text in process.out.read_text())
+
+
+def nobody_serves(system: System) -> bool:
+    return not (system.folder / "state" / "coordinator.json").exists()
+
+
+def test_a_run_needs_nothing_else_and_is_there_afterwards(system: System, tmp_path: Path) -> None:
+    done = system.command("run", cwd=project_of(tmp_path / "project", HELLO))
+    assert done.status == 0, done.err
+    assert "job | hello\n" in done.out
+    assert nobody_serves(system)
+    assert [(run["id"], run["status"]) for run in system.command("list", "--json").json] == [(1, "success")]
+    assert statuses(system.show(1)) == {"job": "success"}
+    assert "hello\n" in system.log(1, "job")
+
+
+def test_the_exit_status_tells_how_it_ended(system: System, tmp_path: Path) -> None:
+    failing = project_of(tmp_path / "failing", "job: {image: longshore/busybox:test, script: [exit 4]}")
+    done = system.run(failing)
+    assert (done.status, done.json["status"], jobs_of(done.json)["job"]["exit_code"]) == (1, "failed", 4)
+
+
+def test_ctrl_c_cancels_the_run(system: System, tmp_path: Path) -> None:
+    run = system.start("run", cwd=project_of(tmp_path / "project", UNTIL_TOLD % 300))
+    wait_for(run, "job | up\n")
+    run.interrupt()
+    assert run.popen.wait(20) == 3
+    assert statuses(system.show(1)) == {"job": "canceled"}
+
+
+def test_a_second_run_on_the_same_state_is_a_client_of_the_first(system: System, tmp_path: Path) -> None:
+    first = system.start("run", cwd=project_of(tmp_path / "first", UNTIL_TOLD % 4))
+    wait_for(first, "job | up\n")
+    done = system.command("run", cwd=project_of(tmp_path / "second", HELLO))
+    assert done.status == 0, done.err
+    assert first.popen.poll() is None
+    assert [worker["name"] for worker in system.workers()] == ["local"]
+    assert first.popen.wait(20) == 0
+
+
+def test_a_run_goes_on_when_the_one_that_served_it_ends_first(system: System, tmp_path: Path) -> None:
+    first = system.start("run", cwd=project_of(tmp_path / "first", UNTIL_TOLD % 2), name="first")
+    wait_for(first, "job | up\n")
+    second = system.start("run", cwd=project_of(tmp_path / "second", UNTIL_TOLD % 6), name="second")
+    wait_for(second, "job | up\n")
+    assert first.popen.wait(20) == 0
+    assert second.popen.wait(40) == 0
+    assert [line for line in second.out.read_text().splitlines() if line.startswith("job | ")][-2:] == [
+        "job | done",
+        next(line for line in second.out.read_text().splitlines() if line.startswith("job | success")),
+    ]
+    assert jobs_of(system.show(2))["job"]["attempt"] == 1
+    eventually(lambda: nobody_serves(system))
+
+
+def test_a_detached_run_goes_on_in_the_background(system: System, tmp_path: Path) -> None:
+    run = system.submit(project_of(tmp_path / "project", UNTIL_TOLD % 2))
+    view = system.finished(run)
+    assert view["status"] == "success"
+    assert "done\n" in system.log(run, "job")
+    eventually(lambda: nobody_serves(system))
+
+
+def test_a_run_whose_process_was_killed_is_finished_by_the_next_one(system: System, tmp_path: Path) -> None:
+    killed = system.start("run", cwd=project_of(tmp_path / "first", UNTIL_TOLD % 5))
+    wait_for(killed, "job | up\n")
+    killed.kill()
+    listed = system.command("list")
+    assert "no process is running it" in listed.err
+    assert statuses(system.show(1)) == {"job": "running"}
+    done = system.command("run", cwd=project_of(tmp_path / "second", HELLO))
+    assert done.status == 0, done.err
+    view = system.finished(1)
+    assert (view["status"], jobs_of(view)["job"]["attempt"]) == ("success", 1)
+    assert system.log(1, "job").count("up\n") == 1
+    assert "done\n" in system.log(1, "job")
+    eventually(lambda: nobody_serves(system))
+
+
+def test_a_follower_takes_over_when_the_one_that_serves_is_killed(system: System, tmp_path: Path) -> None:
+    first = system.start("run", cwd=project_of(tmp_path / "first", UNTIL_TOLD % 8), name="first")
+    wait_for(first, "job | up\n")
+    second = system.start("run", cwd=project_of(tmp_path / "second", UNTIL_TOLD % 10), name="second")
+    wait_for(second, "job | up\n")
+    first.kill()
+    assert second.popen.wait(50) == 0
+    assert second.out.read_text().count("job | done\n") == 1
+    assert system.finished(1)["status"] == "success"
+    eventually(lambda: nobody_serves(system))
+
+
+def test_a_run_without_a_process_can_be_canceled(system: System, tmp_path: Path) -> None:
+    killed = system.start("run", cwd=project_of(tmp_path / "project", UNTIL_TOLD % 300))
+    wait_for(killed, "job | up\n")
+    killed.kill()
+    assert system.command("cancel", "1").status == 0
+    assert system.finished(1)["status"] == "canceled"
+    eventually(lambda: nobody_serves(system))
+
+
+def test_a_run_outlives_its_terminal(system: System, tmp_path: Path) -> None:
+    run = system.start("run", cwd=project_of(tmp_path / "project", UNTIL_TOLD % 3))
+    wait_for(run, "job | up\n")
+    run.popen.send_signal(signal.SIGHUP)
+    run.popen.wait(20)
+    assert system.finished(1)["status"] == "success"
+    eventually(lambda: nobody_serves(system))
+
+
+def test_a_folder_that_is_no_repository_runs_too(system: System, tmp_path: Path) -> None:
+    folder = tmp_path / "plain"
+    folder.mkdir()
+    (folder / ".gitlab-ci.yml").write_text("job: {image: longshore/busybox:test, script: [cat text]}")
+    (folder / "text").write_text("plain text\n")
+    done = system.command("run", cwd=folder)
+    assert done.status == 0, done.err
+    assert "job | plain text\n" in done.out
