@@ -62,10 +62,10 @@ def status_text(status: ExecutionStatus, *, warning: bool = False) -> Text:
 
 def failure_text(reason: FailureReason | None, exit_code: int | None, message: str | None) -> str:
     """Why something failed, in a line."""
-    text = str(reason or "failed")
-    if exit_code is not None:
-        text += f" (exit code {exit_code})"
-    return f"{text}: {message}" if message else text
+    parts = [str(reason or "failed")]
+    if exit_code is not None and f"exit code {exit_code}" not in (message or ""):
+        parts.append(f"exit code {exit_code}")
+    return ": ".join([*parts, message] if message else parts)
 
 
 def job_note(job: JobView) -> str:
