@@ -74,6 +74,8 @@ class BlobStore:
 
     def put(self, digest: str, size: int, offset: int, data: bytes | memoryview) -> int | None:
         """Takes the bytes that continue an upload. Returns how many are there; None while all are being verified."""
+        if size < 0 or offset < 0:
+            raise ProtocolError("bad_field", "size and offset are 0 or more")
         stored = self.size(digest)
         if stored is not None:
             if stored != size:

@@ -10,6 +10,7 @@ from uuid import uuid4
 import msgspec
 import zmq
 
+from protocol.addresses import parse_tcp
 from protocol.codec import encode
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, Beacon, Event, LogAppended, log_topic
@@ -91,6 +92,8 @@ class Feed:
 
 def bind_socket(socket: zmq.Socket[bytes], bind: str) -> str:
     """Binds, and returns where, with the port that it got. Raises UsageError, the socket closed, if it can't."""
+    if bind.startswith("tcp://"):
+        parse_tcp(bind)
     socket.set(zmq.IPV6, "[" in bind)  # only then: an IPv4 address would be told as a mapped one
     try:
         socket.bind(bind)

@@ -78,6 +78,8 @@ class LogStore:
 
     def append(self, attempt: str, offset: int, data: Bytes, stream: str = "job") -> Bytes:
         """Takes what continues the log, and returns it: nothing of a piece that is there already or leaves a gap."""
+        if offset < 0:
+            raise ProtocolError("bad_field", f"a log's offset is 0 or more, not {offset}")
         pending = self._pending.get((attempt, stream))
         if pending is None:
             pending = _Pending(self.path(attempt, stream), self.stored(attempt, stream))

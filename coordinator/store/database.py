@@ -53,15 +53,17 @@ class Connection:
         self.name = _without_password(url)
         self.database = _database(url)
         self._file_lock: Lock | None = None
+        self._reached = False
         path = self._sqlite_path()
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 self._file_lock = Lock(path.with_name(path.name + ".lock"), f"the database {path}")
             self._connect()
+            self._reached = True
             self._migrate()
             self._check_tables()
-        except (peewee.PeeweeException, OSError) as error:
+        except (peewee.PeeweeException, OSError, TypeError) as error:  # TypeError: an option that the driver lacks
             self.close()
             raise self.refusal(error) from error
         except LongshoreError:
@@ -118,10 +120,7 @@ class Connection:
     def refusal(self, error: Exception) -> DatabaseRefused:
         """What to tell the user about an error that keeps the coordinator from starting."""
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        unreachable = isinstance(error, OSError) or (
-            self.database.is_closed() and isinstance(error, peewee.OperationalError)
-        )
-        if unreachable:
+        if not self._reached:
             return DatabaseRefused(f"can't open the database {self.name}: {why}")
         return DatabaseRefused(self._damaged(why))
 
@@ -142,9 +141,11 @@ class Connection:
 
 def _database(url: str) -> Any:
     """peewee's database for a URL, not yet connected; its connection is shared by all threads."""
-    scheme = urlsplit(url).scheme
+    scheme, host, *_ = urlsplit(url)
     options: dict[str, Any] = {"thread_safe": False, "autoconnect": False}
     if scheme == "sqlite":
+        if host:
+            raise bad_url(url, "a path begins with a third slash")
         options |= {"pragmas": SQLITE_PRAGMAS, "lock_type": "IMMEDIATE", "check_same_thread": False}
     elif scheme in ("postgres", "postgresql"):
         given = db_url.parse(url)
@@ -152,11 +153,16 @@ def _database(url: str) -> Any:
         options["application_name"] = f"longshore coordinator, process {os.getpid()} on {socket.gethostname()}"
     try:
         return db_url.connect(url, unquote_password=True, unquote_user=True, **options)
-    except (RuntimeError, ValueError, TypeError) as error:
-        raise UsageError(
-            f"bad database URL {_without_password(url)!r}: {error}; give sqlite:////PATH/TO/FILE or "
-            "postgresql://USER:PASSWORD@HOST:PORT/NAME"
-        ) from error
+    except (RuntimeError, ValueError) as error:
+        raise bad_url(url, error) from error
+
+
+def bad_url(url: str, why: object) -> UsageError:
+    """What to tell the user about a URL that can't be one."""
+    return UsageError(
+        f"bad database URL {_without_password(url)!r}: {why}; give sqlite:////PATH/TO/FILE or "
+        "postgresql://USER:PASSWORD@HOST:PORT/NAME"
+    )
 
 
 def _without_password(url: str) -> str:

@@ -1,0 +1,211 @@
+"""The store gives back what it was given, whole turns or nothing, on SQLite and on PostgreSQL."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import pytest
+
+from coordinator.engine.effects import Story, Turn
+from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from coordinator.engine.views import run_summary
+from coordinator.store.models import Job
+from coordinator.store.store import Store
+from protocol.messages import Source
+from protocol.plan import Variable
+from protocol.statuses import ExecutionStatus as S
+from protocol.statuses import FailureReason
+from protocol.views import ArtifactRef, JUnitSummary
+from tests.coordinator.engine.sim import job, plan
+
+NEVER_STORED = {"sent_mono", "last_seen_mono", "attempts", "active", "held", "online"}
+"""Of attempts and workers: what only this process knows."""
+
+
+def make_run(id: int, *, first_job: int, **changes: Any) -> RunState:
+    """A run of two stages and three jobs, as the engine makes it."""
+    its_plan = plan(job("build", "build"), job("unit", "test"), job("lint \N{SNOWMAN}", "test", needs=["build"]))
+    stages = [StageState(run_id=id, index=i, name=name, jobs=[]) for i, name in enumerate(its_plan.stages)]
+    run = RunState(id=id, token=f"token {id}", plan=its_plan, source=Source(ref="main"), stages=stages, created_at=1.5)
+    for i, job_plan in enumerate(its_plan.jobs):
+        stage = stages[0 if job_plan.stage == "build" else 1]
+        stage.jobs.append(JobState(id=first_job + i, run_id=id, stage_index=stage.index, plan=job_plan))
+    for name, value in changes.items():
+        setattr(run, name, value)
+    return run
+
+
+def whole(*runs: RunState) -> Turn:
+    """A turn that writes all of these runs."""
+    stages = [stage for run in runs for stage in run.stages]
+    jobs = [each for stage in stages for each in stage.jobs]
+    attempts = [attempt for each in jobs for attempt in each.attempts]
+    return Turn(runs=list(runs), stages=stages, jobs=jobs, attempts=attempts)
+
+
+def facts(state: Any) -> Any:
+    """A state as nested tuples, to compare by value what the engine compares by identity."""
+    if is_dataclass(state):
+        skipped = NEVER_STORED if isinstance(state, WorkerState) else NEVER_STORED - {"attempts"}
+        return {f.name: facts(getattr(state, f.name)) for f in fields(state) if f.name not in skipped}
+    if isinstance(state, list):
+        return [facts(each) for each in state]
+    return state
+
+
+@pytest.fixture
+def store(database_url: str) -> Any:
+    opened = Store(database_url)
+    yield opened
+    opened.close()
+
+
+def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
+    run = make_run(7, first_job=40, workspace="ab" * 32, workspace_size=1 << 40, canceling=True, status=S.RUNNING)
+    run.started_at = 2.25
+    run.stages[0].status, run.stages[0].finished_at = S.SUCCESS, 3.125
+    done = run.stages[0].jobs[0]
+    done.status, done.played, done.automatic_retries, done.not_before_at = S.FAILED, True, 2, 9.5
+    done.play_variables = [Variable(key="K", value="v", masked=True)]
+    done.failure_reason, done.message, done.allowed_to_fail = FailureReason.OOM_KILLED, "no memory", True
+    done.attempts = [
+        AttemptState(id="40.1", job_id=40, number=1, worker="w1", status=S.CANCELED, revoking=True),
+        AttemptState(
+            id="40.2",
+            job_id=40,
+            number=2,
+            worker="w2",
+            status=S.FAILED,
+            status_seq=(1 << 62) + 3,
+            released=True,
+            canceling=True,
+            exit_code=137,
+            failure_reason=FailureReason.OOM_KILLED,
+            message="killed",
+            artifacts=[ArtifactRef(kind="archive", digest="cd" * 32, size=5, expires_at=77.0)],
+            dotenv={"A": "1\n2", "\N{SNOWMAN}": ""},
+            tests=JUnitSummary(total=3, failed=1, failures=["it fails"]),
+            coverage=81.5,
+            log_length=1 << 35,
+            assigned_at=1.0,
+            started_at=2.0,
+            finished_at=3.0,
+        ),
+    ]
+    run.stages[1].jobs[0].pending_reason = "waiting for build"
+    store.write_turn(whole(run))
+    loaded = store.load_run(7)
+    assert facts(loaded) == facts(run)
+    assert facts(store.load_unfinished()[0]) == [facts(run)]
+
+
+def test_workers_come_back_offline(store: Store) -> None:
+    worker = WorkerState(name="w1", labels=["a", "b c"], run_untagged=False, slots=4, engine="Docker", online=True)
+    worker.draining, worker.disk_low, worker.last_seen_at = True, True, 12.5
+    store.write_turn(Turn(workers=[worker]))
+    (loaded,) = store.load_unfinished()[1]
+    assert facts(loaded) == facts(worker)
+    assert not loaded.online
+
+
+def test_a_later_turn_updates_rows_and_leaves_the_others(store: Store) -> None:
+    run, other = make_run(1, first_job=1), make_run(2, first_job=10)
+    store.write_turn(whole(run, other))
+    changed = run.stages[1].jobs[1]
+    changed.status = run.status = S.RUNNING
+    changed.attempts.append(AttemptState(id="3.1", job_id=3, number=1, worker="w"))
+    store.write_turn(Turn(runs=[run], jobs=[changed], attempts=changed.attempts))
+    assert facts(store.load_run(1)) == facts(run)
+    assert facts(store.load_run(2)) == facts(other)
+
+
+def test_only_unfinished_runs_are_taken_up_again(store: Store) -> None:
+    runs = [make_run(i, first_job=10 * i, status=status) for i, status in enumerate(S, start=1)]
+    store.write_turn(whole(*runs))
+    ended = {S.SUCCESS, S.FAILED, S.CANCELED, S.SKIPPED}
+    assert [run.id for run in store.load_unfinished()[0]] == [run.id for run in runs if run.status not in ended]
+
+
+def test_a_turn_that_fails_leaves_nothing_behind(store: Store) -> None:
+    run = make_run(1, first_job=1)
+    turn = whole(run)
+    turn.attempts.append(AttemptState(id="99.1", job_id=99, number=1, worker="w"))  # there is no job 99
+    turn.stories.append(Story(run_id=1, job="build", attempt=None, at=1.0, text="begins"))
+    with pytest.raises(Exception, match=r"(?i)foreign key"):
+        store.write_turn(turn)
+    assert store.load_run(1) is None
+    turn.attempts.pop()
+    store.write_turn(turn)
+    assert facts(store.load_run(1)) == facts(run)
+    assert [line.text for line in store.story(1, "build")] == ["begins"]
+
+
+def test_writing_a_turn_twice_is_the_same_as_once(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    turn = whole(make_run(1, first_job=1))
+    turn.stories.append(Story(run_id=1, job="build", attempt=None, at=1.0, text="begins"))
+    before = store._last_run, store._last_story
+    store.write_turn(turn)
+    store._last_run, store._last_story = before  # as after a commit whose answer got lost
+    store.write_turn(turn)
+    assert [line.text for line in store.story(1, "build")] == ["begins"]
+    assert facts(store.load_run(1)) == facts(turn.runs[0])
+
+
+def test_ids_go_on_after_a_restart(database_url: str) -> None:
+    store = Store(database_url)
+    assert store.next_ids() == (1, 1)
+    first_id = store.coordinator_id
+    turn = whole(make_run(41, first_job=500))
+    turn.stories.append(Story(run_id=41, job="build", attempt=None, at=1.0, text="first"))
+    store.write_turn(turn)
+    store.close()
+    store = Store(database_url)
+    assert store.next_ids() == (42, 503)
+    assert store.coordinator_id == first_id
+    store.write_turn(Turn(stories=[Story(run_id=41, job="build", attempt="500.1", at=2.0, text="second")]))
+    assert [(line.text, line.attempt) for line in store.story(41, "build")] == [("first", None), ("second", "500.1")]
+    store.close()
+
+
+def test_a_token_finds_its_run(store: Store) -> None:
+    store.write_turn(whole(make_run(3, first_job=1, token="t\N{SNOWMAN}")))
+    assert store.run_by_token("t\N{SNOWMAN}") == 3
+    assert store.run_by_token("other") is None
+
+
+def test_the_list_of_runs_is_newest_first_in_pages_and_counts_as_the_engine_does(store: Store) -> None:
+    runs = [make_run(i, first_job=10 * i) for i in range(1, 6)]
+    for each in runs[2].stages[1].jobs:
+        each.status, each.allowed_to_fail = S.FAILED, each.plan.name == "unit"
+    runs[2].stages[0].jobs[0].status = S.SUCCESS
+    store.write_turn(whole(*runs))
+    assert store.list_runs(100) == [run_summary(run) for run in reversed(runs)]
+    assert [run.id for run in store.list_runs(2)] == [5, 4]
+    assert [run.id for run in store.list_runs(2, before=4)] == [3, 2]
+    assert store.list_runs(1, before=4)[0].warnings
+    assert store.list_runs(10, before=1) == []
+
+
+def test_text_that_a_database_can_not_keep_does_not_stop_it(store: Store) -> None:
+    run = make_run(1, first_job=1)
+    run.plan = plan(job("a\0b", "build"))
+    run.stages = [StageState(run_id=1, index=0, name="build", jobs=[])]
+    run.stages[0].jobs.append(JobState(id=1, run_id=1, stage_index=0, plan=run.plan.jobs[0], message="\0"))
+    store.write_turn(whole(run))
+    loaded = store.load_run(1)
+    assert loaded is not None
+    assert loaded.stages[0].jobs[0].plan == run.plan.jobs[0]
+    assert loaded.stages[0].jobs[0].message == "\N{REPLACEMENT CHARACTER}"
+
+
+def test_deleting_a_run_takes_all_that_belongs_to_it(store: Store) -> None:
+    run = make_run(1, first_job=1)
+    run.stages[0].jobs[0].attempts = [AttemptState(id="1.1", job_id=1, number=1, worker="w")]
+    turn = whole(run, make_run(2, first_job=10))
+    turn.stories.append(Story(run_id=1, job="build", attempt="1.1", at=1.0, text="begins"))
+    store.write_turn(turn)
+    store._database.execute_sql('DELETE FROM "run" WHERE id = 1')
+    assert store.load_run(1) is None
+    assert store.story(1, "build") == []
+    assert {row[1] for row in store._rows(Job.select())} == {2}
