@@ -1,0 +1,122 @@
+"""The verbs `plan` and `validate`: what a pipeline file says, for people and for scripts. Starts nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from coordinator.cli.variables import variable_option
+from protocol.errors import PipelineFileError, Problem
+from protocol.plan import Variable
+
+if TYPE_CHECKING:
+    from coordinator.pipelinefile import Compilation
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _pairs(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{item!r} is not NAME=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def file_options(command: Command) -> Command:
+    """What every verb takes that reads a pipeline file, besides `--var` and `--job`."""
+    project = click.option(
+        "--project",
+        "projects",
+        metavar="NAME=DIR",
+        multiple=True,
+        callback=lambda *given: {name: Path(folder) for name, folder in _pairs(*given).items()},
+        help="Take the project that an `include` names from this directory. May be repeated.",
+    )
+    inputs = click.option(
+        "--input",
+        "inputs",
+        metavar="K=V",
+        multiple=True,
+        callback=_pairs,
+        help="An input that the file's `spec:inputs` asks for. May be repeated.",
+    )
+    return project(inputs(command))
+
+
+@click.command("plan")
+@click.argument("file", default=".gitlab-ci.yml", type=click.Path(path_type=Path))
+@variable_option
+@click.option("--job", "jobs", metavar="NAME", multiple=True, help="Only this job and what it needs. May be repeated.")
+@file_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def plan(
+    file: Path,
+    variables: list[Variable],
+    jobs: tuple[str, ...],
+    projects: dict[str, Path],
+    inputs: dict[str, str],
+    as_json: bool,
+) -> int:
+    """Show what the pipeline of FILE (.gitlab-ci.yml) would run here and now, and why other jobs are left out."""
+    compilation = _compile(file, variables, jobs, projects, inputs)
+    _print_warnings(compilation.warnings)
+    if compilation.left_out:
+        print(f"longshore: {file}: nothing runs: {compilation.left_out}", file=sys.stderr)
+    if as_json:
+        from coordinator.cli.as_json import print_json
+        from coordinator.cli.plan_output import plan_json
+
+        print_json(plan_json(compilation))
+    else:
+        from coordinator.cli.plan_output import print_plan
+
+        print_plan(compilation)
+    return 0
+
+
+@click.command("validate")
+@click.argument("file", default=".gitlab-ci.yml", type=click.Path(path_type=Path))
+@variable_option
+@file_options
+def validate(file: Path, variables: list[Variable], projects: dict[str, Path], inputs: dict[str, str]) -> int:
+    """Check the pipeline of FILE (.gitlab-ci.yml) and print everything that is wrong with it, each with its place."""
+    try:
+        compilation = _compile(file, variables, (), projects, inputs)
+    except PipelineFileError as error:
+        for problem in error.problems:
+            print(problem, file=sys.stderr)
+        return error.exit_status
+    _print_warnings(compilation.warnings)
+    jobs = [job for job in compilation.jobs if not job.excluded]
+    stages = {job.stage for job in jobs}
+    print(f"{file}: valid, {_counted(len(jobs), 'job')} in {_counted(len(stages), 'stage')}")
+    return 0
+
+
+def _compile(
+    file: Path,
+    variables: list[Variable],
+    jobs: tuple[str, ...],
+    projects: dict[str, Path],
+    inputs: dict[str, str],
+) -> Compilation:
+    from coordinator.pipelinefile import compile_pipeline
+
+    values = {variable.key: variable.value for variable in variables}
+    return compile_pipeline(file, variables=values, jobs=jobs, projects=projects, inputs=inputs)
+
+
+def _print_warnings(warnings: list[Problem]) -> None:
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

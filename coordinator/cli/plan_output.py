@@ -1,0 +1,134 @@
+"""A plan as the JSON document of `plan --json`, and as a table and a graph for people. Prints, decides nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree
+
+from coordinator.pipelinefile import Compilation
+from coordinator.pipelinefile.jobs import Job, declared_allow_failure
+from protocol.plan import JobPlan
+
+MAX_GRAPH_JOBS = 200
+"""A graph of more jobs is no help to anybody."""
+
+
+def plan_json(compilation: Compilation) -> list[dict[str, Any]]:
+    """One object a job. `needs` are as the file has them; `jobs` in each are the jobs of this plan that it means."""
+    declared = {job.name: job for job in compilation.jobs}
+    return [_job_json(job, declared[job.name], compilation) for job in compilation.plan.jobs]
+
+
+def _job_json(job: JobPlan, declared: Job, compilation: Compilation) -> dict[str, Any]:
+    return {
+        "name": job.name,
+        "stage": job.stage,
+        "when": job.when,
+        "allow_failure": declared_allow_failure(declared),
+        "needs": _needs_json(declared, compilation),
+        "dependencies": job.dependencies,
+        "image": job.image.name if job.image else None,
+        "services": [service.name for service in job.services],
+        "tags": job.tags,
+        "timeout": job.timeout,
+        "environment": job.environment.name if job.environment else None,
+        "resource_group": job.resource_group,
+        "start_in": job.start_in or None,
+        "variables": {variable.key: variable.value for variable in job.variables},
+    }
+
+
+def _needs_json(job: Job, compilation: Compilation) -> list[dict[str, Any]] | None:
+    if job.needs is None:
+        return None
+    return [
+        {
+            "job": need.job,
+            "artifacts": need.artifacts,
+            "optional": need.optional,
+            "jobs": compilation.links[job.name].jobs_of(need),
+        }
+        for need in job.needs
+    ]
+
+
+def print_plan(compilation: Compilation, console: Console | None = None) -> None:
+    """The plan's jobs as a table, what they wait for as a graph, and what is left out with the reason."""
+    console = console or Console(highlight=False)
+    plan = compilation.plan
+    if plan.jobs:
+        console.print(_table(compilation))
+    if any(job.needs for job in plan.jobs) and len(plan.jobs) <= MAX_GRAPH_JOBS:
+        console.print()
+        console.print(_graph(compilation))
+    excluded = [job for job in compilation.jobs if job.excluded]
+    if excluded and not compilation.left_out:
+        console.print()
+        console.print("[bold]Left out[/bold]")
+        for job in excluded:
+            console.print(f"  {escape(job.name)}: [dim]{escape(job.excluded)}[/dim]")
+    if not plan.jobs:
+        console.print("Nothing would run.")
+
+
+def _table(compilation: Compilation) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for heading in ("STAGE", "JOB", "WHEN", "IMAGE", "NEEDS"):
+        table.add_column(heading, overflow="fold")
+    previous = ""
+    for stage in compilation.plan.stages:
+        for job in compilation.plan.jobs:
+            if job.stage != stage:
+                continue
+            table.add_row(
+                escape(stage if stage != previous else ""),
+                escape(job.name),
+                _when(job),
+                escape(job.image.name if job.image else "-"),
+                escape(_waits_for(job)),
+            )
+            previous = stage
+    return table
+
+
+def _when(job: JobPlan) -> str:
+    words: list[str] = [] if job.when == "on_success" else [job.when]
+    if job.allow_failure:
+        words.append("may fail")
+    if job.allow_failure_exit_codes:
+        words.append(f"may fail with {', '.join(map(str, job.allow_failure_exit_codes))}")
+    return ", ".join(words) or "-"
+
+
+def _waits_for(job: JobPlan) -> str:
+    if job.needs is None:
+        return "earlier stages"
+    return ", ".join(need.job for need in job.needs) or "nothing"
+
+
+def _graph(compilation: Compilation) -> Tree:
+    """Each job once, below the last of the jobs that it needs; the others are named beside it."""
+    tree = Tree("[bold]Graph[/bold] of what starts as soon as its needs are done", guide_style="dim")
+    stages = compilation.plan.stages
+    jobs = {job.name: job for job in compilation.plan.jobs}
+    branches: dict[str, Tree] = {}
+    todo = sorted(jobs.values(), key=lambda job: stages.index(job.stage))
+    while todo:
+        waiting: list[JobPlan] = []
+        for job in todo:
+            needs = [need.job for need in job.needs or () if need.job in jobs]
+            if not all(name in branches for name in needs):
+                waiting.append(job)
+                continue
+            parent = branches[needs[-1]] if needs else tree
+            others = f" [dim](and {escape(', '.join(needs[:-1]))})[/dim]" if len(needs) > 1 else ""
+            note = f" [dim]after all of the stages before {escape(job.stage)}[/dim]" if job.needs is None else ""
+            branches[job.name] = parent.add(f"{escape(job.name)}{others}{note}")
+        if len(waiting) == len(todo):
+            break
+        todo = waiting
+    return tree

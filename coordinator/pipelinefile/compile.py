@@ -1,0 +1,296 @@
+"""Compiles a pipeline file into a plan: the steps in their order, and what the rest of Longshore calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+import msgspec
+
+from coordinator.pipelinefile import predefined
+from coordinator.pipelinefile.include import Including
+from coordinator.pipelinefile.jobs import Job, Scope, make_jobs, plan_of
+from coordinator.pipelinefile.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
+from coordinator.pipelinefile.merge import extend_jobs, inherit_defaults, merge_defaults, resolve_references
+from coordinator.pipelinefile.needs import Linker, Links
+from coordinator.pipelinefile.parts import text, texts
+from coordinator.pipelinefile.report import Report, nearest
+from coordinator.pipelinefile.repository import Repository
+from coordinator.pipelinefile.rules import Conditions
+from coordinator.pipelinefile.shapes import Check, Fields
+from coordinator.pipelinefile.sources import WorkTree, read_file
+from coordinator.pipelinefile.tree import Map, Mark, Origin, Seq, Value, kind_of, shown
+from coordinator.pipelinefile.variables import fixed, layered, variables_of
+from coordinator.pipelinefile.yaml_loader import plain_value
+from protocol.errors import LongshoreError, PipelineFileError, Problem, UsageError
+from protocol.plan import JobPlan, Plan, Variable
+from protocol.variables import expand
+
+OnNewCommit: TypeAlias = Literal["conservative", "interruptible", "none"]
+OnJobFailure: TypeAlias = Literal["all", "none"]
+
+DEFAULT_STAGES = ("build", "test", "deploy")
+DEFAULT_STAGE = "test"
+FIRST_STAGE, LAST_STAGE = ".pre", ".post"
+MAX_NAME = 255
+"""Characters of a job's name in the file, as in GitLab; those of a matrix may add to it."""
+MAX_JOBS = 20_000
+"""Jobs in a pipeline."""
+
+
+@dataclass(slots=True)
+class Compilation:
+    """A plan, and what its file says besides: jobs that are left out with the reason, declared needs, warnings."""
+
+    plan: Plan
+    jobs: list[Job]
+    links: dict[str, Links]
+    warnings: list[Problem] = field(default_factory=list)
+    left_out: str = ""
+    """Why the pipeline as a whole does not run, if so."""
+
+
+def compile_file(
+    path: Path,
+    *,
+    repository: Repository | None = None,
+    variables: Mapping[str, str] | None = None,
+    jobs: Sequence[str] | None = None,
+    projects: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, str] | None = None,
+) -> Plan:
+    """The plan of a pipeline file.
+
+    `variables` are the user's (`--var`) and win over all others. `jobs` keeps only jobs of these names and what they
+    need. `projects` maps names of other projects to directories. `inputs` are those of the file's `spec`. Raises
+    PipelineFileError with all problems, UsageError for a job that is not there.
+    """
+    return compile_pipeline(
+        path, repository=repository, variables=variables, jobs=jobs, projects=projects, inputs=inputs
+    ).plan
+
+
+def compile_pipeline(
+    path: Path,
+    *,
+    repository: Repository | None = None,
+    variables: Mapping[str, str] | None = None,
+    jobs: Sequence[str] | None = None,
+    projects: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, str] | None = None,
+) -> Compilation:
+    """As `compile_file`, with all that is known besides the plan."""
+    try:
+        return _Compiler(path, repository, variables or {}, projects or {}).compile(jobs, inputs or {})
+    except RecursionError:
+        raise PipelineFileError([Problem("is nested too deeply", str(path))]) from None
+
+
+class _Compiler:
+    def __init__(
+        self, path: Path, repository: Repository | None, variables: Mapping[str, str], projects: Mapping[str, Path]
+    ) -> None:
+        self._path = path
+        self._repository = repository or Repository(path.resolve().parent)
+        self._projects = projects
+        self._report = Report()
+        self._check = Check(self._report, FIELDS)
+        self._conditions = Conditions(self._repository, projects, self._report)
+        self._run_variables = [Variable(key=key, value=value) for key, value in variables.items()]
+        self._name = self._display_name()
+
+    def compile(self, wanted: Sequence[str] | None, inputs: Mapping[str, str]) -> Compilation:
+        data = self._read()
+        known = predefined.of_pipeline(self._repository, self._name)
+        scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._report)
+        pipeline = self._load(data, scope.known([]), inputs)
+        default = merge_defaults(pipeline, self._report)
+        self._check_globals(pipeline, default)
+        stages = self._stages(pipeline)
+        workflow, rule = self._workflow(pipeline, scope)
+        scope = self._scope(pipeline, workflow, rule, scope)
+        jobs = self._jobs(pipeline, default, stages, scope)
+        links = Linker(jobs, stages, self._report).link()
+        plans = [plan_of(job, scope) for job in jobs if not job.excluded]
+        self._report.raise_if_any()
+        left_out = self._left_out(workflow, rule)
+        if left_out:
+            plans = []
+        linked = [msgspec.structs.replace(plan, **_link_fields(links[plan.name])) for plan in plans]
+        if wanted:
+            linked = _subset(linked, jobs, wanted)
+        return Compilation(
+            self._plan(linked, stages, workflow, rule, scope), jobs, links, self._report.warnings, left_out
+        )
+
+    def _display_name(self) -> str:
+        try:
+            return str(self._path.resolve().relative_to(self._repository.root))
+        except (ValueError, OSError):
+            return str(self._path)
+
+    def _read(self) -> bytes:
+        try:
+            data = read_file(self._path)
+        except LongshoreError as error:
+            raise PipelineFileError([Problem(str(error), str(self._path))]) from None
+        if data is None:
+            raise PipelineFileError([Problem("there is no such file", str(self._path))])
+        return data
+
+    def _load(self, data: bytes, variables: Mapping[str, str], inputs: Mapping[str, str]) -> Map:
+        """The file with everything that it includes, extends and refers to."""
+        top = Mark(Origin(self._name), 0)
+        given = Map(top, [(key, plain_value(value), top) for key, value in inputs.items()])
+        including = Including(WorkTree(self._repository), variables, self._projects, self._conditions, self._report)
+        pipeline = including.pipeline(data, self._name, given)
+        self._report.raise_if_any()
+        pipeline = resolve_references(extend_jobs(pipeline, self._report), self._report)
+        self._report.raise_if_any()
+        return pipeline
+
+    def _check_globals(self, pipeline: Map, default: Map) -> None:
+        self._check.value(default, Fields("job", DEFAULT_KEYS), default.mark, "default")
+        for key, value, mark in pipeline.entries():
+            if key in FIELDS["global"] and key != "default":
+                self._check.value(value, FIELDS["global"][key].shape, mark, key)
+
+    def _stages(self, pipeline: Map) -> list[str]:
+        value = pipeline.get("stages")
+        named = texts(value) if isinstance(value, Seq) and value else DEFAULT_STAGES
+        between = [stage for stage in dict.fromkeys(named) if stage not in (FIRST_STAGE, LAST_STAGE)]
+        return [FIRST_STAGE, *between, LAST_STAGE]
+
+    def _workflow(self, pipeline: Map, scope: Scope) -> tuple[Map, Map | None]:
+        value = pipeline.get("workflow")
+        workflow = value if isinstance(value, Map) else Map(pipeline.at("workflow"))
+        known = scope.known(variables_of(pipeline.get("variables")))
+        match = self._conditions.first_match(workflow.get("rules"), known, "workflow.rules")
+        return workflow, match[1] if match else None
+
+    def _left_out(self, workflow: Map, rule: Map | None) -> str:
+        if workflow.get("rules") is None or (rule is not None and rule.get("when") != "never"):
+            return ""
+        return "its `workflow:rules` " + ("leave the pipeline out" if rule is None else "say `when: never`")
+
+    def _scope(self, pipeline: Map, workflow: Map, rule: Map | None, scope: Scope) -> Scope:
+        by_rule = variables_of(rule.get("variables")) if rule is not None else []
+        variables = layered(variables_of(pipeline.get("variables")), by_rule)
+        return Scope(scope.predefined, variables, scope.run_variables, scope.conditions, scope.report)
+
+    def _jobs(self, pipeline: Map, default: Map, stages: Sequence[str], scope: Scope) -> list[Job]:
+        jobs: list[Job] = []
+        for name, value, mark in pipeline.entries():
+            if name in NOT_JOBS or name.startswith("."):
+                continue
+            config = self._job_config(name, value, mark, default)
+            if config is None:
+                continue
+            stage = text(config.get("stage")) or DEFAULT_STAGE
+            if stage not in stages:
+                self._report.problem(
+                    f"there is no stage {shown(stage)}; stages are {', '.join(stages[:20])}",
+                    config.at("stage"),
+                    f"{name}.stage",
+                    nearest(stage, stages) or "add it to `stages`",
+                )
+                stage = stages[-1]
+            jobs += make_jobs(name, config, stage, mark, scope)
+            if len(jobs) > MAX_JOBS:
+                raise PipelineFileError([Problem(f"the pipeline has more than {MAX_JOBS} jobs", self._name)])
+        self._check_names(jobs)
+        if not jobs and not self._report.problems:
+            self._report.warning(
+                "the file has no job", Mark(Origin(self._name), 0), mend="write at least one job with a `script`"
+            )
+        return jobs
+
+    def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
+        """A job with what it inherits; None if it is no valid job."""
+        if not isinstance(value, Map):
+            what = f"is no keyword, and no job either: a job is a mapping, not {kind_of(value)}"
+            self._report.problem(what, mark, name, nearest(name, FIELDS["global"]))
+            return None
+        if not name or len(name) > MAX_NAME or not name.isprintable():
+            self._report.problem(f"a job's name has 1 to {MAX_NAME} printable characters", mark, shown(name))
+            return None
+        before = len(self._report.problems)
+        self._check.value(value, Fields("job"), mark, name)
+        config = inherit_defaults(value, default)
+        if config.get("trigger") is None and config.get("run") is None and not texts(config.get("script")):
+            self._report.problem(
+                "has no script", config.at("script"), name, nearest(name, FIELDS["global"]) or "add `script`"
+            )
+        elif config.get("script") == "":
+            self._report.problem("has an empty script", config.at("script"), name)
+        if config.get("rules") is not None:
+            for key in ("only", "except"):
+                if config.get(key) is not None:
+                    self._report.problem("can't be used together with `rules`", config.at(key), f"{name}.{key}")
+        return config if len(self._report.problems) == before else None
+
+    def _check_names(self, jobs: Iterable[Job]) -> None:
+        seen: set[str] = set()
+        for job in jobs:
+            if job.name in seen:
+                self._report.problem(f"there are two jobs of the name {shown(job.name)}", job.mark, job.base)
+            seen.add(job.name)
+
+    def _plan(self, jobs: list[JobPlan], stages: Sequence[str], workflow: Map, rule: Map | None, scope: Scope) -> Plan:
+        used = {job.stage for job in jobs}
+        known = scope.known(scope.variables)
+        return Plan(
+            name=expand(text(workflow.get("name")), known) or known["CI_COMMIT_TITLE"] or known["CI_PROJECT_NAME"],
+            project=known["CI_PROJECT_PATH"],
+            project_dir=known["CI_PROJECT_DIR"],
+            stages=[stage for stage in stages if stage in used],
+            jobs=jobs,
+            predefined=scope.predefined,
+            run_variables=scope.run_variables,
+            auto_cancel_on_new_commit=cast(OnNewCommit, _auto_cancel(workflow, rule, "on_new_commit", "conservative")),
+            auto_cancel_on_job_failure=cast(OnJobFailure, _auto_cancel(workflow, rule, "on_job_failure", "none")),
+        )
+
+
+def _auto_cancel(workflow: Map, rule: Map | None, key: str, default: str) -> str:
+    """What a rule of the workflow, else the workflow itself, says under `auto_cancel:KEY`."""
+    for holder in (rule, workflow):
+        value = holder.get("auto_cancel") if holder is not None else None
+        if isinstance(value, Map) and value.get(key) is not None:
+            return text(value[key])
+    return default
+
+
+def _link_fields(links: Links) -> dict[str, object]:
+    return {"needs": links.needs, "dependencies": links.dependencies}
+
+
+def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) -> list[JobPlan]:
+    """The jobs of the wanted names and all that they need; a manual job that is asked for is not waited for."""
+    by_name = {plan.name: plan for plan in plans}
+    asked: dict[str, None] = {}
+    for name in wanted:
+        found = [job for job in jobs if name in (job.name, job.base)]
+        if not found:
+            hint = nearest(name, [job.base for job in jobs])
+            raise UsageError(f"the pipeline has no job {name!r}" + (f"; {hint}" if hint else ""))
+        if all(job.name not in by_name for job in found):
+            raise UsageError(f"job {name!r} is not in this pipeline: {found[0].excluded or 'its workflow is left out'}")
+        asked.update({job.name: None for job in found if job.name in by_name})
+    kept: dict[str, None] = {}
+    todo = list(asked)
+    while todo:
+        name = todo.pop()
+        if name in kept:
+            continue
+        kept[name] = None
+        plan = by_name[name]
+        todo += [need.job for need in plan.needs or ()]
+        todo += [other for other in plan.dependencies or () if other in by_name]
+    return [
+        msgspec.structs.replace(plan, when="on_success") if plan.name in asked and plan.when == "manual" else plan
+        for plan in plans
+        if plan.name in kept
+    ]

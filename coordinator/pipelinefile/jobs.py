@@ -1,0 +1,227 @@
+"""One job of a pipeline on its way to the plan: its instances, and what its rules make of each. Knows no other job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import cast
+
+from coordinator.pipelinefile import predefined
+from coordinator.pipelinefile.matrix import Instance, instances, uses_expressions, with_expressions
+from coordinator.pipelinefile.parts import Parts, exit_codes, text, texts
+from coordinator.pipelinefile.report import Report, fatal
+from coordinator.pipelinefile.rules import Conditions
+from coordinator.pipelinefile.tree import Map, Mark, Scalar, Seq, Value
+from coordinator.pipelinefile.variables import fixed, inherited_variables, layered, variables_of
+from protocol.errors import PipelineFileError
+from protocol.plan import EnvironmentSpec, JobPlan, Variable, When
+from protocol.variables import expand, expand_all
+
+NOT_TRIGGERED = (
+    "echo 'This job would start another pipeline, which Longshore does not do: it needs a GitLab server. "
+    "Nothing was run.'"
+)
+"""What a job with `trigger` runs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What all jobs of a pipeline share."""
+
+    predefined: list[Variable]
+    variables: list[Variable]
+    run_variables: list[Variable]
+    conditions: Conditions
+    report: Report
+
+    def known(self, variables: list[Variable]) -> dict[str, str]:
+        """All variables of a job as far as they are known before the run."""
+        return expand_all([*self.predefined, *variables, *self.run_variables])
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredNeed:
+    """One entry of `needs` as it is written; `selector` is its `parallel:matrix`."""
+
+    job: str
+    artifacts: bool
+    optional: bool
+    selector: Seq | None
+    mark: Mark
+    key: str
+
+
+@dataclass(slots=True)
+class Job:
+    """One instance of a job. `config` has everything inherited; `needs` are as declared."""
+
+    base: str
+    instance: Instance
+    config: Map
+    stage: str
+    mark: Mark
+    when: When = "on_success"
+    allow_failure: Value = False
+    needs: list[DeclaredNeed] | None = None
+    excluded: str = ""
+    """Why the job is not in the pipeline; nothing if it is."""
+    variables: list[Variable] = field(default_factory=list)
+    known: Mapping[str, str] = field(default_factory=dict)
+    environment: EnvironmentSpec | None = None
+    rule: Map | None = None
+
+    @property
+    def name(self) -> str:
+        return self.instance.name
+
+    @property
+    def dependencies(self) -> list[str] | None:
+        """The names under `dependencies` as they are written."""
+        value = self.config.get("dependencies")
+        return texts(value) if isinstance(value, Seq) else None
+
+
+def make_jobs(base: str, config: Map, stage: str, mark: Mark, scope: Scope) -> list[Job]:
+    """The instances of one job, each with its rules decided. Problems go into the report."""
+    try:
+        made = [Job(base, instance, config, stage, mark) for instance in instances(base, config)]
+        for job in made:
+            _decide(job, scope)
+    except PipelineFileError as error:
+        scope.report.add(error)
+        return []
+    return made
+
+
+def _decide(job: Job, scope: Scope) -> None:
+    instance, config = job.instance, job.config
+    own = layered(
+        fixed(predefined.of_job(job.name, job.stage, instance.index, instance.total)),
+        inherited_variables(config, scope.variables),
+        variables_of(config.get("variables")),
+        [Variable(key=key, value=value) for key, value in (instance.matrix or {}).items()],
+    )
+    job.when = cast(When, config.get("when") or "on_success")
+    allowed = config.get("allow_failure")
+    job.allow_failure = allowed if allowed is not None else job.when == "manual"
+    needs: Value = config.get("needs")
+    mark = config.at("needs")
+    if config.get("rules") is not None:
+        rule = _apply_rules(job, own, scope)
+        if rule is not None:
+            own = layered(own, variables_of(rule.get("variables")))
+            if rule.get("needs") is not None:
+                needs, mark = rule["needs"], rule.at("needs")
+    elif not scope.conditions.allowed_by_policies(config, scope.known(own), job.base):
+        job.excluded = "its `only` or `except` leaves it out"
+    job.needs = _declared_needs(job, needs, mark)
+    job.known = scope.known(own)
+    job.environment = Parts(job.base, config, job.known, scope.report).environment()
+    if job.environment is not None:
+        of_environment = _environment_variables(job.environment, config)
+        own = layered(fixed(of_environment), own)
+        job.known = {**of_environment, **job.known}
+    job.variables = own
+
+
+def _apply_rules(job: Job, variables: list[Variable], scope: Scope) -> Map | None:
+    match = scope.conditions.first_match(job.config["rules"], scope.known(variables), f"{job.base}.rules")
+    if match is None:
+        job.excluded = "none of its rules holds"
+        return None
+    number, rule = match
+    job.rule = rule
+    if rule.get("when") is not None:
+        when = str(rule["when"])
+        if when == "never":
+            job.excluded = f"rule {number + 1} says `when: never`"
+        else:
+            job.when = cast(When, when)
+    if rule.get("allow_failure") is not None:
+        job.allow_failure = rule["allow_failure"]
+    return rule
+
+
+def _environment_variables(environment: EnvironmentSpec, config: Map) -> dict[str, str]:
+    details = config.get("environment")
+    tier = text(details.get("deployment_tier")) if isinstance(details, Map) else ""
+    return predefined.of_environment(environment.name, environment.url, environment.action, tier)
+
+
+def _declared_needs(job: Job, needs: Value, mark: Mark) -> list[DeclaredNeed] | None:
+    if not isinstance(needs, Seq):
+        return None
+    found: list[DeclaredNeed] = []
+    for number, (need, where) in enumerate(needs.entries()):
+        key = f"{job.base}.needs[{number}]"
+        if isinstance(need, str):
+            found.append(DeclaredNeed(need, True, False, None, where, key))
+        elif isinstance(need, Map) and need.get("pipeline") is None and need.get("project") is None:
+            found.append(_declared_need(job, need, where, key))
+    return found
+
+
+def _declared_need(job: Job, need: Map, mark: Mark, key: str) -> DeclaredNeed:
+    name = need.get("job")
+    if not isinstance(name, str):
+        raise fatal("names no job", mark, key, "add `job:`")
+    parallel = need.get("parallel")
+    selector = parallel.get("matrix") if isinstance(parallel, Map) else None
+    if isinstance(selector, Seq) and uses_expressions(selector):
+        place = need.at("parallel")
+        if job.instance.matrix is None:
+            raise fatal(
+                "$[[ matrix.NAME ]] is for jobs that have a `parallel:matrix` themselves", place, f"{key}.parallel"
+            )
+        selector = with_expressions(selector, job.instance.matrix, place, f"{key}.parallel.matrix")
+    return DeclaredNeed(
+        job=name,
+        artifacts=need.get("artifacts") is not False,
+        optional=need.get("optional") is True,
+        selector=selector if isinstance(selector, Seq) else None,
+        mark=mark,
+        key=key,
+    )
+
+
+def plan_of(job: Job, scope: Scope) -> JobPlan:
+    """A job's plan; its needs and dependencies are put in later, when all jobs are known."""
+    parts = Parts(job.base, job.config, job.known, scope.report)
+    rule = job.rule
+    interruptible: Value = job.config.get("interruptible")
+    if rule is not None and rule.get("interruptible") is not None:
+        interruptible = rule["interruptible"]
+    group = text(job.config.get("resource_group"))
+    return JobPlan(
+        name=job.name,
+        stage=job.stage,
+        script=[NOT_TRIGGERED] if job.config.get("trigger") is not None else parts.commands("script"),
+        before_script=parts.commands("before_script"),
+        after_script=parts.commands("after_script"),
+        image=parts.image(),
+        services=parts.services(),
+        variables=job.variables,
+        when=job.when,
+        start_in=parts.start_in(rule) if job.when == "delayed" else 0.0,
+        allow_failure=job.allow_failure is True,
+        allow_failure_exit_codes=exit_codes(job.allow_failure),
+        tags=[expand(tag, job.known) for tag in texts(job.config.get("tags"))],
+        timeout=parts.timeout(),
+        artifacts=parts.artifacts(),
+        caches=parts.caches(),
+        retry=parts.retry(),
+        resource_group=expand(group, job.known) or None,
+        interruptible=interruptible is True,
+        coverage=parts.coverage(),
+        environment=job.environment,
+        resources=parts.resources(),
+        manual_confirmation=text(job.config.get("manual_confirmation")) or None,
+    )
+
+
+def declared_allow_failure(job: Job) -> bool | dict[str, Scalar | list[Scalar]]:
+    """`allow_failure` as it is written, for people and scripts: true, false or the exit codes."""
+    if not isinstance(job.allow_failure, Map):
+        return job.allow_failure is True
+    codes = job.allow_failure.get("exit_codes")
+    return {"exit_codes": cast("list[Scalar]", list(codes)) if isinstance(codes, Seq) else cast(Scalar, codes)}

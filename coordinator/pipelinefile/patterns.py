@@ -1,0 +1,125 @@
+"""Regular expressions and globs, both run by RE2, so that none can take more than linear time. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+MAX_PATTERN_LENGTH = 4_096
+MAX_PROGRAM_BYTES = 8 << 20
+_WRITTEN = re.compile(r"/(.*)/([ismU]*)\Z", re.DOTALL)
+
+
+class BadPattern(Exception):
+    """A regular expression is none, or too big; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """A compiled regular expression. `text` is how it was written."""
+
+    text: str
+    program: Any
+
+    def found_in(self, subject: str) -> bool:
+        """Whether it matches anywhere in `subject`."""
+        return self.program.search(subject) is not None
+
+    def matches(self, subject: str) -> bool:
+        """Whether it matches all of `subject`."""
+        return self.program.fullmatch(subject) is not None
+
+
+@lru_cache(maxsize=4096)
+def compile_pattern(text: str) -> Pattern:
+    """A pattern of the form `/regex/flags`, with GitLab's flags i, s, m and U. Raises BadPattern."""
+    match = _WRITTEN.match(text)
+    if match is None:
+        raise BadPattern(f"{text[:60]!r} is no pattern of the form /regex/")
+    return Pattern(text, _program(match[1], match[2]))
+
+
+def written_pattern(text: str) -> Pattern:
+    """A pattern as it stands in an expression, where `\\/` is a slash. Raises BadPattern."""
+    compiled = compile_pattern(text.replace("\\/", "/"))
+    return Pattern(text, compiled.program)
+
+
+@lru_cache(maxsize=1024)
+def bare_pattern(regex: str) -> Pattern:
+    """A regular expression without slashes. Raises BadPattern."""
+    return Pattern(regex, _program(regex, ""))
+
+
+def _program(regex: str, flags: str) -> Any:
+    import re2  # costs 10 ms to load, which files without a pattern shall not pay
+
+    if len(regex) > MAX_PATTERN_LENGTH:
+        raise BadPattern(f"the regular expression is longer than {MAX_PATTERN_LENGTH} characters")
+    options = re2.Options()
+    options.max_mem = MAX_PROGRAM_BYTES
+    options.log_errors = False
+    try:
+        return re2.compile(f"(?{flags}){regex}" if flags else regex, options=options)
+    except re2.error as error:
+        reason = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else error
+        raise BadPattern(f"/{regex[:60]}/ is no regular expression that RE2 knows: {reason}") from None
+
+
+@lru_cache(maxsize=4096)
+def glob_pattern(glob: str) -> Pattern:
+    """A glob over paths as Ruby's fnmatch has it (FNM_PATHNAME, FNM_DOTMATCH, FNM_EXTGLOB): `*`, `?` and `[...]` stay
+    within a folder, `**/` is any folders or none, `{a,b}` is either. Raises BadPattern.
+    """
+    return Pattern(glob, _program(_glob_regex(glob), "s"))
+
+
+def include_pattern(glob: str) -> Pattern:
+    """A glob of `include:local`, where `**` is anything and `*` anything but a slash. Raises BadPattern."""
+    regex = re.escape(glob).replace(r"\*\*", ".*").replace(r"\*", "[^/]*")
+    return Pattern(glob, _program(regex, "s"))
+
+
+def is_glob(text: str) -> bool:
+    """Whether a path has anything in it that a glob takes for something else than itself."""
+    return any(character in text for character in "*?[{")
+
+
+def _glob_regex(glob: str) -> str:
+    pieces: list[str] = []
+    position = braces = 0
+    while position < len(glob):
+        character = glob[position]
+        if glob.startswith("**/", position) and (position == 0 or glob[position - 1] in "/{,"):
+            pieces.append("(?:[^/]+/)*")
+            position += 3
+            continue
+        if character == "*":
+            while glob.startswith("*", position):
+                position += 1
+            pieces.append("[^/]*")
+            continue
+        if character == "[" and (end := glob.find("]", position + 2)) > 0:
+            inside = glob[position + 1 : end].replace("\\", "\\\\").replace("[", "\\[")
+            pieces.append("[^/" + inside[1:] + "]" if inside[0] in "!^" else f"[{inside}]")
+            position = end + 1
+            continue
+        if character == "{" and "}" in glob[position:]:
+            braces += 1
+            pieces.append("(?:")
+        elif character == "}" and braces:
+            braces -= 1
+            pieces.append(")")
+        elif character == "," and braces:
+            pieces.append("|")
+        elif character == "?":
+            pieces.append("[^/]")
+        elif character == "\\" and position + 1 < len(glob):
+            position += 1
+            pieces.append(re.escape(glob[position]))
+        else:
+            pieces.append(re.escape(character))
+        position += 1
+    return "".join(pieces) + ")" * braces

@@ -1,0 +1,146 @@
+"""The `CI_*` variables that are known before a run: of the project, its commit, and one job. Pure.
+
+What only a run knows (`CI_PIPELINE_ID`, `CI_JOB_ID`, `CI_RUNNER_*`, ...) is added by the coordinator and the worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+
+from coordinator.pipelinefile.repository import Repository
+
+BUILDS_DIR = "/builds"
+SLUG_LENGTH = 63
+ENVIRONMENT_SLUG_LENGTH = 24
+SHORT_SHA = 8
+
+
+def project_dir(repository: Repository) -> str:
+    """Where a job finds the project in its container."""
+    return f"{BUILDS_DIR}/{repository.remote.path}"
+
+
+def of_pipeline(repository: Repository, config_path: str) -> dict[str, str]:
+    """What is the same in all jobs of a pipeline."""
+    remote, commit = repository.remote, repository.commit
+    namespace, _, name = remote.path.rpartition("/")
+    standard = remote.port == ("80" if remote.scheme == "http" else "443")
+    fqdn = remote.host if standard else f"{remote.host}:{remote.port}"
+    server = f"{remote.scheme}://{fqdn}"
+    title, _, description = commit.message.partition("\n")
+    user, address = repository.user
+    registry = f"registry.{remote.host}"
+    variables = {
+        "CI": "true",
+        "GITLAB_CI": "true",
+        "CI_API_V4_URL": f"{server}/api/v4",
+        "CI_API_GRAPHQL_URL": f"{server}/api/graphql",
+        "CI_BUILDS_DIR": BUILDS_DIR,
+        "CI_COMMIT_AUTHOR": commit.author,
+        "CI_COMMIT_BEFORE_SHA": commit.before_sha,
+        "CI_COMMIT_DESCRIPTION": description.strip("\n"),
+        "CI_COMMIT_MESSAGE": commit.message,
+        "CI_COMMIT_REF_PROTECTED": "false",
+        "CI_COMMIT_SHA": commit.sha,
+        "CI_COMMIT_SHORT_SHA": commit.sha[:SHORT_SHA],
+        "CI_COMMIT_TIMESTAMP": commit.timestamp,
+        "CI_COMMIT_TITLE": title,
+        "CI_CONFIG_PATH": config_path,
+        "CI_DEFAULT_BRANCH": repository.default_branch,
+        "CI_PIPELINE_SOURCE": "push",
+        "CI_PIPELINE_TRIGGERED": "false",
+        "CI_PROJECT_CLASSIFICATION_LABEL": "",
+        "CI_PROJECT_DIR": project_dir(repository),
+        "CI_PROJECT_ID": str(zlib.crc32(remote.path.encode("utf-8", "replace"))),
+        "CI_PROJECT_NAME": name,
+        "CI_PROJECT_NAMESPACE": namespace,
+        "CI_PROJECT_NAMESPACE_SLUG": slug(namespace),
+        "CI_PROJECT_PATH": remote.path,
+        "CI_PROJECT_PATH_SLUG": slug(remote.path),
+        "CI_PROJECT_ROOT_NAMESPACE": namespace.split("/")[0],
+        "CI_PROJECT_TITLE": name,
+        "CI_PROJECT_URL": f"{server}/{remote.path}",
+        "CI_PROJECT_VISIBILITY": "private",
+        "CI_REGISTRY": registry,
+        "CI_REGISTRY_IMAGE": f"{registry}/{remote.path.lower()}",
+        "CI_REPOSITORY_URL": remote.url,
+        "CI_SERVER": "yes",
+        "CI_SERVER_FQDN": fqdn,
+        "CI_SERVER_HOST": remote.host,
+        "CI_SERVER_NAME": "Longshore",
+        "CI_SERVER_PORT": remote.port,
+        "CI_SERVER_PROTOCOL": remote.scheme,
+        "CI_SERVER_URL": server,
+        "CI_TEMPLATE_REGISTRY_HOST": "registry.gitlab.com",
+        "GITLAB_USER_EMAIL": address,
+        "GITLAB_USER_LOGIN": address.partition("@")[0],
+        "GITLAB_USER_NAME": user,
+    }
+    ref = repository.tag or repository.branch or ""
+    variables |= {"CI_COMMIT_REF_NAME": ref, "CI_COMMIT_REF_SLUG": slug(ref)}
+    if repository.branch is not None:
+        variables["CI_COMMIT_BRANCH"] = repository.branch
+    if repository.tag:
+        variables["CI_COMMIT_TAG"] = repository.tag
+    return variables
+
+
+def of_job(name: str, stage: str, index: int | None, total: int) -> dict[str, str]:
+    """What belongs to one job; `index` counts the jobs of a `parallel` from 1."""
+    variables = {
+        "CI_JOB_NAME": name,
+        "CI_JOB_NAME_SLUG": slug(name),
+        "CI_JOB_STAGE": stage,
+        "CI_NODE_TOTAL": str(total),
+    }
+    if index is not None:
+        variables["CI_NODE_INDEX"] = str(index)
+    return variables
+
+
+def of_environment(name: str, url: str, action: str, tier: str) -> dict[str, str]:
+    """What an `environment` gives to its job."""
+    return {
+        "CI_ENVIRONMENT_NAME": name,
+        "CI_ENVIRONMENT_SLUG": environment_slug(name),
+        "CI_ENVIRONMENT_URL": url,
+        "CI_ENVIRONMENT_ACTION": action,
+        "CI_ENVIRONMENT_TIER": tier or environment_tier(name),
+    }
+
+
+def slug(text: str) -> str:
+    """Lower case, only letters, digits and `-`, at most 63 characters, no `-` at either end."""
+    return re.sub(r"[^a-z0-9]", "-", text.lower())[:SLUG_LENGTH].strip("-")
+
+
+def environment_slug(name: str) -> str:
+    """GitLab's short name of an environment: what had to be changed ends in a hash of the full name."""
+    short = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]", "-", name.lower()))
+    if not re.match(r"[a-z]", short):
+        short = f"env-{short}"
+    if len(short) <= ENVIRONMENT_SLUG_LENGTH and short == name:
+        return short.removesuffix("-")
+    number = int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest())
+    digits = ""
+    for _ in range(6):
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return f"{short[:17].removesuffix('-')}-{digits}"
+
+
+def environment_tier(name: str) -> str:
+    """The tier that GitLab guesses from an environment's name."""
+    patterns = {
+        "production": r"prod|live",
+        "staging": r"stag|model|pre|demo|non",
+        "testing": r"test|tst|int|ac(ce|)pt|qa|qc|control|quality|q-\d",
+        "development": r"dev|review|trunk",
+    }
+    lowered = name.lower()
+    for tier in ("development", "testing", "staging", "production"):
+        if re.search(patterns[tier], lowered):
+            return tier
+    return "other"

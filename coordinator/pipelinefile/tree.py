@@ -1,0 +1,124 @@
+"""What a pipeline file is made of: YAML values whose containers know where each part was written. Pure.
+
+Containers are never changed once they are made: aliases share them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """A file as messages name it, and the chain of `FILE:LINE` that included it."""
+
+    name: str
+    included_from: tuple[str, ...] = ()
+
+
+class Mark(NamedTuple):
+    """Where something was written; lines count from 1."""
+
+    origin: Origin
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A `!reference [job, key, ...]` that is not resolved yet."""
+
+    path: tuple[str, ...]
+    mark: Mark
+
+    def __str__(self) -> str:
+        return f"!reference [{', '.join(self.path)}]"
+
+
+class Map(dict[str, "Value"]):
+    """A mapping. `mark` is where it begins, `marks` where each of its keys is written."""
+
+    __slots__ = ("mark", "marks")
+
+    def __init__(self, mark: Mark, entries: Iterable[tuple[str, Value, Mark]] = ()) -> None:
+        super().__init__()
+        self.mark = mark
+        self.marks: dict[str, Mark] = {}
+        for key, value, where in entries:
+            self[key] = value
+            self.marks[key] = where
+
+    def at(self, key: str) -> Mark:
+        """Where `key` is written, or the mapping's own place."""
+        return self.marks.get(key, self.mark)
+
+    def entries(self) -> Iterator[tuple[str, Value, Mark]]:
+        """All keys with their values and places, in order."""
+        for key, value in self.items():
+            yield key, value, self.at(key)
+
+    def without(self, *keys: str) -> Map:
+        """The same mapping, lacking `keys`."""
+        return Map(self.mark, (entry for entry in self.entries() if entry[0] not in keys))
+
+    def having(self, key: str, value: Value, mark: Mark) -> Map:
+        """The same mapping with `key` set."""
+        changed = Map(self.mark, self.entries())
+        changed[key] = value
+        changed.marks[key] = mark
+        return changed
+
+
+class Seq(list["Value"]):
+    """A list. `mark` is where it begins, `marks` where each item is written."""
+
+    __slots__ = ("mark", "marks")
+
+    def __init__(self, mark: Mark, items: Iterable[tuple[Value, Mark]] = ()) -> None:
+        super().__init__()
+        self.mark = mark
+        self.marks: list[Mark] = []
+        for value, where in items:
+            self.append(value)
+            self.marks.append(where)
+
+    def entries(self) -> Iterator[tuple[Value, Mark]]:
+        """All items with their places."""
+        return zip(self, self.marks, strict=True)
+
+
+Scalar: TypeAlias = str | int | float | bool | None
+Value: TypeAlias = Scalar | Map | Seq | Reference
+
+
+def text_of(value: Scalar) -> str:
+    """A scalar as GitLab (Ruby) writes it into a string."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def kind_of(value: Value) -> str:
+    """What a value is, in the words of messages."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return "a boolean"
+    if isinstance(value, int | float):
+        return "a number"
+    if isinstance(value, str):
+        return "a string"
+    if isinstance(value, Seq):
+        return "a list"
+    if isinstance(value, Map):
+        return "a mapping"
+    return "a !reference"
+
+
+def shown(value: object, limit: int = 60) -> str:
+    """A value for a message: quoted, on one line, cut to `limit` characters."""
+    text = str(value)
+    return repr(text if len(text) <= limit else text[: limit - 1] + "…")
