@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from functools import partial
-from threading import Thread
+from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from coordinator.cli.state import StateDirectory
@@ -33,26 +32,32 @@ class Embedded:
     """Serves the state directory, which this process must have locked."""
 
     def __init__(self, state: StateDirectory, *, worker: bool = True) -> None:
+        self._state = state
+        self._failure: BaseException | None = None
+        self._ready = Event()  # the worker has an engine, or something has failed
+        self._worker: Worker | None = None
         self._coordinator = Coordinator(CoordinatorSettings(state=state.path, bind="tcp://127.0.0.1:0"))
         self._coordinator.start()
         self.address = self._coordinator.address
-        self._failure: BaseException | None = None
-        self._threads = [self._run(self._coordinator.run, "coordinator")]
-        self._stops = [self._coordinator.stop]
-        if worker:
-            self._start_worker(state)
+        self._coordinator_thread = self._run(self._coordinator.run, "coordinator")
+        self._worker_thread = self._run(self._work, "worker") if worker else None
 
-    def _start_worker(self, state: StateDirectory) -> None:
+    def _work(self) -> None:
+        from daemon.docker_executor import DockerExecutor
         from daemon.settings import WorkerSettings
         from daemon.worker import Worker
 
-        slots = max(MIN_SLOTS, len(os.sched_getaffinity(0)))
+        executor = DockerExecutor(WORKER_NAME, None)
+        executor.facts()
         settings = WorkerSettings(
-            state_dir=state.path / "worker", coordinator=self.address, name=WORKER_NAME, slots=slots
+            state_dir=self._state.path / "worker",
+            coordinator=self.address,
+            name=WORKER_NAME,
+            slots=max(MIN_SLOTS, len(os.sched_getaffinity(0))),
         )
-        worker = Worker(settings)
-        self._threads.insert(0, self._run(worker.run, "worker"))
-        self._stops.insert(0, partial(_leave_at_once, worker))
+        self._worker = Worker(settings, executor)
+        self._ready.set()
+        self._worker.run()
 
     def _run(self, body: Callable[[], object], name: str) -> Thread:
         def guarded() -> None:
@@ -60,28 +65,33 @@ class Embedded:
                 body()
             except BaseException as error:
                 self._failure = error
+                self._ready.set()
 
         thread = Thread(target=guarded, name=name, daemon=True)
         thread.start()
         return thread
 
+    def wait_for_engine(self) -> None:
+        """Returns when the worker has a Docker engine. Raises EngineUnavailable when there is none."""
+        self._ready.wait()
+        self.check()
+
     def check(self) -> None:
         """Raises what has ended one of the threads."""
+        if isinstance(self._failure, LongshoreError):
+            raise self._failure
         if self._failure is not None:
-            if isinstance(self._failure, LongshoreError):
-                raise self._failure
             raise LongshoreError(f"a part of Longshore failed: {self._failure!r}") from self._failure
 
     def stop(self) -> bool:
         """Stops the threads, never the jobs' containers. Returns whether runs are left that could go on."""
-        for stop, thread in zip(self._stops, self._threads, strict=True):
-            stop()
-            thread.join(STOP_SECONDS)
+        if self._worker_thread is not None:
+            self._ready.wait(STOP_SECONDS)
+            if self._worker is not None:
+                self._worker.stop()  # the first stop lets what runs finish,
+                self._worker.stop()  # the second one leaves it to the next worker of this name
+            self._worker_thread.join(STOP_SECONDS)
+        self._coordinator.stop()
+        self._coordinator_thread.join(STOP_SECONDS)
         unfinished = self._coordinator.engine.unfinished().values()
         return any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
-
-
-def _leave_at_once(worker: Worker) -> None:
-    """The first stop lets running jobs finish, the second one leaves their containers to the next worker."""
-    worker.stop()
-    worker.stop()

@@ -132,6 +132,7 @@ def background_command(state: Path) -> None:
     idle_seconds = FIRST_IDLE_SECONDS
     while True:
         embedded = Embedded(directory)
+        embedded.wait_for_engine()
         directory.publish(embedded.address)
         with Client(embedded.address, name="background") as client:
             _until_idle(client, embedded.check, stopped, idle_seconds)

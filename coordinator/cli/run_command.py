@@ -65,6 +65,8 @@ def _submit(session: Session, project: Project) -> int:
         while True:
             try:
                 session.client.upload(snapshot.path)
+                if session.embedded is not None:
+                    session.embedded.wait_for_engine()
                 return session.client.submit_run(
                     project.plan, snapshot.digest, snapshot.size, source=project.source, token=token
                 )

@@ -10,17 +10,20 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from coordinator.cli.options import Where
 from coordinator.cli.state import StateDirectory
 from protocol.client import Client
-from protocol.errors import CoordinatorUnreachable
+from protocol.errors import CoordinatorUnreachable, LongshoreError
 
 if TYPE_CHECKING:
     from coordinator.cli.embedded import Embedded
 
+CONNECT_SECONDS = 5.0
+"""How long a coordinator that was named may take to say welcome."""
 REQUEST_SECONDS = 15.0
 """How long a request to a coordinator that was reached may take."""
 KNOCK_SECONDS = 1.0
@@ -28,6 +31,7 @@ KNOCK_SECONDS = 1.0
 TAKEOVER_SECONDS = 30.0
 """How long a state directory may be locked by a process that answers nobody: another verb that reads, or a start."""
 RETRY_SECONDS = 0.02
+BACKGROUND_LOG = "background.log"
 PATIENCE_SECONDS = 120.0
 """How long a run is followed without an answer of its coordinator."""
 
@@ -63,7 +67,13 @@ class RemoteSession(Session):
     """A coordinator that the user has named."""
 
     def __init__(self, address: str) -> None:
-        self.client = Client(address, timeout=REQUEST_SECONDS, name="cli")
+        self.client = Client(address, timeout=CONNECT_SECONDS, name="cli")
+        try:
+            _ = self.client.welcome
+        except BaseException:
+            self.client.close()
+            raise
+        self.client.timeout = REQUEST_SECONDS
 
     def again(self) -> None:
         deadline = time.monotonic() + PATIENCE_SECONDS
@@ -115,7 +125,7 @@ class StateSession(Session):
 
     def _enter(self) -> None:
         deadline = time.monotonic() + TAKEOVER_SECONDS
-        background = not self._own
+        background: subprocess.Popen[bytes] | None = None
         while True:
             if self._own and self._state.try_lock():
                 from coordinator.cli.embedded import Embedded
@@ -127,9 +137,10 @@ class StateSession(Session):
             if client := _knock(self._state):
                 self.client = client
                 return
-            if background and _is_free(self._state):
-                start_background(self._state)
-                background = False
+            if background is not None and background.poll():
+                raise LongshoreError(_last_line(self._state.path / BACKGROUND_LOG))
+            if not self._own and background is None and _is_free(self._state):
+                background = start_background(self._state)
             if time.monotonic() > deadline:
                 raise CoordinatorUnreachable(
                     f"the state directory {self._state.path} is in use by a process that does not answer"
@@ -204,10 +215,10 @@ def _is_free(state: StateDirectory) -> bool:
     return True
 
 
-def start_background(state: StateDirectory) -> None:
+def start_background(state: StateDirectory) -> subprocess.Popen[bytes]:
     """Starts a process of its own that serves the state directory until all its runs have ended."""
-    with (state.path / "background.log").open("ab") as log:
-        subprocess.Popen(
+    with (state.path / BACKGROUND_LOG).open("ab") as log:
+        return subprocess.Popen(
             [sys.executable, "-m", "coordinator.cli", "background", str(state.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -215,3 +226,8 @@ def start_background(state: StateDirectory) -> None:
             cwd="/",
             start_new_session=True,
         )
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines() or ["the background process failed"]
+    return lines[-1].removeprefix("longshore: ")

@@ -2,8 +2,8 @@
 
 In are tracked and untracked-but-not-ignored files with their uncommitted changes, checked-out submodules, symlinks
 and empty directories; a folder that is no git repository goes in whole. Owner and time are fixed, permission bits are
-kept, so the digest depends on names, contents and modes alone. Plain, not gzipped: on loopback and on a gigabit line
-compressing takes longer than sending.
+kept, so the digest depends on names, contents and modes alone. Plain, not gzipped: compressing (100 MB/s) takes about
+as long as it saves on a gigabit line, and far longer on loopback.
 """
 
 from __future__ import annotations
@@ -49,12 +49,6 @@ class _HashingFile:
 
     def tell(self) -> int:
         return self._file.tell()
-
-
-def repository_root(folder: Path) -> Path | None:
-    """The top of the git work tree that `folder` is in, or None."""
-    folder = folder.resolve()
-    return next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), None)
 
 
 def write_snapshot(root: Path, target: Path) -> Snapshot:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.cli.snapshot import MTIME, Snapshot, repository_root, write_snapshot
+from coordinator.cli.snapshot import MTIME, Snapshot, write_snapshot
 from protocol.errors import LongshoreError
 
 
@@ -158,8 +158,3 @@ def test_a_broken_repository_is_one_clear_error(project: Path) -> None:
     (project / ".git" / "HEAD").write_text("garbage")
     with pytest.raises(LongshoreError, match="git can't list the files of"):
         pack(project)
-
-
-def test_the_repository_is_found_from_any_folder_in_it(project: Path, tmp_path: Path) -> None:
-    assert repository_root(project / "sub") == project.resolve()
-    assert repository_root(tmp_path) is None

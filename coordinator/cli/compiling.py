@@ -1,0 +1,46 @@
+"""From a pipeline file to what a run is submitted with: the plan, the project's folder, and where it comes from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from coordinator.pipelinefile import Repository, compile_pipeline
+from protocol.errors import UsageError
+from protocol.messages import Source
+from protocol.plan import Plan, Variable
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What is run: `root` is the folder whose files make up the workspace."""
+
+    root: Path
+    plan: Plan
+    source: Source
+
+
+def compile_for_run(file: Path, variables: Sequence[Variable], jobs: Sequence[str]) -> Project:
+    """Compiles `file`; warnings go to stderr.
+
+    Raises PipelineFileError with all that is wrong, UsageError where nothing is left to run.
+    """
+    repository = Repository(file.resolve().parent)
+    compiled = compile_pipeline(
+        file, repository=repository, variables={variable.key: variable.value for variable in variables}, jobs=jobs
+    )
+    for warning in compiled.warnings:
+        print(f"longshore: {warning}", file=sys.stderr)
+    if not compiled.plan.jobs:
+        raise UsageError(f"{file}: nothing to run: {compiled.left_out or 'its rules leave all jobs out'}")
+    commit = repository.commit
+    source = Source(
+        file=str(file),
+        ref=repository.branch or repository.tag or "",
+        sha=commit.sha if repository.has_git else "",
+        title=commit.message.partition("\n")[0],
+        user=repository.user[0],
+    )
+    return Project(repository.root, compiled.plan, source)
