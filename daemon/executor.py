@@ -35,11 +35,15 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a container ended. `ran_for` is seconds from release to end, by the engine's own times."""
+    """How a container ended. `ran_for` is seconds from release to end, by the engine's own times.
+
+    `failure` says what ended it if neither the script nor this daemon did: the engine, an operator.
+    """
 
     exit_code: int
     oom_killed: bool = False
     ran_for: float = 0.0
+    failure: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +88,11 @@ class Sandbox(Protocol):
     def wait(self) -> Outcome:
         """Blocks until the container has ended, whoever ended it."""
 
-    def stop(self, grace: float) -> None:
-        """SIGTERM to the script, after `grace` seconds SIGKILL to it; after_script still runs. Returns at once."""
+    def stop(self, grace: float, *, canceled: bool = True) -> None:
+        """SIGTERM to the script, after `grace` seconds SIGKILL to it; after_script still runs. Returns at once.
+
+        `canceled` is for after_script's CI_JOB_STATUS: `canceled`, else (a timeout) `failed`.
+        """
 
     def kill(self) -> None:
         """SIGKILL to the whole container, now."""

@@ -1,0 +1,120 @@
+"""Keeps jobs' caches on the worker's disk, from job to job: one archive per project and key, oldest used out first.
+
+Workers of one host may share the directory: archives appear by rename, whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from uuid import uuid4
+
+from daemon.archives import ArchiveWriter, hash_files
+from daemon.artifacts import Expand, Selection, Taker, due
+from daemon.environment import Environment
+from protocol.plan import CacheSpec
+
+EVICT_DOWN_TO = 0.9
+"""Share of the limit that is left by an eviction, so that not each new cache brings one."""
+SUFFIX = ".tar.gz"
+
+
+class CacheStore:
+    """All caches of a host, at most `limit` bytes of them."""
+
+    def __init__(self, directory: Path, limit: int) -> None:
+        self._directory = directory
+        self._limit = limit
+
+    def _path(self, project: str, key: str) -> Path:
+        """Keys are anything; file names are not."""
+        project_part = hashlib.sha256(project.encode()).hexdigest()[:16]
+        return self._directory / project_part / (hashlib.sha256(key.encode()).hexdigest()[:32] + SUFFIX)
+
+    def find(self, project: str, keys: Sequence[str]) -> Path | None:
+        """The archive of the first of `keys` that has one; it now is the most recently used."""
+        for key in keys:
+            path = self._path(project, key)
+            with contextlib.suppress(FileNotFoundError):
+                os.utime(path)
+                return path
+        return None
+
+    def store(self, project: str, key: str, taker: Taker, selection: Selection) -> None:
+        """Replaces a cache by the files that `selection` gives, if there are any."""
+        path = self._path(project, key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f"{uuid4().hex}.partial")
+        try:
+            with ArchiveWriter(partial) as out:
+                any_taken = taker.take(selection, out)
+            if any_taken:
+                partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        self._evict()
+
+    def _evict(self) -> None:
+        files: list[tuple[float, int, Path]] = []
+        for path in self._directory.glob(f"*/*{SUFFIX}"):
+            with contextlib.suppress(FileNotFoundError):
+                stat = path.stat()
+                files.append((stat.st_mtime, stat.st_size, path))
+        total = sum(size for _, size, _ in files)
+        if total <= self._limit:
+            return
+        for _, size, path in sorted(files):
+            path.unlink(missing_ok=True)
+            total -= size
+            if total <= self._limit * EVICT_DOWN_TO:
+                return
+
+
+@dataclass(frozen=True, slots=True)
+class JobCaches:
+    """The caches of one job. `file_keys` are what `key:files` comes to, one for each; see `file_keys_of`."""
+
+    store: CacheStore
+    project: str
+    specs: Sequence[CacheSpec]
+    file_keys: Sequence[str]
+
+    def _key(self, index: int, expand: Expand) -> str:
+        spec = self.specs[index]
+        if spec.key_files:
+            prefix = expand(spec.key_prefix)
+            return f"{prefix}-{self.file_keys[index]}" if prefix else self.file_keys[index]
+        return expand(spec.key) or "default"
+
+    def to_lay_in(self, environment: Environment) -> list[Path]:
+        """The archives that there are for the job, in the caches' order."""
+        archives: list[Path] = []
+        for index, spec in enumerate(self.specs):
+            if environment.expand(spec.policy) in ("pull", "pull-push"):
+                fallbacks = [*spec.fallback_keys, *filter(None, [environment.values.get("CACHE_FALLBACK_KEY")])]
+                keys = [self._key(index, environment.expand), *map(environment.expand, fallbacks)]
+                if found := self.store.find(self.project, keys):
+                    archives.append(found)
+        return archives
+
+    def save(self, taker: Taker, known: Callable[[], frozenset[str]], *, succeeded: bool) -> None:
+        """Stores what the job has left for the next ones. Raises EngineError, BadArchive, UsageError, OSError."""
+        for index, spec in enumerate(self.specs):
+            if taker.expand(spec.policy) in ("push", "pull-push") and due(spec.when, succeeded):
+                selection = Selection(spec.paths, (), known() if spec.untracked else None)
+                self.store.store(self.project, self._key(index, taker.expand), taker, selection)
+
+
+def file_keys_of(specs: Sequence[CacheSpec], workspace: Path | None) -> list[str]:
+    """For each cache, a hash of the files in the workspace that its key names; `default` if none is there."""
+    wanted = {name for spec in specs for name in spec.key_files}
+    hashes: Mapping[str, str] = hash_files(workspace, wanted) if wanted and workspace else {}
+    keys: list[str] = []
+    for spec in specs:
+        found = [f"{name} {hashes[name]}\n" for name in sorted(spec.key_files) if name in hashes]
+        keys.append(hashlib.sha256("".join(found).encode()).hexdigest() if found else "default")
+    return keys

@@ -1,0 +1,64 @@
+"""What the engine is asked to make for a job: the body of a request to create its container. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from daemon.environment import Environment
+from daemon.executor import JobFailed
+from daemon.script import MAX_SCRIPT_BYTES, entry_command, entry_environment, script_text
+from protocol.messages import Assignment
+from protocol.plan import ImageSpec
+from protocol.statuses import FailureReason
+
+NANOS = 1_000_000_000
+"""The engine counts CPUs in billionths."""
+
+
+def job_container(
+    assignment: Assignment,
+    image: ImageSpec,
+    environment: Environment,
+    *,
+    network: str,
+    labels: Mapping[str, str],
+    after_script_timeout: float,
+    log_driver: Mapping[str, object],
+) -> dict[str, Any]:
+    """The container of a job: held at its gate once it is started, its stdin open for good.
+
+    The image's entrypoint stays in place unless the job overrides it; it gets our shell as its arguments, as in GitLab.
+    Raises JobFailed for scripts and variables that Linux would not start.
+    """
+    job, resources = assignment.job, assignment.job.resources
+    if name := environment.too_long():
+        raise JobFailed(FailureReason.SCRIPT_FAILURE, f"variable {name} is longer than the 128 KiB that Linux takes")
+    script, after_script = script_text([*job.before_script, *job.script]), script_text(job.after_script)
+    if (size := len(script.encode()) + len(after_script.encode())) > MAX_SCRIPT_BYTES:
+        raise JobFailed(
+            FailureReason.SCRIPT_FAILURE,
+            f"the scripts have {size} bytes, at most {MAX_SCRIPT_BYTES}: put them into a file of the repository",
+        )
+    entry = entry_environment(
+        script, after_script, directory=assignment.project_dir, after_seconds=after_script_timeout
+    )
+    host: dict[str, Any] = {"NetworkMode": network, "LogConfig": dict(log_driver)}
+    if resources.cpus:
+        host["NanoCpus"] = round(resources.cpus * NANOS)
+    if resources.memory:
+        host |= {"Memory": resources.memory, "MemorySwap": resources.memory}
+    body: dict[str, Any] = {
+        "Image": environment.expand(image.name),
+        "Cmd": entry_command(),
+        "Env": [f"{key}={value}" for key, value in {**environment.values, **entry}.items()],
+        "Labels": dict(labels),
+        "WorkingDir": assignment.project_dir,
+        "OpenStdin": True,
+        "HostConfig": host,
+    }
+    if image.entrypoint is not None:
+        body["Entrypoint"] = [environment.expand(word) for word in image.entrypoint]
+    if image.user:
+        body["User"] = environment.expand(image.user)
+    return body

@@ -1,0 +1,134 @@
+"""Runs jobs in containers of one Docker engine, and finds and removes what it has made there by its labels.
+
+Everything made here carries labels that say whose it is; nothing else is ever touched.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from daemon import container_log
+from daemon.cache import CacheStore
+from daemon.docker_sandbox import DockerSandbox, Site
+from daemon.engine import Engine
+from daemon.executor import Dependencies, Found, Outcome, Sandbox
+from daemon.images import Images
+from protocol.messages import Assignment
+
+LOG_BYTES = 4 << 30
+"""Past this size a log is rotated, and what its reader has not read by then may be lost: the guard of the disk."""
+SHORT_ID = 12
+"""How many characters of a coordinator's id are in names."""
+
+
+def default_directory() -> Path:
+    """Where caches are kept for the user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
+
+
+class DockerExecutor:
+    """See `daemon.executor.Executor`. Thread-safe.
+
+    `coordinator` keeps apart what workers of several coordinators have on one engine: their attempts may have the same
+    ids. `directory` is for caches, `cache_limit` their bytes; `patience` is seconds to wait for an engine that is away.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        url: str | None = None,
+        *,
+        coordinator: str = "",
+        directory: Path | None = None,
+        cache_limit: int = 10 << 30,
+        after_script_timeout: float = 300.0,
+        patience: float = 120.0,
+        max_log_bytes: int = LOG_BYTES,
+    ) -> None:
+        self._engine = Engine(url, patience=patience)
+        self._coordinator = coordinator
+        self._mine = {"longshore.coordinator": coordinator, "longshore.worker": worker}
+        directory = directory or default_directory()
+        self._site = Site(
+            engine=self._engine,
+            images=Images(self._engine),
+            caches=CacheStore(directory / "caches", cache_limit),
+            directory=directory / "attempts",
+            worker=worker,
+            after_script_timeout=after_script_timeout,
+            max_log_bytes=max_log_bytes,
+        )
+
+    def facts(self) -> str:
+        """See Executor."""
+        info = self._engine.call("GET", "/info", patience=0)
+        memory = info["MemTotal"] / (1 << 30)
+        return (
+            f"Docker {info['ServerVersion']}, {info['OperatingSystem']}, "
+            f"{info['Architecture']}, {info['NCPU']} CPUs, {memory:.1f} GiB"
+        )
+
+    def sandbox(self, assignment: Assignment) -> Sandbox:
+        """See Executor."""
+        name = "-".join(filter(None, ["longshore", self._coordinator[:SHORT_ID], assignment.attempt]))
+        labels = {
+            **self._mine,
+            "longshore.run": str(assignment.run),
+            "longshore.job": assignment.job.name,
+            "longshore.attempt": assignment.attempt,
+        }
+        return DockerSandbox(self._site, assignment, name, labels)
+
+    def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
+        """See Executor."""
+        if dependencies is not None:
+            sandbox.release(dependencies)
+        opened()
+        return sandbox.wait()
+
+    def find(self) -> list[Found]:
+        """See Executor."""
+        found = []
+        for container in self._containers({**self._mine, "longshore.role": "job"}):
+            attempt, state = container["Labels"]["longshore.attempt"], container["State"]
+            released = container_log.released_at(self._engine, container["Id"])
+            if released is None:
+                found.append(Found(attempt, "held" if state == "running" else "created"))
+            else:
+                running_for = (datetime.now(UTC) - released).total_seconds()
+                found.append(Found(attempt, "running" if state == "running" else "exited", max(0.0, running_for)))
+        return found
+
+    def discard(self, attempt: str) -> None:
+        """See Executor."""
+        self._remove(lambda labels: labels["longshore.attempt"] == attempt)
+
+    def sweep(self, keep: set[str]) -> int:
+        """See Executor."""
+        return self._remove(lambda labels: labels["longshore.attempt"] not in keep)
+
+    def _remove(self, chosen: Callable[[Mapping[str, str]], bool]) -> int:
+        """Removes containers first: a network can't go while one is in it."""
+        count = 0
+        for container in self._containers(self._mine):
+            if chosen(container["Labels"]):
+                count += self._engine.delete(f"/containers/{container['Id']}")
+        for network in self._engine.call("GET", "/networks", query=_by_labels(self._mine)):
+            if chosen(network["Labels"]):
+                count += self._engine.delete(f"/networks/{network['Id']}")
+        return count
+
+    def _containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
+        containers: list[dict[str, Any]] = self._engine.call(
+            "GET", "/containers/json", query={"all": 1, **_by_labels(labels)}
+        )
+        return containers
+
+
+def _by_labels(labels: Mapping[str, str]) -> dict[str, str]:
+    return {"filters": json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})}

@@ -1,0 +1,402 @@
+"""One attempt's container and all that belongs to it: prepare, hold, release, follow, wait, stop, collect, remove.
+
+Every step may be called again, also by another daemon that has found the container: names, labels and the container's
+own log tell all that it needs. No step knows what comes after it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Lock, Thread
+from typing import Any
+
+import msgspec
+
+from daemon import archives, container_log
+from daemon.archives import BadArchive, Owner
+from daemon.artifacts import Taker, collect_artifacts
+from daemon.cache import CacheStore, JobCaches, file_keys_of
+from daemon.container_spec import job_container
+from daemon.engine import GONE, Engine, EngineError
+from daemon.environment import Environment, dotenv_of, job_environment
+from daemon.executor import Collected, Dependencies, JobFailed, Outcome
+from daemon.images import Images
+from daemon.script import release_lines, stop_line
+from daemon.services import Services, plan_services, service_container
+from daemon.users import owner_of
+from protocol.errors import EngineUnavailable, LongshoreError
+from protocol.messages import Assignment, Dependency
+from protocol.plan import ImageSpec
+from protocol.statuses import FailureReason
+from protocol.variables import references
+
+FILE_KEYS_LABEL = "longshore.cache-keys"
+JOB_LABEL = "longshore.job-digest"
+LAST_WORDS = 2000
+"""How many bytes of its log the message about a container has that did not even begin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all sandboxes of an executor share. `directory` keeps what has to outlive a daemon, by container."""
+
+    engine: Engine
+    images: Images
+    caches: CacheStore
+    directory: Path
+    worker: str
+    after_script_timeout: float
+    max_log_bytes: int
+
+
+class DockerSandbox:
+    """See `daemon.executor.Sandbox`. `warnings` are for people: what is odd but fails nothing."""
+
+    def __init__(self, site: Site, assignment: Assignment, name: str, labels: Mapping[str, str]) -> None:
+        self.warnings: list[str] = []
+        self._site = site
+        self._engine = site.engine
+        self._assignment = assignment
+        self._name = name
+        self._labels = labels
+        self._spec = assignment.job.image or ImageSpec(name=assignment.default_image or "")
+        self._early = self._environment([])  # without what dependencies leave: the container's own
+        self._final: Environment | None = None
+        self._stdin: socket.socket | None = None
+        self._stdin_lock = Lock()  # `stop` comes from a thread of its own
+        self._postponed: list[Path] | None = None
+        self._owner: Owner | None = None
+        self._released_at: float | None = None  # monotonic; set by the daemon that did it
+        self._killed = False
+        self._ends: SimpleQueue[int | Exception | None] = SimpleQueue()  # None: the script has succeeded
+
+    def _environment(self, dependencies: Sequence[Dependency], started: datetime | None = None) -> Environment:
+        return job_environment(self._assignment, self._site.worker, self._spec.name, dotenv_of(dependencies), started)
+
+    # prepare
+
+    def prepare(self, workspace: Path | None) -> None:
+        """See Sandbox. An image whose name waits for a dependency's variables is left to `release`."""
+        with self._failures():
+            ended = [dependency for dependency in self._assignment.dependencies if dependency.satisfied]
+            environment = self._environment(ended) if ended else self._early
+            to_come = len(self._assignment.dependencies) > len(ended)
+            if to_come and references(self._spec.name) - environment.values.keys():
+                self._postponed = [workspace] if workspace else []
+            else:
+                self._prepare(workspace, environment)
+
+    def _prepare(self, workspace: Path | None, known: Environment) -> None:
+        """With the variables that are `known`, image and services are found."""
+        name = known.expand(self._spec.name)
+        if not name:
+            raise JobFailed(
+                FailureReason.RUNNER_SYSTEM_FAILURE,
+                "the job has no image: give it `image:`, or give all jobs one with `default: {image: ...}`",
+            )
+        image = self._site.images.ensure(name, self._spec.pull_policy, self._spec.platform)
+        services = self._services(known)
+        if services:
+            services.start()
+        if self._create(name, workspace, services.network if services else "bridge"):
+            user = known.expand(self._spec.user) if self._spec.user else image.user
+            self._owner = owner_of(self._engine, self._name, user)
+            self._lay_in([workspace] if workspace else [])
+            self._lay_in_files(self._early.files)
+        if services:
+            services.await_ready()
+            self.warnings += services.warnings
+
+    def _services(self, environment: Environment) -> Services | None:
+        planned = plan_services(self._assignment.job.services, environment, self._name)
+        if not planned:
+            return None
+        return Services(self._engine, self._site.images, planned, self._name, self._labels, environment)
+
+    def _create(self, image: str, workspace: Path | None, network: str) -> bool:
+        """Makes the container, unless it is there. Tells whether its files are still to be laid in."""
+        job = self._assignment.job
+        digest = hashlib.sha256(msgspec.json.encode((self._assignment.run, job))).hexdigest()
+        labels = {**self._labels, "longshore.role": "job", JOB_LABEL: digest}
+        if job.caches:
+            labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, workspace))
+        self._note_workspace(workspace)
+        body = job_container(
+            self._assignment,
+            self._spec,
+            self._early,
+            network=network,
+            labels=labels,
+            after_script_timeout=self._site.after_script_timeout,
+            log_driver=container_log.job_log_driver(self._site.max_log_bytes),
+        )
+        body["Image"] = image
+        query = {"name": self._name} | ({"platform": self._spec.platform} if self._spec.platform else {})
+        try:
+            self._engine.call("POST", "/containers/create", query=query, body=body)
+            return True
+        except EngineError as error:
+            if error.status != 409:
+                raise
+        there = self._inspect()
+        if there["Config"]["Labels"].get(JOB_LABEL) == digest:
+            return bool(there["State"]["Status"] == "created")
+        self._engine.delete(f"/containers/{self._name}")  # another job's, of a coordinator that was started afresh
+        self._engine.call("POST", "/containers/create", query=query, body=body)
+        return True
+
+    def _inspect(self) -> Mapping[str, Any]:
+        facts: Mapping[str, Any] = self._engine.call("GET", f"/containers/{self._name}/json")
+        return facts
+
+    # files that go in
+
+    @property
+    def _listing(self) -> Path:
+        return self._site.directory / f"{self._name}.names"
+
+    def _note_workspace(self, workspace: Path | None) -> None:
+        """Files that are not in the workspace are `untracked`; a daemon that collects them may be another one."""
+        job = self._assignment.job
+        if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
+            self._listing.parent.mkdir(parents=True, exist_ok=True)
+            self._listing.write_text(json.dumps(sorted(archives.names(workspace))) if workspace else "[]")
+
+    def _known_names(self) -> frozenset[str]:
+        return frozenset(json.loads(self._listing.read_text()))
+
+    def _lay_in(self, paths: Sequence[Path]) -> None:
+        """Unpacks tars into the project directory, as one archive: a container takes one in 30 ms, however small."""
+        if self._owner is None:
+            self._owner = owner_of(self._engine, self._name, self._inspect()["Config"]["User"])
+        owner = self._owner
+        if paths or owner != archives.ROOT:
+            directory = self._assignment.project_dir
+            self._engine.put_archive(self._name, directory, lambda: archives.joined(paths, owner))
+
+    def _lay_in_files(self, files: Mapping[str, str]) -> None:
+        """Variables of type file: beside the project directory, for the job's user alone."""
+        if files:
+            owner = self._owner or archives.ROOT
+            self._engine.put_archive(self._name, "/", lambda: archives.small_files(files, owner))
+
+    # hold, release
+
+    def hold(self) -> None:
+        """See Sandbox."""
+        if self._postponed is None:
+            with self._failures():
+                self._start()
+
+    def _start(self) -> None:
+        """Starts the container, its stdin attached; one that runs is attached only."""
+        with self._stdin_lock:
+            self._attached()
+        try:
+            self._engine.call("POST", f"/containers/{self._name}/start")
+        except EngineError as error:
+            hint = " (an image for jobs needs a shell)" if '"sh"' in error.message else ""
+            message = f"the container can't be started: {error.message}{hint}"
+            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
+
+    def _attached(self) -> socket.socket:
+        if self._stdin is None:
+            self._stdin = self._engine.patiently(lambda: self._engine.attach_stdin(self._name))
+        return self._stdin
+
+    def _hang_up(self) -> None:
+        if self._stdin is not None:
+            self._stdin.close()
+            self._stdin = None
+
+    def _tell(self, lines: bytes) -> None:
+        """Writes to the stdin of the running container, over a new connection if the old one broke."""
+        with self._stdin_lock:
+            try:
+                self._attached().sendall(lines)
+            except GONE:
+                self._hang_up()
+                self._attached().sendall(lines)
+
+    def release(self, dependencies: Dependencies) -> None:
+        """See Sandbox."""
+        with self._failures():
+            final = self._final = self._environment(dependencies.states, datetime.now(UTC))
+            if self._postponed is not None:
+                self._prepare(next(iter(self._postponed), None), final)
+            self._bring_to_gate(final)
+            caches = self._caches()
+            laid = [*(caches.to_lay_in(final) if caches else []), *dependencies.archives]
+            if laid:
+                self._lay_in(laid)
+            self._lay_in_files(
+                {path: text for path, text in final.files.items() if self._early.files.get(path) != text}
+            )
+            self._tell(release_lines(self._early.changes(final)))
+            self._released_at = time.monotonic()
+
+    def _bring_to_gate(self, environment: Environment) -> None:
+        """Has the container wait at its gate, also if it has died there with the engine; never once it was past it."""
+        with self._stdin_lock:
+            if self._stdin is not None and _is_open(self._stdin):
+                return
+            self._hang_up()
+        if self._inspect()["State"]["Status"] not in ("created", "running"):
+            if container_log.released_at(self._engine, self._name):
+                raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container has run already")
+            if services := self._services(environment):
+                services.start()
+                services.await_ready()
+        self._start()
+
+    def _caches(self) -> JobCaches | None:
+        specs = self._assignment.job.caches
+        if not specs:
+            return None
+        file_keys = json.loads(self._inspect()["Config"]["Labels"][FILE_KEYS_LABEL])
+        return JobCaches(self._site.caches, self._assignment.project, specs, file_keys)
+
+    # while it runs
+
+    def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
+        """See Sandbox. Raises EngineError, EngineUnavailable."""
+        if container_log.follow(self._engine, self._name, offset, sink) == 0:
+            self._ends.put(None)
+
+    def wait(self) -> Outcome:
+        """See Sandbox. Raises JobFailed if the script did not begin, or if the container is gone.
+
+        A success is known from the log's last line, if the log is being followed, some 60 ms before the engine has
+        seen the container end; anything else needs a look at the ended container.
+        """
+        Thread(target=self._await_container, name=f"wait {self._assignment.attempt}", daemon=True).start()
+        with self._failures():
+            code = self._ends.get()
+            if code is None and self._released_at is not None:
+                return Outcome(0, ran_for=time.monotonic() - self._released_at)
+            while code is None:
+                code = self._ends.get()
+            if isinstance(code, Exception):
+                raise code
+            ran_for = time.monotonic() - self._released_at if self._released_at is not None else self._ran_for()
+            by_itself = container_log.ended_by_itself(self._engine, self._name)
+            if by_itself and code == 0:
+                return Outcome(0, ran_for=ran_for)
+            oom_killed = bool(self._inspect()["State"]["OOMKilled"])
+            failure = ""
+            if not by_itself and not oom_killed and not self._killed:
+                if not container_log.released_at(self._engine, self._name):
+                    raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(code))
+                failure = f"the container was ended from outside of the job (exit code {code})"
+            return Outcome(code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
+
+    def _await_container(self) -> None:
+        try:
+            answer = self._engine.call("POST", f"/containers/{self._name}/wait", timeout=None)
+            self._ends.put(int(answer["StatusCode"]))
+        except Exception as error:
+            self._ends.put(error)
+
+    def _ran_for(self) -> float:
+        """By the engine's clock, for a daemon that did not release it."""
+        released = container_log.released_at(self._engine, self._name)
+        finished = datetime.fromisoformat(self._inspect()["State"]["FinishedAt"])
+        return max(0.0, (finished - released).total_seconds()) if released else 0.0
+
+    def _why_not_begun(self, code: int) -> str:
+        said = container_log.read_tail(self._engine, self._name, LAST_WORDS).decode(errors="replace").strip()
+        why = f"it said: {said}" if said else "the image's entrypoint has to run its arguments"
+        return f"the container ended before the script began (exit code {code}); {why}"
+
+    def stop(self, grace: float, *, canceled: bool = True) -> None:
+        """See Sandbox."""
+        with self._failures():
+            try:
+                if self._released_at is not None or container_log.released_at(self._engine, self._name):
+                    self._tell(stop_line("canceled" if canceled else "failed", grace))
+                else:
+                    self.kill()
+            except EngineError as error:
+                if error.status not in (404, 409):  # not there, not running
+                    raise
+
+    def kill(self) -> None:
+        """See Sandbox."""
+        self._killed = True
+        with self._failures():
+            try:
+                self._engine.call("POST", f"/containers/{self._name}/kill")
+            except EngineError as error:
+                if error.status not in (404, 409):
+                    raise
+
+    # afterwards
+
+    def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
+        """See Sandbox."""
+        job = self._assignment.job
+        if not job.artifacts and not job.caches:
+            return []
+        with self._failures():
+            taker = Taker(self._engine, self._name, self._assignment.project_dir, self._last_environment().expand)
+            collected: list[Collected] = []
+            if job.artifacts:
+                collected = collect_artifacts(job.artifacts, taker, self._known_names, directory, succeeded=succeeded)
+            if caches := self._caches():
+                caches.save(taker, self._known_names, succeeded=succeeded)
+            self.warnings += taker.warnings
+            return collected
+
+    def _last_environment(self) -> Environment:
+        """The one that the script had, as far as a daemon knows that did not release it."""
+        if self._final is None:
+            self._final = self._environment(self._assignment.dependencies)
+        return self._final
+
+    def service_logs(self) -> dict[str, bytes]:
+        """See Sandbox. Raises EngineError, EngineUnavailable."""
+        services = self._services(self._last_environment())
+        return services.logs() if services else {}
+
+    def remove(self) -> None:
+        """See Sandbox. Raises EngineError, EngineUnavailable."""
+        with self._stdin_lock:
+            self._hang_up()
+        self._engine.delete(f"/containers/{self._name}")
+        if specs := self._assignment.job.services:
+            for index in range(len(specs)):
+                self._engine.delete(f"/containers/{service_container(self._name, index)}")
+            self._engine.delete(f"/networks/{self._name}")
+        self._listing.unlink(missing_ok=True)
+
+    @contextmanager
+    def _failures(self) -> Iterator[None]:
+        """What goes wrong with the engine or on this host is the job's result: a failure of the system."""
+        try:
+            yield
+        except EngineError as error:
+            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, f"Docker: {error.message}") from error
+        except (EngineUnavailable, BadArchive, OSError, *GONE) as error:
+            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, str(error) or repr(error)) from error
+        except LongshoreError as error:  # a bad file pattern, a variable that grows without bound
+            raise JobFailed(FailureReason.SCRIPT_FAILURE, str(error)) from error
+
+
+def _is_open(connection: socket.socket) -> bool:
+    """Whether the other side, which never says anything, has not hung up."""
+    with contextlib.suppress(BlockingIOError):
+        try:
+            return connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) != b""
+        except ConnectionError:
+            return False
+    return True

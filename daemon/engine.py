@@ -1,0 +1,308 @@
+"""Talks to a Docker engine over its HTTP API. Knows requests and streams, nothing of jobs.
+
+The docker SDK finds the engine and the registry credentials; the requests are made here, because a job is a handful of
+calls and the SDK's way through `requests` costs each of them some milliseconds, and because its readers of logs and
+archives go frame by frame. Each request has a connection of its own (50 us on a Unix socket), so a restarted engine
+leaves no stale ones. All requests are idempotent as we use them (containers have names), so one that broke is repeated.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import re
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
+
+from docker.context import ContextAPI
+
+from protocol.errors import EngineUnavailable
+
+DEFAULT_URL = "unix:///var/run/docker.sock"
+CALL_TIMEOUT = 120.0
+"""Seconds that the engine may take for an answer; waiting for a container and reading a log have no bound."""
+FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
+"""Seconds between attempts to reach an engine that is away."""
+KEEPALIVE_SECONDS = 60
+"""After so much silence, a far engine is asked whether it is still there."""
+BUFFER_BYTES = 1 << 20
+
+T = TypeVar("T")
+Query = Mapping[str, str | int]
+
+
+class EngineError(Exception):
+    """The engine has answered a request with an error; `message` is the engine's own."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.message = message
+
+
+GONE = (ConnectionError, FileNotFoundError, http.client.BadStatusLine, http.client.IncompleteRead)
+"""What a request raises when no engine is there, or when it goes away before its answer is complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where an engine listens: a Unix socket's `path`, or `host` and `port`."""
+
+    url: str
+    path: str = ""
+    host: str = ""
+    port: int = 0
+    tls: ssl.SSLContext | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether the engine's containers can be reached from this host by their addresses."""
+        return bool(self.path)
+
+    def connect(self, timeout: float | None) -> socket.socket:
+        """A connected socket. Raises OSError."""
+        if self.path:
+            unix = socket.socket(socket.AF_UNIX)
+            try:
+                unix.settimeout(timeout)
+                unix.connect(self.path)
+            except BaseException:
+                unix.close()
+                raise
+            return unix
+        plain = socket.create_connection((self.host, self.port), timeout=timeout)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, KEEPALIVE_SECONDS)
+        return self.tls.wrap_socket(plain, server_hostname=self.host) if self.tls else plain
+
+
+def find_endpoint(url: str | None) -> Endpoint:
+    """The engine at `url`, or where Docker's own tools would look: DOCKER_HOST, the current context, the default.
+
+    Raises EngineUnavailable for an address of a kind that can't be used.
+    """
+    if url is None:
+        url = os.environ.get("DOCKER_HOST") or _context_url() or DEFAULT_URL
+    parts = urlsplit(url)
+    if parts.scheme in ("unix", "http+unix"):
+        return Endpoint(url=url, path=parts.path or parts.netloc)
+    if parts.scheme in ("tcp", "http", "https") and parts.hostname:
+        secure = parts.scheme == "https" or bool(os.environ.get("DOCKER_TLS_VERIFY"))
+        tls = _tls_context() if secure else None
+        return Endpoint(url=url, host=parts.hostname, port=parts.port or (2376 if tls else 2375), tls=tls)
+    raise EngineUnavailable(f"can't use a Docker engine at {url!r}: give unix:///PATH or tcp://HOST:PORT (DOCKER_HOST)")
+
+
+def _context_url() -> str | None:
+    """What `docker context use` has chosen, if anything."""
+    try:
+        context = ContextAPI.get_current_context()
+    except Exception:  # a broken context file; the SDK raises many kinds
+        return None
+    return context.Host if context is not None else None
+
+
+def _tls_context() -> ssl.SSLContext:
+    """As Docker's own tools: ca.pem, cert.pem and key.pem of DOCKER_CERT_PATH."""
+    directory = Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
+    context = ssl.create_default_context(cafile=str(directory / "ca.pem"))
+    context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
+    return context
+
+
+class _Connection(http.client.HTTPConnection):
+    """One request to an endpoint; `http.client` knows TCP only."""
+
+    def __init__(self, endpoint: Endpoint, timeout: float | None) -> None:
+        super().__init__(endpoint.host or "docker", timeout=timeout, blocksize=BUFFER_BYTES)
+        self._endpoint = endpoint
+
+    def connect(self) -> None:
+        self.sock = self._endpoint.connect(self.timeout)
+
+
+class Engine:
+    """One Docker engine. Thread-safe: it holds no connection.
+
+    `patience` is how many seconds a request waits for an engine that is away (restarted, upgraded) before it raises
+    EngineUnavailable.
+    """
+
+    def __init__(self, url: str | None = None, *, patience: float = 120.0) -> None:
+        self.endpoint = find_endpoint(url)
+        self._patience = patience
+
+    def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Query | None = None,
+        body: object = None,
+        timeout: float | None = CALL_TIMEOUT,
+        patience: float | None = None,
+    ) -> Any:
+        """The engine's answer, from JSON; None for an empty one. Raises EngineError, EngineUnavailable."""
+        data = None if body is None else json.dumps(body).encode()
+        headers = {} if data is None else {"Content-Type": "application/json"}
+
+        def attempt() -> Any:
+            with self._request(method, _url(path, query), data, headers, timeout) as response:
+                answer = response.read()
+            return json.loads(answer) if answer.strip() else None
+
+        return self.patiently(attempt, patience)
+
+    def delete(self, path: str) -> bool:
+        """Removes a container (running or not, its anonymous volumes too) or a network; False if it is not there.
+
+        Raises EngineError, EngineUnavailable.
+        """
+        try:
+            self.call("DELETE", path, query={"force": 1, "v": 1} if path.startswith("/containers/") else None)
+        except EngineError as error:
+            if error.status == 404 or "already in progress" in error.message:
+                return False
+            raise
+        return True
+
+    def put_archive(self, container: str, directory: str, tar: Callable[[], Iterable[bytes]]) -> None:
+        """Unpacks a tar (plain or gzipped), given piecewise, into a directory of a container. Raises EngineError."""
+        url = _url(f"/containers/{container}/archive", {"path": directory})
+
+        def attempt() -> None:
+            with self._request("PUT", url, tar(), {"Content-Type": "application/x-tar"}, CALL_TIMEOUT) as response:
+                response.read()
+
+        self.patiently(attempt)
+
+    @contextmanager
+    def get_archive(self, container: str, path: str) -> Iterator[http.client.HTTPResponse]:
+        """A tar of a file or directory of a container, to be read piecewise. Raises EngineError (404: not there)."""
+        url = _url(f"/containers/{container}/archive", {"path": path})
+        with self.patiently(lambda: self._open("GET", url, None, {}, CALL_TIMEOUT)) as response:
+            yield response
+
+    @contextmanager
+    def lines(self, path: str, query: Query, headers: Mapping[str, str], silence: float) -> Iterator[Iterator[bytes]]:
+        """Posts, and gives the lines of the answer as they come. Raises EngineError.
+
+        In the middle, one of GONE may come, and TimeoutError after `silence` seconds without a byte.
+        """
+        with self.patiently(lambda: self._open("POST", _url(path, query), None, headers, silence)) as response:
+            yield iter(response.readline, b"")
+
+    def raw(self, path: str, query: Query) -> socket.socket:
+        """The body of an answer as a socket to receive from until it is closed; for logs.
+
+        HTTP/1.0, so that the body comes as it is, not in chunks. One attempt: raises EngineError, or one of GONE.
+        """
+        return self._raw(f"GET {_url(path, query)} HTTP/1.0\r\n\r\n", (200,))
+
+    def attach_stdin(self, container: str) -> socket.socket:
+        """A socket whose bytes go to a container's stdin. One attempt: raises EngineError, or one of GONE."""
+        url = _url(f"/containers/{container}/attach", {"stdin": 1, "stream": 1})
+        headers = "Host: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n"
+        return self._raw(f"POST {url} HTTP/1.1\r\n{headers}\r\n", (101, 200))
+
+    def patiently(self, attempt: Callable[[], T], patience: float | None = None) -> T:
+        """What `attempt` gives, tried again with growing pauses while no engine answers. Raises EngineUnavailable."""
+        deadline = time.monotonic() + (self._patience if patience is None else patience)
+        delay = FIRST_DELAY
+        while True:
+            try:
+                return attempt()
+            except PermissionError as error:
+                raise self._unavailable(error) from error
+            except GONE as error:
+                if time.monotonic() + delay > deadline:
+                    raise self._unavailable(error) from error
+            time.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    def _unavailable(self, error: Exception) -> EngineUnavailable:
+        if isinstance(error, PermissionError):
+            mend = "let this user use it (usermod -aG docker USER, then log in again)"
+        else:
+            mend = (
+                "start it (systemctl start docker), install it (Debian, Ubuntu: apt-get install docker.io), "
+                "or name another one in DOCKER_HOST"
+            )
+        cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        return EngineUnavailable(f"no Docker engine answers at {self.endpoint.url} ({cause}): {mend}")
+
+    def _open(
+        self, method: str, url: str, body: Any, headers: Mapping[str, str], timeout: float | None
+    ) -> http.client.HTTPResponse:
+        """The response to a request, its body not yet read; closing it closes the connection."""
+        connection = _Connection(self.endpoint, timeout)
+        try:
+            try:
+                connection.request(method, url, body=body, headers={**headers, "Connection": "close"})
+            except (BrokenPipeError, ConnectionResetError):
+                if body is None:
+                    raise  # with a body, the engine may have refused it before its end, and says why
+            response = connection.getresponse()
+            if response.status >= 400:
+                raise EngineError(response.status, _error_message(response.read()))
+            return response
+        except BaseException:
+            connection.close()
+            raise
+
+    @contextmanager
+    def _request(
+        self, method: str, url: str, body: Any, headers: Mapping[str, str], timeout: float | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        with self._open(method, url, body, headers, timeout) as response:
+            yield response
+
+    def _raw(self, request: str, accepted: tuple[int, ...]) -> socket.socket:
+        connection = self.endpoint.connect(CALL_TIMEOUT)
+        try:
+            connection.sendall(request.encode())
+            head = bytearray()
+            while not head.endswith(b"\r\n\r\n"):  # byte by byte: what follows the head belongs to the reader
+                byte = connection.recv(1)
+                if not byte:
+                    raise http.client.BadStatusLine(head.decode(errors="replace"))
+                head += byte
+            status = _status(bytes(head))
+            if status not in accepted:
+                length = re.search(rb"\r\ncontent-length: *(\d+)", bytes(head).lower())
+                left = int(length[1]) if length else 0
+                answer = bytearray()
+                while len(answer) < left and (piece := connection.recv(left - len(answer))):
+                    answer += piece
+                raise EngineError(status, _error_message(bytes(answer)))
+            connection.settimeout(None)
+            return connection
+        except BaseException:
+            connection.close()
+            raise
+
+
+def _url(path: str, query: Query | None) -> str:
+    """Without an API version, which means the engine's newest: what is used here is in all of them."""
+    return quote(path) + (f"?{urlencode(query)}" if query else "")
+
+
+def _status(head: bytes) -> int:
+    return int(head.split(None, 2)[1])
+
+
+def _error_message(body: bytes) -> str:
+    text = body.decode(errors="replace").strip()
+    try:
+        return str(json.loads(text)["message"])
+    except (ValueError, KeyError, TypeError):
+        return text or "no message"

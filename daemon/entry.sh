@@ -1,0 +1,110 @@
+# What a job's container runs, in bash if the image has it, else in its sh: waits at a gate, runs the script, then
+# after_script. POSIX sh with builtins only (and sleep, where there is one), so that it works in any image with a shell.
+# It comes in the environment, as do the scripts, so that no process has their text in its command line, where
+# `pkill -f` would find it. Comments are taken out first.
+#
+# Lines on stdin: `begin` forgets what came so far, `+TEXT` is a line of shell to evaluate first (final variables), `go`
+# opens the gate; after that `stop STATUS GRACE` ends the script: SIGTERM to all its processes, SIGKILL after GRACE
+# seconds, and CI_JOB_STATUS of after_script is STATUS. All of them may be sent again, by another daemon too.
+#
+# The script writes to stdout alone. stderr tells the daemon when the gate opened. The last line on stdout says that the
+# log is whole (and ends a last line that has no end of its own) and how the script ended: the engine takes some 60 ms
+# longer to see the container's end. Both are taken out of the log again.
+
+exec 3>&2 2>/dev/null 4<&0 </dev/null
+trap : TERM
+trap 'longshore_status=canceled' USR1
+trap 'longshore_status=failed' USR2
+set --
+longshore_line=0
+longshore_script=
+while [ "$longshore_line" -lt "$LONGSHORE_SCRIPT_PIECES" ]; do
+	eval "longshore_script=\$longshore_script\$LONGSHORE_SCRIPT_$longshore_line; unset LONGSHORE_SCRIPT_$longshore_line"
+	longshore_line=$((longshore_line + 1))
+done
+longshore_line=0
+longshore_after=
+while [ "$longshore_line" -lt "$LONGSHORE_AFTER_PIECES" ]; do
+	eval "longshore_after=\$longshore_after\$LONGSHORE_AFTER_$longshore_line; unset LONGSHORE_AFTER_$longshore_line"
+	longshore_line=$((longshore_line + 1))
+done
+longshore_directory=$LONGSHORE_DIRECTORY
+longshore_after_seconds=$LONGSHORE_AFTER_SECONDS
+unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_DIRECTORY LONGSHORE_AFTER_SECONDS
+
+# What a new shell does with the text in $1: its first failing command ends it.
+longshore_run='exec 2>&1 3>&- 4<&-
+cd "$longshore_directory" || exit 1
+unset longshore_script longshore_after longshore_after_seconds longshore_directory longshore_final longshore_line
+unset longshore_listener longshore_run longshore_status longshore_code
+set -o errexit
+set +o noclobber
+eval "set --
+$1"'
+case $(set -o) in *pipefail*) longshore_run="set -o pipefail
+$longshore_run" ;; esac
+
+longshore_final=
+while :; do
+	IFS= read -r longshore_line <&4 || exit 70
+	case $longshore_line in
+	begin) longshore_final= ;;
+	go) break ;;
+	+*)
+		longshore_final="$longshore_final${longshore_line#+}
+"
+		;;
+	esac
+done
+printf '\036longshore released\n' >&3
+eval "$longshore_final"
+
+# The listener: ends all processes but itself and the first.
+(
+	while read -r longshore_verb longshore_word longshore_grace; do
+		[ "$longshore_verb" = stop ] || continue
+		case $longshore_word in canceled) kill -USR1 $$ ;; *) kill -USR2 $$ ;; esac
+		kill -TERM -1
+		longshore_left=$((longshore_grace * 10))
+		while [ "$longshore_left" -gt 0 ] && kill -0 -1; do
+			if sleep 0.1; then
+				longshore_left=$((longshore_left - 1))
+			else
+				sleep 1 || longshore_left=0
+				longshore_left=$((longshore_left - 10))
+			fi
+		done
+		kill -KILL -1
+		exit
+	done
+) <&4 >/dev/null 3>&- 4<&- &
+longshore_listener=$!
+
+longshore_status=
+(
+	set -- "$longshore_script"
+	eval "$longshore_run"
+) </dev/null
+longshore_code=$?
+if [ -n "$longshore_status" ]; then
+	wait "$longshore_listener"
+else
+	kill -KILL "$longshore_listener"
+	wait "$longshore_listener"
+	longshore_status=success
+	[ "$longshore_code" = 0 ] || longshore_status=failed
+fi
+
+if [ -n "$longshore_after" ]; then
+	export CI_JOB_STATUS="$longshore_status"
+	(
+		sleep "$longshore_after_seconds" && kill -TERM -1
+		sleep 5 && kill -KILL -1
+	) >/dev/null 3>&- 4<&- &
+	(
+		set -- "$longshore_after"
+		eval "$longshore_run"
+	) </dev/null
+fi
+printf '\036longshore end %d\n' "$longshore_code"
+exit "$longshore_code"

@@ -1,0 +1,108 @@
+"""What variables a job's container and script see. Pure but for the time, which is given.
+
+From lowest precedence to highest: the worker's own, `predefined`, the coordinator's, the job's, those of
+`reports:dotenv` of its dependencies, those of the run.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from protocol.messages import Assignment, Dependency
+from protocol.plan import Variable
+from protocol.variables import expand, expand_all
+
+MAX_STRING_BYTES = 128 * 1024 - 1
+"""Linux takes no longer string in an environment."""
+ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+"""Names that GitLab Runner gives in another way than Linux."""
+
+
+def _version() -> str:
+    try:
+        return version("longshore")
+    except PackageNotFoundError:
+        return "development"
+
+
+VERSION = _version()
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """All variables of a job, expanded. `files` are contents by path of those that are files."""
+
+    values: Mapping[str, str]
+    files: Mapping[str, str]
+
+    def expand(self, text: str) -> str:
+        """`text` with the job's variables put in."""
+        return expand(text, self.values)
+
+    def as_raw(self) -> list[Variable]:
+        """All variables as such that are not expanded again."""
+        return [Variable(key=key, value=value, raw=True) for key, value in self.values.items()]
+
+    def changes(self, later: Environment) -> dict[str, str]:
+        """What is new or other in `later`."""
+        return {key: value for key, value in later.values.items() if self.values.get(key) != value}
+
+    def too_long(self) -> str | None:
+        """A variable that no program could be started with, if any."""
+        for key, value in self.values.items():
+            if len(value) > MAX_STRING_BYTES // 4 and len(f"{key}={value}".encode()) > MAX_STRING_BYTES:
+                return key
+        return None
+
+
+def dotenv_of(dependencies: Iterable[Dependency]) -> list[Variable]:
+    """The variables that dependencies leave; a later dependency's wins. They are taken as they are."""
+    merged: dict[str, str] = {}
+    for dependency in dependencies:
+        merged.update(dependency.variables)
+    return [Variable(key=key, value=value, raw=True) for key, value in merged.items()]
+
+
+def job_environment(
+    assignment: Assignment, worker: str, image: str, dotenv: Iterable[Variable] = (), started: datetime | None = None
+) -> Environment:
+    """The variables of a job; before its dependencies have ended, without their `dotenv` and without a start."""
+    own = {
+        "CI_BUILDS_DIR": "/builds",
+        "CI_JOB_IMAGE": image,
+        "CI_JOB_STATUS": "running",
+        "CI_JOB_TIMEOUT": str(round(assignment.job.timeout)),
+        "CI_PROJECT_DIR": assignment.project_dir,
+        "CI_RUNNER_DESCRIPTION": worker,
+        "CI_RUNNER_EXECUTABLE_ARCH": f"linux/{ARCHITECTURES.get(platform.machine(), platform.machine())}",
+        "CI_RUNNER_ID": "1",
+        "CI_RUNNER_SHORT_TOKEN": worker,
+        "CI_RUNNER_TAGS": "[" + ", ".join(f'"{tag}"' for tag in assignment.job.tags) + "]",
+        "CI_RUNNER_VERSION": VERSION,
+        "CI_SERVER": "yes",
+    }
+    if started is not None:
+        own["CI_JOB_STARTED_AT"] = started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    files: dict[str, str] = {}
+
+    def placed(variable: Variable) -> Variable:
+        if not variable.file:
+            return variable
+        path = f"{assignment.project_dir}.tmp/{variable.key}"
+        files[path] = variable.value
+        return Variable(key=variable.key, value=path, raw=True)
+
+    layers = (
+        [Variable(key=key, value=value, raw=key != "CI_JOB_IMAGE") for key, value in own.items()],
+        assignment.predefined,
+        assignment.variables,
+        assignment.job.variables,
+        dotenv,
+        assignment.run_variables,
+    )
+    values = expand_all(placed(variable) for layer in layers for variable in layer)
+    return Environment(values, {path: content for path, content in files.items() if path in values.values()})

@@ -1,0 +1,108 @@
+"""Turns a job's commands into what its container runs, as GitLab Runner does it. Pure: strings in, strings out.
+
+The shell side is `entry.sh`; this module makes the environment that it expects and the lines that it is told on stdin.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from importlib.resources import files
+from typing import Literal
+
+RELEASED_MARK = b"\x1elongshore released\n"
+"""On stderr, when the gate has opened: the engine's time stamp of it is when the script began."""
+END_MARK = re.compile(rb"\x1elongshore end (\d{1,3})\n")
+"""On stdout, after the last byte of script and after_script: the exit code of the script."""
+END_MARK_START = b"\x1elongshore end "
+END_MARK_BYTES = len(END_MARK_START) + 4
+
+PIECE_BYTES = 100_000
+"""What scripts are cut to: Linux takes at most 128 KiB in one string of an environment."""
+MAX_SCRIPT_BYTES = 1 << 20
+"""Of script and after_script together: Linux takes at most 2 MiB of environment and arguments."""
+
+FIND_SHELL = (
+    "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash; do "
+    '[ -x "$shell" ] && exec "$shell" -c \'eval "$LONGSHORE_ENTRY"\' "$shell"; done; '
+    'eval "${LONGSHORE_ENTRY?the entrypoint of the image drops the environment}"'
+)
+IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+StopStatus = Literal["canceled", "failed"]
+
+
+def _without_comments(text: str) -> str:
+    """The shell reads the text for every job, so only what it needs is given to it."""
+    return "\n".join(line for line in text.splitlines() if line and not line.startswith("#")) + "\n"
+
+
+ENTRY = _without_comments(files(__package__).joinpath("entry.sh").read_text(encoding="utf-8"))
+
+
+def quoted(text: str) -> str:
+    """`text` as one word of POSIX shell."""
+    return "'" + text.replace("'", "'\\''") + "'"
+
+
+def script_text(commands: Sequence[str]) -> str:
+    """Shell text that runs `commands` in order, each echoed before its output; "" for none.
+
+    The echo is in a group of its own with stderr closed, so that `set -x` in the script does not show it a second time.
+    """
+    lines: list[str] = []
+    for command in commands:
+        text = command.replace("\r\n", "\n").strip()
+        first, newline, _ = text.partition("\n")
+        echo = (f"$ {first} # collapsed multi-line command" if newline else f"$ {text}") if text else ""
+        lines.append(f"{{ printf '%s\\n' {quoted(echo)}; }} 2>/dev/null")
+        lines.append(text)
+    return "\n".join(lines) + "\n" if lines else ""
+
+
+def _pieces(name: str, text: str) -> dict[str, str]:
+    """`text` as variables `name_0`, `name_1`, ..., cut between characters."""
+    data = text.encode()
+    pieces: list[str] = []
+    start = 0
+    while start < len(data):
+        end = min(start + PIECE_BYTES, len(data))
+        while end < len(data) and data[end] & 0xC0 == 0x80:
+            end -= 1
+        pieces.append(data[start:end].decode())
+        start = end
+    return {f"{name}_PIECES": str(len(pieces))} | {f"{name}_{index}": piece for index, piece in enumerate(pieces)}
+
+
+def entry_environment(script: str, after_script: str, *, directory: str, after_seconds: float) -> dict[str, str]:
+    """The variables that `entry.sh` reads; it takes them out of the environment again.
+
+    `directory` is the project's in the container; `after_seconds` bounds after_script.
+    """
+    return {
+        "LONGSHORE_ENTRY": ENTRY,
+        "LONGSHORE_DIRECTORY": directory,
+        "LONGSHORE_AFTER_SECONDS": str(max(1, round(after_seconds))),
+        **_pieces("LONGSHORE_SCRIPT", script),
+        **_pieces("LONGSHORE_AFTER", after_script),
+    }
+
+
+def entry_command() -> list[str]:
+    """The command of the container; the image's entrypoint, if any, gets it as its arguments."""
+    return ["sh", "-c", FIND_SHELL]
+
+
+def release_lines(variables: Mapping[str, str]) -> bytes:
+    """What opens the gate: final values of `variables` for the script, then the word.
+
+    It begins with a line's end, in case that an earlier daemon died in the middle of a line. Names that no shell takes
+    are left out.
+    """
+    text = "".join(f"export {key}={quoted(value)}\n" for key, value in variables.items() if IDENTIFIER.fullmatch(key))
+    return "".join(["\nbegin\n", *(f"+{line}\n" for line in text.split("\n")[:-1]), "go\n"]).encode()
+
+
+def stop_line(status: StopStatus, grace: float) -> bytes:
+    """What ends the script; see `entry.sh`."""
+    return f"\nstop {status} {max(0, round(grace))}\n".encode()
