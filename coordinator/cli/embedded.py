@@ -43,19 +43,16 @@ class Embedded:
         self._worker_thread = self._run(self._work, "worker") if worker else None
 
     def _work(self) -> None:
-        from daemon.docker_executor import DockerExecutor
+        from coordinator.cli.workers import make_worker
         from daemon.settings import WorkerSettings
-        from daemon.worker import Worker
 
-        executor = DockerExecutor(WORKER_NAME, None)
-        executor.facts()
         settings = WorkerSettings(
             state_dir=self._state.path / "worker",
             coordinator=self.address,
             name=WORKER_NAME,
             slots=max(MIN_SLOTS, len(os.sched_getaffinity(0))),
         )
-        self._worker = Worker(settings, executor)
+        self._worker = make_worker(settings, self._coordinator.store.coordinator_id)
         self._ready.set()
         self._worker.run()
 

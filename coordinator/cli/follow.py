@@ -64,6 +64,7 @@ class Follower:
         self._only = only
         self._jobs: dict[str, JobView] = {}
         self._logs: dict[str, _Followed] = {}
+        self._view: RunView | None = None  # as of the last snapshot
         self._epoch = ""
         self._seq = 0
         self._ended = False
@@ -88,7 +89,7 @@ class Follower:
                 self._listener.connection(lost=True)
                 self._session.again()
                 self._listener.connection(lost=False)
-        return self._session.client.get_run(self._run) if self._ended else None
+        return self._view if self._ended else None
 
     def _follow_connected(self) -> None:
         """Until the end, `stop`, or a feed that has gone silent while the coordinator answers (it restarted)."""
@@ -109,6 +110,8 @@ class Follower:
                     return
                 self._fetch_due(now)
                 self._listener.time_passes()
+            if self._ended:
+                self._resynchronize(feed)  # the run's end may be announced before that of its last job
         finally:
             feed.close()
 
@@ -119,7 +122,7 @@ class Follower:
     def _resynchronize(self, feed: Feed) -> None:
         snapshot = self._session.client.snapshot(runs=0, run=self._run)
         self._epoch, self._seq = snapshot.epoch, snapshot.seq
-        run = snapshot.run or self._session.client.get_run(self._run)
+        self._view = run = snapshot.run or self._session.client.get_run(self._run)
         for stage in run.stages:
             for job in stage.jobs:
                 self._take_job(feed, job)

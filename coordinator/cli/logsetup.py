@@ -1,4 +1,4 @@
-"""How Longshore's long-lived processes log: on stderr, a readable line or (--log-json) a JSON object per record.
+"""How Longshore logs: processes on stderr, a readable line or (--log-json) a JSON object per record; verbs to a file.
 
 Which run, job, attempt or worker a record is about is given by `extra`, and shown in both forms.
 """
@@ -9,7 +9,10 @@ import json
 import logging
 import sys
 import time
+from pathlib import Path
 
+FILE_BYTES = 4 << 20
+"""What a log file grows to before it is put aside; one such file is kept."""
 FIELDS = ("run", "job", "attempt", "worker")
 """What records may carry besides their message."""
 
@@ -45,10 +48,20 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
     return {name: getattr(record, name) for name in FIELDS if getattr(record, name, None) is not None}
 
 
-def set_up_logging(*, as_json: bool = False, level: int = logging.INFO) -> None:
-    """Sends all records of this process to stderr."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter() if as_json else ReadableFormatter())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+def log_to_stderr(*, as_json: bool = False) -> None:
+    """For a process that is all Longshore: its log is what it says."""
+    _log_to(logging.StreamHandler(sys.stderr), JsonFormatter() if as_json else ReadableFormatter())
+
+
+def log_to_file(path: Path) -> None:
+    """For a verb that has a coordinator in its process: the terminal belongs to what the verb prints."""
+    from logging.handlers import RotatingFileHandler
+
+    _log_to(RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=1, delay=True), ReadableFormatter())
+
+
+def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:
+    handler.setFormatter(formatter)
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for name in ("urllib3", "docker"):
-        logging.getLogger(name).setLevel(max(level, logging.WARNING))
+        logging.getLogger(name).setLevel(logging.WARNING)

@@ -41,12 +41,12 @@ log_json_option = click.option("--log-json", is_flag=True, help="Log JSON object
 @log_json_option
 def coordinator_command(bind: str, feed_bind: str | None, database: str | None, log_json: bool) -> None:
     """Start a coordinator. Its address goes to stdout once it listens, its log to stderr."""
-    from coordinator.cli.logsetup import set_up_logging
+    from coordinator.cli.logsetup import log_to_stderr
     from coordinator.cli.state import StateDirectory
     from coordinator.server import Coordinator
     from coordinator.settings import CoordinatorSettings
 
-    set_up_logging(as_json=log_json)
+    log_to_stderr(as_json=log_json)
     state = StateDirectory(state_directory())
     _lock(state)
     settings = CoordinatorSettings(state=state.path, bind=bind, feed_bind=feed_bind, database=database)
@@ -81,23 +81,27 @@ def worker_command(
     The first signal lets it finish what runs and hand back the rest; the second one ends it at once, and the next
     worker of its name on this host takes the running containers over.
     """
-    from coordinator.cli.logsetup import set_up_logging
+    from coordinator.cli.logsetup import log_to_stderr
+    from coordinator.cli.workers import ask_coordinator_id, make_worker
     from daemon.settings import WorkerSettings
-    from daemon.worker import Worker
 
-    set_up_logging(as_json=log_json)
+    log_to_stderr(as_json=log_json)
     chosen = {key: value for key, value in (("name", name), ("slots", slots)) if value is not None}
-    worker = Worker(
-        WorkerSettings(
-            state_dir=state_directory() / "worker",
-            coordinator=coordinator,
-            labels=labels,
-            run_untagged=not tagged_only,
-            **chosen,  # type: ignore[arg-type]
-        )
+    settings = WorkerSettings(
+        state_dir=state_directory() / "worker",
+        coordinator=coordinator,
+        labels=labels,
+        run_untagged=not tagged_only,
+        **chosen,  # type: ignore[arg-type]
     )
+    stopped = threading.Event()
+    _on_signals(stopped.set)
+    if (coordinator_id := ask_coordinator_id(coordinator, stopped.is_set)) is None:
+        return
+    worker = make_worker(settings, coordinator_id)
     _on_signals(worker.stop, calls=2)
-    worker.run()
+    if not stopped.is_set():
+        worker.run()
 
 
 @click.command("tui")
@@ -116,11 +120,11 @@ def tui_command(where: Where) -> None:
 def background_command(state: Path) -> None:
     """Serve the state directory STATE until all its runs have ended."""
     from coordinator.cli.embedded import Embedded
-    from coordinator.cli.logsetup import set_up_logging
+    from coordinator.cli.logsetup import log_to_stderr
     from coordinator.cli.state import StateDirectory
     from protocol.client import Client
 
-    set_up_logging()
+    log_to_stderr()
     stopped = threading.Event()
     _on_signals(stopped.set)
     directory = StateDirectory(state)

@@ -128,9 +128,7 @@ class StateSession(Session):
         background: subprocess.Popen[bytes] | None = None
         while True:
             if self._own and self._state.try_lock():
-                from coordinator.cli.embedded import Embedded
-
-                self._embedded = Embedded(self._state)
+                self._embedded = _embed(self._state)
                 self._state.publish(self._embedded.address)
                 self.client = Client(self._embedded.address, timeout=REQUEST_SECONDS, name="cli")
                 return
@@ -152,10 +150,8 @@ class ReadingSession(Session):
     """Reads a state directory that nobody serves, by a coordinator that lives as long as the verb and runs nothing."""
 
     def __init__(self, state: StateDirectory) -> None:
-        from coordinator.cli.embedded import Embedded
-
         self._state = state
-        self._reader = Embedded(state, worker=False)
+        self._reader = _embed(state, worker=False)
         self.client = Client(self._reader.address, timeout=REQUEST_SECONDS, name="cli")
 
     def again(self) -> None:
@@ -192,6 +188,14 @@ def reading_session(where: Where) -> Session:
             return StateSession(state, own=False, client=client)
         time.sleep(RETRY_SECONDS)
     return ReadingSession(state)
+
+
+def _embed(state: StateDirectory, *, worker: bool = True) -> Embedded:
+    from coordinator.cli.embedded import Embedded
+    from coordinator.cli.logsetup import log_to_file
+
+    log_to_file(state.path / "longshore.log")
+    return Embedded(state, worker=worker)
 
 
 def _knock(state: StateDirectory) -> Client | None:
