@@ -212,13 +212,8 @@ class Coordinator:
                 self._held_back[route] = frames
         except ProtocolError as error:
             self.refuse(route, request_id(frames) if id is None else id, error, outbox)
-        except (PeeweeException, OSError) as error:
-            log.exception("the database or disk can't be used now")
-            problem = ProtocolError("unavailable", f"the coordinator can't use its database or disk now: {error}")
-            self.refuse(route, id, problem, outbox)
         except Exception as error:
-            log.exception("a message could not be handled and was dropped")
-            self.refuse(route, id, ProtocolError("internal", f"the coordinator failed at this: {error!r}"), outbox)
+            self.refuse(route, id, failure(error), outbox)
 
     def refuse(self, route: bytes, id: int | None, error: ProtocolError, outbox: Outbox) -> None:
         """Answers with an error, and counts it."""
@@ -237,9 +232,10 @@ class Coordinator:
             self.write_logs()
             self.write_rows(turn)
         except Exception as error:
-            log.exception("what has happened can't be written; no new work is taken until it can")
+            problem = str(failure(error))
+            log.error("no new work is taken until what has happened can be written: %s", problem)
             self.queries.stored_only = True
-            self._stall = Stall(turn, outbox, str(error), since=now.mono, retry_at=now.mono + RETRY_FIRST)
+            self._stall = Stall(turn, outbox, problem, since=now.mono, retry_at=now.mono + RETRY_FIRST)
             return
         self.announce(turn, outbox)
 
@@ -292,9 +288,7 @@ class Coordinator:
             except ProtocolError as error:
                 reply = error_reply(query.id, error)
             except Exception as error:
-                log.exception("a query could not be answered")
-                code = "unavailable" if isinstance(error, PeeweeException | OSError) else "internal"
-                reply = error_reply(query.id, ProtocolError(code, f"the coordinator failed at this: {error!r}"))
+                reply = error_reply(query.id, failure(error))
             self.router.send(route, reply, payload)
 
     # while a turn can't be written
@@ -320,7 +314,7 @@ class Coordinator:
             self.engine.worker_heard(peer.worker, now)
         id = getattr(message, "id", None)
         if id is not None and not is_answered(stall.outbox.replies, route, id):
-            raise ProtocolError("unavailable", f"the coordinator can't write ({stall.problem}) and takes no new work")
+            raise ProtocolError("unavailable", f"{stall.problem}; until it can, it takes no new work")
 
     def resettle(self, stall: Stall, now: Now) -> None:
         """Tries to write the turn again, later each time."""
@@ -328,7 +322,7 @@ class Coordinator:
             self.write_logs()
             self.write_rows(stall.turn)
         except Exception as error:
-            stall.problem = str(error)
+            stall.problem = str(failure(error))
             stall.delay = min(RETRY_MOST, stall.delay * 2)
             stall.retry_at = now.mono + stall.delay
             return
@@ -341,6 +335,15 @@ class Coordinator:
         for route, frames in held_back.items():
             self.take(route, frames, outbox, now)
         self.settle(self.engine.flush(now), outbox, now)
+
+
+def failure(error: Exception) -> ProtocolError:
+    """What to tell somebody whose message met an error. A mistake of ours is logged with all that is known of it."""
+    if isinstance(error, PeeweeException | OSError):
+        why = str(error).strip().partition("\n")[0]
+        return ProtocolError("unavailable", f"the coordinator can't use its database or disk ({why})")
+    log.error("a mistake in Longshore; the message that met it was dropped", exc_info=error)
+    return ProtocolError("internal", f"the coordinator made a mistake at this ({error!r}); its log tells more")
 
 
 def is_answered(replies: Iterable[tuple[bytes, m.Message, object]], route: bytes, id: int) -> bool:

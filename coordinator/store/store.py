@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from peewee import Expression, OperationalError, PeeweeException, fn
+from peewee import Expression, OperationalError, PeeweeException, __exception_wrapper__, fn
 
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import RunState, WorkerState
@@ -33,7 +33,7 @@ class Store:
     """A coordinator's database, open until `close`. Not thread-safe, but bound to no thread.
 
     Raises UsageError or DatabaseRefused when it can't be opened or makes no sense. Later failures
-    are the driver's own errors; the call after one connects anew.
+    are peewee's DatabaseError and its kin; the call after one connects anew.
     """
 
     def __init__(self, url: str) -> None:
@@ -99,7 +99,8 @@ class Store:
 
     def _write(self, table: type[Table], new: Iterable[rows.Row]) -> None:
         if batch := list(new):
-            self._database.cursor().executemany(self._statements[table], batch)
+            with __exception_wrapper__:  # cursors of the driver raise the driver's own errors
+                self._database.cursor().executemany(self._statements[table], batch)
 
     def _rows(self, query: Any) -> list[rows.Row]:
         with self._usable():

@@ -1,0 +1,93 @@
+"""A coordinator that kills itself at a chosen point of a chosen turn: `python -m tests.coordinator.crashing ...`.
+
+The points are the steps of the turn, which are methods of `Coordinator`; nothing in production knows of this.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from coordinator.engine.effects import Turn
+from coordinator.handlers import Outbox
+from coordinator.server import Coordinator
+from coordinator.settings import CoordinatorSettings
+from coordinator.store.models import Job
+
+POINTS = (
+    "before-logs",
+    "before-transaction",
+    "inside-transaction",
+    "after-commit",
+    "between-replies-and-frames",
+    "before-events",
+    "after-events",
+)
+
+
+def die() -> None:
+    """As if the power went."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+class CrashingCoordinator(Coordinator):
+    """Dies at `point` of the `turns`-th turn that has rows to write."""
+
+    def __init__(self, settings: CoordinatorSettings, point: str, turns: int) -> None:
+        super().__init__(settings)
+        self._point = point
+        self._turns_left = turns
+
+    def settle(self, turn: Turn, outbox: Outbox, now: Any) -> None:
+        if turn.runs or turn.stages or turn.jobs or turn.attempts or turn.workers:
+            self._turns_left -= 1
+        super().settle(turn, outbox, now)
+
+    def _reached(self, point: str) -> None:
+        if self._turns_left == 0 and point == self._point:
+            die()
+
+    def write_logs(self) -> None:
+        self._reached("before-logs")
+        super().write_logs()
+
+    def write_rows(self, turn: Turn) -> None:
+        self._reached("before-transaction")
+        write = self.store._write
+        if self._point == "inside-transaction":
+
+            def write_some(table: type[Any], rows: Any) -> None:
+                write(table, rows)
+                if table is Job:
+                    self._reached("inside-transaction")
+
+            self.store._write = write_some  # type: ignore[method-assign]
+        super().write_rows(turn)
+        self.store._write = write  # type: ignore[method-assign]
+        self._reached("after-commit")
+
+    def send_frames(self, turn: Turn, outbox: Outbox) -> None:
+        self._reached("between-replies-and-frames")
+        super().send_frames(turn, outbox)
+
+    def publish(self, turn: Turn, outbox: Outbox) -> None:
+        self._reached("before-events")
+        super().publish(turn, outbox)
+        self._reached("after-events")
+
+
+def main() -> None:
+    """STATE BIND [POINT TURNS]"""
+    state, bind, *crash = sys.argv[1:]
+    settings = CoordinatorSettings(state=Path(state), bind=bind)
+    coordinator = CrashingCoordinator(settings, crash[0], int(crash[1])) if crash else Coordinator(settings)
+    coordinator.start()
+    print("up", flush=True)
+    coordinator.run()
+
+
+if __name__ == "__main__":
+    main()
