@@ -1,0 +1,246 @@
+"""What the dashboard's tests are played on: a real coordinator on TCP, and a worker that does as it is told.
+
+The worker speaks the real protocol over a real DEALER socket; only what a container would do comes from the test.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import zmq
+
+from coordinator.server import Coordinator
+from coordinator.settings import CoordinatorSettings
+from protocol import PROTOCOL_VERSION
+from protocol import messages as m
+from protocol.client import Client, connect_socket
+from protocol.codec import decode_for_worker, encode
+from protocol.plan import JobPlan, Need, Plan
+from protocol.statuses import ExecutionStatus, FailureReason
+from protocol.views import ArtifactRef, JUnitSummary
+
+DEADLINE = 10.0
+T = TypeVar("T")
+
+
+def eventually(claim: Callable[[], T], *, within: float = DEADLINE) -> T:
+    """The first true value of `claim`. Raises AssertionError when time is up."""
+    deadline = time.monotonic() + within
+    while True:
+        if value := claim():
+            return value
+        assert time.monotonic() < deadline, f"not within {within} s: {claim}"
+        time.sleep(0.01)
+
+
+class Server:
+    """A coordinator on a thread, in a folder of its own; `restart` starts it anew at the same address."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.address = "tcp://127.0.0.1:0"
+        self.start()
+
+    def start(self) -> None:
+        """Starts it and waits until it listens."""
+        settings = CoordinatorSettings(state=self._folder / "state", bind=self.address)
+        self._coordinator = Coordinator(settings)
+        self._coordinator.start()
+        self.address = self._coordinator.address
+        self._thread = threading.Thread(target=self._coordinator.run, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends it and waits for that."""
+        self._coordinator.stop()
+        self._thread.join(DEADLINE)
+        assert not self._thread.is_alive()
+
+    def client(self) -> Client:
+        """A client, to be closed by the caller."""
+        return Client(self.address, timeout=DEADLINE)
+
+    def submit(self, plan: Plan, **source: str) -> int:
+        """Starts a run and gives its id."""
+        with self.client() as client:
+            return client.submit_run(plan, source=m.Source(**source))
+
+
+class ScriptedWorker:
+    """A worker whose jobs begin, write and end when the test says so. Jobs are named by their plan's names.
+
+    All methods may be called from the test's thread; a thread of its own talks to the coordinator.
+    """
+
+    def __init__(
+        self, address: str, *, name: str = "w1", slots: int = 4, labels: tuple[str, ...] = (), engine: str = "Docker"
+    ) -> None:
+        self.name = name
+        self._address = address
+        self._hello = m.Hello(
+            protocol=PROTOCOL_VERSION,
+            name=name,
+            session=f"{name}-{time.monotonic_ns()}",
+            labels=list(labels),
+            slots=slots,
+            engine=engine,
+        )
+        self.assigned: dict[str, m.Assignment] = {}  # by job name, the newest
+        self.canceled: set[str] = set()  # attempts
+        self.drained: bool | None = None
+        self._sizes: dict[tuple[str, str], int] = {}
+        self._acked: dict[tuple[str, str], int] = {}
+        self._seqs: dict[str, int] = {}
+        self._outbox: deque[list[bytes | memoryview]] = deque()
+        self._stopping = threading.Event()
+        self._welcomed = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+        assert self._welcomed.wait(DEADLINE)
+
+    def stop(self) -> None:
+        """Goes away without a word."""
+        self._stopping.set()
+        self._thread.join(DEADLINE)
+
+    # what a test says
+
+    def wait_for(self, job: str) -> m.Assignment:
+        """Waits until a job is assigned."""
+        return eventually(lambda: self.assigned.get(job))
+
+    def begin(self, job: str) -> str:
+        """Reports a job as running; gives its attempt."""
+        attempt = self.wait_for(job).attempt
+        self.report(attempt, ExecutionStatus.PREPARING)
+        self.report(attempt, ExecutionStatus.RUNNING)
+        return attempt
+
+    def log(self, job: str, data: bytes, *, stream: str = "job", wait: bool = True) -> None:
+        """Writes to a job's log; waits until it is stored."""
+        attempt = self.assigned[job].attempt
+        key = (attempt, stream)
+        for start in range(0, len(data), 512 << 10):
+            piece = data[start : start + (512 << 10)]
+            offset = self._sizes.get(key, 0)
+            self._sizes[key] = offset + len(piece)
+            self._send(m.LogChunk(attempt=attempt, offset=offset, stream=stream), piece)
+        if wait:
+            eventually(lambda: self._acked.get(key, 0) >= self._sizes.get(key, 0))
+
+    def end(
+        self,
+        job: str,
+        *,
+        exit_code: int = 0,
+        reason: FailureReason | None = None,
+        message: str | None = None,
+        artifacts: tuple[ArtifactRef, ...] = (),
+        tests: JUnitSummary | None = None,
+    ) -> None:
+        """Ends a job: well, or with an exit code."""
+        attempt = self.assigned[job].attempt
+        failed = exit_code != 0
+        self.report(
+            attempt,
+            ExecutionStatus.FAILED if failed else ExecutionStatus.SUCCESS,
+            exit_code=exit_code,
+            failure_reason=(reason or FailureReason.SCRIPT_FAILURE) if failed else None,
+            message=message,
+            log_length=self._sizes.get((attempt, "job"), 0),
+            artifacts=list(artifacts),
+            tests=tests,
+        )
+
+    def run(self, job: str, log: bytes = b"", **end: object) -> None:
+        """A whole job."""
+        self.begin(job)
+        if log:
+            self.log(job, log)
+        self.end(job, **end)  # type: ignore[arg-type]
+
+    def report(self, attempt: str, status: ExecutionStatus, **fields: object) -> None:
+        """Sends a status."""
+        self._seqs[attempt] = self._seqs.get(attempt, 0) + 1
+        self._send(m.JobStatus(attempt=attempt, seq=self._seqs[attempt], status=status, **fields))  # type: ignore[arg-type]
+
+    def _send(self, message: m.Message, payload: bytes | None = None) -> None:
+        self._outbox.append(encode(message, payload))
+
+    # the worker's thread
+
+    def _run(self) -> None:
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        socket = connect_socket(context, zmq.DEALER, self._address)
+        socket.send_multipart(encode(self._hello))
+        heartbeat_at = time.monotonic() + 1
+        while not self._stopping.is_set():
+            while self._outbox:
+                socket.send_multipart(self._outbox.popleft())
+            if time.monotonic() > heartbeat_at:
+                socket.send_multipart(encode(m.Heartbeat()))
+                heartbeat_at = time.monotonic() + 1
+            if socket.poll(5):
+                self._take(decode_for_worker(socket.recv_multipart())[0], socket)
+        socket.close(linger=0)
+
+    def _take(self, message: m.Message, socket: zmq.Socket[bytes]) -> None:
+        match message:
+            case m.Welcome():
+                self._welcomed.set()
+            case m.AssignJob(assignment=assignment):
+                self.assigned[assignment.job.name] = assignment
+                if any(not dependency.satisfied for dependency in assignment.dependencies):
+                    self.report(assignment.attempt, ExecutionStatus.WAITING)
+            case m.CancelJob(attempt=attempt):
+                self.canceled.add(attempt)
+                size = self._sizes.get((attempt, "job"), 0)
+                self.report(attempt, ExecutionStatus.CANCELED, log_length=size)
+            case m.Drain(on=on):
+                self.drained = on
+            case m.Ack(attempt=attempt, log_offset=offset, stream=stream) if offset is not None:
+                self._acked[attempt, stream] = offset
+            case m.Error(code="not_introduced"):
+                socket.send_multipart(encode(self._hello))
+            case _:
+                pass
+
+
+def job(name: str, stage: str, *needs: str, by_stage: bool | None = None, **fields: object) -> JobPlan:
+    """A job of a plan; without `needs` it waits for the stages before."""
+    waits = not needs if by_stage is None else by_stage
+    return JobPlan(
+        name=name,
+        stage=stage,
+        script=[f"echo {name}"],
+        needs=None if waits else [Need(job=need) for need in needs],
+        **fields,  # type: ignore[arg-type]
+    )
+
+
+def plan(*jobs: JobPlan, name: str = "shop") -> Plan:
+    """A plan of these jobs, its stages in the order in which they come."""
+    stages = list(dict.fromkeys(job.stage for job in jobs))
+    return Plan(name=name, project="shop", project_dir="/builds/shop", stages=stages, jobs=list(jobs))
+
+
+def shop() -> Plan:
+    """A pipeline as a web shop might have it: four stages, fan-out, needs across stages, a manual deployment."""
+    return plan(
+        job("compile", "build"),
+        job("assets", "build"),
+        job("dependencies", "build"),
+        job("unit", "test", "compile"),
+        job("integration", "test", "compile", "dependencies"),
+        job("browser", "test", "compile", "assets", tags=["chrome"]),
+        job("lint", "test", by_stage=False, allow_failure=True),
+        job("image", "package", "unit", "assets"),
+        job("scan", "package", "dependencies"),
+        job("staging", "deploy"),
+        job("production", "deploy", when="manual", manual_confirmation="Deploy to production?"),
+    )

@@ -1,0 +1,102 @@
+"""The dashboard: holds the model, the feed client and the pages together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar, TypeVar
+
+from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.screen import ModalScreen, Screen
+
+from tui.coalesce import Coalescer
+from tui.feed import FeedClient
+from tui.model import Model
+from tui.screens.base import Page
+from tui.screens.feed import FeedScreen
+from tui.screens.help import HelpScreen
+from tui.screens.runs import RunsScreen
+from tui.screens.workers import WorkersScreen
+
+T = TypeVar("T")
+
+
+class LongshoreApp(App[None]):
+    """The dashboard of the coordinator at `address`. `clock` tells the wall clock's time, for tests to set."""
+
+    TITLE = "Longshore"
+    CSS_PATH = "style.tcss"
+    MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
+        "runs": RunsScreen,
+        "workers": WorkersScreen,
+        "feed": FeedScreen,
+    }
+    DEFAULT_MODE = "runs"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("1", "show_page('runs')", "Runs", show=False),
+        Binding("2", "show_page('workers')", "Workers", show=False),
+        Binding("3", "show_page('feed')", "Feed", show=False),
+    ]
+
+    def __init__(self, address: str, *, clock: Callable[[], float] = time.time) -> None:
+        super().__init__()
+        self.address = address
+        self.now = clock
+        self.model = Model()
+        self.feed = FeedClient(address, self.model, self._model_changed)
+        self.animation_level = "none"
+        self._changed = Coalescer(self, self._refresh_page)
+
+    def on_mount(self) -> None:
+        """Begins to connect, and lets times tick."""
+        self.feed.start()
+        self.set_interval(1.0, self._refresh_page)
+
+    async def on_unmount(self) -> None:
+        """Ends the connection."""
+        await self.feed.stop()
+
+    def _model_changed(self) -> None:
+        self._changed.poke()
+
+    def _refresh_page(self) -> None:
+        for screen in reversed(self.screen_stack):
+            if isinstance(screen, Page):
+                screen.refresh_view()
+                break
+
+    async def ask(self, dialog: ModalScreen[T]) -> T | None:
+        """Shows a dialog and gives its answer."""
+        return await self.push_screen_wait(dialog)
+
+    async def action_show_page(self, page: str) -> None:
+        """Goes to one of the main pages; it is as one has left it."""
+        if not isinstance(self.screen, ModalScreen):
+            await self.switch_mode(page)
+
+    def action_help(self) -> None:
+        """Shows all keys of the screen."""
+        keys = {
+            binding.action: (self.get_key_display(binding), binding.description)
+            for _, binding, enabled, _ in self.screen.active_bindings.values()
+            if enabled and binding.show and binding.description
+        }
+        self.push_screen(HelpScreen(list(keys.values())))
+
+    def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
+        """What the command palette offers: the screen's keys, then Textual's own commands."""
+        seen: set[str] = set()
+        for _, binding, enabled, _ in screen.active_bindings.values():
+            if enabled and binding.show and binding.description and binding.action not in seen:
+                seen.add(binding.action)
+                key = self.get_key_display(binding)
+                action = binding.action
+
+                async def run(action: str = action) -> None:
+                    await screen.run_action(action)
+
+                yield SystemCommand(binding.description, f"key {key}", run)
+        for command in super().get_system_commands(screen):
+            if command.title != "Quit":
+                yield command

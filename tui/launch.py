@@ -1,0 +1,44 @@
+"""Runs a pipeline file from the dashboard, by the command line's own `longshore run -d`: one way to start a run."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import sys
+from pathlib import Path
+
+from protocol.errors import LongshoreError
+
+
+def longshore_command() -> list[str]:
+    """The command line that belongs to this Python, else the one on the path."""
+    beside = Path(sys.executable).with_name("longshore")
+    found = str(beside) if beside.exists() else shutil.which("longshore")
+    if found is None:
+        raise LongshoreError("the `longshore` command is not on the path, so no run can be started from here")
+    return [found]
+
+
+async def start_run(address: str, file: str, variables: list[str]) -> int:
+    """Submits a run to the coordinator at `address` and gives its id. Raises LongshoreError with what was wrong."""
+    command = [*longshore_command(), "run", str(Path(file).expanduser()), "--detach", "--coordinator", address]
+    for variable in variables:
+        command += ["--var", variable]
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+    output, errors = await process.communicate()
+    if process.returncode != 0:
+        raise LongshoreError(
+            errors.decode(errors="replace").strip() or f"`longshore run` ended with {process.returncode}"
+        )
+    number = re.search(rb"\d+", output)
+    if number is None:
+        raise LongshoreError(f"`longshore run` printed no run id: {output.decode(errors='replace').strip()!r}")
+    return int(number[0])

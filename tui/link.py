@@ -1,0 +1,273 @@
+"""The dashboard's sockets, on a thread of their own: requests over DEALER, the feed over SUB. Knows no state.
+
+A *session* is one connection to one life of the coordinator: hello, welcome, feed. When the feed falls silent (it beats
+every second), the coordinator's epoch changes or it says that it does not know us, the session is over and a new one is
+tried for ever. What happens is handed to `deliver` in batches, on the link's thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import zmq
+
+from protocol import PROTOCOL_VERSION
+from protocol import messages as m
+from protocol.addresses import reachable_feed
+from protocol.client import connect_socket
+from protocol.codec import decode_event, decode_for_client, encode
+from protocol.errors import ProtocolError
+from protocol.events import STATE_TOPIC, AnyEvent, Beacon
+
+HELLO_TIMEOUT = 2.0
+"""Seconds to wait for a welcome before trying anew with fresh sockets."""
+SILENCE = 4.0
+"""Seconds without a word from the feed after which the coordinator counts as gone; it beats every second."""
+BATCH = 500
+"""Frames taken from a socket before what they say is handed on."""
+FEED_BACKLOG = 20_000
+"""Events that may wait unread in the SUB socket; more are lost, and noticed by their numbers."""
+
+Socket = zmq.Socket[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The coordinator has welcomed us; the feed is being subscribed to."""
+
+    welcome: m.Welcome
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The session is over. Requests without an answer are sent again in the next one."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reply to a request."""
+
+    message: m.Message
+    payload: bytes | memoryview
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """One event of the feed."""
+
+    event: AnyEvent
+    payload: bytes | memoryview
+
+
+Item = Joined | Lost | Answer | Fed
+
+
+@dataclass(slots=True)
+class _Session:
+    dealer: Socket
+    feed: Socket
+    welcome: m.Welcome
+    heard_at: float
+    over: str = ""  # why it ended; empty while it lives
+
+    def close(self) -> None:
+        self.dealer.close()
+        self.feed.close()
+
+
+class Link:
+    """Keeps a session with the coordinator at `address` until `stop`.
+
+    `send`, `forget`, `subscribe` and `unsubscribe` are for one thread, the caller's; none of them blocks.
+    """
+
+    def __init__(self, address: str, deliver: Callable[[list[Item]], None]) -> None:
+        self.address = address
+        self._deliver = deliver
+        self._context: zmq.Context[Socket] = zmq.Context.instance()
+        self._commands: deque[Callable[[_Session | None], None]] = deque()
+        self._topics: set[bytes] = {STATE_TOPIC}
+        self._unanswered: dict[int, list[bytes | memoryview]] = {}
+        self._stopping = threading.Event()
+        self._wake_address = f"inproc://longshore-tui-{id(self):x}"
+        self._waker = self._context.socket(zmq.PAIR)
+        self._thread = threading.Thread(target=self._run, name="longshore-link", daemon=True)
+
+    # for the caller's thread
+
+    def start(self) -> None:
+        """Begins to connect."""
+        self._waker.bind(self._wake_address)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the thread and closes all sockets; waits for that."""
+        self._stopping.set()
+        self._wake()
+        self._thread.join(timeout=5)
+        self._waker.close(linger=0)
+
+    def send(self, request_id: int, message: m.Message, payload: bytes | None = None) -> None:
+        """Sends a request, now or as soon as there is a session, and again in each new one until it is answered."""
+        frames = encode(message, payload)
+
+        def command(session: _Session | None) -> None:
+            self._unanswered[request_id] = frames
+            if session is not None:
+                session.dealer.send_multipart(frames, zmq.NOBLOCK)
+
+        self._command(command)
+
+    def forget(self, request_id: int) -> None:
+        """Nobody waits for this answer any more."""
+
+        def command(_session: _Session | None) -> None:
+            self._unanswered.pop(request_id, None)
+
+        self._command(command)
+
+    def subscribe(self, topic: bytes) -> None:
+        """Takes a topic of the feed, in this session and all later ones."""
+
+        def command(session: _Session | None) -> None:
+            self._topics.add(topic)
+            if session is not None:
+                session.feed.setsockopt(zmq.SUBSCRIBE, topic)
+
+        self._command(command)
+
+    def unsubscribe(self, topic: bytes) -> None:
+        """Leaves a topic."""
+
+        def command(session: _Session | None) -> None:
+            if topic in self._topics:
+                self._topics.discard(topic)
+                if session is not None:
+                    session.feed.setsockopt(zmq.UNSUBSCRIBE, topic)
+
+        self._command(command)
+
+    def _command(self, command: Callable[[_Session | None], None]) -> None:
+        self._commands.append(command)
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(zmq.ZMQError):
+            self._waker.send(b"", zmq.NOBLOCK)
+
+    # the link's thread
+
+    def _run(self) -> None:
+        wake = self._context.socket(zmq.PAIR)
+        wake.connect(self._wake_address)
+        try:
+            while not self._stopping.is_set():
+                session = self._join(wake)
+                if session is None:
+                    continue
+                try:
+                    self._deliver([Joined(session.welcome)])
+                    self._serve(session, wake)
+                finally:
+                    session.close()
+                if session.over:
+                    self._deliver([Lost(session.over)])
+        finally:
+            wake.close(linger=0)
+
+    def _join(self, wake: Socket) -> _Session | None:
+        """Says hello; returns the session, or None if nobody answered in time."""
+        dealer = connect_socket(self._context, zmq.DEALER, self.address)
+        hello = m.ClientHello(id=0, protocol=PROTOCOL_VERSION, name="dashboard")
+        dealer.send_multipart(encode(hello))
+        deadline = time.monotonic() + HELLO_TIMEOUT
+        while (left := deadline - time.monotonic()) > 0 and not self._stopping.is_set():
+            ready = _poll((dealer, wake), left)
+            if wake in ready:
+                self._obey(wake, None)
+            if dealer in ready:
+                with contextlib.suppress(ProtocolError):
+                    message, _ = decode_for_client(dealer.recv_multipart())
+                    if isinstance(message, m.Welcome):
+                        return self._begin(dealer, message)
+        dealer.close()
+        return None
+
+    def _begin(self, dealer: Socket, welcome: m.Welcome) -> _Session:
+        address = reachable_feed(self.address, welcome.feed)
+        feed = connect_socket(self._context, zmq.SUB, address, receive_limit=FEED_BACKLOG)
+        for topic in self._topics:
+            feed.setsockopt(zmq.SUBSCRIBE, topic)
+        for frames in self._unanswered.values():
+            dealer.send_multipart(frames)
+        return _Session(dealer=dealer, feed=feed, welcome=welcome, heard_at=time.monotonic())
+
+    def _serve(self, session: _Session, wake: Socket) -> None:
+        """Passes everything on until the session is over or the link is stopped."""
+        while not session.over and not self._stopping.is_set():
+            ready = _poll((session.dealer, session.feed, wake), 0.5)
+            if wake in ready:
+                self._obey(wake, session)
+            items: list[Item] = []
+            if session.dealer in ready:
+                self._take_answers(session, items)
+            if session.feed in ready:
+                self._take_events(session, items)
+            if items:
+                self._deliver(items)
+            if time.monotonic() - session.heard_at > SILENCE:
+                session.over = f"{self.address} has gone silent"
+
+    def _obey(self, wake: Socket, session: _Session | None) -> None:
+        while wake.poll(0):
+            wake.recv()
+        while self._commands:
+            self._commands.popleft()(session)
+
+    def _take_answers(self, session: _Session, items: list[Item]) -> None:
+        for frames in _drain(session.dealer):
+            try:
+                message, payload = decode_for_client(frames)
+            except ProtocolError:
+                continue
+            if isinstance(message, m.Error) and message.code == "not_introduced":
+                session.over = "the coordinator does not know us any more"
+                return
+            request_id = getattr(message, "id", None)
+            if request_id is not None and self._unanswered.pop(request_id, None) is not None:
+                items.append(Answer(message, payload))
+
+    def _take_events(self, session: _Session, items: list[Item]) -> None:
+        session.heard_at = time.monotonic()
+        for _, *frames in _drain(session.feed):
+            try:
+                event, payload = decode_event(frames)
+            except ProtocolError:
+                continue
+            if isinstance(event, Beacon) and event.epoch != session.welcome.epoch:
+                session.over = "the coordinator was started anew"
+                return
+            items.append(Fed(event, payload))
+
+
+def _poll(sockets: tuple[Socket, ...], timeout: float) -> set[Socket]:
+    poller = zmq.Poller()
+    for socket in sockets:
+        poller.register(socket, zmq.POLLIN)
+    return {socket for socket, _ in poller.poll(int(timeout * 1000) + 1)}
+
+
+def _drain(socket: Socket) -> list[list[bytes]]:
+    """What waits in a socket, at most a batch of it."""
+    found: list[list[bytes]] = []
+    with contextlib.suppress(zmq.Again):
+        while len(found) < BATCH:
+            found.append(socket.recv_multipart(zmq.NOBLOCK))
+    return found

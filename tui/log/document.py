@@ -1,0 +1,379 @@
+"""A log as rows to scroll through, of which only the pages that were looked at are known. Pure: fetches nothing.
+
+Whoever fills it asks `wanted` which pages to fetch, and gives them to `load`; bytes that arrive live go to `append`.
+Rows of unknown pages are guessed from the known ones, so positions that have to last are (page, line) pairs.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import OrderedDict, deque
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import accumulate
+
+from tui.log.page import PAGE_BYTES, Layout, Marker, Page
+from tui.log.text import is_error, plain
+
+KEPT_PAGES = 64
+"""Pages whose bytes are kept: 16 MiB."""
+RECENT_PIECE = 64 << 10
+RECENT_PIECES = 16
+"""Live bytes that are kept, in pieces, to complete a page that was fetched meanwhile: 1 MiB."""
+GUESSED_ROW_BYTES = 80.0
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Position:
+    """A line: its page, and its number in that page."""
+
+    page: int
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a row shows: part `part` of a line (wrapped lines have several). `known`: the page's bytes are there."""
+
+    position: Position
+    part: int
+    known: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """A collapsible part of the log, from its header line to its end; `end` is None while it is open or unknown."""
+
+    start: Position
+    end: Position | None
+    name: str
+    title: str
+    seconds: int | None
+
+
+class Document:
+    """A log of `size` bytes that may still grow, laid out for a width."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.complete = False
+        self.version = 0  # grows with every change that may be seen
+        self.sections: list[Section] = []
+        self._pages: list[Page] = []
+        self._loaded: OrderedDict[int, Page] = OrderedDict()  # least recently used first
+        self._recent: deque[tuple[int, bytearray]] = deque()
+        self._pinned = range(0)
+        self._row_bytes = GUESSED_ROW_BYTES
+        self._wrap = 0
+        self._folded: set[Position] = set()
+        self._unfolded: set[Position] = set()  # by hand, though the log asks for collapsed
+        self._hidden: dict[int, tuple[tuple[int, int], ...]] = {}
+        self._row_ends: list[int] | None = None
+
+    # filling
+
+    def set_size(self, size: int, complete: bool) -> None:
+        """Learns how long the log is; it never shrinks."""
+        self.complete = self.complete or complete
+        self.size = max(self.size, size)
+        while len(self._pages) * PAGE_BYTES < self.size:
+            self._pages.append(Page(len(self._pages)))
+        if self._pages and self._pages[-1].data is None:
+            self._pages[-1].counted = False
+        self._changed()
+
+    def restart(self) -> None:
+        """Forgets the log: its bytes have been replaced by others."""
+        self.size = 0
+        self.sections = []
+        self._pages.clear()
+        self._loaded.clear()
+        self._recent.clear()
+        self._hidden = {}
+        self._changed()
+
+    def append(self, offset: int, data: bytes) -> None:
+        """Takes bytes that arrived live; what was missed before them is wanted later."""
+        self._remember(offset, data)
+        end = offset + len(data)
+        first = min(offset, self.size) // PAGE_BYTES
+        self.set_size(end, False)
+        for page in self._pages[first:]:
+            if page.data is None and offset <= page.offset < end:
+                self._begin_page(page)
+            have = self._end_of(page.index)
+            until = min(end, page.offset + PAGE_BYTES)
+            if page.data is not None and offset <= have < until:
+                page.extend(memoryview(data)[have - offset : until - offset])
+                self._grown(page)
+        self._changed()
+
+    def load(self, index: int, data: bytes, byte_before: bytes) -> None:
+        """Takes a page as it was fetched. `byte_before` is the byte before it, empty for the first page."""
+        page = self._pages[index]
+        carried = self._pages[index - 1].carried_out if index else ""
+        page.load(data, byte_before in (b"", b"\n"), carried)
+        self._keep(page)
+        self._complete_page(page)
+        if index + 1 < len(self._pages) and self._pages[index + 1].data is not None:
+            page.continue_last_line(self._pages[index + 1].head())
+        self._learn_row_bytes()
+        self._changed()
+
+    def wanted(self, top: int, height: int) -> list[int]:
+        """Pages to fetch so that the rows from `top` on can be shown; known ones among them are kept from now on."""
+        if not self._pages:
+            return []
+        first = self.place(top).position.page
+        last = self.place(top + height).position.page
+        self._pinned = range(first, last + 1)
+        return [index for index in range(last, first - 1, -1) if not self.is_whole(index)]
+
+    def is_whole(self, index: int) -> bool:
+        """Whether all bytes that the log has of a page are known."""
+        return self._pages[index].data is not None and self._end_of(index) == self.extent(index)[1]
+
+    def extent(self, index: int) -> tuple[int, int]:
+        """The bytes of a page: its first, and the one after its last."""
+        return index * PAGE_BYTES, min((index + 1) * PAGE_BYTES, self.size)
+
+    @property
+    def page_count(self) -> int:
+        """How many pages the log has."""
+        return len(self._pages)
+
+    def _end_of(self, index: int) -> int:
+        page = self._pages[index]
+        return page.offset + (len(page.data) if page.data is not None else 0)
+
+    def _remember(self, offset: int, data: bytes) -> None:
+        """Keeps the newest live bytes, in few pieces."""
+        if self._recent:
+            start, piece = self._recent[-1]
+            if start + len(piece) == offset and len(piece) < RECENT_PIECE:
+                piece += data
+                return
+        self._recent.append((offset, bytearray(data)))
+        if len(self._recent) > RECENT_PIECES:
+            self._recent.popleft()
+
+    def _begin_page(self, page: Page) -> None:
+        """Starts a page with live bytes, if all before it is known."""
+        if page.index == 0:
+            page.load(b"", True, "")
+        else:
+            before = self._pages[page.index - 1]
+            if before.data is None or self._end_of(before.index) != page.offset:
+                return
+            page.load(b"", before.data[-1:] == b"\n", before.carried_out)
+        self._keep(page)
+
+    def _complete_page(self, page: Page) -> None:
+        """Adds remembered live bytes to a page that was fetched before they came."""
+        for offset, data in self._recent:
+            have = self._end_of(page.index)
+            until = min(offset + len(data), page.offset + PAGE_BYTES)
+            if offset <= have < until:
+                page.extend(bytes(data[have - offset : until - offset]))
+        self._grown(page)
+
+    def _grown(self, page: Page) -> None:
+        if page.index and self._pages[page.index - 1].data is not None:
+            self._pages[page.index - 1].continue_last_line(page.head())
+        self._find_sections(page.markers)
+
+    def _keep(self, page: Page) -> None:
+        self._loaded[page.index] = page
+        self._loaded.move_to_end(page.index)
+        for index in [index for index in self._loaded if index not in self._pinned]:
+            if len(self._loaded) <= KEPT_PAGES:
+                break
+            self._loaded.pop(index).unload()
+
+    def _learn_row_bytes(self) -> None:
+        known = [page for page in self._loaded.values() if page.data and page.line_count]
+        if known and self._row_bytes == GUESSED_ROW_BYTES:
+            total = sum(len(page.data or b"") for page in known)
+            self._row_bytes = max(1.0, total / sum(page.line_count for page in known))
+
+    def _changed(self) -> None:
+        self._row_ends = None
+        self.version += 1
+
+    # rows
+
+    def lay_out(self, width: int) -> None:
+        """Sets the width that lines wrap at; 0: they are not wrapped."""
+        if width != self._wrap:
+            self._wrap = width
+            self._changed()
+
+    @property
+    def rows(self) -> int:
+        """Rows of the whole log; a guess while there are pages that were never seen."""
+        ends = self._ends()
+        return ends[-1] if ends else 0
+
+    @property
+    def lines(self) -> tuple[int, bool]:
+        """Lines of the whole log, and whether that is exact."""
+        exact = all(page.counted for page in self._pages)
+        return sum(page.line_count if page.counted else self._guess(page.index) for page in self._pages), exact
+
+    def line_number(self, position: Position) -> int | None:
+        """The number of a line, from 1; None while pages before it are unknown."""
+        before = self._pages[: position.page]
+        if not all(page.counted for page in before):
+            return None
+        return sum(page.line_count for page in before) + position.line + 1
+
+    def place(self, row: int) -> Place:
+        """What a row shows; rows past either end show the nearest one."""
+        ends = self._ends()
+        row = max(0, min(row, self.rows - 1))
+        index = min(bisect_right(ends, row), len(ends) - 1)
+        page = self._pages[index]
+        within = row - (ends[index - 1] if index else 0)
+        if page.data is None:
+            return Place(Position(index, within), 0, False)
+        line, part = page.line_of_row(within)
+        return Place(Position(index, min(line, max(0, page.line_count - 1))), part, page.line_count > 0)
+
+    def row(self, position: Position) -> int:
+        """The first row of a line."""
+        ends = self._ends()
+        if not ends:
+            return 0
+        page = self._pages[position.page]
+        before = ends[position.page - 1] if position.page else 0
+        if page.data is None:
+            return before + min(position.line, max(0, ends[position.page] - before - 1))
+        return before + page.row_of_line(position.line)
+
+    def line_bytes(self, position: Position) -> bytes:
+        """A line of a known page."""
+        page = self._pages[position.page]
+        self._loaded.move_to_end(position.page)
+        return page.line_bytes(position.line)
+
+    def carried_into(self, position: Position) -> str:
+        """The colour sequences in force where a line of a known page begins."""
+        return self._pages[position.page].carried_into(position.line)
+
+    def offset_of(self, position: Position) -> int:
+        """The byte of the log that a line of a known page begins with."""
+        page = self._pages[position.page]
+        return page.offset + (page.starts[position.line] if position.line < len(page.starts) else 0)
+
+    def _ends(self) -> list[int]:
+        if self._row_ends is None:
+            for page in self._loaded.values():
+                page.lay_out(self._layout_of(page.index))
+            self._row_ends = list(
+                accumulate(page.row_count if page.counted else self._guess(page.index) for page in self._pages)
+            )
+        return self._row_ends
+
+    def _layout_of(self, index: int) -> Layout:
+        return self._wrap, self._hidden.get(index, ())
+
+    def _guess(self, index: int) -> int:
+        first, end = self.extent(index)
+        return max(1, int((end - first) / self._row_bytes))
+
+    # sections
+
+    def section_at(self, position: Position) -> Section | None:
+        """The section whose header this line is."""
+        at = bisect_left(self.sections, position, key=lambda section: section.start)
+        if at < len(self.sections) and self.sections[at].start == position:
+            return self.sections[at]
+        return None
+
+    def is_folded(self, section: Section) -> bool:
+        """Whether only the section's header is shown."""
+        return section.start in self._folded
+
+    def fold(self, sections: Iterable[Section], folded: bool) -> None:
+        """Folds or unfolds sections."""
+        for section in sections:
+            (self._folded.add if folded else self._folded.discard)(section.start)
+            (self._unfolded.discard if folded else self._unfolded.add)(section.start)
+        self._hide()
+
+    def reveal(self, position: Position) -> None:
+        """Unfolds what hides a line."""
+        hiding = [s for s in self.sections if s.start in self._folded and s.start < position <= self._last_of(s)]
+        if hiding:
+            self.fold(hiding, False)
+
+    def _find_sections(self, new: list[Marker]) -> None:
+        """Pairs all known markers up; there are few of them."""
+        if not new and not self.sections:
+            return
+        sections: list[Section] = []
+        open_ones: list[tuple[Position, Marker]] = []
+        for page in self._pages:
+            for marker in page.markers:
+                position = Position(page.index, marker.line)
+                if marker.start:
+                    open_ones.append((position, marker))
+                    if marker.collapsed and position not in self._unfolded:
+                        self._folded.add(position)
+                    continue
+                for at in range(len(open_ones) - 1, -1, -1):
+                    start, begun = open_ones[at]
+                    if begun.name == marker.name:
+                        del open_ones[at:]
+                        end = position if marker.bare else Position(position.page, position.line - 1)
+                        seconds = max(0, marker.at - begun.at)
+                        sections.append(Section(start, end, begun.name, begun.title, seconds))
+                        break
+        sections += [Section(start, None, begun.name, begun.title, None) for start, begun in open_ones]
+        self.sections = sorted(sections, key=lambda section: section.start)
+        self._hide()
+
+    def _last_of(self, section: Section) -> Position:
+        """A section's last line; of an open one, the last line that is known without a hole before it."""
+        if section.end is not None:
+            return section.end
+        index = section.start.page
+        while index + 1 < len(self._pages) and self._pages[index + 1].data is not None:
+            index += 1
+        return Position(index, self._pages[index].line_count)
+
+    def _hide(self) -> None:
+        """Notes which lines folded sections and bare end markers hide."""
+        hidden: dict[int, list[tuple[int, int]]] = {}
+        for page in self._pages:
+            for marker in page.markers:
+                if marker.bare and not marker.start:
+                    hidden.setdefault(page.index, []).append((marker.line, marker.line))
+        for section in self.sections:
+            if section.start in self._folded:
+                last = self._last_of(section)
+                for index in range(section.start.page, last.page + 1):
+                    first = section.start.line + 1 if index == section.start.page else 0
+                    until = last.line if index == last.page else self._pages[index].line_count
+                    hidden.setdefault(index, []).append((first, until))
+        self._hidden = {index: tuple(ranges) for index, ranges in hidden.items()}
+        self._changed()
+
+    # looking for something
+
+    def text_of(self, index: int) -> str:
+        """The plain text of a known page's lines, for a search."""
+        page = self._pages[index]
+        assert page.data is not None
+        if not page.starts:
+            return ""
+        body = page.data[page.starts[0] :]
+        last = page.line_bytes(len(page.starts) - 1)
+        return plain(bytes(body[: page.starts[-1] - page.starts[0]]) + last)
+
+    def first_error(self, index: int) -> Position | None:
+        """The first line of a known page that looks like an error."""
+        for line, text in enumerate(self.text_of(index).split("\n")):
+            if is_error(text):
+                return Position(index, line)
+        return None

@@ -1,0 +1,243 @@
+"""One page of a log: a fixed range of its bytes, where lines begin in it, and how many rows they take. Pure.
+
+A line belongs to the page that it starts in. A page may be unknown (its rows are then guessed), known, or known and let
+go of again (its counts stay, its bytes are fetched anew when they are looked at).
+"""
+
+from __future__ import annotations
+
+import re
+from array import array
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.cells import cell_len
+
+from tui.log.text import MAX_LINE_BYTES, SECTION, plain
+
+PAGE_BYTES = 256 << 10
+COLOR = re.compile(rb"\x1b\[([0-9;:]*)m")
+RESET = re.compile(rb"(?:^|;)0*$|^0*$")
+MAX_CARRIED = 256
+"""Bytes of colour sequences that are carried from line to line; a log that stacks more of them starts over."""
+NEWLINE = 10
+
+Layout = tuple[int, tuple[tuple[int, int], ...]]
+"""What rows depend on: the width that lines wrap at (0: they do not), and the ranges of hidden lines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A section marker in line `line` of its page. `bare`: the line shows nothing else."""
+
+    line: int
+    start: bool
+    at: int
+    name: str
+    collapsed: bool
+    title: str
+    bare: bool
+
+
+class Page:
+    """Bytes `index * PAGE_BYTES` onwards of a log; see the module for its states."""
+
+    def __init__(self, index: int) -> None:
+        self.index = index
+        self.data: bytearray | None = None
+        self.after_newline = index == 0  # whether the byte before this page ends a line
+        self.starts: array[int] = array("I")  # where lines begin, relative to the page
+        self.markers: list[Marker] = []
+        self.line_count = 0
+        self.counted = False  # line_count and markers are known
+        self.row_count = 0
+        self._row_ends: array[int] | None = None  # rows up to and including each line; None: a row per line
+        self._layout: Layout | None = None
+        self._carried_lines: list[int] = []  # lines from which on ...
+        self._carried: list[str] = []  # ... these colour sequences are in force
+        self._in_force = b""
+        self._continuation = b""  # how the page's last line goes on in the next page
+
+    @property
+    def offset(self) -> int:
+        """The page's first byte in the log."""
+        return self.index * PAGE_BYTES
+
+    def load(self, data: bytes, after_newline: bool, carried: str) -> None:
+        """Takes the page's bytes from its first one on, as far as they are known."""
+        self.data = bytearray()
+        self.after_newline = after_newline
+        self.starts = array("I")
+        self.markers = []
+        self._layout = None
+        self._carried_lines, self._carried, self._in_force = [-1], [carried], carried.encode()
+        self.extend(data)
+
+    def extend(self, data: bytes | memoryview) -> None:
+        """Takes the bytes after those that are known."""
+        assert self.data is not None
+        old = len(self.data)
+        old_lines = len(self.starts)
+        if data and (self.data[-1] == NEWLINE if self.data else self.after_newline):
+            self.starts.append(old)
+        self.data += data
+        position = self.data.find(b"\n", old)
+        last = len(self.data) - 1
+        while 0 <= position < last:
+            self.starts.append(position + 1)
+            position = self.data.find(b"\n", position + 1)
+        self.line_count = len(self.starts)
+        self.counted = True
+        rescan = self.starts[old_lines - 1] if old_lines else 0  # the last line has grown, with all that is in it
+        self._find_markers(max(0, old_lines - 1), rescan)
+        self._find_colors(self._open_sequence(old))
+        if self._layout is not None:
+            self._lay_out_from(max(0, old_lines - 1))
+        else:
+            self.row_count = self.line_count
+
+    def continue_last_line(self, head: bytes) -> None:
+        """Takes what the next page has of this page's last line."""
+        head = head[:MAX_LINE_BYTES]
+        if head != self._continuation:
+            self._continuation = head
+            if self._layout is not None and self.starts:
+                self._lay_out_from(len(self.starts) - 1)
+
+    def unload(self) -> None:
+        """Lets the bytes go and keeps the counts."""
+        self.data = None
+        self.starts = array("I")
+        self._row_ends = None
+        self._layout = None
+        self._carried_lines, self._carried = [], []
+
+    @property
+    def carried_out(self) -> str:
+        """The colour sequences in force at the page's end."""
+        return self._in_force.decode("ascii", "ignore")
+
+    def carried_into(self, line: int) -> str:
+        """The colour sequences in force where a line begins."""
+        return self._carried[bisect_right(self._carried_lines, line) - 1] if self._carried else ""
+
+    def line_bytes(self, line: int) -> bytes:
+        """A line's bytes without its newline, at most `MAX_LINE_BYTES` of them."""
+        assert self.data is not None
+        start = self.starts[line]
+        if line + 1 < len(self.starts):
+            return bytes(self.data[start : min(self.starts[line + 1] - 1, start + MAX_LINE_BYTES)])
+        piece = self.data[start : start + MAX_LINE_BYTES]
+        return bytes(piece + self._continuation).rstrip(b"\n")[:MAX_LINE_BYTES]
+
+    def head(self) -> bytes:
+        """The bytes before the page's first line, which end a line of an earlier page."""
+        assert self.data is not None
+        return bytes(self.data[: self.starts[0] if self.starts else len(self.data)][:MAX_LINE_BYTES]).rstrip(b"\n")
+
+    def line_at(self, position: int) -> int:
+        """The line that holds a byte of the page; -1 for the end of an earlier page's line."""
+        return bisect_right(self.starts, position) - 1
+
+    # rows
+
+    def lay_out(self, layout: Layout) -> None:
+        """Counts rows for a layout, if they are not counted for it already; needs the page's bytes."""
+        if self.data is None or self._layout == layout:
+            return
+        self._layout = layout
+        self._row_ends = None
+        self._lay_out_from(0)
+
+    def _lay_out_from(self, first: int) -> None:
+        assert self.data is not None
+        assert self._layout is not None
+        width, hidden = self._layout
+        if not width and not hidden:
+            self.row_count = len(self.starts)
+            return
+        ends = self._row_ends[:first] if self._row_ends is not None else array("I")
+        rows = ends[-1] if ends else 0
+        simple = self.data.isascii() and not any(byte in self.data for byte in b"\x1b\r\t")
+        for line in range(len(ends), len(self.starts)):
+            if not _within(line, hidden):
+                rows += self._rows_of(line, width, simple) if width else 1
+            ends.append(rows)
+        self._row_ends = ends
+        self.row_count = rows
+
+    def _rows_of(self, line: int, width: int, simple: bool) -> int:
+        if simple and line + 1 < len(self.starts):
+            cells = min(self.starts[line + 1] - self.starts[line] - 1, MAX_LINE_BYTES)
+            if not self.markers:
+                return max(1, -(-cells // width))
+        text = plain(self.line_bytes(line))
+        cells = len(text) if text.isascii() else cell_len(text)
+        return max(1, -(-cells // width))
+
+    def line_of_row(self, row: int) -> tuple[int, int]:
+        """The line that a row of the page shows, and which of the line's rows it is."""
+        if self._row_ends is None:
+            return row, 0
+        line = bisect_right(self._row_ends, row)
+        return line, row - (self._row_ends[line - 1] if line else 0)
+
+    def row_of_line(self, line: int) -> int:
+        """The first row of a line; for a hidden one, the row of what comes after it."""
+        if self._row_ends is None:
+            return min(line, self.row_count)
+        return self._row_ends[line - 1] if 0 < line <= len(self._row_ends) else 0
+
+    # what the bytes say
+
+    def _find_markers(self, from_line: int, from_byte: int) -> None:
+        assert self.data is not None
+        self.markers = [marker for marker in self.markers if marker.line < from_line]
+        if self.data.find(b"section_", from_byte) < 0:
+            return
+        for match in SECTION.finditer(self.data[from_byte:].decode("latin-1")):
+            line = self.line_at(from_byte + match.start())
+            if line < 0:
+                continue
+            kind, at, name, options = match.groups()
+            name = name.encode("latin-1").decode("utf-8", "replace")
+            title = plain(self.line_bytes(line)).strip()
+            self.markers.append(
+                Marker(
+                    line=line,
+                    start=kind == "start",
+                    at=int(at),
+                    name=name,
+                    collapsed="collapsed=true" in (options or ""),
+                    title=title or name,
+                    bare=not title,
+                )
+            )
+
+    def _open_sequence(self, old: int) -> int:
+        """Where to look for colours after new bytes: a sequence that was cut in two begins before them."""
+        assert self.data is not None
+        escape = self.data.rfind(b"\x1b", max(0, old - MAX_CARRIED), old)
+        match = COLOR.match(self.data, escape) if escape >= 0 else None
+        return escape if match is not None and match.end() > old else old
+
+    def _find_colors(self, from_byte: int) -> None:
+        assert self.data is not None
+        if self.data.find(b"\x1b", from_byte) < 0:
+            return
+        for match in COLOR.finditer(self.data, from_byte):
+            self._in_force = b"" if RESET.search(match[1]) else self._in_force + match[0]
+            if len(self._in_force) > MAX_CARRIED:
+                self._in_force = match[0]
+            line = self.line_at(match.start()) + 1
+            carried = self._in_force.decode("ascii")
+            if self._carried_lines[-1] == line:
+                self._carried[-1] = carried
+            elif self._carried[-1] != carried:
+                self._carried_lines.append(line)
+                self._carried.append(carried)
+
+
+def _within(line: int, ranges: Sequence[tuple[int, int]]) -> bool:
+    return any(first <= line <= last for first, last in ranges)

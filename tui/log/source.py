@@ -1,0 +1,197 @@
+"""Fills a document with one log of the coordinator: pages when they are looked at, live bytes as they come.
+
+Lives on the application's loop. The document may be opened at its end, read backwards, jumped about in, while the log
+goes on growing; whatever was missed (a slow link, a restart of the coordinator) is seen by its size and fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from bisect import bisect_right
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+
+from protocol import messages as m
+from protocol.codec import CHUNK_BYTES
+from protocol.errors import LongshoreError
+from protocol.events import LogAppended
+from tui.feed import FeedClient
+from tui.log.document import Document, Position
+from tui.log.search import Search
+
+POLL = 3.0
+"""Seconds between two looks at the size of a log that still grows, in case its last bytes were missed on the feed."""
+ARRIVAL_GRAIN = 0.25
+"""Seconds that lines have to be apart for their times of arrival to differ."""
+
+
+class LogSource:
+    """One stream of one attempt's log. `on_change` is called whenever the document has changed.
+
+    `attempt` is the attempt's number, `attempt_id` its name on the feed; both None if the job was not tried yet.
+    """
+
+    def __init__(
+        self,
+        feed: FeedClient,
+        run: int,
+        job: str,
+        *,
+        attempt: int | None,
+        attempt_id: str | None,
+        stream: str,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.document = Document()
+        self.run, self.job, self.attempt, self.attempt_id, self.stream = run, job, attempt, attempt_id, stream
+        self.problem = ""  # why the log can't be shown at the moment
+        self._feed = feed
+        self._on_change = on_change
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loading: set[int] = set()
+        self._arrivals: list[tuple[int, float]] = []  # offsets, and when the bytes from there on came
+
+    def open(self) -> None:
+        """Begins with the log's end."""
+        if self.attempt_id is not None:
+            self._feed.follow_log(self.attempt_id, self._arrive)
+        self._start(self._poll())
+
+    def close(self) -> None:
+        """Stops following and fetching."""
+        if self.attempt_id is not None:
+            self._feed.unfollow_log(self.attempt_id)
+        for task in self._tasks:
+            task.cancel()
+
+    def look(self, top: int, height: int) -> None:
+        """Fetches what is missing of the rows from `top` on."""
+        for index in self.document.wanted(top, height):
+            if index not in self._loading:
+                self._loading.add(index)
+                self._start(self._load(index))
+
+    def arrived_at(self, position: Position) -> float | None:
+        """When a line came, if it came while we watched."""
+        at = bisect_right(self._arrivals, (self.document.offset_of(position), float("inf"))) - 1
+        return self._arrivals[at][1] if at >= 0 else None
+
+    async def search(self, search: Search, first: int) -> None:
+        """Searches the whole log, from page `first` on and around; call it again when the log has grown."""
+        document = self.document
+        order = [*range(first, document.page_count), *range(min(first, document.page_count))]
+        for index in order:
+            start, end = document.extent(index)
+            if search.searched(index) >= end - start:
+                continue
+            if await self._have(index):
+                search.take(index, end - start, document.text_of(index))
+                self._on_change()
+            await asyncio.sleep(0)
+
+    async def first_error(self) -> Position | None:
+        """The first line of the log that looks like an error."""
+        for index in range(self.document.page_count):
+            if await self._have(index) and (found := self.document.first_error(index)) is not None:
+                return found
+            await asyncio.sleep(0)
+        return None
+
+    async def save(self, path: Path) -> int:
+        """Writes the log, as far as it goes now, to a file; gives its size."""
+        offset = 0
+        with path.open("wb") as file:
+            while True:
+                reply, data = await self._get(offset, CHUNK_BYTES)
+                file.write(data)
+                offset += len(data)
+                if not data or offset >= reply.size:
+                    return offset
+
+    # fetching
+
+    async def _get(self, offset: int, length: int) -> tuple[m.LogData, bytes]:
+        reply, data = await self._feed.request_payload(
+            m.GetLog,
+            run=self.run,
+            job=self.job,
+            attempt=self.attempt,
+            stream=self.stream,
+            offset=offset,
+            length=length,
+        )
+        if not isinstance(reply, m.LogData):
+            raise LongshoreError(f"the coordinator answered GetLog with {type(reply).__name__}")
+        return reply, data
+
+    async def _poll(self) -> None:
+        """Learns the log's size, at first and for as long as it may grow."""
+        while not self.document.complete:
+            try:
+                reply, _ = await self._get(self.document.size, 0)
+                self.problem = ""
+                if reply.size != self.document.size or reply.complete:
+                    self._take_size(reply)
+            except LongshoreError as error:
+                self.problem = str(error)
+            self._on_change()
+            await asyncio.sleep(POLL)
+
+    def _take_size(self, reply: m.LogData) -> None:
+        if reply.size < self.document.size:  # the log was cut to its limit: what is known of it is no more true
+            self.document.restart()
+            self._arrivals.clear()
+        self.document.set_size(reply.size, reply.complete)
+
+    async def _load(self, index: int) -> None:
+        try:
+            await self._fetch(index)
+            self.problem = ""
+        except LongshoreError as error:
+            self.problem = str(error)
+            await asyncio.sleep(1)
+        finally:
+            self._loading.discard(index)
+        self._on_change()
+
+    async def _fetch(self, index: int) -> None:
+        """Loads a page, with the byte before it: that tells whether the page begins with a line."""
+        start, end = self.document.extent(index)
+        offset = max(0, start - 1)
+        _, data = await self._get(offset, end - offset)
+        before, data = (data[:1], data[1:]) if start else (b"", data)
+        if self.document.page_count > index:
+            self.document.load(index, data, before)
+
+    async def _have(self, index: int) -> bool:
+        """Makes sure that a page's bytes are here."""
+        if not self.document.is_whole(index):
+            await self._fetch(index)
+        return self.document.is_whole(index)
+
+    # what comes by itself
+
+    def _arrive(self, event: LogAppended, data: bytes) -> None:
+        if event.stream != self.stream:
+            return
+        if data:
+            now = time.time()
+            if not self._arrivals or now - self._arrivals[-1][1] > ARRIVAL_GRAIN:
+                self._arrivals.append((event.offset, now))
+            self.document.append(event.offset, data)
+        if event.complete:
+            self._start(self._finish())
+        self._on_change()
+
+    async def _finish(self) -> None:
+        with contextlib.suppress(LongshoreError):
+            reply, _ = await self._get(self.document.size, 0)
+            self._take_size(reply)
+            self._on_change()
+
+    def _start(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

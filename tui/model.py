@@ -1,0 +1,246 @@
+"""What the dashboard knows of a coordinator: a snapshot and the numbered events after it. Pure: no sockets, no clock.
+
+The Clone pattern's client half. Every event has the coordinator's epoch and a number that grows by one; the model takes
+them in order, says when one is missing, and is then given a new snapshot. Events that arrived early are kept, so that a
+snapshot that is older than them catches up at once.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from enum import Enum
+
+from protocol.events import (
+    AnyEvent,
+    Beacon,
+    JobChanged,
+    LogAppended,
+    RunChanged,
+    RunRemoved,
+    StageChanged,
+    WorkerChanged,
+)
+from protocol.messages import Snapshot
+from protocol.statuses import ENDED
+from protocol.views import JobView, RunSummary, RunView, StageView, WorkerView
+
+RECENT_EVENTS = 4096
+"""How many events a snapshot may be older than what has arrived, and still be of use."""
+JOURNAL_LENGTH = 1000
+"""How many events the Feed screen can show."""
+
+
+class Connection(Enum):
+    """How the dashboard stands with the coordinator."""
+
+    CONNECTING = "connecting"
+    ONLINE = "online"
+    RECONNECTING = "reconnecting"
+
+
+class Verdict(Enum):
+    """What became of an event."""
+
+    APPLIED = "applied"
+    OLD = "old"
+    GAP = "gap"
+
+
+@dataclass(slots=True)
+class StageDetail:
+    """One stage of the run that is looked at; `jobs` in the plan's order."""
+
+    view: StageView
+    jobs: dict[str, JobView] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class RunDetail:
+    """The one run that is looked at, whole, as of event `seq`."""
+
+    run: int
+    seq: int
+    stages: dict[str, StageDetail]
+    expected: dict[str, float] = field(default_factory=dict)  # seconds a job is expected to take, by name
+
+    def job(self, name: str) -> JobView | None:
+        """The job of that name, if the run has it."""
+        for stage in self.stages.values():
+            if (job := stage.jobs.get(name)) is not None:
+                return job
+        return None
+
+    def stage_of(self, name: str) -> str:
+        """The stage that a job is in, or an empty string."""
+        return next((stage for stage, detail in self.stages.items() if name in detail.jobs), "")
+
+    def jobs(self) -> list[JobView]:
+        """All jobs, stage by stage."""
+        return [job for stage in self.stages.values() for job in stage.jobs.values()]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalEntry:
+    """Something that the Feed screen lists: an event, or a note of the dashboard itself."""
+
+    at: float
+    seq: int
+    event: AnyEvent | None = None
+    note: str = ""
+
+
+def detail_of(run: RunView, seq: int) -> RunDetail:
+    """The run's stages and jobs, ready to take events after `seq`."""
+    stages = {stage.name: StageDetail(view=stage, jobs={job.name: job for job in stage.jobs}) for stage in run.stages}
+    return RunDetail(run=run.id, seq=seq, stages=stages)
+
+
+class Model:
+    """The state that all screens show. Owned by the application's loop; nobody else touches it.
+
+    `version` grows with every change, so that a screen can tell whether it has shown the newest.
+    """
+
+    def __init__(self) -> None:
+        self.connection = Connection.CONNECTING
+        self.epoch = ""
+        self.seq = 0
+        self.runs: dict[int, RunSummary] = {}
+        self.workers: dict[str, WorkerView] = {}
+        self.detail: RunDetail | None = None
+        self.journal: deque[JournalEntry] = deque(maxlen=JOURNAL_LENGTH)
+        self.version = 0
+        self.runs_version = 0  # grows when the list of runs changes
+        self._recent: deque[AnyEvent] = deque(maxlen=RECENT_EVENTS)
+        self._newest_first: list[RunSummary] | None = None
+
+    # what a screen reads
+
+    def newest_first(self) -> list[RunSummary]:
+        """The known runs, newest first."""
+        if self._newest_first is None:
+            self._newest_first = [self.runs[run] for run in sorted(self.runs, reverse=True)]
+        return self._newest_first
+
+    def active_runs(self) -> int:
+        """How many known runs have not ended."""
+        return sum(run.status not in ENDED for run in self.runs.values())
+
+    # what the feed client writes
+
+    def set_connection(self, connection: Connection, at: float, note: str) -> None:
+        """Notes that the coordinator was reached or lost."""
+        self.connection = connection
+        self.note(note, at)
+
+    def note(self, text: str, at: float) -> None:
+        """Puts a line of the dashboard's own into the journal."""
+        self.journal.append(JournalEntry(at=at, seq=self.seq, note=text))
+        self.version += 1
+
+    def load_snapshot(self, snapshot: Snapshot, at: float) -> Verdict:
+        """Takes a snapshot, then what has arrived since it. GAP: it was already too old, ask again.
+
+        Older runs that were paged in stay: nothing in a snapshot says that they have gone.
+        """
+        if snapshot.epoch != self.epoch:
+            self._recent = deque((e for e in self._recent if e.epoch == snapshot.epoch), maxlen=RECENT_EVENTS)
+        self.epoch, self.seq = snapshot.epoch, snapshot.seq
+        oldest = min((run.id for run in snapshot.runs), default=0)
+        self.runs = {run: view for run, view in self.runs.items() if run < oldest}
+        self.runs.update((run.id, run) for run in snapshot.runs)
+        self.workers = {worker.name: worker for worker in snapshot.workers}
+        if snapshot.run is not None:
+            self._take_detail(detail_of(snapshot.run, snapshot.seq))
+        self._touch_runs()
+        for event in list(self._recent):
+            if self._place(event) is Verdict.GAP:
+                return Verdict.GAP
+        return Verdict.APPLIED
+
+    def load_detail(self, snapshot: Snapshot) -> Verdict:
+        """Takes the run that a snapshot gives whole, and nothing else of it. GAP: load a whole snapshot."""
+        if snapshot.run is None or snapshot.epoch != self.epoch:
+            return Verdict.GAP
+        oldest_kept = self._recent[0].seq if self._recent else self.seq + 1
+        if snapshot.seq < self.seq and snapshot.seq + 1 < oldest_kept:
+            return Verdict.GAP
+        self._take_detail(detail_of(snapshot.run, snapshot.seq))
+        for event in self._recent:
+            if event.epoch == self.epoch and snapshot.seq < event.seq <= self.seq:
+                self._apply_to_detail(event)
+        self.version += 1
+        return Verdict.APPLIED
+
+    def drop_detail(self) -> None:
+        """No run is looked at any more."""
+        self.detail = None
+        self.version += 1
+
+    def add_older_runs(self, runs: list[RunSummary]) -> None:
+        """Takes runs from before the snapshot, as ListRuns gives them."""
+        for run in runs:
+            self.runs.setdefault(run.id, run)
+        self._touch_runs()
+
+    def apply(self, event: AnyEvent, at: float) -> Verdict:
+        """Takes one event of the feed. GAP: it, or one before it, needs a new snapshot."""
+        if isinstance(event, LogAppended):
+            return Verdict.OLD
+        if isinstance(event, Beacon):
+            return Verdict.GAP if event.epoch != self.epoch or event.seq > self.seq else Verdict.OLD
+        self._recent.append(event)
+        verdict = self._place(event)
+        if verdict is not Verdict.OLD:
+            self.journal.append(JournalEntry(at=at, seq=event.seq, event=event))
+        return verdict
+
+    # how it changes
+
+    def _place(self, event: AnyEvent) -> Verdict:
+        if event.epoch != self.epoch:
+            return Verdict.GAP
+        if event.seq <= self.seq:
+            return Verdict.OLD
+        if event.seq > self.seq + 1:
+            return Verdict.GAP
+        self.seq = event.seq
+        self._apply(event)
+        return Verdict.APPLIED
+
+    def _apply(self, event: AnyEvent) -> None:
+        match event:
+            case RunChanged(run=run):
+                self.runs[run.id] = run
+                self._touch_runs()
+            case RunRemoved(run=number):
+                self.runs.pop(number, None)
+                self._touch_runs()
+            case WorkerChanged(worker=worker):
+                self.workers[worker.name] = worker
+            case _:
+                self._apply_to_detail(event)
+        self.version += 1
+
+    def _apply_to_detail(self, event: AnyEvent) -> None:
+        detail = self.detail
+        if detail is None or event.seq <= detail.seq:
+            return
+        match event:
+            case StageChanged(run=detail.run, stage=view):
+                stage = detail.stages.setdefault(view.name, StageDetail(view=view))
+                stage.view = view
+            case JobChanged(run=detail.run, stage=name, job=job):
+                empty = StageView(name=name, status=job.status)
+                detail.stages.setdefault(name, StageDetail(view=empty)).jobs[job.name] = job
+
+    def _take_detail(self, detail: RunDetail) -> None:
+        if self.detail is not None and self.detail.run == detail.run:
+            detail.expected = self.detail.expected
+        self.detail = detail
+
+    def _touch_runs(self) -> None:
+        self._newest_first = None
+        self.runs_version += 1
+        self.version += 1

@@ -1,0 +1,161 @@
+"""How things are put into words and signs: statuses, times, sizes, names from outside. Pure: no clock, no widgets."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+
+from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
+from protocol.views import JobView, RunSummary, WorkerView
+
+S = ExecutionStatus
+
+CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
+"""Characters that could move the cursor, reverse the text or hide in a name that comes from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """A status in three ways, so that colour is never the only one: shape, letter, and a colour's name.
+
+    `color` is a name of the theme (success, error, ...), or "" for plain text; `label` is the word.
+    """
+
+    shape: str
+    letter: str
+    color: str
+    label: str
+
+    def __str__(self) -> str:
+        return f"{self.shape}{self.letter}"
+
+
+SIGNS: dict[ExecutionStatus, Sign] = {
+    S.SUCCESS: Sign("✓", "S", "success", "success"),
+    S.FAILED: Sign("✗", "F", "error", "failed"),
+    S.RUNNING: Sign("●", "R", "primary", "running"),
+    S.PREPARING: Sign("◐", "P", "primary", "preparing"),
+    S.WAITING: Sign("◔", "W", "secondary", "waiting"),
+    S.PENDING: Sign("○", "Q", "secondary", "pending"),
+    S.CREATED: Sign("·", "C", "muted", "created"),
+    S.MANUAL: Sign("►", "M", "accent", "manual"),
+    S.SCHEDULED: Sign("◷", "D", "accent", "scheduled"),
+    S.CANCELED: Sign("⊘", "X", "muted", "canceled"),
+    S.SKIPPED: Sign("»", "K", "muted", "skipped"),
+}
+WARNING = Sign("▲", "A", "warning", "failed, allowed")
+"""A job that failed and was allowed to, or a stage that passed with such a job."""
+PASSED_WITH_WARNINGS = Sign("▲", "S", "warning", "warnings")
+"""A run that passed with jobs that failed and were allowed to."""
+
+WORKER_SIGNS: dict[WorkerStatus, Sign] = {
+    WorkerStatus.ONLINE: Sign("●", "O", "success", "online"),
+    WorkerStatus.DRAINING: Sign("◐", "D", "warning", "draining"),
+    WorkerStatus.OFFLINE: Sign("✗", "X", "error", "offline"),
+}
+
+
+def job_sign(job: JobView) -> Sign:
+    """How a job is marked; a failure that is allowed is a warning."""
+    if job.status is S.FAILED and job.allow_failure:
+        return WARNING
+    return SIGNS[job.status]
+
+
+def run_sign(run: RunSummary) -> Sign:
+    """How a run is marked; a success with allowed failures says so."""
+    if run.status is S.SUCCESS and run.warnings:
+        return PASSED_WITH_WARNINGS
+    return SIGNS[run.status]
+
+
+def worker_sign(worker: WorkerView) -> Sign:
+    """How a worker is marked."""
+    return WORKER_SIGNS[worker.status]
+
+
+def clean(text: str) -> str:
+    """A name or message from outside on one line, with nothing in it that a terminal would obey."""
+    return CONTROL.sub("�", " ".join(text.split("\n"))) if CONTROL.search(text) else text
+
+
+def duration(seconds: float | None) -> str:
+    """`0:07`, `12:40`, `1h 05m`, `3d 04h`; a dash for None."""
+    if seconds is None:
+        return "–"
+    whole = max(0, int(seconds))
+    if whole < 3600:
+        return f"{whole // 60}:{whole % 60:02}"
+    if whole < 86400:
+        return f"{whole // 3600}h {whole % 3600 // 60:02}m"
+    return f"{whole // 86400}d {whole % 86400 // 3600:02}h"
+
+
+def age(seconds: float | None) -> str:
+    """How long ago: `now`, `12s`, `5m`, `3h`, `2d`; a dash for None."""
+    if seconds is None:
+        return "–"
+    whole = max(0, int(seconds))
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        if whole >= size:
+            return f"{whole // size}{unit}"
+    return "now"
+
+
+def size(count: int) -> str:
+    """Bytes for people: `812 B`, `3.4 MiB`."""
+    amount = float(count)
+    for unit in ("B", "KiB", "MiB"):
+        if amount < 1024:
+            return f"{amount:.0f} {unit}" if unit == "B" else f"{amount:.1f} {unit}"
+        amount /= 1024
+    return f"{amount:.1f} GiB"
+
+
+def clock(at: float | None) -> str:
+    """A wall clock time of today's kind, in the terminal's time zone: `14:03:59`."""
+    return "–" if at is None else datetime.fromtimestamp(at).strftime("%H:%M:%S")
+
+
+def plural(count: int, word: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count:,} {word}{'' if count == 1 else 's'}"
+
+
+def elapsed(started: float | None, finished: float | None, now: float) -> float | None:
+    """Seconds that something has taken so far; None if it has not begun."""
+    if started is None:
+        return None
+    return max(0.0, (now if finished is None else finished) - started)
+
+
+def queued(job: JobView, now: float) -> float | None:
+    """Seconds that a job lay ready or waiting before it began; None if it never did."""
+    if job.created_at is None or (job.status in ENDED and job.started_at is None):
+        return None
+    return max(0.0, (now if job.started_at is None else job.started_at) - job.created_at)
+
+
+def why(job: JobView) -> str:
+    """One line on why a job is as it is: its failure, or what it waits for."""
+    if job.status is S.FAILED:
+        reason = str(job.failure_reason) if job.failure_reason else "failed"
+        if job.exit_code is not None:
+            reason += f", exit code {job.exit_code}"
+        return clean(f"{reason}: {job.message}" if job.message else reason)
+    if job.status in ENDED:
+        return clean(job.message or "")
+    return clean(job.pending_reason or job.message or "")
+
+
+def progress(counts: dict[str, int]) -> tuple[int, int]:
+    """Jobs that have ended, and all jobs."""
+    ended = sum(count for status, count in counts.items() if status in {s.value for s in ENDED})
+    return ended, sum(counts.values())
+
+
+def matches(words: list[str], *texts: str) -> bool:
+    """Whether each word of a filter is in one of the texts."""
+    joined = "\n".join(texts).lower()
+    return all(word in joined for word in words)

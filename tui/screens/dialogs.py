@@ -1,0 +1,93 @@
+"""Small questions in front of a screen: yes or no, a line of text, a pipeline file to run."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Button, Input, Label
+
+
+class Confirm(ModalScreen[bool]):
+    """Asks before something is destroyed: `y` does it, anything else does not."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("y", "answer(True)", "Yes"),
+        Binding("n,escape,q", "answer(False)", "No"),
+        Binding("left,right,h,l", "other", "Other button", show=False),
+    ]
+
+    def __init__(self, question: str, detail: str = "") -> None:
+        super().__init__()
+        self._question = question
+        self._detail = detail
+
+    def compose(self) -> ComposeResult:
+        """The question and two buttons; No has the focus."""
+        with Vertical(classes="dialog"):
+            yield Label(self._question, classes="question", markup=False)
+            if self._detail:
+                yield Label(self._detail, classes="detail", markup=False)
+            with Horizontal(classes="buttons"):
+                yield Button("Yes (y)", id="yes", variant="error")
+                yield Button("No (n)", id="no")
+
+    def on_mount(self) -> None:
+        """The careful answer is the one that Enter gives."""
+        self.query_one("#no").focus()
+
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        """Answers."""
+        self.dismiss(event.button.id == "yes")
+
+    def action_answer(self, yes: bool) -> None:
+        """Answers."""
+        self.dismiss(yes)
+
+    def action_other(self) -> None:
+        """From one button to the other."""
+        self.focus_next()
+
+
+class Ask(ModalScreen["str | None"]):
+    """Asks for one line of text."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Never mind")]
+
+    def __init__(self, question: str, value: str = "") -> None:
+        super().__init__()
+        self._question = question
+        self._value = value
+
+    def compose(self) -> ComposeResult:
+        """The question and a line to fill in."""
+        with Vertical(classes="dialog"):
+            yield Label(self._question, classes="question", markup=False)
+            yield Input(self._value, id="answer", select_on_focus=False)
+            yield Label("enter: go on   esc: never mind", classes="detail", markup=False)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Answers, if there is anything."""
+        self.dismiss(event.value.strip() or None)
+
+
+class NewRun(ModalScreen["tuple[str, list[str]] | None"]):
+    """Asks which pipeline file to run, and with which variables."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Never mind")]
+
+    def compose(self) -> ComposeResult:
+        """Two lines to fill in."""
+        with Vertical(classes="dialog"):
+            yield Label("Run a pipeline file of this machine", classes="question")
+            yield Input(".gitlab-ci.yml", id="file", select_on_focus=False)
+            yield Input(placeholder="KEY=VALUE KEY=VALUE ... (variables, may stay empty)", id="variables")
+            yield Label("enter: run it   tab: next field   esc: never mind", classes="detail")
+
+    def on_input_submitted(self, _event: Input.Submitted) -> None:
+        """Answers, if there is a file."""
+        if file := self.query_one("#file", Input).value.strip():
+            self.dismiss((file, self.query_one("#variables", Input).value.split()))

@@ -1,0 +1,116 @@
+"""What has happened lately: the feed's events as they came, and the dashboard's own notes about the connection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from protocol.events import JobChanged, RunChanged, RunRemoved, StageChanged, WorkerChanged
+from tui.model import JournalEntry
+from tui.present import SIGNS, clean, clock, job_sign, matches, progress, run_sign, why, worker_sign
+from tui.screens.base import Page
+from tui.widgets.filter import FilterBar
+from tui.widgets.lines import Spans
+from tui.widgets.table import Column, Table
+
+
+def describe(entry: JournalEntry) -> Spans:
+    """An event in words."""
+    match entry.event:
+        case RunChanged(run=run):
+            sign = run_sign(run)
+            ended, total = progress(run.counts)
+            return [
+                (f"{sign} ", sign.color),
+                (f"run {run.id} ", "strong"),
+                (f"{clean(run.name)} {sign.label} {ended}/{total}", ""),
+            ]
+        case RunRemoved(run=number):
+            return [("» ", "muted"), (f"run {number} ", "strong"), ("removed", "")]
+        case StageChanged(run=number, stage=stage):
+            sign = SIGNS[stage.status]
+            return [
+                (f"{sign} ", sign.color),
+                (f"run {number} ", "strong"),
+                (f"stage {clean(stage.name)} {sign.label}", ""),
+            ]
+        case JobChanged(run=number, job=job):
+            sign = job_sign(job)
+            where = f" on {clean(job.worker)}" if job.worker else ""
+            reason = f": {why(job)}" if why(job) else ""
+            words = f"job {clean(job.name)} {sign.label}{where}{reason}"
+            return [(f"{sign} ", sign.color), (f"run {number} ", "strong"), (words, "")]
+        case WorkerChanged(worker=worker):
+            sign = worker_sign(worker)
+            words = f"{sign.label}, {worker.running}/{worker.slots} slots, {worker.waiting} waiting"
+            return [(f"{sign} ", sign.color), (f"worker {clean(worker.name)} ", "strong"), (words, "")]
+        case _:
+            return [("   ", ""), (clean(entry.note), "accent")]
+
+
+COLUMNS: Sequence[Column[JournalEntry]] = (
+    Column("Time", lambda entry, _: [(clock(entry.at), "muted")], 8),
+    Column("Event", lambda entry, _: [(str(entry.seq), "muted")], 7, rank=1, right=True),
+    Column("What", lambda entry, _: describe(entry), 30, flex=1),
+)
+
+
+class FeedScreen(Page):
+    """Recent events, newest first."""
+
+    PAGE = "feed"
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "filter", "Filter", key_display="/")]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: tuple[int, str] = (-1, "")
+        self._rows: list[JournalEntry] = []
+
+    def compose_body(self) -> ComposeResult:
+        """The table and its filter."""
+        yield FilterBar("filter by run, job, worker or status")
+        yield Table(COLUMNS, id, empty="Nothing has happened since the dashboard was opened.", id="events")
+
+    def on_mount(self) -> None:
+        """The table has the keys."""
+        super().on_mount()
+        self.query_one(Table).focus()
+
+    def show(self) -> None:
+        """The events that pass the filter."""
+        model = self.app.model
+        at = (model.version, self.query_one(FilterBar).value.lower())
+        if at != self._shown:
+            self._shown = at
+            words = at[1].split()
+            self._rows = [
+                entry
+                for entry in reversed(model.journal)
+                if not words or matches(words, "".join(text for text, _ in describe(entry)))
+            ]
+        self.query_one(Table).show(self._rows, self.app.now())
+
+    def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
+        """Filters as one types."""
+        self.refresh_view()
+
+    def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
+        """From the filter back to the list."""
+        self.query_one(Table).focus()
+
+    def action_filter(self) -> None:
+        """Opens the filter."""
+        self.query_one(FilterBar).open()
+
+    def action_back(self) -> None:
+        """Takes the filter away."""
+        self.query_one(FilterBar).clear()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Back is for the filter here."""
+        if action == "back":
+            return self.is_mounted and bool(self.query_one(FilterBar).value)
+        return True

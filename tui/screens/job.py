@@ -1,0 +1,528 @@
+"""One job: its live log, attempts, definition, artifacts, tests and story."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shlex
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import ClassVar
+
+from textual.app import ComposeResult, SuspendNotSupported
+from textual.binding import Binding, BindingType
+from textual.containers import VerticalScroll
+from textual.content import Content
+from textual.widgets import ContentSwitcher, Static, Tab, Tabs
+
+from protocol import messages as m
+from protocol.errors import LongshoreError
+from protocol.statuses import ENDED, ExecutionStatus
+from protocol.views import ArtifactRef, AttemptView, JobView
+from tui.coalesce import Coalescer
+from tui.definition import definition, story, tests
+from tui.log.search import Search
+from tui.log.source import LogSource
+from tui.present import SIGNS, clean, clock, duration, elapsed, job_sign, queued, size, why
+from tui.screens.base import Page
+from tui.screens.dialogs import Ask
+from tui.widgets.filter import FilterBar
+from tui.widgets.lines import Spans
+from tui.widgets.log_pane import LogPane
+from tui.widgets.log_view import LogView
+from tui.widgets.table import Column, Table
+
+LOG_KEYS = frozenset(
+    {
+        "follow",
+        "times",
+        "wrap",
+        "search",
+        "next_match",
+        "previous_match",
+        "first_error",
+        "save",
+        "pager",
+        "fold",
+        "folds",
+    }
+)
+"""Actions that only make sense while a log is shown."""
+PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
+
+
+def _attempt_status(attempt: AttemptView, _now: float) -> Spans:
+    sign = SIGNS[attempt.status]
+    return [(f"{sign} {sign.label}", sign.color)]
+
+
+def _attempt_reason(attempt: AttemptView, _now: float) -> Spans:
+    parts = [str(attempt.failure_reason)] if attempt.failure_reason else []
+    parts += [clean(attempt.message)] if attempt.message else []
+    return [(": ".join(parts), "")]
+
+
+ATTEMPTS: tuple[Column[AttemptView], ...] = (
+    Column("No", lambda attempt, _: [(str(attempt.number), "strong")], 3, right=True),
+    Column("Status", _attempt_status, 13),
+    Column("Worker", lambda attempt, _: [(clean(attempt.worker or "–"), "")], 12, flex=1, rank=2),
+    Column(
+        "Exit", lambda attempt, _: [("–" if attempt.exit_code is None else str(attempt.exit_code), "")], 5, right=True
+    ),
+    Column("Began", lambda attempt, _: [(clock(attempt.started_at), "muted")], 8, rank=3),
+    Column("Time", lambda a, now: [(duration(elapsed(a.started_at, a.finished_at, now)), "")], 7, right=True),
+    Column("Reason", _attempt_reason, 12, flex=3, rank=1),
+)
+ARTIFACTS: tuple[Column[ArtifactRef], ...] = (
+    Column("Kind", lambda artifact, _: [(clean(artifact.kind), "strong")], 9),
+    Column("Name", lambda artifact, _: [(clean(artifact.name or "–"), "")], 12, flex=1),
+    Column("Size", lambda artifact, _: [(size(artifact.size), "")], 10, right=True),
+    Column("Digest", lambda artifact, _: [(artifact.digest[:16], "muted")], 16, rank=1),
+)
+
+
+class JobScreen(Page):
+    """A job of a run. It shows the newest attempt, and goes along when there is a new one, until another is chosen."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("tab", "tab(1)", "Next tab"),
+        Binding("shift+tab", "tab(-1)", "Previous tab", show=False),
+        Binding("f", "follow", "Follow"),
+        Binding("slash", "search", "Search", key_display="/"),
+        Binding("n", "next_match", "Next"),
+        Binding("N", "previous_match", "Previous", key_display="N"),
+        Binding("e", "first_error", "First error"),
+        Binding("w", "wrap", "Wrap"),
+        Binding("t", "times", "Times"),
+        Binding("z", "fold", "Fold"),
+        Binding("Z", "folds", "Fold all", key_display="Z"),
+        Binding("s", "save", "Save"),
+        Binding("o", "pager", "Pager"),
+        Binding("r", "retry", "Retry"),
+        Binding("p", "play", "Play"),
+        Binding("c", "cancel", "Cancel"),
+        Binding("y", "copy", "Copy id"),
+    ]
+
+    def __init__(self, run: int, job: str) -> None:
+        super().__init__()
+        self.run_id = run
+        self.job_name = job
+        self._chosen: int | None = None  # an attempt that was chosen, instead of the newest
+        self._stream = "job"
+        self._source: LogSource | None = None
+        self._detail: m.JobDetail | None = None
+        self._detail_of: tuple[object, ...] = ()
+        self._services: dict[str, str] = {}  # tab -> alias
+        self._searching: asyncio.Task[None] | None = None
+        self._log_changed: Coalescer | None = None
+
+    def compose_body(self) -> ComposeResult:
+        """Facts, tabs, and what the tabs show."""
+        yield Static(id="job-head", markup=False)
+        yield Tabs(
+            Tab("Log", id="log"),
+            Tab("Attempts", id="attempts"),
+            Tab("Definition", id="definition"),
+            Tab("Artifacts", id="artifacts"),
+            Tab("Tests", id="tests"),
+            Tab("Story", id="story"),
+        )
+        with ContentSwitcher(initial="pane-log"):
+            yield LogPane(id="pane-log")
+            yield Table(ATTEMPTS, lambda attempt: attempt.number, empty="Not tried yet.", id="pane-attempts")
+            with VerticalScroll(id="pane-definition"):
+                yield Static(id="definition-text", markup=False)
+            yield Table(
+                ARTIFACTS, lambda artifact: (artifact.kind, artifact.digest), empty="No artifacts.", id="pane-artifacts"
+            )
+            with VerticalScroll(id="pane-tests"):
+                yield Static(id="tests-text", markup=False)
+            with VerticalScroll(id="pane-story"):
+                yield Static(id="story-text", markup=False)
+
+    def on_mount(self) -> None:
+        """Opens the log."""
+        super().on_mount()
+        self._log_changed = Coalescer(self, self._sync_log)
+        self.query_one(Tabs).can_focus = False
+        self.query_one(LogView).focus()
+
+    def on_unmount(self) -> None:
+        """Lets the log go."""
+        self._close_log()
+
+    # what is shown
+
+    @property
+    def job(self) -> JobView | None:
+        """The job as the run has it now."""
+        detail = self.app.model.detail
+        return detail.job(self.job_name) if detail is not None and detail.run == self.run_id else None
+
+    def show(self) -> None:
+        """The job as it is now."""
+        job = self.job
+        if job is None:
+            return
+        now = self.app.now()
+        self.query_one("#job-head", Static).update(self._head(job, now))
+        self._open_log(job)
+        version = (job.status, job.attempt, job.finished_at)
+        if version != self._detail_of:
+            self._detail_of = version
+            self.command(self._load_detail())
+        self.query_one("#pane-artifacts", Table).show(job.artifacts, now)
+        if self._detail is not None:
+            self.query_one("#pane-attempts", Table).show(self._detail.attempts, now)
+
+    def _head(self, job: JobView, now: float) -> Content:
+        sign = job_sign(job)
+        first: list[tuple[str, str] | str] = [
+            (f"{sign} {sign.label}", f"bold $text-{sign.color}" if sign.color else "bold"),
+            f"  run {self.run_id}  ",
+            (clean(job.name), "bold"),
+        ]
+        notes = []
+        detail = self.app.model.detail
+        if detail is not None:
+            notes.append(f"stage {clean(detail.stage_of(job.name))}")
+        if job.attempt:
+            shown = self._chosen or job.attempt
+            notes.append(f"attempt {shown}" + (f" of {job.attempt}" if job.attempt > 1 else ""))
+        if job.worker:
+            notes.append(f"on {clean(job.worker)}")
+        if (taken := elapsed(job.started_at, job.finished_at, now)) is not None:
+            notes.append(f"time {duration(taken)}")
+        if (waited := queued(job, now)) is not None and waited >= 1:
+            notes.append(f"queued {duration(waited)}")
+        if job.coverage is not None:
+            notes.append(f"coverage {job.coverage:g} %")
+        if job.environment:
+            notes.append(f"environment {clean(job.environment)} {clean(job.environment_url or '')}".rstrip())
+        lines: list[tuple[str, str] | str] = [*first, ("  " + "   ".join(notes), "$foreground 60%")]
+        if reason := why(job):
+            color = "$text-error" if job.status is ExecutionStatus.FAILED else "$text-secondary"
+            lines += ["\n", (reason, color)]
+        return Content.assemble(*lines)
+
+    async def _load_detail(self) -> None:
+        """Asks for what the feed does not tell: attempts, definition, story."""
+        self._detail = await self.app.feed.request(m.GetJob, m.JobDetail, run=self.run_id, job=self.job_name)
+        job = self.job
+        if not self.is_mounted or job is None:
+            return
+        self.query_one("#definition-text", Static).update(definition(self._detail.job))
+        self.query_one("#tests-text", Static).update(tests(job))
+        self.query_one("#story-text", Static).update(story(self._detail.story))
+        self.query_one("#pane-attempts", Table).show(self._detail.attempts, self.app.now())
+        tabs = self.query_one(Tabs)
+        tabs.query_one("#attempts", Tab).label = f"Attempts {len(self._detail.attempts)}"
+        tabs.query_one("#artifacts", Tab).label = f"Artifacts {len(job.artifacts)}"
+        known = {tab.id for tab in tabs.query(Tab)}
+        for service in self._detail.job.services:
+            alias = service.aliases[0] if service.aliases else service.name
+            if (name := _service_tab(alias)) not in known:
+                await tabs.add_tab(Tab(f"{clean(alias)} log", id=name), after="log")
+                self._services[name] = alias
+
+    # the log
+
+    def _open_log(self, job: JobView) -> None:
+        """Opens the log of the attempt and stream that are to be shown, if it is not open already."""
+        number = self._chosen or job.attempt or None
+        attempt_id = f"{job.id}.{number}" if number else None
+        source = self._source
+        if source is not None and (source.attempt_id, source.stream) == (attempt_id, self._stream):
+            return
+        self._close_log()
+        assert self._log_changed is not None
+        self._source = LogSource(
+            self.app.feed,
+            self.run_id,
+            self.job_name,
+            attempt=number,
+            attempt_id=attempt_id,
+            stream=self._stream,
+            on_change=self._log_changed.poke,
+        )
+        pane = self.query_one(LogPane)
+        pane.view.open(self._source.document, self._source.arrived_at)
+        pane.query_one(FilterBar).clear()
+        if attempt_id is not None:
+            self._source.open()
+
+    def _close_log(self) -> None:
+        if self._searching is not None:
+            self._searching.cancel()
+            self._searching = None
+        if self._source is not None:
+            self._source.close()
+            self._source = None
+
+    def _sync_log(self) -> None:
+        """Repaints the log after changes, at most once a frame."""
+        if not self.is_mounted or self._source is None:
+            return
+        pane = self.query_one(LogPane)
+        pane.problem = self._source.problem
+        pane.sync()
+        view = pane.view
+        if view.search is not None:
+            if view.found is None and view.search.count:
+                pane.jump()
+            self._search_on()
+
+    def on_log_view_looked(self, event: LogView.Looked) -> None:
+        """Fetches what is looked at."""
+        if self._source is not None:
+            self._source.look(event.top, event.height)
+
+    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        """Looks for the text, as it is typed."""
+        pane = self.query_one(LogPane)
+        if self._searching is not None:
+            self._searching.cancel()
+            self._searching = None
+        pane.busy = ""
+        pane.look_for(Search(event.value) if event.value else None)
+        self._search_on()
+
+    def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
+        """From the search back to the log."""
+        self.query_one(LogView).focus()
+        self.refresh_bindings()
+
+    def _search_on(self) -> None:
+        """Searches what has not been searched yet, in the background."""
+        pane, source = self.query_one(LogPane), self._source
+        search = pane.view.search
+        if search is None or source is None or (self._searching is not None and not self._searching.done()):
+            return
+        document = source.document
+        if all(search.searched(i) >= e - s for i in range(document.page_count) for s, e in [document.extent(i)]):
+            return
+        first = pane.view.top.page if document.rows else 0
+
+        async def run() -> None:
+            pane.busy = "searching ..."
+            try:
+                await source.search(search, first)
+            except LongshoreError as error:
+                source.problem = str(error)
+            finally:
+                pane.busy = ""
+            pane.show_status()
+
+        self._searching = asyncio.get_running_loop().create_task(run())
+
+    # tabs
+
+    @property
+    def _log_shown(self) -> bool:
+        return self.is_mounted and self.query_one(ContentSwitcher).current == "pane-log"
+
+    def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
+        """Shows what the tab stands for."""
+        name = event.tab.id or "log"
+        service = self._services.get(name)
+        stream = f"service-{service}" if service is not None else "job"
+        is_log = name == "log" or service is not None
+        self.query_one(ContentSwitcher).current = "pane-log" if is_log else f"pane-{name}"
+        if is_log:
+            self._stream = stream
+            self.refresh_view()
+            self.query_one(LogView).focus()
+        else:
+            self.query_one(f"#pane-{name}").focus()
+        self.refresh_bindings()
+
+    def action_tab(self, step: int) -> None:
+        """The next tab, or the one before."""
+        tabs = self.query_one(Tabs)
+        (tabs.action_next_tab if step > 0 else tabs.action_previous_tab)()
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        """Shows an attempt's log, or downloads an artifact."""
+        if event.table.id == "pane-attempts":
+            job = self.job
+            self._chosen = None if job is not None and event.key == job.attempt else int(str(event.key))
+            self.query_one(Tabs).active = "log"
+            self.refresh_view()
+        elif (artifact := event.table.row_at_cursor) is not None:
+            self.command(self._download(artifact))
+
+    async def _download(self, artifact: ArtifactRef) -> str | None:
+        suffix = ".tar.gz" if artifact.kind == "archive" else ""
+        name = f"{self.job_name}-{artifact.name or artifact.kind}{suffix}".replace("/", "-").replace(" ", "-")
+        where = await self.app.ask(Ask("Save the artifact as", name))
+        if where is None:
+            return None
+        path = Path(where).expanduser()
+        try:
+            count = await self.app.feed.download(artifact.digest, path)
+        except OSError as error:
+            raise LongshoreError(f"can't write {path}: {error.strerror}") from error
+        return f"{path}: {size(count)}"
+
+    # keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hides the log's keys when no log is shown, and others that can do nothing."""
+        if action in LOG_KEYS and not self._log_shown:
+            return False
+        job = self.job if self.is_mounted else None
+        if action in ("next_match", "previous_match"):
+            return self.query_one(LogView).search is not None
+        if action == "play":
+            return job is not None and job.status in PLAYABLE
+        if action == "cancel":
+            return job is not None and job.status not in ENDED
+        if action == "retry":
+            return job is not None and job.status in ENDED
+        return super().check_action(action, parameters)
+
+    def action_back(self) -> None:
+        """Takes the search away, else goes back."""
+        bar = self.query_one(FilterBar)
+        if self._log_shown and bar.value:
+            bar.clear()
+        else:
+            super().action_back()
+
+    def action_follow(self) -> None:
+        """Follows the log's end, or stops following."""
+        view = self.query_one(LogView)
+        view.follow(not view.following)
+
+    def action_times(self) -> None:
+        """Shows when lines came, or not."""
+        pane = self.query_one(LogPane)
+        pane.view.times = not pane.view.times
+        pane.view.repaint()
+        pane.sync()
+
+    def action_wrap(self) -> None:
+        """Wraps long lines, or not."""
+        pane = self.query_one(LogPane)
+        pane.view.wrap = not pane.view.wrap
+        pane.view.repaint()
+        pane.sync()
+
+    def action_search(self) -> None:
+        """Opens the search."""
+        self.query_one(LogPane).query_one(FilterBar).open()
+
+    def action_next_match(self) -> None:
+        """To the next match."""
+        self.query_one(LogPane).jump()
+
+    def action_previous_match(self) -> None:
+        """To the match before."""
+        self.query_one(LogPane).jump(backwards=True)
+
+    def action_first_error(self) -> None:
+        """To the first line that looks like an error."""
+        source, pane = self._source, self.query_one(LogPane)
+        if source is None:
+            return
+
+        async def find() -> str | None:
+            pane.busy = "looking for an error ..."
+            pane.show_status()
+            try:
+                found = await source.first_error()
+            finally:
+                pane.busy = ""
+            if found is None:
+                pane.show_status()
+                return "nothing in this log looks like an error"
+            pane.query_one(FilterBar).clear()
+            pane.show_found(found)
+            return None
+
+        self.command(find())
+
+    def action_fold(self) -> None:
+        """Folds or unfolds the section on the screen."""
+        view = self.query_one(LogView)
+        section = view.visible_section()
+        if section is None:
+            self.tell("this log has no sections")
+        else:
+            view.toggle_section(section)
+
+    def action_folds(self) -> None:
+        """Folds all sections, or unfolds them if they are."""
+        view = self.query_one(LogView)
+        document = view.document
+        document.fold(document.sections, not all(document.is_folded(section) for section in document.sections))
+        view.sync()
+
+    def action_save(self) -> None:
+        """Saves the log to a file."""
+        source = self._source
+        if source is None:
+            return
+
+        async def save() -> str | None:
+            name = f"run-{self.run_id}-{self.job_name}-{source.attempt or 0}.log".replace("/", "-").replace(" ", "-")
+            where = await self.app.ask(Ask("Save the log as", name))
+            if where is None:
+                return None
+            path = Path(where).expanduser()
+            try:
+                count = await source.save(path)
+            except OSError as error:
+                raise LongshoreError(f"can't write {path}: {error.strerror}") from error
+            return f"{path}: {size(count)}"
+
+        self.command(save())
+
+    def action_pager(self) -> None:
+        """Opens the log in $PAGER."""
+        source = self._source
+        if source is None:
+            return
+
+        async def page() -> None:
+            with tempfile.TemporaryDirectory(prefix="longshore-") as folder:
+                path = Path(folder) / "job.log"
+                await source.save(path)
+                pager = shlex.split(os.environ.get("PAGER") or "less -R")
+                try:
+                    with self.app.suspend():
+                        subprocess.run([*pager, str(path)], check=False)
+                except SuspendNotSupported:
+                    raise LongshoreError("a pager needs a terminal; press s to save the log instead") from None
+                except OSError as error:
+                    raise LongshoreError(f"can't start the pager {pager[0]}: {error.strerror}") from error
+
+        self.command(page())
+
+    def action_retry(self) -> None:
+        """A new attempt."""
+        if self.job is not None:
+            self._chosen = None
+            self.retry_job(self.run_id, self.job)
+
+    def action_play(self) -> None:
+        """Starts a manual job."""
+        if self.job is not None:
+            self.play_job(self.run_id, self.job)
+
+    def action_cancel(self) -> None:
+        """Cancels the job."""
+        if self.job is not None:
+            self.cancel_job(self.run_id, self.job)
+
+    def action_copy(self) -> None:
+        """Copies the attempt's id, or the job's before it was tried."""
+        if self.job is not None:
+            self.copy(self.job.attempt_id or f"{self.run_id} {self.job.name}")
+
+
+def _service_tab(alias: str) -> str:
+    """A widget id for a service's tab."""
+    return "service-" + "".join(letter if letter.isalnum() else f"_{ord(letter):x}" for letter in alias)

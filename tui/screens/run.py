@@ -1,0 +1,346 @@
+"""One run: its stages as columns, or its jobs as a graph of what needs what."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.content import Content
+from textual.widgets import ContentSwitcher, Static
+
+from protocol import messages as m
+from protocol.errors import LongshoreError
+from protocol.statuses import ENDED, ExecutionStatus
+from protocol.views import JobView, RunSummary
+from tui.estimate import Estimate, estimate, expected_durations
+from tui.model import RunDetail
+from tui.present import (
+    age,
+    clean,
+    clock,
+    duration,
+    elapsed,
+    job_sign,
+    matches,
+    plural,
+    progress,
+    run_sign,
+    why,
+)
+from tui.screens.base import Page
+from tui.screens.job import JobScreen
+from tui.widgets.filter import FilterBar
+from tui.widgets.graph import NeedsGraph
+from tui.widgets.progress import bar
+from tui.widgets.stages import StageColumn, StageColumns
+
+EARLIER_RUNS = 3
+"""Earlier runs of the same project that a guess at the remaining time is made from."""
+PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
+
+
+class RunScreen(Page):
+    """A run with its stages and jobs."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("v", "view", "Columns/graph"),
+        Binding("r", "retry", "Retry job"),
+        Binding("R", "retry_failed", "Retry all failed", key_display="R"),
+        Binding("p", "play", "Play"),
+        Binding("c", "cancel", "Cancel job"),
+        Binding("C", "cancel_run", "Cancel run", key_display="C"),
+        Binding("e", "next_failed", "Next failed"),
+        Binding("y", "copy", "Copy id"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+    ]
+
+    def __init__(self, run: int) -> None:
+        super().__init__()
+        self.run_id = run
+        self._estimate = Estimate(frozenset(), None)
+        self._estimated: tuple[int, int] = (-1, -1)
+        self._shown_graph: tuple[int, str] = (-1, "")
+
+    def compose_body(self) -> ComposeResult:
+        """Facts of the run above its jobs, the job under the cursor below."""
+        yield Static(id="run-facts", markup=False)
+        yield FilterBar("filter by job, status, worker or reason")
+        with ContentSwitcher(initial="columns"):
+            yield StageColumns(id="columns")
+            yield NeedsGraph(id="graph")
+        yield Static(id="job-facts", markup=False)
+
+    def on_mount(self) -> None:
+        """Asks for the run."""
+        super().on_mount()
+        self.query_one(StageColumns).focus()
+        self.command(self._load())
+
+    def on_screen_resume(self) -> None:
+        """After a job's screen the run is still the one that is looked at."""
+        super().on_screen_resume()
+        if self.app.model.detail is None or self.app.model.detail.run != self.run_id:
+            self.command(self._load())
+
+    async def _load(self) -> None:
+        await self.app.feed.watch_run(self.run_id)
+        self.refresh_view()
+        await self._load_expected()
+
+    async def _load_expected(self) -> None:
+        """Learns from earlier runs how long jobs take."""
+        run, detail = self.run, self._detail
+        if run is None or detail is None or detail.expected:
+            return
+        earlier = [
+            other.id
+            for other in self.app.model.newest_first()
+            if other.id < run.id
+            and other.project == run.project
+            and other.status in (ExecutionStatus.SUCCESS, ExecutionStatus.FAILED)
+        ][:EARLIER_RUNS]
+        runs = []
+        for number in earlier:
+            try:
+                runs.append((await self.app.feed.request(m.GetRun, m.RunDetail, run=number)).run)
+            except LongshoreError:  # a guess that can't be made is none
+                return
+        if self._detail is detail:
+            detail.expected.update(expected_durations(runs))
+            self._estimated = (-1, -1)
+            self.refresh_view()
+
+    # what is shown
+
+    @property
+    def run(self) -> RunSummary | None:
+        """The run, once it is known."""
+        return self.app.model.runs.get(self.run_id)
+
+    @property
+    def _detail(self) -> RunDetail | None:
+        detail = self.app.model.detail
+        return detail if detail is not None and detail.run == self.run_id else None
+
+    def show(self) -> None:
+        """The run as it is now."""
+        now = self.app.now()
+        detail = self._detail
+        if detail is not None:
+            self._guess(detail, now)
+            stages = self._stages(detail)
+            if self._graph_shown:
+                self._show_graph(detail, now)
+            else:
+                self.query_one(StageColumns).show(stages, self._estimate.critical, detail.expected, now)
+        self.query_one("#run-facts", Static).update(self._run_facts(now))
+        self._show_job_facts(now)
+
+    def _guess(self, detail: RunDetail, now: float) -> None:
+        """Makes the estimate anew once a second, or when something has changed."""
+        at = (self.app.model.version, int(now))
+        if at != self._estimated:
+            self._estimated = at
+            stages = [list(stage.jobs.values()) for stage in detail.stages.values()]
+            self._estimate = estimate(stages, detail.expected, now)
+
+    def _stages(self, detail: RunDetail) -> list[StageColumn]:
+        words = self.query_one(FilterBar).value.lower().split()
+        return [
+            StageColumn(
+                stage.view,
+                [job for job in stage.jobs.values() if not words or matches(words, *_job_words(job))],
+            )
+            for stage in detail.stages.values()
+        ]
+
+    def _show_graph(self, detail: RunDetail, now: float) -> None:
+        graph = self.query_one(NeedsGraph)
+        jobs = [list(stage.jobs.values()) for stage in detail.stages.values()]
+        graph.show(jobs, self._estimate.critical, now)
+
+    def _run_facts(self, now: float) -> Content:
+        run = self.run
+        if run is None:
+            return Content(f"Run {self.run_id}: loading ...")
+        sign = run_sign(run)
+        ended, total = progress(run.counts)
+        first: list[tuple[str, str] | str] = [
+            (f"{sign} {sign.label}", f"bold {_color(sign.color)}"),
+            f"  run {run.id}  ",
+            (clean(run.name), "bold"),
+        ]
+        if run.project:
+            first.append((f"  {clean(run.project)}", ""))
+        if run.ref or run.sha:
+            first.append((f"  {clean(run.ref)} {clean(run.sha[:8])}", "$text-accent"))
+        if run.title and run.title != run.name:
+            first.append(f"  {clean(run.title)}")
+        taken = elapsed(run.started_at, run.finished_at, now)
+        parts = [f"{ended}/{plural(total, 'job')}", f"time {duration(taken)}"]
+        if run.created_at is not None and run.started_at is not None and run.started_at - run.created_at >= 1:
+            parts.append(f"queued {duration(run.started_at - run.created_at)}")
+        if run.status not in ENDED and self._estimate.remaining is not None:
+            parts.append(f"about {duration(self._estimate.remaining)} left")
+        if run.finished_at is not None:
+            parts.append(f"ended {age(max(0.0, now - run.finished_at))} ago, {clock(run.finished_at)}")
+        if self._estimate.critical:
+            parts.append("◆ critical path")
+        width = max(10, min(30, self.size.width // 4))
+        drawn = [(text, _color(paint)) for text, paint in bar(run.counts, width)]
+        return Content.assemble(*first, "\n", *drawn, "  ", ("   ".join(parts), "$foreground 60%"))
+
+    def _show_job_facts(self, now: float) -> None:
+        job = self.job
+        facts = self.query_one("#job-facts", Static)
+        if job is None:
+            facts.update("")
+            return
+        sign = job_sign(job)
+        parts: list[tuple[str, str] | str] = [
+            (f"{sign} {sign.label}", _color(sign.color)),
+            "  ",
+            (clean(job.name), "bold"),
+        ]
+        notes = []
+        if job.worker:
+            notes.append(f"on {clean(job.worker)}")
+        if job.attempt > 1:
+            notes.append(f"attempt {job.attempt}")
+        if (taken := elapsed(job.started_at, job.finished_at, now)) is not None:
+            notes.append(duration(taken))
+        if job.needs:
+            notes.append("needs " + ", ".join(clean(need) for need in job.needs))
+        if job.artifacts:
+            notes.append(plural(len(job.artifacts), "artifact"))
+        if job.tests is not None:
+            notes.append(f"{job.tests.total} tests, {job.tests.failed + job.tests.errors} failed")
+        if job.coverage is not None:
+            notes.append(f"coverage {job.coverage:g} %")
+        reason = why(job)
+        tail: list[tuple[str, str] | str] = [("  " + "   ".join(notes), "$foreground 60%")] if notes else []
+        if reason:
+            tail += ["\n", (reason, "$text-error" if job.status is ExecutionStatus.FAILED else "$text-secondary")]
+        facts.update(Content.assemble(*parts, *tail))
+
+    # moving
+
+    @property
+    def _graph_shown(self) -> bool:
+        return self.query_one(ContentSwitcher).current == "graph"
+
+    @property
+    def job(self) -> JobView | None:
+        """The job under the cursor."""
+        return self.query_one(NeedsGraph).job if self._graph_shown else self.query_one(StageColumns).job
+
+    def on_stage_columns_moved(self, _event: StageColumns.Moved) -> None:
+        """Tells about the job that the cursor is on."""
+        self._show_job_facts(self.app.now())
+        self.refresh_bindings()
+
+    def on_needs_graph_moved(self, _event: NeedsGraph.Moved) -> None:
+        """Tells about the job that the cursor is on."""
+        self._show_job_facts(self.app.now())
+        self.refresh_bindings()
+
+    def on_stage_columns_opened(self, event: StageColumns.Opened) -> None:
+        """Goes to the job."""
+        self.app.push_screen(JobScreen(self.run_id, event.job))
+
+    def on_needs_graph_opened(self, event: NeedsGraph.Opened) -> None:
+        """Goes to the job."""
+        self.app.push_screen(JobScreen(self.run_id, event.job))
+
+    def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
+        """Filters as one types."""
+        self.refresh_view()
+
+    def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
+        """From the filter back to the jobs."""
+        self._body.focus()
+
+    @property
+    def _body(self) -> StageColumns | NeedsGraph:
+        return self.query_one(NeedsGraph) if self._graph_shown else self.query_one(StageColumns)
+
+    # keys
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Play is for jobs that wait for it."""
+        if action == "play":
+            return self.is_mounted and self.job is not None and self.job.status in PLAYABLE
+        return super().check_action(action, parameters)
+
+    def action_back(self) -> None:
+        """Takes the filter away, else goes back."""
+        if self.query_one(FilterBar).value:
+            self.query_one(FilterBar).clear()
+        else:
+            self.app.feed.unwatch_run()
+            super().action_back()
+
+    def action_view(self) -> None:
+        """From columns to the graph and back; the cursor stays on its job."""
+        job = self.job
+        self.query_one(ContentSwitcher).current = "columns" if self._graph_shown else "graph"
+        self.refresh_view()
+        if job is not None:
+            self._body.select(job.name)
+        self._body.focus()
+
+    def action_filter(self) -> None:
+        """Opens the filter, on the columns."""
+        if self._graph_shown:
+            self.action_view()
+        self.query_one(FilterBar).open()
+
+    def action_retry(self) -> None:
+        """A new attempt of the job under the cursor."""
+        if self.job is not None:
+            self.retry_job(self.run_id, self.job)
+
+    def action_retry_failed(self) -> None:
+        """New attempts of all failed jobs."""
+        if self.run is not None:
+            self.retry_run(self.run, failed_only=True)
+
+    def action_play(self) -> None:
+        """Starts the manual job under the cursor."""
+        if self.job is not None:
+            self.play_job(self.run_id, self.job)
+
+    def action_cancel(self) -> None:
+        """Cancels the job under the cursor."""
+        if self.job is not None:
+            self.cancel_job(self.run_id, self.job)
+
+    def action_cancel_run(self) -> None:
+        """Cancels the whole run."""
+        if self.run is not None:
+            self.cancel_run(self.run)
+
+    def action_next_failed(self) -> None:
+        """Moves to the next job that has failed."""
+        detail = self._detail
+        failed = [job.name for job in detail.jobs() if job.status is ExecutionStatus.FAILED] if detail else []
+        if not failed:
+            self.tell("no job has failed")
+            return
+        here = self.job.name if self.job else ""
+        self._body.select(failed[(failed.index(here) + 1) % len(failed)] if here in failed else failed[0])
+
+    def action_copy(self) -> None:
+        """Copies the run's id."""
+        self.copy(str(self.run_id))
+
+
+def _job_words(job: JobView) -> Sequence[str]:
+    return job.name, job_sign(job).label, job.worker or "", job.pending_reason or "", str(job.failure_reason or "")
+
+
+def _color(paint: str) -> str:
+    """A sign's colour as the theme calls it."""
+    return {"": "", "strong": "bold", "muted": "$foreground 60%"}.get(paint, f"$text-{paint}")

@@ -1,0 +1,140 @@
+"""The workers: slots, labels, load, what each runs, when it was last heard of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+
+from protocol import messages as m
+from protocol.statuses import WorkerStatus
+from protocol.views import WorkerView
+from tui.present import age, clean, elapsed, matches, worker_sign
+from tui.screens.base import Page
+from tui.screens.dialogs import Confirm
+from tui.widgets.filter import FilterBar
+from tui.widgets.lines import Spans
+from tui.widgets.table import Column, Table
+
+BAR_CELLS = 10
+
+
+def _status(worker: WorkerView, _now: float) -> Spans:
+    sign = worker_sign(worker)
+    return [(f"{sign} {sign.label}", sign.color)]
+
+
+def _slots(worker: WorkerView, _now: float) -> Spans:
+    """A cell per slot, or a share of ten cells if there are more."""
+    cells = min(BAR_CELLS, max(1, worker.slots))
+    used = min(cells, -(-worker.running * cells // max(1, worker.slots)))
+    full = worker.running >= worker.slots
+    return [
+        ("█" * used, "warning" if full else "primary"),
+        ("░" * (cells - used), "muted"),
+        (f" {worker.running}/{worker.slots}", "strong"),
+        (f" +{worker.waiting}" if worker.waiting else "", "muted"),
+    ]
+
+
+def _seen(worker: WorkerView, now: float) -> Spans:
+    if worker.status is not WorkerStatus.OFFLINE:
+        return [("now", "muted")]
+    return [(f"{age(elapsed(worker.last_seen, None, now))} ago", "error")]
+
+
+COLUMNS: Sequence[Column[WorkerView]] = (
+    Column("Worker", lambda worker, _: [(clean(worker.name), "strong")], 14, flex=1),
+    Column("Status", _status, 11),
+    Column("Slots", _slots, BAR_CELLS + 10),
+    Column("Runs", lambda worker, _: [(clean(", ".join(worker.jobs)) or "–", "")], 12, flex=3, rank=2),
+    Column("Labels", lambda worker, _: [(clean(", ".join(worker.labels)) or "–", "accent")], 10, flex=1, rank=3),
+    Column("Engine", lambda worker, _: [(clean(worker.engine), "muted")], 12, flex=1, rank=4),
+    Column("Seen", _seen, 8, rank=1, right=True),
+)
+
+
+class WorkersScreen(Page):
+    """All workers that the coordinator knows."""
+
+    PAGE = "workers"
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("d", "drain", "Drain/undrain"),
+        Binding("y", "copy", "Copy name"),
+        Binding("slash", "filter", "Filter", key_display="/"),
+    ]
+
+    def compose_body(self) -> ComposeResult:
+        """The table and its filter."""
+        yield FilterBar("filter by name, label, status or job")
+        yield Table(
+            COLUMNS,
+            lambda worker: worker.name,
+            empty="No workers. Start one with: longshore worker --coordinator ADDRESS",
+            id="workers",
+        )
+
+    def on_mount(self) -> None:
+        """The table has the keys."""
+        super().on_mount()
+        self.query_one(Table).focus()
+
+    def show(self) -> None:
+        """The workers that pass the filter, by name."""
+        words = self.query_one(FilterBar).value.lower().split()
+        rows = [
+            worker
+            for _, worker in sorted(self.app.model.workers.items())
+            if not words or matches(words, worker.name, str(worker.status), *worker.labels, *worker.jobs)
+        ]
+        self.query_one(Table).show(rows, self.app.now())
+
+    @property
+    def worker(self) -> WorkerView | None:
+        """The worker under the cursor."""
+        return self.query_one(Table).row_at_cursor
+
+    def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
+        """Filters as one types."""
+        self.refresh_view()
+
+    def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
+        """From the filter back to the list."""
+        self.query_one(Table).focus()
+
+    def action_filter(self) -> None:
+        """Opens the filter."""
+        self.query_one(FilterBar).open()
+
+    def action_back(self) -> None:
+        """Takes the filter away."""
+        self.query_one(FilterBar).clear()
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Back is for the filter here."""
+        if action == "back":
+            return self.is_mounted and bool(self.query_one(FilterBar).value)
+        return True
+
+    def action_drain(self) -> None:
+        """Lets the worker take no new jobs, after a question; or take them again."""
+        worker = self.worker
+        if worker is None:
+            return
+        on = worker.status is not WorkerStatus.DRAINING
+
+        async def drain() -> str | None:
+            question = Confirm(f"Drain worker {worker.name}?", "It finishes what it runs and takes no new jobs.")
+            if on and not await self.app.ask(question):
+                return None
+            await self.app.feed.request(m.DrainWorker, m.Done, worker=worker.name, on=on)
+            return f"{worker.name} {'is draining' if on else 'takes jobs again'}"
+
+        self.command(drain())
+
+    def action_copy(self) -> None:
+        """Copies the worker's name."""
+        if self.worker is not None:
+            self.copy(self.worker.name)

@@ -1,0 +1,83 @@
+"""A line to type a filter into; out of sight while there is none."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal
+from textual.message import Message
+from textual.widgets import Input, Label
+
+
+class FilterBar(Horizontal):
+    """Opened with `/`; Enter keeps the filter, Esc takes it away."""
+
+    class Changed(Message):
+        """The filter's text has changed."""
+
+        def __init__(self, value: str) -> None:
+            super().__init__()
+            self.value = value
+
+    class Done(Message):
+        """The typing has ended; the filter stays as it is."""
+
+    DEFAULT_CSS = """
+    FilterBar { height: 1; display: none; background: $boost; }
+    FilterBar.-open { display: block; }
+    FilterBar Label { width: auto; padding: 0 1; color: $text-accent; text-style: bold; }
+    FilterBar Input { border: none; height: 1; padding: 0; background: $boost; width: 1fr; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("escape", "clear", "Clear", show=False),
+        Binding("down", "done", "To the list", show=False),
+    ]
+
+    def __init__(self, placeholder: str = "", *, sign: str = "/", id: str | None = None) -> None:
+        super().__init__(id=id)
+        self._placeholder = placeholder
+        self._sign = sign
+
+    def compose(self) -> ComposeResult:
+        """The sign and the line."""
+        yield Label(self._sign, markup=False)
+        yield Input(placeholder=self._placeholder)
+
+    @property
+    def value(self) -> str:
+        """The filter; empty if there is none."""
+        inputs = self.query(Input)
+        return inputs.first().value if inputs else ""
+
+    def open(self) -> None:
+        """Shows the line and takes the keys."""
+        self.add_class("-open")
+        self.query_one(Input).focus()
+
+    def clear(self) -> None:
+        """Takes the filter away."""
+        self.query_one(Input).value = ""
+        self.remove_class("-open")
+        self.post_message(self.Done())
+
+    def action_clear(self) -> None:
+        """Takes the filter away."""
+        self.clear()
+
+    def action_done(self) -> None:
+        """Keeps the filter."""
+        self.post_message(self.Done())
+
+    def on_input_changed(self, event: Input.Changed) -> None:
+        """Tells the screen."""
+        event.stop()
+        self.post_message(self.Changed(event.value))
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Keeps the filter."""
+        event.stop()
+        if not event.value:
+            self.remove_class("-open")
+        self.post_message(self.Done())

@@ -1,0 +1,97 @@
+"""The bar of keys at the bottom: every key of the screen with what it does, on as many lines as that takes."""
+
+from __future__ import annotations
+
+from rich.cells import cell_len
+from textual import events
+from textual.content import Content
+from textual.geometry import Size
+from textual.screen import Screen
+from textual.widget import Widget
+
+MOST_LINES = 4
+EVERYWHERE = ("back", "app.help", "app.quit")
+"""Actions that come last, in this order."""
+GAP = 2
+
+Entry = tuple[str, str, str]
+"""A key's name, what is written for it, and what it does."""
+
+
+class KeyBar(Widget):
+    """Like Textual's Footer, but it wraps instead of scrolling out of sight; a click presses the key."""
+
+    ALLOW_SELECT = False
+    DEFAULT_CSS = """
+    KeyBar {
+        dock: bottom;
+        height: auto;
+        max-height: 4;
+        padding: 0 1;
+        background: $panel;
+        color: $foreground;
+    }
+    """
+
+    def on_mount(self) -> None:
+        """Listens for changes of what the keys do."""
+        self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
+
+    def _bindings_changed(self, screen: Screen[object]) -> None:
+        if self.is_attached and screen is self.screen:
+            self.refresh(layout=True)
+
+    def _keys(self) -> list[Entry]:
+        found: dict[str, Entry] = {}
+        for _, binding, enabled, _ in self.screen.active_bindings.values():
+            if binding.show and enabled and binding.action not in found:
+                found[binding.action] = (binding.key, self.app.get_key_display(binding), binding.description)
+        last = [found.pop(action) for action in EVERYWHERE if action in found]
+        return [*found.values(), *last]
+
+    def _lines(self, width: int) -> list[list[Entry]]:
+        lines: list[list[Entry]] = [[]]
+        used = 0
+        for entry in self._keys():
+            cells = _cells(entry)
+            if used + cells > width and lines[-1]:
+                lines.append([])
+                used = 0
+            lines[-1].append(entry)
+            used += cells + GAP
+        return lines[:MOST_LINES]
+
+    def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
+        """As many lines as the keys take."""
+        return len(self._lines(width))
+
+    def render(self) -> Content:
+        """The keys and what they do."""
+        lines = [
+            Content(" " * GAP).join(
+                Content.assemble((shown, "bold $text-accent"), f" {does}") for _, shown, does in entries
+            )
+            for entries in self._lines(self.content_size.width)
+        ]
+        return Content("\n").join(lines)
+
+    def on_click(self, event: events.Click) -> None:
+        """Presses the key that was clicked."""
+        offset = event.get_content_offset(self)
+        if offset is None:
+            return
+        lines = self._lines(self.content_size.width)
+        x = 0
+        for entry in lines[offset.y] if offset.y < len(lines) else []:
+            if x <= offset.x < x + _cells(entry):
+                self.app.simulate_key(entry[0].split(",")[0])
+                return
+            x += _cells(entry) + GAP
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Wraps anew."""
+        self.refresh(layout=True)
+
+
+def _cells(entry: Entry) -> int:
+    return cell_len(entry[1]) + 1 + cell_len(entry[2])

@@ -1,0 +1,293 @@
+"""Shows a `Document`: only the visible rows are made into colours, however long the log is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.cells import cell_len
+from rich.segment import Segment
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.geometry import Size
+from textual.message import Message
+from textual.selection import Selection
+from textual.strip import Strip
+
+from tui.log.document import Document, Place, Position, Section
+from tui.log.search import Search
+from tui.log.text import COMMAND, colored, plain
+from tui.present import clock, duration
+from tui.widgets.lines import LineWidget
+
+TIME_CELLS = 10
+WIDEST_LINE = 16_384
+
+
+class LogView(LineWidget):
+    """A log to scroll through. It follows the end until one scrolls up, and again from the end on.
+
+    `arrived_at` tells when a line came, for the times that `t` shows. The view never fetches: it says by `Looked` which
+    rows it shows, and `sync` is called when the document has changed.
+    """
+
+    class Looked(Message):
+        """These rows are on the screen now."""
+
+        def __init__(self, top: int, height: int) -> None:
+            super().__init__()
+            self.top = top
+            self.height = height
+
+    class Changed(Message):
+        """Following, or something else that a status line shows, has changed."""
+
+    DEFAULT_CSS = """
+    LogView { overflow-y: scroll; }
+    """
+
+    def __init__(self, *, id: str | None = None) -> None:
+        super().__init__(id=id)
+        self.document = Document()
+        self.arrived_at: Callable[[Position], float | None] = lambda _position: None
+        self.following = True
+        self.wrap = False
+        self.times = False
+        self.search: Search | None = None
+        self.found: Position | None = None  # the match that one has jumped to
+        self._top = Position(0, 0)
+        self._syncing = False
+        self._shown_version = -1
+        self._widest = 0
+        self._strips: dict[Place, Strip] = {}
+
+    # what is shown
+
+    def open(self, document: Document, arrived_at: Callable[[Position], float | None]) -> None:
+        """Shows another log, from its end."""
+        self.document = document
+        self.arrived_at = arrived_at
+        self.following = True
+        self.search = self.found = None
+        self._widest = 0
+        self._shown_version = -1
+        self.sync()
+
+    def sync(self) -> None:
+        """Draws what has changed in the document; keeps the place, or the end if it is followed."""
+        document = self.document
+        document.lay_out(self._text_width if self.wrap else 0)
+        if document.version != self._shown_version:
+            self._shown_version = document.version
+            self._strips.clear()
+        self._syncing = True
+        try:
+            width = self.size.width if self.wrap else max(self._widest + self._gutter, 1)
+            size = Size(width, document.rows)
+            if size != self.virtual_size:
+                self.virtual_size = size
+            target = self.max_scroll_y if self.following else min(document.row(self._top), self.max_scroll_y)
+            if round(self.scroll_y) != target:
+                self.scroll_to(y=target, animate=False, force=True)
+        finally:
+            self._syncing = False
+        self._tell()
+        self.refresh()
+
+    def repaint(self) -> None:
+        """Draws anew after a change of the search."""
+        self._strips.clear()
+        self.refresh()
+
+    @property
+    def _gutter(self) -> int:
+        return TIME_CELLS if self.times else 0
+
+    @property
+    def _text_width(self) -> int:
+        return max(1, self.size.width - self._gutter)
+
+    @property
+    def top(self) -> Position:
+        """The line at the top of the screen."""
+        return self.document.place(round(self.scroll_y)).position if self.document.rows else Position(0, 0)
+
+    def _tell(self) -> None:
+        self.post_message(self.Looked(round(self.scroll_y), max(1, self.size.height)))
+
+    # moving
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Notes the place, and whether it is the end."""
+        super().watch_scroll_y(old_value, new_value)
+        if self._syncing or not self.document.rows:
+            return
+        self._top = self.top
+        following = round(new_value) >= self.max_scroll_y
+        if following != self.following:
+            self.following = following
+            self.post_message(self.Changed())
+        self._tell()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Wraps anew, and keeps the place."""
+        self.sync()
+
+    def follow(self, on: bool) -> None:
+        """Keeps the end in sight from now on, or stays here."""
+        self.following = on
+        self._top = self.top
+        self.sync()
+        self.post_message(self.Changed())
+
+    def go(self, position: Position) -> None:
+        """Shows a line, with a few lines before it."""
+        self.document.reveal(position)
+        self.following = False
+        before = max(0, self.document.row(position) - self.size.height // 3)
+        self._top = self.document.place(before).position
+        self.sync()
+        self.post_message(self.Changed())
+
+    def _scroll(self, rows: int) -> None:
+        self.scroll_to(y=max(0, min(self.scroll_y + rows, self.max_scroll_y)), animate=False, force=True)
+
+    def action_down(self) -> None:
+        """A line on."""
+        self._scroll(1)
+
+    def action_up(self) -> None:
+        """A line back."""
+        self._scroll(-1)
+
+    def action_page_down(self) -> None:
+        """A screen on."""
+        self._scroll(max(1, self.size.height - 1))
+
+    def action_page_up(self) -> None:
+        """A screen back."""
+        self._scroll(-max(1, self.size.height - 1))
+
+    def action_top(self) -> None:
+        """The first line."""
+        self._scroll(-(1 << 40))
+
+    def action_bottom(self) -> None:
+        """The last line; follows from there on."""
+        self.follow(True)
+
+    def action_left(self) -> None:
+        """Half a screen to the left."""
+        self.scroll_to(x=max(0, self.scroll_x - self.size.width // 2), animate=False, force=True)
+
+    def action_right(self) -> None:
+        """Half a screen to the right."""
+        self.scroll_to(x=min(self.max_scroll_x, self.scroll_x + self.size.width // 2), animate=False, force=True)
+
+    # sections
+
+    def visible_section(self) -> Section | None:
+        """The section whose header is the first one on the screen, or else the one that the screen is in."""
+        document = self.document
+        top = round(self.scroll_y)
+        for row in range(top, min(top + self.size.height, document.rows)):
+            if (section := document.section_at(document.place(row).position)) is not None:
+                return section
+        before = [section for section in document.sections if section.start <= self.top]
+        return before[-1] if before else None
+
+    def toggle_section(self, section: Section) -> None:
+        """Folds or unfolds a section and keeps its header in sight."""
+        self.following = False
+        self._top = min(self.top, section.start)
+        self.document.fold([section], not self.document.is_folded(section))
+        self.sync()
+
+    def on_click(self, event: events.Click) -> None:
+        """Folds or unfolds the section whose header was clicked."""
+        row = round(self.scroll_y) + event.y
+        if row < self.document.rows:
+            place = self.document.place(row)
+            if (section := self.document.section_at(place.position)) is not None:
+                self.toggle_section(section)
+
+    # drawing
+
+    def render_line(self, y: int) -> Strip:
+        """One row of the log."""
+        width = self.size.width
+        row = round(self.scroll_y) + y
+        document = self.document
+        if row >= document.rows:
+            return Strip.blank(width, self.rich_style)
+        place = document.place(row)
+        if not place.known:
+            return self.strip([("┆" if y % 2 else "", "muted")], width)
+        selection = self.text_selection
+        strip = self._strips.get(place)
+        if strip is None or selection is not None:
+            strip = self._strips[place] = self._draw(place, row, selection)
+        left = round(self.scroll_x)
+        if strip.cell_length > self._widest + self._gutter:
+            self._widest = min(strip.cell_length - self._gutter, WIDEST_LINE)
+            if not self.wrap:
+                self.call_later(self.sync)
+        return strip.crop_extend(left, left + width, self.rich_style).apply_offsets(left, row)
+
+    def _draw(self, place: Place, row: int, selection: Selection | None) -> Strip:
+        document, position = self.document, place.position
+        text = colored(document.line_bytes(position), document.carried_into(position), self.rich_style)
+        section = document.section_at(position)
+        if section is not None:
+            arrow = "▸ " if document.is_folded(section) else "▾ "
+            length = f"  {duration(section.seconds)}" if section.seconds is not None else ""
+            text = Text.assemble((arrow, self.paint("section")), text, (length, self.paint("muted")))
+            text.stylize(self.paint("section"))
+        elif text.plain.startswith(COMMAND):
+            text.stylize(self.paint("command"))
+        if self.search is None:
+            if position == self.found:
+                text.stylize(self.paint("match-current"))
+        else:
+            match = self.paint("match-current" if position == self.found else "match")
+            for found in self.search.pattern.finditer(text.plain):
+                text.stylize(match, *found.span())
+        if self.wrap:
+            text = _part(text, place.part, self._text_width)
+        if selection is not None and (span := selection.get_span(row)) is not None:
+            first, last = span
+            text.stylize(self.screen.get_component_rich_style("screen--selection"), first, last if last >= 0 else None)
+        segments = list(text.render(self.app.console))
+        if self.times:
+            stamp = self._stamp(position) if place.part == 0 else ""
+            segments.insert(0, Segment(stamp.ljust(TIME_CELLS), self.rich_style + self.paint("muted")))
+        return Strip(Segment.apply_style(segments, Style.null()))
+
+    def _stamp(self, position: Position) -> str:
+        arrived = self.arrived_at(position)
+        return "" if arrived is None else clock(arrived)
+
+    def get_selection(self, selection: Selection) -> tuple[str, str] | None:
+        """The text that was marked with the mouse, as far as it is known."""
+        first = selection.start.y if selection.start else 0
+        last = selection.end.y if selection.end else self.document.rows - 1
+        rows = []
+        for row in range(first, last + 1):
+            place = self.document.place(row)
+            rows.append(plain(self.document.line_bytes(place.position)) if place.known else "")
+        return selection.extract("\n" * first + "\n".join(rows)), "\n"
+
+
+def _part(text: Text, part: int, width: int) -> Text:
+    """The `part`-th piece of a line that is cut every `width` cells, wherever that is."""
+    if cell_len(text.plain) <= width:
+        return text
+    cuts, used = [], 0
+    for at, letter in enumerate(text.plain):
+        cells = cell_len(letter)
+        if used + cells > width:
+            cuts.append(at)
+            used = 0
+        used += cells
+    pieces = text.divide(cuts)
+    return pieces[part] if part < len(pieces) else Text("")
