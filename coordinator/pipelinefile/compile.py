@@ -99,6 +99,7 @@ class _Compiler:
         self._check = Check(self._report, FIELDS)
         self._conditions = Conditions(self._repository, projects, self._report)
         self._run_variables = [Variable(key=key, value=value) for key, value in variables.items()]
+        self._invalid: set[str] = set()
         self._name = self._display_name()
 
     def compile(self, wanted: Sequence[str] | None, inputs: Mapping[str, str]) -> Compilation:
@@ -112,7 +113,7 @@ class _Compiler:
         workflow, rule = self._workflow(pipeline, scope)
         scope = self._scope(pipeline, workflow, rule, scope)
         jobs = self._jobs(pipeline, default, stages, scope)
-        links = Linker(jobs, stages, self._report).link()
+        links = Linker(jobs, stages, self._report, self._invalid).link()
         plans = [plan_of(job, scope) for job in jobs if not job.excluded]
         self._report.raise_if_any()
         left_out = self._left_out(workflow, rule)
@@ -146,10 +147,20 @@ class _Compiler:
         given = Map(top, [(key, plain_value(value), top) for key, value in inputs.items()])
         including = Including(WorkTree(self._repository), variables, self._projects, self._conditions, self._report)
         pipeline = including.pipeline(data, self._name, given)
-        self._report.raise_if_any()
+        if self._report.problems:
+            self._check_incomplete(pipeline)
+            self._report.raise_if_any()
         pipeline = resolve_references(extend_jobs(pipeline, self._report), self._report)
         self._report.raise_if_any()
         return pipeline
+
+    def _check_incomplete(self, pipeline: Map) -> None:
+        """Checks what can be checked where a file is missing: its jobs may be what others extend, need or refer to."""
+        for name, value, mark in pipeline.entries():
+            if name in FIELDS["global"] and name != "default":
+                self._check.value(value, FIELDS["global"][name].shape, mark, name)
+            elif isinstance(value, Map) and name not in NOT_JOBS and not name.startswith("."):
+                self._check.value(value, Fields("job"), mark, name)
 
     def _check_globals(self, pipeline: Map, default: Map) -> None:
         self._check.value(default, Fields("job", DEFAULT_KEYS), default.mark, "default")
@@ -187,6 +198,7 @@ class _Compiler:
                 continue
             config = self._job_config(name, value, mark, default)
             if config is None:
+                self._invalid.add(name)
                 continue
             stage = text(config.get("stage")) or DEFAULT_STAGE
             if stage not in stages:
@@ -197,7 +209,10 @@ class _Compiler:
                     nearest(stage, stages) or "add it to `stages`",
                 )
                 stage = stages[-1]
-            jobs += make_jobs(name, config, stage, mark, scope)
+            made = make_jobs(name, config, stage, mark, scope)
+            if not made:
+                self._invalid.add(name)
+            jobs += made
             if len(jobs) > MAX_JOBS:
                 raise PipelineFileError([Problem(f"the pipeline has more than {MAX_JOBS} jobs", self._name)])
         self._check_names(jobs)

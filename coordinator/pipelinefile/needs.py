@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from coordinator.pipelinefile.jobs import DeclaredNeed, Job
@@ -32,6 +32,8 @@ class Linker:
     jobs: Sequence[Job]
     stages: Sequence[str]
     report: Report
+    invalid: Collection[str] = ()
+    """Jobs that are not among `jobs` because something else is wrong with them."""
     _by_name: dict[str, list[Job]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -65,7 +67,7 @@ class Linker:
     def _needed(self, job: Job, need: DeclaredNeed) -> list[Job]:
         candidates = self._by_name.get(need.job, [])
         if not candidates:
-            if not need.optional:
+            if not need.optional and need.job not in self.invalid:
                 self.report.problem(
                     f"there is no job {need.job!r}", need.mark, need.key, nearest(need.job, self._by_name)
                 )
@@ -97,7 +99,8 @@ class Linker:
         for name in job.dependencies:
             candidates = self._by_name.get(name, [])
             if not candidates:
-                self.report.problem(f"there is no job {name!r}", mark, key, nearest(name, self._by_name))
+                if name not in self.invalid:
+                    self.report.problem(f"there is no job {name!r}", mark, key, nearest(name, self._by_name))
             elif self._stage(candidates[0]) > self._stage(job):
                 self.report.problem(f"{name!r} is in a later stage, {candidates[0].stage!r}", mark, key)
             found.update({candidate.name: None for candidate in candidates if not candidate.excluded})

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from coordinator.pipelinefile.expression import BadExpression, parse
-from coordinator.pipelinefile.patterns import BadPattern, compile_pattern, glob_pattern, is_glob
+from coordinator.pipelinefile.patterns import BadPattern, bare_pattern, compile_pattern, glob_pattern, is_glob
 from coordinator.pipelinefile.report import Report, nearest
 from coordinator.pipelinefile.repository import Repository
 from coordinator.pipelinefile.sources import WorkTree, source_of
@@ -68,7 +68,6 @@ class Conditions:
             return False
 
     def _changed(self, value: Value, variables: Mapping[str, str], mark: Mark, key: str) -> bool:
-        paths = value.get("paths") if isinstance(value, Map) else value
         compare_to = value.get("compare_to") if isinstance(value, Map) else None
         base = expand(compare_to, variables) if isinstance(compare_to, str) else None
         try:
@@ -80,16 +79,15 @@ class Conditions:
         changed = self._changes[base]
         if changed is None:
             return True
-        return self._any_matches(_texts(paths), changed, variables, mark, key)
+        return self._any_matches(value, changed, variables, mark, key)
 
     def _exists(self, value: Value, variables: Mapping[str, str], mark: Mark, key: str) -> bool:
-        paths = value.get("paths") if isinstance(value, Map) else value
         try:
             files = self._files_for(value, variables)
         except LongshoreError as error:
             self._report.problem(str(error), mark, key)
             return False
-        return self._any_matches(_texts(paths), files, variables, mark, key)
+        return self._any_matches(value, files, variables, mark, key)
 
     def _files_for(self, value: Value, variables: Mapping[str, str]) -> Iterable[str]:
         project = value.get("project") if isinstance(value, Map) else None
@@ -102,26 +100,23 @@ class Conditions:
         ).files
 
     def _any_matches(
-        self, globs: list[str], paths: Iterable[str], variables: Mapping[str, str], mark: Mark, key: str
+        self, value: Value, paths: Iterable[str], variables: Mapping[str, str], mark: Mark, key: str
     ) -> bool:
+        """Whether one of the paths is meant by a list of globs, or a mapping with `paths` and `regexp`."""
+        globs = _texts(value.get("paths") if isinstance(value, Map) else value)
+        regexp = value.get("regexp") if isinstance(value, Map) else None
         known = set(paths)
         if len(globs) * len(known) > MAX_COMPARISONS:
             self._report.problem(f"compares {len(globs)} patterns with {len(known)} files", mark, key)
             return False
-        for glob in globs:
-            path = expand(glob, variables).removeprefix("./")
-            if not is_glob(path):
-                if path in known:
-                    return True
-                continue
-            try:
-                pattern = glob_pattern(path)
-            except BadPattern as error:
-                self._report.problem(str(error), mark, key)
-                return False
-            if any(pattern.matches(name) for name in known):
+        try:
+            patterns = [bare_pattern(regexp)] if isinstance(regexp, str) else []
+            if any(pattern.found_in(path) for pattern in patterns for path in known):
                 return True
-        return False
+            return any(_means(expand(glob, variables).removeprefix("./"), known) for glob in globs)
+        except BadPattern as error:
+            self._report.problem(str(error), mark, key)
+            return False
 
     def allowed_by_policies(self, job: Map, variables: Mapping[str, str], key: str) -> bool:
         """Whether `only` and `except` let a job without `rules` in; without them, branches and tags do."""
@@ -195,6 +190,14 @@ def _split_pattern(word: str) -> tuple[str, str, str]:
     """`/regex/@group/project` in its parts; the expression may hold an @ itself."""
     end = word.rfind("/@")
     return (word, "", "") if end <= 0 else (word[: end + 1], "@", word[end + 2 :])
+
+
+def _means(path: str, known: set[str]) -> bool:
+    """Whether a path or glob is, or matches, one of the known paths."""
+    if not is_glob(path):
+        return path in known
+    pattern = glob_pattern(path)
+    return any(pattern.matches(name) for name in known)
 
 
 def _texts(value: Value) -> list[str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from coordinator.pipelinefile.report import Report, nearest
-from coordinator.pipelinefile.tree import Map, Mark, Seq, Value, kind_of, shown
+from coordinator.pipelinefile.tree import Map, Mark, Reference, Seq, Value, kind_of, shown
 
 
 class Shape(Protocol):
@@ -35,8 +35,8 @@ class Check:
         self.fields = fields
 
     def value(self, value: Value, shape: Shape, mark: Mark, key: str) -> None:
-        """Checks one value."""
-        if value is None:
+        """Checks one value; a reference that is not resolved may be anything."""
+        if value is None or isinstance(value, Reference):
             return
         if shape.fits(value):
             shape.parts(value, mark, key, self)
