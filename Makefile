@@ -1,11 +1,11 @@
 # The two commands of the README are `make demo` and `make test`; each sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format
+.PHONY: help setup demo test lint format bench bench-quick
 
 BIN := .venv/bin
 
 help: ## what there is
-	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 setup: ## a virtual environment in .venv with Longshore in it, Docker's engine, the demo image
 	@scripts/setup.sh python docker images
@@ -29,3 +29,9 @@ format: ## let ruff format the code
 	@scripts/setup.sh dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+bench: setup ## Longshore, the limit and the peers side by side: about ten minutes on an otherwise idle machine
+	$(BIN)/python -m benchmarks
+
+bench-quick: setup ## the same with less of everything, in under two minutes
+	$(BIN)/python -m benchmarks --scale quick

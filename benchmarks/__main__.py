@@ -1,0 +1,51 @@
+"""`python -m benchmarks`: measures all rows, or those that are named, prints the table, writes JSON and SVG."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from benchmarks.fleet import ROOT, BenchmarkFailed
+from benchmarks.harness import Finding, Missing, Scale
+from benchmarks.peers import Peers
+from benchmarks.plot import write_svg
+from benchmarks.report import show, write_json
+from benchmarks.rows import COMPARISONS
+
+OUT = ROOT / "build" / "bench"
+
+
+def main() -> int:
+    """Exit status 0 when every row has a value or says which peer is missing, 1 when one could not be measured."""
+    names = [row.name for comparison in COMPARISONS for row in comparison.ROWS]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which rows; default: all of {', '.join(names)}")
+    parser.add_argument("--scale", type=Scale, default=Scale.FULL, choices=list(Scale), help="full, quick or tiny")
+    parser.add_argument("--no-peers", action="store_true", help="install and measure no peers")
+    parser.add_argument("--out", type=Path, default=OUT, metavar="DIRECTORY", help="where bench.json and bench.svg go")
+    options = parser.parse_args()
+    if unknown := sorted(set(options.rows) - set(names)):
+        parser.error(f"no row {', '.join(unknown)}; there are: {', '.join(names)}")
+    peers = Peers(none=options.no_peers)
+    findings: list[Finding] = []
+    failed = False
+    for comparison in COMPARISONS:
+        if options.rows and not any(row.name in options.rows for row in comparison.ROWS):
+            continue
+        print("measuring:", ", ".join(row.title for row in comparison.ROWS), file=sys.stderr, flush=True)
+        try:
+            findings += comparison.measure(options.scale, peers)
+        except (BenchmarkFailed, Missing) as error:
+            failed = True
+            findings += [Finding(row, missing=f"could not be measured: {error}") for row in comparison.ROWS]
+    show(findings)
+    options.out.mkdir(parents=True, exist_ok=True)
+    write_json(findings, options.scale, options.out / "bench.json")
+    write_svg(findings, options.out / "bench.svg")
+    print(f"written: {options.out}/bench.json, {options.out}/bench.svg", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,137 @@
+"""Many workers in one process that speak the protocol and run nothing: what loads a coordinator as a large fleet does.
+
+A job of theirs takes as long as it is told to, and writes a log line now and then. No daemon could be had a thousand
+times on one machine; the coordinator can't tell these from real ones.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+from uuid import uuid4
+
+import zmq
+
+from protocol import PROTOCOL_VERSION
+from protocol import messages as m
+from protocol.client import connect_socket
+from protocol.codec import decode_for_worker, encode
+from protocol.statuses import ExecutionStatus as S
+
+HEARTBEAT = 5.0
+LINE = b"x" * 70 + b"\n"
+
+
+class Crowd:
+    """`count` workers of `slots` each. `job_seconds` of None: a job that was begun never ends.
+
+    `sent` maps (attempt, status) to when its frame left (monotonic), for whoever measures how long it takes to be seen.
+    """
+
+    def __init__(
+        self, address: str, count: int, *, slots: int, job_seconds: float | None, line_every: float | None = None
+    ) -> None:
+        self.sent: dict[tuple[str, str], float] = {}
+        self.running = 0
+        self._job_seconds = job_seconds
+        self._line_every = line_every
+        self._poller = zmq.Poller()
+        self._due: list[tuple[float, int, Callable[[], None]]] = []
+        self._numbers = itertools.count()
+        self._workers: dict[zmq.Socket[bytes], _Worker] = {}
+        context: zmq.Context[zmq.Socket[bytes]] = zmq.Context.instance()
+        context.set(zmq.MAX_SOCKETS, 4096)
+        for number in range(count):
+            socket = connect_socket(context, zmq.DEALER, address)
+            self._poller.register(socket, zmq.POLLIN)
+            self._workers[socket] = _Worker(self, socket, f"crowd-{number}", slots)
+        now = time.monotonic()
+        for number, worker in enumerate(self._workers.values()):
+            worker.hello()
+            self.at(now + HEARTBEAT * number / count, worker.beat)
+
+    def at(self, when: float, action: Callable[[], None]) -> None:
+        """Calls `action` when the monotonic clock says so."""
+        heapq.heappush(self._due, (when, next(self._numbers), action))
+
+    def work(self, seconds: float) -> None:
+        """One look at sockets and clock, of at most `seconds`."""
+        now = time.monotonic()
+        wait = min(seconds, max(0.0, self._due[0][0] - now)) if self._due else seconds
+        for socket, _ in self._poller.poll(int(wait * 1000)):
+            self._workers[socket].receive()
+        now = time.monotonic()
+        while self._due and self._due[0][0] <= now:
+            heapq.heappop(self._due)[2]()
+
+    def close(self) -> None:
+        """All of them are gone."""
+        for socket in self._workers:
+            socket.close()
+
+    def begin(self, worker: _Worker, attempt: str) -> None:
+        """An attempt runs, from now until it has run its time."""
+        self.running += 1
+        now = time.monotonic()
+        if self._job_seconds is not None:
+            self.at(now + self._job_seconds, lambda: worker.end(attempt))
+        if self._line_every is not None:
+            self.at(now + self._line_every, lambda: self._line(worker, attempt))
+
+    def _line(self, worker: _Worker, attempt: str) -> None:
+        if worker.write(attempt) and self._line_every is not None:
+            self.at(time.monotonic() + self._line_every, lambda: self._line(worker, attempt))
+
+
+class _Worker:
+    """One of the crowd."""
+
+    def __init__(self, crowd: Crowd, socket: zmq.Socket[bytes], name: str, slots: int) -> None:
+        self._crowd = crowd
+        self._socket = socket
+        self._name = name
+        self._slots = slots
+        self._logs: dict[str, int] = {}  # attempt -> bytes written
+
+    def hello(self) -> None:
+        self._send(m.Hello(protocol=PROTOCOL_VERSION, name=self._name, session=uuid4().hex, slots=self._slots))
+
+    def beat(self) -> None:
+        self._send(m.Heartbeat())
+        self._crowd.at(time.monotonic() + HEARTBEAT, self.beat)
+
+    def receive(self) -> None:
+        while True:
+            try:
+                message, _ = decode_for_worker(self._socket.recv_multipart(zmq.DONTWAIT))
+            except zmq.Again:
+                return
+            if isinstance(message, m.AssignJob):
+                attempt = message.assignment.attempt
+                if attempt not in self._logs:
+                    self._logs[attempt] = 0
+                    self._report(attempt, 1, S.PREPARING)
+                    self._report(attempt, 2, S.RUNNING)
+                    self._crowd.begin(self, attempt)
+
+    def write(self, attempt: str) -> bool:
+        """A line for a log. False: the attempt has ended."""
+        offset = self._logs.get(attempt)
+        if offset is None:
+            return False
+        self._logs[attempt] = offset + len(LINE)
+        self._send(m.LogChunk(attempt=attempt, offset=offset), LINE)
+        return True
+
+    def end(self, attempt: str) -> None:
+        self._crowd.running -= 1
+        self._report(attempt, 3, S.SUCCESS, log_length=self._logs.pop(attempt))
+
+    def _report(self, attempt: str, seq: int, status: S, log_length: int | None = None) -> None:
+        self._crowd.sent[attempt, status.value] = time.monotonic()
+        self._send(m.JobStatus(attempt=attempt, seq=seq, status=status, log_length=log_length))
+
+    def _send(self, message: m.Message, payload: bytes | None = None) -> None:
+        self._socket.send_multipart(encode(message, payload))

@@ -1,0 +1,167 @@
+"""Starts Longshore's processes for a benchmark, as a user would, and runs plans and pipeline files on them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import zmq
+
+from protocol.addresses import reachable_feed
+from protocol.client import Client, connect_socket
+from protocol.codec import decode_event
+from protocol.events import STATE_TOPIC, RunChanged
+from protocol.plan import Plan
+from protocol.statuses import ENDED, ExecutionStatus
+
+ROOT = Path(__file__).parent.parent
+LONGSHORE = str(Path(sys.executable).parent / "longshore")
+PATIENCE = 600.0
+"""Seconds that anything may take before a benchmark gives up."""
+POLL = 0.01
+
+T = TypeVar("T")
+
+
+class BenchmarkFailed(Exception):
+    """Longshore did not do what was measured; a number would be worth nothing."""
+
+
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A directory on the disk, gone afterwards."""
+    path = Path(tempfile.mkdtemp(prefix="longshore-bench-"))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+@dataclass(slots=True)
+class Fleet:
+    """A coordinator and its workers, in processes of their own."""
+
+    folder: Path
+    address: str = ""
+    processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+
+    def environment(self) -> dict[str, str]:
+        """What commands get that are to use this fleet; without a coordinator, its state directory."""
+        chosen = {key: value for key, value in os.environ.items() if not key.startswith(("LONGSHORE_", "CI"))}
+        chosen |= {"LONGSHORE_STATE": str(self.folder / "state"), "PYTHONPATH": str(ROOT)}
+        return chosen | ({"LONGSHORE_COORDINATOR": self.address} if self.address else {})
+
+    def start(self, command: list[str], name: str) -> subprocess.Popen[bytes]:
+        """Starts a process whose output goes to a file of that name."""
+        with (self.folder / f"{name}.log").open("ab") as log:
+            process = subprocess.Popen(
+                command, env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+            )
+        self.processes.append(process)
+        return process
+
+    def start_coordinator(self) -> subprocess.Popen[bytes]:
+        """Starts the coordinator, and waits until it listens."""
+        command = [LONGSHORE, "coordinator", "--bind", "tcp://127.0.0.1:0"]
+        process = self.start(command, "coordinator")
+        log = self.folder / "coordinator.log"
+        self.address = str(until(lambda: self._address(process, log), "the coordinator does not listen"))
+        return process
+
+    def _address(self, process: subprocess.Popen[bytes], log: Path) -> str:
+        if process.poll() is not None:
+            raise BenchmarkFailed(log.read_text(errors="replace"))
+        return next((line for line in log.read_text().splitlines() if line.startswith("tcp://")), "")
+
+    def start_workers(self, count: int, *, slots: int, executor: str = "docker") -> None:
+        """Starts workers, and waits until they are online. `executor` is `docker`, or `noop` that does nothing."""
+        for number in range(count):
+            options = ["--coordinator", self.address, "--name", f"{executor}-{number}", "--slots", str(slots)]
+            command = (
+                [LONGSHORE, "worker"] if executor == "docker" else [sys.executable, "-m", "benchmarks.noop_worker"]
+            )
+            self.start([*command, *options], f"worker-{number}")
+        with Client(self.address) as client:
+            until(lambda: len(client.workers()) >= count, f"the workers do not come; see {self.folder}")
+
+    def stop(self) -> None:
+        """Ends the processes, the youngest first."""
+        for process in reversed(self.processes):
+            process.terminate()
+        for process in reversed(self.processes):
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+@contextmanager
+def fleet(workers: int, *, slots: int, executor: str = "docker") -> Iterator[Fleet]:
+    """A fleet that runs, gone afterwards."""
+    with scratch() as folder:
+        made = Fleet(folder)
+        try:
+            made.start_coordinator()
+            made.start_workers(workers, slots=slots, executor=executor)
+            yield made
+        finally:
+            made.stop()
+
+
+class Submitter:
+    """Submits plans and waits for their ends, as told by the feed.
+
+    Events are told apart by a look at their bytes: to decode all of them would take the time of a core.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.client = Client(address, timeout=60.0)
+        feed = reachable_feed(address, self.client.welcome.feed)
+        self._feed = connect_socket(zmq.Context.instance(), zmq.SUB, feed, receive_limit=0)
+        self._feed.subscribe(STATE_TOPIC)
+        if not self._feed.poll(5000):
+            raise BenchmarkFailed("the feed is silent")
+
+    def __enter__(self) -> Submitter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._feed.close()
+        self.client.close()
+
+    def seconds(self, *plans: Plan) -> float:
+        """From the first submission to the last run's success. Raises BenchmarkFailed if one ends otherwise."""
+        started = time.perf_counter()
+        left = {self.client.submit_run(plan) for plan in plans}
+        while left:
+            if not self._feed.poll(int(PATIENCE * 1000)):
+                raise BenchmarkFailed("the feed is silent")
+            _, *frames = self._feed.recv_multipart()
+            if b"run_changed" not in frames[0]:
+                continue
+            event, _ = decode_event(frames)
+            if isinstance(event, RunChanged) and event.run.status in ENDED:
+                if event.run.status is not ExecutionStatus.SUCCESS:
+                    raise BenchmarkFailed(f"run {event.run.id} ended as {event.run.status.value}: {event.run.counts}")
+                left.discard(event.run.id)
+        return time.perf_counter() - started
+
+
+def until(condition: Callable[[], T], problem: str) -> T:
+    """The first true value of `condition`. Raises BenchmarkFailed when patience ends."""
+    deadline = time.monotonic() + PATIENCE
+    while not (value := condition()):
+        if time.monotonic() > deadline:
+            raise BenchmarkFailed(problem)
+        time.sleep(POLL)
+    return value

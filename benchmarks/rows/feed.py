@@ -1,0 +1,57 @@
+"""From a status frame that leaves a worker to the event that a subscriber receives, while 100 workers are busy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+from benchmarks.crowd import Crowd
+from benchmarks.fleet import ROOT, fleet
+from benchmarks.harness import Finding, Row, Scale, Series, Target
+from benchmarks.peers import Peers
+from benchmarks.work import independent_plan
+from protocol.client import Client
+
+ROW = Row("feed", "status frame at the worker to event at a subscriber, 100 workers busy, p99", Target(20, 5), "ms")
+ROWS = [ROW]
+WORKERS = 100
+JOB_SECONDS = 1.0
+LINE_EVERY = 0.25
+SIZES = {Scale.FULL: (15.0, 3), Scale.QUICK: (6.0, 1), Scale.TINY: (1.5, 1)}
+"""Seconds, rounds."""
+
+
+def measure(scale: Scale, peers: Peers) -> list[Finding]:
+    """Each worker runs one job after the other, of a second, with four lines of log: 300 statuses/s, 400 lines/s."""
+    seconds, rounds = SIZES[scale]
+    measured = [_p99(seconds) for _ in range(rounds)]
+    p99 = Series(tuple(one.quantile(0.99) for one in measured))
+    p50 = Series(tuple(one.quantile(0.50) for one in measured))
+    note = f"{sum(len(one.values) for one in measured)} events"
+    return [Finding(ROW, p99, {"p50": p50, "p99": p99}, "ms", note)]
+
+
+def _p99(seconds: float) -> Series:
+    with fleet(0, slots=1) as system:
+        watcher = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.watcher", system.address], cwd=ROOT, stdout=subprocess.PIPE, text=True
+        )
+        crowd = Crowd(system.address, WORKERS, slots=1, job_seconds=JOB_SECONDS, line_every=LINE_EVERY)
+        try:
+            assert watcher.stdout is not None
+            watcher.stdout.readline()
+            with Client(system.address) as client:
+                client.submit_run(independent_plan(int(WORKERS * (seconds / JOB_SECONDS + 1))))
+            until = time.monotonic() + seconds
+            while time.monotonic() < until:
+                crowd.work(0.1)
+        finally:
+            watcher.terminate()
+            crowd.close()
+        seen = {}
+        for line in watcher.stdout:
+            attempt, status, at = line.split()
+            seen[attempt, status] = float(at)
+        watcher.wait()
+    return Series(tuple((at - crowd.sent[key]) * 1000 for key, at in seen.items() if key in crowd.sent))
