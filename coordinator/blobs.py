@@ -65,6 +65,8 @@ class BlobStore:
 
     def read(self, digest: str, offset: int, length: int) -> tuple[bytes, int]:
         """Bytes from `offset` on, at most `length`, and the blob's whole size."""
+        if offset < 0 or length < 0:
+            raise ProtocolError("bad_field", "offset and length are 0 or more")
         try:
             with self.path(digest).open("rb") as file:
                 size = os.fstat(file.fileno()).st_size

@@ -16,12 +16,11 @@ from coordinator.blobs import BlobStore
 from coordinator.engine.machine import Engine
 from coordinator.engine.state import Now, RunState
 from coordinator.logs import LogStore
-from coordinator.queries import Query
+from coordinator.queries import Query, QueryQueue
 from coordinator.router import Peer, Router
 from coordinator.store.store import Store
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
-from protocol.codec import CHUNK_BYTES
 from protocol.errors import ProtocolError
 
 WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
@@ -38,12 +37,11 @@ Payload = bytes | memoryview
 
 @dataclass(slots=True)
 class Outbox:
-    """What a turn has to send besides the engine's frames. Replies leave first, in order; queries are answered last."""
+    """What a turn has to send besides the engine's frames. Replies leave first, in order."""
 
     replies: list[tuple[bytes, m.Message, Payload | None]] = field(default_factory=list)
     log_acks: dict[tuple[bytes, str, str], None] = field(default_factory=dict)  # (route, attempt, stream), each once
     appended: list[tuple[str, str, int, Payload]] = field(default_factory=list)  # (attempt, stream, offset, bytes)
-    queries: list[tuple[bytes, Query]] = field(default_factory=list)
 
     def reply(self, route: bytes, message: m.Message, payload: Payload | None = None) -> None:
         """Answers whoever is at `route`."""
@@ -64,7 +62,14 @@ class Handlers:
     """Raises ProtocolError for what a peer can't have."""
 
     def __init__(
-        self, facts: Facts, router: Router, engine: Engine, store: Store, logs: LogStore, blobs: BlobStore
+        self,
+        facts: Facts,
+        router: Router,
+        engine: Engine,
+        store: Store,
+        logs: LogStore,
+        blobs: BlobStore,
+        queries: QueryQueue,
     ) -> None:
         self._facts = facts
         self._router = router
@@ -72,6 +77,7 @@ class Handlers:
         self._store = store
         self._logs = logs
         self._blobs = blobs
+        self._queries = queries
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request) that wait for verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
@@ -114,10 +120,7 @@ class Handlers:
             outbox.reply(route, self._welcome())
         elif isinstance(message, QUERIES):
             self.introduced(route, message)
-            outbox.queries.append((route, message))
-        elif isinstance(message, m.BlobGet):
-            self.introduced(route, message)
-            self._blob_get(route, message, outbox)
+            self._queries.add(route, message)
         elif isinstance(message, m.BlobPut):
             self.introduced(route, message)
             self._blob_put(route, message, payload, outbox)
@@ -244,12 +247,6 @@ class Handlers:
         return None if run in self._engine.unfinished() else self._store.load_run(run)
 
     # blobs
-
-    def _blob_get(self, route: bytes, message: m.BlobGet, outbox: Outbox) -> None:
-        if message.offset < 0 or message.length < 0:
-            raise ProtocolError("bad_field", "offset and length are 0 or more")
-        data, size = self._blobs.read(message.digest, message.offset, min(message.length, CHUNK_BYTES))
-        outbox.reply(route, m.BlobData(id=message.id, digest=message.digest, offset=message.offset, size=size), data)
 
     def _blob_put(self, route: bytes, message: m.BlobPut, payload: Payload, outbox: Outbox) -> None:
         received = self._blobs.put(message.digest, message.size, message.offset, payload)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict, deque
 from collections.abc import Callable
 
 import msgspec
 
+from coordinator.blobs import BlobStore
 from coordinator.engine.machine import Engine
 from coordinator.engine.state import JobState, RunState
 from coordinator.engine.views import attempt_view, run_view
@@ -20,20 +22,55 @@ from protocol.statuses import ENDED
 
 MOST_RUNS = 1000
 """Runs in one answer; whoever wants more asks again with `before`."""
+REMEMBERED_RUNS = 4
+"""Finished runs that are kept in memory: whoever reads one log of a run reads the others next."""
 MASKED = "[MASKED]"
 """What a reader sees instead of a masked variable's value."""
 
-Query = m.ListRuns | m.GetRun | m.GetJob | m.GetLog | m.ListWorkers | m.GetSnapshot
+MOST_WAITING = 1000
+"""Queries of one connection that may wait; whoever asks more at once is refused."""
+
+Query = m.ListRuns | m.GetRun | m.GetJob | m.GetLog | m.ListWorkers | m.GetSnapshot | m.BlobGet
 Answer = tuple[m.Message, bytes | None]
+
+
+class QueryQueue:
+    """Queries that wait for their answers; connections take turns, so that one that asks much delays no other."""
+
+    def __init__(self) -> None:
+        self._by_route: OrderedDict[bytes, deque[Query]] = OrderedDict()
+
+    def __bool__(self) -> bool:
+        return bool(self._by_route)
+
+    def add(self, route: bytes, query: Query) -> None:
+        """Queues a query. Raises ProtocolError if too many of this connection wait."""
+        waiting = self._by_route.setdefault(route, deque())
+        if len(waiting) >= MOST_WAITING:
+            raise ProtocolError("unavailable", f"{MOST_WAITING} requests of this connection wait already")
+        waiting.append(query)
+
+    def take(self) -> tuple[bytes, Query]:
+        """The next query, and where its answer goes."""
+        route, waiting = self._by_route.popitem(last=False)
+        query = waiting.popleft()
+        if waiting:
+            self._by_route[route] = waiting
+        return route, query
+
+    def drop(self, route: bytes) -> None:
+        """Forgets what a connection asked that is gone."""
+        self._by_route.pop(route, None)
 
 
 class Queries:
     """Reads the engine's memory for what is under way, and the store for the rest."""
 
-    def __init__(self, engine: Engine, store: Store, logs: LogStore, feed: Feed) -> None:
+    def __init__(self, engine: Engine, store: Store, logs: LogStore, blobs: BlobStore, feed: Feed) -> None:
         self._engine = engine
         self._store = store
         self._logs = logs
+        self._blobs = blobs
         self._feed = feed
         self._answers: dict[type[m.Message], Callable[..., Answer]] = {
             m.ListRuns: self._list_runs,
@@ -42,7 +79,9 @@ class Queries:
             m.GetLog: self._get_log,
             m.ListWorkers: self._list_workers,
             m.GetSnapshot: self._snapshot,
+            m.BlobGet: self._blob_get,
         }
+        self._finished: OrderedDict[int, RunState] = OrderedDict()  # read lately; the oldest first
         self.stored_only = False  # while the store is behind the engine: tell only what is durable
 
     def answer(self, query: Query) -> Answer:
@@ -51,11 +90,21 @@ class Queries:
 
     def run(self, id: int) -> RunState:
         """A run, finished or not. Raises ProtocolError if there is none."""
-        run = None if self.stored_only else self._engine.unfinished().get(id)
-        run = run or self._store.load_run(id)
+        run = None if self.stored_only else self._engine.unfinished().get(id) or self._finished.get(id)
+        if run is not None:
+            return run
+        run = self._store.load_run(id)
         if run is None:
             raise ProtocolError("not_found", f"there is no run {id}")
+        if not self.stored_only:
+            self._finished[id] = run
+            if len(self._finished) > REMEMBERED_RUNS:
+                self._finished.popitem(last=False)
         return run
+
+    def forget(self, id: int) -> None:
+        """A run has changed: it is to be read again."""
+        self._finished.pop(id, None)
 
     def _job(self, run_id: int, name: str) -> JobState:
         for stage in self.run(run_id).stages:
@@ -107,6 +156,10 @@ class Queries:
             ),
             None,
         )
+
+    def _blob_get(self, query: m.BlobGet) -> Answer:
+        data, size = self._blobs.read(query.digest, query.offset, min(query.length, CHUNK_BYTES))
+        return m.BlobData(id=query.id, digest=query.digest, offset=query.offset, size=size), data
 
 
 def bounded(limit: int) -> int:

@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 TURN_MESSAGES = 1000
 TURN_BYTES = 32 << 20
 """What is taken from the socket in one turn, at most: bounds a turn's memory and how long its acknowledgements wait."""
-SOCKET_BACKLOG = 1000
-"""Messages per peer that the socket itself holds, each way."""
+SEND_BACKLOG = 100
+RECEIVE_BACKLOG = 200
+"""Messages per peer that the socket itself holds; they may be as large as a piece of a blob."""
 QUEUE_BYTES = 64 << 20
 QUEUE_MESSAGES = 50_000
 """What waits here for one peer, at most. A peer that lets it come to more is forgotten and has to introduce itself."""
@@ -58,8 +59,8 @@ class Router:
         self.socket.set(zmq.ROUTER_MANDATORY, 1)
         self.socket.set(zmq.ROUTER_HANDOVER, 1)
         self.socket.set(zmq.MAXMSGSIZE, MAX_MAP_BYTES)
-        self.socket.set(zmq.SNDHWM, SOCKET_BACKLOG)
-        self.socket.set(zmq.RCVHWM, SOCKET_BACKLOG)
+        self.socket.set(zmq.SNDHWM, SEND_BACKLOG)
+        self.socket.set(zmq.RCVHWM, RECEIVE_BACKLOG)
         self.socket.set(zmq.HEARTBEAT_IVL, 3000)
         self.socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
         self.address = bind_socket(self.socket, bind)

@@ -27,7 +27,7 @@ from coordinator.feed import Feed
 from coordinator.handlers import Facts, Handlers, Outbox, error_reply
 from coordinator.lock import Lock
 from coordinator.logs import LogStore
-from coordinator.queries import Queries
+from coordinator.queries import Queries, QueryQueue
 from coordinator.router import Router
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store
@@ -39,8 +39,11 @@ log = logging.getLogger(__name__)
 
 TICK_EVERY = 0.5
 """Seconds between the moments at which the engine looks at its deadlines."""
-SLOW_PEER_WAIT = 0.005
+SLOW_PEER_WAIT = 0.002
 """Seconds until a peer that could take no more is tried again: a ROUTER can't be polled for one peer."""
+TURN_ANSWERS = 200
+TURN_ANSWER_BYTES = 8 << 20
+"""How many queries are answered in one turn, at most; the others wait for the next one."""
 RETRY_FIRST = 0.1
 RETRY_MOST = 5.0
 """Seconds until a turn that could not be written is tried again; doubled each time, up to this."""
@@ -112,6 +115,7 @@ class Coordinator:
             self.store = Store(self.settings.database_url)
             self._open.append(self.store.close)
             self.logs = LogStore(state / "logs")
+            self._open.append(self.logs.close)
             self.blobs = BlobStore(state / "blobs", self.wake)
             self._open.append(self.blobs.close)
         except OSError as error:
@@ -126,8 +130,9 @@ class Coordinator:
         self.feed = Feed(self._context, self.settings.feed_address)
         self._open.append(self.feed.close)
         facts = Facts(self.store.coordinator_id, self.feed.epoch, self.feed.address, self.settings.engine.heartbeat)
-        self.handlers = Handlers(facts, self.router, self.engine, self.store, self.logs, self.blobs)
-        self.queries = Queries(self.engine, self.store, self.logs, self.feed)
+        self.waiting = QueryQueue()
+        self.handlers = Handlers(facts, self.router, self.engine, self.store, self.logs, self.blobs, self.waiting)
+        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
         self._poller = zmq.Poller()
         self._poller.register(self.router.socket, zmq.POLLIN)
         self._poller.register(self.feed.socket, zmq.POLLIN)
@@ -189,6 +194,8 @@ class Coordinator:
         seconds = due - self._clock().mono
         if self.router.flush():
             seconds = min(seconds, SLOW_PEER_WAIT)
+        if self.waiting:
+            seconds = 0.0
         self._poller.poll(max(0, math.ceil(seconds * 1000)))
         with suppress(BlockingIOError):
             self._woken.recv(4096)
@@ -249,10 +256,12 @@ class Coordinator:
 
     def announce(self, turn: Turn, outbox: Outbox) -> None:
         """Sends, acknowledges and announces what is durable now."""
+        for run in turn.runs:
+            self.queries.forget(run.id)
         self.send_replies(outbox)
         self.send_frames(turn, outbox)
         self.publish(turn, outbox)
-        self.answer_queries(outbox)
+        self.answer_queries()
 
     def send_replies(self, outbox: Outbox) -> None:
         """Answers requests; a worker's welcome leaves before any frame that its hello has brought about."""
@@ -278,9 +287,13 @@ class Coordinator:
         for event in turn.events:
             self.feed.publish(event)
 
-    def answer_queries(self, outbox: Outbox) -> None:
-        """Answers readers, who see all that was announced."""
-        for route, query in outbox.queries:
+    def answer_queries(self) -> None:
+        """Answers readers, who see all that was announced; a turn's worth of them."""
+        sent = 0
+        for _ in range(TURN_ANSWERS):
+            if not self.waiting or sent > TURN_ANSWER_BYTES:
+                return
+            route, query = self.waiting.take()
             payload: bytes | None = None
             reply: m.Message
             try:
@@ -290,6 +303,9 @@ class Coordinator:
             except Exception as error:
                 reply = error_reply(query.id, failure(error))
             self.router.send(route, reply, payload)
+            sent += len(payload or b"")
+            if self.router.peer(route) is None:
+                self.waiting.drop(route)
 
     # while a turn can't be written
 
@@ -299,7 +315,7 @@ class Coordinator:
         self.handlers.answer_uploads(outbox)
         self.receive(outbox, now)
         self.send_replies(outbox)
-        self.answer_queries(outbox)
+        self.answer_queries()
         if now.mono >= stall.retry_at:
             self.resettle(stall, now)
 

@@ -12,7 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
-from peewee import Expression, OperationalError, PeeweeException, __exception_wrapper__, fn
+from peewee import (  # type: ignore[attr-defined]  # the stubs lack what every database module of playhouse uses
+    Expression,
+    OperationalError,
+    PeeweeException,
+    __exception_wrapper__,
+    fn,
+)
 
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import RunState, WorkerState
