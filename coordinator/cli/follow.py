@@ -22,8 +22,9 @@ POLL_SECONDS = 0.25
 """How long one wait for an event lasts; between waits, what is due is done."""
 SETTLE_SECONDS = (0.0, 0.3)
 """When a log is fetched after its topic was subscribed: subscribing takes effect some time later."""
+LATE_SECONDS = 1.5
 SILENCE_SECONDS = 4.0
-"""The feed says something every second; after this long without, the coordinator is asked directly."""
+"""The feed says something every second. When it is late, a quick look; after this long the coordinator is asked."""
 STOPPED = ENDED | {ExecutionStatus.MANUAL}
 """A run in one of these goes no further by itself."""
 
@@ -83,7 +84,6 @@ class Follower:
         self._stop = False
         while not (self._ended or self._stop):
             try:
-                self._check_embedded()
                 self._follow_connected()
             except CoordinatorUnreachable:
                 self._listener.connection(lost=True)
@@ -93,6 +93,7 @@ class Follower:
 
     def _follow_connected(self) -> None:
         """Until the end, `stop`, or a feed that has gone silent while the coordinator answers (it restarted)."""
+        self._session.check()
         self._session.client.get_run(self._run)  # so that the feed's address is that of the coordinator of now
         feed = self._session.client.feed()
         try:
@@ -108,16 +109,14 @@ class Follower:
                     self._take(feed, *item)
                 elif now - heard > SILENCE_SECONDS:
                     return
+                elif now - heard > LATE_SECONDS:
+                    self._session.check()
                 self._fetch_due(now)
                 self._listener.time_passes()
             if self._ended:
                 self._resynchronize(feed)  # the run's end may be announced before that of its last job
         finally:
             feed.close()
-
-    def _check_embedded(self) -> None:
-        if (embedded := self._session.embedded) is not None:
-            embedded.check()
 
     def _resynchronize(self, feed: Feed) -> None:
         snapshot = self._session.client.snapshot(runs=0, run=self._run)

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
 LOCK_SECONDS = 15.0
 """How long to wait for another process to leave the state directory: a verb that reads, or one that hands over."""
 LOCK_RETRY_SECONDS = 0.02
-FIRST_IDLE_SECONDS = 20.0
+FIRST_IDLE_SECONDS = 15.0
 """How long the background process waits for its first run: that of the verb that has started it."""
-IDLE_SECONDS = 3.0
+IDLE_SECONDS = 2.0
 """How long it stays after the last run has ended, for those who follow it."""
 IDLE_POLL_SECONDS = 0.5
 RUNS_LOOKED_AT = 1000
@@ -147,12 +147,21 @@ def background_command(state: Path) -> None:
 
 
 def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Event, idle_seconds: float) -> None:
+    """Returns when no run has gone on for a while; `idle_seconds` is that while until the first run is seen."""
+    newest_before: int | None = None
     busy_at = time.monotonic()
-    while time.monotonic() - busy_at < idle_seconds and not stopped.wait(IDLE_POLL_SECONDS):
+    while True:
         check()
-        statuses = {run.status for run in client.list_runs(RUNS_LOOKED_AT)}
-        if statuses & (UNFINISHED - {ExecutionStatus.MANUAL}):
-            busy_at, idle_seconds = time.monotonic(), IDLE_SECONDS
+        runs = client.list_runs(RUNS_LOOKED_AT)
+        newest = max((run.id for run in runs), default=0)
+        newest_before = newest if newest_before is None else newest_before
+        goes_on = any(run.status in UNFINISHED - {ExecutionStatus.MANUAL} for run in runs)
+        if goes_on or newest > newest_before:
+            idle_seconds = IDLE_SECONDS
+        if goes_on:
+            busy_at = time.monotonic()
+        if time.monotonic() - busy_at >= idle_seconds or stopped.wait(IDLE_POLL_SECONDS):
+            return
 
 
 def _lock(state: StateDirectory) -> None:

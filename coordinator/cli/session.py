@@ -50,6 +50,9 @@ class Session(ABC):
         """The coordinator and worker in this process, if this session runs them."""
         return None
 
+    def check(self) -> None:
+        """A quick look, without asking the coordinator. Raises CoordinatorUnreachable if it is known to be gone."""
+
     def close(self) -> None:
         """Lets go of the coordinator; one of our own hands unfinished runs over."""
         self.client.close()
@@ -104,6 +107,14 @@ class StateSession(Session):
     @property
     def embedded(self) -> Embedded | None:
         return self._embedded
+
+    def check(self) -> None:
+        if self._embedded is not None:
+            self._embedded.check()
+            return
+        owner = self._state.owner()
+        if owner is None or owner.address != self.client.address:
+            raise CoordinatorUnreachable(f"nobody serves {self._state.path} at {self.client.address} any more")
 
     def again(self) -> None:
         self.client.close()

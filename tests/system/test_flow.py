@@ -179,7 +179,7 @@ make:
 
 
 def test_uncommitted_changes_run_and_ignored_files_do_not(fleet: System, tmp_path: Path) -> None:
-    file = "job: {image: longshore/busybox:test, script: [ls -A, cat text]}"
+    file = "job: {image: longshore/busybox:test, script: ['printf \"%s\\\\n\" *', cat text]}"
     project = repository(tmp_path / "project", {".gitlab-ci.yml": file, "text": "old\n", ".gitignore": "*.log\n"})
     (project / "text").write_text("new\n")
     (project / "debug.log").write_text("noise\n")
@@ -197,7 +197,7 @@ def test_a_job_that_waits_for_its_needs_is_held_ready_and_takes_no_slot(
 ) -> None:
     file = """
 default: {image: longshore/busybox:test}
-slow: {script: [while [ ! -e /tmp/go ]; do sleep 0.1; done]}
+slow: {script: ['while [ ! -e /tmp/go ]; do sleep 0.1; done']}
 waiter: {needs: [slow], script: [echo done]}
 """
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": file}))
