@@ -68,6 +68,7 @@ class BlobCache:
         self._jobs = directory / "jobs" / owner
         self._limit = limit
         self._lock = Lock()
+        self._held: set[str] = set()  # attempts that have a directory here
         self._size: int | None = None  # as far as this process knows; counted again when it passes the limit
         for path in (self._blobs, self._partial, self._jobs):
             path.mkdir(parents=True, exist_ok=True)
@@ -101,13 +102,19 @@ class BlobCache:
 
     def scratch(self, attempt: str) -> Path:
         """A directory for the files of an attempt, on the cache's file system, so that they can be adopted."""
-        path = self._jobs / attempt / "scratch"
+        return self._directory(attempt, "scratch")
+
+    def _directory(self, attempt: str, name: str) -> Path:
+        path = self._jobs / attempt / name
+        self._held.add(attempt)
         path.mkdir(parents=True, exist_ok=True)
         return path
 
     def release(self, attempt: str) -> None:
         """Lets go of all that an attempt has pinned, and removes its scratch directory."""
-        shutil.rmtree(self._jobs / attempt, ignore_errors=True)
+        if attempt in self._held:
+            shutil.rmtree(self._jobs / attempt, ignore_errors=True)
+            self._held.discard(attempt)
 
     def receive(self, digest: str) -> Partial:
         """Starts to take a blob in."""
@@ -127,8 +134,7 @@ class BlobCache:
         return pinned
 
     def _link(self, attempt: str, digest: str, path: Path) -> Path:
-        pinned = self._jobs / attempt / "pins" / digest
-        pinned.parent.mkdir(parents=True, exist_ok=True)
+        pinned = self._directory(attempt, "pins") / digest
         with contextlib.suppress(FileExistsError):
             os.link(path, pinned)
         return pinned

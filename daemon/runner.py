@@ -13,7 +13,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from queue import SimpleQueue
-from threading import Thread
 from typing import Protocol
 
 from daemon.coverage import LogTail, find_coverage
@@ -22,6 +21,7 @@ from daemon.log_limit import LogLimit
 from daemon.log_sender import LogAborted, LogRestarted, LogSender
 from daemon.reports import Reports, store_reports
 from daemon.result import Result, Stop
+from daemon.threads import THREADS, Task
 from daemon.transfers import Transfer, TransferAborted
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
@@ -128,7 +128,7 @@ class Runner:
 
     def start(self) -> None:
         """Starts the thread."""
-        Thread(target=self.run, name=f"job {self.attempt}", daemon=True).start()
+        THREADS.start(Task(self.run, f"job {self.attempt}"))
 
     def hold(self) -> None:
         """It has to wait: start the container at its gate."""
@@ -246,12 +246,12 @@ class Runner:
 
     def _finish(self, dependencies: Dependencies | None) -> Result:
         """From the gate to the last byte: the job runs, then its log and what it leaves are brought home."""
-        follower = Thread(target=self._follow_log, name=f"log {self.attempt}", daemon=True)
+        follower = Task(self._follow_log, f"log {self.attempt}")
 
         def opened() -> None:
             if dependencies is not None:
                 self._host.started(self.attempt)
-            follower.start()
+            THREADS.start(follower)
 
         try:
             outcome = self._executor.execute(self.sandbox, dependencies, opened)
@@ -295,7 +295,8 @@ class Runner:
 
     def _take_reports(self, result: Result) -> tuple[Result, Reports]:
         """Stores what the job leaves; if that fails, a job that has succeeded fails with it."""
-        if self._stop in (Stop.CANCEL, Stop.LEASE):
+        job = self._assignment.job
+        if self._stop in (Stop.CANCEL, Stop.LEASE) or not (job.artifacts or job.caches):
             return result, Reports()
         succeeded = result.status is ExecutionStatus.SUCCESS
         scratch = self._transfer.scratch()
