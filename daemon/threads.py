@@ -1,4 +1,4 @@
-"""Threads that are used again: a new one takes 0.2 ms, which is more than all else that a short job needs of the daemon.
+"""Threads that are used again: a new one takes 0.2 ms, more than all else that a short job needs of the daemon.
 
 All are daemon threads: the process may end at any moment, whatever they wait for. Knows nothing of jobs.
 """

@@ -37,9 +37,14 @@ def test_a_task_never_waits_for_another_one() -> None:
     assert threads.idle <= MOST_IDLE
 
 
-def test_join_returns_after_the_body_has(caplog: pytest.LogCaptureFixture) -> None:
+def test_join_returns_after_the_body_has() -> None:
     threads, go, done = Threads(), threading.Event(), []
-    task = Task(lambda: (go.wait(SECONDS), done.append(True)), "slow")
+
+    def body() -> None:
+        go.wait(SECONDS)
+        done.append(True)
+
+    task = Task(body, "slow")
     threads.start(task)
     go.set()
     task.join()
