@@ -130,8 +130,8 @@ class Job:
             return
         if not self.log.unacknowledged and not any(report.sent for report in self.reports):
             self.progress_at = now
-        self.flushed_at = now
         for offset, data in self.log.take():
+            self.flushed_at = now
             send(m.LogChunk(attempt=self.attempt, offset=offset), data)
         for report in self.reports:
             if not report.sent:

@@ -105,6 +105,8 @@ class Jobs:
         """Of what the hello `listed`, the coordinator wants `keep`. All else is asked about."""
         for attempt in listed - keep:
             self.discard(attempt)
+        for attempt in keep - self.known:  # given back since the hello
+            self._send(m.JobReturned(attempt=attempt), None)
         for attempt in keep & self._found.keys():
             self.get_job_execution(self._found[attempt])
         for job in list(self._jobs.values()):
@@ -359,7 +361,9 @@ class Jobs:
     @property
     def removing(self) -> bool:
         """Whether something is still being removed."""
-        return any(job.phase in NOT_BEGUN or job.settled for job in self._jobs.values())
+        return any(
+            job.stop is not Stop.LEAVE and (job.phase in NOT_BEGUN or job.settled) for job in self._jobs.values()
+        )
 
     # time
 

@@ -7,6 +7,7 @@ what is not delivered is sent again by those who keep it.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from enum import Enum
 from typing import Protocol
@@ -57,7 +58,8 @@ class Link:
 
     def _open(self) -> None:
         self._socket = connect_socket(self._context, zmq.DEALER, self._address, immediate=True, send_limit=SEND_BACKLOG)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
+        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._broken = False  # disconnected, and not connected again; the socket may look writable all the same
         self._poller = zmq.Poller()
         self._poller.register(self._monitor, zmq.POLLIN)
         self._poller.register(self._wakeup, zmq.POLLIN)
@@ -65,7 +67,8 @@ class Link:
 
     def _expect(self, state: LinkState) -> None:
         self.state = state
-        self._poller.register(self._socket, zmq.POLLIN | zmq.POLLOUT if state is LinkState.CONNECTING else zmq.POLLIN)
+        to_greet = state is LinkState.CONNECTING and not self._broken
+        self._poller.register(self._socket, zmq.POLLIN | zmq.POLLOUT if to_greet else zmq.POLLIN)
 
     def reopen(self) -> None:
         """A fresh socket, for when the old one's peer does not speak any more."""
@@ -83,12 +86,13 @@ class Link:
 
     def wait(self, seconds: float) -> bool:
         """Sleeps until something is to be done. Returns whether a hello can be sent (and is due)."""
-        ready = dict(self._poller.poll(max(0, round(seconds * 1000 + 0.5))))
+        ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
         if self._monitor in ready:
             while self._monitor.poll(0):
-                recv_monitor_message(self._monitor)
-            self._expect(LinkState.CONNECTING)
-        return self.state is LinkState.CONNECTING and bool(ready.get(self._socket, 0) & zmq.POLLOUT)
+                self._broken = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
+                self._expect(LinkState.CONNECTING if self._broken else self.state)
+        writable = bool(ready.get(self._socket, 0) & zmq.POLLOUT)
+        return self.state is LinkState.CONNECTING and not self._broken and writable
 
     def greet(self, hello: m.Hello) -> bool:
         """Sends the first frame of a connection. Returns False if there is no connection after all."""
@@ -113,6 +117,11 @@ class Link:
     def send(self, message: m.Message, payload: bytes | memoryview | None = None) -> bool:
         """Sends, if greeted. Returns False if the message was dropped."""
         return self.state is LinkState.GREETED and self._transmit(message, payload)
+
+    def say_goodbye(self, goodbye: m.Goodbye) -> None:
+        """The last frame; it needs no welcome before it."""
+        if self.state is not LinkState.CONNECTING:
+            self._transmit(goodbye, None)
 
     def _transmit(self, message: m.Message, payload: bytes | memoryview | None) -> bool:
         try:

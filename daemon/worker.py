@@ -11,6 +11,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from contextlib import contextmanager
 from threading import Thread
 from typing import Any
@@ -22,7 +23,7 @@ from daemon.executor import Executor
 from daemon.jobs import Jobs
 from daemon.link import Link, LinkState
 from daemon.mailbox import Mailbox
-from daemon.requests import Requests
+from daemon.requests import Answer, Requests
 from daemon.settings import WorkerSettings
 from daemon.timers import Timer, Timers
 from daemon.transfers import Transfers
@@ -34,6 +35,8 @@ TICK = 1.0
 """Seconds between looks at what is overdue."""
 HEARTBEAT = 5.0
 """Seconds between heartbeats until a welcome says otherwise."""
+WELCOME_WAIT = 2.0
+"""Seconds without a welcome after which a hello is sent again."""
 SILENT_HEARTBEATS = 3
 """After so many heartbeats without a word from the coordinator the socket is replaced."""
 REMOVE_BOUND = 10.0
@@ -61,6 +64,7 @@ class Worker:
         self._timers = Timers()
         self._heartbeat = HEARTBEAT
         self._heartbeat_timer: Timer | None = None
+        self._probe: Future[Answer] | None = None
         self._listed: set[str] = set()
         self._greeted = False
         self._heard_at = self._opened_at = self._greeted_at = 0.0
@@ -200,8 +204,8 @@ class Worker:
         self._heartbeat_timer = self._timers.at(now + self._heartbeat, self._beat)
         if self._greeted:
             self._send(m.Heartbeat(disk_low=self._disk_low()))
-            if now - self._heard_at > self._heartbeat / 2:
-                self._requests.call(m.GetJobStatus, attempt=NOBODY)
+            if now - self._heard_at > self._heartbeat / 2 and (self._probe is None or self._probe.done()):
+                self._probe = self._requests.call(m.GetJobStatus, attempt=NOBODY)
 
     def _disk_low(self) -> bool:
         return shutil.disk_usage(self.settings.blobs).free < self.settings.disk_floor
@@ -214,7 +218,7 @@ class Worker:
         if now - self._opened_at > SILENT_HEARTBEATS * self._heartbeat:
             self._opened_at = now
             self._link.reopen()
-        elif self._link.state is LinkState.GREETING and now - self._greeted_at > self._heartbeat:
+        elif self._link.state is LinkState.GREETING and now - self._greeted_at > WELCOME_WAIT:
             self._link.lost()
 
     def _sweep(self, executor: Executor) -> None:
@@ -289,5 +293,5 @@ class Worker:
             self._leave()
         busy = self._jobs.removing if self._stops > 1 else len(self._jobs)
         if not busy or time.monotonic() >= self._leave_at:
-            self._send(m.Goodbye(keeps=self._jobs.unfinished()))
+            self._link.say_goodbye(m.Goodbye(keeps=self._jobs.unfinished()))
             self._done = True

@@ -164,7 +164,8 @@ class StandinSandbox(Sandbox):
         box = self.box
         while True:
             with box.changed:
-                box.changed.wait_for(lambda: len(box.log) > offset or box.state == "exited")
+                while len(box.log) <= offset and box.state != "exited":
+                    box.changed.wait()
                 data = bytes(box.log[offset : offset + 65536])
             if not data:
                 return

@@ -1,16 +1,32 @@
-"""What a worker does with an assignment, as its coordinator sees it."""
+"""What a worker does with assignments, as its coordinator and its engine see it."""
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from daemon.executor import JobFailed
+from daemon.settings import WorkerSettings
+from daemon.worker import Worker
 from protocol import messages as m
+from protocol.errors import EngineUnavailable, LongshoreError, UsageError
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from tests.daemon.scripted import Running, Scripted, assignment
-from tests.daemon.standin import StandinEngine
+from tests.daemon.standin import StandinEngine, StandinExecutor
 
 Start = Callable[..., Running]
+
+
+def waits_for(*jobs: str) -> list[m.Dependency]:
+    return [m.Dependency(job=job, status=S.RUNNING, satisfied=False) for job in jobs]
+
+
+# the plain way
 
 
 def test_a_job_runs_and_its_log_is_complete_before_its_final_status(
@@ -23,3 +39,373 @@ def test_a_job_runs_and_its_log_is_complete_before_its_final_status(
     assert coordinator.log("7.1") == b"hello\nworld\n"
     assert coordinator.statuses["7.1"] == [S.PREPARING, S.RUNNING, S.SUCCESS]
     engine.await_step("remove", "7.1")
+
+
+def test_the_container_stays_until_the_final_status_is_acknowledged(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker(ack_timeout=0.2)
+    coordinator.assign(assignment("7.1", "sleep 0.2; echo done"))
+    coordinator.status("7.1", S.RUNNING)
+    coordinator.acknowledging = False
+    coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
+    assert "7.1" in engine.boxes
+    coordinator.acknowledging = True
+    assert coordinator.final("7.1", timeout=15).status is S.SUCCESS
+    engine.await_step("remove", "7.1")
+
+
+def test_a_script_that_fails_is_a_script_failure_with_its_exit_code(coordinator: Scripted, run_worker: Start) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "exit 7"))
+    final = coordinator.final("1.1")
+    assert (final.status, final.exit_code, final.failure_reason) == (S.FAILED, 7, FailureReason.SCRIPT_FAILURE)
+
+
+def test_a_container_out_of_memory_fails_as_oom_killed(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    engine.boxes["1.1"].oom_killed = True
+    process = engine.boxes["1.1"].process
+    assert process is not None
+    os.killpg(process.pid, signal.SIGKILL)
+    final = coordinator.final("1.1")
+    assert (final.failure_reason, final.exit_code) == (FailureReason.OOM_KILLED, 137)
+
+
+def test_what_the_engine_refuses_is_the_jobs_failure_with_its_reason_and_message(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    engine.prepare_error = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "no such image: nope:1")
+    run_worker()
+    coordinator.assign(assignment("1.1"))
+    final = coordinator.final("1.1")
+    assert (final.status, final.failure_reason, final.message, final.log_length) == (
+        S.FAILED,
+        FailureReason.IMAGE_PULL_FAILURE,
+        "no such image: nope:1",
+        0,
+    )
+    engine.await_step("remove", "1.1")
+
+
+def test_services_logs_are_sent_as_streams_of_their_own(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    engine.service_logs = {"db": b"ready\n"}
+    run_worker()
+    coordinator.assign(assignment("1.1", "true"))
+    coordinator.final("1.1")
+    assert coordinator.log("1.1", "service-db") == b"ready\n"
+
+
+# slots and places
+
+
+def test_no_more_jobs_run_than_there_are_slots_and_the_rest_follow_in_order(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker(slots=1, hold_limit=2)
+    for number in (1, 2, 3):
+        coordinator.assign(assignment(f"{number}.1", "sleep 0.2"))
+    coordinator.final("3.1")
+    released = [attempt for step, attempt in engine.history if step == "release"]
+    assert released == ["1.1", "2.1", "3.1"]
+    ends = {status.attempt: index for index, status in enumerate(coordinator.heard) if isinstance(status, m.JobStatus)}
+    starts = [
+        index
+        for index, status in enumerate(coordinator.heard)
+        if isinstance(status, m.JobStatus) and status.status is S.RUNNING
+    ]
+    assert starts[1] > ends["1.1"]
+    assert starts[2] > ends["2.1"]
+
+
+def test_a_job_without_a_slot_is_prepared_and_held_meanwhile(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker(slots=1)
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    coordinator.assign(assignment("2.1", "true"))
+    engine.await_step("hold", "2.1")
+    assert coordinator.statuses["2.1"] == [S.PREPARING]
+
+
+def test_waiting_jobs_do_not_take_the_places_of_runnable_ones(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker(slots=1, hold_limit=1)
+    for number in (1, 2, 3):
+        coordinator.assign(assignment(f"{number}.1", dependencies=waits_for("a")))
+    engine.await_step("hold", "1.1")
+    coordinator.assign(assignment("4.1", "echo through"))
+    assert coordinator.final("4.1").status is S.SUCCESS
+    assert engine.steps("2.1") == []
+
+
+def test_an_attempt_that_is_assigned_twice_runs_once(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    job = assignment("1.1", "echo once")
+    for _ in range(3):
+        coordinator.assign(job)
+    coordinator.final("1.1")
+    engine.await_step("remove", "1.1")
+    coordinator.assign(job)
+    coordinator.assign(assignment("2.1", "true"))
+    coordinator.final("2.1")
+    assert engine.steps("1.1").count("release") == 1
+
+
+# dependencies
+
+
+def test_a_waiting_job_is_held_ready_and_runs_when_its_last_dependency_is_satisfied(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "echo $COLOR", dependencies=waits_for("a", "b")))
+    engine.await_step("hold", "1.1")
+    coordinator.satisfy("1.1", "a")
+    coordinator.satisfy("1.1", "b", variables={"COLOR": "green"})
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.log("1.1") == b"green\n"
+    assert coordinator.statuses["1.1"] == [S.WAITING, S.RUNNING, S.SUCCESS]
+
+
+def test_a_waiting_job_takes_no_slot(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
+    run_worker(slots=1)
+    coordinator.assign(assignment("1.1", "true", dependencies=waits_for("a")))
+    engine.await_step("hold", "1.1")
+    coordinator.assign(assignment("2.1", "true"))
+    assert coordinator.final("2.1").status is S.SUCCESS
+
+
+def test_a_dependency_that_was_missed_while_away_is_asked_for(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "true", dependencies=waits_for("a")))
+    engine.await_step("hold", "1.1")
+    coordinator.down()
+    done = m.Dependency(job="a", status=S.SUCCESS, satisfied=True)
+    coordinator.dependencies["1.1"] = [done]
+    coordinator.up()
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.count(m.GetJobDependencies) >= 1
+
+
+# stopping
+
+
+def test_cancel_stops_the_script_and_reports_canceled(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "echo begun; sleep 60"))
+    coordinator.wait_for(lambda: coordinator.log("1.1") == b"begun\n", "the first line")
+    coordinator.send(m.CancelJob(attempt="1.1"))
+    coordinator.send(m.CancelJob(attempt="1.1"))
+    final = coordinator.final("1.1", timeout=5)
+    assert (final.status, final.failure_reason, final.log_length) == (S.CANCELED, None, 6)
+    assert engine.steps("1.1").count("stop") == 1
+    assert "collect" not in engine.steps("1.1")
+    engine.await_step("remove", "1.1")
+
+
+def test_a_script_that_does_not_obey_is_killed(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.jobs.KILL_SLACK", 0.1)
+    engine.stubborn = True
+    run_worker(grace=0.1)
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    coordinator.send(m.CancelJob(attempt="1.1"))
+    assert coordinator.final("1.1", timeout=5).status is S.CANCELED
+    assert engine.steps("1.1").count("kill") == 1
+
+
+def test_cancel_of_a_held_job_leaves_nothing(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    engine.await_step("hold", "1.1")
+    coordinator.send(m.CancelJob(attempt="1.1"))
+    assert coordinator.final("1.1").status is S.CANCELED
+    assert engine.boxes == {}
+    assert "release" not in engine.steps("1.1")
+
+
+def test_cancel_of_a_queued_job_is_reported_at_once(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker(slots=1, hold_limit=1)
+    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    engine.await_step("hold", "1.1")
+    coordinator.assign(assignment("2.1", dependencies=waits_for("a")))
+    coordinator.status("2.1", S.WAITING)
+    coordinator.send(m.CancelJob(attempt="2.1"))
+    assert coordinator.final("2.1").status is S.CANCELED
+
+
+def test_cancel_is_reported_in_time_while_the_engine_still_pulls(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    engine.prepare_gate.clear()
+    run_worker()
+    coordinator.assign(assignment("1.1"))
+    engine.await_step("prepare", "1.1")
+    coordinator.send(m.CancelJob(attempt="1.1"))
+    assert coordinator.final("1.1", timeout=6).status is S.CANCELED
+    engine.prepare_gate.set()
+    engine.await_step("remove", "1.1")
+    assert engine.boxes == {}
+
+
+def test_a_job_that_takes_too_long_fails_with_the_reason(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "echo begun; sleep 60", job_timeout=0.3))
+    final = coordinator.final("1.1", timeout=5)
+    assert (final.status, final.failure_reason) == (S.FAILED, FailureReason.JOB_EXECUTION_TIMEOUT)
+    assert final.exit_code is None
+    assert coordinator.log("1.1") == b"begun\n"
+
+
+def test_a_revoked_job_is_removed_and_given_back(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    engine.await_step("hold", "1.1")
+    coordinator.send(m.RevokeJob(attempt="1.1"))
+    coordinator.expect(m.JobReturned, lambda returned: returned.attempt == "1.1")
+    assert engine.boxes == {}
+    coordinator.assign(assignment("1.1", "true"))
+    assert coordinator.final("1.1").status is S.SUCCESS
+
+
+def test_a_job_that_has_begun_is_not_given_back(coordinator: Scripted, run_worker: Start) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "sleep 0.3"))
+    coordinator.status("1.1", S.RUNNING)
+    coordinator.send(m.RevokeJob(attempt="1.1"))
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.count(m.JobReturned) == 0
+
+
+@pytest.mark.parametrize("begun", [True, False])
+def test_a_discarded_attempt_is_removed_and_nothing_is_reported(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start, begun: bool
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60", dependencies=[] if begun else waits_for("a")))
+    engine.await_step("release" if begun else "hold", "1.1")
+    coordinator.send(m.DiscardAttempt(attempt="1.1"))
+    engine.await_step("remove", "1.1")
+    coordinator.assign(assignment("2.1", "true"))
+    coordinator.final("2.1")
+    assert "1.1" not in coordinator.finals
+    assert engine.boxes.keys() <= {"2.1"}
+
+
+def test_an_unknown_attempt_that_is_discarded_is_removed_by_its_labels(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.send(m.DiscardAttempt(attempt="99.1"))
+    engine.await_step("discard", "99.1")
+
+
+def test_a_job_that_moves_is_stopped_when_the_coordinator_is_silent_for_its_lease(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    coordinator.heartbeat = 0.3
+    run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60", lease=1.0))
+    coordinator.assign(assignment("2.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    coordinator.status("2.1", S.RUNNING)
+    beats = coordinator.count(m.Heartbeat) + 5
+    coordinator.wait_for(lambda: coordinator.count(m.Heartbeat) >= beats, "heartbeats for longer than the lease")
+    assert "kill" not in engine.steps("1.1")
+    coordinator.answering = False
+    engine.await_step("kill", "1.1", timeout=5)
+    coordinator.answering = True
+    final = coordinator.final("1.1")
+    assert (final.status, final.failure_reason) == (S.FAILED, FailureReason.RUNNER_SYSTEM_FAILURE)
+    assert engine.steps("2.1").count("kill") == 0
+
+
+# bad input and bad starts
+
+
+def test_bad_frames_are_dropped_and_work_goes_on(coordinator: Scripted, run_worker: Start) -> None:
+    running = run_worker()
+    coordinator.send_raw(b"\xff\xfe nonsense")
+    coordinator.send_raw(b"\x81\xa4type\xa7unknown")
+    coordinator.send_raw(b"a", b"b", b"c")
+    coordinator.send(m.Ack(attempt="5.5", status_seq=1))
+    coordinator.send(m.DependencyUpdate(attempt="5.5", dependency=waits_for("a")[0]))
+    coordinator.assign(assignment("1.1", "true"))
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert running.alive
+
+
+def test_a_second_worker_of_the_same_name_on_a_host_is_refused(
+    coordinator: Scripted, run_worker: Start, tmp_path: Path
+) -> None:
+    run_worker()
+    coordinator.expect(m.Hello)
+    second = run_worker()
+    second.join()
+    assert isinstance(second.error, UsageError)
+    assert "'w1'" in str(second.error)
+
+
+def test_no_engine_is_one_clear_error(tmp_path: Path) -> None:
+    class NoEngine(StandinExecutor):
+        def facts(self) -> str:
+            raise EngineUnavailable("no Docker engine answers at unix:///nowhere")
+
+    with pytest.raises(EngineUnavailable, match="unix:///nowhere"):
+        Worker(WorkerSettings(state_dir=tmp_path, name="w1"), NoEngine()).run()
+
+
+@pytest.mark.parametrize("code", ["bad_version", "not_yours"])
+def test_a_coordinator_that_can_not_take_the_worker_ends_it_with_what_it_says(
+    coordinator: Scripted, run_worker: Start, code: str
+) -> None:
+    running = run_worker()
+    coordinator.send(m.Error(code=code, message="install the same version on both sides"))  # type: ignore[arg-type]
+    running.join()
+    assert isinstance(running.error, LongshoreError)
+    assert "install the same version" in str(running.error)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-x", "x" * 64, "é", "a/b"])
+def test_names_that_can_not_be_labels_are_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match="bad worker name"):
+        WorkerSettings(state_dir=tmp_path, name=name)
+
+
+def test_a_full_disk_is_told_with_the_heartbeat(coordinator: Scripted, run_worker: Start) -> None:
+    coordinator.heartbeat = 0.1
+    run_worker(disk_floor=1 << 60)
+    coordinator.expect(m.Heartbeat, lambda beat: beat.disk_low)
+
+
+def test_leftovers_of_nobody_are_swept_at_the_start(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    coordinator.keep = lambda hello: []
+    StandinExecutor(engine).sandbox(assignment("8.1")).prepare(None)
+    run_worker()
+    engine.await_step("discard", "8.1")
+    assert engine.boxes == {}

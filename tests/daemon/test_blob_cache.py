@@ -1,0 +1,93 @@
+"""The cache of blobs: whole files only, bounded, and never taken from under a job."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import pytest
+
+from daemon.blob_cache import BlobCache, Corrupt
+
+
+def put(cache: BlobCache, content: bytes, attempt: str = "1.1") -> str:
+    digest = hashlib.sha256(content).hexdigest()
+    with cache.receive(digest) as partial:
+        partial.write(content[:3])
+        partial.write(content[3:])
+        partial.pin(attempt)
+    return digest
+
+
+def test_a_blob_that_was_put_in_is_found_with_its_bytes(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, 1000, "w1")
+    digest = put(cache, b"content")
+    path = cache.pin("2.1", digest, 7)
+    assert path is not None
+    assert path.read_bytes() == b"content"
+    assert cache.pin("2.1", "00" * 32) is None
+
+
+def test_wrong_bytes_never_become_a_blob(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, 1000, "w1")
+    with cache.receive("00" * 32) as partial:
+        partial.write(b"x")
+        with pytest.raises(Corrupt):
+            partial.pin("1.1")
+    assert cache.pin("1.1", "00" * 32) is None
+    assert not list(tmp_path.joinpath("partial").iterdir())
+
+
+def test_a_blob_that_was_cut_short_by_a_power_failure_is_not_used(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, 1000, "w1")
+    digest = put(cache, b"content")
+    cache.release("1.1")
+    os.truncate(next(tmp_path.joinpath("blobs").glob("*/*")), 3)
+    assert cache.pin("2.1", digest, 7) is None
+    assert put(cache, b"content") == digest
+    assert cache.pin("2.1", digest, 7) is not None
+
+
+def test_the_least_recently_used_goes_first_and_what_a_job_uses_stays(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, 100, "w1")
+    old, used, held = put(cache, b"a" * 30, "1.1"), put(cache, b"b" * 30, "1.1"), put(cache, b"c" * 30, "keep")
+    for age, digest in enumerate((held, old, used)):
+        os.utime(next(tmp_path.joinpath("blobs").glob(f"*/{digest}")), (age, age))
+    cache.release("1.1")
+    put(cache, b"d" * 30, "2.1")
+    assert cache.pin("3.1", old) is None
+    assert cache.pin("3.1", used) is not None
+    assert cache.pin("3.1", held) is not None
+
+
+def test_a_blob_larger_than_the_limit_serves_its_job_and_goes_then(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, 10, "w1")
+    digest = put(cache, b"x" * 50, "1.1")
+    path = cache.pin("1.1", digest)
+    assert path is not None
+    assert path.stat().st_size == 50
+    cache.release("1.1")
+    put(cache, b"y", "2.1")
+    assert cache.pin("3.1", digest) is None
+
+
+def test_workers_that_share_a_directory_do_not_take_files_from_each_other(tmp_path: Path) -> None:
+    one, two = BlobCache(tmp_path, 50, "w1"), BlobCache(tmp_path, 50, "w2")
+    digest = put(one, b"a" * 30, "1.1")
+    for number in range(5):
+        put(two, bytes([number]) * 30, f"{number}.1")
+        two.release(f"{number}.1")
+    pinned = one.pin("1.1", digest)
+    assert pinned is not None
+    assert pinned.read_bytes() == b"a" * 30
+
+
+def test_what_a_killed_worker_had_pinned_is_let_go_at_its_next_start(tmp_path: Path) -> None:
+    put(BlobCache(tmp_path, 1000, "w1"), b"content", "1.1")
+    (tmp_path / "partial" / "old").write_bytes(b"x")
+    os.utime(tmp_path / "partial" / "old", (0, 0))
+    cache = BlobCache(tmp_path, 1000, "w1")
+    cache.clean_up()
+    assert next(tmp_path.joinpath("blobs").glob("*/*")).stat().st_nlink == 1
+    assert not list(tmp_path.joinpath("partial").iterdir())

@@ -1,0 +1,329 @@
+"""Coordinators that die, go silent or forget, and daemons that are stopped, killed and started again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from protocol import messages as m
+from protocol.statuses import ExecutionStatus as S
+from tests.daemon.scripted import Running, Scripted, assignment, start_worker
+from tests.daemon.standin import Box, StandinEngine
+from tests.daemon.test_worker import waits_for
+
+Start = Callable[..., Running]
+
+
+# the coordinator
+
+
+def test_a_job_that_ends_while_the_coordinator_is_away_is_reported_when_it_is_back(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "echo one; sleep 0.3; echo two"))
+    coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\n", "the first line")
+    coordinator.down()
+    assert engine.boxes["1.1"].await_state("exited")
+    coordinator.up()
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.log("1.1") == b"one\ntwo\n"
+    hello = coordinator.expect(m.Hello, lambda hello: bool(hello.attempts))
+    assert [held.attempt for held in hello.attempts] == ["1.1"]
+
+
+def test_what_was_not_acknowledged_is_sent_again_once_and_in_order(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.acknowledging = False
+    coordinator.assign(assignment("1.1", "echo one; echo two"))
+    coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
+    coordinator.down()
+    coordinator.acknowledging = True
+    coordinator.up()
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.statuses["1.1"] == [S.PREPARING, S.RUNNING, S.SUCCESS]
+    assert coordinator.log("1.1") == b"one\ntwo\n"
+
+
+def test_a_lost_acknowledgement_is_made_up_for_without_a_reconnect(coordinator: Scripted, run_worker: Start) -> None:
+    run_worker(ack_timeout=0.2)
+    coordinator.acknowledging = False
+    coordinator.assign(assignment("1.1", "echo one"))
+    coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
+    coordinator.acknowledging = True
+    assert coordinator.final("1.1").log_length == 4
+    assert coordinator.count(m.Hello) == 1
+
+
+def test_how_long_ago_a_status_happened_is_told_when_it_comes_late(coordinator: Scripted, run_worker: Start) -> None:
+    run_worker(ack_timeout=0.5)
+    coordinator.acknowledging = False
+    coordinator.assign(assignment("1.1", "true"))
+    coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
+    coordinator.acknowledging = True
+    assert 0.4 < coordinator.final("1.1").ago < 10
+
+
+def test_log_bytes_that_the_coordinator_had_acknowledged_and_lost_are_read_again(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "echo one; sleep 0.2; echo two; sleep 0.3; echo three"))
+    coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\ntwo\n", "two lines")
+    coordinator.down()
+    coordinator.logs["1.1", "job"] = bytearray(b"one\n")
+    coordinator.up()
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.log("1.1") == b"one\ntwo\nthree\n"
+
+
+def test_a_log_that_was_lost_after_the_job_had_ended_is_read_again(coordinator: Scripted, run_worker: Start) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "echo one; echo two; sleep 0.1"))
+    coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\ntwo\n", "the log")
+    coordinator.acknowledging = False
+    coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
+    coordinator.down()
+    coordinator.logs["1.1", "job"] = bytearray()
+    coordinator.acknowledging = True
+    coordinator.up()
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.log("1.1") == b"one\ntwo\n"
+
+
+def test_a_coordinator_that_forgot_the_connection_is_greeted_again(coordinator: Scripted, run_worker: Start) -> None:
+    run_worker()
+    coordinator.expect(m.Hello)
+    coordinator.send(m.Error(code="not_introduced", message="say hello first"))
+    coordinator.expect(m.Hello)
+    coordinator.assign(assignment("1.1", "true"))
+    assert coordinator.final("1.1").status is S.SUCCESS
+
+
+def test_a_coordinator_that_goes_silent_gets_a_fresh_connection(coordinator: Scripted, run_worker: Start) -> None:
+    coordinator.heartbeat = 0.2
+    run_worker()
+    first = coordinator.expect(m.Hello)
+    coordinator.expect(m.Heartbeat)
+    coordinator.answering = False
+    second = coordinator.expect(m.Hello)
+    assert second.session != first.session
+    coordinator.answering = True
+    coordinator.expect(m.Heartbeat)  # it is welcome again
+    coordinator.assign(assignment("1.1", "true"))
+    assert coordinator.final("1.1").status is S.SUCCESS
+
+
+def test_an_attempt_that_the_welcome_does_not_keep_is_discarded(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    coordinator.down()
+    coordinator.keep = lambda hello: []
+    coordinator.up()
+    engine.await_step("remove", "1.1")
+    assert "1.1" not in coordinator.finals
+
+
+def test_an_attempt_that_is_not_wanted_any_more_is_discarded(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    coordinator.down()
+    coordinator.unwanted = {"1.1"}
+    coordinator.up()
+    engine.await_step("remove", "1.1")
+
+
+def test_a_job_whose_log_waits_for_a_dead_coordinator_frees_its_slot_and_keeps_memory_bounded(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker(slots=1, ack_timeout=0.3)
+    coordinator.assign(assignment("1.1", "head -c 5000000 /dev/zero | tr '\\0' x; sleep 0.2"))
+    coordinator.assign(assignment("2.1", "echo second"))
+    coordinator.wait_for(lambda: len(coordinator.log("1.1")) > 0, "the first bytes")
+    coordinator.acknowledging = False
+    engine.await_step("release", "2.1")
+    in_flight = 5_000_000 - len(coordinator.log("1.1"))
+    assert in_flight > 1 << 20  # so much is neither stored nor on its way
+    coordinator.acknowledging = True
+    assert coordinator.final("1.1").log_length == 5_000_000
+    assert coordinator.log("1.1") == b"x" * 5_000_000
+    assert coordinator.final("2.1").status is S.SUCCESS
+
+
+# the daemon
+
+
+def test_a_restarted_daemon_goes_on_with_a_running_job_at_the_acknowledged_byte(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    first = run_worker()
+    coordinator.assign(assignment("1.1", "echo one; sleep 0.6; echo two"))
+    coordinator.wait_for(lambda: coordinator.log("1.1").startswith(b"one\n"), "the first line")
+    first.leave()
+    assert engine.boxes["1.1"].state == "running"
+    run_worker()
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.log("1.1").endswith(b"two\n")
+    assert coordinator.log("1.1").count(b"one\n") == 1
+    chunks = [message for message in coordinator.heard if isinstance(message, m.LogChunk)]
+    assert len({chunk.offset for chunk in chunks}) == len(chunks), "no byte was sent twice"
+    assert engine.steps("1.1").count("release") == 1
+    assert coordinator.seqs["1.1"] > 0
+
+
+def test_a_job_that_ended_while_no_daemon_ran_is_reported_by_the_next_one(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    first = run_worker()
+    coordinator.assign(assignment("1.1", "echo begun; sleep 0.3; exit 3"))
+    coordinator.wait_for(lambda: coordinator.log("1.1") == b"begun\n", "the first line")
+    first.leave()
+    assert engine.boxes["1.1"].await_state("exited")
+    run_worker()
+    final = coordinator.final("1.1")
+    assert (final.status, final.exit_code, final.log_length) == (S.FAILED, 3, 6)
+    engine.await_step("remove", "1.1")
+
+
+def test_a_held_job_of_a_crashed_daemon_is_released_by_the_next_one(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    waiting = assignment("1.1", "echo free", dependencies=waits_for("a"))
+    coordinator.assignments["1.1"] = waiting
+    coordinator.dependencies["1.1"] = waits_for("a")
+    engine.boxes["1.1"] = Box("1.1", "held")
+    run_worker()
+    coordinator.status("1.1", S.WAITING)
+    coordinator.satisfy("1.1", "a")
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert engine.steps("1.1")[0] == "release"
+    assert coordinator.log("1.1") == b"free\n"
+
+
+def test_a_container_that_was_only_created_is_used_by_the_next_daemon(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    coordinator.assignments["1.1"] = assignment("1.1", "echo ran")
+    engine.boxes["1.1"] = Box("1.1")
+    run_worker()
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.log("1.1") == b"ran\n"
+
+
+def test_a_found_container_whose_attempt_is_over_is_removed(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    engine.boxes["1.1"] = Box("1.1", "held")
+    run_worker()  # the coordinator keeps it, and then has no assignment for it
+    engine.await_step("discard", "1.1")
+    assert engine.boxes == {}
+
+
+def test_the_timeout_of_a_taken_up_job_counts_from_its_release(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    first = run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60", job_timeout=1.0))
+    coordinator.status("1.1", S.RUNNING)
+    first.leave()
+    engine.boxes["1.1"].released_at -= 1.0
+    run_worker()
+    assert coordinator.final("1.1", timeout=3).failure_reason == "job_execution_timeout"
+
+
+def test_statuses_of_a_restarted_daemon_count_on_even_if_the_clock_was_set_back(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = run_worker()
+    coordinator.assign(assignment("1.1", "sleep 0.3"))
+    coordinator.status("1.1", S.RUNNING)
+    first.leave()
+    monkeypatch.setattr("daemon.jobs.time.time", lambda: 1000.0)
+    run_worker()
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.statuses["1.1"][-1] is S.SUCCESS
+
+
+# a graceful end
+
+
+def test_a_graceful_stop_finishes_what_runs_and_hands_back_what_has_not_begun(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    running = run_worker(slots=1)
+    coordinator.assign(assignment("1.1", "sleep 0.3; echo finished"))
+    coordinator.assign(assignment("2.1", dependencies=waits_for("a")))
+    coordinator.status("1.1", S.RUNNING)
+    engine.await_step("hold", "2.1")
+    running.worker.stop()
+    hello = coordinator.expect(m.Hello, lambda hello: not hello.run_untagged)
+    assert hello.labels == []
+    coordinator.wait_for(
+        lambda: any(isinstance(one, m.JobReturned) and one.attempt == "2.1" for one in coordinator.heard), "2.1 back"
+    )
+    coordinator.assign(assignment("3.1", "true"))
+    coordinator.wait_for(
+        lambda: any(isinstance(one, m.JobReturned) and one.attempt == "3.1" for one in coordinator.heard), "3.1 back"
+    )
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.log("1.1") == b"finished\n"
+    assert coordinator.expect(m.Goodbye).keeps == []
+    running.join()
+    assert running.error is None
+    assert engine.boxes == {}
+
+
+def test_a_second_stop_leaves_the_containers_running_and_says_which(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    running = run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("2.1", dependencies=waits_for("a")))
+    coordinator.status("1.1", S.RUNNING)
+    engine.await_step("hold", "2.1")
+    running.worker.stop()
+    running.worker.stop()
+    assert coordinator.expect(m.Goodbye).keeps == ["1.1"]
+    running.join()
+    assert engine.boxes.keys() == {"1.1"}
+    assert engine.boxes["1.1"].state == "running"
+
+
+def test_a_graceful_stop_is_bounded(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
+    running = run_worker(stop_timeout=0.3)
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    running.worker.stop()
+    assert coordinator.expect(m.Goodbye).keeps == ["1.1"]
+    running.join()
+
+
+def test_a_worker_stops_although_its_coordinator_is_away(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    running = run_worker()
+    coordinator.expect(m.Hello)
+    coordinator.down()
+    running.worker.stop()
+    running.join()
+    coordinator.up()
+
+
+def test_a_worker_waits_for_a_coordinator_that_comes_later(tmp_path: Path) -> None:
+    with Scripted() as before:
+        address = before.address
+    running = start_worker(address, tmp_path, StandinEngine())
+    with Scripted(address) as coordinator:
+        coordinator.assign(assignment("1.1", "true"))
+        assert coordinator.final("1.1").status is S.SUCCESS
+        running.leave()
