@@ -92,11 +92,14 @@ class Feed:
 
 def bind_socket(socket: zmq.Socket[bytes], bind: str) -> str:
     """Binds, and returns where, with the port that it got. Raises UsageError, the socket closed, if it can't."""
-    if bind.startswith("tcp://"):
-        parse_tcp(bind)
-    socket.set(zmq.IPV6, "[" in bind)  # only then: an IPv4 address would be told as a mapped one
     try:
+        if bind.startswith("tcp://"):
+            parse_tcp(bind)
+        socket.set(zmq.IPV6, "[" in bind)  # only then: an IPv4 address would be told as a mapped one
         socket.bind(bind)
+    except UsageError:
+        socket.close()
+        raise
     except zmq.ZMQError as error:
         socket.close()
         raise UsageError(f"can't listen at {bind!r}: {error}") from error

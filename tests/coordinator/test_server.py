@@ -464,6 +464,16 @@ def test_an_address_that_is_taken_leaves_nothing_open(running: Running, tmp_path
     Running(tmp_path / "other").close()
 
 
+@pytest.mark.parametrize(
+    "address",
+    [{"bind": "tcp://nowhere"}, {"bind": "tcp://127.0.0.1:99999"}, {"feed_bind": "tcp://[::1"}, {"bind": "x"}],
+)
+def test_an_address_that_can_not_be_is_one_clear_line(tmp_path: Path, address: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match=r"bad address|can't listen"):
+        Running(tmp_path / "other", **address)
+    Running(tmp_path / "other").close()
+
+
 def test_one_state_directory_has_one_coordinator(running: Running, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"state directory .* in use by another coordinator \(process \d+\)"):
         Running(tmp_path / "state")

@@ -73,10 +73,11 @@ class Running:
 
 
 class WireWorker:
-    """A worker's socket, driven by hand. What is not waited for stays in `inbox`."""
+    """A worker's socket, driven by hand (or, with `decode_for_client`, a client's). `inbox` is not waited for yet."""
 
-    def __init__(self, address: str, name: str = "w1", **hello: Any) -> None:
+    def __init__(self, address: str, name: str = "w1", *, decode: Any = decode_for_worker, **hello: Any) -> None:
         self.name = name
+        self._decode = decode
         self.inbox: list[m.Message] = []
         self._socket = connect_socket(zmq.Context.instance(), zmq.DEALER, address)
         self._hello = hello
@@ -104,7 +105,7 @@ class WireWorker:
             left = deadline - time.monotonic()
             came = left > 0 and self._socket.poll(left * 1000)
             assert came, f"no {kind.__name__} came, but {self.inbox}"
-            self.inbox.append(decode_for_worker(self._socket.recv_multipart())[0])
+            self.inbox.append(self._decode(self._socket.recv_multipart())[0])
 
     def settle(self, number: int = 999_999) -> list[m.Message]:
         """All that the coordinator had to say to what was sent so far."""
