@@ -18,7 +18,7 @@ from coordinator.pipelinefile.needs import Linker, Links
 from coordinator.pipelinefile.parts import text, texts
 from coordinator.pipelinefile.report import Report, nearest
 from coordinator.pipelinefile.repository import Repository
-from coordinator.pipelinefile.rules import Conditions
+from coordinator.pipelinefile.rules import Conditions, Known
 from coordinator.pipelinefile.shapes import Check, Fields
 from coordinator.pipelinefile.sources import WorkTree, read_file
 from coordinator.pipelinefile.tree import Map, Mark, Origin, Seq, Value, kind_of, shown
@@ -141,7 +141,7 @@ class _Compiler:
             raise PipelineFileError([Problem("there is no such file", str(self._path))])
         return data
 
-    def _load(self, data: bytes, variables: Mapping[str, str], inputs: Mapping[str, str]) -> Map:
+    def _load(self, data: bytes, variables: Known, inputs: Mapping[str, str]) -> Map:
         """The file with everything that it includes, extends and refers to."""
         top = Mark(Origin(self._name), 0)
         given = Map(top, [(key, plain_value(value), top) for key, value in inputs.items()])
@@ -255,7 +255,7 @@ class _Compiler:
 
     def _plan(self, jobs: list[JobPlan], stages: Sequence[str], workflow: Map, rule: Map | None, scope: Scope) -> Plan:
         used = {job.stage for job in jobs}
-        known = scope.known(scope.variables)
+        known = scope.known(scope.variables).expanded
         return Plan(
             name=expand(text(workflow.get("name")), known) or known["CI_COMMIT_TITLE"] or known["CI_PROJECT_NAME"],
             project=known["CI_PROJECT_PATH"],

@@ -13,7 +13,7 @@ from coordinator.pipelinefile.keywords import FIELDS
 from coordinator.pipelinefile.merge import deep_merge
 from coordinator.pipelinefile.patterns import BadPattern, include_pattern
 from coordinator.pipelinefile.report import Report, fatal, nearest
-from coordinator.pipelinefile.rules import Conditions, mapped_project
+from coordinator.pipelinefile.rules import Conditions, Known, mapped_project
 from coordinator.pipelinefile.shapes import Check
 from coordinator.pipelinefile.sources import Source, source_of
 from coordinator.pipelinefile.tree import Map, Mark, Origin, Seq, Value, kind_of, shown
@@ -38,10 +38,10 @@ class _Target(NamedTuple):
 
 @dataclass(slots=True)
 class Including:
-    """What including needs to know. `variables` are those that are known before the pipeline is."""
+    """What including needs to know. `known` are the variables that there are before the pipeline is."""
 
     source: Source
-    variables: Mapping[str, str]
+    known: Known
     projects: Mapping[str, Path]
     conditions: Conditions
     report: Report
@@ -62,7 +62,7 @@ class Including:
         given = resolve_inputs(spec, inputs, self.report)
         if spec is not None or target.component is not None:
             self.report.raise_if_any()
-            content = interpolate(content, Context(given, target.component, self.variables), top)
+            content = interpolate(content, Context(given, target.component, self.known.expanded), top)
         if content is None:
             raise fatal("the file is empty", Mark(origin, 0), mend="write at least one job with a `script`")
         if not isinstance(content, Map):
@@ -97,7 +97,7 @@ class Including:
         entry = self._as_map(item, mark)
         rules = entry.get("rules")
         if rules is not None:
-            rule = self.conditions.first_match(rules, self.variables, f"{key}.rules")
+            rule = self.conditions.first_match(rules, self.known, f"{key}.rules", source)
             if rule is None or rule[1].get("when") == "never":
                 return
         given = entry.get("inputs")
@@ -128,7 +128,7 @@ class Including:
         return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
 
     def _expanded(self, value: Value) -> str:
-        return expand(str(value), self.variables)
+        return expand(str(value), self.known.expanded)
 
     def _local(self, path: str, mark: Mark, key: str, source: Source) -> list[_Target]:
         if path.startswith("./") or ".." in path.split("/"):
@@ -168,13 +168,14 @@ class Including:
         if match is None:
             raise fatal(f"{shown(address)} is no component address", mark, key, "write HOST/GROUP/PROJECT/NAME@REF")
         project, name, ref = match["project"], match["name"], match["ref"]
-        if project == self.variables.get("CI_PROJECT_PATH") and ref == self.variables.get("CI_COMMIT_SHA"):
+        variables = self.known.expanded
+        if project == variables.get("CI_PROJECT_PATH") and ref == variables.get("CI_COMMIT_SHA"):
             source = self.source
         else:
             source = source_of(mapped_project(project, self.projects), ref, f"{project}:")
         for path in (f"templates/{name}.yml", f"templates/{name}/template.yml"):
             if source.read(path) is not None:
-                sha = self.variables.get("CI_COMMIT_SHA", "") if source is self.source else ref
+                sha = variables.get("CI_COMMIT_SHA", "") if source is self.source else ref
                 return _Target(source, path, {"name": name, "reference": ref, "version": ref, "sha": sha})
         raise fatal(f"{project} has neither templates/{name}.yml nor templates/{name}/template.yml", mark, key)
 

@@ -10,7 +10,7 @@ from coordinator.pipelinefile import predefined
 from coordinator.pipelinefile.matrix import Instance, instances, uses_expressions, with_expressions
 from coordinator.pipelinefile.parts import Parts, exit_codes, text, texts
 from coordinator.pipelinefile.report import Report, fatal
-from coordinator.pipelinefile.rules import Conditions
+from coordinator.pipelinefile.rules import Conditions, Known
 from coordinator.pipelinefile.tree import Map, Mark, Scalar, Seq, Value
 from coordinator.pipelinefile.variables import fixed, inherited_variables, layered, variables_of
 from protocol.errors import PipelineFileError
@@ -34,9 +34,10 @@ class Scope:
     conditions: Conditions
     report: Report
 
-    def known(self, variables: list[Variable]) -> dict[str, str]:
+    def known(self, variables: list[Variable]) -> Known:
         """All variables of a job as far as they are known before the run."""
-        return expand_all([*self.predefined, *variables, *self.run_variables])
+        every = [*self.predefined, *variables, *self.run_variables]
+        return Known({variable.key: variable.value for variable in every}, expand_all(every))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,7 @@ class Job:
     """Why the job is not in the pipeline; nothing if it is."""
     variables: list[Variable] = field(default_factory=list)
     known: Mapping[str, str] = field(default_factory=dict)
+    """What its variables are in the end, as far as that is known before the run."""
     environment: EnvironmentSpec | None = None
     rule: Map | None = None
 
@@ -115,7 +117,7 @@ def _decide(job: Job, scope: Scope) -> None:
     elif not scope.conditions.allowed_by_policies(config, scope.known(own), job.base):
         job.excluded = "its `only` or `except` leaves it out"
     job.needs = _declared_needs(job, needs, mark)
-    job.known = scope.known(own)
+    job.known = scope.known(own).expanded
     job.environment = Parts(job.base, config, job.known, scope.report).environment()
     if job.environment is not None:
         of_environment = _environment_variables(job.environment, config)

@@ -90,7 +90,7 @@ POLICY = any_of(ListOf(TEXT), Fields("policy"))
 MATRIX = ListOf(MapOf(one_or_more(WORD)))
 CHANGES = any_of(ListOf(TEXT), Fields("rule.changes"))
 EXISTS = any_of(TEXT, ListOf(TEXT), Fields("rule.exists"))
-NEEDS = ListOf(any_of(TEXT, Fields("need")))
+NEEDS = any_of(ListOf(any_of(TEXT, Fields("need"))), Fields("need", required=("pipeline",)))
 RETRY_REASONS = (
     "always",
     "unknown_failure",
@@ -189,6 +189,9 @@ GLOBAL = [
     works("workflow.rule.when", Choice(("always", "never"))),
     works("workflow.rule.variables", VARIABLES),
     works("workflow.rule.auto_cancel", Fields("auto_cancel")),
+    ignored("workflow.rule.start_in", "a pipeline can't wait"),
+    ignored("workflow.rule.allow_failure", "it is for jobs"),
+    ignored("workflow.rule.needs", "it is for jobs"),
     works("auto_cancel.on_new_commit", Choice(("conservative", "interruptible", "none"))),
     works("auto_cancel.on_job_failure", Choice(("all", "none"))),
 ]
@@ -355,14 +358,18 @@ JOB_PARTS = [
         MATRIX,
         "a selector may name some of the matrix' variables only, in any order: it means all jobs that have them",
     ),
-    differs("need.pipeline", WORD, "artifacts of another pipeline are not fetched: such a need counts as met"),
-    differs("need.project", TEXT, "artifacts of another project are not fetched: such a need counts as met"),
+    differs(
+        "need.pipeline", WORD, "other pipelines are not looked at: such a need counts as met, and brings no artifacts"
+    ),
+    differs(
+        "need.project", TEXT, "other projects are not looked at: such a need counts as met, and brings no artifacts"
+    ),
     differs("need.ref", TEXT, "see `needs:project`"),
     works("policy.refs", one_or_more(TEXT)),
     works("policy.variables", one_or_more(TEXT)),
     works("policy.changes", TEXTS),
     differs("policy.kubernetes", TEXT, "there is no cluster: a job that asks for one is left out"),
-    works("rule.if", TEXT),
+    works("rule.if", TEXT, "with what is written in variables: as in GitLab, variables inside them are not expanded"),
     differs(
         "rule.changes",
         CHANGES,
@@ -371,7 +378,7 @@ JOB_PARTS = [
     works("rule.changes.paths", TEXTS),
     works("rule.changes.regexp", Text(longest=255)),
     works("rule.changes.compare_to", TEXT),
-    works("rule.exists", EXISTS, "tracked and untracked-but-not-ignored files"),
+    works("rule.exists", EXISTS, "tracked and untracked-but-not-ignored files; a path that ends in `/` is a directory"),
     works("rule.exists.paths", one_or_more(TEXT)),
     works("rule.exists.regexp", Text(longest=255)),
     differs("rule.exists.project", TEXT, "a project that `--project` maps to a directory"),

@@ -73,7 +73,8 @@ class Parts:
     def services(self) -> list[ServiceSpec]:
         """The job's sidecars."""
         found: list[ServiceSpec] = []
-        for service in cast("Seq", self._job.get("services") or ()):
+        services = self._job.get("services")
+        for service in services if isinstance(services, Seq) else ():
             if isinstance(service, str) and service:
                 found.append(ServiceSpec(name=service))
             elif isinstance(service, Map):

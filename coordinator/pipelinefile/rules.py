@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from coordinator.pipelinefile.expression import BadExpression, parse
 from coordinator.pipelinefile.patterns import BadPattern, bare_pattern, compile_pattern, glob_pattern, is_glob
 from coordinator.pipelinefile.report import Report, nearest
 from coordinator.pipelinefile.repository import Repository
-from coordinator.pipelinefile.sources import WorkTree, source_of
+from coordinator.pipelinefile.sources import Source, WorkTree, source_of
 from coordinator.pipelinefile.tree import Map, Mark, Seq, Value
 from protocol.errors import LongshoreError
-from protocol.variables import expand
+from protocol.variables import expand, references
 
 MAX_COMPARISONS = 5_000_000
 """Paths times patterns of one rule; beyond that nobody waits for the answer."""
@@ -31,33 +33,44 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
 """Words of `only` and `except` for where a pipeline comes from, and `CI_PIPELINE_SOURCE` for each."""
 
 
+class Known(NamedTuple):
+    """What variables are before a run: as they are `written`, which is what `if` sees, and `expanded`."""
+
+    written: Mapping[str, str]
+    expanded: Mapping[str, str]
+
+
 class Conditions:
     """Evaluates conditions for one project. Problems go into the report, and what is wrong does not hold."""
 
     def __init__(self, repository: Repository, projects: Mapping[str, Path], report: Report) -> None:
         self._repository = repository
+        self._source = WorkTree(repository)
         self._projects = projects
         self._report = report
+        self._existing: dict[Source, set[str]] = {}
         self._changes: dict[str | None, set[str] | None] = {}
 
-    def first_match(self, rules: Value, variables: Mapping[str, str], key: str) -> tuple[int, Map] | None:
-        """The first rule that holds, with its number; every rule's syntax is checked, also below it."""
+    def first_match(self, rules: Value, known: Known, key: str, source: Source | None = None) -> tuple[int, Map] | None:
+        """The first rule that holds, with its number; the syntax of those below it is checked too.
+
+        `source` is where `exists` looks, if not in the project itself.
+        """
         found: tuple[int, Map] | None = None
         for number, rule in enumerate(rules if isinstance(rules, Seq) else []):
-            if isinstance(rule, Map) and self.holds(rule, variables, f"{key}[{number}]") and found is None:
+            if not isinstance(rule, Map):
+                continue
+            text, place = rule.get("if"), f"{key}[{number}]"
+            holds = not isinstance(text, str) or self.expression(text, known.written, rule.at("if"), f"{place}.if")
+            if found is None and holds and self._files_hold(rule, known.expanded, place, source or self._source):
                 found = number, rule
         return found
 
-    def holds(self, rule: Map, variables: Mapping[str, str], key: str) -> bool:
-        """Whether `if`, `changes` and `exists` of a rule all hold; what is absent does."""
-        text = rule.get("if")
-        if isinstance(text, str) and not self.expression(text, variables, rule.at("if"), f"{key}.if"):
+    def _files_hold(self, rule: Map, variables: Mapping[str, str], key: str, source: Source) -> bool:
+        changes, exists = rule.get("changes"), rule.get("exists")
+        if changes is not None and not self._changed(changes, variables, rule.at("changes"), f"{key}.changes"):
             return False
-        for name, condition in (("changes", self._changed), ("exists", self._exists)):
-            value = rule.get(name)
-            if value is not None and not condition(value, variables, rule.at(name), f"{key}.{name}"):
-                return False
-        return True
+        return exists is None or self._exists(exists, variables, rule.at("exists"), f"{key}.exists", source)
 
     def expression(self, text: str, variables: Mapping[str, str], mark: Mark, key: str) -> bool:
         """Whether a `rules:if` expression holds."""
@@ -81,68 +94,66 @@ class Conditions:
             return True
         return self._any_matches(value, changed, variables, mark, key)
 
-    def _exists(self, value: Value, variables: Mapping[str, str], mark: Mark, key: str) -> bool:
+    def _exists(self, value: Value, variables: Mapping[str, str], mark: Mark, key: str, source: Source) -> bool:
         try:
-            files = self._files_for(value, variables)
+            files = self._files_for(value, variables, source)
         except LongshoreError as error:
             self._report.problem(str(error), mark, key)
             return False
         return self._any_matches(value, files, variables, mark, key)
 
-    def _files_for(self, value: Value, variables: Mapping[str, str]) -> Iterable[str]:
+    def _files_for(self, value: Value, variables: Mapping[str, str], source: Source) -> set[str]:
+        """Paths of all files and, with a slash at their end, of all directories."""
         project = value.get("project") if isinstance(value, Map) else None
         if not isinstance(project, str):
-            return WorkTree(self._repository).files
+            if source not in self._existing:
+                self._existing[source] = _with_folders(source.files)
+            return self._existing[source]
         name = expand(project, variables)
         ref = value.get("ref") if isinstance(value, Map) else None
-        return source_of(
-            mapped_project(name, self._projects), expand(ref, variables) if isinstance(ref, str) else None, name
-        ).files
+        root = mapped_project(name, self._projects)
+        return _with_folders(source_of(root, expand(ref, variables) if isinstance(ref, str) else None, name).files)
 
-    def _any_matches(
-        self, value: Value, paths: Iterable[str], variables: Mapping[str, str], mark: Mark, key: str
-    ) -> bool:
+    def _any_matches(self, value: Value, paths: set[str], variables: Mapping[str, str], mark: Mark, key: str) -> bool:
         """Whether one of the paths is meant by a list of globs, or a mapping with `paths` and `regexp`."""
         globs = _texts(value.get("paths") if isinstance(value, Map) else value)
         regexp = value.get("regexp") if isinstance(value, Map) else None
-        known = set(paths)
-        if len(globs) * len(known) > MAX_COMPARISONS:
-            self._report.problem(f"compares {len(globs)} patterns with {len(known)} files", mark, key)
+        if len(globs) * len(paths) > MAX_COMPARISONS:
+            self._report.problem(f"compares {len(globs)} patterns with {len(paths)} files", mark, key)
             return False
         try:
             patterns = [bare_pattern(regexp)] if isinstance(regexp, str) else []
-            if any(pattern.found_in(path) for pattern in patterns for path in known):
+            if any(pattern.found_in(path) for pattern in patterns for path in paths):
                 return True
-            return any(_means(expand(glob, variables).removeprefix("./"), known) for glob in globs)
+            return any(_means(_expanded(glob, variables), paths) for glob in globs)
         except BadPattern as error:
             self._report.problem(str(error), mark, key)
             return False
 
-    def allowed_by_policies(self, job: Map, variables: Mapping[str, str], key: str) -> bool:
-        """Whether `only` and `except` let a job without `rules` in; without them, branches and tags do."""
+    def allowed_by_policies(self, job: Map, known: Known, key: str) -> bool:
+        """Whether `only` and `except` let a job without `rules` in; branches and tags do, unless `only` has refs."""
         only, excluded = job.get("only"), job.get("except")
-        if only is None:
-            included = self._ref_matches(["branches", "tags"], variables, job.mark, key)
-        else:
-            included = all(self._clauses(only, variables, job.at("only"), f"{key}.only"))
-        return included and not any(self._clauses(excluded, variables, job.at("except"), f"{key}.except"))
+        included = self._clauses(only, known, job.at("only"), f"{key}.only")
+        if only is None or (isinstance(only, Map) and only.get("refs") is None):
+            included.append(self._ref_matches(["branches", "tags"], known.written, job.mark, key))
+        return all(included) and not any(self._clauses(excluded, known, job.at("except"), f"{key}.except"))
 
-    def _clauses(self, policy: Value, variables: Mapping[str, str], mark: Mark, key: str) -> list[bool]:
+    def _clauses(self, policy: Value, known: Known, mark: Mark, key: str) -> list[bool]:
         if policy is None:
             return []
         if not isinstance(policy, Map):
-            return [self._ref_matches(_texts(policy), variables, mark, key)]
+            return [self._ref_matches(_texts(policy), known.written, mark, key)]
         held: list[bool] = []
         for name, value, where in policy.entries():
             if value is None:
                 continue
             if name == "refs":
-                held.append(self._ref_matches(_texts(value), variables, where, key))
+                held.append(self._ref_matches(_texts(value), known.written, where, key))
             elif name == "variables":
-                texts = [self.expression(text, variables, where, f"{key}.variables") for text in _texts(value)]
+                texts = [self.expression(text, known.written, where, f"{key}.variables") for text in _texts(value)]
                 held.append(any(texts))
             elif name == "changes":
-                held.append(self._changed(value, variables, where, f"{key}.changes"))
+                held.append(self._changed(value, known.expanded, where, f"{key}.changes"))
             else:
                 held.append(False)
         return held
@@ -190,6 +201,20 @@ def _split_pattern(word: str) -> tuple[str, str, str]:
     """`/regex/@group/project` in its parts; the expression may hold an @ itself."""
     end = word.rfind("/@")
     return (word, "", "") if end <= 0 else (word[: end + 1], "@", word[end + 2 :])
+
+
+def _with_folders(files: Iterable[str]) -> set[str]:
+    paths = set(files)
+    folders = {parent for name in paths if (parent := posixpath.dirname(name))}
+    while folders:
+        paths |= {f"{folder}/" for folder in folders}
+        folders = {parent for folder in folders if (parent := posixpath.dirname(folder))}
+    return paths
+
+
+def _expanded(glob: str, variables: Mapping[str, str]) -> str:
+    """The glob with all variables that there are; another `$` is part of the path."""
+    return expand(glob, variables, keep=references(glob) - variables.keys())
 
 
 def _means(path: str, known: set[str]) -> bool:

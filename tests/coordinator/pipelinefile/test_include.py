@@ -1,0 +1,275 @@
+"""`include` in all its forms, and `spec:inputs`."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.coordinator.pipelinefile.project import Project
+
+
+def test_includes_come_first_and_the_file_itself_has_the_last_word(project: Project) -> None:
+    project.write("a.yml", "variables: {X: a, Y: a}\njob: {script: [a], image: a, tags: [a]}\n")
+    project.write("b.yml", "variables: {Y: b}\njob: {image: b, variables: {IN: b}}\n")
+    job = project.job(
+        """
+        include: [a.yml, {local: /b.yml}]
+        job:
+          tags: [own]
+          variables: {OWN: own}
+        """
+    )
+    assert (job.script, job.image and job.image.name, job.tags) == (["a"], "b", ["own"])
+    values = {variable.key: variable.value for variable in job.variables}
+    assert (values["X"], values["Y"], values["IN"], values["OWN"]) == ("a", "b", "b", "own")
+
+
+def test_wildcards_find_tracked_and_new_files_but_none_that_are_ignored(project: Project) -> None:
+    project.write("ci/a.yml", "a: {script: [a]}\n")
+    project.write("ci/deep/b.yml", "b: {script: [b]}\n")
+    project.write(".gitignore", "ci/ignored.yml\n")
+    project.commit()
+    project.write("ci/new.yml", "new: {script: [new]}\n")
+    project.write("ci/ignored.yml", "ignored: {script: [x]}\n")
+    assert project.names("include: ci/*.yml\n") == ["a", "new"]
+    assert project.names("include: ci/**.yml\n") == ["a", "b", "new"]
+
+
+def test_variables_and_rules_decide_what_is_included(project: Project) -> None:
+    project.write("ci/one.yml", "one: {script: [x]}\n")
+    project.write("ci/two.yml", "two: {script: [x]}\n")
+    text = """
+        include:
+          - local: ci/$WHICH.yml
+          - local: ci/two.yml
+            rules:
+              - if: $WHICH == "one"
+                exists: [ci/two.yml]
+          - local: ci/gone.yml
+            rules:
+              - if: $WHICH == "one"
+                when: never
+              - when: always
+        """
+    assert project.names(text, variables={"WHICH": "one"}) == ["one", "two"]
+
+
+def test_included_files_include_others_from_the_top_of_the_repository(project: Project) -> None:
+    project.write("ci/a.yml", "include: ci/b.yml\n")
+    project.write("ci/b.yml", "job: {script: [x]}\n")
+    assert project.names("include: ci/a.yml\n") == ["job"]
+
+
+def test_a_problem_in_an_included_file_names_the_chain(project: Project) -> None:
+    project.write("ci/a.yml", "# second line:\ninclude: ci/b.yml\n")
+    project.write("ci/b.yml", "job:\n  script: [x]\n  imagee: y\n")
+    assert project.problems("include:\n  - ci/a.yml\n") == [
+        "ci/b.yml:3: job.imagee: unknown keyword; did you mean 'image'? "
+        "(included from .gitlab-ci.yml:2, then ci/a.yml:2)"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("include", "message"),
+    [
+        ("gone.yml", ".gitlab-ci.yml:1: include: there is no file 'gone.yml'"),
+        ("here.yaml", "did you mean 'here.yml'?"),
+        ("{local: ../x.yml}", "include.local: '../x.yml' is relative to the including file"),
+        ("./here.yml", "is relative to the including file"),
+        ("here.txt", "does not end in .yml or .yaml"),
+        ("no*.yml", "no file matches 'no*.yml'"),
+        ("folder.yml", "folder.yml is a directory"),
+        ("{loacl: here.yml}", "include.loacl: unknown keyword; did you mean 'local'?"),
+        ("{inputs: {a: b}}", "names no file"),
+        ("{local: here.yml, project: x}", "names local and project at once"),
+        ("https://example.com/x.yml", "include.remote: is refused: "),
+        ("{template: Jobs/Build.gitlab-ci.yml}", "include.template: is refused: "),
+        ("{project: group/other}", "names a project and no file"),
+        ("{project: group/other, file: x.yml}", "name its directory: --project group/other=DIR"),
+        ("{component: gitlab.com/group/other/part@1.0}", "name its directory: --project group/other=DIR"),
+        ("{component: part}", "write HOST/GROUP/PROJECT/NAME@REF"),
+        ("[1]", "include[0]: must be a string or a mapping, not a number"),
+    ],
+)
+def test_what_can_t_be_included_is_refused_with_the_reason(project: Project, include: str, message: str) -> None:
+    project.write("here.yml", "job: {script: [x]}\n")
+    (project.root / "folder.yml").mkdir()
+    problems = project.problems(f"include: {include}\n")
+    assert len(problems) == 1
+    assert message in problems[0]
+
+
+def test_all_missing_includes_are_told_together_with_what_else_is_wrong(project: Project) -> None:
+    problems = project.problems("include: [gone.yml, lost.yml]\njob:\n  extends: .from_there\n  scrpt: [x]\n")
+    assert [problem.split(": ", 1)[0] for problem in problems] == [
+        ".gitlab-ci.yml:1",
+        ".gitlab-ci.yml:1",
+        ".gitlab-ci.yml:4",
+    ]
+
+
+def test_a_file_that_includes_itself_is_refused(project: Project) -> None:
+    project.write("a.yml", "include: b.yml\n")
+    project.write("b.yml", "include: a.yml\n")
+    (problem,) = project.problems("include: a.yml\n")
+    assert problem == "b.yml:1: include: a.yml includes itself (included from .gitlab-ci.yml:1, then a.yml:1)"
+
+
+def test_more_includes_than_gitlab_takes_are_refused(project: Project) -> None:
+    project.write(
+        "a.yml", "include: [b.yml, b.yml, b.yml, b.yml, b.yml, b.yml, b.yml, b.yml, b.yml, b.yml, b.yml, b.yml]\n"
+    )
+    project.write(
+        "b.yml", "include: [c.yml, c.yml, c.yml, c.yml, c.yml, c.yml, c.yml, c.yml, c.yml, c.yml, c.yml, c.yml]\n"
+    )
+    project.write("c.yml", "job: {script: [x]}\n")
+    assert "more than 150 files are included" in project.problems("include: a.yml\n")[0]
+
+
+def test_a_project_is_read_from_the_directory_that_it_is_mapped_to(project: Project) -> None:
+    other = Project(project.root.parent / "other")
+    other.write("ci/jobs.yml", "include: ci/more.yml\njob: {script: [old]}\n")
+    other.write("ci/more.yml", "more: {script: [old]}\n")
+    other.commit()
+    other.git("tag", "v1")
+    other.write("ci/jobs.yml", "include: ci/more.yml\njob: {script: [new]}\n")
+    projects = {"group/other": other.root}
+    include = "include: {project: group/other, file: /ci/jobs.yml%s}\n"
+    assert project.job(include % "", projects=projects).script == ["new"]
+    assert project.job(include % ", ref: v1", projects=projects).script == ["old"]
+    assert project.names(include % ", ref: v1", projects=projects) == ["more", "job"]
+    assert "there is no ref 'v2'" in project.problems(include % ", ref: v2", projects=projects)[0]
+
+
+def test_components_of_the_project_itself_and_of_mapped_ones(project: Project) -> None:
+    project.write(
+        "templates/part.yml",
+        """
+        spec: {inputs: {stage: {default: test}}}
+        ---
+        "$[[ component.name ]]-job":
+          stage: $[[ inputs.stage ]]
+          script: ["$[[ component.reference ]]"]
+        """,
+    )
+    project.commit()
+    own = "include: {component: $CI_SERVER_FQDN/$CI_PROJECT_PATH/part@$CI_COMMIT_SHA, inputs: {stage: build}}\n"
+    job = project.job(own, "part-job")
+    assert (job.stage, job.script) == ("build", [project.git("rev-parse", "HEAD")])
+    project.git("tag", "1.0")
+    mapped = "include: {component: example.com/group/other/part@1.0}\n"
+    assert project.job(mapped, "part-job", projects={"group/other": project.root}).script == ["1.0"]
+
+
+HEADER = """
+    spec:
+      inputs:
+        name: {default: dev, options: [dev, prod]}
+        count: {type: number, default: 2}
+        flag: {type: boolean, default: false}
+        list: {type: array, default: [a, b]}
+        version: {default: v1.0, regex: '^v\\d+\\.\\d+$'}
+        given: {description: has to be given}
+    ---
+    """
+
+
+def test_inputs_are_put_in_with_their_types(project: Project) -> None:
+    project.write(
+        "part.yml",
+        HEADER
+        + """
+    "deploy-$[[ inputs.name ]]":
+      parallel: $[[ inputs.count ]]
+      allow_failure: $[[ inputs.flag ]]
+      tags: $[[ inputs.list ]]
+      script:
+        - echo "$[[ inputs.name ]]/$[[inputs.count]]/$[[ inputs.flag ]]/$[[ inputs.version ]]"
+        - echo $[[ inputs.list ]]
+        - echo $[[ inputs.given ]] $[[ matrix.LATER ]]
+        """,
+    )
+    plan = project.plan("include: {local: part.yml, inputs: {name: prod, flag: true, given: 'a: b'}}\n")
+    assert [job.name for job in plan.jobs] == ["deploy-prod 1/2", "deploy-prod 2/2"]
+    assert plan.jobs[0].tags == ["a", "b"]
+    assert plan.jobs[0].allow_failure
+    assert plan.jobs[0].script == [
+        'echo "prod/2/true/v1.0"',
+        'echo ["a", "b"]',
+        "echo a: b $[[ matrix.LATER ]]",
+    ]
+
+
+def test_inputs_of_the_file_itself_come_from_the_caller(project: Project) -> None:
+    text = "spec: {inputs: {n: {type: number}}}\n---\njob: {script: [x], parallel: $[[ inputs.n ]]}\n"
+    assert project.names(text.replace("$[[ inputs.n ]]", "'$[[ inputs.n ]]'"), inputs={"n": "3"}) == [
+        "job 1/3",
+        "job 2/3",
+        "job 3/3",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("inputs.x | truncate(0,3)", "$A-"),
+        ("inputs.x|truncate( 1 , 2 )", "A-"),
+        ("inputs.x | expand_vars", "a-b c"),
+        ("inputs.x | expand_vars | posix_escape", "'a-b c'"),
+        ("inputs.x | expand_vars | truncate(0,2) | posix_escape", "a-"),
+    ],
+)
+def test_functions_in_interpolations(project: Project, expression: str, value: str) -> None:
+    text = f"""
+        spec: {{inputs: {{x: {{default: "$A-b c"}}}}}}
+        ---
+        job:
+          script: ["$[[ {expression} ]]"]
+        """
+    assert project.job(text, variables={"A": "a"}).script == [value]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "message"),
+    [
+        ("{given: x, name: test}", "part.yml:3: inputs.name"),
+        ("{given: x, count: many}", "inputs.count: the input takes a value of type number, not a string"),
+        ("{given: x, flag: 'yes'}", "inputs.flag: the input takes a value of type boolean, not a string"),
+        ("{given: x, list: a}", "inputs.list: the input takes a value of type array, not a string"),
+        ("{given: 1}", "inputs.given: the input takes a value of type string, not a number"),
+        ("{given: x, version: '1'}", "does not match the input's regular expression"),
+        ("{given: x, nmae: dev}", "the file that is included knows no input of that name; did you mean 'name'?"),
+        ("{}", "part.yml:8: spec.inputs.given: the input has no value and no default; pass it by `inputs`"),
+    ],
+)  # fmt: skip
+def test_wrong_inputs_are_refused(project: Project, inputs: str, message: str) -> None:
+    project.write("part.yml", HEADER + "\n    job: {script: [x]}\n")
+    (problem,) = project.problems(f"include:\n  local: part.yml\n  inputs: {inputs}\n")
+    assert message.replace("part.yml:3: ", "") in problem
+
+
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        ("inputs.y", "`spec:inputs` of this file has no 'y'"),
+        ("variables.x", "names nothing that is known here"),
+        ("inputs.x | shout", "unknown function 'shout'"),
+        ("inputs.x | a | b | c | d", "has more than 3 functions"),
+        ("component.name", "is only known in a file that is included as a component"),
+    ],
+)
+def test_wrong_interpolations_are_refused_with_their_line(project: Project, block: str, message: str) -> None:
+    text = f"spec:\n  inputs:\n    x: {{default: d}}\n---\njob:\n  script:\n    - $[[ {block} ]]\n"
+    (problem,) = project.problems(text)
+    assert problem.startswith(".gitlab-ci.yml:7: ")
+    assert message in problem
+
+
+def test_a_header_without_a_pipeline_is_refused(project: Project) -> None:
+    (problem,) = project.problems("spec: {inputs: {}}\n")
+    assert "the file has a `spec` and no pipeline" in problem
+
+
+def test_inputs_can_t_make_a_file_grow_without_bound(project: Project) -> None:
+    project.write("part.yml", "spec: {inputs: {x: {}}}\n---\njob:\n  script:\n" + "    - a$[[ inputs.x ]]\n" * 200)
+    text = f"include: {{local: part.yml, inputs: {{x: {'y' * 100_000}}}}}\n"
+    assert "its inputs make the file larger than 10 MB" in project.problems(text)[0]
