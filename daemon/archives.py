@@ -1,7 +1,7 @@
 """Tar archives that go into containers and come out of them: joined, given to an owner, filtered. Knows no engine.
 
 Everything is streamed. What goes in was made by Longshore (workspace, artifacts, caches: owner 0, no devices); it is
-joined header by header without a parse, as a container takes one archive in 30 ms whatever its size. What comes out is
+joined header by header without a parse, for a container takes 30 ms for one archive, however small. What comes out is
 anything that a job can make; of it only files, directories and links with a name inside of the project are taken.
 """
 
@@ -44,7 +44,7 @@ ROOT = Owner(0, 0)
 def joined(paths: Iterable[Path], owner: Owner) -> Iterator[bytes]:
     """One tar, in pieces, of the members of several (plain or gzipped), in order, all given to `owner`.
 
-    It begins with the directory that it is unpacked into, so that this is `owner`'s too. Raises BadArchive, OSError.
+    Raises BadArchive, OSError.
     """
     batch: list[bytes] = []
     size = 0
@@ -59,27 +59,61 @@ def joined(paths: Iterable[Path], owner: Owner) -> Iterator[bytes]:
 
 
 def _joined(paths: Iterable[Path], owner: Owner) -> Iterator[bytes]:
-    if owner != ROOT:
-        yield _directory(".", 0o755, owner).tobuf(tarfile.PAX_FORMAT)
+    made: set[str] = set()
     for path in paths:
         with open_tar(path) as stream:
-            yield from _members(stream, owner, path)
+            yield from _as_they_are(stream, path) if owner == ROOT else _given(stream, owner, path, made)
     yield bytes(2 * BLOCK)
 
 
-def _directory(name: str, mode: int, owner: Owner) -> tarfile.TarInfo:
+def _given(stream: BinaryIO, owner: Owner, path: Path, made: set[str]) -> Iterator[bytes]:
+    """The members of one tar, and the directories that they are in, which the engine would make for root.
+
+    `made` are directories that earlier archives have.
+    """
+    with _reading(stream, path) as tar:
+        for member in tar:
+            name = posixpath.normpath(member.name)
+            for above in _above(name):
+                if above not in made:
+                    made.add(above)
+                    yield _directory(above, owner).tobuf(tarfile.PAX_FORMAT)
+            if member.isdir():
+                made.add(name)
+            elif member.isdev():
+                raise BadArchive(f"{path} is no archive of files: {member.name}")
+            info = _plain(member, name)
+            info.uid, info.gid = owner
+            yield info.tobuf(tarfile.PAX_FORMAT)
+            if file := tar.extractfile(member) if member.isreg() else None:
+                while data := file.read(COPY_BYTES):
+                    yield data
+                yield bytes(-member.size % BLOCK)
+
+
+def _above(name: str) -> Iterator[str]:
+    """The directories that a name is in, outermost first."""
+    parts = name.split("/")[:-1]
+    return ("/".join(parts[: end + 1]) for end in range(len(parts)))
+
+
+def _directory(name: str, owner: Owner, mode: int = 0o755) -> tarfile.TarInfo:
     info = tarfile.TarInfo(name)
     info.type, info.mode, info.uid, info.gid = tarfile.DIRTYPE, mode, owner.uid, owner.gid
     return info
 
 
-def small_files(contents: Mapping[str, str], owner: Owner) -> Iterator[bytes]:
-    """A tar, to be unpacked at the root, of text files by absolute path; only their owner can get at them."""
+def groundwork(directory: str, files: Mapping[str, str], owner: Owner) -> Iterator[bytes]:
+    """A tar, to be unpacked at the root, of a directory and of text files by absolute path, all of them `owner`'s.
+
+    Only the owner can get at the files.
+    """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        for directory in sorted({posixpath.dirname(path) for path in contents}):
-            tar.addfile(_directory(directory.lstrip("/"), 0o700, owner))
-        for path, content in contents.items():
+        tar.addfile(_directory(directory.lstrip("/"), owner))
+        for parent in sorted({posixpath.dirname(path) for path in files}):
+            tar.addfile(_directory(parent.lstrip("/"), owner, 0o700))
+        for path, content in files.items():
             data = content.encode()
             info = tarfile.TarInfo(path.lstrip("/"))
             info.size, info.mode, info.uid, info.gid = len(data), 0o600, owner.uid, owner.gid
@@ -102,14 +136,14 @@ def open_tar(path: Path) -> Iterator[BinaryIO]:
 
 def names(path: Path) -> frozenset[str]:
     """The names of all members of a tar, without a leading `./`. Raises BadArchive, OSError."""
-    with open_tar(path) as stream, _reading(stream) as tar:
+    with open_tar(path) as stream, _reading(stream, path) as tar:
         return frozenset(posixpath.normpath(member.name) for member in tar)
 
 
 def hash_files(path: Path, wanted: Collection[str]) -> dict[str, str]:
     """The sha256 of those files of a tar that are `wanted`. Raises BadArchive, OSError."""
     hashes: dict[str, str] = {}
-    with open_tar(path) as stream, _reading(stream) as tar:
+    with open_tar(path) as stream, _reading(stream, path) as tar:
         for member in tar:
             name = posixpath.normpath(member.name)
             if name in wanted and (file := tar.extractfile(member)):
@@ -117,8 +151,8 @@ def hash_files(path: Path, wanted: Collection[str]) -> dict[str, str]:
     return hashes
 
 
-def _members(stream: BinaryIO, owner: Owner, path: Path) -> Iterator[bytes]:
-    """The members of one tar as they are, but for the owner; without the end-of-archive blocks."""
+def _as_they_are(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+    """The members of one tar, without the blocks that end it."""
     override: int | None = None  # the size of the next member, where its header is too small for it
     try:
         while (header := stream.read(BLOCK)) and header != bytes(BLOCK):
@@ -127,7 +161,7 @@ def _members(stream: BinaryIO, owner: Owner, path: Path) -> Iterator[bytes]:
                 raise BadArchive(f"{path} is no archive of files")
             size = override if override is not None else _number(header[124:136])
             override = None
-            yield header if owner == ROOT else _owned(header, owner)
+            yield header
             left = -(-size // BLOCK) * BLOCK
             if kind == b"x":
                 data = stream.read(left)
@@ -156,23 +190,13 @@ def _pax_size(records: bytes) -> int | None:
     return int(records[marker + 6 : records.index(b"\n", marker)]) if marker >= 0 else None
 
 
-def _owned(header: bytes, owner: Owner) -> bytes:
-    changed = bytearray(header)
-    changed[108:116] = b"%07o\0" % owner.uid
-    changed[116:124] = b"%07o\0" % owner.gid
-    changed[265:329] = bytes(64)  # names of user and group, which would win over the numbers
-    changed[148:156] = b" " * 8
-    changed[148:156] = b"%06o\0 " % sum(changed)
-    return bytes(changed)
-
-
 @contextmanager
-def _reading(stream: BinaryIO) -> Iterator[tarfile.TarFile]:
+def _reading(stream: BinaryIO, path: Path | None = None) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=COPY_BYTES, errorlevel=2) as tar:
             yield tar
     except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
-        raise BadArchive(str(error)) from error
+        raise BadArchive(f"{path}: {error}" if path else str(error)) from error
 
 
 class Members(Protocol):

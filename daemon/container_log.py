@@ -56,7 +56,7 @@ def follow(engine: Engine, container: str, offset: int, sink: Callable[[bytes], 
 
 
 def _read(engine: Engine, container: str, decoder: LogDecoder, *, follow: bool, tail: str = "all") -> None:
-    query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "follow": int(follow), "tail": tail}
+    query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(follow), "tail": tail}
     with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))) as stream:
         decoder.read(stream)
 

@@ -58,7 +58,7 @@ def job_container(
         "HostConfig": host,
     }
     if image.entrypoint is not None:
-        body["Entrypoint"] = [environment.expand(word) for word in image.entrypoint]
+        body["Entrypoint"] = image.entrypoint
     if image.user:
         body["User"] = environment.expand(image.user)
     return body

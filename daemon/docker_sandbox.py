@@ -111,8 +111,10 @@ class DockerSandbox:
         if self._create(name, workspace, services.network if services else "bridge"):
             user = known.expand(self._spec.user) if self._spec.user else image.user
             self._owner = owner_of(self._engine, self._name, user)
-            self._lay_in([workspace] if workspace else [])
-            self._lay_in_files(self._early.files)
+            if self._early.files or self._owner != archives.ROOT:
+                self._lay_ground(self._early.files)
+            if workspace:
+                self._lay_in([workspace])
         if services:
             services.await_ready()
             self.warnings += services.warnings
@@ -175,20 +177,22 @@ class DockerSandbox:
     def _known_names(self) -> frozenset[str]:
         return frozenset(json.loads(self._listing.read_text()))
 
-    def _lay_in(self, paths: Sequence[Path]) -> None:
-        """Unpacks tars into the project directory, as one archive: a container takes one in 30 ms, however small."""
+    def _find_owner(self) -> Owner:
+        """To whom what is laid in belongs: the user that the container runs as."""
         if self._owner is None:
             self._owner = owner_of(self._engine, self._name, self._inspect()["Config"]["User"])
-        owner = self._owner
-        if paths or owner != archives.ROOT:
-            directory = self._assignment.project_dir
-            self._engine.put_archive(self._name, directory, lambda: archives.joined(paths, owner))
+        return self._owner
 
-    def _lay_in_files(self, files: Mapping[str, str]) -> None:
-        """Variables of type file: beside the project directory, for the job's user alone."""
-        if files:
-            owner = self._owner or archives.ROOT
-            self._engine.put_archive(self._name, "/", lambda: archives.small_files(files, owner))
+    def _lay_in(self, paths: Sequence[Path]) -> None:
+        """Unpacks tars into the project directory, as one archive: a container takes one in 30 ms, however small."""
+        owner = self._find_owner()
+        self._engine.put_archive(self._name, self._assignment.project_dir, lambda: archives.joined(paths, owner))
+
+    def _lay_ground(self, files: Mapping[str, str]) -> None:
+        """The project directory as the user's own (the engine makes it root's), and variables of type file."""
+        owner = self._find_owner()
+        directory = self._assignment.project_dir
+        self._engine.put_archive(self._name, "/", lambda: archives.groundwork(directory, files, owner))
 
     # hold, release
 
@@ -239,9 +243,8 @@ class DockerSandbox:
             laid = [*(caches.to_lay_in(final) if caches else []), *dependencies.archives]
             if laid:
                 self._lay_in(laid)
-            self._lay_in_files(
-                {path: text for path, text in final.files.items() if self._early.files.get(path) != text}
-            )
+            if final.files != self._early.files:
+                self._lay_ground(final.files)
             self._tell(release_lines(self._early.changes(final)))
             self._released_at = time.monotonic()
 

@@ -34,15 +34,42 @@ unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_D
 
 # What a new shell does with the text in $1: its first failing command ends it.
 longshore_run='exec 2>&1 3>&- 4<&-
+trap - TERM USR1 USR2
 cd "$longshore_directory" || exit 1
 unset longshore_script longshore_after longshore_after_seconds longshore_directory longshore_final longshore_line
-unset longshore_listener longshore_run longshore_status longshore_code
+unset longshore_listener longshore_run longshore_status longshore_code longshore_spared longshore_process longshore_found
+unset -f longshore_signal
 set -o errexit
 set +o noclobber
 eval "set --
 $1"'
 case $(set -o) in *pipefail*) longshore_run="set -o pipefail
 $longshore_run" ;; esac
+
+# The processes of the script are all but this one and those above it: the entrypoint of the image may still be there.
+longshore_spared=" $$ "
+longshore_process=$$
+while [ "$longshore_process" -gt 1 ]; do
+	while read -r longshore_line longshore_process; do
+		[ "$longshore_line" = PPid: ] && break
+	done <"/proc/$longshore_process/status"
+	longshore_spared="$longshore_spared$longshore_process "
+done
+
+# longshore_signal SIGNAL: to the processes of the script, but not to the one that calls it; whether there are any.
+longshore_signal() {
+	read -r longshore_line longshore_process </proc/self/stat
+	longshore_found="$longshore_spared$longshore_line "
+	longshore_line=1
+	for longshore_process in /proc/[0-9]*; do
+		longshore_process=${longshore_process#/proc/}
+		case $longshore_found in
+		*" $longshore_process "*) ;;
+		*) kill "-$1" "$longshore_process" && longshore_line=0 ;;
+		esac
+	done
+	return "$longshore_line"
+}
 
 longshore_final=
 while :; do
@@ -59,14 +86,14 @@ done
 printf '\036longshore released\n' >&3
 eval "$longshore_final"
 
-# The listener: ends all processes but itself and the first.
+# The listener: ends the script.
 (
 	while read -r longshore_verb longshore_word longshore_grace; do
 		[ "$longshore_verb" = stop ] || continue
 		case $longshore_word in canceled) kill -USR1 $$ ;; *) kill -USR2 $$ ;; esac
-		kill -TERM -1
+		longshore_signal TERM
 		longshore_left=$((longshore_grace * 10))
-		while [ "$longshore_left" -gt 0 ] && kill -0 -1; do
+		while [ "$longshore_left" -gt 0 ] && longshore_signal 0; do
 			if sleep 0.1; then
 				longshore_left=$((longshore_left - 1))
 			else
@@ -74,7 +101,7 @@ eval "$longshore_final"
 				longshore_left=$((longshore_left - 10))
 			fi
 		done
-		kill -KILL -1
+		longshore_signal KILL
 		exit
 	done
 ) <&4 >/dev/null 3>&- 4<&- &
@@ -98,8 +125,8 @@ fi
 if [ -n "$longshore_after" ]; then
 	export CI_JOB_STATUS="$longshore_status"
 	(
-		sleep "$longshore_after_seconds" && kill -TERM -1
-		sleep 5 && kill -KILL -1
+		sleep "$longshore_after_seconds" && longshore_signal TERM
+		sleep 5 && longshore_signal KILL
 	) >/dev/null 3>&- 4<&- &
 	(
 		set -- "$longshore_after"

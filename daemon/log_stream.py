@@ -13,7 +13,13 @@ from daemon.script import END_MARK, END_MARK_BYTES, END_MARK_START, RELEASED_MAR
 
 HEADER_BYTES = 8
 """Before each piece of the stream: stream number, three zeros, length as a big-endian 32-bit number."""
+DETAIL_BYTES = 1
+"""Each piece begins with its details: none, and a space. They are asked for as an empty piece leaves no other trace."""
 STDERR = 2
+PIECE_BYTES = 16 << 10
+"""The engine cuts a longer line into pieces of this size and a rest, maybe an empty one. Its driver `local` loses the
+end of such a line, so a rest without one gets it back. (Only a killed container leaves a line that really has none.)"""
+NEWLINE = 10
 RECEIVE_BYTES = 1 << 20
 
 Sink = Callable[[bytes], None]
@@ -92,13 +98,16 @@ class LogDecoder:
         start = 0
         pieces: list[bytes | memoryview] = []
         while start + HEADER_BYTES <= end:
-            body = start + HEADER_BYTES
-            stop = body + (view[start + 4] << 24 | view[start + 5] << 16 | view[start + 6] << 8 | view[start + 7])
+            body = start + HEADER_BYTES + DETAIL_BYTES
+            size = view[start + 4] << 24 | view[start + 5] << 16 | view[start + 6] << 8 | view[start + 7]
+            stop = start + HEADER_BYTES + size
             if stop > end:
                 break
             pieces.append(
                 view[body:stop] if view[start] != STDERR else bytes(view[body:stop]).removesuffix(RELEASED_MARK)
             )
+            if view[stop - 1] != NEWLINE and size != DETAIL_BYTES + PIECE_BYTES:
+                pieces.append(b"\n")
             start = stop
         if pieces:
             self.raw_bytes += start

@@ -128,9 +128,9 @@ class Services:
             "NetworkingConfig": {"EndpointsConfig": {self.network: {"Aliases": list(service.aliases)}}},
         }
         if spec.entrypoint is not None:
-            body["Entrypoint"] = [self._environment.expand(word) for word in spec.entrypoint]
+            body["Entrypoint"] = spec.entrypoint
         if spec.command is not None:
-            body["Cmd"] = [self._environment.expand(word) for word in spec.command]
+            body["Cmd"] = spec.command
         if spec.user is not None:
             body["User"] = self._environment.expand(spec.user)
         query = {"name": service.container} | ({"platform": spec.platform} if spec.platform else {})

@@ -1,0 +1,66 @@
+"""The executor under test, and the images that only these tests need."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from daemon.docker_executor import DockerExecutor
+from tests.conftest import Images
+from tests.daemon.docker.builders import BUSYBOX, DASH, DEBIAN, ENTRYPOINT, WORKER
+
+DOCKERFILES = {
+    DASH: f"FROM {DEBIAN}\nRUN rm /bin/bash\n",
+    ENTRYPOINT: f"""FROM {BUSYBOX}
+RUN printf '%s\\n' '#!/bin/sh' 'echo entrypoint said hello >&2' 'export FROM_ENTRYPOINT=yes' 'exec "$@"' >/entry
+RUN chmod 755 /entry
+USER user
+ENTRYPOINT ["/entry"]
+""",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _images(images: Images, docker_client: docker.DockerClient) -> None:
+    """Those that are not there yet are built, from the images that all tests use."""
+    for image, dockerfile in DOCKERFILES.items():
+        if not docker_client.images.list(image):
+            docker_client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=image, rm=True)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[DockerExecutor]:
+    """An executor whose objects are gone after the test."""
+    executor = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache")
+    yield executor
+    executor.sweep(set())
+
+
+@pytest.fixture
+def leftovers(docker_client: docker.DockerClient) -> Callable[[], list[str]]:
+    """Names of all containers and networks of this test run."""
+    labels = {"label": f"longshore.worker={WORKER}"}
+
+    def names() -> list[str]:
+        found = [*docker_client.containers.list(all=True, filters=labels), *docker_client.networks.list(filters=labels)]
+        return [str(one.name) for one in found]
+
+    return names
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], None]:
+    """Waits for a condition, at most 20 s."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline, "it has not come about within 20 s"
+            time.sleep(0.02)
+
+    return wait

@@ -1,0 +1,136 @@
+"""A job's log: the exact bytes, in order, whole, from any offset, as they come."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from pathlib import Path
+
+from daemon.docker_executor import DockerExecutor
+from daemon.docker_sandbox import DockerSandbox
+from daemon.executor import Dependencies
+from protocol.messages import Assignment
+from tests.daemon.docker.builders import DEBIAN, assignment
+
+
+def opened(executor: DockerExecutor, job: Assignment) -> DockerSandbox:
+    """The job, running."""
+    sandbox = executor.sandbox(job)
+    assert isinstance(sandbox, DockerSandbox)
+    sandbox.prepare(None)
+    sandbox.release(Dependencies())
+    return sandbox
+
+
+def log_of(sandbox: DockerSandbox, offset: int = 0) -> bytes:
+    """Its log from an offset on, to its end."""
+    log = bytearray()
+    sandbox.follow_log(offset, log.extend)
+    return bytes(log)
+
+
+def test_bytes_that_are_no_text_and_a_last_line_without_an_end_are_kept(executor: DockerExecutor) -> None:
+    sandbox = opened(executor, assignment(r"printf 'a\377\000\r\n\033[31mred\n\n\036longshore end'; printf ' no end'"))
+    expected = b"a\xff\0\r\n\x1b[31mred\n\n\x1elongshore end no end"
+    assert log_of(sandbox).split(b"\n", 1)[1] == expected
+    sandbox.wait()
+    assert log_of(sandbox).split(b"\n", 1)[1] == expected
+
+
+def test_output_and_errors_come_in_the_order_in_which_they_were_written(executor: DockerExecutor) -> None:
+    count = 500
+    job = assignment(f"for i in $(seq {count}); do echo out $i; echo err $i >&2; done")
+    expected = [f"{kind} {i}" for i in range(1, count + 1) for kind in ("out", "err")]
+    assert log_of(opened(executor, job)).decode().splitlines()[1:] == expected
+
+
+def test_lines_longer_than_the_engine_s_pieces_keep_their_ends(executor: DockerExecutor) -> None:
+    sizes = [16382, 16383, 16384, 16385, 20000, 32767, 32768, 32769, 100_000]
+    job = assignment(*(f"head -c {size} /dev/zero | tr '\\0' x; echo; echo next" for size in sizes), image=DEBIAN)
+    lines = log_of(opened(executor, job)).decode().splitlines()
+    assert [len(line) for line in lines[1::3]] == sizes
+    assert set(lines[2::3]) == {"next"}
+
+
+def test_a_large_log_is_exact_by_hash_from_every_offset(executor: DockerExecutor) -> None:
+    job = assignment(
+        "head -c 3000000 /dev/urandom | tee noise", "seq 200000", "head -c 1000000 /dev/zero | tr '\\0' x", image=DEBIAN
+    )
+    sandbox = opened(executor, job)
+    followed = log_of(sandbox)
+    sandbox.wait()
+    parts = (
+        followed.split(b"\n$ seq 200000\n") if b"\n$ seq 200000\n" in followed else followed.split(b"$ seq 200000\n")
+    )
+    numbers, zeros = parts[1].split(b"$ head -c 1000000 /dev/zero | tr '\\0' x\n")
+    assert len(parts[0].split(b"\n", 1)[1]) == 3_000_000
+    assert hashlib.sha256(numbers).digest() == hashlib.sha256(b"".join(b"%d\n" % n for n in range(1, 200_001))).digest()
+    assert zeros == b"x" * 1_000_000
+    for offset in (0, 1, 16384, 1_234_567, len(followed) - 1, len(followed), len(followed) + 5):
+        assert log_of(sandbox, offset) == followed[offset:]
+
+
+def test_lines_come_while_the_job_runs(executor: DockerExecutor) -> None:
+    sandbox = opened(executor, assignment("echo first", "sleep 1", "echo second"))
+    came: list[float] = []
+    log = bytearray()
+
+    def sink(data: bytes) -> None:
+        log.extend(data)
+        came.append(time.monotonic())
+
+    sandbox.follow_log(0, sink)
+    assert came[-1] - came[0] > 0.8
+    assert log.decode().splitlines() == ["$ echo first", "first", "$ sleep 1", "$ echo second", "second"]
+
+
+def test_a_sink_that_blocks_slows_the_log_and_not_the_job(executor: DockerExecutor) -> None:
+    sandbox = opened(executor, assignment("seq 300000"))
+    go_on = threading.Event()
+    log = bytearray()
+
+    def sink(data: bytes) -> None:
+        go_on.wait(30)
+        log.extend(data)
+
+    follower = threading.Thread(target=sandbox.follow_log, args=(0, sink))
+    follower.start()
+    assert sandbox.wait().exit_code == 0
+    assert not log
+    go_on.set()
+    follower.join(30)
+    assert log.decode().splitlines()[1:] == [str(number) for number in range(1, 300_001)]
+
+
+def test_what_a_sink_raises_ends_the_following(executor: DockerExecutor) -> None:
+    sandbox = opened(executor, assignment("echo one", "sleep 600"))
+
+    class Enough(Exception):
+        pass
+
+    def sink(data: bytes) -> None:
+        raise Enough
+
+    try:
+        sandbox.follow_log(0, sink)
+        raise AssertionError("it went on")
+    except Enough:
+        pass
+    sandbox.kill()
+    assert log_of(sandbox).startswith(b"$ echo one\n")
+
+
+def test_a_killed_job_s_log_is_whole_up_to_its_last_byte(executor: DockerExecutor, tmp_path: Path) -> None:
+    sandbox = opened(executor, assignment("echo one", "printf 'no end'; sleep 600"))
+    log = bytearray()
+
+    def sink(data: bytes) -> None:
+        log.extend(data)
+        if b"sleep" in log:
+            threading.Timer(0.3, sandbox.kill).start()
+
+    sandbox.follow_log(0, sink)
+    assert sandbox.wait().exit_code == 137
+    assert log.rstrip(b"\n").endswith(b"no end")
+    assert log_of(sandbox) == bytes(log)
