@@ -195,7 +195,8 @@ class Photographer:
             await self.pilot.pause(0.1)
             if shows.replace(" ", "&#160;") in self.app.export_screenshot():
                 return
-        raise SystemExit(f"the dashboard does not show {shows!r}")
+        self.take("failed")
+        raise SystemExit(f"the dashboard does not show {shows!r}: see docs/images/failed.svg")
 
     def take(self, name: str) -> None:
         """Writes a picture."""

@@ -73,13 +73,12 @@ class RunScreen(Page):
         yield Static(id="job-facts", markup=False)
 
     def on_mount(self) -> None:
-        """Asks for the run."""
+        """The jobs have the keys."""
         super().on_mount()
         self.query_one(StageColumns).focus()
-        self.command(self._load())
 
     def on_screen_resume(self) -> None:
-        """After a job's screen the run is still the one that is looked at."""
+        """Asks for the run, unless one comes back from one of its jobs."""
         super().on_screen_resume()
         if self.app.model.detail is None or self.app.model.detail.run != self.run_id:
             self.command(self._load())
@@ -99,7 +98,7 @@ class RunScreen(Page):
             for other in self.app.model.newest_first()
             if other.id < run.id
             and other.project == run.project
-            and other.status in (ExecutionStatus.SUCCESS, ExecutionStatus.FAILED)
+            and other.status in (ExecutionStatus.SUCCESS, ExecutionStatus.FAILED, ExecutionStatus.MANUAL)
         ][:EARLIER_RUNS]
         runs = []
         for number in earlier:
@@ -107,7 +106,7 @@ class RunScreen(Page):
                 runs.append((await self.app.feed.request(m.GetRun, m.RunDetail, run=number)).run)
             except LongshoreError:  # a guess that can't be made is none
                 return
-        if self._detail is detail:
+        if (detail := self._detail) is not None:
             detail.expected.update(expected_durations(runs))
             self._estimated = (-1, -1)
             self.refresh_view()
@@ -183,7 +182,8 @@ class RunScreen(Page):
         if run.created_at is not None and run.started_at is not None and run.started_at - run.created_at >= 1:
             parts.append(f"queued {duration(run.started_at - run.created_at)}")
         if run.status not in ENDED and self._estimate.remaining is not None:
-            parts.append(f"about {duration(self._estimate.remaining)} left")
+            left = self._estimate.remaining
+            parts.append(f"about {duration(left)} left" if left >= 1 else "nearly done")
         if run.finished_at is not None:
             parts.append(f"ended {age(max(0.0, now - run.finished_at))} ago, {clock(run.finished_at)}")
         if self._estimate.critical:

@@ -6,7 +6,6 @@ from collections.abc import Callable
 
 from rich.cells import cell_len
 from rich.segment import Segment
-from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.geometry import Size
@@ -261,7 +260,7 @@ class LogView(LineWidget):
         if self.times:
             stamp = self._stamp(position) if place.part == 0 else ""
             segments.insert(0, Segment(stamp.ljust(TIME_CELLS), self.rich_style + self.paint("muted")))
-        return Strip(Segment.apply_style(segments, Style.null()))
+        return Strip(Segment.apply_style(segments, self.rich_style))
 
     def _stamp(self, position: Position) -> str:
         arrived = self.arrived_at(position)

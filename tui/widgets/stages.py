@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from rich.cells import cell_len
 from textual import events
 from textual.binding import Binding, BindingType
 from textual.geometry import Region, Size
@@ -249,15 +250,16 @@ class StageColumns(LineWidget):
         width = self._width
         sign = job_sign(job)
         if line == 0:
-            time = self._time(job)
+            name = clean(job.name)
+            time = self._time(job, width - cell_len(name) - 7)
             mark = CRITICAL if job.name in self._critical else " "
-            name = fit(clean(job.name), max(1, width - 6 - len(time) - 1))
+            name = fit(name, max(1, width - 6 - len(time)))
             spans: list[Span] = [
                 ("❯" if here else " ", ""),
                 (str(sign), sign.color),
                 (mark, "accent"),
                 (name, "strong" if here else ""),
-                (f" {time} ", "muted"),
+                (f" {time}", "muted"),
             ]
             spans = fit_spans(spans, width)
         else:
@@ -267,15 +269,14 @@ class StageColumns(LineWidget):
         cursor = "cursor" if self.has_focus else "cursor-away"
         return [(text, cursor) for text, _ in spans]
 
-    def _time(self, job: JobView) -> str:
-        """Time taken so far, and for a job under way the time that it is expected to take."""
+    def _time(self, job: JobView, room: int) -> str:
+        """Time taken so far, and where there is room what it is expected to take."""
         taken = elapsed(job.started_at, job.finished_at, self._now)
         guess = self._expected.get(job.name)
-        if taken is None:
-            return f"~{duration(guess)}" if guess is not None and job.status not in ENDED else ""
-        if job.finished_at is None and guess is not None:
-            return f"{duration(taken)}/~{duration(guess)}"
-        return duration(taken)
+        if job.status in ENDED or guess is None:
+            return "" if taken is None else duration(taken)
+        parts = ([duration(taken), "/"] if taken is not None else []) + [f"~{duration(guess)}"]
+        return next((text for text in ("".join(parts), parts[0]) if len(text) <= room), parts[0])
 
     def _note(self, job: JobView) -> str:
         """The second line of a card."""

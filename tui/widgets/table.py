@@ -96,7 +96,7 @@ class Table(LineWidget, Generic[R]):
         self._now = now
         was = self._cursor
         followed = self._index.get(at, min(was, max(0, len(rows) - 1))) if at is not None else 0
-        size = Size(self.size.width, len(rows) + 1)
+        size = Size(0, len(rows) + 1)
         if self.virtual_size != size:
             self.virtual_size = size
         if followed != was:
@@ -185,7 +185,7 @@ class Table(LineWidget, Generic[R]):
 
     def on_resize(self, event: events.Resize) -> None:
         """Finds out which columns have room."""
-        self.virtual_size = Size(event.size.width, len(self._rows) + 1)
+        self.virtual_size = Size(0, len(self._rows) + 1)
         self._widths = self._choose_widths(event.size.width)
 
     def _choose_widths(self, width: int) -> list[tuple[Column[R], int]]:
