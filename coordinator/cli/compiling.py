@@ -32,7 +32,7 @@ def compile_for_run(file: Path, variables: Sequence[Variable], jobs: Sequence[st
         file, repository=repository, variables={variable.key: variable.value for variable in variables}, jobs=jobs
     )
     for warning in compiled.warnings:
-        print(f"longshore: {warning}", file=sys.stderr)
+        print(f"warning: {warning}", file=sys.stderr)
     if not compiled.plan.jobs:
         raise UsageError(f"{file}: nothing to run: {compiled.left_out or 'its rules leave all jobs out'}")
     commit = repository.commit

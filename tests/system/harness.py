@@ -210,7 +210,9 @@ class System:
         return done.out
 
     def stop(self) -> None:
-        """Ends all processes, the youngest first."""
+        """Ends all processes, the youngest first, and one in the background if there is one."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            os.kill(json.loads((self.folder / "state" / "coordinator.json").read_text())["pid"], signal.SIGTERM)
         for process in reversed(self.processes):
             if process.popen.poll() is None:
                 process.popen.terminate()

@@ -21,11 +21,10 @@ FILES = {
         ".gitlab-ci.yml",
     ),
     "unknown key": ("job:\n  script: [echo x]\n  scirpt: [echo y]\n", ".gitlab-ci.yml:3"),
-    "no script": ("job:\n  image: x\n", ".gitlab-ci.yml:1"),
+    "no script": ("job:\n  image: x\n", ".gitlab-ci.yml:2"),
     "wrong type": ("job:\n  script: {a: b}\n", ".gitlab-ci.yml:2"),
     "empty": ("", ".gitlab-ci.yml"),
     "a list": ("- a\n- b\n", ".gitlab-ci.yml:1"),
-    "no jobs": ("stages: [a]\n", ".gitlab-ci.yml"),
     "an include that is not there": ("include: other.yml\n" + JOB, "other.yml"),
     "a bad timeout": ("job:\n  script: [x]\n  timeout: soon\n", ".gitlab-ci.yml:3"),
 }
@@ -41,6 +40,14 @@ def test_a_bad_file_is_one_clear_message(system_without_docker: System, tmp_path
         assert "Traceback" not in done.err
         assert place in done.err
         assert done.out == ""
+
+
+def test_a_file_without_jobs_runs_nothing(system_without_docker: System, tmp_path: Path) -> None:
+    done = system_without_docker.command(
+        "run", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": "stages: [a]\n"})
+    )
+    assert (done.status, done.out) == (2, "")
+    assert "nothing to run" in done.err
 
 
 def test_a_file_that_is_not_there(system_without_docker: System, tmp_path: Path) -> None:
