@@ -5,6 +5,7 @@ One method per message type. Nothing is sent here: answers go into the turn's ou
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,6 +23,8 @@ from coordinator.store.store import Store
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import ProtocolError
+
+log = logging.getLogger(__name__)
 
 WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MOST_SLOTS = 10_000
@@ -161,6 +164,9 @@ class Handlers:
             raise ProtocolError("bad_field", f"a worker has 1 to {MOST_SLOTS} slots, not {hello.slots}")
         self._router.introduce_worker(route, hello.name)
         keep = self._engine.worker_hello(hello, now)
+        log.info(
+            "says hello; it keeps %d of its %d attempts", len(keep), len(hello.attempts), extra={"worker": hello.name}
+        )
         outbox.reply(route, self._welcome(keep=keep, draining=self._engine.workers()[hello.name].draining))
 
     def _heartbeat(self, peer: Peer, message: m.Heartbeat, payload: Payload, now: Now, outbox: Outbox) -> None:
@@ -205,6 +211,7 @@ class Handlers:
         )
 
     def _goodbye(self, peer: Peer, message: m.Goodbye, payload: Payload, now: Now, outbox: Outbox) -> None:
+        log.info("leaves", extra={"worker": peer.worker})
         self._engine.worker_goodbye(worker_of(peer), message, now)
         self._router.forget(peer)
 
@@ -222,7 +229,10 @@ class Handlers:
                     "bad_request", f"the workspace {message.workspace} has {size} bytes, not {message.workspace_size}"
                 )
         known = self._store.run_by_token(message.token)
-        outbox.reply(peer.route, self._engine.submit_run(message, now, known=known))
+        reply = self._engine.submit_run(message, now, known=known)
+        if reply.run != known:
+            log.info("submitted: %s, %d jobs", message.plan.name, len(message.plan.jobs), extra={"run": reply.run})
+        outbox.reply(peer.route, reply)
 
     def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:
         """Does a command once, however often it is sent."""

@@ -31,6 +31,9 @@ QUEUE_MESSAGES = 50_000
 REMEMBERED = 10_000
 """Superseded connections and clients that are remembered; the oldest go first."""
 
+CUT_OFF_BYTES = 4 * MAX_MAP_BYTES
+"""A frame of more costs its sender the connection; between this and the codec's bounds there is an error to read."""
+
 Frames = list[bytes | memoryview]
 
 
@@ -58,7 +61,7 @@ class Router:
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.ROUTER_MANDATORY, 1)
         self.socket.set(zmq.ROUTER_HANDOVER, 1)
-        self.socket.set(zmq.MAXMSGSIZE, MAX_MAP_BYTES)
+        self.socket.set(zmq.MAXMSGSIZE, CUT_OFF_BYTES)
         self.socket.set(zmq.SNDHWM, SEND_BACKLOG)
         self.socket.set(zmq.RCVHWM, RECEIVE_BACKLOG)
         self.socket.set(zmq.HEARTBEAT_IVL, 3000)

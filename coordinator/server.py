@@ -34,6 +34,7 @@ from coordinator.store.store import Store
 from protocol import messages as m
 from protocol.codec import decode_for_coordinator, request_id
 from protocol.errors import LongshoreError, ProtocolError
+from protocol.statuses import ENDED
 
 log = logging.getLogger(__name__)
 
@@ -225,6 +226,7 @@ class Coordinator:
     def refuse(self, route: bytes, id: int | None, error: ProtocolError, outbox: Outbox) -> None:
         """Answers with an error, and counts it."""
         self.refused[error.code] += 1
+        log.debug("refused: %s: %s", error.code, error)
         outbox.reply(route, error_reply(id, error))
 
     def pass_time(self, now: Now) -> None:
@@ -258,6 +260,11 @@ class Coordinator:
         """Sends, acknowledges and announces what is durable now."""
         for run in turn.runs:
             self.queries.forget(run.id)
+            if run.status in ENDED:
+                log.info("%s", run.status, extra={"run": run.id})
+        for attempt in turn.ended_attempts:
+            fields = {"attempt": attempt.id, "worker": attempt.worker or None}
+            log.debug("%s %s", attempt.status, attempt.message or "", extra=fields)
         self.send_replies(outbox)
         self.send_frames(turn, outbox)
         self.publish(turn, outbox)

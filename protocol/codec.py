@@ -24,7 +24,8 @@ MAX_PAYLOAD_BYTES = 4 << 20
 MAX_FRAMES = 2
 CHUNK_BYTES = 1 << 20
 """What senders cut logs and blobs to."""
-
+REQUEST_HEAD_BYTES = 256
+"""Within so many bytes of its start a request has its `id`, the first of its fields."""
 LARGEST_INTEGER = (1 << 63) - 1
 """Every database keeps integers of this size."""
 
@@ -96,11 +97,15 @@ def _check_numbers(data: dict[Any, Any]) -> None:
 def request_id(frames: Sequence[bytes | memoryview]) -> int | None:
     """The `id` of a request that could not be decoded, as far as there is one: so that its error finds its sender."""
     try:
-        data = msgpack.unpackb(frames[0], raw=False, strict_map_key=True)
-        found = data.get("id")
+        unpacker = msgpack.Unpacker(raw=False)
+        unpacker.feed(frames[0][:REQUEST_HEAD_BYTES])
+        for _ in range(unpacker.read_map_header()):
+            key, value = unpacker.unpack(), unpacker.unpack()
+            if key == "id":
+                return value if type(value) is int and 0 <= value <= LARGEST_INTEGER else None
     except Exception:  # whatever is wrong with it was told already
-        return None
-    return found if type(found) is int and 0 <= found <= LARGEST_INTEGER else None
+        pass
+    return None
 
 
 def _decode(

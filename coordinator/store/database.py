@@ -10,7 +10,7 @@ import socket
 import time
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import peewee
 from playhouse import db_url
@@ -139,22 +139,25 @@ class Connection:
             self._file_lock = None
 
 
-def _database(url: str) -> Any:
+def _database(url: str) -> peewee.Database:
     """peewee's database for a URL, not yet connected; its connection is shared by all threads."""
-    scheme, host, *_ = urlsplit(url)
+    scheme, host, path, query, _ = urlsplit(url)
     options: dict[str, Any] = {"thread_safe": False, "autoconnect": False}
     if scheme == "sqlite":
-        if host:
-            raise bad_url(url, "a path begins with a third slash")
+        if host or query or len(path) < 2:
+            raise bad_url(url, "it has three slashes before the path of a file, and nothing after it")
         options |= {"pragmas": SQLITE_PRAGMAS, "lock_type": "IMMEDIATE", "check_same_thread": False}
-    elif scheme in ("postgres", "postgresql"):
+        return peewee.SqliteDatabase(unquote(path[1:]), **options)
+    if scheme not in ("postgres", "postgresql"):
+        raise bad_url(url, "only SQLite and PostgreSQL keep what a coordinator writes")
+    options["application_name"] = f"longshore coordinator, process {os.getpid()} on {socket.gethostname()}"
+    try:
         given = db_url.parse(url)
         options |= {key: value for key, value in POSTGRES_DEFAULTS.items() if key not in given}
-        options["application_name"] = f"longshore coordinator, process {os.getpid()} on {socket.gethostname()}"
-    try:
-        return db_url.connect(url, unquote_password=True, unquote_user=True, **options)
-    except (RuntimeError, ValueError) as error:
+        database: peewee.Database = db_url.connect(url, unquote_password=True, unquote_user=True, **options)
+    except ValueError as error:
         raise bad_url(url, error) from error
+    return database
 
 
 def bad_url(url: str, why: object) -> UsageError:
@@ -173,4 +176,4 @@ def _without_password(url: str) -> str:
 
 def sqlite_url(path: Path) -> str:
     """The URL of an SQLite file."""
-    return f"sqlite:///{path.absolute()}"
+    return f"sqlite:///{quote(str(path.absolute()))}"

@@ -11,10 +11,11 @@ import pytest
 import zmq
 
 from coordinator.queries import MASKED
+from coordinator.router import CUT_OFF_BYTES
 from coordinator.server import Coordinator
 from protocol import messages as m
 from protocol.client import Client
-from protocol.codec import encode
+from protocol.codec import MAX_MAP_BYTES, encode
 from protocol.errors import LongshoreError, UsageError
 from protocol.events import JobChanged, LogAppended, RunChanged, log_topic
 from protocol.plan import ServiceSpec, Variable
@@ -282,10 +283,20 @@ def test_garbage_is_answered_counted_and_forgotten(
     worker.run()
 
 
+def test_a_message_that_is_too_large_is_told_so(running: Running, worker: WireWorker) -> None:
+    worker.send(m.ClientHello(id=1, protocol=1))
+    worker.expect(m.Welcome)
+    token = "x" * (MAX_MAP_BYTES + 1)
+    worker.send(m.SubmitRun(id=7, token=token, plan=plan(job("a"))))
+    error = worker.expect(m.Error)
+    assert (error.code, error.id) == ("too_large", 7)
+    assert str(MAX_MAP_BYTES) in error.message
+
+
 def test_an_oversized_frame_costs_only_its_own_connection(running: Running, client: Client) -> None:
     rude = WireWorker(running.address, "rude")
     rude.hello()
-    rude.send_raw(bytes(20 << 20))
+    rude.send_raw(bytes(CUT_OFF_BYTES + 1))
     worker = WireWorker(running.address, labels=["good"])
     worker.hello()
     client.submit_run(plan(job("a", tags=["good"])))

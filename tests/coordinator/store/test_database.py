@@ -143,8 +143,11 @@ def test_a_torn_sqlite_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "part"),
     [
-        ("oracle://host/name", "oracle"),
-        ("sqlite://name", "///"),
+        ("mysql://host/name", "only SQLite and PostgreSQL"),
+        ("sqlite:///", "path of a file"),
+        ("postgresql://host:port/name", "bad database URL"),
+        ("postgresql://host", "database name"),
+        ("sqlite://name", "three slashes"),
         ("just a name", "sqlite:////"),
         ("postgresql://nobody@127.0.0.1:1/none", "can't open"),
         ("postgresql://u:secret@127.0.0.1:1/none", "u:***@"),
@@ -155,6 +158,12 @@ def test_a_url_that_leads_nowhere_is_one_clear_line(url: str, part: str) -> None
     message = refusal(url)
     assert part in message
     assert "secret" not in message
+
+
+def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
+    path = tmp_path / "a b?c#d%20\N{SNOWMAN}" / "longshore.db"
+    Store(sqlite_url(path)).close()
+    assert path.exists()
 
 
 def test_the_store_comes_back_with_its_postgres(postgres: Cluster) -> None:
