@@ -7,7 +7,7 @@ Derived from RunState alone, so it is never stored. The rules are those of GitLa
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from enum import Enum
 
 from coordinator.engine.state import JobState, RunState
@@ -25,8 +25,8 @@ class Outcome(Enum):
     SKIPPED = "skipped"
 
 
-class Part(Enum):
-    """What one job means for the jobs after it."""
+class Part(str, Enum):
+    """What one job means for the jobs after it. A string too, for the sake of its hash: it is counted all the time."""
 
     OPEN = "open"  # not ended yet
     BLOCKING = "blocking"  # open, and only somebody who plays it can change that
@@ -53,6 +53,19 @@ def is_open(job: JobState) -> bool:
     return part_of(job) in (Part.OPEN, Part.BLOCKING)
 
 
+def outcome_of(parts: Mapping[Part, int], *, needs: bool = False) -> Outcome:
+    """What so many jobs come to. With `needs`, one that did not run counts against them, as GitLab does it."""
+    if parts.get(Part.OPEN) or parts.get(Part.BLOCKING):
+        return Outcome.OPEN
+    if parts.get(Part.FAILED):
+        return Outcome.FAILED
+    if parts.get(Part.CANCELED):
+        return Outcome.CANCELED
+    if parts.get(Part.MISSING) and (needs or not parts.get(Part.WELL)):
+        return Outcome.SKIPPED
+    return Outcome.SUCCESS
+
+
 class Tally:
     """How many jobs of a set stand where; kept up to date by one call per change."""
 
@@ -72,17 +85,9 @@ class Tally:
         """Jobs that have not ended and are not optional."""
         return self.parts[Part.OPEN] + self.parts[Part.BLOCKING]
 
-    def outcome(self, *, needs: bool = False) -> Outcome:
-        """What the jobs come to. With `needs`, one that did not run counts against them, as GitLab does it."""
-        if self.open:
-            return Outcome.OPEN
-        if self.parts[Part.FAILED]:
-            return Outcome.FAILED
-        if self.parts[Part.CANCELED]:
-            return Outcome.CANCELED
-        if self.parts[Part.MISSING] and (needs or not self.parts[Part.WELL]):
-            return Outcome.SKIPPED
-        return Outcome.SUCCESS
+    def outcome(self) -> Outcome:
+        """What the jobs come to."""
+        return outcome_of(self.parts)
 
     def status(self, *, canceling: bool = False) -> S:
         """The status of a stage or run that consists of these jobs."""
@@ -116,10 +121,12 @@ class RunIndex:
         self.run = run
         self.jobs: list[JobState] = [job for stage in run.stages for job in stage.jobs]
         self.by_name: dict[str, JobState] = {job.plan.name: job for job in self.jobs}
+        self._positions = {job: position for position, job in enumerate(self.jobs)}
         self.dependents: dict[str, list[JobState]] = {}
         for job in self.jobs:
             for need in job.plan.needs or ():
                 self.dependents.setdefault(need.job, []).append(job)
+        self._left: dict[int, list[JobState]] = {}  # by stage, until one of its jobs changes
         self.total = Tally(self.jobs)
         self.stages = [Tally(stage.jobs) for stage in run.stages]
         self.current_stage = next((i for i, tally in enumerate(self.stages) if tally.open), len(self.stages))
@@ -128,6 +135,16 @@ class RunIndex:
         """Counts a job in or out of all tallies; call it out before and in after a change of the job."""
         self.total.add(job, sign)
         self.stages[job.stage_index].add(job, sign)
+        self._left.pop(job.stage_index, None)
+
+    def _leaving(self, stage_index: int) -> list[JobState]:
+        """Jobs of a stage that have left files or variables; asked for by each job of the stages after it."""
+        found = self._left.get(stage_index)
+        if found is None:
+            jobs = self.run.stages[stage_index].jobs
+            found = [job for job in jobs if job.attempt and (job.attempt.artifacts or job.attempt.dotenv)]
+            self._left[stage_index] = found
+        return found
 
     def needs_of(self, job: JobState) -> list[JobState]:
         """The jobs that its `needs` names."""
@@ -136,13 +153,16 @@ class RunIndex:
     def before(self, job: JobState) -> Outcome:
         """What all that the job waits for comes to: its needs, or all earlier stages."""
         if job.plan.needs is not None:
-            return Tally(self.needs_of(job)).outcome(needs=True)
-        if any(tally.open for tally in self.stages[: job.stage_index]):
-            return Outcome.OPEN
-        return Tally(j for stage in self.run.stages[: job.stage_index] for j in stage.jobs).outcome()
+            return outcome_of(Counter(part_of(need) for need in self.needs_of(job)), needs=True)
+        earlier: Counter[Part] = Counter()
+        for tally in self.stages[: job.stage_index]:
+            earlier.update(tally.parts)
+        return outcome_of(earlier)
 
     def artifact_sources(self, job: JobState) -> list[JobState]:
-        """Jobs whose artifacts are laid into the job's workspace, in plan order."""
+        """Jobs whose artifacts are laid into the job's workspace, in plan order; of earlier stages, if the job names
+        none, only those that have left something.
+        """
         plan = job.plan
         if plan.needs is not None:
             names = {need.job for need in plan.needs if need.artifacts}
@@ -151,5 +171,5 @@ class RunIndex:
         elif plan.dependencies is not None:
             names = set(plan.dependencies)
         else:
-            return [j for stage in self.run.stages[: job.stage_index] for j in stage.jobs]
-        return [j for j in self.jobs if j.plan.name in names]
+            return [source for index in range(job.stage_index) for source in self._leaving(index)]
+        return sorted((self.by_name[name] for name in names if name in self.by_name), key=self._positions.__getitem__)
