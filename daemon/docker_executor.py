@@ -22,6 +22,7 @@ from protocol.messages import Assignment
 
 LOG_BYTES = 4 << 30
 """Past this size a log is rotated, and what its reader has not read by then may be lost: the guard of the disk."""
+LEASE_LABEL = "longshore.lease"
 SHORT_ID = 12
 """How many characters of a coordinator's id are in names."""
 
@@ -82,6 +83,8 @@ class DockerExecutor:
             "longshore.job": assignment.job.name,
             "longshore.attempt": assignment.attempt,
         }
+        if assignment.lease is not None:
+            labels[LEASE_LABEL] = str(assignment.lease)
         return DockerSandbox(self._site, assignment, name, labels)
 
     def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
@@ -96,12 +99,13 @@ class DockerExecutor:
         found = []
         for container in self._containers({**self._mine, "longshore.role": "job"}):
             attempt, state = container["Labels"]["longshore.attempt"], container["State"]
+            lease = float(container["Labels"].get(LEASE_LABEL, 0)) or None
             released = container_log.released_at(self._engine, container["Id"])
             if released is None:
-                found.append(Found(attempt, "held" if state == "running" else "created"))
+                found.append(Found(attempt, "held" if state == "running" else "created", lease=lease))
             else:
-                running_for = (datetime.now(UTC) - released).total_seconds()
-                found.append(Found(attempt, "running" if state == "running" else "exited", max(0.0, running_for)))
+                running_for = max(0.0, (datetime.now(UTC) - released).total_seconds())
+                found.append(Found(attempt, "running" if state == "running" else "exited", running_for, lease))
         return found
 
     def discard(self, attempt: str) -> None:

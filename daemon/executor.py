@@ -6,7 +6,7 @@ from the job's own thread. A job goes through: prepare, hold, release, follow_lo
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +31,7 @@ class Found:
     attempt: str
     state: str  # "created" (not started), "held" (started, at its gate), "running" (released) or "exited"
     running_for: float = 0.0  # seconds since its release, by the engine's own times; its timeout goes on from there
+    lease: float | None = None  # that of its assignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +66,11 @@ class Dependencies:
 
 class Sandbox(Protocol):
     """One attempt's container and all that belongs to it (network, services, volumes)."""
+
+    @property
+    def warnings(self) -> Sequence[str]:
+        """For people: what was odd but fails nothing."""
+        return ()
 
     def prepare(self, workspace: Path | None) -> None:
         """Pulls the image, makes network and services, creates the container, lays the workspace in.

@@ -27,7 +27,6 @@ SEND_AGAIN_AFTER = 1.0
 class Phase(Enum):
     """How far an attempt has come on this worker."""
 
-    FOUND = "found"  # its container was found after a start; the coordinator is asked how it stands
     QUEUED = "queued"  # accepted; there is no room to prepare it yet
     PREPARING = "preparing"  # its thread pulls the image and makes the container
     READY = "ready"  # prepared; waits for its dependencies or a slot, held at its gate

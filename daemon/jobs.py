@@ -9,18 +9,18 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import Future
 from functools import partial
-from threading import Thread
 
 from daemon import places
 from daemon.executor import Executor, Found, JobFailed
-from daemon.job import NOT_BEGUN, OVER, Job, Phase
+from daemon.job import NOT_BEGUN, Job, Phase
+from daemon.leftovers import Leftovers, ask
 from daemon.log_sender import FLUSH_BYTES, LogSender
-from daemon.requests import Answer, Refused, Requests
+from daemon.requests import Requests
 from daemon.result import Result, Stop
 from daemon.runner import Entry, Runner
 from daemon.settings import WorkerSettings
+from daemon.stopping import Stopper
 from daemon.timers import Timers
 from daemon.transfers import Transfers
 from protocol import messages as m
@@ -29,10 +29,6 @@ from protocol.statuses import ExecutionStatus, FailureReason
 
 FLUSH_AFTER = 0.05
 """Seconds that log bytes wait for more of their kind, unless the line was quiet before."""
-PREPARE_CANCEL_BOUND = 3.0
-"""Seconds until a cancel is reported although the engine (pulling an image, say) has not let go of the attempt."""
-KILL_SLACK = 5.0
-"""Seconds on top of grace and after_script until a container that was asked to stop is killed."""
 REMEMBERED = 1000
 """Attempts that are over and acknowledged, and must not be run again if a late frame asks for it."""
 
@@ -62,7 +58,8 @@ class Jobs:
         self._send = send
         self._post = post
         self._jobs: dict[str, Job] = {}
-        self._found: dict[str, Found] = {}
+        self._stopper = Stopper(settings, timers, send, self._finished, self._forget)
+        self._leftovers = Leftovers(executor, requests, self._adopt, self.known.discard)
         self._over: OrderedDict[str, None] = OrderedDict()
         self._first_seq = int(time.time() * 1000)  # above all that an earlier life of this daemon has used
 
@@ -73,21 +70,17 @@ class Jobs:
 
     def find(self) -> None:
         """At the start: looks for containers of an earlier life. What of them is still wanted, the welcome tells."""
-        self._found = {found.attempt: found for found in self._executor.find()}
-        self.known.update(self._found)
+        self.known.update(self._leftovers.find())
 
     def held(self) -> list[m.HeldAttempt]:
         """What a hello says: all attempts of which there is something here."""
-        states = {"created": ExecutionStatus.PREPARING, "held": ExecutionStatus.WAITING}
-        found = [
-            m.HeldAttempt(attempt=one.attempt, status=states.get(one.state, ExecutionStatus.RUNNING))
-            for one in self._found.values()
-        ]
-        return found + [m.HeldAttempt(attempt=job.attempt, status=job.status) for job in self._jobs.values()]
+        jobs = [m.HeldAttempt(attempt=job.attempt, status=job.status) for job in self._jobs.values()]
+        return self._leftovers.held() + jobs
 
     def unfinished(self) -> list[str]:
         """Attempts whose containers go on when the daemon leaves."""
-        return [*self._found, *(job.attempt for job in self._jobs.values() if job.phase not in NOT_BEGUN)]
+        begun = [job.attempt for job in self._jobs.values() if job.phase not in NOT_BEGUN]
+        return [held.attempt for held in self._leftovers.held()] + begun
 
     @property
     def not_begun(self) -> bool:
@@ -107,54 +100,37 @@ class Jobs:
             self.discard(attempt)
         for attempt in keep - self.known:  # given back since the hello
             self._send(m.JobReturned(attempt=attempt), None)
-        for attempt in keep & self._found.keys():
-            self.get_job_execution(self._found[attempt])
+        for attempt in keep:
+            if attempt in self._leftovers:
+                self._leftovers.get_job_execution(attempt)
         for job in list(self._jobs.values()):
             self.get_job_status(job)
 
-    def get_job_execution(self, found: Found) -> None:
-        """Asks for the assignment of a container from an earlier life, and takes it up again."""
-        self._ask(m.GetJobExecution, found.attempt, partial(self._job_execution, found))
-
-    def _job_execution(self, found: Found, reply: m.Message) -> None:
-        if self._found.pop(found.attempt, None) is None or not isinstance(reply, m.JobExecution):
-            return
-        if reply.assignment is None:
-            self._aside(self._executor.discard, found.attempt)
-            self.known.discard(found.attempt)
-            return
-        logger.info("took up an attempt that is %s", found.state, extra={"attempt": found.attempt})
-        job = self._new_job(reply.assignment)
-        job.phase = Phase.FOUND
-        job.synced = False
-        self._ask(m.GetJobStatus, job.attempt, partial(self._adopt, job, found))
-
-    def _adopt(self, job: Job, found: Found, reply: m.Message) -> None:
-        if self._jobs.get(job.attempt) is not job or not isinstance(reply, m.JobStatusReply):
-            return
+    def _adopt(self, found: Found, assignment: m.Assignment, reply: m.JobStatusReply, stop: Stop | None) -> None:
+        """Goes on with an attempt of an earlier life, where the container and the coordinator stand."""
+        now = time.monotonic()
+        job = self._new_job(assignment)
         job.seq = max(job.seq, reply.status_seq)
         job.log.restart(reply.log_offset)
         if found.state in ("running", "exited"):
             job.phase = Phase.RUNNING
-            if reply.status is ExecutionStatus.RUNNING:
-                job.status = ExecutionStatus.RUNNING
-            else:
-                job.report(ExecutionStatus.RUNNING, time.monotonic() - found.running_for)
-            self._run_out_after(job, job.assignment.job.timeout - found.running_for)
+            job.status = ExecutionStatus.RUNNING
+            if reply.status is not ExecutionStatus.RUNNING:
+                job.report(ExecutionStatus.RUNNING, now - found.running_for)
+            if found.state == "running":
+                self._stopper.run_out_after(job, assignment.job.timeout - found.running_for)
             self._start(job, Entry.RELEASED)
         else:
             job.phase = Phase.PREPARING
-            job.report(self._waiting_status(job), time.monotonic())
+            job.report(self._waiting_status(job), now)
             self._start(job, Entry.HELD if found.state == "held" else Entry.NEW)
         self._job_status(job, reply)
-        why, job.stop = job.stop, None
-        if why is not None and (why is not Stop.RETURN or job.phase in NOT_BEGUN):
-            self._stop(job, why)
-        self.schedule()
+        if stop is not None and (stop is not Stop.RETURN or job.phase in NOT_BEGUN):
+            self._stopper.stop(job, stop)
 
     def get_job_status(self, job: Job) -> None:
         """Asks how the coordinator sees an attempt, to send again just what it lacks."""
-        self._ask(m.GetJobStatus, job.attempt, partial(self._job_status, job))
+        ask(self._requests, m.GetJobStatus, job.attempt, partial(self._job_status, job))
 
     def _job_status(self, job: Job, reply: m.Message) -> None:
         if self._jobs.get(job.attempt) is not job or not isinstance(reply, m.JobStatusReply):
@@ -174,21 +150,12 @@ class Jobs:
 
     def get_job_dependencies(self, job: Job) -> None:
         """Asks for the dependencies as they now stand: pushes may have got lost."""
-        self._ask(m.GetJobDependencies, job.attempt, partial(self._job_dependencies, job))
+        ask(self._requests, m.GetJobDependencies, job.attempt, partial(self._job_dependencies, job))
 
     def _job_dependencies(self, job: Job, reply: m.Message) -> None:
         if self._jobs.get(job.attempt) is job and isinstance(reply, m.JobDependencies):
             for dependency in reply.dependencies:
                 self.update_dependency(job.attempt, dependency)
-
-    def _ask(self, kind: type[m.Message], attempt: str, then: Callable[[m.Message], None]) -> None:
-        def answered(future: Future[Answer]) -> None:
-            try:
-                then(future.result()[0])
-            except Refused as error:
-                logger.warning("%s was refused: %s", kind.__name__, error, extra={"attempt": attempt})
-
-        self._requests.call(kind, attempt=attempt).add_done_callback(answered)
 
     # what the coordinator wants
 
@@ -201,8 +168,8 @@ class Jobs:
                 job.send_again(self._send, time.monotonic())
         elif attempt in self._over:
             logger.warning("an attempt that is over was assigned again", extra={"attempt": attempt})
-        elif attempt in self._found:
-            self.get_job_execution(self._found[attempt])
+        elif attempt in self._leftovers:
+            self._leftovers.get_job_execution(attempt)
         elif self.stopping:
             self._send(m.JobReturned(attempt=attempt), None)
         else:
@@ -259,96 +226,35 @@ class Jobs:
 
     def cancel(self, attempt: str) -> None:
         """Stop it; a final status follows, `canceled` unless it has ended already."""
-        job = self._jobs.get(attempt)
-        if job is not None:
-            self._stop(job, Stop.CANCEL)
+        self._stop(attempt, Stop.CANCEL)
 
     def revoke(self, attempt: str) -> None:
         """Give it back, if it has not begun."""
         job = self._jobs.get(attempt)
-        if job is not None and job.phase in NOT_BEGUN | {Phase.FOUND}:
-            self._stop(job, Stop.RETURN)
+        if job is None or job.phase in NOT_BEGUN:
+            self._stop(attempt, Stop.RETURN)
 
     def discard(self, attempt: str) -> None:
         """Remove all of it and report nothing."""
-        job = self._jobs.get(attempt)
-        if job is not None:
-            self._stop(job, Stop.DISCARD)
+        if attempt in self._jobs:
+            self._stop(attempt, Stop.DISCARD)
         else:
-            self._found.pop(attempt, None)
-            self.known.discard(attempt)
-            self._aside(self._executor.discard, attempt)
+            self._leftovers.discard(attempt)
 
-    # stopping
+    def _stop(self, attempt: str, why: Stop) -> None:
+        if job := self._jobs.get(attempt):
+            self._stopper.stop(job, why)
+        elif attempt in self._leftovers:
+            self._leftovers.stop(attempt, why)
 
-    def _stop(self, job: Job, why: Stop) -> None:
-        if job.stop in (Stop.DISCARD, Stop.LEAVE):
-            return
-        if why is not Stop.DISCARD and (job.stop not in (None, Stop.TIMEOUT) or job.phase in OVER):
-            return
-        logger.info("stops an attempt: %s", why.value, extra={"attempt": job.attempt})
-        before, job.stop = job.stop, why
-        if job.runner is None:
-            self._drop(job, why)
-            return
-        job.runner.stop(why)
-        if why is Stop.CANCEL and job.phase in NOT_BEGUN:
-            job.deadline = self._timers.at(
-                time.monotonic() + PREPARE_CANCEL_BOUND,
-                lambda: self._finished(job.attempt, Result(status=ExecutionStatus.CANCELED)),
-            )
-        elif job.phase is Phase.RUNNING and before is None:
-            self._stop_script(job)
-        elif job.phase is Phase.RUNNING and why is Stop.DISCARD:
-            self._aside(job.runner.sandbox.kill)
-
-    def _drop(self, job: Job, why: Stop) -> None:
-        """Stops an attempt that has no thread."""
-        if why is Stop.DISCARD:
-            self._forget(job)
-            if job.phase is Phase.FOUND:
-                self._aside(self._executor.discard, job.attempt)
-        elif job.phase is Phase.FOUND:
-            return  # once it is known how it stands
-        elif why is Stop.CANCEL:
-            self._finished(job.attempt, Result(status=ExecutionStatus.CANCELED))
-        else:
-            self._forget(job)
-            self._send(m.JobReturned(attempt=job.attempt), None)
-
-    def _stop_script(self, job: Job) -> None:
-        assert job.runner is not None
-        sandbox = job.runner.sandbox
-        if job.stop not in (Stop.CANCEL, Stop.TIMEOUT):
-            self._aside(sandbox.kill)
-            return
-        self._aside(sandbox.stop, self._settings.grace)
-        after = self._settings.after_script_timeout if job.assignment.job.after_script else 0.0
-        if job.deadline:
-            job.deadline.cancel()
-        bound = time.monotonic() + self._settings.grace + after + KILL_SLACK
-        job.deadline = self._timers.at(bound, lambda: self._aside(sandbox.kill))
-
-    def _run_out_after(self, job: Job, seconds: float) -> None:
-        job.deadline = self._timers.at(time.monotonic() + seconds, lambda: self._stop(job, Stop.TIMEOUT))
-
-    def _aside(self, action: Callable[..., object], *arguments: object) -> None:
-        """Calls the engine from a thread of its own; there is one per stopped or discarded attempt at most."""
-
-        def run() -> None:
-            try:
-                action(*arguments)
-            except Exception as error:
-                logger.warning("%s failed: %r", getattr(action, "__name__", action), error)
-
-        Thread(target=run, name="aside", daemon=True).start()
+    # the daemon's end
 
     def return_not_begun(self) -> None:
         """Accepts nothing more, and removes what has not begun."""
         self.stopping = True
         for job in list(self._jobs.values()):
             if job.phase in NOT_BEGUN:
-                self._stop(job, Stop.RETURN)
+                self._stopper.stop(job, Stop.RETURN)
 
     def leave(self) -> None:
         """The daemon goes: what has begun stays as it is, and its threads are left behind."""
@@ -369,11 +275,12 @@ class Jobs:
 
     def tick(self, now: float, heard_at: float) -> None:
         """About once a second: what was not acknowledged is sent again, what may not go on alone is stopped."""
+        self._leftovers.tick(now, heard_at)
         for job in list(self._jobs.values()):
             if job.overdue(now, self._settings.ack_timeout):
                 job.send_again(self._send, now)
             if job.assignment.lease is not None and now - heard_at > job.assignment.lease:
-                self._stop(job, Stop.LEASE)
+                self._stopper.stop(job, Stop.LEASE)
 
     def schedule(self) -> None:
         """Prepares and opens what there is room for."""
@@ -435,9 +342,9 @@ class Jobs:
         job.phase = Phase.RUNNING
         self.report_job_status(job, ExecutionStatus.RUNNING)
         if job.stop is None:
-            self._run_out_after(job, job.assignment.job.timeout)
+            self._stopper.run_out_after(job, job.assignment.job.timeout)
         else:
-            self._stop_script(job)
+            self._stopper.stop_script(job)
 
     def ended(self, attempt: str) -> None:
         """See Host."""

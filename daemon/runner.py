@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from queue import SimpleQueue
+from threading import Event
 from typing import Protocol
 
 from daemon.coverage import LogTail, find_coverage
@@ -123,6 +124,7 @@ class Runner:
         self._inbox: SimpleQueue[_Hold | _Prefetch | _Open | _Look | _ReadAgain] = SimpleQueue()
         self._tail = LogTail() if assignment.job.coverage else None
         self._log_error: str | None = None
+        self._failing = Event()  # the job has failed for want of an engine or a container: its log won't come either
 
     # told by the loop
 
@@ -246,23 +248,31 @@ class Runner:
 
     def _finish(self, dependencies: Dependencies | None) -> Result:
         """From the gate to the last byte: the job runs, then its log and what it leaves are brought home."""
-        follower = Task(self._follow_log, f"log {self.attempt}")
+        follower: Task | None = None
 
         def opened() -> None:
+            nonlocal follower
             if dependencies is not None:
                 self._host.started(self.attempt)
+            follower = Task(self._follow_log, f"log {self.attempt}")
             THREADS.start(follower)
 
         try:
             outcome = self._executor.execute(self.sandbox, dependencies, opened)
-        finally:
             self._host.ended(self.attempt)
+            self._check_wanted()
+            result, reports = self._take_reports(self._verdict(outcome))
+            self._service_logs()
+        except BaseException:
+            self._host.ended(self.attempt)
+            self._failing.set()
+            raise
+        finally:
+            if follower is not None:
+                follower.join()
         self._check_wanted()
-        result, reports = self._take_reports(self._verdict(outcome))
-        self._service_logs()
-        follower.join()
-        self._check_wanted()
-        messages = dict.fromkeys(filter(None, (result.message, reports.warning, self._log_error)))
+        said = (result.message, reports.warning, *self.sandbox.warnings, self._log_error)
+        messages = dict.fromkeys(filter(None, said))
         return replace(
             result,
             message="; ".join(messages) or None,
@@ -291,6 +301,8 @@ class Runner:
             return Result(status=ExecutionStatus.SUCCESS, exit_code=0)
         if outcome.oom_killed:
             return self._failed(FailureReason.OOM_KILLED, "it ran out of memory", outcome.exit_code)
+        if outcome.failure:
+            return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, outcome.failure, outcome.exit_code)
         return self._failed(FailureReason.SCRIPT_FAILURE, f"exit code {outcome.exit_code}", outcome.exit_code)
 
     def _take_reports(self, result: Result) -> tuple[Result, Reports]:
@@ -321,10 +333,9 @@ class Runner:
                 return
             except Exception as error:
                 logger.warning("reading a log failed: %r", error, extra={"attempt": self.attempt})
-                if attempt >= LOG_TRIES:
+                if attempt >= LOG_TRIES or self._failing.wait(min(2.0**attempt, LONGEST_PAUSE)):
                     self._log_error = f"the rest of its log can't be read: {error}"
                     return
-                time.sleep(min(2.0**attempt, LONGEST_PAUSE))
 
     def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
         tail = self._tail

@@ -74,3 +74,15 @@ class Threads:
 
 THREADS = Threads()
 """Those of this process."""
+
+
+def aside(action: Callable[..., object], *arguments: object) -> None:
+    """Calls what may block, such as the engine, from a thread of its own. What it raises is logged."""
+
+    def run() -> None:
+        try:
+            action(*arguments)
+        except Exception as error:
+            logger.warning("%s failed: %r", getattr(action, "__name__", action), error)
+
+    THREADS.start(Task(run, "aside"))

@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from threading import Thread
 from typing import Any
 
 import zmq
@@ -25,6 +24,7 @@ from daemon.link import Link, LinkState
 from daemon.mailbox import Mailbox
 from daemon.requests import Answer, Requests
 from daemon.settings import WorkerSettings
+from daemon.threads import aside
 from daemon.timers import Timer, Timers
 from daemon.transfers import Transfers
 from protocol import PROTOCOL_VERSION
@@ -224,13 +224,7 @@ class Worker:
     def _sweep(self, executor: Executor) -> None:
         """Removes what belongs to no attempt that is known, now and from time to time."""
 
-        def sweep() -> None:
-            try:
-                executor.sweep(self._jobs.known)
-            except Exception as error:
-                logger.warning("sweeping failed: %r", error)
-
-        Thread(target=sweep, name="sweep", daemon=True).start()
+        aside(executor.sweep, self._jobs.known)
         self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor))
 
     # messages

@@ -1,7 +1,7 @@
 """An executor without containers, for tests and load benchmarks of the real daemon.
 
-A job's script runs as a local shell process; the script `noop` (and anything under `NoopExecutor`) ends at once without
-one. What Docker would remember across a daemon's restart is kept in the `StandinEngine`, which outlives executors.
+A job's script runs as a local shell process; the script `noop` ends at once without one. What Docker would remember
+across a daemon's restart is kept in the `StandinEngine`, which outlives executors.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ class Box:
     ended_at: float = 0.0
     exit_code: int = 0
     oom_killed: bool = False
-    stopped: bool = False
+    failure: str = ""
+    lease: float | None = None
     dependencies: Dependencies | None = None
     workspace: bytes | None = None
 
@@ -176,10 +177,10 @@ class StandinSandbox(Sandbox):
         box = self.box
         with box.changed:
             box.changed.wait_for(lambda: box.state == "exited")
-        return Outcome(box.exit_code, box.oom_killed, max(0.0, box.ended_at - box.released_at))
+        return Outcome(box.exit_code, box.oom_killed, max(0.0, box.ended_at - box.released_at), box.failure)
 
-    def stop(self, grace: float) -> None:
-        self.engine.note("stop", self.attempt)
+    def stop(self, grace: float, *, canceled: bool = True) -> None:
+        self.engine.note("stop" if canceled else "stop as failed", self.attempt)
         if not self.engine.stubborn:
             self._signal(signal.SIGTERM)
 
@@ -230,7 +231,7 @@ class StandinExecutor(Executor):
     def find(self) -> list[Found]:
         now = time.monotonic()
         return [
-            Found(box.attempt, box.state, now - box.released_at if box.state == "running" else 0.0)
+            Found(box.attempt, box.state, now - box.released_at if box.state == "running" else 0.0, box.lease)
             for box in self.engine.boxes.values()
         ]
 
@@ -255,44 +256,3 @@ class StandinExecutor(Executor):
         for attempt in gone:
             self.discard(attempt)
         return len(gone)
-
-
-class NoopSandbox(Sandbox):
-    """Does nothing, at once: what a load benchmark measures is then Longshore alone."""
-
-    def prepare(self, workspace: Path | None) -> None:
-        pass
-
-    def hold(self) -> None:
-        pass
-
-    def release(self, dependencies: Dependencies) -> None:
-        pass
-
-    def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
-        pass
-
-    def wait(self) -> Outcome:
-        return Outcome(0)
-
-    def stop(self, grace: float) -> None:
-        pass
-
-    def kill(self) -> None:
-        pass
-
-    def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
-        return []
-
-    def service_logs(self) -> dict[str, bytes]:
-        return {}
-
-    def remove(self) -> None:
-        pass
-
-
-class NoopExecutor(StandinExecutor):
-    """All jobs succeed at once."""
-
-    def sandbox(self, assignment: Assignment) -> NoopSandbox:  # type: ignore[override]
-        return NoopSandbox()

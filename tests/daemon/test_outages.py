@@ -229,6 +229,35 @@ def test_a_found_container_whose_attempt_is_over_is_removed(
     assert engine.boxes == {}
 
 
+def test_a_found_container_that_moves_is_removed_when_no_coordinator_is_heard_of_for_its_lease(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    coordinator.answering = False
+    engine.boxes["1.1"] = Box("1.1", "running", lease=0.5)
+    engine.boxes["2.1"] = Box("2.1", "running")
+    run_worker()
+    engine.await_step("discard", "1.1")
+    assert engine.boxes.keys() == {"2.1"}
+
+
+def test_a_found_container_that_was_canceled_meanwhile_is_stopped_when_it_is_taken_up(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    first = run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    first.leave()
+    coordinator.answering = False
+    run_worker()
+    coordinator.expect(m.Hello)
+    coordinator.expect(m.Hello)
+    coordinator.answering = True
+    coordinator.expect(m.GetJobExecution)
+    coordinator.send(m.CancelJob(attempt="1.1"))
+    assert coordinator.final("1.1").status is S.CANCELED
+    assert engine.steps("1.1").count("stop") == 1
+
+
 def test_the_timeout_of_a_taken_up_job_counts_from_its_release(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
@@ -239,6 +268,7 @@ def test_the_timeout_of_a_taken_up_job_counts_from_its_release(
     engine.boxes["1.1"].released_at -= 1.0
     run_worker()
     assert coordinator.final("1.1", timeout=3).failure_reason == "job_execution_timeout"
+    assert "stop as failed" in engine.steps("1.1")
 
 
 def test_statuses_of_a_restarted_daemon_count_on_even_if_the_clock_was_set_back(

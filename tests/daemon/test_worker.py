@@ -76,6 +76,19 @@ def test_a_container_out_of_memory_fails_as_oom_killed(
     assert (final.failure_reason, final.exit_code) == (FailureReason.OOM_KILLED, 137)
 
 
+def test_a_container_that_was_ended_from_outside_is_a_failure_of_the_system(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    engine.boxes["1.1"].failure = "the container was ended from outside"
+    engine.boxes["1.1"].end(137)
+    final = coordinator.final("1.1")
+    assert final.failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE
+    assert final.message == "the container was ended from outside"
+
+
 def test_what_the_engine_refuses_is_the_jobs_failure_with_its_reason_and_message(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
@@ -221,7 +234,7 @@ def test_cancel_stops_the_script_and_reports_canceled(
 def test_a_script_that_does_not_obey_is_killed(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.jobs.KILL_SLACK", 0.1)
+    monkeypatch.setattr("daemon.stopping.KILL_SLACK", 0.1)
     engine.stubborn = True
     run_worker(grace=0.1)
     coordinator.assign(assignment("1.1", "sleep 60"))
