@@ -15,6 +15,8 @@ from protocol.plan import Variable
 
 MAX_VALUE_LENGTH = 1 << 20
 """Longest value, in characters, that an expansion may give: more than any shell's environment takes."""
+MAX_TOTAL_LENGTH = 16 << 20
+"""Longest that all values of one job may be together."""
 
 REFERENCE = re.compile(
     r"\$(?:\{(?P<braced>[^}]*)\}"
@@ -25,7 +27,7 @@ REFERENCE = re.compile(
 
 
 class VariableTooLong(LongshoreError):
-    """An expansion would give a value longer than `MAX_VALUE_LENGTH`."""
+    """An expansion would give a value longer than `MAX_VALUE_LENGTH`, or values longer than `MAX_TOTAL_LENGTH`."""
 
     exit_status = 2
 
@@ -76,8 +78,9 @@ def expand_all(variables: Iterable[Variable]) -> dict[str, str]:
     for variable in variables:
         layers.setdefault(variable.key, []).append(variable)
     done: dict[str, str] = {}
+    length = 0
     for key in layers:
-        _resolve(key, layers, done)
+        length = _resolve(key, layers, done, length)
     return {key: done[key] for key in layers}
 
 
@@ -86,8 +89,11 @@ def _name(match: re.Match[str]) -> str | None:
     return match["braced"] or match["plain"] or match["percent"]
 
 
-def _resolve(key: str, layers: Mapping[str, list[Variable]], done: dict[str, str]) -> None:
-    """Fills `done[key]` and all that it needs, with a stack of its own: a chain of variables may be long."""
+def _resolve(key: str, layers: Mapping[str, list[Variable]], done: dict[str, str], length: int) -> int:
+    """Fills `done[key]` and all that it needs, with a stack of its own: a chain of variables may be long.
+
+    Returns how long all values are together; `length` is how long they were.
+    """
     entered: set[str] = set()
     stack = [key]
     while stack:
@@ -96,10 +102,14 @@ def _resolve(key: str, layers: Mapping[str, list[Variable]], done: dict[str, str
             stack.pop()
         elif name in entered:
             done[name] = _value(layers[name], layers, done)
+            length += len(done[name])
+            if length > MAX_TOTAL_LENGTH:
+                raise VariableTooLong(f"all variables together grow past {MAX_TOTAL_LENGTH} characters")
         else:
             entered.add(name)
             needed = {n for variable in layers[name] if not variable.raw for n in references(variable.value)}
             stack.extend(n for n in sorted(needed) if n in layers and n not in done and n not in entered)
+    return length
 
 
 def _value(same_key: list[Variable], layers: Mapping[str, list[Variable]], done: dict[str, str]) -> str:

@@ -16,7 +16,7 @@ from coordinator.pipelinefile.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from coordinator.pipelinefile.merge import extend_jobs, inherit_defaults, merge_defaults, resolve_references
 from coordinator.pipelinefile.needs import Linker, Links
 from coordinator.pipelinefile.parts import text, texts
-from coordinator.pipelinefile.report import Report, nearest
+from coordinator.pipelinefile.report import Report, fatal, nearest
 from coordinator.pipelinefile.repository import Repository
 from coordinator.pipelinefile.rules import Conditions, Known
 from coordinator.pipelinefile.shapes import Check, Fields
@@ -26,7 +26,7 @@ from coordinator.pipelinefile.variables import fixed, layered, variables_of
 from coordinator.pipelinefile.yaml_loader import plain_value
 from protocol.errors import LongshoreError, PipelineFileError, Problem, UsageError
 from protocol.plan import JobPlan, Plan, Variable
-from protocol.variables import expand
+from protocol.variables import VariableTooLong, expand
 
 OnNewCommit: TypeAlias = Literal["conservative", "interruptible", "none"]
 OnJobFailure: TypeAlias = Literal["all", "none"]
@@ -84,8 +84,9 @@ def compile_pipeline(
     """As `compile_file`, with all that is known besides the plan."""
     try:
         return _Compiler(path, repository, variables or {}, projects or {}).compile(jobs, inputs or {})
-    except RecursionError:
-        raise PipelineFileError([Problem("is nested too deeply", str(path))]) from None
+    except (RecursionError, VariableTooLong) as error:
+        what = "is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise PipelineFileError([Problem(what, str(path))]) from None
 
 
 class _Compiler:
@@ -177,7 +178,10 @@ class _Compiler:
     def _workflow(self, pipeline: Map, scope: Scope) -> tuple[Map, Map | None]:
         value = pipeline.get("workflow")
         workflow = value if isinstance(value, Map) else Map(pipeline.at("workflow"))
-        known = scope.known(variables_of(pipeline.get("variables")))
+        try:
+            known = scope.known(variables_of(pipeline.get("variables")))
+        except VariableTooLong as error:
+            raise fatal(str(error), pipeline.at("variables"), "variables") from None
         match = self._conditions.first_match(workflow.get("rules"), known, "workflow.rules")
         return workflow, match[1] if match else None
 

@@ -15,7 +15,7 @@ from coordinator.pipelinefile.tree import Map, Mark, Scalar, Seq, Value
 from coordinator.pipelinefile.variables import fixed, inherited_variables, layered, variables_of
 from protocol.errors import PipelineFileError
 from protocol.plan import EnvironmentSpec, JobPlan, Variable, When
-from protocol.variables import expand, expand_all
+from protocol.variables import VariableTooLong, expand, expand_all
 
 NOT_TRIGGERED = (
     "echo 'This job would start another pipeline, which Longshore does not do: it needs a GitLab server. "
@@ -24,20 +24,29 @@ NOT_TRIGGERED = (
 """What a job with `trigger` runs."""
 
 
-@dataclass(frozen=True, slots=True)
+MAX_EXPANDED = 256 << 20
+"""Characters that the expanded variables of all jobs may have together."""
+
+
+@dataclass(slots=True)
 class Scope:
-    """What all jobs of a pipeline share."""
+    """What all jobs of a pipeline share. `expanded` counts the characters of their expanded variables."""
 
     predefined: list[Variable]
     variables: list[Variable]
     run_variables: list[Variable]
     conditions: Conditions
     report: Report
+    expanded: int = 0
 
     def known(self, variables: list[Variable]) -> Known:
         """All variables of a job as far as they are known before the run."""
         every = [*self.predefined, *variables, *self.run_variables]
-        return Known({variable.key: variable.value for variable in every}, expand_all(every))
+        values = expand_all(every)
+        self.expanded += sum(len(value) for value in values.values())
+        if self.expanded > MAX_EXPANDED:
+            raise VariableTooLong(f"the variables of all jobs together grow past {MAX_EXPANDED} characters")
+        return Known({variable.key: variable.value for variable in every}, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +100,9 @@ def make_jobs(base: str, config: Map, stage: str, mark: Mark, scope: Scope) -> l
             _decide(job, scope)
     except PipelineFileError as error:
         scope.report.add(error)
+        return []
+    except VariableTooLong as error:
+        scope.report.problem(str(error), config.at("variables"), f"{base}.variables")
         return []
     return made
 

@@ -175,13 +175,13 @@ class Repository:
 
 
 def git_output(root: Path, *arguments: str) -> bytes | None:
-    """What a git command prints in `root`; None if it fails. No program that the repository configures is run."""
+    """What a git command prints in `root`; None if it fails or can't be. No program of the repository's is run."""
     # Whoever may run this project's jobs may read it, whoever owns the folder.
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(root), *arguments]
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
         done = subprocess.run(command, capture_output=True, check=False, timeout=GIT_SECONDS, env=environment)
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError):
         return None
     except subprocess.TimeoutExpired:
         raise LongshoreError(f"git {arguments[0]} in {root} took longer than {GIT_SECONDS:.0f} s") from None

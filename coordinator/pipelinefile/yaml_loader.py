@@ -134,6 +134,8 @@ class _Composer:
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         mark = self._mark(event)
+        if "\0" in event.value:
+            raise fatal("a string holds a NUL character", mark)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.mapping and frame.key is None:
             frame.key = (event.value, mark, event.value == "<<" and event.implicit[0])

@@ -1,0 +1,273 @@
+"""`rules`, `workflow`, `only` and `except`: what is in the pipeline, and how."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.coordinator.pipelinefile.project import Project
+
+
+def test_the_first_rule_that_holds_decides(project: Project) -> None:
+    text = """
+        job:
+          script: [x]
+          rules:
+            - if: $GO == "manual"
+              when: manual
+            - if: $GO == "later"
+              when: delayed
+              start_in: 30 minutes
+            - if: $GO == "never"
+              when: never
+            - if: $GO
+              allow_failure: true
+              interruptible: true
+              variables: {FROM: rule}
+        """
+    assert project.job(text, variables={"GO": "manual"}).when == "manual"
+    later = project.job(text, variables={"GO": "later"})
+    assert (later.when, later.start_in) == ("delayed", 1800.0)
+    assert project.names(text, variables={"GO": "never"}) == []
+    assert project.names(text) == []
+    job = project.job(text, variables={"GO": "yes"})
+    assert (job.when, job.allow_failure, job.interruptible) == ("on_success", True, True)
+    assert project.variables(text, variables={"GO": "yes"})["FROM"] == "rule"
+
+
+def test_why_a_job_is_left_out_is_known(project: Project) -> None:
+    text = """
+        a: {script: [x], rules: [{if: $NOPE}]}
+        b: {script: [x], rules: [{if: $NOPE}, {when: never}]}
+        c: {script: [x], only: [tags]}
+        """
+    assert {job.name: job.excluded for job in project.compile(text).jobs} == {
+        "a": "none of its rules holds",
+        "b": "rule 2 says `when: never`",
+        "c": "its `only` or `except` leaves it out",
+    }
+
+
+def test_a_job_s_own_when_counts_where_the_rule_has_none(project: Project) -> None:
+    job = project.job("job: {script: [x], when: manual, rules: [{if: $CI}]}\n")
+    assert (job.when, job.allow_failure) == ("manual", True)
+
+
+def test_manual_jobs_may_fail_unless_a_rule_makes_them_manual(project: Project) -> None:
+    assert project.job("job: {script: [x], when: manual}\n").allow_failure
+    assert not project.job("job: {script: [x], when: manual, allow_failure: false}\n").allow_failure
+    assert not project.job("job: {script: [x], rules: [{when: manual}]}\n").allow_failure
+
+
+def test_conditions_see_variables_as_they_are_written(project: Project) -> None:
+    text = """
+        variables: {NAME: main, NESTED: $NAME}
+        plain: {script: [x], rules: [{if: $NAME == "main"}]}
+        nested: {script: [x], rules: [{if: $NESTED == "main"}]}
+        """
+    assert project.names(text) == ["plain"]
+
+
+def test_conditions_see_job_matrix_and_user_variables(project: Project) -> None:
+    text = """
+        variables: {V: global}
+        job:
+          script: [x]
+          variables: {J: job}
+          parallel: {matrix: [{M: [a, b]}]}
+          rules: [{if: '$J == "job" && $M == "b" && $V == "user" && $CI_JOB_NAME == "job: [b]"'}]
+        """
+    assert project.names(text, variables={"V": "user"}) == ["job: [b]"]
+
+
+def test_every_expression_is_checked_even_below_the_rule_that_holds(project: Project) -> None:
+    (problem,) = project.problems("job:\n  script: [x]\n  rules:\n    - when: always\n    - if: $A ==\n")
+    assert problem.startswith(".gitlab-ci.yml:5: job.rules[1].if: '$A ==' is no valid expression: ")
+
+
+def test_exists_sees_files_globs_folders_and_variables(project: Project) -> None:
+    project.write("src/deep/a.py", "")
+    project.write("ignored/b.py", "")
+    project.write(".gitignore", "ignored/\n")
+    project.commit()
+    project.write("new.txt", "")
+    rules = {
+        "file": "src/deep/a.py",
+        "glob": "**/*.py",
+        "shallow": "*.py",
+        "new": "new.txt",
+        "ignored": "ignored/b.py",
+        "folder": "src/deep/",
+        "file-as-folder": "new.txt/",
+        "variable": "$DIR/deep/a.py",
+        "missing-variable": "$GONE/new.txt",
+    }
+    text = "variables: {DIR: src}\n" + "".join(
+        f"{name}: {{script: [x], rules: [{{exists: ['{path}']}}]}}\n" for name, path in rules.items()
+    )
+    assert project.names(text) == ["file", "glob", "new", "folder", "variable"]
+
+
+def test_exists_looks_into_mapped_projects_and_takes_regular_expressions(project: Project) -> None:
+    other = Project(project.root.parent / "other")
+    other.write("Dockerfile", "")
+    other.commit()
+    text = """
+        there: {script: [x], rules: [{exists: {paths: [Dockerfile], project: group/other, ref: main}}]}
+        here: {script: [x], rules: [{exists: {paths: [Dockerfile]}}]}
+        regexp: {script: [x], rules: [{exists: {regexp: '^\\.gitlab-ci\\.ya?ml$'}}]}
+        """
+    assert project.names(text, projects={"group/other": other.root}) == ["there", "regexp"]
+
+
+CHANGES = """
+    a: {script: [x], rules: [{changes: [src/**/*]}]}
+    b: {script: [x], rules: [{changes: {paths: ["*.md"]}}]}
+    """
+
+
+def test_changes_are_those_since_the_last_commit_and_what_is_not_committed(project: Project) -> None:
+    project.write("src/a.py", "")
+    project.write(".gitlab-ci.yml", CHANGES)
+    project.commit()
+    project.write("README.md", "")
+    project.commit("second")
+    assert project.names() == ["b"]
+    project.write("src/new.py", "")
+    assert project.names() == ["a", "b"]
+
+
+def test_changes_of_a_branch_are_those_since_it_left_the_default_branch(project: Project) -> None:
+    project.write(".gitlab-ci.yml", CHANGES)
+    project.commit()
+    project.git("checkout", "-q", "-b", "topic")
+    project.write("src/a.py", "")
+    project.commit("on the branch")
+    project.write("other", "")
+    project.commit("still on it")
+    assert project.names() == ["a"]
+
+
+def test_changes_compare_to_a_ref_that_is_named(project: Project) -> None:
+    project.write("src/a.py", "")
+    project.commit()
+    project.git("tag", "v1")
+    for number in range(3):
+        project.write("README.md", str(number))
+        project.commit(f"edit {number}")
+    text = "job: {script: [x], rules: [{changes: {paths: ['*.md'], compare_to: %s}}]}\n"
+    assert project.names(text % "$BASE", variables={"BASE": "v1"}) == ["job"]
+    assert project.names("job: {script: [x], rules: [{changes: {paths: [src/*], compare_to: v1}}]}\n") == []
+    assert "'v9' is no ref of this repository" in project.problems(text % "v9")[0]
+
+
+def test_without_a_history_every_path_counts_as_changed(project: Project) -> None:
+    assert project.names(CHANGES) == ["a", "b"]
+    project.commit()
+    assert project.names(CHANGES) == ["a", "b"]
+
+
+def test_a_rule_may_bring_other_needs(project: Project) -> None:
+    text = """
+        stages: [build, test]
+        a: {stage: build, script: [x]}
+        b: {stage: build, script: [x]}
+        job:
+          stage: test
+          script: [x]
+          needs: [a]
+          rules:
+            - if: $OTHER
+              needs: [b]
+            - when: always
+        """
+    assert [need.job for need in project.job(text).needs or ()] == ["a"]
+    assert [need.job for need in project.job(text, variables={"OTHER": "1"}).needs or ()] == ["b"]
+
+
+def test_workflow_rules_leave_a_whole_pipeline_out(project: Project) -> None:
+    text = """
+        workflow: {rules: [{if: $NO, when: never}, {if: $CI_COMMIT_BRANCH == $WANTED}]}
+        job: {script: [x]}
+        """
+    assert project.names(text, variables={"WANTED": "main"}) == ["job"]
+    assert project.compile(text).left_out == "its `workflow:rules` leave the pipeline out"
+    assert project.compile(text, variables={"NO": "1"}).left_out == "its `workflow:rules` say `when: never`"
+    assert project.names(text) == []
+
+
+def test_workflow_gives_the_run_a_name_variables_and_what_cancels_it(project: Project) -> None:
+    text = """
+        variables: {TARGET: default, KEPT: kept}
+        workflow:
+          name: "to $TARGET on $CI_COMMIT_BRANCH"
+          auto_cancel: {on_new_commit: interruptible, on_job_failure: all}
+          rules:
+            - if: $CI
+              variables: {TARGET: rule}
+              auto_cancel: {on_new_commit: none}
+        job: {script: [x]}
+        own: {script: [x], variables: {TARGET: job}}
+        """
+    plan = project.plan(text)
+    assert plan.name == "to rule on main"
+    assert (plan.auto_cancel_on_new_commit, plan.auto_cancel_on_job_failure) == ("none", "all")
+    assert project.variables(text)["TARGET"] == "rule"
+    assert project.variables(text)["KEPT"] == "kept"
+    assert project.variables(text, "own")["TARGET"] == "job"
+
+
+@pytest.mark.parametrize(
+    ("policy", "variables", "present"),
+    [
+        ("", {}, True),
+        ("only: [branches]", {}, True),
+        ("only: [tags]", {}, False),
+        ("only: [tags]", {"CI_COMMIT_TAG": "v1"}, True),
+        ("except: [branches]", {"CI_COMMIT_TAG": "v1"}, True),
+        ("only: [main]", {}, True),
+        ("only: [/^ma/]", {}, True),
+        ("only: [/^MA/i]", {}, True),
+        ("only: [/^x/]", {}, False),
+        ("only: [main@group/other]", {}, False),
+        ("only: ['/^main$/@local/project']", {}, True),
+        ("only: [pushes]", {}, True),
+        ("only: [schedules]", {}, False),
+        ("only: [schedules]", {"CI_PIPELINE_SOURCE": "schedule"}, True),
+        ("only: [merge_requests]", {"CI_PIPELINE_SOURCE": "merge_request_event"}, True),
+        ("", {"CI_PIPELINE_SOURCE": "merge_request_event"}, False),
+        ("except: [main]", {}, False),
+        ("only: [main], except: [schedules]", {"CI_PIPELINE_SOURCE": "schedule"}, False),
+        ("only: {variables: [$A, $B]}", {"B": "1"}, True),
+        ("only: {variables: [$A]}", {}, False),
+        ("only: {variables: [$A]}", {"A": "1", "CI_PIPELINE_SOURCE": "merge_request_event"}, False),
+        ("only: {refs: [main], variables: [$A]}", {}, False),
+        ("except: {variables: [$A], refs: [tags]}", {"A": "1"}, False),
+        ("only: {kubernetes: active}", {}, False),
+        ("only: {changes: ['*.md']}", {}, True),
+        ("rules: [{if: $CI}]", {"CI_PIPELINE_SOURCE": "merge_request_event"}, True),
+    ],
+)
+def test_only_and_except(project: Project, policy: str, variables: dict[str, str], present: bool) -> None:
+    comma = ", " if policy else ""
+    assert (project.names(f"job: {{script: [x]{comma}{policy}}}\n", variables=variables) == ["job"]) is present
+
+
+@pytest.mark.parametrize(
+    ("job", "message"),
+    [
+        ("rules: []", "job.rules: is an empty list"),
+        ("rules: [{if: $A, wehn: manual}]", "job.rules[0].wehn: unknown keyword; did you mean 'when'?"),
+        ("rules: [{when: sometimes}]", "job.rules[0].when: must be one of on_success"),
+        ("when: never", "`never` belongs into `rules`"),
+        ("rules: [{if: $A}], only: [main]", "job.only: can't be used together with `rules`"),
+        ("rules: [{when: delayed}]", "job.start_in: a delayed job needs `start_in`"),
+        ("rules: [{when: delayed, start_in: 8 days}]", "is no duration of at most a week"),
+        ("only: main", "job.only: must be a list or a mapping, not a string"),
+        ("rules: [{exists: {paths: [x], project: a/b}}]", "name its directory: --project a/b=DIR"),
+        ("rules: [{exists: {regexp: '('}}]", "is no regular expression that RE2 knows"),
+    ],
+)
+def test_wrong_rules_are_refused(project: Project, job: str, message: str) -> None:
+    problems = project.problems(f"job: {{script: [x], {job}}}\n")
+    assert len(problems) == 1
+    assert message in problems[0]
