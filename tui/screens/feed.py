@@ -12,6 +12,7 @@ from protocol.events import JobChanged, RunChanged, RunRemoved, StageChanged, Wo
 from tui.model import JournalEntry
 from tui.present import SIGNS, clean, clock, job_sign, matches, progress, run_sign, why, worker_sign
 from tui.screens.base import Page
+from tui.screens.run import RunScreen
 from tui.widgets.filter import FilterBar
 from tui.widgets.lines import Spans
 from tui.widgets.table import Column, Table
@@ -92,6 +93,17 @@ class FeedScreen(Page):
                 if not words or matches(words, "".join(text for text, _ in describe(entry)))
             ]
         self.query_one(Table).show(self._rows, self.app.now())
+
+    def on_table_opened(self, event: Table.Opened) -> None:
+        """Goes to the run that the event is about."""
+        entry = event.table.row_at_cursor
+        match entry.event if entry is not None else None:
+            case JobChanged(run=number, job=job):
+                self.app.push_screen(RunScreen(number, job.name))
+            case StageChanged(run=number):
+                self.app.push_screen(RunScreen(number))
+            case RunChanged(run=run):
+                self.app.push_screen(RunScreen(run.id))
 
     def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
         """Filters as one types."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import shlex
 import subprocess
@@ -20,13 +19,11 @@ from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import ArtifactRef, AttemptView, JobView
-from tui.coalesce import Coalescer
 from tui.definition import definition, story, tests
-from tui.log.search import Search
-from tui.log.source import LogSource
 from tui.present import SIGNS, clean, clock, duration, elapsed, job_sign, queued, size, why
 from tui.screens.base import Page
 from tui.screens.dialogs import Ask
+from tui.screens.log_follower import LogFollower
 from tui.widgets.filter import FilterBar
 from tui.widgets.lines import Spans
 from tui.widgets.log_pane import LogPane
@@ -111,12 +108,9 @@ class JobScreen(Page):
         self.job_name = job
         self._chosen: int | None = None  # an attempt that was chosen, instead of the newest
         self._stream = "job"
-        self._source: LogSource | None = None
         self._detail: m.JobDetail | None = None
         self._detail_of: tuple[object, ...] = ()
         self._services: dict[str, str] = {}  # tab -> alias
-        self._searching: asyncio.Task[None] | None = None
-        self._log_changed: Coalescer | None = None
 
     def compose_body(self) -> ComposeResult:
         """Facts, tabs, and what the tabs show."""
@@ -145,13 +139,24 @@ class JobScreen(Page):
     def on_mount(self) -> None:
         """Opens the log."""
         super().on_mount()
-        self._log_changed = Coalescer(self, self._sync_log)
+        self._log = LogFollower(self.app.feed, self.query_one(LogPane))
         self.query_one(Tabs).can_focus = False
         self.query_one(LogView).focus()
 
+    def on_screen_resume(self) -> None:
+        """Makes sure that the run is the one that the feed is followed for."""
+        super().on_screen_resume()
+        detail = self.app.model.detail
+        if detail is None or detail.run != self.run_id:
+            self.command(self._watch())
+
+    async def _watch(self) -> None:
+        await self.app.feed.watch_run(self.run_id)
+        self.refresh_view()
+
     def on_unmount(self) -> None:
         """Lets the log go."""
-        self._close_log()
+        self._log.close()
 
     # what is shown
 
@@ -168,7 +173,8 @@ class JobScreen(Page):
             return
         now = self.app.now()
         self.query_one("#job-head", Static).update(self._head(job, now))
-        self._open_log(job)
+        if self._log.open(self.run_id, job, attempt=self._chosen or job.attempt or None, stream=self._stream):
+            self.query_one(FilterBar).clear()
         version = (job.status, job.attempt, job.finished_at)
         if version != self._detail_of:
             self._detail_of = version
@@ -229,93 +235,19 @@ class JobScreen(Page):
 
     # the log
 
-    def _open_log(self, job: JobView) -> None:
-        """Opens the log of the attempt and stream that are to be shown, if it is not open already."""
-        number = self._chosen or job.attempt or None
-        attempt_id = f"{job.id}.{number}" if number else None
-        source = self._source
-        if source is not None and (source.attempt_id, source.stream) == (attempt_id, self._stream):
-            return
-        self._close_log()
-        assert self._log_changed is not None
-        self._source = LogSource(
-            self.app.feed,
-            self.run_id,
-            self.job_name,
-            attempt=number,
-            attempt_id=attempt_id,
-            stream=self._stream,
-            on_change=self._log_changed.poke,
-        )
-        pane = self.query_one(LogPane)
-        pane.view.open(self._source.document, self._source.arrived_at)
-        pane.query_one(FilterBar).clear()
-        if attempt_id is not None:
-            self._source.open()
-
-    def _close_log(self) -> None:
-        if self._searching is not None:
-            self._searching.cancel()
-            self._searching = None
-        if self._source is not None:
-            self._source.close()
-            self._source = None
-
-    def _sync_log(self) -> None:
-        """Repaints the log after changes, at most once a frame."""
-        if not self.is_mounted or self._source is None:
-            return
-        pane = self.query_one(LogPane)
-        pane.problem = self._source.problem
-        pane.sync()
-        view = pane.view
-        if view.search is not None:
-            if view.found is None and view.search.count:
-                pane.jump()
-            self._search_on()
-
     def on_log_view_looked(self, event: LogView.Looked) -> None:
         """Fetches what is looked at."""
-        if self._source is not None:
-            self._source.look(event.top, event.height)
+        self._log.look(event.top, event.height)
 
     def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
         """Looks for the text, as it is typed."""
-        pane = self.query_one(LogPane)
-        if self._searching is not None:
-            self._searching.cancel()
-            self._searching = None
-        pane.busy = ""
-        pane.look_for(Search(event.value) if event.value else None)
-        self._search_on()
+        self._log.search(event.value)
+        self.refresh_bindings()
 
     def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
         """From the search back to the log."""
         self.query_one(LogView).focus()
         self.refresh_bindings()
-
-    def _search_on(self) -> None:
-        """Searches what has not been searched yet, in the background."""
-        pane, source = self.query_one(LogPane), self._source
-        search = pane.view.search
-        if search is None or source is None or (self._searching is not None and not self._searching.done()):
-            return
-        document = source.document
-        if all(search.searched(i) >= e - s for i in range(document.page_count) for s, e in [document.extent(i)]):
-            return
-        first = pane.view.top.page if document.rows else 0
-
-        async def run() -> None:
-            pane.busy = "searching ..."
-            try:
-                await source.search(search, first)
-            except LongshoreError as error:
-                source.problem = str(error)
-            finally:
-                pane.busy = ""
-            pane.show_status()
-
-        self._searching = asyncio.get_running_loop().create_task(run())
 
     # tabs
 
@@ -424,7 +356,7 @@ class JobScreen(Page):
 
     def action_first_error(self) -> None:
         """To the first line that looks like an error."""
-        source, pane = self._source, self.query_one(LogPane)
+        source, pane = self._log.source, self.query_one(LogPane)
         if source is None:
             return
 
@@ -462,7 +394,7 @@ class JobScreen(Page):
 
     def action_save(self) -> None:
         """Saves the log to a file."""
-        source = self._source
+        source = self._log.source
         if source is None:
             return
 
@@ -482,7 +414,7 @@ class JobScreen(Page):
 
     def action_pager(self) -> None:
         """Opens the log in $PAGER."""
-        source = self._source
+        source = self._log.source
         if source is None:
             return
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import ClassVar
 
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.content import Content
+from textual.timer import Timer
 from textual.widgets import ContentSwitcher, Static
 
 from protocol import messages as m
@@ -31,13 +33,20 @@ from tui.present import (
 )
 from tui.screens.base import Page
 from tui.screens.job import JobScreen
+from tui.screens.log_follower import LogFollower
 from tui.widgets.filter import FilterBar
 from tui.widgets.graph import NeedsGraph
+from tui.widgets.log_pane import LogPane
+from tui.widgets.log_view import LogView
 from tui.widgets.progress import bar
 from tui.widgets.stages import StageColumn, StageColumns
 
 EARLIER_RUNS = 3
 """Earlier runs of the same project that a guess at the remaining time is made from."""
+PREVIEW_HEIGHT = 28
+"""Lines that a terminal has to have for the log of the job under the cursor."""
+CURSOR_RESTS = 0.15
+"""Seconds after which a cursor that has moved shows the log of the job that it is on."""
 PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
 
 
@@ -52,30 +61,46 @@ class RunScreen(Page):
         Binding("c", "cancel", "Cancel job"),
         Binding("C", "cancel_run", "Cancel run", key_display="C"),
         Binding("e", "next_failed", "Next failed"),
+        Binding("L", "preview", "Log on/off", key_display="L"),
         Binding("y", "copy", "Copy id"),
         Binding("slash", "filter", "Filter", key_display="/"),
     ]
 
-    def __init__(self, run: int) -> None:
+    def __init__(self, run: int, job: str | None = None) -> None:
         super().__init__()
         self.run_id = run
+        self._wanted_job = job  # to put the cursor on once it is there
         self._estimate = Estimate(frozenset(), None)
         self._estimated: tuple[int, int] = (-1, -1)
-        self._shown_graph: tuple[int, str] = (-1, "")
+        self._preview = True
+        self._preview_timer: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
         """Facts of the run above its jobs, the job under the cursor below."""
         yield Static(id="run-facts", markup=False)
-        yield FilterBar("filter by job, status, worker or reason")
+        yield FilterBar("filter by job, status, worker or reason", id="jobs-filter")
         with ContentSwitcher(initial="columns"):
             yield StageColumns(id="columns")
             yield NeedsGraph(id="graph")
         yield Static(id="job-facts", markup=False)
+        yield LogPane(id="preview")
 
     def on_mount(self) -> None:
         """The jobs have the keys."""
         super().on_mount()
         self.query_one(StageColumns).focus()
+        pane = self.query_one(LogPane)
+        pane.view.can_focus = False
+        self._log = LogFollower(self.app.feed, pane)
+
+    def on_unmount(self) -> None:
+        """Lets the log go."""
+        self._log.close()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """A low terminal has no room for the log of the job under the cursor."""
+        self.query_one(LogPane).display = self._preview and self.size.height >= PREVIEW_HEIGHT
+        self.call_after_refresh(self.refresh_view)
 
     def on_screen_resume(self) -> None:
         """Asks for the run, unless one comes back from one of its jobs."""
@@ -134,8 +159,12 @@ class RunScreen(Page):
                 self._show_graph(detail, now)
             else:
                 self.query_one(StageColumns).show(stages, self._estimate.critical, detail.expected, now)
+            if self._wanted_job is not None:
+                self._body.select(self._wanted_job)
+                self._wanted_job = None
         self.query_one("#run-facts", Static).update(self._run_facts(now))
         self._show_job_facts(now)
+        self._show_log()
 
     def _guess(self, detail: RunDetail, now: float) -> None:
         """Makes the estimate anew once a second, or when something has changed."""
@@ -146,7 +175,7 @@ class RunScreen(Page):
             self._estimate = estimate(stages, detail.expected, now)
 
     def _stages(self, detail: RunDetail) -> list[StageColumn]:
-        words = self.query_one(FilterBar).value.lower().split()
+        words = self.query_one("#jobs-filter", FilterBar).value.lower().split()
         return [
             StageColumn(
                 stage.view,
@@ -225,7 +254,27 @@ class RunScreen(Page):
             tail += ["\n", (reason, "$text-error" if job.status is ExecutionStatus.FAILED else "$text-secondary")]
         facts.update(Content.assemble(*parts, *tail))
 
+    def _show_log(self) -> None:
+        """Shows the log of the job under the cursor, where there is room for it."""
+        job, pane = self.job, self.query_one(LogPane)
+        if job is None or not pane.display:
+            self._log.close()
+        else:
+            self._log.open(self.run_id, job, attempt=job.attempt or None)
+
+    def on_log_view_looked(self, event: LogView.Looked) -> None:
+        """Fetches what is looked at."""
+        self._log.look(event.top, event.height)
+
     # moving
+
+    def _moved(self) -> None:
+        """Tells about the job that the cursor is on; its log comes when the cursor rests."""
+        self._show_job_facts(self.app.now())
+        self.refresh_bindings()
+        if self._preview_timer is not None:
+            self._preview_timer.stop()
+        self._preview_timer = self.set_timer(CURSOR_RESTS, self._show_log)
 
     @property
     def _graph_shown(self) -> bool:
@@ -238,13 +287,11 @@ class RunScreen(Page):
 
     def on_stage_columns_moved(self, _event: StageColumns.Moved) -> None:
         """Tells about the job that the cursor is on."""
-        self._show_job_facts(self.app.now())
-        self.refresh_bindings()
+        self._moved()
 
     def on_needs_graph_moved(self, _event: NeedsGraph.Moved) -> None:
         """Tells about the job that the cursor is on."""
-        self._show_job_facts(self.app.now())
-        self.refresh_bindings()
+        self._moved()
 
     def on_stage_columns_opened(self, event: StageColumns.Opened) -> None:
         """Goes to the job."""
@@ -276,8 +323,8 @@ class RunScreen(Page):
 
     def action_back(self) -> None:
         """Takes the filter away, else goes back."""
-        if self.query_one(FilterBar).value:
-            self.query_one(FilterBar).clear()
+        if self.query_one("#jobs-filter", FilterBar).value:
+            self.query_one("#jobs-filter", FilterBar).clear()
         else:
             self.app.feed.unwatch_run()
             super().action_back()
@@ -291,11 +338,17 @@ class RunScreen(Page):
             self._body.select(job.name)
         self._body.focus()
 
+    def action_preview(self) -> None:
+        """Shows the log of the job under the cursor below the jobs, or not."""
+        self._preview = not self._preview
+        self.query_one(LogPane).display = self._preview
+        self.call_after_refresh(self.refresh_view)
+
     def action_filter(self) -> None:
         """Opens the filter, on the columns."""
         if self._graph_shown:
             self.action_view()
-        self.query_one(FilterBar).open()
+        self.query_one("#jobs-filter", FilterBar).open()
 
     def action_retry(self) -> None:
         """A new attempt of the job under the cursor."""

@@ -14,6 +14,7 @@ from protocol.views import WorkerView
 from tui.present import age, clean, elapsed, matches, worker_sign
 from tui.screens.base import Page
 from tui.screens.dialogs import Confirm
+from tui.screens.run import RunScreen
 from tui.widgets.filter import FilterBar
 from tui.widgets.lines import Spans
 from tui.widgets.table import Column, Table
@@ -95,6 +96,15 @@ class WorkersScreen(Page):
     def worker(self) -> WorkerView | None:
         """The worker under the cursor."""
         return self.query_one(Table).row_at_cursor
+
+    def on_table_opened(self, _event: Table.Opened) -> None:
+        """Goes to what the worker runs, the first of it."""
+        worker = self.worker
+        if worker is None or not worker.jobs:
+            self.tell("this worker runs nothing")
+            return
+        run, _, job = worker.jobs[0].partition("/")
+        self.app.push_screen(RunScreen(int(run), job))
 
     def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
         """Filters as one types."""
