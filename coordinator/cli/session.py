@@ -50,6 +50,7 @@ class Session(ABC):
         """The coordinator and worker in this process, if this session runs them."""
         return None
 
+    @abstractmethod
     def check(self) -> None:
         """A quick look, without asking the coordinator. Raises CoordinatorUnreachable if it is known to be gone."""
 
@@ -90,6 +91,9 @@ class RemoteSession(Session):
                     raise
             else:
                 return
+
+    def check(self) -> None:
+        """Only asking tells."""
 
 
 class StateSession(Session):
@@ -167,6 +171,9 @@ class ReadingSession(Session):
 
     def again(self) -> None:
         raise CoordinatorUnreachable(f"the coordinator that read {self._state.path} ended")
+
+    def check(self) -> None:
+        self._reader.check()
 
     def close(self) -> None:
         super().close()

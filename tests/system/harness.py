@@ -233,9 +233,11 @@ def statuses(run: Mapping[str, Any]) -> dict[str, str]:
     return {name: job["status"] for name, job in jobs_of(run).items()}
 
 
-def running(client: docker.DockerClient, coordinator: str, run: int) -> list[Container]:
-    """The containers of a run that run now."""
+def running(client: docker.DockerClient, coordinator: str, run: int, job: str | None = None) -> list[Container]:
+    """The containers of a run, or of one job of it, that run now."""
     labels: list[str] = [f"longshore.coordinator={coordinator}", f"longshore.run={run}"]
+    if job is not None:
+        labels.append(f"longshore.job={job}")
     return list(client.containers.list(filters={"label": labels}))
 
 

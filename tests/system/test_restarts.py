@@ -72,7 +72,7 @@ def test_what_ended_while_its_worker_was_dead_is_reported_when_it_is_back(
     system.wait_for_workers(1)
     run = started(system, tmp_path)
     worker.kill()
-    eventually(lambda: not running(docker_client, system.coordinator_id, run))
+    eventually(lambda: not running(docker_client, system.coordinator_id, run, "count"))
     system.start_worker("w1", "--slots", "2")
     ended_well(system, run)
 
