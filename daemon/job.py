@@ -24,8 +24,8 @@ SEND_AGAIN_AFTER = 1.0
 """Seconds since the last progress after which an acknowledgement of nothing new means that bytes were lost."""
 
 
-class Phase(Enum):
-    """How far an attempt has come on this worker."""
+class Phase(str, Enum):
+    """How far an attempt has come on this worker. A string too, for the sake of its hash."""
 
     QUEUED = "queued"  # accepted; there is no room to prepare it yet
     PREPARING = "preparing"  # its thread pulls the image and makes the container

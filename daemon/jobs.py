@@ -61,6 +61,8 @@ class Jobs:
         self._stopper = Stopper(settings, timers, send, self._finished, self._forget)
         self._leftovers = Leftovers(executor, requests, self._adopt, self.known.discard)
         self._over: OrderedDict[str, None] = OrderedDict()
+        self._may_go_on = False
+        self._just_prepared: list[Job] = []
         self._first_seq = int(time.time() * 1000)  # above all that an earlier life of this daemon has used
 
     # what there is
@@ -177,7 +179,7 @@ class Jobs:
             if job.runnable:
                 job.runnable_at = time.monotonic()
             self.report_job_status(job, self._waiting_status(job))
-            self.schedule()
+            self._look_for_room()
 
     def _new_job(self, assignment: m.Assignment) -> Job:
         log = LogSender(partial(self._post, self._log_ready, assignment.attempt))
@@ -201,6 +203,7 @@ class Jobs:
             return
         if job.runnable_at is None:
             job.runnable_at = time.monotonic()
+        self._look_for_room()
         self.schedule()
         if job.phase in NOT_BEGUN and job.status is ExecutionStatus.WAITING:
             self.report_job_status(job, ExecutionStatus.PREPARING)
@@ -282,17 +285,27 @@ class Jobs:
             if job.assignment.lease is not None and now - heard_at > job.assignment.lease:
                 self._stopper.stop(job, Stop.LEASE)
 
+    def _look_for_room(self) -> None:
+        """Something has happened that may let a job go on."""
+        self._may_go_on = True
+
     def schedule(self) -> None:
-        """Prepares and opens what there is room for."""
+        """Prepares, opens and holds what there is room for. Once per turn of the loop, whatever happened in it."""
         settings = self._settings
         threads = 4 * (settings.slots + settings.held_at_most) + 16
-        for job in places.to_admit(self._jobs.values(), settings.slots, settings.held_at_most, threads):
-            job.phase = Phase.PREPARING
-            self._start(job, Entry.NEW)
-        for job in places.to_open(self._jobs.values(), settings.slots):
-            assert job.runner is not None
-            job.phase = Phase.OPENED
-            job.runner.open(list(job.dependencies.values()))
+        while self._may_go_on:
+            self._may_go_on = False
+            for job in places.to_admit(self._jobs.values(), settings.slots, settings.held_at_most, threads):
+                job.phase = Phase.PREPARING
+                self._start(job, Entry.NEW)
+            for job in places.to_open(self._jobs.values(), settings.slots):
+                assert job.runner is not None
+                job.phase = Phase.OPENED
+                job.runner.open(list(job.dependencies.values()))
+        for job in self._just_prepared:
+            if job.phase is Phase.READY and job.runner:
+                job.runner.hold()
+        self._just_prepared.clear()
 
     def _start(self, job: Job, entry: Entry) -> None:
         try:
@@ -329,9 +342,8 @@ class Jobs:
         if job.stop is not None:
             return
         job.phase = Phase.READY
-        self.schedule()
-        if job.phase is Phase.READY and job.runner:
-            job.runner.hold()
+        self._just_prepared.append(job)
+        self._look_for_room()
 
     def started(self, attempt: str) -> None:
         """See Host."""
@@ -355,7 +367,7 @@ class Jobs:
         job.phase = Phase.ENDED
         if job.deadline:
             job.deadline.cancel()
-        self.schedule()
+        self._look_for_room()
 
     def finished(self, attempt: str, result: Result) -> None:
         """See Host."""
@@ -369,7 +381,7 @@ class Jobs:
         if job.deadline:
             job.deadline.cancel()
         self.report_job_status(job, result.status, result)
-        self.schedule()
+        self._look_for_room()
 
     def service_log(self, attempt: str, alias: str, data: bytes) -> None:
         """See Host."""
@@ -389,7 +401,7 @@ class Jobs:
         self._forget(job)
         if job.stop in (Stop.RETURN, Stop.LEASE) and not job.final:
             self._send(m.JobReturned(attempt=attempt), None)
-        self.schedule()
+        self._look_for_room()
 
     def _forget(self, job: Job) -> None:
         for timer in (job.deadline, job.flush):

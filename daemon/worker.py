@@ -149,6 +149,7 @@ class Worker:
                 self._guarded(self._on_message, message, payload)
             for action in self._timers.due(time.monotonic()):
                 self._guarded(action)
+            self._guarded(self._jobs.schedule)
             if self._stops:
                 self._guarded(self._see_whether_done)
 
