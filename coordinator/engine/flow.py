@@ -143,7 +143,7 @@ class Flow:
         self._scheduler.wake()
 
     def give_back(self, job: JobState, attempt: AttemptState, text: str) -> None:
-        """An attempt that never began is free for another worker."""
+        """An attempt that never began, and of which nothing is left, is free for another worker."""
         self._ledger.detach(attempt)
         attempt.worker = ""
         attempt.status = S.PENDING
@@ -151,6 +151,16 @@ class Flow:
         attempt.released = attempt.revoking = False
         self._ledger.touch_attempt(attempt)
         self._scheduler.wake()
+        self._hand_out_again(job, text)
+
+    def abandon(self, job: JobState, attempt: AttemptState, text: str) -> None:
+        """An attempt that never began is given up with its worker, which may have a container of it: one of another
+        name is made for the next attempt, for two workers may share an engine.
+        """
+        self.end_attempt(attempt, S.CANCELED, None, text)
+        self._hand_out_again(job, text)
+
+    def _hand_out_again(self, job: JobState, text: str) -> None:
         if self._ledger.index_of(job).before(job) is Outcome.OPEN:
             self._ledger.move(job, JobEvent.WITHDRAW, text)
         else:

@@ -118,7 +118,7 @@ class Reports:
                 self._flow.end_attempt(attempt, S.CANCELED, None, None)
                 self._flow.end(found[0], JobEvent.CANCEL, f"canceled while {worker.name} is away")
             elif not attempt.released or attempt.id not in keeps:
-                self._flow.give_back(found[0], attempt, f"{worker.name} went away before it began")
+                self._flow.abandon(found[0], attempt, f"{worker.name} went away before it began")
             else:
                 self._ledger.tell(found[0], f"{worker.name} is away; the job goes on there")
 

@@ -72,6 +72,22 @@ def test_what_never_began_leaves_a_silent_worker_at_once():
     sim.finish(run)
 
 
+def test_what_a_silent_worker_held_is_another_attempt_elsewhere_for_its_container_may_be_there_still():
+    sim = Sim(SimWorker("v", slots=1))
+    run = sim.submit(plan(job("a"), job("b", needs=["a"])))
+    sim.start(run, "a")
+    sim.report(sim.attempt_of(run, "b"), S.WAITING)
+    silent(sim, "v", 21)
+    sim.workers["w"] = SimWorker("w", slots=1)
+    sim.hello("w")
+    assert list(sim.workers["w"].has) == ["2.2"]
+    restart(sim)
+    sim.hello("v")
+    assert list(sim.workers["v"].has) == ["1.1"]
+    sim.finish(sim.runs[run.id])
+    assert sim.runs[run.id].status is S.SUCCESS
+
+
 def test_an_assignment_that_got_lost_is_sent_again():
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
