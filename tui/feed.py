@@ -21,12 +21,10 @@ from protocol.codec import CHUNK_BYTES
 from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.events import LogAppended, log_topic
 from tui.link import Answer, Fed, Item, Joined, Link, Lost
-from tui.model import Connection, Model, Verdict
+from tui.model import SNAPSHOT_RUNS, Connection, Model, Verdict
 
 REQUEST_TIMEOUT = 10.0
 """Seconds that a request may take in all, a restart of the coordinator in between included."""
-RUNS = 1000
-"""Newest runs that a snapshot is asked for."""
 RESYNC_PAUSE = 0.25
 """Seconds between two snapshots when the first one was of no use."""
 WAITING_LOG_BYTES = 8 << 20
@@ -218,7 +216,7 @@ class FeedClient:
         """Asks for snapshots until one fits the events that have arrived."""
         while True:
             try:
-                snapshot = await self.request(m.GetSnapshot, m.Snapshot, runs=RUNS, run=self._watched)
+                snapshot = await self.request(m.GetSnapshot, m.Snapshot, runs=SNAPSHOT_RUNS, run=self._watched)
             except UsageError:  # the watched run has been removed meanwhile
                 self._watched = None
                 continue

@@ -27,6 +27,8 @@ from protocol.views import JobView, RunSummary, RunView, StageView, WorkerView
 
 RECENT_EVENTS = 4096
 """How many events a snapshot may be older than what has arrived, and still be of use."""
+SNAPSHOT_RUNS = 1000
+"""Newest runs that a snapshot is asked for; one that has fewer has all that there are."""
 JOURNAL_LENGTH = 1000
 """How many events the Feed screen can show."""
 
@@ -142,12 +144,12 @@ class Model:
     def load_snapshot(self, snapshot: Snapshot, at: float) -> Verdict:
         """Takes a snapshot, then what has arrived since it. GAP: it was already too old, ask again.
 
-        Older runs that were paged in stay: nothing in a snapshot says that they have gone.
+        Older runs that were paged in stay, unless the snapshot has all that there are.
         """
         if snapshot.epoch != self.epoch:
             self._recent = deque((e for e in self._recent if e.epoch == snapshot.epoch), maxlen=RECENT_EVENTS)
         self.epoch, self.seq = snapshot.epoch, snapshot.seq
-        oldest = min((run.id for run in snapshot.runs), default=0)
+        oldest = min(run.id for run in snapshot.runs) if len(snapshot.runs) >= SNAPSHOT_RUNS else 0
         self.runs = {run: view for run, view in self.runs.items() if run < oldest}
         self.runs.update((run.id, run) for run in snapshot.runs)
         self.workers = {worker.name: worker for worker in snapshot.workers}
