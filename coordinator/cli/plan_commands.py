@@ -71,7 +71,7 @@ def plan(
         print(f"longshore: {file}: nothing runs: {compilation.left_out}", file=sys.stderr)
     if as_json:
         from coordinator.cli.as_json import print_json
-        from coordinator.cli.plan_output import plan_json
+        from coordinator.cli.plan_json import plan_json
 
         print_json(plan_json(compilation))
     else:

@@ -1,8 +1,6 @@
-"""A plan as the JSON document of `plan --json`, and as a table and a graph for people. Prints, decides nothing."""
+"""A plan for people: a table of its jobs, a graph of what waits for what, and what is left out. Decides nothing."""
 
 from __future__ import annotations
-
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -10,50 +8,10 @@ from rich.table import Table
 from rich.tree import Tree
 
 from coordinator.pipelinefile import Compilation
-from coordinator.pipelinefile.jobs import Job, declared_allow_failure
 from protocol.plan import JobPlan
 
 MAX_GRAPH_JOBS = 200
 """A graph of more jobs is no help to anybody."""
-
-
-def plan_json(compilation: Compilation) -> list[dict[str, Any]]:
-    """One object a job. `needs` are as the file has them; `jobs` in each are the jobs of this plan that it means."""
-    declared = {job.name: job for job in compilation.jobs}
-    return [_job_json(job, declared[job.name], compilation) for job in compilation.plan.jobs]
-
-
-def _job_json(job: JobPlan, declared: Job, compilation: Compilation) -> dict[str, Any]:
-    return {
-        "name": job.name,
-        "stage": job.stage,
-        "when": job.when,
-        "allow_failure": declared_allow_failure(declared),
-        "needs": _needs_json(declared, compilation),
-        "dependencies": job.dependencies,
-        "image": job.image.name if job.image else None,
-        "services": [service.name for service in job.services],
-        "tags": job.tags,
-        "timeout": job.timeout,
-        "environment": job.environment.name if job.environment else None,
-        "resource_group": job.resource_group,
-        "start_in": job.start_in or None,
-        "variables": {variable.key: variable.value for variable in job.variables},
-    }
-
-
-def _needs_json(job: Job, compilation: Compilation) -> list[dict[str, Any]] | None:
-    if job.needs is None:
-        return None
-    return [
-        {
-            "job": need.job,
-            "artifacts": need.artifacts,
-            "optional": need.optional,
-            "jobs": compilation.links[job.name].jobs_of(need),
-        }
-        for need in job.needs
-    ]
 
 
 def print_plan(compilation: Compilation, console: Console | None = None) -> None:

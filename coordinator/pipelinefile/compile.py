@@ -240,7 +240,10 @@ class _Compiler:
         config = inherit_defaults(value, default)
         if config.get("trigger") is None and config.get("run") is None and not texts(config.get("script")):
             self._report.problem(
-                "has no script", config.at("script"), name, nearest(name, FIELDS["global"]) or "add `script`"
+                "has no script",
+                config.marks.get("script", mark),
+                name,
+                nearest(name, FIELDS["global"]) or "add `script`",
             )
         elif config.get("script") == "":
             self._report.problem("has an empty script", config.at("script"), name)

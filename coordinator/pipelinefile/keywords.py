@@ -391,7 +391,14 @@ JOB_PARTS = [
     works("rule.variables", VARIABLES),
 ]
 
-KEYWORDS: tuple[Keyword, ...] = (*GLOBAL, *INCLUDE, *SPEC, *JOB, *JOB_PARTS)
+SECTIONS = {
+    "At the top of a file": GLOBAL,
+    "Under `include`": INCLUDE,
+    "In the header": SPEC,
+    "In a job": JOB,
+    "Inside the keywords of a job": JOB_PARTS,
+}
+KEYWORDS: tuple[Keyword, ...] = tuple(keyword for keywords in SECTIONS.values() for keyword in keywords)
 FIELDS = fields_by_path((keyword.path, keyword) for keyword in KEYWORDS)
 """Keywords by the mapping that they stand in."""
 NOT_JOBS = frozenset((*FIELDS["global"], "spec"))

@@ -1,0 +1,52 @@
+"""Plans agree with what the peer gitlab-ci-local makes of its own test cases, but for what GitLab's reference says."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).parents[4] / "shared" / "conformance"
+CHECK = SHARED / "check-plan"
+LONGSHORE = Path(sys.executable).with_name("longshore")
+
+DIFFERENCES = {
+    "include-local/.gitlab-ci.yml": (
+        "the variable that names the included file is in .gitlab-ci-local-variables.yml, a file of the peer's own that "
+        "GitLab doesn't know; with --var it is included"
+    ),
+    "needs-parallel-matrix-error/.gitlab-ci.yml": (
+        "needs:parallel:matrix: 'identifiers and values must be selected from the identifiers and values defined in "
+        "the parallel:matrix job'; the case's own comments say that anything else must be an error"
+    ),
+    "needs-parallel-matrix-static/.gitlab-ci.yml": (
+        "parallel:matrix: jobs are named `job: [a, b]`, with a blank after the comma"
+    ),
+    "parallel/.gitlab-ci.yml": "parallel: jobs are 'named sequentially from job_name 1/N to job_name N/N'",
+    "workflow-rules-variables/.gitlab-ci-no-match.yml": (
+        "workflow:rules: 'When no rules evaluate to true, the pipeline does not run'"
+    ),
+}
+"""Cases in which the peer does not do what GitLab's public reference says, each with what it says."""
+
+
+@pytest.mark.skipif(not CHECK.exists(), reason="the conformance cases are not beside this checkout")
+@pytest.mark.timeout(300)
+def test_plans_agree_with_the_peer_s_but_for_the_known_differences() -> None:
+    done = subprocess.run([sys.executable, CHECK, LONGSHORE], capture_output=True, text=True, check=False)
+    *lines, summary = done.stdout.splitlines()
+    differing = {line.partition(": ")[0] for line in lines if line.partition(": ")[0].endswith(".yml")}
+    assert differing == set(DIFFERENCES), done.stdout
+    total = int(summary.split()[2])
+    assert summary == f"{total - len(DIFFERENCES)} of {total} agree"
+
+
+@pytest.mark.skipif(not CHECK.exists(), reason="the conformance cases are not beside this checkout")
+def test_the_case_of_the_peer_s_own_variables_file_agrees_once_they_are_given() -> None:
+    from coordinator.pipelinefile import compile_file
+
+    path = SHARED / "plan" / "include-local" / ".gitlab-ci.yml"
+    plan = compile_file(path, variables={"CI_INCLUDE_LOCAL": "/.gitlab-ci-base.yml"})
+    assert [job.name for job in plan.jobs] == ["build-job"]
