@@ -73,7 +73,7 @@ class Taker:
 
     def _take_below(self, prefix: str, wanted: Callable[[str, bool], bool], out: Members) -> None:
         """Files under one path; the engine's archive of it has its last component as the first of all names."""
-        path = posixpath.join(self.project_dir, prefix)
+        path = posixpath.join(self.project_dir, prefix) if prefix else self.project_dir
         top, parent = posixpath.basename(path), posixpath.dirname(prefix)
 
         def place(name: str) -> str | None:

@@ -224,9 +224,10 @@ class Engine:
             except PermissionError as error:
                 raise self._unavailable(error) from error
             except GONE as error:
-                if time.monotonic() + delay > deadline:
+                left = deadline - time.monotonic()
+                if left <= 0:
                     raise self._unavailable(error) from error
-            time.sleep(delay)
+            time.sleep(min(delay, left))
             delay = min(2 * delay, LONGEST_DELAY)
 
     def _unavailable(self, error: Exception) -> EngineUnavailable:

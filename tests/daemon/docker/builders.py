@@ -22,6 +22,12 @@ DASH = "longshore-tests/dash:1"
 """Debian's without its bash."""
 ENTRYPOINT = "longshore-tests/entrypoint:1"
 """Its entrypoint says hello on stderr, sets a variable and becomes its arguments; it runs as `user` (1000)."""
+HEALTHY = "longshore-tests/healthy:2"
+"""Busybox; healthy while something listens on port 8080."""
+LISTENING = "longshore-tests/listening:1"
+"""Busybox; exposes port 8080."""
+VOLUME = "longshore-tests/volume:1"
+"""Busybox; declares a volume."""
 WORKER = f"tests-{os.getpid()}"
 """The worker's name, and the coordinator's id."""
 PROJECT_DIR = "/builds/group/project"
@@ -29,7 +35,7 @@ PROJECT_DIR = "/builds/group/project"
 _attempts = itertools.count(1)
 
 
-def assignment(*commands: str, image: str | ImageSpec = BUSYBOX, **job: Any) -> Assignment:
+def assignment(*commands: str, image: str | ImageSpec | None = BUSYBOX, **job: Any) -> Assignment:
     """An attempt of its own of a job that runs `commands`; further keywords are JobPlan's or, if not, Assignment's.
 
     `waits_for` are the assignment's `dependencies`, which JobPlan has too.

@@ -12,7 +12,7 @@ import pytest
 
 from daemon.docker_executor import DockerExecutor
 from tests.conftest import Images
-from tests.daemon.docker.builders import BUSYBOX, DASH, DEBIAN, ENTRYPOINT, WORKER
+from tests.daemon.docker.builders import BUSYBOX, DASH, DEBIAN, ENTRYPOINT, HEALTHY, LISTENING, VOLUME, WORKER
 
 DOCKERFILES = {
     DASH: f"FROM {DEBIAN}\nRUN rm /bin/bash\n",
@@ -22,6 +22,9 @@ RUN chmod 755 /entry
 USER user
 ENTRYPOINT ["/entry"]
 """,
+    HEALTHY: f"FROM {BUSYBOX}\nHEALTHCHECK --interval=200ms --timeout=1s CMD wget -qO- 127.0.0.1:8080/env\n",
+    LISTENING: f"FROM {BUSYBOX}\nEXPOSE 8080\n",
+    VOLUME: f"FROM {BUSYBOX}\nVOLUME /data\n",
 }
 
 

@@ -1,0 +1,138 @@
+"""Caches come back in the next job of the same project and key, and make room for each other by last use."""
+
+from __future__ import annotations
+
+import io
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from daemon.artifacts import Selection
+from daemon.cache import CacheStore
+from daemon.docker_executor import DockerExecutor
+from daemon.executor import Dependencies
+from protocol.plan import CacheSpec
+from tests.daemon.docker.builders import WORKER, Ran, assignment, run_job, tar_of, variables
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Path:
+    """Where collected files go."""
+    path = tmp_path / "scratch"
+    path.mkdir()
+    return path
+
+
+def with_cache(executor: DockerExecutor, scratch: Path, spec: CacheSpec, *commands: str, **job: object) -> Ran:
+    """A job that shows what its cache brought, then runs `commands`."""
+    workspace = job.pop("workspace", None)
+    return run_job(
+        executor,
+        assignment("cat store/* 2>/dev/null || echo nothing", *commands, caches=[spec], **job),
+        workspace=workspace if isinstance(workspace, Path) else None,
+        scratch=scratch,
+    )
+
+
+def brought(ran: Ran) -> str:
+    """The first line of what was in the cache."""
+    return ran.lines[1]
+
+
+FILL = "mkdir -p store; echo $VALUE >store/file"
+
+
+def test_what_one_job_leaves_the_next_one_finds(executor: DockerExecutor, scratch: Path) -> None:
+    spec = CacheSpec(key="k-$NAME", paths=["store/"])
+    first = with_cache(executor, scratch, spec, FILL, variables=variables(NAME="a", VALUE="one"))
+    assert brought(first) == "nothing"
+    assert brought(with_cache(executor, scratch, spec, variables=variables(NAME="a"))) == "one"
+    assert brought(with_cache(executor, scratch, spec, variables=variables(NAME="b"))) == "nothing"
+    assert (
+        brought(with_cache(executor, scratch, spec, project="other/project", variables=variables(NAME="a")))
+        == "nothing"
+    )
+    fallback = CacheSpec(key="new", fallback_keys=["none", "k-$NAME"], paths=["store/"])
+    assert brought(with_cache(executor, scratch, fallback, variables=variables(NAME="a"))) == "one"
+
+
+def test_policy_and_when_say_what_is_taken_and_what_is_left(executor: DockerExecutor, scratch: Path) -> None:
+    def run(policy: str, value: str, end: str = "true", when: str = "on_success") -> str:
+        spec = CacheSpec(key="k", paths=["store"], policy=policy, when=when)  # type: ignore[arg-type]
+        return brought(with_cache(executor, scratch, spec, FILL, end, variables=variables(VALUE=value, PULL="pull")))
+
+    assert run("push", "1") == "nothing"
+    assert run("$PULL", "2") == "1"
+    assert run("pull-push", "3", end="false") == "1"
+    assert run("push", "4") == "nothing"
+    assert run("pull-push", "5", end="false", when="always") == "4"
+    assert run("pull", "6") == "5"
+
+
+def test_a_key_of_files_follows_their_content(executor: DockerExecutor, scratch: Path, tmp_path: Path) -> None:
+    spec = CacheSpec(key_files=["lock", "sub/lock"], key_prefix="p-$NAME", paths=["store"])
+
+    def run(lock: str | None, value: str) -> str:
+        workspace = tar_of(tmp_path / "w.tar", {} if lock is None else {"lock": lock})
+        job = variables(VALUE=value, NAME="n")
+        return brought(
+            with_cache(executor, scratch, spec, "echo changed >>lock", FILL, variables=job, workspace=workspace)
+        )
+
+    assert run("1", "one") == "nothing"
+    assert run("1", "again") == "one"
+    assert run("2", "two") == "nothing"
+    assert run(None, "none") == "nothing"
+    assert run(None, "none") == "none"
+
+
+def test_several_caches_and_untracked_files(executor: DockerExecutor, scratch: Path, tmp_path: Path) -> None:
+    specs = [CacheSpec(key="a", paths=["a"]), CacheSpec(key="b", untracked=True)]
+    workspace = tar_of(tmp_path / "w.tar", {"tracked": "t"})
+    show = assignment("ls -A", "echo a >a; echo u >u", caches=specs)
+    assert run_job(executor, show, workspace=workspace, scratch=scratch).lines[1:2] == ["tracked"]
+    again = assignment("ls -A", "rm -f tracked a u", caches=specs)
+    assert run_job(executor, again, workspace=workspace, scratch=scratch).lines[1:4] == ["a", "tracked", "u"]
+
+
+def test_a_daemon_that_took_the_job_over_saves_under_the_same_key(
+    executor: DockerExecutor, scratch: Path, tmp_path: Path
+) -> None:
+    spec = CacheSpec(key_files=["lock"], paths=["store"])
+    workspace = tar_of(tmp_path / "w.tar", {"lock": "1"})
+    job = assignment(FILL, caches=[spec], variables=variables(VALUE="x"))
+    sandbox = executor.sandbox(job)
+    sandbox.prepare(workspace)
+    sandbox.release(Dependencies())
+    sandbox.wait()
+    other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
+    other.collect(scratch, succeeded=True)
+    assert brought(with_cache(executor, scratch, spec, workspace=workspace)) == "x"
+
+
+class Files:
+    """Takes one file of a given size, that no compression makes smaller."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+
+    def take(self, _: Selection, out: object) -> bool:
+        """Into the archive."""
+        info = tarfile.TarInfo("file")
+        info.size = self._size
+        out.add(info, io.BytesIO(os.urandom(self._size)))  # type: ignore[attr-defined]
+        return True
+
+
+def test_the_least_recently_used_caches_go_when_there_are_too_many(tmp_path: Path) -> None:
+    store = CacheStore(tmp_path, 100_000)
+    for index, key in enumerate(["old", "used", "new"]):
+        store.store("p", key, Files(30_000), Selection(()))  # type: ignore[arg-type]
+        found = store.find("p", [key])
+        assert found is not None
+        os.utime(found, (1000 + index, 1000 + index))
+    assert store.find("p", ["missing", "used"]) is not None
+    store.store("p", "newest", Files(30_000), Selection(()))  # type: ignore[arg-type]
+    assert [key for key in ("old", "used", "new", "newest") if store.find("p", [key])] == ["used", "newest"]
