@@ -73,12 +73,12 @@ class Tally:
         self.statuses: Counter[S] = Counter()
         self.parts: Counter[Part] = Counter()
         for job in jobs:
-            self.add(job, 1)
+            self.add(job.status, part_of(job), 1)
 
-    def add(self, job: JobState, sign: int) -> None:
-        """Counts a job in (1) or out (-1), as it stands."""
-        self.statuses[job.status] += sign
-        self.parts[part_of(job)] += sign
+    def add(self, status: S, part: Part, sign: int) -> None:
+        """Counts a job in (1) or out (-1) that stands so."""
+        self.statuses[status] += sign
+        self.parts[part] += sign
 
     @property
     def open(self) -> int:
@@ -133,8 +133,9 @@ class RunIndex:
 
     def count(self, job: JobState, sign: int) -> None:
         """Counts a job in or out of all tallies; call it out before and in after a change of the job."""
-        self.total.add(job, sign)
-        self.stages[job.stage_index].add(job, sign)
+        part = part_of(job)
+        self.total.add(job.status, part, sign)
+        self.stages[job.stage_index].add(job.status, part, sign)
         self._left.pop(job.stage_index, None)
 
     def _leaving(self, stage_index: int) -> list[JobState]:

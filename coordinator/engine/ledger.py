@@ -14,7 +14,7 @@ from coordinator.engine.state import AttemptState, JobState, Now, RunState, Stag
 from coordinator.engine.transitions import TABLE, IllegalTransition, JobEvent
 from coordinator.engine.views import job_view, run_summary, stage_view, worker_view
 from protocol.events import JobChanged, RunChanged, StageChanged, WorkerChanged
-from protocol.messages import Message
+from protocol.messages import Ack, Message
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
 
@@ -38,6 +38,7 @@ class Ledger:
         self._jobs: dict[int, JobState] = {}
         self._attempts: dict[str, AttemptState] = {}
         self._workers: dict[str, WorkerState] = {}
+        self._acknowledged: dict[tuple[str, str], int] = {}
 
     # what is there
 
@@ -157,6 +158,11 @@ class Ledger:
         """Notes a frame for a worker."""
         self._turn.sends.append(Send(worker, message))
 
+    def acknowledge(self, worker: str, attempt_id: str, seq: int) -> None:
+        """Notes that a status was taken; the newest one of a turn stands for those before it."""
+        key = worker, attempt_id
+        self._acknowledged[key] = max(seq, self._acknowledged.get(key, seq))
+
     def log_complete(self, attempt: AttemptState) -> None:
         """Notes that no more log bytes of this attempt will be taken."""
         self._turn.ended_attempts.append(attempt)
@@ -202,6 +208,10 @@ class Ledger:
             ),
             *(WorkerChanged(worker=worker_view(worker, self.jobs_at(worker))) for worker in turn.workers),
         ]
+        turn.sends += [
+            Send(worker, Ack(attempt=attempt, status_seq=seq)) for (worker, attempt), seq in self._acknowledged.items()
+        ]
+        self._acknowledged = {}
         for run in turn.runs:
             if run.status in ENDED:
                 self.drop_run(run)

@@ -174,11 +174,11 @@ class Reports:
                 self._take_result(worker, job, attempt, message)
             else:
                 self._take_progress(worker, job, attempt, message)
-        self._ledger.send(worker, m.Ack(attempt=attempt.id, status_seq=message.seq))
+        self._ledger.acknowledge(worker, attempt.id, message.seq)
 
     def _answer_stranger(self, worker: str, message: m.JobStatus, found: tuple[JobState, AttemptState] | None) -> None:
         if found and found[1].worker == worker and found[1].status in ENDED and message.seq <= found[1].status_seq:
-            self._ledger.send(worker, m.Ack(attempt=message.attempt, status_seq=message.seq))
+            self._ledger.acknowledge(worker, message.attempt, message.seq)
         else:
             self._ledger.send(worker, m.DiscardAttempt(attempt=message.attempt))
 
