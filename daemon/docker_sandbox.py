@@ -31,7 +31,7 @@ from daemon.engine import GONE, Engine, EngineError
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
 from daemon.images import Images
-from daemon.script import release_lines, stop_line
+from daemon.script import LEASE_OVER, lease_line, release_lines, stop_line
 from daemon.services import Services, plan_services, service_container
 from daemon.users import owner_of
 from protocol.errors import EngineUnavailable, LongshoreError
@@ -245,7 +245,7 @@ class DockerSandbox:
                 self._lay_in(laid)
             if final.files != self._early.files:
                 self._lay_ground(final.files)
-            self._tell(release_lines(self._early.changes(final)))
+            self._tell(release_lines(self._early.changes(final), self._assignment.lease))
             self._released_at = time.monotonic()
 
     def _bring_to_gate(self, environment: Environment) -> None:
@@ -301,6 +301,8 @@ class DockerSandbox:
                 if not container_log.released_at(self._engine, self._name):
                     raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(code))
                 failure = f"the container was ended from outside of the job (exit code {code})"
+                if code == LEASE_OVER and self._assignment.lease is not None:
+                    failure = f"it ended itself: its worker was not there for {self._assignment.lease:g} s"
             return Outcome(code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
 
     def _await_container(self) -> None:
@@ -320,6 +322,15 @@ class DockerSandbox:
         said = container_log.read_tail(self._engine, self._name, LAST_WORDS).decode(errors="replace").strip()
         why = f"it said: {said}" if said else "the image's entrypoint has to run its arguments"
         return f"the container ended before the script began (exit code {code}); {why}"
+
+    def prolong(self, seconds: float) -> None:
+        """See Sandbox."""
+        with self._failures():
+            try:
+                self._tell(lease_line(seconds))
+            except EngineError as error:
+                if error.status not in (404, 409):  # not there, not running
+                    raise
 
     def stop(self, grace: float, *, canceled: bool = True) -> None:
         """See Sandbox."""

@@ -1,8 +1,8 @@
 """Talks to a Docker engine over its HTTP API. Knows requests and streams, nothing of jobs.
 
-The docker SDK finds the engine and the registry credentials; the requests are made here, because a job is a handful of
-calls and the SDK's way through `requests` costs each of them some milliseconds, and because its readers of logs and
-archives go frame by frame. Each request has a connection of its own (50 us on a Unix socket), so a restarted engine
+The docker SDK knows contexts and registry credentials; the requests are made here, because a job is a handful of calls
+and the SDK's way through `requests` costs each of them some milliseconds, and because its readers of logs and archives
+go frame by frame. Each request has a connection of its own (50 us on a Unix socket), so a restarted engine
 leaves no stale ones. All requests are idempotent as we use them (containers have names), so one that broke is repeated.
 """
 
@@ -21,8 +21,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
-
-from docker.context import ContextAPI
 
 from protocol.errors import EngineUnavailable
 
@@ -103,12 +101,25 @@ def find_endpoint(url: str | None) -> Endpoint:
 
 
 def _context_url() -> str | None:
-    """What `docker context use` has chosen, if anything."""
-    try:
-        context = ContextAPI.get_current_context()
-    except Exception:  # a broken context file; the SDK raises many kinds
+    """What DOCKER_CONTEXT or `docker context use` has chosen, if anything. Raises EngineUnavailable."""
+    name = os.environ.get("DOCKER_CONTEXT")
+    if name is None:
+        directory = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+        try:
+            name = json.loads((directory / "config.json").read_bytes()).get("currentContext")
+        except (OSError, ValueError, AttributeError):
+            return None
+    if not name or name == "default":
         return None
-    return context.Host if context is not None else None
+    from docker.context import ContextAPI  # takes 45 ms to import, and hardly anybody has contexts
+
+    try:
+        context = ContextAPI.get_context(name)
+    except Exception as error:  # of many kinds, with no common base
+        raise EngineUnavailable(f"can't use Docker's context {name!r}: {error}") from error
+    if context is None:
+        raise EngineUnavailable(f"there is no Docker context {name!r}: see `docker context ls`, or set DOCKER_HOST")
+    return str(context.Host)
 
 
 def _tls_context() -> ssl.SSLContext:

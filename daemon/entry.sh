@@ -6,6 +6,8 @@
 # Lines on stdin: `begin` forgets what came so far, `+TEXT` is a line of shell to evaluate first (final variables), `go`
 # opens the gate; after that `stop STATUS GRACE` ends the script: SIGTERM to all its processes, SIGKILL after GRACE
 # seconds, and CI_JOB_STATUS of after_script is STATUS. All of them may be sent again, by another daemon too.
+# `lease SECONDS`, before the word and again and again after it: unless the next one comes in time, everything ends with
+# exit code 75 and without a last line. So a job that may be begun elsewhere does not outlive its daemon here.
 #
 # The script writes to stdout alone. stderr tells the daemon when the gate opened. The last line on stdout says that the
 # log is whole (and ends a last line that has no end of its own) and how the script ended: the engine takes some 60 ms
@@ -15,6 +17,7 @@ exec 3>&2 2>/dev/null 4<&0 </dev/null
 trap : TERM
 trap 'longshore_status=canceled' USR1
 trap 'longshore_status=failed' USR2
+trap 'exit 75' ALRM
 set --
 longshore_line=0
 longshore_script=
@@ -34,11 +37,11 @@ unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_D
 
 # What a new shell does with the text in $1: its first failing command ends it.
 longshore_run='exec 2>&1 3>&- 4<&-
-trap - TERM USR1 USR2
+trap - TERM USR1 USR2 ALRM
 cd "$longshore_directory" || exit 1
 unset longshore_script longshore_after longshore_after_seconds longshore_directory longshore_final longshore_line
 unset longshore_listener longshore_run longshore_status longshore_code longshore_spared longshore_process longshore_found
-unset -f longshore_signal
+unset -f longshore_signal longshore_expire longshore_prolong longshore_listen
 set -o errexit
 set +o noclobber
 eval "set --
@@ -71,11 +74,59 @@ longshore_signal() {
 	return "$longshore_line"
 }
 
+# longshore_expire SECONDS LISTENER: ends everything after so long, unless its listener is gone before. It looks second
+# by second, so that one that was put off is soon gone too.
+longshore_expire() {
+	longshore_left=$1
+	while [ "$longshore_left" -gt 0 ]; do
+		sleep 1 && kill -0 "$2" || exit
+		longshore_left=$((longshore_left - 1))
+	done
+	kill -ALRM $$
+	longshore_signal KILL
+}
+
+# longshore_prolong SECONDS: puts the end of the lease off.
+longshore_prolong() {
+	[ -z "$longshore_watch" ] || kill -KILL "$longshore_watch"
+	read -r longshore_line longshore_process </proc/self/stat
+	longshore_expire "$1" "$longshore_line" &
+	longshore_watch=$!
+}
+
+# The listener: ends the script, or puts the end of its lease off.
+longshore_listen() {
+	longshore_watch=
+	[ -z "$longshore_lease" ] || longshore_prolong "$longshore_lease"
+	while read -r longshore_verb longshore_word longshore_grace; do
+		case $longshore_verb in
+		lease) longshore_prolong "$longshore_word" ;;
+		stop) [ -z "$longshore_script" ] || break ;;
+		esac
+	done
+	[ "$longshore_verb" = stop ] || exit
+	case $longshore_word in canceled) kill -USR1 $$ ;; *) kill -USR2 $$ ;; esac
+	longshore_signal TERM
+	longshore_left=$((longshore_grace * 10))
+	while [ "$longshore_left" -gt 0 ] && longshore_signal 0; do
+		if sleep 0.1; then
+			longshore_left=$((longshore_left - 1))
+		else
+			sleep 1 || longshore_left=0
+			longshore_left=$((longshore_left - 10))
+		fi
+	done
+	longshore_signal KILL
+	exit
+}
+
 longshore_final=
+longshore_lease=
 while :; do
 	IFS= read -r longshore_line <&4 || exit 70
 	case $longshore_line in
 	begin) longshore_final= ;;
+	lease\ *) longshore_lease=${longshore_line#lease } ;;
 	go) break ;;
 	+*)
 		longshore_final="$longshore_final${longshore_line#+}
@@ -86,25 +137,7 @@ done
 printf '\036longshore released\n' >&3
 eval "$longshore_final"
 
-# The listener: ends the script.
-(
-	while read -r longshore_verb longshore_word longshore_grace; do
-		[ "$longshore_verb" = stop ] || continue
-		case $longshore_word in canceled) kill -USR1 $$ ;; *) kill -USR2 $$ ;; esac
-		longshore_signal TERM
-		longshore_left=$((longshore_grace * 10))
-		while [ "$longshore_left" -gt 0 ] && longshore_signal 0; do
-			if sleep 0.1; then
-				longshore_left=$((longshore_left - 1))
-			else
-				sleep 1 || longshore_left=0
-				longshore_left=$((longshore_left - 10))
-			fi
-		done
-		longshore_signal KILL
-		exit
-	done
-) <&4 >/dev/null 3>&- 4<&- &
+longshore_listen <&4 >/dev/null 3>&- 4<&- &
 longshore_listener=$!
 
 longshore_status=
@@ -120,6 +153,8 @@ else
 	wait "$longshore_listener"
 	longshore_status=success
 	[ "$longshore_code" = 0 ] || longshore_status=failed
+	longshore_script=
+	[ -z "$longshore_lease" ] || longshore_listen <&4 >/dev/null 3>&- 4<&- &
 fi
 
 if [ -n "$longshore_after" ]; then

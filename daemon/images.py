@@ -10,10 +10,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import docker.auth
-from docker.errors import DockerException
-from docker.utils import parse_repository_tag
-
 from daemon.engine import Engine, EngineError
 from daemon.executor import JobFailed
 from protocol.statuses import FailureReason
@@ -84,6 +80,8 @@ class Images:
         )
 
     def _pull(self, name: str, platform: str | None) -> None:
+        from docker.utils import parse_repository_tag  # the SDK takes 45 ms to import; few jobs need a pull
+
         repository, tag = parse_repository_tag(name)
         query = {"fromImage": repository, "tag": tag or "latest"} | ({"platform": platform} if platform else {})
         try:
@@ -97,6 +95,9 @@ class Images:
 
 def _credentials(repository: str) -> dict[str, str]:
     """The header that logs in to the registry, from Docker's own configuration files and credential helpers."""
+    import docker.auth
+    from docker.errors import DockerException
+
     try:
         registry, _ = docker.auth.resolve_repository_name(repository)
         found = docker.auth.load_config().resolve_authconfig(registry)

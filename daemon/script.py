@@ -17,6 +17,9 @@ END_MARK = re.compile(rb"\x1elongshore end (\d{1,3})\n")
 END_MARK_START = b"\x1elongshore end "
 END_MARK_BYTES = len(END_MARK_START) + 4
 
+LEASE_OVER = 75
+"""Exit code of a container that has ended itself, and without END_MARK: it was not told to go on in time."""
+
 PIECE_BYTES = 100_000
 """What scripts are cut to: Linux takes at most 128 KiB in one string of an environment."""
 MAX_SCRIPT_BYTES = 1 << 20
@@ -93,14 +96,22 @@ def entry_command() -> list[str]:
     return ["sh", "-c", FIND_SHELL]
 
 
-def release_lines(variables: Mapping[str, str]) -> bytes:
-    """What opens the gate: final values of `variables` for the script, then the word.
+def release_lines(variables: Mapping[str, str], lease: float | None = None) -> bytes:
+    """What opens the gate: final values of `variables` for the script, then the word; see `lease_line` for `lease`.
 
     It begins with a line's end, in case that an earlier daemon died in the middle of a line. Names that no shell takes
     are left out.
     """
     text = "".join(f"export {key}={quoted(value)}\n" for key, value in variables.items() if IDENTIFIER.fullmatch(key))
-    return "".join(["\nbegin\n", *(f"+{line}\n" for line in text.split("\n")[:-1]), "go\n"]).encode()
+    lines = ["\nbegin\n", *(f"+{line}\n" for line in text.split("\n")[:-1])]
+    if lease is not None:
+        lines.append(lease_line(lease).decode())
+    return "".join([*lines, "go\n"]).encode()
+
+
+def lease_line(seconds: float) -> bytes:
+    """What lets the job go on for so long; without another one, all of it then ends with LEASE_OVER."""
+    return f"\nlease {max(0, int(seconds))}\n".encode()
 
 
 def stop_line(status: StopStatus, grace: float) -> bytes:
