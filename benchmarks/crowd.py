@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import random
 import time
 from collections.abc import Callable
 from uuid import uuid4
@@ -25,7 +26,8 @@ LINE = b"x" * 70 + b"\n"
 
 
 class Crowd:
-    """`count` workers of `slots` each. `job_seconds` of None: a job that was begun never ends.
+    """`count` workers of `slots` each. A job takes `job_seconds` on average, half as long or up to half as long again,
+    so that the workers are not in step; with None, a job that was begun never ends.
 
     `sent` maps (attempt, status) to when its frame left (monotonic), for whoever measures how long it takes to be seen.
     """
@@ -37,6 +39,7 @@ class Crowd:
         self.running = 0
         self._job_seconds = job_seconds
         self._line_every = line_every
+        self._random = random.Random(1)
         self._poller = zmq.Poller()
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count()
@@ -76,7 +79,7 @@ class Crowd:
         self.running += 1
         now = time.monotonic()
         if self._job_seconds is not None:
-            self.at(now + self._job_seconds, lambda: worker.end(attempt))
+            self.at(now + self._job_seconds * self._random.uniform(0.5, 1.5), lambda: worker.end(attempt))
         if self._line_every is not None:
             self.at(now + self._line_every, lambda: self._line(worker, attempt))
 

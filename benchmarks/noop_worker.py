@@ -35,6 +35,9 @@ class NoopSandbox(Sandbox):
     def wait(self) -> Outcome:
         return Outcome(0)
 
+    def prolong(self, seconds: float) -> None:
+        pass
+
     def stop(self, grace: float, *, canceled: bool = True) -> None:
         pass
 
