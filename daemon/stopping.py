@@ -74,9 +74,11 @@ class Stopper:
             self._send(m.JobReturned(attempt=job.attempt), None)
 
     def stop_script(self, job: Job) -> None:
-        """Stops the script of a released attempt as `job.stop` says: with grace, or at once."""
+        """Stops the script of a released attempt as `job.stop` says: with grace, at once, or not at all."""
         assert job.runner is not None
         sandbox = job.runner.sandbox
+        if job.stop is Stop.LEAVE:
+            return
         if job.stop not in (Stop.CANCEL, Stop.TIMEOUT):
             aside(sandbox.kill)
             return
@@ -87,6 +89,13 @@ class Stopper:
             job.deadline.cancel()
         bound = time.monotonic() + grace + after + KILL_SLACK
         job.deadline = self._timers.at(bound, lambda: aside(sandbox.kill))
+
+    def keep_lease(self, job: Job, left: float) -> None:
+        """Stops an attempt whose lease is over; one that runs may go on in its container for the seconds `left`."""
+        if left < 0:
+            self.stop(job, Stop.LEASE)
+        elif job.phase is Phase.RUNNING and job.stop is None and job.runner is not None:
+            aside(job.runner.sandbox.prolong, left)
 
     def run_out_after(self, job: Job, seconds: float) -> None:
         """The attempt has so many seconds left of its timeout."""

@@ -179,6 +179,9 @@ class StandinSandbox(Sandbox):
             box.changed.wait_for(lambda: box.state == "exited")
         return Outcome(box.exit_code, box.oom_killed, max(0.0, box.ended_at - box.released_at), box.failure)
 
+    def prolong(self, seconds: float) -> None:
+        self.engine.note("prolong", self.attempt)
+
     def stop(self, grace: float, *, canceled: bool = True) -> None:
         self.engine.note("stop" if canceled else "stop as failed", self.attempt)
         if not self.engine.stubborn:

@@ -1,0 +1,190 @@
+"""Real workers on a real coordinator over TCP, with the stand-in engine: the flow, nothing lost, nothing done twice."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from coordinator.engine.settings import Settings
+from coordinator.server import Coordinator
+from coordinator.settings import CoordinatorSettings
+from protocol.client import Client
+from protocol.plan import ArtifactsSpec, JobPlan, Need, Plan, RetrySpec
+from protocol.statuses import ENDED, ExecutionStatus
+from protocol.views import JobView, RunView
+from tests.daemon.cable import Cable
+from tests.daemon.scripted import Running, start_worker
+from tests.daemon.standin import StandinEngine
+
+PATIENCE = 40.0
+
+
+class Fleet:
+    """A coordinator that can be restarted, and workers, each with an engine that outlives it."""
+
+    def __init__(self, state: Path, workers: int, settings: Settings | None = None) -> None:
+        self.state = state
+        self.settings = settings or Settings()
+        self.engines = [StandinEngine() for _ in range(workers)]
+        self.workers: list[Running] = []
+        self.address = "tcp://127.0.0.1:0"
+        self.start_coordinator()
+        self.workers = [self.start_worker(number) for number in range(workers)]
+
+    def start_coordinator(self) -> None:
+        settings = CoordinatorSettings(state=self.state / "coordinator", bind=self.address, engine=self.settings)
+        self.coordinator = Coordinator(settings)
+        self.coordinator.start()
+        self.address = self.coordinator.address
+        self._thread = threading.Thread(target=self.coordinator.run, daemon=True)
+        self._thread.start()
+
+    def stop_coordinator(self) -> None:
+        self.coordinator.stop()
+        self._thread.join()
+
+    def start_worker(self, number: int) -> Running:
+        return start_worker(self.address, self.state / f"w{number}", self.engines[number], name=f"w{number}")
+
+    def client(self) -> Client:
+        return Client(self.address, timeout=PATIENCE)
+
+    def submit(self, jobs: list[JobPlan]) -> int:
+        plan = Plan(name="p", project="p", project_dir="/builds/p", stages=["test"], jobs=jobs)
+        with self.client() as client:
+            return client.submit_run(plan)
+
+    def ended(self, run: int) -> RunView:
+        """The run, once it has ended. Raises AssertionError with its jobs if that takes too long."""
+        deadline = time.monotonic() + PATIENCE
+        with self.client() as client:
+            while (view := client.get_run(run)).status not in ENDED:
+                unfinished = [one for one in jobs(view) if one.status not in ENDED]
+                assert time.monotonic() < deadline, f"run {run} hangs: {unfinished}"
+                time.sleep(0.02)
+        return view
+
+    def job_is(self, run: int, job: str, status: ExecutionStatus) -> JobView:
+        """The job, once it has a status."""
+        deadline = time.monotonic() + PATIENCE
+        with self.client() as client:
+            while (view := next(one for one in jobs(client.get_run(run)) if one.name == job)).status is not status:
+                assert time.monotonic() < deadline, f"{view} does not become {status}"
+                time.sleep(0.02)
+        return view
+
+    def log(self, run: int, job: str) -> bytes:
+        with self.client() as client:
+            return client.get_log(run, job)[1]
+
+    def close(self) -> None:
+        for worker in self.workers:
+            if worker.alive:
+                worker.leave()
+        self.stop_coordinator()
+        for engine in self.engines:
+            engine.kill_all()
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Iterator[Fleet]:
+    made = Fleet(tmp_path, workers=3)
+    yield made
+    made.close()
+
+
+def jobs(view: RunView) -> list[JobView]:
+    return [job for stage in view.stages for job in stage.jobs]
+
+
+def job(name: str, script: str, *needs: str, **fields: object) -> JobPlan:
+    return JobPlan(name=name, stage="test", script=[script], needs=[Need(job=need) for need in needs], **fields)  # type: ignore[arg-type]
+
+
+def test_a_chain_runs_in_order_and_files_and_variables_pass_from_worker_to_worker(fleet: Fleet) -> None:
+    for engine in fleet.engines:
+        engine.artifacts["make"] = [("archive", "artifacts", b"archive"), ("dotenv", "build.env", b"COLOR=green\n")]
+    run = fleet.submit(
+        [
+            job("make", "echo made", artifacts=ArtifactsSpec(paths=["out"])),
+            *(job(f"use-{number}", "echo $COLOR; sleep 0.3", "make") for number in range(6)),
+        ]
+    )
+    view = fleet.ended(run)
+    assert view.status is ExecutionStatus.SUCCESS
+    assert {fleet.log(run, f"use-{number}") for number in range(6)} == {b"green\n"}
+    used = [one for one in jobs(view) if one.name.startswith("use-")]
+    assert len({one.worker for one in used}) == 3
+
+
+def test_when_a_worker_is_cut_off_one_job_survives_and_the_other_moves_and_neither_does_both(tmp_path: Path) -> None:
+    settings = Settings(heartbeat=0.2, offline_after=1.0, restart_grace=0.0, lease=1.0, lease_margin=2.5)
+    fleet = Fleet(tmp_path, workers=0, settings=settings)
+    try:
+        cable = Cable(fleet.address)
+        fleet.engines = [far, near] = [StandinEngine(), StandinEngine()]
+        fleet.workers.append(start_worker(cable.address, tmp_path / "far", far, name="far"))
+        moves = RetrySpec(max=2, when=["runner_system_failure"])
+        run = fleet.submit([job("moves", "sleep 4; echo moved", retry=moves), job("stays", "sleep 4; echo stayed")])
+        fleet.job_is(run, "moves", ExecutionStatus.RUNNING)
+        fleet.job_is(run, "stays", ExecutionStatus.RUNNING)
+        fleet.workers.append(start_worker(fleet.address, tmp_path / "near", near, name="near"))
+        cable.cut()
+        near.await_step("release", "1.2")
+        assert "kill" in far.steps("1.1")
+        assert far.boxes["1.1"].state == "exited"
+        assert "kill" not in far.steps("2.1")
+        cable.mend()
+        by_name = {one.name: one for one in jobs(fleet.ended(run))}
+        assert (by_name["moves"].status, by_name["moves"].attempt, by_name["moves"].worker) == ("success", 2, "near")
+        assert (by_name["stays"].status, by_name["stays"].attempt, by_name["stays"].worker) == ("success", 1, "far")
+        assert fleet.log(run, "stays") == b"stayed\n"
+        far.await_step("remove", "1.1")
+        cable.close()
+    finally:
+        fleet.close()
+
+
+def test_runs_survive_restarts_of_workers_and_coordinator_and_no_attempt_runs_twice(fleet: Fleet) -> None:
+    chance = random.Random(2)
+    scripts = ["noop", "echo a; sleep 0.05; echo b", "sleep 0.2; echo c"]
+    outputs = {"noop": b"", scripts[1]: b"a\nb\n", scripts[2]: b"c\n"}
+    chosen: dict[tuple[int, str], str] = {}
+    runs = []
+    end = time.monotonic() + 4
+    while time.monotonic() < end:
+        plan = []
+        for number in range(20):
+            needs = (
+                {chance.randrange(max(0, number - 8), number) for _ in range(chance.randrange(4))} if number else set()
+            )
+            plan.append(job(f"j{number}", chance.choice(scripts), *(f"j{need}" for need in sorted(needs))))
+        run = fleet.submit(plan)
+        chosen.update(((run, one.name), one.script[0]) for one in plan)
+        runs.append(run)
+        time.sleep(chance.random() * 0.4)
+        if chance.random() < 0.5:
+            fleet.stop_coordinator()
+            time.sleep(chance.random() * 0.3)
+            fleet.start_coordinator()
+        else:
+            number = chance.randrange(3)
+            fleet.workers[number].leave()
+            time.sleep(chance.random() * 0.3)
+            fleet.workers[number] = fleet.start_worker(number)
+    views = [fleet.ended(run) for run in runs]
+    assert {view.status for view in views} == {ExecutionStatus.SUCCESS}
+    released = Counter(attempt for engine in fleet.engines for step, attempt in engine.history if step == "release")
+    assert set(released.values()) == {1}
+    for (run, name), script in chosen.items():
+        assert fleet.log(run, name) == outputs[script]
+    deadline = time.monotonic() + 5
+    while any(engine.boxes for engine in fleet.engines) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert [engine.boxes for engine in fleet.engines] == [{}, {}, {}]
