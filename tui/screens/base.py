@@ -48,9 +48,14 @@ class Page(Screen[None]):
         """Shows the model as it is now."""
         raise NotImplementedError
 
+    @property
+    def is_composed(self) -> bool:
+        """Whether the widgets are there: not yet before it is mounted, not any more while it is closed."""
+        return self.is_attached and bool(self.query(KeyBar))
+
     def refresh_view(self) -> None:
         """Brings bars and body up to date."""
-        if not self.is_mounted:
+        if not self.is_composed:
             return
         model = self.app.model
         bar = self.query_one(TopBar)

@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import tempfile
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -139,9 +140,12 @@ class JobScreen(Page):
     def on_mount(self) -> None:
         """Opens the log."""
         super().on_mount()
-        self._log = LogFollower(self.app.feed, self.query_one(LogPane))
         self.query_one(Tabs).can_focus = False
         self.query_one(LogView).focus()
+
+    @cached_property
+    def _log(self) -> LogFollower:
+        return LogFollower(self.app.feed, self.query_one(LogPane))
 
     def on_screen_resume(self) -> None:
         """Makes sure that the run is the one that the feed is followed for."""
@@ -217,7 +221,7 @@ class JobScreen(Page):
         """Asks for what the feed does not tell: attempts, definition, story."""
         self._detail = await self.app.feed.request(m.GetJob, m.JobDetail, run=self.run_id, job=self.job_name)
         job = self.job
-        if not self.is_mounted or job is None:
+        if not self.is_composed or job is None:
             return
         self.query_one("#definition-text", Static).update(definition(self._detail.job))
         self.query_one("#tests-text", Static).update(tests(job))
@@ -253,7 +257,7 @@ class JobScreen(Page):
 
     @property
     def _log_shown(self) -> bool:
-        return self.is_mounted and self.query_one(ContentSwitcher).current == "pane-log"
+        return self.is_composed and self.query_one(ContentSwitcher).current == "pane-log"
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
         """Shows what the tab stands for."""
@@ -304,7 +308,7 @@ class JobScreen(Page):
         """Hides the log's keys when no log is shown, and others that can do nothing."""
         if action in LOG_KEYS and not self._log_shown:
             return False
-        job = self.job if self.is_mounted else None
+        job = self.job if self.is_composed else None
         if action in ("next_match", "previous_match"):
             return self.query_one(LogView).search is not None
         if action == "play":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import ClassVar
 
 from textual import events
@@ -89,9 +90,11 @@ class RunScreen(Page):
         """The jobs have the keys."""
         super().on_mount()
         self.query_one(StageColumns).focus()
-        pane = self.query_one(LogPane)
-        pane.view.can_focus = False
-        self._log = LogFollower(self.app.feed, pane)
+        self.query_one(LogView).can_focus = False
+
+    @cached_property
+    def _log(self) -> LogFollower:
+        return LogFollower(self.app.feed, self.query_one(LogPane))
 
     def on_unmount(self) -> None:
         """Lets the log go."""
@@ -318,7 +321,7 @@ class RunScreen(Page):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Play is for jobs that wait for it."""
         if action == "play":
-            return self.is_mounted and self.job is not None and self.job.status in PLAYABLE
+            return self.is_composed and self.job is not None and self.job.status in PLAYABLE
         return super().check_action(action, parameters)
 
     def action_back(self) -> None:

@@ -125,7 +125,7 @@ class WorkersScreen(Page):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         """Back is for the filter here."""
         if action == "back":
-            return self.is_mounted and bool(self.query_one(FilterBar).value)
+            return self.is_composed and bool(self.query_one(FilterBar).value)
         return True
 
     def action_drain(self) -> None:

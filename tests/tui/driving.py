@@ -1,0 +1,76 @@
+"""Opening the dashboard in a test, and waiting for what it shows."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from textual.pilot import Pilot
+from textual.widgets import Input
+
+from tests.tui.harness import DEADLINE
+from tui.app import LongshoreApp
+
+
+@dataclass
+class Dashboard:
+    """An open dashboard."""
+
+    app: LongshoreApp
+    pilot: Pilot[None]
+
+    @property
+    def text(self) -> str:
+        """All that is on the screen, line by line."""
+        lines = self.app.screen._compositor.render_strips()
+        return "\n".join("".join(segment.text for segment in line) for line in lines)
+
+    async def until(self, claim: Callable[[], object]) -> None:
+        """Waits for a claim to come true."""
+        try:
+            async with asyncio.timeout(DEADLINE):
+                while not claim():
+                    await self.pilot.pause(0.02)
+        except TimeoutError:
+            raise AssertionError(f"not within {DEADLINE} s; the screen shows:\n{self.text}") from None
+
+    async def sees(self, *texts: str) -> None:
+        """Waits until the screen shows all of these texts."""
+        await self.until(lambda: all(text in self.text for text in texts))
+
+    async def sees_no(self, text: str) -> None:
+        """Waits until the screen does not show a text."""
+        await self.until(lambda: text not in self.text)
+
+    async def press(self, *keys: str) -> None:
+        """Presses keys."""
+        await self.pilot.press(*keys)
+
+    async def fill(self, text: str) -> None:
+        """Puts a text into the field that has the keys."""
+        field = self.app.focused
+        assert isinstance(field, Input)
+        field.value = text
+        await self.pilot.pause()
+
+    async def open_run(self) -> None:
+        """Goes into the newest run."""
+        await self.sees("Progress", "❯")
+        await self.press("enter")
+        await self.sees("build", "❯")
+
+    async def open_job(self, name: str) -> None:
+        """From a run's screen to a job of it."""
+        self.app.screen.query_one("StageColumns").select(name)  # type: ignore[attr-defined]
+        await self.press("enter")
+        await self.sees("Definition", name)
+
+
+@asynccontextmanager
+async def dashboard(address: str, size: tuple[int, int] = (120, 36)) -> AsyncIterator[Dashboard]:
+    """Opens the dashboard of a coordinator."""
+    app = LongshoreApp(address)
+    async with app.run_test(size=size, notifications=True) as pilot:
+        yield Dashboard(app, pilot)
