@@ -13,7 +13,7 @@ from coordinator.pipelinefile import predefined
 from coordinator.pipelinefile.include import Including
 from coordinator.pipelinefile.jobs import Job, Scope, make_jobs, plan_of
 from coordinator.pipelinefile.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
-from coordinator.pipelinefile.merge import extend_jobs, inherit_defaults, merge_defaults, resolve_references
+from coordinator.pipelinefile.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
 from coordinator.pipelinefile.needs import Linker, Links
 from coordinator.pipelinefile.parts import text, texts
 from coordinator.pipelinefile.report import Report, fatal, nearest
@@ -105,7 +105,8 @@ class _Compiler:
 
     def compile(self, wanted: Sequence[str] | None, inputs: Mapping[str, str]) -> Compilation:
         data = self._read()
-        known = predefined.of_pipeline(self._repository, self._name)
+        given = {variable.key: variable.value for variable in self._run_variables}
+        known = predefined.of_pipeline(self._repository, self._name, given)
         scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._report)
         pipeline = self._load(data, scope.known([]), inputs)
         default = merge_defaults(pipeline, self._report)
@@ -157,7 +158,8 @@ class _Compiler:
 
     def _check_incomplete(self, pipeline: Map) -> None:
         """Checks what can be checked where a file is missing: its jobs may be what others extend, need or refer to."""
-        for name, value, mark in pipeline.entries():
+        for name, written, mark in pipeline.entries():
+            value = flattened(written)
             if name in FIELDS["global"] and name != "default":
                 self._check.value(value, FIELDS["global"][name].shape, mark, name)
             elif isinstance(value, Map) and name not in NOT_JOBS and not name.startswith("."):
@@ -193,7 +195,8 @@ class _Compiler:
     def _scope(self, pipeline: Map, workflow: Map, rule: Map | None, scope: Scope) -> Scope:
         by_rule = variables_of(rule.get("variables")) if rule is not None else []
         variables = layered(variables_of(pipeline.get("variables")), by_rule)
-        return Scope(scope.predefined, variables, scope.run_variables, scope.conditions, scope.report)
+        has_rules = workflow.get("rules") is not None
+        return Scope(scope.predefined, variables, scope.run_variables, scope.conditions, scope.report, has_rules)
 
     def _jobs(self, pipeline: Map, default: Map, stages: Sequence[str], scope: Scope) -> list[Job]:
         jobs: list[Job] = []

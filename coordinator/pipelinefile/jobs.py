@@ -37,6 +37,7 @@ class Scope:
     run_variables: list[Variable]
     conditions: Conditions
     report: Report
+    has_workflow_rules: bool = False
     expanded: int = 0
 
     def known(self, variables: list[Variable]) -> Known:
@@ -126,7 +127,9 @@ def _decide(job: Job, scope: Scope) -> None:
             own = layered(own, variables_of(rule.get("variables")))
             if rule.get("needs") is not None:
                 needs, mark = rule["needs"], rule.at("needs")
-    elif not scope.conditions.allowed_by_policies(config, scope.known(own), job.base):
+    elif not scope.conditions.allowed_by_policies(
+        config, scope.known(own), job.base, has_workflow_rules=scope.has_workflow_rules
+    ):
         job.excluded = "its `only` or `except` leaves it out"
     job.needs = _declared_needs(job, needs, mark)
     job.known = scope.known(own).expanded

@@ -171,6 +171,21 @@ def _part(value: Value, name: str) -> Value:
     return value.get(name) if isinstance(value, Map) else None
 
 
+def flattened(value: Value) -> Value:
+    """The value with lists inside lists made flat, and references left as they are."""
+    if isinstance(value, Map):
+        return Map(value.mark, ((key, flattened(item), mark) for key, item, mark in value.entries()))
+    if not isinstance(value, Seq):
+        return value
+    flat = Seq(value.mark)
+    for item, where in value.entries():
+        inner = flattened(item)
+        for part, place in inner.entries() if isinstance(inner, Seq) else [(inner, where)]:
+            flat.append(part)
+            flat.marks.append(place)
+    return flat
+
+
 def merge_defaults(pipeline: Map, report: Report) -> Map:
     """What jobs inherit: `default`, with the older global keywords in it."""
     default = pipeline.get("default")

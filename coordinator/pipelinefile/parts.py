@@ -58,8 +58,8 @@ class Parts:
         return value if isinstance(value, Map) else Map(self._job.at(key))
 
     def commands(self, key: str) -> list[str]:
-        """The commands of a script."""
-        return texts(self._job.get(key))
+        """The commands of a script; an empty string is no command, and keeps one of `default` away."""
+        return [] if self._job.get(key) == "" else texts(self._job.get(key))
 
     def image(self) -> ImageSpec | None:
         """The job's image."""

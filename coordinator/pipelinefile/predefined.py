@@ -8,9 +8,12 @@ from __future__ import annotations
 import hashlib
 import re
 import zlib
+from collections.abc import Mapping
 
 from coordinator.pipelinefile.repository import Repository
 
+MERGE_REQUEST = "merge_request_event"
+"""`CI_PIPELINE_SOURCE` of a merge request's pipeline."""
 BUILDS_DIR = "/builds"
 SLUG_LENGTH = 63
 ENVIRONMENT_SLUG_LENGTH = 24
@@ -22,8 +25,12 @@ def project_dir(repository: Repository) -> str:
     return f"{BUILDS_DIR}/{repository.remote.path}"
 
 
-def of_pipeline(repository: Repository, config_path: str) -> dict[str, str]:
-    """What is the same in all jobs of a pipeline."""
+def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, str]) -> dict[str, str]:
+    """What is the same in all jobs of a pipeline.
+
+    Where the user's own variables (`given`) say that the pipeline is one of a tag or of a merge request, the others
+    go with that.
+    """
     remote, commit = repository.remote, repository.commit
     namespace, _, name = remote.path.rpartition("/")
     standard = remote.port == ("80" if remote.scheme == "http" else "443")
@@ -78,12 +85,28 @@ def of_pipeline(repository: Repository, config_path: str) -> dict[str, str]:
         "GITLAB_USER_LOGIN": address.partition("@")[0],
         "GITLAB_USER_NAME": user,
     }
-    ref = repository.tag or repository.branch or ""
-    variables |= {"CI_COMMIT_REF_NAME": ref, "CI_COMMIT_REF_SLUG": slug(ref)}
-    if repository.branch is not None:
-        variables["CI_COMMIT_BRANCH"] = repository.branch
-    if repository.tag:
-        variables["CI_COMMIT_TAG"] = repository.tag
+    return variables | _of_ref(repository, given)
+
+
+def _of_ref(repository: Repository, given: Mapping[str, str]) -> dict[str, str]:
+    """What is different for a branch, a tag and a merge request."""
+    tag = given.get("CI_COMMIT_TAG") or repository.tag
+    ref = tag or repository.branch or ""
+    variables = {"CI_COMMIT_REF_NAME": ref, "CI_COMMIT_REF_SLUG": slug(ref)}
+    if tag:
+        variables["CI_COMMIT_TAG"] = tag
+    elif given.get("CI_PIPELINE_SOURCE") == MERGE_REQUEST:
+        variables |= {
+            "CI_MERGE_REQUEST_EVENT_TYPE": "detached",
+            "CI_MERGE_REQUEST_ID": "1",
+            "CI_MERGE_REQUEST_IID": "1",
+            "CI_MERGE_REQUEST_PROJECT_PATH": repository.remote.path,
+            "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": ref,
+            "CI_MERGE_REQUEST_SOURCE_PROJECT_PATH": repository.remote.path,
+            "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": repository.default_branch,
+        }
+    else:
+        variables["CI_COMMIT_BRANCH"] = ref
     return variables
 
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from coordinator.pipelinefile.expression import BadExpression, parse
 from coordinator.pipelinefile.patterns import BadPattern, bare_pattern, compile_pattern, glob_pattern, is_glob
+from coordinator.pipelinefile.predefined import MERGE_REQUEST
 from coordinator.pipelinefile.report import Report, nearest
 from coordinator.pipelinefile.repository import Repository
 from coordinator.pipelinefile.sources import Source, WorkTree, source_of
@@ -23,7 +24,7 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "chat": ("chat",),
     "external": ("external",),
     "external_pull_requests": ("external_pull_request_event",),
-    "merge_requests": ("merge_request_event",),
+    "merge_requests": (MERGE_REQUEST,),
     "pipelines": ("pipeline",),
     "pushes": ("push",),
     "schedules": ("schedule",),
@@ -83,6 +84,8 @@ class Conditions:
     def _changed(self, value: Value, variables: Mapping[str, str], mark: Mark, key: str) -> bool:
         compare_to = value.get("compare_to") if isinstance(value, Map) else None
         base = expand(compare_to, variables) if isinstance(compare_to, str) else None
+        if base is None and variables.get("CI_PIPELINE_SOURCE") == MERGE_REQUEST:
+            base = variables.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME")
         try:
             if base not in self._changes:
                 self._changes[base] = self._repository.changed_files(base)
@@ -130,11 +133,15 @@ class Conditions:
             self._report.problem(str(error), mark, key)
             return False
 
-    def allowed_by_policies(self, job: Map, known: Known, key: str) -> bool:
-        """Whether `only` and `except` let a job without `rules` in; branches and tags do, unless `only` has refs."""
+    def allowed_by_policies(self, job: Map, known: Known, key: str, *, has_workflow_rules: bool) -> bool:
+        """Whether `only` and `except` let a job without `rules` in.
+
+        Where `only` names no refs it is for branches and tags; a job without `only` is too, unless the workflow has
+        rules of its own.
+        """
         only, excluded = job.get("only"), job.get("except")
         included = self._clauses(only, known, job.at("only"), f"{key}.only")
-        if only is None or (isinstance(only, Map) and only.get("refs") is None):
+        if (only is None and not has_workflow_rules) or (isinstance(only, Map) and only.get("refs") is None):
             included.append(self._ref_matches(["branches", "tags"], known.written, job.mark, key))
         return all(included) and not any(self._clauses(excluded, known, job.at("except"), f"{key}.except"))
 
@@ -162,7 +169,7 @@ class Conditions:
         source = variables.get("CI_PIPELINE_SOURCE", "push")
         tag = variables.get("CI_COMMIT_TAG")
         ref = tag or variables.get("CI_COMMIT_REF_NAME") or variables.get("CI_COMMIT_BRANCH") or ""
-        merge_request = source == "merge_request_event"
+        merge_request = source == MERGE_REQUEST
         for word in words:
             name, _, path = word.partition("@") if not word.startswith("/") else _split_pattern(word)
             if path and path != variables.get("CI_PROJECT_PATH"):

@@ -88,14 +88,16 @@ class _Anchored:
 
 @dataclass(slots=True)
 class _Frame:
-    """A container that is being read. `key` is the key whose value comes next."""
+    """A container that is being read. `key` is the key whose value comes next; `written` has lines of keys that no
+    `<<` brought in.
+    """
 
     mark: Mark
     tag: str | None
     anchor: str | None
     items: list[tuple[Value, Mark]] = field(default_factory=list)
     entries: dict[str, tuple[Value, Mark]] = field(default_factory=dict)
-    merges: list[tuple[Value, Mark]] = field(default_factory=list)
+    written: dict[str, int] = field(default_factory=dict)
     mapping: bool = False
     key: tuple[str, Mark, bool] | None = None
     weight: int = 1
@@ -163,7 +165,7 @@ class _Composer:
         frame = self._stack.pop()
         value: Value
         if frame.mapping:
-            value = self._mapping(frame)
+            value = Map(frame.mark, ((key, inner, mark) for key, (inner, mark) in frame.entries.items()))
         elif frame.tag == "!reference":
             value = _reference(frame)
         else:
@@ -206,28 +208,24 @@ class _Composer:
         key, key_mark, merge = frame.key
         frame.key = None
         if merge:
-            frame.merges.append((value, key_mark))
+            _merge(frame, value, key_mark)
             return
-        if key in frame.entries:
-            before = frame.entries[key][1].line
+        before = frame.written.setdefault(key, key_mark.line)
+        if before != key_mark.line:
             self._report.warning(
                 f"is written twice, the first time in line {before}; the last one counts", key_mark, key
             )
         frame.entries[key] = (value, key_mark)
 
-    def _mapping(self, frame: _Frame) -> Map:
-        """The frame's own keys over those that its `<<` bring in; of several the first wins."""
-        if not frame.merges:
-            return Map(frame.mark, ((key, value, mark) for key, (value, mark) in frame.entries.items()))
-        merged: dict[str, tuple[Value, Mark]] = {}
-        for value, mark in frame.merges:
-            for source in value if isinstance(value, Seq) else [value]:
-                if not isinstance(source, Map):
-                    raise fatal(f"<< takes a mapping or a list of mappings, not {kind_of(source)}", mark, "<<")
-                for key, inner, where in source.entries():
-                    merged.setdefault(key, (inner, where))
-        merged.update(frame.entries)
-        return Map(frame.mark, ((key, value, mark) for key, (value, mark) in merged.items()))
+
+def _merge(frame: _Frame, value: Value, mark: Mark) -> None:
+    """Takes over what `<<` names, in the order in which it is written: it wins over what stands above it, and what
+    follows wins over it. Of a list the first one wins. So does GitLab's YAML library.
+    """
+    for source in reversed(value) if isinstance(value, Seq) else [value]:
+        if not isinstance(source, Map):
+            raise fatal(f"<< takes a mapping or a list of mappings, not {kind_of(source)}", mark, "<<")
+        frame.entries.update({key: (inner, where) for key, inner, where in source.entries()})
 
 
 def _reference(frame: _Frame) -> Reference:

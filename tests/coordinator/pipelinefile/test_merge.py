@@ -165,6 +165,12 @@ def test_default_gives_what_a_job_does_not_set(project: Project) -> None:
     assert (some.tags, some.retry.max) == ([], 1)
 
 
+def test_an_empty_script_keeps_the_default_one_away(project: Project) -> None:
+    text = "default: {before_script: [d], after_script: [d]}\njob: {script: [x], before_script: '', after_script: []}\n"
+    job = project.job(text)
+    assert (job.before_script, job.after_script) == ([], [])
+
+
 def test_the_older_global_keywords_are_defaults_too(project: Project) -> None:
     job = project.job("image: g\nbefore_script: [g]\nservices: [s]\njob: {script: [x]}\n")
     assert image_of(job) == "g"

@@ -80,6 +80,19 @@ def test_a_tag_that_is_checked_out_makes_a_pipeline_of_the_tag(project: Project)
     assert "CI_COMMIT_BRANCH" not in variables
 
 
+def test_the_user_s_variables_may_make_it_a_pipeline_of_a_tag_or_a_merge_request(project: Project) -> None:
+    project.write("a", "")
+    project.commit()
+    project.git("checkout", "-q", "-b", "topic")
+    of_tag = project.variables(JOB, variables={"CI_COMMIT_TAG": "v2"})
+    assert (of_tag["CI_COMMIT_REF_NAME"], "CI_COMMIT_BRANCH" in of_tag) == ("v2", False)
+    text = "job: {script: [x], rules: [{if: $CI_MERGE_REQUEST_IID}]}\n"
+    of_request = project.variables(text, variables={"CI_PIPELINE_SOURCE": "merge_request_event"})
+    assert of_request["CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"] == "topic"
+    assert of_request["CI_MERGE_REQUEST_TARGET_BRANCH_NAME"] == "main"
+    assert "CI_COMMIT_BRANCH" not in of_request
+
+
 def test_a_lone_commit_belongs_to_a_branch_that_points_at_it(project: Project) -> None:
     project.write("a", "")
     project.commit()

@@ -147,6 +147,23 @@ def test_changes_of_a_branch_are_those_since_it_left_the_default_branch(project:
     assert project.names() == ["a"]
 
 
+def test_changes_of_a_merge_request_are_those_since_it_left_its_target(project: Project) -> None:
+    project.write(".gitlab-ci.yml", CHANGES)
+    project.commit()
+    project.git("checkout", "-q", "-b", "topic")
+    project.write("src/a.py", "")
+    project.commit("on the branch")
+    project.git("update-ref", "refs/remotes/origin/topic", "HEAD")
+    project.git("config", "branch.topic.remote", "origin")
+    project.git("config", "branch.topic.merge", "refs/heads/topic")
+    project.git("config", "remote.origin.url", "git@example.com:g/p.git")
+    project.git("config", "remote.origin.fetch", "+refs/heads/*:refs/remotes/origin/*")
+    project.write("README.md", "")
+    project.commit("not pushed")
+    assert project.names() == ["b"]
+    assert project.names(variables={"CI_PIPELINE_SOURCE": "merge_request_event"}) == ["a", "b"]
+
+
 def test_changes_compare_to_a_ref_that_is_named(project: Project) -> None:
     project.write("src/a.py", "")
     project.commit()
@@ -214,6 +231,13 @@ def test_workflow_gives_the_run_a_name_variables_and_what_cancels_it(project: Pr
     assert project.variables(text)["TARGET"] == "rule"
     assert project.variables(text)["KEPT"] == "kept"
     assert project.variables(text, "own")["TARGET"] == "job"
+
+
+def test_where_the_workflow_has_rules_jobs_without_any_are_in_every_pipeline(project: Project) -> None:
+    text = "job: {script: [x]}\nonly: {script: [x], only: [branches]}\n"
+    merge_request = {"CI_PIPELINE_SOURCE": "merge_request_event"}
+    assert project.names(text, variables=merge_request) == []
+    assert project.names(text + "workflow: {rules: [{if: $CI}]}\n", variables=merge_request) == ["job"]
 
 
 @pytest.mark.parametrize(

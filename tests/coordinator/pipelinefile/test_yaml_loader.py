@@ -49,12 +49,29 @@ def test_keys_stay_as_they_are_written() -> None:
     assert list(loaded("yes: 1\n1.10: 2\nnull: 3\n")) == ["yes", "1.10", "null"]
 
 
-def test_merge_keys_give_way_to_the_mapping_s_own_and_the_first_of_several_wins() -> None:
-    text = "a: &a {x: 1, y: 1}\nb: &b {y: 2, z: 2}\nc: {z: 3, <<: [*a, *b]}\nd:\n  <<: *b\n  <<: *a\n"
-    document = loaded(text)
-    assert document["c"] == {"x": 1, "y": 1, "z": 3}
-    assert document["d"] == {"y": 2, "z": 2, "x": 1}
-    assert document["c"].at("x").line == 1
+def test_merge_keys_count_where_they_stand() -> None:
+    text = """
+a: &a {x: 1, y: 1}
+b: &b {y: 2, z: 2}
+list: {<<: [*a, *b]}
+two:
+  <<: *a
+  <<: *b
+above:
+  <<: *b
+  z: own
+below:
+  z: own
+  <<: *b
+"""
+    report = Report()
+    document = loaded(text, report)
+    assert document["list"] == {"x": 1, "y": 1, "z": 2}
+    assert document["two"] == {"x": 1, "y": 2, "z": 2}
+    assert document["above"] == {"y": 2, "z": "own"}
+    assert document["below"] == {"y": 2, "z": 2}
+    assert document["two"].at("x").line == 2
+    assert report.warnings == []
 
 
 def test_a_key_written_twice_counts_the_last_time_and_is_warned_of() -> None:
