@@ -13,7 +13,13 @@ from benchmarks.plot import write_svg
 from benchmarks.report import show, write_json
 from benchmarks.rows import COMPARISONS
 
+MESSAGE_LENGTH = 150
 OUT = ROOT / "build" / "bench"
+
+
+def short(message: str) -> str:
+    """The end of a long message, for the table."""
+    return message if len(message) <= MESSAGE_LENGTH else "..." + " ".join(message[-MESSAGE_LENGTH:].split())
 
 
 def main() -> int:
@@ -38,7 +44,8 @@ def main() -> int:
             findings += comparison.measure(options.scale, peers)
         except (BenchmarkFailed, Missing) as error:
             failed = True
-            findings += [Finding(row, missing=f"could not be measured: {error}") for row in comparison.ROWS]
+            print(error, file=sys.stderr)
+            findings += [Finding(row, missing=f"could not be measured: {short(str(error))}") for row in comparison.ROWS]
     show(findings)
     options.out.mkdir(parents=True, exist_ok=True)
     write_json(findings, options.scale, options.out / "bench.json")

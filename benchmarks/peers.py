@@ -43,6 +43,8 @@ class Peers:
             place.mkdir()
             _run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place), *GITLAB_CI_LOCAL])
 
+        if shutil.which("rsync") is None:
+            raise Missing("it needs rsync, which is not installed")
         modules = self._install(" ".join(GITLAB_CI_LOCAL), install) / "node_modules"
         return [str(modules / ".bin" / "node"), str(modules / "gitlab-ci-local" / "dist" / "index.js")]
 

@@ -31,7 +31,7 @@ def measure(scale: Scale, peers: Peers) -> list[Finding]:
         contenders = {"Longshore": longshore, "SDK": lambda: sdk(jobs)}
         missing = ""
         try:
-            command = [*peers.gitlab_ci_local(), "--concurrency", str(SLOTS)]
+            command = [*peers.gitlab_ci_local(), "--concurrency", str(SLOTS), "--helper-image", IMAGE]
             contenders["gitlab-ci-local"] = lambda: timed(command, project)
         except Missing as error:
             missing = f"gitlab-ci-local is not there: {error}"
