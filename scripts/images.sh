@@ -48,7 +48,7 @@ static_busybox() {
     done
     have apt-get || die "the demo image is made of a static busybox; install one as /bin/busybox"
     fetch_packages "$WORK/busybox" busybox-static
-    ls "$WORK"/busybox/{usr/,}bin/busybox 2>/dev/null | head -n 1
+    find "$WORK/busybox" -name busybox -type f -perm -u+x
 }
 
 # fetch_packages DIR PACKAGE...: unpacks Debian packages into DIR without installing them.
@@ -59,9 +59,11 @@ fetch_packages() {
     chmod 777 "$WORK" "$WORK/archives" # apt fetches as a user of its own
     if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then
         [ "$(id -u)" = 0 ] || die "apt has no package lists; as root: apt-get update"
-        apt-get update -qq </dev/null >&2
+        update_package_lists
     fi
-    (cd "$WORK/archives" && apt-get download -qq "$@" </dev/null >&2) || die "apt could not fetch $*"
+    cd "$WORK/archives"
+    quietly apt-get download "$@" || die "apt could not fetch $*; its message is above"
+    cd - >/dev/null
     for archive in "$WORK"/archives/*.deb; do
         dpkg-deb -x "$archive" "$dir"
         rm "$archive"

@@ -14,19 +14,30 @@ die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 may_install() { [ "$(id -u)" = 0 ] && have apt-get; }
 
+# quietly COMMAND...: its output is shown only if it fails.
+quietly() {
+    local output
+    if ! output=$("$@" </dev/null 2>&1); then
+        printf '%s\n' "$output" >&2
+        return 1
+    fi
+}
+
+update_package_lists() { quietly apt-get update || die "apt-get update failed; its message is above"; }
+
 # apt_install WHY PACKAGE...: installs Debian packages, or says that somebody must.
 apt_install() {
     local why=$1
     shift
     may_install || die "$why. Install it and try again (on Debian and Ubuntu, as root: apt-get install $*)."
     say "installing $*"
-    if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then
-        apt-get update -qq </dev/null >&2
+    local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@")
+    # No lists yet, or lists that are older than the mirror.
+    if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 ||
+        ! "${install[@]}" --download-only </dev/null >/dev/null 2>&1; then
+        update_package_lists
     fi
-    DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2 ||
-        { apt-get update -qq </dev/null >&2 &&
-            DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" </dev/null >&2; } ||
-        die "$why, and apt could not install $*"
+    quietly "${install[@]}" || die "$why, and apt could not install $*; its message is above"
 }
 
 setup_git() {
