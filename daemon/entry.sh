@@ -40,7 +40,7 @@ longshore_run='exec 2>&1 3>&- 4<&-
 trap - TERM USR1 USR2 ALRM
 cd "$longshore_directory" || exit 1
 unset longshore_script longshore_after longshore_after_seconds longshore_directory longshore_final longshore_line
-unset longshore_listener longshore_run longshore_status longshore_code longshore_spared longshore_process longshore_found
+unset longshore_lease longshore_listener longshore_run longshore_status longshore_code longshore_spared longshore_process longshore_found
 unset -f longshore_signal longshore_expire longshore_prolong longshore_listen
 set -o errexit
 set +o noclobber

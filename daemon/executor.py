@@ -94,6 +94,9 @@ class Sandbox(Protocol):
     def wait(self) -> Outcome:
         """Blocks until the container has ended, whoever ended it."""
 
+    def prolong(self, seconds: float) -> None:
+        """Lets a job with a lease go on for so long; without another call it then ends, whoever else is gone."""
+
     def stop(self, grace: float, *, canceled: bool = True) -> None:
         """SIGTERM to the script, after `grace` seconds SIGKILL to it; after_script still runs. Returns at once.
 

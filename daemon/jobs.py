@@ -276,14 +276,17 @@ class Jobs:
 
     # time
 
-    def tick(self, now: float, heard_at: float) -> None:
-        """About once a second: what was not acknowledged is sent again, what may not go on alone is stopped."""
-        self._leftovers.tick(now, heard_at)
+    def tick(self, now: float, renewed_at: float) -> None:
+        """About once a second: what was not acknowledged is sent again, what may not go on alone is stopped.
+
+        `renewed_at`: the leases of jobs that move count from then on.
+        """
+        self._leftovers.tick(now, renewed_at)
         for job in list(self._jobs.values()):
             if job.overdue(now, self._settings.ack_timeout):
                 job.send_again(self._send, now)
-            if job.assignment.lease is not None and now - heard_at > job.assignment.lease:
-                self._stopper.stop(job, Stop.LEASE)
+            if job.assignment.lease is not None:
+                self._stopper.keep_lease(job, renewed_at + job.assignment.lease - now)
 
     def _look_for_room(self) -> None:
         """Something has happened that may let a job go on."""

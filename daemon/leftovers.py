@@ -89,10 +89,10 @@ class Leftovers:
         self._gone(attempt)
         aside(self._executor.discard, attempt)
 
-    def tick(self, now: float, heard_at: float) -> None:
+    def tick(self, now: float, renewed_at: float) -> None:
         """Those that move may have begun elsewhere if the coordinator was not heard of for their lease."""
         for found in list(self._found.values()):
-            if found.lease is not None and now - heard_at > found.lease:
+            if found.lease is not None and now - renewed_at > found.lease:
                 logger.warning("stops an attempt whose lease is over", extra={"attempt": found.attempt})
                 self.discard(found.attempt)
 

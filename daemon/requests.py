@@ -36,6 +36,7 @@ class _Open:
     message: m.Message
     payload: bytes | memoryview | None
     send_at: float
+    patient: bool
 
 
 class Requests:
@@ -51,20 +52,35 @@ class Requests:
 
     # any thread
 
-    def call(self, kind: type[m.Message], payload: bytes | memoryview | None = None, **fields: Any) -> Future[Answer]:
-        """Asks; the future gets the answer and its payload, or Refused. Cancel it to lose interest."""
+    def call(
+        self,
+        kind: type[m.Message],
+        payload: bytes | memoryview | None = None,
+        *,
+        patient: bool = True,
+        **fields: Any,
+    ) -> Future[Answer]:
+        """Asks; the future gets the answer and its payload, or Refused. Cancel it to lose interest.
+
+        `patient`: a coordinator that can't do it just now is asked again.
+        """
         future: Future[Answer] = Future()
-        self._post(self._start, future, kind, payload, fields)
+        self._post(self._start, future, kind, payload, fields, patient)
         return future
 
     # the loop
 
     def _start(
-        self, future: Future[Answer], kind: type[m.Message], payload: bytes | memoryview | None, fields: dict[str, Any]
+        self,
+        future: Future[Answer],
+        kind: type[m.Message],
+        payload: bytes | memoryview | None,
+        fields: dict[str, Any],
+        patient: bool,
     ) -> None:
         if not future.cancelled():
             number = next(self._ids)
-            request = _Open(future, kind(id=number, **fields), payload, 0.0)
+            request = _Open(future, kind(id=number, **fields), payload, 0.0, patient)
             self._open[number] = request
             if self._connected:
                 self._transmit(request)
@@ -93,8 +109,9 @@ class Requests:
     def answered(self, message: m.Message, payload: bytes | memoryview) -> None:
         """An answer has come; the second one to a request that was sent twice is ignored."""
         number = getattr(message, "id", None)
-        if isinstance(message, m.Error) and message.code == "unavailable" and number in self._open:
-            self._open[number].send_at = self._clock() + BUSY_WAIT
+        waiting = self._open.get(number) if number is not None else None
+        if isinstance(message, m.Error) and message.code == "unavailable" and waiting is not None and waiting.patient:
+            waiting.send_at = self._clock() + BUSY_WAIT
             return
         request = self._open.pop(number, None) if number is not None else None
         if request is None or not request.future.set_running_or_notify_cancel():

@@ -13,6 +13,7 @@ from concurrent.futures import CancelledError, Future
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Lock
+from typing import Any
 
 from daemon.blob_cache import BlobCache, Corrupt
 from daemon.executor import JobFailed
@@ -97,7 +98,7 @@ class Transfer:
         self._open: set[Future[Answer]] = set()
         self._aborted = False
 
-    def call(self, kind: type[m.Message], payload: bytes | None = None, **fields: object) -> Future[Answer]:
+    def call(self, kind: type[m.Message], payload: bytes | None = None, **fields: Any) -> Future[Answer]:
         """One request of this attempt. Raises TransferAborted."""
         with self._guard:
             if self._aborted:

@@ -67,7 +67,8 @@ class Worker:
         self._probe: Future[Answer] | None = None
         self._listed: set[str] = set()
         self._greeted = False
-        self._heard_at = self._opened_at = self._greeted_at = 0.0
+        self._opened_at = self._greeted_at = 0.0
+        self._renewed_at = 0.0  # when the newest frame was sent that the coordinator has answered
         self._done = False
         self._stops = 0
         self._leave_at = 0.0
@@ -101,7 +102,7 @@ class Worker:
             self._jobs.find()
             self._sweep(executor)
             self._link = Link(self._context or zmq.Context.instance(), self.settings.coordinator, self._mailbox)
-            self._heard_at = self._opened_at = time.monotonic()
+            self._renewed_at = self._opened_at = time.monotonic()
             try:
                 self._tick()
                 self._beat()
@@ -145,7 +146,7 @@ class Worker:
             if may_greet:
                 self._greet()
             for message, payload in self._link.receive():
-                self._heard_at = self._opened_at = time.monotonic()
+                self._opened_at = time.monotonic()
                 self._guarded(self._on_message, message, payload)
             for action in self._timers.due(time.monotonic()):
                 self._guarded(action)
@@ -193,6 +194,7 @@ class Worker:
         logger.info("connected to %s", self.settings.coordinator, extra={"epoch": welcome.epoch})
         self._link.welcomed()
         self._greeted = True
+        self._renewed_at = max(self._renewed_at, self._greeted_at)
         self._heartbeat = welcome.heartbeat
         self._jobs.welcomed(set(welcome.keep), self._listed)
         self._requests.connected()
@@ -205,8 +207,21 @@ class Worker:
         self._heartbeat_timer = self._timers.at(now + self._heartbeat, self._beat)
         if self._greeted:
             self._send(m.Heartbeat(disk_low=self._disk_low()))
-            if now - self._heard_at > self._heartbeat / 2 and (self._probe is None or self._probe.done()):
-                self._probe = self._requests.call(m.GetJobStatus, attempt=NOBODY)
+            self._renew(now)
+
+    def _renew(self, now: float) -> None:
+        """Asks for a sign of life. A lease counts from the question: what comes unasked may come from a coordinator
+        that has not heard of this worker for long.
+        """
+
+        def answered(probe: Future[Answer]) -> None:
+            if not probe.cancelled():  # that it can't tell just now is a sign of life too
+                self._renewed_at = max(self._renewed_at, now)
+
+        if self._probe:
+            self._probe.cancel()
+        self._probe = self._requests.call(m.GetJobStatus, patient=False, attempt=NOBODY)
+        self._probe.add_done_callback(answered)
 
     def _disk_low(self) -> bool:
         return shutil.disk_usage(self.settings.blobs).free < self.settings.disk_floor
@@ -215,7 +230,7 @@ class Worker:
         now = time.monotonic()
         self._timers.at(now + TICK, self._tick)
         self._requests.tick(now)
-        self._jobs.tick(now, self._heard_at)
+        self._jobs.tick(now, self._renewed_at)
         if now - self._opened_at > SILENT_HEARTBEATS * self._heartbeat:
             self._opened_at = now
             self._link.reopen()

@@ -1,0 +1,78 @@
+"""A job that moves is never in two places, though its first worker can't stop it any more: by Docker's own clock."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import docker
+import pytest
+
+from tests.conftest import Images
+from tests.faults import invariants
+from tests.faults.chaos import remove_all
+from tests.faults.engine_events import EngineEvents
+from tests.faults.fleet import Fleet
+from tests.faults.network import NoNamespaces, network
+from tests.system.harness import eventually, jobs_of, repository
+
+MOVING = """
+default: {image: longshore/busybox:test}
+moving:
+  needs: []
+  retry: {max: 2, when: [runner_system_failure]}
+  script: ['i=0; while [ $i -lt 150 ]; do echo "line $i"; i=$((i+1)); sleep 0.1; done']
+"""
+
+
+@pytest.fixture
+def fleet(tmp_path: Path, images: Images, docker_client: docker.DockerClient) -> Iterator[Fleet]:
+    """A coordinator, and `stray` and `other`, each in a network of its own."""
+    folder = tmp_path / "fleet"
+    folder.mkdir()
+    try:
+        with network() as net:
+            fleet = Fleet(folder, network=net)
+            try:
+                fleet.start_coordinator()
+                fleet.add_worker("stray", slots=1, isolated=True)
+                fleet.wait_for_workers(1)
+                yield fleet
+            finally:
+                if fleet.coordinator is not None:
+                    fleet.mend()
+                    remove_all(docker_client, fleet)
+    except NoNamespaces as error:
+        pytest.skip(str(error))
+
+
+@pytest.mark.parametrize("fault", ["killed", "suspended", "cut off", "deaf", "mute"])
+def test_a_job_that_moves_has_ended_before_it_begins_elsewhere(
+    fleet: Fleet, tmp_path: Path, docker_client: docker.DockerClient, fault: str
+) -> None:
+    events = EngineEvents(docker_client, fleet.coordinator_id)
+    run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": MOVING}))
+    eventually(lambda: "line 3\n" in fleet.log(run, "moving"))
+    stray = fleet.members["stray"]
+    assert stray.process is not None
+    assert stray.link is not None
+    if fault == "killed":
+        stray.process.kill()
+    elif fault == "suspended":
+        os.kill(stray.process.popen.pid, signal.SIGSTOP)
+    else:
+        stray.link.cut(up=fault != "deaf", down=fault != "mute")
+    fleet.add_worker("other", slots=1)
+    eventually(lambda: jobs_of(fleet.show(run))["moving"]["worker"] == "other", within=30)
+    eventually(lambda: len(events.started()) == 2)
+    fleet.mend()
+    view = fleet.finished(run)
+    assert jobs_of(view)["moving"]["status"] == "success", view
+    assert jobs_of(view)["moving"]["attempt"] == 2
+    lines = [line for line in fleet.log(run, "moving").splitlines() if line.startswith("line")]
+    assert lines == [f"line {i}" for i in range(150)]
+    eventually(lambda: not list(invariants.check_leftovers(docker_client, fleet.coordinator_id)))
+    events.close()
+    assert list(invariants.check_engine(events, fleet.state / "longshore.db")) == []
