@@ -210,25 +210,40 @@ class Runner:
     def wait_and_run_dependent_job(self) -> Result:
         """Prepares all that can be, waits until its dependencies are satisfied and there is a slot, then runs it."""
         self._check_stop()
-        if self._entry is Entry.NEW:
-            workspace = None
-            if self._assignment.workspace:
-                workspace = self._transfer.workspace(self._assignment.workspace, self._assignment.workspace_size)
-            self._check_stop()
-            self.sandbox.prepare(workspace)
-            self._check_stop()
+        prepared = self._entry is not Entry.NEW or self._prepare_ahead()
         self._host.prepared(self.attempt)
         held = self._entry is Entry.HELD
         while True:
             told = self._inbox.get()
             self._check_stop()
             if isinstance(told, _Open):
+                if not prepared:
+                    self._prepare()
                 return self.run_job(told.dependencies)
-            if isinstance(told, _Hold) and not held:
+            if isinstance(told, _Hold) and prepared and not held:
                 self.sandbox.hold()
                 held = True
             elif isinstance(told, _Prefetch):
                 self._prefetch(told.dependency)
+
+    def _prepare(self) -> None:
+        workspace = None
+        if self._assignment.workspace:
+            workspace = self._transfer.workspace(self._assignment.workspace, self._assignment.workspace_size)
+        self._check_stop()
+        self.sandbox.prepare(workspace)
+        self._check_stop()
+
+    def _prepare_ahead(self) -> bool:
+        """Whether it is prepared. What it waits for may yet build its image, or fail: until then no failure counts."""
+        try:
+            self._prepare()
+        except JobFailed as error:
+            if all(dependency.satisfied for dependency in self._assignment.dependencies):
+                raise
+            logger.info("can't be prepared yet: %s", error.message, extra={"attempt": self.attempt})
+            return False
+        return True
 
     def _archives(self, dependency: Dependency) -> list[tuple[str, str, int]]:
         return [(dependency.job, ref.digest, ref.size) for ref in dependency.artifacts if ref.kind == "archive"]

@@ -191,6 +191,31 @@ def test_a_waiting_job_is_held_ready_and_runs_when_its_last_dependency_is_satisf
     assert coordinator.statuses["1.1"] == [S.WAITING, S.RUNNING, S.SUCCESS]
 
 
+def test_a_waiting_jobs_image_may_come_to_be_while_it_waits(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    engine.prepare_error = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "no such image: built-by-a:1")
+    run_worker()
+    coordinator.assign(assignment("1.1", "echo built", dependencies=waits_for("a")))
+    engine.await_step("prepare", "1.1")
+    engine.prepare_error = None
+    coordinator.satisfy("1.1", "a")
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.log("1.1") == b"built\n"
+
+
+def test_a_waiting_job_fails_for_its_image_when_all_that_it_waits_for_has_ended(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    engine.prepare_error = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "no such image: nope:1")
+    run_worker()
+    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    engine.await_step("prepare", "1.1")
+    assert coordinator.statuses["1.1"] == [S.WAITING]
+    coordinator.satisfy("1.1", "a")
+    assert coordinator.final("1.1").failure_reason is FailureReason.IMAGE_PULL_FAILURE
+
+
 def test_a_waiting_job_takes_no_slot(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
     run_worker(slots=1)
     coordinator.assign(assignment("1.1", "true", dependencies=waits_for("a")))
