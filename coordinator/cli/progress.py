@@ -7,7 +7,7 @@ import time
 from typing import TextIO
 
 from coordinator.cli.output import JobOutput
-from coordinator.cli.tables import console, duration, elapsed, job_note, run_headline, run_table
+from coordinator.cli.words import duration, elapsed, job_note
 from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
 from protocol.views import JobView, RunView
 
@@ -62,6 +62,8 @@ class Progress:
 
     def sum_up(self, run: RunView) -> None:
         """The run's end: its jobs in a table."""
+        from coordinator.cli.tables import console, run_headline, run_table
+
         out = console(self._stream)
         out.print()
         out.print(run_table(run))

@@ -56,7 +56,8 @@ def show_command(where: Where, run: int, job: str | None, why: bool, as_json: bo
         documents = [job_detail_json(run, stages[each.name], each, details[each.name]) for each in jobs if details]
         print_json(documents[0] if job else documents if why else run_json(view))
         return
-    from coordinator.cli.tables import attempts_table, console, job_note, run_headline, run_table, story_table
+    from coordinator.cli.tables import attempts_table, console, run_headline, run_table, story_table
+    from coordinator.cli.words import job_note
 
     out = console(sys.stdout)
     if why:

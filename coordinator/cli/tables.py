@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coordinator.cli.words import duration, elapsed, failure_text, job_note
 from protocol.messages import JobDetail
-from protocol.statuses import ENDED, UNFINISHED, ExecutionStatus, FailureReason, WorkerStatus
-from protocol.views import JobView, RunSummary, RunView, WorkerView
+from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
+from protocol.views import RunSummary, RunView, WorkerView
 
 SIGNS = {
     ExecutionStatus.SUCCESS: ("✔", "green"),
@@ -38,44 +39,10 @@ def console(stream: IO[str]) -> Console:
     return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
 
 
-def duration(seconds: float | None) -> str:
-    """As people say it: 0.4 s, 12.3 s, 3 min 05 s, 2 h 10 min."""
-    if seconds is None:
-        return ""
-    if seconds < 60:
-        return f"{max(seconds, 0):.1f} s"
-    if seconds < 3600:
-        return f"{int(seconds) // 60} min {int(seconds) % 60:02} s"
-    return f"{int(seconds) // 3600} h {int(seconds) % 3600 // 60:02} min"
-
-
-def elapsed(started: float | None, finished: float | None) -> float | None:
-    """Seconds between two times, the second of which may be still to come."""
-    return None if started is None else (finished or time.time()) - started
-
-
 def status_text(status: ExecutionStatus, *, warning: bool = False) -> Text:
     """A status with its sign; `warning`: it failed, and that was allowed."""
     sign, color = ("!", "yellow") if warning else SIGNS[status]
     return Text(f"{sign} {status}", style=color)
-
-
-def failure_text(reason: FailureReason | None, exit_code: int | None, message: str | None) -> str:
-    """Why something failed, in a line."""
-    parts = [str(reason or "failed")]
-    if exit_code is not None and f"exit code {exit_code}" not in (message or ""):
-        parts.append(f"exit code {exit_code}")
-    return ": ".join([*parts, message] if message else parts)
-
-
-def job_note(job: JobView) -> str:
-    """Why a job stands as it does, in a line."""
-    if job.status is ExecutionStatus.FAILED:
-        allowed = "allowed to fail: " if job.allow_failure else ""
-        return allowed + failure_text(job.failure_reason, job.exit_code, job.message)
-    if job.status in UNFINISHED:
-        return job.pending_reason or ""
-    return job.message or ""
 
 
 def run_table(run: RunView) -> Table:
