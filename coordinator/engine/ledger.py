@@ -6,7 +6,6 @@ tells the story, and remembers what has to be written, sent and announced at the
 
 from __future__ import annotations
 
-from collections import deque
 
 from coordinator.engine.effects import Send, Story, Turn
 from coordinator.engine.index import RunIndex
@@ -31,7 +30,7 @@ class Ledger:
         self.indexes: dict[int, RunIndex] = {}
         self.jobs: dict[int, JobState] = {}
         self.workers: dict[str, WorkerState] = {}
-        self._recent: dict[int, deque[str]] = {}
+        self._recent: dict[int, list[str]] = {}
         self._turn = Turn()
         self._runs: dict[int, RunState] = {}
         self._stages: dict[tuple[int, int], StageState] = {}
@@ -152,7 +151,9 @@ class Ledger:
         """Adds a line to a job's story."""
         attempt = job.attempt.id if job.attempt else None
         self._turn.stories.append(Story(job.run_id, job.plan.name, attempt, self.now.wall, text))
-        self._recent.setdefault(job.id, deque(maxlen=STORY_KEPT)).append(text)
+        recent = self._recent.setdefault(job.id, [])
+        recent.append(text)
+        del recent[:-STORY_KEPT]
 
     def send(self, worker: str, message: Message) -> None:
         """Notes a frame for a worker."""
