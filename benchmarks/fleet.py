@@ -139,11 +139,17 @@ class Submitter:
         self._feed.close()
         self.client.close()
 
-    def seconds(self, *plans: Plan) -> float:
-        """From the first submission to the last run's success. Raises BenchmarkFailed if one ends otherwise."""
+    def seconds(self, *plans: Plan, at_once: int = 1) -> float:
+        """From the first submission to the last run's success, with so many runs under way at a time.
+
+        Raises BenchmarkFailed if a run ends otherwise.
+        """
         started = time.perf_counter()
-        left = {self.client.submit_run(plan) for plan in plans}
-        while left:
+        to_come = list(plans)
+        left: set[int] = set()
+        while left or to_come:
+            while to_come and len(left) < at_once:
+                left.add(self.client.submit_run(to_come.pop()))
             if not self._feed.poll(int(PATIENCE * 1000)):
                 raise BenchmarkFailed("the feed is silent")
             _, *frames = self._feed.recv_multipart()
