@@ -6,7 +6,6 @@ tells the story, and remembers what has to be written, sent and announced at the
 
 from __future__ import annotations
 
-
 from coordinator.engine.effects import Send, Story, Turn
 from coordinator.engine.index import RunIndex
 from coordinator.engine.state import AttemptState, JobState, Now, RunState, StageState, WorkerState
