@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 
 from protocol.errors import LongshoreError
 from protocol.plan import Variable
@@ -59,11 +60,14 @@ def expand(text: str, mapping: Mapping[str, str], *, keep: Collection[str] = ())
     return "".join(pieces)
 
 
-def references(text: str) -> set[str]:
+def references(text: str) -> frozenset[str]:
     """The names of all variables that `text` refers to."""
-    if "$" not in text and "%" not in text:
-        return set()
-    return {name for match in REFERENCE.finditer(text) if (name := _name(match)) is not None}
+    return _references(text) if "$" in text or "%" in text else frozenset()
+
+
+@lru_cache(maxsize=4096)
+def _references(text: str) -> frozenset[str]:
+    return frozenset(name for match in REFERENCE.finditer(text) if (name := _name(match)) is not None)
 
 
 def expand_all(variables: Iterable[Variable]) -> dict[str, str]:
@@ -77,9 +81,14 @@ def expand_all(variables: Iterable[Variable]) -> dict[str, str]:
     layers: dict[str, list[Variable]] = {}
     for variable in variables:
         layers.setdefault(variable.key, []).append(variable)
-    done: dict[str, str] = {}
-    length = 0
-    for key in layers:
+    # Most values refer to nothing: they are done at once.
+    done = {
+        key: same_key[-1].value
+        for key, same_key in layers.items()
+        if same_key[-1].raw or ("$" not in same_key[-1].value and "%" not in same_key[-1].value)
+    }
+    length = sum(map(len, done.values()))
+    for key in layers.keys() - done.keys():
         length = _resolve(key, layers, done, length)
     return {key: done[key] for key in layers}
 

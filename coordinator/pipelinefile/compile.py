@@ -11,7 +11,7 @@ import msgspec
 
 from coordinator.pipelinefile import predefined
 from coordinator.pipelinefile.include import Including
-from coordinator.pipelinefile.jobs import Job, Scope, make_jobs, plan_of
+from coordinator.pipelinefile.jobs import Job, Scope, make_jobs
 from coordinator.pipelinefile.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from coordinator.pipelinefile.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
 from coordinator.pipelinefile.needs import Linker, Links
@@ -116,7 +116,7 @@ class _Compiler:
         scope = self._scope(pipeline, workflow, rule, scope)
         jobs = self._jobs(pipeline, default, stages, scope)
         links = Linker(jobs, stages, self._report, self._invalid).link()
-        plans = [plan_of(job, scope) for job in jobs if not job.excluded]
+        plans = [job.plan for job in jobs if job.plan is not None]
         self._report.raise_if_any()
         left_out = self._left_out(workflow, rule)
         if left_out:
@@ -200,15 +200,18 @@ class _Compiler:
 
     def _jobs(self, pipeline: Map, default: Map, stages: Sequence[str], scope: Scope) -> list[Job]:
         jobs: list[Job] = []
+        known_stages = frozenset(stages)
         for name, value, mark in pipeline.entries():
             if name in NOT_JOBS or name.startswith("."):
                 continue
+            if self._report.full:
+                break
             config = self._job_config(name, value, mark, default)
             if config is None:
                 self._invalid.add(name)
                 continue
             stage = text(config.get("stage")) or DEFAULT_STAGE
-            if stage not in stages:
+            if stage not in known_stages:
                 self._report.problem(
                     f"there is no stage {shown(stage)}; stages are {', '.join(stages[:20])}",
                     config.at("stage"),

@@ -85,6 +85,8 @@ class Including:
             return
         items = list(include.entries()) if isinstance(include, Seq) else [(include, mark)]
         for number, (item, where) in enumerate(items):
+            if self.report.full:
+                return
             key = f"include[{number}]" if isinstance(include, Seq) else "include"
             try:
                 yield from self._one(item, where, key, origin, source)

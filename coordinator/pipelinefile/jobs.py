@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import cast
 
 from coordinator.pipelinefile import predefined
@@ -25,12 +25,14 @@ NOT_TRIGGERED = (
 
 
 MAX_EXPANDED = 256 << 20
-"""Characters that the expanded variables of all jobs may have together."""
+"""Bytes that the expanded variables of all jobs may take together, in memory and time."""
+VALUE_OVERHEAD = 100
+"""Bytes that a value takes besides its characters."""
 
 
 @dataclass(slots=True)
 class Scope:
-    """What all jobs of a pipeline share. `expanded` counts the characters of their expanded variables."""
+    """What all jobs of a pipeline share. `expanded` counts the bytes of their expanded variables."""
 
     predefined: list[Variable]
     variables: list[Variable]
@@ -44,9 +46,9 @@ class Scope:
         """All variables of a job as far as they are known before the run."""
         every = [*self.predefined, *variables, *self.run_variables]
         values = expand_all(every)
-        self.expanded += sum(len(value) for value in values.values())
+        self.expanded += sum(map(len, values.values())) + VALUE_OVERHEAD * len(values)
         if self.expanded > MAX_EXPANDED:
-            raise VariableTooLong(f"the variables of all jobs together grow past {MAX_EXPANDED} characters")
+            raise VariableTooLong(f"the variables of all jobs together grow past {MAX_EXPANDED >> 20} MB")
         return Known({variable.key: variable.value for variable in every}, values)
 
 
@@ -76,11 +78,8 @@ class Job:
     needs: list[DeclaredNeed] | None = None
     excluded: str = ""
     """Why the job is not in the pipeline; nothing if it is."""
-    variables: list[Variable] = field(default_factory=list)
-    known: Mapping[str, str] = field(default_factory=dict)
-    """What its variables are in the end, as far as that is known before the run."""
-    environment: EnvironmentSpec | None = None
-    rule: Map | None = None
+    plan: JobPlan | None = None
+    """Set if the job is in the pipeline."""
 
     @property
     def name(self) -> str:
@@ -116,38 +115,33 @@ def _decide(job: Job, scope: Scope) -> None:
         variables_of(config.get("variables")),
         [Variable(key=key, value=value) for key, value in (instance.matrix or {}).items()],
     )
+    known = scope.known(own)
     job.when = cast(When, config.get("when") or "on_success")
     allowed = config.get("allow_failure")
     job.allow_failure = allowed if allowed is not None else job.when == "manual"
     needs: Value = config.get("needs")
     mark = config.at("needs")
+    rule: Map | None = None
     if config.get("rules") is not None:
-        rule = _apply_rules(job, own, scope)
-        if rule is not None:
-            own = layered(own, variables_of(rule.get("variables")))
-            if rule.get("needs") is not None:
-                needs, mark = rule["needs"], rule.at("needs")
-    elif not scope.conditions.allowed_by_policies(
-        config, scope.known(own), job.base, has_workflow_rules=scope.has_workflow_rules
-    ):
+        rule = _apply_rules(job, known, scope)
+        if rule is not None and rule.get("variables"):
+            own = layered(own, variables_of(rule["variables"]))
+            known = scope.known(own)
+        if rule is not None and rule.get("needs") is not None:
+            needs, mark = rule["needs"], rule.at("needs")
+    elif not scope.conditions.allowed_by_policies(config, known, job.base, has_workflow_rules=scope.has_workflow_rules):
         job.excluded = "its `only` or `except` leaves it out"
     job.needs = _declared_needs(job, needs, mark)
-    job.known = scope.known(own).expanded
-    job.environment = Parts(job.base, config, job.known, scope.report).environment()
-    if job.environment is not None:
-        of_environment = _environment_variables(job.environment, config)
-        own = layered(fixed(of_environment), own)
-        job.known = {**of_environment, **job.known}
-    job.variables = own
+    if not job.excluded:
+        job.plan = _plan(job, own, known.expanded, rule, scope.report)
 
 
-def _apply_rules(job: Job, variables: list[Variable], scope: Scope) -> Map | None:
-    match = scope.conditions.first_match(job.config["rules"], scope.known(variables), f"{job.base}.rules")
+def _apply_rules(job: Job, known: Known, scope: Scope) -> Map | None:
+    match = scope.conditions.first_match(job.config["rules"], known, f"{job.base}.rules")
     if match is None:
         job.excluded = "none of its rules holds"
         return None
     number, rule = match
-    job.rule = rule
     if rule.get("when") is not None:
         when = str(rule["when"])
         if when == "never":
@@ -201,14 +195,16 @@ def _declared_need(job: Job, need: Map, mark: Mark, key: str) -> DeclaredNeed:
     )
 
 
-def plan_of(job: Job, scope: Scope) -> JobPlan:
-    """A job's plan; its needs and dependencies are put in later, when all jobs are known."""
-    parts = Parts(job.base, job.config, job.known, scope.report)
-    rule = job.rule
+def _plan(job: Job, variables: list[Variable], known: Mapping[str, str], rule: Map | None, report: Report) -> JobPlan:
+    """The job's plan; what it needs and depends on is put in when all jobs are known."""
+    environment = Parts(job.base, job.config, known, report).environment()
+    if environment is not None:
+        of_environment = _environment_variables(environment, job.config)
+        variables, known = layered(fixed(of_environment), variables), {**of_environment, **known}
+    parts = Parts(job.base, job.config, known, report)
     interruptible: Value = job.config.get("interruptible")
     if rule is not None and rule.get("interruptible") is not None:
         interruptible = rule["interruptible"]
-    group = text(job.config.get("resource_group"))
     return JobPlan(
         name=job.name,
         stage=job.stage,
@@ -217,20 +213,20 @@ def plan_of(job: Job, scope: Scope) -> JobPlan:
         after_script=parts.commands("after_script"),
         image=parts.image(),
         services=parts.services(),
-        variables=job.variables,
+        variables=variables,
         when=job.when,
         start_in=parts.start_in(rule) if job.when == "delayed" else 0.0,
         allow_failure=job.allow_failure is True,
         allow_failure_exit_codes=exit_codes(job.allow_failure),
-        tags=[expand(tag, job.known) for tag in texts(job.config.get("tags"))],
+        tags=[expand(tag, known) for tag in texts(job.config.get("tags"))],
         timeout=parts.timeout(),
         artifacts=parts.artifacts(),
         caches=parts.caches(),
         retry=parts.retry(),
-        resource_group=expand(group, job.known) or None,
+        resource_group=expand(text(job.config.get("resource_group")), known) or None,
         interruptible=interruptible is True,
         coverage=parts.coverage(),
-        environment=job.environment,
+        environment=environment,
         resources=parts.resources(),
         manual_confirmation=text(job.config.get("manual_confirmation")) or None,
     )

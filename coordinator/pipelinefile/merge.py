@@ -19,16 +19,31 @@ MAX_LIST_LEVELS = 10
 """Lists inside lists, as in GitLab."""
 MAX_DEPTH = 200
 MAX_VALUES = 1_000_000
-"""Values in a pipeline when all its references are resolved."""
+"""Values that `extends` copies, and values that references bring in."""
 
 
-def deep_merge(under: Map, over: Map) -> Map:
+class _Budget:
+    """Counts values, and refuses more than `MAX_VALUES`."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._spent = 0
+
+    def spend(self, values: int, mark: Mark) -> None:
+        self._spent += values
+        if self._spent > MAX_VALUES:
+            raise fatal(f"{self._what} more than {MAX_VALUES} values", mark)
+
+
+def deep_merge(under: Map, over: Map, budget: _Budget | None = None) -> Map:
     """Both mappings in one: of what both have, mappings are merged, and anything else is taken from `over`."""
+    if budget is not None:
+        budget.spend(len(under) + len(over), over.mark)
     merged = Map(over.mark, under.entries())
     for key, value, mark in over.entries():
         below = merged.get(key)
         if isinstance(below, Map) and isinstance(value, Map):
-            merged[key] = deep_merge(below, value)
+            merged[key] = deep_merge(below, value, budget)
         else:
             merged[key] = value
         merged.marks[key] = mark
@@ -45,10 +60,13 @@ class _Extender:
         self._pipeline = pipeline
         self._report = report
         self._done: dict[str, Map] = {}
+        self._budget = _Budget("`extends` copies")
 
     def all(self) -> Map:
         extended = Map(self._pipeline.mark)
         for name, value, mark in self._pipeline.entries():
+            if self._report.full:
+                break
             extended[name] = value
             extended.marks[name] = mark
             if isinstance(value, Map) and value.get("extends") is not None and name not in NOT_JOBS:
@@ -75,8 +93,8 @@ class _Extender:
                 raise fatal(
                     f"there is no job {parent!r} to extend", mark, f"{name}.extends", nearest(parent, self._pipeline)
                 )
-            extended = deep_merge(extended, self._job(parent, value, (*below, name)))
-        self._done[name] = deep_merge(extended, job)
+            extended = deep_merge(extended, self._job(parent, value, (*below, name)), self._budget)
+        self._done[name] = deep_merge(extended, job, self._budget)
         return self._done[name]
 
     def _parents(self, name: str, job: Map) -> list[str]:
@@ -97,6 +115,8 @@ def resolve_references(pipeline: Map, report: Report) -> Map:
     resolver = _Resolver(pipeline)
     resolved = Map(pipeline.mark)
     for name, value, mark in pipeline.entries():
+        if report.full:
+            break
         try:
             resolved[name] = resolver.value(value, mark, name, (), 0, 0)
         except PipelineFileError as error:
@@ -109,39 +129,53 @@ def resolve_references(pipeline: Map, report: Report) -> Map:
 class _Resolver:
     def __init__(self, pipeline: Map) -> None:
         self._pipeline = pipeline
-        self._values = 0
+        self._budget = _Budget("its references bring in")
+        self._settled: set[int] = set()
+        """Containers of the pipeline, by identity, that hold neither references nor lists in lists."""
 
     def value(
         self, value: Value, mark: Mark, key: str, followed: tuple[Reference, ...], depth: int, lists: int
     ) -> Value:
         """A value without references. `followed` led to it, `depth` and `lists` are the containers it is in."""
-        self._values += 1
-        if self._values > MAX_VALUES:
-            raise fatal(f"its references bring in more than {MAX_VALUES} values", mark, key)
         if depth > MAX_DEPTH:
             raise fatal("its references are nested too deeply", mark, key)
         if isinstance(value, Reference):
             return self._reference(value, key, followed, depth, lists)
         if isinstance(value, Map):
-            changed = Map(value.mark)
-            for inner, item, where in value.entries():
-                changed[inner] = self.value(item, where, f"{key}.{inner}" if depth < 4 else key, followed, depth + 1, 0)
-                changed.marks[inner] = where
-            return changed
+            return self._map(value, key, followed, depth)
         if isinstance(value, Seq):
             return self._list(value, key, followed, depth, lists + 1)
         return value
 
+    def _map(self, value: Map, key: str, followed: tuple[Reference, ...], depth: int) -> Map:
+        if id(value) in self._settled:
+            return value
+        self._budget.spend(len(value), value.mark)
+        resolved = [
+            (inner, self.value(item, where, f"{key}.{inner}" if depth < 4 else key, followed, depth + 1, 0), where)
+            for inner, item, where in value.entries()
+        ]
+        if all(item is value[inner] for inner, item, _ in resolved):
+            self._settled.add(id(value))
+            return value
+        return Map(value.mark, resolved)
+
     def _list(self, value: Seq, key: str, followed: tuple[Reference, ...], depth: int, lists: int) -> Seq:
         if lists > MAX_LIST_LEVELS:
             raise fatal(f"lists are nested more than {MAX_LIST_LEVELS} deep", value.mark, key)
+        if id(value) in self._settled:
+            return value
+        self._budget.spend(len(value), value.mark)
         flat = Seq(value.mark)
         for item, where in value.entries():
             resolved = self.value(item, where, key, followed, depth + 1, lists)
-            # What a reference brings in is told at the place of its own, where it can be mended.
             for part, place in resolved.entries() if isinstance(resolved, Seq) else [(resolved, where)]:
                 flat.append(part)
                 flat.marks.append(place)
+        if len(flat) == len(value) and all(new is old for new, old in zip(flat, value, strict=True)):
+            self._settled.add(id(value))
+            return value
+        self._budget.spend(len(flat), value.mark)
         return flat
 
     def _reference(

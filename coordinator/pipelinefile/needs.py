@@ -35,8 +35,10 @@ class Linker:
     invalid: Collection[str] = ()
     """Jobs that are not among `jobs` because something else is wrong with them."""
     _by_name: dict[str, list[Job]] = field(default_factory=dict)
+    _order: dict[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._order = {stage: number for number, stage in enumerate(self.stages)}
         for job in self.jobs:
             for name in {job.base, job.name}:
                 self._by_name.setdefault(name, []).append(job)
@@ -45,6 +47,8 @@ class Linker:
         """The links of every job that is in the pipeline, by its name. Problems go into the report."""
         links: dict[str, Links] = {}
         for job in self.jobs:
+            if self.report.full:
+                break
             if job.needs and job.dependencies:
                 self._check_contained(job)
             linked = Links(dependencies=self._dependencies(job))
@@ -117,7 +121,7 @@ class Linker:
             )
 
     def _stage(self, job: Job) -> int:
-        return self.stages.index(job.stage)
+        return self._order[job.stage]
 
     def _check_circles(self, links: Mapping[str, Links]) -> None:
         circle = find_circle({name: [need.job for need in link.needs or ()] for name, link in links.items()})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 
 from coordinator.pipelinefile.tree import Mark
@@ -10,6 +11,10 @@ from protocol.errors import PipelineFileError, Problem
 
 MAX_PROBLEMS = 100
 """More than anybody reads; a file that is wrong in a million places is told no more."""
+
+
+MAX_COMPARED = 2_000
+"""Known words that one unknown word is compared with."""
 
 
 def problem(message: str, mark: Mark | None, key: str = "", mend: str = "") -> Problem:
@@ -26,7 +31,8 @@ def fatal(message: str, mark: Mark | None, key: str = "", mend: str = "") -> Pip
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """`did you mean X?` if a known word is close to `word`, else nothing."""
-    found = difflib.get_close_matches(word[:100], list(known), n=1, cutoff=0.7)
+    likely = (other for other in known if abs(len(other) - len(word)) <= len(word) // 2)
+    found = difflib.get_close_matches(word[:100], itertools.islice(likely, MAX_COMPARED), n=1, cutoff=0.7)
     return f"did you mean {found[0]!r}?" if found else ""
 
 
@@ -57,6 +63,11 @@ class Report:
         """Takes over the problems of an error that ended one part of the work."""
         for found in error.problems:
             self._note(self.problems, "problem", found)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more will be told, so that looking for more problems can end."""
+        return len(self.problems) > MAX_PROBLEMS
 
     def raise_if_any(self) -> None:
         """Raises PipelineFileError if a problem was noted."""

@@ -131,6 +131,13 @@ def test_references_that_multiply_are_refused(project: Project) -> None:
     assert any("its references bring in more than" in problem for problem in problems)
 
 
+def test_extends_that_multiplies_is_refused(project: Project) -> None:
+    variables = "".join(f"    V{number}: x\n" for number in range(3000))
+    jobs = "".join(f"j{number}: {{extends: .base, script: [x], variables: {{A: b}}}}\n" for number in range(400))
+    problems = project.problems(f".base:\n  variables:\n{variables}{jobs}")
+    assert any("`extends` copies more than 1000000 values" in problem for problem in problems)
+
+
 def test_scripts_may_be_nested_ten_deep_and_no_deeper(project: Project) -> None:
     assert project.job("job: {script: " + "[" * 10 + "x" + "]" * 10 + "}\n").script == ["x"]
     assert any(

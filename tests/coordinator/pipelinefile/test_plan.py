@@ -315,7 +315,7 @@ def test_everything_that_is_wrong_is_told_at_once(project: Project) -> None:
           scrip: [x]
         """
     )
-    assert [problem.split(": ")[1] for problem in problems] == ["a.stage", "d.scrip", "d", "b.needs[0]", "b.timeout"]
+    assert [problem.split(": ")[1] for problem in problems] == ["a.stage", "b.timeout", "d.scrip", "d", "b.needs[0]"]
 
 
 def test_a_file_without_a_job_is_valid_and_odd(project: Project) -> None:
