@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import datetime
 
 from daemon.engine import GONE, Engine, EngineError
-from daemon.log_stream import LogDecoder, Skipper
+from daemon.log_stream import JobLog, Skipper, StreamReader
 from daemon.script import RELEASED_MARK
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
@@ -35,30 +35,31 @@ def follow(engine: Engine, container: str, offset: int, sink: Callable[[bytes], 
     was seen, the log is read once more when it can grow no longer.
     Raises EngineError, EngineUnavailable, and whatever `sink` raises.
     """
-    decoder = LogDecoder(Skipper(offset, sink).write)
+    log = JobLog(Skipper(offset, sink).write)
+    reader = StreamReader(log, stored=True)
     pause = FIRST_PAUSE
     last = False
     while True:
-        before = decoder.raw_bytes
+        before = reader.raw_bytes
         try:
-            _read(engine, container, decoder, follow=not last)
+            _read(engine, container, reader, follow=not last)
         except GONE:
             pass
         else:
-            if last or decoder.exit_code is not None:
+            if last or log.exit_code is not None:
                 break
         last = not _runs(engine, container)
-        pause = FIRST_PAUSE if decoder.raw_bytes > before else min(2 * pause, LONGEST_PAUSE)
+        pause = FIRST_PAUSE if reader.raw_bytes > before else min(2 * pause, LONGEST_PAUSE)
         if not last:
             time.sleep(pause)
-    decoder.close()
-    return decoder.exit_code
+    log.close()
+    return log.exit_code
 
 
-def _read(engine: Engine, container: str, decoder: LogDecoder, *, follow: bool, tail: str = "all") -> None:
+def _read(engine: Engine, container: str, reader: StreamReader, *, follow: bool, tail: str = "all") -> None:
     query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(follow), "tail": tail}
     with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))) as stream:
-        decoder.read(stream)
+        reader.read(stream)
 
 
 def _runs(engine: Engine, container: str) -> bool:
@@ -74,17 +75,18 @@ def read_tail(engine: Engine, container: str, most: int) -> bytes:
         if len(kept) > 2 * most:
             del kept[:-most]
 
-    decoder = LogDecoder(keep)
-    _read(engine, container, decoder, follow=False, tail=str(max(END_LINES, most // 100)))
-    decoder.close()
+    log = JobLog(keep)
+    _read(engine, container, StreamReader(log, stored=True), follow=False, tail=str(max(END_LINES, most // 100)))
+    log.close()
     return bytes(kept[-most:])
 
 
 def ended_by_itself(engine: Engine, container: str) -> bool:
     """Whether an ended container has come to the end of what it was to run, rather than was killed."""
-    decoder = LogDecoder(lambda data: None)
-    _read(engine, container, decoder, follow=False, tail=str(END_LINES))
-    return decoder.exit_code is not None
+    log = JobLog(lambda data: None)
+    _read(engine, container, StreamReader(log, stored=True), follow=False, tail=str(END_LINES))
+    log.close()
+    return log.exit_code is not None
 
 
 def released_at(engine: Engine, container: str) -> datetime | None:

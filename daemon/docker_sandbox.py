@@ -6,7 +6,6 @@ own log tell all that it needs. No step knows what comes after it.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import socket
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock, Thread
@@ -31,6 +31,7 @@ from daemon.engine import GONE, Engine, EngineError
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
 from daemon.images import Images
+from daemon.live_output import LiveOutput
 from daemon.script import LEASE_OVER, lease_line, release_lines, stop_line
 from daemon.services import Services, plan_services, service_container
 from daemon.users import owner_of
@@ -74,7 +75,9 @@ class DockerSandbox:
         self._final: Environment | None = None
         self._stdin: socket.socket | None = None
         self._stdin_lock = Lock()  # `stop` comes from a thread of its own
+        self._live: LiveOutput | None = None  # until somebody follows the log
         self._postponed: list[Path] | None = None
+        self._fresh = False  # this daemon has made the container and has not started it yet
         self._owner: Owner | None = None
         self._released_at: float | None = None  # monotonic; set by the daemon that did it
         self._killed = False
@@ -109,6 +112,7 @@ class DockerSandbox:
         if services:
             services.start()
         if self._create(name, workspace, services.network if services else "bridge"):
+            self._fresh = True
             user = known.expand(self._spec.user) if self._spec.user else image.user
             self._owner = owner_of(self._engine, self._name, user)
             if self._early.files or self._owner != archives.ROOT:
@@ -200,12 +204,14 @@ class DockerSandbox:
         """See Sandbox."""
         if self._postponed is None:
             with self._failures():
-                self._start()
+                self._bring_to_gate(self._early)
 
-    def _start(self) -> None:
-        """Starts the container, its stdin attached; one that runs is attached only."""
+    def _start(self, state: str) -> None:
+        """Starts the container, attached; one that runs is attached only, and its output is in its log."""
         with self._stdin_lock:
-            self._attached()
+            connection = self._attached(output=state == "created")
+            if state == "created":
+                self._live = LiveOutput(connection, self._script_ended)
         try:
             self._engine.call("POST", f"/containers/{self._name}/start")
         except EngineError as error:
@@ -213,12 +219,18 @@ class DockerSandbox:
             message = f"the container can't be started: {error.message}{hint}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
-    def _attached(self) -> socket.socket:
+    def _attached(self, *, output: bool = False) -> socket.socket:
         if self._stdin is None:
-            self._stdin = self._engine.patiently(lambda: self._engine.attach_stdin(self._name))
+            self._stdin = self._engine.patiently(partial(self._engine.attach, self._name, output=output))
         return self._stdin
 
+    def _script_ended(self, exit_code: int) -> None:
+        if exit_code == 0:
+            self._ends.put(None)
+
     def _hang_up(self) -> None:
+        if self._live is not None:
+            self._live.close()
         if self._stdin is not None:
             self._stdin.close()
             self._stdin = None
@@ -251,16 +263,18 @@ class DockerSandbox:
     def _bring_to_gate(self, environment: Environment) -> None:
         """Has the container wait at its gate, also if it has died there with the engine; never once it was past it."""
         with self._stdin_lock:
-            if self._stdin is not None and _is_open(self._stdin):
+            if self._live is not None and self._live.open:
                 return
             self._hang_up()
-        if self._inspect()["State"]["Status"] not in ("created", "running"):
+        state = "created" if self._fresh else self._inspect()["State"]["Status"]
+        self._fresh = False
+        if state not in ("created", "running"):
             if container_log.released_at(self._engine, self._name):
                 raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container has run already")
             if services := self._services(environment):
                 services.start()
                 services.await_ready()
-        self._start()
+        self._start(state)
 
     def _caches(self) -> JobCaches | None:
         specs = self._assignment.job.caches
@@ -273,6 +287,14 @@ class DockerSandbox:
 
     def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
         """See Sandbox. Raises EngineError, EngineUnavailable."""
+        live, self._live = self._live, None
+        if live and offset == 0:
+            try:
+                offset, exit_code = live.follow(sink)
+            finally:
+                live.close()
+            if exit_code is not None:
+                return
         if container_log.follow(self._engine, self._name, offset, sink) == 0:
             self._ends.put(None)
 
@@ -404,13 +426,3 @@ class DockerSandbox:
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, str(error) or repr(error)) from error
         except LongshoreError as error:  # a bad file pattern, a variable that grows without bound
             raise JobFailed(FailureReason.SCRIPT_FAILURE, str(error)) from error
-
-
-def _is_open(connection: socket.socket) -> bool:
-    """Whether the other side, which never says anything, has not hung up."""
-    with contextlib.suppress(BlockingIOError):
-        try:
-            return connection.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK) != b""
-        except ConnectionError:
-            return False
-    return True

@@ -219,9 +219,14 @@ class Engine:
         """
         return self._raw(f"GET {_url(path, query)} HTTP/1.0\r\n\r\n", (200,))
 
-    def attach_stdin(self, container: str) -> socket.socket:
-        """A socket whose bytes go to a container's stdin. One attempt: raises EngineError, or one of GONE."""
-        url = _url(f"/containers/{container}/attach", {"stdin": 1, "stream": 1})
+    def attach(self, container: str, *, output: bool) -> socket.socket:
+        """A socket whose bytes go to a container's stdin, and that gives, if asked for, its `output` from now on.
+
+        A container whose output is asked for and not received stands still. One attempt: raises EngineError, or one of
+        GONE.
+        """
+        query = {"stream": 1, "stdin": 1} | ({"stdout": 1, "stderr": 1} if output else {})
+        url = _url(f"/containers/{container}/attach", query)
         headers = "Host: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n"
         return self._raw(f"POST {url} HTTP/1.1\r\n{headers}\r\n", (101, 200))
 

@@ -1,7 +1,8 @@
-"""Reads a job's log from the engine's raw stream: demultiplexed, our marks taken out. Pure.
+"""Makes a job's log of what the engine gives: its stored log, or what it passes on while the job writes. Pure.
 
-What a reader gets is a function of the container's log alone, whatever the pieces in which it arrives; so a byte offset
-means the same to every daemon that reads it, and a log is resumed by reading it again and skipping.
+The log is what a container wrote on stderr before its gate opened (the image's entrypoint may have) and then all of its
+stdout up to our last line. So it is a function of what was written alone, whatever its way and the pieces in which it
+comes; a byte offset means the same to every daemon that reads it.
 """
 
 from __future__ import annotations
@@ -12,15 +13,18 @@ from typing import Protocol
 from daemon.script import END_MARK, END_MARK_BYTES, END_MARK_START, RELEASED_MARK
 
 HEADER_BYTES = 8
-"""Before each piece of the stream: stream number, three zeros, length as a big-endian 32-bit number."""
-DETAIL_BYTES = 1
-"""Each piece begins with its details: none, and a space. They are asked for as an empty piece leaves no other trace."""
+"""Before each piece of a stream: stream number, three zeros, length as a big-endian 32-bit number."""
 STDERR = 2
+DETAIL_BYTES = 1
+"""Each stored piece begins with its details: none, and a space. They are asked for as an empty piece leaves no other
+trace."""
 PIECE_BYTES = 16 << 10
-"""The engine cuts a longer line into pieces of this size and a rest, maybe an empty one. Its driver `local` loses the
+"""The engine stores a longer line in pieces of this size and a rest, maybe an empty one. Its driver `local` loses the
 end of such a line, so a rest without one gets it back. (Only a killed container leaves a line that really has none.)"""
 NEWLINE = 10
 RECEIVE_BYTES = 1 << 20
+MAX_HELD_BYTES = 16 << 20
+"""How much stdout waits for the gate's mark on stderr. The mark is written first, so more is an entrypoint's."""
 
 Sink = Callable[[bytes], None]
 
@@ -47,18 +51,89 @@ class Skipper:
             self._sink(data)
 
 
-class LogDecoder:
-    """Makes a job's log of the engine's stream, over as many connections as it takes.
+class JobLog:
+    """Puts a job's log together from pieces of its stdout and stderr, and gives it to `sink`.
 
-    `raw_bytes` is how far the stream was taken; a new connection starts with the stream's beginning, and `read` skips
-    so much of it. `exit_code` is that of our last line, after which nothing belongs to the log.
+    `exit_code` is that of our last line, after which nothing belongs to the log. `length` is what was given so far.
     """
 
     def __init__(self, sink: Sink) -> None:
         self._sink = sink
+        self._errors = bytearray()
+        self._early = bytearray()  # stdout from before the mark on stderr was seen
+        self._released = False
         self._held = b""  # the end of the log so far, where it may be the beginning of END_MARK
-        self.raw_bytes = 0
         self.exit_code: int | None = None
+        self.length = 0
+
+    def stderr(self, data: bytes) -> None:
+        """The next bytes of stderr."""
+        if not self._released:
+            self._errors += data
+            if self._errors.endswith(RELEASED_MARK):
+                del self._errors[-len(RELEASED_MARK) :]
+                self._release()
+
+    def stdout(self, data: bytes) -> None:
+        """The next bytes of stdout."""
+        if self._released:
+            self._pass(data)
+            return
+        self._early += data
+        if len(self._early) > MAX_HELD_BYTES:
+            self._release()
+
+    def close(self) -> None:
+        """Nothing comes any more: passes on what was held back."""
+        if not self._released:
+            self._release()
+        held, self._held = self._held, b""
+        self._give(held)
+
+    def _release(self) -> None:
+        self._released = True
+        self._give(bytes(self._errors))
+        self._pass(bytes(self._early))
+        self._errors.clear()
+        self._early.clear()
+
+    def _pass(self, data: bytes) -> None:
+        if self.exit_code is not None:
+            return
+        if self._held:
+            data = self._held + data
+            self._held = b""
+        if END_MARK_START in data and (found := END_MARK.search(data)):
+            self.exit_code = int(found[1])
+            data = data[: found.start()]
+        elif (possible := data.rfind(END_MARK_START[:1], -END_MARK_BYTES)) >= 0 and _may_be_mark(data[possible:]):
+            self._held = data[possible:]
+            data = data[:possible]
+        self._give(data)
+
+    def _give(self, data: bytes) -> None:
+        if data:
+            self.length += len(data)
+            self._sink(data)
+
+
+def _may_be_mark(data: bytes) -> bool:
+    """Whether `data` is a beginning of END_MARK."""
+    return END_MARK_START.startswith(data) or (
+        data.startswith(END_MARK_START) and data[len(END_MARK_START) :].isdigit()
+    )
+
+
+class StreamReader:
+    """Takes the engine's multiplexed stream apart. `stored`: it is that of a stored log, else that of an attachment.
+
+    A stored log may take several connections. Each begins with the log's beginning; `read` skips what it has taken.
+    """
+
+    def __init__(self, log: JobLog, *, stored: bool) -> None:
+        self._log = log
+        self._stored = stored
+        self.raw_bytes = 0
 
     def read(self, source: Source) -> None:
         """Takes all that `source` has, until it is closed or our last line is there.
@@ -77,7 +152,7 @@ class LogDecoder:
         while received := source.recv_into(view[filled:]):
             filled += received
             taken = self._take(view, filled)
-            if self.exit_code is not None:
+            if self._log.exit_code is not None:
                 return
             filled -= taken
             if taken and filled:
@@ -87,49 +162,26 @@ class LogDecoder:
                 buffer[:filled] = view
                 view = memoryview(buffer)
 
-    def close(self) -> None:
-        """The stream has ended: passes on what was held back of it."""
-        held, self._held = self._held, b""
-        if held:
-            self._sink(held)
-
     def _take(self, view: memoryview, end: int) -> int:
         """Passes on the whole pieces in `view[:end]`; gives how many bytes they are."""
+        stored, details = self._stored, DETAIL_BYTES if self._stored else 0
         start = 0
         pieces: list[bytes | memoryview] = []
         while start + HEADER_BYTES <= end:
-            body = start + HEADER_BYTES + DETAIL_BYTES
+            body = start + HEADER_BYTES
             size = view[start + 4] << 24 | view[start + 5] << 16 | view[start + 6] << 8 | view[start + 7]
-            stop = start + HEADER_BYTES + size
+            stop = body + size
             if stop > end:
                 break
-            pieces.append(
-                view[body:stop] if view[start] != STDERR else bytes(view[body:stop]).removesuffix(RELEASED_MARK)
-            )
-            if view[stop - 1] != NEWLINE and size != DETAIL_BYTES + PIECE_BYTES:
-                pieces.append(b"\n")
+            cut = stored and view[stop - 1] != NEWLINE and size != details + PIECE_BYTES
+            if view[start] == STDERR:
+                self._log.stderr(bytes(view[body + details : stop]) + (b"\n" if cut else b""))
+            else:
+                pieces.append(view[body + details : stop])
+                if cut:
+                    pieces.append(b"\n")
             start = stop
+        self.raw_bytes += start
         if pieces:
-            self.raw_bytes += start
-            self._pass(b"".join(pieces))
+            self._log.stdout(b"".join(pieces))
         return start
-
-    def _pass(self, data: bytes) -> None:
-        if self._held:
-            data = self._held + data
-            self._held = b""
-        if END_MARK_START in data and (found := END_MARK.search(data)):
-            self.exit_code = int(found[1])
-            data = data[: found.start()]
-        elif (possible := data.rfind(END_MARK_START[:1], -END_MARK_BYTES)) >= 0 and _may_be_mark(data[possible:]):
-            self._held = data[possible:]
-            data = data[:possible]
-        if data:
-            self._sink(data)
-
-
-def _may_be_mark(data: bytes) -> bool:
-    """Whether `data` is a beginning of END_MARK."""
-    return END_MARK_START.startswith(data) or (
-        data.startswith(END_MARK_START) and data[len(END_MARK_START) :].isdigit()
-    )

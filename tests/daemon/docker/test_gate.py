@@ -15,6 +15,8 @@ from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
 from tests.daemon.docker.builders import BUSYBOX, WORKER, assignment, container_name, run_job, tar_of
 
+Until = Callable[[Callable[[], object]], None]
+
 
 class Times:
     """When bytes came."""
@@ -33,7 +35,7 @@ def another_daemon(tmp_path: Path) -> DockerExecutor:
 
 
 def test_a_held_container_runs_nothing_until_its_gate_opens(
-    executor: DockerExecutor, docker_client: docker.DockerClient
+    executor: DockerExecutor, docker_client: docker.DockerClient, until: Until
 ) -> None:
     job = assignment("echo open")
     sandbox = executor.sandbox(job)
@@ -47,7 +49,7 @@ def test_a_held_container_runs_nothing_until_its_gate_opens(
     assert b"open" not in container.logs()
     sandbox.release(Dependencies())
     assert sandbox.wait().exit_code == 0
-    assert [found.state for found in executor.find()] == ["exited"]
+    until(lambda: [found.state for found in executor.find()] == ["exited"])
 
 
 def test_the_gate_opens_within_milliseconds(executor: DockerExecutor) -> None:
@@ -89,7 +91,9 @@ def test_another_daemon_opens_the_gate_and_sees_the_job_through(executor: Docker
     assert found.running_for > 0.3
 
 
-def test_a_gate_that_was_opened_twice_lets_the_script_run_once(executor: DockerExecutor, tmp_path: Path) -> None:
+def test_a_gate_that_was_opened_twice_lets_the_script_run_once(
+    executor: DockerExecutor, tmp_path: Path, until: Until
+) -> None:
     job = assignment("echo ran", "sleep 1")
     sandbox = executor.sandbox(job)
     sandbox.prepare(None)
@@ -99,6 +103,7 @@ def test_a_gate_that_was_opened_twice_lets_the_script_run_once(executor: DockerE
     log = bytearray()
     sandbox.follow_log(0, log.extend)
     assert log.decode().splitlines() == ["$ echo ran", "ran", "$ sleep 1"]
+    until(lambda: [found.state for found in executor.find()] == ["exited"])
     with pytest.raises(JobFailed, match="has run already"):
         another_daemon(tmp_path).sandbox(job).release(Dependencies())
 
@@ -150,7 +155,7 @@ def test_an_entrypoint_that_runs_something_else_is_no_success(executor: DockerEx
 
 
 def test_a_container_that_is_killed_from_outside_is_no_failure_of_the_script(
-    executor: DockerExecutor, docker_client: docker.DockerClient, until: Callable[[Callable[[], object]], None]
+    executor: DockerExecutor, docker_client: docker.DockerClient, until: Until
 ) -> None:
     job = assignment("echo begun", "sleep 600")
     sandbox = executor.sandbox(job)

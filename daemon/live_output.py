@@ -1,0 +1,81 @@
+"""What a container writes, as it writes it, for as long as somebody keeps up with it.
+
+The engine reads back a stored log at a third of the speed at which it passes output on. But a container whose
+attachment is not read stands still; so a thread reads it all the time, and if what it has read piles up, it lets go:
+whoever follows the log goes on with the stored one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable
+from threading import Condition, Thread
+
+from daemon.log_stream import JobLog, Sink, StreamReader
+
+MAX_BACKLOG_BYTES = 8 << 20
+"""How far a follower may fall behind before it has to go on with the stored log."""
+
+
+class LiveOutput:
+    """The output of a container that is attached to `connection` since before its start.
+
+    `ended` is called from the reading thread with the script's exit code, as soon as that is known.
+    """
+
+    def __init__(self, connection: socket.socket, ended: Callable[[int], None]) -> None:
+        self._connection = connection
+        self._ended = ended
+        self._log = JobLog(self._put)
+        self._backlog: deque[bytes] = deque()
+        self._backlog_bytes = 0
+        self._change = Condition()
+        self.open = True
+        Thread(target=self._read, name="output", daemon=True).start()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, _Behind):
+            StreamReader(self._log, stored=False).read(self._connection)
+        if self._log.exit_code is not None:
+            self._ended(self._log.exit_code)
+        self.close()
+
+    def _put(self, data: bytes) -> None:
+        with self._change:
+            if self._backlog_bytes + len(data) > MAX_BACKLOG_BYTES:
+                raise _Behind
+            self._backlog.append(data)
+            self._backlog_bytes += len(data)
+            self._change.notify()
+
+    def close(self) -> None:
+        """Lets go of the container."""
+        with self._change:
+            self.open = False
+            self._change.notify()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def follow(self, sink: Sink) -> tuple[int, int | None]:
+        """Gives the log from its beginning to `sink`, as far as it comes on this way.
+
+        Returns how many bytes these were, and the exit code of the script if the log is whole.
+        """
+        given = 0
+        while True:
+            with self._change:
+                while not self._backlog and self.open:
+                    self._change.wait()
+                if not self._backlog:
+                    return given, self._log.exit_code
+                data = b"".join(self._backlog)
+                self._backlog.clear()
+                self._backlog_bytes = 0
+            given += len(data)
+            sink(data)
+
+
+class _Behind(Exception):
+    """The backlog is full."""
