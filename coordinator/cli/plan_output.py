@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -10,13 +12,15 @@ from rich.tree import Tree
 from coordinator.pipelinefile import Compilation
 from protocol.plan import JobPlan
 
+PIPE_WIDTH = 200
+"""Columns where there is no terminal, so that a name is not cut in two."""
 MAX_GRAPH_JOBS = 200
 """A graph of more jobs is no help to anybody."""
 
 
-def print_plan(compilation: Compilation, console: Console | None = None) -> None:
+def print_plan(compilation: Compilation) -> None:
     """The plan's jobs as a table, what they wait for as a graph, and what is left out with the reason."""
-    console = console or Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     plan = compilation.plan
     if plan.jobs:
         console.print(_table(compilation))
@@ -35,9 +39,9 @@ def print_plan(compilation: Compilation, console: Console | None = None) -> None
 
 def _table(compilation: Compilation) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for heading in ("STAGE", "JOB", "WHEN", "IMAGE", "NEEDS"):
+    for heading in ("STAGE", "JOB", "WHEN", "IMAGE", "WAITS FOR"):
         table.add_column(heading, overflow="fold")
-    previous = ""
+    previous = previous_stage = ""
     for stage in compilation.plan.stages:
         for job in compilation.plan.jobs:
             if job.stage != stage:
@@ -47,9 +51,10 @@ def _table(compilation: Compilation) -> Table:
                 escape(job.name),
                 _when(job),
                 escape(job.image.name if job.image else "-"),
-                escape(_waits_for(job)),
+                escape(_waits_for(job, previous_stage)),
             )
             previous = stage
+        previous_stage = stage
     return table
 
 
@@ -62,15 +67,15 @@ def _when(job: JobPlan) -> str:
     return ", ".join(words) or "-"
 
 
-def _waits_for(job: JobPlan) -> str:
+def _waits_for(job: JobPlan, previous_stage: str) -> str:
     if job.needs is None:
-        return "earlier stages"
+        return f"stage {previous_stage}" if previous_stage else "nothing"
     return ", ".join(need.job for need in job.needs) or "nothing"
 
 
 def _graph(compilation: Compilation) -> Tree:
     """Each job once, below the last of the jobs that it needs; the others are named beside it."""
-    tree = Tree("[bold]Graph[/bold] of what starts as soon as its needs are done", guide_style="dim")
+    tree = Tree("[bold]Graph[/bold]: a job starts when those above it are done", guide_style="dim")
     stages = compilation.plan.stages
     jobs = {job.name: job for job in compilation.plan.jobs}
     branches: dict[str, Tree] = {}
@@ -84,9 +89,8 @@ def _graph(compilation: Compilation) -> Tree:
                 continue
             parent = branches[needs[-1]] if needs else tree
             others = f" [dim](and {escape(', '.join(needs[:-1]))})[/dim]" if len(needs) > 1 else ""
-            note = f" [dim]after all of the stages before {escape(job.stage)}[/dim]" if job.needs is None else ""
+            before = stages[: stages.index(job.stage)]
+            note = f" [dim]after stage {escape(before[-1])}[/dim]" if job.needs is None and before else ""
             branches[job.name] = parent.add(f"{escape(job.name)}{others}{note}")
-        if len(waiting) == len(todo):
-            break
         todo = waiting
     return tree

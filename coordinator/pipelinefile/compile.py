@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +37,8 @@ DEFAULT_STAGE = "test"
 FIRST_STAGE, LAST_STAGE = ".pre", ".post"
 MAX_NAME = 255
 """Characters of a job's name in the file, as in GitLab; those of a matrix may add to it."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What would break the lines of logs and tables."""
 MAX_JOBS = 20_000
 """Jobs in a pipeline."""
 
@@ -238,8 +241,8 @@ class _Compiler:
             what = f"is no keyword, and no job either: a job is a mapping, not {kind_of(value)}"
             self._report.problem(what, mark, name, nearest(name, FIELDS["global"]))
             return None
-        if not name or len(name) > MAX_NAME or not name.isprintable():
-            self._report.problem(f"a job's name has 1 to {MAX_NAME} printable characters", mark, shown(name))
+        if not 1 <= len(name) <= MAX_NAME or CONTROL.search(name):
+            self._report.problem(f"a job's name has 1 to {MAX_NAME} characters, none of control", mark, shown(name))
             return None
         before = len(self._report.problems)
         self._check.value(value, Fields("job"), mark, name)

@@ -13,6 +13,8 @@ from coordinator.pipelinefile.tree import Map, Mark, Seq, Value, text_of
 
 MAX_JOBS = 200
 """Jobs of one `parallel`, as in GitLab."""
+MAX_NAME = 2_000
+"""Characters of a job's name with its matrix' values."""
 _EXPRESSION = re.compile(r"\$\[\[\s*matrix\.([A-Za-z0-9_-]+)\s*\]\]")
 
 
@@ -41,6 +43,8 @@ def instances(name: str, job: Map) -> list[Instance]:
     if not 1 <= count <= MAX_JOBS:
         raise fatal(f"gives {count} jobs; there must be 1 to {MAX_JOBS}", job.at("parallel"), key)
     found = {_matrix_name(name, values): values for entry in matrix for values in _expanded(entry)}
+    if any(len(job_name) > MAX_NAME for job_name in found):
+        raise fatal(f"its values make a job's name of more than {MAX_NAME} characters", job.at("parallel"), key)
     return [Instance(job_name, index, len(found), found[job_name]) for index, job_name in enumerate(found, 1)]
 
 
@@ -100,4 +104,4 @@ def _expanded(entry: Value) -> Iterator[dict[str, str]]:
 
 
 def _matrix_name(name: str, values: Mapping[str, str]) -> str:
-    return f"{name}: [{', '.join(values.values())}]"
+    return f"{name}: [{' '.join(', '.join(values.values()).splitlines())}]"

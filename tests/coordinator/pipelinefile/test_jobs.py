@@ -55,8 +55,9 @@ def test_a_matrix_makes_a_job_of_every_combination(project: Project) -> None:
             "gives 1000000000 jobs",
         ),
         ("{matrx: [{A: b}]}", "did you mean 'matrix'?"),
+        ("{matrix: [{A: %s}]}" % ("x" * 2000), "make a job's name of more than 2000 characters"),
     ],
-    ids=range(8),
+    ids=range(9),
 )
 def test_wrong_parallels_are_refused(project: Project, parallel: str, message: str) -> None:
     assert any(message in problem for problem in project.problems(f"job: {{script: [x], parallel: {parallel}}}\n"))

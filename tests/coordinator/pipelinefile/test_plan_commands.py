@@ -76,10 +76,11 @@ def test_plan_for_people_is_a_table_a_graph_and_what_is_left_out(project: Projec
     assert done.returncode == 0
     table, graph, left_out = done.stdout.split("\n\n")
     assert [line.split() for line in table.splitlines()][:2] == [
-        ["STAGE", "JOB", "WHEN", "IMAGE", "NEEDS"],
-        ["build", "lib:", "[linux]", "-", "alpine", "earlier", "stages"],
+        ["STAGE", "JOB", "WHEN", "IMAGE", "WAITS", "FOR"],
+        ["build", "lib:", "[linux]", "-", "alpine", "nothing"],
     ]
     assert "└── unit" in graph
+    assert "all after stage build" in graph
     assert "release: none of its rules holds" in left_out
 
 
