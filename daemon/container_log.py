@@ -9,7 +9,7 @@ from contextlib import closing
 from datetime import datetime
 
 from daemon.engine import GONE, Engine, EngineError
-from daemon.log_stream import JobLog, Skipper, StreamReader
+from daemon.log_stream import JobLog, ScriptEnd, Skipper, StreamReader
 from daemon.script import RELEASED_MARK
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
@@ -28,8 +28,8 @@ def job_log_driver(max_bytes: int) -> dict[str, object]:
     return {"Type": "local", "Config": {"max-size": str(max_bytes), "max-file": "2", "compress": "false"}}
 
 
-def follow(engine: Engine, container: str, offset: int, sink: Callable[[bytes], None]) -> int | None:
-    """Gives the log from byte `offset` on to `sink` until it is whole; the exit code of the script, if it came so far.
+def follow(engine: Engine, container: str, offset: int, sink: Callable[[bytes], None]) -> ScriptEnd | None:
+    """Gives the log from byte `offset` on to `sink` until it is whole; how the script ended, unless it was cut off.
 
     When the container ends, the engine may close the stream before it has sent all of it. So unless our own last line
     was seen, the log is read once more when it can grow no longer.
@@ -46,14 +46,14 @@ def follow(engine: Engine, container: str, offset: int, sink: Callable[[bytes], 
         except GONE:
             pass
         else:
-            if last or log.exit_code is not None:
+            if last or log.end is not None:
                 break
         last = not _runs(engine, container)
         pause = FIRST_PAUSE if reader.raw_bytes > before else min(2 * pause, LONGEST_PAUSE)
         if not last:
             time.sleep(pause)
     log.close()
-    return log.exit_code
+    return log.end
 
 
 def _read(engine: Engine, container: str, reader: StreamReader, *, follow: bool, tail: str = "all") -> None:
@@ -81,12 +81,12 @@ def read_tail(engine: Engine, container: str, most: int) -> bytes:
     return bytes(kept[-most:])
 
 
-def ended_by_itself(engine: Engine, container: str) -> bool:
-    """Whether an ended container has come to the end of what it was to run, rather than was killed."""
+def script_end(engine: Engine, container: str) -> ScriptEnd | None:
+    """How the script of an ended container ended; None if it was cut off. Raises EngineError, EngineUnavailable."""
     log = JobLog(lambda data: None)
     _read(engine, container, StreamReader(log, stored=True), follow=False, tail=str(END_LINES))
     log.close()
-    return log.exit_code is not None
+    return log.end
 
 
 def released_at(engine: Engine, container: str) -> datetime | None:

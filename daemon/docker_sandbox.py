@@ -32,6 +32,7 @@ from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
 from daemon.images import Images
 from daemon.live_output import LiveOutput
+from daemon.log_stream import ScriptEnd
 from daemon.script import LEASE_OVER, lease_line, release_lines, stop_line
 from daemon.services import Services, plan_services, service_container
 from daemon.users import owner_of
@@ -81,7 +82,7 @@ class DockerSandbox:
         self._owner: Owner | None = None
         self._released_at: float | None = None  # monotonic; set by the daemon that did it
         self._killed = False
-        self._ends: SimpleQueue[int | Exception | None] = SimpleQueue()  # None: the script has succeeded
+        self._ends: SimpleQueue[ScriptEnd | int | Exception] = SimpleQueue()  # from the log, from the engine
 
     def _environment(self, dependencies: Sequence[Dependency], started: datetime | None = None) -> Environment:
         return job_environment(self._assignment, self._site.worker, self._spec.name, dotenv_of(dependencies), started)
@@ -211,7 +212,7 @@ class DockerSandbox:
         with self._stdin_lock:
             connection = self._attached(output=state == "created")
             if state == "created":
-                self._live = LiveOutput(connection, self._script_ended)
+                self._live = LiveOutput(connection, self._ends.put)
         try:
             self._engine.call("POST", f"/containers/{self._name}/start")
         except EngineError as error:
@@ -223,10 +224,6 @@ class DockerSandbox:
         if self._stdin is None:
             self._stdin = self._engine.patiently(partial(self._engine.attach, self._name, output=output))
         return self._stdin
-
-    def _script_ended(self, exit_code: int) -> None:
-        if exit_code == 0:
-            self._ends.put(None)
 
     def _hang_up(self) -> None:
         if self._live is not None:
@@ -290,36 +287,36 @@ class DockerSandbox:
         live, self._live = self._live, None
         if live and offset == 0:
             try:
-                offset, exit_code = live.follow(sink)
+                offset, whole = live.follow(sink)
             finally:
                 live.close()
-            if exit_code is not None:
+            if whole:
                 return
-        if container_log.follow(self._engine, self._name, offset, sink) == 0:
-            self._ends.put(None)
+        if end := container_log.follow(self._engine, self._name, offset, sink):
+            self._ends.put(end)
 
     def wait(self) -> Outcome:
         """See Sandbox. Raises JobFailed if the script did not begin, or if the container is gone.
 
-        A success is known from the log's last line, if the log is being followed, some 60 ms before the engine has
-        seen the container end; anything else needs a look at the ended container.
+        A script's end is known from the last line of its log, if that is read, some 60 ms before the engine has seen
+        the container end. (A daemon that did not release it waits for that: it needs the times.)
         """
         Thread(target=self._await_container, name=f"wait {self._assignment.attempt}", daemon=True).start()
         with self._failures():
-            code = self._ends.get()
-            if code is None and self._released_at is not None:
-                return Outcome(0, ran_for=time.monotonic() - self._released_at)
-            while code is None:
-                code = self._ends.get()
-            if isinstance(code, Exception):
-                raise code
+            end = self._ends.get()
+            if isinstance(end, ScriptEnd) and self._released_at is not None:
+                return _outcome(end, time.monotonic() - self._released_at)
+            while isinstance(end, ScriptEnd):
+                end = self._ends.get()
+            if isinstance(end, Exception):
+                raise end
+            code = end
             ran_for = time.monotonic() - self._released_at if self._released_at is not None else self._ran_for()
-            by_itself = container_log.ended_by_itself(self._engine, self._name)
-            if by_itself and code == 0:
-                return Outcome(0, ran_for=ran_for)
+            if told := container_log.script_end(self._engine, self._name):
+                return _outcome(told, ran_for)
             oom_killed = bool(self._inspect()["State"]["OOMKilled"])
             failure = ""
-            if not by_itself and not oom_killed and not self._killed:
+            if not oom_killed and not self._killed:
                 if not container_log.released_at(self._engine, self._name):
                     raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(code))
                 failure = f"the container was ended from outside of the job (exit code {code})"
@@ -426,3 +423,7 @@ class DockerSandbox:
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, str(error) or repr(error)) from error
         except LongshoreError as error:  # a bad file pattern, a variable that grows without bound
             raise JobFailed(FailureReason.SCRIPT_FAILURE, str(error)) from error
+
+
+def _outcome(end: ScriptEnd, ran_for: float) -> Outcome:
+    return Outcome(end.exit_code, oom_killed=end.out_of_memory and end.exit_code != 0, ran_for=ran_for)

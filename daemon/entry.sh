@@ -10,8 +10,8 @@
 # exit code 75 and without a last line. So a job that may be begun elsewhere does not outlive its daemon here.
 #
 # The script writes to stdout alone. stderr tells the daemon when the gate opened. The last line on stdout says that the
-# log is whole (and ends a last line that has no end of its own) and how the script ended: the engine takes some 60 ms
-# longer to see the container's end. Both are taken out of the log again.
+# log is whole (and ends a last line that has no end of its own), how the script ended, and whether memory ran out: the
+# engine takes some 60 ms longer to see the container's end. Both are taken out of the log again.
 
 exec 3>&2 2>/dev/null 4<&0 </dev/null
 trap : TERM
@@ -40,7 +40,8 @@ longshore_run='exec 2>&1 3>&- 4<&-
 trap - TERM USR1 USR2 ALRM
 cd "$longshore_directory" || exit 1
 unset longshore_script longshore_after longshore_after_seconds longshore_directory longshore_final longshore_line
-unset longshore_lease longshore_listener longshore_run longshore_status longshore_code longshore_spared longshore_process longshore_found
+unset longshore_lease longshore_listener longshore_run longshore_status longshore_code longshore_spared
+unset longshore_process longshore_found longshore_oom longshore_file
 unset -f longshore_signal longshore_expire longshore_prolong longshore_listen
 set -o errexit
 set +o noclobber
@@ -157,6 +158,15 @@ else
 	[ -z "$longshore_lease" ] || longshore_listen <&4 >/dev/null 3>&- 4<&- &
 fi
 
+# Whether the kernel has killed something for want of memory; the engine may learn that too late.
+longshore_oom=0
+for longshore_file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
+	[ -r "$longshore_file" ] || continue
+	while read -r longshore_line longshore_process; do
+		[ "$longshore_line" != oom_kill ] || [ "$longshore_process" = 0 ] || longshore_oom=1
+	done <"$longshore_file"
+done
+
 if [ -n "$longshore_after" ]; then
 	export CI_JOB_STATUS="$longshore_status"
 	(
@@ -168,5 +178,5 @@ if [ -n "$longshore_after" ]; then
 		eval "$longshore_run"
 	) </dev/null
 fi
-printf '\036longshore end %d\n' "$longshore_code"
+printf '\036longshore end %d %d\n' "$longshore_code" "$longshore_oom"
 exit "$longshore_code"

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Condition, Thread
 
-from daemon.log_stream import JobLog, Sink, StreamReader
+from daemon.log_stream import JobLog, ScriptEnd, Sink, StreamReader
 
 MAX_BACKLOG_BYTES = 8 << 20
 """How far a follower may fall behind before it has to go on with the stored log."""
@@ -22,10 +22,10 @@ MAX_BACKLOG_BYTES = 8 << 20
 class LiveOutput:
     """The output of a container that is attached to `connection` since before its start.
 
-    `ended` is called from the reading thread with the script's exit code, as soon as that is known.
+    `ended` is called from the reading thread as soon as the script's end is known.
     """
 
-    def __init__(self, connection: socket.socket, ended: Callable[[int], None]) -> None:
+    def __init__(self, connection: socket.socket, ended: Callable[[ScriptEnd], None]) -> None:
         self._connection = connection
         self._ended = ended
         self._log = JobLog(self._put)
@@ -38,8 +38,8 @@ class LiveOutput:
     def _read(self) -> None:
         with contextlib.suppress(OSError, _Behind):
             StreamReader(self._log, stored=False).read(self._connection)
-        if self._log.exit_code is not None:
-            self._ended(self._log.exit_code)
+        if self._log.end is not None:
+            self._ended(self._log.end)
         self.close()
 
     def _put(self, data: bytes) -> None:
@@ -58,10 +58,10 @@ class LiveOutput:
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
-    def follow(self, sink: Sink) -> tuple[int, int | None]:
+    def follow(self, sink: Sink) -> tuple[int, bool]:
         """Gives the log from its beginning to `sink`, as far as it comes on this way.
 
-        Returns how many bytes these were, and the exit code of the script if the log is whole.
+        Returns how many bytes these were, and whether the log is whole.
         """
         given = 0
         while True:
@@ -69,7 +69,7 @@ class LiveOutput:
                 while not self._backlog and self.open:
                     self._change.wait()
                 if not self._backlog:
-                    return given, self._log.exit_code
+                    return given, self._log.end is not None
                 data = b"".join(self._backlog)
                 self._backlog.clear()
                 self._backlog_bytes = 0

@@ -8,7 +8,7 @@ comes; a byte offset means the same to every daemon that reads it.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from daemon.script import END_MARK, END_MARK_BYTES, END_MARK_START, RELEASED_MARK
 
@@ -27,6 +27,13 @@ MAX_HELD_BYTES = 16 << 20
 """How much stdout waits for the gate's mark on stderr. The mark is written first, so more is an entrypoint's."""
 
 Sink = Callable[[bytes], None]
+
+
+class ScriptEnd(NamedTuple):
+    """How a script ended, as our last line in its log says; `out_of_memory`: the kernel has killed something for it."""
+
+    exit_code: int
+    out_of_memory: bool
 
 
 class Source(Protocol):
@@ -54,7 +61,7 @@ class Skipper:
 class JobLog:
     """Puts a job's log together from pieces of its stdout and stderr, and gives it to `sink`.
 
-    `exit_code` is that of our last line, after which nothing belongs to the log. `length` is what was given so far.
+    `end` is what our last line says, after which nothing belongs to the log. `length` is what was given so far.
     """
 
     def __init__(self, sink: Sink) -> None:
@@ -63,7 +70,7 @@ class JobLog:
         self._early = bytearray()  # stdout from before the mark on stderr was seen
         self._released = False
         self._held = b""  # the end of the log so far, where it may be the beginning of END_MARK
-        self.exit_code: int | None = None
+        self.end: ScriptEnd | None = None
         self.length = 0
 
     def stderr(self, data: bytes) -> None:
@@ -98,13 +105,13 @@ class JobLog:
         self._early.clear()
 
     def _pass(self, data: bytes) -> None:
-        if self.exit_code is not None:
+        if self.end is not None:
             return
         if self._held:
             data = self._held + data
             self._held = b""
         if END_MARK_START in data and (found := END_MARK.search(data)):
-            self.exit_code = int(found[1])
+            self.end = ScriptEnd(int(found[1]), found[2] == b"1")
             data = data[: found.start()]
         elif (possible := data.rfind(END_MARK_START[:1], -END_MARK_BYTES)) >= 0 and _may_be_mark(data[possible:]):
             self._held = data[possible:]
@@ -119,9 +126,8 @@ class JobLog:
 
 def _may_be_mark(data: bytes) -> bool:
     """Whether `data` is a beginning of END_MARK."""
-    return END_MARK_START.startswith(data) or (
-        data.startswith(END_MARK_START) and data[len(END_MARK_START) :].isdigit()
-    )
+    rest = data.removeprefix(END_MARK_START)
+    return END_MARK_START.startswith(data) or (rest != data and rest.replace(b" ", b"").isdigit())
 
 
 class StreamReader:
@@ -152,7 +158,7 @@ class StreamReader:
         while received := source.recv_into(view[filled:]):
             filled += received
             taken = self._take(view, filled)
-            if self._log.exit_code is not None:
+            if self._log.end is not None:
                 return
             filled -= taken
             if taken and filled:

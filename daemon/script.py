@@ -12,10 +12,10 @@ from typing import Literal
 
 RELEASED_MARK = b"\x1elongshore released\n"
 """On stderr, when the gate has opened: the engine's time stamp of it is when the script began."""
-END_MARK = re.compile(rb"\x1elongshore end (\d{1,3})\n")
-"""On stdout, after the last byte of script and after_script: the exit code of the script."""
+END_MARK = re.compile(rb"\x1elongshore end (\d{1,3}) ([01])\n")
+"""On stdout, after the last byte of script and after_script: the script's exit code, and whether memory ran out."""
 END_MARK_START = b"\x1elongshore end "
-END_MARK_BYTES = len(END_MARK_START) + 4
+END_MARK_BYTES = len(END_MARK_START) + 6
 
 LEASE_OVER = 75
 """Exit code of a container that has ended itself, and without END_MARK: it was not told to go on in time."""

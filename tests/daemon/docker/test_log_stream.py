@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from daemon.log_stream import PIECE_BYTES, JobLog, Skipper, StreamReader
 
-END = b"\x1elongshore end 3\n"
+END = b"\x1elongshore end 3 0\n"
 
 
 RELEASED = b"\x1elongshore released\n"
@@ -62,7 +62,7 @@ def decoded(stream: bytes, sizes: list[int], *, is_stored: bool = True) -> tuple
     StreamReader(log, stored=is_stored).read(Received(stream, sizes))
     log.close()
     assert log.length == len(out)
-    return bytes(out), log.exit_code
+    return bytes(out), log.end.exit_code if log.end else None
 
 
 near_marks = st.lists(st.sampled_from([b"\x1e", END[:5], END[:-1], b"long", b"\n", b"x" * 9000, b"\x1elongshore end "]))
@@ -80,7 +80,7 @@ def test_a_mark_in_the_middle_of_a_cut_line_is_found() -> None:
 
 
 def test_what_only_begins_like_our_last_line_is_passed_on() -> None:
-    for text in (b"\x1e\n", b"a\x1elong\n", END[:-2] + b"\n", b"\x1elongshore end 1234\n"):
+    for text in (b"\x1e\n", b"a\x1elong\n", END[:-2] + b"\n", b"\x1elongshore end 1234 0\n"):
         assert decoded(written(text), [1] * 100) == (text, None)
 
 
@@ -124,7 +124,7 @@ def test_a_second_connection_goes_on_where_the_first_one_broke() -> None:
         reader.read(Received(stream[:cut], [50] * 10))
         reader.read(Received(stream, []))
         assert bytes(out) == b"".join(b"line %d\n" % number for number in range(1000))
-        assert log.exit_code == 3
+        assert log.end == (3, False)
 
 
 def test_a_piece_larger_than_the_buffer_is_taken() -> None:
