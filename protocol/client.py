@@ -126,7 +126,7 @@ class Client:
         self, request: m.Message, payload: bytes | memoryview | None, deadline: float
     ) -> tuple[m.Message, bytes | memoryview]:
         frames = encode(request, payload)
-        wanted = None if isinstance(request, m.ClientHello) else getattr(request, "id", None)
+        id, greets = getattr(request, "id", None), isinstance(request, m.ClientHello)
         while True:
             self._socket.send_multipart(frames)
             resend_at = min(deadline, time.monotonic() + RESEND_AFTER)
@@ -134,7 +134,9 @@ class Client:
                 if not self._socket.poll(math.ceil(left * 1000)):
                     break
                 reply, data = decode_for_client(self._socket.recv_multipart())
-                if getattr(reply, "id", None) == wanted or (wanted is None and isinstance(reply, m.Welcome | m.Error)):
+                if isinstance(reply, m.Welcome) if greets else getattr(reply, "id", None) == id:
+                    return reply, data
+                if greets and isinstance(reply, m.Error) and reply.id in (None, id):  # not one to an earlier request
                     return reply, data
             if time.monotonic() >= deadline:
                 raise CoordinatorUnreachable(
