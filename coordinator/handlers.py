@@ -109,6 +109,7 @@ class Handlers:
             return
         peer = self.introduced(route, message)
         if peer.worker is not None:
+            self._back_from_silence(peer)
             self._engine.worker_heard(peer.worker, now)
         if isinstance(message, COMMANDS):
             self._command(peer, message, now, outbox)
@@ -142,6 +143,12 @@ class Handlers:
             kind = "a worker" if peer.worker is not None else "a client"
             raise ProtocolError("bad_request", f"{type(message).__name__} is not for {kind} to send")
         return peer
+
+    def _back_from_silence(self, peer: Peer) -> None:
+        """Has a worker that was taken for gone say hello again: what it held may be another one's now."""
+        if not self._engine.workers()[worker_of(peer)].online:
+            self._router.forget(peer)
+            raise ProtocolError("not_introduced", "you were silent for too long: say hello again")
 
     def _welcome(self, *, keep: list[str] | None = None, draining: bool = False) -> m.Welcome:
         return m.Welcome(

@@ -45,6 +45,8 @@ SLOW_PEER_WAIT = 0.002
 TURN_ANSWERS = 200
 TURN_ANSWER_BYTES = 8 << 20
 """How many queries are answered in one turn, at most; the others wait for the next one."""
+LATE = 2.0
+"""A turn that comes so many seconds after it was due shows that the coordinator was not there to hear anybody."""
 RETRY_FIRST = 0.1
 RETRY_MOST = 5.0
 """Seconds until a turn that could not be written is tried again; doubled each time, up to this."""
@@ -176,8 +178,11 @@ class Coordinator:
 
     def turn(self) -> None:
         """One turn of the loop."""
-        self.wait()
+        due = self.wait()
         now = self._clock()
+        if due and now.mono - due > LATE:
+            log.warning("was not there for %.1f s", now.mono - due)
+            self.engine.was_away(now.mono - due, now)
         self.feed.receive_subscriptions()
         self.feed.beat(now.mono)
         if self._stall is not None:
@@ -189,8 +194,8 @@ class Coordinator:
         self.pass_time(now)
         self.settle(self.engine.flush(now), outbox, now)
 
-    def wait(self) -> None:
-        """Sleeps until there is something to do."""
+    def wait(self) -> float:
+        """Sleeps until there is something to do. Returns until when at most (monotonic); 0 at the start."""
         due = min(self.feed.next_beacon, self._stall.retry_at if self._stall else self._next_tick)
         seconds = due - self._clock().mono
         if self.router.flush():
@@ -200,6 +205,7 @@ class Coordinator:
         self._poller.poll(max(0, math.ceil(seconds * 1000)))
         with suppress(BlockingIOError):
             self._woken.recv(4096)
+        return due
 
     def receive(self, outbox: Outbox, now: Now) -> None:
         """Takes what has arrived, up to a turn's bound."""

@@ -75,6 +75,11 @@ class Engine:
         self._reports.check_workers()
         self._commands.check_time(self.settings.pending_timeout)
 
+    def was_away(self, seconds: float, now: Now) -> None:
+        """The coordinator was suspended, or its machine: for so long it has heard nobody, for its own sake."""
+        self._ledger.now = now
+        self._reports.was_away(seconds)
+
     # workers
 
     def worker_hello(self, hello: m.Hello, now: Now) -> list[str]:

@@ -103,6 +103,11 @@ class Reports:
                 for attempt in list(worker.attempts.values()):
                     self._check_lost(worker, attempt, silent)
 
+    def was_away(self, seconds: float) -> None:
+        """The coordinator itself heard nothing for so long, whoever spoke: nobody was silent in that time."""
+        for worker in self._ledger.workers.values():
+            worker.last_seen_mono = min(self._ledger.now.mono, worker.last_seen_mono + seconds)
+
     def _seen(self, worker: WorkerState) -> None:
         worker.last_seen_mono, worker.last_seen_at = self._ledger.now.mono, self._ledger.now.wall
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import zmq
 
 from coordinator.engine.settings import Settings
+from coordinator.engine.state import Now
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
 from protocol import PROTOCOL_VERSION
@@ -35,10 +36,12 @@ class Running:
         *,
         kind: type[Coordinator] = Coordinator,
         engine: Settings | None = None,
+        clock: Callable[[], Now] | None = None,
         **settings: Any,
     ) -> None:
         settings.setdefault("bind", "tcp://127.0.0.1:0")
-        self.coordinator = kind(CoordinatorSettings(state=state, engine=engine or Settings(), **settings))
+        extra = {"clock": clock} if clock else {}
+        self.coordinator = kind(CoordinatorSettings(state=state, engine=engine or Settings(), **settings), **extra)
         self.coordinator.start()
         self.address = self.coordinator.address
         self._failure: BaseException | None = None

@@ -1,0 +1,85 @@
+"""The coordinator and time: jumps of the wall clock, and times when it was not there itself."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from coordinator.engine.settings import Settings
+from coordinator.engine.state import Now
+from protocol import messages as m
+from protocol.plan import RetrySpec
+from protocol.statuses import ExecutionStatus as S
+from protocol.statuses import WorkerStatus
+from tests.coordinator.engine.sim import job, plan
+from tests.coordinator.wire import Running, WireWorker, eventually
+
+HOUR = 3600.0
+IMPATIENT = Settings(offline_after=1.0, restart_grace=0.0, lease=1.0, lease_margin=1.0, lost_after=3.0)
+
+
+@dataclass
+class Clock:
+    """The real one, with what a test adds to either hand."""
+
+    wall: float = 0.0
+    mono: float = 0.0
+
+    def __call__(self) -> Now:
+        return Now(wall=time.time() + self.wall, mono=time.monotonic() + self.mono)
+
+
+@pytest.mark.parametrize("jump", [HOUR, -HOUR])
+def test_a_jump_of_the_wall_clock_changes_no_lease_no_delay_and_no_order(tmp_path: Path, jump: float) -> None:
+    clock = Clock()
+    with Running(tmp_path, clock=clock, engine=IMPATIENT) as running, running.client() as client:
+        worker = WireWorker(running.address)
+        worker.hello()
+        delayed = job("delayed", when="delayed", start_in=1.5)
+        run = client.submit_run(plan(job("moving", retry=RetrySpec(max=1, when=["runner_system_failure"])), delayed))
+        attempt = worker.accept().attempt
+        worker.status(attempt, 2, S.RUNNING)
+        clock.wall += jump
+        jumped = time.monotonic()
+        while time.monotonic() < jumped + 1.2:
+            worker.send(m.Heartbeat())
+            time.sleep(0.1)
+        statuses = {each.name: each.status for stage in client.get_run(run).stages for each in stage.jobs}
+        assert statuses == {"moving": S.RUNNING, "delayed": S.SCHEDULED}
+        assert [each.status for each in client.workers()] == [WorkerStatus.ONLINE]
+        worker.status(attempt, 3, S.SUCCESS, exit_code=0, log_length=0)
+        assert worker.accept().job.name == "delayed"
+        assert time.monotonic() - jumped > 0.5
+        later = client.submit_run(plan(job("later")))
+        assert [each.id for each in client.list_runs()] == [later, run]
+        worker.close()
+
+
+def test_time_in_which_the_coordinator_was_not_there_counts_against_nobody(tmp_path: Path) -> None:
+    clock = Clock()
+    with Running(tmp_path, clock=clock) as running, running.client() as client:
+        worker = WireWorker(running.address)
+        worker.hello()
+        run = client.submit_run(plan(job("moving", retry=RetrySpec(max=1, when=["runner_system_failure"]))))
+        worker.status(worker.accept().attempt, 2, S.RUNNING)
+        clock.mono += HOUR
+        time.sleep(1.2)  # two looks at deadlines
+        assert [each.status for each in client.workers()] == [WorkerStatus.ONLINE]
+        assert client.get_run(run).status is S.RUNNING
+        worker.close()
+
+
+def test_a_worker_that_was_taken_for_gone_has_to_say_hello_again(tmp_path: Path) -> None:
+    with Running(tmp_path, engine=IMPATIENT) as running, running.client() as client:
+        worker = WireWorker(running.address)
+        worker.hello()
+        eventually(lambda: client.workers()[0].status is WorkerStatus.OFFLINE)
+        worker.send(m.Heartbeat())
+        assert worker.expect(m.Error).code == "not_introduced"
+        assert client.workers()[0].status is WorkerStatus.OFFLINE
+        worker.hello()
+        assert client.workers()[0].status is WorkerStatus.ONLINE
+        worker.close()
