@@ -23,6 +23,7 @@ from protocol.client import connect_socket
 from protocol.codec import decode_event, decode_for_client, encode
 from protocol.errors import ProtocolError
 from protocol.events import STATE_TOPIC, AnyEvent, Beacon
+from protocol.keys import find_credentials
 
 HELLO_TIMEOUT = 2.0
 """Seconds to wait for a welcome before trying anew with fresh sockets."""
@@ -202,7 +203,8 @@ class Link:
 
     def _begin(self, dealer: Socket, welcome: m.Welcome) -> _Session:
         address = reachable_feed(self.address, welcome.feed)
-        feed = connect_socket(self._context, zmq.SUB, address, receive_limit=FEED_BACKLOG)
+        credentials = find_credentials(self.address)
+        feed = connect_socket(self._context, zmq.SUB, address, receive_limit=FEED_BACKLOG, credentials=credentials)
         for topic in self._topics:
             feed.setsockopt(zmq.SUBSCRIBE, topic)
         for frames in self._unanswered.values():

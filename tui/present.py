@@ -143,7 +143,8 @@ def why(job: JobView) -> str:
         reason = str(job.failure_reason) if job.failure_reason else "failed"
         if job.exit_code is not None:
             reason += f", exit code {job.exit_code}"
-        return clean(f"{reason}: {job.message}" if job.message else reason)
+        more = job.message and job.message not in reason
+        return clean(f"{reason}: {job.message}" if more else reason)
     if job.status in ENDED:
         return clean(job.message or "")
     return clean(job.pending_reason or job.message or "")

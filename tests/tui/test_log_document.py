@@ -32,8 +32,10 @@ def opened(log: bytes, *, complete: bool = True) -> Document:
     return document
 
 
-def rows_of(document: Document) -> list[str]:
+def rows_of(document: Document, width: int = 0) -> list[str]:
     """The text of every row's line, each line once."""
+    for index in range(document.page_count):
+        document.lay_out(width, Position(index, 0))
     shown: list[str] = []
     last: Position | None = None
     for row in range(document.rows):
@@ -148,15 +150,16 @@ def test_the_place_stays_when_pages_before_it_become_known() -> None:
 
 def test_wrapped_lines_take_the_rows_that_their_cells_need() -> None:
     document = opened("short\n1234567890\n12345678901\n日本語日本語\n\n".encode())
-    document.lay_out(10)
+    document.lay_out(10, None)
     shown = [(document.place(row).position.line, document.place(row).part) for row in range(document.rows)]
     assert shown == [(0, 0), (1, 0), (2, 0), (2, 1), (3, 0), (3, 1), (4, 0)]
 
 
 def test_a_growing_line_is_wrapped_anew() -> None:
     document = Document()
-    document.lay_out(10)
+    document.lay_out(10, None)
     document.append(0, b"12345")
+    document.lay_out(10, None)
     assert document.rows == 1
     document.append(5, b"67890123")
     assert document.rows == 2

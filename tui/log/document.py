@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from tui.log.page import PAGE_BYTES, Layout, Marker, Page
-from tui.log.text import is_error, plain
+from tui.log.text import is_error
 
 KEPT_PAGES = 64
 """Pages whose bytes are kept: 16 MiB."""
 RECENT_PIECE = 64 << 10
 RECENT_PIECES = 16
 """Live bytes that are kept, in pieces, to complete a page that was fetched meanwhile: 1 MiB."""
-GUESSED_ROW_BYTES = 80.0
+GUESSED_LINE_BYTES = 80.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -63,7 +63,8 @@ class Document:
         self._loaded: OrderedDict[int, Page] = OrderedDict()  # least recently used first
         self._recent: deque[tuple[int, bytearray]] = deque()
         self._pinned = range(0)
-        self._row_bytes = GUESSED_ROW_BYTES
+        self._line_bytes = GUESSED_LINE_BYTES
+        self._rows_per_line = 1.0  # where lines are wrapped
         self._wrap = 0
         self._folded: set[Position] = set()
         self._unfolded: set[Position] = set()  # by hand, though the log asks for collapsed
@@ -117,7 +118,7 @@ class Document:
         self._complete_page(page)
         if index + 1 < len(self._pages) and self._pages[index + 1].data is not None:
             page.continue_last_line(self._pages[index + 1].head())
-        self._learn_row_bytes()
+        self._learn_line_bytes()
         self._changed()
 
     def wanted(self, top: int, height: int) -> list[int]:
@@ -190,11 +191,11 @@ class Document:
                 break
             self._loaded.pop(index).unload()
 
-    def _learn_row_bytes(self) -> None:
+    def _learn_line_bytes(self) -> None:
         known = [page for page in self._loaded.values() if page.data and page.line_count]
-        if known and self._row_bytes == GUESSED_ROW_BYTES:
+        if known and self._line_bytes == GUESSED_LINE_BYTES:
             total = sum(len(page.data or b"") for page in known)
-            self._row_bytes = max(1.0, total / sum(page.line_count for page in known))
+            self._line_bytes = max(1.0, total / sum(page.line_count for page in known))
 
     def _changed(self) -> None:
         self._row_ends = None
@@ -202,11 +203,22 @@ class Document:
 
     # rows
 
-    def lay_out(self, width: int) -> None:
-        """Sets the width that lines wrap at; 0: they are not wrapped."""
+    def lay_out(self, width: int, near: Position | None) -> None:
+        """Sets the width that lines wrap at (0: they are not), and counts the rows near a line (None: the end).
+
+        Rows of pages further off are guessed until one comes near them.
+        """
         if width != self._wrap:
             self._wrap = width
             self._changed()
+        page = len(self._pages) - 1 if near is None else near.page
+        for index in range(max(0, page - 1), min(page + 2, len(self._pages))):
+            known = self._pages[index]
+            if known.data is not None and not known.is_laid_out(self._layout_of(index)):
+                known.lay_out(self._layout_of(index))
+                if self._wrap and known.line_count:
+                    self._rows_per_line = known.row_count / known.line_count
+                self._row_ends = None
 
     @property
     def rows(self) -> int:
@@ -234,8 +246,10 @@ class Document:
         index = min(bisect_right(ends, row), len(ends) - 1)
         page = self._pages[index]
         within = row - (ends[index - 1] if index else 0)
-        if page.data is None:
-            return Place(Position(index, within), 0, False)
+        if not page.is_laid_out(self._layout_of(index)):
+            lines = page.line_count if page.counted else self._guess(index)
+            line = within * lines // max(1, self._rows_of(page))
+            return Place(Position(index, line), 0, False)
         line, part = page.line_of_row(within)
         return Place(Position(index, min(line, max(0, page.line_count - 1))), part, page.line_count > 0)
 
@@ -246,9 +260,11 @@ class Document:
             return 0
         page = self._pages[position.page]
         before = ends[position.page - 1] if position.page else 0
-        if page.data is None:
-            return before + min(position.line, max(0, ends[position.page] - before - 1))
-        return before + page.row_of_line(position.line)
+        if page.is_laid_out(self._layout_of(position.page)):
+            return before + page.row_of_line(position.line)
+        lines = page.line_count if page.counted else self._guess(position.page)
+        rows = ends[position.page] - before
+        return before + min(position.line * rows // max(1, lines), max(0, rows - 1))
 
     def line_bytes(self, position: Position) -> bytes:
         """A line of a known page."""
@@ -267,19 +283,24 @@ class Document:
 
     def _ends(self) -> list[int]:
         if self._row_ends is None:
-            for page in self._loaded.values():
-                page.lay_out(self._layout_of(page.index))
-            self._row_ends = list(
-                accumulate(page.row_count if page.counted else self._guess(page.index) for page in self._pages)
-            )
+            self._row_ends = list(accumulate(map(self._rows_of, self._pages)))
         return self._row_ends
+
+    def _rows_of(self, page: Page) -> int:
+        """A page's rows: counted, or guessed from its lines, or from its size."""
+        layout = self._layout_of(page.index)
+        if page.is_laid_out(layout):
+            return page.row_count
+        lines = page.line_count if page.counted else self._guess(page.index)
+        shown = lines - sum(max(0, min(last + 1, lines) - first) for first, last in layout[1])
+        return round(max(0, shown) * self._rows_per_line) if self._wrap else max(0, shown)
 
     def _layout_of(self, index: int) -> Layout:
         return self._wrap, self._hidden.get(index, ())
 
     def _guess(self, index: int) -> int:
         first, end = self.extent(index)
-        return max(1, int((end - first) / self._row_bytes))
+        return max(1, int((end - first) / self._line_bytes))
 
     # sections
 
@@ -363,13 +384,7 @@ class Document:
 
     def text_of(self, index: int) -> str:
         """The plain text of a known page's lines, for a search."""
-        page = self._pages[index]
-        assert page.data is not None
-        if not page.starts:
-            return ""
-        body = page.data[page.starts[0] :]
-        last = page.line_bytes(len(page.starts) - 1)
-        return plain(bytes(body[: page.starts[-1] - page.starts[0]]) + last)
+        return self._pages[index].text()
 
     def first_error(self, index: int) -> Position | None:
         """The first line of a known page that looks like an error."""

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from array import array
 from bisect import bisect_right
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from rich.cells import cell_len
 
@@ -142,39 +142,47 @@ class Page:
 
     # rows
 
+    def is_laid_out(self, layout: Layout) -> bool:
+        """Whether `row_count` is right for a layout."""
+        return self.data is not None and self._layout == layout
+
     def lay_out(self, layout: Layout) -> None:
-        """Counts rows for a layout, if they are not counted for it already; needs the page's bytes."""
-        if self.data is None or self._layout == layout:
-            return
+        """Counts rows for a layout; needs the page's bytes."""
         self._layout = layout
         self._row_ends = None
         self._lay_out_from(0)
 
     def _lay_out_from(self, first: int) -> None:
-        assert self.data is not None
         assert self._layout is not None
         width, hidden = self._layout
         if not width and not hidden:
             self.row_count = len(self.starts)
             return
         ends = self._row_ends[:first] if self._row_ends is not None else array("I")
-        rows = ends[-1] if ends else 0
-        simple = self.data.isascii() and not any(byte in self.data for byte in b"\x1b\r\t")
-        for line in range(len(ends), len(self.starts)):
-            if not _within(line, hidden):
-                rows += self._rows_of(line, width, simple) if width else 1
-            ends.append(rows)
+        first = len(ends)
+        needed = self._rows_needed(first, width) if width else [1] * (len(self.starts) - first)
+        for begin, end in hidden:
+            for line in range(max(begin, first), min(end + 1, len(self.starts))):
+                needed[line - first] = 0
+        ends.extend(accumulate(needed, initial=ends[-1] if ends else 0))
+        del ends[first]  # what accumulate began with
         self._row_ends = ends
-        self.row_count = rows
+        self.row_count = ends[-1] if ends else 0
 
-    def _rows_of(self, line: int, width: int, simple: bool) -> int:
-        if simple and line + 1 < len(self.starts):
-            cells = min(self.starts[line + 1] - self.starts[line] - 1, MAX_LINE_BYTES)
-            if not self.markers:
-                return max(1, -(-cells // width))
-        text = plain(self.line_bytes(line))
-        cells = len(text) if text.isascii() else cell_len(text)
-        return max(1, -(-cells // width))
+    def _rows_needed(self, first: int, width: int) -> list[int]:
+        """How many rows each line from `first` on takes when it is wrapped."""
+        text = self.text(first)
+        lines = text.split("\n") if first < len(self.starts) else []
+        count = len if text.isascii() else cell_len
+        return [max(1, -(-min(count(line), MAX_LINE_BYTES) // width)) for line in lines]
+
+    def text(self, first: int = 0) -> str:
+        """The plain text of the lines from `first` on, whole ones, joined by newlines."""
+        assert self.data is not None
+        if first >= len(self.starts):
+            return ""
+        body = bytes(self.data[self.starts[first] : self.starts[-1]])
+        return plain(body + self.line_bytes(len(self.starts) - 1))
 
     def line_of_row(self, row: int) -> tuple[int, int]:
         """The line that a row of the page shows, and which of the line's rows it is."""
@@ -237,7 +245,3 @@ class Page:
             elif self._carried[-1] != carried:
                 self._carried_lines.append(line)
                 self._carried.append(carried)
-
-
-def _within(line: int, ranges: Sequence[tuple[int, int]]) -> bool:
-    return any(first <= line <= last for first, last in ranges)

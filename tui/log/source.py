@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Coroutine
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 
 from protocol import messages as m
@@ -21,6 +22,9 @@ from tui.feed import FeedClient
 from tui.log.document import Document, Position
 from tui.log.search import Search
 
+PAGES_AT_ONCE = 3
+"""Pages in one request of a search: what fits into the largest answer, with the byte before them."""
+REQUESTS_AHEAD = 3
 POLL = 3.0
 """Seconds between two looks at the size of a log that still grows, in case its last bytes were missed on the feed."""
 ARRIVAL_GRAIN = 0.25
@@ -81,22 +85,22 @@ class LogSource:
     async def search(self, search: Search, first: int) -> None:
         """Searches the whole log, from page `first` on and around; call it again when the log has grown."""
         document = self.document
-        order = [*range(first, document.page_count), *range(min(first, document.page_count))]
-        for index in order:
+
+        def left(index: int) -> bool:
             start, end = document.extent(index)
-            if search.searched(index) >= end - start:
-                continue
-            if await self._have(index):
-                search.take(index, end - start, document.text_of(index))
-                self._on_change()
-            await asyncio.sleep(0)
+            return search.searched(index) < end - start
+
+        order = [*range(first, document.page_count), *range(min(first, document.page_count))]
+        async for index in self._visit([index for index in order if left(index)]):
+            start, end = document.extent(index)
+            search.take(index, end - start, document.text_of(index))
+            self._on_change()
 
     async def first_error(self) -> Position | None:
         """The first line of the log that looks like an error."""
-        for index in range(self.document.page_count):
-            if await self._have(index) and (found := self.document.first_error(index)) is not None:
+        async for index in self._visit(list(range(self.document.page_count))):
+            if (found := self.document.first_error(index)) is not None:
                 return found
-            await asyncio.sleep(0)
         return None
 
     async def save(self, path: Path) -> int:
@@ -156,20 +160,44 @@ class LogSource:
             self._loading.discard(index)
         self._on_change()
 
-    async def _fetch(self, index: int) -> None:
-        """Loads a page, with the byte before it: that tells whether the page begins with a line."""
-        start, end = self.document.extent(index)
+    async def _fetch(self, index: int, count: int = 1) -> None:
+        """Loads pages, with the byte before them: that tells whether the first begins with a line."""
+        start, end = self.document.extent(index)[0], self.document.extent(index + count - 1)[1]
         offset = max(0, start - 1)
         _, data = await self._get(offset, end - offset)
-        before, data = (data[:1], data[1:]) if start else (b"", data)
-        if self.document.page_count > index:
-            self.document.load(index, data, before)
+        for number in range(index, index + count):
+            first, last = self.document.extent(number)
+            before = data[first - 1 - offset : first - offset] if first else b""
+            self.document.load(number, data[first - offset : last - offset], before)
 
-    async def _have(self, index: int) -> bool:
-        """Makes sure that a page's bytes are here."""
-        if not self.document.is_whole(index):
-            await self._fetch(index)
-        return self.document.is_whole(index)
+    async def _visit(self, pages: list[int]) -> AsyncIterator[int]:
+        """Gives pages in this order, whole, fetching what is missing in few requests, some ahead of need."""
+        runs: list[list[int]] = []
+        for index in pages:
+            if runs and runs[-1][-1] == index - 1 and len(runs[-1]) < PAGES_AT_ONCE:
+                runs[-1].append(index)
+            else:
+                runs.append([index])
+        ahead: deque[asyncio.Task[None]] = deque()
+        try:
+            for number, run in enumerate(runs):
+                for later in runs[number + len(ahead) : number + REQUESTS_AHEAD]:
+                    ahead.append(asyncio.ensure_future(self._have(later)))
+                await ahead.popleft()
+                for index in run:
+                    if not self.document.is_whole(index):  # it has grown, or was let go of again
+                        await self._fetch(index)
+                    if self.document.is_whole(index):
+                        yield index
+                        await asyncio.sleep(0)
+        finally:
+            for task in ahead:
+                task.cancel()
+
+    async def _have(self, pages: list[int]) -> None:
+        """Fetches pages that follow each other, unless they are all here."""
+        if not all(self.document.is_whole(index) for index in pages):
+            await self._fetch(pages[0], len(pages))
 
     # what comes by itself
 

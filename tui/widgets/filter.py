@@ -26,7 +26,6 @@ class FilterBar(Horizontal):
 
     DEFAULT_CSS = """
     FilterBar { height: 1; display: none; background: $boost; }
-    FilterBar.-open { display: block; }
     FilterBar Label { width: auto; padding: 0 1; color: $text-accent; text-style: bold; }
     FilterBar Input { border: none; height: 1; padding: 0; background: $boost; width: 1fr; }
     """
@@ -53,13 +52,13 @@ class FilterBar(Horizontal):
 
     def open(self) -> None:
         """Shows the line and takes the keys."""
-        self.add_class("-open")
-        self.query_one(Input).focus()
+        self.display = True
+        self.screen.set_focus(self.query_one(Input))  # at once: what is typed next is for the line already
 
     def clear(self) -> None:
         """Takes the filter away."""
         self.query_one(Input).value = ""
-        self.remove_class("-open")
+        self.display = False
         self.post_message(self.Done())
 
     def action_clear(self) -> None:
@@ -78,6 +77,5 @@ class FilterBar(Horizontal):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Keeps the filter."""
         event.stop()
-        if not event.value:
-            self.remove_class("-open")
+        self.display = bool(event.value)
         self.post_message(self.Done())

@@ -21,6 +21,8 @@ from tui.widgets.lines import LineWidget
 
 TIME_CELLS = 10
 WIDEST_LINE = 16_384
+AHEAD = 2
+"""Screens before and after the visible one that are fetched too, so that scrolling meets no hole."""
 
 
 class LogView(LineWidget):
@@ -31,7 +33,7 @@ class LogView(LineWidget):
     """
 
     class Looked(Message):
-        """These rows are on the screen now."""
+        """These rows are on the screen now, or near it."""
 
         def __init__(self, top: int, height: int) -> None:
             super().__init__()
@@ -75,7 +77,7 @@ class LogView(LineWidget):
     def sync(self) -> None:
         """Draws what has changed in the document; keeps the place, or the end if it is followed."""
         document = self.document
-        document.lay_out(self._text_width if self.wrap else 0)
+        document.lay_out(self._text_width if self.wrap else 0, None if self.following else self._top)
         if document.version != self._shown_version:
             self._shown_version = document.version
             self._strips.clear()
@@ -112,7 +114,9 @@ class LogView(LineWidget):
         return self.document.place(round(self.scroll_y)).position if self.document.rows else Position(0, 0)
 
     def _tell(self) -> None:
-        self.post_message(self.Looked(round(self.scroll_y), max(1, self.size.height)))
+        height = max(1, self.size.height)
+        top = max(0, round(self.scroll_y) - AHEAD * height)
+        self.post_message(self.Looked(top, round(self.scroll_y) + (1 + AHEAD) * height - top))
 
     # moving
 
@@ -121,11 +125,14 @@ class LogView(LineWidget):
         super().watch_scroll_y(old_value, new_value)
         if self._syncing or not self.document.rows:
             return
+        page = self._top.page
         self._top = self.top
         following = round(new_value) >= self.max_scroll_y
         if following != self.following:
             self.following = following
             self.post_message(self.Changed())
+        if self._top.page != page:
+            self.sync()  # counts the rows of the pages that have come near
         self._tell()
 
     def on_resize(self, _event: events.Resize) -> None:
