@@ -1,6 +1,6 @@
 # The two commands of the README are `make demo` and `make test`; each sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format bench bench-quick
+.PHONY: help setup demo test lint format chaos bench bench-quick
 
 BIN := .venv/bin
 
@@ -29,6 +29,10 @@ format: ## let ruff format the code
 	@scripts/setup.sh dev
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
+
+chaos: ## random faults on a real fleet: make chaos SECONDS=60 SEED=7; no SEED is a new one, which is printed
+	@scripts/setup.sh dev docker test-images
+	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
 
 bench: setup ## Longshore, the limit and the peers side by side: about ten minutes on an otherwise idle machine
 	$(BIN)/python -m benchmarks
