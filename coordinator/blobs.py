@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from coordinator.logs import sync_directory
+from coordinator.journal import sync_directory
 from protocol.errors import ProtocolError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")

@@ -1,23 +1,24 @@
 """Job logs: one append-only file per attempt and stream. Knows offsets and bytes, nothing of jobs.
 
 Bytes are taken into memory as they arrive and written once per turn, so that a turn's `flush` can be tried again after
-a full disk. After a start the files' sizes are the truth.
+a full disk. Small pieces are made durable by a journal, large ones where they are. After a start, which puts what a
+crash left in the journal where it belongs, the files' sizes are the truth.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 
+from coordinator.journal import JOURNAL_BYTES, Journal, Write
 from protocol.errors import ProtocolError
 
 ATTEMPT = re.compile(r"(\d{1,19})\.\d{1,9}", re.ASCII)
 STREAM = re.compile(r"job|service-[A-Za-z0-9_.-]{1,200}")
 FILES_PER_DIRECTORY = 1000
-SYNC_THREADS = 8
-"""A turn's files are synced side by side: the file system then commits many of them at once."""
+SMALL_BYTES = 64 << 10
+"""What comes of one log in a turn and is no more than this is small."""
 WRITE_PIECES = 512
 """Buffers per system call; the kernel takes at most 1024."""
 
@@ -35,14 +36,13 @@ class _Pending:
         self.pieces: list[Bytes] = []
         self.size = stored
 
-    def flush(self) -> None:
-        """Writes and syncs; the same bytes at the same place if it is tried again."""
-        descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    def write(self, directory: str) -> None:
+        """Writes; the same bytes at the same place if it is tried again."""
+        descriptor = os.open(f"{directory}/{self.path}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             at = self.stored
             for start in range(0, len(self.pieces), WRITE_PIECES):
                 at += _write(descriptor, self.pieces[start : start + WRITE_PIECES], at)
-            os.fdatasync(descriptor)
         finally:
             os.close(descriptor)
 
@@ -54,18 +54,15 @@ class LogStore:
         directory.mkdir(parents=True, exist_ok=True)
         self._directory = str(directory)
         self._pending: dict[tuple[str, str], _Pending] = {}
-        self._threads = ThreadPoolExecutor(SYNC_THREADS, "log sync")
+        self._journal = Journal(directory)
 
     def close(self) -> None:
-        """Ends its threads. What was not flushed is dropped."""
-        self._threads.shutdown()
+        """Leaves nothing in the journal. What was not flushed is dropped."""
+        self._journal.close()
 
     def path(self, attempt: str, stream: str = "job") -> str:
         """Where the log is, whether it is there or not."""
-        matched = ATTEMPT.fullmatch(attempt)
-        if not matched or not STREAM.fullmatch(stream):
-            raise ProtocolError("bad_field", f"no log can be called {attempt[:100]!r} {stream[:100]!r}")
-        return f"{self._directory}/{int(matched[1]) // FILES_PER_DIRECTORY}/{attempt}.{stream}.log"
+        return f"{self._directory}/{_relative(attempt, stream)}"
 
     def stored(self, attempt: str, stream: str = "job") -> int:
         """How many bytes are durable."""
@@ -90,7 +87,7 @@ class LogStore:
             raise ProtocolError("bad_field", f"a log's offset is 0 or more, not {offset}")
         pending = self._pending.get((attempt, stream))
         if pending is None:
-            pending = _Pending(self.path(attempt, stream), self.stored(attempt, stream))
+            pending = _Pending(_relative(attempt, stream), self.stored(attempt, stream))
         known = pending.size - offset
         if not 0 <= known < len(data):
             return b""
@@ -103,21 +100,18 @@ class LogStore:
 
     def flush(self) -> None:
         """Makes all that was taken durable. Raises OSError, and can then be called again."""
-        grown = {os.path.dirname(pending.path) for pending in self._pending.values() if pending.stored == 0}
-        missing = [directory for directory in grown if not os.path.isdir(directory)]
-        for directory in missing:
-            os.mkdir(directory)
-        if len(self._pending) == 1:
-            next(iter(self._pending.values())).flush()
-        else:
-            flushes = [self._threads.submit(pending.flush) for pending in self._pending.values()]
-            wait(flushes)
-            for flush in flushes:
-                flush.result()
-        for directory in grown:
-            sync_directory(directory)
-        if missing:
-            sync_directory(self._directory)
+        taken = list(self._pending.values())
+        for folder in {os.path.dirname(pending.path) for pending in taken if pending.stored == 0}:
+            os.makedirs(f"{self._directory}/{folder}", exist_ok=True)
+        for pending in taken:
+            pending.write(self._directory)
+        small = [pending for pending in taken if pending.size - pending.stored <= SMALL_BYTES]
+        if sum(pending.size - pending.stored for pending in small) > JOURNAL_BYTES // 2:
+            small = []
+        if small:
+            self._journal.write([Write(p.path, p.stored, b"".join(p.pieces)) for p in small])
+        if large := set(taken).difference(small):
+            self._journal.sync([p.path for p in large], new=[p.path for p in large if p.stored == 0])
         self._pending.clear()
 
     def read(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
@@ -130,6 +124,13 @@ class LogStore:
             return b""
 
 
+def _relative(attempt: str, stream: str) -> str:
+    matched = ATTEMPT.fullmatch(attempt)
+    if not matched or not STREAM.fullmatch(stream):
+        raise ProtocolError("bad_field", f"no log can be called {attempt[:100]!r} {stream[:100]!r}")
+    return f"{int(matched[1]) // FILES_PER_DIRECTORY}/{attempt}.{stream}.log"
+
+
 def _write(descriptor: int, pieces: list[Bytes], at: int) -> int:
     wanted = sum(map(len, pieces))
     written = os.pwritev(descriptor, pieces, at)
@@ -138,12 +139,3 @@ def _write(descriptor: int, pieces: list[Bytes], at: int) -> int:
         while written < wanted:
             written += os.pwrite(descriptor, rest[written:], at + written)
     return wanted
-
-
-def sync_directory(directory: str | Path) -> None:
-    """Makes the names in a directory durable."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -59,10 +59,23 @@ def test_any_order_of_pieces_stores_a_prefix_and_never_a_wrong_byte(
     assert logs.read("1.1", 0, 1000) == taken == content[: len(taken)]
 
 
+def test_what_a_power_cut_takes_from_a_file_is_put_back(tmp_path: Path) -> None:
+    logs = LogStore(tmp_path)
+    logs.append("7.2", 0, b"0123456789")
+    logs.append("8.1", 0, b"never to be seen")
+    logs.flush()
+    os.truncate(logs.path("7.2"), 4)
+    os.unlink(logs.path("8.1"))
+    logs = LogStore(tmp_path)
+    assert logs.read("7.2", 0, 99) == b"0123456789"
+    assert logs.read("8.1", 0, 99) == b"never to be seen"
+
+
 def test_a_file_torn_by_a_crash_is_taken_up_where_it_ends(tmp_path: Path) -> None:
     logs = LogStore(tmp_path)
     logs.append("7.2", 0, b"0123456789")
     logs.flush()
+    logs.close()
     os.truncate(logs.path("7.2"), 4)
     logs = LogStore(tmp_path)
     assert logs.size("7.2") == 4
@@ -131,4 +144,4 @@ def test_a_name_that_is_none_never_becomes_a_path(tmp_path: Path, attempt: str, 
     ):
         with pytest.raises(ProtocolError):
             use()
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["journal-1"]
