@@ -12,6 +12,7 @@ import os
 import queue
 import re
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from coordinator.journal import sync_directory
 from protocol.errors import ProtocolError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
+YOUNG = 60.0
+"""Seconds between the upload of a blob and the message that refers to it, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,9 @@ class BlobStore:
     def __init__(self, directory: Path, wake: Callable[[], None]) -> None:
         self._directory = directory
         self._partial = directory / "partial"
+        self._trash = directory / "trash"
         self._partial.mkdir(parents=True, exist_ok=True)
+        self._trash.mkdir(exist_ok=True)
         self._wake = wake
         self._verifying: set[str] = set()
         self._complete: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
@@ -82,6 +87,7 @@ class BlobStore:
         if stored is not None:
             if stored != size:
                 raise ProtocolError("bad_request", f"blob {digest} has {stored} bytes, not {size}")
+            self.path(digest).touch()  # it is about to be used: see `discard`
             return size
         if digest in self._verifying:
             return None
@@ -99,6 +105,14 @@ class BlobStore:
             self._complete.put((digest, size))
             return None
         return received
+
+    def discard(self, digest: str, *, young: float = YOUNG) -> bool:
+        """Takes a blob away that no run refers to; False if somebody has just put it: a run may come that does."""
+        path = self.path(digest)
+        if time.time() - path.stat().st_mtime < young:
+            return False
+        path.rename(self._trash / digest)  # to delete a large file takes time: whoever empties the trash has it
+        return True
 
     def finished(self) -> list[Finished]:
         """Uploads that were verified since the last call."""

@@ -24,6 +24,7 @@ from coordinator.engine.effects import Turn
 from coordinator.engine.machine import Engine
 from coordinator.engine.state import Now
 from coordinator.feed import Feed
+from coordinator.housekeeping import Housekeeper
 from coordinator.handlers import Facts, Handlers, Outbox, error_reply
 from coordinator.lock import Lock
 from coordinator.logs import LogStore
@@ -34,6 +35,7 @@ from coordinator.store.store import Store
 from protocol import messages as m
 from protocol.codec import decode_for_coordinator, request_id
 from protocol.errors import LongshoreError, ProtocolError
+from protocol.events import RunRemoved
 from protocol.statuses import ENDED
 
 log = logging.getLogger(__name__)
@@ -136,6 +138,10 @@ class Coordinator:
         self.waiting = QueryQueue()
         self.handlers = Handlers(facts, self.router, self.engine, self.store, self.logs, self.blobs, self.waiting)
         self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
+        self.housekeeper = Housekeeper(
+            self.settings.retention, self.settings.database_url, state / "logs", state / "blobs", self.wake
+        )
+        self._open.append(self.housekeeper.close)
         self._poller = zmq.Poller()
         self._poller.register(self.router.socket, zmq.POLLIN)
         self._poller.register(self.feed.socket, zmq.POLLIN)
@@ -193,6 +199,8 @@ class Coordinator:
         self.receive(outbox, now)
         self.pass_time(now)
         self.settle(self.engine.flush(now), outbox, now)
+        if self._stall is None:
+            self.keep_house()
 
     def wait(self) -> float:
         """Sleeps until there is something to do. Returns until when at most (monotonic); 0 at the start."""
@@ -319,6 +327,31 @@ class Coordinator:
             sent += len(payload or b"")
             if self.router.peer(route) is None:
                 self.waiting.drop(route)
+
+    # what nobody needs any more
+
+    def keep_house(self) -> None:
+        """Takes away a run or a blob that the housekeeper has found, unless it is in use after all."""
+        what = self.housekeeper.wanted()
+        if what is None:
+            return
+        done = False
+        try:
+            done = self.blobs.discard(what) if isinstance(what, str) else self.remove_run(what)
+        except (PeeweeException, OSError) as error:
+            log.warning("can't remove %s: %s", what, failure(error))
+        finally:
+            self.housekeeper.answered(done)
+
+    def remove_run(self, run: int) -> bool:
+        """Deletes a finished run's rows; False if it is not finished (any more)."""
+        if run in self.engine.unfinished():
+            return False
+        self.store.remove_run(run)
+        self.queries.forget(run)
+        self.feed.publish(RunRemoved(run=run))
+        log.info("removed for its age or size", extra={"run": run})
+        return True
 
     # while a turn can't be written
 

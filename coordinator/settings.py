@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coordinator.engine.settings import Settings
+from coordinator.housekeeping import Retention
 from coordinator.store.database import sqlite_url
 from protocol.addresses import DEFAULT_COORDINATOR, TcpAddress, parse_tcp
 
@@ -15,7 +16,8 @@ class CoordinatorSettings:
     """Where a coordinator keeps things and listens.
 
     `state` is the directory of logs, blobs and, unless `database` is a URL, an SQLite file. `feed_bind` of None: any
-    free port of the host that `bind` names; peers are told which. `engine` are the times that jobs depend on.
+    free port of the host that `bind` names; peers are told which. `engine` are the times that jobs depend on,
+    `retention` is what is kept of finished runs.
     """
 
     state: Path
@@ -23,6 +25,7 @@ class CoordinatorSettings:
     feed_bind: str | None = None
     database: str | None = None
     engine: Settings = field(default_factory=Settings)
+    retention: Retention = field(default_factory=Retention)
 
     @property
     def database_url(self) -> str:

@@ -5,6 +5,8 @@ Nothing is taken but from the worker that holds the attempt, nothing twice, and 
 
 from __future__ import annotations
 
+import msgspec
+
 from coordinator.engine.assignments import dependencies, moves
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
@@ -15,6 +17,7 @@ from coordinator.engine.transitions import JobEvent, may
 from protocol import messages as m
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
+from protocol.views import ArtifactRef
 
 PROGRESS = {S.WAITING: JobEvent.HOLD, S.PREPARING: JobEvent.PREPARE, S.RUNNING: JobEvent.START}
 """What a worker's statuses on the way mean for the job."""
@@ -207,7 +210,7 @@ class Reports:
 
     def _take_result(self, worker: str, job: JobState, attempt: AttemptState, message: m.JobStatus) -> None:
         attempt.exit_code = message.exit_code
-        attempt.artifacts = list(message.artifacts)
+        attempt.artifacts = self._with_expiry(job, message)
         attempt.dotenv = dict(message.dotenv)
         attempt.tests = message.tests
         attempt.coverage = message.coverage
@@ -223,6 +226,13 @@ class Reports:
             self._flow.end(job, JobEvent.SUCCEED, f"succeeded on {worker}")
         else:
             self._flow.end(job, JobEvent.CANCEL, "canceled" if canceling else f"canceled by {worker}")
+
+    def _with_expiry(self, job: JobState, message: m.JobStatus) -> list[ArtifactRef]:
+        keep = job.plan.artifacts.expire_in if job.plan.artifacts else None
+        if keep is None:
+            return list(message.artifacts)
+        expires_at = self._ledger.now.wall + keep
+        return [msgspec.structs.replace(ref, expires_at=expires_at) for ref in message.artifacts]
 
     def _fail(
         self, job: JobState, attempt: AttemptState, reason: FailureReason, message: str | None, *, ago: float = 0.0

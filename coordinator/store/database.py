@@ -51,7 +51,7 @@ class Connection:
 
     def __init__(self, url: str) -> None:
         self.name = _without_password(url)
-        self.database = _database(url)
+        self.database = open_database(url)
         self._file_lock: Lock | None = None
         self._reached = False
         path = self._sqlite_path()
@@ -139,7 +139,7 @@ class Connection:
             self._file_lock = None
 
 
-def _database(url: str) -> peewee.Database:
+def open_database(url: str) -> peewee.Database:
     """peewee's database for a URL, not yet connected; its connection is shared by all threads."""
     scheme, host, path, query, _ = urlsplit(url)
     options: dict[str, Any] = {"thread_safe": False, "autoconnect": False}

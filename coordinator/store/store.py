@@ -132,6 +132,11 @@ class Store:
         self._last_story += len(turn.stories)
         self._last_run = max((run.id for run in new_runs), default=self._last_run)
 
+    def remove_run(self, id: int) -> None:
+        """Deletes all rows of a run. The files that it refers to are left."""
+        with self._transaction():
+            self._database.execute(Run.delete().where(Run.id == id))
+
     # after a start
 
     def next_ids(self) -> tuple[int, int]:

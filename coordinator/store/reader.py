@@ -1,0 +1,82 @@
+"""A second connection to a coordinator's database, which only reads: for housekeeping, beside the loop that writes.
+
+Takes none of the coordinator's locks, and sees what was committed.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+import msgspec
+from peewee import fn
+
+from coordinator.store.database import open_database
+from coordinator.store.models import Attempt, Job, Run
+from protocol.statuses import ENDED
+from protocol.views import ArtifactRef
+
+ENDED_WORDS = [status.value for status in ENDED]
+ROWS_AT_ONCE = 500
+
+
+class Reader:
+    """Open within `with`. Raises peewee's errors."""
+
+    def __init__(self, url: str) -> None:
+        self._database = open_database(url)
+
+    def __enter__(self) -> Reader:
+        self._database.connect()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._database.close()
+
+    def _rows(self, query: Any) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = self._database.execute(query).fetchall()
+        return found
+
+    def finished_runs(self, *, before: float, limit: int | None = None) -> list[int]:
+        """Runs that ended before that time (seconds since the epoch), oldest first; never the newest one.
+
+        The newest run and its jobs have the highest ids: new ones count on from there.
+        """
+        newest = self._rows(Run.select(fn.MAX(Run.id)))[0][0]
+        which = Run.status.in_(ENDED_WORDS) & (Run.finished_at < before) & (Run.id < newest)
+        query = Run.select(Run.id).where(which).order_by(Run.id)
+        return [id for (id,) in self._rows(query.limit(limit) if limit else query)]
+
+    def known_jobs(self, first: int, last: int) -> set[int]:
+        """The jobs with ids from `first` to `last` that there are."""
+        return {id for (id,) in self._rows(Job.select(Job.id).where(Job.id.between(first, last)))}
+
+    def needed_blobs(self, now: float, artifacts_before: float | None) -> set[str]:
+        """Digests of all that a run may still need: workspaces, and artifacts that have not expired.
+
+        Those of unfinished runs never expire; those of an attempt that ended before `artifacts_before` have.
+        """
+        needed = {digest for (digest,) in self._rows(Run.select(Run.workspace).where(Run.workspace.is_null(False)))}
+        after = ""
+        while True:
+            query = (
+                Attempt.select(Attempt.id, Attempt.artifacts_json, Attempt.finished_at, Run.status)
+                .join(Job)
+                .join(Run)
+                .where((Attempt.artifacts_json != "[]") & (Attempt.id > after))
+                .order_by(Attempt.id)
+                .limit(ROWS_AT_ONCE)
+            )
+            found = self._rows(query)
+            for id, artifacts, finished_at, status in found:
+                after = id
+                ended = status in ENDED_WORDS
+                old = ended and artifacts_before is not None and (finished_at or now) < artifacts_before
+                for ref in msgspec.json.decode(artifacts, type=list[ArtifactRef]):
+                    expired = old or (ended and ref.expires_at is not None and ref.expires_at < now)
+                    if not expired:
+                        needed.add(ref.digest)
+            if len(found) < ROWS_AT_ONCE:
+                return needed
