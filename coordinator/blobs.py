@@ -21,8 +21,6 @@ from coordinator.journal import sync_directory
 from protocol.errors import ProtocolError
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-YOUNG = 60.0
-"""Seconds between the upload of a blob and the message that refers to it, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,8 +104,8 @@ class BlobStore:
             return None
         return received
 
-    def discard(self, digest: str, *, young: float = YOUNG) -> bool:
-        """Takes a blob away that no run refers to; False if somebody has just put it: a run may come that does."""
+    def discard(self, digest: str, young: float) -> bool:
+        """Takes a blob away that no run refers to; False if it was put less than `young` seconds ago: one may come."""
         path = self.path(digest)
         if time.time() - path.stat().st_mtime < young:
             return False

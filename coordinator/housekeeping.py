@@ -33,8 +33,8 @@ log = logging.getLogger(__name__)
 class Retention:
     """What is kept of finished runs; an unfinished one, and the newest, is never touched. None: no bound.
 
-    `runs_for` and `artifacts_for` are seconds from a run's or attempt's end (a job's own `expire_in` comes first), `size`
-    is bytes of logs, artifacts and workspaces together. `every` is how often that is looked after, `young` how long a
+    `runs_for` and `artifacts_for` are seconds from a run's or attempt's end (a job's own `expire_in` comes first),
+    `size` is bytes of logs, artifacts and workspaces together. `every` is how often that is looked after, `young` how long a
     blob is left alone that no run refers to: it may be one that is being submitted.
     """
 
@@ -51,7 +51,9 @@ class Housekeeper:
     `logs` and `blobs` are the directories of LogStore and BlobStore.
     """
 
-    def __init__(self, retention: Retention, database_url: str, logs: Path, blobs: Path, wake: Callable[[], None]) -> None:
+    def __init__(
+        self, retention: Retention, database_url: str, logs: Path, blobs: Path, wake: Callable[[], None]
+    ) -> None:
         self._retention = retention
         self._url = database_url
         self._logs = logs
@@ -100,21 +102,20 @@ class Housekeeper:
                 for run in reader.finished_runs(before=now - self._retention.runs_for):
                     if self._stop.is_set():
                         return
-                    self._remove(run)
+                    self._ask(run)
             used = self._tidy(reader, now)
             while self._retention.size is not None and used > self._retention.size and not self._stop.is_set():
-                oldest = reader.finished_runs(before=now, limit=RUNS_AT_ONCE)
-                if not any([self._remove(run) for run in oldest]):
-                    log.warning("%d bytes are kept for unfinished runs, more than the %d asked for", used, self._retention.size)
+                removed = [self._ask(run) for run in reader.finished_runs(before=now, limit=RUNS_AT_ONCE)]
+                if not any(removed):
+                    log.warning(
+                        "%d bytes are kept for unfinished runs, more than the %d asked for", used, self._retention.size
+                    )
                     return
                 used = self._tidy(reader, now)
 
     def _tidy(self, reader: Reader, now: float) -> int:
         """Deletes files that no run refers to. Returns how many bytes are left."""
         return self._tidy_logs(reader) + self._tidy_blobs(reader, now)
-
-    def _remove(self, run: int) -> bool:
-        return self._ask(run)
 
     def _ask(self, what: int | str) -> bool:
         """Has the loop take something away; False if it would not, or ends."""

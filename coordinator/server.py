@@ -337,7 +337,7 @@ class Coordinator:
             return
         done = False
         try:
-            done = self.blobs.discard(what) if isinstance(what, str) else self.remove_run(what)
+            done = self.blobs.discard(what, self.settings.retention.young) if isinstance(what, str) else self.remove_run(what)
         except (PeeweeException, OSError) as error:
             log.warning("can't remove %s: %s", what, failure(error))
         finally:
