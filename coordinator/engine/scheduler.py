@@ -108,8 +108,7 @@ class Scheduler:
         self._dirty = False
         for tags, queue in self._queues.items():
             self._hand_out(tags, queue)
-        for job in list(self._holdable.values()):
-            self._hand_out_ahead(job)
+        self._hand_out_ahead()
         if not self._queued:
             self._call_back_for_idle_workers()
         self._fresh.clear()
@@ -142,15 +141,24 @@ class Scheduler:
         for job in waiting:
             self._ledger.explain(job, reason)
 
-    def _hand_out_ahead(self, job: JobState) -> None:
-        if not self._may_be_held(job):
-            del self._holdable[job.id]
+    def _hand_out_ahead(self) -> None:
+        """Lets jobs be held ready where there is room: first those whose needs run, then those whose needs are held."""
+        roomy = [w for w in self._ledger.workers.values() if w.online and w.held < max(1, w.slots)]
+        if not self._holdable or not roomy:
             return
-        workers = [w for w in self._ledger.workers.values() if takes(w, job.plan.tags) and w.held < max(1, w.slots)]
-        if workers:
-            near = self._workers_of_needs(job)
-            best = max(workers, key=lambda w: (w.name in near, -w.held, w.slots - w.active))
-            self.notify_worker_job_assigned(job, best, released=False)
+        for job in sorted(self._holdable.values(), key=self._waits_for_held):
+            if not self._may_be_held(job):
+                del self._holdable[job.id]
+                continue
+            workers = [w for w in roomy if takes(w, job.plan.tags)]
+            if workers:
+                near = self._workers_of_needs(job)
+                best = max(workers, key=lambda w: (w.name in near, -w.held, w.slots - w.active))
+                self.notify_worker_job_assigned(job, best, released=False)
+                if best.held >= max(1, best.slots):
+                    roomy.remove(best)
+            if not roomy:
+                return
 
     def notify_worker_job_assigned(self, job: JobState, worker: WorkerState, *, released: bool) -> None:
         """Makes (or reuses) the job's attempt, gives it to the worker and sends the assignment."""
@@ -224,8 +232,13 @@ class Scheduler:
             return False
         if job.plan.resource_group or self._ledger.holder_of(job.attempt) is not None:
             return False
-        needs = [need for need in self._ledger.index_of(job).needs_of(job) if is_open(need)]
-        return all(need.status in AT_WORKER and need.attempt is not None and need.attempt.released for need in needs)
+        return all(need.status in AT_WORKER and need.attempt is not None for need in self._open_needs(job))
+
+    def _waits_for_held(self, job: JobState) -> bool:
+        return any(need.attempt is None or not need.attempt.released for need in self._open_needs(job))
+
+    def _open_needs(self, job: JobState) -> list[JobState]:
+        return [need for need in self._ledger.index_of(job).needs_of(job) if is_open(need)]
 
     def _workers_of_needs(self, job: JobState) -> set[str]:
         if not job.plan.needs:

@@ -58,6 +58,25 @@ def test_a_job_whose_needs_run_is_held_at_the_worker_that_runs_them_and_told_by_
     sim.finish(run)
 
 
+def test_a_chain_is_held_ahead_as_far_as_there_is_room_and_what_comes_first_is_held_first():
+    sim = Sim(SimWorker("w", slots=3))
+    chain = [job(f"c{i}", needs=[f"c{i - 1}"] if i else []) for i in range(6)]
+    run = sim.submit(plan(*chain, job("fan", needs=[]), job("late", needs=["fan"])))
+    sim.start(run, "c0")
+    sim.report(sim.attempt_of(run, "c1"), S.WAITING)
+    sim.start(run, "fan")
+    held = [name for name, status in sim.statuses(run).items() if sim.job(run, name).attempt and status != "running"]
+    assert held == ["c1", "c2", "late"]  # c3 has no room, and would come after `late` if it had
+    sim.report(sim.attempt_of(run, "c2"), S.WAITING)
+    sim.succeed(run, "c0")
+    assert sim.workers["w"].may_start(sim.attempt_of(run, "c1"))
+    assert not sim.workers["w"].may_start(sim.attempt_of(run, "c2"))
+    sim.start(run, "c1")
+    sim.fail(run, "c1")
+    assert sim.statuses(run)["c2"] == "skipped"
+    assert sim.engine.workers()["w"].held == 1
+
+
 def test_a_held_job_goes_to_an_idle_worker_when_its_own_has_no_slot():
     sim = Sim(SimWorker("v", slots=2))
     run = sim.submit(plan(job("a"), job("long"), job("b", needs=["a"])))
