@@ -34,8 +34,8 @@ class Retention:
     """What is kept of finished runs; an unfinished one, and the newest, is never touched. None: no bound.
 
     `runs_for` and `artifacts_for` are seconds from a run's or attempt's end (a job's own `expire_in` comes first),
-    `size` is bytes of logs, artifacts and workspaces together. `every` is how often that is looked after, `young` how long a
-    blob is left alone that no run refers to: it may be one that is being submitted.
+    `size` is bytes of logs, artifacts and workspaces together. `every` is how often that is looked after, `young` how
+    long a blob is left alone that no run refers to: it may be one that is being submitted.
     """
 
     runs_for: float | None = 90 * DAY
@@ -114,7 +114,7 @@ class Housekeeper:
                 used = self._tidy(reader, now)
 
     def _tidy(self, reader: Reader, now: float) -> int:
-        """Deletes files that no run refers to. Returns how many bytes are left."""
+        """Deletes files that no run refers to. Returns how many bytes those have that one does."""
         return self._tidy_logs(reader) + self._tidy_blobs(reader, now)
 
     def _ask(self, what: int | str) -> bool:
@@ -129,7 +129,10 @@ class Housekeeper:
         return False
 
     def _tidy_logs(self, reader: Reader) -> int:
-        """Logs of jobs that are in no run any more; a directory at a time, as the ids of jobs go."""
+        """Logs of jobs that are in no run any more, a directory at a time, as the ids of jobs go.
+
+        A log is begun when its job is in the database for long; so what is asked after the files are listed is safe.
+        """
         used = 0
         for directory in _directories(self._logs):
             if not directory.name.isdecimal():
@@ -139,7 +142,7 @@ class Housekeeper:
             known = reader.known_jobs(min(jobs), max(jobs)) if jobs else set()
             for name, status in files:
                 job = name.partition(".")[0]
-                if job.isdecimal() and int(job) not in known and self._is_old(status):
+                if job.isdecimal() and int(job) not in known:
                     (directory / name).unlink(missing_ok=True)
                 else:
                     used += status.st_size
@@ -156,14 +159,13 @@ class Housekeeper:
                         (directory / name).unlink(missing_ok=True)
                 elif directory.name == "trash":
                     (directory / name).unlink(missing_ok=True)
-                elif name in needed or not self._is_old(status) or self._stop.is_set() or not self._ask(name):
+                elif name in needed:
                     used += status.st_size
+                elif time.time() - status.st_mtime > self._retention.young and not self._stop.is_set():
+                    self._ask(name)
         for name, _ in _files(self._blobs / "trash"):
             (self._blobs / "trash" / name).unlink(missing_ok=True)
         return used
-
-    def _is_old(self, status: os.stat_result) -> bool:
-        return time.time() - status.st_mtime > self._retention.young
 
 
 def _directories(directory: Path) -> Iterator[Path]:

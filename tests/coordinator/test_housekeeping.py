@@ -23,7 +23,7 @@ BUSY = Retention(runs_for=0.0, every=0.1, young=0.0)
 
 
 def running(folder: Path, **retention: Any) -> Running:
-    return Running(folder, retention=Retention(**{"every": 0.1, "young": 0.0, "runs_for": None} | retention))
+    return Running(folder, retention=Retention(**{"every": 0.1, "young": 1.0, "runs_for": None} | retention))
 
 
 def files(folder: Path, kind: str) -> list[Path]:
