@@ -44,6 +44,7 @@ VERBS = {
     "play": Verb("act_commands", "Start a manual job."),
     "workers": Verb("read_commands", "List workers."),
     "drain": Verb("act_commands", "Let a worker take no new jobs."),
+    "backup": Verb("backup_command", "Copy the state directory while its coordinator is at work."),
     "up": Verb("up_command", "Start a coordinator and workers on this machine."),
     "coordinator": Verb("process_commands", "Start a coordinator."),
     "worker": Verb("process_commands", "Start a worker."),

@@ -1,0 +1,93 @@
+"""Copies a coordinator's state directory while it is in use, so that the copy is one that it could have crashed with.
+
+The database goes first, in one transaction's view of it. What it refers to is there by then and only grows or stays as
+it is (a log is appended to, a blob never changes), so files that are copied after it have all that it knows of.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from protocol.errors import LongshoreError, UsageError
+
+DATABASE = "longshore.db"
+LEFT_OUT = frozenset({"worker", "partial", "trash", "coordinator.json"})
+"""Directories and files that only mean something to the processes of now: caches, halves of uploads, addresses."""
+LEFT_OUT_ENDINGS = (".lock", ".part", "-wal", "-shm")
+
+
+@dataclass(slots=True)
+class Copied:
+    """What a backup has."""
+
+    runs: int = 0
+    files: int = 0
+    size: int = 0
+
+
+def back_up(state: Path, destination: Path) -> Copied:
+    """Makes a copy of the state directory at `destination`, which must not exist yet; a copy that fails leaves none.
+
+    Raises UsageError for what can't be copied, LongshoreError for what went wrong.
+    """
+    if not (state / DATABASE).is_file():
+        raise UsageError(f"{state} has no {DATABASE}: is it a coordinator's state directory (LONGSHORE_STATE)?")
+    if destination.exists():
+        raise UsageError(f"{destination} is there already; a backup makes a new directory")
+    if destination.absolute().is_relative_to(state.absolute()):
+        raise UsageError(f"{destination} is within {state}, which is what is to be copied")
+    partial = destination.with_name(f"{destination.name}.part")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True, mode=0o700)
+        copied = Copied()
+        _copy_database(state / DATABASE, partial / DATABASE, copied)
+        for path in _files(state):
+            _copy_file(path, partial / path.relative_to(state), copied)
+        partial.rename(destination)
+    except (OSError, sqlite3.Error) as error:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise LongshoreError(f"the backup to {destination} failed: {error}") from error
+    return copied
+
+
+def _copy_database(source: Path, target: Path, copied: Copied) -> None:
+    with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as rows:
+        with closing(sqlite3.connect(target)) as copy:
+            rows.backup(copy, pages=-1)
+            copied.runs = int(copy.execute("SELECT count(*) FROM run").fetchone()[0])
+    _sync(target)
+    copied.files += 1
+    copied.size += target.stat().st_size
+
+
+def _files(state: Path) -> Iterator[Path]:
+    for folder, directories, names in os.walk(state):
+        directories[:] = [name for name in directories if name not in LEFT_OUT]
+        for name in names:
+            kept = name not in LEFT_OUT and not name.endswith(LEFT_OUT_ENDINGS) and name != DATABASE
+            if kept and not name.startswith("journal-"):
+                yield Path(folder) / name
+
+
+def _copy_file(source: Path, target: Path, copied: Copied) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        shutil.copy2(source, target, follow_symlinks=False)
+    except FileNotFoundError:
+        return  # of a run that retention has removed meanwhile
+    if not target.is_symlink():
+        _sync(target)
+        copied.size += target.stat().st_size
+    copied.files += 1
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
