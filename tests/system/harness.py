@@ -21,6 +21,7 @@ import docker
 from docker.models.containers import Container
 
 from protocol.client import Client
+from protocol.views import RunView
 
 LONGSHORE = Path(sys.executable).parent / "longshore"
 DEADLINE = 60.0
@@ -196,12 +197,26 @@ class System:
 
     def finished(self, run: int, *, within: float = DEADLINE) -> dict[str, Any]:
         """The run, once it has ended."""
+        if self.address is None:  # embedded: whoever serves the state directory now
+            return eventually(lambda: (view := self.show(run))["finished_at"] and view, within=within, every=0.2)
+        eventually(lambda: self.view(run).finished_at, within=within)
+        return self.show(run)
 
-        def ended() -> dict[str, Any]:
-            view = self.show(run)
-            return view if view["status"] in ("success", "failed", "canceled", "skipped") else {}
+    def view(self, run: int) -> RunView:
+        """The run as it stands, asked of the coordinator directly: cheap enough to ask often."""
+        assert self.address is not None
+        with Client(self.address) as client:
+            return client.get_run(run)
 
-        return eventually(ended, within=within, every=0.2)
+    def status(self, run: int, job: str) -> str:
+        """A job's status, asked in the same way."""
+        return str(next(each.status for stage in self.view(run).stages for each in stage.jobs if each.name == job))
+
+    def logged(self, run: int, job: str) -> str:
+        """What a job has printed so far, asked in the same way."""
+        assert self.address is not None
+        with Client(self.address) as client:
+            return client.get_log(run, job)[1].decode(errors="replace")
 
     def log(self, run: int, job: str) -> str:
         """A job's whole log."""

@@ -201,9 +201,9 @@ slow: {script: ['while [ ! -e /tmp/go ]; do sleep 0.1; done']}
 waiter: {needs: [slow], script: [echo done]}
 """
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": file}))
-    jobs = eventually(lambda: (found := jobs_of(fleet.show(run)))["waiter"]["status"] == "waiting" and found)
-    assert jobs["slow"]["status"] in ("preparing", "running")
-    eventually(lambda: jobs_of(fleet.show(run))["slow"]["status"] == "running")
+    eventually(lambda: fleet.status(run, "waiter") == "waiting")
+    eventually(lambda: fleet.status(run, "slow") == "running")
+    jobs = jobs_of(fleet.show(run))
     worker = next(each for each in fleet.workers() if each["name"] == jobs["waiter"]["worker"])
     assert worker["waiting"] >= 1
     coordinator = fleet.coordinator_id

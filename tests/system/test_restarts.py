@@ -14,20 +14,20 @@ stages: [a, b]
 count:
   stage: a
   script:
-    - 'i=0; while [ $i -lt 60 ]; do echo "line $i"; i=$((i+1)); sleep 0.1; done'
+    - 'i=0; while [ $i -lt 35 ]; do echo "line $i"; i=$((i+1)); sleep 0.1; done'
     - echo left > left.txt
   artifacts: {paths: [left.txt]}
 short: {stage: a, script: [echo short]}
 after: {stage: b, script: [cat left.txt]}
 needing: {stage: b, needs: [count], script: [cat left.txt]}
 """
-LINES = [f"line {number}" for number in range(60)]
+LINES = [f"line {number}" for number in range(35)]
 
 
 def started(system: System, tmp_path: Path) -> int:
     """A run whose long job has printed something."""
     run = system.submit(repository(tmp_path / "project", {".gitlab-ci.yml": COUNTING}))
-    eventually(lambda: "line 5\n" in system.log(run, "count"))
+    eventually(lambda: "line 3\n" in system.logged(run, "count"))
     return run
 
 
