@@ -21,7 +21,7 @@ FILES = {
         ".gitlab-ci.yml",
     ),
     "unknown key": ("job:\n  script: [echo x]\n  scirpt: [echo y]\n", ".gitlab-ci.yml:3"),
-    "no script": ("job:\n  image: x\n", ".gitlab-ci.yml:2"),
+    "no script": ("job:\n  image: x\n", ".gitlab-ci.yml:1"),
     "wrong type": ("job:\n  script: {a: b}\n", ".gitlab-ci.yml:2"),
     "empty": ("", ".gitlab-ci.yml"),
     "a list": ("- a\n- b\n", ".gitlab-ci.yml:1"),
