@@ -58,10 +58,10 @@ def back_up(state: Path, destination: Path) -> Copied:
 
 
 def _copy_database(source: Path, target: Path, copied: Copied) -> None:
-    with closing(sqlite3.connect(f"{source.absolute().as_uri()}?mode=ro", uri=True)) as rows:
-        with closing(sqlite3.connect(target)) as copy:
-            rows.backup(copy, pages=-1)
-            copied.runs = int(copy.execute("SELECT count(*) FROM run").fetchone()[0])
+    url = f"{source.absolute().as_uri()}?mode=ro"
+    with closing(sqlite3.connect(url, uri=True)) as rows, closing(sqlite3.connect(target)) as copy:
+        rows.backup(copy)
+        copied.runs = int(copy.execute("SELECT count(*) FROM run").fetchone()[0])
     _sync(target)
     copied.files += 1
     copied.size += target.stat().st_size

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING
 import click
 
 from coordinator.cli.options import Where, coordinator_option, state_directory
+from coordinator.cli.retention import retention_options
 from protocol.addresses import DEFAULT_COORDINATOR
 from protocol.errors import UsageError
 from protocol.statuses import UNFINISHED, ExecutionStatus
 
 if TYPE_CHECKING:
     from coordinator.cli.state import StateDirectory
+    from coordinator.housekeeping import Retention
     from protocol.client import Client
 
 LOCK_SECONDS = 15.0
@@ -38,8 +40,11 @@ log_json_option = click.option("--log-json", is_flag=True, help="Log JSON object
 @click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--feed-bind", metavar="ADDRESS", help="Where the feed listens; default: a free port of the same host.")
 @click.option("--database", metavar="URL", help="sqlite:///PATH or postgresql://...; default: in LONGSHORE_STATE.")
+@retention_options
 @log_json_option
-def coordinator_command(bind: str, feed_bind: str | None, database: str | None, log_json: bool) -> None:
+def coordinator_command(
+    retention: Retention, bind: str, feed_bind: str | None, database: str | None, log_json: bool
+) -> None:
     """Start a coordinator. Its address goes to stdout once it listens, its log to stderr."""
     from coordinator.cli.logsetup import log_to_stderr
     from coordinator.cli.state import StateDirectory
@@ -49,7 +54,9 @@ def coordinator_command(bind: str, feed_bind: str | None, database: str | None, 
     log_to_stderr(as_json=log_json)
     state = StateDirectory(state_directory())
     _lock(state)
-    settings = CoordinatorSettings(state=state.path, bind=bind, feed_bind=feed_bind, database=database)
+    settings = CoordinatorSettings(
+        state=state.path, bind=bind, feed_bind=feed_bind, database=database, retention=retention
+    )
     coordinator = Coordinator(settings)
     _on_signals(coordinator.stop)
     coordinator.start()
