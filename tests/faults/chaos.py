@@ -57,6 +57,7 @@ class Chaos:
     wrong: list[str] = field(default_factory=list)
     repairs: list[tuple[float, Callable[[], object]]] = field(default_factory=list)  # (when, what)
     submitters: list[threading.Thread] = field(default_factory=list)
+    killed: set[str] = field(default_factory=set)  # attempts whose containers were killed
     count: int = 0
 
     # what clients do
@@ -179,6 +180,7 @@ class Chaos:
             return ""
         container = self.chance.choice(mine)
         self.runs[int(container.labels["longshore.run"])].touched = True
+        self.killed.add(container.labels["longshore.attempt"])
         with suppress(APIError, NotFound):
             container.kill()
         return f"docker kill {container.name}"
@@ -267,7 +269,7 @@ class Chaos:
         database = self.fleet.state / "longshore.db"
         findings.wrong += [
             *left,
-            *invariants.check_engine(events, database),
+            *invariants.check_engine(events, database, self.killed),
             *invariants.check_database(database),
         ]
         return findings

@@ -6,7 +6,7 @@ Each check returns what it found wrong, as sentences; an empty list is what one 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -98,12 +98,15 @@ def _log(pipeline: Pipeline, name: str, log: bytes) -> Iterator[str]:
         yield f"its log has lines that it did not print: {strange[:3]}"
 
 
-def check_engine(events: EngineEvents, database: Path) -> Iterator[str]:
-    """By Docker's own events: no attempt was started twice, no two attempts of a job ran at the same time."""
+def check_engine(events: EngineEvents, database: Path, killed: Set[str] = frozenset()) -> Iterator[str]:
+    """By Docker's own events: no attempt was started twice, no two attempts of a job ran at the same time.
+
+    A container that was `killed` at its gate may be started again: its script has not begun.
+    """
     with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as rows:
         begun = {id for (id,) in rows.execute("SELECT id FROM attempt WHERE started_at IS NOT NULL")}
     for life in events.started():
-        if len(life.starts) > 1:
+        if len(life.starts) > 1 and life.attempt not in killed:
             yield f"the container of attempt {life.attempt} was started {len(life.starts)} times"
     for lives in events.attempts_of_jobs().values():
         ran = [life for life in lives if life.attempt in begun]
