@@ -312,12 +312,12 @@ class Runner:
         if self._stop is Stop.LEASE:
             message = f"stopped: the coordinator was not heard of for {self._assignment.lease:g} s"
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
+        if outcome.failure:  # whatever the engine gives as its exit code then: one that was killed itself gives 0
+            return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, outcome.failure, outcome.exit_code)
         if outcome.exit_code == 0:
             return Result(status=ExecutionStatus.SUCCESS, exit_code=0)
         if outcome.oom_killed:
             return self._failed(FailureReason.OOM_KILLED, "it ran out of memory", outcome.exit_code)
-        if outcome.failure:
-            return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, outcome.failure, outcome.exit_code)
         return self._failed(FailureReason.SCRIPT_FAILURE, f"exit code {outcome.exit_code}", outcome.exit_code)
 
     def _take_reports(self, result: Result) -> tuple[Result, Reports]:
