@@ -7,8 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jsonschema
+
 from tests.coordinator.pipelinefile.project import Project
 
+SCHEMA = Path(__file__).parents[3] / "docs" / "schemas" / "plan.json"
 FILE = """
     stages: [build, test]
     lib:
@@ -50,7 +53,9 @@ def test_plan_as_json_has_the_fields_of_the_contract(project: Project) -> None:
     project.write(".gitlab-ci.yml", FILE)
     done = longshore(project, "plan", "--json")
     assert (done.returncode, done.stderr) == (0, "")
-    jobs = {job["name"]: job for job in json.loads(done.stdout)}
+    document = json.loads(done.stdout)
+    jsonschema.validate(document, json.loads(SCHEMA.read_text()))
+    jobs = {job["name"]: job for job in document}
     assert list(jobs) == ["lib: [linux]", "lib: [mac]", "unit", "all"]
     assert (
         jobs["lib: [mac]"].items()
