@@ -209,6 +209,9 @@ def reading_session(where: Where) -> Session:
 
 
 def _embed(state: StateDirectory, *, worker: bool = True) -> Embedded:
+    from coordinator.store.drivers import only_sqlite
+
+    only_sqlite()
     from coordinator.cli.embedded import Embedded
     from coordinator.cli.logsetup import log_to_file
 
