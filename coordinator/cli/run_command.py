@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 from uuid import uuid4
@@ -90,6 +91,7 @@ def _follow(session: Session, run: int, project: Project, *, cancels: bool, as_j
 
     progress = Progress(run, [job.name for job in project.plan.jobs], sys.stderr if as_json else sys.stdout)
     follower = Follower(session, run, progress)
+    Thread(target=_import_ahead, name="import", daemon=True).start()
     with _interrupts(follower):
         view = follower.follow()
     if view is None and cancels:
@@ -105,6 +107,11 @@ def _follow(session: Session, run: int, project: Project, *, cancels: bool, as_j
 
         print_json(run_json(view))
     return EXIT_STATUS.get(view.status, 0)
+
+
+def _import_ahead() -> None:
+    """What the summary needs, while the run goes on: at its end nobody has to wait for it."""
+    import coordinator.cli.tables  # noqa: F401
 
 
 @contextmanager
