@@ -48,6 +48,10 @@ def coordinator_command(
     """Start a coordinator. Its address goes to stdout once it listens, its log to stderr."""
     from coordinator.cli.logsetup import log_to_stderr
     from coordinator.cli.state import StateDirectory
+    from coordinator.store.drivers import only_sqlite
+
+    if database is None or database.startswith("sqlite:"):
+        only_sqlite()
     from coordinator.server import Coordinator
     from coordinator.settings import CoordinatorSettings
 
