@@ -2,6 +2,10 @@
 
 Every step may be called again, also by another daemon that has found the container: names, labels and the container's
 own log tell all that it needs. No step knows what comes after it.
+
+Where the time goes, in ms (medians on two idle cores, Docker 20.10, a job `true` on the default bridge): prepare 37
+(create 5, lay the workspace in 30), hold 130, release 0.3, from there to the known end of the script 3, remove 90 at
+once (the engine takes the network down then) or 5 a little later.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ PIECE_BYTES = 16 << 10
 """The engine stores a longer line in pieces of this size and a rest, maybe an empty one. Its driver `local` loses the
 end of such a line, so a rest without one gets it back. (Only a killed container leaves a line that really has none.)"""
 NEWLINE = 10
-RECEIVE_BYTES = 1 << 20
+RECEIVE_BYTES = 256 << 10
 MAX_HELD_BYTES = 16 << 20
 """How much stdout waits for the gate's mark on stderr. The mark is written first, so more is an entrypoint's."""
 
