@@ -12,37 +12,20 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
+from coordinator.retention import Retention
 from coordinator.store.reader import Reader
 
-DAY = 86_400.0
 RUNS_AT_ONCE = 10
 """Runs that are removed for their size before what is left is measured again."""
-PARTIAL_FOR = DAY
+PARTIAL_FOR = 86_400.0
 """Seconds after its last byte for which a partial upload is kept."""
 FIRST_AFTER = 60.0
 """Seconds from the start to the first look: a start has better things to do."""
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
-    """What is kept of finished runs; an unfinished one, and the newest, is never touched. None: no bound.
-
-    `runs_for` and `artifacts_for` are seconds from a run's or attempt's end (a job's own `expire_in` comes first),
-    `size` is bytes of logs, artifacts and workspaces together. `every` is how often that is looked after, `young` how
-    long a blob is left alone that no run refers to: it may be one that is being submitted.
-    """
-
-    runs_for: float | None = 90 * DAY
-    artifacts_for: float | None = None
-    size: int | None = None
-    every: float = 600.0
-    young: float = 3600.0
 
 
 class Housekeeper:

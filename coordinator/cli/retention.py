@@ -50,7 +50,7 @@ def retention_options(command: Command) -> Command:
 
     @click.pass_context
     def with_retention(ctx: click.Context, /, *args: Any, **options: Any) -> Any:
-        from coordinator.housekeeping import Retention
+        from coordinator.retention import Retention
 
         runs, artifacts, size = (options.pop(name) for name in ("keep_runs", "keep_artifacts", "keep_size"))
         return ctx.invoke(command, Retention(runs_for=runs, artifacts_for=artifacts, size=size), *args, **options)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from coordinator.cli.retention import retention_options
-from coordinator.housekeeping import Retention
+from coordinator.retention import Retention
 
 GIVEN: list[Retention] = []
 
@@ -32,7 +32,7 @@ def test_retention_is_what_the_options_say(arguments: list[str], wanted: Retenti
     GIVEN.clear()
     result = CliRunner().invoke(verb, arguments, catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    assert GIVEN == [wanted]
+    assert [wanted] == GIVEN
 
 
 @pytest.mark.parametrize("arguments", [["--keep-runs", "soon"], ["--keep-size", "much"]])

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.housekeeping import Retention
+from coordinator.retention import Retention
 from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.events import RunRemoved
