@@ -5,15 +5,18 @@ A subscriber that is too slow loses events, and sees it by their numbers; it nev
 
 from __future__ import annotations
 
+import time
 from uuid import uuid4
 
 import msgspec
 import zmq
 
+from coordinator.security.zap import FEED_DOMAIN
 from protocol.addresses import parse_tcp
 from protocol.codec import encode
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, Beacon, Event, LogAppended, log_topic
+from protocol.keys import KeyPair
 
 BACKLOG = 5000
 """Events that wait for a slow subscriber before it loses some."""
@@ -21,22 +24,52 @@ LOG_PIECE = 32 << 10
 """Largest payload of a log event: bounds what a subscriber that is suspended can hold back in memory."""
 BEACON_EVERY = 1.0
 """Seconds between beacons."""
+LONGEST_TOPIC = 1024
+"""Bytes that a subscriber may send at once: it has nothing to say but topics."""
+HANDSHAKE_MS = 10_000
+"""How long a connection may take to say who it is; then it is closed, so that silence takes no room."""
+REOPEN_SECONDS = 2.0
+REOPEN_PAUSE = 0.002
+"""A closed socket lets its port go a moment later."""
 
 
 class Feed:
     """Binds at once; `address` is where. Raises UsageError if it can't."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str, keys: KeyPair | None = None) -> None:
         self.epoch = uuid4().hex
         self.seq = 0
-        self._topics: set[bytes] = set()
         self.next_beacon = 0.0  # monotonic
-        self.socket = context.socket(zmq.XPUB)
+        self._context = context
+        self._keys = keys
+        self._open(bind)
+
+    def _open(self, bind: str) -> None:
+        self._topics: set[bytes] = set()
+        self.socket = self._context.socket(zmq.XPUB)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.SNDHWM, BACKLOG)
+        self.socket.set(zmq.MAXMSGSIZE, LONGEST_TOPIC)
+        self.socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         self.socket.set(zmq.HEARTBEAT_IVL, 3000)
         self.socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
+        if self._keys:
+            serve_curve(self.socket, self._keys, FEED_DOMAIN)
         self.address = bind_socket(self.socket, bind)
+
+    def reopen(self) -> None:
+        """Cuts all subscribers off, for ZeroMQ can't cut off one. Those who still may come back by themselves at once,
+        see by the numbers what they have missed, and ask. Raises UsageError if the address was taken meanwhile.
+        """
+        self.socket.close()
+        deadline = time.monotonic() + REOPEN_SECONDS
+        while True:
+            try:
+                return self._open(self.address)
+            except UsageError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(REOPEN_PAUSE)
 
     def close(self) -> None:
         """Ends it for all subscribers."""
@@ -88,6 +121,14 @@ class Feed:
     def _send(self, topic: bytes, event: Event, payload: bytes | memoryview | None = None) -> None:
         stamped = msgspec.structs.replace(event, epoch=self.epoch, seq=self.seq)
         self.socket.send_multipart([topic, *encode(stamped, payload)], zmq.DONTWAIT)
+
+
+def serve_curve(socket: zmq.Socket[bytes], keys: KeyPair, domain: bytes) -> None:
+    """Lets a socket take encrypted connections only, by those whom the authenticator lets in; before it binds."""
+    socket.curve_server = True
+    socket.curve_secretkey = keys.secret.encode()
+    socket.set(zmq.ZAP_DOMAIN, domain)
+    socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
 
 
 def bind_socket(socket: zmq.Socket[bytes], bind: str) -> str:

@@ -36,6 +36,8 @@ FOR_CLIENTS = get_args(m.FromClient)
 QUERIES = get_args(Query)
 
 Payload = bytes | memoryview
+Audit = Callable[[bytes | None, Now, str, str, str], None]
+"""Notes what the holder of a key does: action, subject, detail."""
 
 
 @dataclass(slots=True)
@@ -73,6 +75,7 @@ class Handlers:
         logs: LogStore,
         blobs: BlobStore,
         queries: QueryQueue,
+        audit: Audit,
     ) -> None:
         self._facts = facts
         self._router = router
@@ -81,6 +84,7 @@ class Handlers:
         self._logs = logs
         self._blobs = blobs
         self._queries = queries
+        self._audit = audit
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request) that wait for verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
@@ -239,6 +243,9 @@ class Handlers:
         reply = self._engine.submit_run(message, now, known=known)
         if reply.run != known:
             log.info("submitted: %s, %d jobs", message.plan.name, len(message.plan.jobs), extra={"run": reply.run})
+            source = message.source
+            detail = " ".join(filter(None, [message.plan.project, source.ref, source.sha[:12], source.user]))
+            self._audit(self._router.key_of(peer.route), now, "submit", f"run {reply.run}", detail)
         outbox.reply(peer.route, reply)
 
     def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:
@@ -246,6 +253,7 @@ class Handlers:
         answer = peer.last_answer
         if answer is None or answer.id != message.id:
             answer = peer.last_answer = self._commands[type(message)](message, now)
+            self._audit(self._router.key_of(peer.route), now, *told(message))
         outbox.reply(peer.route, answer)
 
     def _cancel(self, message: m.Cancel, now: Now) -> m.Done:
@@ -282,6 +290,17 @@ class Handlers:
                     outbox.reply(route, state)
                 else:
                     outbox.reply(route, error_reply(id, upload.problem))
+
+
+def told(command: m.Cancel | m.Retry | m.Play | m.DrainWorker) -> tuple[str, str, str]:
+    """What the audit says of a command: action, subject, detail."""
+    if isinstance(command, m.DrainWorker):
+        return "drain" if command.on else "undrain", f"worker {command.worker}", ""
+    action = str(command.__struct_config__.tag)
+    subject = f"run {command.run}" + (f" job {command.job}" if command.job else "")
+    if isinstance(command, m.Play):
+        return action, subject, " ".join(variable.key for variable in command.variables)
+    return action, subject, "failed only" if isinstance(command, m.Retry) and command.failed_only else ""
 
 
 def worker_of(peer: Peer) -> str:

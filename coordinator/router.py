@@ -1,6 +1,8 @@
 """The coordinator's ROUTER socket: who is at the other end, and bounded queues for those who read slowly.
 
-Knows frames, introductions and back-pressure; nothing of what messages mean. Nothing here blocks.
+Knows frames, introductions and back-pressure; nothing of what messages mean. Nothing here blocks. A connection is named
+by its *route*: the public key that ZeroMQ says it was made with, and the routing id. A peer can choose its routing id,
+but not its key, so nobody can speak on another's route.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from coordinator.feed import bind_socket
+from coordinator.feed import HANDSHAKE_MS, bind_socket, serve_curve
+from coordinator.security.zap import ROUTER_DOMAIN
 from protocol import messages as m
 from protocol.codec import MAX_MAP_BYTES, encode
+from protocol.keys import KEY_CHARACTERS, KeyPair
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +55,8 @@ class Peer:
 class Router:
     """Binds at once; `address` is where. Raises UsageError if it can't."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str) -> None:
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str, keys: KeyPair | None = None) -> None:
+        self._key_bytes = KEY_CHARACTERS if keys else 0
         self._workers: dict[str, Peer] = {}
         self._clients: OrderedDict[bytes, Peer] = OrderedDict()
         self._peers: dict[bytes, Peer] = {}
@@ -60,10 +65,12 @@ class Router:
         self.socket = context.socket(zmq.ROUTER)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.ROUTER_MANDATORY, 1)
-        self.socket.set(zmq.ROUTER_HANDOVER, 1)
+        if keys:
+            serve_curve(self.socket, keys, ROUTER_DOMAIN)
         self.socket.set(zmq.MAXMSGSIZE, CUT_OFF_BYTES)
         self.socket.set(zmq.SNDHWM, SEND_BACKLOG)
         self.socket.set(zmq.RCVHWM, RECEIVE_BACKLOG)
+        self.socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
         self.socket.set(zmq.HEARTBEAT_IVL, 3000)
         self.socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
         self.address = bind_socket(self.socket, bind)
@@ -124,13 +131,35 @@ class Router:
         total = 0
         for _ in range(TURN_MESSAGES):
             try:
-                route, *frames = self.socket.recv_multipart(zmq.DONTWAIT)
+                route, frames = self._receive_with_key() if self._key_bytes else self._receive()
             except zmq.Again:
                 return
             yield route, frames
             total += sum(map(len, frames))
             if total > TURN_BYTES:
                 return
+
+    def _receive(self) -> tuple[bytes, list[bytes]]:
+        route, *frames = self.socket.recv_multipart(zmq.DONTWAIT)
+        return route, frames
+
+    def _receive_with_key(self) -> tuple[bytes, list[bytes]]:
+        first = self.socket.recv(zmq.DONTWAIT, copy=False)
+        route = str(first.get("User-Id")).encode() + first.bytes
+        frames = []
+        while self.socket.get(zmq.RCVMORE):
+            frames.append(self.socket.recv())
+        return route, frames
+
+    def key_of(self, route: bytes) -> bytes | None:
+        """The public key of a connection; None where keys are not asked for."""
+        return route[: self._key_bytes] if self._key_bytes else None
+
+    def forget_key(self, key: bytes) -> None:
+        """Drops all connections that were made with a key, and tells them so."""
+        for peer in [peer for route, peer in self._peers.items() if route.startswith(key)]:
+            self.send(peer.route, m.Error(code="forbidden", message="your key was revoked"))
+            self.forget(peer)
 
     def send_to_worker(self, name: str, message: m.Message) -> None:
         """Sends to a worker; dropped if it is not connected, for its next hello settles what it missed."""
@@ -139,7 +168,7 @@ class Router:
 
     def send(self, route: bytes, message: m.Message, payload: bytes | memoryview | None = None) -> None:
         """Sends at once or when the peer has read what is before it; dropped if it is gone."""
-        frames: Frames = [route, *encode(message, payload)]
+        frames: Frames = [route[self._key_bytes :], *encode(message, payload)]
         peer = self._peers.get(route)
         waits = peer is not None and peer.queue
         if (waits or not self._transmit(route, frames)) and peer is not None:

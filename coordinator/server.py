@@ -24,18 +24,21 @@ from coordinator.engine.effects import Turn
 from coordinator.engine.machine import Engine
 from coordinator.engine.state import Now
 from coordinator.feed import Feed
-from coordinator.housekeeping import Housekeeper
 from coordinator.handlers import Facts, Handlers, Outbox, error_reply
+from coordinator.housekeeping import Housekeeper
 from coordinator.lock import Lock
 from coordinator.logs import LogStore
 from coordinator.queries import Queries, QueryQueue
 from coordinator.router import Router
+from coordinator.security.admin import MESSAGES as ADMIN_MESSAGES
+from coordinator.security.door import Door
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store
 from protocol import messages as m
 from protocol.codec import decode_for_coordinator, request_id
 from protocol.errors import LongshoreError, ProtocolError
 from protocol.events import RunRemoved
+from protocol.keys import PRIVATE_DIRECTORY
 from protocol.statuses import ENDED
 
 log = logging.getLogger(__name__)
@@ -116,6 +119,7 @@ class Coordinator:
         state = self.settings.state
         try:
             state.mkdir(parents=True, exist_ok=True)
+            state.chmod(PRIVATE_DIRECTORY)
             self._open.append(Lock(state / "coordinator.lock", f"the state directory {state}").release)
             self.store = Store(self.settings.database_url)
             self._open.append(self.store.close)
@@ -130,13 +134,18 @@ class Coordinator:
         self.engine = Engine(self.settings.engine, next_run_id=next_run, next_job_id=next_job)
         runs, workers = self.store.load_unfinished()
         self.engine.restore(runs, workers, now)
-        self.router = Router(self._context, self.settings.bind)
+        self.door = Door(self._context, state, self.store, self.engine, self.cut_off, secure=self.settings.secure)
+        self._open.append(self.door.close)
+        bind, feed_bind = self.settings.bind, self.settings.feed_address
+        self.router = Router(self._context, bind, self.door.keys_for(bind))
         self._open.append(self.router.close)
-        self.feed = Feed(self._context, self.settings.feed_address)
-        self._open.append(self.feed.close)
+        self.feed = Feed(self._context, feed_bind, self.door.keys_for(feed_bind))
+        self._open.append(lambda: self.feed.close())
         facts = Facts(self.store.coordinator_id, self.feed.epoch, self.feed.address, self.settings.engine.heartbeat)
         self.waiting = QueryQueue()
-        self.handlers = Handlers(facts, self.router, self.engine, self.store, self.logs, self.blobs, self.waiting)
+        self.handlers = Handlers(
+            facts, self.router, self.engine, self.store, self.logs, self.blobs, self.waiting, self.door.note
+        )
         self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
         self.housekeeper = Housekeeper(
             self.settings.retention, self.settings.database_url, state / "logs", state / "blobs", self.wake
@@ -146,6 +155,8 @@ class Coordinator:
         self._poller.register(self.router.socket, zmq.POLLIN)
         self._poller.register(self.feed.socket, zmq.POLLIN)
         self._poller.register(self._woken, zmq.POLLIN)
+        self.door.watch(self._poller)
+        self.door.tell_this_user(self.address, self.feed.address)
         log.info("listens at %s, feed at %s, %d unfinished runs", self.address, self.feed.address, len(runs))
 
     @property
@@ -185,6 +196,7 @@ class Coordinator:
     def turn(self) -> None:
         """One turn of the loop."""
         due = self.wait()
+        self.door.answer()
         now = self._clock()
         if due and now.mono - due > LATE:
             log.warning("was not there for %.1f s", now.mono - due)
@@ -226,7 +238,10 @@ class Coordinator:
         try:
             message, payload = decode_for_coordinator(frames)
             id = getattr(message, "id", None)
-            if self._stall is None:
+            self.door.check(self.router.key_of(route), message)
+            if isinstance(message, ADMIN_MESSAGES):
+                self.administer(route, message, outbox)
+            elif self._stall is None:
                 self.handlers.take(route, message, payload, now, outbox)
             else:
                 self.take_stalled(self._stall, route, message, payload, outbox, now)
@@ -240,8 +255,23 @@ class Coordinator:
     def refuse(self, route: bytes, id: int | None, error: ProtocolError, outbox: Outbox) -> None:
         """Answers with an error, and counts it."""
         self.refused[error.code] += 1
-        log.debug("refused: %s: %s", error.code, error)
+        log.log(logging.WARNING if error.code == "forbidden" else logging.DEBUG, "refused: %s: %s", error.code, error)
         outbox.reply(route, error_reply(id, error))
+
+    # who may do what
+
+    def administer(self, route: bytes, message: m.Message, outbox: Outbox) -> None:
+        """Does what changes seldom and is durable at once: keys, tokens, secrets."""
+        if self._stall is not None:
+            raise ProtocolError("unavailable", self._stall.problem)
+        outbox.reply(route, self.door.administer(self.router.key_of(route), message))
+
+    def cut_off(self, key: bytes) -> None:
+        """Ends what a revoked key has open. What still comes on its connections is refused, message by message."""
+        self.router.forget_key(key)
+        self._poller.unregister(self.feed.socket)
+        self.feed.reopen()
+        self._poller.register(self.feed.socket, zmq.POLLIN)
 
     def pass_time(self, now: Now) -> None:
         """Lets the engine look at its deadlines, now and then."""
@@ -287,12 +317,14 @@ class Coordinator:
     def send_replies(self, outbox: Outbox) -> None:
         """Answers requests; a worker's welcome leaves before any frame that its hello has brought about."""
         for route, message, payload in outbox.replies:
+            if isinstance(message, m.JobExecution) and (peer := self.router.peer(route)):
+                message = self.door.with_secrets(peer.worker, message)
             self.router.send(route, message, payload)
 
     def send_frames(self, turn: Turn, outbox: Outbox) -> None:
         """Sends what the engine has for workers, and acknowledges log bytes."""
         for send in turn.sends:
-            self.router.send_to_worker(send.worker, send.message)
+            self.router.send_to_worker(send.worker, self.door.with_secrets(send.worker, send.message))
         for route, attempt, stream in outbox.log_acks:
             ack = m.Ack(attempt=attempt, stream=stream, log_offset=self.logs.stored(attempt, stream))
             self.router.send(route, ack)
@@ -337,7 +369,11 @@ class Coordinator:
             return
         done = False
         try:
-            done = self.blobs.discard(what, self.settings.retention.young) if isinstance(what, str) else self.remove_run(what)
+            done = (
+                self.blobs.discard(what, self.settings.retention.young)
+                if isinstance(what, str)
+                else self.remove_run(what)
+            )
         except (PeeweeException, OSError) as error:
             log.warning("can't remove %s: %s", what, failure(error))
         finally:

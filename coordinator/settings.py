@@ -16,7 +16,8 @@ class CoordinatorSettings:
     """Where a coordinator keeps things and listens.
 
     `state` is the directory of logs, blobs and, unless `database` is a URL, an SQLite file. `feed_bind` of None: any
-    free port of the host that `bind` names; peers are told which. `engine` are the times that jobs depend on,
+    free port of the host that `bind` names; peers are told which. `secure`: TCP connections are encrypted, and only
+    those are taken whose keys are known; only tests switch it off. `engine` are the times that jobs depend on,
     `retention` is what is kept of finished runs.
     """
 
@@ -24,6 +25,7 @@ class CoordinatorSettings:
     bind: str = DEFAULT_COORDINATOR
     feed_bind: str | None = None
     database: str | None = None
+    secure: bool = True
     engine: Settings = field(default_factory=Settings)
     retention: Retention = field(default_factory=Retention)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import time
 from collections.abc import Iterator
 from enum import Enum
 from typing import Protocol
@@ -20,13 +21,18 @@ from protocol import messages as m
 from protocol.client import connect_socket
 from protocol.codec import decode_for_worker, encode
 from protocol.errors import ProtocolError
+from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
 
 TURN_FRAMES = 200
 """Messages taken per turn of the loop, so that timers and threads get theirs in a storm."""
 SEND_BACKLOG = 20_000
 """Frames that may wait in the socket while a live coordinator is slow."""
+LET_IN_PAUSE = 1.0
+"""Seconds until a coordinator that did not let us in is tried again, by what credentials there are then."""
 GOODBYE_LINGER = 500
 """Milliseconds that the last frames get when the socket closes."""
+
+MONITORED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | HANDSHAKE_FAILURES
 
 logger = logging.getLogger(__name__)
 
@@ -48,17 +54,34 @@ class HasFileno(Protocol):
 class Link:
     """Call `wait`, then `receive`; when `wait` says so, send a hello by `greet`."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str, wakeup: HasFileno) -> None:
+    def __init__(
+        self,
+        context: zmq.Context[zmq.Socket[bytes]],
+        address: str,
+        wakeup: HasFileno,
+        credentials: Credentials | None = None,
+    ) -> None:
         self.state = LinkState.CONNECTING
         self.session = ""
         self._context = context
         self._address = address
+        self._given = credentials
         self._wakeup = wakeup.fileno()
+        self._told = False  # that the coordinator does not let us in
         self._open()
 
     def _open(self) -> None:
-        self._socket = connect_socket(self._context, zmq.DEALER, self._address, immediate=True, send_limit=SEND_BACKLOG)
-        self._monitor = self._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED)
+        self._credentials = self._given or find_credentials(self._address)
+        self._socket = connect_socket(
+            self._context,
+            zmq.DEALER,
+            self._address,
+            immediate=True,
+            send_limit=SEND_BACKLOG,
+            credentials=self._credentials,
+        )
+        self._monitor = self._socket.get_monitor_socket(MONITORED)
+        self._reopen_at: float | None = None  # monotonic; set when the coordinator did not let us in
         self._broken = False  # disconnected, and not connected again; the socket may look writable all the same
         self._poller = zmq.Poller()
         self._poller.register(self._monitor, zmq.POLLIN)
@@ -86,13 +109,29 @@ class Link:
 
     def wait(self, seconds: float) -> bool:
         """Sleeps until something is to be done. Returns whether a hello can be sent (and is due)."""
+        if self._reopen_at is not None:
+            seconds = min(seconds, self._reopen_at - time.monotonic())
         ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
         if self._monitor in ready:
             while self._monitor.poll(0):
-                self._broken = recv_monitor_message(self._monitor)["event"] == zmq.EVENT_DISCONNECTED
-                self._expect(LinkState.CONNECTING if self._broken else self.state)
+                self._noticed(recv_monitor_message(self._monitor)["event"])
+        if self._reopen_at is not None and time.monotonic() >= self._reopen_at:
+            self.reopen()
+            return False
         writable = bool(ready.get(self._socket, 0) & zmq.POLLOUT)
         return self.state is LinkState.CONNECTING and not self._broken and writable
+
+    def _noticed(self, event: int) -> None:
+        """Something has happened to the connection."""
+        if event & HANDSHAKE_FAILURES:
+            if not self._told:
+                logger.error("%s", not_let_in(self._address, self._credentials is not None))
+            self._told = True
+            self._reopen_at = time.monotonic() + LET_IN_PAUSE
+        else:
+            self._broken = event == zmq.EVENT_DISCONNECTED
+            self._told = self._told and self._broken
+            self._expect(LinkState.CONNECTING if self._broken else self.state)
 
     def greet(self, hello: m.Hello) -> bool:
         """Sends the first frame of a connection. Returns False if there is no connection after all."""

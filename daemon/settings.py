@@ -10,6 +10,7 @@ from pathlib import Path
 
 from protocol.addresses import DEFAULT_COORDINATOR
 from protocol.errors import UsageError
+from protocol.keys import Credentials
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """What a worker may be called: the name becomes a label of containers and part of file names."""
@@ -25,6 +26,7 @@ class WorkerSettings:
 
     state_dir: Path
     coordinator: str = DEFAULT_COORDINATOR
+    credentials: Credentials | None = None  # None: what this user has for the coordinator's address
     name: str = field(default_factory=socket.gethostname)
     slots: int = field(default_factory=lambda: os.cpu_count() or 1)
     hold_limit: int | None = (

@@ -101,7 +101,8 @@ class Worker:
             )
             self._jobs.find()
             self._sweep(executor)
-            self._link = Link(self._context or zmq.Context.instance(), self.settings.coordinator, self._mailbox)
+            context = self._context or zmq.Context.instance()
+            self._link = Link(context, self.settings.coordinator, self._mailbox, self.settings.credentials)
             self._renewed_at = self._opened_at = time.monotonic()
             try:
                 self._tick()
@@ -271,7 +272,7 @@ class Worker:
     def _on_error(self, error: m.Error) -> None:
         if error.code == "not_introduced":
             self._link.lost()
-        elif error.code in ("bad_version", "not_yours"):
+        elif error.code in ("bad_version", "not_yours", "forbidden"):
             self._fatal = LongshoreError(f"{self.settings.coordinator}: {error.message}")
             self._done = True
         elif error.id is not None:

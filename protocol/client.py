@@ -19,20 +19,23 @@ from uuid import uuid4
 
 import zmq
 
-from protocol import PROTOCOL_VERSION
+from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
 from protocol.addresses import parse_tcp, reachable_feed
 from protocol.codec import CHUNK_BYTES, decode_event, decode_for_client, encode
-from protocol.errors import CoordinatorUnreachable, LongshoreError, ProtocolError, UsageError
+from protocol.errors import CoordinatorUnreachable, LongshoreError, NotLetIn, ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent
+from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
 from protocol.plan import Plan, Variable
 from protocol.views import RunSummary, RunView, WorkerView
 
 RESEND_AFTER = 2.0
 """Seconds without an answer after which a request is sent again."""
+LET_IN_PAUSE = 0.3
+"""Seconds in which a coordinator that just started publishes how to connect."""
 FEED_BACKLOG = 100_000
 """Events that may wait for a slow reader before some are lost, which it then notices by their numbers."""
-USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large"})
+USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large", "forbidden"})
 """Error codes that are the caller's doing."""
 
 R = TypeVar("R", bound=m.Message)
@@ -46,15 +49,20 @@ def connect_socket(
     receive_limit: int = 1000,
     send_limit: int = 1000,
     immediate: bool = False,
+    credentials: Credentials | None = None,
 ) -> zmq.Socket[bytes]:
     """A connected socket with the bounds and heartbeats that every peer of a coordinator uses.
 
     `receive_limit` is how many messages may wait unread, `send_limit` how many unsent; `immediate`: none wait for a
-    connection that does not stand. Raises UsageError for an address that can't be.
+    connection that does not stand. `credentials` are what this user has for the address, unless given.
+    Raises UsageError for an address that can't be, or credentials that can't be used.
     """
     if address.startswith("tcp://"):
         parse_tcp(address)
+        credentials = credentials or find_credentials(address)
     socket = context.socket(kind)
+    if credentials is not None and address.startswith("tcp://"):
+        credentials.apply(socket)
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.RECONNECT_IVL, 100)
     socket.set(zmq.RECONNECT_IVL_MAX, 2000)
@@ -86,14 +94,24 @@ class Client:
         timeout: float = 10.0,
         name: str = "",
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        credentials: Credentials | None = None,
     ) -> None:
         self.address = address
         self.timeout = timeout
         self.name = name
         self._context = context or zmq.Context.instance()
-        self._socket = connect_socket(self._context, zmq.DEALER, address)
+        self._given = credentials
+        self._open()
         self._ids = itertools.count(1)
         self._welcome: m.Welcome | None = None
+
+    def _open(self) -> None:
+        self._credentials = self._given or find_credentials(self.address)
+        self._socket = connect_socket(self._context, zmq.DEALER, self.address, credentials=self._credentials)
+        self._monitor = self._socket.get_monitor_socket(HANDSHAKE_FAILURES)
+        self._poller = zmq.Poller()
+        self._poller.register(self._socket, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
 
     def __enter__(self) -> Client:
         return self
@@ -105,7 +123,10 @@ class Client:
 
     def close(self) -> None:
         """Closes the socket; requests without an answer are dropped."""
-        self._socket.close()
+        if not self._socket.closed:
+            self._socket.disable_monitor()
+            self._monitor.close(0)
+            self._socket.close()
 
     @property
     def welcome(self) -> m.Welcome:
@@ -131,7 +152,7 @@ class Client:
             self._socket.send_multipart(frames)
             resend_at = min(deadline, time.monotonic() + RESEND_AFTER)
             while (left := resend_at - time.monotonic()) > 0:
-                if not self._socket.poll(math.ceil(left * 1000)):
+                if not self._await_reply(left):
                     break
                 reply, data = decode_for_client(self._socket.recv_multipart())
                 if isinstance(reply, m.Welcome) if greets else getattr(reply, "id", None) == id:
@@ -143,6 +164,20 @@ class Client:
                     f"no coordinator answers at {self.address}; is `longshore coordinator` (or `longshore up`) running "
                     "there?"
                 )
+
+    def _await_reply(self, seconds: float) -> bool:
+        """Whether something has come. Raises NotLetIn when the coordinator does not know our key."""
+        ready = dict(self._poller.poll(math.ceil(seconds * 1000)))
+        if self._socket in ready:
+            return True
+        if self._monitor in ready:
+            used = self._credentials
+            self.close()
+            time.sleep(LET_IN_PAUSE)
+            self._open()  # ZeroMQ itself would never try again, and there may be better credentials by now
+            if self._credentials == used:
+                raise NotLetIn(not_let_in(self.address, used is not None))
+        return False
 
     def request_payload(
         self, kind: type[m.Message], payload: bytes | memoryview | None = None, **fields: Any
@@ -169,6 +204,16 @@ class Client:
         reply, _ = self.request_payload(kind, **fields)
         if not isinstance(reply, expect):
             raise LongshoreError(f"{self.address} answered {kind.__name__} with {type(reply).__name__}")
+        return reply
+
+    def enrol(self, secret: str, name: str) -> admin.Enrolled:
+        """Makes the key of this client's credentials known by a join token's secret, under a name."""
+        request = admin.Enrol(id=next(self._ids), secret=secret, name=name)
+        reply, _ = self._exchange(request, None, time.monotonic() + self.timeout)
+        if isinstance(reply, m.Error):
+            raise UsageError(reply.message)
+        if not isinstance(reply, admin.Enrolled):
+            raise LongshoreError(f"{self.address} answered Enrol with {type(reply).__name__}")
         return reply
 
     # runs
@@ -289,7 +334,7 @@ class Client:
 
     def feed(self, *, state: bool = True) -> Feed:
         """The coordinator's events from now on."""
-        feed = Feed(self._context, reachable_feed(self.address, self.welcome.feed))
+        feed = Feed(self._context, reachable_feed(self.address, self.welcome.feed), self._credentials)
         if state:
             feed.subscribe(STATE_TOPIC)
         return feed
@@ -298,9 +343,11 @@ class Client:
 class Feed:
     """A subscription to a coordinator's feed; see protocol/events.py for what gaps and epochs mean."""
 
-    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], address: str) -> None:
+    def __init__(
+        self, context: zmq.Context[zmq.Socket[bytes]], address: str, credentials: Credentials | None = None
+    ) -> None:
         self.address = address
-        self._socket = connect_socket(context, zmq.SUB, address, receive_limit=FEED_BACKLOG)
+        self._socket = connect_socket(context, zmq.SUB, address, receive_limit=FEED_BACKLOG, credentials=credentials)
 
     def subscribe(self, topic: bytes) -> None:
         """Adds a topic: STATE_TOPIC or `log_topic(attempt)`."""

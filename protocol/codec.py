@@ -13,6 +13,7 @@ from typing import Any, get_args
 import msgpack
 import msgspec
 
+from protocol import admin
 from protocol.errors import ProtocolError
 from protocol.events import AnyEvent
 from protocol.messages import PAYLOAD_TYPES, Message, ToClient, ToCoordinator, ToWorker
@@ -41,9 +42,9 @@ def _by_tag(union: Any) -> dict[str, type[msgspec.Struct]]:
     return {str(kind.__struct_config__.tag): kind for kind in get_args(union)}
 
 
-TO_COORDINATOR = _by_tag(ToCoordinator)
+TO_COORDINATOR = _by_tag(ToCoordinator | admin.ToCoordinator)
 TO_WORKER = _by_tag(ToWorker)
-TO_CLIENT = _by_tag(ToClient)
+TO_CLIENT = _by_tag(ToClient | admin.ToClient)
 EVENTS = _by_tag(AnyEvent)
 
 

@@ -64,6 +64,12 @@ class CoordinatorUnreachable(LongshoreError):
     exit_status = 4
 
 
+class NotLetIn(LongshoreError):
+    """A coordinator is there, and takes no connection by this user's key (or by none); the message says what to do."""
+
+    exit_status = 4
+
+
 class EngineUnavailable(LongshoreError):
     """No Docker engine answers; the message says where it was looked for and what to do."""
 

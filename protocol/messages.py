@@ -164,6 +164,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 
     `variables` are the coordinator's own of this run and job (CI_PIPELINE_ID, ...), between `predefined` and the
     job's. `gated`: the job has unsatisfied dependencies and is held until they are satisfied.
+    `secrets` are added as it is sent, and kept nowhere else; they come between the job's variables and the run's.
     `lease` is set for attempts that move: stop when the coordinator was not heard of for so many seconds.
     """
 
@@ -177,6 +178,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     predefined: list[Variable]
     variables: list[Variable]
     run_variables: list[Variable]
+    secrets: list[Variable] = []
     workspace: str | None = None
     workspace_size: int = 0
     default_image: str | None = None
@@ -500,6 +502,7 @@ class Error(Message, frozen=True, kw_only=True, tag="error"):
         "bad_request",
         "not_introduced",
         "not_yours",
+        "forbidden",
         "unavailable",
         "internal",
     ]

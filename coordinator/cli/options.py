@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from protocol.places import state_directory
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
@@ -19,14 +21,6 @@ class Where:
 
     coordinator: str | None
     state: Path
-
-
-def state_directory() -> Path:
-    """LONGSHORE_STATE, else `longshore` below XDG_STATE_HOME, else below ~/.local/state."""
-    if chosen := os.environ.get("LONGSHORE_STATE"):
-        return Path(chosen).absolute()
-    home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "longshore"
 
 
 def coordinator_option(command: Command) -> Command:

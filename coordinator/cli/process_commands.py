@@ -6,16 +6,18 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.cli.options import Where, coordinator_option, state_directory
+from coordinator.cli.options import Where, coordinator_option
 from coordinator.cli.retention import retention_options
 from protocol.addresses import DEFAULT_COORDINATOR
 from protocol.errors import UsageError
+from protocol.places import state_directory
 from protocol.statuses import UNFINISHED, ExecutionStatus
 
 if TYPE_CHECKING:
@@ -79,25 +81,36 @@ def coordinator_command(
     show_default=True,
     help="The coordinator to work for, tcp://HOST:PORT.",
 )
+@click.option("--join", metavar="TOKEN", help="A join token of the coordinator; needed once, and ignored after that.")
 @click.option("--name", help="What it is called at the coordinator; default: the host's name.")
 @click.option("--slots", type=click.IntRange(min=1), help="Jobs to run at a time; default: the number of CPUs.")
 @click.option("--label", "labels", multiple=True, metavar="L", help="A tag that jobs can ask for. May be repeated.")
 @click.option("--tagged-only", is_flag=True, help="Take no jobs that have no tags.")
 @log_json_option
 def worker_command(
-    coordinator: str, name: str | None, slots: int | None, labels: tuple[str, ...], tagged_only: bool, log_json: bool
+    coordinator: str,
+    join: str | None,
+    name: str | None,
+    slots: int | None,
+    labels: tuple[str, ...],
+    tagged_only: bool,
+    log_json: bool,
 ) -> None:
     """Start a worker: it runs jobs in this host's Docker engine until SIGTERM or Ctrl-C.
 
     The first signal lets it finish what runs and hand back the rest; the second one ends it at once, and the next
     worker of its name on this host takes the running containers over.
     """
+    from coordinator.cli.joining import join_worker, worker_credentials
     from coordinator.cli.logsetup import log_to_stderr
     from coordinator.cli.workers import ask_coordinator_id, make_worker
     from daemon.settings import WorkerSettings
+    from protocol.keys import parse_join_token
 
     log_to_stderr(as_json=log_json)
     chosen = {key: value for key, value in (("name", name), ("slots", slots)) if value is not None}
+    token = parse_join_token(join) if join else None
+    coordinator = token.address if token else coordinator
     settings = WorkerSettings(
         state_dir=state_directory() / "worker",
         coordinator=coordinator,
@@ -105,9 +118,15 @@ def worker_command(
         run_untagged=not tagged_only,
         **chosen,  # type: ignore[arg-type]
     )
+    credentials = (
+        join_worker(state_directory(), settings.name, token)
+        if token
+        else worker_credentials(state_directory(), settings.name, coordinator)
+    )
+    settings = replace(settings, credentials=credentials)
     stopped = threading.Event()
     _on_signals(stopped.set)
-    if (coordinator_id := ask_coordinator_id(coordinator, stopped.is_set)) is None:
+    if (coordinator_id := ask_coordinator_id(coordinator, stopped.is_set, credentials)) is None:
         return
     worker = make_worker(settings, coordinator_id)
     _on_signals(worker.stop, calls=2)

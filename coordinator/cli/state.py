@@ -32,7 +32,7 @@ class StateDirectory:
         self.path = path
         self._lock: int | None = None
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise LongshoreError(f"can't make the state directory {path}: {error.strerror}") from error
 

@@ -14,10 +14,10 @@ from typing import IO
 
 import click
 
-from coordinator.cli.options import state_directory
 from coordinator.cli.state import StateDirectory
 from protocol.addresses import DEFAULT_COORDINATOR, parse_tcp
 from protocol.errors import LongshoreError
+from protocol.places import state_directory
 
 START_SECONDS = 30.0
 """How long the coordinator may take to listen."""
@@ -75,11 +75,13 @@ def _say_how_to_go_on(address: str) -> None:
     click.echo(f"\nLongshore is up at {address}. In another terminal:\n  longshore run\n  longshore tui\n")
     if parsed.loopback:
         click.echo(
-            "Only this machine reaches it. For workers on other hosts, start it with --bind tcp://ADDRESS:PORT in a "
-            "network that you trust:\nwhoever reaches that port can run jobs.\n"
+            "Only this machine reaches it. For workers on other hosts, start it with --bind tcp://0.0.0.0:7700\n"
         )
     else:
-        click.echo(f"Another worker, on a host with Docker:\n  longshore worker --coordinator {address}\n")
+        click.echo(
+            "Another worker: make a join token here, and use it up on a host with Docker:\n"
+            "  longshore token create --role worker\n  longshore worker --join TOKEN\n"
+        )
 
 
 class Supervisor:

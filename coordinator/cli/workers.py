@@ -10,6 +10,7 @@ from daemon.settings import WorkerSettings
 from daemon.worker import Worker
 from protocol.client import Client
 from protocol.errors import CoordinatorUnreachable
+from protocol.keys import Credentials
 
 ASK_SECONDS = 2.0
 """How long one try to reach the coordinator lasts."""
@@ -33,11 +34,14 @@ def make_worker(settings: WorkerSettings, coordinator: str) -> Worker:
     return Worker(settings, executor)
 
 
-def ask_coordinator_id(address: str, stopped: Callable[[], bool]) -> str | None:
-    """The lasting id of the coordinator at `address`, as soon as it answers; None once `stopped`."""
+def ask_coordinator_id(address: str, stopped: Callable[[], bool], credentials: Credentials | None = None) -> str | None:
+    """The lasting id of the coordinator at `address`, as soon as it answers; None once `stopped`.
+
+    Raises NotLetIn when it does not let us in.
+    """
     told = False
     while not stopped():
-        with Client(address, timeout=ASK_SECONDS, name="worker") as client:
+        with Client(address, timeout=ASK_SECONDS, name="worker", credentials=credentials) as client:
             try:
                 return client.welcome.coordinator
             except CoordinatorUnreachable:

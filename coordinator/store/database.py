@@ -120,7 +120,7 @@ class Connection:
     def refusal(self, error: Exception) -> DatabaseRefused:
         """What to tell the user about an error that keeps the coordinator from starting."""
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        if not self._reached:
+        if not self._reached and "malformed" not in why:
             return DatabaseRefused(f"can't open the database {self.name}: {why}")
         return DatabaseRefused(self._damaged(why))
 

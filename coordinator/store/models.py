@@ -22,6 +22,10 @@ WORD = 32
 """Longest status or failure reason."""
 NAME = 255
 """Longest indexed name; names in plans may be longer, and are not indexed."""
+KEY = 64
+"""Room for a public key as text."""
+DIGEST = 64
+"""A sha256 in hexadecimal digits."""
 
 
 class Table(Model):
@@ -142,6 +146,57 @@ class StoryLine(Table):
     text = TextField()
 
 
+class AccessKey(Table):
+    """A public key that somebody was let in with. Revoked ones stay, so that they stay out."""
+
+    key = CharField(KEY, primary_key=True)
+    name = CharField(NAME)
+    role = CharField(WORD)
+    token = CharField(DIGEST)
+    created_at = DoubleField()
+    created_by = TextField()
+    revoked_at = DoubleField(null=True)
+
+
+class JoinToken(Table):
+    """A join token; `digest` is the sha256 of its secret, which is not kept."""
+
+    digest = CharField(DIGEST, primary_key=True)
+    role = CharField(WORD)
+    created_at = DoubleField()
+    created_by = TextField()
+    expires_at = DoubleField()
+    used_by = TextField(null=True)
+
+
+class Secret(Table):
+    """A secret, encrypted by a key that is not in the database. An empty `project` is all of them."""
+
+    project = CharField(NAME)
+    name = CharField(NAME)
+    branches_json = TextField()
+    labels_json = TextField()
+    file = BooleanField()
+    sealed = TextField()
+    changed_at = DoubleField()
+    changed_by = TextField()
+
+    class Meta:
+        primary_key = CompositeKey("project", "name")
+
+
+class AuditLine(Table):
+    """One thing that somebody did, in order of `id`. The database itself refuses to change or delete a row."""
+
+    id = BigIntegerField(primary_key=True)
+    at = DoubleField()
+    actor = TextField()
+    role = CharField(WORD)
+    action = TextField()
+    subject = TextField()
+    detail = TextField()
+
+
 class Meta(Table):
     """What the database knows of itself: the coordinator's lasting id."""
 
@@ -149,5 +204,18 @@ class Meta(Table):
     value = TextField()
 
 
-TABLES: tuple[type[Table], ...] = (Run, RunPlan, Stage, Job, Attempt, Worker, StoryLine, Meta)
+TABLES: tuple[type[Table], ...] = (
+    Run,
+    RunPlan,
+    Stage,
+    Job,
+    Attempt,
+    Worker,
+    StoryLine,
+    AccessKey,
+    JoinToken,
+    Secret,
+    AuditLine,
+    Meta,
+)
 """In an order in which rows can be written."""

@@ -138,6 +138,12 @@ def story_row(id: int, story: Story) -> Row:
     return id, story.run_id, _text(story.job), story.attempt, story.at, _text(story.text)
 
 
+def audit_row(id: int, line: Row) -> Row:
+    """A row of `AuditLine`."""
+    at, actor, role, action, subject, detail = line
+    return id, at, _text(actor), role, action, _text(subject), _text(detail)
+
+
 def run_of(row: Row, plan_json: str) -> RunState:
     """The run of a row of `Run`, without its stages."""
     id, token, _, _, source, workspace, workspace_size, status, canceling, created, started, finished = row

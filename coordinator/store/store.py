@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
@@ -24,15 +24,29 @@ from coordinator.engine.effects import Turn
 from coordinator.engine.state import RunState, WorkerState
 from coordinator.store import rows
 from coordinator.store.database import Connection
-from coordinator.store.models import Attempt, Job, Meta, Run, RunPlan, Stage, StoryLine, Table, Worker
+from coordinator.store.models import (
+    AccessKey,
+    Attempt,
+    AuditLine,
+    Job,
+    JoinToken,
+    Meta,
+    Run,
+    RunPlan,
+    Secret,
+    Stage,
+    StoryLine,
+    Table,
+    Worker,
+)
 from protocol import views
 from protocol.statuses import ENDED, ExecutionStatus
 
 COORDINATOR_ID = "coordinator_id"
 RECONNECT_EVERY = 1.0
 """Seconds between attempts to reach a database that is away: each may take a while, and everybody waits for it."""
-UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Worker)
-WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, StoryLine, Meta)
+UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Worker, AccessKey, JoinToken, Secret)
+WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, StoryLine, AuditLine, Meta)
 
 
 class Store:
@@ -47,11 +61,13 @@ class Store:
         self._database = self._connection.database
         self._broken = False
         self._reconnect_at = 0.0
+        self._audit: list[rows.Row] = []  # lines without their ids that the next transaction writes
         self._statements = {table: self._insert(table, update=True) for table in UPDATED}
         self._statements |= {table: self._insert(table, update=False) for table in WRITTEN_ONCE}
         try:
             self._last_run = self._newest(Run)
             self._last_story = self._newest(StoryLine)
+            self._last_audit = self._newest(AuditLine)
             self.coordinator_id = self._coordinator_id()
         except Exception as error:
             self._connection.close()
@@ -117,7 +133,8 @@ class Store:
 
     def write_turn(self, turn: Turn) -> None:
         """Makes all rows of a turn durable, or none. Writing the same turn twice is the same as once."""
-        if not (turn.runs or turn.stages or turn.jobs or turn.attempts or turn.workers or turn.stories):
+        changes = turn.runs or turn.stages or turn.jobs or turn.attempts or turn.workers or turn.stories
+        if not (changes or self._audit):
             return
         new_runs = [run for run in turn.runs if run.id > self._last_run]
         first_story = self._last_story + 1
@@ -129,8 +146,37 @@ class Store:
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
             self._write(Worker, map(rows.worker_row, turn.workers))
             self._write(StoryLine, [rows.story_row(id, story) for id, story in enumerate(turn.stories, first_story)])
+            self._write_audit(self._audit)
+        self._last_audit += len(self._audit)
+        self._audit.clear()
         self._last_story += len(turn.stories)
         self._last_run = max((run.id for run in new_runs), default=self._last_run)
+
+    def audit(self, line: rows.Row) -> None:
+        """Notes what somebody does (time, actor, role, action, subject, detail): written with what comes of it."""
+        self._audit.append(line)
+
+    def _write_audit(self, lines: Sequence[rows.Row]) -> None:
+        self._write(AuditLine, [rows.audit_row(id, line) for id, line in enumerate(lines, self._last_audit + 1)])
+
+    def keep(self, line: rows.Row, *changes: tuple[type[Table], rows.Row]) -> None:
+        """Makes rows durable at once, with the line of the audit; for what changes seldom and belongs to no turn."""
+        with self._transaction():
+            for table, row in changes:
+                self._write(table, [row])
+            self._write_audit([line])
+        self._last_audit += 1
+
+    def remove(self, line: rows.Row, table: type[Table], which: Expression) -> None:
+        """Deletes rows, durably, with the line of the audit."""
+        with self._transaction():
+            self._database.execute(table.delete().where(which))
+            self._write_audit([line])
+        self._last_audit += 1
+
+    def all(self, query: Any) -> list[rows.Row]:
+        """What a query of the rarer tables finds."""
+        return self._rows(query)
 
     def remove_run(self, id: int) -> None:
         """Deletes all rows of a run. The files that it refers to are left."""

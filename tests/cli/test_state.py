@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.cli.options import state_directory
 from coordinator.cli.state import Owner, StateDirectory
 from protocol.errors import LongshoreError
+from protocol.places import state_directory
 
 HOLDER = """
 import sys, time

@@ -15,6 +15,7 @@ from coordinator.engine.settings import Settings
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
 from protocol.client import Client
+from protocol.keys import find_credentials
 from protocol.plan import ArtifactsSpec, JobPlan, Need, Plan, RetrySpec
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunView
@@ -127,9 +128,9 @@ def test_when_a_worker_is_cut_off_one_job_survives_and_the_other_moves_and_neith
     settings = Settings(heartbeat=0.2, offline_after=1.0, restart_grace=0.0, lease=1.0, lease_margin=2.5)
     fleet = Fleet(tmp_path, workers=0, settings=settings)
     try:
-        cable = Cable(fleet.address)
+        cable, keys = Cable(fleet.address), find_credentials(fleet.address)
         fleet.engines = [far, near] = [StandinEngine(), StandinEngine()]
-        fleet.workers.append(start_worker(cable.address, tmp_path / "far", far, name="far"))
+        fleet.workers.append(start_worker(cable.address, tmp_path / "far", far, name="far", credentials=keys))
         moves = RetrySpec(max=2, when=["runner_system_failure"])
         run = fleet.submit([job("moves", "sleep 4; echo moved", retry=moves), job("stays", "sleep 4; echo stayed")])
         fleet.job_is(run, "moves", ExecutionStatus.RUNNING)

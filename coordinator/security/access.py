@@ -1,0 +1,219 @@
+"""Who may connect, and as whom: the coordinator's own keys, enrolled ones, join tokens.
+
+All of it is in memory too, so that looking at a message costs one look-up in a dict; what changes is durable before it
+counts. Knows no socket.
+"""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import hmac
+import logging
+import re
+import secrets
+import time
+from pathlib import Path
+
+import msgspec
+
+from coordinator.security.roles import Identity
+from coordinator.security.zap import ROUTER_DOMAIN
+from coordinator.store.models import AccessKey, AuditLine, JoinToken
+from coordinator.store.store import Store
+from protocol import admin
+from protocol import messages as m
+from protocol.errors import ProtocolError
+from protocol.keys import Credentials, KeyPair, keep_key_pair
+
+log = logging.getLogger(__name__)
+
+SECURITY = "security"
+"""The folder in the state directory that holds what must never leave it."""
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
+LONGEST_EXPIRY = 30 * 86_400.0
+MOST_OPEN_TOKENS = 1000
+SECRET_BYTES = 32
+SHORTEST_KEY_PREFIX = 6
+"""So many characters of a key, at least, name it."""
+MOST_AUDIT_LINES = 1000
+"""In one answer; whoever wants more asks again with `before`."""
+
+
+class Access:
+    """The door-keeper of one coordinator. Raises ProtocolError for what can't be had, UsageError for bad key files."""
+
+    def __init__(self, state: Path, store: Store) -> None:
+        self._store = store
+        directory = state / SECURITY
+        self.server: KeyPair = keep_key_pair(directory / "coordinator.key")
+        owner = keep_key_pair(directory / "owner.key")
+        self.local = Credentials(self.server.public, owner)
+        self.owner = Identity(owner.public, _user(), "owner")
+        self._keys: dict[str, admin.KeyView] = {}
+        self._enrolled_by: dict[str, str] = {}  # public key -> digest of its token
+        self._tokens: dict[str, admin.TokenView] = {}  # by the digest of the secret
+        self._identities: dict[bytes, Identity] = {owner.public.encode(): self.owner}
+        for key, name, role, token, at, by, revoked in store.all(AccessKey.select()):
+            view = admin.KeyView(key=key, name=name, role=role, created_at=at, created_by=by, revoked_at=revoked)
+            self._learn(view, token)
+        for digest, role, at, by, expires, used in store.all(JoinToken.select()):
+            self._tokens[digest] = _token_view(digest, role, at, by, expires, used)
+
+    # at the door
+
+    def may_connect(self, domain: bytes, key: str) -> bool:
+        """Whether ZeroMQ shall let a connection be made: by known keys, and by strangers while a token is open."""
+        if key.encode() in self._identities:
+            return True
+        return domain == ROUTER_DOMAIN and key not in self._keys and self._has_open_token()
+
+    def _has_open_token(self) -> bool:
+        now = time.time()
+        return any(token.used_by is None and token.expires_at > now for token in self._tokens.values())
+
+    def check(self, key: bytes, message: m.Message) -> Identity | None:
+        """Who has sent a message, if the sender may send it. None: a stranger, who may only enrol.
+
+        Raises ProtocolError.
+        """
+        identity = self._identities.get(key)
+        if identity is None:
+            if isinstance(message, admin.Enrol):
+                return None
+            raise ProtocolError("forbidden", "your key is not enrolled here (any more); ask for a new join token")
+        if type(message) not in identity.allowed:
+            raise ProtocolError("forbidden", f"{type(message).__name__} is not for a {identity.role} to send")
+        if type(message) is m.Hello and identity.role == "worker" and message.name != identity.name:
+            raise ProtocolError(
+                "forbidden", f"your key is that of worker {identity.name!r}; it can't be worker {message.name[:100]!r}"
+            )
+        return identity
+
+    def identity(self, key: bytes | None) -> Identity:
+        """Who holds a key that was checked; where keys are not asked for, everybody is the owner."""
+        return self.owner if key is None else self._identities[key]
+
+    # tokens
+
+    def create_token(self, message: admin.CreateToken, by: Identity) -> admin.TokenCreated:
+        """A new token; its secret is kept nowhere."""
+        now = time.time()
+        if not 0 < message.expires <= LONGEST_EXPIRY:
+            raise ProtocolError("bad_request", f"a token is good for at most {LONGEST_EXPIRY / 86_400:.0f} days")
+        if sum(token.used_by is None and token.expires_at > now for token in self._tokens.values()) >= MOST_OPEN_TOKENS:
+            raise ProtocolError("bad_request", f"{MOST_OPEN_TOKENS} tokens are open already; let some expire")
+        secret = secrets.token_urlsafe(SECRET_BYTES)
+        digest = _digest(secret)
+        token = _token_view(digest, message.role, now, by.name, now + message.expires, None)
+        line = (now, by.name, by.role, "create token", token.id, f"for a {message.role}, {message.expires:.0f} s")
+        self._store.keep(line, (JoinToken, _token_row(digest, token)))
+        self._tokens[digest] = token
+        return admin.TokenCreated(id=message.id, secret=secret, server=self.server.public, expires_at=token.expires_at)
+
+    def tokens(self) -> list[admin.TokenView]:
+        """All that were ever made, newest first."""
+        return sorted(self._tokens.values(), key=lambda token: -token.created_at)
+
+    def enrol(self, key: bytes, message: admin.Enrol, known_workers: frozenset[str]) -> admin.Enrolled:
+        """Lets a key in. `known_workers` are names that workers without a key of their own use now."""
+        public = key.decode()
+        digest = _digest(message.secret)
+        known = self._keys.get(public)
+        if known and known.revoked_at is None and hmac.compare_digest(self._enrolled_by[public], digest):
+            return admin.Enrolled(id=message.id, name=known.name, role=known.role)  # type: ignore[arg-type]
+        token = self._tokens.get(digest)
+        now = time.time()
+        if known or key in self._identities:
+            raise ProtocolError("forbidden", "this key was enrolled before; make a new one")
+        if token is None or token.used_by is not None or token.expires_at <= now:
+            raise ProtocolError("forbidden", "this join token is unknown, used up or expired; ask for a new one")
+        if not NAME.fullmatch(message.name):
+            raise ProtocolError("bad_field", f"a key can't be called {message.name[:100]!r}")
+        taken = next((view for view in self._keys.values() if view.name == message.name and not view.revoked_at), None)
+        if taken or message.name == self.owner.name or (token.role == "worker" and message.name in known_workers):
+            raise ProtocolError("forbidden", f"the name {message.name!r} is another's; join under a name of your own")
+        by = token.created_by
+        view = admin.KeyView(key=public, name=message.name, role=token.role, created_at=now, created_by=by)
+        used = msgspec.structs.replace(token, used_by=message.name)
+        line = (now, message.name, token.role, "enrol", public, f"by token {token.id} of {by}")
+        self._store.keep(line, (AccessKey, _key_row(view, digest)), (JoinToken, _token_row(digest, used)))
+        self._tokens[digest] = used
+        self._learn(view, digest)
+        log.info("enrolled the %s %r", view.role, view.name)
+        return admin.Enrolled(id=message.id, name=view.name, role=token.role)
+
+    # keys
+
+    def keys(self) -> list[admin.KeyView]:
+        """All that were ever enrolled, newest first, and the owner's."""
+        own = admin.KeyView(
+            key=self.owner.key, name=self.owner.name, role="owner", created_at=0.0, created_by=self.owner.name
+        )
+        return [*sorted(self._keys.values(), key=lambda view: -view.created_at), own]
+
+    def revoke(self, message: admin.RevokeKey, by: Identity) -> Identity:
+        """Shuts a key out: the one that `key` names, or begins. Returns whose it was."""
+        wanted = message.key
+        found = [view for view in self._keys.values() if view.revoked_at is None and view.name == wanted]
+        if not found and len(wanted) >= SHORTEST_KEY_PREFIX:
+            found = [v for v in self._keys.values() if v.revoked_at is None and v.key.startswith(wanted)]
+        if not found:
+            raise ProtocolError("not_found", f"no key in use is called {wanted[:100]!r} or begins so")
+        if len(found) > 1:
+            raise ProtocolError("bad_request", f"{wanted!r} is the beginning of {len(found)} keys; give more of it")
+        (view,) = found
+        now = time.time()
+        revoked = msgspec.structs.replace(view, revoked_at=now)
+        line = (now, by.name, by.role, "revoke", view.name, view.key)
+        self._store.keep(line, (AccessKey, _key_row(revoked, self._enrolled_by[view.key])))
+        self._keys[view.key] = revoked
+        log.warning("revoked the key of the %s %r", view.role, view.name)
+        return self._identities.pop(view.key.encode())
+
+    def audit(self, message: admin.GetAudit) -> admin.AuditList:
+        """What was done, newest first."""
+        query = AuditLine.select().order_by(AuditLine.id.desc()).limit(max(0, min(message.limit, MOST_AUDIT_LINES)))
+        if message.before is not None:
+            query = query.where(AuditLine.id < message.before)
+        lines = [
+            admin.AuditView(id=id, at=at, actor=actor, role=role, action=action, subject=subject, detail=detail)
+            for id, at, actor, role, action, subject, detail in self._store.all(query)
+        ]
+        return admin.AuditList(id=message.id, lines=lines)
+
+    def _learn(self, view: admin.KeyView, token: str) -> None:
+        self._keys[view.key] = view
+        self._enrolled_by[view.key] = token
+        if view.revoked_at is None:
+            self._identities[view.key.encode()] = Identity(view.key, view.name, view.role)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "owner"
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def _token_view(digest: str, role: str, at: float, by: str, expires: float, used: str | None) -> admin.TokenView:
+    return admin.TokenView(
+        id=digest[:8],
+        role=role,  # type: ignore[arg-type]
+        created_at=at,
+        created_by=by,
+        expires_at=expires,
+        used_by=used,
+    )
+
+
+def _token_row(digest: str, token: admin.TokenView) -> tuple[object, ...]:
+    return digest, token.role, token.created_at, token.created_by, token.expires_at, token.used_by
+
+
+def _key_row(view: admin.KeyView, token: str) -> tuple[object, ...]:
+    return view.key, view.name, view.role, token, view.created_at, view.created_by, view.revoked_at

@@ -1,0 +1,42 @@
+"""Which role may send which message. Pure: one table, and the look-up in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import get_args
+
+from protocol import admin
+from protocol import messages as m
+from protocol.admin import Role
+
+Kinds = frozenset[type[m.Message]]
+
+EVERYTHING: Kinds = frozenset(get_args(m.ToCoordinator) + get_args(admin.ToCoordinator))
+ENTERS: Kinds = frozenset((m.ClientHello, admin.Enrol))
+READS: Kinds = ENTERS | {m.ListRuns, m.GetRun, m.GetJob, m.GetLog, m.ListWorkers, m.GetSnapshot, m.BlobGet}
+ACTS: Kinds = READS | frozenset(get_args(m.FromClient) + get_args(m.Blob) + get_args(admin.ForOperators))
+WORKS: Kinds = ENTERS | frozenset(get_args(m.FromWorker) + get_args(m.Blob))
+"""A worker says hello as a client too: it asks whose coordinator it is before it takes containers for its own."""
+ALLOWED: dict[Role, Kinds] = {
+    "owner": EVERYTHING,
+    "operator": ACTS,
+    "viewer": READS,
+    "worker": WORKS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who holds a key. `allowed` is what may be sent with it."""
+
+    key: str
+    name: str
+    role: Role
+
+    @property
+    def allowed(self) -> Kinds:
+        """The messages that its role may send."""
+        return ALLOWED[self.role]
+
+    def __str__(self) -> str:
+        return f"{self.role} {self.name!r}"

@@ -1,0 +1,178 @@
+"""Secrets: kept encrypted by a key that is not in the database, opened only for the assignment that needs them.
+
+Each is sealed by AES-256-GCM together with its project and name, so that whoever can write to the database can neither
+read one nor pass one off as another. Knows no socket.
+"""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import os
+import re
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import msgspec
+
+from coordinator.security.access import SECURITY
+from coordinator.security.roles import Identity
+from coordinator.store.models import Secret
+from coordinator.store.store import Store
+from protocol import admin
+from protocol.errors import ProtocolError, UsageError
+from protocol.keys import PRIVATE_DIRECTORY, read_private, write_private
+from protocol.plan import Variable
+
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
+SHORTEST = 8
+"""Characters of a value: a shorter one can't be masked in a log without masking half of the log. GitLab's bound."""
+LONGEST = 64 << 10
+LONGEST_PROJECT = 255
+MOST = 10_000
+KEY_BYTES = 32
+NONCE_BYTES = 12
+
+Place = tuple[str, str]  # (project, name)
+
+
+class Vault:
+    """The secrets of one coordinator. Raises ProtocolError for what a client can't have, UsageError for a bad key."""
+
+    def __init__(self, state: Path, store: Store) -> None:
+        self._store = store
+        self._key_file = state / SECURITY / "secrets.key"
+        self._key: bytes | None = None
+        self._views: dict[Place, admin.SecretView] = {}
+        self._sealed: dict[Place, str] = {}
+        for project, name, branches, labels, file, sealed, at, by in store.all(Secret.select()):
+            self._views[project, name] = admin.SecretView(
+                name=name,
+                project=project,
+                branches=msgspec.json.decode(branches, type=list[str]),
+                labels=msgspec.json.decode(labels, type=list[str]),
+                file=bool(file),
+                changed_at=at,
+                changed_by=by,
+            )
+            self._sealed[project, name] = sealed
+        if self._sealed:
+            self._open_all()
+
+    def _open_all(self) -> None:
+        """A start with the wrong key is no start: jobs would fail one by one for want of their secrets."""
+        if read_private(self._key_file) is None:
+            raise UsageError(
+                f"the database has secrets, and their key {self._key_file} is not there; restore it from a backup"
+            )
+        for place in self._sealed:
+            self._open(place)
+
+    def put(self, message: admin.SetSecret, by: Identity) -> None:
+        """Makes or replaces a secret."""
+        if not NAME.fullmatch(message.name):
+            raise ProtocolError("bad_request", f"a variable can't be called {message.name[:100]!r}")
+        if len(message.value) < SHORTEST:
+            raise ProtocolError("bad_request", f"a secret has at least {SHORTEST} characters, or it can't be masked")
+        if len(message.value) > LONGEST or "\0" in message.value or len(message.project) > LONGEST_PROJECT:
+            raise ProtocolError("bad_request", f"a secret has at most {LONGEST} characters, and no NUL")
+        place = (message.project, message.name)
+        if place not in self._views and len(self._views) >= MOST:
+            raise ProtocolError("bad_request", f"there are {MOST} secrets already")
+        now = time.time()
+        view = admin.SecretView(
+            name=message.name,
+            project=message.project,
+            branches=message.branches,
+            labels=message.labels,
+            file=message.file,
+            changed_at=now,
+            changed_by=by.name,
+        )
+        sealed = self._seal(place, message.value)
+        row = (*place, _json(view.branches), _json(view.labels), view.file, sealed, now, by.name)
+        line = (now, by.name, by.role, "set secret", message.name, _scope(view))
+        self._store.keep(line, (Secret, row))
+        self._views[place] = view
+        self._sealed[place] = sealed
+
+    def remove(self, message: admin.RemoveSecret, by: Identity) -> None:
+        """Takes a secret away; jobs that have it keep it."""
+        place = (message.project, message.name)
+        view = self._views.get(place)
+        if view is None:
+            where = f"of project {message.project!r}" if message.project else "for all projects"
+            raise ProtocolError("not_found", f"there is no secret {message.name[:100]!r} {where}")
+        line = (time.time(), by.name, by.role, "remove secret", message.name, _scope(view))
+        self._store.remove(line, Secret, (Secret.project == message.project) & (Secret.name == message.name))
+        del self._views[place], self._sealed[place]
+
+    def views(self) -> list[admin.SecretView]:
+        """All of them, without their values."""
+        return [self._views[place] for place in sorted(self._views, key=lambda place: place[::-1])]
+
+    def of(self, project: str, ref: str, labels: Iterable[str]) -> list[Variable]:
+        """The secrets that a run of a project's branch gets on a worker with these labels.
+
+        A project's own comes after one of the same name that all have, and so wins.
+        """
+        if not self._views:
+            return []
+        having = frozenset(labels)
+        found = []
+        for (owner, name), view in sorted(self._views.items()):
+            here = owner in ("", project) and having.issuperset(view.labels)
+            if here and (not view.branches or any(fnmatch.fnmatchcase(ref, pattern) for pattern in view.branches)):
+                value = self._open((owner, name))
+                found.append(Variable(key=name, value=value, raw=True, masked=True, file=view.file))
+        return found
+
+    # the seal
+
+    def _seal(self, place: Place, value: str) -> str:
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # only who has secrets waits for its import
+
+        nonce = os.urandom(NONCE_BYTES)
+        return base64.b64encode(nonce + AESGCM(self._read_key()).encrypt(nonce, value.encode(), _bound(place))).decode()
+
+    def _open(self, place: Place) -> str:
+        from cryptography.exceptions import InvalidTag
+        from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+        sealed = base64.b64decode(self._sealed[place])
+        try:
+            opened = AESGCM(self._read_key()).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound(place))
+        except InvalidTag:
+            raise UsageError(
+                f"secret {place[1]!r} can't be opened: {self._key_file} is not the key that it was sealed by, or the "
+                "database was changed; restore them from one backup"
+            ) from None
+        return opened.decode()
+
+    def _read_key(self) -> bytes:
+        if self._key is None:
+            text = read_private(self._key_file)
+            if text is None:
+                self._key_file.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+                text = base64.b64encode(os.urandom(KEY_BYTES)).decode()
+                write_private(self._key_file, text + "\n")
+            self._key = base64.b64decode(text)
+        return self._key
+
+
+def _bound(place: Place) -> bytes:
+    return "\0".join(place).encode()
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _scope(view: admin.SecretView) -> str:
+    parts = [f"project {view.project}" if view.project else "all projects"]
+    if view.branches:
+        parts.append(f"branches {' '.join(view.branches)}")
+    if view.labels:
+        parts.append(f"labels {' '.join(view.labels)}")
+    return ", ".join(parts)

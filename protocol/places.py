@@ -1,0 +1,14 @@
+"""Where a user's Longshore keeps things. Reads the environment; imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def state_directory() -> Path:
+    """LONGSHORE_STATE, else `longshore` below XDG_STATE_HOME, else below ~/.local/state."""
+    if chosen := os.environ.get("LONGSHORE_STATE"):
+        return Path(chosen).absolute()
+    home = os.environ.get("XDG_STATE_HOME")
+    return (Path(home) if home else Path.home() / ".local" / "state") / "longshore"

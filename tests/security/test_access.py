@@ -1,0 +1,336 @@
+"""Nobody gets in unless let in, and nobody does what their role may not do: real sockets, raw frames."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+import zmq
+
+from coordinator.security.roles import ALLOWED, EVERYTHING
+from protocol import admin
+from protocol import messages as m
+from protocol.client import Client, connect_socket
+from protocol.codec import decode_for_client, decode_for_worker, encode
+from protocol.errors import LongshoreError, NotLetIn, UsageError
+from protocol.events import STATE_TOPIC
+from protocol.keys import Credentials, JoinToken, find_credentials, new_key_pair, parse_join_token, read_credentials
+from protocol.statuses import ExecutionStatus as S
+from tests.coordinator.engine.sim import job, plan
+from tests.coordinator.wire import Running, WireWorker, eventually
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    with Running(tmp_path / "state") as made:
+        yield made
+
+
+@pytest.fixture
+def elsewhere(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's view: a home and a state directory without this coordinator's credentials."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("LONGSHORE_STATE", str(tmp_path / "other"))
+
+
+def owner(running: Running) -> Client:
+    """The owner's client, wherever credentials are looked for."""
+    return running.client(credentials=running.coordinator.door.access.local)
+
+
+def join(running: Running, role: str, name: str) -> Credentials:
+    """A key that was enrolled by a token."""
+    with owner(running) as client:
+        token = client.request(admin.CreateToken, admin.TokenCreated, role=role)
+    credentials = Credentials(token.server, new_key_pair())
+    with running.client(credentials=credentials) as client:
+        assert client.enrol(token.secret, name).role == role
+    return credentials
+
+
+class Wire(WireWorker):
+    """A raw connection by given credentials."""
+
+    def __init__(self, running: Running, credentials: Credentials, name: str = "w1", decode: object = None) -> None:
+        super().__init__("inproc://unused", name, decode=decode or decode_for_worker)
+        self._socket.close()
+        self._socket = connect_socket(zmq.Context.instance(), zmq.DEALER, running.address, credentials=credentials)
+
+
+def one_of_each() -> list[m.Message]:
+    """A message of every type that a coordinator takes, as small as can be."""
+    fields: dict[str, object] = {
+        "id": 1, "attempt": "1.1", "protocol": 1, "name": "w1", "session": "s", "seq": 1, "status": S.RUNNING,
+        "offset": 0, "digest": "0" * 64, "length": 1, "size": 1, "run": 1, "job": "a", "worker": "w1", "token": "t",
+        "plan": plan(job("a")), "key": "nobody", "secret": "no", "role": "viewer", "value": "12345678",
+    }  # fmt: skip
+    made = []
+    for kind in EVERYTHING:
+        info = {field: fields[field] for field in kind.__struct_fields__ if field in fields}
+        if kind is m.GetLog:
+            info["attempt"] = 1
+        made.append(kind(**info))
+    return made
+
+
+def test_every_message_that_a_coordinator_takes_is_in_the_table_of_some_role() -> None:
+    assert set().union(*ALLOWED.values()) == EVERYTHING
+    assert not ALLOWED["viewer"] & {*get_args(m.FromWorker), m.SubmitRun, m.Cancel, m.BlobPut}
+    assert not ALLOWED["worker"] & ({*get_args(m.FromClient)} - {m.ClientHello})
+    assert not ALLOWED["operator"] & {*get_args(m.FromWorker), *get_args(admin.ForOwners)}
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_without_a_key_nobody_gets_in_and_is_told_how_to(running: Running) -> None:
+    begun = time.monotonic()
+    with pytest.raises(NotLetIn, match="longshore login TOKEN"), running.client(timeout=10) as client:
+        client.list_runs()
+    assert time.monotonic() - begun < 5
+    stranger = Credentials(running.coordinator.door.access.server.public, new_key_pair())
+    with pytest.raises(NotLetIn, match="not known there"), running.client(timeout=10, credentials=stranger) as client:
+        client.list_runs()
+
+
+@pytest.mark.usefixtures("elsewhere")
+def test_a_client_does_not_talk_to_an_impostor(running: Running) -> None:
+    known = running.coordinator.door.access.local
+    wrong = Credentials(new_key_pair().public, known.keys)
+    with pytest.raises(LongshoreError), running.client(timeout=1.5, credentials=wrong) as client:
+        client.list_runs()
+
+
+def test_the_same_user_gets_in_whatever_the_state_directory(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LONGSHORE_STATE", str(tmp_path / "another"))
+    with running.client() as client:
+        assert client.list_runs() == []
+
+
+def test_a_stranger_with_an_open_token_may_only_enrol(running: Running) -> None:
+    with owner(running) as client:
+        token = client.request(admin.CreateToken, admin.TokenCreated, role="viewer")
+    wire = Wire(running, Credentials(token.server, new_key_pair()), decode=decode_for_client)
+    for message in one_of_each():
+        wire.send(message, b"x" if isinstance(message, m.LogChunk | m.BlobPut) else None)
+        assert wire.expect(m.Error).code == "forbidden", message
+    feed = running.coordinator.feed.address
+    credentials = Credentials(token.server, new_key_pair())
+    subscriber = connect_socket(zmq.Context.instance(), zmq.SUB, feed, credentials=credentials)
+    subscriber.subscribe(b"")
+    assert not subscriber.poll(1500)
+    subscriber.close()
+    wire.close()
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "worker"])
+def test_a_role_is_refused_all_that_is_not_its_own_and_each_refusal_is_counted(running: Running, role: str) -> None:
+    wire = Wire(running, join(running, role, "w1"), decode=decode_for_client)
+    before = running.coordinator.refused["forbidden"]
+    outside = [message for message in one_of_each() if type(message) not in ALLOWED[role]]  # type: ignore[index]
+    for message in outside:
+        wire.send(message, b"x" if isinstance(message, m.LogChunk | m.BlobPut) else None)
+        assert wire.expect(m.Error).code == "forbidden", message
+    assert running.coordinator.refused["forbidden"] - before == len(outside) > 5
+    wire.close()
+
+
+def test_no_worker_takes_the_name_of_another(running: Running) -> None:
+    mallory = Wire(running, join(running, "worker", "mallory"), name="alice")
+    alice = Wire(running, join(running, "worker", "alice"), name="alice")
+    alice.hello()
+    mallory.send(m.Hello(protocol=1, name="alice", session="s"))
+    assert "can't be worker 'alice'" in mallory.expect(m.Error).message
+    with pytest.raises(UsageError, match="is another's"):
+        join(running, "worker", "alice")
+    alice.settle()
+    mallory.close()
+    alice.close()
+
+
+def test_no_worker_takes_the_name_of_one_that_works_without_a_key_of_its_own(running: Running) -> None:
+    local = WireWorker(running.address, "local")
+    local.hello()
+    with pytest.raises(UsageError, match="is another's"):
+        join(running, "worker", "local")
+    local.close()
+
+
+def test_a_worker_can_say_nothing_of_attempts_that_it_does_not_hold(running: Running) -> None:
+    alice = Wire(running, join(running, "worker", "alice"), name="alice")
+    alice.hello()
+    with owner(running) as client:
+        client.submit_run(plan(job("a")))
+    attempt = alice.accept().attempt
+    mallory = Wire(running, join(running, "worker", "mallory"), name="mallory")
+    mallory.hello(slots=1)
+    mallory.send(m.LogChunk(attempt=attempt, offset=0), b"forged")
+    mallory.send(m.JobStatus(attempt=attempt, seq=9, status=S.SUCCESS, exit_code=0, log_length=0))
+    mallory.send(m.GetJobExecution(id=5, attempt=attempt))
+    told = mallory.settle()
+    (execution,) = [message for message in told if isinstance(message, m.JobExecution)]
+    assert execution.assignment is None
+    with owner(running) as client:
+        assert client.get_run(1).stages[0].jobs[0].status == S.PREPARING
+        assert client.get_log(1, "a")[1] == b""
+    alice.close()
+    mallory.close()
+
+
+def test_a_route_that_another_key_claims_is_another_connection(running: Running) -> None:
+    """A routing id is the peer's to choose; whoever claims an operator's is no operator."""
+    sockets = []
+    for role, name in (("operator", "otto"), ("viewer", "vera")):
+        socket = zmq.Context.instance().socket(zmq.DEALER)
+        socket.set(zmq.ROUTING_ID, b"the-same")
+        socket.set(zmq.LINGER, 0)
+        join(running, role, name).apply(socket)
+        socket.connect(running.address)
+        sockets.append(socket)
+        if role == "operator":
+            socket.send_multipart(encode(m.ClientHello(id=0, protocol=1)))
+            assert socket.poll(5000)
+            socket.recv_multipart()
+            socket.close()
+    vera = sockets[1]
+    eventually(lambda: answered(vera, m.ClientHello(id=1, protocol=1)))
+    vera.send_multipart(encode(m.Cancel(id=2, run=1)))
+    assert vera.poll(5000)
+    reply, _ = decode_for_client(vera.recv_multipart())
+    assert isinstance(reply, m.Error)
+    assert reply.code == "forbidden"
+    vera.close()
+
+
+def answered(socket: zmq.Socket[bytes], message: m.Message) -> bool:
+    """Whether a message gets an answer soon."""
+    socket.send_multipart(encode(message))
+    return bool(socket.poll(200) and socket.recv_multipart())
+
+
+def test_revoking_ends_a_live_connection_and_its_feed_within_a_second(running: Running) -> None:
+    credentials = join(running, "viewer", "vera")
+    with running.client(credentials=credentials) as vera, owner(running) as client:
+        feed, own_feed = vera.feed(), client.feed()
+        assert feed.receive(5)
+        assert own_feed.receive(5)
+        client.request(admin.RevokeKey, m.Done, key="vera")
+        begun = time.monotonic()
+        with pytest.raises((UsageError, NotLetIn)):
+            vera.list_runs()
+        assert time.monotonic() - begun < 1
+        while feed.receive(0.05):
+            assert time.monotonic() - begun < 1
+        assert feed.receive(1.5) is None
+        assert own_feed.receive(5)  # those who still may are back by themselves
+        client.submit_run(plan(job("a")))
+        eventually(lambda: getattr((own_feed.receive(5) or [None])[0], "run", None) is not None)
+        assert not feed.receive(0.2)
+        feed.close()
+        own_feed.close()
+    with pytest.raises(NotLetIn), running.client(credentials=credentials, timeout=5) as vera:
+        vera.list_runs()
+
+
+def test_a_revoked_worker_is_told_and_gets_no_more_work(running: Running) -> None:
+    worker = Wire(running, join(running, "worker", "w1"))
+    worker.hello()
+    with owner(running) as client:
+        client.request(admin.RevokeKey, m.Done, key="w1")
+        assert worker.expect(m.Error).code == "forbidden"
+        client.submit_run(plan(job("a")))
+        worker.send(m.Heartbeat())
+        assert worker.expect(m.Error).code == "forbidden"
+        assert not [message for message in worker.inbox if isinstance(message, m.AssignJob)]
+    worker.close()
+
+
+def test_a_token_is_good_once_and_for_its_time(running: Running) -> None:
+    with owner(running) as client:
+        token = client.request(admin.CreateToken, admin.TokenCreated, role="viewer", expires=0.2)
+        other = client.request(admin.CreateToken, admin.TokenCreated, role="viewer")
+        time.sleep(0.25)
+        stranger = Credentials(token.server, new_key_pair())
+        with (
+            running.client(credentials=stranger) as late,
+            pytest.raises(UsageError, match="unknown, used up or expired"),
+        ):
+            late.enrol(token.secret, "late")
+        with running.client(credentials=Credentials(token.server, new_key_pair())) as vera:
+            first, again = vera.enrol(other.secret, "vera"), vera.enrol(other.secret, "vera")
+            assert (first.name, first.role) == (again.name, again.role) == ("vera", "viewer")
+        listed = client.request(admin.ListTokens, admin.TokenList).tokens
+        assert {entry.used_by for entry in listed} == {"vera", None}
+    # no token is open: strangers do not even come as far as to say something
+    with pytest.raises(NotLetIn), running.client(credentials=stranger, timeout=5) as late:
+        late.enrol(other.secret, "late")
+
+
+def test_keys_tokens_and_revocations_outlive_a_restart_and_the_audit_only_grows(tmp_path: Path) -> None:
+    with Running(tmp_path / "state") as first:
+        vera, otto = join(first, "viewer", "vera"), join(first, "operator", "otto")
+        with owner(first) as client:
+            client.request(admin.RevokeKey, m.Done, key="vera")
+        with first.client(credentials=otto) as client:
+            run = client.submit_run(plan(job("a")))
+            client.cancel(run)
+        store = first.coordinator.store
+        address = first.address
+    with Running(tmp_path / "state", bind=address) as second:
+        with second.client(credentials=otto) as client:
+            lines = client.request(admin.GetAudit, admin.AuditList).lines
+        told = [(line.actor, line.action) for line in reversed(lines)]
+        me = second.coordinator.door.access.owner.name
+        assert told == [
+            (me, "create token"), ("vera", "enrol"), (me, "create token"), ("otto", "enrol"),
+            (me, "revoke"), ("otto", "submit"), ("otto", "cancel"),
+        ]  # fmt: skip
+        with pytest.raises(NotLetIn), second.client(credentials=vera, timeout=5) as client:
+            client.list_runs()
+        store = second.coordinator.store
+        for statement in ("DELETE FROM audit_line", "UPDATE audit_line SET actor = 'nobody'"):
+            with pytest.raises(Exception, match="only grow"):
+                store._database.execute_sql(statement)
+
+
+def test_key_files_are_private_and_one_that_others_can_read_is_not_used(running: Running, tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    assert state.stat().st_mode & 0o777 == 0o700
+    files = [*(state / "security").iterdir(), *(state / "access").iterdir()]
+    assert len(files) >= 4
+    for path in files:
+        assert path.name == ".lock" or path.stat().st_mode & 0o777 == 0o600, path
+    (opened,) = [path for path in (state / "access").iterdir() if read_credentials(path)][:1]
+    opened.chmod(0o644)
+    with pytest.raises(UsageError, match="others can read"):
+        read_credentials(opened)
+
+
+def test_credentials_are_taken_back_when_the_coordinator_ends(tmp_path: Path) -> None:
+    with Running(tmp_path / "state") as running:
+        assert find_credentials(running.address)
+    assert find_credentials(running.address) is None
+
+
+def test_a_join_token_is_one_line_that_does_not_show_in_a_repr(running: Running) -> None:
+    token = JoinToken("tcp://10.0.0.5:7700", running.coordinator.door.access.server.public, "very secret")
+    assert parse_join_token(f" {token}\n") == token
+    assert "very secret" not in repr(token)
+    for bad in ("", "longshore-join-", "longshore-join-AAAA", str(token)[:-9], "x" * 10_000):
+        with pytest.raises(UsageError) as error:
+            parse_join_token(bad)
+        assert len(bad) < 20 or bad not in str(error.value)
+
+
+def test_a_subscriber_can_not_send_the_feed_anything_large(running: Running) -> None:
+    socket = connect_socket(zmq.Context.instance(), zmq.SUB, running.coordinator.feed.address)
+    socket.subscribe(os.urandom(5000))
+    healthy = connect_socket(zmq.Context.instance(), zmq.SUB, running.coordinator.feed.address)
+    healthy.subscribe(STATE_TOPIC)
+    assert healthy.poll(5000)
+    socket.close()
+    healthy.close()
