@@ -7,11 +7,8 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-import docker
 import pytest
 
-from tests.conftest import Images
-from tests.faults.chaos import remove_all
 from tests.faults.fleet import Fleet
 from tests.system.harness import System, eventually, repository, statuses
 
@@ -28,45 +25,36 @@ use:
 """
 
 
-def test_a_backup_of_a_coordinator_at_work_is_whole_and_starts(
-    tmp_path: Path, images: Images, docker_client: docker.DockerClient
-) -> None:
-    folder = tmp_path / "fleet"
-    folder.mkdir()
-    fleet = Fleet(folder)
-    fleet.start_coordinator()
-    try:
-        worker = fleet.add_worker("w")
-        fleet.wait_for_workers(1)
-        project = repository(tmp_path / "project", {".gitlab-ci.yml": RUNNING})
-        ended = fleet.finished(fleet.submit(project))
-        run = fleet.submit(project)
-        eventually(lambda: "line 3\n" in fleet.log(run, "use"))
-        copy = tmp_path / "copy"
-        done = fleet.command("backup", str(copy))
-        assert done.status == 0, done.err
-        assert "2 runs" in done.out
-        assert fleet.command("backup", str(copy)).status == 2
+def test_a_backup_of_a_coordinator_at_work_is_whole_and_starts(fleet: Fleet, tmp_path: Path) -> None:
+    worker = fleet.add_worker("w")
+    fleet.wait_for_workers(1)
+    project = repository(tmp_path / "project", {".gitlab-ci.yml": RUNNING})
+    ended = fleet.finished(fleet.submit(project))
+    run = fleet.submit(project)
+    eventually(lambda: "line 3\n" in fleet.log(run, "use"))
+    copy = tmp_path / "copy"
+    done = fleet.command("backup", str(copy))
+    assert done.status == 0, done.err
+    assert "2 runs" in done.out
+    assert fleet.command("backup", str(copy)).status == 2
 
-        # the machine is lost, and with it what happened after the copy
-        assert worker.process is not None
-        assert fleet.coordinator is not None
-        worker.process.kill()
-        fleet.coordinator.kill()
-        shutil.rmtree(fleet.state)
-        copy.rename(fleet.state)
-        with closing(sqlite3.connect(fleet.state / "longshore.db")) as rows:
-            assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-        fleet.start_coordinator()
-        assert "line 59\n" in fleet.log(ended["id"], "use")
-        fleet.restart(worker)
-        view = fleet.finished(run)
-        assert statuses(view) == {"make": "success", "use": "success"}
-        lines = [line for line in fleet.log(run, "use").splitlines() if line.startswith("line ")]
-        assert lines == [f"line {i}" for i in range(60)]
-        assert fleet.submit(project) == run + 1
-    finally:
-        remove_all(docker_client, fleet)
+    # the machine is lost, and with it what happened after the copy
+    assert worker.process is not None
+    assert fleet.coordinator is not None
+    worker.process.kill()
+    fleet.coordinator.kill()
+    shutil.rmtree(fleet.state)
+    copy.rename(fleet.state)
+    with closing(sqlite3.connect(fleet.state / "longshore.db")) as rows:
+        assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    fleet.start_coordinator()
+    assert "line 59\n" in fleet.log(ended["id"], "use")
+    fleet.restart(worker)
+    view = fleet.finished(run)
+    assert statuses(view) == {"make": "success", "use": "success"}
+    lines = [line for line in fleet.log(run, "use").splitlines() if line.startswith("line ")]
+    assert lines == [f"line {i}" for i in range(60)]
+    assert fleet.submit(project) == run + 1
 
 
 @pytest.mark.parametrize("state", ["nothing", "a copy within"])

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
 import docker
 import pytest
 
-from tests.conftest import Images
 from tests.faults import invariants
-from tests.faults.chaos import remove_all
 from tests.faults.engine_events import EngineEvents
 from tests.faults.fleet import Fleet
-from tests.faults.network import NoNamespaces, network
 from tests.system.harness import eventually, jobs_of, repository
 
 MOVING = """
@@ -27,31 +23,13 @@ moving:
 """
 
 
-@pytest.fixture
-def fleet(tmp_path: Path, images: Images, docker_client: docker.DockerClient) -> Iterator[Fleet]:
-    """A coordinator, and `stray` and `other`, each in a network of its own."""
-    folder = tmp_path / "fleet"
-    folder.mkdir()
-    try:
-        with network() as net:
-            fleet = Fleet(folder, network=net)
-            try:
-                fleet.start_coordinator()
-                fleet.add_worker("stray", slots=1, isolated=True)
-                fleet.wait_for_workers(1)
-                yield fleet
-            finally:
-                if fleet.coordinator is not None:
-                    fleet.mend()
-                    remove_all(docker_client, fleet)
-    except NoNamespaces as error:
-        pytest.skip(str(error))
-
-
 @pytest.mark.parametrize("fault", ["killed", "suspended", "cut off", "deaf", "mute"])
 def test_a_job_that_moves_has_ended_before_it_begins_elsewhere(
-    fleet: Fleet, tmp_path: Path, docker_client: docker.DockerClient, fault: str
+    scattered: Fleet, tmp_path: Path, docker_client: docker.DockerClient, fault: str
 ) -> None:
+    fleet = scattered
+    fleet.add_worker("stray", slots=1, isolated=True)
+    fleet.wait_for_workers(1)
     events = EngineEvents(docker_client, fleet.coordinator_id)
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": MOVING}))
     eventually(lambda: "line 3\n" in fleet.log(run, "moving"))
