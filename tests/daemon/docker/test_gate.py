@@ -45,7 +45,7 @@ def test_a_held_container_runs_nothing_until_its_gate_opens(
     (found,) = executor.find()
     assert (found.attempt, found.state) == (job.attempt, "held")
     container = docker_client.containers.get(container_name(job))
-    assert len(container.top()["Processes"]) == 1
+    until(lambda: len(container.top()["Processes"]) == 1)
     assert b"open" not in container.logs()
     sandbox.release(Dependencies())
     assert sandbox.wait().exit_code == 0
