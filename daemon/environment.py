@@ -1,7 +1,7 @@
 """What variables a job's container and script see. Pure but for the time, which is given.
 
 From lowest precedence to highest: the worker's own, `predefined`, the coordinator's, the job's, those of
-`reports:dotenv` of its dependencies, those of the run.
+`reports:dotenv` of its dependencies, secrets, those of the run.
 """
 
 from __future__ import annotations
@@ -102,6 +102,7 @@ def job_environment(
         assignment.variables,
         assignment.job.variables,
         dotenv,
+        assignment.secrets,
         assignment.run_variables,
     )
     values = expand_all(placed(variable) for layer in layers for variable in layer)

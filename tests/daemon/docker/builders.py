@@ -134,6 +134,6 @@ def run_job(
         sandbox.follow_log(0, log.extend)
         outcome = sandbox.wait()
         collected = sandbox.collect(scratch, succeeded=outcome.exit_code == 0) if scratch else []
-        return Ran(outcome, log.decode(errors="backslashreplace"), collected, sandbox.warnings)  # type: ignore[attr-defined]
+        return Ran(outcome, log.decode(errors="backslashreplace"), collected, list(sandbox.warnings))
     finally:
         sandbox.remove()

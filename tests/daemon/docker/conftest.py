@@ -6,6 +6,7 @@ import io
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -47,11 +48,12 @@ def executor(tmp_path: Path) -> Iterator[DockerExecutor]:
 @pytest.fixture
 def leftovers(docker_client: docker.DockerClient) -> Callable[[], list[str]]:
     """Names of all containers and networks of this test run."""
-    labels = {"label": f"longshore.worker={WORKER}"}
+    labels: dict[str, Any] = {"label": f"longshore.worker={WORKER}"}
 
     def names() -> list[str]:
-        found = [*docker_client.containers.list(all=True, filters=labels), *docker_client.networks.list(filters=labels)]
-        return [str(one.name) for one in found]
+        containers = docker_client.containers.list(all=True, filters=labels)
+        networks = docker_client.networks.list(filters=labels)
+        return [str(one.name) for one in containers] + [str(one.name) for one in networks]
 
     return names
 

@@ -6,6 +6,7 @@ import io
 import os
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def scratch(tmp_path: Path) -> Path:
     return path
 
 
-def with_cache(executor: DockerExecutor, scratch: Path, spec: CacheSpec, *commands: str, **job: object) -> Ran:
+def with_cache(executor: DockerExecutor, scratch: Path, spec: CacheSpec, *commands: str, **job: Any) -> Ran:
     """A job that shows what its cache brought, then runs `commands`."""
     workspace = job.pop("workspace", None)
     return run_job(

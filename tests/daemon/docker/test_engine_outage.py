@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -109,8 +110,8 @@ def test_a_job_s_log_and_end_survive_an_engine_that_drops_its_connections(
     ]
     for thread in threads:
         thread.start()
-    for number in (5, 15):
-        until(lambda number=number: b"line %d\n" % number in log)
+    for seen in (b"line 5\n", b"line 15\n"):
+        until(partial(log.__contains__, seen))
         relay.cut()
         time.sleep(0.5)
         relay.open()
