@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
+import sys
 import time
 from collections.abc import Iterator
 from enum import Enum
@@ -15,7 +16,6 @@ from typing import Protocol
 from uuid import uuid4
 
 import zmq
-from zmq.utils.monitor import recv_monitor_message
 
 from protocol import messages as m
 from protocol.client import connect_socket
@@ -29,6 +29,7 @@ SEND_BACKLOG = 20_000
 """Frames that may wait in the socket while a live coordinator is slow."""
 LET_IN_PAUSE = 1.0
 """Seconds until a coordinator that did not let us in is tried again, by what credentials there are then."""
+EVENT_BYTES = 2
 GOODBYE_LINGER = 500
 """Milliseconds that the last frames get when the socket closes."""
 
@@ -114,7 +115,7 @@ class Link:
         ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
         if self._monitor in ready:
             while self._monitor.poll(0):
-                self._noticed(recv_monitor_message(self._monitor)["event"])
+                self._noticed(_event_of(self._monitor.recv_multipart()))
         if self._reopen_at is not None and time.monotonic() >= self._reopen_at:
             self.reopen()
             return False
@@ -180,3 +181,8 @@ class Link:
                 yield decode_for_worker(frames)
             except ProtocolError as error:
                 logger.warning("dropped a frame of the coordinator: %s", error, extra={"code": error.code})
+
+
+def _event_of(frames: list[bytes]) -> int:
+    """The event in a monitor's message, whose first frame begins with it. (pyzmq's own reader imports asyncio.)"""
+    return int.from_bytes(frames[0][:EVENT_BYTES], sys.byteorder)
