@@ -66,13 +66,13 @@ class Network:
         if os.geteuid() or not shutil.which("ip") or not os.path.exists("/dev/net/tun"):
             raise NoNamespaces("network namespaces need root, iproute2 and /dev/net/tun")
         self._tag = f"{os.getpid() % 0xFFFF:x}"
-        self._net = _free_net()
+        self._net = free_net()
         self.address = f"{self._net}.1"
         self._random = random.Random(0)
         self._links: list[Link] = []
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        _ip("addr", "add", f"{self.address}/32", "dev", "lo")
+        ip("addr", "add", f"{self.address}/32", "dev", "lo")
         self._thread = threading.Thread(target=self._carry, name="network", daemon=True)
         self._thread.start()
 
@@ -82,18 +82,18 @@ class Network:
         namespace = f"longshore-{self._tag}-{number}"
         outer_name, inner_name = f"ls{self._tag}o{number}", f"ls{self._tag}i{number}"
         address = f"{self._net}.{number}"
-        _ip("netns", "add", namespace)
+        ip("netns", "add", namespace)
         outer, inner = _tun(outer_name), _tun(inner_name)
-        _ip("link", "set", inner_name, "netns", namespace)
-        _ip("link", "set", outer_name, "up")
-        _ip("route", "add", f"{address}/32", "dev", outer_name)
+        ip("link", "set", inner_name, "netns", namespace)
+        ip("link", "set", outer_name, "up")
+        ip("route", "add", f"{address}/32", "dev", outer_name)
         for command in (
             ("link", "set", "lo", "up"),
             ("link", "set", inner_name, "up"),
             ("addr", "add", f"{address}/32", "dev", inner_name),
             ("route", "add", "default", "dev", inner_name, "src", address),
         ):
-            _ip("-n", namespace, *command)
+            ip("-n", namespace, *command)
         link = Link(namespace, outer_name, inner, outer)
         with self._lock:
             self._links.append(link)
@@ -106,8 +106,8 @@ class Network:
         for link in self._links:
             os.close(link.inner)
             os.close(link.outer)
-            _ip("netns", "del", link.namespace)
-        _ip("addr", "del", f"{self.address}/32", "dev", "lo")
+            ip("netns", "del", link.namespace)
+        ip("addr", "del", f"{self.address}/32", "dev", "lo")
 
     def _carry(self) -> None:
         """The body of the thread that is the cable."""
@@ -154,16 +154,17 @@ def _tun(name: str) -> int:
     return descriptor
 
 
-def _ip(*arguments: str) -> str:
+def ip(*arguments: str) -> str:
+    """Runs `ip ARGUMENTS`. Raises NoNamespaces with what it says."""
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True)
     if done.returncode:
         raise NoNamespaces(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
     return done.stdout
 
 
-def _free_net() -> str:
+def free_net() -> str:
     """The first three numbers of addresses that nobody on this host uses."""
-    used = _ip("-o", "addr") + _ip("route")
+    used = ip("-o", "addr") + ip("route")
     for number in range(os.getpid() % 200, os.getpid() % 200 + 50):
         net = f"10.231.{number}"
         if f"{net}." not in used:

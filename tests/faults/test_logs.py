@@ -134,7 +134,7 @@ def test_of_a_log_past_its_limit_head_and_tail_are_kept_and_the_result_is_untouc
 def test_the_log_of_a_job_whose_worker_and_coordinator_come_and_go_is_whole(fleet: Fleet, tmp_path: Path) -> None:
     worker = fleet.add_worker("w", slots=1)
     fleet.wait_for_workers(1)
-    loop = f"echo begun; sleep 1; {BLOCK}; i=0; while [ $i -lt 40 ]; do cat /tmp/block; sleep 0.1; i=$((i+1)); done"
+    loop = f"echo begun; sleep 1; {BLOCK}; i=0; while [ $i -lt 12 ]; do cat /tmp/block; sleep 0.3; i=$((i+1)); done"
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": pipeline(loop)}), "--job", "loud")
     eventually(lambda: "begun" in fleet.log(run, "loud"))
     assert worker.process is not None
@@ -149,4 +149,4 @@ def test_the_log_of_a_job_whose_worker_and_coordinator_come_and_go_is_whole(flee
     fleet.mend()
     assert fleet.finished(run)["status"] == "success"
     with fleet.client() as client:
-        assert output(whole_log(client, run, "loud")) == b"begun\n" + 40 * BLOCK_BYTES
+        assert output(whole_log(client, run, "loud")) == b"begun\n" + 12 * BLOCK_BYTES
