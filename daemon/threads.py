@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from queue import SimpleQueue
 
-MOST_IDLE = 64
+MOST_IDLE = 256
 """Threads that wait for work; those that get free beyond that end."""
 
 logger = logging.getLogger(__name__)
