@@ -22,7 +22,7 @@ from protocol.statuses import UNFINISHED, ExecutionStatus
 
 if TYPE_CHECKING:
     from coordinator.cli.state import StateDirectory
-    from coordinator.housekeeping import Retention
+    from coordinator.retention import Retention
     from protocol.client import Client
 
 LOCK_SECONDS = 15.0
