@@ -43,8 +43,10 @@ def test_a_bad_file_is_one_clear_message(system_without_docker: System, tmp_path
 def test_every_verb_that_compiles_says_the_same_of_a_bad_file(system_without_docker: System, tmp_path: Path) -> None:
     project = repository(tmp_path / "project", {".gitlab-ci.yml": FILES["unknown stage"][0]})
     verbs = (["run"], ["run", "--json"], ["run", "-d"], ["plan"], ["plan", "--json"], ["validate"])
-    said = {system_without_docker.command(*verb, cwd=project) for verb in verbs}
-    assert [(done.status, done.out) for done in said] == [(2, "")]
+    said = [system_without_docker.command(*verb, cwd=project) for verb in verbs]
+    assert {(done.status, done.out, done.err.removeprefix("longshore: ")) for done in said} == {
+        (2, "", said[0].err.removeprefix("longshore: "))
+    }
 
 
 def test_a_file_without_jobs_runs_nothing(system_without_docker: System, tmp_path: Path) -> None:
