@@ -174,7 +174,7 @@ class Chaos:
     def kill_container(self) -> str:
         with self.fleet.client(5) as client:
             label = f"longshore.coordinator={client.welcome.coordinator}"
-        found = self.engine.containers.list(filters={"label": [label, "longshore.role=job"]})
+        found = self.engine.containers.list(ignore_removed=True, filters={"label": [label, "longshore.role=job"]})
         mine = [c for c in found if int(c.labels["longshore.run"]) in self.runs]
         if not mine:
             return ""
@@ -306,7 +306,7 @@ def remove_all(engine: docker.DockerClient, fleet: Fleet) -> None:
     coordinator = fleet.coordinator_id
     fleet.stop()
     label: dict[str, str | list[str] | bool] = {"label": f"longshore.coordinator={coordinator}"}
-    for container in engine.containers.list(all=True, filters=label):
+    for container in engine.containers.list(all=True, ignore_removed=True, filters=label):
         with suppress(APIError):
             container.remove(force=True, v=True)
     for left in engine.networks.list(filters=label):

@@ -253,14 +253,14 @@ def running(client: docker.DockerClient, coordinator: str, run: int, job: str | 
     labels: list[str] = [f"longshore.coordinator={coordinator}", f"longshore.run={run}"]
     if job is not None:
         labels.append(f"longshore.job={job}")
-    return list(client.containers.list(filters={"label": labels}))
+    return list(client.containers.list(ignore_removed=True, filters={"label": labels}))
 
 
 def leftovers(client: docker.DockerClient, coordinator: str) -> list[str]:
     """Containers, networks and volumes that were made for runs of a coordinator and are still there."""
     label = f"longshore.coordinator={coordinator}"
     return [
-        *(str(container.name) for container in client.containers.list(all=True, filters={"label": label})),
+        *(str(container.name) for container in client.containers.list(all=True, ignore_removed=True, filters={"label": label})),
         *(str(network.name) for network in client.networks.list(filters={"label": label})),
         *(str(volume.name) for volume in client.volumes.list(filters={"label": label})),
     ]

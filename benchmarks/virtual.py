@@ -1,0 +1,119 @@
+"""An executor whose containers are files and time: what Docker would remember outlives the daemon, nothing really runs.
+
+The script of a job is `SECONDS EXIT-CODE`: it ends so long after its release, with that code, and its log is its own
+name. Releasing a container twice is noted, for it must not happen: `doubles` tells how often it has.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from daemon.executor import Collected, Dependencies, Executor, Found, Outcome, Sandbox
+from protocol.messages import Assignment
+
+DOUBLES = "doubles"
+
+
+class VirtualSandbox(Sandbox):
+    """One attempt: a file named after it, with the time of its release and what its script says."""
+
+    def __init__(self, directory: Path, assignment: Assignment) -> None:
+        self._path = directory / assignment.attempt
+        self._doubles = directory / DOUBLES
+        seconds, code = assignment.job.script[0].split()
+        self._seconds, self._code = float(seconds), int(code)
+        self._log = f"{assignment.job.name}\n".encode()
+        self._stopped = False
+
+    def prepare(self, workspace: Path | None) -> None:
+        self._path.touch()
+
+    def hold(self) -> None:
+        pass
+
+    def release(self, dependencies: Dependencies) -> None:
+        if self._released() is not None:
+            with self._doubles.open("a") as doubles:
+                doubles.write(f"{self._path.name}\n")
+        partial = self._path.with_name(f"{self._path.name}.part")
+        partial.write_text(f"{time.time()} {self._seconds}\n")
+        partial.replace(self._path)
+
+    def _released(self) -> float | None:
+        words = self._path.read_text().split()
+        return float(words[0]) if words else None
+
+    def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
+        self.wait()
+        if data := self._log[offset:]:
+            sink(data)
+
+    def wait(self) -> Outcome:
+        released = self._released() or time.time()
+        while not self._stopped and (left := released + self._seconds - time.time()) > 0:
+            time.sleep(min(left, 0.2))
+        return Outcome(137 if self._stopped else self._code, ran_for=self._seconds)
+
+    def prolong(self, seconds: float) -> None:
+        pass
+
+    def stop(self, grace: float, *, canceled: bool = True) -> None:
+        self._stopped = True
+
+    def kill(self) -> None:
+        self._stopped = True
+
+    def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
+        return []
+
+    def service_logs(self) -> dict[str, bytes]:
+        return {}
+
+    def remove(self) -> None:
+        self._path.unlink(missing_ok=True)
+
+
+class VirtualExecutor(Executor):
+    """All attempts of one worker, in a directory of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def facts(self) -> str:
+        return "virtual"
+
+    def find(self) -> list[Found]:
+        found = []
+        for path in self._directory.iterdir():
+            if path.name == DOUBLES or path.suffix == ".part":
+                continue
+            words = path.read_text().split()
+            if not words:
+                found.append(Found(path.name, "created"))
+                continue
+            running_for = time.time() - float(words[0])
+            found.append(Found(path.name, "exited" if running_for > float(words[1]) else "running", running_for))
+        return found
+
+    def sandbox(self, assignment: Assignment) -> Sandbox:
+        return VirtualSandbox(self._directory, assignment)
+
+    def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
+        if dependencies is not None:
+            sandbox.release(dependencies)
+        opened()
+        return sandbox.wait()
+
+    def discard(self, attempt: str) -> None:
+        (self._directory / attempt).unlink(missing_ok=True)
+
+    def sweep(self, keep: set[str]) -> int:
+        return 0
+
+
+def doubles(directory: Path) -> list[str]:
+    """Attempts that were released twice, of all workers below `directory`."""
+    return [line for path in directory.glob(f"*/{DOUBLES}") for line in path.read_text().split()]
