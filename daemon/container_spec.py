@@ -7,6 +7,7 @@ from typing import Any
 
 from daemon.environment import Environment
 from daemon.executor import JobFailed
+from daemon.policy import Policy
 from daemon.script import MAX_SCRIPT_BYTES, entry_command, entry_environment, script_text
 from protocol.messages import Assignment
 from protocol.plan import ImageSpec
@@ -25,6 +26,7 @@ def job_container(
     labels: Mapping[str, str],
     after_script_timeout: float,
     log_driver: Mapping[str, object],
+    policy: Policy,
 ) -> dict[str, Any]:
     """The container of a job: held at its gate once it is started, its stdin open for good.
 
@@ -43,7 +45,7 @@ def job_container(
     entry = entry_environment(
         script, after_script, directory=assignment.project_dir, after_seconds=after_script_timeout
     )
-    host: dict[str, Any] = {"NetworkMode": network, "LogConfig": dict(log_driver)}
+    host: dict[str, Any] = {**policy.host_config(), "NetworkMode": network, "LogConfig": dict(log_driver)}
     if resources.cpus:
         host["NanoCpus"] = round(resources.cpus * NANOS)
     if resources.memory:

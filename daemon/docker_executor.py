@@ -18,6 +18,7 @@ from daemon.docker_sandbox import DockerSandbox, Site
 from daemon.engine import Engine
 from daemon.executor import Dependencies, Found, Outcome, Sandbox
 from daemon.images import Images
+from daemon.policy import Policy
 from protocol.messages import Assignment
 
 LOG_BYTES = 4 << 30
@@ -50,6 +51,7 @@ class DockerExecutor:
         after_script_timeout: float = 300.0,
         patience: float = 120.0,
         max_log_bytes: int = LOG_BYTES,
+        policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
         self._engine = Engine(url, patience=patience)
         self._coordinator = coordinator
@@ -57,12 +59,13 @@ class DockerExecutor:
         directory = directory or default_directory()
         self._site = Site(
             engine=self._engine,
-            images=Images(self._engine),
+            images=Images(self._engine, policy),
             caches=CacheStore(directory / "caches", cache_limit),
             directory=directory / "attempts",
             worker=worker,
             after_script_timeout=after_script_timeout,
             max_log_bytes=max_log_bytes,
+            policy=policy,
         )
 
     def facts(self) -> str:

@@ -37,6 +37,7 @@ from daemon.executor import Collected, Dependencies, JobFailed, Outcome
 from daemon.images import Images
 from daemon.live_output import LiveOutput
 from daemon.log_stream import ScriptEnd
+from daemon.policy import Policy
 from daemon.script import LEASE_OVER, lease_line, release_lines, stop_line
 from daemon.services import Services, plan_services, service_container
 from daemon.users import owner_of
@@ -63,6 +64,7 @@ class Site:
     worker: str
     after_script_timeout: float
     max_log_bytes: int
+    policy: Policy
 
 
 class DockerSandbox:
@@ -132,7 +134,9 @@ class DockerSandbox:
         planned = plan_services(self._assignment.job.services, environment, self._name)
         if not planned:
             return None
-        return Services(self._engine, self._site.images, planned, self._name, self._labels, environment)
+        return Services(
+            self._engine, self._site.images, planned, self._name, self._labels, environment, self._site.policy
+        )
 
     def _create(self, image: str, workspace: Path | None, network: str) -> bool:
         """Makes the container, unless it is there. Tells whether its files are still to be laid in."""
@@ -150,6 +154,7 @@ class DockerSandbox:
             labels=labels,
             after_script_timeout=self._site.after_script_timeout,
             log_driver=container_log.job_log_driver(self._site.max_log_bytes),
+            policy=self._site.policy,
         )
         body["Image"] = image
         query = {"name": self._name} | ({"platform": self._spec.platform} if self._spec.platform else {})

@@ -12,6 +12,7 @@ from typing import Any
 
 from daemon.engine import Engine, EngineError
 from daemon.executor import JobFailed
+from daemon.policy import Policy
 from protocol.statuses import FailureReason
 
 DEFAULT_POLICY = "if-not-present"
@@ -34,8 +35,9 @@ class Image:
 class Images:
     """The images of one engine. Thread-safe; one image is pulled once at a time."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, policy: Policy) -> None:
         self._engine = engine
+        self._policy = policy
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def ensure(self, name: str, policies: Sequence[str], platform: str | None) -> Image:
@@ -43,6 +45,7 @@ class Images:
 
         Raises JobFailed with the engine's own message.
         """
+        self._policy.check_image(name)
         reasons: list[str] = []
         for policy in policies or [DEFAULT_POLICY]:
             try:

@@ -16,10 +16,14 @@ from queue import SimpleQueue
 from threading import Event
 from typing import Protocol
 
+import msgspec
+
 from daemon.coverage import LogTail, find_coverage
 from daemon.executor import Dependencies, Executor, JobFailed, Outcome
 from daemon.log_limit import LogLimit
 from daemon.log_sender import LogAborted, LogRestarted, LogSender
+from daemon.log_stream import Skipper
+from daemon.masking import Masker, secrets_of
 from daemon.reports import Reports, store_reports
 from daemon.result import Result, Stop
 from daemon.threads import THREADS, Task
@@ -122,6 +126,7 @@ class Runner:
         self._stop: Stop | None = None
         self._acknowledged = False
         self._inbox: SimpleQueue[_Hold | _Prefetch | _Open | _Look | _ReadAgain] = SimpleQueue()
+        self._masker = Masker(secrets_of(assignment))
         self._tail = LogTail() if assignment.job.coverage else None
         self._log_error: str | None = None
         self._failing = Event()  # the job has failed for want of an engine or a container: its log won't come either
@@ -169,7 +174,7 @@ class Runner:
         try:
             result = self._result()
             if result is not None and self._stop is not Stop.LEAVE:
-                self._host.finished(self.attempt, result)
+                self._host.finished(self.attempt, self._without_secrets(result))
                 self._await_acknowledgement()
             if self._stop is not Stop.LEAVE:
                 self._remove()
@@ -339,7 +344,10 @@ class Runner:
         for attempt in itertools.count():
             limit = LogLimit(self._assignment.log_limit, self._log.write, self._log.resume())
             try:
-                self.sandbox.follow_log(limit.start, self._tapped(limit.write))
+                if self._masker:
+                    self._follow_masked(limit)
+                else:
+                    self.sandbox.follow_log(limit.start, self._tapped(limit.write))
                 limit.close()
                 return
             except LogRestarted:
@@ -351,6 +359,31 @@ class Runner:
                 if attempt >= LOG_TRIES or self._failing.wait(min(2.0**attempt, LONGEST_PAUSE)):
                     self._log_error = f"the rest of its log can't be read: {error}"
                     return
+
+    def _follow_masked(self, limit: LogLimit) -> None:
+        """Reads the log from its beginning, for what is masked depends on all of it; then leaves out what is known."""
+        skipper = Skipper(limit.start, limit.write)
+        stream = self._masker.stream(self._tapped(skipper.write))
+        self.sandbox.follow_log(0, stream.write)
+        stream.close()
+
+    def _without_secrets(self, result: Result) -> Result:
+        """What the coordinator, and so everybody, is told of a result."""
+        if not self._masker:
+            return result
+        hidden = [key for key, value in result.dotenv.items() if self._masker.hides(value)]
+        said = [result.message] if result.message else []
+        said += [f"dotenv: {key} has a secret in it and is not passed on" for key in hidden]
+        tests = result.tests
+        if tests is not None:
+            failures = [self._masker.text(failure) for failure in tests.failures]
+            tests = msgspec.structs.replace(tests, failures=failures)
+        return replace(
+            result,
+            message=self._masker.text("; ".join(said)) or None,
+            dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
+            tests=tests,
+        )
 
     def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
         tail = self._tail
@@ -377,7 +410,7 @@ class Runner:
         """Best effort: a service's log helps to find out what went wrong, and decides nothing."""
         try:
             for alias, data in self.sandbox.service_logs().items():
-                self._host.service_log(self.attempt, alias, data)
+                self._host.service_log(self.attempt, alias, self._masker.whole(data))
         except Exception as error:
             logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
 

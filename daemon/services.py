@@ -15,6 +15,7 @@ from daemon.engine import Engine, EngineError
 from daemon.environment import Environment
 from daemon.executor import JobFailed
 from daemon.images import Image, Images
+from daemon.policy import Policy
 from protocol.plan import ServiceSpec
 from protocol.statuses import FailureReason
 from protocol.variables import expand_all
@@ -88,6 +89,7 @@ class Services:
         network: str,
         labels: Mapping[str, str],
         environment: Environment,
+        policy: Policy,
     ) -> None:
         self.services = services
         self.network = network
@@ -96,6 +98,7 @@ class Services:
         self._images = images
         self._labels = labels
         self._environment = environment
+        self._policy = policy
         self._found: dict[str, Image] = {}
 
     def start(self) -> None:
@@ -124,7 +127,11 @@ class Services:
             "Image": service.image,
             "Env": [f"{key}={value}" for key, value in self._variables(spec).items()],
             "Labels": {**self._labels, "longshore.role": "service", "longshore.alias": service.aliases[0]},
-            "HostConfig": {"NetworkMode": self.network, "LogConfig": {"Type": "local", "Config": {"max-size": "16m"}}},
+            "HostConfig": {
+                **self._policy.host_config(service=True),
+                "NetworkMode": self.network,
+                "LogConfig": {"Type": "local", "Config": {"max-size": "16m"}},
+            },
             "NetworkingConfig": {"EndpointsConfig": {self.network: {"Aliases": list(service.aliases)}}},
         }
         if spec.entrypoint is not None:

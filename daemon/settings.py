@@ -8,6 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daemon.policy import PIDS, Policy, make_policy
 from protocol.addresses import DEFAULT_COORDINATOR
 from protocol.errors import UsageError
 from protocol.keys import Credentials
@@ -42,6 +43,9 @@ class WorkerSettings:
     cache_limit: int = 10 << 30
     disk_floor: int = 1 << 30  # with less free space than this the worker asks for no more work
     ack_timeout: float = 5.0  # an unacknowledged status or log byte is sent again after so long
+    allow: tuple[str, ...] = ()  # what jobs may do beyond their containers: see `policy`
+    allow_images: tuple[str, ...] = ()  # patterns of images that jobs may use; none: any
+    pids_limit: int = PIDS
     sweep_interval: float = 600.0  # how often leftovers that belong to no attempt are removed
 
     def __post_init__(self) -> None:
@@ -53,6 +57,12 @@ class WorkerSettings:
             raise UsageError(f"a worker has at least 1 slot, not {self.slots}")
         if self.hold_limit is not None and self.hold_limit < 0:
             raise UsageError(f"hold_limit is 0 or more, not {self.hold_limit}")
+        _ = self.policy
+
+    @property
+    def policy(self) -> Policy:
+        """What jobs may do here."""
+        return make_policy(self.name, self.allow, self.allow_images, self.pids_limit)
 
     @property
     def held_at_most(self) -> int:

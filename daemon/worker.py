@@ -117,7 +117,7 @@ class Worker:
     def _docker(self) -> Executor:
         from daemon.docker_executor import DockerExecutor  # slow to import; a stand-in does without
 
-        return DockerExecutor(self.settings.name, self.settings.docker_url)
+        return DockerExecutor(self.settings.name, self.settings.docker_url, policy=self.settings.policy)
 
     @contextmanager
     def _name_lock(self) -> Iterator[None]:

@@ -86,6 +86,14 @@ def coordinator_command(
 @click.option("--slots", type=click.IntRange(min=1), help="Jobs to run at a time; default: the number of CPUs.")
 @click.option("--label", "labels", multiple=True, metavar="L", help="A tag that jobs can ask for. May be repeated.")
 @click.option("--tagged-only", is_flag=True, help="Take no jobs that have no tags.")
+@click.option(
+    "--allow",
+    multiple=True,
+    metavar="WHAT",
+    help="What jobs may do beyond their containers: privileged, new-privileges, volume:/PATH, volume:/HOST:/PATH[:ro].",
+)
+@click.option("--allow-image", "images", multiple=True, metavar="PATTERN", help="Run only such images, as `alpine:*`.")
+@click.option("--pids-limit", type=click.IntRange(min=1), help="Processes that a container may have; default: 4096.")
 @log_json_option
 def worker_command(
     coordinator: str,
@@ -94,6 +102,9 @@ def worker_command(
     slots: int | None,
     labels: tuple[str, ...],
     tagged_only: bool,
+    allow: tuple[str, ...],
+    images: tuple[str, ...],
+    pids_limit: int | None,
     log_json: bool,
 ) -> None:
     """Start a worker: it runs jobs in this host's Docker engine until SIGTERM or Ctrl-C.
@@ -108,7 +119,9 @@ def worker_command(
     from protocol.keys import parse_join_token
 
     log_to_stderr(as_json=log_json)
-    chosen = {key: value for key, value in (("name", name), ("slots", slots)) if value is not None}
+    chosen = {
+        key: value for key, value in (("name", name), ("slots", slots), ("pids_limit", pids_limit)) if value is not None
+    }
     token = parse_join_token(join) if join else None
     coordinator = token.address if token else coordinator
     settings = WorkerSettings(
@@ -116,6 +129,8 @@ def worker_command(
         coordinator=coordinator,
         labels=labels,
         run_untagged=not tagged_only,
+        allow=allow,
+        allow_images=images,
         **chosen,  # type: ignore[arg-type]
     )
     credentials = (

@@ -29,6 +29,7 @@ def make_worker(settings: WorkerSettings, coordinator: str) -> Worker:
         coordinator=coordinator,
         directory=settings.state_dir / "docker",
         after_script_timeout=settings.after_script_timeout,
+        policy=settings.policy,
     )
     executor.facts()
     return Worker(settings, executor)
