@@ -39,6 +39,7 @@ class Member:
     name: str
     slots: int
     link: Link | None = None
+    label: str | None = None
     environment: dict[str, str] = field(default_factory=dict)
     process: Process | None = None
 
@@ -75,10 +76,12 @@ class Fleet(System):
         self.address = eventually(listens, every=0.02)
         return process
 
-    def add_worker(self, name: str, *, slots: int = 2, isolated: bool = False, **environment: str) -> Member:
+    def add_worker(
+        self, name: str, *, slots: int = 2, isolated: bool = False, label: str | None = None, **environment: str
+    ) -> Member:
         """A new worker, started; `isolated` ones have a network of their own."""
         link = self.network.add() if isolated and self.network else None
-        member = self.members[name] = Member(name, slots, link, environment)
+        member = self.members[name] = Member(name, slots, link, label, environment)
         self.restart(member)
         return member
 
@@ -87,6 +90,7 @@ class Fleet(System):
         assert self.address is not None
         command = [str(LONGSHORE), "worker", "--coordinator", self.address]
         command += ["--name", member.name, "--slots", str(member.slots)]
+        command += ["--label", member.label] if member.label else []
         if member.link is not None:
             command = ["ip", "netns", "exec", member.link.namespace, *command]
         member.process = self.spawn(command, member.name, member.environment)

@@ -1,4 +1,4 @@
-"""A fleet of real daemons with virtual containers, killed at random; `python -m benchmarks.load` is the same, larger."""
+"""A fleet of real daemons with virtual containers, killed at random: `benchmarks.load`, but smaller."""
 
 from __future__ import annotations
 

@@ -259,8 +259,9 @@ def running(client: docker.DockerClient, coordinator: str, run: int, job: str | 
 def leftovers(client: docker.DockerClient, coordinator: str) -> list[str]:
     """Containers, networks and volumes that were made for runs of a coordinator and are still there."""
     label = f"longshore.coordinator={coordinator}"
+    containers = client.containers.list(all=True, ignore_removed=True, filters={"label": label})
     return [
-        *(str(container.name) for container in client.containers.list(all=True, ignore_removed=True, filters={"label": label})),
+        *(str(container.name) for container in containers),
         *(str(network.name) for network in client.networks.list(filters={"label": label})),
         *(str(volume.name) for volume in client.volumes.list(filters={"label": label})),
     ]
