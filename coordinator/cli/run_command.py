@@ -17,7 +17,7 @@ import click
 
 from coordinator.cli.main import INTERRUPTED
 from coordinator.cli.options import Where, coordinator_option
-from coordinator.cli.variables import variable_option
+from coordinator.cli.variables import file_options, variable_option
 from protocol.errors import CoordinatorUnreachable
 from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus
@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from coordinator.cli.compiling import Project
     from coordinator.cli.follow import Follower
     from coordinator.cli.session import Session
+    from protocol.views import RunView
 
 EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
-"""What `run` ends with; for all other statuses it is 0."""
+"""By the run's status; for all others it is 0."""
 
 
 @click.command("run")
@@ -36,10 +37,20 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and leave it to the coordinator.")
 @variable_option
 @click.option("--job", "jobs", metavar="NAME", multiple=True, help="Only this job and what it needs. May be repeated.")
+@file_options
+@click.option("--default-image", metavar="IMAGE", help="The image of jobs for which the file names none.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document of the run on stdout, its logs on stderr.")
 @coordinator_option
 def run_command(
-    where: Where, file: Path, detach: bool, variables: list[Variable], jobs: tuple[str, ...], as_json: bool
+    where: Where,
+    file: Path,
+    detach: bool,
+    variables: list[Variable],
+    jobs: tuple[str, ...],
+    projects: dict[str, Path],
+    inputs: dict[str, str],
+    default_image: str | None,
+    as_json: bool,
 ) -> int:
     """Run the pipeline of FILE (.gitlab-ci.yml) on this folder's files as they are now, and follow it to its end.
 
@@ -49,7 +60,7 @@ def run_command(
     from coordinator.cli.compiling import compile_for_run
     from coordinator.cli.session import acting_session, running_session
 
-    project = compile_for_run(file, variables, list(jobs))
+    project = compile_for_run(file, variables, jobs, projects, inputs, default_image)
     with _hang_up_is_no_end(), (acting_session if detach else running_session)(where) as session:
         run = _submit(session, project)
         if detach:
@@ -106,7 +117,17 @@ def _follow(session: Session, run: int, project: Project, *, cancels: bool, as_j
         from coordinator.cli.as_json import print_json, run_json
 
         print_json(run_json(view))
-    return EXIT_STATUS.get(view.status, 0)
+    return exit_status(view)
+
+
+def exit_status(run: RunView) -> int:
+    """What `run` ends with. A run that waits for somebody to play a job has not failed, unless one of its jobs has."""
+    jobs = [job for stage in run.stages for job in stage.jobs]
+    if run.status is ExecutionStatus.MANUAL and any(
+        job.status is ExecutionStatus.FAILED and not job.allow_failure for job in jobs
+    ):
+        return EXIT_STATUS[ExecutionStatus.FAILED]
+    return EXIT_STATUS.get(run.status, 0)
 
 
 def _import_ahead() -> None:
@@ -122,11 +143,12 @@ def _interrupts(follower: Follower) -> Iterator[None]:
         signal.signal(number, signal.default_int_handler)
         follower.stop()
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     try:
         yield
     finally:
-        for number in before:
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
 
 
