@@ -18,6 +18,7 @@ from tui.screens.feed import FeedScreen
 from tui.screens.help import HelpScreen
 from tui.screens.runs import RunsScreen
 from tui.screens.workers import WorkersScreen
+from tui.widgets.keybar import keys_of
 
 T = TypeVar("T")
 
@@ -77,26 +78,16 @@ class LongshoreApp(App[None]):
 
     def action_help(self) -> None:
         """Shows all keys of the screen."""
-        keys = {
-            binding.action: (self.get_key_display(binding), binding.description)
-            for _, binding, enabled, _ in self.screen.active_bindings.values()
-            if enabled and binding.show and binding.description
-        }
-        self.push_screen(HelpScreen(list(keys.values())))
+        self.push_screen(HelpScreen([(entry.shown, entry.does) for entry in keys_of(self.screen)]))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers: the screen's keys, then Textual's own commands."""
-        seen: set[str] = set()
-        for _, binding, enabled, _ in screen.active_bindings.values():
-            if enabled and binding.show and binding.description and binding.action not in seen:
-                seen.add(binding.action)
-                key = self.get_key_display(binding)
-                action = binding.action
+        for entry in keys_of(screen):
 
-                async def run(action: str = action) -> None:
-                    await screen.run_action(action)
+            async def run(action: str = entry.action) -> None:
+                await screen.run_action(action)
 
-                yield SystemCommand(binding.description, f"key {key}", run)
+            yield SystemCommand(entry.does, f"key {entry.shown}", run)
         for command in super().get_system_commands(screen):
             if command.title != "Quit":
                 yield command

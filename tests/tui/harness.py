@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
 import zmq
 
 from coordinator.server import Coordinator
@@ -25,6 +26,7 @@ from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
 
 DEADLINE = 10.0
+CHUNK = 512 << 10
 T = TypeVar("T")
 
 
@@ -61,6 +63,12 @@ class Server:
         self._thread.join(DEADLINE)
         assert not self._thread.is_alive()
 
+    def write_log(self, attempt: str, data: bytes) -> None:
+        """Puts a long log into the store without sending it; for an attempt that has none."""
+        path = Path(self._coordinator.logs.path(attempt))
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+
     def client(self) -> Client:
         """A client, to be closed by the caller."""
         return Client(self.address, timeout=DEADLINE)
@@ -93,9 +101,10 @@ class ScriptedWorker:
         self.assigned: dict[str, m.Assignment] = {}  # by job name, the newest
         self.canceled: set[str] = set()  # attempts
         self.drained: bool | None = None
-        self._sizes: dict[tuple[str, str], int] = {}
+        self._logs: dict[tuple[str, str], bytearray] = {}
         self._acked: dict[tuple[str, str], int] = {}
         self._seqs: dict[str, int] = {}
+        self._held: dict[str, ExecutionStatus] = {}
         self._outbox: deque[list[bytes | memoryview]] = deque()
         self._stopping = threading.Event()
         self._welcomed = threading.Event()
@@ -125,13 +134,11 @@ class ScriptedWorker:
         """Writes to a job's log; waits until it is stored."""
         attempt = self.assigned[job].attempt
         key = (attempt, stream)
-        for start in range(0, len(data), 512 << 10):
-            piece = data[start : start + (512 << 10)]
-            offset = self._sizes.get(key, 0)
-            self._sizes[key] = offset + len(piece)
-            self._send(m.LogChunk(attempt=attempt, offset=offset, stream=stream), piece)
+        log = self._logs.setdefault(key, bytearray())
+        log += data
+        self._send_log(key, len(log) - len(data))
         if wait:
-            eventually(lambda: self._acked.get(key, 0) >= self._sizes.get(key, 0))
+            eventually(lambda: self._acked.get(key, 0) >= len(log))
 
     def end(
         self,
@@ -152,7 +159,7 @@ class ScriptedWorker:
             exit_code=exit_code,
             failure_reason=(reason or FailureReason.SCRIPT_FAILURE) if failed else None,
             message=message,
-            log_length=self._sizes.get((attempt, "job"), 0),
+            log_length=len(self._logs.get((attempt, "job"), b"")),
             artifacts=list(artifacts),
             tests=tests,
         )
@@ -167,7 +174,14 @@ class ScriptedWorker:
     def report(self, attempt: str, status: ExecutionStatus, **fields: object) -> None:
         """Sends a status."""
         self._seqs[attempt] = self._seqs.get(attempt, 0) + 1
+        self._held[attempt] = status
         self._send(m.JobStatus(attempt=attempt, seq=self._seqs[attempt], status=status, **fields))  # type: ignore[arg-type]
+
+    def _send_log(self, key: tuple[str, str], offset: int) -> None:
+        log = self._logs[key]
+        for start in range(offset, len(log), CHUNK):
+            attempt, stream = key
+            self._send(m.LogChunk(attempt=attempt, offset=start, stream=stream), bytes(log[start : start + CHUNK]))
 
     def _send(self, message: m.Message, payload: bytes | None = None) -> None:
         self._outbox.append(encode(message, payload))
@@ -191,22 +205,25 @@ class ScriptedWorker:
 
     def _take(self, message: m.Message, socket: zmq.Socket[bytes]) -> None:
         match message:
-            case m.Welcome():
+            case m.Welcome(keep=kept):
                 self._welcomed.set()
+                for key in [key for key in self._logs if key[0] in kept]:
+                    self._send_log(key, self._acked.get(key, 0))
             case m.AssignJob(assignment=assignment):
                 self.assigned[assignment.job.name] = assignment
                 if any(not dependency.satisfied for dependency in assignment.dependencies):
                     self.report(assignment.attempt, ExecutionStatus.WAITING)
             case m.CancelJob(attempt=attempt):
                 self.canceled.add(attempt)
-                size = self._sizes.get((attempt, "job"), 0)
-                self.report(attempt, ExecutionStatus.CANCELED, log_length=size)
+                length = len(self._logs.get((attempt, "job"), b""))
+                self.report(attempt, ExecutionStatus.CANCELED, log_length=length)
             case m.Drain(on=on):
                 self.drained = on
             case m.Ack(attempt=attempt, log_offset=offset, stream=stream) if offset is not None:
                 self._acked[attempt, stream] = offset
             case m.Error(code="not_introduced"):
-                socket.send_multipart(encode(self._hello))
+                held = [m.HeldAttempt(attempt=a, status=status) for a, status in self._held.items()]
+                socket.send_multipart(encode(msgspec.structs.replace(self._hello, attempts=held)))
             case _:
                 pass
 

@@ -130,7 +130,7 @@ async def test_the_log_of_an_earlier_attempt_is_still_there(server: Server, work
         await seen.sees("the second time")
         await seen.press("tab")
         await seen.sees("Reason", "script_failure")
-        await seen.press("home", "enter")
+        await seen.press("end", "enter")
         await seen.sees("the first time", "attempt 1 of 2")
 
 

@@ -110,6 +110,7 @@ class JobScreen(Page):
         self._chosen: int | None = None  # an attempt that was chosen, instead of the newest
         self._stream = "job"
         self._detail: m.JobDetail | None = None
+        self._attempts: list[AttemptView] = []  # newest first
         self._detail_of: tuple[object, ...] = ()
         self._services: dict[str, str] = {}  # tab -> alias
 
@@ -185,7 +186,7 @@ class JobScreen(Page):
             self.command(self._load_detail())
         self.query_one("#pane-artifacts", Table).show(job.artifacts, now)
         if self._detail is not None:
-            self.query_one("#pane-attempts", Table).show(self._detail.attempts, now)
+            self.query_one("#pane-attempts", Table).show(self._attempts, now)
 
     def _head(self, job: JobView, now: float) -> Content:
         sign = job_sign(job)
@@ -226,7 +227,8 @@ class JobScreen(Page):
         self.query_one("#definition-text", Static).update(definition(self._detail.job))
         self.query_one("#tests-text", Static).update(tests(job))
         self.query_one("#story-text", Static).update(story(self._detail.story))
-        self.query_one("#pane-attempts", Table).show(self._detail.attempts, self.app.now())
+        self._attempts = self._detail.attempts[::-1]
+        self.query_one("#pane-attempts", Table).show(self._attempts, self.app.now())
         tabs = self.query_one(Tabs)
         tabs.query_one("#attempts", Tab).label = f"Attempts {len(self._detail.attempts)}"
         tabs.query_one("#artifacts", Tab).label = f"Artifacts {len(job.artifacts)}"

@@ -44,6 +44,8 @@ from tui.widgets.stages import StageColumn, StageColumns
 
 EARLIER_RUNS = 3
 """Earlier runs of the same project that a guess at the remaining time is made from."""
+LEGEND_WIDTH = 90
+"""Columns that a terminal has to have for the signs to be explained."""
 PREVIEW_HEIGHT = 28
 """Lines that a terminal has to have for the log of the job under the cursor."""
 CURSOR_RESTS = 0.15
@@ -218,7 +220,7 @@ class RunScreen(Page):
             parts.append(f"about {duration(left)} left" if left >= 1 else "nearly done")
         if run.finished_at is not None:
             parts.append(f"ended {age(max(0.0, now - run.finished_at))} ago, {clock(run.finished_at)}")
-        if self._estimate.critical:
+        if self._estimate.critical and self.size.width >= LEGEND_WIDTH:
             parts.append("◆ critical path")
         width = max(10, min(30, self.size.width // 4))
         drawn = [(text, _color(paint)) for text, paint in bar(run.counts, width)]

@@ -27,11 +27,11 @@ class FilterBar(Horizontal):
     DEFAULT_CSS = """
     FilterBar { height: 1; display: none; background: $boost; }
     FilterBar Label { width: auto; padding: 0 1; color: $text-accent; text-style: bold; }
-    FilterBar Input { border: none; height: 1; padding: 0; background: $boost; width: 1fr; }
+    FilterBar Input { width: 1fr; background: $boost; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("escape", "clear", "Clear", show=False),
-        Binding("down", "done", "To the list", show=False),
+        Binding("enter,down", "done", "Keep it"),
+        Binding("escape", "clear", "Take it away", key_display="esc"),
     ]
 
     def __init__(self, placeholder: str = "", *, sign: str = "/", id: str | None = None) -> None:
@@ -42,7 +42,7 @@ class FilterBar(Horizontal):
     def compose(self) -> ComposeResult:
         """The sign and the line."""
         yield Label(self._sign, markup=False)
-        yield Input(placeholder=self._placeholder)
+        yield Input(placeholder=self._placeholder, compact=True)
 
     @property
     def value(self) -> str:

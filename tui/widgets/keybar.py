@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from rich.cells import cell_len
 from textual import events
 from textual.content import Content
 from textual.geometry import Size
 from textual.screen import Screen
 from textual.widget import Widget
+from textual.widgets import Input
 
 MOST_LINES = 4
 EVERYWHERE = ("back", "app.help", "app.quit")
 """Actions that come last, in this order."""
 GAP = 2
 
-Entry = tuple[str, str, str]
-"""A key's name, what is written for it, and what it does."""
+
+class Entry(NamedTuple):
+    """A key: its name, what is written for it, what it does, and the action behind it."""
+
+    key: str
+    shown: str
+    does: str
+    action: str
 
 
 class KeyBar(Widget):
@@ -41,18 +50,10 @@ class KeyBar(Widget):
         if self.is_attached and screen is self.screen:
             self.refresh(layout=True)
 
-    def _keys(self) -> list[Entry]:
-        found: dict[str, Entry] = {}
-        for _, binding, enabled, _ in self.screen.active_bindings.values():
-            if binding.show and enabled and binding.action not in found:
-                found[binding.action] = (binding.key, self.app.get_key_display(binding), binding.description)
-        last = [found.pop(action) for action in EVERYWHERE if action in found]
-        return [*found.values(), *last]
-
     def _lines(self, width: int) -> list[list[Entry]]:
         lines: list[list[Entry]] = [[]]
         used = 0
-        for entry in self._keys():
+        for entry in keys_of(self.screen):
             cells = _cells(entry)
             if used + cells > width and lines[-1]:
                 lines.append([])
@@ -69,7 +70,7 @@ class KeyBar(Widget):
         """The keys and what they do."""
         lines = [
             Content(" " * GAP).join(
-                Content.assemble((shown, "bold $text-accent"), f" {does}") for _, shown, does in entries
+                Content.assemble((shown, "bold $text-accent"), f" {does}") for _, shown, does, _ in entries
             )
             for entries in self._lines(self.content_size.width)
         ]
@@ -84,7 +85,7 @@ class KeyBar(Widget):
         x = 0
         for entry in lines[offset.y] if offset.y < len(lines) else []:
             if x <= offset.x < x + _cells(entry):
-                self.app.simulate_key(entry[0].split(",")[0])
+                self.app.simulate_key(entry.key)
                 return
             x += _cells(entry) + GAP
 
@@ -93,5 +94,18 @@ class KeyBar(Widget):
         self.refresh(layout=True)
 
 
+def keys_of(screen: Screen[Any]) -> list[Entry]:
+    """What the keys do on a screen as it is now, each action once; those that do the same everywhere come last."""
+    found: dict[str, Entry] = {}
+    typing = isinstance(screen.focused, Input)  # then a screen's letters are text
+    for node, binding, enabled, _ in screen.active_bindings.values():
+        if binding.show and enabled and binding.action not in found and not (typing and node is screen):
+            found[binding.action] = Entry(
+                binding.key, screen.app.get_key_display(binding), binding.description, binding.action
+            )
+    last = [found.pop(action) for action in EVERYWHERE if action in found]
+    return [*found.values(), *last]
+
+
 def _cells(entry: Entry) -> int:
-    return cell_len(entry[1]) + 1 + cell_len(entry[2])
+    return cell_len(entry.shown) + 1 + cell_len(entry.does)

@@ -83,7 +83,7 @@ class Table(LineWidget, Generic[R]):
         self._index: dict[Hashable, int] = {}
         self._cursor = 0
         self._now = 0.0
-        self._widths: list[tuple[Column[R], int]] = []
+        self._widths: tuple[int, list[tuple[Column[R], int]]] = (-1, [])  # columns that have room, at a width
 
     # rows
 
@@ -183,10 +183,11 @@ class Table(LineWidget, Generic[R]):
 
     # drawing
 
-    def on_resize(self, event: events.Resize) -> None:
-        """Finds out which columns have room."""
-        self.virtual_size = Size(0, len(self._rows) + 1)
-        self._widths = self._choose_widths(event.size.width)
+    def _columns_at(self, width: int) -> list[tuple[Column[R], int]]:
+        """The columns that have room, and how many cells each gets."""
+        if self._widths[0] != width:
+            self._widths = (width, self._choose_widths(width))
+        return self._widths[1]
 
     def _choose_widths(self, width: int) -> list[tuple[Column[R], int]]:
         columns = list(self._columns)
@@ -205,7 +206,7 @@ class Table(LineWidget, Generic[R]):
         width = self.size.width
         if y == 0:
             spans: list[Span] = [(" " * MARGIN, "")]
-            for column, cells in self._widths:
+            for column, cells in self._columns_at(width):
                 title = column.title.rjust(cells) if column.right else column.title
                 spans += [(fit(title, cells), "heading"), (" " * GAP, "")]
             return self.strip(spans, width)
@@ -215,7 +216,7 @@ class Table(LineWidget, Generic[R]):
             return self.strip([(" " * MARGIN + message, "muted")], width)
         here = number == self._cursor
         spans = [("❯ " if here else "  ", "")]
-        for column, cells in self._widths:
+        for column, cells in self._columns_at(width):
             spans += fit_spans(column.cell(self._rows[number], self._now), cells, right=column.right)
             spans.append((" " * GAP, ""))
         over = self.paint("cursor" if self.has_focus else "cursor-away") if here else None
