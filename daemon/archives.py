@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
+from daemon.archive_guard import BadMember, Guard
+
 BLOCK = tarfile.BLOCKSIZE
 COPY_BYTES = 1 << 20
 SEND_BYTES = 256 << 10
@@ -24,7 +26,10 @@ SEND_BYTES = 256 << 10
 GZIP_LEVEL = 1
 """Artifacts are written once and read a few times: speed before size."""
 GZIP_MAGIC = b"\x1f\x8b"
-DEVICES = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
+FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
+EXTENSIONS = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
+"""Members that only say more of the next one."""
+LONGEST_EXTENSION = 1 << 20
 
 
 class BadArchive(Exception):
@@ -60,13 +65,17 @@ def joined(paths: Iterable[Path], owner: Owner) -> Iterator[bytes]:
 
 def _joined(paths: Iterable[Path], owner: Owner) -> Iterator[bytes]:
     made: set[str] = set()
+    guard = Guard()
     for path in paths:
         with open_tar(path) as stream:
-            yield from _as_they_are(stream, path) if owner == ROOT else _given(stream, owner, path, made)
+            if owner == ROOT:
+                yield from _as_they_are(stream, path, guard)
+            else:
+                yield from _given(stream, owner, path, made, guard)
     yield bytes(2 * BLOCK)
 
 
-def _given(stream: BinaryIO, owner: Owner, path: Path, made: set[str]) -> Iterator[bytes]:
+def _given(stream: BinaryIO, owner: Owner, path: Path, made: set[str], guard: Guard) -> Iterator[bytes]:
     """The members of one tar, and the directories that they are in, which the engine would make for root.
 
     `made` are directories that earlier archives have.
@@ -74,14 +83,13 @@ def _given(stream: BinaryIO, owner: Owner, path: Path, made: set[str]) -> Iterat
     with _reading(stream, path) as tar:
         for member in tar:
             name = posixpath.normpath(member.name)
+            _look_at(guard, path, member.type, member.name, member.linkname, member.size)
             for above in _above(name):
                 if above not in made:
                     made.add(above)
                     yield _directory(above, owner).tobuf(tarfile.PAX_FORMAT)
             if member.isdir():
                 made.add(name)
-            elif member.isdev():
-                raise BadArchive(f"{path} is no archive of files: {member.name}")
             info = _plain(member, name)
             info.uid, info.gid = owner
             yield info.tobuf(tarfile.PAX_FORMAT)
@@ -151,22 +159,44 @@ def hash_files(path: Path, wanted: Collection[str]) -> dict[str, str]:
     return hashes
 
 
-def _as_they_are(stream: BinaryIO, path: Path) -> Iterator[bytes]:
+def _look_at(guard: Guard, path: Path, kind: bytes, name: str, target: str, size: int) -> None:
+    """Shows a member to the guard. Raises BadArchive."""
+    try:
+        if kind in FILES:
+            guard.file(name, size)
+        elif kind == tarfile.SYMTYPE:
+            guard.symlink(name)
+        elif kind == tarfile.LNKTYPE:
+            guard.hard_link(name, target)
+        else:
+            raise BadMember(f"{name[:200]!r} is neither a file nor a directory nor a link")
+    except BadMember as error:
+        raise BadArchive(f"{path.name} is not unpacked: {error}") from error
+
+
+def _as_they_are(stream: BinaryIO, path: Path, guard: Guard) -> Iterator[bytes]:
     """The members of one tar, without the blocks that end it."""
-    override: int | None = None  # the size of the next member, where its header is too small for it
+    told: dict[str, str] = {}  # of the next member: what its header has no room for
     try:
         while (header := stream.read(BLOCK)) and header != bytes(BLOCK):
             kind = header[156:157]
-            if header[257:262] != b"ustar" or kind in DEVICES:
+            if header[257:262] != b"ustar":
                 raise BadArchive(f"{path} is no archive of files")
-            size = override if override is not None else _number(header[124:136])
-            override = None
+            extends = kind in EXTENSIONS
+            size = int(told["size"]) if "size" in told and not extends else _number(header[124:136])
+            if not extends:
+                name, target = told.get("path") or _name(header), told.get("linkpath") or _text(header[157:257])
+                _look_at(guard, path, kind, name, target, size)
+                told = {}
+                size = size if kind in FILES else 0
+            elif size > LONGEST_EXTENSION:
+                raise BadArchive(f"{path} has a name of {size} bytes")
             yield header
             left = -(-size // BLOCK) * BLOCK
-            if kind == b"x":
+            if extends:
                 data = stream.read(left)
                 left -= len(data)
-                override = _pax_size(data[:size])
+                told |= _told(kind, data[:size])
                 yield data
             while left:
                 data = stream.read(min(left, COPY_BYTES))
@@ -185,9 +215,30 @@ def _number(field: bytes) -> int:
     return int(field.strip(b" \0") or b"0", 8)
 
 
-def _pax_size(records: bytes) -> int | None:
-    marker = records.find(b" size=")
-    return int(records[marker + 6 : records.index(b"\n", marker)]) if marker >= 0 else None
+def _told(kind: bytes, data: bytes) -> dict[str, str]:
+    """What a member that extends the next one's header says of it. Raises ValueError."""
+    if kind != tarfile.XHDTYPE:
+        return {"path" if kind == tarfile.GNUTYPE_LONGNAME else "linkpath": _text(data)}
+    told: dict[str, str] = {}
+    while data:
+        length = int(data[: data.index(b" ")])
+        key, equals, value = data[:length].partition(b" ")[2].partition(b"=")
+        if not equals or not value.endswith(b"\n") or length < 1:
+            raise ValueError("a damaged pax header")
+        if key.startswith(b"GNU.sparse"):
+            raise ValueError("a sparse file")
+        told[_text(key)] = _text(value[:-1])
+        data = data[length:]
+    return told
+
+
+def _name(header: bytes) -> str:
+    name, prefix = _text(header[:100]), _text(header[345:500])
+    return f"{prefix}/{name}" if prefix and header[257:263] == b"ustar\0" else name
+
+
+def _text(field: bytes) -> str:
+    return field.partition(b"\0")[0].decode(errors="surrogateescape")
 
 
 @contextmanager
