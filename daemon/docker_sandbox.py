@@ -21,7 +21,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
-from threading import Lock, Thread
+from threading import Lock
 from typing import Any
 
 import msgspec
@@ -40,6 +40,7 @@ from daemon.log_stream import ScriptEnd
 from daemon.policy import Policy
 from daemon.script import LEASE_OVER, lease_line, release_lines, stop_line
 from daemon.services import Services, plan_services, service_container
+from daemon.threads import THREADS, Task
 from daemon.users import owner_of
 from protocol.errors import EngineUnavailable, LongshoreError
 from protocol.messages import Assignment, Dependency
@@ -310,7 +311,7 @@ class DockerSandbox:
         A script's end is known from the last line of its log, if that is read, some 60 ms before the engine has seen
         the container end. (A daemon that did not release it waits for that: it needs the times.)
         """
-        Thread(target=self._await_container, name=f"wait {self._assignment.attempt}", daemon=True).start()
+        THREADS.start(Task(self._await_container, f"wait {self._assignment.attempt}"))
         with self._failures():
             end = self._ends.get()
             if isinstance(end, ScriptEnd) and self._released_at is not None:

@@ -11,9 +11,10 @@ import contextlib
 import socket
 from collections import deque
 from collections.abc import Callable
-from threading import Condition, Thread
+from threading import Condition
 
 from daemon.log_stream import JobLog, ScriptEnd, Sink, StreamReader
+from daemon.threads import THREADS, Task
 
 MAX_BACKLOG_BYTES = 8 << 20
 """How far a follower may fall behind before it has to go on with the stored log."""
@@ -33,7 +34,7 @@ class LiveOutput:
         self._backlog_bytes = 0
         self._change = Condition()
         self.open = True
-        Thread(target=self._read, name="output", daemon=True).start()
+        THREADS.start(Task(self._read, "output"))
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, _Behind):
