@@ -76,6 +76,8 @@ class Killer:
     restarts: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
     alive: dict[int, int] = field(default_factory=dict)  # index of the process of workers -> process in the fleet
     coordinator: int = 0
+    ended: set[int] = field(default_factory=set)  # processes that are known to have ended
+    surprises: list[str] = field(default_factory=list)
 
     def start_workers(self, index: int) -> None:
         """Starts a process of workers, for the first time or again."""
@@ -91,16 +93,24 @@ class Killer:
         """For so long."""
         end = time.monotonic() + seconds
         kill_at = time.monotonic() + 1.0
-        while time.monotonic() < end or self.restarts:
+        while time.monotonic() <= end or self.restarts:
             now = time.monotonic()
             due = [restart for restart in self.restarts if restart[0] <= now]
             self.restarts = [restart for restart in self.restarts if restart[0] > now]
             for _, restart in due:
                 restart()
+            self._see_who_ended()
             if kill_at <= now < end:
                 kill_at = now + self.chance.uniform(0.5, 3.0)
                 self._kill_one(now)
             time.sleep(0.05)
+
+    def _see_who_ended(self) -> None:
+        """Who was not killed by us should be there."""
+        for number, process in enumerate(self.fleet.processes):
+            if number not in self.ended and process.poll() is not None:
+                self.ended.add(number)
+                self.surprises.append(f"process {number} ended by itself, with {process.returncode}")
 
     def _kill_one(self, now: float) -> None:
         back = now + self.chance.choice(DOWN_SECONDS)
@@ -113,6 +123,7 @@ class Killer:
         if process.poll() is None:
             process.kill()
             process.wait()
+            self.ended.add(victim)
             self.kills += 1
             self.restarts.append((back, restart))
 
@@ -174,13 +185,14 @@ def run_load(workers: int, jobs: int, seconds: float, seed: int) -> list[str]:
                 return [run.id for run in client.list_runs(1000) if run.status not in ENDED]
 
             while left := patiently(fleet.address, unfinished):
+                killer.work(0.0)
                 if time.monotonic() > killed_until + END_WITHIN:
-                    return [f"runs hang: {left}"]
+                    return [f"runs hang: {left}", *killer.surprises]
                 time.sleep(0.5)
             took = time.monotonic() - begun
             wrong = check(fleet.address, load, runs)
             twice = doubles(folder / "engine")
-            wrong += [f"attempt {attempt} was released twice" for attempt in twice]
+            wrong += [*(f"attempt {attempt} was released twice" for attempt in twice), *killer.surprises]
             peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
             print(
                 f"{load.jobs} jobs in {len(runs)} runs on {workers} workers, {killer.kills} processes killed in "
