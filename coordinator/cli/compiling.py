@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from coordinator.pipelinefile import Repository, compile_pipeline
 from protocol.errors import UsageError
@@ -22,14 +24,26 @@ class Project:
     source: Source
 
 
-def compile_for_run(file: Path, variables: Sequence[Variable], jobs: Sequence[str]) -> Project:
-    """Compiles `file`; warnings go to stderr.
+def compile_for_run(
+    file: Path,
+    variables: Sequence[Variable],
+    jobs: Sequence[str],
+    projects: Mapping[str, Path],
+    inputs: Mapping[str, str],
+    default_image: str | None,
+) -> Project:
+    """Compiles `file`; warnings go to stderr. `default_image` is for jobs that name none.
 
     Raises PipelineFileError with all that is wrong, UsageError where nothing is left to run.
     """
     repository = Repository(file.resolve().parent)
     compiled = compile_pipeline(
-        file, repository=repository, variables={variable.key: variable.value for variable in variables}, jobs=jobs
+        file,
+        repository=repository,
+        variables={variable.key: variable.value for variable in variables},
+        jobs=jobs,
+        projects=projects,
+        inputs=inputs,
     )
     for warning in compiled.warnings:
         print(f"warning: {warning}", file=sys.stderr)
@@ -43,4 +57,5 @@ def compile_for_run(file: Path, variables: Sequence[Variable], jobs: Sequence[st
         title=commit.message.partition("\n")[0],
         user=repository.user[0],
     )
-    return Project(repository.root, compiled.plan, source)
+    plan = msgspec.structs.replace(compiled.plan, default_image=default_image)
+    return Project(repository.root, plan, source)

@@ -3,51 +3,17 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.cli.variables import variable_option
+from coordinator.cli.variables import file_options, variable_option
 from protocol.errors import PipelineFileError, Problem
 from protocol.plan import Variable
 
 if TYPE_CHECKING:
     from coordinator.pipelinefile import Compilation
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-def _pairs(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
-    pairs: dict[str, str] = {}
-    for item in given:
-        key, equals, value = item.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"{item!r} is not NAME=VALUE")
-        pairs[key] = value
-    return pairs
-
-
-def file_options(command: Command) -> Command:
-    """What every verb takes that reads a pipeline file, besides `--var` and `--job`."""
-    project = click.option(
-        "--project",
-        "projects",
-        metavar="NAME=DIR",
-        multiple=True,
-        callback=lambda *given: {name: Path(folder) for name, folder in _pairs(*given).items()},
-        help="Take the project that an `include` names from this directory. May be repeated.",
-    )
-    inputs = click.option(
-        "--input",
-        "inputs",
-        metavar="K=V",
-        multiple=True,
-        callback=_pairs,
-        help="An input that the file's `spec:inputs` asks for. May be repeated.",
-    )
-    return project(inputs(command))
 
 
 @click.command("plan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 import time
 from typing import TextIO
@@ -45,6 +46,8 @@ class Progress:
         elif job.status is ExecutionStatus.RUNNING:
             again = f", attempt {job.attempt}" if job.attempt > 1 else ""
             self._output.note(job.name, f"running on {job.worker}{again}")
+        elif job.status is ExecutionStatus.SCHEDULED:
+            self._output.note(job.name, f"{job.pending_reason}; `longshore play` starts it at once")
 
     def time_passes(self) -> None:
         if time.monotonic() - self._moved_at < STUCK_SECONDS:
@@ -69,9 +72,15 @@ class Progress:
         out.print(run_table(run))
         out.print()
         out.print(run_headline(run))
-        manual = [job.name for stage in run.stages for job in stage.jobs if job.status is ExecutionStatus.MANUAL]
+        manual = [job for stage in run.stages for job in stage.jobs if job.status is ExecutionStatus.MANUAL]
         if run.status is ExecutionStatus.MANUAL:
-            self.say(f"run {run.id} waits for somebody: `longshore play {run.id} {manual[0]}` starts that job")
+            self.say(f"run {run.id} goes on when these jobs are played:")
+            for job in manual:
+                if not job.allow_failure:
+                    self.say(f"  longshore play {run.id} {shlex.quote(job.name)}")
+        elif manual:
+            names = ", ".join(job.name for job in manual)
+            self.say(f"not played, and not waited for: {names}; `longshore play {run.id} JOB` starts one")
 
 
 def _ending(job: JobView) -> str:

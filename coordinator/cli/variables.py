@@ -1,13 +1,17 @@
-"""The option `--var K=V`."""
+"""What a pipeline file is given on the command line: `--var`, `--project` and `--input`."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
 
 import click
 
 from protocol.plan import Variable
 
+Command = TypeVar("Command", bound=Callable[..., Any])
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -29,3 +33,34 @@ variable_option = click.option(
     callback=_parse,
     help="A variable for all jobs, above those of the file. May be given more than once.",
 )
+
+
+def _pairs(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
+    pairs: dict[str, str] = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{item!r} is not NAME=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def file_options(command: Command) -> Command:
+    """What every verb takes that reads a pipeline file, besides `--var` and `--job`."""
+    project = click.option(
+        "--project",
+        "projects",
+        metavar="NAME=DIR",
+        multiple=True,
+        callback=lambda *given: {name: Path(folder) for name, folder in _pairs(*given).items()},
+        help="Take the project that an `include` names from this directory. May be repeated.",
+    )
+    inputs = click.option(
+        "--input",
+        "inputs",
+        metavar="K=V",
+        multiple=True,
+        callback=_pairs,
+        help="An input that the file's `spec:inputs` asks for. May be repeated.",
+    )
+    return project(inputs(command))

@@ -115,23 +115,46 @@ class Commands:
         if not chosen:
             raise ProtocolError("bad_request", f"run {run.id} has no job to retry: all that ended has succeeded")
         again = dependents_again(jobs, chosen)
-        self._reopen(run)
+        had_ended = self._reopen(run)
         for job in again:
-            self._reset(job, "retried" if job in chosen else "runs again: a job that it depends on is retried")
+            by_hand = job in chosen
+            self._reset(job, "retried" if by_hand else "runs again: a job that it depends on is retried")
+            job.played = by_hand and (job.played or job.plan.name == message.job)
         self._flow.resume(run)
+        if had_ended:
+            self._fail_without_artifacts(run, again)
         return m.Done(id=message.id, count=len(again))
 
-    def _reopen(self, run: RunState) -> None:
+    def _reopen(self, run: RunState) -> bool:
+        """A run goes on. Returns whether it had ended."""
         run.canceling = False
-        if run.id not in self._ledger.runs:
+        had_ended = run.id not in self._ledger.runs
+        if had_ended:
             self._ledger.add_run(run)
         self._ledger.touch_run(run)
+        return had_ended
 
     def _reset(self, job: JobState, text: str) -> None:
         job.automatic_retries = 0
         job.not_before_at = None
-        job.played = job.played or job.plan.when in ("manual", "delayed")
         self._ledger.move(job, JobEvent.RESET, text)
+
+    def _fail_without_artifacts(self, run: RunState, jobs: list[JobState]) -> None:
+        """Fails those of `jobs` for which artifacts were left that have expired since: what they need is gone.
+
+        Artifacts of a run that is under way do not expire, as in GitLab, which locks those of the latest pipeline.
+        """
+        index, now = self._ledger.indexes[run.id], self._ledger.now.wall
+        for job in jobs:
+            sources = [source for source in index.artifact_sources(job) if source.status in ENDED]
+            expired = [source.plan.name for source in sources if artifacts_expired(source, now)]
+            if expired and may(job.status, JobEvent.FAIL):
+                whose, them = ", ".join(expired), "it" if len(expired) == 1 else "them"
+                job.failure_reason = FailureReason.MISSING_DEPENDENCY_FAILURE
+                job.message = f"the artifacts of {whose} have expired (expire_in); retry {them} first"
+                if job.plan.allow_failure:
+                    self._ledger.allow_to_fail(job)
+                self._flow.end(job, JobEvent.FAIL, job.message)
 
     def play(self, message: m.Play, finished: RunState | None) -> m.Done:
         """Starts a manual or delayed job now, with more variables if given."""
@@ -143,7 +166,7 @@ class Commands:
             raise ProtocolError(
                 "bad_request", f"job {message.job!r} of run {run.id} is {job.status.value}: there is nothing to play"
             )
-        self._reopen(run)
+        had_ended = self._reopen(run)
         job.played = True
         job.play_variables = list(message.variables)
         self._flow.queue(job, "played")
@@ -152,6 +175,8 @@ class Commands:
             if dependent.status is S.SKIPPED:
                 self._reset(dependent, f"runs after all: {job.plan.name} was played")
         self._flow.resume(run)
+        if had_ended:
+            self._fail_without_artifacts(run, [job])
         return m.Done(id=message.id, count=1)
 
     # workers and time
@@ -201,6 +226,12 @@ class Commands:
                 if job.plan.name == name:
                     return job
         raise ProtocolError("not_found", f"run {run.id} has no job {name!r}")
+
+
+def artifacts_expired(job: JobState, now: float) -> bool:
+    """Whether files that a job has left for others are not kept any more."""
+    refs = job.attempt.artifacts if job.attempt else []
+    return any(ref.kind == "archive" and ref.expires_at is not None and ref.expires_at <= now for ref in refs)
 
 
 def dependents_again(jobs: list[JobState], chosen: list[JobState]) -> list[JobState]:

@@ -6,6 +6,7 @@ The functions carry the names of the design's flow table and stand in the order 
 from __future__ import annotations
 
 from collections import deque
+from datetime import UTC, datetime
 
 from coordinator.engine.assignments import dependency
 from coordinator.engine.index import Outcome, Part, RunIndex, is_open, part_of
@@ -100,6 +101,7 @@ class Flow:
             self._let_go(job, attempt)
         elif job.plan.when == "manual" and not job.played:
             self._ledger.move(job, JobEvent.ASK, "waits for somebody to play it")
+            self._ledger.explain(job, "waits for somebody to play it")
             self._changed.append(job)
         elif job.plan.when == "delayed" and not job.played:
             self._delay(job)
@@ -271,6 +273,8 @@ class Flow:
             job.not_before_at = now.wall + job.plan.start_in
         self.resume_delay(job)
         self._ledger.move(job, JobEvent.DELAY, f"waits for its delay of {job.plan.start_in:.0f} s")
+        until = datetime.fromtimestamp(job.not_before_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        self._ledger.explain(job, f"delayed until {until}")
 
     def _asked_for(self, job: JobState, before: Outcome) -> bool:
         if job.plan.when == "always":

@@ -17,6 +17,7 @@ from coordinator.pipelinefile.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from coordinator.pipelinefile.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
 from coordinator.pipelinefile.needs import Linker, Links
 from coordinator.pipelinefile.parts import text, texts
+from coordinator.pipelinefile.project_variables import project_variables
 from coordinator.pipelinefile.report import Report, fatal, nearest
 from coordinator.pipelinefile.repository import Repository
 from coordinator.pipelinefile.rules import Conditions, Known
@@ -66,9 +67,10 @@ def compile_file(
 ) -> Plan:
     """The plan of a pipeline file.
 
-    `variables` are the user's (`--var`) and win over all others. `jobs` keeps only jobs of these names and what they
-    need. `projects` maps names of other projects to directories. `inputs` are those of the file's `spec`. Raises
-    PipelineFileError with all problems, UsageError for a job that is not there.
+    `variables` are the user's (`--var`) and win over all others, the project's own (see `project_variables`) over those
+    of the file. `jobs` keeps only jobs of these names and what they need. `projects` maps names of other projects to
+    directories. `inputs` are those of the file's `spec`. Raises PipelineFileError with all problems, UsageError for a
+    job that is not there.
     """
     return compile_pipeline(
         path, repository=repository, variables=variables, jobs=jobs, projects=projects, inputs=inputs
@@ -108,6 +110,7 @@ class _Compiler:
 
     def compile(self, wanted: Sequence[str] | None, inputs: Mapping[str, str]) -> Compilation:
         data = self._read()
+        self._run_variables = [*project_variables(self._path.parent, self._report), *self._run_variables]
         given = {variable.key: variable.value for variable in self._run_variables}
         known = predefined.of_pipeline(self._repository, self._name, given)
         scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._report)

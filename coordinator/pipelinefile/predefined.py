@@ -80,7 +80,6 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
         "CI_SERVER_PORT": remote.port,
         "CI_SERVER_PROTOCOL": remote.scheme,
         "CI_SERVER_URL": server,
-        "CI_TEMPLATE_REGISTRY_HOST": "registry.gitlab.com",
         "GITLAB_USER_EMAIL": address,
         "GITLAB_USER_LOGIN": address.partition("@")[0],
         "GITLAB_USER_NAME": user,

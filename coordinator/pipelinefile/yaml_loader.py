@@ -34,9 +34,12 @@ _LONGEST_NUMBER = 40
 _TAG = "tag:yaml.org,2002:"
 
 
-def load(data: bytes, origin: Origin, report: Report) -> list[Value]:
-    """The documents of a file. Raises PipelineFileError with file and line for what is no YAML or too big."""
-    documents = _Composer(origin, report).compose(_events(_text(data, origin), origin))
+def load(data: bytes, origin: Origin, report: Report, *, as_written: bool = False) -> list[Value]:
+    """The documents of a file. Raises PipelineFileError with file and line for what is no YAML or too big.
+
+    With `as_written` every scalar is the text that stands there: `1.10` is no number.
+    """
+    documents = _Composer(origin, report, as_written=as_written).compose(_events(_text(data, origin), origin))
     if len(documents) > MAX_DOCUMENTS:
         raise fatal(
             f"the file has {len(documents)} YAML documents; a header and a pipeline are all that there can be",
@@ -110,9 +113,10 @@ _Start: TypeAlias = yaml.SequenceStartEvent | yaml.MappingStartEvent
 class _Composer:
     """Turns the events of one file into values."""
 
-    def __init__(self, origin: Origin, report: Report) -> None:
+    def __init__(self, origin: Origin, report: Report, *, as_written: bool) -> None:
         self._origin = origin
         self._report = report
+        self._as_written = as_written
         self._stack: list[_Frame] = []
         self._anchors: dict[str, _Anchored] = {}
         self._documents: list[Value] = []
@@ -142,7 +146,7 @@ class _Composer:
         if frame is not None and frame.mapping and frame.key is None:
             frame.key = (event.value, mark, event.value == "<<" and event.implicit[0])
             return
-        value = _scalar_value(event, mark)
+        value = event.value if self._as_written else _scalar_value(event, mark)
         if event.anchor:
             self._anchors[event.anchor] = _Anchored(value, 1, 0)
         self._place(value, mark, weight=1, depth=0)

@@ -13,10 +13,6 @@ CHECK = SHARED / "check-plan"
 LONGSHORE = Path(sys.executable).with_name("longshore")
 
 DIFFERENCES = {
-    "include-local/.gitlab-ci.yml": (
-        "the variable that names the included file is in .gitlab-ci-local-variables.yml, a file of the peer's own that "
-        "GitLab doesn't know; with --var it is included"
-    ),
     "needs-parallel-matrix-error/.gitlab-ci.yml": (
         "needs:parallel:matrix: 'identifiers and values must be selected from the identifiers and values defined in "
         "the parallel:matrix job'; the case's own comments say that anything else must be an error"
@@ -41,12 +37,3 @@ def test_plans_agree_with_the_peer_s_but_for_the_known_differences() -> None:
     assert differing == set(DIFFERENCES), done.stdout
     total = int(summary.split()[2])
     assert summary == f"{total - len(DIFFERENCES)} of {total} agree"
-
-
-@pytest.mark.skipif(not CHECK.exists(), reason="the conformance cases are not beside this checkout")
-def test_the_case_of_the_peer_s_own_variables_file_agrees_once_they_are_given() -> None:
-    from coordinator.pipelinefile import compile_file
-
-    path = SHARED / "plan" / "include-local" / ".gitlab-ci.yml"
-    plan = compile_file(path, variables={"CI_INCLUDE_LOCAL": "/.gitlab-ci-base.yml"})
-    assert [job.name for job in plan.jobs] == ["build-job"]
