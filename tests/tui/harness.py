@@ -25,7 +25,7 @@ from protocol.plan import JobPlan, Need, Plan
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
 
-DEADLINE = 10.0
+DEADLINE = 30.0
 CHUNK = 512 << 10
 T = TypeVar("T")
 

@@ -7,10 +7,12 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from textual.pilot import Pilot
+from textual.screen import Screen
 from textual.widgets import ContentSwitcher, Tabs
 
 from tests.tui.still import still_app
 from tui.screens.job import JobScreen
+from tui.widgets.log_view import LogView
 from tui.widgets.table import Table
 
 WIDE, NARROW = (120, 36), (60, 20)
@@ -62,6 +64,12 @@ async def open_job_tab(pilot: Pilot[None], name: str) -> None:
         await pilot.pause(0.02)
 
 
+def log_is_shown(screen: Screen[object]) -> bool:
+    """Whether the log that the screen has room for has come."""
+    documents = [view.document for view in screen.query(LogView) if view.size.height]
+    return all(d.complete and d.page_count and d.is_whole(0) for d in documents)
+
+
 def looks(keys: list[str], size: tuple[int, int], theme: str, compare: Callable[..., bool]) -> bool:
     """Whether the dashboard looks as it did, after these keys."""
 
@@ -75,6 +83,8 @@ def looks(keys: list[str], size: tuple[int, int], theme: str, compare: Callable[
                 await pilot.press(key)
         if isinstance(pilot.app.screen, JobScreen):
             await open_job_tab(pilot, keys[-1][1:] if keys[-1].startswith("@") else "log")
+        while not log_is_shown(pilot.app.screen):
+            await pilot.pause(0.02)
         await pilot.pause(0.1)
 
     return compare(still_app(theme=theme), terminal_size=size, run_before=go)
