@@ -10,7 +10,7 @@ from protocol.plan import ImageSpec, JobPlan, Need, Plan, Resources
 
 IMAGE = "longshore/demo:latest"
 """A static busybox; `scripts/images.sh demo` makes it."""
-UNLIMITED = 1 << 40
+LOG_LIMIT = 1 << 30
 
 
 def independent_plan(jobs: int, script: str = "true") -> Plan:
@@ -35,7 +35,7 @@ def _job(name: str, script: str, needs: list[Need] | None = None) -> JobPlan:
         script=[script],
         image=ImageSpec(name=IMAGE),
         needs=needs or [],
-        resources=Resources(log_limit=UNLIMITED),
+        resources=Resources(log_limit=LOG_LIMIT),
     )
 
 
