@@ -19,6 +19,7 @@ from coordinator.engine.state import Now, RunState
 from coordinator.logs import LogStore
 from coordinator.queries import Query, QueryQueue
 from coordinator.router import Peer, Router
+from coordinator.security.limits import Limits
 from coordinator.store.store import Store
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
@@ -76,6 +77,7 @@ class Handlers:
         blobs: BlobStore,
         queries: QueryQueue,
         audit: Audit,
+        limits: Limits,
     ) -> None:
         self._facts = facts
         self._router = router
@@ -85,6 +87,7 @@ class Handlers:
         self._blobs = blobs
         self._queries = queries
         self._audit = audit
+        self._limits = limits
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request) that wait for verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
@@ -240,6 +243,8 @@ class Handlers:
                     "bad_request", f"the workspace {message.workspace} has {size} bytes, not {message.workspace_size}"
                 )
         known = self._store.run_by_token(message.token)
+        if known is None:
+            self._limits.check_submission(message, self._engine.unfinished())
         reply = self._engine.submit_run(message, now, known=known)
         if reply.run != known:
             log.info("submitted: %s, %d jobs", message.plan.name, len(message.plan.jobs), extra={"run": reply.run})
@@ -274,6 +279,7 @@ class Handlers:
     # blobs
 
     def _blob_put(self, route: bytes, message: m.BlobPut, payload: Payload, outbox: Outbox) -> None:
+        self._limits.check_blob(message.size)
         received = self._blobs.put(message.digest, message.size, message.offset, payload)
         if received is None:
             self._uploads.setdefault(message.digest, []).append((route, message.id))

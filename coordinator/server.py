@@ -32,6 +32,7 @@ from coordinator.queries import Queries, QueryQueue
 from coordinator.router import Router
 from coordinator.security.admin import MESSAGES as ADMIN_MESSAGES
 from coordinator.security.door import Door
+from coordinator.security.limits import Pace
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store
 from protocol import messages as m
@@ -143,8 +144,10 @@ class Coordinator:
         self._open.append(lambda: self.feed.close())
         facts = Facts(self.store.coordinator_id, self.feed.epoch, self.feed.address, self.settings.engine.heartbeat)
         self.waiting = QueryQueue()
+        self.pace = Pace(self.settings.limits.messages_per_second)
         self.handlers = Handlers(
-            facts, self.router, self.engine, self.store, self.logs, self.blobs, self.waiting, self.door.note
+            facts, self.router, self.engine, self.store, self.logs, self.blobs, self.waiting, self.door.note,
+            self.settings.limits,
         )
         self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
         self.housekeeper = Housekeeper(
@@ -236,6 +239,7 @@ class Coordinator:
         """Takes one message; whatever is wrong with it ends here, as an answer to its sender."""
         id: int | None = None
         try:
+            self.pace.check(route, now.mono)
             message, payload = decode_for_coordinator(frames)
             id = getattr(message, "id", None)
             self.door.check(self.router.key_of(route), message)

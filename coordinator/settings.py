@@ -7,6 +7,7 @@ from pathlib import Path
 
 from coordinator.engine.settings import Settings
 from coordinator.retention import Retention
+from coordinator.security.limits import Limits
 from coordinator.store.database import sqlite_url
 from protocol.addresses import DEFAULT_COORDINATOR, TcpAddress, parse_tcp
 
@@ -26,6 +27,7 @@ class CoordinatorSettings:
     feed_bind: str | None = None
     database: str | None = None
     secure: bool = True
+    limits: Limits = field(default_factory=Limits)
     engine: Settings = field(default_factory=Settings)
     retention: Retention = field(default_factory=Retention)
 

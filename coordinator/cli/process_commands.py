@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import signal
 import threading
 import time
@@ -42,10 +44,16 @@ log_json_option = click.option("--log-json", is_flag=True, help="Log JSON object
 @click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--feed-bind", metavar="ADDRESS", help="Where the feed listens; default: a free port of the same host.")
 @click.option("--database", metavar="URL", help="sqlite:///PATH or postgresql://...; default: in LONGSHORE_STATE.")
+@click.option("--limit", "limits", multiple=True, metavar="NAME=N", help="A bound on what one peer or project may ask.")
 @retention_options
 @log_json_option
 def coordinator_command(
-    retention: Retention, bind: str, feed_bind: str | None, database: str | None, log_json: bool
+    retention: Retention,
+    bind: str,
+    feed_bind: str | None,
+    database: str | None,
+    limits: tuple[str, ...],
+    log_json: bool,
 ) -> None:
     """Start a coordinator. Its address goes to stdout once it listens, its log to stderr."""
     from coordinator.cli.logsetup import log_to_stderr
@@ -54,14 +62,17 @@ def coordinator_command(
 
     if database is None or database.startswith("sqlite:"):
         only_sqlite()
+    from coordinator.security.limits import parse_limits
     from coordinator.server import Coordinator
     from coordinator.settings import CoordinatorSettings
 
     log_to_stderr(as_json=log_json)
+    bounds = parse_limits(limits)
+    _allow_connections()
     state = StateDirectory(state_directory())
     _lock(state)
     settings = CoordinatorSettings(
-        state=state.path, bind=bind, feed_bind=feed_bind, database=database, retention=retention
+        state=state.path, bind=bind, feed_bind=feed_bind, database=database, retention=retention, limits=bounds
     )
     coordinator = Coordinator(settings)
     _on_signals(coordinator.stop)
@@ -207,6 +218,14 @@ def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Ev
             busy_at = time.monotonic()
         if time.monotonic() - busy_at >= idle_seconds or stopped.wait(IDLE_POLL_SECONDS):
             return
+
+
+def _allow_connections() -> None:
+    """As many open files as the host lets us have: a storm of connections must not keep a log from being opened."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _lock(state: StateDirectory) -> None:

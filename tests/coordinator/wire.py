@@ -54,6 +54,11 @@ class Running:
         except BaseException as error:
             self._failure = error
 
+    @property
+    def alive(self) -> bool:
+        """Whether its loop goes on."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Stops it; what went wrong in its thread is raised here."""
         self.coordinator.stop()

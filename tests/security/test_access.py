@@ -22,6 +22,7 @@ from protocol.keys import Credentials, JoinToken, find_credentials, new_key_pair
 from protocol.statuses import ExecutionStatus as S
 from tests.coordinator.engine.sim import job, plan
 from tests.coordinator.wire import Running, WireWorker, eventually
+from tests.security.messages import one_of_each
 
 
 @pytest.fixture
@@ -59,22 +60,6 @@ class Wire(WireWorker):
         super().__init__("inproc://unused", name, decode=decode or decode_for_worker)
         self._socket.close()
         self._socket = connect_socket(zmq.Context.instance(), zmq.DEALER, running.address, credentials=credentials)
-
-
-def one_of_each() -> list[m.Message]:
-    """A message of every type that a coordinator takes, as small as can be."""
-    fields: dict[str, object] = {
-        "id": 1, "attempt": "1.1", "protocol": 1, "name": "w1", "session": "s", "seq": 1, "status": S.RUNNING,
-        "offset": 0, "digest": "0" * 64, "length": 1, "size": 1, "run": 1, "job": "a", "worker": "w1", "token": "t",
-        "plan": plan(job("a")), "key": "nobody", "secret": "no", "role": "viewer", "value": "12345678",
-    }  # fmt: skip
-    made = []
-    for kind in EVERYTHING:
-        info = {field: fields[field] for field in kind.__struct_fields__ if field in fields}
-        if kind is m.GetLog:
-            info["attempt"] = 1
-        made.append(kind(**info))
-    return made
 
 
 def test_every_message_that_a_coordinator_takes_is_in_the_table_of_some_role() -> None:

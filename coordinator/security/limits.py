@@ -1,0 +1,85 @@
+"""How much one peer or project may ask of a coordinator: each bound has a default, a setting and a clear refusal. Pure.
+
+What a connection may send at once and what may wait for it are bounds of the codec, the router and the query queue.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+
+from coordinator.engine.state import RunState
+from protocol import messages as m
+from protocol.errors import ProtocolError, UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The bounds of one coordinator."""
+
+    messages_per_second: int = 20_000  # of one connection; a busy worker with its logs sends some hundreds
+    runs_per_project: int = 1_000  # unfinished ones
+    jobs_per_run: int = 50_000
+    blob_bytes: int = 16 << 30  # of one workspace or artifact archive
+    log_bytes: int = 1 << 30  # what a pipeline file may raise the limit of a job's log to
+
+    def check_submission(self, message: m.SubmitRun, unfinished: Mapping[int, RunState]) -> None:
+        """Raises ProtocolError for a run that is too much."""
+        plan = message.plan
+        if len(plan.jobs) > self.jobs_per_run:
+            raise ProtocolError(
+                "too_large", f"the run has {len(plan.jobs)} jobs; the limit jobs_per_run is {self.jobs_per_run}"
+            )
+        for job in plan.jobs:
+            if (job.resources.log_limit or 0) > self.log_bytes:
+                raise ProtocolError(
+                    "too_large",
+                    f"job {job.name!r} asks for a log of {job.resources.log_limit} bytes; "
+                    f"the limit log_bytes is {self.log_bytes}",
+                )
+        if len(unfinished) >= self.runs_per_project:
+            own = sum(run.plan.project == plan.project for run in unfinished.values())
+            if own >= self.runs_per_project:
+                raise ProtocolError(
+                    "bad_request",
+                    f"project {plan.project!r} has {own} unfinished runs; the limit runs_per_project is "
+                    f"{self.runs_per_project}: cancel some, or wait",
+                )
+
+    def check_blob(self, size: int) -> None:
+        """Raises ProtocolError for a blob that is too large."""
+        if size > self.blob_bytes:
+            raise ProtocolError("too_large", f"a blob of {size} bytes; the limit blob_bytes is {self.blob_bytes}")
+
+
+def parse_limits(texts: Iterable[str]) -> Limits:
+    """Limits from NAME=NUMBER texts. Raises UsageError naming those that there are."""
+    names = {field.name for field in fields(Limits)}
+    chosen = {}
+    for text in texts:
+        name, _, number = text.partition("=")
+        if name not in names or not number.isdigit() or not int(number):
+            raise UsageError(f"bad limit {text!r}: give NAME=NUMBER; there are: {', '.join(sorted(names))}")
+        chosen[name] = int(number)
+    return Limits(**chosen)
+
+
+class Pace:
+    """Counts what each connection sends in a second."""
+
+    def __init__(self, per_second: int) -> None:
+        self._per_second = per_second
+        self._second = 0
+        self._sent: dict[bytes, int] = {}
+
+    def check(self, route: bytes, now: float) -> None:
+        """One more message, at a monotonic time. Raises ProtocolError if that is too many."""
+        second = int(now)
+        if second != self._second:
+            self._second = second
+            self._sent.clear()
+        sent = self._sent[route] = self._sent.get(route, 0) + 1
+        if sent > self._per_second:
+            raise ProtocolError(
+                "unavailable", f"more than {self._per_second} messages a second (the limit messages_per_second)"
+            )

@@ -1,0 +1,24 @@
+"""A message of every type that a coordinator takes."""
+
+from __future__ import annotations
+
+from coordinator.security.roles import EVERYTHING
+from protocol import messages as m
+from protocol.statuses import ExecutionStatus as S
+from tests.coordinator.engine.sim import job, plan
+
+
+def one_of_each() -> list[m.Message]:
+    """One of each, as small as can be."""
+    fields: dict[str, object] = {
+        "id": 1, "attempt": "1.1", "protocol": 1, "name": "w1", "session": "s", "seq": 1, "status": S.RUNNING,
+        "offset": 0, "digest": "0" * 64, "length": 1, "size": 1, "run": 1, "job": "a", "worker": "w1", "token": "t",
+        "plan": plan(job("a")), "key": "nobody", "secret": "no", "role": "viewer", "value": "12345678",
+    }  # fmt: skip
+    made = []
+    for kind in sorted(EVERYTHING, key=lambda kind: kind.__name__):
+        info = {field: fields[field] for field in kind.__struct_fields__ if field in fields}
+        if kind is m.GetLog:
+            info["attempt"] = 1
+        made.append(kind(**info))
+    return made

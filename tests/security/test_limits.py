@@ -1,0 +1,172 @@
+"""What one peer or project asks beyond its bounds is refused, clearly; a storm of strangers disturbs no run."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from coordinator.security.limits import Limits, parse_limits
+from protocol import messages as m
+from protocol.addresses import parse_tcp
+from protocol.client import Client
+from protocol.errors import UsageError
+from protocol.plan import Resources
+from protocol.statuses import ExecutionStatus as S
+from tests.conftest import Images
+from tests.coordinator.engine.sim import job, plan
+from tests.coordinator.wire import Running, WireWorker
+from tests.system.harness import System, repository
+
+STRANGERS = int(os.environ.get("LONGSHORE_STRANGERS", "2500"))
+"""Ten thousand take most of a minute; they are for a run of their own."""
+GREETING = bytes([0xFF, 0, 0, 0, 0, 0, 0, 0, 1, 0x7F, 3, 0]) + b"CURVE".ljust(20, b"\0") + bytes(32)
+"""ZMTP 3.0's, up to where a handshake would begin."""
+
+
+def test_a_project_has_no_more_unfinished_runs_than_its_limit(tmp_path: Path) -> None:
+    with Running(tmp_path / "state", limits=Limits(runs_per_project=2)) as running, running.client() as client:
+        runs = [client.submit_run(plan(job("a"))) for _ in range(2)]
+        with pytest.raises(UsageError, match="2 unfinished runs; the limit runs_per_project is 2"):
+            client.submit_run(plan(job("a")))
+        client.cancel(runs[0])
+        client.submit_run(plan(job("a")))
+
+
+def test_a_run_a_log_and_a_blob_have_limits(tmp_path: Path) -> None:
+    limits = Limits(jobs_per_run=2, log_bytes=100, blob_bytes=1000)
+    with Running(tmp_path / "state", limits=limits) as running, running.client() as client:
+        with pytest.raises(UsageError, match="3 jobs; the limit jobs_per_run is 2"):
+            client.submit_run(plan(job("a"), job("b"), job("c")))
+        with pytest.raises(UsageError, match="the limit log_bytes is 100"):
+            client.submit_run(plan(job("a", resources=Resources(log_limit=101))))
+        large = tmp_path / "large"
+        large.write_bytes(bytes(1001))
+        with pytest.raises(UsageError, match="the limit blob_bytes is 1000"):
+            client.upload(large)
+
+
+def test_a_connection_that_sends_too_fast_is_told_and_others_are_not_held_up(tmp_path: Path) -> None:
+    with Running(tmp_path / "state", limits=Limits(messages_per_second=200)) as running, running.client() as client:
+        worker = WireWorker(running.address)
+        worker.hello()
+        for _ in range(1000):
+            worker.send(m.Heartbeat())
+        assert "messages_per_second" in worker.expect(m.Error).message
+        begun = time.monotonic()
+        client.list_runs()
+        assert time.monotonic() - begun < 1
+        worker.close()
+
+
+@pytest.mark.parametrize("text", ["", "runs", "runs_per_project", "runs_per_project=", "runs_per_project=0", "x=1"])
+def test_a_limit_that_there_is_not_is_one_clear_line(text: str) -> None:
+    with pytest.raises(UsageError, match="there are: blob_bytes, "):
+        parse_limits([text])
+    assert parse_limits(["blob_bytes=5"]) == replace(Limits(), blob_bytes=5)
+
+
+@pytest.fixture
+def open_files() -> Iterator[None]:
+    """Room for all the strangers in this process."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if before[1] < STRANGERS + 1000:
+        pytest.skip(f"this host allows {before[1]} open files")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (before[1], before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.usefixtures("open_files")
+def test_thousands_of_connections_that_say_nothing_or_garbage_do_not_disturb_a_run(
+    tmp_path: Path, images: Images
+) -> None:
+    folder = tmp_path / "system"
+    folder.mkdir()
+    system = System(folder)
+    strangers: list[socket.socket] = []
+    try:
+        system.start_coordinator()
+        system.start_worker("w1", "--slots", "2")
+        system.wait_for_workers(1)
+        assert system.address
+        script = '{script: ["for i in 1 2 3 4 5 6; do echo $i; sleep 1; done"], image: "longshore/busybox:test"}'
+        project = repository(tmp_path / "project", {".gitlab-ci.yml": f"a: {script}\nb: {script}\n"})
+        run = system.submit(project)
+        where = parse_tcp(system.address)
+        dice = random.Random(6)
+        memory = rss(system)
+        for number in range(STRANGERS):
+            strangers.append(stranger(where.host, where.port, number, dice))
+            if number % 500 == 0:
+                with Client(system.address) as client:
+                    client.list_runs()
+        view = system.finished(run)
+        assert view["status"] == "success"
+        assert system.log(run, "a").splitlines()[-6:] == list("123456")
+        again = system.run(project)
+        assert again.status == 0, again.err
+        assert rss(system) - memory < 400 << 20
+    finally:
+        for each in strangers:
+            each.close()
+        system.stop()
+
+
+def stranger(host: str, port: int, number: int, dice: random.Random) -> socket.socket:
+    """A connection that says nothing, half a greeting, a greeting without a handshake, or garbage."""
+    made = socket.create_connection((host, port), timeout=20)
+    kind = number % 4
+    with contextlib.suppress(OSError):
+        if kind == 1:
+            made.sendall(GREETING[: dice.randrange(1, 40)])
+        elif kind == 2:
+            made.sendall(GREETING)
+        elif kind == 3:
+            made.sendall(dice.randbytes(dice.randrange(1, 2000)))
+    return made
+
+
+def rss(system: System) -> int:
+    """Bytes of memory that the coordinator has."""
+    (process,) = [process for process in system.processes if process.name == "coordinator"]
+    status = Path(f"/proc/{process.popen.pid}/status").read_text()
+    (line,) = [line for line in status.splitlines() if line.startswith("VmRSS")]
+    return int(line.split()[1]) << 10
+
+
+def test_a_flood_of_garbage_from_an_enrolled_peer_costs_nobody_anything(tmp_path: Path) -> None:
+    with Running(tmp_path / "state") as running, running.client() as client:
+        worker = WireWorker(running.address)
+        worker.hello()
+        client.submit_run(plan(job("a")))
+        attempt = worker.accept().attempt
+        dice = random.Random(1)
+        begun = time.monotonic()
+        sent = 0
+        while time.monotonic() - begun < 3:
+            worker.send_raw(dice.randbytes(dice.randrange(1, 200)))
+            sent += 1
+        assert sent > 10_000
+        fresh = WireWorker(running.address)
+        fresh.hello(attempts=[m.HeldAttempt(attempt=attempt, status=S.RUNNING)])
+        fresh.settle()
+        assert client.get_run(1).stages[0].jobs[0].status in (S.RUNNING, S.PREPARING)
+        worker.close()
+        fresh.close()
+
+
+def test_limits_of_the_command_line_are_checked(tmp_path: Path) -> None:
+    folder = tmp_path / "system"
+    folder.mkdir()
+    done = System(folder).command("coordinator", "--bind", "tcp://127.0.0.1:0", "--limit", "nothing=1")
+    assert done.status == 2
+    assert "there are: blob_bytes" in done.err
