@@ -20,7 +20,7 @@ from protocol.client import USER_ERRORS
 from protocol.codec import CHUNK_BYTES
 from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.events import LogAppended, log_topic
-from tui.link import Answer, Fed, Item, Joined, Link, Lost
+from tui.link import Answer, Fed, Item, Joined, Link, Lost, Refused
 from tui.model import SNAPSHOT_RUNS, Connection, Model, Verdict
 
 REQUEST_TIMEOUT = 10.0
@@ -186,6 +186,9 @@ class FeedClient:
                     self._take_event(event, payload)
                 case Joined(welcome):
                     self._joined(welcome)
+                case Refused(why):
+                    if self.model.connection is not Connection.REFUSED:
+                        self.model.set_connection(Connection.REFUSED, time.time(), why)
                 case Lost(why):
                     self.model.set_connection(Connection.RECONNECTING, time.time(), f"connection lost: {why}")
         if self.model.version != version:

@@ -21,12 +21,14 @@ from protocol import messages as m
 from protocol.addresses import reachable_feed
 from protocol.client import connect_socket
 from protocol.codec import decode_event, decode_for_client, encode
-from protocol.errors import ProtocolError
+from protocol.errors import ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent, Beacon
-from protocol.keys import find_credentials
+from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
 
 HELLO_TIMEOUT = 2.0
 """Seconds to wait for a welcome before trying anew with fresh sockets."""
+REFUSED_PAUSE = 2.0
+"""Seconds between two tries of somebody who is not let in."""
 SILENCE = 4.0
 """Seconds without a word from the feed after which the coordinator counts as gone; it beats every second."""
 BATCH = 500
@@ -67,7 +69,14 @@ class Fed:
     payload: bytes | memoryview
 
 
-Item = Joined | Lost | Answer | Fed
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """The coordinator does not let this user in; it is asked again, for a key may come by `longshore login`."""
+
+    why: str
+
+
+Item = Joined | Lost | Answer | Fed | Refused
 
 
 @dataclass(slots=True)
@@ -184,26 +193,48 @@ class Link:
             wake.close(linger=0)
 
     def _join(self, wake: Socket) -> _Session | None:
-        """Says hello; returns the session, or None if nobody answered in time."""
-        dealer = connect_socket(self._context, zmq.DEALER, self.address)
-        hello = m.ClientHello(id=0, protocol=PROTOCOL_VERSION, name="dashboard")
-        dealer.send_multipart(encode(hello))
-        deadline = time.monotonic() + HELLO_TIMEOUT
-        while (left := deadline - time.monotonic()) > 0 and not self._stopping.is_set():
-            ready = _poll((dealer, wake), left)
-            if wake in ready:
-                self._obey(wake, None)
-            if dealer in ready:
-                with contextlib.suppress(ProtocolError):
-                    message, _ = decode_for_client(dealer.recv_multipart())
-                    if isinstance(message, m.Welcome):
-                        return self._begin(dealer, message)
-        dealer.close()
-        return None
+        """Says hello; returns the session, or None if nobody answered in time or we were not let in."""
+        try:
+            credentials = find_credentials(self.address)
+            dealer = connect_socket(self._context, zmq.DEALER, self.address, credentials=credentials)
+        except UsageError as error:
+            self._wait_refused(str(error), wake)
+            return None
+        monitor = dealer.get_monitor_socket(HANDSHAKE_FAILURES)
+        welcome: m.Welcome | None = None
+        refused = False
+        try:
+            dealer.send_multipart(encode(m.ClientHello(id=0, protocol=PROTOCOL_VERSION, name="dashboard")))
+            deadline = time.monotonic() + HELLO_TIMEOUT
+            while welcome is None and not refused and not self._stopping.is_set():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    break
+                ready = _poll((dealer, wake, monitor), left)
+                if wake in ready:
+                    self._obey(wake, None)
+                if dealer in ready:
+                    welcome = _welcome_in(dealer)
+                refused = monitor in ready
+        finally:
+            dealer.disable_monitor()
+            monitor.close(linger=0)
+            if welcome is None:
+                dealer.close()
+        if refused:
+            self._wait_refused(not_let_in(self.address, credentials is not None), wake)
+        return self._begin(dealer, welcome, credentials) if welcome is not None else None
 
-    def _begin(self, dealer: Socket, welcome: m.Welcome) -> _Session:
+    def _wait_refused(self, why: str, wake: Socket) -> None:
+        """Tells why there is no session, and lets some time pass."""
+        self._deliver([Refused(why)])
+        deadline = time.monotonic() + REFUSED_PAUSE
+        while (left := deadline - time.monotonic()) > 0 and not self._stopping.is_set():
+            if _poll((wake,), left):
+                self._obey(wake, None)
+
+    def _begin(self, dealer: Socket, welcome: m.Welcome, credentials: Credentials | None) -> _Session:
         address = reachable_feed(self.address, welcome.feed)
-        credentials = find_credentials(self.address)
         feed = connect_socket(self._context, zmq.SUB, address, receive_limit=FEED_BACKLOG, credentials=credentials)
         for topic in self._topics:
             feed.setsockopt(zmq.SUBSCRIBE, topic)
@@ -257,6 +288,15 @@ class Link:
                 session.over = "the coordinator was started anew"
                 return
             items.append(Fed(event, payload))
+
+
+def _welcome_in(dealer: Socket) -> m.Welcome | None:
+    """The welcome that has come, if that is what has come."""
+    with contextlib.suppress(ProtocolError):
+        message, _ = decode_for_client(dealer.recv_multipart())
+        if isinstance(message, m.Welcome):
+            return message
+    return None
 
 
 def _poll(sockets: tuple[Socket, ...], timeout: float) -> set[Socket]:

@@ -39,6 +39,7 @@ class Connection(Enum):
     CONNECTING = "connecting"
     ONLINE = "online"
     RECONNECTING = "reconnecting"
+    REFUSED = "refused"
 
 
 class Verdict(Enum):
@@ -106,6 +107,7 @@ class Model:
 
     def __init__(self) -> None:
         self.connection = Connection.CONNECTING
+        self.problem = ""  # why we are not let in, if that is so
         self.epoch = ""
         self.seq = 0
         self.runs: dict[int, RunSummary] = {}
@@ -134,6 +136,7 @@ class Model:
     def set_connection(self, connection: Connection, at: float, note: str) -> None:
         """Notes that the coordinator was reached or lost."""
         self.connection = connection
+        self.problem = note if connection is Connection.REFUSED else ""
         self.note(note, at)
 
     def note(self, text: str, at: float) -> None:

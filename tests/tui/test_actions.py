@@ -342,3 +342,18 @@ async def test_a_broken_pipeline_file_is_said_with_its_line(
         await seen.sees("No runs yet")
         await seen.press("n", "enter")
         await seen.sees("nobody")
+
+
+async def test_who_has_no_key_is_told_what_to_do_and_is_let_in_as_soon_as_there_is_one(
+    server: Server, worker: ScriptedWorker, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.submit(one_job())
+    worker.begin("compile")
+    with monkeypatch.context() as patched:
+        patched.setenv("HOME", str(tmp_path / "nobody"))
+        patched.setenv("LONGSHORE_STATE", str(tmp_path / "nothing"))
+        async with dashboard(server.address) as seen:
+            await seen.sees("not let in by", "longshore login TOKEN")
+            patched.undo()
+            await seen.sees("●R running")
+            await seen.sees_no("longshore login")

@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.screen import Screen
+from textual.widgets import Static
 
 from protocol import messages as m
 from protocol.errors import LongshoreError
@@ -37,6 +39,7 @@ class Page(Screen[None]):
     def compose(self) -> ComposeResult:
         """The bars around what the screen itself has."""
         yield TopBar()
+        yield Static(id="problem", markup=False)
         yield from self.compose_body()
         yield KeyBar()
 
@@ -63,6 +66,8 @@ class Page(Screen[None]):
         bar.address = self.app.address
         bar.connection = model.connection
         bar.facts = f"{plural(model.active_runs(), 'active run')}, {plural(len(model.workers), 'worker')}"
+        self.query_one("#problem", Static).update(Content(model.problem))
+        self.query_one("#problem").display = bool(model.problem)
         self.show()
 
     def on_screen_resume(self) -> None:

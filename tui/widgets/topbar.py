@@ -13,6 +13,7 @@ CONNECTIONS = {
     Connection.CONNECTING: ("◌ connecting to", "$text-warning"),
     Connection.ONLINE: ("●", "$text-success"),
     Connection.RECONNECTING: ("✗ connection lost, reconnecting to", "bold $text-error"),
+    Connection.REFUSED: ("✗ not let in by", "bold $text-error"),
 }
 
 
