@@ -49,13 +49,18 @@ def repository(folder: Path, files: Mapping[str, str]) -> Path:
         path.write_text(content)
         if content.startswith("#!"):
             path.chmod(0o755)
+    commit_all(folder)
+    return folder
+
+
+def commit_all(folder: Path) -> None:
+    """Makes a folder a git repository on branch `main`, if it is none, and commits all that is in it."""
     for command in (
         ["init", "-q", "-b", "main"],
         ["add", "-A"],
         ["-c", "user.email=dev@example.com", "-c", "user.name=Dev", "commit", "-q", "-m", "First commit"],
     ):
         subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
-    return folder
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,68 @@
+"""Pipelines that others wrote run in real Docker as their scripts imply: the table in corpus.yml says how."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import docker
+import pytest
+
+from protocol.client import Client
+from tests.conftest import Images
+from tests.system.corpus import CASES, TABLE, agree, archived, ended, jobs_in, named_images, outcome, printed, submit
+from tests.system.harness import System, eventually, leftovers
+
+pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the conformance cases are not beside this checkout")
+
+
+@dataclass(frozen=True, slots=True)
+class Corpus:
+    """Where all the pipelines run: their runs by the key of the table."""
+
+    system: System
+    runs: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def corpus(
+    tmp_path_factory: pytest.TempPathFactory, docker_client: docker.DockerClient, images: Images
+) -> Iterator[Corpus]:
+    folder = tmp_path_factory.mktemp("corpus")
+    system = System(folder, extra={"XDG_CACHE_HOME": str(folder / "cache")})
+    try:
+        with named_images(docker_client, images):
+            system.start_coordinator()
+            for name in ("w1", "w2"):
+                system.start_worker(name, "--slots", "4")
+            system.wait_for_workers(2)
+            assert system.address is not None
+            with Client(system.address) as client:
+                runs = {key: submit(client, folder / "projects", key, images) for key in TABLE}
+            yield Corpus(system, runs)
+            coordinator = system.coordinator_id
+            eventually(lambda: not leftovers(docker_client, coordinator), within=20)
+            system.stop()
+    finally:
+        system.stop()
+
+
+@pytest.mark.parametrize("key", TABLE)
+def test_a_pipeline_comes_to_what_its_scripts_imply(corpus: Corpus, tmp_path: Path, key: str) -> None:
+    wanted, system = TABLE[key], corpus.system
+    run = ended(system, corpus.runs[key], wanted.get("play", []))
+    jobs = jobs_in(run)
+    assert {name: outcome(job) for name, job in jobs.items()} == {name: job[0] for name, job in wanted["jobs"].items()}
+    assert str(run.status) == wanted.get("status", "success")
+    for name, (_, *lines) in wanted["jobs"].items():
+        found = printed(system.logged(run.id, name))
+        assert agree(found, lines), f"{name} printed {found}"
+    failed = {name for name, job in jobs.items() if outcome(job).startswith("failed") and job.allow_failure}
+    assert failed == set(wanted.get("allowed", []))
+    coverage = {name: job.coverage for name, job in jobs.items() if job.coverage is not None}
+    assert coverage == wanted.get("coverage", {})
+    assert system.address is not None
+    with Client(system.address) as client:
+        for name, files in wanted.get("artifacts", {}).items():
+            assert archived(client, jobs[name], tmp_path) == files
