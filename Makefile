@@ -1,6 +1,6 @@
 # The two commands of the README are `make demo` and `make test`; each sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format chaos bench bench-quick
+.PHONY: help setup demo test lint format chaos lock bench bench-quick
 
 BIN := .venv/bin
 
@@ -33,6 +33,11 @@ format: ## let ruff format the code
 chaos: ## random faults on a real fleet: make chaos SECONDS=60 SEED=7; no SEED is a new one, which is printed
 	@scripts/setup.sh dev docker test-images
 	$(BIN)/python -m tests.faults.chaos --seconds $(or $(SECONDS),60) $(if $(SEED),--seed $(SEED))
+
+lock: ## pin what development and CI install anew, by hash, and look for known vulnerabilities in it (needs uv, pip-audit)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements-dev.lock
+	pip-audit --requirement requirements-dev.lock --require-hashes --disable-pip
 
 bench: setup ## Longshore, the limit and the peers side by side: about ten minutes on an otherwise idle machine
 	$(BIN)/python -m benchmarks

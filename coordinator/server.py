@@ -146,7 +146,14 @@ class Coordinator:
         self.waiting = QueryQueue()
         self.pace = Pace(self.settings.limits.messages_per_second)
         self.handlers = Handlers(
-            facts, self.router, self.engine, self.store, self.logs, self.blobs, self.waiting, self.door.note,
+            facts,
+            self.router,
+            self.engine,
+            self.store,
+            self.logs,
+            self.blobs,
+            self.waiting,
+            self.door.note,
             self.settings.limits,
         )
         self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
@@ -259,7 +266,9 @@ class Coordinator:
     def refuse(self, route: bytes, id: int | None, error: ProtocolError, outbox: Outbox) -> None:
         """Answers with an error, and counts it."""
         self.refused[error.code] += 1
-        log.log(logging.WARNING if error.code == "forbidden" else logging.DEBUG, "refused: %s: %s", error.code, error)
+        log.debug("refused: %s: %s", error.code, error)
+        if error.code == "forbidden":
+            self.door.refused(self.router.key_of(route), error)
         outbox.reply(route, error_reply(id, error))
 
     # who may do what

@@ -57,14 +57,21 @@ find_python() {
     return 1
 }
 
-# install_project STAMP EXTRAS: an editable install into .venv, again only when what it depends on has changed.
+# pip_install ARGUMENT...: into .venv.
+pip_install() {
+    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
+        die "pip could not install the project; its message is above"
+}
+
+# install_project STAMP [LOCK]: an editable install into .venv, again only when what it depends on has changed. With a
+# lock file, nothing is installed that is not in it, hash and all.
 install_project() {
-    local stamp=$VENV/$1 extras=$2 python key
+    local stamp=$VENV/$1 lock=${2:-} python key
     if ! python=$(find_python); then
         apt_install "Python 3.11 or newer is missing" python3 python3-venv
         python=$(find_python) || die "Python 3.11 or newer is missing; set PYTHON to one"
     fi
-    key=$({ printf '%s\n' "$ROOT"; cat "$ROOT/pyproject.toml"; } | sha256sum)
+    key=$({ printf '%s\n' "$ROOT"; cat "$ROOT/pyproject.toml" ${lock:+"$lock"}; } | sha256sum)
     if [ -x "$VENV/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ]; then
         return
     fi
@@ -77,19 +84,23 @@ install_project() {
         rm -rf "$VENV"
         "$python" -m venv "$VENV"
     fi
-    say "installing Longshore${extras:+ $extras} into .venv"
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check --editable "$ROOT$extras" >&2 ||
-        die "pip could not install the project; its message is above"
+    say "installing Longshore${lock:+ for development} into .venv"
+    if [ -n "$lock" ]; then
+        pip_install --require-hashes --requirement "$lock"
+        pip_install --no-deps --no-build-isolation --editable "$ROOT"
+    else
+        pip_install --editable "$ROOT"
+    fi
     printf '%s\n' "$key" >"$stamp"
 }
 
 setup_python() {
-    [ -e "$VENV/.longshore-dev" ] && install_project .longshore-dev '[dev]' || install_project .longshore ''
+    [ -e "$VENV/.longshore-dev" ] && setup_dev || install_project .longshore
 }
 
 setup_dev() {
     setup_git
-    install_project .longshore-dev '[dev]'
+    install_project .longshore-dev "$ROOT/requirements-dev.lock"
 }
 
 docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }

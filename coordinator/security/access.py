@@ -94,6 +94,15 @@ class Access:
         """Who holds a key that was checked; where keys are not asked for, everybody is the owner."""
         return self.owner if key is None else self._identities[key]
 
+    def who(self, key: bytes | None) -> str:
+        """What the log calls the holder of a key."""
+        if key is None:
+            return "a peer"
+        known = self._keys.get(key.decode(errors="replace"))
+        return (
+            str(self._identities.get(key)) if key in self._identities else f"{known.name!r}" if known else "a stranger"
+        )
+
     # tokens
 
     def create_token(self, message: admin.CreateToken, by: Identity) -> admin.TokenCreated:

@@ -5,6 +5,7 @@ Also on a coordinator that asks for no keys (`secure` of its settings), where ev
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from coordinator.engine.state import Now
 from coordinator.security.access import Access
 from coordinator.security.admin import Administration
 from coordinator.security.host import own_address
+from coordinator.security.sparing import Sparing
 from coordinator.security.vault import Vault
 from coordinator.security.zap import Authenticator
 from coordinator.store.store import Store
@@ -24,6 +26,9 @@ from protocol import admin
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.keys import ACCESS, KeyPair, local_addresses, publish, save_credentials, withdraw
+
+
+log = logging.getLogger(__name__)
 
 
 class Door:
@@ -43,6 +48,7 @@ class Door:
         self._store = store
         self._engine = engine
         self._published: list[Path] = []
+        self._told = Sparing(log)
         self.access = Access(state, store)
         self.vault = Vault(state, store)
         self._administration = Administration(self.access, self.vault, cut_off, self._worker_names)
@@ -86,6 +92,10 @@ class Door:
         """Lets a message pass, if its sender may send it. Raises ProtocolError."""
         if key is not None:
             self.access.check(key, message)
+
+    def refused(self, key: bytes | None, error: ProtocolError) -> None:
+        """Tells the log of a refusal; not of each one in a flood, or it would fill the disk."""
+        self._told.say("refused %s: %s", self.access.who(key), error)
 
     def administer(self, key: bytes | None, message: m.Message) -> m.Message:
         """Does what changes seldom: keys, tokens, secrets. Raises ProtocolError."""

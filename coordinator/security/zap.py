@@ -12,6 +12,8 @@ from collections.abc import Callable
 import zmq
 from zmq.utils import z85
 
+from coordinator.security.sparing import Sparing
+
 log = logging.getLogger(__name__)
 
 ENDPOINT = "inproc://zeromq.zap.01"
@@ -32,6 +34,7 @@ class Authenticator:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], may_connect: Decide) -> None:
         self.refused = 0
         self._may_connect = may_connect
+        self._told = Sparing(log)
         self.socket = context.socket(zmq.ROUTER)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.SNDHWM, 0)
@@ -58,6 +61,6 @@ class Authenticator:
             reply = [b"200", b"OK", key.encode(), b""]
         else:
             self.refused += 1
-            log.warning("refused a connection from %s: its key is not known here", address.decode(errors="replace"))
+            self._told.say("refused a connection from %s: its key is not known here", address.decode(errors="replace"))
             reply = [b"400", b"this key is not known here", b"", b""]
         self.socket.send_multipart([route, b"", VERSION, request, *reply])

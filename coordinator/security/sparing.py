@@ -1,0 +1,28 @@
+"""Warnings that somebody else can bring about as often as they like: some of them, and how many were left out."""
+
+from __future__ import annotations
+
+import logging
+import time
+
+PER_MINUTE = 30
+
+
+class Sparing:
+    """Writes at most PER_MINUTE warnings a minute to a logger."""
+
+    def __init__(self, log: logging.Logger) -> None:
+        self._log = log
+        self._minute = 0
+        self._said = 0
+
+    def say(self, message: str, *values: object) -> None:
+        """A warning."""
+        minute = int(time.monotonic() / 60)
+        if minute != self._minute:
+            if self._said > PER_MINUTE:
+                self._log.warning("%d more of these were left out", self._said - PER_MINUTE)
+            self._minute, self._said = minute, 0
+        self._said += 1
+        if self._said <= PER_MINUTE:
+            self._log.warning(message, *values)
