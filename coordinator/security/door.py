@@ -27,7 +27,6 @@ from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.keys import ACCESS, KeyPair, local_addresses, publish, save_credentials, withdraw
 
-
 log = logging.getLogger(__name__)
 
 
