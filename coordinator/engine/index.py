@@ -121,7 +121,6 @@ class RunIndex:
         self.run = run
         self.jobs: list[JobState] = [job for stage in run.stages for job in stage.jobs]
         self.by_name: dict[str, JobState] = {job.plan.name: job for job in self.jobs}
-        self._positions = {job: position for position, job in enumerate(self.jobs)}
         self.dependents: dict[str, list[JobState]] = {}
         for job in self.jobs:
             for need in job.plan.needs or ():
@@ -173,4 +172,5 @@ class RunIndex:
             names = set(plan.dependencies)
         else:
             return [source for index in range(job.stage_index) for source in self._leaving(index)]
-        return sorted((self.by_name[name] for name in names if name in self.by_name), key=self._positions.__getitem__)
+        sources = (self.by_name[name] for name in names if name in self.by_name)
+        return sorted(sources, key=lambda source: (source.stage_index, source.id))
