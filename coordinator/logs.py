@@ -81,6 +81,10 @@ class LogStore:
         found = Path(self.path(attempt)).parent.glob(f"{attempt}.service-*.log")
         return ["job", *sorted(path.name[len(attempt) + 1 : -len(".log")] for path in found)]
 
+    def services(self, attempt: str) -> list[str]:
+        """The names of the services that have a log."""
+        return [stream.removeprefix("service-") for stream in self.streams(attempt)[1:]]
+
     def append(self, attempt: str, offset: int, data: Bytes, stream: str = "job") -> Bytes:
         """Takes what continues the log, and returns it: nothing of a piece that is there already or leaves a gap."""
         if offset < 0:

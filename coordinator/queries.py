@@ -124,7 +124,9 @@ class Queries:
         job = self._job(query.run, query.job)
         attempts = [attempt_view(attempt) for attempt in job.attempts]
         story = self._store.story(query.run, query.job)
-        return m.JobDetail(id=query.id, job=masked(job.plan), attempts=attempts, story=story), None
+        services = [] if job.attempt is None else self._logs.services(job.attempt.id)
+        detail = m.JobDetail(id=query.id, job=masked(job.plan), attempts=attempts, story=story, services=services)
+        return detail, None
 
     def _get_log(self, query: m.GetLog) -> Answer:
         job = self._job(query.run, query.job)

@@ -55,6 +55,12 @@ class Service:
     aliases: tuple[str, ...]
     container: str
 
+    @property
+    def name(self) -> str:
+        """What its log is called: the job's own name for it, if there is one."""
+        own = [alias for alias in self.aliases if alias not in default_aliases(self.image)]
+        return (own or self.aliases)[0]
+
 
 def service_container(prefix: str, index: int) -> str:
     """The name of the container of a job's service."""
@@ -180,6 +186,9 @@ class Services:
         while True:
             facts = self._engine.call("GET", f"/containers/{service.container}/json")
             state = facts["State"]
+            if not state["Running"] and state["ExitCode"] == 0:
+                self.warnings.append(f"service {service.image!r} has ended by itself; the job runs all the same")
+                return
             if not state["Running"]:
                 raise self._failed(service, f"has ended with exit code {state['ExitCode']}")
             health = (state.get("Health") or {}).get("Status")
@@ -218,11 +227,11 @@ class Services:
         return JobFailed(FailureReason.SERVICE_UNHEALTHY, f"service {service.image!r} {what}{said}")
 
     def logs(self) -> dict[str, bytes]:
-        """The end of each service's log, by its first alias."""
+        """The end of each service's log, by the service's name."""
         found: dict[str, bytes] = {}
         for service in self.services:
             try:
-                found[service.aliases[0]] = read_tail(self._engine, service.container, LOG_BYTES)
+                found[service.name] = read_tail(self._engine, service.container, LOG_BYTES)
             except EngineError as error:
                 if error.status != 404:
                     raise

@@ -445,12 +445,16 @@ class RunDetail(Message, frozen=True, kw_only=True, tag="run_detail"):
 
 
 class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
-    """Answer to GetJob. `variables` have masked values replaced."""
+    """Answer to GetJob. `variables` have masked values replaced.
+
+    `services` are the names of those whose log is kept of the current attempt: its stream is "service-NAME".
+    """
 
     id: int
     job: JobPlan
     attempts: list[AttemptView]
     story: list[StoryLine]
+    services: list[str] = []
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):

@@ -7,8 +7,10 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
+
 from protocol.messages import JobDetail
-from protocol.views import AttemptView, JobView, RunSummary, RunView, StageView, StoryLine, WorkerView
+from protocol.views import ArtifactRef, AttemptView, JobView, RunSummary, RunView, StageView, StoryLine, WorkerView
 
 
 def print_json(document: Any) -> None:
@@ -74,10 +76,18 @@ def job_json(job: JobView) -> dict[str, Any]:
         "needs": job.needs,
         "pending_reason": job.pending_reason,
         "coverage": job.coverage,
+        "tests": None if job.tests is None else msgspec.structs.asdict(job.tests),
+        "artifacts": [_artifact_json(ref) for ref in job.artifacts],
+        "environment": job.environment,
+        "environment_url": job.environment_url,
         "created_at": rfc3339(job.created_at),
         "started_at": rfc3339(job.started_at),
         "finished_at": rfc3339(job.finished_at),
     }
+
+
+def _artifact_json(ref: ArtifactRef) -> dict[str, Any]:
+    return {"kind": ref.kind, "name": ref.name, "size": ref.size, "expires_at": rfc3339(ref.expires_at)}
 
 
 def job_detail_json(run: int, stage: str, job: JobView, detail: JobDetail) -> dict[str, Any]:
@@ -85,6 +95,7 @@ def job_detail_json(run: int, stage: str, job: JobView, detail: JobDetail) -> di
     return job_json(job) | {
         "run": run,
         "stage": stage,
+        "services": detail.services,
         "attempts": [_attempt_json(attempt) for attempt in detail.attempts],
         "story": [_story_json(line) for line in detail.story],
     }

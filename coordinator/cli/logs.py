@@ -11,6 +11,7 @@ from coordinator.cli.output import JobOutput
 from coordinator.cli.session import Session
 from protocol.client import Client
 from protocol.codec import CHUNK_BYTES
+from protocol.errors import UsageError
 from protocol.statuses import ENDED
 from protocol.views import JobView, RunView
 
@@ -18,6 +19,16 @@ from protocol.views import JobView, RunView
 def print_log(client: Client, run: int, job: str, attempt: int | None = None) -> None:
     """One job's log as it is stored now, byte for byte."""
     _read(client, run, job, attempt, _write)
+
+
+def print_service_log(client: Client, run: int, job: str, service: str, attempt: int | None = None) -> None:
+    """The log of one of a job's services, byte for byte. Raises UsageError if none of it is kept."""
+    found, _ = client.get_log(run, job, attempt, f"service-{service}", length=1)
+    if not found.size:
+        kept = client.get_job(run, job).services
+        hint = f"there are those of {', '.join(kept)}" if kept else "services' logs come when their job has ended"
+        raise UsageError(f"job {job!r} of run {run} has no log of a service {service!r}; {hint}")
+    _read(client, run, job, attempt, _write, f"service-{service}")
 
 
 def print_logs(client: Client, run: RunView) -> None:
@@ -64,10 +75,12 @@ def _output(run: RunView) -> JobOutput:
     return JobOutput(sys.stdout.buffer, names, colors=sys.stdout.isatty())
 
 
-def _read(client: Client, run: int, job: str, attempt: int | None, sink: Callable[[bytes], None]) -> None:
+def _read(
+    client: Client, run: int, job: str, attempt: int | None, sink: Callable[[bytes], None], stream: str = "job"
+) -> None:
     offset, size = 0, 1
     while offset < size:
-        found, data = client.get_log(run, job, attempt, offset=offset, length=CHUNK_BYTES)
+        found, data = client.get_log(run, job, attempt, stream, offset, CHUNK_BYTES)
         if not data:
             return
         sink(data)

@@ -57,7 +57,7 @@ def show_command(where: Where, run: int, job: str | None, why: bool, as_json: bo
         print_json(documents[0] if job else documents if why else run_json(view))
         return
     from coordinator.cli.tables import attempts_table, console, run_headline, run_table, story_table
-    from coordinator.cli.words import job_note
+    from coordinator.cli.words import job_facts, job_note
 
     out = console(sys.stdout)
     if why:
@@ -65,6 +65,8 @@ def show_command(where: Where, run: int, job: str | None, why: bool, as_json: bo
     elif job:
         out.print(f"{job}: {jobs[0].status}  {job_note(jobs[0])}", markup=False)
         out.print(attempts_table(details[job]))
+        for line in job_facts(jobs[0], details[job]):
+            out.print(line, markup=False)
     else:
         out.print(run_headline(view))
         out.print(run_table(view))
@@ -76,21 +78,28 @@ def show_command(where: Where, run: int, job: str | None, why: bool, as_json: bo
 @click.argument("job", required=False)
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run (or the job) has ended.")
 @click.option("--attempt", type=click.IntRange(min=1), help="An earlier attempt of JOB, by its number.")
+@click.option("--service", metavar="NAME", help="Of JOB's service of this name or alias, instead of its own.")
 @coordinator_option
-def logs_command(where: Where, run: int, job: str | None, follow: bool, attempt: int | None) -> None:
+def logs_command(
+    where: Where, run: int, job: str | None, follow: bool, attempt: int | None, service: str | None
+) -> None:
     """Print the log of JOB byte for byte, or those of all jobs of RUN with the job's name before each line."""
     if attempt and not job:
         raise click.UsageError("--attempt needs a JOB")
     if attempt and follow:
         raise click.UsageError("an earlier attempt has ended; there is nothing to follow")
-    from coordinator.cli.logs import follow_logs, print_log, print_logs
+    if service and (follow or not job):
+        raise click.UsageError("--service needs a JOB, and shows what is there; leave -f out")
+    from coordinator.cli.logs import follow_logs, print_log, print_logs, print_service_log
 
     with reading_session(where) as session:
         view = session.client.get_run(run)
         if job:
             find_job(view, job)
         unserved = _note_unserved(session, [view])
-        if follow and not unserved:
+        if job and service:
+            print_service_log(session.client, run, job, service, attempt)
+        elif follow and not unserved:
             follow_logs(session, view, job)
         elif job:
             print_log(session.client, run, job, attempt)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 
+from protocol.messages import JobDetail
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
-from protocol.views import JobView
+from protocol.views import JobView, JUnitSummary
 
 
 def duration(seconds: float | None) -> str:
@@ -34,9 +36,37 @@ def failure_text(reason: FailureReason | None, exit_code: int | None, message: s
 
 def job_note(job: JobView) -> str:
     """Why a job stands as it does, in a line."""
-    if job.status is ExecutionStatus.FAILED:
-        allowed = "allowed to fail: " if job.allow_failure else ""
-        return allowed + failure_text(job.failure_reason, job.exit_code, job.message)
     if job.status in UNFINISHED:
         return job.pending_reason or ""
-    return job.message or ""
+    notes = [tests_text(job.tests)] if job.tests is not None else []
+    if job.status is ExecutionStatus.FAILED:
+        allowed = "allowed to fail: " if job.allow_failure else ""
+        notes.insert(0, allowed + failure_text(job.failure_reason, job.exit_code, job.message))
+    elif job.message:
+        notes.append(job.message)
+    return "; ".join(notes)
+
+
+def tests_text(tests: JUnitSummary) -> str:
+    """A test report in a few words."""
+    parts = [f"{tests.total} {'test' if tests.total == 1 else 'tests'}"]
+    numbers = (("failed", tests.failed), ("errors", tests.errors), ("skipped", tests.skipped))
+    return ", ".join(parts + [f"{number} {what}" for what, number in numbers if number])
+
+
+def job_facts(job: JobView, detail: JobDetail) -> list[str]:
+    """What else there is to know of one job, a line each."""
+    facts = [f"failed test: {name}" for name in job.tests.failures] if job.tests else []
+    if job.coverage is not None:
+        facts.append(f"coverage: {job.coverage:g} %")
+    if job.environment:
+        facts.append(f"environment: {job.environment}" + (f" at {job.environment_url}" if job.environment_url else ""))
+    for ref in job.artifacts:
+        until = ""
+        if ref.expires_at is not None:
+            moment = datetime.fromtimestamp(ref.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+            until = f", kept until {moment}"
+        facts.append(f"artifacts: {ref.name or ref.kind}, {ref.kind}, {ref.size} bytes{until}")
+    if detail.services:
+        facts.append(f"services with a log: {', '.join(detail.services)}")
+    return facts

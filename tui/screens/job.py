@@ -233,8 +233,8 @@ class JobScreen(Page):
         tabs.query_one("#attempts", Tab).label = f"Attempts {len(self._detail.attempts)}"
         tabs.query_one("#artifacts", Tab).label = f"Artifacts {len(job.artifacts)}"
         known = {tab.id for tab in tabs.query(Tab)}
-        for service in self._detail.job.services:
-            alias = service.aliases[0] if service.aliases else service.name
+        named = [service.aliases[0] for service in self._detail.job.services if service.aliases]
+        for alias in dict.fromkeys([*named, *self._detail.services]):
             if (name := _service_tab(alias)) not in known:
                 await tabs.add_tab(Tab(f"{clean(alias)} log", id=name), after="log")
                 self._services[name] = alias

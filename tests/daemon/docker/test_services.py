@@ -59,7 +59,7 @@ def test_a_job_reaches_its_services_by_all_their_names(
     lines = log.decode().splitlines()
     assert lines.count("OWN=job!") == 3
     assert any("404" in line for line in lines)
-    assert sandbox.service_logs() == {"longshore__busybox": b"serving as job!\n", "other": b""}
+    assert sandbox.service_logs() == {"web": b"serving as job!\n", "other": b""}
     assert len(leftovers()) == 4
     sandbox.remove()
     assert leftovers() == []
@@ -79,6 +79,12 @@ def test_a_service_that_ends_at_once_fails_the_job_with_its_last_words(
         run_job(executor, assignment("true", services=[service]))
     assert failed.value.reason is FailureReason.SERVICE_UNHEALTHY
     assert leftovers() == []
+
+
+def test_a_service_that_has_done_its_work_and_ended_fails_nothing(executor: DockerExecutor) -> None:
+    ran = run_job(executor, assignment("true", services=[ServiceSpec(name=BUSYBOX, command=["echo", "done"])]))
+    assert ran.outcome.exit_code == 0
+    assert ran.warnings == ["service 'longshore/busybox:test' has ended by itself; the job runs all the same"]
 
 
 def test_a_service_that_never_gets_healthy_fails_the_job(
