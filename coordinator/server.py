@@ -39,7 +39,7 @@ from protocol import messages as m
 from protocol.codec import decode_for_coordinator, request_id
 from protocol.errors import LongshoreError, ProtocolError
 from protocol.events import RunRemoved
-from protocol.keys import PRIVATE_DIRECTORY
+from protocol.keys import make_private
 from protocol.statuses import ENDED
 
 log = logging.getLogger(__name__)
@@ -119,8 +119,7 @@ class Coordinator:
     def _start(self) -> None:
         state = self.settings.state
         try:
-            state.mkdir(parents=True, exist_ok=True)
-            state.chmod(PRIVATE_DIRECTORY)
+            make_private(state)
             self._open.append(Lock(state / "coordinator.lock", f"the state directory {state}").release)
             self.store = Store(self.settings.database_url)
             self._open.append(self.store.close)

@@ -32,6 +32,8 @@ KEY_CHARACTERS = 40
 """A CURVE key in ZeroMQ's Z85 text."""
 JOIN_PREFIX = "longshore-join-"
 """What join tokens begin with, so that a secret scanner (or a person) knows one by its looks."""
+OURS = "coordinator.lock"
+"""A directory that has this file is a coordinator's state directory."""
 ACCESS = "access"
 """The folder of credentials in a state directory."""
 
@@ -177,6 +179,8 @@ def publish(addresses: Iterable[str], credentials: Credentials) -> list[Path]:
     coordinator who share its state directory.
     """
     directory = published_directory()
+    if not Path.home().is_dir():  # a service's user may have none, which is not to be made
+        return []
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         _remove_stale(directory)
@@ -213,6 +217,13 @@ def local_addresses(address: str, host: str | None = None) -> list[str]:
 
 
 # --- private files ---------------------------------------------------------------------------------------------------
+
+
+def make_private(directory: Path) -> None:
+    """Makes a directory that only this user can look into; one that has others' things in it is left as it is."""
+    directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+    if not any(directory.iterdir()) or (directory / OURS).exists():
+        directory.chmod(PRIVATE_DIRECTORY)
 
 
 def write_private(path: Path, text: str) -> None:

@@ -39,6 +39,7 @@ class Embedded:
         self._coordinator = Coordinator(CoordinatorSettings(state=state.path, bind="tcp://127.0.0.1:0"))
         self._coordinator.start()
         self.address = self._coordinator.address
+        self.credentials = self._coordinator.door.access.local
         self._coordinator_thread = self._run(self._coordinator.run, "coordinator")
         self._worker_thread = self._run(self._work, "worker") if worker else None
 
@@ -49,6 +50,7 @@ class Embedded:
         settings = WorkerSettings(
             state_dir=self._state.path / "worker",
             coordinator=self.address,
+            credentials=self.credentials,
             name=WORKER_NAME,
             slots=max(MIN_SLOTS, len(os.sched_getaffinity(0))),
         )

@@ -194,7 +194,7 @@ def background_command(state: Path) -> None:
         embedded = Embedded(directory)
         embedded.wait_for_engine()
         directory.publish(embedded.address)
-        with Client(embedded.address, name="background") as client:
+        with Client(embedded.address, name="background", credentials=embedded.credentials) as client:
             _until_idle(client, embedded.check, stopped, idle_seconds)
         if not embedded.stop() or stopped.is_set():
             break

@@ -145,7 +145,7 @@ class StateSession(Session):
             if self._own and self._state.try_lock():
                 self._embedded = _embed(self._state)
                 self._state.publish(self._embedded.address)
-                self.client = Client(self._embedded.address, timeout=REQUEST_SECONDS, name="cli")
+                self.client = _client_of(self._embedded)
                 return
             if client := _knock(self._state):
                 self.client = client
@@ -167,7 +167,7 @@ class ReadingSession(Session):
     def __init__(self, state: StateDirectory) -> None:
         self._state = state
         self._reader = _embed(state, worker=False)
-        self.client = Client(self._reader.address, timeout=REQUEST_SECONDS, name="cli")
+        self.client = _client_of(self._reader)
 
     def again(self) -> None:
         raise CoordinatorUnreachable(f"the coordinator that read {self._state.path} ended")
@@ -217,6 +217,10 @@ def _embed(state: StateDirectory, *, worker: bool = True) -> Embedded:
 
     log_to_file(state.path / "longshore.log")
     return Embedded(state, worker=worker)
+
+
+def _client_of(embedded: Embedded) -> Client:
+    return Client(embedded.address, timeout=REQUEST_SECONDS, name="cli", credentials=embedded.credentials)
 
 
 def _knock(state: StateDirectory) -> Client | None:

@@ -61,4 +61,4 @@ class Administration:
                 return admin.SecretList(id=message.id, secrets=self._vault.views())
             case admin.GetAudit():
                 return self._access.audit(message)
-        raise AssertionError(message)
+        raise AssertionError(type(message))

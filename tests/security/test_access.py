@@ -18,7 +18,15 @@ from protocol.client import Client, connect_socket
 from protocol.codec import decode_for_client, decode_for_worker, encode
 from protocol.errors import LongshoreError, NotLetIn, UsageError
 from protocol.events import STATE_TOPIC
-from protocol.keys import Credentials, JoinToken, find_credentials, new_key_pair, parse_join_token, read_credentials
+from protocol.keys import (
+    Credentials,
+    JoinToken,
+    find_credentials,
+    make_private,
+    new_key_pair,
+    parse_join_token,
+    read_credentials,
+)
 from protocol.statuses import ExecutionStatus as S
 from tests.coordinator.engine.sim import job, plan
 from tests.coordinator.wire import Running, WireWorker, eventually
@@ -319,3 +327,15 @@ def test_a_subscriber_can_not_send_the_feed_anything_large(running: Running) -> 
     assert healthy.poll(5000)
     socket.close()
     healthy.close()
+
+
+def test_a_directory_that_has_others_things_in_it_keeps_its_mode(tmp_path: Path) -> None:
+    shared, own, new = tmp_path / "shared", tmp_path / "own", tmp_path / "new"
+    for directory in (shared, own):
+        directory.mkdir()
+        directory.chmod(0o755)
+    (shared / "of somebody").touch()
+    (own / "coordinator.lock").touch()
+    for directory in (shared, own, new):
+        make_private(directory)
+    assert [directory.stat().st_mode & 0o777 for directory in (shared, own, new)] == [0o755, 0o700, 0o700]
