@@ -40,6 +40,8 @@ END_WITHIN = 120.0
 """Seconds after the last fault within which every run has to end."""
 CLEAN_WITHIN = 30.0
 """Seconds after that within which Docker has to be as it was."""
+EXPECTED_ENDS = (None, 0, -signal.SIGKILL, -signal.SIGTERM)
+"""Exit codes of processes that go on, or that the faults have ended."""
 MOST_UNFINISHED = 4
 """Runs at a time: more only wait for slots."""
 
@@ -267,7 +269,9 @@ class Chaos:
         while (left := list(invariants.check_leftovers(self.engine, coordinator))) and time.monotonic() < deadline:
             time.sleep(0.2)
         database = self.fleet.state / "longshore.db"
+        ends = ((process.name, process.popen.poll()) for process in self.fleet.processes)
         findings.wrong += [
+            *(f"{name} ended by itself, with {code}" for name, code in ends if code not in EXPECTED_ENDS),
             *left,
             *invariants.check_engine(events, database, self.killed),
             *invariants.check_database(database),
