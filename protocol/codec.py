@@ -71,11 +71,24 @@ def _unpack(
     if kind is None:
         raise ProtocolError("unknown_type", f"no message type {tag!r:.100} here")
     try:
-        return msgspec.convert(data, kind), payload
+        return _convert(data, kind), payload
     except msgspec.ValidationError as error:
         raise ProtocolError("bad_field", f"{tag!r}: {error}") from error
     except RecursionError as error:
         raise ProtocolError("bad_frame", "nested too deeply") from error
+
+
+def _convert(data: dict[str, Any], kind: type[msgspec.Struct]) -> msgspec.Struct:
+    """The message. msgspec finds out what a type is made of when it first sees it, and is not thread-safe in that:
+    another thread that sees the half of it ends the process.
+    """
+    if kind in _seen:
+        return msgspec.convert(data, kind)
+    with _first_sight:
+        try:
+            return msgspec.convert(data, kind)
+        finally:
+            _seen.add(kind)
 
 
 def _check_numbers(data: dict[Any, Any]) -> None:
@@ -93,6 +106,10 @@ def _check_numbers(data: dict[Any, Any]) -> None:
                 rest.append(value.values())
             elif isinstance(value, list):
                 rest.append(value)
+
+
+_first_sight = Lock()
+_seen: set[type[msgspec.Struct]] = set()
 
 
 def request_id(frames: Sequence[bytes | memoryview]) -> int | None:

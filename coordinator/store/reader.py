@@ -18,6 +18,8 @@ from protocol.views import ArtifactRef
 
 ENDED_WORDS = [status.value for status in ENDED]
 ROWS_AT_ONCE = 500
+ARTIFACTS = msgspec.json.Decoder(list[ArtifactRef])
+"""Made at import, by one thread: msgspec is not thread-safe when it first sees a type."""
 
 
 class Reader:
@@ -74,7 +76,7 @@ class Reader:
                 after = id
                 ended = status in ENDED_WORDS
                 old = ended and artifacts_before is not None and (finished_at or now) < artifacts_before
-                for ref in msgspec.json.decode(artifacts, type=list[ArtifactRef]):
+                for ref in ARTIFACTS.decode(artifacts):
                     expired = old or (ended and ref.expires_at is not None and ref.expires_at < now)
                     if not expired:
                         needed.add(ref.digest)
