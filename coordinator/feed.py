@@ -17,6 +17,7 @@ from protocol.codec import encode
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, Beacon, Event, LogAppended, log_topic
 from protocol.keys import KeyPair
+from protocol.liveness import notice_dead_hosts
 
 BACKLOG = 5000
 """Events that wait for a slow subscriber before it loses some."""
@@ -51,8 +52,7 @@ class Feed:
         self.socket.set(zmq.SNDHWM, BACKLOG)
         self.socket.set(zmq.MAXMSGSIZE, LONGEST_TOPIC)
         self.socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        self.socket.set(zmq.HEARTBEAT_IVL, 3000)
-        self.socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
+        notice_dead_hosts(self.socket)
         if self._keys:
             serve_curve(self.socket, self._keys, FEED_DOMAIN)
         self.address = bind_socket(self.socket, bind)

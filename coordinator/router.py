@@ -20,6 +20,7 @@ from coordinator.security.zap import ROUTER_DOMAIN
 from protocol import messages as m
 from protocol.codec import MAX_MAP_BYTES, encode
 from protocol.keys import KEY_CHARACTERS, KeyPair
+from protocol.liveness import notice_dead_hosts
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,7 @@ class Router:
         self.socket.set(zmq.SNDHWM, SEND_BACKLOG)
         self.socket.set(zmq.RCVHWM, RECEIVE_BACKLOG)
         self.socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
-        self.socket.set(zmq.HEARTBEAT_IVL, 3000)
-        self.socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
+        notice_dead_hosts(self.socket)
         self.address = bind_socket(self.socket, bind)
 
     def close(self) -> None:

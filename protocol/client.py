@@ -26,6 +26,7 @@ from protocol.codec import CHUNK_BYTES, decode_event, decode_for_client, encode
 from protocol.errors import CoordinatorUnreachable, LongshoreError, NotLetIn, ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent
 from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
+from protocol.liveness import notice_dead_hosts
 from protocol.plan import Plan, Variable
 from protocol.views import RunSummary, RunView, WorkerView
 
@@ -51,7 +52,7 @@ def connect_socket(
     immediate: bool = False,
     credentials: Credentials | None = None,
 ) -> zmq.Socket[bytes]:
-    """A connected socket with the bounds and heartbeats that every peer of a coordinator uses.
+    """A connected socket with the bounds that every peer of a coordinator uses.
 
     `receive_limit` is how many messages may wait unread, `send_limit` how many unsent; `immediate`: none wait for a
     connection that does not stand. `credentials` are what this user has for the address, unless given.
@@ -66,8 +67,7 @@ def connect_socket(
     socket.set(zmq.LINGER, 0)
     socket.set(zmq.RECONNECT_IVL, 100)
     socket.set(zmq.RECONNECT_IVL_MAX, 2000)
-    socket.set(zmq.HEARTBEAT_IVL, 3000)
-    socket.set(zmq.HEARTBEAT_TIMEOUT, 10000)
+    notice_dead_hosts(socket)
     socket.set(zmq.IPV6, 1)
     socket.set(zmq.RCVHWM, receive_limit)
     socket.set(zmq.SNDHWM, send_limit)

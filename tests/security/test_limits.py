@@ -7,6 +7,8 @@ import os
 import random
 import resource
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -21,7 +23,7 @@ from protocol.client import Client
 from protocol.errors import UsageError
 from protocol.plan import Resources
 from protocol.statuses import ExecutionStatus as S
-from tests.conftest import Images
+from tests.conftest import ROOT, Images
 from tests.coordinator.engine.sim import job, plan
 from tests.coordinator.wire import Running, WireWorker
 from tests.system.harness import System, repository
@@ -170,3 +172,38 @@ def test_limits_of_the_command_line_are_checked(tmp_path: Path) -> None:
     done = System(folder).command("coordinator", "--bind", "tcp://127.0.0.1:0", "--limit", "nothing=1")
     assert done.status == 2
     assert "there are: blob_bytes" in done.err
+
+
+FLOOD_AND_DIE = """
+import pathlib, sys, time
+import zmq
+from coordinator.server import Coordinator
+from coordinator.settings import CoordinatorSettings
+from protocol.client import connect_socket
+
+coordinator = Coordinator(CoordinatorSettings(state=pathlib.Path(sys.argv[1]), bind="tcp://127.0.0.1:0"))
+coordinator.start()
+context = zmq.Context()
+peers = [connect_socket(context, zmq.DEALER, coordinator.address, send_limit=0) for _ in range(10)]
+until = time.monotonic() + 2
+while time.monotonic() < until:  # until the peers, who read none of their answers, can take no more
+    for peer in peers:
+        for _ in range(300):
+            peer.send(bytes(20))
+    coordinator.turn()
+for peer in peers:
+    for _ in range(3000):
+        peer.send(bytes(2000))
+time.sleep(0.5)  # the coordinator is busy, and messages wait unread,
+context.destroy(0)  # when all of them are gone at once
+time.sleep(3.5)  # the time in which ZeroMQ's heartbeats would have been due
+coordinator.turn()
+print("alive")
+"""
+
+
+def test_peers_that_flood_and_die_while_the_coordinator_is_busy_do_not_end_it(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FLOOD_AND_DIE, str(tmp_path / "state")], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.stdout == "alive\n", done.stderr
