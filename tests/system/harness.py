@@ -118,7 +118,8 @@ class System:
     def environment(self) -> dict[str, str]:
         """What every process of this system gets."""
         chosen = {key: value for key, value in os.environ.items() if not key.startswith(("LONGSHORE_", "CI"))}
-        chosen |= {"LONGSHORE_STATE": str(self.folder / "state"), "TERM": "dumb"}
+        own = {"LONGSHORE_STATE": "state", "XDG_CACHE_HOME": "cache"}
+        chosen |= {"TERM": "dumb", **{name: str(self.folder / folder) for name, folder in own.items()}}
         if self.address:
             chosen["LONGSHORE_COORDINATOR"] = self.address
         return chosen | self.extra

@@ -30,7 +30,7 @@ def corpus(
     tmp_path_factory: pytest.TempPathFactory, docker_client: docker.DockerClient, images: Images
 ) -> Iterator[Corpus]:
     folder = tmp_path_factory.mktemp("corpus")
-    system = System(folder, extra={"XDG_CACHE_HOME": str(folder / "cache")})
+    system = System(folder)
     try:
         with named_images(docker_client, images):
             system.start_coordinator()
