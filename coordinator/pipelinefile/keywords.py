@@ -274,8 +274,12 @@ JOB = [
     works("job.rules", ListOf(Fields("rule"), least=1)),
     refused("job.run", "steps need GitLab's step runner; write a `script`"),
     works("job.script", SCRIPT),
-    ignored("job.secrets", f"{NO_SERVER} that could fetch secrets; give the variables by `--var`"),
-    works("job.services", ListOf(any_of(TEXT, Fields("job.services", required=("name",))))),
+    ignored("job.secrets", f"{NO_SERVER} that could fetch secrets; keep them as `longshore secret`"),
+    works(
+        "job.services",
+        ListOf(any_of(TEXT, Fields("job.services", required=("name",)))),
+        "one that ends with an error, or never gets healthy, fails the job (`service_unhealthy`)",
+    ),
     works("job.stage", WORD),
     works("job.start_in", DURATION),
     works("job.tags", ListOf(WORD)),
@@ -297,7 +301,7 @@ JOB = [
 JOB_PARTS = [
     works("job.artifacts.paths", TEXTS),
     works("job.artifacts.exclude", TEXTS),
-    works("job.artifacts.expire_in", DURATION),
+    works("job.artifacts.expire_in", DURATION, "while a run is under way, its artifacts are kept"),
     works("job.artifacts.name", TEXT),
     works("job.artifacts.untracked", FLAG),
     works("job.artifacts.when", SAVE_WHEN),
