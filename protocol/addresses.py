@@ -9,6 +9,8 @@ from protocol.errors import UsageError
 
 DEFAULT_COORDINATOR = "tcp://127.0.0.1:7700"
 """Where a coordinator listens unless told otherwise: this machine only."""
+DEFAULT_DASHBOARD = "127.0.0.1:8700"
+"""Where the dashboard is served to browsers unless told otherwise: this machine only."""
 WILDCARDS = frozenset({"*", "0.0.0.0", "::"})
 
 

@@ -17,7 +17,7 @@ import click
 
 from coordinator.cli.options import Where, coordinator_option
 from coordinator.cli.retention import retention_options
-from protocol.addresses import DEFAULT_COORDINATOR
+from protocol.addresses import DEFAULT_COORDINATOR, DEFAULT_DASHBOARD
 from protocol.errors import UsageError
 from protocol.places import state_directory
 from protocol.statuses import UNFINISHED, ExecutionStatus
@@ -161,14 +161,27 @@ def worker_command(
 
 
 @click.command("tui")
+@click.option(
+    "--web",
+    metavar="[HOST:PORT]",
+    is_flag=False,
+    flag_value=DEFAULT_DASHBOARD,
+    help=f"Serve it to a browser; at {DEFAULT_DASHBOARD}, this machine only, unless told otherwise.",
+)
 @coordinator_option
-def tui_command(where: Where) -> None:
+def tui_command(where: Where, web: str | None) -> None:
     """Open the dashboard."""
     from coordinator.cli.session import running_session
-    from tui.app import LongshoreApp
 
     with running_session(where) as session:
-        LongshoreApp(session.client.address).run()
+        if web is None:
+            from tui.app import LongshoreApp
+
+            LongshoreApp(session.client.address).run()
+        else:
+            from tui.web import serve
+
+            serve(session.client.address, web, ready=lambda link: click.echo(f"The dashboard is at {link}"))
 
 
 @click.command("background", hidden=True)

@@ -63,6 +63,7 @@ class FeedScreen(Page):
     """Recent events, newest first."""
 
     PAGE = "feed"
+    AUTO_FOCUS = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [Binding("slash", "filter", "Filter", key_display="/")]
 
     def __init__(self) -> None:
@@ -74,11 +75,6 @@ class FeedScreen(Page):
         """The table and its filter."""
         yield FilterBar("filter by run, job, worker or status")
         yield Table(COLUMNS, id, empty="Nothing has happened since the dashboard was opened.", id="events")
-
-    def on_mount(self) -> None:
-        """The table has the keys."""
-        super().on_mount()
-        self.query_one(Table).focus()
 
     def show(self) -> None:
         """The events that pass the filter."""

@@ -83,6 +83,7 @@ ARTIFACTS: tuple[Column[ArtifactRef], ...] = (
 class JobScreen(Page):
     """A job of a run. It shows the newest attempt, and goes along when there is a new one, until another is chosen."""
 
+    AUTO_FOCUS = "LogView"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "tab(1)", "Next tab"),
         Binding("shift+tab", "tab(-1)", "Previous tab", show=False),
@@ -139,10 +140,9 @@ class JobScreen(Page):
                 yield Static(id="story-text", markup=False)
 
     def on_mount(self) -> None:
-        """Opens the log."""
+        """The tabs leave the keys to what they show."""
         super().on_mount()
         self.query_one(Tabs).can_focus = False
-        self.query_one(LogView).focus()
 
     @cached_property
     def _log(self) -> LogFollower:

@@ -56,6 +56,7 @@ PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
 class RunScreen(Page):
     """A run with its stages and jobs."""
 
+    AUTO_FOCUS = "StageColumns"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "view", "Columns/graph"),
         Binding("r", "retry", "Retry job"),
@@ -86,13 +87,7 @@ class RunScreen(Page):
             yield StageColumns(id="columns")
             yield NeedsGraph(id="graph")
         yield Static(id="job-facts", markup=False)
-        yield LogPane(id="preview")
-
-    def on_mount(self) -> None:
-        """The jobs have the keys."""
-        super().on_mount()
-        self.query_one(StageColumns).focus()
-        self.query_one(LogView).can_focus = False
+        yield LogPane(takes_keys=False, id="preview")
 
     @cached_property
     def _log(self) -> LogFollower:

@@ -57,6 +57,7 @@ class RunsScreen(Page):
     """The list of runs."""
 
     PAGE = "runs"
+    AUTO_FOCUS = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New run"),
         Binding("c", "cancel", "Cancel"),
@@ -76,11 +77,6 @@ class RunsScreen(Page):
         """The table and its filter."""
         yield FilterBar("filter by number, project, pipeline, branch, commit or status; several words must all match")
         yield Table(COLUMNS, lambda run: run.id, empty="No runs yet. Press n to run a pipeline file.", id="runs")
-
-    def on_mount(self) -> None:
-        """The table has the keys."""
-        super().on_mount()
-        self.query_one(Table).focus()
 
     def show(self) -> None:
         """The runs that pass the filter."""

@@ -61,6 +61,7 @@ class WorkersScreen(Page):
     """All workers that the coordinator knows."""
 
     PAGE = "workers"
+    AUTO_FOCUS = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("d", "drain", "Drain/undrain"),
         Binding("y", "copy", "Copy name"),
@@ -76,11 +77,6 @@ class WorkersScreen(Page):
             empty="No workers. Start one with: longshore worker --coordinator ADDRESS",
             id="workers",
         )
-
-    def on_mount(self) -> None:
-        """The table has the keys."""
-        super().on_mount()
-        self.query_one(Table).focus()
 
     def show(self) -> None:
         """The workers that pass the filter, by name."""

@@ -23,14 +23,17 @@ class LogPane(Vertical):
     LogPane > #log-status { height: 1; background: $panel; padding: 0 1; }
     """
 
-    def __init__(self, *, id: str | None = None) -> None:
+    def __init__(self, *, takes_keys: bool = True, id: str | None = None) -> None:
         super().__init__(id=id)
+        self._takes_keys = takes_keys
         self.problem = ""
         self.busy = ""  # what is going on in the background
 
     def compose(self) -> ComposeResult:
         """View, search, status."""
-        yield LogView(id="log-view")
+        view = LogView(id="log-view")
+        view.can_focus = self._takes_keys
+        yield view
         yield FilterBar("search in the log; enter: to the log, then n and N: next and previous match")
         yield Static(id="log-status", markup=False)
 
