@@ -99,10 +99,10 @@ class Tally:
             return S.RUNNING
         if self.statuses[S.PENDING]:
             return S.RUNNING if begun else S.PENDING
+        if self.statuses[S.SCHEDULED]:  # before MANUAL: it goes on by itself
+            return S.SCHEDULED
         if self.parts[Part.BLOCKING]:
             return S.MANUAL
-        if self.statuses[S.SCHEDULED]:
-            return S.SCHEDULED
         return S.RUNNING if begun else S.CREATED
 
     def warnings(self) -> bool:

@@ -111,6 +111,24 @@ def test_a_follower_takes_over_when_the_one_that_serves_is_killed(system: System
     eventually(lambda: nobody_serves(system))
 
 
+def test_a_run_ends_where_only_a_manual_job_is_left_and_goes_on_when_it_is_played(
+    system: System, tmp_path: Path
+) -> None:
+    file = """
+default: {image: longshore/busybox:test}
+stages: [ask, after]
+deploy it: {stage: ask, when: manual, allow_failure: false, script: [echo deployed]}
+after: {stage: after, script: [echo after]}
+"""
+    done = system.command("run", cwd=project_of(tmp_path / "project", file))
+    assert done.status == 0, done.err
+    assert "longshore play 1 'deploy it'\n" in done.err
+    assert nobody_serves(system)
+    assert system.command("play", "1", "deploy it").status == 0
+    assert statuses(system.finished(1)) == {"deploy it": "success", "after": "success"}
+    eventually(lambda: nobody_serves(system))
+
+
 def test_a_run_without_a_process_can_be_canceled(system: System, tmp_path: Path) -> None:
     killed = system.start("run", cwd=project_of(tmp_path / "project", UNTIL_TOLD % 200))
     wait_for(killed, "job | up\n")

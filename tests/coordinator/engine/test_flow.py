@@ -229,6 +229,16 @@ def test_a_delayed_job_starts_after_its_delay_by_the_monotonic_clock():
     sim.finish(run)
 
 
+def test_a_run_waits_for_somebody_only_when_no_delay_is_left():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", when="delayed", start_in=60.0), job("b", when="manual")))
+    assert run.status is S.SCHEDULED
+    sim.pass_time(61)
+    sim.start(run, "a")
+    sim.succeed(run, "a")
+    assert run.status is S.MANUAL
+
+
 def test_a_resource_group_runs_one_job_at_a_time_across_runs_oldest_first():
     sim = Sim(SimWorker("w", slots=4))
     runs = [sim.submit(plan(job("deploy", resource_group="prod"))) for _ in range(3)]
