@@ -114,15 +114,12 @@ class Scheduler:
         self._fresh.clear()
 
     def _hand_out(self, tags: tuple[str, ...], queue: list[Place]) -> None:
+        if self._next_of(queue) is None:
+            self._reasons.pop(tags, None)
+            return
         matching = [worker for worker in self._ledger.workers.values() if takes(worker, tags)]
         free = [worker for worker in matching if worker.active < worker.slots]
-        while queue:
-            job = self._ledger.jobs.get(queue[0][-1])
-            if job is None or job.id not in self._queued:
-                heapq.heappop(queue)
-                continue
-            if not free:
-                break
+        while free and (job := self._next_of(queue)) is not None:
             heapq.heappop(queue)
             near = self._workers_of_needs(job)
             best = max(free, key=lambda w: ((w.slots - w.active) / w.slots, w.name in near))
@@ -140,6 +137,15 @@ class Scheduler:
             waiting = (job for job in self._fresh if job.id in self._queued and tuple(sorted(job.plan.tags)) == tags)
         for job in waiting:
             self._ledger.explain(job, reason)
+
+    def _next_of(self, queue: list[Place]) -> JobState | None:
+        """The first job of a queue; those before it that do not wait any more are taken out."""
+        while queue:
+            job = self._ledger.jobs.get(queue[0][-1])
+            if job is not None and job.id in self._queued:
+                return job
+            heapq.heappop(queue)
+        return None
 
     def _hand_out_ahead(self) -> None:
         """Lets jobs be held ready where there is room: first those whose needs run, then those whose needs are held."""
