@@ -118,8 +118,7 @@ class System:
     def environment(self) -> dict[str, str]:
         """What every process of this system gets."""
         chosen = {key: value for key, value in os.environ.items() if not key.startswith(("LONGSHORE_", "CI"))}
-        own = {"LONGSHORE_STATE": "state", "XDG_CACHE_HOME": "cache"}
-        chosen |= {"TERM": "dumb", **{name: str(self.folder / folder) for name, folder in own.items()}}
+        chosen |= {"LONGSHORE_STATE": str(self.folder / "state"), "TERM": "dumb"}
         if self.address:
             chosen["LONGSHORE_COORDINATOR"] = self.address
         return chosen | self.extra
