@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from coordinator.cli.options import Where, coordinator_option
@@ -40,10 +42,14 @@ def retry_command(where: Where, run: int, job: str | None, failed: bool) -> None
 @run_argument
 @click.argument("job")
 @variable_option
+@click.option("--yes", is_flag=True, help="Do not ask the job's `manual_confirmation`.")
 @coordinator_option
-def play_command(where: Where, run: int, job: str, variables: list[Variable]) -> None:
+def play_command(where: Where, run: int, job: str, variables: list[Variable], yes: bool) -> None:
     """Start a manual JOB of RUN, or a delayed one before its time."""
     with acting_session(where) as session:
+        question = session.client.get_job(run, job).job.manual_confirmation
+        if question and not yes and sys.stdin.isatty():
+            click.confirm(question, abort=True, err=True)
         session.client.play(run, job, variables)
     click.echo(f"started {job} of run {run}; `longshore logs {run} -f` follows")
 

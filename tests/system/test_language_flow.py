@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
+import pty
+import subprocess
 import time
 from datetime import datetime
 from pathlib import Path
@@ -10,7 +13,17 @@ from typing import Any
 
 import docker
 
-from tests.system.harness import System, commit_all, eventually, jobs_of, repository, running, statuses
+from tests.system.harness import (
+    DEADLINE,
+    LONGSHORE,
+    System,
+    commit_all,
+    eventually,
+    jobs_of,
+    repository,
+    running,
+    statuses,
+)
 
 HEAD = "default: {image: longshore/busybox:test}\n"
 UNTIL_TOLD = "'while [ ! -e /tmp/go ]; do sleep 0.1; done'"
@@ -109,6 +122,30 @@ deploy: {when: manual, allow_failure: false, script: [echo]}
     done = fleet.run(project(tmp_path, file))
     assert (done.json["status"], done.status) == ("manual", 1)
     assert fleet.command("cancel", str(done.json["id"])).status == 0
+
+
+def test_a_job_that_wants_to_be_confirmed_asks_on_a_terminal(fleet: System, tmp_path: Path) -> None:
+    file = "deploy: {when: manual, allow_failure: false, manual_confirmation: Sure?, script: [echo deployed]}\n"
+    run = fleet.submit(project(tmp_path, file))
+    ours, theirs = pty.openpty()
+    try:
+        os.write(ours, b"n\n")
+        asked = subprocess.run(
+            [LONGSHORE, "play", str(run), "deploy"],
+            env=fleet.environment(),
+            stdin=theirs,
+            capture_output=True,
+            timeout=DEADLINE,
+            check=False,
+        )
+    finally:
+        os.close(ours)
+        os.close(theirs)
+    assert asked.returncode != 0
+    assert b"Sure? [y/N]" in asked.stderr
+    assert fleet.status(run, "deploy") == "manual"
+    assert fleet.command("play", str(run), "deploy", "--yes").status == 0
+    assert fleet.finished(run)["status"] == "success"
 
 
 def test_a_delayed_job_starts_after_its_time_or_when_it_is_played(fleet: System, tmp_path: Path) -> None:
