@@ -5,6 +5,7 @@ from __future__ import annotations
 from coordinator.engine.index import Tally
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
 from protocol.statuses import WorkerStatus
+from protocol.variables import VariableTooLong, expand, references
 from protocol.views import AttemptView, JobView, RunSummary, RunView, StageView, WorkerView
 
 
@@ -49,8 +50,17 @@ def job_view(job: JobState) -> JobView:
         tests=attempt.tests if attempt else None,
         coverage=attempt.coverage if attempt else None,
         environment=environment.name if environment else None,
-        environment_url=(environment.url or None) if environment else None,
+        environment_url=_address(environment.url, attempt) if environment else None,
     )
+
+
+def _address(url: str, attempt: AttemptState | None) -> str | None:
+    """Where an environment is reached; what the job alone knew of it, its `reports:dotenv` tells."""
+    known = attempt.dotenv if attempt else {}
+    try:
+        return expand(url, known, keep=references(url) - known.keys()) or None
+    except VariableTooLong:
+        return url
 
 
 def stage_view(stage: StageState, *, with_jobs: bool) -> StageView:

@@ -154,11 +154,11 @@ def test_reports_of_tests_coverage_and_environments_are_shown(fleet: System, tmp
 """
     file = """
 test:
-  script: ['echo "covered: 87.5%"', exit 1]
+  script: ['echo "covered: 87.5%"', 'echo "WHERE=one" >env', exit 1]
   allow_failure: true
   coverage: '/covered: (\\d+\\.\\d+)%/'
-  environment: {name: "review/$CI_COMMIT_REF_SLUG", url: "https://$CI_COMMIT_REF_SLUG.example.com"}
-  artifacts: {reports: {junit: "*.xml"}}
+  environment: {name: "review/$CI_COMMIT_REF_SLUG", url: "https://$WHERE.$CI_COMMIT_REF_SLUG.example.com"}
+  artifacts: {reports: {junit: "*.xml", dotenv: env}}
 """
     done = fleet.run(project(tmp_path, file, **{"report.xml": report}))
     assert done.status == 0, done.err
@@ -172,7 +172,7 @@ test:
         "failures": ["math.divides"],
     }
     assert job["coverage"] == 87.5
-    assert (job["environment"], job["environment_url"]) == ("review/main", "https://main.example.com")
+    assert (job["environment"], job["environment_url"]) == ("review/main", "https://one.main.example.com")
     shown = fleet.command("show", str(done.json["id"]), "test").out
     for text in ("3 tests, 1 failed, 1 skipped", "failed test: math.divides", "coverage: 87.5 %", "review/main"):
         assert text in shown

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from coordinator.engine.settings import Settings
+from coordinator.engine.views import job_view
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import RetrySpec
+from protocol.plan import EnvironmentSpec, RetrySpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from tests.coordinator.engine.sim import Sim, SimWorker, job, plan
@@ -237,6 +238,19 @@ def test_a_run_waits_for_somebody_only_when_no_delay_is_left():
     sim.start(run, "a")
     sim.succeed(run, "a")
     assert run.status is S.MANUAL
+
+
+def test_an_environments_address_takes_what_its_job_leaves_unless_that_is_absurd():
+    sim = Sim(SimWorker("w"))
+    environment = EnvironmentSpec(name="review", url="https://$WHERE.example.com/$OTHER")
+    run = sim.submit(plan(job("a", environment=environment), job("b", environment=environment)))
+    assert job_view(sim.job(run, "a")).environment_url == "https://$WHERE.example.com/$OTHER"
+    sim.start(run, "a")
+    sim.succeed(run, "a", dotenv={"WHERE": "here"})
+    sim.start(run, "b")
+    sim.succeed(run, "b", dotenv={"WHERE": "x" * (2 << 20)})
+    assert job_view(sim.job(run, "a")).environment_url == "https://here.example.com/$OTHER"
+    assert job_view(sim.job(run, "b")).environment_url == "https://$WHERE.example.com/$OTHER"
 
 
 def test_a_resource_group_runs_one_job_at_a_time_across_runs_oldest_first():
