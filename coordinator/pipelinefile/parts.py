@@ -166,11 +166,11 @@ class Parts:
             return RetrySpec(max=retry)
         details = self._inner("retry")
         most = details.get("max")
-        return RetrySpec(
-            max=most if isinstance(most, int) else 0,
-            when=[reason for reason in texts(details.get("when")) if reason != "always"],
-            exit_codes=exit_codes(details),
-        )
+        times = most if isinstance(most, int) else 0
+        reasons = texts(details.get("when"))
+        if "always" in reasons:
+            return RetrySpec(max=times)
+        return RetrySpec(max=times, when=reasons, exit_codes=exit_codes(details))
 
     def environment(self) -> EnvironmentSpec | None:
         """Where the job deploys to; variables that only the run knows stay in its address."""

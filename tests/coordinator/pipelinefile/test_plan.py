@@ -117,6 +117,7 @@ def test_artifacts_that_never_expire(project: Project) -> None:
 @pytest.mark.parametrize(
     ("retry", "spec"),
     [
+        ("{max: 2, when: [always], exit_codes: [42]}", RetrySpec(max=2)),
         ("2", RetrySpec(max=2)),
         ("{max: 1, when: script_failure}", RetrySpec(max=1, when=["script_failure"])),
         ("{max: 1, when: [always]}", RetrySpec(max=1)),
