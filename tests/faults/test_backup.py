@@ -21,7 +21,7 @@ make:
   artifacts: {paths: [made.txt]}
 use:
   stage: use
-  script: ['i=0; while [ $i -lt 60 ]; do echo "line $i"; i=$((i+1)); sleep 0.1; done', cat made.txt]
+  script: ['i=0; while [ $i -lt 30 ]; do echo "line $i"; i=$((i+1)); sleep 0.1; done', cat made.txt]
 """
 
 
@@ -48,12 +48,12 @@ def test_a_backup_of_a_coordinator_at_work_is_whole_and_starts(fleet: Fleet, tmp
     with closing(sqlite3.connect(fleet.state / "longshore.db")) as rows:
         assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     fleet.start_coordinator()
-    assert "line 59\n" in fleet.log(ended["id"], "use")
+    assert "line 29\n" in fleet.log(ended["id"], "use")
     fleet.restart(worker)
     view = fleet.finished(run)
     assert statuses(view) == {"make": "success", "use": "success"}
     lines = [line for line in fleet.log(run, "use").splitlines() if line.startswith("line ")]
-    assert lines == [f"line {i}" for i in range(60)]
+    assert lines == [f"line {i}" for i in range(30)]
     assert fleet.submit(project) == run + 1
 
 

@@ -62,7 +62,7 @@ def nothing_left(engine: PrivateEngine) -> bool:
     """Whether the engine has no container."""
     client = engine.client()
     try:
-        return client.containers.list(all=True) == []
+        return client.containers.list(all=True, ignore_removed=True) == []
     finally:
         client.close()
 
@@ -83,6 +83,7 @@ def test_an_engine_that_takes_its_containers_with_it_fails_the_job_and_the_next_
     eventually(lambda: nothing_left(engine))
 
 
+@pytest.mark.long
 def test_a_job_survives_an_engine_that_is_upgraded_under_it(
     fleet: Fleet, enduring: PrivateEngine, tmp_path: Path
 ) -> None:

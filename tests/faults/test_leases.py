@@ -19,11 +19,14 @@ default: {image: longshore/busybox:test}
 moving:
   needs: []
   retry: {max: 2, when: [runner_system_failure]}
-  script: ['i=0; while [ $i -lt 150 ]; do echo "line $i"; i=$((i+1)); sleep 0.1; done']
+  script: ['i=0; while [ $i -lt 80 ]; do echo "line $i"; i=$((i+1)); sleep 0.1; done']
 """
 
 
-@pytest.mark.parametrize("fault", ["killed", "suspended", "cut off", "deaf", "mute"])
+@pytest.mark.parametrize(
+    "fault",
+    ["killed", "mute", *(pytest.param(fault, marks=pytest.mark.long) for fault in ("suspended", "cut off", "deaf"))],
+)
 def test_a_job_that_moves_has_ended_before_it_begins_elsewhere(
     scattered: Fleet, tmp_path: Path, docker_client: docker.DockerClient, fault: str
 ) -> None:
@@ -50,7 +53,7 @@ def test_a_job_that_moves_has_ended_before_it_begins_elsewhere(
     assert jobs_of(view)["moving"]["status"] == "success", view
     assert jobs_of(view)["moving"]["attempt"] == 2
     lines = [line for line in fleet.log(run, "moving").splitlines() if line.startswith("line")]
-    assert lines == [f"line {i}" for i in range(150)]
+    assert lines == [f"line {i}" for i in range(80)]
     eventually(lambda: not list(invariants.check_leftovers(docker_client, fleet.coordinator_id)))
     events.close()
     assert list(invariants.check_engine(events, fleet.state / "longshore.db")) == []
