@@ -227,6 +227,7 @@ async def tour(camera: Photographer) -> None:
     await camera.settle("integration")
     await press("right", "down")
     await camera.settle("left")
+    await camera.settle("checkout")
     camera.take("dashboard")
     await press("v")
     await camera.settle("staging")

@@ -227,8 +227,10 @@ def _lines(layers: list[list[Item]], node_width: int) -> Graph:
             column = x + width + 1 + track
             for source in net.sources:
                 graph.horizontal(source.y, x + width, column)
+                graph.lines[source.y][x + width] |= LEFT
             for target in net.targets:
                 graph.horizontal(target.y, column, x + width + gutter - 1)
+                graph.lines[target.y][x + width + gutter - 1] |= RIGHT
             graph.vertical(column, min(net.rows), max(net.rows))
         x += width + gutter
     return graph

@@ -228,7 +228,7 @@ class LogView(LineWidget):
             return Strip.blank(width, self.rich_style)
         place = document.place(row)
         if not place.known:
-            return self.strip([("┆" if y % 2 else "", "muted")], width)
+            return Strip.blank(width, self.rich_style)
         selection = self.text_selection
         strip = self._strips.get(place)
         if strip is None or selection is not None:
