@@ -131,6 +131,7 @@ def test_of_a_log_past_its_limit_head_and_tail_are_kept_and_the_result_is_untouc
     assert int(said.split()[0]) == echo + 30 * MIB + len(b"the end\n") - 2 * MIB
 
 
+@pytest.mark.long
 def test_the_log_of_a_job_whose_worker_and_coordinator_come_and_go_is_whole(fleet: Fleet, tmp_path: Path) -> None:
     worker = fleet.add_worker("w", slots=1)
     fleet.wait_for_workers(1)
