@@ -30,73 +30,51 @@ IMAGES = ROOT / "docs" / "images"
 LONGSHORE = Path(sys.executable).with_name("longshore")
 SIZE = (124, 34)
 SHOWN_ADDRESS = "127.0.0.1:7700"
-PIPELINE = """\
+FILES = {
+    ".gitlab-ci.yml": """\
 default:
   image: longshore/demo
 stages: [build, test, package, deploy]
 
-.work: &work for n in $(seq 1 $STEPS); do echo "step $n of $STEPS of $CI_JOB_NAME"; sleep 0.5; done
-
 compile:
   stage: build
-  variables: {STEPS: "6"}
-  script:
-    - *work
-    - mkdir -p out && echo built >out/app
+  script: [./steps.sh compile 6, mkdir -p out && echo built >out/app]
   artifacts: {paths: [out/]}
 assets:
   stage: build
-  variables: {STEPS: "4"}
-  script:
-    - *work
-    - mkdir -p public && echo css >public/site.css
+  script: [./steps.sh assets 4, mkdir -p public && echo css >public/site.css]
   artifacts: {paths: [public/]}
 dependencies:
   stage: build
-  variables: {STEPS: "3"}
-  script: [*work]
+  script: [./steps.sh dependencies 3]
 
 unit:
   stage: test
   needs: [compile]
-  variables: {STEPS: "14"}
-  script:
-    - *work
+  script: [./steps.sh unit 14]
 integration:
   stage: test
   needs: [compile, dependencies]
-  variables: {STEPS: "18"}
-  script:
-    - printf '\\033[0Ksection_start:%s:database[collapsed=true]\\r\\033[0KSet up the database\\n' $(date +%s)
-    - echo "create table orders"; echo "create table customers"
-    - printf '\\033[0Ksection_end:%s:database\\r\\033[0K\\n' $(date +%s)
-    - printf '\\033[1;36mIntegration tests\\033[0m\\n'
-    - for t in orders basket login search checkout refund; do printf '\\033[32mPASS\\033[0m %s\\n' "$t"; sleep 0.4; done
-    - *work
+  script: [./integration.sh, ./steps.sh report 18]
 browser:
   stage: test
   needs: [compile, assets]
   parallel: 2
-  variables: {STEPS: "16"}
-  script: [*work]
+  script: [./steps.sh browser 16]
 lint:
   stage: test
   needs: []
   allow_failure: true
-  script:
-    - echo "src/basket.py:12 line too long"
-    - exit 1
+  script: ['echo "src/basket.py:12 line too long"', exit 1]
 
 container:
   stage: package
   needs: [unit, assets]
-  variables: {STEPS: "4"}
-  script: [*work]
+  script: [./steps.sh container 4]
 scan:
   stage: package
   needs: [dependencies]
-  variables: {STEPS: "8"}
-  script: [*work]
+  script: [./steps.sh scan 8]
 
 staging:
   stage: deploy
@@ -105,7 +83,25 @@ production:
   stage: deploy
   when: manual
   script: [echo "deployed"]
-"""
+""",
+    "steps.sh": """\
+#!/bin/sh
+for n in $(seq 1 $2); do echo "$1: step $n of $2"; sleep 0.5; done
+""",
+    "integration.sh": """\
+#!/bin/sh
+printf '\\033[0Ksection_start:%s:database[collapsed=true]\\r\\033[0KSet up the database\\n' "$(date +%s)"
+echo "create table orders"
+echo "create table customers"
+printf '\\033[0Ksection_end:%s:database\\r\\033[0K\\n' "$(date +%s)"
+printf '\\033[1;36mIntegration tests\\033[0m\\n'
+for t in orders basket login search checkout refund; do
+    printf '\\033[32mPASS\\033[0m %s\\n' "$t"
+    sleep 0.3
+done
+""",
+}
+"""A repository to run: a web shop's pipeline, with work that only takes its time."""
 
 
 def eventually(claim: Callable[[], object], within: float = 120.0) -> None:
@@ -134,7 +130,9 @@ class Machine:
         self.folder = folder
         self.repository = folder / "shop"
         self.repository.mkdir()
-        (self.repository / ".gitlab-ci.yml").write_text(PIPELINE)
+        for name, text in FILES.items():
+            (self.repository / name).write_text(text)
+            (self.repository / name).chmod(0o755)
         self.processes: list[subprocess.Popen[bytes]] = []
         self.environment = dict(os.environ)
         address_file = folder / "address"
