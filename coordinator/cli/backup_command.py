@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from coordinator.cli.options import state_directory
+from protocol.places import state_directory
 
 
 @click.command("backup")
