@@ -11,7 +11,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 FOR_EVER = ("never", "0", "")
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg]
     """`90 days`, `12h`, or `never`: seconds, or None."""
 
     name = "duration"
@@ -29,7 +29,7 @@ class Duration(click.ParamType):
         return seconds
 
 
-class Size(click.ParamType):
+class Size(click.ParamType):  # type: ignore[type-arg]
     """`20G`, `500m`: bytes."""
 
     name = "size"
