@@ -107,11 +107,11 @@ class Feed:
             event = LogAppended(attempt=attempt, stream=stream, offset=size, complete=True)
             self._send(log_topic(attempt), event, b"")
 
-    def beat(self, now: float) -> None:
-        """Sends a beacon if it is time (monotonic)."""
+    def beat(self, now: float, wall: float = 0.0) -> None:
+        """Sends a beacon if it is time (`now` is monotonic); `wall` is what the wall clock says."""
         if now >= self.next_beacon:
             self.next_beacon = now + BEACON_EVERY
-            self._send(STATE_TOPIC, Beacon())
+            self._send(STATE_TOPIC, Beacon(at=wall))
 
     def is_watched(self, attempt: str) -> bool:
         """Whether somebody wants an attempt's log."""

@@ -211,7 +211,7 @@ class Coordinator:
             log.warning("was not there for %.1f s", now.mono - due)
             self.engine.was_away(now.mono - due, now)
         self.feed.receive_subscriptions()
-        self.feed.beat(now.mono)
+        self.feed.beat(now.mono, now.wall)
         if self._stall is not None:
             self.stalled_turn(self._stall, now)
             return

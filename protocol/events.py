@@ -60,7 +60,12 @@ class WorkerChanged(Event, frozen=True, kw_only=True, tag="worker_changed"):
 
 
 class Beacon(Event, frozen=True, kw_only=True, tag="beacon"):
-    """Sent every second with the newest `seq`, so that a lost last event is noticed too. Takes no number itself."""
+    """Sent every second with the newest `seq`, so that a lost last event is noticed too. Takes no number itself.
+
+    `at` is the coordinator's wall clock, for readers whose own is another; 0: not told.
+    """
+
+    at: float = 0.0
 
 
 class LogAppended(Event, frozen=True, kw_only=True, tag="log_appended"):

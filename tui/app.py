@@ -43,7 +43,7 @@ class LongshoreApp(App[None]):
     def __init__(self, address: str, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
         self.address = address
-        self.now = clock
+        self._clock = clock
         self.model = Model()
         self.feed = FeedClient(address, self.model, self._model_changed)
         self.animation_level = "none"
@@ -57,6 +57,10 @@ class LongshoreApp(App[None]):
     async def on_unmount(self) -> None:
         """Ends the connection."""
         await self.feed.stop()
+
+    def now(self) -> float:
+        """The time by the coordinator's clock, which all times that it tells are by."""
+        return self._clock() + self.model.skew
 
     def _model_changed(self) -> None:
         self._changed.poke()

@@ -29,6 +29,8 @@ RECENT_EVENTS = 4096
 """How many events a snapshot may be older than what has arrived, and still be of use."""
 SNAPSHOT_RUNS = 1000
 """Newest runs that a snapshot is asked for; one that has fewer has all that there are."""
+TOLERATED_SKEW = 1.5
+"""Seconds by which two clocks may differ before it is thought of: a beacon may be late by some of them."""
 JOURNAL_LENGTH = 1000
 """How many events the Feed screen can show."""
 
@@ -114,6 +116,7 @@ class Model:
         self.workers: dict[str, WorkerView] = {}
         self.detail: RunDetail | None = None
         self.journal: deque[JournalEntry] = deque(maxlen=JOURNAL_LENGTH)
+        self.skew = 0.0  # seconds that the coordinator's clock is ahead of ours
         self.version = 0
         self.runs_version = 0  # grows when the list of runs changes
         self._recent: deque[AnyEvent] = deque(maxlen=RECENT_EVENTS)
@@ -194,6 +197,8 @@ class Model:
         if isinstance(event, LogAppended):
             return Verdict.OLD
         if isinstance(event, Beacon):
+            ahead = event.at - at if event.at else 0.0
+            self.skew = ahead if abs(ahead) > TOLERATED_SKEW else 0.0
             return Verdict.GAP if event.epoch != self.epoch or event.seq > self.seq else Verdict.OLD
         self._recent.append(event)
         verdict = self._place(event)

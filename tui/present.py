@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
-from protocol.views import JobView, RunSummary, WorkerView
+from protocol.views import AttemptView, JobView, RunSummary, WorkerView
 
 S = ExecutionStatus
 
@@ -137,14 +137,19 @@ def queued(job: JobView, now: float) -> float | None:
     return max(0.0, (now if job.started_at is None else job.started_at) - job.created_at)
 
 
+def failure(tried: JobView | AttemptView) -> str:
+    """Why a job or one try of it failed, on one line."""
+    reason = str(tried.failure_reason) if tried.failure_reason else "failed"
+    if tried.exit_code is not None:
+        reason += f", exit code {tried.exit_code}"
+    says_more = tried.message and tried.message not in reason
+    return clean(f"{reason}: {tried.message}" if says_more else reason)
+
+
 def why(job: JobView) -> str:
     """One line on why a job is as it is: its failure, or what it waits for."""
     if job.status is S.FAILED:
-        reason = str(job.failure_reason) if job.failure_reason else "failed"
-        if job.exit_code is not None:
-            reason += f", exit code {job.exit_code}"
-        more = job.message and job.message not in reason
-        return clean(f"{reason}: {job.message}" if more else reason)
+        return failure(job)
     if job.status in ENDED:
         return clean(job.message or "")
     return clean(job.pending_reason or job.message or "")

@@ -66,6 +66,14 @@ def test_a_beacon_shows_that_the_last_event_was_lost() -> None:
     assert model.apply(Beacon(epoch="b", seq=1), 0) is Verdict.GAP
 
 
+def test_a_clock_that_differs_from_the_coordinators_is_made_up_for() -> None:
+    model = loaded()
+    model.apply(Beacon(epoch="a", seq=10, at=1000.0), 400.0)
+    assert model.skew == 600.0
+    model.apply(Beacon(epoch="a", seq=10, at=1000.0), 1000.4)
+    assert model.skew == 0.0
+
+
 def test_events_that_came_before_their_snapshot_are_applied_after_it() -> None:
     model = Model()
     for seq, status in ((4, S.RUNNING), (5, S.FAILED)):

@@ -12,7 +12,7 @@ import time
 from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
-from pathlib import Path
+from typing import BinaryIO
 
 from protocol import messages as m
 from protocol.codec import CHUNK_BYTES
@@ -103,16 +103,15 @@ class LogSource:
                 return found
         return None
 
-    async def save(self, path: Path) -> int:
+    async def write(self, file: BinaryIO) -> int:
         """Writes the log, as far as it goes now, to a file; gives its size."""
         offset = 0
-        with path.open("wb") as file:
-            while True:
-                reply, data = await self._get(offset, CHUNK_BYTES)
-                file.write(data)
-                offset += len(data)
-                if not data or offset >= reply.size:
-                    return offset
+        while True:
+            reply, data = await self._get(offset, CHUNK_BYTES)
+            file.write(data)
+            offset += len(data)
+            if not data or offset >= reply.size:
+                return offset
 
     # fetching
 

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import shlex
-import subprocess
-import tempfile
-from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from textual.app import ComposeResult, SuspendNotSupported
+from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
 from textual.content import Content
@@ -21,32 +16,16 @@ from protocol.errors import LongshoreError
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import ArtifactRef, AttemptView, JobView
 from tui.definition import definition, story, tests
-from tui.present import SIGNS, clean, clock, duration, elapsed, job_sign, queued, size, why
-from tui.screens.base import Page
+from tui.log.source import LogSource
+from tui.present import SIGNS, clean, clock, duration, elapsed, failure, job_sign, queued, size, why
 from tui.screens.dialogs import Ask
-from tui.screens.log_follower import LogFollower
+from tui.screens.log_page import LogPage
 from tui.widgets.filter import FilterBar
 from tui.widgets.lines import Spans
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView
 from tui.widgets.table import Column, Table
 
-LOG_KEYS = frozenset(
-    {
-        "follow",
-        "times",
-        "wrap",
-        "search",
-        "next_match",
-        "previous_match",
-        "first_error",
-        "save",
-        "pager",
-        "fold",
-        "folds",
-    }
-)
-"""Actions that only make sense while a log is shown."""
 PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
 
 
@@ -56,9 +35,9 @@ def _attempt_status(attempt: AttemptView, _now: float) -> Spans:
 
 
 def _attempt_reason(attempt: AttemptView, _now: float) -> Spans:
-    parts = [str(attempt.failure_reason)] if attempt.failure_reason else []
-    parts += [clean(attempt.message)] if attempt.message else []
-    return [(": ".join(parts), "")]
+    if attempt.status is not ExecutionStatus.FAILED:
+        return [(clean(attempt.message or ""), "")]
+    return [(failure(attempt), "")]
 
 
 ATTEMPTS: tuple[Column[AttemptView], ...] = (
@@ -80,24 +59,13 @@ ARTIFACTS: tuple[Column[ArtifactRef], ...] = (
 )
 
 
-class JobScreen(Page):
+class JobScreen(LogPage):
     """A job of a run. It shows the newest attempt, and goes along when there is a new one, until another is chosen."""
 
     AUTO_FOCUS = "LogView"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("tab", "tab(1)", "Next tab"),
         Binding("shift+tab", "tab(-1)", "Previous tab", show=False),
-        Binding("f", "follow", "Follow"),
-        Binding("slash", "search", "Search", key_display="/"),
-        Binding("n", "next_match", "Next"),
-        Binding("N", "previous_match", "Previous", key_display="N"),
-        Binding("e", "first_error", "First error"),
-        Binding("w", "wrap", "Wrap"),
-        Binding("t", "times", "Times"),
-        Binding("z", "fold", "Fold"),
-        Binding("Z", "folds", "Fold all", key_display="Z"),
-        Binding("s", "save", "Save"),
-        Binding("o", "pager", "Pager"),
         Binding("r", "retry", "Retry"),
         Binding("p", "play", "Play"),
         Binding("c", "cancel", "Cancel"),
@@ -144,10 +112,6 @@ class JobScreen(Page):
         super().on_mount()
         self.query_one(Tabs).can_focus = False
 
-    @cached_property
-    def _log(self) -> LogFollower:
-        return LogFollower(self.app.feed, self.query_one(LogPane))
-
     def on_screen_resume(self) -> None:
         """Makes sure that the run is the one that the feed is followed for."""
         super().on_screen_resume()
@@ -158,10 +122,6 @@ class JobScreen(Page):
     async def _watch(self) -> None:
         await self.app.feed.watch_run(self.run_id)
         self.refresh_view()
-
-    def on_unmount(self) -> None:
-        """Lets the log go."""
-        self._log.close()
 
     # what is shown
 
@@ -178,7 +138,7 @@ class JobScreen(Page):
             return
         now = self.app.now()
         self.query_one("#job-head", Static).update(self._head(job, now))
-        if self._log.open(self.run_id, job, attempt=self._chosen or job.attempt or None, stream=self._stream):
+        if self.follower.open(self.run_id, job, attempt=self._chosen or job.attempt or None, stream=self._stream):
             self.query_one(FilterBar).clear()
         version = (job.status, job.attempt, job.finished_at)
         if version != self._detail_of:
@@ -239,26 +199,11 @@ class JobScreen(Page):
                 await tabs.add_tab(Tab(f"{clean(alias)} log", id=name), after="log")
                 self._services[name] = alias
 
-    # the log
-
-    def on_log_view_looked(self, event: LogView.Looked) -> None:
-        """Fetches what is looked at."""
-        self._log.look(event.top, event.height)
-
-    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        """Looks for the text, as it is typed."""
-        self._log.search(event.value)
-        self.refresh_bindings()
-
-    def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
-        """From the search back to the log."""
-        self.query_one(LogView).focus()
-        self.refresh_bindings()
-
     # tabs
 
     @property
-    def _log_shown(self) -> bool:
+    def log_is_shown(self) -> bool:
+        """Whether one of the log's tabs is in front."""
         return self.is_composed and self.query_one(ContentSwitcher).current == "pane-log"
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
@@ -293,7 +238,7 @@ class JobScreen(Page):
 
     async def _download(self, artifact: ArtifactRef) -> str | None:
         suffix = ".tar.gz" if artifact.kind == "archive" else ""
-        name = f"{self.job_name}-{artifact.name or artifact.kind}{suffix}".replace("/", "-").replace(" ", "-")
+        name = _file_name(f"{self.job_name}-{artifact.name or artifact.kind}{suffix}")
         where = await self.app.ask(Ask("Save the artifact as", name))
         if where is None:
             return None
@@ -307,12 +252,8 @@ class JobScreen(Page):
     # keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hides the log's keys when no log is shown, and others that can do nothing."""
-        if action in LOG_KEYS and not self._log_shown:
-            return False
+        """Hides keys that can do nothing."""
         job = self.job if self.is_composed else None
-        if action in ("next_match", "previous_match"):
-            return self.query_one(LogView).search is not None
         if action == "play":
             return job is not None and job.status in PLAYABLE
         if action == "cancel":
@@ -320,124 +261,6 @@ class JobScreen(Page):
         if action == "retry":
             return job is not None and job.status in ENDED
         return super().check_action(action, parameters)
-
-    def action_back(self) -> None:
-        """Takes the search away, else goes back."""
-        bar = self.query_one(FilterBar)
-        if self._log_shown and bar.value:
-            bar.clear()
-        else:
-            super().action_back()
-
-    def action_follow(self) -> None:
-        """Follows the log's end, or stops following."""
-        view = self.query_one(LogView)
-        view.follow(not view.following)
-
-    def action_times(self) -> None:
-        """Shows when lines came, or not."""
-        pane = self.query_one(LogPane)
-        pane.view.times = not pane.view.times
-        pane.view.repaint()
-        pane.sync()
-
-    def action_wrap(self) -> None:
-        """Wraps long lines, or not."""
-        pane = self.query_one(LogPane)
-        pane.view.wrap = not pane.view.wrap
-        pane.view.repaint()
-        pane.sync()
-
-    def action_search(self) -> None:
-        """Opens the search."""
-        self.query_one(LogPane).query_one(FilterBar).open()
-
-    def action_next_match(self) -> None:
-        """To the next match."""
-        self.query_one(LogPane).jump()
-
-    def action_previous_match(self) -> None:
-        """To the match before."""
-        self.query_one(LogPane).jump(backwards=True)
-
-    def action_first_error(self) -> None:
-        """To the first line that looks like an error."""
-        source, pane = self._log.source, self.query_one(LogPane)
-        if source is None:
-            return
-
-        async def find() -> str | None:
-            pane.busy = "looking for an error ..."
-            pane.show_status()
-            try:
-                found = await source.first_error()
-            finally:
-                pane.busy = ""
-            if found is None:
-                pane.show_status()
-                return "nothing in this log looks like an error"
-            pane.query_one(FilterBar).clear()
-            pane.show_found(found)
-            return None
-
-        self.command(find())
-
-    def action_fold(self) -> None:
-        """Folds or unfolds the section on the screen."""
-        view = self.query_one(LogView)
-        section = view.visible_section()
-        if section is None:
-            self.tell("this log has no sections")
-        else:
-            view.toggle_section(section)
-
-    def action_folds(self) -> None:
-        """Folds all sections, or unfolds them if they are."""
-        view = self.query_one(LogView)
-        document = view.document
-        document.fold(document.sections, not all(document.is_folded(section) for section in document.sections))
-        view.sync()
-
-    def action_save(self) -> None:
-        """Saves the log to a file."""
-        source = self._log.source
-        if source is None:
-            return
-
-        async def save() -> str | None:
-            name = f"run-{self.run_id}-{self.job_name}-{source.attempt or 0}.log".replace("/", "-").replace(" ", "-")
-            where = await self.app.ask(Ask("Save the log as", name))
-            if where is None:
-                return None
-            path = Path(where).expanduser()
-            try:
-                count = await source.save(path)
-            except OSError as error:
-                raise LongshoreError(f"can't write {path}: {error.strerror}") from error
-            return f"{path}: {size(count)}"
-
-        self.command(save())
-
-    def action_pager(self) -> None:
-        """Opens the log in $PAGER."""
-        source = self._log.source
-        if source is None:
-            return
-
-        async def page() -> None:
-            with tempfile.TemporaryDirectory(prefix="longshore-") as folder:
-                path = Path(folder) / "job.log"
-                await source.save(path)
-                pager = shlex.split(os.environ.get("PAGER") or "less -R")
-                try:
-                    with self.app.suspend():
-                        subprocess.run([*pager, str(path)], check=False)
-                except SuspendNotSupported:
-                    raise LongshoreError("a pager needs a terminal; press s to save the log instead") from None
-                except OSError as error:
-                    raise LongshoreError(f"can't start the pager {pager[0]}: {error.strerror}") from error
-
-        self.command(page())
 
     def action_retry(self) -> None:
         """A new attempt."""
@@ -455,10 +278,18 @@ class JobScreen(Page):
         if self.job is not None:
             self.cancel_job(self.run_id, self.job)
 
+    def log_file_name(self, source: LogSource) -> str:
+        """Run, job and attempt."""
+        return _file_name(f"run-{self.run_id}-{self.job_name}-{source.attempt or 0}.log")
+
     def action_copy(self) -> None:
         """Copies the attempt's id, or the job's before it was tried."""
         if self.job is not None:
             self.copy(self.job.attempt_id or f"{self.run_id} {self.job.name}")
+
+
+def _file_name(text: str) -> str:
+    return text.replace("/", "-").replace(" ", "-")
 
 
 def _service_tab(alias: str) -> str:

@@ -90,12 +90,12 @@ class RunScreen(Page):
         yield LogPane(takes_keys=False, id="preview")
 
     @cached_property
-    def _log(self) -> LogFollower:
+    def _follower(self) -> LogFollower:
         return LogFollower(self.app.feed, self.query_one(LogPane))
 
     def on_unmount(self) -> None:
         """Lets the log go."""
-        self._log.close()
+        self._follower.close()
 
     def on_resize(self, _event: events.Resize) -> None:
         """A low terminal has no room for the log of the job under the cursor."""
@@ -258,13 +258,13 @@ class RunScreen(Page):
         """Shows the log of the job under the cursor, where there is room for it."""
         job, pane = self.job, self.query_one(LogPane)
         if job is None or not pane.display:
-            self._log.close()
+            self._follower.close()
         else:
-            self._log.open(self.run_id, job, attempt=job.attempt or None)
+            self._follower.open(self.run_id, job, attempt=job.attempt or None)
 
     def on_log_view_looked(self, event: LogView.Looked) -> None:
         """Fetches what is looked at."""
-        self._log.look(event.top, event.height)
+        self._follower.look(event.top, event.height)
 
     # moving
 
