@@ -14,7 +14,7 @@ demo: setup ## a coordinator and two workers run the pipeline of examples/demo
 	@scripts/demo.sh
 
 test: ## everything that a change must pass: lint, types, all tests
-	@scripts/setup.sh dev docker test-images
+	@scripts/setup.sh dev tools docker test-images
 	@$(MAKE) --no-print-directory lint
 	$(BIN)/pytest
 

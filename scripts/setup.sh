@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes this machine ready: `scripts/setup.sh [python] [dev] [docker] [images] [test-images]`, in the order given.
+# Makes this machine ready: `scripts/setup.sh [python] [dev] [tools] [docker] [images] [test-images]`, in the order given.
 # Each step finds out first whether there is anything to do, so a second call takes no time. Sourcing this file gives
 # the steps as functions. Where a step needs root or apt and has neither, it says what to install and stops.
 set -euo pipefail
@@ -42,6 +42,17 @@ apt_install() {
 
 setup_git() {
     have git || apt_install "git is missing" git
+}
+
+# What tests look through: `ip` makes networks that fail, `ps` is what the engine lists processes with. Tests that need
+# one that can't be had are skipped.
+setup_tools() {
+    local missing=()
+    have ip || missing+=(iproute2)
+    have ps || missing+=(procps)
+    if [ ${#missing[@]} != 0 ] && may_install; then
+        apt_install "tools that tests use are missing" "${missing[@]}"
+    fi
 }
 
 # A Python that is new enough, by $PYTHON or by name.
@@ -149,9 +160,9 @@ setup_test_images() { "$ROOT/scripts/images.sh" demo test; }
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
     for step in "$@"; do
         case $step in
-            python | dev | docker | images | git) "setup_$step" ;;
+            python | dev | docker | images | git | tools) "setup_$step" ;;
             test-images) setup_test_images ;;
-            *) die "no step '$step'; there are: python dev git docker images test-images" ;;
+            *) die "no step '$step'; there are: python dev git tools docker images test-images" ;;
         esac
     done
 fi
