@@ -113,8 +113,8 @@ class DockerSandbox:
         if not name:
             raise JobFailed(
                 FailureReason.RUNNER_SYSTEM_FAILURE,
-                "the job has no image: give it `image:`, all jobs one with `default: {image: ...}`, or the run one with "
-                "--default-image",
+                "the job has no image: give it `image:`, all jobs one with `default: {image: ...}`, or the run one "
+                "with --default-image",
             )
         image = self._site.images.ensure(name, self._spec.pull_policy, self._spec.platform)
         services = self._services(known)
