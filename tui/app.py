@@ -21,6 +21,8 @@ from tui.screens.workers import WorkersScreen
 from tui.widgets.keybar import keys_of
 
 T = TypeVar("T")
+NOT_OFFERED = ("Quit", "Keys", "Maximize", "Minimize")
+"""Textual's own commands that the dashboard has its own words for, or no use."""
 
 
 class LongshoreApp(App[None]):
@@ -93,5 +95,5 @@ class LongshoreApp(App[None]):
 
             yield SystemCommand(entry.does, f"key {entry.shown}", run)
         for command in super().get_system_commands(screen):
-            if command.title != "Quit":
+            if command.title not in NOT_OFFERED:
                 yield command

@@ -131,8 +131,8 @@ def elapsed(started: float | None, finished: float | None, now: float) -> float 
 
 
 def queued(job: JobView, now: float) -> float | None:
-    """Seconds that a job lay ready or waiting before it began; None if it never did."""
-    if job.created_at is None or (job.status in ENDED and job.started_at is None):
+    """Seconds that a job waited before it began; None if it never did, or is tried again (since when is not told)."""
+    if job.attempt > 1 or job.created_at is None or (job.status in ENDED and job.started_at is None):
         return None
     return max(0.0, (now if job.started_at is None else job.started_at) - job.created_at)
 

@@ -20,9 +20,9 @@ DARK, LIGHT = "textual-dark", "textual-light"
 LOOKS = {"wide-dark": (WIDE, DARK), "wide-light": (WIDE, LIGHT), "narrow-dark": (NARROW, DARK)}
 SCREENS: dict[str, list[str]] = {
     "runs": [],
-    "run": ["enter", "e"],
-    "graph": ["enter", "e", "v"],
-    "job": ["enter", "e", "enter"],
+    "run": ["enter"],
+    "graph": ["enter", "v"],
+    "job": ["enter", "enter"],
     "workers": ["2", "down"],
     "feed": ["3"],
     "help": ["enter", "question_mark"],

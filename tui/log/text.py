@@ -79,5 +79,5 @@ def colored(data: bytes, carried: str, base: Style) -> Text:
 
 
 def is_error(line: str) -> bool:
-    """Whether a line of plain text looks like an error."""
-    return ERROR.search(line) is not None and NO_ERROR.search(line) is None
+    """Whether a line of plain text looks like an error; a command that speaks of one is none."""
+    return not line.startswith(COMMAND) and ERROR.search(line) is not None and NO_ERROR.search(line) is None

@@ -8,7 +8,6 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
-from textual.content import Content
 from textual.widgets import ContentSwitcher, Static, Tab, Tabs
 
 from protocol import messages as m
@@ -16,8 +15,9 @@ from protocol.errors import LongshoreError
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import ArtifactRef, AttemptView, JobView
 from tui.definition import definition, story, tests
+from tui.facts import job_head
 from tui.log.source import LogSource
-from tui.present import SIGNS, clean, clock, duration, elapsed, failure, job_sign, queued, size, why
+from tui.present import SIGNS, clean, clock, duration, elapsed, failure, size
 from tui.screens.dialogs import Ask
 from tui.screens.log_page import LogPage
 from tui.widgets.filter import FilterBar
@@ -137,7 +137,10 @@ class JobScreen(LogPage):
         if job is None:
             return
         now = self.app.now()
-        self.query_one("#job-head", Static).update(self._head(job, now))
+        detail = self.app.model.detail
+        stage = detail.stage_of(job.name) if detail is not None else ""
+        head = job_head(self.run_id, job, stage, self._chosen or job.attempt, now)
+        self.query_one("#job-head", Static).update(head)
         if self.follower.open(self.run_id, job, attempt=self._chosen or job.attempt or None, stream=self._stream):
             self.query_one(FilterBar).clear()
         version = (job.status, job.attempt, job.finished_at)
@@ -147,36 +150,6 @@ class JobScreen(LogPage):
         self.query_one("#pane-artifacts", Table).show(job.artifacts, now)
         if self._detail is not None:
             self.query_one("#pane-attempts", Table).show(self._attempts, now)
-
-    def _head(self, job: JobView, now: float) -> Content:
-        sign = job_sign(job)
-        first: list[tuple[str, str] | str] = [
-            (f"{sign} {sign.label}", f"bold $text-{sign.color}" if sign.color else "bold"),
-            f"  run {self.run_id}  ",
-            (clean(job.name), "bold"),
-        ]
-        notes = []
-        detail = self.app.model.detail
-        if detail is not None:
-            notes.append(f"stage {clean(detail.stage_of(job.name))}")
-        if job.attempt:
-            shown = self._chosen or job.attempt
-            notes.append(f"attempt {shown}" + (f" of {job.attempt}" if job.attempt > 1 else ""))
-        if job.worker:
-            notes.append(f"on {clean(job.worker)}")
-        if (taken := elapsed(job.started_at, job.finished_at, now)) is not None:
-            notes.append(f"time {duration(taken)}")
-        if (waited := queued(job, now)) is not None and waited >= 1:
-            notes.append(f"queued {duration(waited)}")
-        if job.coverage is not None:
-            notes.append(f"coverage {job.coverage:g} %")
-        if job.environment:
-            notes.append(f"environment {clean(job.environment)} {clean(job.environment_url or '')}".rstrip())
-        lines: list[tuple[str, str] | str] = [*first, ("  " + "   ".join(notes), "$foreground 60%")]
-        if reason := why(job):
-            color = "$text-error" if job.status is ExecutionStatus.FAILED else "$text-secondary"
-            lines += ["\n", (reason, color)]
-        return Content.assemble(*lines)
 
     async def _load_detail(self) -> None:
         """Asks for what the feed does not tell: attempts, definition, story."""

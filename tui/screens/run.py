@@ -15,23 +15,12 @@ from textual.widgets import ContentSwitcher, Static
 
 from protocol import messages as m
 from protocol.errors import LongshoreError
-from protocol.statuses import ENDED, ExecutionStatus
+from protocol.statuses import ExecutionStatus
 from protocol.views import JobView, RunSummary
 from tui.estimate import Estimate, estimate, expected_durations
+from tui.facts import job_facts, run_facts
 from tui.model import RunDetail
-from tui.present import (
-    age,
-    clean,
-    clock,
-    duration,
-    elapsed,
-    job_sign,
-    matches,
-    plural,
-    progress,
-    run_sign,
-    why,
-)
+from tui.present import SIGNS, job_sign, matches
 from tui.screens.base import Page
 from tui.screens.job import JobScreen
 from tui.screens.log_follower import LogFollower
@@ -39,13 +28,10 @@ from tui.widgets.filter import FilterBar
 from tui.widgets.graph import NeedsGraph
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView
-from tui.widgets.progress import bar
 from tui.widgets.stages import StageColumn, StageColumns
 
 EARLIER_RUNS = 3
 """Earlier runs of the same project that a guess at the remaining time is made from."""
-LEGEND_WIDTH = 90
-"""Columns that a terminal has to have for the signs to be explained."""
 PREVIEW_HEIGHT = 28
 """Lines that a terminal has to have for the log of the job under the cursor."""
 CURSOR_RESTS = 0.15
@@ -73,7 +59,8 @@ class RunScreen(Page):
     def __init__(self, run: int, job: str | None = None) -> None:
         super().__init__()
         self.run_id = run
-        self._wanted_job = job  # to put the cursor on once it is there
+        self._wanted_job = job  # to put the cursor on once it is there; None: the first that has failed
+        self._cursor_is_put = False
         self._estimate = Estimate(frozenset(), None)
         self._estimated: tuple[int, int] = (-1, -1)
         self._preview = True
@@ -159,12 +146,18 @@ class RunScreen(Page):
                 self._show_graph(detail, now)
             else:
                 self.query_one(StageColumns).show(stages, self._estimate.critical, detail.expected, now)
-            if self._wanted_job is not None:
-                self._body.select(self._wanted_job)
-                self._wanted_job = None
-        self.query_one("#run-facts", Static).update(self._run_facts(now))
-        self._show_job_facts(now)
+            if not self._cursor_is_put:
+                self._cursor_is_put = True
+                self._put_cursor(detail)
+        self._show_facts(now)
         self._show_log()
+
+    def _put_cursor(self, detail: RunDetail) -> None:
+        """Where one most likely wants to look first."""
+        failed = (job.name for job in detail.jobs() if job_sign(job) is SIGNS[ExecutionStatus.FAILED])
+        wanted = self._wanted_job or next(failed, None)
+        if wanted is not None:
+            self._body.select(wanted)
 
     def _guess(self, detail: RunDetail, now: float) -> None:
         """Makes the estimate anew once a second, or when something has changed."""
@@ -189,70 +182,11 @@ class RunScreen(Page):
         jobs = [list(stage.jobs.values()) for stage in detail.stages.values()]
         graph.show(jobs, self._estimate.critical, now)
 
-    def _run_facts(self, now: float) -> Content:
-        run = self.run
-        if run is None:
-            return Content(f"Run {self.run_id}: loading ...")
-        sign = run_sign(run)
-        ended, total = progress(run.counts)
-        first: list[tuple[str, str] | str] = [
-            (f"{sign} {sign.label}", f"bold {_color(sign.color)}"),
-            f"  run {run.id}  ",
-            (clean(run.name), "bold"),
-        ]
-        if run.project:
-            first.append((f"  {clean(run.project)}", ""))
-        if run.ref or run.sha:
-            first.append((f"  {clean(run.ref)} {clean(run.sha[:8])}", "$text-accent"))
-        if run.title and run.title != run.name:
-            first.append(f"  {clean(run.title)}")
-        taken = elapsed(run.started_at, run.finished_at, now)
-        parts = [f"{ended}/{plural(total, 'job')}", f"time {duration(taken)}"]
-        if run.created_at is not None and run.started_at is not None and run.started_at - run.created_at >= 1:
-            parts.append(f"queued {duration(run.started_at - run.created_at)}")
-        if run.status not in ENDED and self._estimate.remaining is not None:
-            left = self._estimate.remaining
-            parts.append(f"about {duration(left)} left" if left >= 1 else "nearly done")
-        if run.finished_at is not None:
-            parts.append(f"ended {age(max(0.0, now - run.finished_at))} ago, {clock(run.finished_at)}")
-        if self._estimate.critical and self.size.width >= LEGEND_WIDTH:
-            parts.append("◆ critical path")
-        width = max(10, min(30, self.size.width // 4))
-        drawn = [(text, _color(paint)) for text, paint in bar(run.counts, width)]
-        return Content.assemble(*first, "\n", *drawn, "  ", ("   ".join(parts), "$foreground 60%"))
-
-    def _show_job_facts(self, now: float) -> None:
-        job = self.job
-        facts = self.query_one("#job-facts", Static)
-        if job is None:
-            facts.update("")
-            return
-        sign = job_sign(job)
-        parts: list[tuple[str, str] | str] = [
-            (f"{sign} {sign.label}", _color(sign.color)),
-            "  ",
-            (clean(job.name), "bold"),
-        ]
-        notes = []
-        if job.worker:
-            notes.append(f"on {clean(job.worker)}")
-        if job.attempt > 1:
-            notes.append(f"attempt {job.attempt}")
-        if (taken := elapsed(job.started_at, job.finished_at, now)) is not None:
-            notes.append(duration(taken))
-        if job.needs:
-            notes.append("needs " + ", ".join(clean(need) for need in job.needs))
-        if job.artifacts:
-            notes.append(plural(len(job.artifacts), "artifact"))
-        if job.tests is not None:
-            notes.append(f"{job.tests.total} tests, {job.tests.failed + job.tests.errors} failed")
-        if job.coverage is not None:
-            notes.append(f"coverage {job.coverage:g} %")
-        reason = why(job)
-        tail: list[tuple[str, str] | str] = [("  " + "   ".join(notes), "$foreground 60%")] if notes else []
-        if reason:
-            tail += ["\n", (reason, "$text-error" if job.status is ExecutionStatus.FAILED else "$text-secondary")]
-        facts.update(Content.assemble(*parts, *tail))
+    def _show_facts(self, now: float) -> None:
+        run, job = self.run, self.job
+        facts = run_facts(run, self._estimate, now, self.size.width) if run else Content(f"Run {self.run_id} ...")
+        self.query_one("#run-facts", Static).update(facts)
+        self.query_one("#job-facts", Static).update(job_facts(job, now) if job else "")
 
     def _show_log(self) -> None:
         """Shows the log of the job under the cursor, where there is room for it."""
@@ -270,7 +204,7 @@ class RunScreen(Page):
 
     def _moved(self) -> None:
         """Tells about the job that the cursor is on; its log comes when the cursor rests."""
-        self._show_job_facts(self.app.now())
+        self._show_facts(self.app.now())
         self.refresh_bindings()
         if self._preview_timer is not None:
             self._preview_timer.stop()
@@ -392,8 +326,3 @@ class RunScreen(Page):
 
 def _job_words(job: JobView) -> Sequence[str]:
     return job.name, job_sign(job).label, job.worker or "", job.pending_reason or "", str(job.failure_reason or "")
-
-
-def _color(paint: str) -> str:
-    """A sign's colour as the theme calls it."""
-    return {"": "", "strong": "bold", "muted": "$foreground 60%"}.get(paint, f"$text-{paint}")
