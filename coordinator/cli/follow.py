@@ -38,6 +38,9 @@ class Listener(Protocol):
     def job_changed(self, before: JobView | None, job: JobView) -> None:
         """A job has changed; when it has ended, all its log was given before."""
 
+    def run_changed(self, run: RunSummary) -> None:
+        """The run itself has changed."""
+
     def time_passes(self) -> None:
         """Called a few times a second, whatever happens."""
 
@@ -56,13 +59,16 @@ class _Followed:
 
 
 class Follower:
-    """Follows one run, and of it `only` the job of that name if given."""
+    """Follows one run, and of it `only` the job of that name if given; without `logs` only how its jobs stand."""
 
-    def __init__(self, session: Session, run: int, listener: Listener, *, only: str | None = None) -> None:
+    def __init__(
+        self, session: Session, run: int, listener: Listener, *, only: str | None = None, logs: bool = True
+    ) -> None:
         self._session = session
         self._run = run
         self._listener = listener
         self._only = only
+        self._with_logs = logs
         self._jobs: dict[str, JobView] = {}
         self._logs: dict[str, _Followed] = {}
         self._view: RunView | None = None  # as of the last snapshot
@@ -151,6 +157,7 @@ class Follower:
             self._take_run(event.run)
 
     def _take_run(self, run: RunSummary) -> None:
+        self._listener.run_changed(run)
         if run.status in STOPPED:
             self._ended = True
 
@@ -161,11 +168,11 @@ class Follower:
         if before == job:
             return
         self._jobs[job.name] = job
-        if job.attempt_id is not None and job.attempt_id not in self._logs:
+        if self._with_logs and job.attempt_id is not None and job.attempt_id not in self._logs:
             feed.subscribe(log_topic(job.attempt_id))
             now = time.monotonic()
             self._logs[job.attempt_id] = _Followed(job, due=[now + wait for wait in SETTLE_SECONDS])
-        if job.status in ENDED and job.attempt_id is not None:
+        if self._with_logs and job.status in ENDED and job.attempt_id is not None:
             self._fetch(self._logs[job.attempt_id], job.attempt_id)
             feed.unsubscribe(log_topic(job.attempt_id))
         self._listener.job_changed(before, job)

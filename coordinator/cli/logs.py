@@ -13,7 +13,7 @@ from protocol.client import Client
 from protocol.codec import CHUNK_BYTES
 from protocol.errors import UsageError
 from protocol.statuses import ENDED
-from protocol.views import JobView, RunView
+from protocol.views import JobView, RunSummary, RunView
 
 
 def print_log(client: Client, run: int, job: str, attempt: int | None = None) -> None:
@@ -61,6 +61,9 @@ class _LogListener:
     def job_changed(self, before: JobView | None, job: JobView) -> None:
         if self._output is not None and job.status in ENDED:
             self._output.end(job.name)
+
+    def run_changed(self, run: RunSummary) -> None:
+        """The jobs tell it."""
 
     def time_passes(self) -> None:
         """Logs need no clock."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import BinaryIO
+from typing import Protocol
 
 COLORS = (36, 35, 34, 33, 32, 96, 95, 94, 93, 92)
 """ANSI foreground colours that jobs take in turn; red is left for failures."""
@@ -13,13 +13,23 @@ ECHO = re.compile(rb"^(\$ [^\n]*)", re.MULTILINE)
 """A command that a job's shell echoed before running it."""
 
 
+class Sink(Protocol):
+    """Where lines go: a binary stream, or something before one."""
+
+    def write(self, data: bytes, /) -> object:
+        """Takes whole lines."""
+
+    def flush(self) -> None:
+        """Called after each write."""
+
+
 class JobOutput:
     """Prints the logs of several jobs as they come, never mixing two jobs in a line.
 
     With `colors`, names are coloured by job and echoed commands stand out.
     """
 
-    def __init__(self, stream: BinaryIO, names: list[str], *, colors: bool) -> None:
+    def __init__(self, stream: Sink, names: list[str], *, colors: bool) -> None:
         self._stream = stream
         self._colors = colors
         self._width = max((len(name) for name in names), default=0)

@@ -5,23 +5,29 @@ from __future__ import annotations
 import shlex
 import sys
 import time
+from collections.abc import Mapping
 from typing import TextIO
 
 from coordinator.cli.output import JobOutput
-from coordinator.cli.words import duration, elapsed, job_note
+from coordinator.cli.words import job_ending
 from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
-from protocol.views import JobView, RunView
+from protocol.views import JobView, RunSummary, RunView
 
 STUCK_SECONDS = 3.0
 """After so long with no job at a worker, the reason is told."""
 
 
 class Progress:
-    """A listener that prints on `stream`."""
+    """A listener that prints on `stream`; if `live`, with the run's stages and busy jobs below the lines meanwhile.
 
-    def __init__(self, run: int, jobs: list[str], stream: TextIO) -> None:
+    `stages` names the jobs of each.
+    """
+
+    def __init__(self, run: int, stages: Mapping[str, list[str]], stream: TextIO, *, live: bool) -> None:
         self._stream = stream
-        self._output = JobOutput(stream.buffer, jobs, colors=stream.isatty())
+        self._live = _Live(run, stages, stream) if live else None
+        names = [name for jobs in stages.values() for name in jobs]
+        self._output = JobOutput(self._live.foot if self._live else stream.buffer, names, colors=stream.isatty())
         self._run = run
         self._jobs: dict[str, JobView] = {}
         self._moved_at = time.monotonic()
@@ -29,20 +35,29 @@ class Progress:
 
     def say(self, text: str) -> None:
         """A line that is about no job."""
+        if self._live is not None:
+            self._live.foot.away()
         print(f"longshore: {text}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing goes on any more: only lines stay. They can still be added to."""
+        if self._live is not None:
+            self._live.foot.close()
 
     def job_log(self, job: JobView, data: bytes | memoryview) -> None:
         self._output.log(job.name, data)
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
         self._jobs[job.name] = job
+        if self._live is not None:
+            self._live.overview.take(job)
         was = None if before is None or before.attempt != job.attempt else before.status
         if job.status is was:
             return
         self._moved_at = time.monotonic()
         if job.status in ENDED:
             self._output.end(job.name)
-            self._output.note(job.name, _ending(job), bad=job.status is ExecutionStatus.FAILED)
+            self._output.note(job.name, job_ending(job), bad=job.status is ExecutionStatus.FAILED)
         elif job.status is ExecutionStatus.RUNNING:
             again = f", attempt {job.attempt}" if job.attempt > 1 else ""
             self._output.note(job.name, f"running on {job.worker}{again}")
@@ -50,6 +65,14 @@ class Progress:
             self._output.note(job.name, f"{job.pending_reason}; `longshore play` starts it at once")
 
     def time_passes(self) -> None:
+        if self._live is not None:
+            self._live.foot.tick()
+        self._tell_why_nothing_moves()
+
+    def run_changed(self, run: RunSummary) -> None:
+        """The jobs tell it."""
+
+    def _tell_why_nothing_moves(self) -> None:
         if time.monotonic() - self._moved_at < STUCK_SECONDS:
             return
         if any(job.status in AT_WORKER for job in self._jobs.values()):
@@ -83,8 +106,12 @@ class Progress:
             self.say(f"not played, and not waited for: {names}; `longshore play {run.id} JOB` starts one")
 
 
-def _ending(job: JobView) -> str:
-    seconds = elapsed(job.started_at, job.finished_at)
-    text = str(job.status) if seconds is None else f"{job.status} in {duration(seconds)}"
-    note = job_note(job)
-    return f"{text}: {note}" if note else text
+class _Live:
+    """What `run` shows below the lines on a terminal; loads rich."""
+
+    def __init__(self, run: int, stages: Mapping[str, list[str]], stream: TextIO) -> None:
+        from coordinator.cli.foot import Foot
+        from coordinator.cli.overview import Overview
+
+        self.overview = Overview(run, stages)
+        self.foot = Foot(stream, self.overview.lines)

@@ -41,12 +41,20 @@ def list_command(where: Where, as_json: bool, limit: int) -> None:
 @run_argument
 @click.argument("job", required=False)
 @click.option("--why", is_flag=True, help="What happened to the run's jobs (or to JOB), line by line.")
+@click.option("--watch", is_flag=True, help="Go on until the run has ended, and show what changes.")
 @json_option
 @coordinator_option
-def show_command(where: Where, run: int, job: str | None, why: bool, as_json: bool) -> None:
+def show_command(where: Where, run: int, job: str | None, why: bool, watch: bool, as_json: bool) -> None:
     """Show RUN with its jobs, one JOB with its attempts, or with --why how it came about."""
+    if watch and (job or why or as_json):
+        raise click.UsageError("--watch shows a run's jobs; leave JOB, --why and --json out")
     with reading_session(where) as session:
         view = session.client.get_run(run)
+        if watch and not _note_unserved(session, [view]):
+            from coordinator.cli.watch import watch_run
+
+            watch_run(session, view)
+            return
         jobs = [find_job(view, job)] if job else [job for stage in view.stages for job in stage.jobs]
         details = {each.name: session.client.get_job(run, each.name) for each in jobs} if job or why else {}
     if as_json:
@@ -70,7 +78,8 @@ def show_command(where: Where, run: int, job: str | None, why: bool, as_json: bo
     else:
         out.print(run_headline(view))
         out.print(run_table(view))
-    _note_unserved(session, [view])
+    if not watch:
+        _note_unserved(session, [view])
 
 
 @click.command("logs")

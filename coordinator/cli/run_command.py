@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
 from types import FrameType
@@ -40,6 +41,7 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 @file_options
 @click.option("--default-image", metavar="IMAGE", help="The image of jobs for which the file names none.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document of the run on stdout, its logs on stderr.")
+@click.option("--plain", is_flag=True, help="Only lines, as where there is no terminal: no live view below them.")
 @coordinator_option
 def run_command(
     where: Where,
@@ -51,6 +53,7 @@ def run_command(
     inputs: dict[str, str],
     default_image: str | None,
     as_json: bool,
+    plain: bool,
 ) -> int:
     """Run the pipeline of FILE (.gitlab-ci.yml) on this folder's files as they are now, and follow it to its end.
 
@@ -65,7 +68,7 @@ def run_command(
         run = _submit(session, project)
         if detach:
             return _leave(session, run, as_json=as_json)
-        return _follow(session, run, project, cancels=where.coordinator is None, as_json=as_json)
+        return _follow(session, run, project, cancels=where.coordinator is None, as_json=as_json, plain=plain)
 
 
 def _submit(session: Session, project: Project) -> int:
@@ -96,19 +99,25 @@ def _leave(session: Session, run: int, *, as_json: bool) -> int:
     return 0
 
 
-def _follow(session: Session, run: int, project: Project, *, cancels: bool, as_json: bool) -> int:
+def _follow(session: Session, run: int, project: Project, *, cancels: bool, as_json: bool, plain: bool) -> int:
     from coordinator.cli.follow import Follower
     from coordinator.cli.progress import Progress
 
-    progress = Progress(run, [job.name for job in project.plan.jobs], sys.stderr if as_json else sys.stdout)
+    stages: dict[str, list[str]] = {stage: [] for stage in project.plan.stages}
+    for job in project.plan.jobs:
+        stages[job.stage].append(job.name)
+    stream = sys.stderr if as_json else sys.stdout
+    live = stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb") and not plain
+    progress = Progress(run, stages, stream, live=live)
     follower = Follower(session, run, progress)
     Thread(target=_import_ahead, name="import", daemon=True).start()
-    with _interrupts(follower):
-        view = follower.follow()
-    if view is None and cancels:
-        progress.say(f"canceling run {run}; Ctrl-C again leaves that to a background process")
-        session.client.cancel(run)
-        view = follower.follow()
+    with closing(progress):
+        with _interrupts(follower):
+            view = follower.follow()
+        if view is None and cancels:
+            progress.say(f"canceling run {run}; Ctrl-C again leaves that to a background process")
+            session.client.cancel(run)
+            view = follower.follow()
     if view is None:
         progress.say(f"run {run} goes on; `longshore logs {run} -f` follows it, `longshore cancel {run}` cancels it")
         return INTERRUPTED

@@ -47,6 +47,14 @@ def job_note(job: JobView) -> str:
     return "; ".join(notes)
 
 
+def job_ending(job: JobView) -> str:
+    """How a job has ended, in a line."""
+    seconds = elapsed(job.started_at, job.finished_at)
+    text = str(job.status) if seconds is None else f"{job.status} in {duration(seconds)}"
+    note = job_note(job)
+    return f"{text}: {note}" if note else text
+
+
 def tests_text(tests: JUnitSummary) -> str:
     """A test report in a few words."""
     parts = [f"{tests.total} {'test' if tests.total == 1 else 'tests'}"]

@@ -7,6 +7,7 @@ import fcntl
 import os
 import pty
 import select
+import signal
 import struct
 import subprocess
 import termios
@@ -38,6 +39,10 @@ class Terminal:
     def type(self, keys: bytes) -> None:
         """Presses keys."""
         os.write(self.master, keys)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Makes the terminal larger or smaller."""
+        fcntl.ioctl(self.master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
 
     def end(self) -> int:
         """The exit status; all that was written is in `shown` then."""
@@ -100,3 +105,69 @@ def test_the_dashboard_brings_what_it_needs_and_takes_it_along(system: System) -
         dashboard.type(b"q")
         assert dashboard.end() == 0
     assert not (system.folder / "state" / "coordinator.json").exists()
+
+
+STAGES = """
+default: {image: longshore/busybox:test}
+stages: [build, test]
+compile: {stage: build, script: [echo compiled, sleep 2]}
+check: {stage: test, script: [echo checked]}
+"""
+
+
+def test_a_run_shows_its_stages_and_busy_jobs_below_its_lines_until_it_ends(fleet: System, tmp_path: Path) -> None:
+    with terminal(fleet, "run", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": STAGES})) as shown:
+        shown.wait_for(b"compile\x1b[0m\x1b[90m running on w")
+        shown.wait_for(b"0/1")
+        shown.wait_for(b"0 of 2 jobs done, 1 at work")
+        assert shown.end() == 0
+    last_foot = shown.shown.rindex(b"jobs done")
+    assert shown.shown.index(b"\x1b[2K", last_foot) < shown.shown.index(b"Stage", last_foot)
+
+
+def test_a_plain_run_moves_no_cursor(fleet: System, tmp_path: Path) -> None:
+    with terminal(fleet, "run", "--plain", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": STAGES})) as shown:
+        assert shown.end() == 0
+    assert b"checked" in shown.shown
+    assert b"\x1b[2K" not in shown.shown
+    assert b"jobs done" not in shown.shown
+
+
+def test_a_terminal_that_becomes_tiny_takes_nothing_from_the_output(fleet: System, tmp_path: Path) -> None:
+    with terminal(fleet, "run", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": STAGES})) as shown:
+        shown.wait_for(b"at work")
+        shown.resize(3, 12)
+        assert shown.end() == 0
+    assert b"| checked" in shown.shown.replace(b"\x1b[0m", b"")
+
+
+def test_ctrl_c_below_the_live_view_cancels_the_run(system: System, tmp_path: Path) -> None:
+    file = "job: {image: longshore/busybox:test, script: [echo up, sleep 200]}"
+    with terminal(system, "run", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": file})) as shown:
+        shown.wait_for(b" running on local")
+        shown.popen.send_signal(signal.SIGINT)
+        assert shown.end() == 3
+    assert b"canceling run 1" in shown.shown
+
+
+def test_a_watched_run_is_drawn_until_it_has_ended(fleet: System, tmp_path: Path) -> None:
+    run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": STAGES}))
+    with terminal(fleet, "show", str(run), "--watch") as shown:
+        shown.wait_for("● running".encode())
+        assert shown.end() == 0
+    end = shown.shown.decode()
+    assert "✔ success" in end[end.rindex(f"Run {run}") :]
+
+
+def test_a_run_watched_without_a_terminal_is_told_a_line_a_change(fleet: System, tmp_path: Path) -> None:
+    run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": STAGES}))
+    done = fleet.command("show", str(run), "--watch")
+    assert done.status == 0, done.err
+    lines = done.out.splitlines()
+    assert f"run {run}: success" in lines
+    running, ended = (
+        next(number for number, line in enumerate(lines) if line.startswith(start))
+        for start in ("compile: running on w", "compile: success in ")
+    )
+    assert running < ended
+    assert fleet.command("show", str(run), "--watch", "--json").status == 2
