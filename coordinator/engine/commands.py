@@ -16,6 +16,9 @@ from protocol.plan import Plan
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 
+LONGEST_DELAY = 366 * 86_400.0
+"""Seconds that a delayed job may wait; GitLab's own bound is a week."""
+
 
 class Commands:
     """The clients' half of the engine."""
@@ -267,6 +270,10 @@ def check(plan: Plan) -> None:
         raise ProtocolError("bad_request", "the plan has two jobs of one name")
     stage_of = {job.name: job.stage for job in plan.jobs}
     for job in plan.jobs:
+        if not 0 <= job.start_in <= LONGEST_DELAY:
+            raise ProtocolError(
+                "bad_request", f"job {job.name!r} starts in {job.start_in:g} s; a year is the most"
+            )
         if job.stage not in plan.stages:
             raise ProtocolError("bad_request", f"job {job.name!r} is in stage {job.stage!r}, which the plan has not")
         for need in job.needs or ():
