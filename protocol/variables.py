@@ -88,7 +88,7 @@ def expand_all(variables: Iterable[Variable]) -> dict[str, str]:
         if same_key[-1].raw or ("$" not in same_key[-1].value and "%" not in same_key[-1].value)
     }
     length = sum(map(len, done.values()))
-    for key in layers.keys() - done.keys():
+    for key in [key for key in layers if key not in done]:  # in order: a circle is broken at its first variable
         length = _resolve(key, layers, done, length)
     return {key: done[key] for key in layers}
 
