@@ -44,12 +44,13 @@ setup_git() {
     have git || apt_install "git is missing" git
 }
 
-# What tests look through: `ip` makes networks that fail, `ps` is what the engine lists processes with. Tests that need
-# one that can't be had are skipped.
+# What tests look through: `ip` makes networks that fail, `ps` is what the engine lists processes with, Chromium opens
+# the dashboard's page. Tests that need one that can't be had are skipped.
 setup_tools() {
     local missing=()
     have ip || missing+=(iproute2)
     have ps || missing+=(procps)
+    have chromium || have chromium-browser || have google-chrome || missing+=(chromium)
     if [ ${#missing[@]} != 0 ] && may_install; then
         apt_install "tools that tests use are missing" "${missing[@]}"
     fi

@@ -271,9 +271,7 @@ def check(plan: Plan) -> None:
     stage_of = {job.name: job.stage for job in plan.jobs}
     for job in plan.jobs:
         if not 0 <= job.start_in <= LONGEST_DELAY:
-            raise ProtocolError(
-                "bad_request", f"job {job.name!r} starts in {job.start_in:g} s; a year is the most"
-            )
+            raise ProtocolError("bad_request", f"job {job.name!r} starts in {job.start_in:g} s; a year is the most")
         if job.stage not in plan.stages:
             raise ProtocolError("bad_request", f"job {job.name!r} is in stage {job.stage!r}, which the plan has not")
         for need in job.needs or ():
