@@ -119,22 +119,19 @@ def test_services_logs_are_sent_as_streams_of_their_own(
 
 
 def test_no_more_jobs_run_than_there_are_slots_and_the_rest_follow_in_order(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     run_worker(slots=1, hold_limit=2)
-    for number in (1, 2, 3):
-        coordinator.assign(assignment(f"{number}.1", "sleep 0.2"))
-    coordinator.final("3.1")
-    released = [attempt for step, attempt in engine.history if step == "release"]
-    assert released == ["1.1", "2.1", "3.1"]
-    ends = {status.attempt: index for index, status in enumerate(coordinator.heard) if isinstance(status, m.JobStatus)}
-    starts = [
-        index
-        for index, status in enumerate(coordinator.heard)
-        if isinstance(status, m.JobStatus) and status.status is S.RUNNING
-    ]
-    assert starts[1] > ends["1.1"]
-    assert starts[2] > ends["2.1"]
+    alone, go = tmp_path / "alone", tmp_path / "go"
+    script = f"mkdir {alone}; while [ ! -e {go} ]; do sleep 0.02; done; rmdir {alone}"  # fails beside another one
+    coordinator.assign(assignment("1.1", script))
+    coordinator.status("1.1", S.RUNNING)
+    for attempt in ("2.1", "3.1"):
+        coordinator.assign(assignment(attempt, script))
+        engine.await_step("hold", attempt)
+    go.touch()
+    assert [coordinator.final(attempt).status for attempt in ("1.1", "2.1", "3.1")] == [S.SUCCESS] * 3
+    assert [attempt for step, attempt in engine.history if step == "release"] == ["1.1", "2.1", "3.1"]
 
 
 def test_a_job_without_a_slot_is_prepared_and_held_meanwhile(
