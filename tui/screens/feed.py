@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from protocol.events import JobChanged, RunChanged, RunRemoved, StageChanged, WorkerChanged
 from tui.model import JournalEntry
 from tui.present import SIGNS, clean, clock, job_sign, matches, progress, run_sign, why, worker_sign
-from tui.screens.base import Page
+from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen
 from tui.widgets.filter import FilterBar
 from tui.widgets.lines import Spans
@@ -59,7 +59,7 @@ COLUMNS: Sequence[Column[JournalEntry]] = (
 )
 
 
-class FeedScreen(Page):
+class FeedScreen(ListPage):
     """Recent events, newest first."""
 
     PAGE = "feed"
@@ -100,25 +100,3 @@ class FeedScreen(Page):
                 self.app.push_screen(RunScreen(number))
             case RunChanged(run=run):
                 self.app.push_screen(RunScreen(run.id))
-
-    def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
-        """Filters as one types."""
-        self.refresh_view()
-
-    def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
-        """From the filter back to the list."""
-        self.query_one(Table).focus()
-
-    def action_filter(self) -> None:
-        """Opens the filter."""
-        self.query_one(FilterBar).open()
-
-    def action_back(self) -> None:
-        """Takes the filter away."""
-        self.query_one(FilterBar).clear()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Back is for the filter here."""
-        if action == "back":
-            return self.is_composed and bool(self.query_one(FilterBar).value)
-        return True

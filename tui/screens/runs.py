@@ -12,8 +12,8 @@ from protocol import messages as m
 from protocol.views import RunSummary
 from tui.launch import start_run
 from tui.present import age, clean, duration, elapsed, matches, progress, run_sign
-from tui.screens.base import Page
 from tui.screens.dialogs import NewRun
+from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen
 from tui.widgets.filter import FilterBar
 from tui.widgets.lines import Spans
@@ -53,7 +53,7 @@ COLUMNS: Sequence[Column[RunSummary]] = (
 )
 
 
-class RunsScreen(Page):
+class RunsScreen(ListPage):
     """The list of runs."""
 
     PAGE = "runs"
@@ -126,24 +126,6 @@ class RunsScreen(Page):
         finally:
             self._paging = False
 
-    def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
-        """Filters as one types."""
-        self.refresh_view()
-
-    def action_filter(self) -> None:
-        """Opens the filter."""
-        self.query_one(FilterBar).open()
-
-    def action_back(self) -> None:
-        """Takes the filter away."""
-        self.query_one(FilterBar).clear()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Back is for the filter here."""
-        if action == "back":
-            return self.is_composed and bool(self.query_one(FilterBar).value)
-        return True
-
     def action_new(self) -> None:
         """Runs a pipeline file and goes to the run."""
 
@@ -177,7 +159,3 @@ class RunsScreen(Page):
         """Copies the run's id."""
         if self.run is not None:
             self.copy(str(self.run.id))
-
-    def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
-        """From the filter back to the list."""
-        self.query_one(Table).focus()

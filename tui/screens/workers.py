@@ -12,8 +12,8 @@ from protocol import messages as m
 from protocol.statuses import WorkerStatus
 from protocol.views import WorkerView
 from tui.present import age, clean, elapsed, matches, worker_sign
-from tui.screens.base import Page
 from tui.screens.dialogs import Confirm
+from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen
 from tui.widgets.filter import FilterBar
 from tui.widgets.lines import Spans
@@ -57,7 +57,7 @@ COLUMNS: Sequence[Column[WorkerView]] = (
 )
 
 
-class WorkersScreen(Page):
+class WorkersScreen(ListPage):
     """All workers that the coordinator knows."""
 
     PAGE = "workers"
@@ -101,28 +101,6 @@ class WorkersScreen(Page):
             return
         run, _, job = worker.jobs[0].partition("/")
         self.app.push_screen(RunScreen(int(run), job))
-
-    def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
-        """Filters as one types."""
-        self.refresh_view()
-
-    def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
-        """From the filter back to the list."""
-        self.query_one(Table).focus()
-
-    def action_filter(self) -> None:
-        """Opens the filter."""
-        self.query_one(FilterBar).open()
-
-    def action_back(self) -> None:
-        """Takes the filter away."""
-        self.query_one(FilterBar).clear()
-
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Back is for the filter here."""
-        if action == "back":
-            return self.is_composed and bool(self.query_one(FilterBar).value)
-        return True
 
     def action_drain(self) -> None:
         """Lets the worker take no new jobs, after a question; or take them again."""
