@@ -95,7 +95,8 @@ class VirtualExecutor(Executor):
                 found.append(Found(path.name, "created"))
                 continue
             running_for = time.time() - float(words[0])
-            found.append(Found(path.name, "exited" if running_for > float(words[1]) else "running", running_for))
+            state = "exited" if running_for > float(words[1]) else "running"
+            found.append(Found(path.name, state, time.monotonic() - running_for))
         return found
 
     def sandbox(self, assignment: Assignment) -> Sandbox:

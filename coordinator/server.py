@@ -36,6 +36,7 @@ from coordinator.security.limits import Pace
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store
 from protocol import messages as m
+from protocol.clock import boot
 from protocol.codec import decode_for_coordinator, request_id
 from protocol.errors import LongshoreError, ProtocolError
 from protocol.events import RunRemoved
@@ -60,7 +61,7 @@ RETRY_MOST = 5.0
 
 def read_clock() -> Now:
     """The time of a turn."""
-    return Now(wall=time.time(), mono=time.monotonic())
+    return Now(wall=time.time(), mono=time.monotonic(), boot=boot())
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,11 +15,13 @@ from typing import Any
 
 from daemon import container_log
 from daemon.cache import CacheStore
-from daemon.docker_sandbox import DockerSandbox, Site
+from daemon.docker_sandbox import DockerSandbox
 from daemon.engine import Engine
 from daemon.executor import Dependencies, Found, Outcome, Sandbox
 from daemon.images import Images
 from daemon.policy import Policy
+from daemon.site import Site
+from protocol.clock import monotonic_of
 from protocol.messages import Assignment
 
 LOG_BYTES = 4 << 30
@@ -107,9 +110,15 @@ class DockerExecutor:
             if released is None:
                 found.append(Found(attempt, "held" if state == "running" else "created", lease=lease))
             else:
-                running_for = max(0.0, (datetime.now(UTC) - released).total_seconds())
-                found.append(Found(attempt, "running" if state == "running" else "exited", running_for, lease))
+                since = self._released_mono(container["Names"][0].removeprefix("/"), released)
+                found.append(Found(attempt, "running" if state == "running" else "exited", since, lease))
         return found
+
+    def _released_mono(self, name: str, released: datetime) -> float:
+        """As its daemon has noted it, which no jump of a clock changes; without a note, by the engine's wall clock."""
+        noted = self._site.release_note(name)
+        at = monotonic_of(noted.read_text()) if noted.exists() else None
+        return time.monotonic() - max(0.0, (datetime.now(UTC) - released).total_seconds()) if at is None else at
 
     def discard(self, attempt: str) -> None:
         """See Executor."""
@@ -125,6 +134,7 @@ class DockerExecutor:
         for container in self._containers(self._mine):
             if chosen(container["Labels"]):
                 count += self._engine.delete(f"/containers/{container['Id']}")
+                self._site.forget(container["Names"][0].removeprefix("/"))
         for network in self._engine.call("GET", "/networks", query=_by_labels(self._mine)):
             if chosen(network["Labels"]):
                 count += self._engine.delete(f"/networks/{network['Id']}")

@@ -16,7 +16,6 @@ import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,19 +28,19 @@ import msgspec
 from daemon import archives, container_log
 from daemon.archives import BadArchive, Owner
 from daemon.artifacts import Taker, collect_artifacts
-from daemon.cache import CacheStore, JobCaches, file_keys_of
+from daemon.cache import JobCaches, file_keys_of
 from daemon.container_spec import job_container
-from daemon.engine import GONE, Engine, EngineError
+from daemon.engine import GONE, EngineError
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
-from daemon.images import Images
 from daemon.live_output import LiveOutput
 from daemon.log_stream import ScriptEnd
-from daemon.policy import Policy
 from daemon.script import LEASE_OVER, lease_line, release_lines, stop_line
 from daemon.services import Services, plan_services, service_container
+from daemon.site import Site
 from daemon.threads import THREADS, Task
 from daemon.users import owner_of
+from protocol.clock import reading
 from protocol.errors import EngineUnavailable, LongshoreError
 from protocol.messages import Assignment, Dependency
 from protocol.plan import ImageSpec
@@ -52,20 +51,6 @@ FILE_KEYS_LABEL = "longshore.cache-keys"
 JOB_LABEL = "longshore.job-digest"
 LAST_WORDS = 2000
 """How many bytes of its log the message about a container has that did not even begin."""
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """What all sandboxes of an executor share. `directory` keeps what has to outlive a daemon, by container."""
-
-    engine: Engine
-    images: Images
-    caches: CacheStore
-    directory: Path
-    worker: str
-    after_script_timeout: float
-    max_log_bytes: int
-    policy: Policy
 
 
 class DockerSandbox:
@@ -179,19 +164,17 @@ class DockerSandbox:
 
     # files that go in
 
-    @property
-    def _listing(self) -> Path:
-        return self._site.directory / f"{self._name}.names"
-
     def _note_workspace(self, workspace: Path | None) -> None:
         """Files that are not in the workspace are `untracked`; a daemon that collects them may be another one."""
         job = self._assignment.job
         if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
-            self._listing.parent.mkdir(parents=True, exist_ok=True)
-            self._listing.write_text(json.dumps(sorted(archives.names(workspace))) if workspace else "[]")
+            self._site.directory.mkdir(parents=True, exist_ok=True)
+            self._site.listing(self._name).write_text(
+                json.dumps(sorted(archives.names(workspace))) if workspace else "[]"
+            )
 
     def _known_names(self) -> frozenset[str]:
-        return frozenset(json.loads(self._listing.read_text()))
+        return frozenset(json.loads(self._site.listing(self._name).read_text()))
 
     def _find_owner(self) -> Owner:
         """To whom what is laid in belongs: the user that the container runs as."""
@@ -265,6 +248,7 @@ class DockerSandbox:
                 self._lay_in(laid)
             if final.files != self._early.files:
                 self._lay_ground(final.files)
+            self._note_release()
             self._tell(release_lines(self._early.changes(final), self._assignment.lease))
             self._released_at = time.monotonic()
 
@@ -283,6 +267,11 @@ class DockerSandbox:
                 services.start()
                 services.await_ready()
         self._start(state)
+
+    def _note_release(self) -> None:
+        """For another daemon, which has to know how long the job has run. Before the gate opens: it may be killed."""
+        self._site.directory.mkdir(parents=True, exist_ok=True)
+        self._site.release_note(self._name).write_text(reading())
 
     def _caches(self) -> JobCaches | None:
         specs = self._assignment.job.caches
@@ -421,7 +410,7 @@ class DockerSandbox:
             for index in range(len(specs)):
                 self._engine.delete(f"/containers/{service_container(self._name, index)}")
             self._engine.delete(f"/networks/{self._name}")
-        self._listing.unlink(missing_ok=True)
+        self._site.forget(self._name)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:

@@ -30,7 +30,7 @@ class Found:
 
     attempt: str
     state: str  # "created" (not started), "held" (started, at its gate), "running" (released) or "exited"
-    running_for: float = 0.0  # seconds since its release, by the engine's own times; its timeout goes on from there
+    released_mono: float = 0.0  # when it was released, by this process's monotonic clock; its timeout counts from there
     lease: float | None = None  # that of its assignment
 
 

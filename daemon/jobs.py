@@ -118,9 +118,9 @@ class Jobs:
             job.phase = Phase.RUNNING
             job.status = ExecutionStatus.RUNNING
             if reply.status is not ExecutionStatus.RUNNING:
-                job.report(ExecutionStatus.RUNNING, now - found.running_for)
+                job.report(ExecutionStatus.RUNNING, found.released_mono)
             if found.state == "running":
-                self._stopper.run_out_after(job, assignment.job.timeout - found.running_for)
+                self._stopper.run_out_after(job, found.released_mono + assignment.job.timeout - now)
             self._start(job, Entry.RELEASED)
         else:
             job.phase = Phase.PREPARING

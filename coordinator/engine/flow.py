@@ -116,9 +116,13 @@ class Flow:
         self._scheduler.enqueue(job)
 
     def resume_delay(self, job: JobState) -> None:
-        """Counts the rest of a job's delay from now on, by the monotonic clock."""
+        """Goes on with a job's delay by the monotonic clock; from what the wall clock says only after a new boot."""
         now = self._ledger.now
-        self.delayed[job.id] = now.mono + max(0.0, (job.not_before_at or now.wall) - now.wall)
+        if job.not_before_mono is None or not now.boot or job.not_before_boot != now.boot:
+            job.not_before_mono = now.mono + max(0.0, (job.not_before_at or now.wall) - now.wall)
+            job.not_before_boot = now.boot
+            self._ledger.touch_job(job)
+        self.delayed[job.id] = job.not_before_mono
 
     def at_worker(self, job: JobState) -> None:
         """A worker has accepted a job or begun it: what needs it may be held ready now."""
@@ -271,6 +275,7 @@ class Flow:
         now = self._ledger.now
         if job.not_before_at is None:
             job.not_before_at = now.wall + job.plan.start_in
+            job.not_before_mono, job.not_before_boot = now.mono + job.plan.start_in, now.boot
         self.resume_delay(job)
         self._ledger.move(job, JobEvent.DELAY, f"waits for its delay of {job.plan.start_in:.0f} s")
         until = datetime.fromtimestamp(job.not_before_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")

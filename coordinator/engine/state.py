@@ -1,7 +1,8 @@
 """What the engine knows of runs, stages, jobs, attempts and workers. Data only, mutable, owned by the engine.
 
 The store writes these objects as rows and gives them back after a restart. Times named `..._at` are wall clock (shown
-to people, never compared); times named `..._mono` are monotonic seconds of this process (compared, never stored).
+to people, never compared); times named `..._mono` are monotonic seconds since the machine's boot (compared, and never
+stored without the boot).
 """
 
 from __future__ import annotations
@@ -16,10 +17,14 @@ from protocol.views import ArtifactRef, JUnitSummary
 
 @dataclass(slots=True, frozen=True)
 class Now:
-    """The time of a turn, read once by the server: the wall clock and the monotonic one, both in seconds."""
+    """The time of a turn, read once by the server: the wall clock and the monotonic one, both in seconds.
+
+    `boot` names what `mono` counts from, beyond the life of the process; empty where that is not known.
+    """
 
     wall: float
     mono: float
+    boot: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -67,6 +72,8 @@ class JobState:
     play_variables: list[Variable] = field(default_factory=list)
     automatic_retries: int = 0  # used up of plan.retry.max since the last retry by hand
     not_before_at: float | None = None  # delayed jobs: wall time when the delay ends
+    not_before_mono: float | None = None  # the same by the monotonic clock of `not_before_boot`
+    not_before_boot: str | None = None
     created_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None

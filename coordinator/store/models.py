@@ -92,6 +92,8 @@ class Job(Table):
     created_at = DoubleField(null=True)
     started_at = DoubleField(null=True)
     finished_at = DoubleField(null=True)
+    not_before_mono = DoubleField(null=True)
+    not_before_boot = TextField(null=True)
 
     class Meta:
         indexes = ((("run", "status", "allowed_to_fail"), False),)  # all that a line of the list of runs counts

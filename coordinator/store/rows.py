@@ -90,6 +90,8 @@ def job_row(job: JobState) -> Row:
         job.created_at,
         job.started_at,
         job.finished_at,
+        job.not_before_mono,
+        job.not_before_boot,
     )
 
 
@@ -201,6 +203,8 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         created,
         started,
         finished,
+        not_before_mono,
+        not_before_boot,
     ) = row
     return JobState(
         id=id,
@@ -216,6 +220,8 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         play_variables=_load(list[Variable], play_variables),
         automatic_retries=automatic_retries,
         not_before_at=not_before,
+        not_before_mono=not_before_mono,
+        not_before_boot=not_before_boot,
         created_at=created,
         started_at=started,
         finished_at=finished,

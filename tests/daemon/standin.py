@@ -232,11 +232,7 @@ class StandinExecutor(Executor):
         return "stand-in"
 
     def find(self) -> list[Found]:
-        now = time.monotonic()
-        return [
-            Found(box.attempt, box.state, now - box.released_at if box.state == "running" else 0.0, box.lease)
-            for box in self.engine.boxes.values()
-        ]
+        return [Found(box.attempt, box.state, box.released_at, box.lease) for box in self.engine.boxes.values()]
 
     def sandbox(self, assignment: Assignment) -> StandinSandbox:
         return StandinSandbox(self.engine, assignment)

@@ -90,7 +90,7 @@ class Sim:
         self.settings = settings or Settings()
         self.engine = Engine(self.settings)
         self.workers = {worker.name: worker for worker in workers}
-        self.wall, self.mono = 1_000_000.0, 100.0
+        self.wall, self.mono, self.boot = 1_000_000.0, 100.0, "first boot"
         self.ids = itertools.count(1)
         self.seqs = itertools.count(1)
         self.turns: list[Turn] = []
@@ -101,7 +101,7 @@ class Sim:
 
     @property
     def now(self) -> Now:
-        return Now(self.wall, self.mono)
+        return Now(self.wall, self.mono, self.boot)
 
     # messages in
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 
+import pytest
+
 from coordinator.engine.machine import Engine
 from coordinator.engine.settings import Settings
 from protocol import messages as m
@@ -205,3 +207,29 @@ def test_wall_clock_jumps_change_no_lease_and_no_timeout():
         sim.pass_time(1)
     assert sim.engine.workers()["w"].online
     assert sim.statuses(run) == {"a": "running"}
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_restart_across_a_jump_of_the_wall_clock_changes_no_delay(jump):
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", when="delayed", start_in=60.0)))
+    sim.pass_time(30)
+    sim.wall += jump
+    restart(sim)
+    sim.pass_time(29)
+    assert sim.statuses(sim.runs[run.id]) == {"a": "scheduled"}
+    sim.pass_time(2)
+    assert sim.statuses(sim.runs[run.id]) == {"a": "pending"}
+
+
+def test_after_a_new_boot_a_delay_goes_on_by_the_wall_clock():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", when="delayed", start_in=600.0)))
+    sim.pass_time(30)
+    sim.wall, sim.mono, sim.boot = sim.wall + 500, 5.0, "second boot"
+    for _ in range(2):  # also after another restart in the same boot
+        restart(sim)
+        sim.pass_time(30)
+        assert sim.statuses(sim.runs[run.id]) == {"a": "scheduled"}
+    sim.pass_time(20)
+    assert sim.statuses(sim.runs[run.id]) == {"a": "pending"}

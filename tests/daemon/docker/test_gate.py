@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
 import docker
@@ -88,7 +89,34 @@ def test_another_daemon_opens_the_gate_and_sees_the_job_through(executor: Docker
     assert log.decode().splitlines() == ["$ echo $X", "", "$ exit 4"]
     (found,) = third.find()
     assert found.state == "exited"
-    assert found.running_for > 0.3
+    assert time.monotonic() - found.released_mono > 0.3
+
+
+class JumpedClock(datetime):
+    """A wall clock that has jumped by an hour since."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> JumpedClock:
+        return super().now(tz) + timedelta(hours=1)
+
+
+def test_another_daemon_knows_how_long_a_job_has_run_whatever_the_wall_clock_says(
+    executor: DockerExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = time.monotonic()
+    sandbox = executor.sandbox(assignment("sleep 100"))
+    sandbox.prepare(None)
+    sandbox.release(Dependencies())
+    after = time.monotonic()
+    monkeypatch.setattr("daemon.docker_executor.datetime", JumpedClock)
+    (found,) = another_daemon(tmp_path).find()
+    assert before < found.released_mono < after
+    (note,) = (tmp_path / "cache" / "attempts").iterdir()
+    note.write_text(f"another-boot {before}")
+    (found,) = another_daemon(tmp_path).find()
+    assert before - 3700 < found.released_mono < after - 3500
+    sandbox.remove()
+    assert list((tmp_path / "cache" / "attempts").iterdir()) == []
 
 
 def test_a_gate_that_was_opened_twice_lets_the_script_run_once(

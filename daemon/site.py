@@ -1,0 +1,38 @@
+"""Where sandboxes are: the engine, and the little that this host keeps about each container. Knows no job."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from daemon.cache import CacheStore
+from daemon.engine import Engine
+from daemon.images import Images
+from daemon.policy import Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """What all sandboxes of an executor share. `directory` keeps what has to outlive a daemon, by container."""
+
+    engine: Engine
+    images: Images
+    caches: CacheStore
+    directory: Path
+    worker: str
+    after_script_timeout: float
+    max_log_bytes: int
+    policy: Policy
+
+    def listing(self, container: str) -> Path:
+        """Where the names of the files are kept that were in a container's workspace."""
+        return self.directory / f"{container}.names"
+
+    def release_note(self, container: str) -> Path:
+        """Where it is kept when a container's gate was opened (`protocol.clock`)."""
+        return self.directory / f"{container}.released"
+
+    def forget(self, container: str) -> None:
+        """Removes what is kept about a container."""
+        self.listing(container).unlink(missing_ok=True)
+        self.release_note(container).unlink(missing_ok=True)
