@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DAY = 86_400.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
@@ -16,7 +14,7 @@ class Retention:
     long a blob is left alone that no run refers to: it may be one that is being submitted.
     """
 
-    runs_for: float | None = 90 * DAY
+    runs_for: float | None = None
     artifacts_for: float | None = None
     size: int | None = None
     every: float = 600.0

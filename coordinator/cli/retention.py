@@ -74,10 +74,8 @@ def retention_options(command: Command) -> Command:
         click.option(
             "--keep-runs",
             type=Duration(),
-            default="90 days",
-            show_default=True,
             metavar="DURATION",
-            help="Remove finished runs, with their logs and files, after so long; `never` keeps all.",
+            help="Remove finished runs, with their logs and files, so long after their end (90 days); default: never.",
         ),
     ):
         option(with_retention)

@@ -22,7 +22,7 @@ def verb(retention: Retention) -> None:
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        ([], Retention()),
+        ([], Retention(runs_for=None, artifacts_for=None, size=None)),
         (["--keep-runs", "never"], Retention(runs_for=None)),
         (["--keep-runs", "12h", "--keep-artifacts", "30 min"], Retention(runs_for=43_200.0, artifacts_for=1800.0)),
         (["--keep-size", "20g"], Retention(size=20 << 30)),
