@@ -215,14 +215,10 @@ class Handlers:
     def _get_job_status(self, peer: Peer, message: m.GetJobStatus, payload: Payload, now: Now, outbox: Outbox) -> None:
         reply = self._engine.get_job_status(worker_of(peer), message)
         attempt = self._engine.holds(worker_of(peer), message.attempt)
-        outbox.reply(
-            peer.route,
-            msgspec.structs.replace(
-                reply,
-                log_offset=self._logs.size(message.attempt),
-                status_seq=attempt.status_seq if attempt else 0,
-            ),
-        )
+        if attempt is not None:
+            size = self._logs.size(attempt.id)
+            reply = msgspec.structs.replace(reply, log_offset=size, status_seq=attempt.status_seq)
+        outbox.reply(peer.route, reply)
 
     def _goodbye(self, peer: Peer, message: m.Goodbye, payload: Payload, now: Now, outbox: Outbox) -> None:
         log.info("leaves", extra={"worker": peer.worker})

@@ -62,6 +62,11 @@ class QueryQueue:
         """Forgets what a connection asked that is gone."""
         self._by_route.pop(route, None)
 
+    def drop_key(self, key: bytes) -> None:
+        """Forgets what was asked on all connections of a key."""
+        for route in [route for route in self._by_route if route.startswith(key)]:
+            del self._by_route[route]
+
 
 class Queries:
     """Reads the engine's memory for what is under way, and the store for the rest."""

@@ -37,7 +37,7 @@ from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store
 from protocol import messages as m
 from protocol.clock import boot
-from protocol.codec import decode_for_coordinator, request_id
+from protocol.codec import decode_for_coordinator, kind_of, request_id
 from protocol.errors import LongshoreError, ProtocolError
 from protocol.events import RunRemoved
 from protocol.keys import make_private
@@ -247,9 +247,12 @@ class Coordinator:
         id: int | None = None
         try:
             self.pace.check(route, now.mono)
+            key = self.router.key_of(route)
+            self.door.check(key, kind_of(frames))
             message, payload = decode_for_coordinator(frames)
             id = getattr(message, "id", None)
-            self.door.check(self.router.key_of(route), message)
+            if isinstance(message, m.Hello):
+                self.door.check_name(key, message)
             if isinstance(message, ADMIN_MESSAGES):
                 self.administer(route, message, outbox)
             elif self._stall is None:
@@ -282,6 +285,7 @@ class Coordinator:
     def cut_off(self, key: bytes) -> None:
         """Ends what a revoked key has open. What still comes on its connections is refused, message by message."""
         self.router.forget_key(key)
+        self.waiting.drop_key(key)
         self._poller.unregister(self.feed.socket)
         self.feed.reopen()
         self._poller.register(self.feed.socket, zmq.POLLIN)

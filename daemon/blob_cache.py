@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import re
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from types import TracebackType
 from typing import BinaryIO
 from uuid import uuid4
 
+DIGEST = re.compile(r"[0-9a-f]{64}")
 EVICT_DOWN_TO = 0.9
 """Share of the limit that is left by an eviction, so that not each new blob brings one."""
 STALE_PARTIAL = 24 * 3600.0
@@ -140,6 +142,8 @@ class BlobCache:
         return pinned
 
     def _path(self, digest: str) -> Path:
+        if not DIGEST.fullmatch(digest):  # what is told by others becomes the name of a file that may be removed
+            raise Corrupt(f"no blob can be called {digest[:100]!r}")
         return self._blobs / digest[:2] / digest
 
     def _files(self) -> list[tuple[float, int, int, Path]]:

@@ -10,6 +10,7 @@ from typing import Literal
 
 import msgspec
 
+from protocol.names import AttemptId, CoordinatorId, Digest
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
@@ -168,7 +169,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     `lease` is set for attempts that move: stop when the coordinator was not heard of for so many seconds.
     """
 
-    attempt: str
+    attempt: AttemptId
     run: int
     job_id: int
     number: int
@@ -179,7 +180,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     variables: list[Variable]
     run_variables: list[Variable]
     secrets: list[Variable] = []
-    workspace: str | None = None
+    workspace: Digest | None = None
     workspace_size: int = 0
     default_image: str | None = None
     dependencies: list[Dependency] = []
@@ -195,7 +196,7 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """
 
     protocol: int
-    coordinator: str
+    coordinator: CoordinatorId
     epoch: str
     feed: str
     heartbeat: float = 5.0

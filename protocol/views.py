@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
+from protocol.names import Digest
 from protocol.statuses import ExecutionStatus, FailureReason, WorkerStatus
 
 
@@ -18,7 +19,7 @@ class ArtifactRef(View, frozen=True, kw_only=True):
     """A stored file set of an attempt: `kind` is archive, dotenv or junit; `digest` is sha256 of a gzipped tar."""
 
     kind: str
-    digest: str
+    digest: Digest
     size: int
     name: str = ""
     expires_at: float | None = None

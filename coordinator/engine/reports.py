@@ -296,8 +296,8 @@ class Reports:
         return m.JobDependencies(id=message.id, attempt=message.attempt, dependencies=entries)
 
     def get_job_status(self, worker: str, message: m.GetJobStatus) -> m.JobStatusReply:
-        """How an attempt stands; the server fills in the log offset."""
+        """How an attempt stands that this worker has; of others it is told nothing. The server fills in the offset."""
         attempt, found = self.holds(worker, message.attempt), self._ledger.find_attempt(message.attempt)
-        wanted = attempt is not None and found is not None
-        status = found[0].status if found else None
-        return m.JobStatusReply(id=message.id, attempt=message.attempt, wanted=wanted, status=status)
+        if attempt is None or found is None:
+            return m.JobStatusReply(id=message.id, attempt=message.attempt, wanted=False, status=None)
+        return m.JobStatusReply(id=message.id, attempt=message.attempt, wanted=True, status=found[0].status)

@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from coordinator.security.roles import Identity
-from coordinator.security.zap import ROUTER_DOMAIN
+from coordinator.security.zap import FEED_DOMAIN, ROUTER_DOMAIN
 from coordinator.store.models import AccessKey, AuditLine, JoinToken
 from coordinator.store.store import Store
 from protocol import admin
@@ -63,32 +63,38 @@ class Access:
     # at the door
 
     def may_connect(self, domain: bytes, key: str) -> bool:
-        """Whether ZeroMQ shall let a connection be made: by known keys, and by strangers while a token is open."""
-        if key.encode() in self._identities:
-            return True
+        """Whether ZeroMQ shall let a connection be made: by known keys, and by strangers while a token is open.
+
+        The feed tells of all runs, so it is for those only who may read them.
+        """
+        if identity := self._identities.get(key.encode()):
+            return domain != FEED_DOMAIN or m.GetSnapshot in identity.allowed
         return domain == ROUTER_DOMAIN and key not in self._keys and self._has_open_token()
 
     def _has_open_token(self) -> bool:
         now = time.time()
         return any(token.used_by is None and token.expires_at > now for token in self._tokens.values())
 
-    def check(self, key: bytes, message: m.Message) -> Identity | None:
-        """Who has sent a message, if the sender may send it. None: a stranger, who may only enrol.
+    def check(self, key: bytes, kind: type[m.Message]) -> None:
+        """Whether a message of this type may be sent with a key; asked before anything is made of the message.
 
         Raises ProtocolError.
         """
         identity = self._identities.get(key)
         if identity is None:
-            if isinstance(message, admin.Enrol):
-                return None
+            if kind is admin.Enrol:
+                return
             raise ProtocolError("forbidden", "your key is not enrolled here (any more); ask for a new join token")
-        if type(message) not in identity.allowed:
-            raise ProtocolError("forbidden", f"{type(message).__name__} is not for a {identity.role} to send")
-        if type(message) is m.Hello and identity.role == "worker" and message.name != identity.name:
+        if kind not in identity.allowed:
+            raise ProtocolError("forbidden", f"{kind.__name__} is not for a {identity.role} to send")
+
+    def check_name(self, key: bytes, hello: m.Hello) -> None:
+        """Whether a worker is who it says. Raises ProtocolError."""
+        identity = self._identities[key]
+        if identity.role == "worker" and hello.name != identity.name:
             raise ProtocolError(
-                "forbidden", f"your key is that of worker {identity.name!r}; it can't be worker {message.name[:100]!r}"
+                "forbidden", f"your key is that of worker {identity.name!r}; it can't be worker {hello.name[:100]!r}"
             )
-        return identity
 
     def identity(self, key: bytes | None) -> Identity:
         """Who holds a key that was checked; where keys are not asked for, everybody is the owner."""

@@ -87,10 +87,15 @@ class Door:
 
     # messages
 
-    def check(self, key: bytes | None, message: m.Message) -> None:
-        """Lets a message pass, if its sender may send it. Raises ProtocolError."""
+    def check(self, key: bytes | None, kind: type[m.Message]) -> None:
+        """Lets a message of this type pass, if its sender may send it. Raises ProtocolError."""
         if key is not None:
-            self.access.check(key, message)
+            self.access.check(key, kind)
+
+    def check_name(self, key: bytes | None, hello: m.Hello) -> None:
+        """Lets a worker in under its own name only. Raises ProtocolError."""
+        if key is not None:
+            self.access.check_name(key, hello)
 
     def refused(self, key: bytes | None, error: ProtocolError) -> None:
         """Tells the log of a refusal; not of each one in a flood, or it would fill the disk."""

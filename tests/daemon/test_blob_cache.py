@@ -91,3 +91,15 @@ def test_what_a_killed_worker_had_pinned_is_let_go_at_its_next_start(tmp_path: P
     cache.clean_up()
     assert next(tmp_path.joinpath("blobs").glob("*/*")).stat().st_nlink == 1
     assert not list(tmp_path.joinpath("partial").iterdir())
+
+
+def test_what_is_no_digest_is_neither_given_nor_removed(tmp_path: Path) -> None:
+    """A worker that was taken over names its artifacts; other workers ask their caches for what it has named."""
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"of the host")
+    cache = BlobCache(tmp_path / "cache", 1000, "w1")
+    for digest in (str(victim), f"../../../{victim.name}"):
+        for size in (1, len(b"of the host")):
+            with pytest.raises(Corrupt, match="no blob can be called"):
+                cache.pin("1.1", digest, size)
+    assert victim.read_bytes() == b"of the host"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any, get_args
+from typing import Annotated, Any, get_args, get_origin
 
 import msgpack
 import msgspec
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from protocol import codec, events
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import Plan
+from protocol.plan import JobPlan, Plan
 
 Decoder = Any
 TO_COORDINATOR = get_args(m.ToCoordinator)
@@ -41,6 +41,8 @@ def values(kind: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     simple = {str: TEXT, int: NUMBERS, float: FLOATS, bool: st.booleans(), type(None): st.none()}
     if kind in simple:
         return simple[kind]
+    if get_origin(kind) is Annotated:
+        return st.from_regex(kind.__metadata__[0].pattern)
     arguments = get_args(kind)
     origin = getattr(kind, "__origin__", None)
     if origin is list:
@@ -188,3 +190,47 @@ def test_the_request_of_a_refused_frame_is_found_where_it_can_be() -> None:
         [msgpack.packb({"id": True})],
     ):
         assert codec.request_id(frames) is None
+
+
+def test_only_types_with_a_limit_of_their_own_have_room_for_lists() -> None:
+    for kind in codec.TO_COORDINATOR.values():
+        types = [field.type for field in msgspec.structs.fields(kind)]
+        flat = not any(word in str(types) for word in ("list", "dict", "protocol."))
+        assert flat == (kind not in codec.NESTED_MAP_BYTES), (kind, types)
+
+
+def test_what_is_not_asked_for_is_skipped_and_never_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(msgpack, "unpackb", lambda *_, **__: pytest.fail("unpacked"))
+    junk = [[]] * 20_000
+    told = {"type": "list_runs", "id": 7, "junk": junk, "limit": 5}
+    assert codec.decode_for_coordinator([msgpack.packb(told)])[0] == m.ListRuns(id=7, limit=5)
+    for nothing in (junk, {"junk": junk}, {"type": junk}, {"type": "no_such", "junk": junk}):
+        with pytest.raises(ProtocolError):
+            codec.decode_for_coordinator([msgpack.packb(nothing)])
+    with pytest.raises(ProtocolError, match=r"the map of a 'list_runs' has at most \d+ bytes") as caught:
+        codec.decode_for_coordinator([msgpack.packb(told | {"junk": junk * 100})])
+    assert caught.value.code == "too_large"
+    with pytest.raises(ProtocolError, match="'hello'"):
+        codec.kind_of([msgpack.packb({"type": "hello", "junk": junk * 100})])
+
+
+@pytest.mark.parametrize("digest", ["/etc/passwd", "../../x", "A" * 64, "0" * 63, "0" * 64 + "\n", ""])
+def test_what_is_no_digest_does_not_get_through_in_the_place_of_one(digest: str) -> None:
+    status = {"type": "job_status", "attempt": "1.1", "seq": 1, "status": "success"}
+    artifact = {"kind": "archive", "digest": digest, "size": 1}
+    with pytest.raises(ProtocolError, match="digest"):
+        codec.decode_for_coordinator([msgpack.packb(status | {"artifacts": [artifact]})])
+    update = {"type": "dependency_update", "attempt": "1.1"}
+    dependency = {"job": "a", "status": "success", "satisfied": True, "artifacts": [artifact]}
+    with pytest.raises(ProtocolError, match="digest"):
+        codec.decode_for_worker([msgpack.packb(update | {"dependency": dependency})])
+
+
+@pytest.mark.parametrize("attempt", ["../../x", "1.1/../..", "1.1?force=1", "1", "1.1\n", "\u0661.1"])
+def test_what_is_no_attempt_is_not_assigned(attempt: str) -> None:
+    whole = m.Assignment(
+        attempt=attempt, run=1, job_id=1, number=1, project="p", project_dir="/p", predefined=[], variables=[],
+        run_variables=[], job=JobPlan(name="a", stage="s", script=[]),
+    )  # fmt: skip
+    with pytest.raises(ProtocolError, match="attempt"):
+        codec.decode_for_worker(codec.encode(m.AssignJob(assignment=whole)))

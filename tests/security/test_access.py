@@ -8,9 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+import msgpack
 import pytest
 import zmq
 
+from coordinator import server
+from coordinator.queries import QueryQueue
 from coordinator.security.roles import ALLOWED, EVERYTHING
 from protocol import admin
 from protocol import messages as m
@@ -120,6 +123,32 @@ def test_a_stranger_with_an_open_token_may_only_enrol(running: Running) -> None:
     wire.close()
 
 
+def test_a_message_is_not_even_unpacked_whose_sender_may_not_send_it(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ten megabytes of lists take seconds to unpack, in which nobody else is heard."""
+    wire = Wire(running, join(running, "viewer", "vera"), decode=decode_for_client)
+    decoded: list[object] = []
+    monkeypatch.setattr(server, "decode_for_coordinator", decoded.append)
+    wire.send_raw(msgpack.packb({"type": "submit_run", "id": 1, "plan": [[]] * 1_000_000}))
+    assert wire.expect(m.Error).code == "forbidden"
+    assert not decoded
+    wire.close()
+
+
+def test_a_worker_gets_nothing_of_the_feed_which_tells_of_all_runs_and_logs(running: Running) -> None:
+    worker = join(running, "worker", "w1")
+    feed = running.coordinator.feed.address
+    refused = connect_socket(zmq.Context.instance(), zmq.SUB, feed, credentials=worker)
+    allowed = connect_socket(zmq.Context.instance(), zmq.SUB, feed, credentials=join(running, "viewer", "vera"))
+    for subscriber in (refused, allowed):
+        subscriber.subscribe(b"")
+    assert allowed.poll(5000)
+    assert not refused.poll(1200)  # there is a beacon each second
+    refused.close()
+    allowed.close()
+
+
 @pytest.mark.parametrize("role", ["viewer", "operator", "worker"])
 def test_a_role_is_refused_all_that_is_not_its_own_and_each_refusal_is_counted(running: Running, role: str) -> None:
     wire = Wire(running, join(running, role, "w1"), decode=decode_for_client)
@@ -159,50 +188,64 @@ def test_a_worker_can_say_nothing_of_attempts_that_it_does_not_hold(running: Run
     with owner(running) as client:
         client.submit_run(plan(job("a")))
     attempt = alice.accept().attempt
+    alice.send(m.LogChunk(attempt=attempt, offset=0), b"of alice")
+    alice.settle()
     mallory = Wire(running, join(running, "worker", "mallory"), name="mallory")
     mallory.hello(slots=1)
     mallory.send(m.LogChunk(attempt=attempt, offset=0), b"forged")
     mallory.send(m.JobStatus(attempt=attempt, seq=9, status=S.SUCCESS, exit_code=0, log_length=0))
     mallory.send(m.GetJobExecution(id=5, attempt=attempt))
+    mallory.send(m.GetJobStatus(id=6, attempt=attempt))
+    mallory.send(m.GetJobDependencies(id=7, attempt=attempt))
+    assert mallory.expect(m.JobStatusReply) == m.JobStatusReply(id=6, attempt=attempt, wanted=False, status=None)
     told = mallory.settle()
     (execution,) = [message for message in told if isinstance(message, m.JobExecution)]
     assert execution.assignment is None
     with owner(running) as client:
         assert client.get_run(1).stages[0].jobs[0].status == S.PREPARING
-        assert client.get_log(1, "a")[1] == b""
+        assert client.get_log(1, "a")[1] == b"of alice"
     alice.close()
     mallory.close()
 
 
 def test_a_route_that_another_key_claims_is_another_connection(running: Running) -> None:
     """A routing id is the peer's to choose; whoever claims an operator's is no operator."""
-    sockets = []
-    for role, name in (("operator", "otto"), ("viewer", "vera")):
-        socket = zmq.Context.instance().socket(zmq.DEALER)
-        socket.set(zmq.ROUTING_ID, b"the-same")
-        socket.set(zmq.LINGER, 0)
-        join(running, role, name).apply(socket)
-        socket.connect(running.address)
-        sockets.append(socket)
-        if role == "operator":
-            socket.send_multipart(encode(m.ClientHello(id=0, protocol=1)))
-            assert socket.poll(5000)
-            socket.recv_multipart()
-            socket.close()
-    vera = sockets[1]
-    eventually(lambda: answered(vera, m.ClientHello(id=1, protocol=1)))
+    otto = claiming(running, join(running, "operator", "otto"))
+    assert answered(otto, m.ClientHello(id=0, protocol=1))
+    otto.close()
+    credentials = join(running, "viewer", "vera")
+    tries: list[zmq.Socket[bytes]] = []
+
+    def gets_in() -> bool:
+        """While otto's connection is not gone, ZeroMQ takes no other by its id."""
+        tries.append(claiming(running, credentials))
+        return answered(tries[-1], m.ClientHello(id=1, protocol=1))
+
+    eventually(gets_in)
+    vera = tries[-1]
     vera.send_multipart(encode(m.Cancel(id=2, run=1)))
     assert vera.poll(5000)
     reply, _ = decode_for_client(vera.recv_multipart())
     assert isinstance(reply, m.Error)
     assert reply.code == "forbidden"
-    vera.close()
+    for socket in tries:
+        socket.close()
+
+
+def claiming(running: Running, credentials: Credentials) -> zmq.Socket[bytes]:
+    """A connection by an id that others claim too."""
+    socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket.set(zmq.ROUTING_ID, b"the-same")
+    socket.set(zmq.LINGER, 0)
+    credentials.apply(socket)
+    socket.connect(running.address)
+    return socket
 
 
 def answered(socket: zmq.Socket[bytes], message: m.Message) -> bool:
     """Whether a message gets an answer soon."""
     socket.send_multipart(encode(message))
-    return bool(socket.poll(200) and socket.recv_multipart())
+    return bool(socket.poll(1000) and socket.recv_multipart())
 
 
 def test_revoking_ends_a_live_connection_and_its_feed_within_a_second(running: Running) -> None:
@@ -339,3 +382,12 @@ def test_a_directory_that_has_others_things_in_it_keeps_its_mode(tmp_path: Path)
     for directory in (shared, own, new):
         make_private(directory)
     assert [directory.stat().st_mode & 0o777 for directory in (shared, own, new)] == [0o755, 0o700, 0o700]
+
+
+def test_what_a_revoked_key_asked_before_is_not_answered_any_more() -> None:
+    queue = QueryQueue()
+    for route in (b"vera 1", b"otto 1", b"vera 2"):
+        queue.add(route, m.ListRuns(id=1))
+    queue.drop_key(b"vera")
+    assert queue.take() == (b"otto 1", m.ListRuns(id=1))
+    assert not queue
