@@ -33,6 +33,7 @@ from coordinator.router import Router
 from coordinator.security.admin import MESSAGES as ADMIN_MESSAGES
 from coordinator.security.door import Door
 from coordinator.security.limits import Pace
+from coordinator.security.roles import Identity
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store
 from protocol import messages as m
@@ -282,8 +283,11 @@ class Coordinator:
             raise ProtocolError("unavailable", self._stall.problem)
         outbox.reply(route, self.door.administer(self.router.key_of(route), message))
 
-    def cut_off(self, key: bytes) -> None:
+    def cut_off(self, identity: Identity) -> None:
         """Ends what a revoked key has open. What still comes on its connections is refused, message by message."""
+        key = identity.key.encode()
+        if identity.role == "worker":
+            self.engine.worker_shut_out(identity.name, self._clock())
         self.router.forget_key(key)
         self.waiting.drop_key(key)
         self._poller.unregister(self.feed.socket)

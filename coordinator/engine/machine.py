@@ -97,6 +97,11 @@ class Engine:
         self._ledger.now = now
         self._reports.worker_goodbye(worker, goodbye)
 
+    def worker_shut_out(self, worker: str, now: Now) -> None:
+        """A worker's key was revoked: what it had is lost at once."""
+        self._ledger.now = now
+        self._reports.worker_shut_out(worker)
+
     def holds(self, worker: str, attempt: str) -> AttemptState | None:
         """The unfinished attempt, if this worker holds it: whether its log bytes are taken."""
         return self._reports.holds(worker, attempt)

@@ -81,6 +81,21 @@ class Reports:
         if worker is not None:
             self._go_offline(worker, keeps=set(goodbye.keeps))
 
+    def worker_shut_out(self, name: str) -> None:
+        """Its key was revoked: nobody can report what it has any more, so nobody waits for that.
+
+        A job that moves has to wait for its lease all the same, as its container ends by that; see `_check_lost`.
+        """
+        worker = self._ledger.workers.get(name)
+        if worker is None:
+            return
+        self._go_offline(worker, keeps=set(worker.attempts))
+        for attempt in list(worker.attempts.values()):
+            found = self._ledger.find_attempt(attempt.id)
+            if found is not None and not moves(found[0]):
+                text = f"the key of worker {name} was revoked"
+                self._fail(found[0], attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
+
     def worker_heard(self, name: str, *, disk_low: bool | None) -> None:
         """Any frame of a worker."""
         worker = self._ledger.workers.get(name)

@@ -20,14 +20,14 @@ MESSAGES = get_args(admin.ToCoordinator)
 class Administration:
     """Raises ProtocolError for what can't be done.
 
-    `cut_off` is called with a key that was revoked; `worker_names` gives the names that workers use now.
+    `cut_off` is called with whose key was revoked; `worker_names` gives the names that workers use now.
     """
 
     def __init__(
         self,
         access: Access,
         vault: Vault,
-        cut_off: Callable[[bytes], None],
+        cut_off: Callable[[Identity], None],
         worker_names: Callable[[], frozenset[str]],
     ) -> None:
         self._access = access
@@ -49,7 +49,7 @@ class Administration:
             case admin.ListKeys():
                 return admin.KeyList(id=message.id, keys=self._access.keys())
             case admin.RevokeKey():
-                self._cut_off(self._access.revoke(message, by).key.encode())
+                self._cut_off(self._access.revoke(message, by))
                 return m.Done(id=message.id, count=1)
             case admin.SetSecret():
                 self._vault.put(message, by)

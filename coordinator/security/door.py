@@ -18,6 +18,7 @@ from coordinator.engine.state import Now
 from coordinator.security.access import Access
 from coordinator.security.admin import Administration
 from coordinator.security.host import own_address
+from coordinator.security.roles import Identity
 from coordinator.security.sparing import Sparing
 from coordinator.security.vault import Vault
 from coordinator.security.zap import Authenticator
@@ -31,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Door:
-    """Opens before the sockets bind that ask it. `cut_off` is called with a key that was revoked."""
+    """Opens before the sockets bind that ask it. `cut_off` is called with whose key was revoked."""
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class Door:
         state: Path,
         store: Store,
         engine: Engine,
-        cut_off: Callable[[bytes], None],
+        cut_off: Callable[[Identity], None],
         *,
         secure: bool,
     ) -> None:

@@ -272,16 +272,22 @@ def test_revoking_ends_a_live_connection_and_its_feed_within_a_second(running: R
         vera.list_runs()
 
 
-def test_a_revoked_worker_is_told_and_gets_no_more_work(running: Running) -> None:
+def test_a_revoked_worker_is_told_and_gets_no_more_work_and_what_it_had_fails(running: Running) -> None:
     worker = Wire(running, join(running, "worker", "w1"))
     worker.hello()
     with owner(running) as client:
+        client.submit_run(plan(job("a")))
+        attempt = worker.accept().attempt
+        worker.status(attempt, 2, S.RUNNING)
         client.request(admin.RevokeKey, m.Done, key="w1")
+        view = client.get_run(1).stages[0].jobs[0]
+        assert (view.status, view.message) == (S.FAILED, "the key of worker w1 was revoked")
         assert worker.expect(m.Error).code == "forbidden"
         client.submit_run(plan(job("a")))
-        worker.send(m.Heartbeat())
+        worker.send(m.JobStatus(attempt=attempt, seq=9, status=S.SUCCESS, log_length=0))
         assert worker.expect(m.Error).code == "forbidden"
         assert not [message for message in worker.inbox if isinstance(message, m.AssignJob)]
+        assert client.get_run(1).status is S.FAILED
     worker.close()
 
 

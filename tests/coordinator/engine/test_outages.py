@@ -60,6 +60,38 @@ def test_a_job_that_moves_does_so_only_after_the_lease_and_its_margin():
     assert run.status is S.SUCCESS
 
 
+def test_what_a_worker_had_whose_key_was_revoked_is_lost_at_once():
+    sim = Sim(SimWorker("v", slots=2), settings=Settings(restart_grace=0))
+    run = sim.submit(
+        plan(job("begun"), job("again", retry=RetrySpec(max=1)), job("queued"), job("held", needs=["begun"]))
+    )
+    for name in ("begun", "again"):
+        sim.start(run, name)
+    sim.engine.worker_shut_out("v", sim.now)
+    sim.flush()
+    begun = sim.job(run, "begun")
+    assert (begun.status, begun.failure_reason) == (S.FAILED, FailureReason.RUNNER_SYSTEM_FAILURE)
+    assert begun.message == "the key of worker v was revoked"
+    assert sim.statuses(run) == {"begun": "failed", "again": "pending", "queued": "pending", "held": "skipped"}
+    assert not sim.engine.workers()["v"].attempts
+    sim.workers["w"] = SimWorker("w", slots=4)
+    sim.hello("w")
+    assert {sim.job(run, name).attempt.worker for name in ("again", "queued")} == {"w"}
+
+
+def test_a_job_that_moves_waits_for_its_lease_also_when_its_workers_key_was_revoked():
+    sim = Sim(SimWorker("v", slots=1), settings=Settings(restart_grace=0))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=1, when=["runner_system_failure"]))))
+    sim.start(run, "a")
+    sim.engine.worker_shut_out("v", sim.now)
+    sim.workers["w"] = SimWorker("w", slots=1)
+    sim.hello("w")
+    silent(sim, "v", 44)
+    assert sim.job(run, "a").attempt.worker == "v"
+    sim.pass_time(2)
+    assert sim.job(run, "a").attempt.worker == "w"
+
+
 def test_what_never_began_leaves_a_silent_worker_at_once():
     sim = Sim(SimWorker("v", slots=1))
     run = sim.submit(plan(job("a"), job("b", needs=["a"])))
