@@ -158,7 +158,7 @@ class Router:
     def forget_key(self, key: bytes) -> None:
         """Drops all connections that were made with a key, and tells them so."""
         for peer in [peer for route, peer in self._peers.items() if route.startswith(key)]:
-            self.send(peer.route, m.Error(code="forbidden", message="your key was revoked"))
+            self.send(peer.route, m.Error(code="revoked", message="your key was revoked"))
             self.forget(peer)
 
     def send_to_worker(self, name: str, message: m.Message) -> None:

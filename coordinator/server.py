@@ -271,7 +271,7 @@ class Coordinator:
         """Answers with an error, and counts it."""
         self.refused[error.code] += 1
         log.debug("refused: %s: %s", error.code, error)
-        if error.code == "forbidden":
+        if error.code in ("forbidden", "revoked"):
             self.door.refused(self.router.key_of(route), error)
         outbox.reply(route, error_reply(id, error))
 

@@ -263,7 +263,7 @@ class Jobs:
         """The daemon goes: what has begun stays as it is, and its threads are left behind."""
         self.return_not_begun()
         for job in self._jobs.values():
-            if job.runner and job.phase not in NOT_BEGUN and not job.settled:
+            if job.runner and job.phase not in NOT_BEGUN and not job.settled and job.stop is not Stop.DISCARD:
                 job.stop = Stop.LEAVE
                 job.runner.stop(Stop.LEAVE)
 
@@ -271,7 +271,8 @@ class Jobs:
     def removing(self) -> bool:
         """Whether something is still being removed."""
         return any(
-            job.stop is not Stop.LEAVE and (job.phase in NOT_BEGUN or job.settled) for job in self._jobs.values()
+            job.stop is Stop.DISCARD or (job.stop is not Stop.LEAVE and (job.phase in NOT_BEGUN or job.settled))
+            for job in self._jobs.values()
         )
 
     # time

@@ -272,6 +272,8 @@ class Worker:
     def _on_error(self, error: m.Error) -> None:
         if error.code == "not_introduced":
             self._link.lost()
+        elif error.code == "revoked":
+            self._shut_out(error)
         elif error.code in ("bad_version", "not_yours", "forbidden"):
             self._fatal = LongshoreError(f"{self.settings.coordinator}: {error.message}")
             self._done = True
@@ -281,6 +283,15 @@ class Worker:
             logger.error("the coordinator refused a frame: %s", error.message, extra={"code": error.code})
 
     # the end
+
+    def _shut_out(self, error: m.Error) -> None:
+        """Nobody takes what jobs here come to any more, and others may be given them now: they end first."""
+        if self._fatal is None:
+            logger.error("%s: ends all its jobs", error.message)
+            self._fatal = LongshoreError(f"{self.settings.coordinator}: {error.message}")
+            for held in self._jobs.held():
+                self._jobs.discard(held.attempt)
+            self._leave()
 
     def _on_stop(self) -> None:
         self._stops += 1

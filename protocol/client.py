@@ -36,7 +36,7 @@ LET_IN_PAUSE = 0.3
 """Seconds in which a coordinator that just started publishes how to connect."""
 FEED_BACKLOG = 100_000
 """Events that may wait for a slow reader before some are lost, which it then notices by their numbers."""
-USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large", "forbidden"})
+USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large", "forbidden", "revoked"})
 """Error codes that are the caller's doing."""
 
 R = TypeVar("R", bound=m.Message)

@@ -32,7 +32,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_
 
 
 class HeldAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt that a worker has (a container, or a final status not yet acknowledged) when it says hello."""
+    """An attempt that a worker has: a container, or a final status not yet acknowledged."""
 
     attempt: str
     status: ExecutionStatus
@@ -52,9 +52,14 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
-    """Sent every `Welcome.heartbeat` seconds by the loop that does the work; any other frame counts as one too."""
+    """Sent every `Welcome.heartbeat` seconds by the loop that does the work; any other frame counts as one too.
+
+    `attempts` are all that the worker has, as in its hello: what one side has and the other has not is mended then,
+    whatever frame was lost or never sent. None: it does not say.
+    """
 
     disk_low: bool = False
+    attempts: list[HeldAttempt] | None = None
 
 
 class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
@@ -508,6 +513,7 @@ class Error(Message, frozen=True, kw_only=True, tag="error"):
         "not_introduced",
         "not_yours",
         "forbidden",
+        "revoked",
         "unavailable",
         "internal",
     ]

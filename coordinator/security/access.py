@@ -84,7 +84,9 @@ class Access:
         if identity is None:
             if kind is admin.Enrol:
                 return
-            raise ProtocolError("forbidden", "your key is not enrolled here (any more); ask for a new join token")
+            if key.decode(errors="replace") in self._keys:
+                raise ProtocolError("revoked", "your key was revoked; ask for a new join token")
+            raise ProtocolError("forbidden", "your key is not enrolled here; ask for a join token")
         if kind not in identity.allowed:
             raise ProtocolError("forbidden", f"{kind.__name__} is not for a {identity.role} to send")
 

@@ -415,6 +415,24 @@ def test_no_engine_is_one_clear_error(tmp_path: Path) -> None:
         Worker(WorkerSettings(state_dir=tmp_path, name="w1"), NoEngine()).run()
 
 
+def test_a_worker_whose_key_was_revoked_ends_its_jobs_before_it_ends(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    running = run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("2.1", "true", dependencies=waits_for("a")))
+    coordinator.status("1.1", S.RUNNING)
+    coordinator.status("2.1", S.WAITING)
+    for _ in range(2):
+        coordinator.send(m.Error(code="revoked", message="your key was revoked"))
+    running.join()
+    assert isinstance(running.error, LongshoreError)
+    assert "your key was revoked" in str(running.error)
+    assert "kill" in engine.steps("1.1")
+    assert {"1.1", "2.1"} >= set(engine.removed) >= {"1.1"}
+    assert "1.1" not in engine.boxes
+
+
 @pytest.mark.parametrize("code", ["bad_version", "not_yours"])
 def test_a_coordinator_that_can_not_take_the_worker_ends_it_with_what_it_says(
     coordinator: Scripted, run_worker: Start, code: str

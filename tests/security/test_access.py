@@ -282,10 +282,10 @@ def test_a_revoked_worker_is_told_and_gets_no_more_work_and_what_it_had_fails(ru
         client.request(admin.RevokeKey, m.Done, key="w1")
         view = client.get_run(1).stages[0].jobs[0]
         assert (view.status, view.message) == (S.FAILED, "the key of worker w1 was revoked")
-        assert worker.expect(m.Error).code == "forbidden"
+        assert worker.expect(m.Error).code == "revoked"
         client.submit_run(plan(job("a")))
         worker.send(m.JobStatus(attempt=attempt, seq=9, status=S.SUCCESS, log_length=0))
-        assert worker.expect(m.Error).code == "forbidden"
+        assert worker.expect(m.Error).code == "revoked"
         assert not [message for message in worker.inbox if isinstance(message, m.AssignJob)]
         assert client.get_run(1).status is S.FAILED
     worker.close()

@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import docker
 import pytest
 
 from protocol.addresses import parse_tcp
 from tests.conftest import Images
-from tests.system.harness import System, eventually, repository
+from tests.system.harness import System, eventually, jobs_of, leftovers, repository, running
 
 HELLO = 'a: {script: ["echo hello from $CI_RUNNER_DESCRIPTION"], image: "longshore/busybox:test"}\n'
+
+LONG = 'a: {script: [sleep 60], image: "longshore/busybox:test"}\n'
 
 
 @pytest.fixture
@@ -46,7 +49,9 @@ def token(system: System, role: str) -> str:
     return done.out.strip()
 
 
-def test_a_second_host_joins_runs_jobs_comes_back_and_is_shut_out(system: System, tmp_path: Path) -> None:
+def test_a_second_host_joins_runs_jobs_comes_back_and_is_shut_out(
+    system: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
     project = repository(tmp_path / "project", {".gitlab-ci.yml": HELLO})
     stranger = elsewhere(system, "stranger").command("list")
     assert stranger.status == 4
@@ -66,14 +71,20 @@ def test_a_second_host_joins_runs_jobs_comes_back_and_is_shut_out(system: System
     eventually(lambda: [each["status"] for each in system.workers()] == ["online"])
     assert dev.run(project).status == 0
 
+    project.joinpath(".gitlab-ci.yml").write_text(LONG)
+    run = dev.submit(project)
+    eventually(lambda: dev.status(run, "a") == "running")
+    assert running(docker_client, system.coordinator_id, run)
     assert system.command("keys", "revoke", "far").status == 0
-    assert again.popen.wait(5) != 0
-    assert "revoked" in again.said or "not enrolled" in again.said
+    assert jobs_of(dev.finished(run))["a"]["failure_reason"] == "runner_system_failure"
+    assert again.popen.wait(15) != 0
+    assert "your key was revoked" in again.said
+    assert not leftovers(docker_client, system.coordinator_id)
     assert system.command("keys", "revoke", "dev").status == 0
     assert dev.command("list").status == 4
 
     audit = [(line["actor"], line["action"]) for line in system.command("audit", "--json").json]
-    assert audit.count(("dev", "submit")) == 2
+    assert audit.count(("dev", "submit")) == 3
     assert audit[0][1] == "revoke"
 
 
