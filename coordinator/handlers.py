@@ -184,7 +184,7 @@ class Handlers:
         outbox.reply(route, self._welcome(keep=keep, draining=self._engine.workers()[hello.name].draining))
 
     def _heartbeat(self, peer: Peer, message: m.Heartbeat, payload: Payload, now: Now, outbox: Outbox) -> None:
-        self._engine.worker_heard(worker_of(peer), now, disk_low=message.disk_low)
+        self._engine.worker_heard(worker_of(peer), now, disk_low=message.disk_low, held=message.attempts)
 
     def _job_status(self, peer: Peer, message: m.JobStatus, payload: Payload, now: Now, outbox: Outbox) -> None:
         self._engine.job_status(worker_of(peer), message, self._logs.size(message.attempt), now)

@@ -6,7 +6,7 @@ Each method changes the state and notes what is to be done; `flush` hands all of
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from coordinator.engine.commands import Commands
 from coordinator.engine.effects import Turn
@@ -87,10 +87,17 @@ class Engine:
         self._ledger.now = now
         return self._reports.worker_hello(hello)
 
-    def worker_heard(self, worker: str, now: Now, *, disk_low: bool | None = None) -> None:
-        """Any frame of a worker; `disk_low` as its heartbeat says."""
+    def worker_heard(
+        self,
+        worker: str,
+        now: Now,
+        *,
+        disk_low: bool | None = None,
+        held: Sequence[m.HeldAttempt] | None = None,
+    ) -> None:
+        """Any frame of a worker; `disk_low` and all that it has, `held`, as its heartbeat says."""
         self._ledger.now = now
-        self._reports.worker_heard(worker, disk_low=disk_low)
+        self._reports.worker_heard(worker, disk_low=disk_low, held=held)
 
     def worker_goodbye(self, worker: str, goodbye: m.Goodbye, now: Now) -> None:
         """A worker leaves on purpose."""

@@ -5,6 +5,8 @@ Nothing is taken but from the worker that holds the attempt, nothing twice, and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from coordinator.engine.assignments import dependencies, moves
@@ -69,6 +71,8 @@ class Reports:
             text = f"its container is gone from {worker.name}"
             self._fail(job, attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
         elif not present:
+            attempt.status, attempt.status_seq = S.PENDING, 0  # it begins anew there, and counts anew
+            self._ledger.touch_attempt(attempt)
             self._scheduler.send_assignment(job, attempt)
         elif attempt.canceling:
             self._ledger.send(worker.name, m.CancelJob(attempt=attempt.id))
@@ -96,8 +100,8 @@ class Reports:
                 text = f"the key of worker {name} was revoked"
                 self._fail(found[0], attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
 
-    def worker_heard(self, name: str, *, disk_low: bool | None) -> None:
-        """Any frame of a worker."""
+    def worker_heard(self, name: str, *, disk_low: bool | None, held: Sequence[m.HeldAttempt] | None) -> None:
+        """Any frame of a worker; of a heartbeat, what it says."""
         worker = self._ledger.workers.get(name)
         if worker is None:
             return
@@ -106,6 +110,20 @@ class Reports:
             worker.disk_low = disk_low
             self._ledger.touch_worker(worker)
             self._scheduler.wake()
+        if held is not None:
+            self._compare(worker, held)
+
+    def _compare(self, worker: WorkerState, held: Sequence[m.HeldAttempt]) -> None:
+        """Mends what the worker and we see differently. Frames come in order: what it has accepted and now has no more
+        is gone without a word. What it may not have heard of yet is left to the assignment that is sent again.
+        """
+        reported = {one.attempt for one in held}
+        for attempt in list(worker.attempts.values()):
+            if attempt.status is not S.PENDING and attempt.id not in reported:
+                self._reconcile(worker, attempt, present=False)
+        for one in held:
+            if one.attempt not in worker.attempts and one.status not in ENDED:
+                self._ledger.send(worker.name, m.DiscardAttempt(attempt=one.attempt))
 
     def check_workers(self) -> None:
         """Finds silent workers, lost ones, and frames that may have got lost."""
@@ -208,7 +226,9 @@ class Reports:
     def _take_progress(self, worker: str, job: JobState, attempt: AttemptState, message: m.JobStatus) -> None:
         event = PROGRESS.get(message.status)
         if event is None or not may(job.status, event):
-            if message.status is not job.status:
+            if message.status is job.status:
+                attempt.status = message.status  # it has accepted it once more
+            else:
                 self._ledger.tell(job, f"{worker} said {message.status.value} while {job.status.value}; not taken")
             return
         attempt.status = message.status
@@ -282,7 +302,9 @@ class Reports:
         return "always" in retry.when or reason.value in retry.when or (code is not None and code in retry.exit_codes)
 
     def job_returned(self, worker: str, message: m.JobReturned) -> None:
-        """A worker has given an attempt back that never began."""
+        """A worker has given back an attempt of which nothing is left there. As far as it knows that never began; but
+        what has begun after all must not begin again as if it had not.
+        """
         attempt = self.holds(worker, message.attempt)
         found = self._ledger.find_attempt(message.attempt)
         if attempt is None or found is None:
@@ -291,7 +313,9 @@ class Reports:
         if attempt.canceling:
             self._flow.end_attempt(attempt, S.CANCELED, None, None)
             self._flow.end(job, JobEvent.CANCEL, "canceled before it began")
-        elif job.status is not S.RUNNING:
+        elif job.status is S.RUNNING:
+            self._fail(job, attempt, FailureReason.RUNNER_SYSTEM_FAILURE, f"{worker} gave it up after it had begun")
+        else:
             self._flow.give_back(job, attempt, f"{worker} gave it back")
 
     # a worker asks

@@ -77,6 +77,10 @@ class SimWorker:
         self.status.pop(attempt, None)
         self.canceling.discard(attempt)
 
+    def held(self) -> list[m.HeldAttempt]:
+        """What a hello and a heartbeat say that it has."""
+        return [m.HeldAttempt(attempt=attempt, status=status) for attempt, status in self.status.items()]
+
     def may_start(self, attempt: str) -> bool:
         """The worker's own rule: all dependencies satisfied and a slot free."""
         running = sum(status is S.RUNNING for status in self.status.values())
@@ -125,7 +129,7 @@ class Sim:
     def hello(self, name: str) -> None:
         worker = self.workers[name]
         worker.connected = True
-        held = [m.HeldAttempt(attempt=a, status=s) for a, s in worker.status.items()]
+        held = worker.held()
         hello = m.Hello(
             protocol=1,
             name=name,
@@ -166,7 +170,7 @@ class Sim:
         self.mono += seconds
         for worker in self.workers.values():
             if worker.connected and speaking:
-                self.engine.worker_heard(worker.name, self.now)
+                self.engine.worker_heard(worker.name, self.now, held=worker.held())
         self.engine.tick(self.now)
         self.flush()
 

@@ -144,6 +144,66 @@ def test_a_running_job_whose_container_is_gone_fails_instead_of_running_for_ever
     assert "gone" in (sim.job(run, "a").message or "")
 
 
+def test_a_job_that_its_worker_has_no_more_does_not_run_for_ever_though_no_connection_was_lost():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=1)), job("b", needs=["a"])))
+    sim.start(run, "a")
+    sim.report(sim.attempt_of(run, "b"), S.WAITING)
+    sim.workers["w"].forget("1.1")
+    sim.workers["w"].forget("2.1")
+    sim.pass_time(1)
+    assert sim.job(run, "a").attempts[0].failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE
+    assert sorted(sim.workers["w"].has) == ["1.2", "2.1"]
+    sim.finish(run)
+    assert run.status is S.SUCCESS
+
+
+def test_a_worker_that_begins_an_attempt_anew_is_heard_though_its_clock_has_gone_back():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a")))
+    sim.engine.job_status("w", m.JobStatus(attempt="1.1", seq=5000, status=S.PREPARING), 0, sim.now)
+    sim.workers["w"].forget("1.1")  # killed before there was a container
+    sim.hello("w")
+    for seq, status in enumerate((S.PREPARING, S.RUNNING, S.SUCCESS), 1000):
+        sim.engine.job_status("w", m.JobStatus(attempt="1.1", seq=seq, status=status), 0, sim.now)
+        sim.flush()
+    assert run.status is S.SUCCESS
+
+
+def test_an_attempt_that_nobody_wants_any_more_is_taken_from_a_worker_that_still_says_it_has_it():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a")))
+    assigned = sim.workers["w"].has["1.1"]
+    sim.start(run, "a")
+    sim.succeed(run, "a")
+    sim.workers["w"].receive(m.AssignJob(assignment=assigned))
+    sim.pass_time(1)
+    assert sim.workers["w"].has == {}
+
+
+def test_a_heartbeat_with_an_attempt_that_has_ended_changes_nothing_before_its_final_status():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a")))
+    sim.start(run, "a")
+    sim.workers["w"].status["1.1"] = S.SUCCESS
+    sim.pass_time(1)
+    assert sim.statuses(run) == {"a": "running"}
+    sim.succeed(run, "a")
+    assert run.status is S.SUCCESS
+
+
+def test_a_job_that_comes_back_after_it_had_begun_fails_instead_of_running_for_ever():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=1, when=["runner_system_failure"]))))
+    sim.start(run, "a")
+    sim.workers["w"].forget("1.1")
+    sim.engine.job_returned("w", m.JobReturned(attempt="1.1"), sim.now)
+    sim.flush()
+    assert list(sim.workers["w"].has) == ["1.2"]
+    sim.finish(run)
+    assert [attempt.status for attempt in sim.job(run, "a").attempts] == [S.FAILED, S.SUCCESS]
+
+
 def test_a_final_status_waits_for_the_whole_log():
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))

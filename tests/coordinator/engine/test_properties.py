@@ -81,6 +81,12 @@ class Coordinator(RuleBasedStateMachine):
             worker.forget(sorted(worker.has)[seed % len(worker.has)])
             self.sim.hello(name)
 
+    @rule(name=st.sampled_from(["v", "w"]), seed=st.integers(0, 5))
+    def lose_a_container_without_a_word(self, name: str, seed: int) -> None:
+        worker = self.sim.workers[name]
+        if worker.has:
+            worker.forget(sorted(worker.has)[seed % len(worker.has)])
+
     @rule(name=st.sampled_from(["v", "w"]), on=st.booleans())
     def drain(self, name: str, on: bool) -> None:
         self.sim.engine.drain(m.DrainWorker(id=1, worker=name, on=on), self.sim.now)
