@@ -21,6 +21,7 @@ from protocol.events import AnyEvent
 from protocol.messages import (
     PAYLOAD_TYPES,
     Goodbye,
+    Heartbeat,
     Hello,
     JobStatus,
     Message,
@@ -38,6 +39,7 @@ FLAT_MAP_BYTES = 64 << 10
 NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     SubmitRun: MAX_MAP_BYTES,
     Hello: 1 << 20,
+    Heartbeat: 1 << 20,
     Goodbye: 1 << 20,
     JobStatus: 1 << 20,
     Play: 1 << 20,
