@@ -149,8 +149,8 @@ class Job:
         self.send(send, now)
 
     def overdue(self, now: float, ack_timeout: float) -> bool:
-        """Whether something was sent and not acknowledged for long; the next time it takes twice as long."""
-        if not self.synced or not (self.log.unacknowledged or any(report.sent for report in self.reports)):
+        """Whether something is not acknowledged for long, be it sent or not; the next time it takes twice as long."""
+        if not self.synced or not (self.log.unacknowledged or self.reports):
             return False
         self.patience = self.patience or ack_timeout
         if now - self.progress_at < self.patience:
@@ -162,6 +162,10 @@ class Job:
         """Whether an acknowledgement shows that log bytes were lost on the way: it says what the one before said."""
         stands = log_offset == self.log.acknowledged and self.log.unacknowledged
         return stands and self.synced and now - self.progress_at > SEND_AGAIN_AFTER
+
+    def lost(self, log_offset: int | None) -> bool:
+        """Whether an acknowledgement shows that the coordinator has less of the log than it has acknowledged."""
+        return self.synced and log_offset is not None and log_offset < self.log.acknowledged
 
     def acknowledged(self, *, seq: int | None, log_offset: int | None, now: float) -> bool:
         """The coordinator has stored so much. Returns whether the final status is among it."""

@@ -36,7 +36,9 @@ logger = logging.getLogger(__name__)
 
 
 class Jobs:
-    """The worker's attempts. Also the `Host` of their runners, whose calls come in through `post`."""
+    """The worker's attempts. Also the `Host` of their runners, whose calls come in through `post`, and the `Keeper` of
+    what an earlier life has left.
+    """
 
     def __init__(
         self,
@@ -59,7 +61,7 @@ class Jobs:
         self._post = post
         self._jobs: dict[str, Job] = {}
         self._stopper = Stopper(settings, timers, send, self._finished, self._forget)
-        self._leftovers = Leftovers(executor, requests, self._adopt, self.known.discard)
+        self._leftovers = Leftovers(executor, requests, self, post)
         self._over: OrderedDict[str, None] = OrderedDict()
         self._may_go_on = False
         self._just_prepared: list[Job] = []
@@ -108,7 +110,9 @@ class Jobs:
         for job in list(self._jobs.values()):
             self.get_job_status(job)
 
-    def _adopt(self, found: Found, assignment: m.Assignment, reply: m.JobStatusReply, stop: Stop | None) -> None:
+    # what an earlier life has left (see `leftovers.Keeper`)
+
+    def adopt(self, found: Found, assignment: m.Assignment, reply: m.JobStatusReply, stop: Stop | None) -> None:
         """Goes on with an attempt of an earlier life, where the container and the coordinator stand."""
         now = time.monotonic()
         job = self._new_job(assignment)
@@ -129,6 +133,17 @@ class Jobs:
         self._job_status(job, reply)
         if stop is not None and (stop is not Stop.RETURN or job.phase in NOT_BEGUN):
             self._stopper.stop(job, stop)
+
+    def unwanted(self, attempt: str) -> None:
+        """See Keeper."""
+        self.known.discard(attempt)
+
+    def given_up(self, attempt: str) -> None:
+        """See Keeper."""
+        self.known.discard(attempt)
+        self._send(m.JobReturned(attempt=attempt), None)
+
+    # how the coordinator sees an attempt
 
     def get_job_status(self, job: Job) -> None:
         """Asks how the coordinator sees an attempt, to send again just what it lacks."""
@@ -213,7 +228,10 @@ class Jobs:
         job = self._jobs.get(ack.attempt)
         if job is not None and ack.stream == "job":
             now = time.monotonic()
-            if job.lacks(ack.log_offset, now):
+            if job.lost(ack.log_offset):
+                job.synced = False
+                self.get_job_status(job)
+            elif job.lacks(ack.log_offset, now):
                 job.send_again(self._send, now)
             self._acknowledge(job, ack.status_seq, ack.log_offset)
 

@@ -68,6 +68,11 @@ class LogSender:
         """The offset after the last byte that was written."""
         return self._end
 
+    def whole(self) -> int | None:
+        """How long the log is, if all of it was written; None if it was restarted since, and must be read again."""
+        with self._changed:
+            return None if self._restarted and not self._aborted else self._end
+
     def resume(self) -> int:
         """Where the writing thread is to start, or to start again after LogRestarted."""
         with self._changed:

@@ -58,14 +58,15 @@ class Requests:
         payload: bytes | memoryview | None = None,
         *,
         patient: bool = True,
+        after: float = 0.0,
         **fields: Any,
     ) -> Future[Answer]:
         """Asks; the future gets the answer and its payload, or Refused. Cancel it to lose interest.
 
-        `patient`: a coordinator that can't do it just now is asked again.
+        `patient`: a coordinator that can't do it just now is asked again. `after`: not before so many seconds.
         """
         future: Future[Answer] = Future()
-        self._post(self._start, future, kind, payload, fields, patient)
+        self._post(self._start, future, kind, payload, fields, patient, after)
         return future
 
     # the loop
@@ -77,12 +78,13 @@ class Requests:
         payload: bytes | memoryview | None,
         fields: dict[str, Any],
         patient: bool,
+        after: float,
     ) -> None:
         if not future.cancelled():
             number = next(self._ids)
-            request = _Open(future, kind(id=number, **fields), payload, 0.0, patient)
+            request = _Open(future, kind(id=number, **fields), payload, self._clock() + after, patient)
             self._open[number] = request
-            if self._connected:
+            if self._connected and not after:
                 self._transmit(request)
 
     def _transmit(self, request: _Open) -> None:

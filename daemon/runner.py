@@ -290,13 +290,15 @@ class Runner:
         finally:
             if follower is not None:
                 follower.join()
+        while (log_length := self._log.whole()) is None:
+            self._follow_log()
         self._check_wanted()
         said = (result.message, reports.warning, *self.sandbox.warnings, self._log_error)
         messages = dict.fromkeys(filter(None, said))
         return replace(
             result,
             message="; ".join(messages) or None,
-            log_length=self._log.end,
+            log_length=log_length,
             artifacts=reports.artifacts,
             dotenv=reports.dotenv,
             tests=reports.tests,

@@ -207,7 +207,7 @@ class Worker:
         now = time.monotonic()
         self._heartbeat_timer = self._timers.at(now + self._heartbeat, self._beat)
         if self._greeted:
-            self._send(m.Heartbeat(disk_low=self._disk_low()))
+            self._send(m.Heartbeat(disk_low=self._disk_low(), attempts=self._jobs.held()))
             self._renew(now)
 
     def _renew(self, now: float) -> None:

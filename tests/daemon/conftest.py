@@ -22,6 +22,7 @@ def engine() -> Iterator[StandinEngine]:
     engine = StandinEngine()
     yield engine
     engine.prepare_gate.set()
+    engine.removal_gate.set()
     engine.kill_all()
 
 

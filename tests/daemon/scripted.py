@@ -63,6 +63,7 @@ class Scripted:
         self.blobs: dict[str, bytes] = {}
         self.partial: dict[str, bytearray] = {}
         self.drop_puts = 0
+        self.refuse: set[type[m.Message]] = set()  # the next question of each kind is answered with an error
         self.epoch = "1"
         self._known: set[bytes] = set()
         self._route: bytes | None = None
@@ -214,6 +215,9 @@ class Scripted:
         elif route not in self._known:
             id = getattr(message, "id", None)
             self._reply(route, m.Error(id=id, code="not_introduced", message="say hello first"))
+        elif type(message) in self.refuse:
+            self.refuse.discard(type(message))
+            self._reply(route, m.Error(id=getattr(message, "id", None), code="internal", message="a mistake"))
         elif isinstance(message, m.LogChunk):
             self._log_chunk(route, message, payload)
         elif isinstance(message, m.JobStatus):

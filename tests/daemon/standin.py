@@ -72,6 +72,7 @@ class StandinEngine:
     history: list[tuple[str, str]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     prepare_gate: threading.Event = field(default_factory=threading.Event)  # cleared: prepare blocks, as a pull would
+    removal_gate: threading.Event = field(default_factory=threading.Event)  # cleared: what is discarded stays so long
     prepare_error: JobFailed | None = None
     artifacts: dict[str, list[tuple[str, str, bytes]]] = field(default_factory=dict)  # job -> (kind, name, content)
     service_logs: dict[str, bytes] = field(default_factory=dict)
@@ -80,6 +81,7 @@ class StandinEngine:
 
     def __post_init__(self) -> None:
         self.prepare_gate.set()
+        self.removal_gate.set()
 
     def note(self, step: str, attempt: str) -> None:
         with self.changed:
@@ -244,6 +246,8 @@ class StandinExecutor(Executor):
         return sandbox.wait()
 
     def discard(self, attempt: str) -> None:
+        self.engine.note("discarding", attempt)
+        self.engine.removal_gate.wait()
         box = self.engine.boxes.pop(attempt, None)
         if box is not None and box.process is not None:
             with contextlib.suppress(ProcessLookupError):

@@ -115,3 +115,14 @@ def test_the_loop_is_woken_for_the_first_byte_and_for_a_full_frame_only() -> Non
     log.take()
     log.write(b"x")
     assert len(wakes) == 3
+
+
+def test_a_log_that_was_restarted_is_not_whole_before_it_was_written_again() -> None:
+    sender = LogSender(lambda: None)
+    sender.write(b"abc")
+    assert sender.whole() == 3
+    sender.restart(1)
+    assert sender.whole() is None
+    assert sender.resume() == 1
+    sender.write(b"bc")
+    assert sender.whole() == 3

@@ -95,6 +95,47 @@ def test_a_log_that_was_lost_after_the_job_had_ended_is_read_again(coordinator: 
     assert coordinator.log("1.1") == b"one\ntwo\n"
 
 
+def test_log_bytes_that_the_coordinator_turns_out_to_lack_are_read_again_though_no_connection_was_lost(
+    coordinator: Scripted, run_worker: Start, tmp_path: Path
+) -> None:
+    go = tmp_path / "go"
+    run_worker()
+    coordinator.assign(assignment("1.1", f"echo one; while [ ! -e {go} ]; do sleep 0.05; done; echo two"))
+    coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\n", "the first line")
+    coordinator.logs["1.1", "job"] = bytearray()
+    go.touch()
+    assert coordinator.final("1.1").log_length == 8
+    assert coordinator.log("1.1") == b"one\ntwo\n"
+    assert coordinator.count(m.Hello) == 1
+
+
+@pytest.mark.parametrize("question", [m.GetJobStatus, m.GetJobDependencies])
+def test_a_question_that_is_refused_is_asked_again_for_an_attempt_can_t_go_on_without_its_answer(
+    coordinator: Scripted, run_worker: Start, monkeypatch: pytest.MonkeyPatch, question: type[m.Message]
+) -> None:
+    monkeypatch.setattr("daemon.leftovers.ASK_AGAIN", 0.1)
+    run_worker()
+    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    coordinator.status("1.1", S.WAITING)
+    coordinator.down()
+    satisfied = m.Dependency(job="a", status=S.SUCCESS, satisfied=True)
+    coordinator.dependencies["1.1"] = [satisfied]  # and the push got lost
+    coordinator.refuse = {question}
+    coordinator.up()
+    assert coordinator.final("1.1").status is S.SUCCESS
+    assert coordinator.refuse == set()
+
+
+def test_a_heartbeat_says_what_the_worker_has(coordinator: Scripted, run_worker: Start) -> None:
+    coordinator.heartbeat = 0.1
+    run_worker()
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    held = m.HeldAttempt(attempt="1.1", status=S.RUNNING)
+    coordinator.expect(m.Heartbeat, lambda beat: beat.attempts == [held])
+    coordinator.send(m.DiscardAttempt(attempt="1.1"))
+    coordinator.expect(m.Heartbeat, lambda beat: beat.attempts == [])
+
+
 def test_a_coordinator_that_forgot_the_connection_is_greeted_again(coordinator: Scripted, run_worker: Start) -> None:
     run_worker()
     coordinator.expect(m.Hello)
@@ -238,6 +279,27 @@ def test_a_found_container_that_moves_is_removed_when_no_coordinator_is_heard_of
     run_worker()
     engine.await_step("discard", "1.1")
     assert engine.boxes.keys() == {"2.1"}
+
+
+def test_a_found_container_whose_lease_ends_before_it_is_taken_up_is_given_back_when_nothing_of_it_is_left(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    engine.boxes["1.1"] = Box("1.1", "running", lease=0.5)
+    engine.removal_gate.clear()
+
+    def keep(hello: m.Hello) -> list[str]:
+        coordinator.answering = False  # from now on: it is kept, and then nothing more is heard
+        return [held.attempt for held in hello.attempts]
+
+    coordinator.keep = keep
+    run_worker()
+    engine.await_step("discarding", "1.1")
+    beats = coordinator.count(m.GetJobStatus)
+    coordinator.wait_for(lambda: coordinator.count(m.GetJobStatus) > beats, "a sign that it goes on")
+    assert not coordinator.count(m.JobReturned)
+    engine.removal_gate.set()
+    assert coordinator.expect(m.JobReturned).attempt == "1.1"
+    assert engine.boxes == {}
 
 
 def test_a_found_container_that_was_canceled_meanwhile_is_stopped_when_it_is_taken_up(
