@@ -144,6 +144,8 @@ class JobPlan(Part, frozen=True, kw_only=True):
     environment: EnvironmentSpec | None = None
     resources: Resources = Resources()
     manual_confirmation: str | None = None
+    no_op: str | None = None
+    """Why there is nothing to do for the job here; it then succeeds at once, without a worker."""
 
 
 class Plan(Part, frozen=True, kw_only=True):

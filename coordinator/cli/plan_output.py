@@ -60,6 +60,8 @@ def _table(compilation: Compilation) -> Table:
 
 def _when(job: JobPlan) -> str:
     words: list[str] = [] if job.when == "on_success" else [job.when]
+    if job.no_op:
+        words.append("does nothing here")
     if job.allow_failure:
         words.append("may fail")
     if job.allow_failure_exit_codes:

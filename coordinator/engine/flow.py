@@ -109,11 +109,15 @@ class Flow:
             self.queue(job, "may run")
 
     def queue(self, job: JobState, text: str) -> None:
-        """A job may run: from now on it waits for a worker only."""
+        """A job may run: from now on it waits for a worker only, or for nothing if there is nothing to do."""
         event = JobEvent.REQUEUE if job.status not in (S.CREATED, S.MANUAL, S.SCHEDULED) else JobEvent.QUEUE
         self.delayed.pop(job.id, None)
         self._ledger.move(job, event, text)
-        self._scheduler.enqueue(job)
+        if job.plan.no_op:
+            job.message = job.plan.no_op
+            self.end(job, JobEvent.SUCCEED, f"nothing to do: {job.plan.no_op}")
+        else:
+            self._scheduler.enqueue(job)
 
     def resume_delay(self, job: JobState) -> None:
         """Goes on with a job's delay by the monotonic clock; from what the wall clock says only after a new boot."""

@@ -236,7 +236,7 @@ class Scheduler:
     def _may_be_held(self, job: JobState) -> bool:
         if job.status is not S.CREATED or not job.plan.needs or job.plan.when != "on_success":
             return False
-        if job.plan.resource_group or self._ledger.holder_of(job.attempt) is not None:
+        if job.plan.resource_group or job.plan.no_op or self._ledger.holder_of(job.attempt) is not None:
             return False
         return all(need.status in AT_WORKER and need.attempt is not None for need in self._open_needs(job))
 

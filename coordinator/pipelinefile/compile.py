@@ -12,7 +12,7 @@ import msgspec
 
 from coordinator.pipelinefile import predefined
 from coordinator.pipelinefile.include import Including
-from coordinator.pipelinefile.jobs import Job, Scope, make_jobs
+from coordinator.pipelinefile.jobs import NOT_TRIGGERED, Job, Scope, child_file, make_jobs
 from coordinator.pipelinefile.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from coordinator.pipelinefile.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
 from coordinator.pipelinefile.needs import Linker, Links
@@ -123,6 +123,7 @@ class _Compiler:
         jobs = self._jobs(pipeline, default, stages, scope)
         links = Linker(jobs, stages, self._report, self._invalid).link()
         plans = [job.plan for job in jobs if job.plan is not None]
+        self._warn_of_triggers(jobs)
         self._report.raise_if_any()
         left_out = self._left_out(workflow, rule)
         if left_out:
@@ -238,6 +239,20 @@ class _Compiler:
             )
         return jobs
 
+    def _warn_of_triggers(self, jobs: Iterable[Job]) -> None:
+        found = {job.base: job for job in jobs if job.plan is not None and job.plan.no_op}
+        if not found:
+            return
+        first, *others = found.values()
+        more = f" (so do {len(others)} more)" if others else ""
+        files = [file for job in found.values() if (file := child_file(job.config.get("trigger")))]
+        self._report.warning(
+            f"{NOT_TRIGGERED}: the job does nothing and succeeds{more}",
+            first.config.at("trigger"),
+            f"{first.base}.trigger",
+            f"run a child pipeline by itself: longshore run {files[0]}" if files else "",
+        )
+
     def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
         """A job with what it inherits; None if it is no valid job."""
         if not isinstance(value, Map):
@@ -250,7 +265,7 @@ class _Compiler:
         before = len(self._report.problems)
         self._check.value(value, Fields("job"), mark, name)
         config = inherit_defaults(value, default)
-        if config.get("trigger") is None and config.get("run") is None and not texts(config.get("script")):
+        if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
                 "has no script",
                 config.marks.get("script", mark),

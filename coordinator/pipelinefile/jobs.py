@@ -17,13 +17,8 @@ from protocol.errors import PipelineFileError
 from protocol.plan import EnvironmentSpec, JobPlan, Variable, When
 from protocol.variables import VariableTooLong, expand, expand_all
 
-NOT_TRIGGERED = (
-    "echo 'This job would start another pipeline, which Longshore does not do: it needs a GitLab server. "
-    "Nothing was run.'"
-)
-"""What a job with `trigger` runs."""
-
-
+NOT_TRIGGERED = "other pipelines are not started here"
+"""Why a job with `trigger` does nothing."""
 MAX_EXPANDED = 256 << 20
 """Bytes that the expanded variables of all jobs may take together, in memory and time."""
 VALUE_OVERHEAD = 100
@@ -208,7 +203,7 @@ def _plan(job: Job, variables: list[Variable], known: Mapping[str, str], rule: M
     return JobPlan(
         name=job.name,
         stage=job.stage,
-        script=[NOT_TRIGGERED] if job.config.get("trigger") is not None else parts.commands("script"),
+        script=parts.commands("script"),
         before_script=parts.commands("before_script"),
         after_script=parts.commands("after_script"),
         image=parts.image(),
@@ -229,7 +224,26 @@ def _plan(job: Job, variables: list[Variable], known: Mapping[str, str], rule: M
         environment=environment,
         resources=parts.resources(),
         manual_confirmation=text(job.config.get("manual_confirmation")) or None,
+        no_op=_no_op(job.config.get("trigger")),
     )
+
+
+def _no_op(trigger: Value) -> str | None:
+    """Why there is nothing to do for a job with `trigger`, and how to run a child pipeline all the same."""
+    if trigger is None:
+        return None
+    file = child_file(trigger)
+    return f"{NOT_TRIGGERED}; run it by itself: longshore run {file}" if file else NOT_TRIGGERED
+
+
+def child_file(trigger: Value) -> str:
+    """The file of this project that a `trigger` would start as a child pipeline; nothing if it is no single one."""
+    include = trigger.get("include") if isinstance(trigger, Map) else None
+    if isinstance(include, Seq) and len(include) == 1:
+        include = include[0]
+    if isinstance(include, Map):
+        include = include.get("local")
+    return include.lstrip("/") if isinstance(include, str) and not include.startswith(("http://", "https://")) else ""
 
 
 def declared_allow_failure(job: Job) -> bool | dict[str, Scalar | list[Scalar]]:

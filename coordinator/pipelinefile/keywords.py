@@ -287,7 +287,7 @@ JOB = [
     differs(
         "job.trigger",
         any_of(TEXT, Fields("job.trigger")),
-        "other pipelines are not started: the job only says so in its log, and succeeds",
+        "other pipelines are not started: the job does nothing and succeeds, without a worker; a warning says so",
     ),
     works("job.variables", VARIABLES),
     works("job.when", Choice(JOB_WHEN, hints=(("never", "`never` belongs into `rules`"),))),

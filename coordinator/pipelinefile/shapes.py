@@ -41,7 +41,7 @@ class Check:
         if shape.fits(value):
             shape.parts(value, mark, key, self)
         else:
-            mend = shape.mend if isinstance(shape, Text) else ""
+            mend = shape.mend if isinstance(shape, Text) and isinstance(value, Map) else ""
             self.report.problem(f"must be {shape.name}, not {kind_of(value)}", mark, key, mend)
 
 
@@ -74,7 +74,9 @@ class Anything:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string; `scalars` lets numbers and booleans count as what they look like. `mend` helps with what is none."""
+    """A string; `scalars` lets numbers and booleans count as what they look like. `mend` helps where a mapping was read
+    instead.
+    """
 
     scalars: bool = False
     empty: bool = True

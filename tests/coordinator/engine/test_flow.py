@@ -43,6 +43,31 @@ def test_a_job_with_needs_starts_before_its_stage_and_without_the_other_jobs():
     sim.finish(run)
 
 
+def test_a_job_that_has_nothing_to_do_succeeds_without_a_worker_and_lets_others_go_on():
+    sim = Sim(SimWorker("w", slots=1))
+    first, last = job("a", "build"), job("c", "deploy")
+    run = sim.submit(plan(first, job("b", "test", no_op="not here"), job("d", "test", needs=["b"]), last))
+    assert sim.statuses(run)["b"] == "created"
+    sim.start(run, "a")
+    sim.succeed(run, "a")
+    assert sim.job(run, "b").attempt is None
+    assert job_view(sim.job(run, "b")).message == "not here"
+    assert sim.statuses(run) == {"a": "success", "b": "success", "d": "pending", "c": "created"}
+    sim.finish(run)
+    assert run.status is S.SUCCESS
+
+
+def test_a_manual_or_delayed_job_that_has_nothing_to_do_succeeds_when_its_time_has_come():
+    sim = Sim(SimWorker("w"))
+    late = job("late", when="delayed", start_in=5.0, no_op="not here")
+    run = sim.submit(plan(job("ask", when="manual", no_op="not here", resource_group="one"), late))
+    assert sim.statuses(run) == {"ask": "manual", "late": "scheduled"}
+    sim.pass_time(6.0)
+    sim.engine.play(m.Play(id=1, run=run.id, job="ask"), sim.now, run=None)
+    sim.flush()
+    assert sim.statuses(run) == {"ask": "success", "late": "success"}
+
+
 def test_a_job_whose_needs_run_is_held_at_the_worker_that_runs_them_and_told_by_push():
     sim = Sim(SimWorker("v", slots=1), SimWorker("w", slots=1))
     run = sim.submit(plan(job("a"), job("b", needs=["a"])))

@@ -246,7 +246,23 @@ def test_a_job_that_can_t_be_had_is_refused(project: Project, name: str, message
         project.plan(SUBSET, jobs=[name])
 
 
-def test_a_job_with_trigger_says_in_its_log_that_nothing_is_started(project: Project) -> None:
-    job = project.job("job: {trigger: {include: child.yml, strategy: depend}}\nother: {trigger: group/project}\n")
-    assert len(job.script) == 1
-    assert "would start another pipeline" in job.script[0]
+@pytest.mark.parametrize("include", ["/ci/child.yml", "{local: ci/child.yml}", "[{local: ci/child.yml}]"])
+def test_a_job_with_trigger_has_nothing_to_do_and_a_warning_tells_how_to_run_the_child(
+    project: Project, include: str
+) -> None:
+    compiled = project.compile(
+        f"""
+        down: {{trigger: group/project}}
+        job: {{trigger: {{include: {include}, strategy: depend}}}}
+        other: {{script: [x], needs: [job]}}
+        """
+    )
+    reasons = [job.no_op for job in compiled.plan.jobs]
+    why = "other pipelines are not started here"
+    assert reasons == [why, f"{why}; run it by itself: longshore run ci/child.yml", None]
+    assert [str(warning) for warning in compiled.warnings] == [
+        f".gitlab-ci.yml:1: down.trigger: {why}: the job does nothing and succeeds (so do 1 more); "
+        "run a child pipeline by itself: longshore run ci/child.yml"
+    ]
+    both = "job: {trigger: {include: [{local: a.yml}, {remote: 'https://example.com/b.yml'}]}}"
+    assert project.job(both).no_op == why

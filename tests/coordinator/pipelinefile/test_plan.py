@@ -237,6 +237,14 @@ def test_keywords_without_effect_are_warned_of_once(project: Project) -> None:
     ]
 
 
+def test_a_script_of_what_is_no_command_is_told_once_and_quotes_are_named_only_where_they_help(
+    project: Project,
+) -> None:
+    assert project.problems("job: {script: [1]}\n") == [
+        ".gitlab-ci.yml:1: job.script[0]: must be a string, not a number"
+    ]
+
+
 @pytest.mark.parametrize(
     ("job", "message"),
     [

@@ -81,7 +81,7 @@ def test_conditions_see_job_matrix_and_user_variables(project: Project) -> None:
 
 def test_every_expression_is_checked_even_below_the_rule_that_holds(project: Project) -> None:
     (problem,) = project.problems("job:\n  script: [x]\n  rules:\n    - when: always\n    - if: $A ==\n")
-    assert problem.startswith(".gitlab-ci.yml:5: job.rules[1].if: '$A ==' is no valid expression: ")
+    assert problem.startswith(".gitlab-ci.yml:5: job.rules[1].if: '$A ==' is no valid expression: a value is missing")
 
 
 def test_exists_sees_files_globs_folders_and_variables(project: Project) -> None:
