@@ -149,10 +149,10 @@ class Client:
         frames = encode(request, payload)
         id, greets = getattr(request, "id", None), isinstance(request, m.ClientHello)
         while True:
-            self._socket.send_multipart(frames)
+            sent = self._send(frames, deadline)
             resend_at = min(deadline, time.monotonic() + RESEND_AFTER)
-            while (left := resend_at - time.monotonic()) > 0:
-                if not self._await_reply(left):
+            while sent and (left := resend_at - time.monotonic()) > 0:
+                if not self._await(zmq.POLLIN, left):
                     break
                 reply, data = decode_for_client(self._socket.recv_multipart())
                 if isinstance(reply, m.Welcome) if greets else getattr(reply, "id", None) == id:
@@ -165,9 +165,27 @@ class Client:
                     "there?"
                 )
 
-    def _await_reply(self, seconds: float) -> bool:
-        """Whether something has come. Raises NotLetIn when the coordinator does not know our key."""
-        ready = dict(self._poller.poll(math.ceil(seconds * 1000)))
+    def _send(self, frames: list[bytes | memoryview], deadline: float) -> bool:
+        """Whether it could be sent in time: not to a coordinator that reads nothing, nor on a refused connection.
+
+        Raises NotLetIn.
+        """
+        while True:
+            try:
+                self._socket.send_multipart(frames, zmq.DONTWAIT)
+                return True
+            except zmq.Again:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._await(zmq.POLLOUT, left)
+
+    def _await(self, event: int, seconds: float) -> bool:
+        """Whether the socket can be read or written in time. Raises NotLetIn when the coordinator does not know our
+        key.
+        """
+        self._poller.register(self._socket, event)
+        ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
         if self._socket in ready:
             return True
         if self._monitor in ready:

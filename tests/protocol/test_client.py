@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import threading
+from pathlib import Path
 
+import pytest
 import zmq
 
+from coordinator.server import Coordinator
+from coordinator.settings import CoordinatorSettings
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import Client
 from protocol.codec import decode_for_coordinator, encode
+from protocol.errors import CoordinatorUnreachable, NotLetIn
+from protocol.keys import Credentials, find_credentials, new_key_pair
 
 
 def test_an_error_to_an_older_request_is_no_answer_to_a_hello() -> None:
@@ -41,3 +47,32 @@ def test_an_error_to_an_older_request_is_no_answer_to_a_hello() -> None:
         with Client(f"tcp://127.0.0.1:{port}", timeout=5) as client:
             assert client.list_runs() == []
         thread.join()
+
+
+def test_a_request_on_a_connection_that_was_refused_before_is_told_so_instead_of_waiting_for_ever(
+    tmp_path: Path,
+) -> None:
+    coordinator = Coordinator(CoordinatorSettings(state=tmp_path, bind="tcp://127.0.0.1:0"))
+    coordinator.start()
+    thread = threading.Thread(target=coordinator.run)
+    thread.start()
+    try:
+        known = find_credentials(coordinator.address)
+        assert known is not None
+        stranger = Credentials(server=known.server, keys=new_key_pair())
+        with Client(coordinator.address, timeout=30, credentials=stranger) as client:
+            assert client._monitor.poll(10_000), "it was let in"
+            with pytest.raises(NotLetIn):
+                client.list_runs()
+    finally:
+        coordinator.stop()
+        thread.join()
+
+
+def test_a_request_to_a_coordinator_that_reads_nothing_ends_with_its_timeout() -> None:
+    with zmq.Context() as context, Client("tcp://127.0.0.1:9", timeout=0.2, context=context) as client:
+        client._welcome = m.Welcome(protocol=PROTOCOL_VERSION, coordinator="c", epoch="e", feed="")
+        while client._socket.poll(0, zmq.POLLOUT):  # so much waits unsent in the socket
+            client._socket.send(b"", zmq.DONTWAIT)
+        with pytest.raises(CoordinatorUnreachable):
+            client.list_runs()
