@@ -97,6 +97,23 @@ class Job:
         for dependency in self.assignment.dependencies:
             self.dependencies[dependency.job] = dependency
 
+    def __str__(self) -> str:
+        """All that matters of it in one line, for whoever looks for a fault."""
+        log = self.log
+        told = [
+            f"{self.attempt} is {self.phase.value}, {self.status}",
+            f"of its log {log.end} bytes were read, {log.sent} sent, {log.acknowledged} acknowledged",
+            *(f"{one.status} ({one.seq}) {'not acknowledged' if one.sent else 'not sent'}" for one in self.reports),
+        ]
+        if not self.runnable:
+            waits = [name for name, dependency in self.dependencies.items() if not dependency.satisfied]
+            told.append(f"waits for {', '.join(waits)}")
+        if self.stop is not None:
+            told.append(f"stops: {self.stop.value}")
+        if not self.synced:
+            told.append("the coordinator has not told yet how it sees it")
+        return "; ".join(told)
+
     @property
     def attempt(self) -> str:
         """Its id."""

@@ -81,6 +81,11 @@ class Jobs:
         jobs = [m.HeldAttempt(attempt=job.attempt, status=job.status) for job in self._jobs.values()]
         return self._leftovers.held() + jobs
 
+    def told(self) -> list[str]:
+        """The same in full, a line for each, for people."""
+        left = [f"{held.attempt} was found here, {held.status}; not taken up yet" for held in self._leftovers.held()]
+        return left + [str(job) for job in self._jobs.values()]
+
     def unfinished(self) -> list[str]:
         """Attempts whose containers go on when the daemon leaves."""
         begun = [job.attempt for job in self._jobs.values() if job.phase not in NOT_BEGUN]

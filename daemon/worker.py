@@ -82,6 +82,10 @@ class Worker:
         """
         self._mailbox.post(self._on_stop)
 
+    def tell(self) -> None:
+        """Logs all that it has and how far that is."""
+        self._mailbox.post(self._tell)
+
     # the loop's thread
 
     def run(self) -> None:
@@ -154,6 +158,10 @@ class Worker:
             self._guarded(self._jobs.schedule)
             if self._stops:
                 self._guarded(self._see_whether_done)
+
+    def _tell(self) -> None:
+        told = self._jobs.told()
+        logger.info("%s, %d attempts%s", self._link.state.value, len(told), "".join(f"\n  {line}" for line in told))
 
     def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
         """Whatever goes wrong with one message or job, the others go on."""

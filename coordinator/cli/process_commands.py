@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import resource
 import signal
 import threading
@@ -76,6 +77,7 @@ def coordinator_command(
     )
     coordinator = Coordinator(settings)
     _on_signals(coordinator.stop)
+    _tell_on_signal()
     coordinator.start()
     state.publish(coordinator.address)
     click.echo(coordinator.address)
@@ -156,6 +158,7 @@ def worker_command(
         return
     worker = make_worker(settings, coordinator_id)
     _on_signals(worker.stop, calls=2)
+    _tell_on_signal(worker.tell)
     if not stopped.is_set():
         worker.run()
 
@@ -252,6 +255,12 @@ def _lock(state: StateDirectory) -> None:
         if time.monotonic() > deadline:
             raise UsageError(f"the state directory {state.path} is in use by another process")
         time.sleep(LOCK_RETRY_SECONDS)
+
+
+def _tell_on_signal(tell: Callable[[], object] = lambda: None) -> None:
+    """SIGUSR1 has a process say what it is at: by `tell`, and where each of its threads is, to stderr."""
+    signal.signal(signal.SIGUSR1, lambda _number, _frame: tell())
+    faulthandler.register(signal.SIGUSR1, all_threads=True, chain=True)
 
 
 def _on_signals(stop: Callable[[], object], *, calls: int = 1) -> None:

@@ -42,6 +42,8 @@ CLEAN_WITHIN = 30.0
 """Seconds after that within which Docker has to be as it was."""
 EXPECTED_ENDS = (None, 0, -signal.SIGKILL, -signal.SIGTERM)
 """Exit codes of processes that go on, or that the faults have ended."""
+DUMP_SECONDS = 2.0
+"""What processes get to write down what they are at."""
 MOST_UNFINISHED = 4
 """Runs at a time: more only wait for slots."""
 
@@ -215,6 +217,20 @@ class Chaos:
                 repair()
             time.sleep(0.05)
 
+    def dump(self) -> None:
+        """Has all processes write into their logs what they are at, and writes down what Docker has of them."""
+        for process in self.fleet.processes:
+            if process.popen.poll() is None:
+                os.kill(process.popen.pid, signal.SIGUSR1)
+        label = f"longshore.coordinator={self.fleet.coordinator_id}"
+        with (self.fleet.folder / "docker.txt").open("a") as file:
+            for container in self.engine.containers.list(all=True, ignore_removed=True, filters={"label": label}):
+                with suppress(APIError, NotFound):
+                    file.write(f"{container.name}: {container.attrs['State']}\n{container.top()}\n")
+                with suppress(APIError, NotFound):
+                    file.write(f"{container.logs(tail=20)!r}\n")
+        time.sleep(DUMP_SECONDS)
+
     # the session
 
     def run(self, seconds: float) -> None:
@@ -251,6 +267,8 @@ class Chaos:
         deadline = time.monotonic() + END_WITHIN
         while (left := self.unfinished()) != [] and time.monotonic() < deadline:
             time.sleep(0.2)
+        if left != []:
+            self.dump()
         for run in left or []:
             with self.fleet.client() as client:
                 view = client.get_run(run)
@@ -276,6 +294,8 @@ class Chaos:
             *invariants.check_engine(events, database, self.killed),
             *invariants.check_database(database),
         ]
+        if findings.wrong:
+            self.dump()
         return findings
 
 
@@ -325,16 +345,23 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None, help="what the schedule is made of; default: a new one")
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
-    print(f"SEED={seed} SECONDS={options.seconds:g}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="longshore-chaos-"))
-    found = session(folder, seed, options.seconds, say=lambda line: print(line, flush=True))
+    print(f"SEED={seed} SECONDS={options.seconds:g}, in {folder}", flush=True)
+    told: list[str] = []
+
+    def say(line: str) -> None:
+        told.append(line)
+        print(line, flush=True)
+
+    found = session(folder, seed, options.seconds, say=say)
     print(f"{found.runs} runs, {found.attempts} attempts, {found.log_bytes} bytes of logs were looked at")
     if not found.wrong:
         print("nothing was lost")
         shutil.rmtree(folder)
         return 0
-    for problem in found.wrong:
-        print(f"WRONG: {problem}")
+    problems = [f"WRONG: {problem}" for problem in found.wrong]
+    (folder / "wrong.txt").write_text("\n".join([*told, *problems]) + "\n")
+    print("\n".join(problems))
     print(f"again with: make chaos SECONDS={options.seconds:g} SEED={seed}; logs and database: {folder}")
     return 1
 

@@ -91,6 +91,20 @@ def test_logs_are_json_objects_on_request(system: System) -> None:
     assert process.terminate() == 0
 
 
+def test_a_worker_logs_on_request_what_it_has_and_where_its_threads_are(system: System, tmp_path: Path) -> None:
+    system.start_coordinator()
+    worker = system.start_worker("w")
+    file = "job: {image: longshore/busybox:test, script: [echo begun; sleep 60]}"
+    run = system.submit(repository(tmp_path / "project", {".gitlab-ci.yml": file}))
+    eventually(lambda: "begun\n" in system.logged(run, "job"))
+    worker.popen.send_signal(signal.SIGUSR1)
+    eventually(lambda: "greeted, 1 attempts\n  1.1 is running, running; of its log " in worker.said)
+    assert "Thread 0x" in worker.said
+    assert worker.popen.poll() is None
+    system.command("cancel", str(run))
+    system.finished(run)
+
+
 def test_up_runs_a_coordinator_and_workers_until_ctrl_c(system: System, tmp_path: Path) -> None:
     up = system.start("up", "--workers", "2", "--slots", "1", "--bind", "tcp://127.0.0.1:0")
     eventually(lambda: "longshore run" in up.out.read_text())
