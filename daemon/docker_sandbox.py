@@ -34,6 +34,7 @@ from daemon.engine import GONE, EngineError
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
 from daemon.live_output import LiveOutput
+from daemon.log_follower import LogFollower
 from daemon.log_stream import ScriptEnd
 from daemon.script import LEASE_OVER, lease_line, release_lines, stop_line
 from daemon.services import Services, plan_services, service_container
@@ -292,8 +293,13 @@ class DockerSandbox:
                 live.close()
             if whole:
                 return
-        if end := container_log.follow(self._engine, self._name, offset, sink):
-            self._ends.put(end)
+        follower = LogFollower(self._engine, self._name, offset, sink)
+        try:
+            if end := follower.follow():
+                self._ends.put(end)
+        finally:
+            if follower.lost:
+                self.warnings.append("bytes of its log are lost: it printed more than the engine keeps")
 
     def wait(self) -> Outcome:
         """See Sandbox. Raises JobFailed if the script did not begin, or if the container is gone.

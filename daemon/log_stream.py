@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from daemon.script import END_MARK, END_MARK_BYTES, END_MARK_START, RELEASED_MARK
+from daemon.script import END_MARK, END_MARK_BYTES, END_MARK_START, RELEASED_MARK, UNPACKED_MARK
 
 HEADER_BYTES = 8
 """Before each piece of a stream: stream number, three zeros, length as a big-endian 32-bit number."""
@@ -24,7 +24,10 @@ end of such a line, so a rest without one gets it back. (Only a killed container
 NEWLINE = 10
 RECEIVE_BYTES = 256 << 10
 MAX_HELD_BYTES = 16 << 20
-"""How much stdout waits for the gate's mark on stderr. The mark is written first, so more is an entrypoint's."""
+"""How much stdout waits for the gate's mark on stderr. The mark is written first, so more is an entrypoint's, or the
+engine has dropped the beginning of the log."""
+BEGINNING_BYTES = 64
+"""By so many bytes the beginning of a stored log is known again: it has the gate's mark."""
 
 Sink = Callable[[bytes], None]
 
@@ -42,6 +45,10 @@ class Source(Protocol):
     def recv_into(self, buffer: memoryview, /) -> int: ...
 
 
+class Beheaded(Exception):
+    """A stored log does not begin any more as it began: the engine has dropped its oldest part."""
+
+
 class Skipper:
     """Drops the first `offset` bytes of a stream."""
 
@@ -57,15 +64,21 @@ class Skipper:
         if data:
             self._sink(data)
 
+    def skip_no_more(self) -> None:
+        """Drops nothing from now on."""
+        self._left = 0
+
 
 class JobLog:
     """Puts a job's log together from pieces of its stdout and stderr, and gives it to `sink`.
 
     `end` is what our last line says, after which nothing belongs to the log. `length` is what was given so far.
+    `unmarked` is called when so much has come without the gate's mark that no more of it is held back.
     """
 
-    def __init__(self, sink: Sink) -> None:
+    def __init__(self, sink: Sink, unmarked: Callable[[], None] = lambda: None) -> None:
         self._sink = sink
+        self._unmarked = unmarked
         self._errors = bytearray()
         self._early = bytearray()  # stdout from before the mark on stderr was seen
         self._released = False
@@ -79,7 +92,7 @@ class JobLog:
             self._errors += data
             if self._errors.endswith(RELEASED_MARK):
                 del self._errors[-len(RELEASED_MARK) :]
-                self._release()
+                self.begin()
 
     def stdout(self, data: bytes) -> None:
         """The next bytes of stdout."""
@@ -88,21 +101,23 @@ class JobLog:
             return
         self._early += data
         if len(self._early) > MAX_HELD_BYTES:
-            self._release()
+            self._unmarked()
+            self.begin()
+
+    def begin(self) -> None:
+        """Holds nothing back for the gate's mark any more."""
+        if not self._released:
+            self._released = True
+            self._give(bytes(self._errors).replace(UNPACKED_MARK, b""))
+            self._pass(bytes(self._early))
+            self._errors.clear()
+            self._early.clear()
 
     def close(self) -> None:
         """Nothing comes any more: passes on what was held back."""
-        if not self._released:
-            self._release()
+        self.begin()
         held, self._held = self._held, b""
         self._give(held)
-
-    def _release(self) -> None:
-        self._released = True
-        self._give(bytes(self._errors))
-        self._pass(bytes(self._early))
-        self._errors.clear()
-        self._early.clear()
 
     def _pass(self, data: bytes) -> None:
         if self.end is not None:
@@ -134,21 +149,23 @@ class StreamReader:
     """Takes the engine's multiplexed stream apart. `stored`: it is that of a stored log, else that of an attachment.
 
     A stored log may take several connections. Each begins with the log's beginning; `read` skips what it has taken.
+    `beginning` are the first bytes that were taken.
     """
 
     def __init__(self, log: JobLog, *, stored: bool) -> None:
         self._log = log
         self._stored = stored
         self.raw_bytes = 0
+        self.beginning = b""
 
     def read(self, source: Source) -> None:
         """Takes all that `source` has, until it is closed or our last line is there.
 
-        An unfinished piece at its end is left to the next connection.
+        An unfinished piece at its end is left to the next connection. Raises Beheaded.
         """
         buffer = bytearray(RECEIVE_BYTES)
         view = memoryview(buffer)
-        skip = self.raw_bytes
+        skip = self.raw_bytes - self.check_beginning(source)
         while skip:
             received = source.recv_into(view[: min(skip, RECEIVE_BYTES)])
             if not received:
@@ -167,6 +184,17 @@ class StreamReader:
                 buffer = bytearray(2 * filled)
                 buffer[:filled] = view
                 view = memoryview(buffer)
+
+    def check_beginning(self, source: Source) -> int:
+        """Takes from a new connection as much as is known of the log's beginning; how much. Raises Beheaded."""
+        known = self.beginning
+        received = bytearray()
+        buffer = bytearray(len(known))
+        while len(received) < len(known) and (size := source.recv_into(memoryview(buffer)[len(received) :])):
+            received += buffer[len(received) : len(received) + size]
+            if not known.startswith(received):
+                raise Beheaded
+        return len(received)
 
     def _take(self, view: memoryview, end: int) -> int:
         """Passes on the whole pieces in `view[:end]`; gives how many bytes they are."""
@@ -187,6 +215,8 @@ class StreamReader:
                 if cut:
                     pieces.append(b"\n")
             start = stop
+        if len(self.beginning) < BEGINNING_BYTES:
+            self.beginning += bytes(view[: min(start, BEGINNING_BYTES - len(self.beginning))])
         self.raw_bytes += start
         if pieces:
             self._log.stdout(b"".join(pieces))

@@ -5,15 +5,21 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from daemon.container_log import read_tail
 from daemon.docker_executor import DockerExecutor
 from daemon.docker_sandbox import DockerSandbox
+from daemon.engine import Engine
 from daemon.executor import Dependencies
+from daemon.log_follower import LOST
+from daemon.threads import THREADS, Task
 from protocol.messages import Assignment
-from tests.daemon.docker.builders import DEBIAN, assignment
+from tests.daemon.docker.builders import DEBIAN, WORKER, assignment, container_name
 
 
 def opened(executor: DockerExecutor, job: Assignment) -> DockerSandbox:
@@ -137,3 +143,53 @@ def test_a_killed_job_s_log_is_whole_up_to_its_last_byte(executor: DockerExecuto
     assert sandbox.wait().exit_code == 137
     assert log.rstrip(b"\n").endswith(b"no end")
     assert log_of(sandbox) == bytes(log)
+
+
+def test_what_the_engine_drops_of_a_log_that_nobody_reads_in_time_is_said_in_it_and_the_job_is_not_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], object]], None]
+) -> None:
+    """With the sizes of what is really gigabytes."""
+    for module in ("log_stream", "container_log"):
+        monkeypatch.setattr(f"daemon.{module}.MAX_HELD_BYTES", 1 << 20)
+
+    def daemon() -> DockerExecutor:
+        return DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache", max_log_bytes=2 << 20)
+
+    first = daemon()
+    line = "x" * 4000
+    printed = [b"%04d %s\n" % (number, line.encode()) for number in range(1500)] + [b"all is printed\n"]
+    loop = f'awk "BEGIN {{ for (i = 0; i < 1500; i++) printf \\"%04d %s\\\\n\\", i, \\"{line}\\" }}"'
+    job = assignment(loop, "echo all is printed; sleep 600")
+    try:
+        sandbox = first.sandbox(job)
+        assert isinstance(sandbox, DockerSandbox)
+        sandbox.prepare(None)
+        sandbox.release(Dependencies())
+        early, slow = bytearray(), daemon().sandbox(job)
+        go_on = threading.Event()
+
+        def sink(data: bytes) -> None:
+            go_on.wait(60)
+            early.extend(data)
+
+        follower = threading.Thread(target=slow.follow_log, args=(0, sink))
+        follower.start()
+        THREADS.start(Task(partial(sandbox.follow_log, 0, lambda data: None), "drain"))
+        until(lambda: b"\nall is printed\n" in read_tail(Engine(), container_name(job), 10_000))
+        assert [found.state for found in daemon().find()] == ["running"]
+        go_on.set()
+        late = daemon().sandbox(job)
+        threading.Timer(0.5, late.kill).start()
+        log = bytearray()
+        late.follow_log(1000, log.extend)
+        follower.join(60)
+        assert [found.state for found in daemon().find()] == ["exited"]
+        assert log.startswith(LOST)
+        rest = bytes(log.removeprefix(LOST))
+        assert len(rest) > 1 << 20
+        assert b"".join(printed).endswith(rest.replace(b"$ echo all is printed; sleep 600\n", b""))
+        assert LOST in early
+        for one in (late, slow):
+            assert one.warnings == ["bytes of its log are lost: it printed more than the engine keeps"]
+    finally:
+        first.sweep(set())

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.log_stream import PIECE_BYTES, JobLog, Skipper, StreamReader
+from daemon.log_stream import PIECE_BYTES, Beheaded, JobLog, Skipper, StreamReader
 
 END = b"\x1elongshore end 3 0\n"
 
@@ -125,6 +125,19 @@ def test_a_second_connection_goes_on_where_the_first_one_broke() -> None:
         reader.read(Received(stream, []))
         assert bytes(out) == b"".join(b"line %d\n" % number for number in range(1000))
         assert log.end == (3, False)
+
+
+def test_a_connection_with_another_beginning_is_not_gone_on_with() -> None:
+    lines = [(1, b"line %d\n" % number) for number in range(1000)]
+    whole, rest = stored((2, RELEASED), *lines), stored(*lines[500:])
+    for cut in (40, len(whole) // 2):
+        out = bytearray()
+        reader = StreamReader(JobLog(out.extend), stored=True)
+        reader.read(Received(whole[:cut], [7] * 100))
+        before = bytes(out)
+        with pytest.raises(Beheaded):
+            reader.read(Received(rest, [7] * 100))
+        assert bytes(out) == before
 
 
 def test_a_piece_larger_than_the_buffer_is_taken() -> None:
