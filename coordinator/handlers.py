@@ -30,6 +30,10 @@ log = logging.getLogger(__name__)
 WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MOST_SLOTS = 10_000
 LONGEST_TOKEN = 200
+SERVICE_LOG_BYTES = 4 << 20
+"""Of one service's log; a worker sends the last of it, a quarter of this."""
+LOG_SLACK = 1000
+"""Bytes beyond a log's limit: for the line that says how much is missing."""
 COMMANDS = (m.Cancel, m.Retry, m.Play, m.DrainWorker)
 """Requests that do something each time they are handled; a client that asks twice gets the first answer again."""
 FOR_WORKERS = get_args(m.FromWorker)
@@ -193,11 +197,24 @@ class Handlers:
         if self._engine.holds(worker_of(peer), message.attempt) is None:
             outbox.reply(peer.route, m.DiscardAttempt(attempt=message.attempt))
             return
+        self._check_log(message, message.offset + len(payload))
         taken = self._logs.append(message.attempt, message.offset, payload, message.stream)
         if taken:
             offset = message.offset + len(payload) - len(taken)
             outbox.appended.append((message.attempt, message.stream, offset, taken))
         outbox.log_acks[peer.route, message.attempt, message.stream] = None
+
+    def _check_log(self, message: m.LogChunk, end: int) -> None:
+        """A worker keeps the limits of logs by itself, unless it was taken over. Raises ProtocolError."""
+        if message.stream != "job":
+            first = message.offset == 0 and self._logs.size(message.attempt, message.stream) == 0
+            if first and len(self._logs.services(message.attempt)) >= self._engine.services(message.attempt):
+                raise ProtocolError("bad_request", f"attempt {message.attempt} has no more services than have a log")
+            bound: int | None = SERVICE_LOG_BYTES
+        else:
+            bound = self._engine.log_bound(message.attempt)
+        if bound is not None and end > bound + LOG_SLACK:
+            raise ProtocolError("too_large", f"the {message.stream} log of {message.attempt} has at most {bound} bytes")
 
     def _job_returned(self, peer: Peer, message: m.JobReturned, payload: Payload, now: Now, outbox: Outbox) -> None:
         self._engine.job_returned(worker_of(peer), message, now)

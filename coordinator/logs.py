@@ -79,7 +79,9 @@ class LogStore:
     def streams(self, attempt: str) -> list[str]:
         """The streams of an attempt that have a log; its own, "job", first, even if it is empty."""
         found = Path(self.path(attempt)).parent.glob(f"{attempt}.service-*.log")
-        return ["job", *sorted(path.name[len(attempt) + 1 : -len(".log")] for path in found)]
+        names = {path.name[len(attempt) + 1 : -len(".log")] for path in found}
+        names |= {stream for pending, stream in self._pending if pending == attempt}
+        return ["job", *sorted(names - {"job"})]
 
     def services(self, attempt: str) -> list[str]:
         """The names of the services that have a log."""

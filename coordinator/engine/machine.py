@@ -113,6 +113,14 @@ class Engine:
         """The unfinished attempt, if this worker holds it: whether its log bytes are taken."""
         return self._reports.holds(worker, attempt)
 
+    def log_bound(self, attempt: str) -> int | None:
+        """How many bytes the log of an unfinished attempt may have but for a line about what is missing; None: any."""
+        return self._reports.log_bound(attempt)
+
+    def services(self, attempt: str) -> int:
+        """How many services the job of an unfinished attempt has."""
+        return self._reports.services(attempt)
+
     def job_status(self, worker: str, message: m.JobStatus, stored_log: int, now: Now) -> None:
         """Applies a status once and acknowledges it.
 

@@ -197,6 +197,17 @@ class Reports:
         state = self._ledger.workers.get(worker)
         return state.attempts.get(attempt_id) if state else None
 
+    def log_bound(self, attempt_id: str) -> int | None:
+        """The limit of an unfinished attempt's log; None: there is none."""
+        found = self._ledger.find_attempt(attempt_id)
+        own = found[0].plan.resources.log_limit if found else None
+        return own or self._settings.log_limit or None
+
+    def services(self, attempt_id: str) -> int:
+        """The number of services of an unfinished attempt's job."""
+        found = self._ledger.find_attempt(attempt_id)
+        return len(found[0].plan.services) if found else 0
+
     def update_job_execution_status(self, worker: str, message: m.JobStatus, stored_log: int) -> None:
         """Applies a worker's report to its attempt and job, once, and acknowledges it."""
         attempt = self.holds(worker, message.attempt)
@@ -238,7 +249,7 @@ class Reports:
         text = {JobEvent.HOLD: f"held ready at {worker}", JobEvent.PREPARE: f"{worker} prepares it"}
         self._ledger.move(job, event, text.get(event, f"{worker} runs it"))
         if event is JobEvent.START:
-            attempt.started_at = job.started_at = self._ledger.now.wall - message.ago
+            attempt.started_at = job.started_at = self._time(job, message.ago)
         elif event is JobEvent.HOLD and not attempt.released:
             self._flow.consider(job)
         self._flow.at_worker(job)
@@ -256,17 +267,23 @@ class Reports:
             self._fail(job, attempt, reason, message.message, ago=message.ago)
             return
         self._flow.end_attempt(attempt, message.status, None, message.message)
-        attempt.finished_at = self._ledger.now.wall - message.ago
+        attempt.finished_at = self._time(job, message.ago)
         if message.status is S.SUCCESS:
             self._flow.end(job, JobEvent.SUCCEED, f"succeeded on {worker}")
         else:
             self._flow.end(job, JobEvent.CANCEL, "canceled" if canceling else f"canceled by {worker}")
 
+    def _time(self, job: JobState, ago: float) -> float:
+        """When something happened that a worker says was so long ago: not in the future, nor before there was the job.
+
+        Otherwise a worker could tell a time that no clock can show.
+        """
+        now = self._ledger.now.wall
+        return min(now, max(job.created_at or 0.0, now - ago))
+
     def _with_expiry(self, job: JobState, message: m.JobStatus) -> list[ArtifactRef]:
         keep = job.plan.artifacts.expire_in if job.plan.artifacts else None
-        if keep is None:
-            return list(message.artifacts)
-        expires_at = self._ledger.now.wall + keep
+        expires_at = None if keep is None else self._ledger.now.wall + keep
         return [msgspec.structs.replace(ref, expires_at=expires_at) for ref in message.artifacts]
 
     def _fail(
@@ -275,7 +292,7 @@ class Reports:
         """An attempt has failed: the job is tried again if its `retry` says so, or fails."""
         canceling = attempt.canceling or self._ledger.run_of(job).canceling
         self._flow.end_attempt(attempt, S.FAILED, reason, message)
-        attempt.finished_at = self._ledger.now.wall - ago
+        attempt.finished_at = self._time(job, ago)
         code = attempt.exit_code
         text = f"attempt {attempt.number} failed: {reason.value}" + (f" (exit code {code})" if code else "")
         if message:

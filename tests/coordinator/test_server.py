@@ -108,7 +108,7 @@ def test_a_final_status_waits_for_the_whole_log(client: Client, worker: WireWork
 
 def test_log_pieces_that_come_twice_or_too_early_do_no_harm(client: Client, worker: WireWorker) -> None:
     worker.hello()
-    run = client.submit_run(plan(job("a")))
+    run = client.submit_run(plan(job("a", services=[ServiceSpec(name="db")])))
     attempt = worker.accept().attempt
     assert worker.log(attempt, 3, b"345") == 0
     assert worker.log(attempt, 0, b"012") == 3

@@ -16,13 +16,15 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.engine.settings import Settings
 from coordinator.security.limits import Limits, parse_limits
 from protocol import messages as m
 from protocol.addresses import parse_tcp
 from protocol.client import Client
 from protocol.errors import UsageError
-from protocol.plan import Resources
+from protocol.plan import Resources, ServiceSpec
 from protocol.statuses import ExecutionStatus as S
+from protocol.views import ArtifactRef
 from tests.conftest import ROOT, Images
 from tests.coordinator.engine.sim import job, plan
 from tests.coordinator.wire import Running, WireWorker
@@ -54,6 +56,47 @@ def test_a_run_a_log_and_a_blob_have_limits(tmp_path: Path) -> None:
         large.write_bytes(bytes(1001))
         with pytest.raises(UsageError, match="the limit blob_bytes is 1000"):
             client.upload(large)
+
+
+def test_a_worker_that_was_taken_over_can_not_fill_the_disk_with_a_log(tmp_path: Path) -> None:
+    with Running(tmp_path / "state", engine=Settings(log_limit=10_000)) as running, running.client() as client:
+        worker = WireWorker(running.address)
+        worker.hello()
+        client.submit_run(plan(job("a", services=[ServiceSpec(name="db")])))
+        attempt = worker.accept().attempt
+        for at in (0, 10_000):
+            worker.send(m.LogChunk(attempt=attempt, offset=at), b"x" * 10_000)
+        assert "at most 10000 bytes" in worker.expect(m.Error).message
+        for name in ("db", "b", "c"):
+            worker.send(m.LogChunk(attempt=attempt, offset=0, stream=f"service-{name}"), b"ready")
+        assert "no more services" in worker.expect(m.Error).message
+        assert "no more services" in worker.expect(m.Error).message
+        worker.send(m.LogChunk(attempt=attempt, offset=4 << 20, stream="service-db"), b"x" * 2000)
+        assert worker.expect(m.Error).code == "too_large"
+        worker.settle()
+        assert client.get_job(1, "a").services == ["db"]
+        assert client.get_log(1, "a")[0].size == 10_000
+        worker.close()
+
+
+def test_times_that_a_worker_tells_are_such_as_a_clock_can_show(tmp_path: Path) -> None:
+    with Running(tmp_path / "state") as running, running.client() as client:
+        worker = WireWorker(running.address)
+        worker.hello()
+        begun = time.time()
+        for ago in (1e300, -1e300):
+            run = client.submit_run(plan(job("a")))
+            attempt = worker.accept().attempt
+            worker.status(attempt, 2, S.RUNNING, ago=ago)
+            artifact = ArtifactRef(kind="archive", digest="0" * 64, size=1, expires_at=1e300)
+            worker.status(attempt, 3, S.SUCCESS, ago=ago, log_length=0, artifacts=[artifact])
+            view = client.get_run(run).stages[0].jobs[0]
+            assert view.started_at
+            assert view.finished_at
+            assert begun - 1 < view.started_at < time.time() + 1
+            assert begun - 1 < view.finished_at < time.time() + 1
+            assert view.artifacts[0].expires_at is None
+        worker.close()
 
 
 def test_a_connection_that_sends_too_fast_is_told_and_others_are_not_held_up(tmp_path: Path) -> None:
