@@ -48,7 +48,7 @@ class Expression:
 
     tokens: tuple[_Token, ...]
 
-    def holds(self, variables: Mapping[str, str]) -> bool:
+    def holds(self, variables: Mapping[str, str | bool | None]) -> bool:
         """Whether it is true; an empty string, null and false are not. Raises BadExpression for a bad pattern."""
         stack: list[Result] = []
         for token in self.tokens:

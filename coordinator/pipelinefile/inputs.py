@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from coordinator.pipelinefile.expression import BadExpression, parse
 from coordinator.pipelinefile.keywords import FIELDS
 from coordinator.pipelinefile.patterns import BadPattern, bare_pattern
 from coordinator.pipelinefile.report import Report, fatal, nearest
@@ -21,7 +21,11 @@ MAX_FUNCTIONS = 3
 _BLOCK = re.compile(r"\$\[\[\s*(.*?)\s*\]\]", re.DOTALL)
 _ACCESS = re.compile(r"(inputs|component)\.([\w-]+)\Z")
 _TRUNCATE = re.compile(r"truncate\(\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)\Z")
+_SPLIT = re.compile(r"split\('([^']+)'\)\Z")
 _MATRIX = re.compile(r"matrix\.")
+_INPUT = re.compile(r"\$\[\[\s*inputs\.([\w-]+)\s*\]\]")
+_UNSAFE = re.compile(r"[^A-Za-z0-9_\-.,:+/@\n]")
+"""What a shell may take for something else than itself; so has it Ruby's `shellescape`, which GitLab uses."""
 
 
 @dataclass(slots=True)
@@ -55,18 +59,90 @@ def resolve_inputs(spec: Map | None, given: Map, report: Report) -> dict[str, Va
         if name not in known:
             reason = "the file that is included knows no input of that name"
             report.problem(reason, mark, f"inputs.{name}", nearest(name, known))
-    values: dict[str, Value] = {}
-    for name, rules, mark in known.entries():
-        details = rules if isinstance(rules, Map) else Map(mark)
-        value, place = (given[name], given.at(name)) if given.get(name) is not None else (details.get("default"), mark)
+    resolving = _Resolving(known, given, report)
+    return {name: resolving.value_of(name) for name in known if resolving.has_value(name)}
+
+
+class _Resolving:
+    """The values of one file's inputs; one whose `rules` ask for others comes after those."""
+
+    def __init__(self, known: Map, given: Map, report: Report) -> None:
+        self._known = known
+        self._given = given
+        self._report = report
+        self._values: dict[str, Value] = {}
+        self._asked: list[str] = []
+        self._done: set[str] = set()
+
+    def has_value(self, name: str) -> bool:
+        """Whether the input has a value that it may have, after finding out."""
+        if name in self._asked:
+            circle = " -> ".join((*self._asked[self._asked.index(name) :], name))
+            raise fatal(f"goes in a circle: {circle}", self._known.at(name), f"spec.inputs.{name}.rules")
+        if name not in self._done:
+            self._asked.append(name)
+            self._resolve(name)
+            self._asked.pop()
+            self._done.add(name)
+        return name in self._values
+
+    def value_of(self, name: str) -> Value:
+        """The input's value; nothing if it has none."""
+        return self._values.get(name) if self.has_value(name) else None
+
+    def _resolve(self, name: str) -> None:
+        written, mark = self._known[name], self._known.at(name)
+        details = written if isinstance(written, Map) else Map(mark)
+        rules = details.get("rules")
+        if isinstance(rules, Seq):
+            details = self._with_rule(name, details, rules)
+        value, place = details.get("default"), mark
+        if self._given.get(name) is not None:
+            value, place = self._given[name], self._given.at(name)
         if value is None and "default" not in details:
-            report.problem("the input has no value and no default", mark, f"spec.inputs.{name}", "pass it by `inputs`")
-            continue
-        if complaint := _complaint(value, details):
-            report.problem(complaint, place, f"inputs.{name}")
-            continue
-        values[name] = value
-    return values
+            self._report.problem(
+                "the input has no value and no default", mark, f"spec.inputs.{name}", "pass it by `inputs`"
+            )
+        elif not (value is None and rules) and (complaint := _complaint(value, details)):
+            self._report.problem(complaint, place, f"inputs.{name}")
+        else:
+            self._values[name] = value
+
+    def _with_rule(self, name: str, details: Map, rules: Seq) -> Map:
+        """An input with the options and the default of the first rule that holds. If none does, it has no value,
+        where one of the others would have given it a default.
+        """
+        found = [rule for rule in rules if isinstance(rule, Map)]
+        if any("default" in rule or rule.get("if") is None for rule in found):
+            details = details.having("default", None, details.mark)
+        for number, rule in enumerate(found):
+            condition = rule.get("if")
+            key = f"spec.inputs.{name}.rules[{number}].if"
+            if isinstance(condition, str) and not self._holds(condition, rule.at("if"), key):
+                continue
+            for part, value, where in rule.without("if").entries():
+                details = details.having(part, value, where)
+            break
+        return details
+
+    def _holds(self, condition: str, mark: Mark, key: str) -> bool:
+        """Whether an expression of `$[[ inputs.NAME ]]` holds."""
+        names = {name: f"input_{number}" for number, name in enumerate(_INPUT.findall(condition))}
+        for name in names:
+            if name not in self._known:
+                self._report.problem(f"there is no input {name!r}", mark, key, nearest(name, self._known))
+                return False
+        values = {variable: _comparable(self.value_of(name)) for name, variable in names.items()}
+        try:
+            return parse(_INPUT.sub(lambda match: f"${names[match[1]]}", condition)).holds(values)
+        except BadExpression as error:
+            self._report.problem(f"{shown(condition)} is no valid expression: {error}", mark, key)
+            return False
+
+
+def _comparable(value: Value) -> str | bool | None:
+    """An input's value in an expression: booleans and null stay what they are."""
+    return value if value is None or isinstance(value, bool) else _text(value)
 
 
 def _complaint(value: Value, details: Map) -> str:
@@ -167,14 +243,17 @@ class _Interpolator:
             raise fatal(f"{name} is unknown", mark, mend=nearest(match[2], component))
         return component[match[2]]
 
-    def _applied(self, function: str, text: str, mark: Mark) -> str:
+    def _applied(self, function: str, text: str, mark: Mark) -> Value:
         if function == "expand_vars":
             return expand(text, self._context.variables)
         if function == "posix_escape":
-            return shlex.quote(text)
+            return _UNSAFE.sub(r"\\\g<0>", text).replace("\n", "'\n'") or "''"
         if cut := _TRUNCATE.match(function):
             return text[int(cut[1]) : int(cut[1]) + int(cut[2])]
-        mend = "there are expand_vars, truncate(OFFSET, LENGTH) and posix_escape"
+        if split := _SPLIT.match(function):
+            parts = (part.strip() for part in text.split(split[1]))
+            return Seq(mark, ((part, mark) for part in parts if part))
+        mend = "there are expand_vars, truncate(OFFSET, LENGTH), posix_escape and split('SEPARATOR')"
         raise fatal(f"unknown function {shown(function)} in $[[ ... ]]", mark, mend=mend)
 
 

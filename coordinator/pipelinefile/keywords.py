@@ -233,7 +233,10 @@ SPEC = [
     works("spec.input.options", ListOf(Anything())),
     works("spec.input.regex", TEXT, "in RE2's syntax, as in GitLab"),
     works("spec.input.type", Choice(("string", "number", "boolean", "array"))),
-    refused("spec.input.rules", "inputs that depend on inputs are not supported"),
+    works("spec.input.rules", ListOf(Fields("spec.input.rule"), least=1)),
+    works("spec.input.rule.if", TEXT),
+    works("spec.input.rule.options", ListOf(Anything())),
+    works("spec.input.rule.default", Anything()),
 ]
 
 JOB = [

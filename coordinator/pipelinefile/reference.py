@@ -20,6 +20,7 @@ _PLACES = {
     "auto_cancel": "workflow:auto_cancel:",
     "include.rule": "include:rules:",
     "spec.input": "spec:inputs:",
+    "spec.input.rule": "spec:inputs:rules:",
     "job": "",
     "need": "needs:",
     "policy": "only:",

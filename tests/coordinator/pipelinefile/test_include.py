@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.errors import PipelineFileError
 from tests.coordinator.pipelinefile.project import Project
 
 
@@ -214,7 +215,7 @@ def test_inputs_of_the_file_itself_come_from_the_caller(project: Project) -> Non
         ("inputs.x | truncate(0,3)", "$A-"),
         ("inputs.x|truncate( 1 , 2 )", "A-"),
         ("inputs.x | expand_vars", "a-b c"),
-        ("inputs.x | expand_vars | posix_escape", "'a-b c'"),
+        ("inputs.x | expand_vars | posix_escape", "a-b\\ c"),
         ("inputs.x | expand_vars | truncate(0,2) | posix_escape", "a-"),
     ],
 )
@@ -262,6 +263,88 @@ def test_wrong_interpolations_are_refused_with_their_line(project: Project, bloc
     (problem,) = project.problems(text)
     assert problem.startswith(".gitlab-ci.yml:7: ")
     assert message in problem
+
+
+RULES = """
+    spec:
+      inputs:
+        size:
+          rules:
+            - if: $[[ inputs.where ]] == "prod" && $[[ inputs.twice ]] == true
+              options: [l, xl]
+              default: xl
+            - if: $[[inputs.where]] == 'prod'
+              default: l
+            - if: $[[ inputs.where ]] == 'own'
+              default: null
+        where: {options: [dev, prod, own], default: dev}
+        twice: {type: boolean, default: false}
+        least:
+          type: number
+          rules:
+            - if: $[[ inputs.size ]] == 'xl'
+              default: 2
+            - options: [1, 3]
+              default: 1
+    ---
+    job: {script: ["$[[ inputs.size ]]-$[[ inputs.least ]]"]}
+    """
+
+
+@pytest.mark.parametrize(
+    ("inputs", "value"),
+    [
+        ({}, "-1"),
+        ({"where": "prod"}, "l-1"),
+        ({"where": "prod", "twice": "true"}, "xl-2"),
+        ({"where": "prod", "twice": "true", "size": "l", "least": "3"}, "l-3"),
+        ({"where": "own", "size": "anything"}, "anything-1"),
+    ],
+)
+def test_inputs_may_depend_on_other_inputs_by_rules(project: Project, inputs: dict[str, str], value: str) -> None:
+    assert project.job(RULES, inputs=inputs).script == [value]
+
+
+@pytest.mark.parametrize(
+    ("rules", "inputs", "message"),
+    [
+        (
+            "- {if: \"$[[ inputs.x ]] == 'a'\", options: [b]}",
+            {},
+            "spec.inputs.y: the input has no value and no default",
+        ),
+        ("- {options: [b, c], default: b}", {"y": "d"}, "inputs.y: 'd' is not among the input's options: 'b', 'c'"),
+        (
+            "- {if: '$[[ inputs.xx ]]', default: b}",
+            {},
+            "spec.inputs.y.rules[0].if: there is no input 'xx'",
+        ),
+        ("- {if: '$[[ inputs.x ]] ==', default: b}", {}, "is no valid expression: a value is missing at its end"),
+        ("- {if: '$[[ inputs.y ]]', default: b}", {}, "spec.inputs.y.rules: goes in a circle: y -> y"),
+        ("- {when: never, default: b}", {}, "spec.inputs.y.rules[0].when: unknown keyword"),
+    ],
+)
+def test_wrong_rules_of_inputs_are_refused(project: Project, rules: str, inputs: dict[str, str], message: str) -> None:
+    text = (
+        f"spec:\n  inputs:\n    x: {{default: b}}\n    y:\n      rules:\n        {rules}\n---\njob: {{script: [x]}}\n"
+    )
+    with pytest.raises(PipelineFileError) as raised:
+        project.compile(text, inputs=inputs)
+    assert message in str(raised.value)
+
+
+def test_split_makes_a_list_of_a_text(project: Project) -> None:
+    text = """
+        spec: {inputs: {names: {default: "a, b,,c"}}}
+        ---
+        job:
+          script: [x]
+          tags: $[[ inputs.names | split(',') ]]
+          variables: {ALL: "$[[ inputs.names | split(',') ]]!"}
+        """
+    job = project.job(text)
+    assert job.tags == ["a", "b", "c"]
+    assert [variable.value for variable in job.variables if variable.key == "ALL"] == ['["a", "b", "c"]!']
 
 
 def test_a_header_without_a_pipeline_is_refused(project: Project) -> None:
