@@ -53,7 +53,7 @@ def file_options(command: Command) -> Command:
         metavar="NAME=DIR",
         multiple=True,
         callback=lambda *given: {name: Path(folder) for name, folder in _pairs(*given).items()},
-        help="Take the project that an `include` names from this directory. May be repeated.",
+        help="Take what an `include` names from this directory: a project, a group, the beginning of a URL.",
     )
     inputs = click.option(
         "--input",

@@ -13,9 +13,9 @@ from coordinator.pipelinefile.keywords import FIELDS
 from coordinator.pipelinefile.merge import deep_merge
 from coordinator.pipelinefile.patterns import BadPattern, include_pattern
 from coordinator.pipelinefile.report import Report, fatal, nearest
-from coordinator.pipelinefile.rules import Conditions, Known, mapped_project
+from coordinator.pipelinefile.rules import Conditions, Known
 from coordinator.pipelinefile.shapes import Check
-from coordinator.pipelinefile.sources import Source, source_of
+from coordinator.pipelinefile.sources import Source, mapped_project, remote_file, source_of
 from coordinator.pipelinefile.tree import Map, Mark, Origin, Seq, Value, kind_of, shown
 from coordinator.pipelinefile.yaml_loader import load
 from protocol.errors import LongshoreError, PipelineFileError
@@ -24,6 +24,9 @@ from protocol.variables import expand
 MAX_INCLUDES = 150
 """Included files, as in GitLab."""
 MAX_TOTAL_BYTES = 30 << 20
+GITLAB = "gitlab-org/gitlab"
+TEMPLATES = "lib/gitlab/ci/templates"
+"""Where that project keeps what `include:template` names."""
 _COMPONENT = re.compile(r"(?P<host>[^/\s]+)/(?P<project>.+)/(?P<name>[^/@]+)@(?P<ref>[^@]+)\Z")
 _KINDS = ("local", "project", "component", "remote", "template")
 
@@ -119,15 +122,27 @@ class Including:
             said = f"names {' and '.join(kinds)} at once" if kinds else "names no file"
             raise fatal(said, mark, key, f"give one of {', '.join(_KINDS[:3])}")
         kind = kinds[0]
-        keyword = FIELDS["include"][kind]
-        if keyword.refused:
-            raise fatal(f"is refused: {keyword.refused}", entry.at(kind), f"{key}.{kind}")
         where = entry.at(kind)
         if kind == "local":
             return self._local(self._expanded(entry["local"]), where, f"{key}.local", source)
         if kind == "project":
             return self._project(entry, where, key)
+        if kind == "template":
+            path = f"{TEMPLATES}/{self._expanded(entry['template'])}"
+            return self._local(path, where, f"{key}.template", source_of(self._gitlab(path), None, f"{GITLAB}:"))
+        if kind == "remote":
+            found, path = remote_file(self._expanded(entry["remote"]), self.projects)
+            return self._local(path, where, f"{key}.remote", found)
         return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
+
+    def _gitlab(self, path: str) -> Path:
+        """The user's copy of GitLab's own project, or of its templates. Raises LongshoreError."""
+        try:
+            return mapped_project(GITLAB, self.projects)
+        except LongshoreError:
+            raise LongshoreError(
+                f"the template is not known on this machine; name a directory that has {path}: --project {GITLAB}=DIR"
+            ) from None
 
     def _expanded(self, value: Value) -> str:
         return expand(str(value), self.known.expanded)

@@ -198,7 +198,11 @@ GLOBAL = [
 
 INCLUDE = [
     works("include.local", TEXT, "wildcards see tracked and untracked-but-not-ignored files"),
-    differs("include.project", TEXT, "the project is taken from a directory of this machine: `--project NAME=DIR`"),
+    differs(
+        "include.project",
+        TEXT,
+        "the project is taken from a directory of this machine, its own or its group's: `--project NAME=DIR`",
+    ),
     differs("include.file", one_or_more(TEXT), "with `project`"),
     differs("include.ref", TEXT, "with `project`: a ref of the git repository in that directory"),
     differs(
@@ -212,10 +216,17 @@ INCLUDE = [
     works("include.rule.changes", CHANGES, "as `rules:changes`"),
     works("include.rule.exists", EXISTS),
     works("include.rule.when", Choice(("always", "never"))),
-    refused(
-        "include.remote", "fetching files from other servers would make a run depend on them; include a local copy"
+    differs(
+        "include.remote",
+        TEXT,
+        "nothing is fetched: the file is taken from a directory that `--project` maps to the beginning of the URL, or, "
+        "if it is the address of a raw file on a GitLab server, to that project",
     ),
-    refused("include.template", "GitLab's own templates are on its server; include a local copy of the template"),
+    differs(
+        "include.template",
+        TEXT,
+        "GitLab's own templates are those of its project: `--project gitlab-org/gitlab=DIR`",
+    ),
     refused("include.artifact", "it belongs under `trigger:include`"),
     refused("include.job", "it belongs under `trigger:include`"),
     ignored("include.integrity", "only `include:remote` has use for it"),

@@ -10,9 +10,9 @@ from typing import NamedTuple
 from coordinator.pipelinefile.expression import BadExpression, parse
 from coordinator.pipelinefile.patterns import BadPattern, bare_pattern, compile_pattern, glob_pattern, is_glob
 from coordinator.pipelinefile.predefined import MERGE_REQUEST
-from coordinator.pipelinefile.report import Report, nearest
+from coordinator.pipelinefile.report import Report
 from coordinator.pipelinefile.repository import Repository
-from coordinator.pipelinefile.sources import Source, WorkTree, source_of
+from coordinator.pipelinefile.sources import Source, WorkTree, mapped_project, source_of
 from coordinator.pipelinefile.tree import Map, Mark, Seq, Value
 from protocol.errors import LongshoreError
 from protocol.variables import expand, references
@@ -191,17 +191,6 @@ class Conditions:
             if matched:
                 return True
         return False
-
-
-def mapped_project(name: str, projects: Mapping[str, Path]) -> Path:
-    """The directory that the user keeps a project in. Raises LongshoreError naming the option that says so."""
-    if name not in projects:
-        hint = nearest(name, projects)
-        raise LongshoreError(
-            f"project {name!r} is not known on this machine; name its directory: --project {name}=DIR"
-            + (f" ({hint})" if hint else "")
-        )
-    return projects[name]
 
 
 def _split_pattern(word: str) -> tuple[str, str, str]:

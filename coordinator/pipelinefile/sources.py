@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import stat
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
+from coordinator.pipelinefile.report import nearest
 from coordinator.pipelinefile.repository import Repository, git_output
 from coordinator.pipelinefile.yaml_loader import MAX_FILE_BYTES
 from protocol.errors import LongshoreError
+
+_RAW_FILE = re.compile(r"https?://[^/]+/(?P<project>.+?)/-/raw/(?P<ref>[^/]+)/(?P<path>.+)\Z")
 
 
 class Source(Protocol):
@@ -83,6 +88,55 @@ def read_file(path: Path) -> bytes | None:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
         raise LongshoreError(f"can't be read: {reason}") from None
+
+
+def mapped_project(name: str, projects: Mapping[str, Path]) -> Path:
+    """The directory that the user keeps a project in: its own, or one in that of its group. Case makes no difference.
+
+    Raises LongshoreError naming the option that says so.
+    """
+    found = _mapped(name, projects)
+    if found is None:
+        hint = nearest(name, projects)
+        raise LongshoreError(
+            f"project {name!r} is not known on this machine; name its directory: --project {name}=DIR"
+            + (f" ({hint})" if hint else "")
+        )
+    root, rest = found
+    return root / rest if rest else root
+
+
+def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str]:
+    """Where the user keeps what a URL names, and its path there. Nothing is ever fetched.
+
+    It is in a directory that is mapped to the beginning of the URL, or, if it is the address of a raw file on a GitLab
+    server, in that project. Raises LongshoreError naming the option that says so.
+    """
+    bare = re.split(r"[?#]", url, maxsplit=1)[0]
+    found = _mapped(bare, {name: root for name, root in projects.items() if "://" in name})
+    if found is not None:
+        root, path = found
+        return source_of(root, None, f"{bare[: len(bare) - len(path)]}"), path
+    raw = _RAW_FILE.match(bare)
+    if raw is not None and _mapped(raw["project"], projects) is not None:
+        return source_of(mapped_project(raw["project"], projects), raw["ref"], f"{raw['project']}:"), raw["path"]
+    where = raw["project"] if raw is not None else bare.rpartition("/")[0]
+    raise LongshoreError(
+        f"{url[:200]} is not fetched: nothing is taken from a network; name a directory that has it: "
+        f"--project {where}=DIR"
+    )
+
+
+def _mapped(name: str, projects: Mapping[str, Path]) -> tuple[Path, str] | None:
+    """The directory of the longest name that `name` is or begins with, and what is left of `name`."""
+    known = {key.strip("/").casefold(): root for key, root in projects.items()}
+    parts = name.split("/")
+    for count in range(len(parts), 0, -1):
+        root = known.get("/".join(parts[:count]).casefold())
+        if root is not None:
+            inside = not {"", ".", ".."}.intersection(parts[count:])
+            return (root, "/".join(parts[count:])) if inside else None
+    return None
 
 
 def source_of(root: Path, ref: str | None, label: str) -> Source:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from protocol.errors import PipelineFileError
@@ -82,8 +84,15 @@ def test_a_problem_in_an_included_file_names_the_chain(project: Project) -> None
         ("{loacl: here.yml}", "include.loacl: unknown keyword; did you mean 'local'?"),
         ("{inputs: {a: b}}", "names no file"),
         ("{local: here.yml, project: x}", "names local and project at once"),
-        ("https://example.com/x.yml", "include.remote: is refused: "),
-        ("{template: Jobs/Build.gitlab-ci.yml}", "include.template: is refused: "),
+        (
+            "https://example.com/a/x.yml",
+            "nothing is taken from a network; name a directory that has it: --project https://example.com/a=DIR",
+        ),
+        ("https://example.com/g/p/-/raw/v1/x.yml", "name a directory that has it: --project g/p=DIR"),
+        (
+            "{template: Jobs/Build.gitlab-ci.yml}",
+            "has lib/gitlab/ci/templates/Jobs/Build.gitlab-ci.yml: --project gitlab-org/gitlab=DIR",
+        ),
         ("{project: group/other}", "names a project and no file"),
         ("{project: group/other, file: x.yml}", "name its directory: --project group/other=DIR"),
         ("{component: gitlab.com/group/other/part@1.0}", "name its directory: --project group/other=DIR"),
@@ -139,6 +148,49 @@ def test_a_project_is_read_from_the_directory_that_it_is_mapped_to(project: Proj
     assert project.job(include % ", ref: v1", projects=projects).script == ["old"]
     assert project.names(include % ", ref: v1", projects=projects) == ["more", "job"]
     assert "there is no ref 'v2'" in project.problems(include % ", ref: v2", projects=projects)[0]
+
+
+def test_a_project_is_found_in_the_directory_of_its_group_whatever_its_case(project: Project, tmp_path: Path) -> None:
+    other = Project(tmp_path / "src" / "shared" / "ci")
+    other.write("jobs.yml", "theirs: {script: [x]}\n")
+    text = "include: {project: %s, file: jobs.yml}\n"
+    projects = {"Group": tmp_path / "src"}
+    assert project.names(text % "group/shared/ci", projects=projects) == ["theirs"]
+    for outside in ("group/../../etc", "group//etc", "group/shared/../../ci"):
+        with pytest.raises(PipelineFileError, match="is not known on this machine"):
+            project.names(text % outside, projects=projects)
+
+
+def test_templates_are_those_of_gitlab_s_own_project(project: Project, tmp_path: Path) -> None:
+    gitlab = Project(tmp_path / "gitlab")
+    gitlab.write("lib/gitlab/ci/templates/Jobs/Build.gitlab-ci.yml", "build: {script: [x]}\n")
+    text = "include: {template: Jobs/Build.gitlab-ci.yml}\n"
+    assert project.names(text, projects={"gitlab-org/gitlab": gitlab.root}) == ["build"]
+    with pytest.raises(PipelineFileError, match=r"there is no file .*Buidl.*did you mean .*Build.gitlab-ci.yml"):
+        project.names(text.replace("Build", "Buidl"), projects={"gitlab-org/gitlab": gitlab.root})
+
+
+@pytest.mark.parametrize(
+    ("url", "name"),
+    [
+        ("https://example.com/ci/a/jobs.yml?x=1", "https://example.com/ci"),
+        ("https://example.com/ci/a/jobs.yml", "https://example.com/ci/"),
+        ("https://gitlab.example.com/group/sub/ci/-/raw/v1/a/jobs.yml", "group/sub/ci"),
+    ],
+)
+def test_remote_files_are_taken_from_mapped_directories(project: Project, tmp_path: Path, url: str, name: str) -> None:
+    other = Project(tmp_path / "ci")
+    other.write("a/jobs.yml", "include: /a/more.yml\ntheirs: {script: [x]}\n")
+    other.write("a/more.yml", "more: {script: [x], scrpt: y}\n" if "raw" not in url else "more: {script: [x]}\n")
+    other.commit()
+    other.git("tag", "v1")
+    other.write("a/jobs.yml", "include: /a/more.yml\nnewer: {script: [x]}\n")
+    if "raw" in url:
+        assert project.names(f"include: '{url}'\n", projects={name: other.root}) == ["more", "theirs"]
+    else:
+        with pytest.raises(PipelineFileError) as raised:
+            project.names(f"include: '{url}'\n", projects={name: other.root})
+        assert str(raised.value).startswith("https://example.com/ci/a/more.yml:1: more.scrpt: unknown keyword")
 
 
 def test_components_of_the_project_itself_and_of_mapped_ones(project: Project) -> None:
