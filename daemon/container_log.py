@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from datetime import datetime
+from functools import partial
 
 from daemon.engine import Engine, EngineError
-from daemon.log_stream import MAX_HELD_BYTES, JobLog, ScriptEnd, StreamReader
+from daemon.log_stream import MAX_HELD_BYTES, JobLog, ScriptEnd, Source, StreamReader
 from daemon.script import RELEASED_MARK
 
 END_LINES = 100
 """How many of the last lines are looked at for our last one: processes left in the background may write after it."""
+QUIET_SECONDS = 15.0
+"""After so long without a byte it is looked whether the container runs at all: the engine may never end a stream that
+was opened in the very moment of the container's end (moby issue 31323)."""
 STAMP = rb"(\d{4}-\d\d-\d\dT[^ ]+Z) "
 RELEASED = re.compile(STAMP + rb"[^\n]*" + re.escape(RELEASED_MARK))
 OLDEST = re.compile(STAMP)
@@ -29,11 +33,33 @@ def job_log_driver(max_bytes: int) -> dict[str, object]:
 
 
 @contextmanager
-def stored(engine: Engine, container: str, *, follow: bool = False, tail: str = "all") -> Iterator[socket.socket]:
+def stored(engine: Engine, container: str, *, follow: bool = False, tail: str = "all") -> Iterator[Source]:
     """The stream of a stored log, for StreamReader. Raises EngineError, EngineUnavailable."""
     query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(follow), "tail": tail}
     with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))) as stream:
-        yield stream
+        yield _Watched(stream, partial(runs, engine, container)) if follow else stream
+
+
+def runs(engine: Engine, container: str) -> bool:
+    """Whether a container runs. Raises EngineError, EngineUnavailable."""
+    return bool(engine.call("GET", f"/containers/{container}/json")["State"]["Running"])
+
+
+class _Watched:
+    """A stream that also ends when nothing comes and nothing can come any more."""
+
+    def __init__(self, stream: socket.socket, runs: Callable[[], bool]) -> None:
+        self._stream = stream
+        self._runs = runs
+        stream.settimeout(QUIET_SECONDS)
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        while True:
+            try:
+                return self._stream.recv_into(buffer)
+            except TimeoutError:
+                if not self._runs():
+                    return 0
 
 
 def read_tail(engine: Engine, container: str, most: int) -> bytes:

@@ -288,7 +288,7 @@ class DockerSandbox:
         live, self._live = self._live, None
         if live and offset == 0:
             try:
-                offset, whole = live.follow(sink)
+                offset, whole = live.follow(sink, lambda: container_log.runs(self._engine, self._name))
             finally:
                 live.close()
             if whole:

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Condition
 
+from daemon.container_log import QUIET_SECONDS
 from daemon.log_stream import JobLog, ScriptEnd, Sink, StreamReader
 from daemon.threads import THREADS, Task
 
@@ -59,23 +60,25 @@ class LiveOutput:
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 
-    def follow(self, sink: Sink) -> tuple[int, bool]:
+    def follow(self, sink: Sink, runs: Callable[[], bool]) -> tuple[int, bool]:
         """Gives the log from its beginning to `sink`, as far as it comes on this way.
 
-        Returns how many bytes these were, and whether the log is whole.
+        Returns how many bytes these were, and whether the log is whole. `runs` tells whether the container does.
         """
         given = 0
         while True:
             with self._change:
-                while not self._backlog and self.open:
-                    self._change.wait()
-                if not self._backlog:
-                    return given, self._log.end is not None
+                changed = self._change.wait_for(lambda: self._backlog or not self.open, QUIET_SECONDS)
                 data = b"".join(self._backlog)
                 self._backlog.clear()
                 self._backlog_bytes = 0
-            given += len(data)
-            sink(data)
+            if data:
+                given += len(data)
+                sink(data)
+            elif changed:
+                return given, self._log.end is not None
+            elif not runs():
+                self.close()
 
 
 class _Behind(Exception):

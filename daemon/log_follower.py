@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from daemon.container_log import marked_at, stored
+from daemon.container_log import marked_at, runs, stored
 from daemon.engine import GONE, Engine, EngineError
 from daemon.log_stream import Beheaded, JobLog, ScriptEnd, Skipper, StreamReader
 from protocol.errors import EngineUnavailable
@@ -60,16 +60,13 @@ class LogFollower:
             else:
                 if last or self._log.end is not None:
                     break
-            last = not self._runs()
+            last = not runs(self._engine, self._container)
             pause = FIRST_PAUSE if self._reader.raw_bytes > before else min(2 * pause, LONGEST_PAUSE)
             if not last:
                 time.sleep(pause)
         self._log.close()
         self._look_back()
         return self._log.end
-
-    def _runs(self) -> bool:
-        return bool(self._engine.call("GET", f"/containers/{self._container}/json")["State"]["Running"])
 
     def _unmarked(self) -> None:
         """So much has come, and not the gate's mark: it is behind what an entrypoint says, or it was dropped."""

@@ -27,6 +27,7 @@ class Relay:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.forgets = False  # to end the logs that are followed
         self._connections: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self.open()
@@ -57,15 +58,19 @@ class Relay:
             far = socket.socket(socket.AF_UNIX)
             far.connect(ENGINE)
             self._connections += [near, far]
-            threading.Thread(target=_relay, args=(near, far), daemon=True).start()
+            threading.Thread(target=_relay, args=(near, far, self.forgets), daemon=True).start()
 
 
-def _relay(near: socket.socket, far: socket.socket) -> None:
+def _relay(near: socket.socket, far: socket.socket, forgets: bool) -> None:
+    followed = False
     try:
         while True:
             ready, _, _ = select.select([near, far], [], [])
             for source in ready:
                 data = source.recv(1 << 16)
+                followed = followed or (source is near and b"follow=1" in data)
+                if not data and source is far and followed and forgets:
+                    return
                 target = far if source is near else near
                 if data:
                     target.sendall(data)
@@ -119,6 +124,30 @@ def test_a_job_s_log_and_end_survive_an_engine_that_drops_its_connections(
         thread.join(20)
     assert [outcome.exit_code for outcome in outcomes] == [6]
     assert log.decode().splitlines()[1:] == [*(f"line {number}" for number in range(1, 31)), "$ exit 6"]
+
+
+def test_a_log_ends_with_its_container_though_the_engine_forgets_to_end_it(
+    behind: DockerExecutor, relay: Relay, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.container_log.QUIET_SECONDS", 0.2)
+    relay.forgets = True
+    job = assignment("echo begun", "sleep 600")
+    before = behind.sandbox(job)
+    before.prepare(None)
+    before.release(Dependencies())
+    after = behind.sandbox(job)  # of a daemon that was started meanwhile, and has only the stored log
+    log = bytearray()
+
+    def sink(data: bytes) -> None:
+        log.extend(data)
+        if log.endswith(b"$ sleep 600\n"):
+            after.kill()
+
+    follower = threading.Thread(target=after.follow_log, args=(0, sink), daemon=True)
+    follower.start()
+    follower.join(20)
+    assert not follower.is_alive(), "it still waits for an end of the log"
+    assert log == b"$ echo begun\nbegun\n$ sleep 600\n"
 
 
 def test_a_held_job_is_released_over_a_new_connection(behind: DockerExecutor, relay: Relay) -> None:
