@@ -27,10 +27,12 @@ def job_container(
     after_script_timeout: float,
     log_driver: Mapping[str, object],
     policy: Policy,
+    workspace: str | None = None,
 ) -> dict[str, Any]:
     """The container of a job: held at its gate once it is started, its stdin open for good.
 
     The image's entrypoint stays in place unless the job overrides it; it gets our shell as its arguments, as in GitLab.
+    `workspace` is one that the container unpacks itself, as text.
     Raises JobFailed for scripts and variables that Linux would not start.
     """
     job, resources = assignment.job, assignment.job.resources
@@ -43,7 +45,11 @@ def job_container(
             f"the scripts have {size} bytes, at most {MAX_SCRIPT_BYTES}: put them into a file of the repository",
         )
     entry = entry_environment(
-        script, after_script, directory=assignment.project_dir, after_seconds=after_script_timeout
+        script,
+        after_script,
+        directory=assignment.project_dir,
+        after_seconds=after_script_timeout,
+        workspace=workspace,
     )
     host: dict[str, Any] = {**policy.host_config(), "NetworkMode": network, "LogConfig": dict(log_driver)}
     if resources.cpus:

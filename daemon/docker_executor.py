@@ -20,6 +20,7 @@ from daemon.engine import Engine
 from daemon.executor import Dependencies, Found, Outcome, Sandbox
 from daemon.images import Images
 from daemon.policy import Policy
+from daemon.self_unpacking import Unpackers
 from daemon.site import Site
 from protocol.clock import monotonic_of
 from protocol.messages import Assignment
@@ -63,6 +64,7 @@ class DockerExecutor:
         self._site = Site(
             engine=self._engine,
             images=Images(self._engine, policy),
+            unpackers=Unpackers(self._engine),
             caches=CacheStore(directory / "caches", cache_limit),
             directory=directory / "attempts",
             worker=worker,

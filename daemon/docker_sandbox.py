@@ -36,7 +36,8 @@ from daemon.executor import Collected, Dependencies, JobFailed, Outcome
 from daemon.live_output import LiveOutput
 from daemon.log_follower import LogFollower
 from daemon.log_stream import ScriptEnd
-from daemon.script import LEASE_OVER, lease_line, release_lines, stop_line
+from daemon.script import LEASE_OVER, UNPACKING_FAILED, lease_line, release_lines, stop_line
+from daemon.self_unpacking import await_unpacked, packed
 from daemon.services import Services, plan_services, service_container
 from daemon.site import Site
 from daemon.threads import THREADS, Task
@@ -106,14 +107,21 @@ class DockerSandbox:
         services = self._services(known)
         if services:
             services.start()
-        if self._create(name, workspace, services.network if services else "bridge"):
+        user = known.expand(self._spec.user) if self._spec.user else image.user
+        unpackers = self._site.unpackers
+        small = None
+        if workspace and not self._early.files and unpackers.may(image, self._spec.entrypoint, user):
+            small = packed(workspace)
+        brings = small if small and unpackers.can(image) else None
+        if self._create(name, workspace, services.network if services else "bridge", brings):
             self._fresh = True
-            user = known.expand(self._spec.user) if self._spec.user else image.user
             self._owner = owner_of(self._engine, self._name, user)
             if self._early.files or self._owner != archives.ROOT:
                 self._lay_ground(self._early.files)
-            if workspace:
+            if workspace and not brings:
                 self._lay_in([workspace])
+                if small:
+                    unpackers.learn(image, self._name)
         if services:
             services.await_ready()
             self.warnings += services.warnings
@@ -126,8 +134,11 @@ class DockerSandbox:
             self._engine, self._site.images, planned, self._name, self._labels, environment, self._site.policy
         )
 
-    def _create(self, image: str, workspace: Path | None, network: str) -> bool:
-        """Makes the container, unless it is there. Tells whether its files are still to be laid in."""
+    def _create(self, image: str, workspace: Path | None, network: str, brings: str | None) -> bool:
+        """Makes the container, unless one is there that was started. `brings` is a workspace that it unpacks itself.
+
+        Returns whether it was made now, so that other files are still to be laid in.
+        """
         job = self._assignment.job
         digest = hashlib.sha256(msgspec.json.encode((self._assignment.run, job))).hexdigest()
         labels = {**self._labels, "longshore.role": "job", JOB_LABEL: digest}
@@ -143,6 +154,7 @@ class DockerSandbox:
             after_script_timeout=self._site.after_script_timeout,
             log_driver=container_log.job_log_driver(self._site.max_log_bytes),
             policy=self._site.policy,
+            workspace=brings,
         )
         body["Image"] = image
         query = {"name": self._name} | ({"platform": self._spec.platform} if self._spec.platform else {})
@@ -153,9 +165,10 @@ class DockerSandbox:
             if error.status != 409:
                 raise
         there = self._inspect()
-        if there["Config"]["Labels"].get(JOB_LABEL) == digest:
-            return bool(there["State"]["Status"] == "created")
-        self._engine.delete(f"/containers/{self._name}")  # another job's, of a coordinator that was started afresh
+        if there["Config"]["Labels"].get(JOB_LABEL) == digest and there["State"]["Status"] != "created":
+            return False
+        # another job's, of a coordinator that was started afresh; or nobody knows which of its files are there
+        self._engine.delete(f"/containers/{self._name}")
         self._engine.call("POST", "/containers/create", query=query, body=body)
         return True
 
@@ -246,6 +259,8 @@ class DockerSandbox:
             caches = self._caches()
             laid = [*(caches.to_lay_in(final) if caches else []), *dependencies.archives]
             if laid:
+                if not await_unpacked(self._engine, self._name):
+                    raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(UNPACKING_FAILED))
                 self._lay_in(laid)
             if final.files != self._early.files:
                 self._lay_ground(final.files)

@@ -196,6 +196,21 @@ class Engine:
 
         self.patiently(attempt)
 
+    def has_file(self, container: str, path: str) -> bool:
+        """Whether a container, started or not, has such a file. Raises EngineError, EngineUnavailable."""
+        url = _url(f"/containers/{container}/archive", {"path": path})
+
+        def attempt() -> bool:
+            try:
+                with self._request("HEAD", url, None, {}, CALL_TIMEOUT):
+                    return True
+            except EngineError as error:
+                if error.status == 404:
+                    return False
+                raise
+
+        return self.patiently(attempt)
+
     @contextmanager
     def get_archive(self, container: str, path: str) -> Iterator[http.client.HTTPResponse]:
         """A tar of a file or directory of a container, to be read piecewise. Raises EngineError (404: not there)."""

@@ -3,6 +3,8 @@
 # It comes in the environment, as do the scripts, so that no process has their text in its command line, where
 # `pkill -f` would find it. Comments are taken out first.
 #
+# A small workspace comes in the environment too, for a container of root whose image has tar and base64.
+#
 # Lines on stdin: `begin` forgets what came so far, `+TEXT` is a line of shell to evaluate first (final variables), `go`
 # opens the gate; after that `stop STATUS GRACE` ends the script: SIGTERM to all its processes, SIGKILL after GRACE
 # seconds, and CI_JOB_STATUS of after_script is STATUS. All of them may be sent again, by another daemon too.
@@ -31,6 +33,15 @@ while [ "$longshore_line" -lt "$LONGSHORE_AFTER_PIECES" ]; do
 	eval "longshore_after=\$longshore_after\$LONGSHORE_AFTER_$longshore_line; unset LONGSHORE_AFTER_$longshore_line"
 	longshore_line=$((longshore_line + 1))
 done
+if [ -n "$LONGSHORE_WORKSPACE" ]; then
+	longshore_line=$(printf %s "$LONGSHORE_WORKSPACE" | PATH=/bin:/usr/bin base64 -d |
+		TAR_OPTIONS='' PATH=/bin:/usr/bin tar -xopf - -C "$LONGSHORE_DIRECTORY" 2>&1) || {
+		printf 'the workspace can not be unpacked: %s\n' "$longshore_line" >&3
+		exit 71
+	}
+	unset LONGSHORE_WORKSPACE
+	printf '\036longshore unpacked\n' >&3
+fi
 longshore_directory=$LONGSHORE_DIRECTORY
 longshore_after_seconds=$LONGSHORE_AFTER_SECONDS
 unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_DIRECTORY LONGSHORE_AFTER_SECONDS

@@ -28,6 +28,7 @@ class Image:
     name: str
     id: str
     user: str
+    entrypoint: tuple[str, ...]
     ports: tuple[int, ...]
     has_healthcheck: bool
 
@@ -78,6 +79,7 @@ class Images:
             name=name,
             id=facts["Id"],
             user=config.get("User") or "",
+            entrypoint=tuple(config.get("Entrypoint") or ()),
             ports=tuple(sorted(int(port) for port, _, kind in exposed if kind == "tcp" and port.isdigit())),
             has_healthcheck=_checks(config.get("Healthcheck")),
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from daemon.script import END_MARK, END_MARK_BYTES, END_MARK_START, RELEASED_MARK
+from daemon.script import END_MARK, END_MARK_BYTES, END_MARK_START, RELEASED_MARK, UNPACKED_MARK
 
 HEADER_BYTES = 8
 """Before each piece of a stream: stream number, three zeros, length as a big-endian 32-bit number."""
@@ -108,7 +108,7 @@ class JobLog:
         """Holds nothing back for the gate's mark any more."""
         if not self._released:
             self._released = True
-            self._give(bytes(self._errors))
+            self._give(bytes(self._errors).replace(UNPACKED_MARK, b""))
             self._pass(bytes(self._early))
             self._errors.clear()
             self._early.clear()

@@ -12,13 +12,20 @@ from typing import Literal
 
 RELEASED_MARK = b"\x1elongshore released\n"
 """On stderr, when the gate has opened: the engine's time stamp of it is when the script began."""
+UNPACKED_MARK = b"\x1elongshore unpacked\n"
+"""On stderr, before the other one, when a workspace that came in the environment is in its place."""
 END_MARK = re.compile(rb"\x1elongshore end (\d{1,3}) ([01])\n")
 """On stdout, after the last byte of script and after_script: the script's exit code, and whether memory ran out."""
 END_MARK_START = b"\x1elongshore end "
 END_MARK_BYTES = len(END_MARK_START) + 6
 
+WORKSPACE = "LONGSHORE_WORKSPACE"
+
 LEASE_OVER = 75
 """Exit code of a container that has ended itself, and without END_MARK: it was not told to go on in time."""
+
+UNPACKING_FAILED = 71
+"""Exit code of a container that could not unpack its workspace, and ended before its gate."""
 
 PIECE_BYTES = 100_000
 """What scripts are cut to: Linux takes at most 128 KiB in one string of an environment."""
@@ -77,10 +84,13 @@ def _pieces(name: str, text: str) -> dict[str, str]:
     return {f"{name}_PIECES": str(len(pieces))} | {f"{name}_{index}": piece for index, piece in enumerate(pieces)}
 
 
-def entry_environment(script: str, after_script: str, *, directory: str, after_seconds: float) -> dict[str, str]:
+def entry_environment(
+    script: str, after_script: str, *, directory: str, after_seconds: float, workspace: str | None = None
+) -> dict[str, str]:
     """The variables that `entry.sh` reads; it takes them out of the environment again.
 
-    `directory` is the project's in the container; `after_seconds` bounds after_script.
+    `directory` is the project's in the container; `after_seconds` bounds after_script; `workspace` is a tar in base64
+    that is to be unpacked into the directory.
     """
     return {
         "LONGSHORE_ENTRY": ENTRY,
@@ -88,6 +98,7 @@ def entry_environment(script: str, after_script: str, *, directory: str, after_s
         "LONGSHORE_AFTER_SECONDS": str(max(1, round(after_seconds))),
         **_pieces("LONGSHORE_SCRIPT", script),
         **_pieces("LONGSHORE_AFTER", after_script),
+        **({WORKSPACE: workspace} if workspace else {}),
     }
 
 

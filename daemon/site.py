@@ -9,6 +9,7 @@ from daemon.cache import CacheStore
 from daemon.engine import Engine
 from daemon.images import Images
 from daemon.policy import Policy
+from daemon.self_unpacking import Unpackers
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +18,7 @@ class Site:
 
     engine: Engine
     images: Images
+    unpackers: Unpackers
     caches: CacheStore
     directory: Path
     worker: str

@@ -12,14 +12,20 @@ FILE_BYTES = 4 << 20
 """A passwd or group file is read no further."""
 
 
+def is_root(user: str) -> bool:
+    """Whether `user` (`name`, `uid`, each with `:group` or not; "" is none) is root without a look into the image."""
+    name, _, group = user.partition(":")
+    return name in ("", "0", "root") and group in ("", "0", "root")
+
+
 def owner_of(engine: Engine, container: str, user: str) -> Owner:
     """The numbers of `user` (`name`, `uid`, each with `:group` or not) in a container, as Docker resolves them.
 
     Raises EngineError. A name that the image does not know is root here: the container's start is what fails then.
     """
-    name, _, group = user.partition(":")
-    if name in ("", "0", "root") and group in ("", "0", "root"):
+    if is_root(user):
         return ROOT
+    name, _, group = user.partition(":")
     uid, gid = _entry(_lines(engine, container, "/etc/passwd"), name)
     if group:
         gid, _ = _entry(_lines(engine, container, "/etc/group"), group)

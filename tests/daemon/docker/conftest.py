@@ -13,7 +13,18 @@ import pytest
 
 from daemon.docker_executor import DockerExecutor
 from tests.conftest import Images
-from tests.daemon.docker.builders import BUSYBOX, DASH, DEBIAN, ENTRYPOINT, HEALTHY, LISTENING, VOLUME, WORKER
+from tests.daemon.docker.builders import (
+    BROKEN_TAR,
+    BUSYBOX,
+    DASH,
+    DEBIAN,
+    ENTRYPOINT,
+    HEALTHY,
+    LISTENING,
+    NO_TAR,
+    VOLUME,
+    WORKER,
+)
 
 DOCKERFILES = {
     DASH: f"FROM {DEBIAN}\nRUN rm /bin/bash\n",
@@ -25,6 +36,10 @@ ENTRYPOINT ["/entry"]
 """,
     HEALTHY: f"FROM {BUSYBOX}\nHEALTHCHECK --interval=200ms --timeout=1s CMD wget -qO- 127.0.0.1:8080/env\n",
     LISTENING: f"FROM {BUSYBOX}\nEXPOSE 8080\n",
+    NO_TAR: f"FROM {BUSYBOX}\nRUN rm /bin/tar\n",
+    BROKEN_TAR: f"""FROM {DEBIAN}
+RUN rm /bin/tar && printf '%s\\n' '#!/bin/sh' 'echo no room; exit 1' >/bin/tar && chmod 755 /bin/tar
+""",
     VOLUME: f"FROM {BUSYBOX}\nVOLUME /data\n",
 }
 
