@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from daemon.engine import Engine, EngineError
-from daemon.log_stream import MAX_HELD_BYTES, JobLog, ScriptEnd, Source, StreamReader
+from daemon.log_stream import MAX_HELD_BYTES, PIECE_BYTES, JobLog, ScriptEnd, Source, StreamReader
 from daemon.script import RELEASED_MARK
 
 END_LINES = 100
@@ -63,19 +63,25 @@ class _Watched:
 
 
 def read_tail(engine: Engine, container: str, most: int) -> bytes:
-    """At most the last `most` bytes of a log. Raises EngineError, EngineUnavailable."""
+    """The last lines of a log, at most `most` bytes of them. Raises EngineError, EngineUnavailable.
+
+    Whole lines only: what hides secrets can't know the rest of one that was cut in the middle.
+    """
+    entries = max(END_LINES, most // 100)
     kept = bytearray()
 
     def keep(data: bytes) -> None:
         kept.extend(data)
         if len(kept) > 2 * most:
-            del kept[:-most]
+            del kept[: -most - 1]  # one more tells that there was more
 
     log = JobLog(keep)
-    with stored(engine, container, tail=str(max(END_LINES, most // 100))) as stream:
+    with stored(engine, container, tail=str(entries)) as stream:
         StreamReader(log, stored=True).read(stream)
     log.close()
-    return bytes(kept[-most:])
+    all_asked_for = kept.count(b"\n") + most // PIECE_BYTES + 1 >= entries  # pieces of a long line are entries too
+    end = bytes(kept[-most:])
+    return end.partition(b"\n")[2] if all_asked_for or len(kept) > most else end
 
 
 def script_end(engine: Engine, container: str) -> ScriptEnd | None:

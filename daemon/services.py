@@ -223,7 +223,7 @@ class Services:
 
     def _failed(self, service: Service, what: str) -> JobFailed:
         words = read_tail(self._engine, service.container, LAST_WORDS).decode(errors="replace").strip()
-        said = f"; its log ends with: {words}" if words else "; its log is empty"
+        said = f"; its log ends with: {words}" if words else "; its log tells nothing"
         return JobFailed(FailureReason.SERVICE_UNHEALTHY, f"service {service.image!r} {what}{said}")
 
     def logs(self) -> dict[str, bytes]:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import docker
 import pytest
 
 from daemon.container_log import read_tail
@@ -19,7 +20,7 @@ from daemon.executor import Dependencies
 from daemon.log_follower import LOST
 from daemon.threads import THREADS, Task
 from protocol.messages import Assignment
-from tests.daemon.docker.builders import DEBIAN, WORKER, assignment, container_name
+from tests.daemon.docker.builders import BUSYBOX, DEBIAN, WORKER, assignment, container_name
 
 
 def opened(executor: DockerExecutor, job: Assignment) -> DockerSandbox:
@@ -193,3 +194,19 @@ def test_what_the_engine_drops_of_a_log_that_nobody_reads_in_time_is_said_in_it_
             assert one.warnings == ["bytes of its log are lost: it printed more than the engine keeps"]
     finally:
         first.sweep(set())
+
+
+@pytest.mark.usefixtures("images")
+def test_the_end_of_a_log_has_whole_lines_only(docker_client: docker.DockerClient) -> None:
+    """Half a secret would not be known for one."""
+    line = "a secret of 32 characters, or so"
+    for lines, most, kept in ((3, 1000, 3), (300, 100, 3), (300, 10_000, 99), (1, 20, 0)):
+        container = docker_client.containers.run(
+            BUSYBOX, ["sh", "-c", f"for i in $(seq {lines}); do echo '{line}'; done"], detach=True,
+            log_config={"type": "local"},
+        )  # fmt: skip
+        try:
+            container.wait()
+            assert read_tail(Engine(), container.id, most).decode().splitlines() == [line] * kept
+        finally:
+            container.remove()
