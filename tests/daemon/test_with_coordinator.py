@@ -6,18 +6,21 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from coordinator.engine.effects import Turn
 from coordinator.engine.settings import Settings
+from coordinator.handlers import Outbox
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
+from protocol import messages as m
 from protocol.client import Client
 from protocol.keys import find_credentials
 from protocol.plan import ArtifactsSpec, JobPlan, Need, Plan, RetrySpec
-from protocol.statuses import ENDED, ExecutionStatus
+from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
 from protocol.views import JobView, RunView
 from tests.daemon.cable import Cable
 from tests.daemon.scripted import Running, start_worker
@@ -93,6 +96,14 @@ class Fleet:
             engine.kill_all()
 
 
+def eventually(claim: Callable[[], object]) -> None:
+    """Waits until something is so."""
+    deadline = time.monotonic() + PATIENCE
+    while not claim():
+        assert time.monotonic() < deadline, "it does not come about"
+        time.sleep(0.02)
+
+
 @pytest.fixture
 def fleet(tmp_path: Path) -> Iterator[Fleet]:
     made = Fleet(tmp_path, workers=3)
@@ -148,6 +159,88 @@ def test_when_a_worker_is_cut_off_one_job_survives_and_the_other_moves_and_neith
         assert fleet.log(run, "stays") == b"stayed\n"
         far.await_step("remove", "1.1")
         cable.close()
+    finally:
+        fleet.close()
+
+
+@pytest.mark.parametrize("away", ["cut off", "cut off unnoticed", "stopped"])
+def test_a_job_that_is_canceled_while_its_worker_is_away_ends_once_and_its_container_when_the_worker_is_back(
+    tmp_path: Path, away: str
+) -> None:
+    noticed = away != "cut off unnoticed"
+    settings = Settings(heartbeat=0.2, offline_after=1.0 if noticed else 60.0, restart_grace=0.0)
+    fleet = Fleet(tmp_path, workers=0, settings=settings)
+    try:
+        cable, keys = Cable(fleet.address), find_credentials(fleet.address)
+        fleet.engines = [engine] = [StandinEngine()]
+
+        def start() -> Running:
+            return start_worker(cable.address, tmp_path / "w", engine, name="w", grace=0.1, credentials=keys)
+
+        fleet.workers.append(start())
+        run = fleet.submit([job("long", "echo begun; sleep 60"), job("after", "noop", "long")])
+        fleet.job_is(run, "long", ExecutionStatus.RUNNING)
+        if away == "stopped":
+            fleet.workers.pop().leave()
+        else:
+            cable.cut()
+        with fleet.client() as client:
+            eventually(lambda: not noticed or client.workers()[0].status is WorkerStatus.OFFLINE)
+            client.cancel(run)
+            if noticed:
+                assert fleet.ended(run).status is ExecutionStatus.CANCELED
+            assert engine.boxes["1.1"].state == "running"
+        cable.mend()
+        if away == "stopped":
+            fleet.workers.append(start())
+        engine.await_step("discard" if away == "stopped" else "remove", "1.1")
+        eventually(lambda: not engine.boxes)
+        view = fleet.ended(run)
+        assert {one.name: one.status for one in jobs(view)} == {"long": "canceled", "after": "canceled"}
+        with fleet.client() as client:
+            told = client.get_job(run, "long")
+        assert [attempt.status for attempt in told.attempts] == [ExecutionStatus.CANCELED]
+        ends = [line.text for line in told.story if line.text.startswith("canceled") and "stops it" not in line.text]
+        assert len(ends) == 1, told.story
+        cable.close()
+    finally:
+        fleet.close()
+
+
+@pytest.mark.parametrize("restarted", [False, True])
+def test_a_worker_lets_go_of_a_job_whose_last_acknowledgement_got_lost_though_its_run_is_over(
+    tmp_path: Path, restarted: bool
+) -> None:
+    fleet = Fleet(tmp_path, workers=0)
+    lost = threading.Event()
+    send_frames = fleet.coordinator.send_frames
+
+    def lose(turn: Turn, outbox: Outbox) -> None:
+        """As if it was killed after the commit, or the connection broke."""
+        if any(run.status in ENDED for run in turn.runs):
+            turn.sends = [send for send in turn.sends if not isinstance(send.message, m.Ack)]
+            lost.set()
+        send_frames(turn, outbox)
+
+    fleet.coordinator.send_frames = lose  # type: ignore[method-assign]
+    try:
+        fleet.engines = [engine] = [StandinEngine()]
+        ack_timeout = 60.0 if restarted else 0.2
+        fleet.workers.append(start_worker(fleet.address, tmp_path / "w", engine, name="w", ack_timeout=ack_timeout))
+        run = fleet.submit([job("only", "echo done")])
+        assert fleet.ended(run).status is ExecutionStatus.SUCCESS
+        assert lost.wait(PATIENCE)
+        assert "remove" not in engine.steps("1.1") or not restarted
+        if restarted:
+            fleet.stop_coordinator()
+            fleet.start_coordinator()
+        engine.await_step("remove", "1.1")
+        eventually(lambda: not engine.boxes)
+        with fleet.client() as client:
+            told = client.get_job(run, "only")
+        assert [attempt.status for attempt in told.attempts] == [ExecutionStatus.SUCCESS]
+        assert sum(line.text.startswith("succeeded") for line in told.story) == 1
+        assert fleet.log(run, "only") == b"done\n"
     finally:
         fleet.close()
 
