@@ -19,6 +19,7 @@ from pathlib import Path
 
 from coordinator.journal import sync_directory
 from protocol.errors import ProtocolError
+from protocol.keys import PRIVATE_DIRECTORY
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -42,7 +43,8 @@ class BlobStore:
         self._directory = directory
         self._partial = directory / "partial"
         self._trash = directory / "trash"
-        self._partial.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+        self._partial.mkdir(exist_ok=True)
         self._trash.mkdir(exist_ok=True)
         self._wake = wake
         self._verifying: set[str] = set()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from coordinator.journal import JOURNAL_BYTES, Journal, Write
 from protocol.errors import ProtocolError
+from protocol.keys import PRIVATE_DIRECTORY
 
 ATTEMPT = re.compile(r"(\d{1,19})\.\d{1,9}", re.ASCII)
 STREAM = re.compile(r"job|service-[A-Za-z0-9_.-]{1,200}")
@@ -51,7 +52,7 @@ class LogStore:
     """The logs below `directory`. Methods that name a log raise ProtocolError for a name that can't be one."""
 
     def __init__(self, directory: Path) -> None:
-        directory.mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         self._directory = str(directory)
         self._pending: dict[tuple[str, str], _Pending] = {}
         self._journal = Journal(directory)

@@ -18,6 +18,8 @@ from types import TracebackType
 from typing import BinaryIO
 from uuid import uuid4
 
+from protocol.keys import PRIVATE_DIRECTORY
+
 DIGEST = re.compile(r"[0-9a-f]{64}")
 EVICT_DOWN_TO = 0.9
 """Share of the limit that is left by an eviction, so that not each new blob brings one."""
@@ -72,6 +74,7 @@ class BlobCache:
         self._lock = Lock()
         self._held: set[str] = set()  # attempts that have a directory here
         self._size: int | None = None  # as far as this process knows; counted again when it passes the limit
+        directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         for path in (self._blobs, self._partial, self._jobs):
             path.mkdir(parents=True, exist_ok=True)
 

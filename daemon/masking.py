@@ -27,7 +27,7 @@ SHORTEST_BASE64 = 6
 PATTERN_BYTES = 256 << 20
 """Memory that looking for the forms may take, at most; some secrets take a thousandth of it."""
 
-Sink = Callable[[bytes], None]
+Sink = Callable[[bytes], object]
 
 
 def secrets_of(assignment: Assignment) -> list[str]:

@@ -79,10 +79,13 @@ def _bind(worker: str, text: str) -> str:
 
 
 def _spellings(name: str) -> list[str]:
-    """What an image may be called in a pattern: as it is, without its tag, with Docker's own registry spelled out."""
+    """What an image may be called in a pattern: as it is, without its tag, with Docker's own registry spelled out.
+
+    A digest counts for more than a tag before it, which then may say anything.
+    """
     plain = name.partition("@")[0]
     head, slash, last = plain.rpartition("/")
-    names = list(dict.fromkeys([name, plain, head + slash + last.partition(":")[0]]))
+    names = list(dict.fromkeys([name, head + slash + last.partition(":")[0]]))
     first = plain.partition("/")[0]
     if not slash:
         names += [f"docker.io/library/{each}" for each in names]

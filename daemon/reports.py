@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from daemon.dotenv import MAX_BYTES, BadDotenv, parse_dotenv
 from daemon.executor import Collected, JobFailed
 from daemon.junit import BadJUnit, parse_junit
+from daemon.masking import Masker
 from daemon.transfers import Transfer
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
+
+PIECE_BYTES = 1 << 20
 
 
 @dataclass(slots=True)
@@ -23,8 +27,8 @@ class Reports:
     warning: str | None = None
 
 
-def store_reports(collected: list[Collected], transfer: Transfer) -> Reports:
-    """Reads the reports and stores all files as blobs.
+def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker) -> Reports:
+    """Reads the reports and stores all files as blobs, reports without secrets; an archive is the job's own affair.
 
     A dotenv report that breaks GitLab's rules fails the job, as its upload does there; a junit report does not.
     Raises JobFailed, TransferAborted.
@@ -33,9 +37,22 @@ def store_reports(collected: list[Collected], transfer: Transfer) -> Reports:
     _read_dotenv(collected, reports)
     _read_junit(collected, reports)
     for item in collected:
+        if masker and item.kind != "archive":
+            _mask(item.path, masker)
         digest, size = transfer.store(item.path)
         reports.artifacts.append(ArtifactRef(kind=item.kind, digest=digest, size=size, name=item.name))
     return reports
+
+
+def _mask(path: Path, masker: Masker) -> None:
+    """Takes secrets out of a file."""
+    masked = path.with_name(f"{path.name}.masked")
+    with path.open("rb") as source, masked.open("wb") as target:
+        stream = masker.stream(target.write)
+        while piece := source.read(PIECE_BYTES):
+            stream.write(piece)
+        stream.close()
+    masked.replace(path)
 
 
 def _read_dotenv(collected: list[Collected], reports: Reports) -> None:

@@ -246,7 +246,7 @@ class Runner:
         except JobFailed as error:
             if all(dependency.satisfied for dependency in self._assignment.dependencies):
                 raise
-            logger.info("can't be prepared yet: %s", error.message, extra={"attempt": self.attempt})
+            logger.info("can't be prepared yet: %s", self._masker.text(error.message), extra={"attempt": self.attempt})
             return False
         return True
 
@@ -258,7 +258,9 @@ class Runner:
             for archive in self._archives(dependency):
                 self._transfer.artifact(*archive)
         except JobFailed as error:  # it counts only if they are still not there when the job is to run
-            logger.info("artifacts can't be fetched yet: %s", error.message, extra={"attempt": self.attempt})
+            logger.info(
+                "artifacts can't be fetched yet: %s", self._masker.text(error.message), extra={"attempt": self.attempt}
+            )
 
     def run_job(self, dependencies: list[Dependency]) -> Result:
         """Brings the dependencies' artifacts in, opens the gate and sees the job through."""
@@ -335,7 +337,9 @@ class Runner:
         succeeded = result.status is ExecutionStatus.SUCCESS
         scratch = self._transfer.scratch()
         try:
-            return result, store_reports(self.sandbox.collect(scratch, succeeded=succeeded), self._transfer)
+            return result, store_reports(
+                self.sandbox.collect(scratch, succeeded=succeeded), self._transfer, self._masker
+            )
         except JobFailed as error:
             if succeeded:
                 return self._failed(error.reason, error.message, result.exit_code), Reports()
@@ -380,11 +384,13 @@ class Runner:
         if tests is not None:
             failures = [self._masker.text(failure) for failure in tests.failures]
             tests = msgspec.structs.replace(tests, failures=failures)
+        artifacts = [msgspec.structs.replace(ref, name=self._masker.text(ref.name)) for ref in result.artifacts]
         return replace(
             result,
             message=self._masker.text("; ".join(said)) or None,
             dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
             tests=tests,
+            artifacts=artifacts,
         )
 
     def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
@@ -412,7 +418,8 @@ class Runner:
         """Best effort: a service's log helps to find out what went wrong, and decides nothing."""
         try:
             for alias, data in self.sandbox.service_logs().items():
-                self._host.service_log(self.attempt, alias, self._masker.whole(data))
+                if not self._masker.hides(alias):
+                    self._host.service_log(self.attempt, alias, self._masker.whole(data))
         except Exception as error:
             logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
 

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
 import time
 from pathlib import Path
 
 FILE_BYTES = 4 << 20
 """What a log file grows to before it is put aside; one such file is kept."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+"""What would end a line of the log, or do something to the terminal that shows it."""
 FIELDS = ("run", "job", "attempt", "worker")
 """What records may carry besides their message."""
 
@@ -25,6 +28,7 @@ class ReadableFormatter(logging.Formatter):
         fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
         text = f"{clock}.{int(record.msecs):03} {record.levelname:7} {record.name}: {record.getMessage()}"
         text += f" ({fields})" if fields else ""
+        text = CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)  # names of others' making are in it
         return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
 
 

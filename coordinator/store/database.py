@@ -19,6 +19,7 @@ from playhouse.migrations import Runner
 from coordinator.lock import Lock
 from coordinator.store.models import TABLES
 from protocol.errors import LongshoreError, UsageError
+from protocol.keys import PRIVATE_FILE
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SQLITE_PRAGMAS = {
@@ -59,6 +60,7 @@ class Connection:
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
+                path.touch(PRIVATE_FILE)  # which SQLite makes its other files by
                 self._file_lock = Lock(path.with_name(path.name + ".lock"), f"the database {path}")
             self._connect()
             self._reached = True

@@ -352,6 +352,16 @@ def test_key_files_are_private_and_one_that_others_can_read_is_not_used(running:
         read_credentials(opened)
 
 
+def test_what_is_kept_is_private_also_in_a_directory_that_others_can_look_into(tmp_path: Path) -> None:
+    (state := tmp_path / "state").mkdir(mode=0o755)
+    (state / "of somebody").touch()
+    with Running(state) as running, running.client() as client:
+        client.submit_run(plan(job("a")))
+        kept = {path.name: path.stat().st_mode & 0o077 for path in state.iterdir() if path.name != "of somebody"}
+    assert kept.keys() >= {"logs", "blobs", "security", "access", "longshore.db", "longshore.db-wal"}
+    assert not [name for name, open_to_others in kept.items() if open_to_others and not name.endswith(".lock")]
+
+
 def test_credentials_are_taken_back_when_the_coordinator_ends(tmp_path: Path) -> None:
     with Running(tmp_path / "state") as running:
         assert find_credentials(running.address)

@@ -104,6 +104,11 @@ def test_an_image_that_is_not_allowed_is_not_run_and_the_message_says_which_are(
         ("evil.example.com/alpine", "alpine*", False),
         ("alpine-evil", "alpine", False),
         ("alpine@sha256:00", "alpine", True),
+        ("alpine:3.20@sha256:00", "alpine", True),
+        ("alpine:3.20@sha256:00", "alpine:3.20", False),
+        ("alpine:3.20@sha256:00", "alpine:3.20@sha256:00", True),
+        ("alpine@sha256:00", "docker.io/library/alpine@sha256:00", True),
+        ("team/app:1@sha256:00", "docker.io/team/app:1", False),
     ],
 )
 def test_patterns_of_images(name: str, pattern: str, fits: bool) -> None:
