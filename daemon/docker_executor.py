@@ -20,6 +20,7 @@ from daemon.engine import Engine
 from daemon.executor import Dependencies, Found, Outcome, Sandbox
 from daemon.images import Images
 from daemon.policy import Policy
+from daemon.removals import Removals
 from daemon.self_unpacking import Unpackers
 from daemon.site import Site
 from protocol.clock import monotonic_of
@@ -65,6 +66,7 @@ class DockerExecutor:
             engine=self._engine,
             images=Images(self._engine, policy),
             unpackers=Unpackers(self._engine),
+            removals=Removals(),
             caches=CacheStore(directory / "caches", cache_limit),
             directory=directory / "attempts",
             worker=worker,
@@ -134,13 +136,17 @@ class DockerExecutor:
         """Removes containers first: a network can't go while one is in it."""
         count = 0
         for container in self._containers(self._mine):
-            if chosen(container["Labels"]):
-                count += self._engine.delete(f"/containers/{container['Id']}")
+            if removed := self._remove_one(f"/containers/{container['Id']}", container["Labels"], chosen):
                 self._site.forget(container["Names"][0].removeprefix("/"))
+            count += removed
         for network in self._engine.call("GET", "/networks", query=_by_labels(self._mine)):
-            if chosen(network["Labels"]):
-                count += self._engine.delete(f"/networks/{network['Id']}")
+            count += self._remove_one(f"/networks/{network['Id']}", network["Labels"], chosen)
         return count
+
+    def _remove_one(self, path: str, labels: Mapping[str, str], chosen: Callable[[Mapping[str, str]], bool]) -> bool:
+        """Whether it was chosen, and was there. Its attempt may have been assigned again since it was listed."""
+        with self._site.removals.of(labels["longshore.attempt"], lambda: chosen(labels)) as may:
+            return may and self._engine.delete(path)
 
     def _containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         containers: list[dict[str, Any]] = self._engine.call(

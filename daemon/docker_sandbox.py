@@ -85,6 +85,7 @@ class DockerSandbox:
 
     def prepare(self, workspace: Path | None) -> None:
         """See Sandbox. An image whose name waits for a dependency's variables is left to `release`."""
+        self._site.removals.wait(self._assignment.attempt)
         with self._failures():
             ended = [dependency for dependency in self._assignment.dependencies if dependency.satisfied]
             environment = self._environment(ended) if ended else self._early
@@ -158,19 +159,13 @@ class DockerSandbox:
         )
         body["Image"] = image
         query = {"name": self._name} | ({"platform": self._spec.platform} if self._spec.platform else {})
-        try:
-            self._engine.call("POST", "/containers/create", query=query, body=body)
-            return True
-        except EngineError as error:
-            if error.status != 409:
-                raise
-        there = self._inspect()
-        if there["Config"]["Labels"].get(JOB_LABEL) == digest and there["State"]["Status"] != "created":
-            return False
-        # another job's, of a coordinator that was started afresh; or nobody knows which of its files are there
-        self._engine.delete(f"/containers/{self._name}")
-        self._engine.call("POST", "/containers/create", query=query, body=body)
-        return True
+
+        def keep(there: Mapping[str, Any]) -> bool:
+            """Not another job's, of a coordinator that was started afresh; nor one of which nobody knows its files."""
+            started = there["State"]["Status"] != "created"
+            return bool(started and there["Config"]["Labels"].get(JOB_LABEL) == digest)
+
+        return self._engine.create(query, body, keep)
 
     def _inspect(self) -> Mapping[str, Any]:
         facts: Mapping[str, Any] = self._engine.call("GET", f"/containers/{self._name}/json")

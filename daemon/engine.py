@@ -32,6 +32,9 @@ FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
 KEEPALIVE_SECONDS = 60
 """After so much silence, a far engine is asked whether it is still there."""
 BUFFER_BYTES = 1 << 20
+CREATE_TRIES = 5
+GOING = ("removing", "dead")
+"""States of a container that somebody has begun to remove: it can't be started any more."""
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
@@ -173,18 +176,58 @@ class Engine:
 
         return self.patiently(attempt, patience)
 
+    def create(self, query: Query, body: Mapping[str, Any], keep: Callable[[Mapping[str, Any]], bool]) -> bool:
+        """Creates the container that `query` names; False if one of that name is there and is one to `keep`.
+
+        Any other is removed first, and so is one that somebody has begun to remove. Raises EngineError,
+        EngineUnavailable.
+        """
+        path = f"/containers/{query['name']}"
+        for _ in range(CREATE_TRIES):
+            try:
+                self.call("POST", "/containers/create", query=query, body=body)
+                return True
+            except EngineError as error:
+                if error.status != 409:
+                    raise
+                conflict = error
+            try:
+                there = self.call("GET", f"{path}/json")
+            except EngineError as error:
+                if error.status == 404:  # it went just now
+                    continue
+                raise
+            if there["State"]["Status"] not in GOING and keep(there):
+                return False
+            self.delete(path)
+        raise conflict
+
     def delete(self, path: str) -> bool:
         """Removes a container (running or not, its anonymous volumes too) or a network; False if it is not there.
 
-        Raises EngineError, EngineUnavailable.
+        Then it is gone, also if another one removes it just now. Raises EngineError, EngineUnavailable.
         """
         try:
             self.call("DELETE", path, query={"force": 1, "v": 1} if path.startswith("/containers/") else None)
         except EngineError as error:
-            if error.status == 404 or "already in progress" in error.message:
+            if error.status == 404:
                 return False
-            raise
+            if "already in progress" not in error.message:
+                raise
+            self._await_gone(path)
         return True
+
+    def _await_gone(self, path: str) -> None:
+        deadline = time.monotonic() + CALL_TIMEOUT
+        while time.monotonic() < deadline:
+            try:
+                self.call("GET", f"{path}/json")
+            except EngineError as error:
+                if error.status == 404:
+                    return
+                raise
+            time.sleep(FIRST_DELAY)
+        raise EngineError(409, f"{path} is being removed for more than {CALL_TIMEOUT:.0f} s")
 
     def put_archive(self, container: str, directory: str, tar: Callable[[], Iterable[bytes]]) -> None:
         """Unpacks a tar (plain or gzipped), given piecewise, into a directory of a container. Raises EngineError."""

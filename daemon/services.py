@@ -147,11 +147,7 @@ class Services:
         if spec.user is not None:
             body["User"] = self._environment.expand(spec.user)
         query = {"name": service.container} | ({"platform": spec.platform} if spec.platform else {})
-        try:
-            self._engine.call("POST", "/containers/create", query=query, body=body)
-        except EngineError as error:
-            if error.status != 409:
-                raise
+        self._engine.create(query, body, keep=lambda there: True)
 
     def _variables(self, spec: ServiceSpec) -> Mapping[str, str]:
         """The job's variables and the service's own, which may refer to them."""

@@ -9,6 +9,7 @@ from daemon.cache import CacheStore
 from daemon.engine import Engine
 from daemon.images import Images
 from daemon.policy import Policy
+from daemon.removals import Removals
 from daemon.self_unpacking import Unpackers
 
 
@@ -19,6 +20,7 @@ class Site:
     engine: Engine
     images: Images
     unpackers: Unpackers
+    removals: Removals
     caches: CacheStore
     directory: Path
     worker: str

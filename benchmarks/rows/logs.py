@@ -42,4 +42,6 @@ def measure(scale: Scale, peers: Peers) -> list[Finding]:
             return megabytes / timed(["sh", "-c", '"$@" >/dev/null', "sh", *command], Path("/"))
 
         found = interleave({"Longshore": longshore, "docker run": docker_run}, rounds)
-    return [Finding(ROW, ratios(found["Longshore"], found["docker run"]), found, "MB/s", f"{megabytes} MB")]
+    lines = found["Longshore"].median * 1_000_000 / (len(LINE) + 1)
+    note = f"{megabytes} MB; {lines:,.0f} lines/s"
+    return [Finding(ROW, ratios(found["Longshore"], found["docker run"]), found, "MB/s", note)]

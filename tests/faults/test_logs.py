@@ -11,12 +11,14 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
+from protocol.events import LogAppended, log_topic
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import whole_log
 from tests.system.harness import Process, eventually, jobs_of, repository
@@ -42,6 +44,12 @@ STRANGE = (
 STRANGE_BYTES = b"".join(b"\xff\xfe\x00\x80 %d\r\x1b[31m\xc3\x28\n" % number for number in range(200))
 
 
+REST = "x" * 64
+FAST_BLOCK = f'awk "BEGIN {{ for (i = 0; i < 10000; i++) printf \\"%05d %s\\\\n\\", i, \\"{REST}\\" }}" > /tmp/block'
+FAST_BLOCK_BYTES = b"".join(b"%05d %s\n" % (number, REST.encode()) for number in range(10_000))
+"""10,000 lines of 70 characters."""
+
+
 def pipeline(command: str, limit: str = "1g") -> str:
     return PIPELINE.replace("COMMAND", "'" + command.replace("'", "''") + "'").replace("LIMIT", limit)
 
@@ -63,6 +71,42 @@ def watching(*processes: Process) -> Iterator[dict[str, int]]:
     thread.start()
     try:
         yield peaks
+    finally:
+        done.set()
+        thread.join()
+
+
+@dataclass(slots=True)
+class Arrivals:
+    """By the feed: the job of each piece of a log, in the order in which they came, and whose logs have ended."""
+
+    order: list[str] = field(default_factory=list)
+    ended: set[str] = field(default_factory=set)
+
+
+@contextmanager
+def arrivals(fleet: Fleet) -> Iterator[Arrivals]:
+    """Looks at the logs of the fleet's first two jobs."""
+    jobs = {"1.1": "loud", "2.1": "quiet"}
+    arrived, done = Arrivals(), threading.Event()
+
+    def listen() -> None:
+        with fleet.client() as client, closing(client.feed()) as feed:
+            for attempt in jobs:
+                feed.subscribe(log_topic(attempt))
+            ready.set()
+            while not done.is_set():
+                event = feed.receive(0.1)
+                if event and isinstance(event[0], LogAppended):
+                    job = jobs[event[0].attempt]
+                    arrived.ended.add(job) if event[0].complete else arrived.order.append(job)
+
+    ready = threading.Event()
+    thread = threading.Thread(target=listen)
+    thread.start()
+    try:
+        ready.wait()
+        yield arrived
     finally:
         done.set()
         thread.join()
@@ -98,9 +142,29 @@ def test_a_large_log_is_stored_to_the_byte_in_bounded_memory(fleet: Fleet, tmp_p
     wanted = hashlib.sha256()
     for _ in range(mebibytes):
         wanted.update(BLOCK_BYTES)
+    print(f"{mebibytes} MiB stored; at most so many bytes of memory: {peaks}")
     assert len(output(log)) == mebibytes * MIB
     assert hashlib.sha256(output(log)).hexdigest() == wanted.hexdigest()
     assert max(peaks.values()) < 250 * MIB, peaks
+
+
+@pytest.mark.parametrize("tenths", [20, pytest.param(100, marks=[pytest.mark.long, pytest.mark.timeout(300)])])
+def test_a_job_of_a_hundred_thousand_lines_a_second_loses_none_and_holds_up_no_other(
+    fleet: Fleet, tmp_path: Path, tenths: int
+) -> None:
+    """A tenth of it in each tenth of a second, as far as the machine can; the other job's lines keep coming."""
+    loop = f"{FAST_BLOCK}; i=0; while [ $i -lt {tenths} ]; do cat /tmp/block; sleep 0.09; i=$((i+1)); done"
+    with arrivals(fleet) as arrived:
+        began = time.monotonic()
+        log, peaks = run_loud(fleet, tmp_path, pipeline(loop))
+        took = time.monotonic() - began
+        eventually(lambda: arrived.ended == {"loud", "quiet"})
+    assert hashlib.sha256(output(log)).digest() == hashlib.sha256(tenths * FAST_BLOCK_BYTES).digest()
+    assert max(peaks.values()) < 250 * MIB, peaks
+    loud = [at for at, job in enumerate(arrived.order) if job == "loud"]
+    beside = arrived.order[loud[0] : loud[-1]].count("quiet")
+    assert beside > 1, "no line of the other job came while this one printed"
+    print(f"{tenths * 10_000} lines in {took:.1f} s, {beside} events of the other job beside them, memory {peaks}")
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import docker
 import pytest
 
 from daemon.docker_executor import DockerExecutor
+from daemon.engine import Engine, EngineError
 from daemon.executor import Dependencies
 from protocol.errors import EngineUnavailable
 from protocol.plan import ServiceSpec
@@ -68,6 +69,63 @@ def test_sweeping_leaves_what_is_kept_and_what_is_others(
     finally:
         assert other_worker.sweep(set()) == 1
         assert other_coordinator.sweep(set()) == 1
+
+
+def test_an_attempt_that_is_assigned_again_while_its_leftovers_are_swept_is_prepared_after_that(
+    executor: DockerExecutor, docker_client: docker.DockerClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after a worker was killed between a service and its job."""
+    job = assignment("true", services=[SERVICE])
+    executor.sandbox(job).prepare(None)
+    docker_client.containers.get(container_name(job)).remove(force=True)
+    known: set[str] = set()
+    deleting, go_on, prepared = threading.Event(), threading.Event(), threading.Event()
+    delete = Engine.delete
+
+    def slow_delete(engine: Engine, path: str) -> bool:
+        deleting.set()
+        go_on.wait(20)
+        return delete(engine, path)
+
+    def prepare() -> None:
+        executor.sandbox(job).prepare(None)
+        prepared.set()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Engine, "delete", slow_delete)
+        sweep = threading.Thread(target=executor.sweep, args=(known,))
+        sweep.start()
+        assert deleting.wait(20)
+        known.add(job.attempt)
+        thread = threading.Thread(target=prepare)
+        thread.start()
+        prepared.wait(1)  # what would go wrong has its chance
+        go_on.set()
+        sweep.join(20)
+        thread.join(20)
+    assert prepared.is_set()
+    assert docker_client.containers.get(f"{container_name(job)}-service-0").status == "running"
+    assert executor.sandbox(job).prepare(None) is None
+    assert run_job(executor, job).outcome.exit_code == 0
+
+
+def test_what_is_being_removed_already_is_gone_when_it_is_deleted(executor: DockerExecutor) -> None:
+    engine = Engine()
+    for _ in range(3):
+        job = assignment("sleep 600")
+        sandbox = executor.sandbox(job)
+        sandbox.prepare(None)
+        sandbox.hold()
+        path = f"/containers/{container_name(job)}"
+        others = [threading.Thread(target=engine.delete, args=(path,)) for _ in range(3)]
+        for other in others:
+            other.start()
+        engine.delete(path)
+        with pytest.raises(EngineError) as gone:
+            engine.call("GET", f"{path}/json")
+        assert gone.value.status == 404
+        for other in others:
+            other.join()
 
 
 def test_volumes_of_the_image_go_with_the_container(
