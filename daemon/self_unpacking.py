@@ -8,12 +8,17 @@ does the first workspace for an image that was not looked at yet.
 from __future__ import annotations
 
 import base64
+import contextlib
 import io
+import os
 import tarfile
+import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+
+import msgspec
 
 from daemon import archives
 from daemon.archives import BLOCK, ROOT
@@ -24,6 +29,8 @@ from daemon.users import is_root
 
 MOST_BYTES = 64 << 10
 """Of the tar. Its text has to stay below the 128 KiB that Linux takes in one string of an environment."""
+MOST_KNOWN = 500
+"""Images that are remembered."""
 RECEIVE_BYTES = 4096
 PAUSE = 0.005
 """Seconds between looks at a container that has not said yet that it is done."""
@@ -68,11 +75,14 @@ def await_unpacked(engine: Engine, container: str) -> bool:
 
 
 class Unpackers:
-    """Which images can be trusted to unpack a workspace. Thread-safe."""
+    """Which images can be trusted to unpack a workspace. Thread-safe; `directory` has what was learnt before."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, directory: Path) -> None:
         self._engine = engine
+        self._file = directory / "unpackers.json"
         self._known: dict[str, bool] = {}
+        with contextlib.suppress(OSError, msgspec.MsgspecError):  # none yet, or damaged: then it is learnt again
+            self._known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, bool])
 
     def may(self, image: Image, entrypoint: Sequence[str] | None, user: str) -> bool:
         """Whether the container's first process is our shell, as root; an entrypoint of the image might change that."""
@@ -84,8 +94,16 @@ class Unpackers:
 
     def learn(self, image: Image, container: str) -> None:
         """Looks for the programs in a container of the image, once. Raises EngineError, EngineUnavailable."""
-        if image.id not in self._known:
-            self._known[image.id] = all(
-                any(self._engine.has_file(container, f"{directory}/{program}") for directory in DIRECTORIES)
-                for program in PROGRAMS
-            )
+        if image.id in self._known:
+            return
+        found = all(
+            any(self._engine.has_file(container, f"{directory}/{program}") for directory in DIRECTORIES)
+            for program in PROGRAMS
+        )
+        newest = dict([*self._known.items(), (image.id, found)][-MOST_KNOWN:])
+        self._known = newest
+        partial = self._file.with_name(f"{self._file.name}.{os.getpid()}.{threading.get_ident()}.part")
+        with contextlib.suppress(OSError):  # a full disk: the next daemon learns it again
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(msgspec.json.encode(newest))
+            partial.replace(self._file)

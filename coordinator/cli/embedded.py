@@ -7,6 +7,7 @@ allowed; whoever serves the state directory next goes on, and its worker takes t
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import TYPE_CHECKING
@@ -24,6 +25,8 @@ WORKER_NAME = "local"
 """The same in every process that serves a state directory, for a worker takes back the containers of its name."""
 MIN_SLOTS = 2
 """Also one CPU overlaps the waiting of two jobs."""
+SWITCH_SECONDS = 0.0005
+"""How long a thread may keep the interpreter when others want it. A job is handed from thread to thread ten times."""
 STOP_SECONDS = 5.0
 """How long a thread may take to stop; the process may end all the same."""
 
@@ -34,8 +37,11 @@ class Embedded:
     def __init__(self, state: StateDirectory, *, worker: bool = True) -> None:
         self._state = state
         self._failure: BaseException | None = None
+        sys.setswitchinterval(SWITCH_SECONDS)
         self._ready = Event()  # the worker has an engine, or something has failed
         self._worker: Worker | None = None
+        if worker:
+            Thread(target=_import_worker, name="import", daemon=True).start()
         self._coordinator = Coordinator(CoordinatorSettings(state=state.path, bind="tcp://127.0.0.1:0"))
         self._coordinator.start()
         self.address = self._coordinator.address
@@ -94,3 +100,8 @@ class Embedded:
         self._coordinator_thread.join(STOP_SECONDS)
         unfinished = self._coordinator.engine.unfinished().values()
         return any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
+
+
+def _import_worker() -> None:
+    """While the coordinator waits for its disk."""
+    import coordinator.cli.workers  # noqa: F401

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from coordinator.cli.session import Session
     from protocol.views import RunView
 
+IMPORT_AFTER = 0.1
+"""Seconds after which a container is on its way, in which nothing is to be done here."""
 EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 """By the run's status; for all others it is 0."""
 
@@ -140,7 +143,11 @@ def exit_status(run: RunView) -> int:
 
 
 def _import_ahead() -> None:
-    """What the summary needs, while the run goes on: at its end nobody has to wait for it."""
+    """What the summary needs, while the run goes on: at its end nobody has to wait for it.
+
+    Not at its beginning: threads of this process that have an engine to talk to would wait for the interpreter.
+    """
+    time.sleep(IMPORT_AFTER)
     import coordinator.cli.tables  # noqa: F401
 
 

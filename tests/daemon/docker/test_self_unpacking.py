@@ -22,6 +22,7 @@ from tests.daemon.docker.builders import (
     DEBIAN,
     ENTRYPOINT,
     NO_TAR,
+    WORKER,
     assignment,
     container_name,
     run_job,
@@ -88,6 +89,19 @@ def test_a_workspace_is_the_same_whoever_unpacks_it(
             sandbox.remove()
     assert logs[0] == logs[1]
     assert logs[1][-3:] == ["ran", "5", "0"]
+
+
+def test_what_was_learnt_of_an_image_outlives_the_daemon(
+    executor: DockerExecutor, brings: Callable[[Assignment], bool], tmp_path: Path
+) -> None:
+    _get_to_know(executor, tmp_path)
+    job = assignment("true")
+    sandbox = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
+    try:
+        sandbox.prepare(tar_of(tmp_path / "w.tar", {"a": "x"}))
+        assert brings(job)
+    finally:
+        sandbox.remove()
 
 
 @pytest.mark.parametrize("held", [True, False], ids=["held", "at once"])
