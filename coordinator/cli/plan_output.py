@@ -9,6 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from coordinator.cli.words import duration
 from coordinator.pipelinefile import Compilation
 from protocol.plan import JobPlan
 
@@ -60,6 +61,8 @@ def _table(compilation: Compilation) -> Table:
 
 def _when(job: JobPlan) -> str:
     words: list[str] = [] if job.when == "on_success" else [job.when]
+    if job.when == "delayed":
+        words = [f"after {duration(job.start_in)}"]
     if job.no_op:
         words.append("does nothing here")
     if job.allow_failure:

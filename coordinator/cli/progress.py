@@ -32,6 +32,7 @@ class Progress:
         self._jobs: dict[str, JobView] = {}
         self._moved_at = time.monotonic()
         self._told: dict[str, str] = {}
+        self._begun: dict[str, int] = {}
 
     def say(self, text: str) -> None:
         """A line that is about no job."""
@@ -45,6 +46,7 @@ class Progress:
             self._live.foot.close()
 
     def job_log(self, job: JobView, data: bytes | memoryview) -> None:
+        self._begins(job)
         self._output.log(job.name, data)
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
@@ -59,10 +61,16 @@ class Progress:
             self._output.end(job.name)
             self._output.note(job.name, job_ending(job), bad=job.status is ExecutionStatus.FAILED)
         elif job.status is ExecutionStatus.RUNNING:
-            again = f", attempt {job.attempt}" if job.attempt > 1 else ""
-            self._output.note(job.name, f"running on {job.worker}{again}")
+            self._begins(job)
         elif job.status is ExecutionStatus.SCHEDULED:
             self._output.note(job.name, f"{job.pending_reason}; `longshore play` starts it at once")
+
+    def _begins(self, job: JobView) -> None:
+        """Says once where an attempt runs: its log may come sooner than its status."""
+        if self._begun.get(job.name) != job.attempt and job.worker is not None:
+            self._begun[job.name] = job.attempt
+            again = f", attempt {job.attempt}" if job.attempt > 1 else ""
+            self._output.note(job.name, f"running on {job.worker}{again}")
 
     def time_passes(self) -> None:
         if self._live is not None:

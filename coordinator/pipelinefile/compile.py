@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -123,7 +123,6 @@ class _Compiler:
         jobs = self._jobs(pipeline, default, stages, scope)
         links = Linker(jobs, stages, self._report, self._invalid).link()
         plans = [job.plan for job in jobs if job.plan is not None]
-        self._warn_of_triggers(jobs)
         self._report.raise_if_any()
         left_out = self._left_out(workflow, rule)
         if left_out:
@@ -131,6 +130,7 @@ class _Compiler:
         linked = [msgspec.structs.replace(plan, **_link_fields(links[plan.name])) for plan in plans]
         if wanted:
             linked = _subset(linked, jobs, wanted)
+        self._warn_of_triggers(jobs, {plan.name for plan in linked})
         return Compilation(
             self._plan(linked, stages, workflow, rule, scope), jobs, links, self._report.warnings, left_out
         )
@@ -239,8 +239,8 @@ class _Compiler:
             )
         return jobs
 
-    def _warn_of_triggers(self, jobs: Iterable[Job]) -> None:
-        found = {job.base: job for job in jobs if job.plan is not None and job.plan.no_op}
+    def _warn_of_triggers(self, jobs: Iterable[Job], planned: Collection[str]) -> None:
+        found = {job.base: job for job in jobs if job.plan is not None and job.plan.no_op and job.name in planned}
         if not found:
             return
         first, *others = found.values()

@@ -70,7 +70,10 @@ def _events(text: str, origin: Origin) -> Iterator[yaml.Event]:
         yield from yaml.parse(text, Loader=yaml.CLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        message = ", ".join(part for part in (error.problem, error.context) if part)
+        context = error.context
+        if context and mark and error.context_mark and error.context_mark.line != mark.line:
+            context += f" that begins in line {error.context_mark.line + 1}"
+        message = ", ".join(part for part in (error.problem, context) if part)
         raise fatal(f"no valid YAML: {message}", Mark(origin, mark.line + 1 if mark else 0)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1

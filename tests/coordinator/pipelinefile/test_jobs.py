@@ -264,5 +264,6 @@ def test_a_job_with_trigger_has_nothing_to_do_and_a_warning_tells_how_to_run_the
         f".gitlab-ci.yml:1: down.trigger: {why}: the job does nothing and succeeds (so do 1 more); "
         "run a child pipeline by itself: longshore run ci/child.yml"
     ]
+    assert project.compile(jobs=["down"]).warnings[0].message.endswith("the job does nothing and succeeds")
     both = "job: {trigger: {include: [{local: a.yml}, {remote: 'https://example.com/b.yml'}]}}"
     assert project.job(both).no_op == why

@@ -109,6 +109,11 @@ def test_aliases_share_what_they_stand_for() -> None:
         ("a:\n\t- b", "f.yml:2: no valid YAML: found character that cannot start any token"),
         ("a: \x01", "f.yml:1: no valid YAML: control characters are not allowed"),
         ("a: [1\n", "f.yml:2: no valid YAML"),
+        (
+            "a:\n- b\n- 'c\n- d\n",
+            "f.yml:5: no valid YAML: found unexpected end of stream, "
+            "while scanning a quoted scalar that begins in line 3",
+        ),
         (b"a: 1\nb: \xe9\n", "f.yml:2: byte 0xe9 is not UTF-8"),
         (b"\x7fELF\x01\x00\x00", "f.yml:1: the file is binary"),
         ("a: 1\n---\nb: 2\n---\nc: 3\n", "f.yml:1: the file has 3 YAML documents"),
