@@ -210,3 +210,26 @@ def test_the_end_of_a_log_has_whole_lines_only(docker_client: docker.DockerClien
             assert read_tail(Engine(), container.id, most).decode().splitlines() == [line] * kept
         finally:
             container.remove()
+
+
+def test_a_silence_longer_than_any_patience_with_the_engine_is_not_taken_for_an_end(
+    executor: DockerExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An hour of it is no other thing: nothing here counts the seconds of a silence but what is shortened."""
+    monkeypatch.setattr("daemon.engine.CALL_TIMEOUT", 3.0)
+    monkeypatch.setattr("daemon.container_log.QUIET_SECONDS", 0.3)
+    monkeypatch.setattr("daemon.live_output.QUIET_SECONDS", 0.3)
+    job = assignment("echo one", "sleep 4.5", "echo two")
+    sandbox = opened(executor, job)
+    other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
+    logs = bytearray(), bytearray()
+    followers = [
+        threading.Thread(target=sandbox.follow_log, args=(0, logs[0].extend)),
+        threading.Thread(target=other.follow_log, args=(0, logs[1].extend)),
+    ]
+    for follower in followers:
+        follower.start()
+    assert (sandbox.wait().exit_code, other.wait().exit_code) == (0, 0)
+    for follower in followers:
+        follower.join(20)
+    assert logs[0] == logs[1] == b"$ echo one\none\n$ sleep 4.5\n$ echo two\ntwo\n"
