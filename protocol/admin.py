@@ -18,7 +18,7 @@ Role = Literal["owner", "worker", "operator", "viewer"]
 
 
 class KeyView(View, frozen=True, kw_only=True):
-    """One enrolled key. `key` is its public half."""
+    """One enrolled key. `key` is its public half; `labels` are those of a worker that secrets may be kept to."""
 
     key: str
     name: str
@@ -26,6 +26,7 @@ class KeyView(View, frozen=True, kw_only=True):
     created_at: float
     created_by: str
     revoked_at: float | None = None
+    labels: list[str] = msgspec.field(default_factory=list)
 
 
 class TokenView(View, frozen=True, kw_only=True):
@@ -37,6 +38,7 @@ class TokenView(View, frozen=True, kw_only=True):
     created_by: str
     expires_at: float
     used_by: str | None = None
+    labels: list[str] = msgspec.field(default_factory=list)
 
 
 class SecretView(View, frozen=True, kw_only=True):
@@ -78,11 +80,15 @@ class Enrol(Message, frozen=True, kw_only=True, tag="enrol"):
 
 
 class CreateToken(Message, frozen=True, kw_only=True, tag="create_token"):
-    """A new join token that is good once, for `expires` seconds. Answer: TokenCreated."""
+    """A new join token that is good once, for `expires` seconds. Answer: TokenCreated.
+
+    `labels` are for workers: what secrets are kept to. Others a worker may state by itself, for jobs' tags only.
+    """
 
     id: int
     role: EnrolledRole
     expires: float = 3600.0
+    labels: list[str] = msgspec.field(default_factory=list)
 
 
 class ListTokens(Message, frozen=True, kw_only=True, tag="list_tokens"):

@@ -28,6 +28,7 @@ def list_command(where: Where, as_json: bool) -> None:
         {
             "name": key.name,
             "role": key.role,
+            "labels": key.labels,
             "key": key.key,
             "created_at": rfc3339(key.created_at or None),
             "created_by": key.created_by,
@@ -42,7 +43,7 @@ def list_command(where: Where, as_json: bool) -> None:
 @click.argument("key")
 @coordinator_option
 def revoke_command(where: Where, key: str) -> None:
-    """Shut out the KEY of that name, or that begins so. Its connections end at once; jobs that it runs do not."""
+    """Shut out the KEY of that name, or that begins so. Its connections end at once, and a worker's jobs fail."""
     from coordinator.cli.session import reading_session
     from protocol.admin import RevokeKey
     from protocol.messages import Done

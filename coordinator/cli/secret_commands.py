@@ -20,7 +20,7 @@ def secret_group() -> None:
 @click.argument("name")
 @project_option
 @click.option("--branch", "branches", multiple=True, metavar="PATTERN", help="Only for runs of such branches or tags.")
-@click.option("--label", "labels", multiple=True, metavar="L", help="Only on workers with this label.")
+@click.option("--label", "labels", multiple=True, metavar="L", help="Only on workers with this label, by their token.")
 @click.option("--file", "file", is_flag=True, help="Jobs get it as a file; the variable is the file's path.")
 @coordinator_option
 def set_command(

@@ -17,12 +17,19 @@ def token_group() -> None:
 
 @token_group.command("create")
 @click.option("--role", type=click.Choice(["worker", "operator", "viewer"]), required=True, help="What it lets be.")
+@click.option("--label", "labels", multiple=True, metavar="L", help="What a worker may be trusted with: secrets for L.")
 @click.option("--expires", default="1h", show_default=True, metavar="TIME", help="How long it is good: 30m, 1h, 2d.")
 @click.option("--address", metavar="ADDRESS", help="Where others reach the coordinator; default: found out.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the token alone.")
 @coordinator_option
-def create_command(where: Where, role: str, expires: str, address: str | None, as_json: bool) -> None:
-    """Print a new join token, good once. Only the coordinator's owner can, on its machine."""
+def create_command(
+    where: Where, role: str, labels: tuple[str, ...], expires: str, address: str | None, as_json: bool
+) -> None:
+    """Print a new join token, good once. Only the coordinator's owner can, on its machine.
+
+    A worker states its labels by itself; secrets that are kept to a label (`secret set --label`) go to a worker only if
+    its token was made with that label too.
+    """
     from coordinator.cli.session import ReadingSession, reading_session
     from coordinator.pipelinefile.quantities import seconds_of
     from coordinator.security.host import own_address
@@ -38,7 +45,7 @@ def create_command(where: Where, role: str, expires: str, address: str | None, a
         if isinstance(session, ReadingSession):
             raise UsageError("no coordinator runs that anybody could join; start `longshore coordinator` first")
         listens = parse_tcp(session.client.address)
-        created = session.client.request(CreateToken, TokenCreated, role=role, expires=seconds)
+        created = session.client.request(CreateToken, TokenCreated, role=role, expires=seconds, labels=list(labels))
     host = own_address() if listens.host in WILDCARDS else listens.host
     reached = str(parse_tcp(address)) if address else str(TcpAddress(host, listens.port))
     token = str(JoinToken(reached, created.server, created.secret))
@@ -73,6 +80,7 @@ def list_command(where: Where, as_json: bool) -> None:
         {
             "id": token.id,
             "role": token.role,
+            "labels": token.labels,
             "state": "used" if token.used_by else "expired" if token.expires_at <= now else "open",
             "used_by": token.used_by,
             "created_at": rfc3339(token.created_at),

@@ -33,6 +33,8 @@ SECURITY = "security"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 LONGEST_EXPIRY = 30 * 86_400.0
 MOST_OPEN_TOKENS = 1000
+MOST_LABELS = 100
+LONGEST_LABEL = 255
 SECRET_BYTES = 32
 SHORTEST_KEY_PREFIX = 6
 """So many characters of a key, at least, name it."""
@@ -54,11 +56,13 @@ class Access:
         self._enrolled_by: dict[str, str] = {}  # public key -> digest of its token
         self._tokens: dict[str, admin.TokenView] = {}  # by the digest of the secret
         self._identities: dict[bytes, Identity] = {owner.public.encode(): self.owner}
-        for key, name, role, token, at, by, revoked in store.all(AccessKey.select()):
-            view = admin.KeyView(key=key, name=name, role=role, created_at=at, created_by=by, revoked_at=revoked)
+        for key, name, role, token, at, by, revoked, labels in store.all(AccessKey.select()):
+            view = admin.KeyView(
+                key=key, name=name, role=role, created_at=at, created_by=by, revoked_at=revoked, labels=_labels(labels)
+            )
             self._learn(view, token)
-        for digest, role, at, by, expires, used in store.all(JoinToken.select()):
-            self._tokens[digest] = _token_view(digest, role, at, by, expires, used)
+        for digest, role, at, by, expires, used, labels in store.all(JoinToken.select()):
+            self._tokens[digest] = _token_view(digest, role, at, by, expires, used, _labels(labels))
 
     # at the door
 
@@ -120,10 +124,16 @@ class Access:
             raise ProtocolError("bad_request", f"a token is good for at most {LONGEST_EXPIRY / 86_400:.0f} days")
         if sum(token.used_by is None and token.expires_at > now for token in self._tokens.values()) >= MOST_OPEN_TOKENS:
             raise ProtocolError("bad_request", f"{MOST_OPEN_TOKENS} tokens are open already; let some expire")
+        if message.labels and message.role != "worker":
+            raise ProtocolError("bad_request", f"labels are for workers; a {message.role} has none")
+        if len(message.labels) > MOST_LABELS or any(len(label) > LONGEST_LABEL for label in message.labels):
+            raise ProtocolError("bad_request", f"at most {MOST_LABELS} labels of {LONGEST_LABEL} characters")
         secret = secrets.token_urlsafe(SECRET_BYTES)
         digest = _digest(secret)
-        token = _token_view(digest, message.role, now, by.name, now + message.expires, None)
-        line = (now, by.name, by.role, "create token", token.id, f"for a {message.role}, {message.expires:.0f} s")
+        token = _token_view(digest, message.role, now, by.name, now + message.expires, None, message.labels)
+        having = f", labels {' '.join(message.labels)}" if message.labels else ""
+        what = f"for a {message.role}{having}, {message.expires:.0f} s"
+        line = (now, by.name, by.role, "create token", token.id, what)
         self._store.keep(line, (JoinToken, _token_row(digest, token)))
         self._tokens[digest] = token
         return admin.TokenCreated(id=message.id, secret=secret, server=self.server.public, expires_at=token.expires_at)
@@ -151,7 +161,9 @@ class Access:
         if taken or message.name == self.owner.name or (token.role == "worker" and message.name in known_workers):
             raise ProtocolError("forbidden", f"the name {message.name!r} is another's; join under a name of your own")
         by = token.created_by
-        view = admin.KeyView(key=public, name=message.name, role=token.role, created_at=now, created_by=by)
+        view = admin.KeyView(
+            key=public, name=message.name, role=token.role, created_at=now, created_by=by, labels=token.labels
+        )
         used = msgspec.structs.replace(token, used_by=message.name)
         line = (now, message.name, token.role, "enrol", public, f"by token {token.id} of {by}")
         self._store.keep(line, (AccessKey, _key_row(view, digest)), (JoinToken, _token_row(digest, used)))
@@ -161,6 +173,11 @@ class Access:
         return admin.Enrolled(id=message.id, name=view.name, role=token.role)
 
     # keys
+
+    def labels_of(self, worker: str) -> frozenset[str] | None:
+        """The labels that the key of a worker has; None for one without a key of its own, which is the owner's."""
+        keys = (view for view in self._keys.values() if view.name == worker and view.role == "worker")
+        return next((frozenset(view.labels) for view in keys if view.revoked_at is None), None)
 
     def keys(self) -> list[admin.KeyView]:
         """All that were ever enrolled, newest first, and the owner's."""
@@ -217,7 +234,17 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _token_view(digest: str, role: str, at: float, by: str, expires: float, used: str | None) -> admin.TokenView:
+def _labels(text: str | None) -> list[str]:
+    return msgspec.json.decode(text, type=list[str]) if text else []
+
+
+def _labels_json(labels: list[str]) -> str:
+    return msgspec.json.encode(labels).decode()
+
+
+def _token_view(
+    digest: str, role: str, at: float, by: str, expires: float, used: str | None, labels: list[str]
+) -> admin.TokenView:
     return admin.TokenView(
         id=digest[:8],
         role=role,  # type: ignore[arg-type]
@@ -225,12 +252,15 @@ def _token_view(digest: str, role: str, at: float, by: str, expires: float, used
         created_by=by,
         expires_at=expires,
         used_by=used,
+        labels=labels,
     )
 
 
 def _token_row(digest: str, token: admin.TokenView) -> tuple[object, ...]:
-    return digest, token.role, token.created_at, token.created_by, token.expires_at, token.used_by
+    labels = _labels_json(token.labels)
+    return digest, token.role, token.created_at, token.created_by, token.expires_at, token.used_by, labels
 
 
 def _key_row(view: admin.KeyView, token: str) -> tuple[object, ...]:
-    return view.key, view.name, view.role, token, view.created_at, view.created_by, view.revoked_at
+    labels = _labels_json(view.labels)
+    return view.key, view.name, view.role, token, view.created_at, view.created_by, view.revoked_at, labels

@@ -128,7 +128,9 @@ class Door:
         run, at = self._engine.unfinished().get(assignment.run), self._engine.workers().get(worker)
         if run is None or at is None:
             return message
-        secrets = self.vault.of(assignment.project, run.source.ref, at.labels)
+        own = self.access.labels_of(worker)
+        labels = at.labels if own is None else own.intersection(at.labels)
+        secrets = self.vault.of(assignment.project, run.source.ref, labels)
         if not secrets:
             return message
         return msgspec.structs.replace(message, assignment=msgspec.structs.replace(assignment, secrets=secrets))

@@ -158,6 +158,7 @@ class AccessKey(Table):
     created_at = DoubleField()
     created_by = TextField()
     revoked_at = DoubleField(null=True)
+    labels_json = TextField(null=True)
 
 
 class JoinToken(Table):
@@ -169,6 +170,7 @@ class JoinToken(Table):
     created_by = TextField()
     expires_at = DoubleField()
     used_by = TextField(null=True)
+    labels_json = TextField(null=True)
 
 
 class Secret(Table):

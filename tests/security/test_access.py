@@ -54,10 +54,10 @@ def owner(running: Running) -> Client:
     return running.client(credentials=running.coordinator.door.access.local)
 
 
-def join(running: Running, role: str, name: str) -> Credentials:
+def join(running: Running, role: str, name: str, **token_fields: object) -> Credentials:
     """A key that was enrolled by a token."""
     with owner(running) as client:
-        token = client.request(admin.CreateToken, admin.TokenCreated, role=role)
+        token = client.request(admin.CreateToken, admin.TokenCreated, role=role, **token_fields)
     credentials = Credentials(token.server, new_key_pair())
     with running.client(credentials=credentials) as client:
         assert client.enrol(token.secret, name).role == role

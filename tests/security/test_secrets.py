@@ -20,6 +20,7 @@ from protocol.errors import UsageError
 from tests.conftest import Images
 from tests.coordinator.engine.sim import job, plan
 from tests.coordinator.wire import Running, WireWorker, eventually
+from tests.security.test_access import Wire, join
 from tests.system.harness import LONGSHORE, System, repository
 
 PASSWORD = "correct horse/battery+staple%9"
@@ -177,6 +178,25 @@ def test_a_secret_is_sent_only_where_its_scope_allows(tmp_path: Path) -> None:
         assert set(got["feature"]) == {"EVERYWHERE", "THIS", "SAFE"}
         assert got["feature"]["THIS"] == "x" * SHORTEST  # the project's own wins
         worker.close()
+
+
+def test_a_worker_can_not_get_a_label_s_secrets_by_stating_the_label(tmp_path: Path) -> None:
+    with Running(tmp_path / "state") as running, running.client() as client:
+        client.request(admin.SetSecret, m.Done, name="SAFE", value="x" * SHORTEST, labels=["safe"])
+        for name, labels in (("mallory", []), ("alice", ["safe"])):
+            worker = Wire(running, join(running, "worker", name, labels=labels), name)
+            worker.hello(labels=["safe"])
+            client.submit_run(plan(job("a", tags=["safe"])))
+            assert [secret.key for secret in worker.run().secrets] == (["SAFE"] if labels else [])
+            client.request(admin.RevokeKey, m.Done, key=name)
+            worker.close()
+        keys = client.request(admin.ListKeys, admin.KeyList).keys
+        assert {key.name: key.labels for key in keys if key.role == "worker"} == {"mallory": [], "alice": ["safe"]}
+        with pytest.raises(UsageError, match="labels are for workers"):
+            client.request(admin.CreateToken, admin.TokenCreated, role="viewer", labels=["safe"])
+    with Running(tmp_path / "state") as running, running.client() as client:
+        tokens = client.request(admin.ListTokens, admin.TokenList).tokens
+        assert {token.used_by: token.labels for token in tokens} == {"mallory": [], "alice": ["safe"]}
 
 
 def test_an_attempt_that_is_found_after_a_restart_gets_its_secrets_again(tmp_path: Path) -> None:
