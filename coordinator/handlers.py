@@ -161,13 +161,14 @@ class Handlers:
             self._router.forget(peer)
             raise ProtocolError("not_introduced", "you were silent for too long: say hello again")
 
-    def _welcome(self, *, keep: list[str] | None = None, draining: bool = False) -> m.Welcome:
+    def _welcome(self, *, session: str = "", keep: list[str] | None = None, draining: bool = False) -> m.Welcome:
         return m.Welcome(
             protocol=PROTOCOL_VERSION,
             coordinator=self._facts.coordinator,
             epoch=self._facts.epoch,
             feed=self._facts.feed,
             heartbeat=self._facts.heartbeat,
+            session=session,
             keep=keep or [],
             draining=draining,
         )
@@ -185,7 +186,8 @@ class Handlers:
         log.info(
             "says hello; it keeps %d of its %d attempts", len(keep), len(hello.attempts), extra={"worker": hello.name}
         )
-        outbox.reply(route, self._welcome(keep=keep, draining=self._engine.workers()[hello.name].draining))
+        draining = self._engine.workers()[hello.name].draining
+        outbox.reply(route, self._welcome(session=hello.session, keep=keep, draining=draining))
 
     def _heartbeat(self, peer: Peer, message: m.Heartbeat, payload: Payload, now: Now, outbox: Outbox) -> None:
         self._engine.worker_heard(worker_of(peer), now, disk_low=message.disk_low, held=message.attempts)

@@ -10,9 +10,11 @@ import fcntl
 import logging
 import shutil
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import zmq
@@ -44,7 +46,18 @@ REMOVE_BOUND = 10.0
 NOBODY = "0.0"
 """No attempt has this id: asking for it only asks whether the coordinator is there."""
 
+MOST_GREETINGS = 10
+"""Hellos whose answer may still come: a slow coordinator is greeted again and again."""
+
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Greeting:
+    """A hello that was sent: when (monotonic), and the attempts that it listed."""
+
+    at: float
+    listed: set[str]
 
 
 class Worker:
@@ -65,7 +78,7 @@ class Worker:
         self._heartbeat = HEARTBEAT
         self._heartbeat_timer: Timer | None = None
         self._probe: Future[Answer] | None = None
-        self._listed: set[str] = set()
+        self._greetings: OrderedDict[str, _Greeting] = OrderedDict()  # those without an answer, by session
         self._greeted = False
         self._opened_at = self._greeted_at = 0.0
         self._renewed_at = 0.0  # when the newest frame was sent that the coordinator has answered
@@ -188,8 +201,10 @@ class Worker:
             attempts=held,
         )
         if self._link.greet(hello):
-            self._listed = {one.attempt for one in held}
             self._greeted_at = time.monotonic()
+            self._greetings[hello.session] = _Greeting(self._greeted_at, {one.attempt for one in held})
+            if len(self._greetings) > MOST_GREETINGS:
+                self._greetings.popitem(last=False)
 
     def _on_disconnected(self) -> None:
         logger.warning("lost the coordinator at %s; jobs go on", self.settings.coordinator)
@@ -198,14 +213,17 @@ class Worker:
         self._jobs.disconnected()
 
     def _on_welcome(self, welcome: m.Welcome) -> None:
+        greeting = self._greetings.pop(welcome.session, None)
+        if greeting is None:  # a second answer: what it keeps is out of date
+            return
         if self._greeted:
             self._on_disconnected()
         logger.info("connected to %s", self.settings.coordinator, extra={"epoch": welcome.epoch})
         self._link.welcomed()
         self._greeted = True
-        self._renewed_at = max(self._renewed_at, self._greeted_at)
+        self._renewed_at = max(self._renewed_at, greeting.at)
         self._heartbeat = welcome.heartbeat
-        self._jobs.welcomed(set(welcome.keep), self._listed)
+        self._jobs.welcomed(set(welcome.keep), greeting.listed)
         self._requests.connected()
         self._beat()
 

@@ -196,8 +196,9 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """Answer to a hello (worker or client). `feed` is the XPUB address to connect to.
 
-    `epoch` is new with each start of the coordinator; `coordinator` is its lasting id. For a worker, `keep` names the
-    held attempts that are still wanted; whatever else it holds it removes.
+    `epoch` is new with each start of the coordinator; `coordinator` is its lasting id. For a worker, `session` is that
+    of the hello which it answers, and `keep` names the attempts of that hello that are still wanted; the others it
+    removes.
     """
 
     protocol: int
@@ -205,6 +206,7 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     epoch: str
     feed: str
     heartbeat: float = 5.0
+    session: str = ""
     keep: list[str] = []
     draining: bool = False
 

@@ -209,7 +209,7 @@ class Scripted:
             self._route = route
             welcome = m.Welcome(
                 protocol=1, coordinator="c" * 32, epoch=self.epoch, feed="", heartbeat=self.heartbeat,
-                keep=self.keep(message),
+                session=message.session, keep=self.keep(message),
             )  # fmt: skip
             self._reply(route, welcome)
         elif route not in self._known:

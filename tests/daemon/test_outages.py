@@ -159,6 +159,26 @@ def test_a_coordinator_that_goes_silent_gets_a_fresh_connection(coordinator: Scr
     assert coordinator.final("1.1").status is S.SUCCESS
 
 
+def test_a_welcome_that_answers_an_older_hello_takes_nothing_away_that_only_the_newer_one_lists(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+) -> None:
+    run_worker()
+    first = coordinator.expect(m.Hello)
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
+    coordinator.answering = False
+    coordinator.send(m.Error(code="not_introduced", message="say hello first"))
+    second = coordinator.expect(m.Hello)
+    assert [held.attempt for held in second.attempts] == ["1.1"]
+    for hello, keep in ((first, []), (second, ["1.1"])):
+        welcome = m.Welcome(protocol=1, coordinator="c" * 32, epoch="1", feed="", session=hello.session, keep=keep)
+        coordinator.send(welcome)
+    coordinator.answering = True
+    coordinator.expect(m.GetJobStatus, lambda question: question.attempt == "1.1")
+    coordinator.send(m.CancelJob(attempt="1.1"))
+    assert coordinator.final("1.1").status is S.CANCELED
+
+
 def test_an_attempt_that_the_welcome_does_not_keep_is_discarded(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
