@@ -203,7 +203,11 @@ class Ledger:
             *(RunChanged(run=run_summary(run, self.indexes[run.id].total)) for run in turn.runs),
             *(StageChanged(run=stage.run_id, stage=stage_view(stage, with_jobs=False)) for stage in turn.stages),
             *(
-                JobChanged(run=job.run_id, stage=self.runs[job.run_id].stages[job.stage_index].name, job=job_view(job))
+                JobChanged(
+                    run=job.run_id,
+                    stage=self.runs[job.run_id].stages[job.stage_index].name,
+                    job=job_view(job, self.indexes[job.run_id]),
+                )
                 for job in turn.jobs
             ),
             *(WorkerChanged(worker=worker_view(worker, self.jobs_at(worker))) for worker in turn.workers),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.engine.index import Tally
+from coordinator.engine.index import RunIndex, Tally
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
 from protocol.statuses import WorkerStatus
 from protocol.variables import VariableTooLong, expand, references
@@ -24,8 +24,8 @@ def attempt_view(attempt: AttemptState) -> AttemptView:
     )
 
 
-def job_view(job: JobState) -> JobView:
-    """One job with its current attempt's facts."""
+def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
+    """One job with its current attempt's facts. By `index` the address of its environment is known in full."""
     attempt = job.attempt
     environment = job.plan.environment
     return JobView(
@@ -50,27 +50,32 @@ def job_view(job: JobState) -> JobView:
         tests=attempt.tests if attempt else None,
         coverage=attempt.coverage if attempt else None,
         environment=environment.name if environment else None,
-        environment_url=_address(environment.url, attempt) if environment else None,
+        environment_url=_address(environment.url, job, index) if environment else None,
     )
 
 
-def _address(url: str, attempt: AttemptState | None) -> str | None:
-    """Where an environment is reached; what the job alone knew of it, its `reports:dotenv` tells."""
-    known = attempt.dotenv if attempt else {}
+def _address(url: str, job: JobState, index: RunIndex | None) -> str | None:
+    """Where an environment is reached; what only the run knows of it, the `reports:dotenv` of the job tell, and of
+    those whose artifacts it gets.
+    """
+    if "$" not in url:
+        return url or None
+    attempts = [source.attempt for source in (*(index.artifact_sources(job) if index else ()), job)]
+    known = {name: value for attempt in attempts if attempt for name, value in attempt.dotenv.items()}
     try:
         return expand(url, known, keep=references(url) - known.keys()) or None
     except VariableTooLong:
         return url
 
 
-def stage_view(stage: StageState, *, with_jobs: bool) -> StageView:
+def stage_view(stage: StageState, *, with_jobs: bool, index: RunIndex | None = None) -> StageView:
     """One stage; its jobs only where they are asked for."""
     return StageView(
         name=stage.name,
         status=stage.status,
         started_at=stage.started_at,
         finished_at=stage.finished_at,
-        jobs=[job_view(job) for job in stage.jobs] if with_jobs else [],
+        jobs=[job_view(job, index) for job in stage.jobs] if with_jobs else [],
     )
 
 
@@ -81,7 +86,10 @@ def run_summary(run: RunState, tally: Tally | None = None) -> RunSummary:
 
 def run_view(run: RunState) -> RunView:
     """A run with its stages and jobs."""
-    return RunView(**_summary(run, None), stages=[stage_view(s, with_jobs=True) for s in run.stages])  # type: ignore[arg-type]
+    environments = [job.plan.environment for stage in run.stages for job in stage.jobs]
+    index = RunIndex(run) if any(known and "$" in known.url for known in environments) else None
+    stages = [stage_view(stage, with_jobs=True, index=index) for stage in run.stages]
+    return RunView(**_summary(run, None), stages=stages)  # type: ignore[arg-type]
 
 
 def _summary(run: RunState, tally: Tally | None) -> dict[str, object]:

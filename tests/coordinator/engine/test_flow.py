@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from coordinator.engine.settings import Settings
-from coordinator.engine.views import job_view
+from coordinator.engine.views import job_view, run_view
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.plan import EnvironmentSpec, RetrySpec
@@ -276,6 +276,21 @@ def test_an_environments_address_takes_what_its_job_leaves_unless_that_is_absurd
     sim.succeed(run, "b", dotenv={"WHERE": "x" * (2 << 20)})
     assert job_view(sim.job(run, "a")).environment_url == "https://here.example.com/$OTHER"
     assert job_view(sim.job(run, "b")).environment_url == "https://$WHERE.example.com/$OTHER"
+
+
+def test_an_environments_address_takes_what_the_jobs_before_it_leave_for_it():
+    sim = Sim(SimWorker("w", slots=3))
+    environment = EnvironmentSpec(name="review", url="https://$WHERE.example.com/$VERSION")
+    deploy = job("deploy", "deploy", environment=environment)
+    other = job("other", "deploy", needs=["build"], dependencies=[], environment=environment)
+    run = sim.submit(plan(job("build", "build"), deploy, other))
+    sim.start(run, "build")
+    sim.succeed(run, "build", dotenv={"VERSION": "1", "WHERE": "there"})
+    for name in ("deploy", "other"):
+        sim.start(run, name)
+        sim.succeed(run, name, dotenv={"WHERE": "here"})
+    urls = {view.name: view.environment_url for stage in run_view(run).stages for view in stage.jobs}
+    assert urls == {"build": None, "deploy": "https://here.example.com/1", "other": "https://here.example.com/$VERSION"}
 
 
 def test_a_resource_group_runs_one_job_at_a_time_across_runs_oldest_first():
