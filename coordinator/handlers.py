@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, get_args
@@ -20,6 +21,7 @@ from coordinator.logs import LogStore
 from coordinator.queries import Query, QueryQueue
 from coordinator.router import Peer, Router
 from coordinator.security.limits import Limits
+from coordinator.security.quota import Quota
 from coordinator.store.store import Store
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
@@ -82,6 +84,7 @@ class Handlers:
         queries: QueryQueue,
         audit: Audit,
         limits: Limits,
+        quota: Quota,
     ) -> None:
         self._facts = facts
         self._router = router
@@ -92,6 +95,7 @@ class Handlers:
         self._queries = queries
         self._audit = audit
         self._limits = limits
+        self._quota = quota
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request) that wait for verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
@@ -193,6 +197,9 @@ class Handlers:
         self._engine.worker_heard(worker_of(peer), now, disk_low=message.disk_low, held=message.attempts)
 
     def _job_status(self, peer: Peer, message: m.JobStatus, payload: Payload, now: Now, outbox: Outbox) -> None:
+        if message.artifacts and (project := self._engine.project_of(worker_of(peer), message.attempt)) is not None:
+            for ref in message.artifacts:
+                self._quota.name(project, ref.digest, self._blobs.size(ref.digest) or 0, now.mono)
         self._engine.job_status(worker_of(peer), message, self._logs.size(message.attempt), now)
 
     def _log_chunk(self, peer: Peer, message: m.LogChunk, payload: Payload, now: Now, outbox: Outbox) -> None:
@@ -260,12 +267,15 @@ class Handlers:
         known = self._store.run_by_token(message.token)
         if known is None:
             self._limits.check_submission(message, self._engine.unfinished())
+            self._quota.check(message.plan.project)
         reply = self._engine.submit_run(message, now, known=known)
         if reply.run != known:
             log.info("submitted: %s, %d jobs", message.plan.name, len(message.plan.jobs), extra={"run": reply.run})
             source = message.source
             detail = " ".join(filter(None, [message.plan.project, source.ref, source.sha[:12], source.user]))
             self._audit(self._router.key_of(peer.route), now, "submit", f"run {reply.run}", detail)
+        if message.workspace is not None:
+            self._quota.name(message.plan.project, message.workspace, message.workspace_size, now.mono)
         outbox.reply(peer.route, reply)
 
     def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:
@@ -295,6 +305,8 @@ class Handlers:
 
     def _blob_put(self, route: bytes, message: m.BlobPut, payload: Payload, outbox: Outbox) -> None:
         self._limits.check_blob(message.size)
+        if self._blobs.size(message.digest) is None:
+            self._quota.put(self._router.key_of(route) or b"", message.digest, message.size, time.monotonic())
         received = self._blobs.put(message.digest, message.size, message.offset, payload)
         if received is None:
             self._uploads.setdefault(message.digest, []).append((route, message.id))
@@ -311,6 +323,8 @@ class Handlers:
                     outbox.reply(route, state)
                 else:
                     outbox.reply(route, error_reply(id, upload.problem))
+            if upload.problem is not None:
+                self._quota.forget(upload.digest)
 
 
 def told(command: m.Cancel | m.Retry | m.Play | m.DrainWorker) -> tuple[str, str, str]:

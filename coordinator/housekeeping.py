@@ -11,11 +11,13 @@ import logging
 import os
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import Empty, SimpleQueue
 
 from coordinator.retention import Retention
+from coordinator.security.quota import Counted
 from coordinator.store.reader import Reader
 
 RUNS_AT_ONCE = 10
@@ -42,6 +44,7 @@ class Housekeeper:
         self._logs = logs
         self._blobs = blobs
         self._wake = wake
+        self.counted = Counted(0.0, {})  # by the last pass
         self._wanted: SimpleQueue[int | str] = SimpleQueue()
         self._answers: SimpleQueue[bool] = SimpleQueue()
         self._stop = threading.Event()
@@ -134,6 +137,8 @@ class Housekeeper:
     def _tidy_blobs(self, reader: Reader, now: float) -> int:
         used = 0
         artifacts_before = None if self._retention.artifacts_for is None else now - self._retention.artifacts_for
+        began = time.monotonic()
+        by_project: Counter[str] = Counter()
         needed = reader.needed_blobs(now, artifacts_before)
         for directory in _directories(self._blobs):
             for name, status in _files(directory):
@@ -144,8 +149,10 @@ class Housekeeper:
                     (directory / name).unlink(missing_ok=True)
                 elif name in needed:
                     used += status.st_size
+                    by_project[needed[name]] += status.st_size
                 elif time.time() - status.st_mtime > self._retention.young and not self._stop.is_set():
                     self._ask(name)
+        self.counted = Counted(began, by_project)
         for name, _ in _files(self._blobs / "trash"):
             (self._blobs / "trash" / name).unlink(missing_ok=True)
         return used

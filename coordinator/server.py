@@ -33,6 +33,7 @@ from coordinator.router import Router
 from coordinator.security.admin import MESSAGES as ADMIN_MESSAGES
 from coordinator.security.door import Door
 from coordinator.security.limits import Pace
+from coordinator.security.quota import Quota
 from coordinator.security.roles import Identity
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store
@@ -146,6 +147,7 @@ class Coordinator:
         facts = Facts(self.store.coordinator_id, self.feed.epoch, self.feed.address, self.settings.engine.heartbeat)
         self.waiting = QueryQueue()
         self.pace = Pace(self.settings.limits.messages_per_second)
+        self.quota = Quota(self.settings.limits)
         self.handlers = Handlers(
             facts,
             self.router,
@@ -156,6 +158,7 @@ class Coordinator:
             self.waiting,
             self.door.note,
             self.settings.limits,
+            self.quota,
         )
         self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
         self.housekeeper = Housekeeper(
@@ -385,20 +388,24 @@ class Coordinator:
 
     def keep_house(self) -> None:
         """Takes away a run or a blob that the housekeeper has found, unless it is in use after all."""
+        self.quota.count(self.housekeeper.counted)
         what = self.housekeeper.wanted()
         if what is None:
             return
         done = False
         try:
-            done = (
-                self.blobs.discard(what, self.settings.retention.young)
-                if isinstance(what, str)
-                else self.remove_run(what)
-            )
+            done = self.remove_blob(what) if isinstance(what, str) else self.remove_run(what)
         except (PeeweeException, OSError) as error:
             log.warning("can't remove %s: %s", what, failure(error))
         finally:
             self.housekeeper.answered(done)
+
+    def remove_blob(self, digest: str) -> bool:
+        """Takes a blob away that no run refers to; False if it is too young for that."""
+        if not self.blobs.discard(digest, self.settings.retention.young):
+            return False
+        self.quota.forget(digest)
+        return True
 
     def remove_run(self, run: int) -> bool:
         """Deletes a finished run's rows; False if it is not finished (any more)."""

@@ -113,6 +113,10 @@ class Engine:
         """The unfinished attempt, if this worker holds it: whether its log bytes are taken."""
         return self._reports.holds(worker, attempt)
 
+    def project_of(self, worker: str, attempt: str) -> str | None:
+        """The project of an unfinished attempt, if this worker holds it."""
+        return self._reports.project_of(worker, attempt)
+
     def log_bound(self, attempt: str) -> int | None:
         """How many bytes the log of an unfinished attempt may have but for a line about what is missing; None: any."""
         return self._reports.log_bound(attempt)

@@ -197,6 +197,11 @@ class Reports:
         state = self._ledger.workers.get(worker)
         return state.attempts.get(attempt_id) if state else None
 
+    def project_of(self, worker: str, attempt_id: str) -> str | None:
+        """The project of an unfinished attempt, if this worker has it."""
+        found = self._ledger.find_attempt(attempt_id) if self.holds(worker, attempt_id) else None
+        return self._ledger.run_of(found[0]).plan.project if found else None
+
     def log_bound(self, attempt_id: str) -> int | None:
         """The limit of an unfinished attempt's log; None: there is none."""
         found = self._ledger.find_attempt(attempt_id)

@@ -21,6 +21,8 @@ class Limits:
     runs_per_project: int = 1_000  # unfinished ones
     jobs_per_run: int = 50_000
     blob_bytes: int = 16 << 30  # of one workspace or artifact archive
+    unnamed_bytes: int = 64 << 30  # of blobs that one key has put and no run names yet
+    project_bytes: int = 256 << 30  # of workspaces and artifacts of a project's runs
     log_bytes: int = 1 << 30  # what a pipeline file may raise the limit of a job's log to
 
     def check_submission(self, message: m.SubmitRun, unfinished: Mapping[int, RunState]) -> None:

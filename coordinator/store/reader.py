@@ -55,16 +55,19 @@ class Reader:
         """The jobs with ids from `first` to `last` that there are."""
         return {id for (id,) in self._rows(Job.select(Job.id).where(Job.id.between(first, last)))}
 
-    def needed_blobs(self, now: float, artifacts_before: float | None) -> set[str]:
-        """Digests of all that a run may still need: workspaces, and artifacts that have not expired.
+    def needed_blobs(self, now: float, artifacts_before: float | None) -> dict[str, str]:
+        """Digests of all that a run may still need, with the project of the first run that names it.
+
+        These are workspaces, and artifacts that have not expired.
 
         Those of unfinished runs never expire; those of an attempt that ended before `artifacts_before` have.
         """
-        needed = {digest for (digest,) in self._rows(Run.select(Run.workspace).where(Run.workspace.is_null(False)))}
+        workspaces = Run.select(Run.workspace, Run.project).where(Run.workspace.is_null(False)).order_by(Run.id.desc())
+        needed: dict[str, str] = dict(self._rows(workspaces))
         after = ""
         while True:
             query = (
-                Attempt.select(Attempt.id, Attempt.artifacts_json, Attempt.finished_at, Run.status)
+                Attempt.select(Attempt.id, Attempt.artifacts_json, Attempt.finished_at, Run.status, Run.project)
                 .join(Job)
                 .join(Run)
                 .where((Attempt.artifacts_json != "[]") & (Attempt.id > after))
@@ -72,13 +75,13 @@ class Reader:
                 .limit(ROWS_AT_ONCE)
             )
             found = self._rows(query)
-            for id, artifacts, finished_at, status in found:
+            for id, artifacts, finished_at, status, project in found:
                 after = id
                 ended = status in ENDED_WORDS
                 old = ended and artifacts_before is not None and (finished_at or now) < artifacts_before
                 for ref in ARTIFACTS.decode(artifacts):
                     expired = old or (ended and ref.expires_at is not None and ref.expires_at < now)
                     if not expired:
-                        needed.add(ref.digest)
+                        needed.setdefault(ref.digest, project)
             if len(found) < ROWS_AT_ONCE:
                 return needed

@@ -10,24 +10,28 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from coordinator.engine.settings import Settings
+from coordinator.retention import Retention
 from coordinator.security.limits import Limits, parse_limits
+from coordinator.security.quota import LEAST
 from protocol import messages as m
 from protocol.addresses import parse_tcp
 from protocol.client import Client
 from protocol.errors import UsageError
-from protocol.plan import Resources, ServiceSpec
+from protocol.plan import Plan, Resources, ServiceSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
 from tests.conftest import ROOT, Images
 from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running, WireWorker
+from tests.coordinator.wire import Running, WireWorker, eventually
+from tests.security.test_access import join
 from tests.system.harness import System, repository
 
 STRANGERS = int(os.environ.get("LONGSHORE_STRANGERS", "2500"))
@@ -56,6 +60,57 @@ def test_a_run_a_log_and_a_blob_have_limits(tmp_path: Path) -> None:
         large.write_bytes(bytes(1001))
         with pytest.raises(UsageError, match="the limit blob_bytes is 1000"):
             client.upload(large)
+
+
+def blob(client: Client, folder: Path, content: bytes) -> tuple[str, int]:
+    """Uploads bytes."""
+    (file := folder / "content").write_bytes(content)
+    return client.upload(file)
+
+
+def test_what_no_run_names_counts_for_the_key_that_has_put_it(tmp_path: Path) -> None:
+    with Running(tmp_path / "state", limits=Limits(unnamed_bytes=2 * LEAST)) as running, running.client() as client:
+        workspace, size = blob(client, tmp_path, b"workspace")
+        blob(client, tmp_path, b"another")
+        with pytest.raises(UsageError, match="the limit unnamed_bytes is"):
+            blob(client, tmp_path, b"one too many")
+        assert blob(client, tmp_path, b"workspace") == (workspace, size)  # it is there
+        with running.client(credentials=join(running, "operator", "otto")) as otto:
+            blob(otto, tmp_path, b"of otto's own account")
+        client.submit_run(plan(job("a")), workspace, size)
+        artifact, size = blob(client, tmp_path, b"one too many")
+        worker = WireWorker(running.address)
+        worker.hello()
+        worker.run(artifacts=[ArtifactRef(kind="archive", digest=artifact, size=size)])
+        blob(client, tmp_path, b"and another")
+        worker.close()
+
+
+def test_a_project_has_no_more_workspaces_and_artifacts_than_its_limit(tmp_path: Path) -> None:
+    def of(project: str) -> Plan:
+        return msgspec.structs.replace(plan(job("a")), project=project)
+
+    def counted() -> Mapping[str, int]:
+        return running.coordinator.housekeeper.counted.by_project
+
+    retention = Retention(every=0.1, young=0.0, runs_for=0.0)
+    limits = Limits(project_bytes=1500)
+    with Running(tmp_path / "state", limits=limits, retention=retention) as running, running.client() as client:
+        for number in range(2):
+            client.submit_run(of("p"), *blob(client, tmp_path, str(number).encode() * 1000))
+        for _ in range(2):
+            with pytest.raises(UsageError, match=r"'p' has 2000 bytes .* the limit project_bytes is 1500"):
+                client.submit_run(of("p"))
+            eventually(lambda: counted() == {"p": 2000})  # again, as the housekeeper has counted
+        assert client.submit_run(of("q")) == 3
+        client.cancel(1)  # and so it goes, with its workspace
+
+        def may_submit() -> bool:
+            with contextlib.suppress(UsageError):
+                return bool(client.submit_run(of("p")))
+            return False
+
+        eventually(may_submit)
 
 
 def test_a_worker_that_was_taken_over_can_not_fill_the_disk_with_a_log(tmp_path: Path) -> None:
