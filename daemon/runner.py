@@ -171,17 +171,20 @@ class Runner:
 
     def run(self) -> None:
         """The whole life."""
+        result = self._result()
         try:
-            result = self._result()
-            if result is not None and self._stop is not Stop.LEAVE:
-                self._host.finished(self.attempt, self._without_secrets(result))
-                self._await_acknowledgement()
-            if self._stop is not Stop.LEAVE:
-                self._remove()
-                self._transfer.close()
-                self._host.gone(self.attempt)
-        except Exception:
-            logger.exception("the thread of an attempt failed", extra={"attempt": self.attempt})
+            told = result and self._without_secrets(result)
+        except Exception as error:  # without a result it would run for ever
+            logger.exception("a result can't be told", extra={"attempt": self.attempt})
+            why = f"its result can't be told without its secrets ({type(error).__name__})"
+            told = self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, why)
+        if told is not None and self._stop is not Stop.LEAVE:
+            self._host.finished(self.attempt, told)
+            self._await_acknowledgement()
+        if self._stop is not Stop.LEAVE:
+            self._remove()
+            self._transfer.close()
+            self._host.gone(self.attempt)
 
     def _result(self) -> Result | None:
         """How it ended; None if nothing is to be reported."""
@@ -276,8 +279,9 @@ class Runner:
             nonlocal follower
             if dependencies is not None:
                 self._host.started(self.attempt)
-            follower = Task(self._follow_log, f"log {self.attempt}")
-            THREADS.start(follower)
+            task = Task(self._follow_log, f"log {self.attempt}")
+            THREADS.start(task)
+            follower = task  # to be waited for only if it could be started
 
         try:
             outcome = self._executor.execute(self.sandbox, dependencies, opened)

@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from daemon.result import Result
+from daemon.runner import Runner
+from daemon.threads import THREADS, Task
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
 from tests.daemon.scripted import Running, Scripted, assignment, start_worker
@@ -364,6 +367,39 @@ def test_statuses_of_a_restarted_daemon_count_on_even_if_the_clock_was_set_back(
     run_worker()
     assert coordinator.final("1.1").status is S.SUCCESS
     assert coordinator.statuses["1.1"][-1] is S.SUCCESS
+
+
+def test_a_job_whose_log_can_t_be_read_for_want_of_a_thread_fails_and_does_not_run_for_ever(
+    coordinator: Scripted, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = THREADS.start
+
+    def refuse(task: Task) -> None:
+        if task.name.startswith("log "):
+            raise RuntimeError("can't start new thread")
+        start(task)
+
+    monkeypatch.setattr(THREADS, "start", refuse)
+    run_worker()
+    coordinator.assign(assignment("1.1", "echo one"))
+    final = coordinator.final("1.1")
+    assert (final.status, final.failure_reason) == (S.FAILED, "runner_system_failure")
+    assert "can't start new thread" in (final.message or "")
+
+
+def test_a_job_whose_result_can_t_be_told_fails_and_does_not_run_for_ever(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistake(runner: Runner, result: Result) -> Result:
+        raise ValueError("a secret")
+
+    monkeypatch.setattr(Runner, "_without_secrets", mistake)
+    run_worker()
+    coordinator.assign(assignment("1.1", "echo one"))
+    final = coordinator.final("1.1")
+    assert (final.status, final.failure_reason, final.log_length) == (S.FAILED, "runner_system_failure", 4)
+    assert "a secret" not in (final.message or "")
+    engine.await_step("remove", "1.1")
 
 
 # a graceful end
