@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, ClassVar, TypeVar
 
+from textual import events
 from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
@@ -49,6 +50,7 @@ class LongshoreApp(App[None]):
         self.model = Model()
         self.feed = FeedClient(address, self.model, self._model_changed)
         self.animation_level = "none"
+        self._has_been_away = False
         self._changed = Coalescer(self, self._refresh_page)
 
     def on_mount(self) -> None:
@@ -59,6 +61,12 @@ class LongshoreApp(App[None]):
     async def on_unmount(self) -> None:
         """Ends the connection."""
         await self.feed.stop()
+
+    def on_app_blur(self, event: events.AppBlur) -> None:
+        """A page in a browser has the keys at first: Textual says it has not, maybe after the page has said it has."""
+        if self.is_web and not self._has_been_away:
+            event.prevent_default()
+        self._has_been_away = True
 
     def now(self) -> float:
         """The time by the coordinator's clock, which all times that it tells are by."""
@@ -89,6 +97,8 @@ class LongshoreApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """What the command palette offers: the screen's keys, then Textual's own commands."""
         for entry in keys_of(screen):
+            if not entry.applies:
+                continue
 
             async def run(action: str = entry.action) -> None:
                 await screen.run_action(action)

@@ -22,7 +22,7 @@ from protocol.events import (
     WorkerChanged,
 )
 from protocol.messages import Snapshot
-from protocol.statuses import ENDED
+from protocol.statuses import ENDED, WorkerStatus
 from protocol.views import JobView, RunSummary, RunView, StageView, WorkerView
 
 RECENT_EVENTS = 4096
@@ -33,6 +33,8 @@ TOLERATED_SKEW = 1.5
 """Seconds by which two clocks may differ before it is thought of: a beacon may be late by some of them."""
 JOURNAL_LENGTH = 1000
 """How many events the Feed screen can show."""
+MOST_TOLD = 20_000
+"""Things of which it is known what the journal said last."""
 
 
 class Connection(Enum):
@@ -119,6 +121,7 @@ class Model:
         self.skew = 0.0  # seconds that the coordinator's clock is ahead of ours
         self.version = 0
         self.runs_version = 0  # grows when the list of runs changes
+        self._told: dict[object, object] = {}  # what the journal said last of a run, a stage, a job, a worker
         self._recent: deque[AnyEvent] = deque(maxlen=RECENT_EVENTS)
         self._newest_first: list[RunSummary] | None = None
 
@@ -129,6 +132,11 @@ class Model:
         if self._newest_first is None:
             self._newest_first = [self.runs[run] for run in sorted(self.runs, reverse=True)]
         return self._newest_first
+
+    def is_offline(self, worker: str | None) -> bool:
+        """Whether a worker is known, and has not been heard of for a while."""
+        view = self.workers.get(worker) if worker is not None else None
+        return view is not None and view.status is WorkerStatus.OFFLINE
 
     def active_runs(self) -> int:
         """How many known runs have not ended."""
@@ -202,9 +210,31 @@ class Model:
             return Verdict.GAP if event.epoch != self.epoch or event.seq > self.seq else Verdict.OLD
         self._recent.append(event)
         verdict = self._place(event)
-        if verdict is not Verdict.OLD:
+        if verdict is not Verdict.OLD and self._is_news(event):
             self.journal.append(JournalEntry(at=at, seq=event.seq, event=event))
         return verdict
+
+    def _is_news(self, event: AnyEvent) -> bool:
+        """Whether an event says what the journal has not said yet; counts of jobs and slots change all the time."""
+        about: object
+        said: object
+        match event:
+            case RunChanged(run=run):
+                about, said = (run.id,), (run.status, run.warnings)
+            case StageChanged(run=number, stage=stage):
+                about, said = (number, stage.name), stage.status
+            case JobChanged(run=number, stage=name, job=job):
+                about, said = (number, name, job.name), (job.status, job.attempt, job.worker, job.pending_reason)
+            case WorkerChanged(worker=worker):
+                about, said = worker.name, worker.status
+            case _:
+                return True
+        if self._told.get(about) == said:
+            return False
+        if len(self._told) >= MOST_TOLD:
+            self._told.clear()
+        self._told[about] = said
+        return True
 
     # how it changes
 

@@ -27,6 +27,7 @@ LINK = re.compile(r'<link\b[^>]*\bhref="([^"]*)"[^>]*>', re.DOTALL)
 HEAD = """<link rel="icon" href="data:,">
 <style>@font-face { font-family: "Roboto Mono"; font-weight: 100 700;
   src: url("STATICfonts/RobotoMono-VariableFont_wght.ttf") format("truetype"); }</style>
+<style>body { margin: 0; overflow: hidden; }</style>
 <script>  /* keys go to the terminal as soon as it is there */
   const waiting = setInterval(() => {
     const keys = document.querySelector(".xterm-helper-textarea");

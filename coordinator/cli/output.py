@@ -7,6 +7,8 @@ from typing import Protocol
 
 COLORS = (36, 35, 34, 33, 32, 96, 95, 94, 93, 92)
 """ANSI foreground colours that jobs take in turn; red is left for failures."""
+LONGEST_NAME = 30
+"""Characters of a job's name before its lines on a terminal; a longer name loses its middle."""
 LONGEST_LINE = 1 << 20
 """Bytes after which a line that has no end yet is broken, so that it takes no more memory."""
 ECHO = re.compile(rb"^(\$ [^\n]*)", re.MULTILINE)
@@ -26,18 +28,24 @@ class Sink(Protocol):
 class JobOutput:
     """Prints the logs of several jobs as they come, never mixing two jobs in a line.
 
-    With `colors`, names are coloured by job and echoed commands stand out.
+    With `colors`, for a terminal: names are coloured by job and not too long, and echoed commands stand out.
     """
 
     def __init__(self, stream: Sink, names: list[str], *, colors: bool) -> None:
         self._stream = stream
         self._colors = colors
-        self._width = max((len(name) for name in names), default=0)
+        self._width = max((len(self._shown(name)) for name in names), default=0)
         self._partial: dict[str, bytes] = {}
         self._prefixes = {name: self._prefix(name, number) for number, name in enumerate(names)}
 
+    def _shown(self, name: str) -> str:
+        if not self._colors or len(name) <= LONGEST_NAME:
+            return name
+        half = (LONGEST_NAME - 1) // 2
+        return f"{name[: LONGEST_NAME - 1 - half]}…{name[-half:]}"
+
     def _prefix(self, name: str, number: int) -> bytes:
-        padded = f"{name:{self._width}} |"
+        padded = f"{self._shown(name):{self._width}} |"
         if self._colors:
             padded = f"\x1b[{COLORS[number % len(COLORS)]}m{padded}\x1b[0m"
         return padded.encode() + b" "

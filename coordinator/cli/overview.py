@@ -31,7 +31,7 @@ class Overview:
         """A job as it is now."""
         before = self._jobs.get(job.name)
         if before is None or (before.status, before.attempt) != (job.status, job.attempt):
-            self._since[job.name] = time.monotonic()
+            self._since[job.name] = time.monotonic() - (_running_for(job) if before is None else 0.0)
         self._jobs[job.name] = job
 
     def lines(self, width: int, height: int) -> list[Text]:
@@ -99,6 +99,13 @@ class Overview:
         done = sum(status in ENDED for status in self._statuses(every))
         text = f"Run {self._run}: {_clock(time.monotonic() - self._started)}, {done} of {len(every)} jobs done"
         return Text(text + (f", {busy} at work" if busy else ""))
+
+
+def _running_for(job: JobView) -> float:
+    """Seconds that a job has run already when it is first heard of."""
+    if job.status is not ExecutionStatus.RUNNING or job.started_at is None:
+        return 0.0
+    return max(0.0, time.time() - job.started_at)
 
 
 def _stage_status(statuses: list[ExecutionStatus], *, failed: bool) -> ExecutionStatus:

@@ -10,6 +10,7 @@ from rich.console import Group
 from rich.live import Live
 
 from coordinator.cli.follow import Follower
+from coordinator.cli.overview import Overview
 from coordinator.cli.session import Session
 from coordinator.cli.tables import console, run_headline, run_table
 from coordinator.cli.words import job_ending, job_note
@@ -26,28 +27,49 @@ def watch_run(session: Session, run: RunView) -> None:
         Follower(session, run.id, _Lines(), logs=False).follow()
         return
     out = console(sys.stdout)
-    with Live(console=out, auto_refresh=False, transient=True, vertical_overflow="ellipsis") as live:
-        table = _LiveTable(run, live)
-        ended = Follower(session, run.id, table, logs=False).follow()
-    out.print(_picture(ended or table.run))
+    live = Live(console=out, auto_refresh=False, transient=True, vertical_overflow="ellipsis")
+    table = _LiveTable(run, live)
+    try:
+        with live:
+            ended = Follower(session, run.id, table, logs=False).follow()
+    except KeyboardInterrupt:  # what was to be seen stays
+        out.print(table.picture())
+        raise
+    out.print(_whole(ended or table.run))
 
 
-def _picture(run: RunView) -> Group:
+def _whole(run: RunView) -> Group:
     return Group(run_headline(run), run_table(run))
 
 
 class _LiveTable:
-    """Keeps a run's table on a terminal up to date."""
+    """Keeps a run's table on a terminal up to date; of a run that is too long for it, its stages and busy jobs."""
 
     def __init__(self, run: RunView, live: Live) -> None:
         self.run = run
         self._live = live
         self._drawn_at = 0.0
+        self._overview = Overview(run.id, {stage.name: [job.name for job in stage.jobs] for stage in run.stages})
+        for stage in run.stages:
+            for job in stage.jobs:
+                self._overview.take(job)
+
+    def picture(self) -> Group:
+        """The run, on one screen."""
+        out = self._live.console
+        whole = _whole(self.run)
+        if sum(len(stage.jobs) for stage in self.run.stages) < out.height and len(out.render_lines(whole)) < out.height:
+            return whole
+        *lines, _ = self._overview.lines(out.width, out.height - 1)
+        for line in lines:
+            line.truncate(out.width, overflow="ellipsis")
+        return Group(run_headline(self.run), *lines)
 
     def job_log(self, job: JobView, data: bytes | memoryview) -> None:
         """A table has no logs."""
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
+        self._overview.take(job)
         stages = [
             msgspec.structs.replace(stage, jobs=[job if job.name == each.name else each for each in stage.jobs])
             for stage in self.run.stages
@@ -61,7 +83,7 @@ class _LiveTable:
     def time_passes(self) -> None:
         if time.monotonic() - self._drawn_at >= DRAW_SECONDS:
             self._drawn_at = time.monotonic()
-            self._live.update(_picture(self.run), refresh=True)
+            self._live.update(self.picture(), refresh=True)
 
     def connection(self, lost: bool) -> None:
         if lost:

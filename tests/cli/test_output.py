@@ -62,3 +62,12 @@ def test_commands_stand_out_only_on_a_terminal() -> None:
     output.log("job", b"$ make\nmade\n")
     assert b"\x1b[1;32m$ make\x1b[0m\n" in stream.getvalue()
     assert b" made\n" in stream.getvalue()
+
+
+def test_a_long_name_leaves_room_for_the_line_on_a_terminal_and_is_whole_in_a_file() -> None:
+    name = "integration: [amd64, bookworm, release]"
+    for colors in (True, False):
+        output, stream = printed(colors=colors, names=(name,))
+        output.log(name, b"line\n")
+        assert (name.encode() in stream.getvalue()) is not colors
+        assert (f"{name[:15]}…{name[-14:]} |".encode() in stream.getvalue()) is colors

@@ -159,6 +159,20 @@ def test_a_watched_run_is_drawn_until_it_has_ended(fleet: System, tmp_path: Path
     assert "✔ success" in end[end.rindex(f"Run {run}") :]
 
 
+def test_what_was_watched_stays_on_the_terminal_after_ctrl_c(fleet: System, tmp_path: Path) -> None:
+    jobs = "".join(f"check {n}: {{stage: test, script: [echo checked]}}\n" for n in range(ROWS))
+    files = {".gitlab-ci.yml": STAGES.replace("sleep 2", "sleep 200") + jobs}
+    run = fleet.submit(repository(tmp_path / "project", files))
+    with terminal(fleet, "show", str(run), "--watch") as shown:
+        shown.wait_for(b"compile\x1b[0m\x1b[90m running on w")  # too long for the terminal: its stages and busy jobs
+        shown.popen.send_signal(signal.SIGINT)
+        assert shown.end() == 130
+    left = shown.shown.decode()[shown.shown.decode().rindex(f"Run {run}") :]
+    assert f"0/{ROWS + 1}" in left
+    assert "\x1b[2K" not in left
+    fleet.command("cancel", str(run))
+
+
 def test_a_run_watched_without_a_terminal_is_told_a_line_a_change(fleet: System, tmp_path: Path) -> None:
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": STAGES}))
     done = fleet.command("show", str(run), "--watch")

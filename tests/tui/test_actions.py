@@ -193,7 +193,7 @@ async def test_a_worker_shows_what_it_runs_and_leads_there(server: Server, worke
         await seen.press("2")
         await seen.sees("1/assets")
         await seen.press("enter")
-        await seen.sees("❯●R", "running  assets")
+        await seen.sees("❯●R", "running   assets")
 
 
 async def test_ids_are_copied(server: Server, worker: ScriptedWorker) -> None:
@@ -304,7 +304,7 @@ async def test_the_mouse_does_what_keys_do(server: Server, new_worker: Callable[
         await seen.pilot.click("#runs", offset=(10, 1))
         await seen.sees("dependencies", "package")
         await seen.pilot.click("#columns", offset=(5, 5))
-        await seen.sees("pending  assets")
+        await seen.sees("pending   assets")
         lines = seen.text.split("\n")
         row = next(number for number, line in enumerate(lines) if "C Cancel run" in line)
         await seen.pilot.click(offset=(lines[row].index("C Cancel run"), row))

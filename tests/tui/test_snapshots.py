@@ -17,7 +17,11 @@ from tui.widgets.table import Table
 
 WIDE, NARROW = (120, 36), (60, 20)
 DARK, LIGHT = "textual-dark", "textual-light"
-LOOKS = {"wide-dark": (WIDE, DARK), "wide-light": (WIDE, LIGHT), "narrow-dark": (NARROW, DARK)}
+LOOKS = {
+    f"{size}-{theme}": (WIDE if size == "wide" else NARROW, DARK if theme == "dark" else LIGHT)
+    for size in ("wide", "narrow")
+    for theme in ("dark", "light")
+}
 SCREENS: dict[str, list[str]] = {
     "runs": [],
     "run": ["enter"],

@@ -57,6 +57,7 @@ class Document:
     def __init__(self) -> None:
         self.size = 0
         self.complete = False
+        self.is_known = False  # its size has been told, be it 0
         self.version = 0  # grows with every change that may be seen
         self.sections: list[Section] = []
         self._pages: list[Page] = []
@@ -75,6 +76,7 @@ class Document:
 
     def set_size(self, size: int, complete: bool) -> None:
         """Learns how long the log is; it never shrinks."""
+        self.is_known = True
         self.complete = self.complete or complete
         self.size = max(self.size, size)
         while len(self._pages) * PAGE_BYTES < self.size:

@@ -135,7 +135,7 @@ class LogSource:
             try:
                 reply, _ = await self._get(self.document.size, 0)
                 self.problem = ""
-                if reply.size != self.document.size or reply.complete:
+                if reply.size != self.document.size or reply.complete or not self.document.is_known:
                     self._take_size(reply)
             except LongshoreError as error:
                 self.problem = str(error)

@@ -13,7 +13,7 @@ from textual.widgets import Static
 
 from protocol import messages as m
 from protocol.errors import LongshoreError
-from protocol.statuses import ENDED
+from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary
 from tui.present import plural
 from tui.screens.dialogs import Confirm
@@ -22,6 +22,12 @@ from tui.widgets.topbar import TopBar
 
 if TYPE_CHECKING:
     from tui.app import LongshoreApp
+
+PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
+UNSUCCESSFUL = (ExecutionStatus.FAILED, ExecutionStatus.CANCELED, ExecutionStatus.SKIPPED)
+"""What retrying a run tries again."""
+GOOD_NEWS, BAD_NEWS = 3.0, 8.0
+"""Seconds that a message stays."""
 
 
 class Page(Screen[None]):
@@ -69,6 +75,7 @@ class Page(Screen[None]):
         self.query_one("#problem", Static).update(Content(model.problem))
         self.query_one("#problem").display = bool(model.problem)
         self.show()
+        self.query_one(KeyBar).sync()
 
     def on_screen_resume(self) -> None:
         """Catches up with what happened while another screen was in front."""
@@ -86,9 +93,13 @@ class Page(Screen[None]):
             self.app.pop_screen()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hides keys that can do nothing here."""
+        """Hides keys that never do anything here."""
         if action == "back":
             return len(self.app.screen_stack) > 1
+        return True
+
+    def applies(self, action: str) -> bool:
+        """Whether a key could do anything as things are; else it is shown dim, and tells why if it is pressed."""
         return True
 
     # commands
@@ -109,7 +120,10 @@ class Page(Screen[None]):
 
     def tell(self, text: str, *, bad: bool = False) -> None:
         """A short message in the corner."""
-        self.app.notify(text, severity="error" if bad else "information", markup=False)
+        if bad:
+            self.app.notify(text, severity="error", timeout=BAD_NEWS, markup=False)
+        else:
+            self.app.notify(text, timeout=GOOD_NEWS, markup=False)
 
     def copy(self, text: str) -> None:
         """Puts a text into the terminal's clipboard."""
@@ -155,6 +169,9 @@ class Page(Screen[None]):
 
     def retry_job(self, run: int, job: JobView) -> None:
         """A new attempt of one job."""
+        if job.status not in ENDED:
+            self.tell(f"{job.name} is {job.status}: it can be tried again when it has ended", bad=True)
+            return
 
         async def retry() -> str:
             await self.app.feed.request(m.Retry, m.Done, run=run, job=job.name)
@@ -164,6 +181,9 @@ class Page(Screen[None]):
 
     def play_job(self, run: int, job: JobView) -> None:
         """Starts a manual or delayed job, after its own question if it has one."""
+        if job.status not in PLAYABLE:
+            self.tell(f"{job.name} is {job.status}: only a manual or delayed job can be played", bad=True)
+            return
 
         async def play() -> str | None:
             detail = await self.app.feed.request(m.GetJob, m.JobDetail, run=run, job=job.name)
@@ -174,3 +194,28 @@ class Page(Screen[None]):
             return f"{job.name} is started"
 
         self.command(play())
+
+
+def job_applies(job: JobView | None, action: str) -> bool:
+    """Whether one of the actions on a job could do anything to this one."""
+    match action:
+        case "play":
+            return job is not None and job.status in PLAYABLE
+        case "cancel":
+            return job is not None and job.status not in ENDED
+        case "retry":
+            return job is not None and job.status in ENDED
+    return True
+
+
+def run_applies(run: RunSummary | None, action: str) -> bool:
+    """Whether one of the actions on a whole run could do anything to this one."""
+    counts = run.counts if run is not None else {}
+    match action:
+        case "cancel_run":
+            return run is not None and run.status not in ENDED
+        case "retry_run":
+            return any(counts.get(status.value) for status in UNSUCCESSFUL)
+        case "retry_failed" | "next_failed":
+            return bool(counts.get(ExecutionStatus.FAILED.value))
+    return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -82,7 +83,8 @@ class NewRun(ModalScreen["tuple[str, list[str]] | None"]):
     def compose(self) -> ComposeResult:
         """Two lines to fill in."""
         with Vertical(classes="dialog"):
-            yield Label("Run a pipeline file of this machine", classes="question")
+            yield Label("Run a pipeline file", classes="question")
+            yield Label(f"of this machine, from {Path.cwd()}", classes="detail", markup=False)
             yield Input(".gitlab-ci.yml", id="file", select_on_focus=False)
             yield Input(placeholder="KEY=VALUE KEY=VALUE ... (variables, may stay empty)", id="variables")
             yield Label("enter: run it   tab: next field   esc: never mind", classes="detail")

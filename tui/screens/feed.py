@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from protocol.events import JobChanged, RunChanged, RunRemoved, StageChanged, WorkerChanged
 from tui.model import JournalEntry
-from tui.present import SIGNS, clean, clock, job_sign, matches, progress, run_sign, why, worker_sign
+from tui.present import SIGNS, clean, clock, job_sign, matches, run_sign, why, worker_sign
 from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen
 from tui.widgets.filter import FilterBar
@@ -23,11 +23,10 @@ def describe(entry: JournalEntry) -> Spans:
     match entry.event:
         case RunChanged(run=run):
             sign = run_sign(run)
-            ended, total = progress(run.counts)
             return [
                 (f"{sign} ", sign.color),
                 (f"run {run.id} ", "strong"),
-                (f"{clean(run.name)} {sign.label} {ended}/{total}", ""),
+                (f"{sign.label}  {clean(run.name)}", ""),
             ]
         case RunRemoved(run=number):
             return [("» ", "muted"), (f"run {number} ", "strong"), ("removed", "")]
@@ -36,18 +35,17 @@ def describe(entry: JournalEntry) -> Spans:
             return [
                 (f"{sign} ", sign.color),
                 (f"run {number} ", "strong"),
-                (f"stage {clean(stage.name)} {sign.label}", ""),
+                (f"{sign.label}  stage {clean(stage.name)}", ""),
             ]
         case JobChanged(run=number, job=job):
             sign = job_sign(job)
             where = f" on {clean(job.worker)}" if job.worker else ""
             reason = f": {why(job)}" if why(job) else ""
-            words = f"job {clean(job.name)} {sign.label}{where}{reason}"
+            words = f"{sign.label}  {clean(job.name)}{where}{reason}"
             return [(f"{sign} ", sign.color), (f"run {number} ", "strong"), (words, "")]
         case WorkerChanged(worker=worker):
             sign = worker_sign(worker)
-            words = f"{sign.label}, {worker.running}/{worker.slots} slots, {worker.waiting} waiting"
-            return [(f"{sign} ", sign.color), (f"worker {clean(worker.name)} ", "strong"), (words, "")]
+            return [(f"{sign} ", sign.color), (f"worker {clean(worker.name)} ", "strong"), (sign.label, "")]
         case _:
             return [("   ", ""), (clean(entry.note), "accent")]
 
@@ -55,7 +53,7 @@ def describe(entry: JournalEntry) -> Spans:
 COLUMNS: Sequence[Column[JournalEntry]] = (
     Column("Time", lambda entry, _: [(clock(entry.at), "muted")], 8),
     Column("Event", lambda entry, _: [(str(entry.seq), "muted")], 7, rank=1, right=True),
-    Column("What", lambda entry, _: describe(entry), 30, flex=1),
+    Column("What", lambda entry, _: describe(entry), 44, flex=1),
 )
 
 
@@ -74,7 +72,8 @@ class FeedScreen(ListPage):
     def compose_body(self) -> ComposeResult:
         """The table and its filter."""
         yield FilterBar("filter by run, job, worker or status")
-        yield Table(COLUMNS, id, empty="Nothing has happened since the dashboard was opened.", id="events")
+        empty = "Nothing has happened since the dashboard was opened."
+        yield Table(COLUMNS, id, empty=empty, stays_on_top=True, id="events")
 
     def show(self) -> None:
         """The events that pass the filter."""

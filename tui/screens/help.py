@@ -67,5 +67,7 @@ class HelpScreen(ModalScreen[None]):
             label = "success with warnings" if sign is PASSED_WITH_WARNINGS else sign.label
             parts.extend(((f"  {sign}", f"bold {color}"), f"  {label}\n"))
         parts.append(("  ◆   on the critical path: the chain of jobs that ends last\n", ""))
+        parts.append(("  0:12/~0:30   time so far, and what the job took in earlier runs\n", ""))
+        parts.append(("  █ success  ▓ failed  ▒ under way  ░ not run\n", ""))
         parts.append(("\nesc closes this\n", "$foreground 60%"))
         return Content.assemble(*parts)

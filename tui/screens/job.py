@@ -15,9 +15,10 @@ from protocol.errors import LongshoreError
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import ArtifactRef, AttemptView, JobView
 from tui.definition import definition, story, tests
-from tui.facts import job_head
+from tui.facts import NOTHING_WRITTEN, job_head, no_log
 from tui.log.source import LogSource
 from tui.present import SIGNS, clean, clock, duration, elapsed, failure, size
+from tui.screens.base import job_applies
 from tui.screens.dialogs import Ask
 from tui.screens.log_page import LogPage
 from tui.widgets.filter import FilterBar
@@ -25,8 +26,6 @@ from tui.widgets.lines import Spans
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView
 from tui.widgets.table import Column, Table
-
-PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
 
 
 def _attempt_status(attempt: AttemptView, _now: float) -> Spans:
@@ -139,8 +138,11 @@ class JobScreen(LogPage):
         now = self.app.now()
         detail = self.app.model.detail
         stage = detail.stage_of(job.name) if detail is not None else ""
-        head = job_head(self.run_id, job, stage, self._chosen or job.attempt, now)
+        offline = self.app.model.is_offline(job.worker)
+        attempt = self._chosen or job.attempt
+        head = job_head(self.run_id, job, stage, attempt, now, self.size.width, offline=offline)
         self.query_one("#job-head", Static).update(head)
+        self.pane.say_if_empty(self._no_log(job))
         if self.follower.open(self.run_id, job, attempt=self._chosen or job.attempt or None, stream=self._stream):
             self.query_one(FilterBar).clear()
         version = (job.status, job.attempt, job.finished_at)
@@ -150,6 +152,11 @@ class JobScreen(LogPage):
         self.query_one("#pane-artifacts", Table).show(job.artifacts, now)
         if self._detail is not None:
             self.query_one("#pane-attempts", Table).show(self._attempts, now)
+
+    def _no_log(self, job: JobView) -> str:
+        if self._stream != "job" and job.status not in ENDED:
+            return "The log of a service comes when its job has ended."
+        return NOTHING_WRITTEN if self._chosen else no_log(job)
 
     async def _load_detail(self) -> None:
         """Asks for what the feed does not tell: attempts, definition, story."""
@@ -224,16 +231,9 @@ class JobScreen(LogPage):
 
     # keys
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hides keys that can do nothing."""
-        job = self.job if self.is_composed else None
-        if action == "play":
-            return job is not None and job.status in PLAYABLE
-        if action == "cancel":
-            return job is not None and job.status not in ENDED
-        if action == "retry":
-            return job is not None and job.status in ENDED
-        return super().check_action(action, parameters)
+    def applies(self, action: str) -> bool:
+        """Cancel is for what goes on, retry for what has ended, play for what waits for it."""
+        return job_applies(self.job, action) and super().applies(action)
 
     def action_retry(self) -> None:
         """A new attempt."""

@@ -49,6 +49,8 @@ class LogFollower:
         self._pane.show_status()
         if attempt_id is not None:
             self.source.open()
+        else:
+            self.source.document.set_size(0, False)
         return True
 
     def close(self) -> None:

@@ -28,6 +28,7 @@ LOG_KEYS = frozenset(
     {*MATCH_KEYS, "follow", "times", "wrap", "search", "first_error", "save", "pager", "fold", "folds"}
 )
 """Actions that only make sense while a log is shown."""
+NO_SECTIONS = "this log has no sections"
 
 
 class LogPage(Page):
@@ -94,6 +95,12 @@ class LogPage(Page):
             return self.pane.view.search is not None
         return super().check_action(action, parameters)
 
+    def applies(self, action: str) -> bool:
+        """Folding is for logs with sections."""
+        if action in ("fold", "folds"):
+            return self.log_is_shown and bool(self.pane.view.document.sections)
+        return super().applies(action)
+
     def action_back(self) -> None:
         """Takes the search away, else goes back."""
         bar = self.pane.query_one(FilterBar)
@@ -156,13 +163,15 @@ class LogPage(Page):
         """Folds or unfolds the section on the screen."""
         section = self.pane.view.visible_section()
         if section is None:
-            self.tell("this log has no sections")
+            self.tell(NO_SECTIONS)
         else:
             self.pane.view.toggle_section(section)
 
     def action_folds(self) -> None:
         """Folds all sections, or unfolds them if they are."""
         document = self.pane.view.document
+        if not document.sections:
+            self.tell(NO_SECTIONS)
         document.fold(document.sections, not all(document.is_folded(section) for section in document.sections))
         self.pane.view.sync()
 

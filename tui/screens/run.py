@@ -18,10 +18,10 @@ from protocol.errors import LongshoreError
 from protocol.statuses import ExecutionStatus
 from protocol.views import JobView, RunSummary
 from tui.estimate import Estimate, estimate, expected_durations
-from tui.facts import job_facts, run_facts
+from tui.facts import job_facts, no_log, run_facts
 from tui.model import RunDetail
 from tui.present import SIGNS, job_sign, matches
-from tui.screens.base import Page
+from tui.screens.base import Page, job_applies, run_applies
 from tui.screens.job import JobScreen
 from tui.screens.log_follower import LogFollower
 from tui.widgets.filter import FilterBar
@@ -36,7 +36,6 @@ PREVIEW_HEIGHT = 28
 """Lines that a terminal has to have for the log of the job under the cursor."""
 CURSOR_RESTS = 0.15
 """Seconds after which a cursor that has moved shows the log of the job that it is on."""
-PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
 
 
 class RunScreen(Page):
@@ -44,14 +43,14 @@ class RunScreen(Page):
 
     AUTO_FOCUS = "StageColumns"
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("v", "view", "Columns/graph"),
-        Binding("r", "retry", "Retry job"),
-        Binding("R", "retry_failed", "Retry all failed", key_display="R"),
+        Binding("v", "view", "Graph"),
+        Binding("r", "retry", "Retry"),
+        Binding("R", "retry_failed", "Retry failed", key_display="R"),
         Binding("p", "play", "Play"),
-        Binding("c", "cancel", "Cancel job"),
+        Binding("c", "cancel", "Cancel"),
         Binding("C", "cancel_run", "Cancel run", key_display="C"),
         Binding("e", "next_failed", "Next failed"),
-        Binding("L", "preview", "Log on/off", key_display="L"),
+        Binding("L", "preview", "Log", key_display="L"),
         Binding("y", "copy", "Copy id"),
         Binding("slash", "filter", "Filter", key_display="/"),
     ]
@@ -184,9 +183,11 @@ class RunScreen(Page):
 
     def _show_facts(self, now: float) -> None:
         run, job = self.run, self.job
-        facts = run_facts(run, self._estimate, now, self.size.width) if run else Content(f"Run {self.run_id} ...")
+        width = self.size.width
+        facts = run_facts(run, self._estimate, now, width) if run else Content(f"Run {self.run_id} ...")
         self.query_one("#run-facts", Static).update(facts)
-        self.query_one("#job-facts", Static).update(job_facts(job, now) if job else "")
+        offline = job is not None and self.app.model.is_offline(job.worker)
+        self.query_one("#job-facts", Static).update(job_facts(job, now, width, offline=offline) if job else "")
 
     def _show_log(self) -> None:
         """Shows the log of the job under the cursor, where there is room for it."""
@@ -194,6 +195,7 @@ class RunScreen(Page):
         if job is None or not pane.display:
             self._follower.close()
         else:
+            pane.say_if_empty(no_log(job))
             self._follower.open(self.run_id, job, attempt=job.attempt or None)
 
     def on_log_view_looked(self, event: LogView.Looked) -> None:
@@ -249,11 +251,9 @@ class RunScreen(Page):
 
     # keys
 
-    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Play is for jobs that wait for it."""
-        if action == "play":
-            return self.is_composed and self.job is not None and self.job.status in PLAYABLE
-        return super().check_action(action, parameters)
+    def applies(self, action: str) -> bool:
+        """What can be done to the job under the cursor, and to the run."""
+        return job_applies(self.job if self.is_composed else None, action) and run_applies(self.run, action)
 
     def action_back(self) -> None:
         """Takes the filter away, else goes back."""
@@ -274,8 +274,7 @@ class RunScreen(Page):
 
     def action_preview(self) -> None:
         """Shows the log of the job under the cursor below the jobs, or not."""
-        self._preview = not self._preview
-        self.query_one(LogPane).display = self._preview
+        self._preview = self.query_one(LogPane).display = not self.query_one(LogPane).display
         self.call_after_refresh(self.refresh_view)
 
     def action_filter(self) -> None:

@@ -12,15 +12,19 @@ from protocol import messages as m
 from protocol.views import RunSummary
 from tui.launch import start_run
 from tui.present import age, clean, duration, elapsed, matches, progress, run_sign
+from tui.screens.base import run_applies
 from tui.screens.dialogs import NewRun
 from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen
 from tui.widgets.filter import FilterBar
+from tui.widgets.keybar import KeyBar
 from tui.widgets.lines import Spans
 from tui.widgets.progress import bar
 from tui.widgets.table import Column, Table
 
-BAR_CELLS = 12
+PROGRESS_CELLS = 14
+"""Cells of the bar and the count beside it; a long count leaves the bar less."""
+BAR_CELLS, LEAST_BAR = 8, 3
 PAGE_OF_RUNS = 200
 """Older runs that are fetched when the cursor comes to the list's end."""
 
@@ -32,7 +36,8 @@ def _status(run: RunSummary, _now: float) -> Spans:
 
 def _progress(run: RunSummary, _now: float) -> Spans:
     ended, total = progress(run.counts)
-    return [*bar(run.counts, BAR_CELLS), (f" {ended}/{total}", "muted")]
+    count = f" {ended}/{total}"
+    return [*bar(run.counts, max(LEAST_BAR, min(BAR_CELLS, PROGRESS_CELLS - len(count)))), (count, "muted")]
 
 
 def _pipeline(run: RunSummary, _now: float) -> Spans:
@@ -44,11 +49,11 @@ COLUMNS: Sequence[Column[RunSummary]] = (
     Column("Run", lambda run, _: [(str(run.id), "strong")], 5, right=True),
     Column("Status", _status, 11),
     Column("Project", lambda run, _: [(clean(run.project), "")], 10, flex=1, rank=5),
-    Column("Pipeline", _pipeline, 12, flex=4),
+    Column("Pipeline", _pipeline, 14, flex=4),
     Column("Branch", lambda run, _: [(clean(run.ref), "accent")], 8, flex=1, rank=3),
     Column("Commit", lambda run, _: [(clean(run.sha[:8]), "muted")], 8, rank=6),
-    Column("Progress", _progress, BAR_CELLS + 6, rank=2),
-    Column("Time", lambda run, now: [(duration(elapsed(run.started_at, run.finished_at, now)), "")], 7, right=True),
+    Column("Progress", _progress, PROGRESS_CELLS, rank=2),
+    Column("Time", lambda run, now: [(duration(elapsed(run.started_at, run.finished_at, now)), "")], 6, right=True),
     Column("Age", lambda run, now: [(age(elapsed(run.created_at, None, now)), "muted")], 4, rank=4, right=True),
 )
 
@@ -60,8 +65,8 @@ class RunsScreen(ListPage):
     AUTO_FOCUS = "Table"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("n", "new", "New run"),
-        Binding("c", "cancel", "Cancel"),
-        Binding("r", "retry", "Retry"),
+        Binding("c", "cancel_run", "Cancel"),
+        Binding("r", "retry_run", "Retry"),
         Binding("R", "retry_failed", "Retry failed", key_display="R"),
         Binding("y", "copy", "Copy id"),
         Binding("slash", "filter", "Filter", key_display="/"),
@@ -110,7 +115,8 @@ class RunsScreen(ListPage):
         self.app.push_screen(RunScreen(event.key))
 
     def on_table_moved(self, event: Table.Moved) -> None:
-        """At the end of the list, fetches older runs."""
+        """Shows what can be done to the run; at the end of the list, fetches older ones."""
+        self.query_one(KeyBar).sync()
         rows = event.table.rows
         if rows and event.key == rows[-1].id and not self._paging and not self._all_paged:
             self._paging = True
@@ -133,6 +139,7 @@ class RunsScreen(ListPage):
             answer = await self.app.ask(NewRun())
             if answer is None:
                 return None
+            self.tell(f"submitting {answer[0]} ...")
             number = await start_run(self.app.address, *answer)
             if self.app.screen is self:
                 self.app.push_screen(RunScreen(number))
@@ -140,12 +147,16 @@ class RunsScreen(ListPage):
 
         self.command(run())
 
-    def action_cancel(self) -> None:
+    def applies(self, action: str) -> bool:
+        """What can be done to the run under the cursor."""
+        return not self.is_composed or run_applies(self.run, action)
+
+    def action_cancel_run(self) -> None:
         """Cancels the run under the cursor."""
         if self.run is not None:
             self.cancel_run(self.run)
 
-    def action_retry(self) -> None:
+    def action_retry_run(self) -> None:
         """Tries again what did not succeed."""
         if self.run is not None:
             self.retry_run(self.run, failed_only=False)

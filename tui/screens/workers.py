@@ -19,7 +19,7 @@ from tui.widgets.filter import FilterBar
 from tui.widgets.lines import Spans
 from tui.widgets.table import Column, Table
 
-BAR_CELLS = 10
+BAR_CELLS = 6
 
 
 def _status(worker: WorkerView, _now: float) -> Spans:
@@ -28,7 +28,7 @@ def _status(worker: WorkerView, _now: float) -> Spans:
 
 
 def _slots(worker: WorkerView, _now: float) -> Spans:
-    """A cell per slot, or a share of ten cells if there are more."""
+    """A cell per slot, or a share of some cells if there are more; then what waits there and takes no slot."""
     cells = min(BAR_CELLS, max(1, worker.slots))
     used = min(cells, -(-worker.running * cells // max(1, worker.slots)))
     full = worker.running >= worker.slots
@@ -47,13 +47,13 @@ def _seen(worker: WorkerView, now: float) -> Spans:
 
 
 COLUMNS: Sequence[Column[WorkerView]] = (
-    Column("Worker", lambda worker, _: [(clean(worker.name), "strong")], 14, flex=1),
+    Column("Worker", lambda worker, _: [(clean(worker.name), "strong")], 12, flex=1),
     Column("Status", _status, 11),
-    Column("Slots", _slots, BAR_CELLS + 10),
-    Column("Runs", lambda worker, _: [(clean(", ".join(worker.jobs)) or "–", "")], 12, flex=3, rank=2),
-    Column("Labels", lambda worker, _: [(clean(", ".join(worker.labels)) or "–", "accent")], 10, flex=1, rank=3),
-    Column("Engine", lambda worker, _: [(clean(worker.engine), "muted")], 12, flex=1, rank=4),
-    Column("Seen", _seen, 8, rank=1, right=True),
+    Column("Slots +waiting", _slots, BAR_CELLS + 9),
+    Column("Runs", lambda worker, _: [(clean(", ".join(worker.jobs)) or "–", "")], 14, flex=4, rank=2),
+    Column("Labels", lambda worker, _: [(clean(", ".join(worker.labels)) or "–", "accent")], 10, flex=1, rank=4),
+    Column("Engine", lambda worker, _: [(clean(worker.engine), "muted")], 12, flex=1, rank=5),
+    Column("Seen", _seen, 7, rank=3, right=True),
 )
 
 

@@ -16,11 +16,19 @@ from protocol.views import JobView
 from tui.estimate import predecessors
 from tui.graph import Graph, Node, draw
 from tui.present import clean, duration, elapsed, job_sign
-from tui.widgets.lines import LineWidget, Span, fit
+from tui.widgets.lines import LineWidget, Span, fit_name
 from tui.widgets.stages import CRITICAL
 
-NARROWEST, WIDEST = 18, 32
-"""Cells of a job; as many as the longest name and its time take, between these."""
+NARROWEST = 18
+"""Cells of a job at least; else as many as the longest name and its time take, if all layers have room then."""
+FACTS = 11
+"""Cells of a job beside its name."""
+LINES = 6
+"""Cells between two layers, about."""
+LAYERS_SEEN = 2
+"""Layers that have to fit on the screen beside each other, however narrow it is."""
+USUAL_WIDEST = 32
+"""Cells of a job with a long name where not all layers have room anyway."""
 
 
 class NeedsGraph(LineWidget):
@@ -49,6 +57,7 @@ class NeedsGraph(LineWidget):
         self._shape: tuple[object, ...] = ()
         self._jobs: dict[str, JobView] = {}
         self._needs: dict[str, Sequence[str]] = {}
+        self._stages: list[list[JobView]] = []
         self._by_row: dict[int, list[Node]] = {}
         self._critical: frozenset[str] = frozenset()
         self._now = 0.0
@@ -56,15 +65,15 @@ class NeedsGraph(LineWidget):
 
     def show(self, stages: list[list[JobView]], critical: frozenset[str], now: float) -> None:
         """Shows the jobs of these stages as of `now`."""
+        self._stages = stages
         self._jobs = {job.name: job for jobs in stages for job in jobs}
         self._critical, self._now = critical, now
-        shape = tuple(tuple((job.name, job.by_stage, tuple(job.needs)) for job in jobs) for jobs in stages)
+        jobs = tuple(tuple((job.name, job.by_stage, tuple(job.needs)) for job in jobs) for jobs in stages)
+        shape = (self.size.width, jobs)
         if shape != self._shape:
             self._shape = shape
             self._needs = dict(predecessors(stages))
-            longest = max((cell_len(name) for name in self._jobs), default=0)
-            self._node_width = max(NARROWEST, min(WIDEST, longest + 11))
-            self._graph = draw(self._needs, self._node_width)
+            self._draw()
             self._by_row = {}
             for node in self._graph.nodes.values():
                 self._by_row.setdefault(node.y, []).append(node)
@@ -73,6 +82,25 @@ class NeedsGraph(LineWidget):
             self._at = next(iter(self._graph.nodes), None)
             self.post_message(self.Moved(self._at))
         self.refresh()
+
+    def on_resize(self, _event: events.Resize) -> None:
+        """Makes jobs wider or narrower, and keeps the cursor in sight."""
+        self.show(self._stages, self._critical, self._now)
+        if self._at is not None:
+            self.select(self._at)
+
+    def _draw(self) -> None:
+        """Draws the graph with jobs as wide as fits."""
+        longest = max((cell_len(name) for name in self._jobs), default=0)
+        room = self.size.width
+        usual = min(USUAL_WIDEST, room // LAYERS_SEEN - LINES)
+        self._node_width = max(NARROWEST, min(usual, longest + FACTS))
+        self._graph = draw(self._needs, self._node_width)
+        layers = 1 + max((node.layer for node in self._graph.nodes.values()), default=0)
+        roomy = min(longest + FACTS, (room - self._graph.width) // layers + self._node_width)
+        if roomy > self._node_width:
+            self._node_width = roomy
+            self._graph = draw(self._needs, roomy)
 
     @property
     def job(self) -> JobView | None:
@@ -182,7 +210,7 @@ class NeedsGraph(LineWidget):
         taken = elapsed(job.started_at, job.finished_at, self._now)
         time = f" {duration(taken)}" if taken is not None else ""
         mark = CRITICAL if node.name in self._critical else " "
-        name = fit(clean(node.name), self._node_width - 5 - len(time))
+        name = fit_name(clean(node.name), self._node_width - 5 - len(time))
         here = node.name == self._at
         spans = [
             ("❯" if here else "[", "muted"),

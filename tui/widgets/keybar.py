@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from rich.cells import cell_len
 from textual import events
@@ -16,19 +16,34 @@ MOST_LINES = 4
 EVERYWHERE = ("back", "app.help", "app.quit")
 """Actions that come last, in this order."""
 GAP = 2
+TOASTS = "#textual-toastrack"
+"""Where Textual shows notifications."""
 
 
 class Entry(NamedTuple):
-    """A key: its name, what is written for it, what it does, and the action behind it."""
+    """A key: its name, what is written for it, what it does, the action behind it, and whether that is of use now."""
 
     key: str
     shown: str
     does: str
     action: str
+    applies: bool
+
+
+@runtime_checkable
+class Discerning(Protocol):
+    """A screen that knows which of its keys are of use as things are."""
+
+    def applies(self, action: str) -> bool:
+        """Whether an action could do anything now; if it could not, it says why when it is asked for."""
 
 
 class KeyBar(Widget):
-    """Like Textual's Footer, but it wraps instead of scrolling out of sight; a click presses the key."""
+    """Like Textual's Footer, but it wraps instead of scrolling out of sight; a click presses the key.
+
+    Keys that are of no use as things are stay in their place and are shown dim, so that nothing moves about.
+    Notifications are kept from covering it.
+    """
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -42,12 +57,21 @@ class KeyBar(Widget):
     }
     """
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: list[Entry] = []
+
     def on_mount(self) -> None:
         """Listens for changes of what the keys do."""
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
 
     def _bindings_changed(self, screen: Screen[object]) -> None:
         if self.is_attached and screen is self.screen:
+            self.refresh(layout=True)
+
+    def sync(self) -> None:
+        """Shows which keys are of use now."""
+        if self.is_attached and self._shown != keys_of(self.screen):
             self.refresh(layout=True)
 
     def _lines(self, width: int) -> list[list[Entry]]:
@@ -68,12 +92,8 @@ class KeyBar(Widget):
 
     def render(self) -> Content:
         """The keys and what they do."""
-        lines = [
-            Content(" " * GAP).join(
-                Content.assemble((shown, "bold $text-accent"), f" {does}") for _, shown, does, _ in entries
-            )
-            for entries in self._lines(self.content_size.width)
-        ]
+        self._shown = keys_of(self.screen)
+        lines = [Content(" " * GAP).join(map(_drawn, entries)) for entries in self._lines(self.content_size.width)]
         return Content("\n").join(lines)
 
     def on_click(self, event: events.Click) -> None:
@@ -90,7 +110,9 @@ class KeyBar(Widget):
             x += _cells(entry) + GAP
 
     def on_resize(self, _event: events.Resize) -> None:
-        """Wraps anew."""
+        """Wraps anew, and keeps notifications above itself."""
+        for toasts in self.screen.query(TOASTS):
+            toasts.styles.margin = (0, 0, self.outer_size.height, 0)
         self.refresh(layout=True)
 
 
@@ -100,11 +122,18 @@ def keys_of(screen: Screen[Any]) -> list[Entry]:
     typing = isinstance(screen.focused, Input)  # then a screen's letters are text
     for node, binding, enabled, _ in screen.active_bindings.values():
         if binding.show and enabled and binding.action not in found and not (typing and node is screen):
+            applies = not isinstance(screen, Discerning) or screen.applies(binding.action)
             found[binding.action] = Entry(
-                binding.key, screen.app.get_key_display(binding), binding.description, binding.action
+                binding.key, screen.app.get_key_display(binding), binding.description, binding.action, applies
             )
     last = [found.pop(action) for action in EVERYWHERE if action in found]
     return [*found.values(), *last]
+
+
+def _drawn(entry: Entry) -> Content:
+    if not entry.applies:
+        return Content.styled(f"{entry.shown} {entry.does}", "$foreground 40%")
+    return Content.assemble((entry.shown, "bold $text-accent"), f" {entry.does}")
 
 
 def _cells(entry: Entry) -> int:

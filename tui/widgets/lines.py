@@ -35,6 +35,10 @@ PAINTS = (
 )
 
 
+SHORTEST_BROKEN = 8
+"""Cells from which on a name that is too long loses its middle instead of its end."""
+
+
 class LineWidget(ScrollView, can_focus=True):
     """A scrolling widget whose lines are painted spans."""
 
@@ -112,6 +116,18 @@ def fit(text: str, width: int) -> str:
     if cell_len(text) <= width:
         return set_cell_size(text, width)
     return set_cell_size(text, max(0, width - 1)) + "…"[:width]
+
+
+def fit_name(name: str, width: int) -> str:
+    """A name in exactly `width` cells. What is too long loses its middle: names of a matrix differ in their ends."""
+    if cell_len(name) <= width or width < SHORTEST_BROKEN:
+        return fit(name, width)
+    tail = ""
+    for letter in reversed(name):
+        if cell_len(letter + tail) > (width - 1) // 2:
+            break
+        tail = letter + tail
+    return f"{set_cell_size(name, width - 1 - cell_len(tail))}…{tail}"
 
 
 def fit_spans(spans: Spans, width: int, *, right: bool = False) -> list[Span]:

@@ -42,6 +42,12 @@ class LogPane(Vertical):
         """The log itself."""
         return self.query_one(LogView)
 
+    def say_if_empty(self, text: str) -> None:
+        """What stands where the log would be while there is nothing of it."""
+        if self.view.empty != text:
+            self.view.empty = text
+            self.view.refresh()
+
     def sync(self) -> None:
         """Shows what has changed in the document."""
         self.view.sync()
@@ -63,7 +69,7 @@ class LogPane(Vertical):
         lines, exact = document.lines
         parts.append((f"{'' if exact else '~'}{plural(lines, 'line')}, {size(document.size)}", ""))
         if document.rows and not view.following:
-            number = document.line_number(view.top)
+            number = document.line_number(view.place)
             parts.append((f"line {number:,}" if number else f"{view.scroll_y / max(1, view.max_scroll_y):.0%}", ""))
         if view.search is not None:
             at = view.search.ordinal(view.found) if view.found is not None else None

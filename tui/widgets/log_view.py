@@ -51,6 +51,7 @@ class LogView(LineWidget):
         super().__init__(id=id)
         self.document = Document()
         self.arrived_at: Callable[[Position], float | None] = lambda _position: None
+        self.empty = ""  # what is said of a log that has nothing in it
         self.following = True
         self.wrap = False
         self.times = False
@@ -112,6 +113,15 @@ class LogView(LineWidget):
     def top(self) -> Position:
         """The line at the top of the screen."""
         return self.document.place(round(self.scroll_y)).position if self.document.rows else Position(0, 0)
+
+    @property
+    def place(self) -> Position:
+        """The line that one looks at: what was found, if it is on the screen, else the top."""
+        if self.found is not None:
+            row = self.document.row(self.found) - round(self.scroll_y)
+            if 0 <= row < self.size.height:
+                return self.found
+        return self.top
 
     def _tell(self) -> None:
         height = max(1, self.size.height)
@@ -224,6 +234,8 @@ class LogView(LineWidget):
         width = self.size.width
         row = round(self.scroll_y) + y
         document = self.document
+        if row == document.rows == 0 and document.is_known:
+            return self.strip([(f" {self.empty}", "muted")], width)
         if row >= document.rows:
             return Strip.blank(width, self.rich_style)
         place = document.place(row)

@@ -18,17 +18,15 @@ def bar(counts: dict[str, int], cells: int) -> list[Span]:
     total = sum(counts.values())
     if not total:
         return [("─" * cells, "muted")]
+    parts = [(counts.get(status, 0), shape, paint) for status, shape, paint in BAR_PARTS]
+    parts.append((total - sum(count for count, _, _ in parts), "░", "muted"))
     spans: list[Span] = []
     done = drawn = 0
-    for status, shape, paint in BAR_PARTS:
-        done += counts.get(status, 0)
-        until = round(done * cells / total)
-        if until > drawn:
-            spans.append((shape * (until - drawn), paint))
-            drawn = until
-    rest = total - done
-    if rest and drawn == cells and spans:  # what is left is never rounded away
-        shape, paint = spans[-1]
-        spans[-1] = (shape[:-1], paint)
-        drawn -= 1
-    return [*spans, ("░" * (cells - drawn), "muted")]
+    for number, (count, shape, paint) in enumerate(parts):
+        done += count
+        later = sum(other > 0 for other, _, _ in parts[number + 1 :])
+        least = drawn + (count > 0)  # neither a failure nor what is left is rounded away
+        until = min(cells, max(least, min(round(done * cells / total), cells - later)))
+        spans.append((shape * (until - drawn), paint))
+        drawn = until
+    return [span for span in spans if span[0]]

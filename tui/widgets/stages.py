@@ -16,7 +16,7 @@ from textual.strip import Strip
 from protocol.statuses import ENDED
 from protocol.views import JobView, StageView
 from tui.present import SIGNS, WARNING, clean, duration, elapsed, job_sign, queued, why
-from tui.widgets.lines import LineWidget, Span, fit, fit_spans
+from tui.widgets.lines import LineWidget, Span, fit, fit_name, fit_spans
 
 HEAD = 2
 """Lines at the top that stay: the stages' names, and a rule."""
@@ -229,7 +229,8 @@ class StageColumns(LineWidget):
             else:
                 row, line = divmod(y - HEAD + self.scroll_offset.y, self._pitch)
                 if row < len(stage.jobs) and line < self._card:
-                    spans += self._card_line(stage.jobs[row], line, here=(number, row) == self._at)
+                    before = stage.jobs[row - 1].name if row else ""
+                    spans += self._card_line(stage.jobs[row], before, line, here=(number, row) == self._at)
                     spans.append((" " * GAP, ""))
                 else:
                     spans.append((" " * (self._width + GAP), ""))
@@ -246,14 +247,15 @@ class StageColumns(LineWidget):
         name = fit(clean(view.name), max(1, self._width - len(tail) - 3))
         return [(f"{sign} ", sign.color), (name, "strong"), (tail, "muted")]
 
-    def _card_line(self, job: JobView, line: int, *, here: bool) -> list[Span]:
+    def _card_line(self, job: JobView, before: str, line: int, *, here: bool) -> list[Span]:
+        """A line of a job's card; `before` is the name of the job above it."""
         width = self._width
         sign = job_sign(job)
         if line == 0:
             name = clean(job.name)
             time = self._time(job, width - cell_len(name) - 7)
             mark = CRITICAL if job.name in self._critical else " "
-            name = fit(name, max(1, width - 6 - len(time)))
+            name = _label(name, clean(before), max(1, width - 6 - len(time)))
             spans: list[Span] = [
                 ("❯" if here else " ", ""),
                 (str(sign), sign.color),
@@ -292,3 +294,13 @@ class StageColumns(LineWidget):
         if job.attempt > 1:
             parts.append(f"attempt {job.attempt}")
         return ", ".join(parts)
+
+
+def _label(name: str, before: str, width: int) -> str:
+    """A job's name in `width` cells. Of a matrix's jobs that are too long only the first one says the matrix's name."""
+    matrix, bracket, values = name.partition(": [")
+    if cell_len(name) <= width or not bracket:
+        return fit_name(name, width)
+    if before.startswith(matrix + bracket):
+        return fit_name(f"…[{values}", width)
+    return fit(name, width)

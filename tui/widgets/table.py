@@ -37,7 +37,10 @@ class Column(Generic[R]):
 
 
 class Table(LineWidget, Generic[R]):
-    """Rows to move through and open. The cursor stays on its row's key when rows come and go."""
+    """Rows to move through and open. The cursor stays on its row's key when rows come and go.
+
+    With `stays_on_top`, a cursor on the first row stays there instead: for lists that one reads from the newest on.
+    """
 
     class Opened(Message):
         """A row was chosen with Enter or a second click."""
@@ -73,10 +76,12 @@ class Table(LineWidget, Generic[R]):
         key: Callable[[R], Hashable],
         *,
         empty: str = "",
+        stays_on_top: bool = False,
         id: str | None = None,
     ) -> None:
         super().__init__(id=id)
         self.empty = empty
+        self._stays_on_top = stays_on_top
         self._columns = columns
         self._key = key
         self._rows: Sequence[R] = ()
@@ -95,7 +100,10 @@ class Table(LineWidget, Generic[R]):
             self._index = {self._key(row): number for number, row in enumerate(rows)}
         self._now = now
         was = self._cursor
-        followed = self._index.get(at, min(was, max(0, len(rows) - 1))) if at is not None else 0
+        if at is None or (was == 0 and self._stays_on_top):
+            followed = 0
+        else:
+            followed = self._index.get(at, min(was, max(0, len(rows) - 1)))
         size = Size(0, len(rows) + 1)
         if self.virtual_size != size:
             self.virtual_size = size
@@ -103,6 +111,8 @@ class Table(LineWidget, Generic[R]):
             self._cursor = followed
             if self.scroll_offset.y > 0:
                 self.scroll_relative(y=followed - was, animate=False)
+            elif was < self.size.height - 1:  # it was in sight, and stays so
+                self._scroll_to_cursor()
         if self.key_at_cursor != at:
             self.post_message(self.Moved(self, self.key_at_cursor))
         self.refresh()
@@ -134,9 +144,12 @@ class Table(LineWidget, Generic[R]):
         if number == self._cursor or not self._rows:
             return
         self._cursor = number
-        self.scroll_to_region(Region(0, number, 1, 2), animate=False, force=True, x_axis=False)
+        self._scroll_to_cursor()
         self.post_message(self.Moved(self, self.key_at_cursor))
         self.refresh()
+
+    def _scroll_to_cursor(self) -> None:
+        self.scroll_to_region(Region(0, self._cursor, 1, 2), animate=False, force=True, x_axis=False)
 
     @property
     def _page(self) -> int:

@@ -9,6 +9,7 @@ from textual.widget import Widget
 from tui.model import Connection
 
 PAGES = (("1", "runs", "Runs"), ("2", "workers", "Workers"), ("3", "feed", "Feed"))
+LEAST_GAP = 2
 CONNECTIONS = {
     Connection.CONNECTING: ("◌ connecting to", "$text-warning"),
     Connection.ONLINE: ("●", "$text-success"),
@@ -40,17 +41,28 @@ class TopBar(Widget):
 
     def render(self) -> Content:
         """Pages at the left, connection at the right."""
-        narrow = self.size.width < 76
-        parts = [Content("" if narrow else "Longshore ").stylize("bold")]
+        pages = self._pages()
+        words, style = CONNECTIONS[self.connection]
+        address = self.address.removeprefix("tcp://")
+        name = Content.styled("Longshore ", "bold")
+        facts = Content.styled(f"{self.facts}   ", "$foreground 60%")
+        where = Content.styled(f"{words} {address}", style)
+        short = Content.styled(words.removesuffix(" to").split(",")[0], style)
+        for left, right in (  # from the fullest to the shortest
+            (name + pages, facts + where),
+            (name + pages, where),
+            (pages, where),
+            (pages, short),
+        ):
+            gap = self.size.width - LEAST_GAP - left.cell_length - right.cell_length
+            if gap >= 0:
+                break
+        return Content.assemble(left, " " * (LEAST_GAP + max(0, gap)), right)
+
+    def _pages(self) -> Content:
+        parts = []
         for key, name, title in PAGES:
             style = "bold reverse" if name == self.page else ""
             page = Content.assemble((f" {key} ", "$footer-key-foreground"), (f"{title} ", "")).stylize(style)
             parts.append(page.stylize(f"@click=app.show_page({name!r})"))
-        left = Content("").join(parts)
-        words, style = CONNECTIONS[self.connection]
-        address = self.address.removeprefix("tcp://")
-        right = Content.assemble((f"{words} {address}" if not narrow else words.split(",")[0], style))
-        if self.facts and not narrow:
-            right = Content.assemble((f"{self.facts}   ", "$foreground 60%"), right)
-        gap = self.size.width - left.cell_length - right.cell_length
-        return Content.assemble(left, " " * max(1, gap), right)
+        return Content("").join(parts)
