@@ -6,6 +6,7 @@ A subscriber that is too slow loses events, and sees it by their numbers; it nev
 from __future__ import annotations
 
 import time
+from collections import Counter
 from uuid import uuid4
 
 import msgspec
@@ -27,6 +28,10 @@ BEACON_EVERY = 1.0
 """Seconds between beacons."""
 LONGEST_TOPIC = 1024
 """Bytes that a subscriber may send at once: it has nothing to say but topics."""
+MOST_TOPICS = 1000
+"""Topics that one key may have asked for at a time. A dashboard has one for each log that it shows."""
+TURN_TOPICS = 10_000
+"""So many subscriptions are looked at in a turn, at most."""
 HANDSHAKE_MS = 10_000
 """How long a connection may take to say who it is; then it is closed, so that silence takes no room."""
 REOPEN_SECONDS = 2.0
@@ -46,7 +51,8 @@ class Feed:
         self._open(bind)
 
     def _open(self, bind: str) -> None:
-        self._topics: set[bytes] = set()
+        self._topics: dict[bytes, str] = {}  # with the key that asked first
+        self._asked: Counter[str] = Counter()  # topics by key
         self.socket = self._context.socket(zmq.XPUB)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.SNDHWM, BACKLOG)
@@ -75,17 +81,27 @@ class Feed:
         """Ends it for all subscribers."""
         self.socket.close()
 
-    def receive_subscriptions(self) -> None:
-        """Learns who wants what. Only the first subscription to a topic and the end of the last one arrive."""
-        while True:
+    def receive_subscriptions(self) -> set[str]:
+        """Learns who wants what. Only the first subscription to a topic and the end of the last one arrive.
+
+        Returns the keys that have asked for too much: ZeroMQ keeps all topics in memory, and can't refuse one.
+        """
+        greedy = set()
+        for _ in range(TURN_TOPICS):
             try:
-                message = self.socket.recv(zmq.DONTWAIT)
+                message = self.socket.recv(zmq.DONTWAIT, copy=False)
             except zmq.Again:
-                return
-            if message[:1] == b"\1":
-                self._topics.add(message[1:])
-            else:
-                self._topics.discard(message[1:])
+                break
+            asks, topic = message.bytes[:1] == b"\1", message.bytes[1:]
+            if asks and topic not in self._topics:
+                key = str(message.get("User-Id")) if self._keys else ""
+                self._topics[topic] = key
+                self._asked[key] += 1
+                if key and self._asked[key] > MOST_TOPICS:
+                    greedy.add(key)
+            elif not asks and topic in self._topics:
+                self._asked[self._topics.pop(topic)] -= 1
+        return greedy
 
     def publish(self, event: Event) -> None:
         """Announces a change of state under the next number."""
@@ -116,7 +132,7 @@ class Feed:
     def is_watched(self, attempt: str) -> bool:
         """Whether somebody wants an attempt's log."""
         topic = log_topic(attempt)
-        return any(topic.startswith(prefix) for prefix in self._topics)
+        return any(topic[:end] in self._topics for end in range(len(topic) + 1))
 
     def _send(self, topic: bytes, event: Event, payload: bytes | memoryview | None = None) -> None:
         stamped = msgspec.structs.replace(event, epoch=self.epoch, seq=self.seq)

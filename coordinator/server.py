@@ -215,7 +215,8 @@ class Coordinator:
         if due and now.mono - due > LATE:
             log.warning("was not there for %.1f s", now.mono - due)
             self.engine.was_away(now.mono - due, now)
-        self.feed.receive_subscriptions()
+        if greedy := self.feed.receive_subscriptions():
+            self.keep_off_feed(greedy)
         self.feed.beat(now.mono, now.wall)
         if self._stall is not None:
             self.stalled_turn(self._stall, now)
@@ -293,6 +294,16 @@ class Coordinator:
             self.engine.worker_shut_out(identity.name, self._clock())
         self.router.forget_key(key)
         self.waiting.drop_key(key)
+        self.reopen_feed()
+
+    def keep_off_feed(self, keys: Iterable[str]) -> None:
+        """Lets keys have no more of the feed that have asked it for too much."""
+        for key in keys:
+            self.door.keep_off_feed(key)
+        self.reopen_feed()
+
+    def reopen_feed(self) -> None:
+        """Cuts all subscribers off; those who may are back by themselves at once."""
         self._poller.unregister(self.feed.socket)
         self.feed.reopen()
         self._poller.register(self.feed.socket, zmq.POLLIN)

@@ -54,6 +54,7 @@ class Access:
         self.owner = Identity(owner.public, _user(), "owner")
         self._keys: dict[str, admin.KeyView] = {}
         self._enrolled_by: dict[str, str] = {}  # public key -> digest of its token
+        self._off_feed: set[str] = set()  # keys that have asked it for too much
         self._tokens: dict[str, admin.TokenView] = {}  # by the digest of the secret
         self._identities: dict[bytes, Identity] = {owner.public.encode(): self.owner}
         for key, name, role, token, at, by, revoked, labels in store.all(AccessKey.select()):
@@ -72,8 +73,13 @@ class Access:
         The feed tells of all runs, so it is for those only who may read them.
         """
         if identity := self._identities.get(key.encode()):
-            return domain != FEED_DOMAIN or m.GetSnapshot in identity.allowed
+            return domain != FEED_DOMAIN or (m.GetSnapshot in identity.allowed and key not in self._off_feed)
         return domain == ROUTER_DOMAIN and key not in self._keys and self._has_open_token()
+
+    def keep_off_feed(self, key: str) -> None:
+        """Lets a key have no more of the feed, but for the owner's, until the next start."""
+        if key != self.owner.key:
+            self._off_feed.add(key)
 
     def _has_open_token(self) -> bool:
         now = time.time()

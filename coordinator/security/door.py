@@ -81,6 +81,11 @@ class Door:
         self._published = publish(names, self.access.local)
         self._published += [save_credentials(directory, name, self.access.local, pid=os.getpid()) for name in names]
 
+    def keep_off_feed(self, key: str) -> None:
+        """Lets a key have no more of the feed until the coordinator's next start."""
+        self.access.keep_off_feed(key)
+        log.warning("%s has asked the feed for too many topics and is kept off it", self.access.who(key.encode()))
+
     def answer(self) -> None:
         """Lets in, or not, who has knocked."""
         if self._authenticator is not None:

@@ -13,6 +13,7 @@ import pytest
 import zmq
 
 from coordinator import server
+from coordinator.feed import MOST_TOPICS
 from coordinator.queries import QueryQueue
 from coordinator.security.roles import ALLOWED, EVERYTHING
 from protocol import admin
@@ -386,6 +387,28 @@ def test_a_subscriber_can_not_send_the_feed_anything_large(running: Running) -> 
     assert healthy.poll(5000)
     socket.close()
     healthy.close()
+
+
+def test_who_asks_the_feed_for_too_many_topics_is_kept_off_it_and_nobody_else(running: Running) -> None:
+    feed = running.coordinator.feed.address
+    greedy, modest = (
+        connect_socket(zmq.Context.instance(), zmq.SUB, feed, credentials=join(running, "viewer", name), send_limit=0)
+        for name in ("greedy", "modest")
+    )
+    for subscriber in (greedy, modest):
+        subscriber.subscribe(STATE_TOPIC)
+    assert greedy.poll(5000)
+    for number in range(MOST_TOPICS + 1):
+        greedy.subscribe(f"log/{number}.1".encode())
+    eventually(lambda: bool(running.coordinator.door.access._off_feed))
+    while greedy.poll(1200):  # there is a beacon each second
+        greedy.recv_multipart()
+    while modest.poll(0):
+        modest.recv_multipart()
+    assert modest.poll(5000)
+    assert len(running.coordinator.feed._topics) == 1
+    greedy.close()
+    modest.close()
 
 
 def test_a_directory_that_has_others_things_in_it_keeps_its_mode(tmp_path: Path) -> None:
