@@ -47,11 +47,15 @@ class Commit:
 
 
 class Repository:
-    """One project. `root` is the top of its work tree, or the folder itself where there is no git repository."""
+    """One project. `root` is the top of its work tree, or the folder itself where there is no git repository.
 
-    def __init__(self, folder: Path) -> None:
+    A `whole` folder is a project by itself, even if it lies in a repository of another.
+    """
+
+    def __init__(self, folder: Path, *, whole: bool = False) -> None:
         folder = folder.resolve()
-        top = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), None)
+        folders = (folder,) if whole else (folder, *folder.parents)
+        top = next((parent for parent in folders if (parent / ".git").exists()), None)
         self.root = top or folder
         self.has_git = top is not None
 

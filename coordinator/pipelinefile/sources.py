@@ -140,16 +140,19 @@ def _mapped(name: str, projects: Mapping[str, Path]) -> tuple[Path, str] | None:
 
 
 def source_of(root: Path, ref: str | None, label: str) -> Source:
-    """A mapped project's files: at a ref if one is given, else as they lie there. Raises LongshoreError."""
+    """A mapped project's files: at a ref if one is given, else as they lie there, as in a directory without git.
+
+    Raises LongshoreError.
+    """
     if not root.is_dir():
         raise LongshoreError(f"the directory {root} that it is mapped to is not there")
-    repository = Repository(root)
-    if ref is None or (ref == "HEAD" and not repository.has_git):
+    repository = Repository(root, whole=True)
+    if ref is None or not repository.has_git:
         return WorkTree(repository, label)
-    sha = git_output(repository.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{ref}^{{commit}}")
-    sha = sha or git_output(
-        repository.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"origin/{ref}^{{commit}}"
+    for name in (ref, f"origin/{ref}"):
+        sha = git_output(repository.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        if sha is not None:
+            return GitTree(repository.root, sha.decode().strip(), label)
+    raise LongshoreError(
+        f"there is no ref {ref!r} in {root}; fetch it, or give a directory without git, which is taken as it is"
     )
-    if not repository.has_git or sha is None:
-        raise LongshoreError(f"there is no ref {ref!r} in {root}")
-    return GitTree(repository.root, sha.decode().strip(), label)

@@ -161,6 +161,13 @@ def test_a_project_is_found_in_the_directory_of_its_group_whatever_its_case(proj
             project.names(text % outside, projects=projects)
 
 
+def test_a_copy_of_a_project_inside_another_is_taken_as_it_is_whatever_the_ref(project: Project) -> None:
+    project.write("vendor/ci/templates/jobs.yml", "theirs: {script: [x]}\n")
+    project.commit()
+    text = "include: {project: group/ci, ref: v3, file: templates/*.yml}\n"
+    assert project.names(text, projects={"group/ci": project.root / "vendor" / "ci"}) == ["theirs"]
+
+
 def test_templates_are_those_of_gitlab_s_own_project(project: Project, tmp_path: Path) -> None:
     gitlab = Project(tmp_path / "gitlab")
     gitlab.write("lib/gitlab/ci/templates/Jobs/Build.gitlab-ci.yml", "build: {script: [x]}\n")
