@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-from rich.console import Console
 from rich.text import Text
+
+from coordinator.cli.terminal import PlainConsole
 
 DRAW_SECONDS = 0.125
 """Least time between two drawings; what is written in between waits for the next."""
@@ -29,7 +30,7 @@ class Foot:
 
     def __init__(self, stream: TextIO, lines: Callable[[int, int], list[Text]]) -> None:
         self._raw = stream.buffer
-        self._console = Console(file=stream, highlight=False)
+        self._console = PlainConsole(file=stream, highlight=False)
         self._lines = lines
         self._pending = bytearray()
         self._shown: list[int] = []  # the widths of the lines that are there now

@@ -122,7 +122,9 @@ def main() -> NoReturn:
         error.show()
         status = error.exit_code
     except LongshoreError as error:
-        print(f"longshore: {error}", file=sys.stderr)
+        from coordinator.cli.words import without_controls
+
+        print(f"longshore: {without_controls(str(error))}", file=sys.stderr)
         status = error.exit_status
     except BrokenPipeError:
         # Whoever read our output has had enough of it; that is no failure, and flushing at exit must not fail again.

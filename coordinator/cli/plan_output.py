@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
+from coordinator.cli.terminal import PlainConsole
 from coordinator.cli.words import duration
 from coordinator.pipelinefile import Compilation
 from protocol.plan import JobPlan
@@ -21,7 +21,7 @@ MAX_GRAPH_JOBS = 200
 
 def print_plan(compilation: Compilation) -> None:
     """The plan's jobs as a table, what they wait for as a graph, and what is left out with the reason."""
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    console = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     plan = compilation.plan
     if plan.jobs:
         console.print(_table(compilation))

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from coordinator.cli.terminal import PlainConsole
 from coordinator.cli.words import duration, elapsed, failure_text, job_note
 from protocol.messages import JobDetail
 from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
@@ -36,7 +37,7 @@ PIPE_WIDTH = 200
 
 def console(stream: IO[str]) -> Console:
     """Writes to `stream`, wide enough if that is no terminal."""
-    return Console(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+    return PlainConsole(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
 
 
 def status_text(status: ExecutionStatus, *, warning: bool = False) -> Text:

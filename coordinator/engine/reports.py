@@ -23,6 +23,8 @@ from protocol.views import ArtifactRef
 
 PROGRESS = {S.WAITING: JobEvent.HOLD, S.PREPARING: JobEvent.PREPARE, S.RUNNING: JobEvent.START}
 """What a worker's statuses on the way mean for the job."""
+LONGEST_KEPT = 100 * 366 * 86_400.0
+"""Seconds; whoever keeps something for longer does not mind, and no clock shows it."""
 
 
 class Reports:
@@ -288,7 +290,7 @@ class Reports:
 
     def _with_expiry(self, job: JobState, message: m.JobStatus) -> list[ArtifactRef]:
         keep = job.plan.artifacts.expire_in if job.plan.artifacts else None
-        expires_at = None if keep is None else self._ledger.now.wall + keep
+        expires_at = None if keep is None else self._ledger.now.wall + min(keep, LONGEST_KEPT)
         return [msgspec.structs.replace(ref, expires_at=expires_at) for ref in message.artifacts]
 
     def _fail(

@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from coordinator.cli.as_json import rfc3339
 from coordinator.engine.settings import Settings
 from coordinator.retention import Retention
 from coordinator.security.limits import Limits, parse_limits
@@ -25,7 +26,7 @@ from protocol import messages as m
 from protocol.addresses import parse_tcp
 from protocol.client import Client
 from protocol.errors import UsageError
-from protocol.plan import Plan, Resources, ServiceSpec
+from protocol.plan import ArtifactsSpec, Plan, Resources, ServiceSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
 from tests.conftest import ROOT, Images
@@ -140,7 +141,8 @@ def test_times_that_a_worker_tells_are_such_as_a_clock_can_show(tmp_path: Path) 
         worker.hello()
         begun = time.time()
         for ago in (1e300, -1e300):
-            run = client.submit_run(plan(job("a")))
+            keep = ArtifactsSpec(expire_in=1e300) if ago > 0 else None
+            run = client.submit_run(plan(job("a", artifacts=keep)))
             attempt = worker.accept().attempt
             worker.status(attempt, 2, S.RUNNING, ago=ago)
             artifact = ArtifactRef(kind="archive", digest="0" * 64, size=1, expires_at=1e300)
@@ -150,7 +152,7 @@ def test_times_that_a_worker_tells_are_such_as_a_clock_can_show(tmp_path: Path) 
             assert view.finished_at
             assert begun - 1 < view.started_at < time.time() + 1
             assert begun - 1 < view.finished_at < time.time() + 1
-            assert view.artifacts[0].expires_at is None
+            assert (rfc3339(view.artifacts[0].expires_at) is not None) == (keep is not None)
         worker.close()
 
 

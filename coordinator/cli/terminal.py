@@ -1,0 +1,22 @@
+"""Writes what others have named to a terminal, without what would do something to it: titles, colours, cursors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
+
+from coordinator.cli.words import CONTROL, without_controls
+
+
+class PlainConsole(Console):
+    """Only rich's own control codes get through it."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """See Console."""
+        for segment in super().render(renderable, options):
+            if segment.control is None and CONTROL.search(segment.text):
+                yield Segment(without_controls(segment.text), segment.style)
+            else:
+                yield segment
