@@ -64,13 +64,17 @@ class Partial:
 
 
 class BlobCache:
-    """The cache in `directory`, of at most `limit` bytes; `owner` is the worker's name, unique on this host."""
+    """The cache in `directory`, of at most `limit` bytes; what was not used for `keep_for` seconds goes too.
 
-    def __init__(self, directory: Path, limit: int, owner: str) -> None:
+    `owner` is the worker's name, unique on this host.
+    """
+
+    def __init__(self, directory: Path, limit: int, owner: str, keep_for: float | None = None) -> None:
         self._blobs = directory / "blobs"
         self._partial = directory / "partial"
         self._jobs = directory / "jobs" / owner
         self._limit = limit
+        self._keep_for = keep_for
         self._lock = Lock()
         self._held: set[str] = set()  # attempts that have a directory here
         self._size: int | None = None  # as far as this process knows; counted again when it passes the limit
@@ -138,6 +142,12 @@ class BlobCache:
                 self._evict()
         return pinned
 
+    def trim(self) -> None:
+        """Removes what is too old."""
+        if self._keep_for is not None:
+            with self._lock:
+                self._evict(time.time() - self._keep_for)
+
     def _link(self, attempt: str, digest: str, path: Path) -> Path:
         pinned = self._directory(attempt, "pins") / digest
         with contextlib.suppress(FileExistsError):
@@ -160,12 +170,13 @@ class BlobCache:
     def _count(self) -> int:
         return sum(size for _, size, _, _ in self._files())
 
-    def _evict(self) -> None:
-        """Removes the least recently used that nobody has pinned, until there is room."""
+    def _evict(self, before: float = 0.0) -> None:
+        """Removes the least recently used that nobody has pinned: those last used `before`, and until there is room."""
         files = sorted(self._files())
         total = sum(size for _, size, _, _ in files)
-        for _, size, links, path in files:
-            if total <= self._limit * EVICT_DOWN_TO:
+        enough = total if total <= self._limit else self._limit * EVICT_DOWN_TO
+        for used, size, links, path in files:
+            if used >= before and total <= enough:
                 break
             if links == 1:
                 path.unlink(missing_ok=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,12 @@ SUFFIX = ".tar.gz"
 
 
 class CacheStore:
-    """All caches of a host, at most `limit` bytes of them."""
+    """All caches of a host, at most `limit` bytes of them; what was not used for `keep_for` seconds goes too."""
 
-    def __init__(self, directory: Path, limit: int) -> None:
+    def __init__(self, directory: Path, limit: int, keep_for: float | None = None) -> None:
         self._directory = directory
         self._limit = limit
+        self._keep_for = keep_for
 
     def _path(self, project: str, key: str) -> Path:
         """Keys are anything; file names are not."""
@@ -56,14 +58,19 @@ class CacheStore:
                 partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)
-        self._evict()
+        self.trim()
 
-    def _evict(self) -> None:
+    def trim(self) -> None:
+        """Removes what is too old, and the least recently used of what is too much."""
+        oldest = 0.0 if self._keep_for is None else time.time() - self._keep_for
         files: list[tuple[float, int, Path]] = []
         for path in self._directory.glob(f"*/*{SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
                 stat = path.stat()
-                files.append((stat.st_mtime, stat.st_size, path))
+                if stat.st_mtime < oldest:
+                    path.unlink()
+                else:
+                    files.append((stat.st_mtime, stat.st_size, path))
         total = sum(size for _, size, _ in files)
         if total <= self._limit:
             return

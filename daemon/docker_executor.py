@@ -42,7 +42,8 @@ class DockerExecutor:
     """See `daemon.executor.Executor`. Thread-safe.
 
     `coordinator` keeps apart what workers of several coordinators have on one engine: their attempts may have the same
-    ids. `directory` is for caches, `cache_limit` their bytes; `patience` is seconds to wait for an engine that is away.
+    ids. `directory` is for caches, `cache_limit` their bytes, `keep_caches` how many seconds they stay unused;
+    `patience` is seconds to wait for an engine that is away.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class DockerExecutor:
         coordinator: str = "",
         directory: Path | None = None,
         cache_limit: int = 10 << 30,
+        keep_caches: float | None = None,
         after_script_timeout: float = 300.0,
         patience: float = 120.0,
         max_log_bytes: int = LOG_BYTES,
@@ -68,7 +70,7 @@ class DockerExecutor:
             images=Images(self._engine, policy),
             unpackers=Unpackers(self._engine, directory),
             removals=Removals(),
-            caches=CacheStore(directory / "caches", cache_limit),
+            caches=CacheStore(directory / "caches", cache_limit, keep_caches),
             directory=directory / "attempts",
             worker=worker,
             after_script_timeout=after_script_timeout,
@@ -133,6 +135,7 @@ class DockerExecutor:
 
     def sweep(self, keep: set[str]) -> int:
         """See Executor."""
+        self._site.caches.trim()
         return self._remove(lambda labels: labels["longshore.attempt"] not in keep)
 
     def _remove(self, chosen: Callable[[Mapping[str, str]], bool]) -> int:

@@ -138,4 +138,7 @@ class Executor(Protocol):
         """Removes all that belongs to an attempt that nobody wants, by its labels alone."""
 
     def sweep(self, keep: set[str]) -> int:
-        """Removes what carries this worker's labels and belongs to no attempt in `keep`. Returns how many objects."""
+        """Removes what carries this worker's labels and belongs to no attempt in `keep`, and caches that are too old.
+
+        Returns how many objects it has removed from the engine.
+        """

@@ -40,7 +40,8 @@ class WorkerSettings:
     after_script_timeout: float = 300.0  # for after_script, once the script was stopped; GitLab Runner's default
     stop_timeout: float = 3600.0  # how long a graceful stop waits for running jobs
     cache_dir: Path | None = None
-    cache_limit: int = 10 << 30
+    cache_limit: int = 10 << 30  # of jobs' caches, and as much of workspaces and artifacts
+    keep_caches: float | None = None  # how long what nobody uses stays in them; None: until there is no room
     disk_floor: int = 1 << 30  # with less free space than this the worker asks for no more work
     ack_timeout: float = 5.0  # an unacknowledged status or log byte is sent again after so long
     allow: tuple[str, ...] = ()  # what jobs may do beyond their containers: see `policy`

@@ -109,7 +109,9 @@ class Worker:
         with self._name_lock():
             executor = self._executor or self._docker()
             self._engine = executor.facts()
-            cache = BlobCache(self.settings.blobs, self.settings.cache_limit, self.settings.name)
+            cache = BlobCache(
+                self.settings.blobs, self.settings.cache_limit, self.settings.name, self.settings.keep_caches
+            )
             cache.clean_up()
             self._requests = Requests(self._mailbox.post, self._send, time.monotonic)
             transfers = Transfers(self._requests, cache)
@@ -117,7 +119,7 @@ class Worker:
                 self.settings, executor, transfers, self._requests, self._timers, self._send, self._mailbox.post
             )
             self._jobs.find()
-            self._sweep(executor)
+            self._sweep(executor, cache)
             context = self._context or zmq.Context.instance()
             self._link = Link(context, self.settings.coordinator, self._mailbox, self.settings.credentials)
             self._renewed_at = self._opened_at = time.monotonic()
@@ -264,11 +266,12 @@ class Worker:
         elif self._link.state is LinkState.GREETING and now - self._greeted_at > WELCOME_WAIT:
             self._link.lost()
 
-    def _sweep(self, executor: Executor) -> None:
-        """Removes what belongs to no attempt that is known, now and from time to time."""
+    def _sweep(self, executor: Executor, cache: BlobCache) -> None:
+        """Removes what belongs to no attempt that is known and what is too old, now and from time to time."""
 
         aside(executor.sweep, self._jobs.known)
-        self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor))
+        aside(cache.trim)
+        self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, cache))
 
     # messages
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from coordinator.cli.options import Where, coordinator_option
-from coordinator.cli.retention import retention_options
+from coordinator.cli.retention import Duration, Size, retention_options
 from protocol.addresses import DEFAULT_COORDINATOR, DEFAULT_DASHBOARD
 from protocol.errors import UsageError
 from protocol.places import state_directory
@@ -107,6 +107,19 @@ def coordinator_command(
 )
 @click.option("--allow-image", "images", multiple=True, metavar="PATTERN", help="Run only such images, as `alpine:*`.")
 @click.option("--pids-limit", type=click.IntRange(min=1), help="Processes that a container may have; default: 4096.")
+@click.option(
+    "--cache-size",
+    "cache_limit",
+    type=Size(),
+    metavar="SIZE",
+    help="What jobs' caches may take, and again as much copies of workspaces and artifacts; default: 10G each.",
+)
+@click.option(
+    "--keep-caches",
+    type=Duration(),
+    metavar="DURATION",
+    help="Remove from both what was not used for so long (30 days); default: only when there is no room.",
+)
 @log_json_option
 def worker_command(
     coordinator: str,
@@ -118,6 +131,8 @@ def worker_command(
     allow: tuple[str, ...],
     images: tuple[str, ...],
     pids_limit: int | None,
+    cache_limit: int | None,
+    keep_caches: float | None,
     log_json: bool,
 ) -> None:
     """Start a worker: it runs jobs in this host's Docker engine until SIGTERM or Ctrl-C.
@@ -132,9 +147,8 @@ def worker_command(
     from protocol.keys import parse_join_token
 
     log_to_stderr(as_json=log_json)
-    chosen = {
-        key: value for key, value in (("name", name), ("slots", slots), ("pids_limit", pids_limit)) if value is not None
-    }
+    told = {"name": name, "slots": slots, "pids_limit": pids_limit, "cache_limit": cache_limit}
+    chosen = {key: value for key, value in told.items() if value is not None}
     token = parse_join_token(join) if join else None
     coordinator = token.address if token else coordinator
     settings = WorkerSettings(
@@ -144,6 +158,7 @@ def worker_command(
         run_untagged=not tagged_only,
         allow=allow,
         allow_images=images,
+        keep_caches=keep_caches,
         **chosen,  # type: ignore[arg-type]
     )
     credentials = (

@@ -28,6 +28,8 @@ def make_worker(settings: WorkerSettings, coordinator: str) -> Worker:
         settings.docker_url,
         coordinator=coordinator,
         directory=settings.state_dir / "docker",
+        cache_limit=settings.cache_limit,
+        keep_caches=settings.keep_caches,
         after_script_timeout=settings.after_script_timeout,
         policy=settings.policy,
     )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 import pytest
 from click.testing import CliRunner
 
+from coordinator.cli.process_commands import worker_command
 from coordinator.cli.retention import retention_options
 from coordinator.retention import Retention
+from daemon.settings import WorkerSettings
 
 GIVEN: list[Retention] = []
 
@@ -40,3 +44,26 @@ def test_what_is_no_duration_or_size_is_refused(arguments: list[str]) -> None:
     result = CliRunner().invoke(verb, arguments)
     assert result.exit_code == 2
     assert "give one as" in result.output
+
+
+def test_a_worker_s_caches_are_bounded_as_its_options_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    given: list[WorkerSettings] = []
+
+    class Nothing:
+        def stop(self) -> None: ...
+        def run(self) -> None: ...
+        def tell(self) -> None: ...
+
+    def make_worker(settings: WorkerSettings, coordinator: str) -> Nothing:
+        given.append(settings)
+        return Nothing()
+
+    monkeypatch.setenv("LONGSHORE_STATE", str(tmp_path))
+    monkeypatch.setattr("coordinator.cli.workers.make_worker", make_worker)
+    monkeypatch.setattr("coordinator.cli.workers.ask_coordinator_id", lambda *_: "an id")
+    for left_alone in ("process_commands._on_signals", "process_commands._tell_on_signal", "logsetup.log_to_stderr"):
+        monkeypatch.setattr(f"coordinator.cli.{left_alone}", lambda *_, **__: None)
+    for arguments in ([], ["--cache-size", "2g", "--keep-caches", "30 days"]):
+        result = CliRunner().invoke(worker_command, arguments, catch_exceptions=False)
+        assert result.exit_code == 0, result.output
+    assert [(one.cache_limit, one.keep_caches) for one in given] == [(10 << 30, None), (2 << 30, 30 * 86_400.0)]

@@ -72,6 +72,19 @@ def test_a_blob_larger_than_the_limit_serves_its_job_and_goes_then(tmp_path: Pat
     assert cache.pin("3.1", digest) is None
 
 
+def test_what_nobody_has_used_for_long_goes_if_that_is_asked_for(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, 1000, "w1", keep_for=3600.0)
+    old, held, new = (put(cache, content, f"{number}.1") for number, content in enumerate([b"old", b"held", b"new"]))
+    cache.release("0.1")
+    cache.release("2.1")
+    for digest in (old, held):
+        os.utime(tmp_path / "blobs" / digest[:2] / digest, (1000, 1000))
+    BlobCache(tmp_path, 1000, "w2").trim()
+    assert len(list((tmp_path / "blobs").glob("*/*"))) == 3
+    cache.trim()
+    assert [cache.pin("9.1", digest) is not None for digest in (old, held, new)] == [False, True, True]
+
+
 def test_workers_that_share_a_directory_do_not_take_files_from_each_other(tmp_path: Path) -> None:
     one, two = BlobCache(tmp_path, 50, "w1"), BlobCache(tmp_path, 50, "w2")
     digest = put(one, b"a" * 30, "1.1")

@@ -137,3 +137,16 @@ def test_the_least_recently_used_caches_go_when_there_are_too_many(tmp_path: Pat
     assert store.find("p", ["missing", "used"]) is not None
     store.store("p", "newest", Files(30_000), Selection(()))  # type: ignore[arg-type]
     assert [key for key in ("old", "used", "new", "newest") if store.find("p", [key])] == ["used", "newest"]
+
+
+def test_caches_that_nobody_has_used_for_long_go_with_the_sweep_if_that_is_asked_for(tmp_path: Path) -> None:
+    for keep_for, left in ((None, ["old", "new"]), (3600.0, ["new"])):
+        executor = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path, keep_caches=keep_for)
+        store = CacheStore(tmp_path / "caches", 100_000)
+        for key in ("old", "new"):
+            store.store("p", key, Files(1000), Selection(()))  # type: ignore[arg-type]
+        old = store.find("p", ["old"])
+        assert old is not None
+        os.utime(old, (1000, 1000))
+        executor.sweep(set())
+        assert [key for key in ("old", "new") if store.find("p", [key])] == left
