@@ -18,7 +18,7 @@ import zmq
 from coordinator.feed import HANDSHAKE_MS, bind_socket, serve_curve
 from coordinator.security.zap import ROUTER_DOMAIN
 from protocol import messages as m
-from protocol.codec import MAX_MAP_BYTES, encode
+from protocol.codec import MAX_FRAMES, MAX_MAP_BYTES, encode
 from protocol.keys import KEY_CHARACTERS, KeyPair
 from protocol.liveness import notice_dead_hosts
 
@@ -148,7 +148,9 @@ class Router:
         route = str(first.get("User-Id")).encode() + first.bytes
         frames = []
         while self.socket.get(zmq.RCVMORE):
-            frames.append(self.socket.recv())
+            frame = self.socket.recv()
+            if len(frames) <= MAX_FRAMES:  # one too many is told; of a thousand none is kept
+                frames.append(frame)
         return route, frames
 
     def key_of(self, route: bytes) -> bytes | None:

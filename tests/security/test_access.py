@@ -19,7 +19,7 @@ from coordinator.security.roles import ALLOWED, EVERYTHING
 from protocol import admin
 from protocol import messages as m
 from protocol.client import Client, connect_socket
-from protocol.codec import decode_for_client, decode_for_worker, encode
+from protocol.codec import decode_for_client, decode_for_worker, encode, kind_of
 from protocol.errors import LongshoreError, NotLetIn, UsageError
 from protocol.events import STATE_TOPIC
 from protocol.keys import (
@@ -134,6 +134,21 @@ def test_a_message_is_not_even_unpacked_whose_sender_may_not_send_it(
     wire.send_raw(msgpack.packb({"type": "submit_run", "id": 1, "plan": [[]] * 1_000_000}))
     assert wire.expect(m.Error).code == "forbidden"
     assert not decoded
+    wire.close()
+
+
+def test_of_a_message_of_many_frames_a_few_are_kept(running: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    wire = Wire(running, join(running, "viewer", "vera"), decode=decode_for_client)
+    kept: list[int] = []
+
+    def seen(frames: list[bytes]) -> type[m.Message]:
+        kept.append(len(frames))
+        return kind_of(frames)
+
+    monkeypatch.setattr(server, "kind_of", seen)
+    wire.send_raw(*[b"frame"] * 1000)
+    assert wire.expect(m.Error).code == "bad_frame"
+    assert kept == [3]
     wire.close()
 
 
