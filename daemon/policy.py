@@ -45,7 +45,9 @@ class Policy:
         return host
 
     def check_image(self, name: str) -> None:
-        """Raises JobFailed for an image that is not to be run here."""
+        """Raises JobFailed for an image that is not to be run here, or that is none: names become parts of URLs."""
+        if any(part in ("", ".", "..") for part in name.split("/")):
+            raise JobFailed(FailureReason.IMAGE_PULL_FAILURE, f"no image can be called {name!r}")
         if self.images and not any(fnmatch.fnmatchcase(each, p) for each in _spellings(name) for p in self.images):
             allowed = ", ".join(self.images)
             message = f"image {name!r} is not allowed on this worker; it takes: {allowed}"

@@ -120,6 +120,12 @@ def test_patterns_of_images(name: str, pattern: str, fits: bool) -> None:
             policy.check_image(name)
 
 
+@pytest.mark.parametrize("name", ["../containers/json", "a/../../info", "/info", "a//b", "a/.", ""])
+def test_a_path_is_no_name_of_an_image(name: str) -> None:
+    with pytest.raises(JobFailed, match="no image can be called"):
+        Policy().check_image(name)
+
+
 @pytest.mark.parametrize("text", ["root", "volume:", "volume:cache", "volume:/a:b", "volume:/a:/b:rx", "privileged=no"])
 def test_an_allowance_that_there_is_not_is_one_clear_line(text: str) -> None:
     with pytest.raises(UsageError, match="allow"):
