@@ -150,11 +150,12 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list, each item of one shape."""
+    """A list, each item of one shape; with `blanks`, an item may be null, and counts as absent."""
 
     item: Shape
     least: int = 0
     most: int = 100_000
+    blanks: bool = False
 
     @property
     def name(self) -> str:
@@ -172,7 +173,7 @@ class ListOf:
             check.report.problem(f"has more than {self.most} items", mark, key)
             return
         for number, (item, where) in enumerate(value.entries()):
-            if item is None:
+            if item is None and not self.blanks:
                 check.report.problem("is empty", where, f"{key}[{number}]")
             else:
                 check.value(item, self.item, where, f"{key}[{number}]")

@@ -176,7 +176,6 @@ def test_dependencies_are_jobs_of_this_plan(project: Project) -> None:
         ("needs: [gone]", "'gone' is not in this pipeline: rule 1 says `when: never`"),
         ("needs: [job]", "job.needs: the job needs itself"),
         ("needs: plain", "job.needs: must be a list or a mapping, not a string"),
-        ("needs: [null]", "job.needs[0]: is empty"),
         ("needs: [{artifacts: true}]", "job.needs[0]: names no job"),
         ("needs: [{job: many, parallel: {matrix: [{OS: bsd}]}}]", "no job of 'many' has these matrix values"),
         ("needs: [{job: split, parallel: {matrix: [{OS: bsd}]}}]", "no job of 'split' has these matrix values"),
@@ -267,3 +266,13 @@ def test_a_job_with_trigger_has_nothing_to_do_and_a_warning_tells_how_to_run_the
     assert project.compile(jobs=["down"]).warnings[0].message.endswith("the job does nothing and succeeds")
     both = "job: {trigger: {include: [{local: a.yml}, {remote: 'https://example.com/b.yml'}]}}"
     assert project.job(both).no_op == why
+
+
+def test_an_empty_item_of_needs_is_none(project: Project) -> None:
+    text = """
+        .common: &common
+          -
+        a: {stage: build, script: [x]}
+        job: {script: [x], needs: [*common, a]}
+        """
+    assert [need.job for need in project.job(text).needs or ()] == ["a"]
