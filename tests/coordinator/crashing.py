@@ -8,17 +8,20 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from coordinator.engine.effects import Turn
 from coordinator.handlers import Outbox
+from coordinator.journal import Write
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.models import Job
 
 POINTS = (
     "before-logs",
+    "inside-logs",
     "before-transaction",
     "inside-transaction",
     "after-commit",
@@ -52,7 +55,18 @@ class CrashingCoordinator(Coordinator):
 
     def write_logs(self) -> None:
         self._reached("before-logs")
+        journal = self.logs._journal
+        write = journal.write
+        if self._point == "inside-logs":  # the files have the bytes, the journal has not
+
+            def write_nothing(writes: Sequence[Write]) -> None:
+                self._reached("inside-logs")
+                write(writes)
+
+            journal.write = write_nothing  # type: ignore[method-assign]
         super().write_logs()
+        journal.write = write  # type: ignore[method-assign]
+        self._reached("inside-logs")  # there were none
 
     def write_rows(self, turn: Turn) -> None:
         self._reached("before-transaction")

@@ -1,0 +1,106 @@
+"""Coordinator and daemon are both killed, at every step of a turn: each job ends once, and its log is whole.
+
+The real daemon, on the stand-in engine; the coordinator is a process of its own that kills itself at a chosen point.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from daemon.link import Link
+from protocol.client import Client
+from protocol.keys import Credentials, find_credentials
+from protocol.plan import JobPlan, Plan
+from protocol.statuses import ENDED, ExecutionStatus
+from protocol.views import RunView
+from tests.coordinator.crashing import POINTS
+from tests.coordinator.test_crashes import free_address, start
+from tests.daemon.scripted import Running, start_worker
+from tests.daemon.standin import StandinEngine
+from tests.daemon.test_with_coordinator import job, jobs
+
+PATIENCE = 30.0
+SLOW, LARGE = b"".join(b"line %d\n" % number for number in range(6)), 300_000
+JOBS = [
+    job("slow", "for i in 0 1 2 3 4 5; do echo line $i; sleep 0.03; done"),  # small pieces, which go into the journal
+    job("large", f"head -c {LARGE} /dev/zero", "slow"),  # large ones, which do not
+    job("beside", "echo beside"),
+]
+LOGS = {"slow": SLOW, "large": bytes(LARGE), "beside": b"beside\n"}
+
+
+def submit(address: str, plan: list[JobPlan], runs: list[int]) -> None:
+    """As a user does, who does not notice that the coordinator is killed meanwhile."""
+    with Client(address, timeout=PATIENCE) as client:
+        runs.append(client.submit_run(Plan(name="p", project="p", project_dir="/builds/p", stages=["test"], jobs=plan)))
+
+
+def ended(client: Client, run: int) -> RunView:
+    """The run, once it has ended."""
+    deadline = time.monotonic() + PATIENCE
+    while (view := client.get_run(run)).status not in ENDED:
+        assert time.monotonic() < deadline, f"it hangs: {jobs(view)}"
+        time.sleep(0.02)
+    return view
+
+
+@pytest.mark.parametrize(
+    ("daemon", "turns", "points"),
+    [
+        ("is back before", 4, POINTS[1:4]),
+        *(
+            pytest.param(daemon, turns, POINTS, marks=[pytest.mark.long, pytest.mark.timeout(120)])
+            for daemon in ("lives", "is back before", "is back after")
+            for turns in range(1, 8)
+        ),
+    ],
+)
+def test_each_job_ends_once_and_its_log_is_whole_wherever_the_coordinator_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, daemon: str, turns: int, points: tuple[str, ...]
+) -> None:
+    """Whether the daemon lives, or is killed with it and is back before or after it."""
+    monkeypatch.setattr(Link, "say_goodbye", lambda link, goodbye: None)
+    address, engine = free_address(), StandinEngine()
+    process = start(tmp_path / "coordinator", address)
+    credentials = find_credentials(address)
+    worker = start_daemon(tmp_path, address, engine, credentials)
+    try:
+        for point in points:
+            process.kill()
+            process.wait()
+            process = start(tmp_path / "coordinator", address, point, str(turns))
+            runs: list[int] = []
+            submitter = threading.Thread(target=submit, args=(address, JOBS, runs))
+            submitter.start()
+            process.wait(PATIENCE)
+            if daemon != "lives":
+                worker.leave()
+            if daemon == "is back before":
+                worker = start_daemon(tmp_path, address, engine, credentials)
+            process = start(tmp_path / "coordinator", address)
+            if daemon == "is back after":
+                worker = start_daemon(tmp_path, address, engine, credentials)
+            submitter.join(PATIENCE)
+            with Client(address, timeout=PATIENCE) as client:
+                view = ended(client, runs[0])
+                assert view.status is ExecutionStatus.SUCCESS, (point, jobs(view))
+                assert [one.attempt for one in jobs(view)] == [1, 1, 1]
+                assert {one.name: client.get_log(view.id, one.name)[1] for one in jobs(view)} == LOGS, point
+        deadline = time.monotonic() + PATIENCE
+        while engine.boxes:
+            assert time.monotonic() < deadline, f"left: {engine.boxes.keys()}"
+            time.sleep(0.02)
+    finally:
+        worker.leave()
+        process.kill()
+        process.wait()
+        engine.kill_all()
+
+
+def start_daemon(folder: Path, address: str, engine: StandinEngine, credentials: Credentials | None) -> Running:
+    """The next life of the daemon."""
+    return start_worker(address, folder / "w", engine, slots=3, ack_timeout=0.5, credentials=credentials)
