@@ -170,6 +170,8 @@ class _Resolver:
         for item, where in value.entries():
             resolved = self.value(item, where, key, followed, depth + 1, lists)
             for part, place in resolved.entries() if isinstance(resolved, Seq) else [(resolved, where)]:
+                if part is None and isinstance(resolved, Seq) and key.endswith(".needs"):
+                    continue  # GitLab takes an empty item of a list in `needs` for none
                 flat.append(part)
                 flat.marks.append(place)
         if len(flat) == len(value) and all(new is old for new, old in zip(flat, value, strict=True)):

@@ -150,12 +150,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list, each item of one shape; with `blanks`, an item may be null, and counts as absent."""
+    """A list, each item of one shape."""
 
     item: Shape
     least: int = 0
     most: int = 100_000
-    blanks: bool = False
 
     @property
     def name(self) -> str:
@@ -173,7 +172,7 @@ class ListOf:
             check.report.problem(f"has more than {self.most} items", mark, key)
             return
         for number, (item, where) in enumerate(value.entries()):
-            if item is None and not self.blanks:
+            if item is None:
                 check.report.problem("is empty", where, f"{key}[{number}]")
             else:
                 check.value(item, self.item, where, f"{key}[{number}]")

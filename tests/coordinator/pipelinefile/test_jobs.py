@@ -171,6 +171,7 @@ def test_dependencies_are_jobs_of_this_plan(project: Project) -> None:
 @pytest.mark.parametrize(
     ("job", "message"),
     [
+        ("needs: [null]", "job.needs[0]: is empty"),
         ("needs: [plian]", "job.needs[0]: there is no job 'plian'; did you mean 'plain'?"),
         ("needs: [late]", "job.needs[0]: 'late' is in a later stage, '.post'"),
         ("needs: [gone]", "'gone' is not in this pipeline: rule 1 says `when: never`"),
@@ -268,7 +269,7 @@ def test_a_job_with_trigger_has_nothing_to_do_and_a_warning_tells_how_to_run_the
     assert project.job(both).no_op == why
 
 
-def test_an_empty_item_of_needs_is_none(project: Project) -> None:
+def test_an_empty_item_of_a_list_in_needs_is_none(project: Project) -> None:
     text = """
         .common: &common
           -
