@@ -77,14 +77,14 @@ class Masker:
         assert self._pattern is not None
         out: list[bytes] = []
         at = 0
-        while True:
-            held = len(data) if last else self._undecided(data, at)
-            found = self._pattern.search(data, at)
-            if found is None or found.start() >= held:
-                out.append(data[at:held])
-                return b"".join(out), data[held:]
+        held = len(data) if last else self._undecided(data, at)
+        while (found := self._pattern.search(data, at)) and found.start() < held:
             out += (data[at : found.start()], MASK.encode())
             at = found.end()
+            if at > held:
+                held = self._undecided(data, at)
+        out.append(data[at:held])
+        return b"".join(out), data[held:]
 
     def _undecided(self, data: bytes, start: int) -> int:
         """Where the first form may begin, at `start` or later, that `data` does not have the end of."""
