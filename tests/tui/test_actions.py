@@ -240,7 +240,7 @@ async def test_a_file_that_cant_be_written_is_said(server: Server, worker: Scrip
         await seen.sees("can't write /nowhere/at/all.log", "No such file")
 
 
-async def test_the_log_opens_in_the_pager_or_says_why_not(
+async def test_where_the_terminal_cannot_be_handed_over_the_pager_says_why_not(
     server: Server, worker: ScriptedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.submit(one_job())

@@ -119,7 +119,7 @@ async def test_times_show_when_lines_came_that_came_while_one_watched(server: Se
         await seen.press("t")
         await seen.sees("times of arrival here")
         lines = seen.text.split("\n")
-        assert any(line.startswith("          before") for line in lines)
+        assert any(line.startswith("   –      before") for line in lines)
         stamped = next(line for line in lines if "while" in line)
         assert stamped[2] == stamped[5] == ":"
 
@@ -192,3 +192,13 @@ async def test_a_million_lines_are_opened_at_their_end_and_gone_through(server: 
         await seen.press("slash", *"0123456", "enter")
         await seen.sees("1/1 match", "0123456 output")
         await seen.sees("1,000,000 lines")
+
+
+async def test_a_log_that_was_there_before_says_that_it_has_no_times(server: Server, worker: ScriptedWorker) -> None:
+    submit(server, worker, b"before\n")
+    worker.end("compile")
+    async with dashboard(server.address) as seen:
+        await open_log(seen)
+        await seen.sees("complete")
+        await seen.press("t")
+        await seen.sees("came before one looked: no times")

@@ -81,7 +81,8 @@ class LogPane(Vertical):
         if view.wrap:
             parts.append(("wrapped", "$foreground 60%"))
         if view.times:
-            parts.append(("times of arrival here", "$foreground 60%"))
+            known = document.rows and view.arrived_at(view.bottom) is not None
+            parts.append(("times of arrival here" if known else "came before one looked: no times", "$foreground 60%"))
         pieces: list[tuple[str, str] | str] = []
         for part in parts:
             pieces += ["   ", part] if pieces else [part]

@@ -20,6 +20,8 @@ from tui.present import clock, duration
 from tui.widgets.lines import LineWidget
 
 TIME_CELLS = 10
+NO_TIME = "   –"
+"""Instead of a time, for lines that were there before one looked."""
 WIDEST_LINE = 16_384
 AHEAD = 2
 """Screens before and after the visible one that are fetched too, so that scrolling meets no hole."""
@@ -113,6 +115,11 @@ class LogView(LineWidget):
     def top(self) -> Position:
         """The line at the top of the screen."""
         return self.document.place(round(self.scroll_y)).position if self.document.rows else Position(0, 0)
+
+    @property
+    def bottom(self) -> Position:
+        """The last line on the screen."""
+        return self.document.place(round(self.scroll_y) + self.size.height - 1).position
 
     @property
     def place(self) -> Position:
@@ -283,7 +290,7 @@ class LogView(LineWidget):
 
     def _stamp(self, position: Position) -> str:
         arrived = self.arrived_at(position)
-        return "" if arrived is None else clock(arrived)
+        return NO_TIME if arrived is None else clock(arrived)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The text that was marked with the mouse, as far as it is known."""
