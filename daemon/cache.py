@@ -21,6 +21,8 @@ from protocol.plan import CacheSpec
 
 EVICT_DOWN_TO = 0.9
 """Share of the limit that is left by an eviction, so that not each new cache brings one."""
+IN_USE_SECONDS = 600.0
+"""A cache that was used so recently may be on its way into a container: it stays, whatever room there is."""
 SUFFIX = ".tar.gz"
 
 
@@ -62,7 +64,8 @@ class CacheStore:
 
     def trim(self) -> None:
         """Removes what is too old, and the least recently used of what is too much."""
-        oldest = 0.0 if self._keep_for is None else time.time() - self._keep_for
+        now = time.time()
+        oldest = 0.0 if self._keep_for is None else now - max(self._keep_for, IN_USE_SECONDS)
         files: list[tuple[float, int, Path]] = []
         for path in self._directory.glob(f"*/*{SUFFIX}"):
             with contextlib.suppress(FileNotFoundError):
@@ -74,11 +77,11 @@ class CacheStore:
         total = sum(size for _, size, _ in files)
         if total <= self._limit:
             return
-        for _, size, path in sorted(files):
+        for used, size, path in sorted(files):
+            if total <= self._limit * EVICT_DOWN_TO or used > now - IN_USE_SECONDS:
+                return
             path.unlink(missing_ok=True)
             total -= size
-            if total <= self._limit * EVICT_DOWN_TO:
-                return
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,6 +139,18 @@ def test_the_least_recently_used_caches_go_when_there_are_too_many(tmp_path: Pat
     assert [key for key in ("old", "used", "new", "newest") if store.find("p", [key])] == ["used", "newest"]
 
 
+def test_a_cache_that_a_job_may_be_about_to_read_stays_though_there_is_no_room(tmp_path: Path) -> None:
+    store = CacheStore(tmp_path, 10_000)
+    store.store("p", "large", Files(30_000), Selection(()))  # type: ignore[arg-type]
+    found = store.find("p", ["large"])
+    assert found is not None
+    store.store("p", "another", Files(1_000), Selection(()))  # type: ignore[arg-type]
+    assert found.exists()
+    os.utime(found, (1000, 1000))
+    store.trim()
+    assert not found.exists()
+
+
 def test_caches_that_nobody_has_used_for_long_go_with_the_sweep_if_that_is_asked_for(tmp_path: Path) -> None:
     for keep_for, left in ((None, ["old", "new"]), (3600.0, ["new"])):
         executor = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path, keep_caches=keep_for)
