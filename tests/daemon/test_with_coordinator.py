@@ -13,6 +13,7 @@ import pytest
 
 from coordinator.engine.effects import Turn
 from coordinator.engine.settings import Settings
+from coordinator.engine.state import Now
 from coordinator.handlers import Outbox
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
@@ -203,6 +204,40 @@ def test_a_job_that_is_canceled_while_its_worker_is_away_ends_once_and_its_conta
         ends = [line.text for line in told.story if line.text.startswith("canceled") and "stops it" not in line.text]
         assert len(ends) == 1, told.story
         cable.close()
+    finally:
+        fleet.close()
+
+
+def test_a_job_that_moves_does_not_run_for_ever_when_its_lease_ends_between_a_hello_and_its_welcome(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.worker.WELCOME_WAIT", PATIENCE)  # one hello
+    settings = Settings(heartbeat=0.2, lease=2.0, lease_margin=0.5, restart_grace=0.0)
+    fleet = Fleet(tmp_path, workers=0, settings=settings)
+    fleet.engines = [engine] = [StandinEngine()]
+    take = fleet.coordinator.handlers.take
+    again = threading.Event()  # it is the worker's second life
+
+    def slow(route: bytes, message: m.Message, payload: bytes, now: Now, outbox: Outbox) -> None:
+        """A coordinator that is busy for so long that the worker gives up meanwhile what its hello has listed."""
+        if isinstance(message, m.Hello) and again.is_set():
+            again.clear()
+            assert [held.attempt for held in message.attempts] == ["1.1"]
+            engine.await_step("discard", "1.1")
+        take(route, message, payload, now, outbox)
+
+    fleet.coordinator.handlers.take = slow  # type: ignore[method-assign,assignment]
+    try:
+        fleet.workers.append(start_worker(fleet.address, tmp_path / "w", engine, name="w"))
+        moves = RetrySpec(max=2, when=["runner_system_failure"])
+        run = fleet.submit([job("moves", "sleep 1", retry=moves)])
+        fleet.job_is(run, "moves", ExecutionStatus.RUNNING)
+        fleet.workers.pop().leave()
+        engine.boxes["1.1"].lease = settings.lease
+        again.set()
+        fleet.workers.append(start_worker(fleet.address, tmp_path / "w", engine, name="w"))
+        (view,) = jobs(fleet.ended(run))
+        assert (view.status, view.attempt) == ("success", 2)
     finally:
         fleet.close()
 
