@@ -80,7 +80,7 @@ def test_the_pager_gets_the_log_and_the_keys_and_the_dashboard_comes_back(
             eventually(lambda: until in shown[before:])
 
         eventually(lambda: b"0:0" in shown and b"success" in shown)
-        press(b"\r", b"Next failed")
+        press(b"\r", b"line 4999")  # of the job under the cursor
         press(b"\r", b"Pager")
         press(b"o", b"the pager has the terminal")
         assert (tmp_path / "got.log").read_bytes() == log
