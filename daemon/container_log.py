@@ -33,10 +33,12 @@ def job_log_driver(max_bytes: int) -> dict[str, object]:
 
 
 @contextmanager
-def stored(engine: Engine, container: str, *, follow: bool = False, tail: str = "all") -> Iterator[Source]:
-    """The stream of a stored log, for StreamReader. Raises EngineError, EngineUnavailable."""
+def stored(
+    engine: Engine, container: str, *, follow: bool = False, tail: str = "all", patience: float | None = None
+) -> Iterator[Source]:
+    """The stream of a stored log, for StreamReader. Raises EngineError, EngineUnavailable (`patience` as in Engine)."""
     query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(follow), "tail": tail}
-    with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))) as stream:
+    with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query), patience)) as stream:
         yield _Watched(stream, partial(runs, engine, container)) if follow else stream
 
 

@@ -83,10 +83,13 @@ class LogFollower:
         self._reader = StreamReader(self._log, stored=True)
 
     def _look_back(self) -> None:
-        """Whether the engine has dropped something while the log was followed: it jumps over that."""
+        """Whether the engine has dropped something while the log was followed: it jumps over that.
+
+        The log is whole without that; so an engine that is away is not waited for.
+        """
         with suppress(EngineError, EngineUnavailable, *GONE):
             try:
-                with stored(self._engine, self._container) as stream:
+                with stored(self._engine, self._container, patience=0) as stream:
                     self._reader.check_beginning(stream)
             except Beheaded:
                 self._say_lost()
