@@ -90,7 +90,10 @@ POLICY = any_of(ListOf(TEXT), Fields("policy"))
 MATRIX = ListOf(MapOf(one_or_more(WORD)))
 CHANGES = any_of(ListOf(TEXT), Fields("rule.changes"))
 EXISTS = any_of(TEXT, ListOf(TEXT), Fields("rule.exists"))
-NEEDS = any_of(ListOf(any_of(TEXT, Fields("need"))), Fields("need", required=("pipeline",)))
+NEEDS = any_of(
+    ListOf(any_of(TEXT, Fields("need"))),
+    Fields("need", required=("pipeline",), mend="write the jobs of this pipeline as a list"),
+)
 RETRY_REASONS = (
     "always",
     "unknown_failure",

@@ -204,11 +204,15 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A mapping whose keys are keywords: those of the table under `path`, or only those that are named."""
+    """A mapping whose keys are keywords: those of the table under `path`, or only those that are named.
+
+    `mend` helps where a required one is missing.
+    """
 
     path: str
     only: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    mend: str = ""
 
     @property
     def name(self) -> str:
@@ -224,7 +228,7 @@ class Fields:
         allowed = self.only or tuple(known)
         for missing in self.required:
             if value.get(missing) is None:
-                check.report.problem(f"lacks {missing!r}", mark, key)
+                check.report.problem(f"lacks {missing!r}", mark, key, self.mend)
         for inner, item, where in value.entries():
             name = f"{key}.{inner}" if key else inner
             field = known.get(inner) if inner in allowed else None

@@ -172,6 +172,7 @@ def test_dependencies_are_jobs_of_this_plan(project: Project) -> None:
     ("job", "message"),
     [
         ("needs: [null]", "job.needs[0]: is empty"),
+        ("needs: {job: build}", "job.needs: lacks 'pipeline'; write the jobs of this pipeline as a list"),
         ("needs: [plian]", "job.needs[0]: there is no job 'plian'; did you mean 'plain'?"),
         ("needs: [late]", "job.needs[0]: 'late' is in a later stage, '.post'"),
         ("needs: [gone]", "'gone' is not in this pipeline: rule 1 says `when: never`"),
