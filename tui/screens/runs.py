@@ -49,7 +49,7 @@ COLUMNS: Sequence[Column[RunSummary]] = (
     Column("Run", lambda run, _: [(str(run.id), "strong")], 5, right=True),
     Column("Status", _status, 11),
     Column("Project", lambda run, _: [(clean(run.project), "")], 10, flex=1, rank=5),
-    Column("Pipeline", _pipeline, 14, flex=4),
+    Column("Pipeline", _pipeline, 13, flex=4),
     Column("Branch", lambda run, _: [(clean(run.ref), "accent")], 8, flex=1, rank=3),
     Column("Commit", lambda run, _: [(clean(run.sha[:8]), "muted")], 8, rank=6),
     Column("Progress", _progress, PROGRESS_CELLS, rank=2),

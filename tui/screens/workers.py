@@ -50,7 +50,7 @@ COLUMNS: Sequence[Column[WorkerView]] = (
     Column("Worker", lambda worker, _: [(clean(worker.name), "strong")], 12, flex=1),
     Column("Status", _status, 11),
     Column("Slots +waiting", _slots, BAR_CELLS + 9),
-    Column("Runs", lambda worker, _: [(clean(", ".join(worker.jobs)) or "–", "")], 14, flex=4, rank=2),
+    Column("Runs", lambda worker, _: [(clean(", ".join(worker.jobs)) or "–", "")], 13, flex=4, rank=2),
     Column("Labels", lambda worker, _: [(clean(", ".join(worker.labels)) or "–", "accent")], 10, flex=1, rank=4),
     Column("Engine", lambda worker, _: [(clean(worker.engine), "muted")], 12, flex=1, rank=5),
     Column("Seen", _seen, 7, rank=3, right=True),

@@ -192,7 +192,7 @@ class NeedsGraph(LineWidget):
 
     def render_line(self, y: int) -> Strip:
         """A row of jobs and lines."""
-        left, width = self.scroll_offset.x, self.size.width
+        left, width = self.scroll_offset.x, self.scrollable_size.width
         row = y + self.scroll_offset.y
         spans: list[Span] = []
         x = 0

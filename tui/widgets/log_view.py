@@ -86,7 +86,7 @@ class LogView(LineWidget):
             self._strips.clear()
         self._syncing = True
         try:
-            width = self.size.width if self.wrap else max(self._widest + self._gutter, 1)
+            width = self.scrollable_size.width if self.wrap else max(self._widest + self._gutter, 1)
             size = Size(width, document.rows)
             if size != self.virtual_size:
                 self.virtual_size = size
@@ -109,7 +109,7 @@ class LogView(LineWidget):
 
     @property
     def _text_width(self) -> int:
-        return max(1, self.size.width - self._gutter)
+        return max(1, self.scrollable_size.width - self._gutter)
 
     @property
     def top(self) -> Position:
@@ -119,19 +119,19 @@ class LogView(LineWidget):
     @property
     def bottom(self) -> Position:
         """The last line on the screen."""
-        return self.document.place(round(self.scroll_y) + self.size.height - 1).position
+        return self.document.place(round(self.scroll_y) + self.scrollable_size.height - 1).position
 
     @property
     def place(self) -> Position:
         """The line that one looks at: what was found, if it is on the screen, else the top."""
         if self.found is not None:
             row = self.document.row(self.found) - round(self.scroll_y)
-            if 0 <= row < self.size.height:
+            if 0 <= row < self.scrollable_size.height:
                 return self.found
         return self.top
 
     def _tell(self) -> None:
-        height = max(1, self.size.height)
+        height = max(1, self.scrollable_size.height)
         top = max(0, round(self.scroll_y) - AHEAD * height)
         self.post_message(self.Looked(top, round(self.scroll_y) + (1 + AHEAD) * height - top))
 
@@ -167,7 +167,7 @@ class LogView(LineWidget):
         """Shows a line, with a few lines before it."""
         self.document.reveal(position)
         self.following = False
-        before = max(0, self.document.row(position) - self.size.height // 3)
+        before = max(0, self.document.row(position) - self.scrollable_size.height // 3)
         self._top = self.document.place(before).position
         self.sync()
         self.post_message(self.Changed())
@@ -185,11 +185,11 @@ class LogView(LineWidget):
 
     def action_page_down(self) -> None:
         """A screen on."""
-        self._scroll(max(1, self.size.height - 1))
+        self._scroll(max(1, self.scrollable_size.height - 1))
 
     def action_page_up(self) -> None:
         """A screen back."""
-        self._scroll(-max(1, self.size.height - 1))
+        self._scroll(-max(1, self.scrollable_size.height - 1))
 
     def action_top(self) -> None:
         """The first line."""
@@ -201,11 +201,13 @@ class LogView(LineWidget):
 
     def action_left(self) -> None:
         """Half a screen to the left."""
-        self.scroll_to(x=max(0, self.scroll_x - self.size.width // 2), animate=False, force=True)
+        self.scroll_to(x=max(0, self.scroll_x - self.scrollable_size.width // 2), animate=False, force=True)
 
     def action_right(self) -> None:
         """Half a screen to the right."""
-        self.scroll_to(x=min(self.max_scroll_x, self.scroll_x + self.size.width // 2), animate=False, force=True)
+        self.scroll_to(
+            x=min(self.max_scroll_x, self.scroll_x + self.scrollable_size.width // 2), animate=False, force=True
+        )
 
     # sections
 
@@ -213,7 +215,7 @@ class LogView(LineWidget):
         """The section whose header is the first one on the screen, or else the one that the screen is in."""
         document = self.document
         top = round(self.scroll_y)
-        for row in range(top, min(top + self.size.height, document.rows)):
+        for row in range(top, min(top + self.scrollable_size.height, document.rows)):
             if (section := document.section_at(document.place(row).position)) is not None:
                 return section
         before = [section for section in document.sections if section.start <= self.top]
@@ -238,7 +240,7 @@ class LogView(LineWidget):
 
     def render_line(self, y: int) -> Strip:
         """One row of the log."""
-        width = self.size.width
+        width = self.scrollable_size.width
         row = round(self.scroll_y) + y
         document = self.document
         if row == document.rows == 0 and document.is_known:

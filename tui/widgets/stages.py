@@ -116,7 +116,7 @@ class StageColumns(LineWidget):
 
     def _lay_out(self) -> None:
         tallest = max((len(stage.jobs) for stage in self._stages), default=0)
-        self._card = 2 if tallest * 3 <= self.size.height - HEAD else 1
+        self._card = 2 if tallest * 3 <= self.scrollable_size.height - HEAD else 1
         height = HEAD + tallest * self._pitch
         size = Size(len(self._stages) * (self._width + GAP), height)
         if size != self.virtual_size:
@@ -132,8 +132,8 @@ class StageColumns(LineWidget):
         """Cells of a column."""
         if not self._stages:
             return NARROWEST
-        room = self.size.width // len(self._stages) - GAP
-        return max(min(NARROWEST, self.size.width - 2), min(WIDEST, room))
+        room = self.scrollable_size.width // len(self._stages) - GAP
+        return max(min(NARROWEST, self.scrollable_size.width - 2), min(WIDEST, room))
 
     # moving
 
@@ -180,11 +180,11 @@ class StageColumns(LineWidget):
 
     def action_page_down(self) -> None:
         """A screen down."""
-        self._move(self._at[0], self._at[1] + max(1, (self.size.height - HEAD) // self._pitch))
+        self._move(self._at[0], self._at[1] + max(1, (self.scrollable_size.height - HEAD) // self._pitch))
 
     def action_page_up(self) -> None:
         """A screen up."""
-        self._move(self._at[0], self._at[1] - max(1, (self.size.height - HEAD) // self._pitch))
+        self._move(self._at[0], self._at[1] - max(1, (self.scrollable_size.height - HEAD) // self._pitch))
 
     def action_top(self) -> None:
         """First job of the stage."""
@@ -234,9 +234,9 @@ class StageColumns(LineWidget):
                     spans.append((" " * GAP, ""))
                 else:
                     spans.append((" " * (self._width + GAP), ""))
-        width = max(self.virtual_size.width, self.size.width)
+        width = max(self.virtual_size.width, self.scrollable_size.width)
         left = self.scroll_offset.x
-        return self.strip(spans, width).crop(left, left + self.size.width)
+        return self.strip(spans, width).crop(left, left + self.scrollable_size.width)
 
     def _heading(self, stage: StageColumn) -> list[Span]:
         view = stage.view

@@ -111,7 +111,7 @@ class Table(LineWidget, Generic[R]):
             self._cursor = followed
             if self.scroll_offset.y > 0:
                 self.scroll_relative(y=followed - was, animate=False)
-            elif was < self.size.height - 1:  # it was in sight, and stays so
+            elif was < self.scrollable_size.height - 1:  # it was in sight, and stays so
                 self._scroll_to_cursor()
         if self.key_at_cursor != at:
             self.post_message(self.Moved(self, self.key_at_cursor))
@@ -153,7 +153,7 @@ class Table(LineWidget, Generic[R]):
 
     @property
     def _page(self) -> int:
-        return max(1, self.size.height - 2)
+        return max(1, self.scrollable_size.height - 2)
 
     def action_down(self) -> None:
         """Next row."""
@@ -216,7 +216,7 @@ class Table(LineWidget, Generic[R]):
 
     def render_line(self, y: int) -> Strip:
         """The heading, a row, or nothing."""
-        width = self.size.width
+        width = self.scrollable_size.width
         if y == 0:
             spans: list[Span] = [(" " * MARGIN, "")]
             for column, cells in self._columns_at(width):
