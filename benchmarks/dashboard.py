@@ -34,7 +34,7 @@ from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import Client, connect_socket
 from protocol.codec import decode_for_worker, encode
-from protocol.plan import JobPlan, Plan
+from protocol.plan import JobPlan, Plan, Resources
 from protocol.statuses import ExecutionStatus
 
 LONGSHORE = Path(sys.executable).with_name("longshore")
@@ -44,6 +44,8 @@ LINES, LINES_PER_SECOND = 1_000_000, 10_000
 KEYS = 60
 """Keys that are measured on each screen."""
 LINE = b"\x1b[32m%07d\x1b[0m compiling a file with a name of usual length ... ok\n"
+LOG_LIMIT = 1 << 30
+"""Bytes: more than the log will have."""
 MOST_MILLISECONDS, MOST_MEGABYTES = 50.0, 200.0
 
 
@@ -215,7 +217,9 @@ def fill(address: str) -> Workers:
             for number in range(JOBS)
         ]
         client.submit_run(plan("many jobs", many))
-        client.submit_run(plan("log", [JobPlan(name="writer", stage="build", script=["true"], tags=["log"])]))
+        long = Resources(log_limit=LOG_LIMIT)
+        writer = JobPlan(name="writer", stage="build", script=["true"], tags=["log"], resources=long)
+        client.submit_run(plan("log", [writer]))
     wait(lambda: workers.acked and workers.acked == workers.size and workers.acked > 50 * LINES, "the log is there")
     return workers
 
