@@ -101,13 +101,14 @@ class JumpedClock(datetime):
 
 
 def test_another_daemon_knows_how_long_a_job_has_run_whatever_the_wall_clock_says(
-    executor: DockerExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    executor: DockerExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Until
 ) -> None:
     before = time.monotonic()
     sandbox = executor.sandbox(assignment("sleep 100"))
     sandbox.prepare(None)
     sandbox.release(Dependencies())
     after = time.monotonic()
+    until(lambda: another_daemon(tmp_path).find()[0].state == "running")
     monkeypatch.setattr("daemon.docker_executor.datetime", JumpedClock)
     (found,) = another_daemon(tmp_path).find()
     assert before < found.released_mono < after
