@@ -176,7 +176,9 @@ class Worker:
 
     def _tell(self) -> None:
         told = self._jobs.told()
-        logger.info("%s, %d attempts%s", self._link.state.value, len(told), "".join(f"\n  {line}" for line in told))
+        logger.info("%s, attempts at hand: %d", self._link.state.value, len(told))
+        for line in told:
+            logger.info("%s", line)
 
     def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
         """Whatever goes wrong with one message or job, the others go on."""
