@@ -16,7 +16,7 @@ demo: setup ## a coordinator and two workers run the pipeline of examples/demo
 test: ## everything that a change must pass: lint, types, all tests
 	@scripts/setup.sh dev tools docker test-images
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest || { echo "==> what has failed is run once more, with nothing beside it"; $(BIN)/pytest --last-failed; }
+	$(BIN)/pytest --numprocesses 2 --dist loadfile || { echo "==> what has failed is run once more, with nothing beside it"; $(BIN)/pytest --last-failed; }
 
 lint: ## ruff, mypy, the arrows between the packages
 	@scripts/setup.sh dev
