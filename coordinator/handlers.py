@@ -206,15 +206,17 @@ class Handlers:
         if self._engine.holds(worker_of(peer), message.attempt) is None:
             outbox.reply(peer.route, m.DiscardAttempt(attempt=message.attempt))
             return
-        self._check_log(message, message.offset + len(payload))
+        self._check_log(worker_of(peer), message, message.offset + len(payload), now)
         taken = self._logs.append(message.attempt, message.offset, payload, message.stream)
         if taken:
             offset = message.offset + len(payload) - len(taken)
             outbox.appended.append((message.attempt, message.stream, offset, taken))
         outbox.log_acks[peer.route, message.attempt, message.stream] = None
 
-    def _check_log(self, message: m.LogChunk, end: int) -> None:
-        """A worker keeps the limits of logs by itself, unless it was taken over. Raises ProtocolError."""
+    def _check_log(self, worker: str, message: m.LogChunk, end: int, now: Now) -> None:
+        """A worker keeps the limits of logs by itself, unless it was taken over, or the limit is a lower one since.
+        Raises ProtocolError, and ends the attempt where its result could never be taken without those bytes.
+        """
         if message.stream != "job":
             first = message.offset == 0 and self._logs.size(message.attempt, message.stream) == 0
             if first and len(self._logs.services(message.attempt)) >= self._engine.services(message.attempt):
@@ -223,6 +225,9 @@ class Handlers:
         else:
             bound = self._engine.log_bound(message.attempt)
         if bound is not None and end > bound + LOG_SLACK:
+            if message.stream == "job":
+                text = f"its log is longer than the {bound} bytes that this coordinator takes of one"
+                self._engine.give_up(worker, message.attempt, text, now)
             raise ProtocolError("too_large", f"the {message.stream} log of {message.attempt} has at most {bound} bytes")
 
     def _job_returned(self, peer: Peer, message: m.JobReturned, payload: Payload, now: Now, outbox: Outbox) -> None:

@@ -139,6 +139,11 @@ class Engine:
         self._ledger.now = now
         self._reports.job_returned(worker, message)
 
+    def give_up(self, worker: str, attempt: str, message: str, now: Now) -> None:
+        """An attempt can come to no end that would be taken: it has failed, and its worker drops it."""
+        self._ledger.now = now
+        self._reports.give_up(worker, attempt, message)
+
     def get_job_execution(self, worker: str, message: m.GetJobExecution) -> m.JobExecution:
         """The assignment of an attempt that the worker holds."""
         return self._reports.get_job_execution(worker, message)

@@ -342,6 +342,15 @@ class Reports:
         else:
             self._flow.give_back(job, attempt, f"{worker} gave it back")
 
+    def give_up(self, worker: str, attempt_id: str, message: str) -> None:
+        """Fails an attempt that its worker can't bring to an end that would be taken; the worker is told to drop it."""
+        attempt = self.holds(worker, attempt_id)
+        found = self._ledger.find_attempt(attempt_id)
+        if attempt is None or found is None:
+            return
+        self._fail(found[0], attempt, FailureReason.RUNNER_SYSTEM_FAILURE, message)
+        self._ledger.send(worker, m.DiscardAttempt(attempt=attempt_id))
+
     # a worker asks
 
     def get_job_execution(self, worker: str, message: m.GetJobExecution) -> m.JobExecution:

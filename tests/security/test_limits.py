@@ -120,18 +120,20 @@ def test_a_worker_that_was_taken_over_can_not_fill_the_disk_with_a_log(tmp_path:
         worker.hello()
         client.submit_run(plan(job("a", services=[ServiceSpec(name="db")])))
         attempt = worker.accept().attempt
-        for at in (0, 10_000):
-            worker.send(m.LogChunk(attempt=attempt, offset=at), b"x" * 10_000)
-        assert "at most 10000 bytes" in worker.expect(m.Error).message
         for name in ("db", "b", "c"):
             worker.send(m.LogChunk(attempt=attempt, offset=0, stream=f"service-{name}"), b"ready")
         assert "no more services" in worker.expect(m.Error).message
         assert "no more services" in worker.expect(m.Error).message
         worker.send(m.LogChunk(attempt=attempt, offset=4 << 20, stream="service-db"), b"x" * 2000)
         assert worker.expect(m.Error).code == "too_large"
-        worker.settle()
+        for at in (0, 10_000):
+            worker.send(m.LogChunk(attempt=attempt, offset=at), b"x" * 10_000)
+        assert "at most 10000 bytes" in worker.expect(m.Error).message
+        assert worker.expect(m.DiscardAttempt).attempt == attempt
         assert client.get_job(1, "a").services == ["db"]
         assert client.get_log(1, "a")[0].size == 10_000
+        assert "longer than the 10000 bytes" in str(client.get_job(1, "a").attempts[0].message)
+        assert client.get_job(1, "a").attempts[0].status is S.FAILED
         worker.close()
 
 
