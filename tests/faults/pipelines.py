@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 IMAGE = "longshore/busybox:test"
 MOVES = "  retry: {max: 2, when: [runner_system_failure]}\n"
 RETRIES = 2
+NOT_MADE = "grep: made.txt: No such file or directory"
+"""What `last`, which runs whatever has become of `make`, prints where that was canceled or its container killed."""
 
 
 @dataclass(frozen=True, slots=True)
