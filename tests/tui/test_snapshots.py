@@ -47,9 +47,11 @@ DETAILS: dict[str, list[str]] = {
 
 @pytest.fixture(autouse=True)
 def _same_each_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Times in UTC, and no waiting for the next frame."""
+    """Times in UTC, a folder that every machine has, colours whatever is asked for, no waiting for the next frame."""
     monkeypatch.setattr("tui.coalesce.FRAME", 0.0)
     monkeypatch.setattr("tui.screens.run.CURSOR_RESTS", 0.001)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.chdir("/")
     monkeypatch.setenv("TZ", "UTC")
     time.tzset()
     yield
