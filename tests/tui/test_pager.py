@@ -31,10 +31,11 @@ def terminal(command: list[str], folder: Path, **environment: str) -> Iterator[t
     """A process in a terminal of its own: where to type, and what it has shown so far."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 36, 120, 0, 0))
+    outside = {name: value for name, value in os.environ.items() if name not in ("COLUMNS", "LINES")}
     process = subprocess.Popen(
         command,
         cwd=folder,
-        env={**os.environ, "TERM": "xterm-256color", **environment},
+        env={**outside, "TERM": "xterm-256color", **environment},
         stdin=slave,
         stdout=slave,
         stderr=slave,

@@ -59,8 +59,8 @@ class Page(Screen[None]):
 
     @property
     def is_composed(self) -> bool:
-        """Whether the widgets are there: not yet before it is mounted, not any more while it is closed."""
-        return self.is_attached and bool(self.query(KeyBar))
+        """Whether all widgets and their parts are there: not yet before it is mounted, not any more when closed."""
+        return self.is_mounted and self.is_attached and bool(self.query(KeyBar))
 
     def refresh_view(self) -> None:
         """Brings bars and body up to date."""
