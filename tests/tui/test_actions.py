@@ -167,7 +167,7 @@ async def test_a_manual_job_is_played_after_its_own_question(server: Server, wor
         await seen.sees("Deploy to production?")
         await seen.press("y")
         worker.run("production")
-        await seen.sees("✓S production")
+        await seen.sees("✓S success   production")
 
 
 async def test_a_worker_is_drained_and_taken_back(server: Server, worker: ScriptedWorker) -> None:
