@@ -19,6 +19,8 @@ from daemon.docker_sandbox import DockerSandbox
 from daemon.engine import Engine
 from daemon.executor import Dependencies, Found, Outcome, Sandbox
 from daemon.images import Images
+from daemon.network_holder import ROLE as NETWORK_ROLE
+from daemon.networks import NETWORK_LABEL, Networks
 from daemon.policy import Policy
 from daemon.removals import Removals
 from daemon.self_unpacking import Unpackers
@@ -43,7 +45,8 @@ class DockerExecutor:
 
     `coordinator` keeps apart what workers of several coordinators have on one engine: their attempts may have the same
     ids. `directory` is for caches, `cache_limit` their bytes, `keep_caches` how many seconds they stay unused;
-    `patience` is seconds to wait for an engine that is away.
+    `patience` is seconds to wait for an engine that is away, `networks` how many networks jobs may use one after the
+    other; with 0 each has its own.
     """
 
     def __init__(
@@ -58,6 +61,7 @@ class DockerExecutor:
         after_script_timeout: float = 300.0,
         patience: float = 120.0,
         max_log_bytes: int = LOG_BYTES,
+        networks: int = 0,
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
         self._engine = Engine(url, patience=patience)
@@ -65,11 +69,13 @@ class DockerExecutor:
         self._coordinator = coordinator
         self._mine = {"longshore.coordinator": coordinator, "longshore.worker": worker}
         directory = directory or default_directory()
+        prefix = self._name("network")
         self._site = Site(
             engine=self._engine,
             images=Images(self._engine, policy),
             unpackers=Unpackers(self._engine, directory),
             removals=Removals(),
+            networks=Networks(self._engine, self._mine, prefix, networks, policy),
             caches=CacheStore(directory / "caches", cache_limit, keep_caches),
             directory=directory / "attempts",
             worker=worker,
@@ -89,9 +95,12 @@ class DockerExecutor:
             )
         return self._facts
 
+    def _name(self, what: str) -> str:
+        return "-".join(filter(None, ["longshore", self._coordinator[:SHORT_ID], what]))
+
     def sandbox(self, assignment: Assignment) -> Sandbox:
         """See Executor."""
-        name = "-".join(filter(None, ["longshore", self._coordinator[:SHORT_ID], assignment.attempt]))
+        name = self._name(assignment.attempt)
         labels = {
             **self._mine,
             "longshore.run": str(assignment.run),
@@ -119,7 +128,7 @@ class DockerExecutor:
             if released is None:
                 found.append(Found(attempt, "held" if state == "running" else "created", lease=lease))
             else:
-                since = self._released_mono(container["Names"][0].removeprefix("/"), released)
+                since = self._released_mono(_name_of(container), released)
                 found.append(Found(attempt, "running" if state == "running" else "exited", since, lease))
         return found
 
@@ -141,10 +150,24 @@ class DockerExecutor:
     def _remove(self, chosen: Callable[[Mapping[str, str]], bool]) -> int:
         """Removes containers first: a network can't go while one is in it."""
         count = 0
-        for container in self._containers(self._mine):
-            if removed := self._remove_one(f"/containers/{container['Id']}", container["Labels"], chosen):
-                self._site.forget(container["Names"][0].removeprefix("/"))
+        there = self._containers(self._mine)
+        holders = {_name_of(one) for one in there if one["Labels"].get("longshore.role") == NETWORK_ROLE}
+        used = set()
+        for container in there:
+            name, labels = _name_of(container), container["Labels"]
+            if name in holders:
+                continue
+            removed = self._remove_one(f"/containers/{container['Id']}", labels, chosen)
             count += removed
+            if removed:
+                self._site.forget(name)
+            if holder := labels.get(NETWORK_LABEL):
+                if removed:
+                    self._site.networks.free(holder, name)
+                else:
+                    used.add(holder)
+        for holder in self._site.networks.left_behind(holders, used):
+            count += self._engine.delete(f"/containers/{holder}")
         for network in self._engine.call("GET", "/networks", query=_by_labels(self._mine)):
             count += self._remove_one(f"/networks/{network['Id']}", network["Labels"], chosen)
         return count
@@ -154,11 +177,19 @@ class DockerExecutor:
         with self._site.removals.of(labels["longshore.attempt"], lambda: chosen(labels)) as may:
             return may and self._engine.delete(path)
 
+    def close(self) -> None:
+        """See Executor."""
+        self._site.networks.close()
+
     def _containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
         containers: list[dict[str, Any]] = self._engine.call(
             "GET", "/containers/json", query={"all": 1, **_by_labels(labels)}
         )
         return containers
+
+
+def _name_of(container: Mapping[str, Any]) -> str:
+    return str(container["Names"][0]).removeprefix("/")
 
 
 def _by_labels(labels: Mapping[str, str]) -> dict[str, str]:

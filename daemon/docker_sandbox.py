@@ -15,7 +15,7 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -33,9 +33,12 @@ from daemon.container_spec import job_container
 from daemon.engine import GONE, EngineError
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
+from daemon.images import Image
+from daemon.joined_network import JoinedNetwork
 from daemon.live_output import LiveOutput
 from daemon.log_follower import LogFollower
 from daemon.log_stream import ScriptEnd
+from daemon.networks import NETWORK_LABEL
 from daemon.script import LEASE_OVER, UNPACKING_FAILED, lease_line, release_lines, stop_line
 from daemon.self_unpacking import await_unpacked, packed
 from daemon.services import Services, plan_services, service_container
@@ -73,6 +76,7 @@ class DockerSandbox:
         self._live: LiveOutput | None = None  # until somebody follows the log
         self._postponed: list[Path] | None = None
         self._fresh = False  # this daemon has made the container and has not started it yet
+        self._joined = JoinedNetwork(site.engine, site.networks, name)
         self._owner: Owner | None = None
         self._released_at: float | None = None  # monotonic; set by the daemon that did it
         self._killed = False
@@ -114,7 +118,7 @@ class DockerSandbox:
         if workspace and not self._early.files and unpackers.may(image, self._spec.entrypoint, user):
             small = packed(workspace)
         brings = small if small and unpackers.can(image) else None
-        if self._create(name, workspace, services.network if services else "bridge", brings):
+        if self._create(image, workspace, services, brings):
             self._fresh = True
             self._owner = owner_of(self._engine, self._name, user)
             if self._early.files or self._owner != archives.ROOT:
@@ -135,7 +139,7 @@ class DockerSandbox:
             self._engine, self._site.images, planned, self._name, self._labels, environment, self._site.policy
         )
 
-    def _create(self, image: str, workspace: Path | None, network: str, brings: str | None) -> bool:
+    def _create(self, image: Image, workspace: Path | None, services: Services | None, brings: str | None) -> bool:
         """Makes the container, unless one is there that was started. `brings` is a workspace that it unpacks itself.
 
         Returns whether it was made now, so that other files are still to be laid in.
@@ -146,18 +150,6 @@ class DockerSandbox:
         if job.caches:
             labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, workspace))
         self._note_workspace(workspace)
-        body = job_container(
-            self._assignment,
-            self._spec,
-            self._early,
-            network=network,
-            labels=labels,
-            after_script_timeout=self._site.after_script_timeout,
-            log_driver=container_log.job_log_driver(self._site.max_log_bytes),
-            policy=self._site.policy,
-            workspace=brings,
-        )
-        body["Image"] = image
         query = {"name": self._name} | ({"platform": self._spec.platform} if self._spec.platform else {})
 
         def keep(there: Mapping[str, Any]) -> bool:
@@ -165,7 +157,26 @@ class DockerSandbox:
             started = there["State"]["Status"] != "created"
             return bool(started and there["Config"]["Labels"].get(JOB_LABEL) == digest)
 
-        return self._engine.create(query, body, keep)
+        own = services is not None or self._spec.platform is not None
+        with nullcontext() if own else self._joined.joining(image.id) as holder:
+            if holder:
+                labels[NETWORK_LABEL] = holder
+            body = job_container(
+                self._assignment,
+                self._spec,
+                self._early,
+                network=f"container:{holder}" if holder else services.network if services else "bridge",
+                labels=labels,
+                after_script_timeout=self._site.after_script_timeout,
+                log_driver=container_log.job_log_driver(self._site.max_log_bytes),
+                policy=self._site.policy,
+                workspace=brings,
+            )
+            body["Image"] = image.name
+            made = self._engine.create(query, body, keep)
+            if made:
+                self._joined.joined()
+            return made
 
     def _inspect(self) -> Mapping[str, Any]:
         facts: Mapping[str, Any] = self._engine.call("GET", f"/containers/{self._name}/json")
@@ -217,11 +228,20 @@ class DockerSandbox:
             if state == "created":
                 self._live = LiveOutput(connection, self._ends.put)
         try:
-            self._engine.call("POST", f"/containers/{self._name}/start")
+            self._call_start()
         except EngineError as error:
             hint = " (an image for jobs needs a shell)" if '"sh"' in error.message else ""
             message = f"the container can't be started: {error.message}{hint}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
+
+    def _call_start(self) -> None:
+        path = f"/containers/{self._name}/start"
+        try:
+            self._engine.call("POST", path)
+        except EngineError:
+            if not self._joined.revive():
+                raise
+            self._engine.call("POST", path)
 
     def _attached(self, *, output: bool = False) -> socket.socket:
         if self._stdin is None:
@@ -421,7 +441,8 @@ class DockerSandbox:
         """See Sandbox. Raises EngineError, EngineUnavailable."""
         with self._stdin_lock:
             self._hang_up()
-        self._engine.delete(f"/containers/{self._name}")
+        with self._joined.leaving():
+            self._engine.delete(f"/containers/{self._name}")
         if specs := self._assignment.job.services:
             for index in range(len(specs)):
                 self._engine.delete(f"/containers/{service_container(self._name, index)}")

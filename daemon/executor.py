@@ -142,3 +142,6 @@ class Executor(Protocol):
 
         Returns how many objects it has removed from the engine.
         """
+
+    def close(self) -> None:
+        """Removes what is there for jobs to come: the daemon ends."""

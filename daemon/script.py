@@ -42,12 +42,12 @@ IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 StopStatus = Literal["canceled", "failed"]
 
 
-def _without_comments(text: str) -> str:
+def without_comments(text: str) -> str:
     """The shell reads the text for every job, so only what it needs is given to it."""
     return "\n".join(line for line in text.splitlines() if line and not line.startswith("#")) + "\n"
 
 
-ENTRY = _without_comments(files(__package__).joinpath("entry.sh").read_text(encoding="utf-8"))
+ENTRY = without_comments(files(__package__).joinpath("entry.sh").read_text(encoding="utf-8"))
 
 
 def quoted(text: str) -> str:

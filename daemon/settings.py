@@ -47,6 +47,7 @@ class WorkerSettings:
     allow: tuple[str, ...] = ()  # what jobs may do beyond their containers: see `policy`
     allow_images: tuple[str, ...] = ()  # patterns of images that jobs may use; none: any
     pids_limit: int = PIDS
+    reuse_networks: bool = True  # let jobs without services use networks one after the other: see `networks`
     sweep_interval: float = 600.0  # how often leftovers that belong to no attempt are removed
 
     def __post_init__(self) -> None:
@@ -69,6 +70,11 @@ class WorkerSettings:
     def held_at_most(self) -> int:
         """How many jobs are prepared ahead at the same time; at least one, so that a waiting job is ready in time."""
         return max(1, self.slots if self.hold_limit is None else self.hold_limit)
+
+    @property
+    def networks_at_most(self) -> int:
+        """How many networks are kept for jobs: for those that run, those ahead, and those that are being removed."""
+        return 2 * self.slots + self.held_at_most if self.reuse_networks else 0
 
     @property
     def blobs(self) -> Path:

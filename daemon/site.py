@@ -8,6 +8,7 @@ from pathlib import Path
 from daemon.cache import CacheStore
 from daemon.engine import Engine
 from daemon.images import Images
+from daemon.networks import Networks
 from daemon.policy import Policy
 from daemon.removals import Removals
 from daemon.self_unpacking import Unpackers
@@ -21,6 +22,7 @@ class Site:
     images: Images
     unpackers: Unpackers
     removals: Removals
+    networks: Networks
     caches: CacheStore
     directory: Path
     worker: str

@@ -130,6 +130,7 @@ class Worker:
             finally:
                 self._link.close()
                 self._mailbox.close()
+                executor.close()
         if self._fatal:
             raise self._fatal
 

@@ -108,6 +108,11 @@ def coordinator_command(
 @click.option("--allow-image", "images", multiple=True, metavar="PATTERN", help="Run only such images, as `alpine:*`.")
 @click.option("--pids-limit", type=click.IntRange(min=1), help="Processes that a container may have; default: 4096.")
 @click.option(
+    "--fresh-networks",
+    is_flag=True,
+    help="Make each job a network of its own; else jobs of one image take turns in one.",
+)
+@click.option(
     "--cache-size",
     "cache_limit",
     type=Size(),
@@ -131,6 +136,7 @@ def worker_command(
     allow: tuple[str, ...],
     images: tuple[str, ...],
     pids_limit: int | None,
+    fresh_networks: bool,
     cache_limit: int | None,
     keep_caches: float | None,
     log_json: bool,
@@ -159,6 +165,7 @@ def worker_command(
         allow=allow,
         allow_images=images,
         keep_caches=keep_caches,
+        reuse_networks=not fresh_networks,
         **chosen,  # type: ignore[arg-type]
     )
     credentials = (

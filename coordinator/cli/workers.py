@@ -31,6 +31,7 @@ def make_worker(settings: WorkerSettings, coordinator: str) -> Worker:
         cache_limit=settings.cache_limit,
         keep_caches=settings.keep_caches,
         after_script_timeout=settings.after_script_timeout,
+        networks=settings.networks_at_most,
         policy=settings.policy,
     )
     executor.facts()

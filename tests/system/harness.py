@@ -21,6 +21,7 @@ import docker
 from docker.models.containers import Container
 
 from protocol.client import Client
+from protocol.errors import LongshoreError
 from protocol.views import RunView
 
 LONGSHORE = Path(sys.executable).parent / "longshore"
@@ -230,7 +231,13 @@ class System:
         return done.out
 
     def stop(self) -> None:
-        """Ends all processes, the youngest first, and one in the background if there is one."""
+        """Ends all processes, the youngest first, and one in the background if there is one.
+
+        Removes the networks of workers that were killed and that no other daemon came after.
+        """
+        coordinator = None
+        with contextlib.suppress(AssertionError, LongshoreError):
+            coordinator = self.coordinator_id
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             os.kill(json.loads((self.folder / "state" / "coordinator.json").read_text())["pid"], signal.SIGTERM)
         for process in reversed(self.processes):
@@ -241,6 +248,10 @@ class System:
                 process.popen.wait(20)
                 continue
             process.kill()
+        if coordinator:
+            with contextlib.closing(docker.from_env()) as client:
+                for holder in holders(client, coordinator):
+                    holder.remove(force=True)
 
 
 def jobs_of(run: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
@@ -266,7 +277,13 @@ def leftovers(client: docker.DockerClient, coordinator: str) -> list[str]:
     label = f"longshore.coordinator={coordinator}"
     containers = client.containers.list(all=True, ignore_removed=True, filters={"label": label})
     return [
-        *(str(container.name) for container in containers),
+        *(str(container.name) for container in containers if container.labels["longshore.role"] != "network"),
         *(str(network.name) for network in client.networks.list(filters={"label": label})),
         *(str(volume.name) for volume in client.volumes.list(filters={"label": label})),
     ]
+
+
+def holders(client: docker.DockerClient, coordinator: str) -> list[Container]:
+    """The containers that hold networks for jobs of a coordinator's workers."""
+    labels = [f"longshore.coordinator={coordinator}", "longshore.role=network"]
+    return list(client.containers.list(all=True, ignore_removed=True, filters={"label": labels}))
