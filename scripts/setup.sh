@@ -75,6 +75,12 @@ pip_install() {
         die "pip could not install the project; its message is above"
 }
 
+# As pip does for all but editable projects. Python itself keeps what it compiles only where PYTHONDONTWRITEBYTECODE is
+# not set; without, every `longshore` takes 0.15 s more. A folder that can't be written to is left as it is.
+compile_project() {
+    "$VENV/bin/python" -m compileall -q "$ROOT"/{protocol,coordinator,daemon,tui,benchmarks} >/dev/null || :
+}
+
 # install_project STAMP [LOCK]: an editable install into .venv, again only when what it depends on has changed. With a
 # lock file, nothing is installed that is not in it, hash and all.
 install_project() {
@@ -107,12 +113,18 @@ install_project() {
 }
 
 setup_python() {
-    [ -e "$VENV/.longshore-dev" ] && setup_dev || install_project .longshore
+    if [ -e "$VENV/.longshore-dev" ]; then
+        setup_dev
+        return
+    fi
+    install_project .longshore
+    compile_project
 }
 
 setup_dev() {
     setup_git
     install_project .longshore-dev "$ROOT/requirements-dev.lock"
+    compile_project
 }
 
 docker_answers() { docker version --format '{{.Server.Version}}' >/dev/null 2>&1; }

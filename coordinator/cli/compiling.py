@@ -31,12 +31,14 @@ def compile_for_run(
     projects: Mapping[str, Path],
     inputs: Mapping[str, str],
     default_image: str | None,
+    repository: Repository | None = None,
 ) -> Project:
-    """Compiles `file`; warnings go to stderr. `default_image` is for jobs that name none.
+    """Compiles `file` of the `repository` (it is looked for); warnings go to stderr. `default_image` is for jobs that
+    name none.
 
     Raises PipelineFileError with all that is wrong, UsageError where nothing is left to run.
     """
-    repository = Repository(file.resolve().parent)
+    repository = repository or Repository(file.resolve().parent)
     compiled = compile_pipeline(
         file,
         repository=repository,

@@ -7,11 +7,11 @@ allowed; whoever serves the state directory next goes on, and its worker takes t
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
+from coordinator.cli import interpreter
 from coordinator.cli.state import StateDirectory
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
@@ -25,8 +25,6 @@ WORKER_NAME = "local"
 """The same in every process that serves a state directory, for a worker takes back the containers of its name."""
 MIN_SLOTS = 2
 """Also one CPU overlaps the waiting of two jobs."""
-SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter when others want it. A job is handed from thread to thread ten times."""
 STOP_SECONDS = 5.0
 """How long a thread may take to stop; the process may end all the same."""
 
@@ -37,7 +35,6 @@ class Embedded:
     def __init__(self, state: StateDirectory, *, worker: bool = True) -> None:
         self._state = state
         self._failure: BaseException | None = None
-        sys.setswitchinterval(SWITCH_SECONDS)
         self._ready = Event()  # the worker has an engine, or something has failed
         self._worker: Worker | None = None
         if worker:
@@ -80,6 +77,7 @@ class Embedded:
         """Returns when the worker has a Docker engine. Raises EngineUnavailable when there is none."""
         self._ready.wait()
         self.check()
+        interpreter.settle()
 
     def check(self) -> None:
         """Raises what has ended one of the threads."""

@@ -1,11 +1,10 @@
 """The `longshore` command's door: finds the verb, and turns errors into one message and an exit status.
 
-Imports nothing but click and the error tree at its top: a verb's module is loaded when the verb is called.
+Imports nothing of size but click at its top: a verb's module is loaded when the verb is called.
 """
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import sys
@@ -14,11 +13,9 @@ from typing import NoReturn
 
 import click
 
+from coordinator.cli import interpreter
 from protocol.errors import LongshoreError
 
-COLLECT_GARBAGE_AFTER = 10_000, 10, 10
-"""What our processes keep (runs, jobs, plans) lives long and goes by reference count; to look through all of it for
-circles as often as Python would takes a fifth of a busy coordinator's time."""
 INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
@@ -114,7 +111,7 @@ def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -
 
 def main() -> NoReturn:
     """Runs the verb that the command line names and ends the process with its status."""
-    gc.set_threshold(*COLLECT_GARBAGE_AFTER)
+    interpreter.begin()
     try:
         status = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -135,4 +132,4 @@ def main() -> NoReturn:
     except OSError as error:
         print(f"longshore: {error}", file=sys.stderr)
         status = 1
-    sys.exit(status if isinstance(status, int) else 0)
+    interpreter.end(status if isinstance(status, int) else 0)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from coordinator.cli import interpreter
 from coordinator.cli.options import Where, coordinator_option
 from coordinator.cli.retention import Duration, Size, retention_options
 from protocol.addresses import DEFAULT_COORDINATOR, DEFAULT_DASHBOARD
@@ -81,6 +82,7 @@ def coordinator_command(
     coordinator.start()
     state.publish(coordinator.address)
     click.echo(coordinator.address)
+    interpreter.settle()
     coordinator.run()
     state.release()
 
@@ -146,6 +148,8 @@ def worker_command(
     The first signal lets it finish what runs and hand back the rest; the second one ends it at once, and the next
     worker of its name on this host takes the running containers over.
     """
+    import zmq
+
     from coordinator.cli.joining import join_worker, worker_credentials
     from coordinator.cli.logsetup import log_to_stderr
     from coordinator.cli.workers import ask_coordinator_id, make_worker
@@ -182,7 +186,9 @@ def worker_command(
     _on_signals(worker.stop, calls=2)
     _tell_on_signal(worker.tell)
     if not stopped.is_set():
+        interpreter.settle()
         worker.run()
+        zmq.Context.instance().term()  # when its goodbye has left, or had its time
 
 
 @click.command("tui")
@@ -198,6 +204,7 @@ def tui_command(where: Where, web: str | None) -> None:
     """Open the dashboard."""
     from coordinator.cli.session import running_session
 
+    interpreter.settle()
     with running_session(where) as session:
         if web is None:
             from tui.app import LongshoreApp

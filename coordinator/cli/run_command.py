@@ -8,6 +8,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from pathlib import Path
 from threading import Thread
@@ -64,22 +65,31 @@ def run_command(
     named, it only ends the following.
     """
     from coordinator.cli.compiling import compile_for_run
-    from coordinator.cli.session import acting_session, running_session
+    from coordinator.cli.snapshot import project_files
+    from coordinator.pipelinefile import Repository
 
-    project = compile_for_run(file, variables, jobs, projects, inputs, default_image)
+    repository = Repository(file.resolve().parent)
+    git = ThreadPoolExecutor(1, "git")  # each question to git takes a process's time, in which others can be imported
+    git.submit(repository.ask)
+    files = git.submit(project_files, repository.root)
+    from coordinator.cli.session import acting_session, import_ahead, running_session
+
+    if not detach:
+        import_ahead(where)
+    project = compile_for_run(file, variables, jobs, projects, inputs, default_image, repository)
     with _hang_up_is_no_end(), (acting_session if detach else running_session)(where) as session:
-        run = _submit(session, project)
+        run = _submit(session, project, files)
         if detach:
             return _leave(session, run, as_json=as_json)
         return _follow(session, run, project, cancels=where.coordinator is None, as_json=as_json, plain=plain)
 
 
-def _submit(session: Session, project: Project) -> int:
+def _submit(session: Session, project: Project, files: Future[set[str]]) -> int:
     from coordinator.cli.snapshot import write_snapshot
 
     token = uuid4().hex
     with tempfile.TemporaryDirectory(prefix="longshore-") as folder:
-        snapshot = write_snapshot(project.root, Path(folder) / "workspace.tar")
+        snapshot = write_snapshot(project.root, Path(folder) / "workspace.tar", files.result())
         while True:
             try:
                 session.client.upload(snapshot.path)

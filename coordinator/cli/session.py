@@ -188,6 +188,12 @@ def running_session(where: Where) -> Session:
     return StateSession(StateDirectory(where.state), own=True)
 
 
+def import_ahead(where: Where) -> None:
+    """What `running_session` will import, for who has something else under way meanwhile."""
+    if where.coordinator is None and StateDirectory(where.state).owner() is None:
+        _import_embedded()
+
+
 def acting_session(where: Where) -> Session:
     """For verbs that leave work to be done after them: a background process does it if nobody else serves."""
     if where.coordinator:
@@ -208,15 +214,21 @@ def reading_session(where: Where) -> Session:
     return ReadingSession(state)
 
 
-def _embed(state: StateDirectory, *, worker: bool = True) -> Embedded:
+def _import_embedded() -> type[Embedded]:
     from coordinator.store.drivers import only_sqlite
 
     only_sqlite()
     from coordinator.cli.embedded import Embedded
+
+    return Embedded
+
+
+def _embed(state: StateDirectory, *, worker: bool = True) -> Embedded:
+    embedded = _import_embedded()
     from coordinator.cli.logsetup import log_to_file
 
     log_to_file(state.path / "longshore.log")
-    return Embedded(state, worker=worker)
+    return embedded(state, worker=worker)
 
 
 def _client_of(embedded: Embedded) -> Client:

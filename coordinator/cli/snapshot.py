@@ -51,8 +51,11 @@ class _HashingFile:
         return self._file.tell()
 
 
-def write_snapshot(root: Path, target: Path) -> Snapshot:
-    """Writes the tar of the project at `root` to `target`. Raises LongshoreError naming what can't be read."""
+def write_snapshot(root: Path, target: Path, files: set[str] | None = None) -> Snapshot:
+    """Writes the tar of the project at `root` to `target`; its `files` are found out unless given.
+
+    Raises LongshoreError naming what can't be read.
+    """
     with target.open("wb") as file:
         hashing = _HashingFile(file)
         try:
@@ -64,7 +67,7 @@ def write_snapshot(root: Path, target: Path) -> Snapshot:
                 errors="surrogateescape",
                 copybufsize=COPY_BYTES,
             ) as tar:
-                for name in _with_parents(project_files(root)):
+                for name in _with_parents(project_files(root) if files is None else files):
                     _add(tar, root, name)
         except OSError as error:
             raise LongshoreError(f"can't pack the project: {error}") from error

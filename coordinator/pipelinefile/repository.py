@@ -59,6 +59,10 @@ class Repository:
         self.root = top or folder
         self.has_git = top is not None
 
+    def ask(self) -> None:
+        """Asks git for all that every pipeline's variables tell, so that it is there when it is wanted."""
+        _ = self.commit, self.branch, self.remote, self.default_branch
+
     @cached_property
     def commit(self) -> Commit:
         """The commit that is checked out, or a blank one before the first."""
