@@ -18,7 +18,7 @@ import zmq
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import connect_socket
-from protocol.codec import decode_for_worker, encode
+from protocol.codec import decode_for_worker, each_of, encode
 from protocol.statuses import ExecutionStatus as S
 
 HEARTBEAT = 5.0
@@ -111,13 +111,16 @@ class _Worker:
                 message, _ = decode_for_worker(self._socket.recv_multipart(zmq.DONTWAIT))
             except zmq.Again:
                 return
-            if isinstance(message, m.AssignJob):
-                attempt = message.assignment.attempt
-                if attempt not in self._logs:
-                    self._logs[attempt] = 0
-                    self._report(attempt, 1, S.PREPARING)
-                    self._report(attempt, 2, S.RUNNING)
-                    self._crowd.begin(self, attempt)
+            for one in each_of(message):
+                if isinstance(one, m.AssignJob):
+                    self._begin(one.assignment.attempt)
+
+    def _begin(self, attempt: str) -> None:
+        if attempt not in self._logs:
+            self._logs[attempt] = 0
+            self._report(attempt, 1, S.PREPARING)
+            self._report(attempt, 2, S.RUNNING)
+            self._crowd.begin(self, attempt)
 
     def write(self, attempt: str) -> bool:
         """A line for a log. False: the attempt has ended."""

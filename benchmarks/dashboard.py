@@ -33,7 +33,7 @@ import zmq
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import Client, connect_socket
-from protocol.codec import decode_for_worker, encode
+from protocol.codec import decode_for_worker, each_of, encode
 from protocol.plan import JobPlan, Plan, Resources
 from protocol.statuses import ExecutionStatus
 
@@ -95,13 +95,13 @@ class Workers:
         beat = tick = time.monotonic()
         while not self._stopping.is_set():
             while logger.poll(5):
-                message = decode_for_worker(logger.recv_multipart())[0]
-                if isinstance(message, m.AssignJob):
-                    self.attempt = message.assignment.attempt
-                    for seq, status in enumerate((ExecutionStatus.PREPARING, ExecutionStatus.RUNNING), 1):
-                        logger.send_multipart(encode(m.JobStatus(attempt=self.attempt, seq=seq, status=status)))
-                elif isinstance(message, m.Ack) and message.log_offset is not None:
-                    self.acked = message.log_offset
+                for message in each_of(decode_for_worker(logger.recv_multipart())[0]):
+                    if isinstance(message, m.AssignJob):
+                        self.attempt = message.assignment.attempt
+                        for seq, status in enumerate((ExecutionStatus.PREPARING, ExecutionStatus.RUNNING), 1):
+                            logger.send_multipart(encode(m.JobStatus(attempt=self.attempt, seq=seq, status=status)))
+                    elif isinstance(message, m.Ack) and message.log_offset is not None:
+                        self.acked = message.log_offset
             now = time.monotonic()
             if self.attempt and self._line < LINES and self.size - self.acked < 8 << 20:
                 self._send(logger, self.write(8000))

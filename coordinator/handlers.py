@@ -100,6 +100,7 @@ class Handlers:
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
             m.JobStatus: self._job_status,
+            m.JobStatuses: self._job_statuses,
             m.LogChunk: self._log_chunk,
             m.JobReturned: self._job_returned,
             m.GetJobExecution: self._get_job_execution,
@@ -200,7 +201,12 @@ class Handlers:
         if message.artifacts and (project := self._engine.project_of(worker_of(peer), message.attempt)) is not None:
             for ref in message.artifacts:
                 self._quota.name(project, ref.digest, self._blobs.size(ref.digest) or 0, now.mono)
-        self._engine.job_status(worker_of(peer), message, self._logs.size(message.attempt), now)
+        stored = self._logs.size(message.attempt) if message.log_length else 0
+        self._engine.job_status(worker_of(peer), message, stored, now)
+
+    def _job_statuses(self, peer: Peer, message: m.JobStatuses, payload: Payload, now: Now, outbox: Outbox) -> None:
+        for status in message.statuses:
+            self._job_status(peer, status, payload, now, outbox)
 
     def _log_chunk(self, peer: Peer, message: m.LogChunk, payload: Payload, now: Now, outbox: Outbox) -> None:
         if self._engine.holds(worker_of(peer), message.attempt) is None:

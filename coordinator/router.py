@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections import OrderedDict, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import zmq
@@ -18,7 +18,7 @@ import zmq
 from coordinator.feed import HANDSHAKE_MS, bind_socket, serve_curve
 from coordinator.security.zap import ROUTER_DOMAIN
 from protocol import messages as m
-from protocol.codec import MAX_FRAMES, MAX_MAP_BYTES, encode
+from protocol.codec import MAX_FRAMES, MAX_MAP_BYTES, encode, encode_together
 from protocol.keys import KEY_CHARACTERS, KeyPair
 from protocol.liveness import notice_dead_hosts
 
@@ -163,14 +163,20 @@ class Router:
             self.send(peer.route, m.Error(code="revoked", message="your key was revoked"))
             self.forget(peer)
 
-    def send_to_worker(self, name: str, message: m.Message) -> None:
-        """Sends to a worker; dropped if it is not connected, for its next hello settles what it missed."""
+    def send_to_worker(self, name: str, messages: Iterable[m.Message]) -> None:
+        """Sends to a worker, in as few frames as can be; dropped if it is not connected, for its next hello settles
+        what it missed.
+        """
         if peer := self._workers.get(name):
-            self.send(peer.route, message)
+            for frames in encode_together(messages):
+                self._send(peer.route, frames)
 
     def send(self, route: bytes, message: m.Message, payload: bytes | memoryview | None = None) -> None:
         """Sends at once or when the peer has read what is before it; dropped if it is gone."""
-        frames: Frames = [route[self._key_bytes :], *encode(message, payload)]
+        self._send(route, encode(message, payload))
+
+    def _send(self, route: bytes, encoded: Frames) -> None:
+        frames = [route[self._key_bytes :], *encoded]
         peer = self._peers.get(route)
         waits = peer is not None and peer.queue
         if (waits or not self._transmit(route, frames)) and peer is not None:

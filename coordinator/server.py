@@ -253,8 +253,9 @@ class Coordinator:
         try:
             self.pace.check(route, now.mono)
             key = self.router.key_of(route)
-            self.door.check(key, kind_of(frames))
-            message, payload = decode_for_coordinator(frames)
+            kind = kind_of(frames)
+            self.door.check(key, kind)
+            message, payload = decode_for_coordinator(frames, kind)
             id = getattr(message, "id", None)
             if isinstance(message, m.Hello):
                 self.door.check_name(key, message)
@@ -358,8 +359,11 @@ class Coordinator:
 
     def send_frames(self, turn: Turn, outbox: Outbox) -> None:
         """Sends what the engine has for workers, and acknowledges log bytes."""
+        by_worker: dict[str, list[m.Message]] = {}
         for send in turn.sends:
-            self.router.send_to_worker(send.worker, self.door.with_secrets(send.worker, send.message))
+            by_worker.setdefault(send.worker, []).append(self.door.with_secrets(send.worker, send.message))
+        for worker, messages in by_worker.items():
+            self.router.send_to_worker(worker, messages)
         for route, attempt, stream in outbox.log_acks:
             ack = m.Ack(attempt=attempt, stream=stream, log_offset=self.logs.stored(attempt, stream))
             self.router.send(route, ack)

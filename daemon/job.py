@@ -43,7 +43,7 @@ OVER = frozenset({Phase.ENDED, Phase.REPORTED})
 
 
 @dataclass(slots=True)
-class _Report:
+class Report:
     """A status that was not acknowledged yet."""
 
     seq: int
@@ -51,6 +51,12 @@ class _Report:
     happened: float  # monotonic
     result: Result | None  # of a final status
     sent: bool = False
+
+    @property
+    def short(self) -> bool:
+        """Whether it is but words and numbers."""
+        result = self.result
+        return result is None or not (result.message or result.artifacts or result.dotenv or result.tests)
 
     def message(self, attempt: str, now: float) -> m.JobStatus:
         ago = max(0.0, now - self.happened)
@@ -86,7 +92,7 @@ class Job:
     runnable_at: float | None = None  # when the last dependency was satisfied
     stop: Stop | None = None
     synced: bool = True  # the coordinator's view of it is known; not so after a reconnect until it has told
-    reports: list[_Report] = field(default_factory=list)
+    reports: list[Report] = field(default_factory=list)
     progress_at: float = 0.0  # when something was last acknowledged, or first sent after all was
     patience: float = 0.0  # seconds until unacknowledged things are sent again
     flushed_at: float = 0.0
@@ -138,22 +144,38 @@ class Job:
         """Notes a status to be sent by `send`."""
         self.seq += 1
         self.status = status
-        self.reports.append(_Report(self.seq, status, now, result))
+        self.reports.append(Report(self.seq, status, now, result))
 
     def send(self, send: Send, now: float) -> None:
         """Sends what was not sent yet: log bytes first, then statuses; the final one only after all of the log."""
+        self.send_log(send, now)
+        for report in self.due_reports():
+            report.sent = send(report.message(self.attempt, now), None)
+
+    def send_log(self, send: Send, now: float) -> None:
+        """Sends the log bytes that were not sent yet."""
         if not self.synced:
             return
-        if not self.log.unacknowledged and not any(report.sent for report in self.reports):
+        if not self.told:
             self.progress_at = now
         for offset, data in self.log.take():
             self.flushed_at = now
             send(m.LogChunk(attempt=self.attempt, offset=offset), data)
-        for report in self.reports:
-            if not report.sent:
-                if report.result is not None and self.log.sent < report.result.log_length:
-                    break
-                report.sent = send(report.message(self.attempt, now), None)
+
+    def due_reports(self) -> list[Report]:
+        """The statuses that were not sent yet, once the log bytes have been that were written before them."""
+        if not self.synced:
+            return []
+        return [
+            report
+            for report in self.reports
+            if not report.sent and (report.result is None or self.log.sent >= report.result.log_length)
+        ]
+
+    @property
+    def told(self) -> bool:
+        """Whether something was sent that is not acknowledged."""
+        return self.log.unacknowledged or any(report.sent for report in self.reports)
 
     def send_again(self, send: Send, now: float) -> None:
         """Sends all that was not acknowledged, from the start."""

@@ -19,7 +19,7 @@ import zmq
 
 from protocol import messages as m
 from protocol.client import connect_socket
-from protocol.codec import decode_for_worker, encode
+from protocol.codec import decode_for_worker, each_of, encode
 from protocol.errors import ProtocolError
 from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
 
@@ -178,7 +178,9 @@ class Link:
             except zmq.Again:
                 return
             try:
-                yield decode_for_worker(frames)
+                message, payload = decode_for_worker(frames)
+                for one in each_of(message):
+                    yield one, payload
             except ProtocolError as error:
                 logger.warning("dropped a frame of the coordinator: %s", error, extra={"code": error.code})
 

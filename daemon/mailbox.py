@@ -35,9 +35,10 @@ class Mailbox:
 
     def drain(self) -> list[Call]:
         """Takes what was posted."""
-        with contextlib.suppress(BlockingIOError):
-            self._reader.recv(4096)
-        self._awake = False  # before the queue is read: what is posted from here on sends its own byte
+        if self._awake:
+            with contextlib.suppress(BlockingIOError):
+                self._reader.recv(4096)
+            self._awake = False  # before the queue is read: what is posted from here on sends its own byte
         calls = []
         while self._calls:
             calls.append(self._calls.popleft())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 
 
@@ -34,11 +35,11 @@ class Timers:
         heapq.heappush(self._heap, (when, next(self._count), timer))
         return timer
 
-    def next(self) -> float | None:
-        """When the next call is due."""
+    def next(self) -> float:
+        """When the next call is due; infinite: there is none."""
         while self._heap and self._heap[0][2].action is None:
             heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        return self._heap[0][0] if self._heap else math.inf
 
     def due(self, now: float) -> list[Callable[[], None]]:
         """Takes the calls that are due, in order."""

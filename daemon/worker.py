@@ -157,9 +157,8 @@ class Worker:
 
     def _loop(self) -> None:
         while not self._done:
-            due = self._timers.next()
-            wait = 0.0 if due is None else max(0.0, due - time.monotonic())
-            may_greet = self._link.wait(wait)
+            due = min(self._timers.next(), self._jobs.tell_at)
+            may_greet = self._link.wait(min(TICK, max(0.0, due - time.monotonic())))
             for function, arguments in self._mailbox.drain():
                 self._guarded(function, *arguments)
             if self._greeted and self._link.state is not LinkState.GREETED:
@@ -171,6 +170,7 @@ class Worker:
                 self._guarded(self._on_message, message, payload)
             for action in self._timers.due(time.monotonic()):
                 self._guarded(action)
+            self._guarded(self._jobs.tell, time.monotonic())
             self._guarded(self._jobs.schedule)
             if self._stops:
                 self._guarded(self._see_whether_done)

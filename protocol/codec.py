@@ -8,9 +8,9 @@ say so much: `kind_of` only skims a map, and most types have no room for anythin
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from threading import Lock
-from typing import Any, get_args
+from typing import Any, NoReturn, TypeVar, get_args
 
 import msgpack
 import msgspec
@@ -20,10 +20,12 @@ from protocol.errors import ProtocolError
 from protocol.events import AnyEvent
 from protocol.messages import (
     PAYLOAD_TYPES,
+    Batch,
     Goodbye,
     Heartbeat,
     Hello,
     JobStatus,
+    JobStatuses,
     Message,
     Play,
     SubmitRun,
@@ -42,6 +44,7 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     Heartbeat: 1 << 20,
     Goodbye: 1 << 20,
     JobStatus: 1 << 20,
+    JobStatuses: 1 << 20,
     Play: 1 << 20,
     admin.SetSecret: 1 << 20,
     admin.CreateToken: FLAT_MAP_BYTES,
@@ -58,14 +61,40 @@ LARGEST_INTEGER = (1 << 63) - 1
 """Every database keeps integers of this size."""
 
 
-def encode(message: msgspec.Struct, payload: bytes | memoryview | None = None) -> list[bytes | memoryview]:
+BATCH_BYTES = 1 << 20
+"""What is put together into one frame; a larger message has one of its own."""
+
+Bytes = bytes | memoryview
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def encode(message: msgspec.Struct, payload: Bytes | None = None) -> list[Bytes]:
     """The frames of one message (or event, without its topic)."""
     packed = msgspec.msgpack.encode(message)
     return [packed] if payload is None else [packed, payload]
 
 
+def encode_together(messages: Iterable[Message]) -> Iterator[list[Bytes]]:
+    """The frames of messages without payload that one worker is to get, in order: of as few messages as can be."""
+    together: list[bytes] = []
+    size = 0
+    for message in messages:
+        packed = msgspec.msgpack.encode(message)
+        if together and size + len(packed) > BATCH_BYTES:
+            yield _batch(together)
+            together, size = [], 0
+        together.append(packed)
+        size += len(packed)
+    if together:
+        yield _batch(together)
+
+
+def _batch(packed: list[bytes]) -> list[Bytes]:
+    return list(packed) if len(packed) == 1 else encode(Batch(messages=[msgspec.Raw(one) for one in packed]))
+
+
 def _by_tag(union: Any) -> dict[str, type[Any]]:
-    """The types of a union by their tags: one look-up here saves msgspec from taking the union apart each time."""
+    """The types of a union by their tags."""
     return {str(kind.__struct_config__.tag): kind for kind in get_args(union)}
 
 
@@ -87,9 +116,18 @@ NO_MESSAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """What msgspec raises for bytes that are not what they should be."""
 
 
-def kind_of(frames: Sequence[bytes | memoryview]) -> type[Message]:
+def kind_of(frames: Sequence[Bytes]) -> type[Message]:
     """The type of a message to the coordinator, found at next to no cost however large it is. Raises ProtocolError."""
     head, _ = _bounded(frames)
+    kind = _kind(head, TO_COORDINATOR)
+    if len(head) > (most := NESTED_MAP_BYTES.get(kind, FLAT_MAP_BYTES)):
+        tag = kind.__struct_config__.tag
+        raise ProtocolError("too_large", f"the map of a {tag!r} has at most {most} bytes, not {len(head)}")
+    return kind
+
+
+def _kind(head: Bytes, wanted: Mapping[str, type[S]]) -> type[S]:
+    """Which of the types a map is of. Raises ProtocolError."""
     try:
         told = _head.decode(head).type
     except NO_MESSAGE as error:
@@ -98,15 +136,13 @@ def kind_of(frames: Sequence[bytes | memoryview]) -> type[Message]:
         tag = _word.decode(told)
     except NO_MESSAGE:
         raise ProtocolError("unknown_type", "a message has a type, which is a word") from None
-    kind: type[Message] | None = TO_COORDINATOR.get(tag)
+    kind = wanted.get(tag)
     if kind is None:
         raise ProtocolError("unknown_type", f"no message type {tag!r:.100} here")
-    if len(head) > (most := NESTED_MAP_BYTES.get(kind, FLAT_MAP_BYTES)):
-        raise ProtocolError("too_large", f"the map of a {tag!r} has at most {most} bytes, not {len(head)}")
     return kind
 
 
-def _bounded(frames: Sequence[bytes | memoryview]) -> tuple[bytes | memoryview, bytes | memoryview]:
+def _bounded(frames: Sequence[Bytes]) -> tuple[Bytes, Bytes]:
     """The map and the payload (or none) of a message that is not larger than any. Raises ProtocolError."""
     if not 1 <= len(frames) <= MAX_FRAMES:
         raise ProtocolError("bad_frame", f"a message has 1 or {MAX_FRAMES} frames, not {len(frames)}")
@@ -119,76 +155,58 @@ def _bounded(frames: Sequence[bytes | memoryview]) -> tuple[bytes | memoryview, 
     return head, payload
 
 
-def _unpack(
-    frames: Sequence[bytes | memoryview], wanted: dict[str, type[msgspec.Struct]]
-) -> tuple[Any, bytes | memoryview]:
-    head, payload = _bounded(frames)
+def _unpack(head: Bytes, kind: type[S]) -> S:
+    """The message in a map; what its type does not know is only skipped. Raises ProtocolError."""
     try:
-        data = msgpack.unpackb(head, raw=False, strict_map_key=True)
-    except Exception as error:  # msgpack raises a whole family, with no common base that is public
-        raise ProtocolError("bad_frame", f"not a msgpack map: {error}") from error
-    if not isinstance(data, dict):
-        raise ProtocolError("bad_frame", f"a message is a msgpack map, not {type(data).__name__}")
-    tag = data.get("type")
-    kind = wanted.get(tag) if isinstance(tag, str) else None
-    if kind is None:
-        raise ProtocolError("unknown_type", f"no message type {tag!r:.100} here")
-    _check_numbers(tag, data.values())
-    try:
-        return _as_message(msgspec.convert, data, kind), payload
-    except msgspec.ValidationError as error:
-        raise ProtocolError("bad_field", f"{tag!r}: {error}") from error
-    except RecursionError as error:
-        raise ProtocolError("bad_frame", "nested too deeply") from error
-
-
-def _unpack_flat(head: bytes | memoryview, kind: type[msgspec.Struct]) -> msgspec.Struct:
-    """A message of which nothing but words and numbers is kept: whatever else is in the map is only skipped."""
-    tag = kind.__struct_config__.tag
-    try:
-        message: msgspec.Struct = _as_message(msgspec.msgpack.decode, head, kind)
+        return _as_message(head, kind)
     except NO_MESSAGE as error:
         code = "bad_field" if isinstance(error, msgspec.ValidationError) else "bad_frame"
-        raise ProtocolError(code, f"{tag!r}: {error}") from error
-    _check_numbers(tag, msgspec.structs.astuple(message))
-    return message
+        raise ProtocolError(code, f"{kind.__struct_config__.tag!r}: {error}") from error
 
 
-def _as_message(make: Callable[..., Any], data: Any, kind: type[msgspec.Struct]) -> Any:
-    """What `make` makes of data. msgspec finds out what a type is made of when it first sees it, and is not thread-safe
-    in that: another thread that sees the half of it ends the process.
+def _as_message(head: Bytes, kind: type[S]) -> S:
+    """msgspec finds out what a type is made of when it first sees it, and is not thread-safe in that: another thread
+    that sees the half of it ends the process.
     """
     if kind in _seen:
-        return make(data, type=kind)
+        return msgspec.msgpack.decode(head, type=kind)
     with _first_sight:
         try:
-            return make(data, type=kind)
+            return msgspec.msgpack.decode(head, type=kind)
         finally:
             _seen.add(kind)
 
 
-def _check_numbers(tag: object, values: Iterable[Any]) -> None:
-    """Refuses numbers that can't be kept or compared, wherever they are."""
-    rest: list[Any] = [values]
+def _check_numbers(message: msgspec.Struct) -> None:
+    """Refuses numbers that can't be kept or compared, wherever they are. Raises ProtocolError."""
+    rest: list[Iterable[Any]] = [msgspec.structs.astuple(message)]
     while rest:
         for value in rest.pop():
+            if value is None or isinstance(value, str):
+                continue
             if isinstance(value, float):
                 if not math.isfinite(value):
-                    raise ProtocolError("bad_field", f"{tag!r}: {value} is no number to work with")
+                    _refuse_number(message, f"{value} is no number to work with")
             elif isinstance(value, int):
                 if not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
-                    raise ProtocolError("bad_field", f"{tag!r}: {value} has more than 63 bits")
+                    _refuse_number(message, f"{value} has more than 63 bits")
+            elif isinstance(value, msgspec.Struct):
+                rest.append(msgspec.structs.astuple(value))
             elif isinstance(value, dict):
                 rest.append(value.values())
             elif isinstance(value, list):
                 rest.append(value)
 
 
+def _refuse_number(message: msgspec.Struct, why: str) -> NoReturn:
+    raise ProtocolError("bad_field", f"{message.__struct_config__.tag!r}: {why}")
+
+
 _first_sight = Lock()
 _seen: set[type[msgspec.Struct]] = set()
 
 
-def request_id(frames: Sequence[bytes | memoryview]) -> int | None:
+def request_id(frames: Sequence[Bytes]) -> int | None:
     """The `id` of a request that could not be decoded, as far as there is one: so that its error finds its sender."""
     try:
         unpacker = msgpack.Unpacker(raw=False)
@@ -202,37 +220,42 @@ def request_id(frames: Sequence[bytes | memoryview]) -> int | None:
     return None
 
 
-def _decode(
-    frames: Sequence[bytes | memoryview], wanted: dict[str, type[msgspec.Struct]]
-) -> tuple[Any, bytes | memoryview]:
-    return _checked(_unpack(frames, wanted)[0], frames)
+def _decode(frames: Sequence[Bytes], kind: type[S]) -> tuple[S, Bytes]:
+    """The message with its payload, if it is one that may have one. Raises ProtocolError."""
+    head, payload = _bounded(frames)
+    message = _unpack(head, kind)
+    if len(frames) > 1 and kind not in PAYLOAD_TYPES:
+        raise ProtocolError("bad_frame", f"{kind.__name__} has no payload frame")
+    return message, payload
 
 
-def _checked(message: Any, frames: Sequence[bytes | memoryview]) -> tuple[Any, bytes | memoryview]:
-    """A message with its payload, if it is one that may have one."""
-    if len(frames) > 1 and not isinstance(message, PAYLOAD_TYPES):
-        raise ProtocolError("bad_frame", f"{type(message).__name__} has no payload frame")
-    return message, frames[1] if len(frames) > 1 else b""
+def decode_for_coordinator(frames: Sequence[Bytes], kind: type[Message] | None = None) -> tuple[Message, Bytes]:
+    """A message that a worker or client sent, of the type that `kind_of` has found. Raises ProtocolError."""
+    message, payload = _decode(frames, kind or kind_of(frames))
+    _check_numbers(message)
+    return message, payload
 
 
-def decode_for_coordinator(frames: Sequence[bytes | memoryview]) -> tuple[Message, bytes | memoryview]:
-    """A message that a worker or client sent. Raises ProtocolError."""
-    kind = kind_of(frames)
-    if kind in NESTED_MAP_BYTES:
-        return _decode(frames, TO_COORDINATOR)
-    return _checked(_unpack_flat(frames[0], kind), frames)
-
-
-def decode_for_worker(frames: Sequence[bytes | memoryview]) -> tuple[Message, bytes | memoryview]:
+def decode_for_worker(frames: Sequence[Bytes]) -> tuple[Message, Bytes]:
     """A message that the coordinator sent to a worker. Raises ProtocolError."""
-    return _decode(frames, TO_WORKER)
+    return _decode(frames, _kind(_bounded(frames)[0], TO_WORKER))
 
 
-def decode_for_client(frames: Sequence[bytes | memoryview]) -> tuple[Message, bytes | memoryview]:
+def each_of(message: Message) -> Iterator[Message]:
+    """The messages of a batch to a worker; any other message by itself. Raises ProtocolError."""
+    if isinstance(message, Batch):
+        for packed in message.messages:
+            yield decode_for_worker([memoryview(packed)])[0]
+    else:
+        yield message
+
+
+def decode_for_client(frames: Sequence[Bytes]) -> tuple[Message, Bytes]:
     """A message that the coordinator sent to a client. Raises ProtocolError."""
-    return _decode(frames, TO_CLIENT)
+    return _decode(frames, _kind(_bounded(frames)[0], TO_CLIENT))
 
 
-def decode_event(frames: Sequence[bytes | memoryview]) -> tuple[AnyEvent, bytes | memoryview]:
+def decode_event(frames: Sequence[Bytes]) -> tuple[AnyEvent, Bytes]:
     """An event of the feed, its topic frame already taken off. Raises ProtocolError."""
-    return _unpack(frames, EVENTS)
+    head, payload = _bounded(frames)
+    return _unpack(head, _kind(head, EVENTS)), payload

@@ -83,6 +83,12 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
     coverage: float | None = None
 
 
+class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):
+    """Statuses of several attempts, or several of one, in order: what a worker has to say at a time."""
+
+    statuses: list[JobStatus]
+
+
 class LogChunk(Message, frozen=True, kw_only=True, tag="log_chunk"):
     """(+payload) Bytes of an attempt's log from byte `offset` on. `stream` is "job" or "service-ALIAS"."""
 
@@ -249,6 +255,12 @@ class Ack(Message, frozen=True, kw_only=True, tag="ack"):
     status_seq: int | None = None
     log_offset: int | None = None
     stream: str = "job"
+
+
+class Batch(Message, frozen=True, kw_only=True, tag="batch"):
+    """Whole messages in order: what a turn has for one worker. None of them has a payload, none is a batch."""
+
+    messages: list[msgspec.Raw]
 
 
 class Drain(Message, frozen=True, kw_only=True, tag="drain"):
@@ -526,6 +538,7 @@ FromWorker = (
     Hello
     | Heartbeat
     | JobStatus
+    | JobStatuses
     | LogChunk
     | JobReturned
     | GetJobExecution
@@ -558,6 +571,7 @@ ToWorker = (
     | RevokeJob
     | DiscardAttempt
     | Ack
+    | Batch
     | Drain
     | JobExecution
     | JobDependencies

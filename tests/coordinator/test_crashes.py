@@ -19,7 +19,7 @@ from coordinator.store.store import Store
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import Client, connect_socket
-from protocol.codec import decode_for_worker, encode
+from protocol.codec import decode_for_worker, each_of, encode
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
 from tests.coordinator.crashing import POINTS
@@ -62,7 +62,8 @@ class SteadfastWorker:
         while not self._stop.is_set():
             while self._socket.poll(20):
                 heard = time.monotonic()
-                self._take(decode_for_worker(self._socket.recv_multipart())[0])
+                for message in each_of(decode_for_worker(self._socket.recv_multipart())[0]):
+                    self._take(message)
             if time.monotonic() - heard > RESEND_EVERY:
                 heard = time.monotonic()
                 self._send(m.Heartbeat())

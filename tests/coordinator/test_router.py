@@ -77,7 +77,7 @@ def test_a_peer_that_lets_too_much_wait_is_forgotten(
         sent += 1
         assert sent < 10_000
     assert not router.flush()
-    router.send_to_worker("w1", m.Drain())  # to nobody
+    router.send_to_worker("w1", [m.Drain()])  # to nobody
     got = list(ids(dealer))
     assert got == list(range(len(got)))
     assert len(got) < sent
@@ -90,7 +90,7 @@ def test_a_peer_that_is_gone_is_forgotten(context: zmq.Context[zmq.Socket[bytes]
     deadline = time.monotonic() + 5
     while router.peer(route) is not None:
         assert time.monotonic() < deadline
-        router.send_to_worker("w1", m.Drain())
+        router.send_to_worker("w1", [m.Drain()])
         time.sleep(0.01)
     router.send(route, m.Drain())
 

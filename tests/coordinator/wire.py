@@ -18,7 +18,7 @@ from coordinator.settings import CoordinatorSettings
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import Client, connect_socket
-from protocol.codec import decode_for_worker, encode
+from protocol.codec import decode_for_worker, each_of, encode
 from protocol.statuses import ExecutionStatus as S
 
 PATIENCE = 10.0
@@ -113,7 +113,7 @@ class WireWorker:
             left = deadline - time.monotonic()
             came = left > 0 and self._socket.poll(left * 1000)
             assert came, f"no {kind.__name__} came, but {self.inbox}"
-            self.inbox.append(self._decode(self._socket.recv_multipart())[0])
+            self.inbox += each_of(self._decode(self._socket.recv_multipart())[0])
 
     def settle(self, number: int = 999_999) -> list[m.Message]:
         """All that the coordinator had to say to what was sent so far."""

@@ -195,9 +195,10 @@ class Scripted:
             route, *frames = self._socket.recv_multipart()
             message, payload = decode_for_coordinator(frames)
             with self._changed:
-                self.heard.append(message)
-                if self.answering:
-                    self._handle(route, message, bytes(payload))
+                for one in message.statuses if isinstance(message, m.JobStatuses) else [message]:
+                    self.heard.append(one)
+                    if self.answering:
+                        self._handle(route, one, bytes(payload))
                 self._changed.notify_all()
 
     def _reply(self, route: bytes, message: m.Message, payload: bytes | None = None) -> None:

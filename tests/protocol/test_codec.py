@@ -41,6 +41,8 @@ def values(kind: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     simple = {str: TEXT, int: NUMBERS, float: FLOATS, bool: st.booleans(), type(None): st.none()}
     if kind in simple:
         return simple[kind]
+    if kind is msgspec.Raw:
+        return NUMBERS.map(lambda number: msgspec.Raw(msgpack.packb(number)))
     if get_origin(kind) is Annotated:
         return st.from_regex(kind.__metadata__[0].pattern)
     arguments = get_args(kind)
@@ -164,11 +166,18 @@ def test_each_kind_of_wrong_frame_has_its_code(frames: list[bytes], code: str) -
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf, 2**63, -(2**63)])
-def test_numbers_that_no_database_keeps_are_refused_at_any_depth(number: float) -> None:
+@pytest.mark.parametrize(
+    "told",
+    [
+        *({"timeout": number} for number in (math.nan, math.inf, -math.inf)),
+        *({"resources": {"log_limit": number}} for number in (2**63, -(2**63))),
+    ],
+    ids=str,
+)
+def test_numbers_that_no_database_keeps_are_refused_at_any_depth(told: dict[str, Any]) -> None:
     plan = Plan(name="p", project="p", project_dir="/p", stages=[], jobs=[])
     whole = msgspec.to_builtins(m.SubmitRun(id=1, token="t", plan=plan))
-    whole["plan"]["jobs"] = [{"name": "a", "stage": "b", "script": [], "timeout": number}]
+    whole["plan"]["jobs"] = [{"name": "a", "stage": "b", "script": [], **told}]
     with pytest.raises(ProtocolError) as caught:
         codec.decode_for_coordinator([msgpack.packb(whole)])
     assert caught.value.code == "bad_field"

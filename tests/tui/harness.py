@@ -20,7 +20,7 @@ from coordinator.settings import CoordinatorSettings
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import Client, connect_socket
-from protocol.codec import decode_for_worker, encode
+from protocol.codec import decode_for_worker, each_of, encode
 from protocol.plan import JobPlan, Need, Plan
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
@@ -200,7 +200,8 @@ class ScriptedWorker:
                 socket.send_multipart(encode(m.Heartbeat()))
                 heartbeat_at = time.monotonic() + 1
             if socket.poll(5):
-                self._take(decode_for_worker(socket.recv_multipart())[0], socket)
+                for message in each_of(decode_for_worker(socket.recv_multipart())[0]):
+                    self._take(message, socket)
         socket.close(linger=0)
 
     def _take(self, message: m.Message, socket: zmq.Socket[bytes]) -> None:
