@@ -318,6 +318,8 @@ class Jobs:
         for job in list(self._jobs.values()):
             if job.overdue(now, self._settings.ack_timeout):
                 job.send_again(self._send, now)
+            if job.runner:
+                job.runner.go_on()
             if job.assignment.lease is not None:
                 self._stopper.keep_lease(job, renewed_at + job.assignment.lease - now)
 

@@ -1,7 +1,9 @@
-"""One attempt's life, from its image to the removal of its container, in a thread of its own that may block.
+"""One attempt's life, from its image to the removal of its container, in threads that may block.
 
-Knows the executor's Protocols and transfers. What it has to say goes to a `Host` (the worker's loop); what it is told
-comes through its inbox. It decides nothing about slots, dependencies or deadlines.
+The life is a generator: where it has to wait until it is told something it yields, and its thread is free for others.
+What it is told comes through its inbox, and whichever thread takes that goes on with the life. What it has to say goes
+to a `Host`, the worker's loop. Knows the executor's Protocols and transfers, and decides nothing about slots,
+dependencies or deadlines.
 """
 
 from __future__ import annotations
@@ -9,11 +11,11 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from enum import Enum
-from queue import SimpleQueue
-from threading import Event
+from threading import Event, Lock
 from typing import Protocol
 
 import msgspec
@@ -77,6 +79,11 @@ class _ReadAgain:
     """The coordinator has lost log bytes; the sender has been set back."""
 
 
+_Word = _Hold | _Prefetch | _Open | _Look | _ReadAgain
+_Told = _Word | None
+_Life = Generator[None, _Told, None]
+
+
 class _StopNow(Exception):
     """The attempt is stopped before its script has begun, or abandoned after."""
 
@@ -104,7 +111,7 @@ class Host(Protocol):
 
 
 class Runner:
-    """Runs one attempt. `run` is the thread's body; the methods before it may be called from the loop."""
+    """Runs one attempt. The methods that tell it something are the loop's, and return at once."""
 
     def __init__(
         self,
@@ -125,7 +132,10 @@ class Runner:
         self._entry = entry
         self._stop: Stop | None = None
         self._acknowledged = False
-        self._inbox: SimpleQueue[_Hold | _Prefetch | _Open | _Look | _ReadAgain] = SimpleQueue()
+        self._life = self._whole_life()
+        self._inbox: deque[_Told] = deque()  # None begins the life
+        self._inbox_lock = Lock()
+        self._under_way = True  # a thread has it in hand; it is nobody's before `start`
         self._masker = Masker(secrets_of(assignment))
         self._tail = LogTail() if assignment.job.coverage else None
         self._log_error: str | None = None
@@ -134,20 +144,38 @@ class Runner:
     # told by the loop
 
     def start(self) -> None:
-        """Starts the thread."""
-        THREADS.start(Task(self.run, f"job {self.attempt}"))
+        """Begins."""
+        self._inbox.appendleft(None)
+        self._under_way = False
+        self.go_on()
+
+    def _tell(self, word: _Word) -> None:
+        self._inbox.append(word)
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Has a thread go on with what it was told, if none does; what there was no thread for is tried again so."""
+        with self._inbox_lock:
+            if self._under_way or not self._inbox:
+                return
+            self._under_way = True
+        try:
+            THREADS.start(Task(self._go_on, f"job {self.attempt}"))
+        except RuntimeError as error:
+            self._under_way = False
+            logger.error("an attempt waits for a thread: %s", error, extra={"attempt": self.attempt})
 
     def hold(self) -> None:
         """It has to wait: start the container at its gate."""
-        self._inbox.put(_Hold())
+        self._tell(_Hold())
 
     def prefetch(self, dependency: Dependency) -> None:
         """A dependency has ended; there may be time to fetch its artifacts before the last one ends."""
-        self._inbox.put(_Prefetch(dependency))
+        self._tell(_Prefetch(dependency))
 
     def open(self, dependencies: list[Dependency]) -> None:
         """Let it run."""
-        self._inbox.put(_Open(dependencies))
+        self._tell(_Open(dependencies))
 
     def stop(self, why: Stop) -> None:
         """Changes how the attempt ends. A running script is stopped by the caller, through the sandbox."""
@@ -156,22 +184,34 @@ class Runner:
             self._transfer.abort()
         if why in (Stop.DISCARD, Stop.LEAVE):
             self._log.abort()
-        self._inbox.put(_Look())
+        self._tell(_Look())
 
     def read_again(self) -> None:
         """The log sender was restarted: read the log again, if that is not under way."""
-        self._inbox.put(_ReadAgain())
+        self._tell(_ReadAgain())
 
     def settle(self) -> None:
         """The final status is acknowledged: remove what is left."""
         self._acknowledged = True
-        self._inbox.put(_Look())
+        self._tell(_Look())
 
-    # the thread
+    # a thread
 
-    def run(self) -> None:
-        """The whole life."""
-        result = self._result()
+    def _go_on(self) -> None:
+        """Lives on until there is nothing more to do, for now or at all."""
+        try:
+            while True:
+                with self._inbox_lock:
+                    if not self._inbox:
+                        self._under_way = False
+                        return
+                    word = self._inbox.popleft()
+                self._life.send(word)
+        except StopIteration:
+            pass
+
+    def _whole_life(self) -> _Life:
+        result = yield from self._result()
         try:
             told = result and self._without_secrets(result)
         except Exception as error:  # without a result it would run for ever
@@ -180,18 +220,18 @@ class Runner:
             told = self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, why)
         if told is not None and self._stop is not Stop.LEAVE:
             self._host.finished(self.attempt, told)
-            self._await_acknowledgement()
+            yield from self._await_acknowledgement()
         if self._stop is not Stop.LEAVE:
             self._remove()
             self._transfer.close()
             self._host.gone(self.attempt)
 
-    def _result(self) -> Result | None:
+    def _result(self) -> Generator[None, _Told, Result | None]:
         """How it ended; None if nothing is to be reported."""
         try:
             if self._entry is Entry.RELEASED:
                 return self._finish(None)
-            return self.wait_and_run_dependent_job()
+            return (yield from self.wait_and_run_dependent_job())
         except (_StopNow, TransferAborted, LogAborted):
             if self._stop in (Stop.CANCEL, Stop.RETURN) and not self._remove():
                 return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container can't be removed")
@@ -215,14 +255,14 @@ class Runner:
         if self._stop is not None:
             raise _StopNow
 
-    def wait_and_run_dependent_job(self) -> Result:
+    def wait_and_run_dependent_job(self) -> Generator[None, _Told, Result]:
         """Prepares all that can be, waits until its dependencies are satisfied and there is a slot, then runs it."""
         self._check_stop()
         prepared = self._entry is not Entry.NEW or self._prepare_ahead()
         self._host.prepared(self.attempt)
         held = self._entry is Entry.HELD
         while True:
-            told = self._inbox.get()
+            told = yield
             self._check_stop()
             if isinstance(told, _Open):
                 if not prepared:
@@ -427,10 +467,10 @@ class Runner:
         except Exception as error:
             logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
 
-    def _await_acknowledgement(self) -> None:
+    def _await_acknowledgement(self) -> _Life:
         """Until the coordinator has taken the result, the container stays: its log is the spool."""
         while not self._acknowledged and self._stop not in (Stop.DISCARD, Stop.LEAVE):
-            if isinstance(self._inbox.get(), _ReadAgain):
+            if isinstance((yield), _ReadAgain):
                 self._follow_log()
 
     def _remove(self) -> bool:

@@ -15,11 +15,9 @@ SECONDS = 10.0
 def test_a_free_thread_takes_the_next_task_under_its_name() -> None:
     threads, seen = Threads(), []
     free = threading.Event()
-    for name in ("first", "second"):
-        task = Task(lambda: seen.append((threading.get_ident(), threading.current_thread().name)), name)
-        threads.start(task)
-        task.join()
-        while not threads.idle:  # it becomes free only after its task has been joined
+    for number, name in enumerate(("first", "second"), 1):
+        threads.start(Task(lambda: seen.append((threading.get_ident(), threading.current_thread().name)), name))
+        while len(seen) < number or not threads.idle:
             free.wait(0.001)
     (first, first_name), (second, second_name) = seen
     assert first == second
@@ -35,6 +33,41 @@ def test_a_task_never_waits_for_another_one() -> None:
     for task in tasks:
         task.join()
     assert threads.idle <= MOST_IDLE
+
+
+def test_many_short_tasks_take_few_threads() -> None:
+    threads, done = Threads(), []
+    tasks = [Task(lambda: done.append(threading.get_ident()), "short") for _ in range(1000)]
+    for task in tasks:
+        threads.start(task)
+    for task in tasks:
+        task.join()
+    assert len(done) == 1000
+    assert len(set(done)) < 100
+
+
+def test_a_task_that_has_not_begun_is_done_by_who_waits_for_it() -> None:
+    ran_by = []
+    task = Task(lambda: ran_by.append(threading.current_thread()), "never started")
+    task.join()
+    task.run()
+    assert ran_by == [threading.current_thread()]
+
+
+def test_a_task_that_no_thread_can_be_had_for_is_told_so_and_never_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    threads, ran = Threads(), []
+
+    def fail(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", fail)
+        with pytest.raises(RuntimeError):
+            threads.start(Task(lambda: ran.append("refused"), "refused"))
+    done = threading.Event()
+    threads.start(Task(done.set, "taken"))
+    assert done.wait(SECONDS)
+    assert not ran
 
 
 def test_join_returns_after_the_body_has() -> None:
