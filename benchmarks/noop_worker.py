@@ -6,11 +6,13 @@ Its jobs need no Docker. Everything else of the daemon (sockets, slots, threads,
 from __future__ import annotations
 
 import argparse
+import gc
 import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from coordinator.cli.main import COLLECT_GARBAGE_AFTER
 from daemon.executor import Collected, Dependencies, Executor, Found, Outcome, Sandbox
 from daemon.settings import WorkerSettings
 from daemon.worker import Worker
@@ -84,6 +86,7 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--slots", type=int, default=2)
     options = parser.parse_args()
+    gc.set_threshold(*COLLECT_GARBAGE_AFTER)  # as `longshore worker` does
     with tempfile.TemporaryDirectory(prefix="longshore-noop-") as state:
         worker = Worker(
             WorkerSettings(

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from peewee import (  # type: ignore[attr-defined]  # the stubs lack what every database module of playhouse uses
     Expression,
+    ForeignKeyField,
     OperationalError,
     PeeweeException,
     __exception_wrapper__,
@@ -83,8 +84,9 @@ class Store:
         key = table._meta.get_primary_keys()
         key_names = {field.name for field in key}
         query = table.insert_many([(None,) * len(fields)], fields=fields)
-        if update:
-            query = query.on_conflict(conflict_target=key, preserve=[f for f in fields if f.name not in key_names])
+        if update:  # what a row belongs to stays, so that no index and no check of it is touched
+            changing = [f for f in fields if f.name not in key_names and not isinstance(f, ForeignKeyField)]
+            query = query.on_conflict(conflict_target=key, preserve=changing)
         else:
             query = query.on_conflict(action="nothing", conflict_target=key)
         return str(self._database.get_sql_context().sql(query).query()[0])
