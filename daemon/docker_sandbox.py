@@ -158,7 +158,7 @@ class DockerSandbox:
             return bool(started and there["Config"]["Labels"].get(JOB_LABEL) == digest)
 
         own = services is not None or self._spec.platform is not None
-        with nullcontext() if own else self._joined.joining(image.id) as holder:
+        with nullcontext() if own else self._joined.joining(image.id, self._assignment.to_come) as holder:
             if holder:
                 labels[NETWORK_LABEL] = holder
             body = job_container(

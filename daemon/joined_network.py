@@ -20,13 +20,14 @@ class JoinedNetwork:
         self._known = False  # what the holder is; else the container's label tells
 
     @contextmanager
-    def joining(self, image: str) -> Iterator[str | None]:
+    def joining(self, image: str, to_come: int) -> Iterator[str | None]:
         """Joins a network that is free for an image with this id: the holder's name, None if there is none.
 
-        It is left again if the block ends before `joined` was called: the container was not made.
+        `to_come`: how many more jobs may want one. It is left again if the block ends before `joined` was called: the
+        container was not made.
         """
         self._known = False
-        holder = self._networks.lease(image, self._container)
+        holder = self._networks.lease(image, self._container, to_come)
         try:
             yield holder
         finally:

@@ -24,11 +24,13 @@ from protocol.errors import EngineUnavailable
 
 NETWORK_LABEL = "longshore.network"
 """On a job's container: the holder whose network it has joined."""
-WORTH = 2
-"""So many containers that had to do without, in RECENT seconds, let another network be made: its making costs the
-engine what it saves two of them."""
+MANY = 8
+"""With so many jobs to come, another network is made for the first one that has to do without: making it costs the
+engine what it saves two of them, and removing it something too."""
+FEW = 4
+"""With fewer to come, for so many that had to do without in RECENT seconds."""
 RECENT = 30.0
-KEEP_SECONDS = 300.0
+KEEP_SECONDS = 15.0
 """How long a network stays that nobody uses."""
 REST_SECONDS = 61.0
 """When a network is looked at again whose connections were not over: Linux keeps their ports for a minute."""
@@ -92,12 +94,12 @@ class Networks:
         self._minded = False
         self._closed = False
 
-    def lease(self, image: str, container: str) -> str | None:
+    def lease(self, image: str, container: str, to_come: int = 0) -> str | None:
         """The name of a holder that `container`, of the image with this id, is to join; None: it takes its own network.
 
-        The network is that container's until `free`.
+        The network is that container's until `free`. `to_come`: how many more containers there may be soon.
         """
-        while network := self._take(image, container):
+        while network := self._take(image, container, to_come):
             if network.holder.answers():
                 return network.holder.name
             self._drop(network)
@@ -139,7 +141,7 @@ class Networks:
 
     # which one, and whether it is time for another
 
-    def _take(self, image: str, container: str) -> _Network | None:
+    def _take(self, image: str, container: str, to_come: int) -> _Network | None:
         with self._change:
             if not self._most or self._closed:
                 return None
@@ -147,15 +149,15 @@ class Networks:
                 if network.state is _State.FREE and network.holder.image == image:
                     network.turn(_State.TAKEN, container)
                     return network
-            self._miss(image)
+            self._miss(image, to_come)
             return None
 
-    def _miss(self, image: str) -> None:
-        """A container has to do without: has another one made if that happens often."""
+    def _miss(self, image: str, to_come: int) -> None:
+        """A container has to do without: has another one made if that pays."""
         now = time.monotonic()
         self._missed.append((image, now))
         recent = [one for one in self._missed if one[0] == image and now - one[1] < RECENT]
-        if len(recent) < WORTH or self._any(_State.MAKING) or now < self._unfit.get(image, 0.0):
+        if (to_come < MANY and len(recent) < FEW) or self._any(_State.MAKING) or now < self._unfit.get(image, 0.0):
             return
         evicted = None
         if len(self._networks) >= self._most:

@@ -178,6 +178,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     job's. `gated`: the job has unsatisfied dependencies and is held until they are satisfied.
     `secrets` are added as it is sent, and kept nowhere else; they come between the job's variables and the run's.
     `lease` is set for attempts that move: stop when the coordinator was not heard of for so many seconds.
+    `to_come`: how many other jobs of the run have not ended; for a worker to see what pays.
     """
 
     attempt: AttemptId
@@ -197,6 +198,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     dependencies: list[Dependency] = []
     log_limit: int = 0
     lease: float | None = None
+    to_come: int = 0
 
 
 class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):

@@ -86,4 +86,5 @@ def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_lim
         dependencies=dependencies(job, index),
         log_limit=job.plan.resources.log_limit or log_limit,
         lease=lease if moves(job) else None,
+        to_come=max(0, index.total.open - 1),
     )

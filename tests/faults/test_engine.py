@@ -59,10 +59,11 @@ def begun(fleet: Fleet, engine: PrivateEngine, tmp_path: Path, text: str = COUNT
 
 
 def nothing_left(engine: PrivateEngine) -> bool:
-    """Whether the engine has no container."""
+    """Whether the engine has no container but those that hold networks for jobs to come."""
     client = engine.client()
     try:
-        return client.containers.list(all=True, ignore_removed=True) == []
+        there = client.containers.list(all=True, ignore_removed=True)
+        return all(container.labels.get("longshore.role") == "network" for container in there)
     finally:
         client.close()
 

@@ -92,6 +92,20 @@ def test_jobs_of_one_image_use_a_network_one_after_the_other(
     assert holders() == [first]
 
 
+def test_a_network_is_made_for_many_jobs_to_come_or_after_some_that_had_none(
+    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
+) -> None:
+    for _ in range(networks.FEW - 1):
+        assert run_and_see(sharing, assignment("true"))[1] == ""
+        assert run_and_see(sharing, assignment("true", image=DEBIAN))[1] == ""
+    time.sleep(0.2)
+    assert holders() == []
+    assert run_and_see(sharing, assignment("true", to_come=networks.MANY))[1] == ""
+    until(lambda: len(holders()) == 1)
+    assert run_and_see(sharing, assignment("true", image=DEBIAN))[1] == ""
+    until(lambda: len(holders()) == 2)
+
+
 def test_two_jobs_at_a_time_never_have_the_same_network(
     sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
 ) -> None:
@@ -167,7 +181,7 @@ def test_a_network_that_has_rested_is_used_again(
     sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = until_shared(sharing, holders, until)
-    monkeypatch.setattr(networks, "WORTH", 1000)  # so that no other one is made
+    monkeypatch.setattr(networks, "FEW", 1000)  # so that no other one is made
     assert run_and_see(sharing, assignment(TIME_WAIT))[1] == first
     assert run_and_see(sharing, assignment("true"))[1] == ""
     time.sleep(networks.REST_SECONDS + 1)
