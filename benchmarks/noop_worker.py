@@ -6,13 +6,12 @@ Its jobs need no Docker. Everything else of the daemon (sockets, slots, threads,
 from __future__ import annotations
 
 import argparse
-import gc
 import signal
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from coordinator.cli.main import COLLECT_GARBAGE_AFTER
+from coordinator.cli import interpreter
 from daemon.executor import Collected, Dependencies, Executor, Found, Outcome, Sandbox
 from daemon.settings import WorkerSettings
 from daemon.worker import Worker
@@ -86,7 +85,7 @@ def main() -> None:
     parser.add_argument("--name", required=True)
     parser.add_argument("--slots", type=int, default=2)
     options = parser.parse_args()
-    gc.set_threshold(*COLLECT_GARBAGE_AFTER)  # as `longshore worker` does
+    interpreter.begin()
     with tempfile.TemporaryDirectory(prefix="longshore-noop-") as state:
         worker = Worker(
             WorkerSettings(
@@ -95,6 +94,7 @@ def main() -> None:
             NoopExecutor(),
         )
         signal.signal(signal.SIGTERM, lambda *_: worker.stop())
+        interpreter.settle()
         worker.run()
 
 
