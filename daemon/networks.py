@@ -113,6 +113,8 @@ class Networks:
             network = self._networks.get(name)
             if network and (network.state is not _State.TAKEN or network.user != container):
                 return  # it was freed before, and may be another one's now
+            if network:
+                network.turn(_State.TAKEN)
         if network:
             self._look(network)
         else:
