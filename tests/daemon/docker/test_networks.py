@@ -158,8 +158,8 @@ def test_who_changes_the_files_that_are_shared_is_the_last_one_in_the_network(
 
 
 TIME_WAIT = """
-(nc -l -p 8099 </dev/null >/dev/null; :) & sleep 0.3
-echo hello | nc 127.0.0.1 8099 >/dev/null; wait
+httpd -p 127.0.0.1:8099 -h /etc
+until wget -qO- http://127.0.0.1:8099/hostname; do sleep 0.05; done
 grep -c ' 06 ' /proc/net/tcp
 """
 
