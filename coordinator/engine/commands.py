@@ -8,6 +8,7 @@ from __future__ import annotations
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.scheduler import Scheduler
+from coordinator.engine.sharing import share_parts
 from coordinator.engine.state import JobState, RunState, StageState
 from coordinator.engine.transitions import JobEvent, may
 from protocol import messages as m
@@ -49,6 +50,7 @@ class Commands:
     def _make_run(self, message: m.SubmitRun) -> RunState:
         run_id, self._next_run_id = self._next_run_id, self._next_run_id + 1
         now = self._ledger.now.wall
+        share_parts(message.plan.jobs)
         names = [name for name in message.plan.stages if any(job.stage == name for job in message.plan.jobs)]
         stages = [StageState(run_id=run_id, index=i, name=name, jobs=[]) for i, name in enumerate(names)]
         by_name = {stage.name: stage for stage in stages}

@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import peewee
-from playhouse import db_url
 from playhouse.migrations import Runner
 
 from coordinator.lock import Lock
@@ -153,6 +152,8 @@ def open_database(url: str) -> peewee.Database:
         return peewee.SqliteDatabase(unquote(path[1:]), **options)
     if scheme not in ("postgres", "postgresql"):
         raise bad_url(url, "only SQLite and PostgreSQL keep what a coordinator writes")
+    from playhouse import db_url  # brings all kinds of databases, which a process with an SQLite file does without
+
     options["application_name"] = f"longshore coordinator, process {os.getpid()} on {socket.gethostname()}"
     try:
         given = db_url.parse(url)

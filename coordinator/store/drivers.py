@@ -21,7 +21,7 @@ def only_sqlite() -> None:
     for name in hidden:
         sys.modules[name] = cast(ModuleType, None)  # how Python is told that a module can't be imported
     try:
-        import playhouse.db_url  # noqa: F401 (peewee, and all in it that looks for drivers)
+        import playhouse.migrations  # noqa: F401 (peewee, and all in it that looks for drivers)
     finally:
         for name in hidden:
             del sys.modules[name]
