@@ -113,8 +113,10 @@ class Connection:
             found = self.database.execute_sql("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise DatabaseRefused(self._damaged(found))
-        for table in TABLES:
-            self.database.execute(table.select().limit(0))
+        for table in TABLES:  # in plain SQL, which peewee would take 4 ms to build
+            name = f'"{table._meta.table_name}"'
+            columns = ", ".join(f'{name}."{field.column_name}"' for field in table._meta.sorted_fields)
+            self.database.execute_sql(f"SELECT {columns} FROM {name} LIMIT 0")
 
     def _damaged(self, why: object) -> str:
         return f"the database {self.name} is damaged ({why}); restore it from a backup, or move it away to start anew"
