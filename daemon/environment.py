@@ -10,8 +10,8 @@ import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 
+from protocol import VERSION
 from protocol.messages import Assignment, Dependency
 from protocol.plan import Variable
 from protocol.variables import expand, expand_all
@@ -20,16 +20,6 @@ MAX_STRING_BYTES = 128 * 1024 - 1
 """Linux takes no longer string in an environment."""
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Names that GitLab Runner gives in another way than Linux."""
-
-
-def _version() -> str:
-    try:
-        return version("longshore")
-    except PackageNotFoundError:
-        return "development"
-
-
-VERSION = _version()
 
 
 @dataclass(frozen=True, slots=True)

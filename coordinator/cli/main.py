@@ -14,6 +14,7 @@ from typing import NoReturn
 import click
 
 from coordinator.cli import interpreter
+from protocol import VERSION
 from protocol.errors import LongshoreError
 
 INTERRUPTED = 130
@@ -103,9 +104,7 @@ def cli(ctx: click.Context, coordinator: str | None) -> None:
 
 def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
-        from importlib.metadata import version
-
-        click.echo(f"longshore {version('longshore')}")
+        click.echo(f"longshore {VERSION}")
         ctx.exit()
 
 
