@@ -54,6 +54,8 @@ from protocol.variables import references
 
 FILE_KEYS_LABEL = "longshore.cache-keys"
 JOB_LABEL = "longshore.job-digest"
+LINGERS = 0.03
+"""Seconds from the script's last line to the end of its container: `entry.sh` waits for most of it."""
 LAST_WORDS = 2000
 """How many bytes of its log the message about a container has that did not even begin."""
 
@@ -84,6 +86,11 @@ class DockerSandbox:
 
     def _environment(self, dependencies: Sequence[Dependency], started: datetime | None = None) -> Environment:
         return job_environment(self._assignment, self._site.worker, self._spec.name, dotenv_of(dependencies), started)
+
+    @property
+    def lingers(self) -> float:
+        """See Sandbox."""
+        return LINGERS
 
     # prepare
 
@@ -279,9 +286,9 @@ class DockerSandbox:
                 self._lay_in(laid)
             if final.files != self._early.files:
                 self._lay_ground(final.files)
-            self._note_release()
             self._tell(release_lines(self._early.changes(final), self._assignment.lease))
             self._released_at = time.monotonic()
+            self._note_release()
 
     def _bring_to_gate(self, environment: Environment) -> None:
         """Has the container wait at its gate, also if it has died there with the engine; never once it was past it."""
@@ -300,7 +307,7 @@ class DockerSandbox:
         self._start(state)
 
     def _note_release(self) -> None:
-        """For another daemon, which has to know how long the job has run. Before the gate opens: it may be killed."""
+        """For another daemon, which has to know how long the job has run. Without it the engine's clock tells."""
         self._site.directory.mkdir(parents=True, exist_ok=True)
         self._site.release_note(self._name).write_text(reading())
 

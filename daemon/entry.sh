@@ -160,9 +160,11 @@ longshore_status=
 longshore_code=$?
 if [ -n "$longshore_status" ]; then
 	wait "$longshore_listener"
-else
+	longshore_listener=
+elif [ -n "$longshore_after" ]; then
 	kill -KILL "$longshore_listener"
 	wait "$longshore_listener"
+	longshore_listener=
 	longshore_status=success
 	[ "$longshore_code" = 0 ] || longshore_status=failed
 	longshore_script=
@@ -190,4 +192,8 @@ if [ -n "$longshore_after" ]; then
 	) </dev/null
 fi
 printf '\036longshore end %d %d\n' "$longshore_code" "$longshore_oom"
+[ -z "$longshore_listener" ] || kill -KILL "$longshore_listener"
+
+# To take a container apart keeps the engine busy. Whatever waits for this script's end is to begin first.
+sleep 0.02
 exit "$longshore_code"

@@ -72,6 +72,11 @@ class Sandbox(Protocol):
         """For people: what was odd but fails nothing."""
         return ()
 
+    @property
+    def lingers(self) -> float:
+        """Seconds that what the script has ran in takes to end by itself; to remove it sooner costs more."""
+        return 0.0
+
     def prepare(self, workspace: Path | None) -> None:
         """Pulls the image, makes network and services, creates the container, lays the workspace in.
 

@@ -90,6 +90,7 @@ class Job:
     runner: Runner | None = None  # from PREPARING on
     dependencies: dict[str, m.Dependency] = field(default_factory=dict)
     runnable_at: float | None = None  # when the last dependency was satisfied
+    finished_at: float = 0.0  # when its result was there
     stop: Stop | None = None
     synced: bool = True  # the coordinator's view of it is known; not so after a reconnect until it has told
     reports: list[Report] = field(default_factory=list)

@@ -35,6 +35,8 @@ REPORT_WITHIN = 0.01
 have ended, and one frame, one row and one event tell all of it."""
 MOST_TOGETHER = 500
 """Statuses in one frame."""
+LOG_GATHERS = 0.002
+"""Seconds that log bytes wait at least: a script's last words then leave together with the news of its end."""
 REMEMBERED = 1000
 """Attempts that are over and acknowledged, and must not be run again if a late frame asks for it."""
 
@@ -254,10 +256,12 @@ class Jobs:
             self._over[job.attempt] = None
             if len(self._over) > REMEMBERED:
                 self._over.popitem(last=False)
-            if job.runner:
-                job.runner.settle()
-            else:
+            if job.runner is None:
                 self._forget(job)
+            elif (remove_at := job.finished_at + job.runner.sandbox.lingers) > time.monotonic():
+                self._timers.at(remove_at, job.runner.settle)
+            else:
+                job.runner.settle()
 
     def cancel(self, attempt: str) -> None:
         """Stop it; a final status follows, `canceled` unless it has ended already."""
@@ -445,6 +449,7 @@ class Jobs:
         if job is None or job.final:
             return
         job.phase = Phase.REPORTED
+        job.finished_at = time.monotonic()
         if job.deadline:
             job.deadline.cancel()
         self.report_job_status(job, result.status, result)
@@ -482,11 +487,11 @@ class Jobs:
         if job is None or not job.log.waiting:
             return
         now = time.monotonic()
-        wait = job.flushed_at + FLUSH_AFTER - now
-        if wait <= 0 or job.log.waiting >= FLUSH_BYTES:
+        if job.log.waiting >= FLUSH_BYTES:
             job.send_log(self._send, now)
         elif job.flush is None or job.flush.action is None:
-            job.flush = self._timers.at(now + wait, lambda: job.send_log(self._send, time.monotonic()))
+            at = max(job.flushed_at + FLUSH_AFTER, now + LOG_GATHERS)
+            job.flush = self._timers.at(at, lambda: job.send_log(self._send, time.monotonic()))
 
 
 def in_frames(reports: list[tuple[Job, Report]]) -> Iterator[list[tuple[Job, Report]]]:

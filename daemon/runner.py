@@ -36,6 +36,9 @@ from protocol.statuses import ExecutionStatus, FailureReason
 REMOVE_TRIES = 8
 """Removing is tried again with growing pauses, about four minutes in all; then the sweep has it."""
 LONGEST_PAUSE = 60.0
+LOG_ENDS_WITHIN = 0.05
+"""Seconds in which the rest of a log is read after the script unless the coordinator is slow. So long the loop need not
+be told that the slot is free: it will be told the result."""
 LOG_TRIES = 5
 """How often a log that the engine fails to give is asked for again."""
 
@@ -325,9 +328,11 @@ class Runner:
 
         try:
             outcome = self._executor.execute(self.sandbox, dependencies, opened)
-            self._host.ended(self.attempt)
+            verdict = self._verdict(outcome)
+            if follower is None or self._leaves_something or not follower.returns_within(LOG_ENDS_WITHIN):
+                self._host.ended(self.attempt)
             self._check_wanted()
-            result, reports = self._take_reports(self._verdict(outcome))
+            result, reports = self._take_reports(verdict)
             self._service_logs()
         except BaseException:
             self._host.ended(self.attempt)
@@ -350,6 +355,12 @@ class Runner:
             tests=reports.tests,
             coverage=self._coverage(),
         )
+
+    @property
+    def _leaves_something(self) -> bool:
+        """Whether more is to be brought home than a log."""
+        job = self._assignment.job
+        return bool(job.artifacts or job.caches or job.services)
 
     def _check_wanted(self) -> None:
         if self._stop in (Stop.DISCARD, Stop.LEAVE):

@@ -47,6 +47,13 @@ class Task:
         with self._running:
             pass
 
+    def returns_within(self, seconds: float) -> bool:
+        """Whether the body has begun, and returns in so long a time."""
+        returned = self._free.locked() and self._running.acquire(timeout=seconds)
+        if returned:
+            self._running.release()
+        return returned
+
 
 class Threads:
     """As many threads as there is work at a time. Thread-safe."""

@@ -130,6 +130,24 @@ def test_the_log_of_a_job_that_never_ran_is_empty(client: Client) -> None:
     assert client.get_log(run, "a")[0].complete
 
 
+def test_statuses_that_come_together_are_taken_in_their_order(client: Client, worker: WireWorker) -> None:
+    worker.hello()
+    run = client.submit_run(plan(job("a"), job("b")))
+    first, second = (worker.expect(m.AssignJob).assignment.attempt for _ in range(2))
+    told = [
+        m.JobStatus(attempt=first, seq=1, status=S.PREPARING),
+        m.JobStatus(attempt=second, seq=1, status=S.PREPARING),
+        m.JobStatus(attempt=first, seq=2, status=S.RUNNING),
+        m.JobStatus(attempt=first, seq=3, status=S.SUCCESS, exit_code=0, log_length=0),
+    ]
+    worker.send(m.JobStatuses(statuses=told))
+    acks = [worker.expect(m.Ack) for _ in range(2)]
+    assert {ack.attempt: ack.status_seq for ack in acks} == {first: 3, second: 1}
+    assert [job.status for job in client.get_run(run).stages[0].jobs] == [S.SUCCESS, S.PREPARING]
+    story = [line.text for line in client.get_job(run, "a").story]
+    assert story[-3:] == ["w1 prepares it", "w1 runs it", "succeeded on w1"]
+
+
 def test_a_worker_is_told_to_drop_what_it_does_not_hold(worker: WireWorker) -> None:
     worker.hello()
     worker.send(m.LogChunk(attempt="77.1", offset=0), b"bytes that nobody wants")

@@ -53,6 +53,7 @@ class Scripted:
         self.keep: Callable[[m.Hello], list[str]] = lambda hello: [held.attempt for held in hello.attempts]
         self.log_limit_stored: int | None = None  # acknowledge no more than so many log bytes
         self.heard: list[m.Message] = []
+        self.status_frames = 0  # in which statuses came, one or more
         self.logs: dict[tuple[str, str], bytearray] = {}
         self.finals: dict[str, m.JobStatus] = {}
         self.statuses: dict[str, list[ExecutionStatus]] = {}
@@ -195,6 +196,7 @@ class Scripted:
             route, *frames = self._socket.recv_multipart()
             message, payload = decode_for_coordinator(frames)
             with self._changed:
+                self.status_frames += isinstance(message, m.JobStatus | m.JobStatuses)
                 for one in message.statuses if isinstance(message, m.JobStatuses) else [message]:
                     self.heard.append(one)
                     if self.answering:

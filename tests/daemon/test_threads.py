@@ -84,6 +84,22 @@ def test_join_returns_after_the_body_has() -> None:
     assert done
 
 
+def test_who_can_not_wait_learns_whether_a_task_is_over() -> None:
+    threads, begun, go = Threads(), threading.Event(), threading.Event()
+
+    def body() -> None:
+        begun.set()
+        go.wait(SECONDS)
+
+    task = Task(body, "slow")
+    assert not task.returns_within(0)  # nobody has begun with it
+    threads.start(task)
+    assert begun.wait(SECONDS)
+    assert not task.returns_within(0.01)
+    go.set()
+    assert task.returns_within(SECONDS)
+
+
 def test_what_a_body_raises_is_logged_and_its_thread_goes_on(caplog: pytest.LogCaptureFixture) -> None:
     threads = Threads()
     with caplog.at_level(logging.ERROR):

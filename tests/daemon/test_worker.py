@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from protocol.errors import EngineUnavailable, LongshoreError, UsageError
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from tests.daemon.scripted import Running, Scripted, assignment
-from tests.daemon.standin import StandinEngine, StandinExecutor
+from tests.daemon.standin import StandinEngine, StandinExecutor, StandinSandbox
 
 Start = Callable[..., Running]
 
@@ -464,3 +465,25 @@ def test_leftovers_of_nobody_are_swept_at_the_start(
     run_worker()
     engine.await_step("discard", "8.1")
     assert engine.boxes == {}
+
+
+def test_statuses_of_many_short_jobs_share_frames(coordinator: Scripted, run_worker: Start) -> None:
+    run_worker(slots=20)
+    for number in range(1, 21):
+        coordinator.assign(assignment(f"{number}.1", "true"))
+    for number in range(1, 21):
+        coordinator.final(f"{number}.1")
+        assert coordinator.statuses[f"{number}.1"] == [S.PREPARING, S.RUNNING, S.SUCCESS]
+    assert coordinator.status_frames < 60
+
+
+def test_a_container_is_removed_when_it_had_time_to_end(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StandinSandbox, "lingers", 0.3)
+    run_worker()
+    coordinator.assign(assignment("1.1", "true"))
+    coordinator.final("1.1")
+    ended = time.monotonic()
+    engine.await_step("remove", "1.1")
+    assert time.monotonic() - ended > 0.2

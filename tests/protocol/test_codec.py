@@ -183,6 +183,19 @@ def test_numbers_that_no_database_keeps_are_refused_at_any_depth(told: dict[str,
     assert caught.value.code == "bad_field"
 
 
+def test_what_goes_together_comes_out_in_order_whatever_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(codec, "BATCH_BYTES", 200)
+    sent = [m.Ack(attempt=f"{number}.1", status_seq=number) for number in range(20)]
+    sent.insert(7, m.Ack(attempt="7.2", stream="s" * 500))
+    all_frames = list(codec.encode_together(sent))
+    assert 2 < len(all_frames) < len(sent)
+    decoded = [codec.decode_for_worker(frames)[0] for frames in all_frames]
+    assert any(isinstance(message, m.Batch) for message in decoded)
+    assert [one for message in decoded for one in codec.each_of(message)] == sent
+    (alone,) = codec.encode_together(sent[:1])
+    assert codec.decode_for_worker(alone)[0] == sent[0]
+
+
 def test_a_newer_peer_may_say_more_in_a_message_than_is_known() -> None:
     frames = [msgpack.packb({"type": "heartbeat", "disk_low": True, "mood": "good"})]
     assert codec.decode_for_coordinator(frames) == (m.Heartbeat(disk_low=True), b"")
