@@ -18,6 +18,8 @@ from protocol.statuses import ExecutionStatus as S
 
 STORY_KEPT = 8
 """Lines of a job's story that an IllegalTransition shows."""
+LINES_SHARED = 10_000
+"""Different lines of stories that are looked through for one that is told again: of another job, most often."""
 
 
 class Ledger:
@@ -30,6 +32,7 @@ class Ledger:
         self.jobs: dict[int, JobState] = {}
         self.workers: dict[str, WorkerState] = {}
         self._recent: dict[int, list[str]] = {}
+        self._lines: dict[str, str] = {}  # of all jobs: one object for those that are the same
         self._turn = Turn()
         self._runs: dict[int, RunState] = {}
         self._stages: dict[tuple[int, int], StageState] = {}
@@ -149,6 +152,9 @@ class Ledger:
     def tell(self, job: JobState, text: str) -> None:
         """Adds a line to a job's story."""
         attempt = job.attempt.id if job.attempt else None
+        text = self._lines.setdefault(text, text)
+        if len(self._lines) > LINES_SHARED:
+            self._lines.clear()
         self._turn.stories.append(Story(job.run_id, job.plan.name, attempt, self.now.wall, text))
         recent = self._recent.setdefault(job.id, [])
         recent.append(text)
