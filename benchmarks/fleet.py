@@ -18,8 +18,8 @@ import zmq
 
 from protocol.addresses import reachable_feed
 from protocol.client import Client, connect_socket
-from protocol.codec import decode_event
-from protocol.events import STATE_TOPIC, RunChanged
+from protocol.codec import decode_event, each_event
+from protocol.events import STATE_TOPIC, AnyEvent, RunChanged
 from protocol.plan import Plan
 from protocol.statuses import ENDED, ExecutionStatus
 
@@ -155,12 +155,19 @@ class Submitter:
             _, *frames = self._feed.recv_multipart()
             if b"run_changed" not in frames[0]:
                 continue
-            event, _ = decode_event(frames)
-            if isinstance(event, RunChanged) and event.run.status in ENDED:
-                if event.run.status is not ExecutionStatus.SUCCESS:
-                    raise BenchmarkFailed(f"run {event.run.id} ended as {event.run.status.value}: {event.run.counts}")
-                left.discard(event.run.id)
+            for one in each_event(frames):
+                if b"run_changed" in one[0]:
+                    left -= ended_in(decode_event(one)[0])
         return time.perf_counter() - started
+
+
+def ended_in(event: AnyEvent) -> set[int]:
+    """The run that has ended, if that is what an event tells. Raises BenchmarkFailed if it has not succeeded."""
+    if not isinstance(event, RunChanged) or event.run.status not in ENDED:
+        return set()
+    if event.run.status is not ExecutionStatus.SUCCESS:
+        raise BenchmarkFailed(f"run {event.run.id} ended as {event.run.status.value}: {event.run.counts}")
+    return {event.run.id}
 
 
 def until(condition: Callable[[], T], problem: str) -> T:

@@ -16,7 +16,7 @@ from coordinator.security.zap import FEED_DOMAIN
 from protocol.addresses import parse_tcp
 from protocol.codec import encode
 from protocol.errors import UsageError
-from protocol.events import STATE_TOPIC, Beacon, Event, LogAppended, log_topic
+from protocol.events import STATE_TOPIC, Beacon, Event, Events, LogAppended, log_topic
 from protocol.keys import KeyPair
 from protocol.liveness import notice_dead_hosts
 
@@ -24,6 +24,8 @@ BACKLOG = 5000
 """Events that wait for a slow subscriber before it loses some."""
 LOG_PIECE = 32 << 10
 """Largest payload of a log event: bounds what a subscriber that is suspended can hold back in memory."""
+FRAME_BYTES = 16 << 10
+"""Of the events in one frame, unless one is larger; for the same reason, and as losing one frame loses all of them."""
 BEACON_EVERY = 1.0
 """Seconds between beacons."""
 LONGEST_TOPIC = 1024
@@ -103,10 +105,26 @@ class Feed:
                 self._asked[self._topics.pop(topic)] -= 1
         return greedy
 
-    def publish(self, event: Event) -> None:
-        """Announces a change of state under the next number."""
-        self.seq += 1
-        self._send(STATE_TOPIC, event)
+    def publish(self, *events: Event) -> None:
+        """Announces changes of state, each under the next number, in as few frames as can be."""
+        together: list[bytes] = []
+        size = 0
+        for event in events:
+            self.seq += 1
+            packed = msgspec.msgpack.encode(msgspec.structs.replace(event, epoch=self.epoch, seq=self.seq))
+            if together and size + len(packed) > FRAME_BYTES:
+                self._send_together(together)
+                together, size = [], 0
+            together.append(packed)
+            size += len(packed)
+        if together:
+            self._send_together(together)
+
+    def _send_together(self, packed: list[bytes]) -> None:
+        frame = packed[0]
+        if len(packed) > 1:
+            frame = msgspec.msgpack.encode(Events(events=[msgspec.Raw(one) for one in packed]))
+        self.socket.send_multipart([STATE_TOPIC, frame], zmq.DONTWAIT)
 
     def publish_log(self, attempt: str, stream: str, offset: int, data: bytes | memoryview) -> None:
         """Announces log bytes that were stored, to those who watch this log."""

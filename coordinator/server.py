@@ -376,8 +376,7 @@ class Coordinator:
             if self.feed.is_watched(ended.id):
                 for stream in self.logs.streams(ended.id):
                     self.feed.publish_log_end(ended.id, stream, self.logs.stored(ended.id, stream))
-        for event in turn.events:
-            self.feed.publish(event)
+        self.feed.publish(*turn.events)
 
     def answer_queries(self) -> None:
         """Answers readers, who see all that was announced; a turn's worth of them."""

@@ -12,6 +12,8 @@ import itertools
 import math
 import os
 import time
+from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -22,7 +24,7 @@ import zmq
 from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
 from protocol.addresses import parse_tcp, reachable_feed
-from protocol.codec import CHUNK_BYTES, decode_event, decode_for_client, encode
+from protocol.codec import CHUNK_BYTES, decode_event, decode_for_client, each_event, encode
 from protocol.errors import CoordinatorUnreachable, LongshoreError, NotLetIn, ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent
 from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
@@ -366,6 +368,7 @@ class Feed:
     ) -> None:
         self.address = address
         self._socket = connect_socket(context, zmq.SUB, address, receive_limit=FEED_BACKLOG, credentials=credentials)
+        self._received: deque[Sequence[bytes | memoryview]] = deque()  # events that came together with one before
 
     def subscribe(self, topic: bytes) -> None:
         """Adds a topic: STATE_TOPIC or `log_topic(attempt)`."""
@@ -377,10 +380,12 @@ class Feed:
 
     def receive(self, timeout: float) -> tuple[AnyEvent, bytes | memoryview] | None:
         """The next event and its payload, or None when `timeout` seconds passed without one."""
-        if not self._socket.poll(math.ceil(timeout * 1000)):
-            return None
-        _, *frames = self._socket.recv_multipart()
-        return decode_event(frames)
+        if not self._received:
+            if not self._socket.poll(math.ceil(timeout * 1000)):
+                return None
+            _, *frames = self._socket.recv_multipart()
+            self._received.extend(each_event(frames))
+        return decode_event(self._received.popleft())
 
     def close(self) -> None:
         """Ends the subscription."""

@@ -17,7 +17,7 @@ import msgspec
 
 from protocol import admin
 from protocol.errors import ProtocolError
-from protocol.events import AnyEvent
+from protocol.events import AnyEvent, Events
 from protocol.messages import (
     PAYLOAD_TYPES,
     Batch,
@@ -101,7 +101,7 @@ def _by_tag(union: Any) -> dict[str, type[Any]]:
 TO_COORDINATOR = _by_tag(ToCoordinator | admin.ToCoordinator)
 TO_WORKER = _by_tag(ToWorker)
 TO_CLIENT = _by_tag(ToClient | admin.ToClient)
-EVENTS = _by_tag(AnyEvent)
+EVENTS = _by_tag(AnyEvent | Events)
 
 
 class _Head(msgspec.Struct):
@@ -255,7 +255,17 @@ def decode_for_client(frames: Sequence[Bytes]) -> tuple[Message, Bytes]:
     return _decode(frames, _kind(_bounded(frames)[0], TO_CLIENT))
 
 
+def each_event(frames: Sequence[Bytes]) -> Iterator[Sequence[Bytes]]:
+    """The frames of each event that the feed has sent together, the topic already taken off. Raises ProtocolError."""
+    head, _ = _bounded(frames)
+    if _kind(head, EVENTS) is Events:
+        for packed in _unpack(head, Events).events:
+            yield [bytes(packed)]
+    else:
+        yield frames
+
+
 def decode_event(frames: Sequence[Bytes]) -> tuple[AnyEvent, Bytes]:
-    """An event of the feed, its topic frame already taken off. Raises ProtocolError."""
+    """One event of the feed; see `each_event`. Raises ProtocolError."""
     head, payload = _bounded(frames)
     return _unpack(head, _kind(head, EVENTS)), payload

@@ -1,8 +1,8 @@
 """What the coordinator's feed announces: numbered state events, and log bytes as they are stored.
 
 Frames: `[topic, msgpack map]` for state, `[topic, msgpack map, payload]` for log bytes. State events have topic
-`STATE_TOPIC`, and `seq` grows by one with each; a gap or a new `epoch` means: ask for a snapshot again. Log events
-have one topic per attempt and no number: their byte offsets show a gap.
+`STATE_TOPIC`, and `seq` grows by one with each, also of those that come together in one frame; a gap or a new `epoch`
+means: ask for a snapshot again. Log events have one topic per attempt and no number: their byte offsets show a gap.
 """
 
 from __future__ import annotations
@@ -66,6 +66,12 @@ class Beacon(Event, frozen=True, kw_only=True, tag="beacon"):
     """
 
     at: float = 0.0
+
+
+class Events(Event, frozen=True, kw_only=True, tag="events"):
+    """Whole state events in order, each with its own number; none of them has a payload."""
+
+    events: list[msgspec.Raw]
 
 
 class LogAppended(Event, frozen=True, kw_only=True, tag="log_appended"):

@@ -20,7 +20,7 @@ from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.addresses import reachable_feed
 from protocol.client import connect_socket
-from protocol.codec import decode_event, decode_for_client, encode
+from protocol.codec import decode_event, decode_for_client, each_event, encode
 from protocol.errors import ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent, Beacon
 from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
@@ -281,13 +281,14 @@ class Link:
         session.heard_at = time.monotonic()
         for _, *frames in _drain(session.feed):
             try:
-                event, payload = decode_event(frames)
+                events = [decode_event(one) for one in each_event(frames)]
             except ProtocolError:
                 continue
-            if isinstance(event, Beacon) and event.epoch != session.welcome.epoch:
-                session.over = "the coordinator was started anew"
-                return
-            items.append(Fed(event, payload))
+            for event, payload in events:
+                if isinstance(event, Beacon) and event.epoch != session.welcome.epoch:
+                    session.over = "the coordinator was started anew"
+                    return
+                items.append(Fed(event, payload))
 
 
 def _welcome_in(dealer: Socket) -> m.Welcome | None:

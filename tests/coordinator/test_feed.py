@@ -46,6 +46,18 @@ def test_events_have_numbers_without_gaps_and_the_epoch(context: zmq.Context[zmq
     ]
 
 
+def test_events_of_a_turn_come_one_by_one_though_they_share_frames(
+    context: zmq.Context[zmq.Socket[bytes]], feed: Feed
+) -> None:
+    subscriber = subscribe(context, feed, b"state")
+    feed.publish(*(RunRemoved(run=run) for run in range(1000)))
+    got = [subscriber.receive(5) for _ in range(1000)]
+    assert [event for event, _ in filter(None, got)] == [
+        RunRemoved(epoch=feed.epoch, seq=run + 1, run=run) for run in range(1000)
+    ]
+    assert subscriber.receive(0) is None
+
+
 def test_a_beacon_tells_the_newest_number_each_second_and_takes_none(
     context: zmq.Context[zmq.Socket[bytes]], feed: Feed
 ) -> None:
