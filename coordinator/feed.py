@@ -24,8 +24,8 @@ BACKLOG = 5000
 """Events that wait for a slow subscriber before it loses some."""
 LOG_PIECE = 32 << 10
 """Largest payload of a log event: bounds what a subscriber that is suspended can hold back in memory."""
-FRAME_BYTES = 16 << 10
-"""Of the events in one frame, unless one is larger; for the same reason, and as losing one frame loses all of them."""
+FRAME_BYTES = 4 << 10
+"""Of the events in one frame, unless one is larger; for the same reason."""
 BEACON_EVERY = 1.0
 """Seconds between beacons."""
 LONGEST_TOPIC = 1024
