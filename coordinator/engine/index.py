@@ -132,9 +132,10 @@ class RunIndex:
 
     def count(self, job: JobState, sign: int) -> None:
         """Counts a job in or out of all tallies; call it out before and in after a change of the job."""
-        part = part_of(job)
-        self.total.add(job.status, part, sign)
-        self.stages[job.stage_index].add(job.status, part, sign)
+        status, part = job.status, part_of(job)
+        for tally in (self.total, self.stages[job.stage_index]):
+            tally.statuses[status] += sign
+            tally.parts[part] += sign
         self._left.pop(job.stage_index, None)
 
     def _leaving(self, stage_index: int) -> list[JobState]:

@@ -74,6 +74,11 @@ class Ledger:
             return None
         return job, job.attempt
 
+    def job_of(self, attempt: AttemptState) -> JobState | None:
+        """The job of an attempt, if it is the current one of an unfinished run's job."""
+        job = self.jobs.get(attempt.job_id)
+        return job if job is not None and job.attempts and job.attempts[-1] is attempt else None
+
     def holder_of(self, attempt: AttemptState | None) -> WorkerState | None:
         """The worker that has an attempt now, if one does."""
         worker = self.workers.get(attempt.worker) if attempt else None
@@ -229,8 +234,8 @@ class Ledger:
 
     def jobs_at(self, worker: WorkerState) -> list[str]:
         """What a worker runs and holds, as people name it: `RUN/JOB`."""
-        found = (self.find_attempt(attempt_id) for attempt_id in worker.attempts)
-        return [f"{job.run_id}/{job.plan.name}" for job, _ in filter(None, found)]
+        jobs = map(self.job_of, worker.attempts.values())
+        return [f"{job.run_id}/{job.plan.name}" for job in jobs if job is not None]
 
     def _refresh_stage(self, index: RunIndex, stage: StageState) -> None:
         status = index.stages[stage.index].status(canceling=index.run.canceling)

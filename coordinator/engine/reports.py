@@ -218,11 +218,10 @@ class Reports:
     def update_job_execution_status(self, worker: str, message: m.JobStatus, stored_log: int) -> None:
         """Applies a worker's report to its attempt and job, once, and acknowledges it."""
         attempt = self.holds(worker, message.attempt)
-        found = self._ledger.find_attempt(message.attempt)
-        if attempt is None or found is None:
-            self._answer_stranger(worker, message, found)
+        job = self._ledger.job_of(attempt) if attempt else None
+        if attempt is None or job is None:
+            self._answer_stranger(worker, message)
             return
-        job = found[0]
         if message.seq > attempt.status_seq:
             if message.status in ENDED and (message.log_length or 0) > stored_log:
                 self._ledger.send(worker, m.Ack(attempt=attempt.id, log_offset=stored_log))
@@ -235,7 +234,8 @@ class Reports:
                 self._take_progress(worker, job, attempt, message)
         self._ledger.acknowledge(worker, attempt.id, message.seq)
 
-    def _answer_stranger(self, worker: str, message: m.JobStatus, found: tuple[JobState, AttemptState] | None) -> None:
+    def _answer_stranger(self, worker: str, message: m.JobStatus) -> None:
+        found = self._ledger.find_attempt(message.attempt)
         if found and found[1].worker == worker and found[1].status in ENDED and message.seq <= found[1].status_seq:
             self._ledger.acknowledge(worker, message.attempt, message.seq)
         else:
