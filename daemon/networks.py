@@ -25,10 +25,10 @@ from protocol.errors import EngineUnavailable
 NETWORK_LABEL = "longshore.network"
 """On a job's container: the holder whose network it has joined."""
 MANY = 8
-"""With so many jobs to come, another network is made for the first one that has to do without: making it costs the
-engine what it saves two of them, and removing it something too."""
+"""With so many jobs to come, the first one that has to do without makes another network: that costs the engine what it
+saves two of them, and removing it something too."""
 FEW = 4
-"""With fewer to come, for so many that had to do without in RECENT seconds."""
+"""With fewer to come, the last of so many that had to do without in RECENT seconds."""
 RECENT = 30.0
 KEEP_SECONDS = 15.0
 """How long a network stays that nobody uses."""
@@ -48,7 +48,6 @@ logger = logging.getLogger(__name__)
 
 
 class _State(Enum):
-    MAKING = "making"
     FREE = "free"
     RESTING = "resting"  # somebody's connections are not over yet
     TAKEN = "taken"
@@ -60,8 +59,8 @@ class _Network:
     """`user` is the container that has it; `since` (monotonic) counts from its last change of state."""
 
     holder: NetworkHolder
-    state: _State = _State.MAKING
-    user: str = ""
+    user: str
+    state: _State = _State.TAKEN
     since: float = field(default_factory=time.monotonic)
 
     def turn(self, state: _State, user: str = "") -> None:
@@ -97,12 +96,15 @@ class Networks:
     def lease(self, image: str, container: str, to_come: int = 0) -> str | None:
         """The name of a holder that `container`, of the image with this id, is to join; None: it takes its own network.
 
-        The network is that container's until `free`. `to_come`: how many more containers there may be soon.
+        The network is that container's until `free`. `to_come`: how many more containers there may be soon; if it pays,
+        a network is made for it that they can use then.
         """
-        while network := self._take(image, container, to_come):
+        while network := self._take(image, container):
             if network.holder.answers():
                 return network.holder.name
             self._drop(network)
+        if (network := self._add(image, container, to_come)) and self._make(network):
+            return network.holder.name
         return None
 
     def free(self, name: str, container: str) -> None:
@@ -127,51 +129,46 @@ class Networks:
 
     def close(self) -> None:
         """Removes those that nobody uses, within a bound. What is left is for the next daemon of this name."""
-        deadline = time.monotonic() + CLOSE_SECONDS
         with self._change:
             self._closed = True
             self._change.notify_all()
-            self._change.wait_for(lambda: not self._any(_State.MAKING), CLOSE_SECONDS)
             for network in self._networks.values():
                 if network.state in (_State.FREE, _State.RESTING):
-                    network.turn(_State.GOING)
-                    THREADS.start(Task(partial(self._drop, network), "network"))
-            self._change.wait_for(lambda: not self._any(_State.GOING), deadline - time.monotonic())
-
-    def _any(self, state: _State) -> bool:
-        return any(network.state is state for network in self._networks.values())
+                    self._let_go(network)
+            self._change.wait_for(
+                lambda: all(network.state is not _State.GOING for network in self._networks.values()), CLOSE_SECONDS
+            )
 
     # which one, and whether it is time for another
 
-    def _take(self, image: str, container: str, to_come: int) -> _Network | None:
+    def _take(self, image: str, container: str) -> _Network | None:
         with self._change:
-            if not self._most or self._closed:
-                return None
             for network in self._networks.values():
                 if network.state is _State.FREE and network.holder.image == image:
                     network.turn(_State.TAKEN, container)
                     return network
-            self._miss(image, to_come)
             return None
 
-    def _miss(self, image: str, to_come: int) -> None:
-        """A container has to do without: has another one made if that pays."""
+    def _add(self, image: str, container: str, to_come: int) -> _Network | None:
+        """One more, to be made for a container that else has to do without; None if that does not pay."""
         now = time.monotonic()
-        self._missed.append((image, now))
-        recent = [one for one in self._missed if one[0] == image and now - one[1] < RECENT]
-        if (to_come < MANY and len(recent) < FEW) or self._any(_State.MAKING) or now < self._unfit.get(image, 0.0):
-            return
-        evicted = None
-        if len(self._networks) >= self._most:
-            evicted = self._evictable(image, now)
-            if evicted is None:
-                return
-            evicted.turn(_State.GOING)
-        for one in recent:
-            self._missed.remove(one)
-        network = _Network(NetworkHolder(f"{self._prefix}-{uuid4().hex[:NAME_DIGITS]}", image))
-        self._networks[network.holder.name] = network
-        THREADS.start(Task(partial(self._make, network, evicted), "network"))
+        with self._change:
+            if not self._most or self._closed or now < self._unfit.get(image, 0.0):
+                return None
+            self._missed.append((image, now))
+            recent = [one for one in self._missed if one[0] == image and now - one[1] < RECENT]
+            if to_come < MANY and len(recent) < FEW:
+                return None
+            if sum(network.state is not _State.GOING for network in self._networks.values()) >= self._most:
+                unused = self._evictable(image, now)
+                if unused is None:
+                    return None
+                self._let_go(unused)
+            for one in recent:
+                self._missed.remove(one)
+            network = _Network(NetworkHolder(f"{self._prefix}-{uuid4().hex[:NAME_DIGITS]}", image), container)
+            self._networks[network.holder.name] = network
+            return network
 
     def _evictable(self, image: str, now: float) -> _Network | None:
         unused = [
@@ -183,9 +180,8 @@ class Networks:
 
     # their lives
 
-    def _make(self, network: _Network, evicted: _Network | None) -> None:
-        if evicted:
-            self._drop(evicted)
+    def _make(self, network: _Network) -> bool:
+        """Whether it is there now."""
         try:
             network.holder.make(self._engine, self._labels)
         except FAILURES as error:
@@ -193,8 +189,13 @@ class Networks:
             if not isinstance(error, EngineUnavailable):
                 self._unfit[network.holder.image] = time.monotonic() + UNFIT_SECONDS
             self._drop(network)
-        else:
-            self._settle(network, _State.FREE)
+            return False
+        return True
+
+    def _let_go(self, network: _Network) -> None:
+        """Has one removed by another thread."""
+        network.turn(_State.GOING)
+        THREADS.start(Task(partial(self._drop, network), "network"))
 
     def _look(self, network: _Network, *, again: bool = False) -> None:
         """Lets it be used again if its next user would find nothing of the last one."""

@@ -93,17 +93,15 @@ def test_jobs_of_one_image_use_a_network_one_after_the_other(
 
 
 def test_a_network_is_made_for_many_jobs_to_come_or_after_some_that_had_none(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
+    sharing: DockerExecutor, holders: Callable[[], list[str]]
 ) -> None:
     for _ in range(networks.FEW - 1):
-        assert run_and_see(sharing, assignment("true"))[1] == ""
+        assert run_and_see(sharing, assignment("true", to_come=networks.MANY - 1))[1] == ""
         assert run_and_see(sharing, assignment("true", image=DEBIAN))[1] == ""
-    time.sleep(0.2)
     assert holders() == []
-    assert run_and_see(sharing, assignment("true", to_come=networks.MANY))[1] == ""
-    until(lambda: len(holders()) == 1)
-    assert run_and_see(sharing, assignment("true", image=DEBIAN))[1] == ""
-    until(lambda: len(holders()) == 2)
+    assert run_and_see(sharing, assignment("true", image=DEBIAN, to_come=networks.MANY))[1] == holders()[0]
+    assert run_and_see(sharing, assignment("true"))[1] in holders()
+    assert len(holders()) == 2
 
 
 def test_two_jobs_at_a_time_never_have_the_same_network(
