@@ -205,6 +205,8 @@ class Handlers:
         self._engine.job_status(worker_of(peer), message, stored, now)
 
     def _job_statuses(self, peer: Peer, message: m.JobStatuses, payload: Payload, now: Now, outbox: Outbox) -> None:
+        if len(message.statuses) > m.MOST_STATUSES:
+            raise ProtocolError("too_large", f"a message has at most {m.MOST_STATUSES} statuses")
         for status in message.statuses:
             self._job_status(peer, status, payload, now, outbox)
 

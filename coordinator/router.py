@@ -146,7 +146,7 @@ class Router:
     def _receive_with_key(self) -> tuple[bytes, list[bytes]]:
         first = self.socket.recv(zmq.DONTWAIT, copy=False)
         route = str(first.get("User-Id")).encode() + first.bytes
-        frames = []
+        frames: list[bytes] = []
         while self.socket.get(zmq.RCVMORE):
             frame = self.socket.recv()
             if len(frames) <= MAX_FRAMES:  # one too many is told; of a thousand none is kept

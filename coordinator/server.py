@@ -54,6 +54,8 @@ SLOW_PEER_WAIT = 0.002
 TURN_ANSWERS = 200
 TURN_ANSWER_BYTES = 8 << 20
 """How many queries are answered in one turn, at most; the others wait for the next one."""
+STATUSES_OF_A_MESSAGE = 4
+"""So many that come together count as one more message: that is what they cost."""
 LATE = 2.0
 """A turn that comes so many seconds after it was due shows that the coordinator was not there to hear anybody."""
 RETRY_FIRST = 0.1
@@ -259,6 +261,8 @@ class Coordinator:
             id = getattr(message, "id", None)
             if isinstance(message, m.Hello):
                 self.door.check_name(key, message)
+            if isinstance(message, m.JobStatuses):
+                self.pace.check(route, now.mono, len(message.statuses) // STATUSES_OF_A_MESSAGE)
             if isinstance(message, ADMIN_MESSAGES):
                 self.administer(route, message, outbox)
             elif self._stall is None:

@@ -33,8 +33,6 @@ FLUSH_AFTER = 0.05
 REPORT_WITHIN = 0.01
 """Seconds within which it is told that an attempt is prepared or runs, unless the line was quiet before. By then it may
 have ended, and one frame, one row and one event tell all of it."""
-MOST_TOGETHER = 500
-"""Statuses in one frame."""
 LOG_GATHERS = 0.002
 """Seconds that log bytes wait at least: a script's last words then leave together with the news of its end."""
 REMEMBERED = 1000
@@ -505,7 +503,7 @@ def in_frames(reports: list[tuple[Job, Report]]) -> Iterator[list[tuple[Job, Rep
             together = []
             continue
         together.append(one)
-        if len(together) == MOST_TOGETHER:
+        if len(together) == m.MOST_STATUSES:
             yield together
             together = []
     if together:

@@ -83,8 +83,11 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
     coverage: float | None = None
 
 
+MOST_STATUSES = 500
+
+
 class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):
-    """Statuses of several attempts, or several of one, in order: what a worker has to say at a time."""
+    """At most MOST_STATUSES of several attempts, or of one, in order: what a worker has to say at a time."""
 
     statuses: list[JobStatus]
 

@@ -74,13 +74,13 @@ class Pace:
         self._second = 0
         self._sent: dict[bytes, int] = {}
 
-    def check(self, route: bytes, now: float) -> None:
-        """One more message, at a monotonic time. Raises ProtocolError if that is too many."""
+    def check(self, route: bytes, now: float, count: int = 1) -> None:
+        """So many more messages, at a monotonic time. Raises ProtocolError if that is too many."""
         second = int(now)
         if second != self._second:
             self._second = second
             self._sent.clear()
-        sent = self._sent[route] = self._sent.get(route, 0) + 1
+        sent = self._sent[route] = self._sent.get(route, 0) + count
         if sent > self._per_second:
             raise ProtocolError(
                 "unavailable", f"more than {self._per_second} messages a second (the limit messages_per_second)"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from daemon.job import Job
-from daemon.jobs import MOST_TOGETHER, in_frames
+from daemon.jobs import in_frames
 from daemon.log_sender import LogSender
 from daemon.result import Result
 from protocol import messages as m
@@ -35,11 +35,11 @@ def test_a_status_that_could_not_even_be_sent_is_sent_again_though_nothing_waits
 
 def test_short_statuses_go_together_and_a_long_one_by_itself_all_in_order() -> None:
     one = job()
-    for number in range(MOST_TOGETHER + 5):
+    for number in range(m.MOST_STATUSES + 5):
         long = number == 3
         one.report(S.RUNNING, 0.0, Result(status=S.SUCCESS, message="it says much") if long else None)
     frames = list(in_frames([(one, report) for report in one.reports]))
-    assert [len(together) for together in frames] == [3, 1, MOST_TOGETHER, 1]
+    assert [len(together) for together in frames] == [3, 1, m.MOST_STATUSES, 1]
     assert [report.seq for together in frames for _, report in together] == [report.seq for report in one.reports]
 
 

@@ -171,6 +171,20 @@ def test_a_connection_that_sends_too_fast_is_told_and_others_are_not_held_up(tmp
         worker.close()
 
 
+def test_statuses_that_come_together_are_counted_and_bounded(tmp_path: Path) -> None:
+    with Running(tmp_path / "state", limits=Limits(messages_per_second=200)) as running:
+        worker = WireWorker(running.address)
+        worker.hello()
+        statuses = [m.JobStatus(attempt="77.1", seq=1, status=S.RUNNING)] * (m.MOST_STATUSES + 1)
+        worker.send(m.JobStatuses(statuses=statuses))
+        refused = worker.expect(m.Error)
+        assert (refused.code, refused.message) == ("too_large", "a message has at most 500 statuses")
+        for _ in range(4):
+            worker.send(m.JobStatuses(statuses=statuses[1:]))
+        assert "messages_per_second" in worker.expect(m.Error).message
+        worker.close()
+
+
 @pytest.mark.parametrize("text", ["", "runs", "runs_per_project", "runs_per_project=", "runs_per_project=0", "x=1"])
 def test_a_limit_that_there_is_not_is_one_clear_line(text: str) -> None:
     with pytest.raises(UsageError, match="there are: blob_bytes, "):
