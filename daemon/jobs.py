@@ -6,15 +6,14 @@ Knows jobs, runners, places and timers; what it sends goes through `send`, what 
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 from daemon import places
 from daemon.executor import Executor, Found, JobFailed
-from daemon.job import NOT_BEGUN, Job, Phase, Report
+from daemon.job import NOT_BEGUN, Job, Phase
 from daemon.leftovers import Leftovers, ask
 from daemon.log_sender import FLUSH_BYTES, LogSender
 from daemon.requests import Requests
@@ -22,6 +21,7 @@ from daemon.result import Result, Stop
 from daemon.runner import Entry, Runner
 from daemon.settings import WorkerSettings
 from daemon.stopping import Stopper
+from daemon.telling import Teller
 from daemon.timers import Timers
 from daemon.transfers import Transfers
 from protocol import messages as m
@@ -30,9 +30,6 @@ from protocol.statuses import ExecutionStatus, FailureReason
 
 FLUSH_AFTER = 0.05
 """Seconds that log bytes wait for more of their kind, unless the line was quiet before."""
-REPORT_WITHIN = 0.01
-"""Seconds within which it is told that an attempt is prepared or runs, unless the line was quiet before. By then it may
-have ended, and one frame, one row and one event tell all of it."""
 LOG_GATHERS = 0.002
 """Seconds that log bytes wait at least: a script's last words then leave together with the news of its end."""
 REMEMBERED = 1000
@@ -69,9 +66,7 @@ class Jobs:
         self._stopper = Stopper(settings, timers, send, self._finished, self._forget)
         self._leftovers = Leftovers(executor, requests, self, post)
         self._over: OrderedDict[str, None] = OrderedDict()
-        self._untold: dict[str, float] = {}  # attempts with new statuses -> until when these wait (monotonic)
-        self._urgent: list[str] = []  # those of them that do not wait
-        self._told_at = 0.0  # when statuses were last sent (monotonic)
+        self.telling = Teller(self._jobs, send)
         self._may_go_on = False
         self._just_prepared: list[Job] = []
         self._first_seq = int(time.time() * 1000)  # above all that an earlier life of this daemon has used
@@ -367,38 +362,8 @@ class Jobs:
 
     def report_job_status(self, job: Job, status: ExecutionStatus, result: Result | None = None) -> None:
         """Has the coordinator told how far an attempt is; it is told again until it has acknowledged."""
-        now = time.monotonic()
-        job.report(status, now, result)
-        waits = status is ExecutionStatus.PREPARING or status is ExecutionStatus.RUNNING
-        if not waits or now - self._told_at > REPORT_WITHIN:
-            self._urgent.append(job.attempt)
-        self._untold.setdefault(job.attempt, now + REPORT_WITHIN)
-
-    @property
-    def tell_at(self) -> float:
-        """When `tell` has something to do (monotonic); infinite: there is nothing to tell."""
-        if self._urgent:
-            return 0.0
-        return next(iter(self._untold.values()), math.inf)
-
-    def tell(self, now: float) -> None:
-        """Sends the statuses that are due, in as few frames as can be. Once per turn of the loop."""
-        if now < self.tell_at:
-            return
-        due = self._urgent + [attempt for attempt, at in self._untold.items() if at <= now]
-        self._urgent = []
-        reports: list[tuple[Job, Report]] = []
-        for attempt in due:
-            if self._untold.pop(attempt, None) is not None and (job := self._jobs.get(attempt)):
-                job.send_log(self._send, now)
-                reports += [(job, report) for report in job.due_reports()]
-        for together in in_frames(reports):
-            statuses = [report.message(job.attempt, now) for job, report in together]
-            message = statuses[0] if len(statuses) == 1 else m.JobStatuses(statuses=statuses)
-            if self._send(message, None):
-                self._told_at = now
-                for _, report in together:
-                    report.sent = True
+        job.report(status, time.monotonic(), result)
+        self.telling.add(job)
 
     # what runners say (any thread), and what comes of it (the loop)
 
@@ -490,21 +455,3 @@ class Jobs:
         elif job.flush is None or job.flush.action is None:
             at = max(job.flushed_at + FLUSH_AFTER, now + LOG_GATHERS)
             job.flush = self._timers.at(at, lambda: job.send_log(self._send, time.monotonic()))
-
-
-def in_frames(reports: list[tuple[Job, Report]]) -> Iterator[list[tuple[Job, Report]]]:
-    """Statuses that go into one frame: many short ones, or a long one by itself."""
-    together: list[tuple[Job, Report]] = []
-    for one in reports:
-        if not one[1].short:
-            if together:
-                yield together
-            yield [one]
-            together = []
-            continue
-        together.append(one)
-        if len(together) == m.MOST_STATUSES:
-            yield together
-            together = []
-    if together:
-        yield together

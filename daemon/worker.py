@@ -157,7 +157,7 @@ class Worker:
 
     def _loop(self) -> None:
         while not self._done:
-            due = min(self._timers.next(), self._jobs.tell_at)
+            due = min(self._timers.next(), self._jobs.telling.due)
             may_greet = self._link.wait(min(TICK, max(0.0, due - time.monotonic())))
             for function, arguments in self._mailbox.drain():
                 self._guarded(function, *arguments)
@@ -170,7 +170,7 @@ class Worker:
                 self._guarded(self._on_message, message, payload)
             for action in self._timers.due(time.monotonic()):
                 self._guarded(action)
-            self._guarded(self._jobs.tell, time.monotonic())
+            self._guarded(self._jobs.telling.tell, time.monotonic())
             self._guarded(self._jobs.schedule)
             if self._stops:
                 self._guarded(self._see_whether_done)

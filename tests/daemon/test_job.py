@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from daemon.job import Job
-from daemon.jobs import in_frames
 from daemon.log_sender import LogSender
 from daemon.result import Result
+from daemon.telling import in_frames
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
 from tests.daemon.scripted import assignment
