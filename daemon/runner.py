@@ -1,9 +1,8 @@
 """One attempt's life, from its image to the removal of its container, in threads that may block.
 
-The life is a generator: where it has to wait until it is told something it yields, and its thread is free for others.
-What it is told comes through its inbox, and whichever thread takes that goes on with the life. What it has to say goes
-to a `Host`, the worker's loop. Knows the executor's Protocols and transfers, and decides nothing about slots,
-dependencies or deadlines.
+It is a `Life`: where it has to wait until it is told something it yields, and its thread is free for others. What it
+has to say goes to a `Host`, the worker's loop. Knows the executor's Protocols and transfers, and decides nothing about
+slots, dependencies or deadlines.
 """
 
 from __future__ import annotations
@@ -11,17 +10,17 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from enum import Enum
-from threading import Event, Lock
+from threading import Event
 from typing import Protocol
 
 import msgspec
 
 from daemon.coverage import LogTail, find_coverage
 from daemon.executor import Dependencies, Executor, JobFailed, Outcome
+from daemon.life import Life
 from daemon.log_limit import LogLimit
 from daemon.log_sender import LogAborted, LogRestarted, LogSender
 from daemon.log_stream import Skipper
@@ -84,7 +83,7 @@ class _ReadAgain:
 
 _Word = _Hold | _Prefetch | _Open | _Look | _ReadAgain
 _Told = _Word | None
-_Life = Generator[None, _Told, None]
+_Course = Generator[None, _Told, None]
 
 
 class _StopNow(Exception):
@@ -135,10 +134,7 @@ class Runner:
         self._entry = entry
         self._stop: Stop | None = None
         self._acknowledged = False
-        self._life = self._whole_life()
-        self._inbox: deque[_Told] = deque()  # None begins the life
-        self._inbox_lock = Lock()
-        self._under_way = True  # a thread has it in hand; it is nobody's before `start`
+        self._life: Life[_Word] = Life(f"job {self.attempt}", self._whole_life())
         self._masker = Masker(secrets_of(assignment))
         self._tail = LogTail() if assignment.job.coverage else None
         self._log_error: str | None = None
@@ -148,37 +144,23 @@ class Runner:
 
     def start(self) -> None:
         """Begins."""
-        self._inbox.appendleft(None)
-        self._under_way = False
-        self.go_on()
-
-    def _tell(self, word: _Word) -> None:
-        self._inbox.append(word)
-        self.go_on()
+        self._life.begin()
 
     def go_on(self) -> None:
-        """Has a thread go on with what it was told, if none does; what there was no thread for is tried again so."""
-        with self._inbox_lock:
-            if self._under_way or not self._inbox:
-                return
-            self._under_way = True
-        try:
-            THREADS.start(Task(self._go_on, f"job {self.attempt}"))
-        except RuntimeError as error:
-            self._under_way = False
-            logger.error("an attempt waits for a thread: %s", error, extra={"attempt": self.attempt})
+        """Tries again to go on, if there was no thread for it."""
+        self._life.go_on()
 
     def hold(self) -> None:
         """It has to wait: start the container at its gate."""
-        self._tell(_Hold())
+        self._life.tell(_Hold())
 
     def prefetch(self, dependency: Dependency) -> None:
         """A dependency has ended; there may be time to fetch its artifacts before the last one ends."""
-        self._tell(_Prefetch(dependency))
+        self._life.tell(_Prefetch(dependency))
 
     def open(self, dependencies: list[Dependency]) -> None:
         """Let it run."""
-        self._tell(_Open(dependencies))
+        self._life.tell(_Open(dependencies))
 
     def stop(self, why: Stop) -> None:
         """Changes how the attempt ends. A running script is stopped by the caller, through the sandbox."""
@@ -187,33 +169,20 @@ class Runner:
             self._transfer.abort()
         if why in (Stop.DISCARD, Stop.LEAVE):
             self._log.abort()
-        self._tell(_Look())
+        self._life.tell(_Look())
 
     def read_again(self) -> None:
         """The log sender was restarted: read the log again, if that is not under way."""
-        self._tell(_ReadAgain())
+        self._life.tell(_ReadAgain())
 
     def settle(self) -> None:
         """The final status is acknowledged: remove what is left."""
         self._acknowledged = True
-        self._tell(_Look())
+        self._life.tell(_Look())
 
     # a thread
 
-    def _go_on(self) -> None:
-        """Lives on until there is nothing more to do, for now or at all."""
-        try:
-            while True:
-                with self._inbox_lock:
-                    if not self._inbox:
-                        self._under_way = False
-                        return
-                    word = self._inbox.popleft()
-                self._life.send(word)
-        except StopIteration:
-            pass
-
-    def _whole_life(self) -> _Life:
+    def _whole_life(self) -> _Course:
         result = yield from self._result()
         try:
             told = result and self._without_secrets(result)
@@ -478,7 +447,7 @@ class Runner:
         except Exception as error:
             logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
 
-    def _await_acknowledgement(self) -> _Life:
+    def _await_acknowledgement(self) -> _Course:
         """Until the coordinator has taken the result, the container stays: its log is the spool."""
         while not self._acknowledged and self._stop not in (Stop.DISCARD, Stop.LEAVE):
             if isinstance((yield), _ReadAgain):
