@@ -26,7 +26,7 @@ from typing import Any
 import msgspec
 
 from daemon import archives, container_log
-from daemon.archives import BadArchive, Owner
+from daemon.archives import BadArchive
 from daemon.artifacts import Taker, collect_artifacts
 from daemon.cache import JobCaches, file_keys_of
 from daemon.container_spec import job_container
@@ -39,6 +39,7 @@ from daemon.live_output import LiveOutput
 from daemon.log_follower import LogFollower
 from daemon.log_stream import ScriptEnd
 from daemon.networks import NETWORK_LABEL
+from daemon.sandbox_files import SandboxFiles
 from daemon.script import LEASE_OVER, UNPACKING_FAILED, lease_line, release_lines, stop_line
 from daemon.self_unpacking import await_unpacked, packed
 from daemon.services import Services, plan_services, service_container
@@ -78,8 +79,8 @@ class DockerSandbox:
         self._live: LiveOutput | None = None  # until somebody follows the log
         self._postponed: list[Path] | None = None
         self._fresh = False  # this daemon has made the container and has not started it yet
+        self._files = SandboxFiles(site, assignment, name)
         self._joined = JoinedNetwork(site.engine, site.networks, name)
-        self._owner: Owner | None = None
         self._released_at: float | None = None  # monotonic; set by the daemon that did it
         self._killed = False
         self._ends: SimpleQueue[ScriptEnd | int | Exception] = SimpleQueue()  # from the log, from the engine
@@ -127,11 +128,11 @@ class DockerSandbox:
         brings = small if small and unpackers.can(image) else None
         if self._create(image, workspace, services, brings):
             self._fresh = True
-            self._owner = owner_of(self._engine, self._name, user)
-            if self._early.files or self._owner != archives.ROOT:
-                self._lay_ground(self._early.files)
+            self._files.owner = owner_of(self._engine, self._name, user)
+            if self._early.files or self._files.owner != archives.ROOT:
+                self._files.lay_ground(self._early.files)
             if workspace and not brings:
-                self._lay_in([workspace])
+                self._files.lay_in([workspace])
                 if small:
                     unpackers.learn(image, self._name)
         if services:
@@ -156,7 +157,7 @@ class DockerSandbox:
         labels = {**self._labels, "longshore.role": "job", JOB_LABEL: digest}
         if job.caches:
             labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, workspace))
-        self._note_workspace(workspace)
+        self._files.note(workspace)
         query = {"name": self._name} | ({"platform": self._spec.platform} if self._spec.platform else {})
 
         def keep(there: Mapping[str, Any]) -> bool:
@@ -188,37 +189,6 @@ class DockerSandbox:
     def _inspect(self) -> Mapping[str, Any]:
         facts: Mapping[str, Any] = self._engine.call("GET", f"/containers/{self._name}/json")
         return facts
-
-    # files that go in
-
-    def _note_workspace(self, workspace: Path | None) -> None:
-        """Files that are not in the workspace are `untracked`; a daemon that collects them may be another one."""
-        job = self._assignment.job
-        if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
-            self._site.directory.mkdir(parents=True, exist_ok=True)
-            self._site.listing(self._name).write_text(
-                json.dumps(sorted(archives.names(workspace))) if workspace else "[]"
-            )
-
-    def _known_names(self) -> frozenset[str]:
-        return frozenset(json.loads(self._site.listing(self._name).read_text()))
-
-    def _find_owner(self) -> Owner:
-        """To whom what is laid in belongs: the user that the container runs as."""
-        if self._owner is None:
-            self._owner = owner_of(self._engine, self._name, self._inspect()["Config"]["User"])
-        return self._owner
-
-    def _lay_in(self, paths: Sequence[Path]) -> None:
-        """Unpacks tars into the project directory, as one archive: a container takes one in 30 ms, however small."""
-        owner = self._find_owner()
-        self._engine.put_archive(self._name, self._assignment.project_dir, lambda: archives.joined(paths, owner))
-
-    def _lay_ground(self, files: Mapping[str, str]) -> None:
-        """The project directory as the user's own (the engine makes it root's), and variables of type file."""
-        owner = self._find_owner()
-        directory = self._assignment.project_dir
-        self._engine.put_archive(self._name, "/", lambda: archives.groundwork(directory, files, owner))
 
     # hold, release
 
@@ -283,9 +253,9 @@ class DockerSandbox:
             if laid:
                 if not await_unpacked(self._engine, self._name):
                     raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(UNPACKING_FAILED))
-                self._lay_in(laid)
+                self._files.lay_in(laid)
             if final.files != self._early.files:
-                self._lay_ground(final.files)
+                self._files.lay_ground(final.files)
             self._tell(release_lines(self._early.changes(final), self._assignment.lease))
             self._released_at = time.monotonic()
             self._note_release()
@@ -427,9 +397,11 @@ class DockerSandbox:
             taker = Taker(self._engine, self._name, self._assignment.project_dir, self._last_environment().expand)
             collected: list[Collected] = []
             if job.artifacts:
-                collected = collect_artifacts(job.artifacts, taker, self._known_names, directory, succeeded=succeeded)
+                collected = collect_artifacts(
+                    job.artifacts, taker, self._files.known_names, directory, succeeded=succeeded
+                )
             if caches := self._caches():
-                caches.save(taker, self._known_names, succeeded=succeeded)
+                caches.save(taker, self._files.known_names, succeeded=succeeded)
             self.warnings += taker.warnings
             return collected
 
