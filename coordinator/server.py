@@ -37,6 +37,7 @@ from coordinator.security.quota import Quota
 from coordinator.security.roles import Identity
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store
+from coordinator.store.term import Superseded
 from protocol import messages as m
 from protocol.clock import boot
 from protocol.codec import decode_for_coordinator, kind_of, request_id
@@ -181,7 +182,10 @@ class Coordinator:
         return self.router.address
 
     def run(self) -> None:
-        """Works until `stop`, then closes everything. What a killed process leaves behind is all that it needs."""
+        """Works until `stop`, then closes everything. What a killed process leaves behind is all that it needs.
+
+        Raises Superseded when another coordinator has taken the database; nothing was written or announced since.
+        """
         try:
             while not self._stopping:
                 self.turn()
@@ -273,6 +277,8 @@ class Coordinator:
                 self._held_back[route] = frames
         except ProtocolError as error:
             self.refuse(route, request_id(frames) if id is None else id, error, outbox)
+        except Superseded:
+            raise
         except Exception as error:
             self.refuse(route, id, failure(error), outbox)
 
@@ -322,8 +328,11 @@ class Coordinator:
     def settle(self, turn: Turn, outbox: Outbox, now: Now) -> None:
         """Makes a turn durable and then known; or keeps it to try again."""
         try:
+            self.store.confirm()
             self.write_logs()
             self.write_rows(turn)
+        except Superseded:
+            raise
         except Exception as error:
             problem = str(failure(error))
             log.error("no new work is taken until what has happened can be written: %s", problem)
@@ -395,6 +404,8 @@ class Coordinator:
                 reply, payload = self.queries.answer(query)
             except ProtocolError as error:
                 reply = error_reply(query.id, error)
+            except Superseded:
+                raise
             except Exception as error:
                 reply = error_reply(query.id, failure(error))
             self.router.send(route, reply, payload)
@@ -463,8 +474,11 @@ class Coordinator:
     def resettle(self, stall: Stall, now: Now) -> None:
         """Tries to write the turn again, later each time."""
         try:
+            self.store.confirm()
             self.write_logs()
             self.write_rows(stall.turn)
+        except Superseded:
+            raise
         except Exception as error:
             stall.problem = str(failure(error))
             stall.delay = min(RETRY_MOST, stall.delay * 2)

@@ -6,6 +6,7 @@ The one place that knows how SQLite and PostgreSQL differ.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import time
 from pathlib import Path
@@ -17,6 +18,7 @@ from playhouse.migrations import Runner
 
 from coordinator.lock import Lock
 from coordinator.store.models import TABLES
+from coordinator.store.term import KEY, Term
 from protocol.errors import LongshoreError, UsageError
 from protocol.keys import PRIVATE_FILE
 
@@ -32,13 +34,30 @@ SQLITE_PRAGMAS = {
 POSTGRES_DEFAULTS: dict[str, Any] = {
     "connect_timeout": 5,
     "tcp_user_timeout": 15_000,
-    "options": "-c statement_timeout=30000",
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
 }
 """A database that does not answer must become an error in bounded time: the coordinator has but one thread."""
+POSTGRES_SESSION = {
+    "statement_timeout": "30000",
+    "idle_in_transaction_session_timeout": "30000",
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": "15000",
+}
+"""How long the server waits for this coordinator. By the system's defaults it would keep the lock of a host that is
+gone for two hours. Set by a statement: poolers refuse most startup parameters."""
+HOST_GONE_AFTER = 20
+"""Seconds after which, by `POSTGRES_SESSION`, the server lets go of a host that is gone."""
+CHOSEN_BY_THE_OPERATOR = ("client", "database", "user", "database user")
+"""Sources of a setting that ours do not override: the URL's `options`, ALTER DATABASE, ALTER ROLE."""
 ADVISORY_LOCK = 0x6C6F6E6773686F72
 """Held on PostgreSQL by the one coordinator of a database; the number only has to be ours."""
 LOCK_RETRY_FOR = 2.0
 """Seconds in which PostgreSQL notices that the connection of a killed coordinator is gone."""
+PASSWORDS = re.compile(r"(//[^/?#@:]*:)[^/?#]*(?=@)|([?&](?:ssl)?password=)[^&]*")
 
 
 class DatabaseRefused(LongshoreError):
@@ -55,6 +74,9 @@ class Connection:
         self.database = open_database(url)
         self._file_lock: Lock | None = None
         self._reached = False
+        self._read_term = f'SELECT "value" FROM "meta" WHERE "key" = {self.database.param}'
+        if isinstance(self.database, peewee.PostgresqlDatabase):
+            self._read_term += " FOR SHARE"  # nobody begins a term before this transaction is over
         path = self._sqlite_path()
         try:
             if path is not None:
@@ -65,6 +87,7 @@ class Connection:
             self._reached = True
             self._migrate()
             self._check_tables()
+            self._term = self._begin_term()
         except (peewee.PeeweeException, OSError, TypeError) as error:  # TypeError: an option that the driver lacks
             self.close()
             raise self.refusal(error) from error
@@ -78,25 +101,52 @@ class Connection:
         return None
 
     def _connect(self) -> None:
-        self.database.connect()
+        connect(self.database)
         if isinstance(self.database, peewee.PostgresqlDatabase):
-            self._take_advisory_lock()
+            deadline = time.monotonic() + LOCK_RETRY_FOR
+            while not self._try_advisory_lock():
+                if time.monotonic() > deadline:
+                    raise UsageError(
+                        f"the database {self.name} is in use by another coordinator ({self._lock_holder()}); stop that "
+                        "one, or use it instead. If its host is gone, the database lets go of it within "
+                        f"{HOST_GONE_AFTER} s"
+                    )
+                time.sleep(0.05)
 
-    def _take_advisory_lock(self) -> None:
-        deadline = time.monotonic() + LOCK_RETRY_FOR
-        while not self.database.execute_sql("SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,)).fetchone()[0]:
-            if time.monotonic() > deadline:
-                holder = self.database.execute_sql(
-                    "SELECT application_name FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE "
-                    "locktype = 'advisory' AND granted AND (classid::bigint << 32 | objid::bigint) = %s AND database = "
-                    "(SELECT oid FROM pg_database WHERE datname = current_database()))",
-                    (ADVISORY_LOCK,),
-                ).fetchone()
-                raise UsageError(
-                    f"the database {self.name} is in use by another coordinator "
-                    f"({holder[0] if holder else 'unknown'}); stop that one, or use it instead"
-                )
-            time.sleep(0.05)
+    def _try_advisory_lock(self) -> bool:
+        return bool(self.database.execute_sql("SELECT pg_try_advisory_lock(%s)", (ADVISORY_LOCK,)).fetchone()[0])
+
+    def _lock_holder(self) -> str:
+        holder = self.database.execute_sql(
+            "SELECT application_name FROM pg_stat_activity WHERE pid IN (SELECT pid FROM pg_locks WHERE "
+            "locktype = 'advisory' AND granted AND (classid::bigint << 32 | objid::bigint) = %s AND database = "
+            "(SELECT oid FROM pg_database WHERE datname = current_database()))",
+            (ADVISORY_LOCK,),
+        ).fetchone()
+        return str(holder[0]) if holder else "unknown"
+
+    # the term
+
+    def _begin_term(self) -> Term:
+        """Ends the term of whoever had the database before."""
+        with self.database.atomic():
+            term = Term.after(self._stored_term(), _this_process())
+            self.database.execute_sql(
+                f'INSERT INTO "meta" ("key", "value") VALUES ({self.database.param}, {self.database.param}) '
+                'ON CONFLICT ("key") DO UPDATE SET "value" = excluded."value"',
+                (KEY, str(term)),
+            )
+        return term
+
+    def _stored_term(self) -> str | None:
+        row = self.database.execute_sql(self._read_term, (KEY,)).fetchone()
+        return str(row[0]) if row else None
+
+    def check_term(self) -> None:
+        """Proves that nobody has taken the database since; in a transaction, until its end. Raises Superseded."""
+        stored = self._stored_term()
+        if stored != str(self._term):
+            raise self._term.superseded(self.name, stored)
 
     def _migrate(self) -> None:
         runner = Runner(self.database, str(MIGRATIONS))
@@ -129,10 +179,16 @@ class Connection:
         return DatabaseRefused(self._damaged(why))
 
     def reconnect(self) -> None:
-        """Replaces a connection that may be broken. Raises what the driver raises if there is none to be had."""
+        """Replaces a connection that may be broken, if nobody has taken the database meanwhile.
+
+        Raises Superseded if somebody has, and what the driver raises if there is no connection to be had.
+        """
         if not self.database.is_closed():
             self.database.close()
-        self._connect()
+        connect(self.database)
+        self.check_term()
+        if isinstance(self.database, peewee.PostgresqlDatabase) and not self._try_advisory_lock():
+            raise peewee.OperationalError(f"the database's lock is still held by {self._lock_holder()}")
 
     def close(self) -> None:
         """Lets the database go. No error if it was never reached."""
@@ -144,8 +200,11 @@ class Connection:
 
 
 def open_database(url: str) -> peewee.Database:
-    """peewee's database for a URL, not yet connected; its connection is shared by all threads."""
-    scheme, host, path, query, _ = urlsplit(url)
+    """peewee's database for a URL, for `connect`; its connection is shared by all threads."""
+    try:
+        scheme, host, path, query, _ = urlsplit(url)
+    except ValueError as error:
+        raise bad_url(url, error) from error
     options: dict[str, Any] = {"thread_safe": False, "autoconnect": False}
     if scheme == "sqlite":
         if host or query or len(path) < 2:
@@ -154,16 +213,41 @@ def open_database(url: str) -> peewee.Database:
         return peewee.SqliteDatabase(unquote(path[1:]), **options)
     if scheme not in ("postgres", "postgresql"):
         raise bad_url(url, "only SQLite and PostgreSQL keep what a coordinator writes")
-    from playhouse import db_url  # brings all kinds of databases, which a process with an SQLite file does without
+    given = _postgres_options(url)
+    defaults = {"application_name": f"longshore coordinator, {_this_process()}", **POSTGRES_DEFAULTS}
+    options |= {key: value for key, value in defaults.items() if key not in given}
+    return peewee.PostgresqlDatabase("postgresql" + url[len(scheme) :], prefer_psycopg3=True, **options)
 
-    options["application_name"] = f"longshore coordinator, process {os.getpid()} on {socket.gethostname()}"
+
+def _postgres_options(url: str) -> dict[str, Any]:
+    """What a URL of PostgreSQL's own syntax says, several hosts included. Raises UsageError for a bad one."""
+    try:  # not imported above: a process with an SQLite file does without the driver
+        import psycopg
+        from psycopg.conninfo import conninfo_to_dict
+    except ImportError:
+        raise UsageError("PostgreSQL needs a driver that is not installed: pip install 'longshore[postgres]'") from None
     try:
-        given = db_url.parse(url)
-        options |= {key: value for key, value in POSTGRES_DEFAULTS.items() if key not in given}
-        database: peewee.Database = db_url.connect(url, unquote_password=True, unquote_user=True, **options)
-    except ValueError as error:
-        raise bad_url(url, error) from error
-    return database
+        given = dict(conninfo_to_dict(url))
+    except psycopg.Error as error:
+        raise bad_url(url, str(error).strip()) from error
+    if not given.get("dbname"):
+        raise bad_url(url, "it has no database name")
+    if bad := [port for port in str(given.get("port") or "").split(",") if port and not port.isdecimal()]:
+        raise bad_url(url, f"{bad[0]!r} is no port")
+    return given
+
+
+def connect(database: peewee.Database) -> None:
+    """Opens the connection, with the bounds that each of ours has. Raises what the driver raises."""
+    database.connect()
+    if isinstance(database, peewee.PostgresqlDatabase):
+        values = ", ".join(["(%s, %s)"] * len(POSTGRES_SESSION))
+        sources = ", ".join(["%s"] * len(CHOSEN_BY_THE_OPERATOR))
+        database.execute_sql(
+            f"SELECT set_config(name, wanted.value, false) FROM (VALUES {values}) AS wanted (name, value) "
+            f"JOIN pg_settings USING (name) WHERE source NOT IN ({sources})",  # a server may know fewer of them
+            (*[part for item in POSTGRES_SESSION.items() for part in item], *CHOSEN_BY_THE_OPERATOR),
+        )
 
 
 def bad_url(url: str, why: object) -> UsageError:
@@ -176,8 +260,11 @@ def bad_url(url: str, why: object) -> UsageError:
 
 def _without_password(url: str) -> str:
     """The URL as it may be shown."""
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@", 1) if password else url
+    return PASSWORDS.sub(lambda found: f"{found[1] or found[2]}***", url)
+
+
+def _this_process() -> str:
+    return f"process {os.getpid()} on {socket.gethostname()}"
 
 
 def sqlite_url(path: Path) -> str:

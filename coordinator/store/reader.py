@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from peewee import fn
 
-from coordinator.store.database import open_database
+from coordinator.store.database import connect, open_database
 from coordinator.store.models import Attempt, Job, Run
 from protocol.statuses import ENDED
 from protocol.views import ArtifactRef
@@ -29,7 +29,7 @@ class Reader:
         self._database = open_database(url)
 
     def __enter__(self) -> Reader:
-        self._database.connect()
+        connect(self._database)
         return self
 
     def __exit__(

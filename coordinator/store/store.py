@@ -46,6 +46,8 @@ from protocol.statuses import ENDED, ExecutionStatus
 COORDINATOR_ID = "coordinator_id"
 RECONNECT_EVERY = 1.0
 """Seconds between attempts to reach a database that is away: each may take a while, and everybody waits for it."""
+CONFIRM_EVERY = 1.0
+"""Seconds for which the proof is good that the database is still ours."""
 UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Worker, AccessKey, JoinToken, Secret)
 WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, StoryLine, AuditLine, Meta)
 
@@ -54,7 +56,8 @@ class Store:
     """A coordinator's database, open until `close`. Not thread-safe, but bound to no thread.
 
     Raises UsageError or DatabaseRefused when it can't be opened or makes no sense. Later failures
-    are peewee's DatabaseError and its kin; the call after one connects anew.
+    are peewee's DatabaseError and its kin; the call after one connects anew. Superseded is final: another coordinator
+    has the database.
     """
 
     def __init__(self, url: str) -> None:
@@ -62,6 +65,7 @@ class Store:
         self._database = self._connection.database
         self._broken = False
         self._reconnect_at = 0.0
+        self._confirmed_at = time.monotonic()
         self._audit: list[rows.Row] = []  # lines without their ids that the next transaction writes
         self._statements = {table: self._insert(table, update=True) for table in UPDATED}
         self._statements |= {table: self._insert(table, update=False) for table in WRITTEN_ONCE}
@@ -118,8 +122,22 @@ class Store:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
+        now = time.monotonic()
         with self._usable(), self._database.atomic():
+            self._connection.check_term()
+            self._confirmed_at = now
             yield
+
+    def confirm(self) -> None:
+        """Proves that nobody else has taken the database, if the last proof is old. Raises Superseded if one has.
+
+        For a coordinator that was suspended or cut off, before it acts on what it remembers.
+        """
+        now = time.monotonic()
+        if now - self._confirmed_at > CONFIRM_EVERY:
+            with self._usable():
+                self._connection.check_term()
+            self._confirmed_at = now
 
     def _write(self, table: type[Table], new: Iterable[rows.Row]) -> None:
         if batch := list(new):

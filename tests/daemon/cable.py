@@ -11,8 +11,7 @@ class Cable:
     """Listens at `address` and passes all on to the far end, while it is whole."""
 
     def __init__(self, far: str) -> None:
-        host, _, port = far.removeprefix("tcp://").rpartition(":")
-        self._far = (host, int(port))
+        self.lead_to(far)
         self._whole = True
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -28,6 +27,11 @@ class Cable:
     def mend(self) -> None:
         """New connections hold again."""
         self._whole = True
+
+    def lead_to(self, far: str) -> None:
+        """New connections go to another far end."""
+        host, _, port = far.removeprefix("tcp://").rpartition(":")
+        self._far = (host, int(port))
 
     def close(self) -> None:
         """Takes it away."""

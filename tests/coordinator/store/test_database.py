@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -17,8 +18,9 @@ from playhouse import db_url
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import WorkerState
 from coordinator.store.database import DatabaseRefused, sqlite_url
-from coordinator.store.models import TABLES
+from coordinator.store.models import TABLES, Meta
 from coordinator.store.store import Store
+from coordinator.store.term import Superseded
 from protocol.errors import UsageError
 from tests.coordinator.conftest import Cluster
 
@@ -152,6 +154,11 @@ def test_a_torn_sqlite_file_is_refused(tmp_path: Path) -> None:
         ("postgresql://nobody@127.0.0.1:1/none", "can't open"),
         ("postgresql://u:secret@127.0.0.1:1/none", "u:***@"),
         ("sqlite:////dev/null/longshore.db", "can't open"),
+        ("postgresql://u@127.0.0.1:1/none?password=secret", "password=***"),
+        ("postgresql://u:secret@127.0.0.1:1,127.0.0.1:2/none", "can't open"),
+        ("postgresql://127.0.0.1:1,127.0.0.1:two/none", "'two' is no port"),
+        ("postgresql://[127.0.0.1/none", "bad database URL"),
+        ("postgresql://127.0.0.1/none?no_such_option=1", "no_such_option"),
     ],
 )
 def test_a_url_that_leads_nowhere_is_one_clear_line(url: str, part: str) -> None:
@@ -164,6 +171,50 @@ def test_a_path_may_have_any_characters(tmp_path: Path) -> None:
     path = tmp_path / "a b?c#d%20\N{SNOWMAN}" / "longshore.db"
     Store(sqlite_url(path)).close()
     assert path.exists()
+
+
+def test_of_several_hosts_the_one_that_answers_is_used(postgres: Cluster) -> None:
+    url = postgres.new_database().replace("@127.0.0.1:", "@127.0.0.1:1,127.0.0.1:")
+    store = Store(url)
+    assert store.coordinator_id
+    store.close()
+
+
+def shown(store: Store, *settings: str) -> list[str]:
+    """What the server says of a store's session."""
+    return [store._database.execute_sql(f"SHOW {name}").fetchone()[0] for name in settings]
+
+
+def test_the_server_lets_go_of_a_host_that_is_gone_and_the_operator_may_choose_when(postgres: Cluster) -> None:
+    names = ("statement_timeout", "tcp_keepalives_idle", "tcp_user_timeout", "idle_in_transaction_session_timeout")
+    url = postgres.new_database()
+    store = Store(url)
+    assert shown(store, *names) == ["30s", "10", "15000", "30s"]
+    store.close()
+    store = Store(f"{url}?options=-c%20statement_timeout%3D7s")
+    assert shown(store, *names) == ["7s", "10", "15000", "30s"]
+    store.close()
+
+
+def test_each_coordinator_of_a_database_has_a_term_of_its_own(database_url: str) -> None:
+    terms = []
+    for _ in range(2):
+        store = Store(database_url)
+        terms += [value for key, value in store.all(Meta.select()) if key == "term"]
+        store.close()
+    assert [term.split(" ")[0] for term in terms] == ["1", "2"]
+    assert all(term.endswith(f"process {os.getpid()} on {socket.gethostname()}") for term in terms)
+
+
+def test_a_term_that_makes_no_sense_stands_in_nobody_s_way(database_url: str) -> None:
+    store = Store(database_url)
+    store._database.execute_sql("UPDATE meta SET value = 'nonsense' WHERE key = 'term'")
+    with pytest.raises(Superseded):
+        store.write_turn(Turn(workers=[WorkerState(name="w")]))
+    store.close()
+    store = Store(database_url)
+    store.write_turn(Turn(workers=[WorkerState(name="w")]))
+    store.close()
 
 
 def test_the_store_comes_back_with_its_postgres(postgres: Cluster) -> None:
