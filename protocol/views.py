@@ -114,7 +114,7 @@ class RunView(RunSummary, frozen=True, kw_only=True):
 
 
 class WorkerView(View, frozen=True, kw_only=True):
-    """One worker. `running` takes slots, `waiting` is held ahead of its needs and takes none."""
+    """One worker. `running` takes slots, never more than there are; `waiting` waits there, for its needs or a slot."""
 
     name: str
     status: WorkerStatus

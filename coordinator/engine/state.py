@@ -136,5 +136,5 @@ class WorkerState:
     last_seen_at: float | None = None
     last_seen_mono: float = 0.0
     attempts: dict[str, AttemptState] = field(default_factory=dict)  # unfinished ones that it holds, by id
-    active: int = 0  # of `attempts`: released, so that each takes a slot
+    active: int = 0  # of `attempts`: released; each takes a slot, or waits there for one
     held: int = 0  # of `attempts`: held ahead of their needs

@@ -111,7 +111,12 @@ def _summary(run: RunState, tally: Tally | None) -> dict[str, object]:
 
 
 def worker_view(worker: WorkerState, jobs: list[str]) -> WorkerView:
-    """One worker; `jobs` are what it runs, as people name them."""
+    """One worker; `jobs` are what it runs and holds, as people name them.
+
+    More jobs can be released at a worker than it has slots: those that it held all become ready when their last need
+    ends. They wait there until a slot is free, and are shown so.
+    """
+    running = min(worker.active, worker.slots)
     status = WorkerStatus.OFFLINE
     if worker.online:
         status = WorkerStatus.DRAINING if worker.draining else WorkerStatus.ONLINE
@@ -119,8 +124,8 @@ def worker_view(worker: WorkerState, jobs: list[str]) -> WorkerView:
         name=worker.name,
         status=status,
         slots=worker.slots,
-        running=worker.active,
-        waiting=worker.held,
+        running=running,
+        waiting=worker.held + worker.active - running,
         labels=worker.labels,
         last_seen=worker.last_seen_at,
         jobs=jobs,

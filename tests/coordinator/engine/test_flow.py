@@ -8,6 +8,7 @@ from coordinator.engine.settings import Settings
 from coordinator.engine.views import job_view, run_view
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.events import WorkerChanged
 from protocol.plan import EnvironmentSpec, RetrySpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
@@ -116,6 +117,19 @@ def test_a_held_job_goes_to_an_idle_worker_when_its_own_has_no_slot():
     sim.finish(run)
     sim.finish(other)
     assert len(sim.starts) == len(set(sim.starts)) == 4
+
+
+def test_jobs_that_become_ready_at_once_wait_at_their_worker_and_are_not_shown_as_running():
+    sim = Sim(SimWorker("w", slots=2))
+    run = sim.submit(plan(job("a"), job("other"), job("b", needs=["a"]), job("c", needs=["a"])))
+    for name in ("a", "other"):
+        sim.start(run, name)
+    sim.succeed(run, "a")
+    (view,) = sim.engine.worker_views()
+    assert (view.slots, view.running, view.waiting) == (2, 2, 1)
+    assert sorted(view.jobs) == ["1/b", "1/c", "1/other"]
+    shown = [e.worker for turn in sim.turns for e in turn.events if isinstance(e, WorkerChanged)]
+    assert max(each.running for each in shown) == 2
 
 
 def test_a_waiting_job_takes_no_slot():

@@ -144,6 +144,13 @@ class Coordinator(RuleBasedStateMachine):
             assert (worker.active, worker.held) == (active, len(worker.attempts) - active)
 
     @invariant()
+    def no_worker_is_shown_with_more_running_than_it_has_slots(self) -> None:
+        for view in self.sim.engine.worker_views() if hasattr(self, "sim") else ():
+            has = self.sim.engine.workers()[view.name].attempts
+            assert 0 <= view.running <= view.slots
+            assert view.running + view.waiting == len(has) == len(view.jobs)
+
+    @invariant()
     def tallies_and_statuses_agree(self) -> None:
         for run_id, run in self.sim.engine.unfinished().items() if hasattr(self, "sim") else ():
             index = self.sim.engine._ledger.indexes[run_id]
