@@ -142,6 +142,7 @@ class Coordinator:
         self.engine.restore(runs, workers, now)
         self.door = Door(self._context, state, self.store, self.engine, self.cut_off, secure=self.settings.secure)
         self._open.append(self.door.close)
+        self.door.shut_out_again(now)
         bind, feed_bind = self.settings.bind, self.settings.feed_address
         self.router = Router(self._context, bind, self.door.keys_for(bind))
         self._open.append(self.router.close)

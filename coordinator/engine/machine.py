@@ -104,10 +104,13 @@ class Engine:
         self._ledger.now = now
         self._reports.worker_goodbye(worker, goodbye)
 
-    def worker_shut_out(self, worker: str, now: Now) -> None:
-        """A worker's key was revoked: what it had is lost at once."""
+    def worker_shut_out(self, worker: str, now: Now, *, revoked_at: float | None = None) -> None:
+        """A worker's key was revoked: what it had is lost at once.
+
+        After a start, `revoked_at` (wall clock) tells what it had from what another worker of its name has got since.
+        """
         self._ledger.now = now
-        self._reports.worker_shut_out(worker)
+        self._reports.worker_shut_out(worker, revoked_at)
 
     def holds(self, worker: str, attempt: str) -> AttemptState | None:
         """The unfinished attempt, if this worker holds it: whether its log bytes are taken."""

@@ -87,10 +87,12 @@ class Reports:
         if worker is not None:
             self._go_offline(worker, keeps=set(goodbye.keeps))
 
-    def worker_shut_out(self, name: str) -> None:
+    def worker_shut_out(self, name: str, revoked_at: float | None) -> None:
         """Its key was revoked: nobody can report what it has any more, so nobody waits for that.
 
         A job that moves has to wait for its lease all the same, as its container ends by that; see `_check_lost`.
+        `revoked_at` (wall clock) is for a revocation of the past: what was assigned later is at another worker of the
+        same name, and stays.
         """
         worker = self._ledger.workers.get(name)
         if worker is None:
@@ -98,7 +100,8 @@ class Reports:
         self._go_offline(worker, keeps=set(worker.attempts))
         for attempt in list(worker.attempts.values()):
             found = self._ledger.find_attempt(attempt.id)
-            if found is not None and not moves(found[0]):
+            later = revoked_at is not None and (attempt.assigned_at or 0.0) > revoked_at
+            if found is not None and not moves(found[0]) and not later:
                 text = f"the key of worker {name} was revoked"
                 self._fail(found[0], attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
 

@@ -211,6 +211,13 @@ class Access:
         log.warning("revoked the key of the %s %r", view.role, view.name)
         return self._identities.pop(view.key.encode())
 
+    def shut_out(self) -> dict[str, float]:
+        """Names of workers that have no key any more, and when (wall clock) the last one was revoked."""
+        keys = [view for view in self._keys.values() if view.role == "worker"]
+        in_use = {view.name for view in keys if view.revoked_at is None}
+        revoked = sorted((view.revoked_at, view.name) for view in keys if view.revoked_at is not None)
+        return {name: at for at, name in revoked if name not in in_use}
+
     def audit(self, message: admin.GetAudit) -> admin.AuditList:
         """What was done, newest first."""
         query = AuditLine.select().order_by(AuditLine.id.desc()).limit(max(0, min(message.limit, MOST_AUDIT_LINES)))

@@ -115,6 +115,15 @@ class Door:
             raise ProtocolError("bad_request", "this coordinator asks for no keys")
         return self._administration.enrol(key, message)
 
+    def shut_out_again(self, now: Now) -> None:
+        """After a start: fails what workers had whose keys were revoked just before a crash."""
+        if self._authenticator is None:
+            return
+        for name, revoked_at in self.access.shut_out().items():
+            worker = self._engine.workers().get(name)
+            if worker is not None and worker.attempts:
+                self._engine.worker_shut_out(name, now, revoked_at=revoked_at)
+
     def _worker_names(self) -> frozenset[str]:
         """The names of workers that are here, or have jobs."""
         workers = self._engine.workers().items()

@@ -15,6 +15,7 @@ from typing import Any
 from coordinator.engine.effects import Turn
 from coordinator.handlers import Outbox
 from coordinator.journal import Write
+from coordinator.security.roles import Identity
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.models import Job
@@ -29,6 +30,10 @@ POINTS = (
     "before-events",
     "after-events",
 )
+
+
+REVOKED = "between-revocation-and-what-comes-of-it"
+"""A point of no turn in particular: a key is durably revoked, and what its worker had has not failed yet."""
 
 
 def die() -> None:
@@ -52,6 +57,11 @@ class CrashingCoordinator(Coordinator):
     def _reached(self, point: str) -> None:
         if self._turns_left == 0 and point == self._point:
             die()
+
+    def cut_off(self, identity: Identity) -> None:
+        if self._point == REVOKED:
+            die()
+        super().cut_off(identity)
 
     def write_logs(self) -> None:
         self._reached("before-logs")

@@ -16,13 +16,15 @@ import zmq
 
 from coordinator.store.database import sqlite_url
 from coordinator.store.store import Store
-from protocol import PROTOCOL_VERSION
+from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
 from protocol.client import Client, connect_socket
 from protocol.codec import decode_for_worker, each_of, encode
-from protocol.statuses import ENDED
+from protocol.errors import CoordinatorUnreachable
+from protocol.keys import Credentials, new_key_pair
+from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
-from tests.coordinator.crashing import POINTS
+from tests.coordinator.crashing import POINTS, REVOKED
 from tests.coordinator.engine.sim import job, plan
 from tests.coordinator.wire import PATIENCE, Running, WireWorker
 
@@ -171,6 +173,28 @@ def test_a_killed_coordinator_goes_on_where_it_was(tmp_path: Path, point: str, t
         submitter.join()
     assert set(acked_log) <= set(worker.attempts)
     assert len(worker.attempts) == 2
+
+
+def test_what_a_worker_had_whose_key_was_revoked_just_before_a_crash_has_failed_after_it(tmp_path: Path) -> None:
+    address = free_address()
+    process = start(tmp_path, address, REVOKED, "0")
+    with Client(address) as client:
+        token = client.request(admin.CreateToken, admin.TokenCreated, role="worker")
+        credentials = Credentials(token.server, new_key_pair())
+        with Client(address, credentials=credentials) as joining:
+            joining.enrol(token.secret, "w1")
+        worker = WireWorker(address, credentials=credentials)
+        worker.hello()
+        run = client.submit_run(plan(job("a")))
+        worker.status(worker.accept().attempt, 2, S.RUNNING)
+        worker.close()
+    with pytest.raises(CoordinatorUnreachable), Client(address, timeout=3) as client:
+        client.request(admin.RevokeKey, m.Done, key="w1")
+    assert process.wait(PATIENCE) == -signal.SIGKILL
+    with Running(tmp_path) as running, running.client() as client:
+        (view,) = client.get_run(run).stages[0].jobs
+        assert (view.status, view.failure_reason) == (S.FAILED, FailureReason.RUNNER_SYSTEM_FAILURE)
+        assert view.message == "the key of worker w1 was revoked"
 
 
 def test_an_acknowledged_log_byte_is_on_the_disk(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import Client, connect_socket
 from protocol.codec import decode_for_worker, each_of, encode
+from protocol.keys import Credentials
 from protocol.statuses import ExecutionStatus as S
 
 PATIENCE = 10.0
@@ -83,11 +84,19 @@ class Running:
 class WireWorker:
     """A worker's socket, driven by hand (or, with `decode_for_client`, a client's). `inbox` is not waited for yet."""
 
-    def __init__(self, address: str, name: str = "w1", *, decode: Any = decode_for_worker, **hello: Any) -> None:
+    def __init__(
+        self,
+        address: str,
+        name: str = "w1",
+        *,
+        decode: Any = decode_for_worker,
+        credentials: Credentials | None = None,
+        **hello: Any,
+    ) -> None:
         self.name = name
         self._decode = decode
         self.inbox: list[m.Message] = []
-        self._socket = connect_socket(zmq.Context.instance(), zmq.DEALER, address)
+        self._socket = connect_socket(zmq.Context.instance(), zmq.DEALER, address, credentials=credentials)
         self._hello = hello
 
     def close(self) -> None:

@@ -69,9 +69,7 @@ class Wire(WireWorker):
     """A raw connection by given credentials."""
 
     def __init__(self, running: Running, credentials: Credentials, name: str = "w1", decode: object = None) -> None:
-        super().__init__("inproc://unused", name, decode=decode or decode_for_worker)
-        self._socket.close()
-        self._socket = connect_socket(zmq.Context.instance(), zmq.DEALER, running.address, credentials=credentials)
+        super().__init__(running.address, name, decode=decode or decode_for_worker, credentials=credentials)
 
 
 def test_every_message_that_a_coordinator_takes_is_in_the_table_of_some_role() -> None:

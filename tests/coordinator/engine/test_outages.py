@@ -92,6 +92,21 @@ def test_a_job_that_moves_waits_for_its_lease_also_when_its_workers_key_was_revo
     assert sim.job(run, "a").attempt.worker == "w"
 
 
+def test_a_revocation_of_the_past_fails_only_what_was_assigned_before_it():
+    sim = Sim(SimWorker("v", slots=2), settings=Settings(restart_grace=0))
+    run = sim.submit(plan(job("before")))
+    sim.start(run, "before")
+    revoked_at = sim.wall
+    sim.pass_time(5)
+    other = sim.submit(plan(job("after")))
+    sim.start(other, "after")
+    restart(sim)
+    sim.engine.worker_shut_out("v", sim.now, revoked_at=revoked_at)
+    sim.flush()
+    assert sim.job(sim.runs[run.id], "before").status is S.FAILED
+    assert sim.job(sim.runs[other.id], "after").status is S.RUNNING
+
+
 def test_what_never_began_leaves_a_silent_worker_at_once():
     sim = Sim(SimWorker("v", slots=1))
     run = sim.submit(plan(job("a"), job("b", needs=["a"])))
