@@ -26,7 +26,7 @@ def test_a_comparison_runs_and_prints_its_rows(comparison: ModuleType, images: I
     assert sorted(rows) == sorted(names)
     for name, row in rows.items():
         assert row["sides"], "every row has what was measured of Longshore, with a peer or without"
-        assert all(value > 0 for values in row["sides"].values() for value in values)
+        assert all(values and min(values) > 0 for values in row["sides"].values())
         if name in NEED_A_PEER:
             assert row["verdict"] == "missing"
             assert "peers were not asked for" in row["missing"]

@@ -22,7 +22,7 @@ from protocol.plan import ServiceSpec, Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
 from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running, WireWorker, eventually
+from tests.coordinator.wire import PATIENCE, Running, WireWorker, eventually
 
 
 @pytest.fixture
@@ -314,7 +314,10 @@ def test_a_message_that_is_too_large_is_told_so(running: Running, worker: WireWo
 def test_an_oversized_frame_costs_only_its_own_connection(running: Running, client: Client) -> None:
     rude = WireWorker(running.address, "rude")
     rude.hello()
+    cut = rude._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     rude.send_raw(bytes(CUT_OFF_BYTES + 1))
+    assert cut.poll(PATIENCE * 1000), "its connection was not cut"
+    rude._socket.disable_monitor()
     worker = WireWorker(running.address, labels=["good"])
     worker.hello()
     client.submit_run(plan(job("a", tags=["good"])))

@@ -457,12 +457,18 @@ def test_a_graceful_stop_is_bounded(coordinator: Scripted, engine: StandinEngine
 def test_a_worker_stops_although_its_coordinator_is_away(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
-    running = run_worker()
+    running = run_worker(stop_timeout=0.3)
     coordinator.expect(m.Hello)
+    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.status("1.1", S.RUNNING)
     coordinator.down()
     running.worker.stop()
     running.join()
+    assert engine.boxes["1.1"].state == "running"
+    assert engine.removed == []
     coordinator.up()
+    run_worker()
+    assert [held.attempt for held in coordinator.expect(m.Hello).attempts] == ["1.1"]
 
 
 def test_a_worker_waits_for_a_coordinator_that_comes_later(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import math
 import random
 import socket
 import sys
@@ -119,15 +120,18 @@ def say(running: Running, messages: list[Frames]) -> None:
             dealer.poll(2000)
 
 
-def fuzz(seconds: float, seed: int) -> int:
-    """Goes on for so long; returns how many messages were sent. Raises Stumbled; the corpus then has what was said."""
+def fuzz(seed: int, *, seconds: float = math.inf, messages: float = math.inf) -> int:
+    """Goes on until so much time has passed, or so many messages were sent; returns their number.
+
+    Raises Stumbled; the corpus then has what was said.
+    """
     fuzzer = Fuzzer(seed)
     until = time.monotonic() + seconds
     count = 0
     with tempfile.TemporaryDirectory() as state, Running(Path(state)) as running, running.client() as client:
         client.submit_run(plan(job("a"), job("b", needs=["a"])))
         grown_from = memory()
-        while time.monotonic() < until:
+        while time.monotonic() < until and count < messages:
             context: zmq.Context[Any] = zmq.Context.instance()
             role = fuzzer.dice.randrange(3)
             with connect_socket(context, zmq.DEALER, running.address, send_limit=0) as dealer:
@@ -171,7 +175,7 @@ def main() -> None:
     options = parser.parse_args()
     print(f"seed {options.seed}", flush=True)
     try:
-        count = fuzz(options.seconds, options.seed)
+        count = fuzz(options.seed, seconds=options.seconds)
     except Stumbled as error:
         sys.exit(f"stumbled: {error}")
     print(f"{count} messages in {options.seconds:.0f} s; memory {memory() >> 20} MiB")

@@ -143,8 +143,9 @@ async def test_in_a_real_browser_it_loads_a_key_moves_the_selection_and_a_live_l
         seen = len(tab.received)
         worker.log("assets", b"a line that comes while one watches\n")
         await tab.shows("a line that comes while one watches", seen)
-        await asyncio.sleep(0.3)  # until the page has drawn what it has received
-        after = await tab.picture(pictures / "browser-log.png")
-        assert after != before
+        async with asyncio.timeout(DEADLINE):  # until the page has drawn what it has received
+            while await tab.picture(pictures / "browser-log.png") == before:
+                await asyncio.sleep(0.02)
+        assert tab.asked
         assert all(address.startswith((base, f"ws://127.0.0.1:{site.port}", "data:")) for address in tab.asked)
         assert not tab.complaints
