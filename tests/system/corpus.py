@@ -1,4 +1,4 @@
-"""Runs pipelines of the conformance cases, all at once, on a coordinator with two workers of its own."""
+"""Runs pipelines with known ends, all at once, on a coordinator with two workers: ours, and those of others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from tests.conftest import Images
 from tests.system.harness import System, commit_all, eventually
 
 CASES = Path(__file__).parents[3] / "shared" / "conformance" / "plan"
-TABLE: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("corpus.yml").read_text())
+OTHERS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("corpus.yml").read_text())
+OURS: dict[str, dict[str, Any]] = yaml.safe_load((Path(__file__).parents[1] / "conformance" / "runs.yml").read_text())
+TABLE = OURS | (OTHERS if CASES.is_dir() else {})
 REMOTE = "git@gitlab.example.com:group/project.git"
 ANYTHING = "..."
 
@@ -72,7 +74,13 @@ def submit(client: Client, folder: Path, key: str, images: Images) -> int:
     """Starts the pipeline of a case on a fresh copy of it; the run's id."""
     case, _, file = key.partition("/")
     project = folder / key.replace("/", "-") / "project"
-    shutil.copytree(CASES / case, project, ignore=shutil.ignore_patterns("expect.json"))
+    if key in OURS:
+        for name, text in {**OURS[key].get("files", {}), ".gitlab-ci.yml": OURS[key]["file"]}.items():
+            path = project / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+    else:
+        shutil.copytree(CASES / case, project, ignore=shutil.ignore_patterns("expect.json"))
     commit_all(project)
     subprocess.run(["git", "remote", "add", "origin", REMOTE], cwd=project, check=True)
     compiled = compile_for_run(

@@ -1,4 +1,7 @@
-"""Pipelines that others wrote run in real Docker as their scripts imply: the table in corpus.yml says how."""
+"""Pipelines, ours and those of others, run in real Docker as their scripts imply: tables say how.
+
+Ours are in tests/conformance/runs.yml; those of others lie beside the checkout, if anywhere, and are an extra.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +14,23 @@ import pytest
 
 from protocol.client import Client
 from tests.conftest import Images
-from tests.system.corpus import CASES, TABLE, agree, archived, ended, jobs_in, named_images, outcome, printed, submit
+from tests.system.corpus import (
+    CASES,
+    OTHERS,
+    OURS,
+    TABLE,
+    agree,
+    archived,
+    ended,
+    jobs_in,
+    named_images,
+    outcome,
+    printed,
+    submit,
+)
 from tests.system.harness import System, eventually, leftovers
 
-pytestmark = pytest.mark.skipif(not CASES.is_dir(), reason="the conformance cases are not beside this checkout")
+BESIDE = pytest.mark.skipif(not CASES.is_dir(), reason="the cases of others are not beside this checkout")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +64,7 @@ def corpus(
         system.stop()
 
 
-@pytest.mark.parametrize("key", TABLE)
+@pytest.mark.parametrize("key", [*OURS, *(pytest.param(key, marks=BESIDE) for key in OTHERS)])
 def test_a_pipeline_comes_to_what_its_scripts_imply(corpus: Corpus, tmp_path: Path, key: str) -> None:
     wanted, system = TABLE[key], corpus.system
     run = ended(system, corpus.runs[key], wanted.get("play", []))

@@ -28,7 +28,7 @@ DIFFERENCES = {
 """Cases in which the peer does not do what GitLab's public reference says, each with what it says."""
 
 
-@pytest.mark.skipif(not CHECK.exists(), reason="the conformance cases are not beside this checkout")
+@pytest.mark.skipif(not CHECK.exists(), reason="the cases of others are not beside this checkout")
 @pytest.mark.timeout(300)
 def test_plans_agree_with_the_peer_s_but_for_the_known_differences() -> None:
     done = subprocess.run([sys.executable, CHECK, LONGSHORE], capture_output=True, text=True, check=False)
