@@ -318,7 +318,8 @@ class Handlers:
 
     def _blob_put(self, route: bytes, message: m.BlobPut, payload: Payload, outbox: Outbox) -> None:
         self._limits.check_blob(message.size)
-        if self._blobs.size(message.digest) is None:
+        stored = self._blobs.size(message.digest)
+        if stored is None or stored < message.size:
             self._quota.put(self._router.key_of(route) or b"", message.digest, message.size, time.monotonic())
         received = self._blobs.put(message.digest, message.size, message.offset, payload)
         if received is None:

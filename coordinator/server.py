@@ -36,7 +36,7 @@ from coordinator.security.limits import Pace
 from coordinator.security.quota import Quota
 from coordinator.security.roles import Identity
 from coordinator.settings import CoordinatorSettings
-from coordinator.store.store import Store
+from coordinator.store.store import Store, UnreadableRun
 from coordinator.store.term import Superseded
 from protocol import messages as m
 from protocol.clock import boot
@@ -134,7 +134,8 @@ class Coordinator:
             self.blobs = BlobStore(state / "blobs", self.wake)
             self._open.append(self.blobs.close)
         except OSError as error:
-            raise LongshoreError(f"can't use the state directory {state}: {error.strerror}") from error
+            where = f" ({error.filename})" if error.filename else ""
+            raise LongshoreError(f"can't use the state directory {state}: {error.strerror}{where}") from error
         now = self._clock()
         next_run, next_job = self.store.next_ids()
         self.engine = Engine(self.settings.engine, next_run_id=next_run, next_job_id=next_job)
@@ -501,6 +502,8 @@ def failure(error: Exception) -> ProtocolError:
     if isinstance(error, PeeweeException | OSError):
         why = str(error).strip().partition("\n")[0]
         return ProtocolError("unavailable", f"the coordinator can't use its database or disk ({why})")
+    if isinstance(error, UnreadableRun):
+        return ProtocolError("unavailable", str(error))
     log.error("a mistake in Longshore; the message that met it was dropped", exc_info=error)
     return ProtocolError("internal", f"the coordinator made a mistake at this ({error!r}); its log tells more")
 

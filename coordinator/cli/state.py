@@ -71,9 +71,13 @@ class StateDirectory:
         try:
             told = json.loads((self.path / "coordinator.json").read_text())
             owner = Owner(str(told["address"]), int(told["pid"]))
+            if owner.pid <= 0:  # to which `kill` would give another meaning
+                return None
             os.kill(owner.pid, 0)
-        except (FileNotFoundError, ProcessLookupError, ValueError, KeyError, TypeError):
+        except (FileNotFoundError, IsADirectoryError, ProcessLookupError):
             return None
+        except (ValueError, KeyError, TypeError, OverflowError):
+            return None  # nonsense
         except PermissionError:
             pass  # it lives, and is another user's
         return owner

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from coordinator.security.roles import Identity
+from coordinator.security.roles import ALLOWED, Identity
 from coordinator.security.zap import FEED_DOMAIN, ROUTER_DOMAIN
 from coordinator.store.models import AccessKey, AuditLine, JoinToken
 from coordinator.store.store import Store
@@ -58,12 +58,14 @@ class Access:
         self._tokens: dict[str, admin.TokenView] = {}  # by the digest of the secret
         self._identities: dict[bytes, Identity] = {owner.public.encode(): self.owner}
         for key, name, role, token, at, by, revoked, labels in store.all(AccessKey.select()):
-            view = admin.KeyView(
-                key=key, name=name, role=role, created_at=at, created_by=by, revoked_at=revoked, labels=_labels(labels)
-            )
-            self._learn(view, token)
+            if (having := _readable(f"the key of {name!r}", role, labels)) is not None:
+                view = admin.KeyView(
+                    key=key, name=name, role=role, created_at=at, created_by=by, revoked_at=revoked, labels=having
+                )
+                self._learn(view, token)
         for digest, role, at, by, expires, used, labels in store.all(JoinToken.select()):
-            self._tokens[digest] = _token_view(digest, role, at, by, expires, used, _labels(labels))
+            if (having := _readable(f"join token {digest[:8]}", role, labels)) is not None:
+                self._tokens[digest] = _token_view(digest, role, at, by, expires, used, having)
 
     # at the door
 
@@ -247,8 +249,15 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def _labels(text: str | None) -> list[str]:
-    return msgspec.json.decode(text, type=list[str]) if text else []
+def _readable(what: str, role: str, labels: str | None) -> list[str] | None:
+    """The labels in a row of a key or token; None, and a line in the log, if the row makes no sense."""
+    try:
+        if role not in ALLOWED:
+            raise ValueError(f"{role!r} is no role")
+        return msgspec.json.decode(labels, type=list[str]) if labels else []
+    except ValueError as error:
+        log.error("%s lets nobody in: its row in the database makes no sense (%s)", what, error)
+        return None
 
 
 def _labels_json(labels: list[str]) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import fnmatch
+import logging
 import os
 import re
 import time
@@ -24,6 +25,8 @@ from protocol import admin
 from protocol.errors import ProtocolError, UsageError
 from protocol.keys import PRIVATE_DIRECTORY, read_private, write_private
 from protocol.plan import Variable
+
+log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 SHORTEST = 8
@@ -47,15 +50,19 @@ class Vault:
         self._views: dict[Place, admin.SecretView] = {}
         self._sealed: dict[Place, str] = {}
         for project, name, branches, labels, file, sealed, at, by in store.all(Secret.select()):
-            self._views[project, name] = admin.SecretView(
-                name=name,
-                project=project,
-                branches=msgspec.json.decode(branches, type=list[str]),
-                labels=msgspec.json.decode(labels, type=list[str]),
-                file=bool(file),
-                changed_at=at,
-                changed_by=by,
-            )
+            try:
+                self._views[project, name] = admin.SecretView(
+                    name=name,
+                    project=project,
+                    branches=msgspec.json.decode(branches, type=list[str]),
+                    labels=msgspec.json.decode(labels, type=list[str]),
+                    file=bool(file),
+                    changed_at=at,
+                    changed_by=by,
+                )
+            except ValueError as error:
+                log.error("secret %r is given to no job: its row in the database makes no sense (%s)", name, error)
+                continue
             self._sealed[project, name] = sealed
         if self._sealed:
             self._open_all()
@@ -140,10 +147,10 @@ class Vault:
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-        sealed = base64.b64decode(self._sealed[place])
         try:
+            sealed = base64.b64decode(self._sealed[place])
             opened = AESGCM(self._read_key()).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound(place))
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # ValueError: no base64, or too short for a nonce
             raise UsageError(
                 f"secret {place[1]!r} can't be opened: {self._key_file} is not the key that it was sealed by, or the "
                 "database was changed; restore them from one backup"

@@ -5,6 +5,7 @@ Takes none of the coordinator's locks, and sees what was committed.
 
 from __future__ import annotations
 
+import logging
 from types import TracebackType
 from typing import Any
 
@@ -16,10 +17,20 @@ from coordinator.store.models import Attempt, Job, Run
 from protocol.statuses import ENDED
 from protocol.views import ArtifactRef
 
+log = logging.getLogger(__name__)
+
 ENDED_WORDS = [status.value for status in ENDED]
 ROWS_AT_ONCE = 500
 ARTIFACTS = msgspec.json.Decoder(list[ArtifactRef])
 """Made at import, by one thread: msgspec is not thread-safe when it first sees a type."""
+
+
+def _artifacts(attempt: str, text: str) -> list[ArtifactRef]:
+    try:
+        return ARTIFACTS.decode(text)
+    except ValueError as error:
+        log.warning("the artifacts of attempt %s are not kept: their row makes no sense (%s)", attempt, error)
+        return []
 
 
 class Reader:
@@ -79,7 +90,7 @@ class Reader:
                 after = id
                 ended = status in ENDED_WORDS
                 old = ended and artifacts_before is not None and (finished_at or now) < artifacts_before
-                for ref in ARTIFACTS.decode(artifacts):
+                for ref in _artifacts(id, artifacts):
                     expired = old or (ended and ref.expires_at is not None and ref.expires_at < now)
                     if not expired:
                         needed.setdefault(ref.digest, project)

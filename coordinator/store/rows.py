@@ -294,13 +294,16 @@ def worker_of(row: Row) -> WorkerState:
 
 
 def summary_of(row: Row, counts: dict[str, int], *, warnings: bool) -> RunSummary:
-    """What a reader sees of a row of `Run`."""
+    """What a reader sees of a row of `Run`. One that makes no sense must not keep the others from being listed."""
     id, _, name, project, source_json, _, _, status, _, created, started, finished = row
-    source = _load(Source, source_json)
+    try:
+        source, status = _load(Source, source_json), ExecutionStatus(status)
+    except ValueError:
+        source, status = Source(), ExecutionStatus.FAILED
     return RunSummary(
         id=id,
         name=name,
-        status=ExecutionStatus(status),
+        status=status,
         project=project,
         ref=source.ref,
         sha=source.sha,

@@ -5,6 +5,7 @@ Rows go in through prepared bulk upserts, so writing the same turn again after a
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -41,7 +42,10 @@ from coordinator.store.models import (
     Worker,
 )
 from protocol import views
+from protocol.errors import LongshoreError
 from protocol.statuses import ENDED, ExecutionStatus
+
+log = logging.getLogger(__name__)
 
 COORDINATOR_ID = "coordinator_id"
 RECONNECT_EVERY = 1.0
@@ -50,6 +54,17 @@ CONFIRM_EVERY = 1.0
 """Seconds for which the proof is good that the database is still ours."""
 UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Worker, AccessKey, JoinToken, Secret)
 WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, StoryLine, AuditLine, Meta)
+STATUSES = {status.value for status in ExecutionStatus}
+NONSENSE = (LookupError, ValueError, TypeError)
+"""What rows raise that can't be turned into objects."""
+
+
+class UnreadableRun(LongshoreError):
+    """The rows of one run make no sense. Others are not affected."""
+
+    def __init__(self, id: int, error: Exception) -> None:
+        why = str(error) or type(error).__name__
+        super().__init__(f"run {id} can't be read: its rows in the database make no sense ({why})")
 
 
 class Store:
@@ -210,16 +225,47 @@ class Store:
         return self._newest(Run) + 1, self._newest(Job) + 1
 
     def load_unfinished(self) -> tuple[list[RunState], list[WorkerState]]:
-        """All that the engine has to go on with: unfinished runs, oldest first, and every known worker."""
+        """All that the engine has to go on with: unfinished runs, oldest first, and every known worker.
+
+        A run whose rows make no sense is set aside as failed, and a worker is forgotten until it says hello; the log
+        names each. Raises DatabaseRefused when the database can't be read at all.
+        """
         unfinished = Run.status.not_in([status.value for status in ENDED])
         try:
-            return self._load(unfinished), [rows.worker_of(row) for row in self._rows(Worker.select())]
-        except (LookupError, ValueError, PeeweeException) as error:
+            try:
+                runs = self._load(unfinished)
+            except NONSENSE:
+                runs = self._load_one_by_one(unfinished)
+            return runs, list(self._load_workers())
+        except PeeweeException as error:
             raise self._connection.refusal(error) from error
 
+    def _load_one_by_one(self, which: Expression) -> list[RunState]:
+        """Those that can be loaded; the others are set aside, so that the next start does not meet them again."""
+        runs = []
+        for (id,) in self._rows(Run.select(Run.id).where(which).order_by(Run.id)):
+            try:
+                runs += self._load(Run.id == id)
+            except NONSENSE as error:
+                log.error("%s; it counts as failed, and what its workers have is dropped", UnreadableRun(id, error))
+                ended = {Run.status: ExecutionStatus.FAILED.value, Run.finished_at: time.time()}
+                with self._transaction():
+                    self._database.execute(Run.update(ended).where(Run.id == id))
+        return runs
+
+    def _load_workers(self) -> Iterator[WorkerState]:
+        for row in self._rows(Worker.select()):
+            try:
+                yield rows.worker_of(row)
+            except NONSENSE as error:
+                log.error("worker %s can't be read: its row in the database makes no sense (%s)", row[0], error)
+
     def load_run(self, id: int) -> RunState | None:
-        """One run, finished or not, as it was last written."""
-        runs = self._load(Run.id == id)
+        """One run, finished or not, as it was last written. Raises UnreadableRun."""
+        try:
+            runs = self._load(Run.id == id)
+        except NONSENSE as error:
+            raise UnreadableRun(id, error) from error
         return runs[0] if runs else None
 
     def _load(self, which: Expression) -> list[RunState]:
@@ -240,6 +286,9 @@ class Store:
         for row in self._rows(Attempt.select().join(Job).join(Run).where(which).order_by(Attempt.job, Attempt.number)):
             attempt = rows.attempt_of(row)
             jobs[attempt.job_id].attempts.append(attempt)
+        for run in runs.values():
+            if (there := sum(len(stage.jobs) for stage in run.stages)) != len(run.plan.jobs):
+                raise LookupError(f"{there} of its {len(run.plan.jobs)} jobs are there")
         return list(runs.values())
 
     # for readers
@@ -265,7 +314,8 @@ class Store:
             .group_by(Job.run, Job.status, Job.allowed_to_fail)
         )
         for run, status, allowed_to_fail, number in self._rows(per_status):
-            counts[run][status] = counts[run].get(status, 0) + number
+            if status in STATUSES:
+                counts[run][status] = counts[run].get(status, 0) + number
             if allowed_to_fail and status == ExecutionStatus.FAILED.value:
                 warned.add(run)
         return [rows.summary_of(row, counts[row[0]], warnings=row[0] in warned) for row in found]

@@ -159,6 +159,25 @@ def test_a_blob_of_another_size_than_is_stored_is_refused(opened: Opened) -> Non
         opened.store.put(DIGEST, 5, 0, b"")
 
 
+def test_a_blob_that_was_cut_off_on_the_disk_is_whole_again_after_the_next_upload(opened: Opened) -> None:
+    send(opened.store)
+    opened.finish()
+    os.truncate(opened.store.path(DIGEST), 10)
+    send(opened.store)
+    assert opened.finish().problem is None
+    assert opened.store.path(DIGEST).read_bytes() == CONTENT
+
+
+def test_a_larger_upload_that_is_not_the_blob_leaves_it_alone(opened: Opened) -> None:
+    send(opened.store)
+    opened.finish()
+    opened.store.put(DIGEST, SIZE + 1, 0, CONTENT + b"x")
+    problem = opened.finish().problem
+    assert problem is not None
+    assert "thrown away" in str(problem)
+    assert opened.store.path(DIGEST).read_bytes() == CONTENT
+
+
 @pytest.mark.parametrize("digest", ["", "../" * 20, "A" * 64, "a" * 63, "a" * 64 + "\n", "/" * 64])
 def test_a_digest_that_is_none_never_becomes_a_path(opened: Opened, digest: str) -> None:
     for use in (

@@ -111,12 +111,14 @@ def test_a_database_that_lacks_a_column_is_refused(database_url: str) -> None:
     assert "damaged" in refusal(database_url)
 
 
-def test_a_row_that_makes_no_sense_is_refused(database_url: str) -> None:
+def test_a_worker_whose_row_makes_no_sense_is_told_of_and_left_out(
+    database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
     store = Store(database_url)
-    store.write_turn(Turn(workers=[WorkerState(name="w")]))
-    store._database.execute_sql("UPDATE worker SET labels_json = '{broken'")
-    with pytest.raises(DatabaseRefused, match="damaged"):
-        store.load_unfinished()
+    store.write_turn(Turn(workers=[WorkerState(name="w"), WorkerState(name="x")]))
+    store._database.execute_sql("UPDATE worker SET labels_json = '{broken' WHERE name = 'w'")
+    assert [worker.name for worker in store.load_unfinished()[1]] == ["x"]
+    assert "worker w can't be read" in caplog.text
     store.close()
 
 
