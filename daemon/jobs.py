@@ -95,11 +95,6 @@ class Jobs:
         begun = [job.attempt for job in self._jobs.values() if job.phase not in NOT_BEGUN]
         return [held.attempt for held in self._leftovers.held()] + begun
 
-    @property
-    def not_begun(self) -> bool:
-        """Whether some attempt has not begun."""
-        return any(job.phase in NOT_BEGUN for job in self._jobs.values())
-
     # the coordinator's connection
 
     def disconnected(self) -> None:

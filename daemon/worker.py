@@ -61,12 +61,12 @@ class _Greeting:
 
 
 class Worker:
-    """A worker. `run` blocks until `stop`; an `executor` of None is Docker's."""
+    """A worker, which runs jobs by its executor. `run` blocks until `stop`."""
 
     def __init__(
         self,
         settings: WorkerSettings,
-        executor: Executor | None = None,
+        executor: Executor,
         *,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
     ) -> None:
@@ -107,7 +107,7 @@ class Worker:
         protocol.
         """
         with self._name_lock():
-            executor = self._executor or self._docker()
+            executor = self._executor
             self._engine = executor.facts()
             cache = BlobCache(
                 self.settings.blobs, self.settings.cache_limit, self.settings.name, self.settings.keep_caches
@@ -133,11 +133,6 @@ class Worker:
                 executor.close()
         if self._fatal:
             raise self._fatal
-
-    def _docker(self) -> Executor:
-        from daemon.docker_executor import DockerExecutor  # slow to import; a stand-in does without
-
-        return DockerExecutor(self.settings.name, self.settings.docker_url, policy=self.settings.policy)
 
     @contextmanager
     def _name_lock(self) -> Iterator[None]:
