@@ -56,27 +56,6 @@ class Compilation:
     """Why the pipeline as a whole does not run, if so."""
 
 
-def compile_file(
-    path: Path,
-    *,
-    repository: Repository | None = None,
-    variables: Mapping[str, str] | None = None,
-    jobs: Sequence[str] | None = None,
-    projects: Mapping[str, Path] | None = None,
-    inputs: Mapping[str, str] | None = None,
-) -> Plan:
-    """The plan of a pipeline file.
-
-    `variables` are the user's (`--var`) and win over all others, the project's own (see `project_variables`) over those
-    of the file. `jobs` keeps only jobs of these names and what they need. `projects` maps names of other projects to
-    directories. `inputs` are those of the file's `spec`. Raises PipelineFileError with all problems, UsageError for a
-    job that is not there.
-    """
-    return compile_pipeline(
-        path, repository=repository, variables=variables, jobs=jobs, projects=projects, inputs=inputs
-    ).plan
-
-
 def compile_pipeline(
     path: Path,
     *,
@@ -86,7 +65,13 @@ def compile_pipeline(
     projects: Mapping[str, Path] | None = None,
     inputs: Mapping[str, str] | None = None,
 ) -> Compilation:
-    """As `compile_file`, with all that is known besides the plan."""
+    """The plan of a pipeline file, with all that is known besides.
+
+    `variables` are the user's (`--var`) and win over all others, the project's own (see `project_variables`) over those
+    of the file. `jobs` keeps only jobs of these names and what they need. `projects` maps names of other projects to
+    directories. `inputs` are those of the file's `spec`. Raises PipelineFileError with all problems, UsageError for a
+    job that is not there.
+    """
     try:
         return _Compiler(path, repository, variables or {}, projects or {}).compile(jobs, inputs or {})
     except (RecursionError, VariableTooLong) as error:
