@@ -53,7 +53,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What issue 7 asks for; `at_least` where more is better."""
+    """The bounds of a row: what is required, and the goal; `at_least` where more is better."""
 
     must: float
     goal: float

@@ -178,7 +178,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     """All that a worker needs to run one attempt.
 
     `variables` are the coordinator's own of this run and job (CI_PIPELINE_ID, ...), between `predefined` and the
-    job's. `gated`: the job has unsatisfied dependencies and is held until they are satisfied.
+    job's. A job with unsatisfied `dependencies` is held until they are satisfied.
     `secrets` are added as it is sent, and kept nowhere else; they come between the job's variables and the run's.
     `lease` is set for attempts that move: stop when the coordinator was not heard of for so many seconds.
     `to_come`: how many other jobs of the run have not ended; for a worker to see what pays.

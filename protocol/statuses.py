@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class ExecutionStatus(str, Enum):
-    """How far a run, a stage or a job has come (the design's glossary)."""
+    """How far a run, a stage or a job has come; docs/statuses.md explains each word."""
 
     CREATED = "created"
     MANUAL = "manual"

@@ -1,6 +1,6 @@
 """A run's way from its first stage to its end: which jobs may run now, and what follows from each one's end. Pure.
 
-The functions carry the names of the design's flow table and stand in the order in which they happen.
+The functions carry the names of the flow in docs/execution-flow.md, in the order in which they happen.
 """
 
 from __future__ import annotations

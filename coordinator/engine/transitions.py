@@ -1,7 +1,7 @@
 """The one table of what may become of a job. Pure.
 
-Two rules: a job's status is changed by `next_status` and nothing else; an event that has no entry for a status is an
-`IllegalTransition`, which names job, status and event. The diagram in docs/execution-flow.md is drawn from `TABLE`.
+Two rules: a job's status is changed by `Ledger.move` and nothing else; an event that has no entry for a status is an
+`IllegalTransition`, which names job, status and event. The diagram in docs/statuses.md is drawn from `TABLE`.
 """
 
 from __future__ import annotations

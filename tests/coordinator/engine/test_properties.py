@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order, what the design guarantees of the engine stays true."""
+"""Whatever happens in whatever order, what the engine guarantees stays true."""
 
 from __future__ import annotations
 
