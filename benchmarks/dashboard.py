@@ -249,7 +249,7 @@ def main() -> int:
         environment = {**os.environ, "LONGSHORE_STATE": f"{folder}/state"}
         out, log = Path(folder) / "address", Path(folder) / "log"
         with out.open("wb") as stdout, log.open("wb") as stderr:
-            command = [LONGSHORE, "coordinator", "--bind", "tcp://127.0.0.1:0"]
+            command = [str(LONGSHORE), "coordinator", "--bind", "tcp://127.0.0.1:0"]
             coordinator = subprocess.Popen(command, env=environment, stdout=stdout, stderr=stderr)
         try:
             wait(lambda: out.read_text().strip(), "the coordinator listens", 20)
