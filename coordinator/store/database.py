@@ -129,6 +129,14 @@ class Connection:
 
     def _begin_term(self) -> Term:
         """Ends the term of whoever had the database before."""
+        if isinstance(self.database, peewee.SqliteDatabase):  # behind its lock file, which no power cut outlives
+            self.database.execute_sql("PRAGMA synchronous = normal")
+            term = self._write_term()
+            self.database.execute_sql(f"PRAGMA synchronous = {SQLITE_PRAGMAS['synchronous']}")
+            return term
+        return self._write_term()
+
+    def _write_term(self) -> Term:
         with self.database.atomic():
             term = Term.after(self._stored_term(), _this_process())
             self.database.execute_sql(
