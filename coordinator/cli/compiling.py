@@ -10,6 +10,8 @@ from pathlib import Path
 import msgspec
 
 from coordinator.pipelinefile import Repository, compile_pipeline
+from coordinator.pipelinefile.predefined import MAX_TITLE
+from coordinator.pipelinefile.repository import readable
 from protocol.errors import UsageError
 from protocol.messages import Source
 from protocol.plan import Plan, Variable
@@ -53,10 +55,10 @@ def compile_for_run(
         raise UsageError(f"{file}: nothing to run: {compiled.left_out or 'its rules leave all jobs out'}")
     commit = repository.commit
     source = Source(
-        file=str(file),
+        file=readable(str(file)),
         ref=repository.branch or repository.tag or "",
         sha=commit.sha if repository.has_git else "",
-        title=commit.message.partition("\n")[0],
+        title=commit.title[:MAX_TITLE],
         user=repository.user[0],
     )
     plan = msgspec.structs.replace(compiled.plan, default_image=default_image)

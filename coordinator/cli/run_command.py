@@ -65,13 +65,12 @@ def run_command(
     named, it only ends the following.
     """
     from coordinator.cli.compiling import compile_for_run
-    from coordinator.cli.snapshot import project_files
     from coordinator.pipelinefile import Repository
 
     repository = Repository(file.resolve().parent)
     git = ThreadPoolExecutor(1, "git")  # each question to git takes a process's time, in which others can be imported
     git.submit(repository.ask)
-    files = git.submit(project_files, repository.root)
+    files = git.submit(repository.listing)
     from coordinator.cli.session import acting_session, import_ahead, running_session
 
     if not detach:

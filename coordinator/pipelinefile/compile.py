@@ -19,7 +19,7 @@ from coordinator.pipelinefile.needs import Linker, Links
 from coordinator.pipelinefile.parts import text, texts
 from coordinator.pipelinefile.project_variables import project_variables
 from coordinator.pipelinefile.report import Report, fatal, nearest
-from coordinator.pipelinefile.repository import Repository
+from coordinator.pipelinefile.repository import Repository, readable
 from coordinator.pipelinefile.rules import Conditions, Known
 from coordinator.pipelinefile.shapes import Check, Fields
 from coordinator.pipelinefile.sources import WorkTree, read_file
@@ -122,9 +122,9 @@ class _Compiler:
 
     def _display_name(self) -> str:
         try:
-            return str(self._path.resolve().relative_to(self._repository.root))
+            return readable(str(self._path.resolve().relative_to(self._repository.root)))
         except (ValueError, OSError):
-            return str(self._path)
+            return readable(str(self._path))
 
     def _read(self) -> bytes:
         try:
@@ -188,7 +188,9 @@ class _Compiler:
         by_rule = variables_of(rule.get("variables")) if rule is not None else []
         variables = layered(variables_of(pipeline.get("variables")), by_rule)
         has_rules = workflow.get("rules") is not None
-        return Scope(scope.predefined, variables, scope.run_variables, scope.conditions, scope.report, has_rules)
+        named = expand(text(workflow.get("name")), scope.known(variables).expanded)[: predefined.MAX_TITLE]
+        known = [*scope.predefined, *(fixed({"CI_PIPELINE_NAME": named}) if named else ())]
+        return Scope(known, variables, scope.run_variables, scope.conditions, scope.report, has_rules)
 
     def _jobs(self, pipeline: Map, default: Map, stages: Sequence[str], scope: Scope) -> list[Job]:
         jobs: list[Job] = []
@@ -275,8 +277,9 @@ class _Compiler:
     def _plan(self, jobs: list[JobPlan], stages: Sequence[str], workflow: Map, rule: Map | None, scope: Scope) -> Plan:
         used = {job.stage for job in jobs}
         known = scope.known(scope.variables).expanded
+        title = known["CI_COMMIT_TITLE"][: predefined.MAX_TITLE]
         return Plan(
-            name=expand(text(workflow.get("name")), known) or known["CI_COMMIT_TITLE"] or known["CI_PROJECT_NAME"],
+            name=known.get("CI_PIPELINE_NAME") or title or known["CI_PROJECT_NAME"],
             project=known["CI_PROJECT_PATH"],
             project_dir=known["CI_PROJECT_DIR"],
             stages=[stage for stage in stages if stage in used],

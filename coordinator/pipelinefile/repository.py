@@ -5,32 +5,49 @@ Facts are read when they are first wanted: listing files or comparing commits co
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
-import subprocess
+import unicodedata
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
+from coordinator.pipelinefile.listing import git_run, project_files
 from protocol.errors import LongshoreError
 
 NO_SHA = "0" * 40
 """What GitLab says where there is no commit."""
+NO_MESSAGE = "No commit message"
+"""GitLab's title of a commit without a message."""
+LONG_TITLE = 100
+"""Characters from which on a title is one that GitLab shows cut."""
 FALLBACK_BRANCH = "main"
-GIT_SECONDS = 60.0
-MAX_LISTED = 2_000_000
-"""Files that are looked at; a folder that is no repository might be a whole disk."""
+FALLBACK_NAME = "project"
+"""What a folder is called whose name has nothing in it that a path may have."""
+LOCAL_GROUP = "local"
+MAX_PATH_NAME = 200
+"""Characters that are kept of a name that has to be changed; names of folders have 255 bytes at most."""
+HASH_LENGTH = 6
+"""Hex digits that keep apart names which differ only in what a path can't have."""
+_PATH_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*(?<!\.)(?<!\.git)(?<!\.atom)")
+"""What GitLab takes as the name of a project or group."""
+_IMAGE_NAME = re.compile(r"[A-Za-z0-9]+(?:(?:\.|__?|-+)[A-Za-z0-9]+)*(?<!\.git)(?<!\.atom)")
+"""What may besides, in lower case, be part of an image's name; projects that are new to GitLab have such a name."""
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _URL = re.compile(r"(?P<scheme>https?|ssh|git)://(?:[^@/]*@)?(?P<host>[^:/]+)(?::(?P<port>\d+))?/(?P<path>.+)\Z")
 _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[^:/]+):(?!//)(?P<path>.+)\Z")
 
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where the project is kept: `path` is GROUP/NAME, `url` has no credentials."""
+    """Where the project is kept: `path` is GROUP/NAME, `url` has no credentials, `title` is the name for people."""
 
     host: str
     path: str
     url: str
+    title: str
     scheme: str = "https"
     port: str = "443"
 
@@ -44,6 +61,22 @@ class Commit:
     author: str = ""
     timestamp: str = ""
     message: str = ""
+
+    @property
+    def title(self) -> str:
+        """The first line of the message."""
+        if self.sha != NO_SHA and not self.message.strip():
+            return NO_MESSAGE
+        return re.split(r"[\r\n]", self.message, maxsplit=1)[0]
+
+    @property
+    def description(self) -> str:
+        """The message without its title; all of it where the title is too long to be shown as one."""
+        if len(self.title) >= LONG_TITLE:
+            return self.message
+        if self.title == NO_MESSAGE:
+            return NO_MESSAGE
+        return self.message.partition("\n")[2].strip("\n")
 
 
 class Repository:
@@ -66,7 +99,9 @@ class Repository:
     @cached_property
     def commit(self) -> Commit:
         """The commit that is checked out, or a blank one before the first."""
-        shown = self._git("log", "-1", "--format=%H%x00%P%x00%an <%ae>%x00%cI%x00%B")
+        shown = self._git(
+            "log", "-1", "--no-show-signature", "--encoding=UTF-8", "--format=%H%x00%P%x00%an <%ae>%x00%cI%x00%B"
+        )
         if shown is None:
             return Commit()
         sha, parents, author, timestamp, message = shown.split("\0", 4)
@@ -76,6 +111,15 @@ class Repository:
     def tag(self) -> str | None:
         """The tag that is checked out, when no branch is."""
         return self._git("describe", "--tags", "--exact-match", "HEAD") if self._head is None else None
+
+    def tag_message(self, tag: str) -> str:
+        """What an annotated tag says, without a signature; nothing for a tag that is none, or not there."""
+        ref = f"refs/tags/{tag}"
+        form = "--format=%(objecttype) %(refname)%00%(contents)%00%(contents:signature)"
+        shown = self._git("for-each-ref", "--count=1", form, ref)
+        which, _, rest = (shown or "").partition("\0")
+        message, _, signature = rest.rpartition("\0")
+        return message.removesuffix(signature).strip("\n") if which == f"tag {ref}" else ""
 
     @cached_property
     def branch(self) -> str | None:
@@ -111,23 +155,26 @@ class Repository:
 
     @cached_property
     def files(self) -> list[str]:
-        """All tracked and untracked-but-not-ignored files, relative to the root; all there are without git."""
-        if not self.has_git:
-            return self._walked()
-        listed = self._git("ls-files", "-z", "--cached", "--others", "--exclude-standard", strip=False)
-        if listed is None:
-            raise LongshoreError(f"git can't list the files of {self.root}")
-        return sorted({name for name in listed.split("\0") if name and not name.endswith("/")})
+        """All files of the project, relative to the root: what `project_files` says, without folders."""
+        return sorted(readable(name) for name in self.listing() if not name.endswith("/"))
+
+    def listing(self) -> set[str]:
+        """See `project_files`; asked for once."""
+        return self._listed
+
+    @cached_property
+    def _listed(self) -> set[str]:
+        return project_files(self.root)
 
     def changed_files(self, compare_to: str | None) -> set[str] | None:
-        """What has changed since `compare_to` parted from here; None if the history doesn't tell.
+        """What has changed since `compare_to` parted from here, deletions too; None if the history doesn't tell.
 
         Without `compare_to`: since the branch was last pushed, or parted from the default branch; if that is here,
         since the commit before. What is not committed is in it. Raises LongshoreError for an unknown `compare_to`.
         """
-        base = self._base() if compare_to is None else self._merge_base(compare_to)
+        base = self._base() if compare_to is None else self.merge_base(compare_to)
         if base is None:
-            if compare_to is not None and self.has_git:
+            if compare_to is not None and self.commit.sha != NO_SHA:
                 raise LongshoreError(f"{compare_to!r} is no ref of this repository")
             return None
         changed = self._git("diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", base, strip=False)
@@ -139,12 +186,13 @@ class Repository:
     def _base(self) -> str | None:
         head = self.commit.sha
         for ref in ("@{upstream}", f"origin/{self.default_branch}", self.default_branch):
-            base = self._merge_base(ref)
+            base = self.merge_base(ref)
             if base is not None and base != head:
                 return base
         return self.commit.before_sha if self.commit.before_sha != NO_SHA else None
 
-    def _merge_base(self, ref: str) -> str | None:
+    def merge_base(self, ref: str) -> str | None:
+        """The commit at which what is checked out has parted from `ref`; None if that is no ref, or never did."""
         if ref.startswith("-"):
             return None
         for name in (ref, f"origin/{ref}"):
@@ -172,28 +220,19 @@ class Repository:
         text = output.decode("utf-8", "replace")
         return text.strip("\n") if strip else text
 
-    def _walked(self) -> list[str]:
-        found: list[str] = []
-        for folder, folders, files in os.walk(self.root):
-            folders.sort()
-            found += (os.path.relpath(os.path.join(folder, name), self.root) for name in files)
-            if len(found) > MAX_LISTED:
-                raise LongshoreError(f"{self.root} is no git repository and has more than {MAX_LISTED} files")
-        return sorted(found)
-
 
 def git_output(root: Path, *arguments: str) -> bytes | None:
     """What a git command prints in `root`; None if it fails or can't be. No program of the repository's is run."""
-    # Whoever may run this project's jobs may read it, whoever owns the folder.
-    command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(root), *arguments]
-    environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        done = subprocess.run(command, capture_output=True, check=False, timeout=GIT_SECONDS, env=environment)
+        done = git_run(root, *arguments)
     except (FileNotFoundError, ValueError):
         return None
-    except subprocess.TimeoutExpired:
-        raise LongshoreError(f"git {arguments[0]} in {root} took longer than {GIT_SECONDS:.0f} s") from None
     return done.stdout if done.returncode == 0 else None
+
+
+def readable(name: str) -> str:
+    """A name as text that can be encoded: what is no UTF-8 in it becomes a replacement character."""
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def parse_remote(url: str, fallback_name: str) -> Remote:
@@ -203,14 +242,33 @@ def parse_remote(url: str, fallback_name: str) -> Remote:
         scheme = match["scheme"] if match["scheme"].startswith("http") else "https"
         default_port = "80" if scheme == "http" else "443"
         port = match["port"] if match["scheme"].startswith("http") and match["port"] else default_port
-        path = match["path"].strip("/")
+        path, title = _path_and_title(unquote(match["path"]))
         clean = re.sub(r"//[^@/]*@", "//", url) if match["scheme"].startswith("http") else url
-        return Remote(match["host"], _project_path(path), clean, scheme, port)
+        return Remote(match["host"], path, clean, title, scheme, port)
     if match := _SCP.match(trimmed):
-        return Remote(match["host"], _project_path(match["path"].strip("/")), url)
-    name = trimmed.rpartition("/")[2] or fallback_name or "project"
-    return Remote("localhost", f"local/{name}", url)
+        path, title = _path_and_title(match["path"])
+        return Remote(match["host"], path, url, title)
+    path, title = _path_and_title(trimmed.rpartition("/")[2] or fallback_name)
+    return Remote("localhost", path, url, title)
 
 
-def _project_path(path: str) -> str:
-    return path if "/" in path else f"local/{path}"
+def _path_and_title(written: str) -> tuple[str, str]:
+    """GROUP/NAME as GitLab would have it, and the name as people know it."""
+    parts = [part for part in readable(written).split("/") if part not in ("", ".", "~")] or [FALLBACK_NAME]
+    title = " ".join(_UNPRINTABLE.sub(" ", parts[-1]).split())
+    if len(parts) == 1:
+        return f"{LOCAL_GROUP}/{path_name(parts[0], _IMAGE_NAME)}", title or FALLBACK_NAME
+    return "/".join(path_name(part, _PATH_NAME) for part in parts), title or FALLBACK_NAME
+
+
+def path_name(written: str, form: re.Pattern[str]) -> str:
+    """A name as one part of a project's path: as it is written where that has the right form.
+
+    One that had to be changed ends in a hash of how it was written, so that two such names never become one.
+    """
+    if form.fullmatch(written):
+        return written
+    plain = unicodedata.normalize("NFKD", written).encode("ascii", "ignore").decode()
+    name = re.sub(r"[-_.]{2,}", "-", re.sub(r"[^A-Za-z0-9_.-]+", "-", plain)).strip("-_.")[:MAX_PATH_NAME]
+    digest = hashlib.sha256(written.encode("utf-8", "replace")).hexdigest()[:HASH_LENGTH]
+    return f"{name.rstrip('-_.') or FALLBACK_NAME}-{digest}"

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from coordinator.pipelinefile.expression import BadExpression, parse
 from coordinator.pipelinefile.patterns import BadPattern, bare_pattern, compile_pattern, glob_pattern, is_glob
-from coordinator.pipelinefile.predefined import MERGE_REQUEST
+from coordinator.pipelinefile.predefined import EXTERNAL_PULL_REQUEST, MERGE_REQUEST, OF_A_PUSH
 from coordinator.pipelinefile.report import Report
 from coordinator.pipelinefile.repository import Repository
 from coordinator.pipelinefile.sources import Source, WorkTree, mapped_project, source_of
@@ -83,14 +83,14 @@ class Conditions:
 
     def _changed(self, value: Value, variables: Mapping[str, str], mark: Mark, key: str) -> bool:
         compare_to = value.get("compare_to") if isinstance(value, Map) else None
-        base = expand(compare_to, variables) if isinstance(compare_to, str) else None
-        if base is None and variables.get("CI_PIPELINE_SOURCE") == MERGE_REQUEST:
-            base = variables.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME")
+        base = expand(compare_to, variables) if isinstance(compare_to, str) else _target(variables)
+        if base is None and not _is_push_of_a_branch(variables):
+            return True
         try:
             if base not in self._changes:
                 self._changes[base] = self._repository.changed_files(base)
         except LongshoreError as error:
-            self._report.problem(str(error), mark, f"{key}.compare_to")
+            self._report.problem(str(error), mark, key if compare_to is None else f"{key}.compare_to")
             self._changes[base] = set()
         changed = self._changes[base]
         if changed is None:
@@ -191,6 +191,20 @@ class Conditions:
             if matched:
                 return True
         return False
+
+
+def _target(variables: Mapping[str, str]) -> str | None:
+    """The branch that the pipeline's merge or pull request goes to, if it is one of those."""
+    if target := variables.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"):
+        return target
+    if variables.get("CI_PIPELINE_SOURCE") == EXTERNAL_PULL_REQUEST:
+        return variables.get("CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME") or variables.get("CI_DEFAULT_BRANCH")
+    return None
+
+
+def _is_push_of_a_branch(variables: Mapping[str, str]) -> bool:
+    """Whether there is anything to compare with; else every path counts as changed, as in GitLab."""
+    return not variables.get("CI_COMMIT_TAG") and variables.get("CI_PIPELINE_SOURCE", "push") in OF_A_PUSH
 
 
 def _split_pattern(word: str) -> tuple[str, str, str]:

@@ -14,6 +14,8 @@ from coordinator.pipelinefile.repository import Repository, git_output
 from coordinator.pipelinefile.yaml_loader import MAX_FILE_BYTES
 from protocol.errors import LongshoreError
 
+BLOB = "blob"
+"""What git calls a file; a tree has submodules too, of which it knows no file."""
 _RAW_FILE = re.compile(r"https?://[^/]+/(?P<project>.+?)/-/raw/(?P<ref>[^/]+)/(?P<path>.+)\Z")
 
 
@@ -45,7 +47,16 @@ class WorkTree:
         return self._repository.files
 
     def read(self, path: str) -> bytes | None:
-        return read_file(self._repository.root / path)
+        data = read_file(self._repository.root / path)
+        if data is not None and not self.label and not self._is_ours(path):
+            raise LongshoreError("is no file of the project: git ignores it, or a link leads out to it")
+        return data
+
+    def _is_ours(self, path: str) -> bool:
+        """Whether a file that is there belongs to the project, as do those that `files` has for wildcards."""
+        root = self._repository.root
+        real = (root / path).resolve()
+        return real.is_relative_to(root) and str(real.relative_to(root)) in self._repository.listing()
 
 
 class GitTree:
@@ -58,10 +69,11 @@ class GitTree:
 
     @cached_property
     def files(self) -> list[str]:
-        listed = git_output(self._root, "ls-tree", "-r", "-z", "--name-only", self._ref)
+        listed = git_output(self._root, "ls-tree", "-r", "-z", self._ref)
         if listed is None:
             raise LongshoreError(f"there is no ref {self._ref!r} in {self._root}")
-        return [name for name in listed.decode("utf-8", "replace").split("\0") if name]
+        entries = (entry.partition("\t") for entry in listed.decode("utf-8", "replace").split("\0") if entry)
+        return [name for head, _, name in entries if f" {BLOB} " in head]
 
     def read(self, path: str) -> bytes | None:
         if path not in self.files:

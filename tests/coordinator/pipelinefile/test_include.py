@@ -415,3 +415,29 @@ def test_inputs_can_t_make_a_file_grow_without_bound(project: Project) -> None:
     project.write("part.yml", "spec: {inputs: {x: {}}}\n---\njob:\n  script:\n" + "    - a$[[ inputs.x ]]\n" * 200)
     text = f"include: {{local: part.yml, inputs: {{x: {'y' * 100_000}}}}}\n"
     assert "its inputs make the file larger than 10 MB" in project.problems(text)[0]
+
+
+def test_an_include_sees_only_files_of_the_project_as_they_are_on_disk(project: Project) -> None:
+    for name in ("ci/kept.yml", "ci/gone.yml", "tracked.yml"):
+        project.write(name, f"{Path(name).stem}: {{script: [x]}}\n")
+    project.commit()
+    (project.root / "ci" / "gone.yml").unlink()
+    project.write(".gitignore", "ci/secret.yml\ntracked.yml\n")
+    project.write("ci/secret.yml", "secret: {script: [x]}\n")
+    project.write("ci/new.yml", "new: {script: [x]}\n")
+    assert project.names("include: ci/*.yml\n") == ["kept", "new"]
+    assert project.names("include: [tracked.yml, /ci/new.yml]\n") == ["tracked", "new"]
+    assert "there is no file 'ci/gone.yml'" in project.problems("include: ci/gone.yml\n")[0]
+    (problem,) = project.problems("include: ci/secret.yml\n")
+    assert "ci/secret.yml is no file of the project: git ignores it" in problem
+
+
+def test_an_include_does_not_leave_the_project_through_a_link(project: Project) -> None:
+    outside = project.root.parent / "outside.yml"
+    outside.write_text("outside: {script: [x]}\n")
+    project.write("inside.yml", "inside: {script: [x]}\n")
+    (project.root / "link.yml").symlink_to(outside)
+    (project.root / "near.yml").symlink_to("inside.yml")
+    project.commit()
+    assert project.names("include: near.yml\n") == ["inside"]
+    assert "a link leads out to it" in project.problems("include: link.yml\n")[0]

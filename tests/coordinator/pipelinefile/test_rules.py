@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from coordinator.pipelinefile.repository import NO_SHA, Repository
 from tests.coordinator.pipelinefile.project import Project
 
 
@@ -107,6 +108,51 @@ def test_exists_sees_files_globs_folders_and_variables(project: Project) -> None
     assert project.names(text) == ["file", "glob", "new", "folder", "variable"]
 
 
+def test_exists_sees_the_files_as_they_are_on_disk(project: Project) -> None:
+    for name in ("Dockerfile", "sub/gone", "becomes-folder", "folder/file", "kept.log", "linked/file"):
+        project.write(name, "x")
+    project.commit()
+    project.write(".gitignore", "*.log\n")
+    project.write("noise.log", "x")
+    for name in ("Dockerfile", "sub/gone", "becomes-folder", "folder/file", "linked/file"):
+        (project.root / name).unlink()
+    project.write("becomes-folder/new", "x")
+    (project.root / "folder").rmdir()
+    project.write("folder", "a file now")
+    (project.root / "linked").rmdir()
+    (project.root / "linked").symlink_to("becomes-folder")
+    (project.root / "empty").mkdir()
+    paths = {
+        "deleted": "Dockerfile",
+        "deleted-below": "sub/*",
+        "folder-of-deleted": "sub/",
+        "now-a-folder": "becomes-folder",
+        "in-new-folder": "becomes-folder/new",
+        "now-a-file": "folder",
+        "in-old-folder": "folder/file",
+        "tracked-though-ignored": "kept.log",
+        "ignored": "noise.log",
+        "link": "linked",
+        "below-a-link": "linked/*",
+        "empty-folder": "empty",
+    }
+    text = "".join(f"{name}: {{script: [x], rules: [{{exists: ['{path}']}}]}}\n" for name, path in paths.items())
+    assert project.names(text) == ["in-new-folder", "now-a-file", "tracked-though-ignored", "link"]
+
+
+def test_exists_sees_the_files_of_a_submodule_that_is_checked_out(project: Project) -> None:
+    library = Project(project.root.parent / "library")
+    library.write("lib/a.txt", "x")
+    library.commit()
+    project.commit()
+    project.git("-c", "protocol.file.allow=always", "submodule", "add", "-q", str(library.root), "vendor")
+    text = "there: {script: [x], rules: [{exists: [vendor/lib/*.txt]}]}\n"
+    text += "itself: {script: [x], rules: [{exists: [vendor]}]}\n"
+    assert project.names(text) == ["there"]
+    project.git("submodule", "deinit", "-q", "-f", "vendor")
+    assert project.names(text, repository=Repository(project.root)) == []
+
+
 def test_exists_looks_into_mapped_projects_and_takes_regular_expressions(project: Project) -> None:
     other = Project(project.root.parent / "other")
     other.write("Dockerfile", "")
@@ -175,6 +221,98 @@ def test_changes_compare_to_a_ref_that_is_named(project: Project) -> None:
     assert project.names(text % "$BASE", variables={"BASE": "v1"}) == ["job"]
     assert project.names("job: {script: [x], rules: [{changes: {paths: [src/*], compare_to: v1}}]}\n") == []
     assert "'v9' is no ref of this repository" in project.problems(text % "v9")[0]
+
+
+PUSHED = """
+    rules: {script: [x], rules: [{changes: [src/*]}]}
+    only: {script: [x], only: {refs: [branches, tags, schedules, external_pull_requests], changes: [src/*]}}
+    except: {script: [x], except: {changes: [src/*]}}
+    compared: {script: [x], rules: [{changes: {paths: [src/*], compare_to: main}}]}
+    """
+
+
+@pytest.fixture
+def untouched(project: Project) -> Project:
+    """A repository whose last commit touches nothing in src."""
+    project.write("src/a.py", "")
+    project.write(".gitlab-ci.yml", PUSHED)
+    project.commit()
+    project.write("other", "")
+    project.commit("second")
+    return project
+
+
+@pytest.mark.parametrize("source", ["push", "parent_pipeline"])
+def test_pipelines_that_a_push_has_started_have_its_changes(untouched: Project, source: str) -> None:
+    given = {"CI_PIPELINE_SOURCE": source}
+    assert untouched.names(variables=given) == ["except"]
+    assert untouched.variables(PUSHED, "except", variables=given)["CI_COMMIT_BEFORE_SHA"] == untouched.git(
+        "rev-parse", "HEAD~1"
+    )
+
+
+@pytest.mark.parametrize(
+    "source", ["schedule", "web", "api", "trigger", "pipeline", "chat", "external", "webide", "ondemand_dast_scan"]
+)
+def test_without_a_push_every_path_counts_as_changed_unless_it_is_compared_to_a_ref(
+    untouched: Project, source: str
+) -> None:
+    given = {"CI_PIPELINE_SOURCE": source}
+    assert untouched.names(variables=given) == ["rules", "only"]
+    assert untouched.variables(PUSHED, "rules", variables=given)["CI_COMMIT_BEFORE_SHA"] == NO_SHA
+
+
+def test_in_a_pipeline_of_a_tag_every_path_counts_as_changed(untouched: Project) -> None:
+    assert untouched.names(variables={"CI_COMMIT_TAG": "v1"}) == ["rules", "only"]
+    untouched.git("tag", "v1")
+    untouched.git("checkout", "-q", "v1")
+    assert untouched.names() == ["rules", "only"]
+
+
+def test_the_whole_pipeline_and_what_it_includes_go_by_the_same_changes(untouched: Project) -> None:
+    untouched.write("more.yml", "more: {script: [x]}\n")
+    untouched.commit("third")
+    text = """
+        workflow: {rules: [{changes: [src/*]}]}
+        include: {local: more.yml, rules: [{changes: [src/*]}]}
+        job: {script: [x]}
+        """
+    assert untouched.names(text) == []
+    assert untouched.names(text, variables={"CI_PIPELINE_SOURCE": "web"}) == ["more", "job"]
+
+
+@pytest.mark.parametrize("source", ["merge_request_event", "external_pull_request_event", "parent_pipeline"])
+def test_a_request_to_merge_is_compared_with_where_it_goes(untouched: Project, source: str) -> None:
+    untouched.git("branch", "release", "HEAD~1")
+    given = {"CI_PIPELINE_SOURCE": source}
+    target = "CI_EXTERNAL_PULL_REQUEST" if source.startswith("external") else "CI_MERGE_REQUEST"
+    given[f"{target}_TARGET_BRANCH_NAME"] = "release"
+    text = "src: {script: [x], rules: [{changes: [src/*]}]}\nother: {script: [x], rules: [{changes: [other]}]}\n"
+    assert untouched.names(text, variables=given) == ["other"]
+
+
+def test_a_merge_request_before_the_first_commit_has_changed_everything(project: Project) -> None:
+    project.git("init", "-q", "-b", "trunk")
+    text = "job: {script: [x], rules: [{changes: [src/*]}]}\n"
+    assert project.names(text, variables={"CI_PIPELINE_SOURCE": "merge_request_event"}) == ["job"]
+
+
+def test_a_deletion_is_a_change_committed_or_not(project: Project) -> None:
+    project.write("src/deep/a.py", "")
+    project.write("src/b", "")
+    project.write("kept", "")
+    project.commit()
+    text = """
+        file: {script: [x], rules: [{changes: [src/deep/a.py]}]}
+        folder: {script: [x], rules: [{changes: [src/**/*]}]}
+        kept: {script: [x], rules: [{changes: [kept]}]}
+        """
+    project.write(".gitlab-ci.yml", text)
+    project.commit("the file itself")
+    (project.root / "src" / "deep" / "a.py").unlink()
+    assert project.names() == ["file", "folder"]
+    project.commit("deleted")
+    assert project.names() == ["file", "folder"]
 
 
 def test_without_a_history_every_path_counts_as_changed(project: Project) -> None:

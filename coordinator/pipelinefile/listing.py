@@ -1,0 +1,147 @@
+"""Which files make up a project: those that git knows or would take, as they are on disk. Asks git, reads no file.
+
+Workspaces, `rules:exists` and `include:local` all go by this one listing, so that a job which is in the pipeline for a
+file finds that file.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from protocol.errors import LongshoreError
+
+GIT_SECONDS = 60.0
+MAX_LISTED = 2_000_000
+"""Files that are looked at in a folder without git; it might be a whole disk."""
+SUBMODULE_MODE = b"160000"
+NOT_OURS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
+"""What git sets for its hooks: it would name the repository of the hook, whichever folder is asked about."""
+
+
+def project_files(root: Path) -> set[str]:
+    """Names below `root` of all files and symlinks of the project and, with a slash at their end, of its empty folders.
+
+    In are tracked and untracked-but-not-ignored files that are on disk, and those of submodules and repositories inside
+    it; all files where there is no git repository. Raises LongshoreError where git can't be asked.
+    """
+    if (root / ".git").exists():
+        return set(_by_git(root))
+    return set(_by_walking(root))
+
+
+def git_run(root: Path, *arguments: str, asked: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Runs git in `root`; no program that the repository configures is run.
+
+    Raises FileNotFoundError without git, LongshoreError if it takes longer than `GIT_SECONDS`.
+    """
+    # Whoever may run this project's jobs may read it, whoever owns the folder.
+    command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(root), *arguments]
+    environment = {key: value for key, value in os.environ.items() if key not in NOT_OURS}
+    environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
+    try:
+        return subprocess.run(
+            command, input=asked, capture_output=True, check=False, timeout=GIT_SECONDS, env=environment
+        )
+    except subprocess.TimeoutExpired:
+        raise LongshoreError(f"git {arguments[0]} in {root} took longer than {GIT_SECONDS:.0f} s") from None
+
+
+def _by_git(root: Path) -> Iterator[str]:
+    links: dict[str, bool] = {}
+    for line in _lines(root, "ls-files", "-z", "--stage"):
+        head, _, raw = line.partition(b"\t")
+        name = os.fsdecode(raw)
+        if head.startswith(SUBMODULE_MODE):
+            yield from _nested(root, name)
+        elif _is_file(root, name, links):
+            yield name
+    folders = []
+    for raw in _lines(root, "ls-files", "-z", "--others", "--exclude-standard", "--directory"):
+        if raw.endswith(b"/"):
+            folders.append(os.fsdecode(raw.rstrip(b"/")))
+        else:
+            yield os.fsdecode(raw)
+    if not folders:
+        return
+    for raw in _lines(root, "ls-files", "-z", "--others", "--exclude-standard"):
+        if raw.endswith(b"/"):
+            yield from _nested(root, os.fsdecode(raw.rstrip(b"/")))
+        else:
+            yield os.fsdecode(raw)
+    yield from (f"{folder}/" for folder in _not_ignored(root, _empty_folders(root, folders)))
+
+
+def _is_file(root: Path, name: str, links: dict[str, bool]) -> bool:
+    """Whether a tracked file is still one: on disk, not replaced by a folder, not reached through a link.
+
+    `links` remembers which folders are, or lie below, a link that has taken a folder's place.
+    """
+    path = root / name
+    return os.path.lexists(path) and not _is_folder(path) and not _through_link(root, os.path.dirname(name), links)
+
+
+def _through_link(root: Path, folder: str, links: dict[str, bool]) -> bool:
+    if not folder:
+        return False
+    if folder not in links:
+        links[folder] = os.path.islink(root / folder) or _through_link(root, os.path.dirname(folder), links)
+    return links[folder]
+
+
+def _nested(root: Path, name: str) -> Iterator[str]:
+    """The files of a submodule or of a repository inside the repository; its folder alone if it is not checked out."""
+    if (root / name / ".git").exists():
+        yield from (f"{name}/{inner}" for inner in project_files(root / name))
+    elif _is_folder(root / name):
+        yield f"{name}/"
+
+
+def _empty_folders(root: Path, folders: Iterable[str]) -> list[str]:
+    found = []
+    for folder in folders:
+        for path, names, files in os.walk(root / folder):
+            if ".git" in names or ".git" in files:
+                names.clear()
+            elif not names and not files:
+                found.append(os.path.relpath(path, root))
+    return found
+
+
+def _not_ignored(root: Path, folders: list[str]) -> Iterator[str]:
+    if not folders:
+        return
+    asked = b"".join(os.fsencode(folder) + b"/\0" for folder in folders)
+    ignored = {os.fsdecode(name.rstrip(b"/")) for name in _lines(root, "check-ignore", "-z", "--stdin", asked=asked)}
+    yield from (folder for folder in folders if folder not in ignored)
+
+
+def _by_walking(root: Path) -> Iterator[str]:
+    count = 0
+    for path, folders, files in os.walk(root):
+        links = [name for name in folders if os.path.islink(os.path.join(path, name))]
+        folders[:] = [name for name in folders if name not in links and name != ".git"]
+        yield from (os.path.relpath(os.path.join(path, name), root) for name in files + links)
+        if not folders and not files and not links and path != str(root):
+            yield f"{os.path.relpath(path, root)}/"
+        count += len(files)
+        if count > MAX_LISTED:
+            raise LongshoreError(f"{root} is no git repository and has more than {MAX_LISTED} files")
+
+
+def _lines(root: Path, *arguments: str, asked: bytes | None = None) -> list[bytes]:
+    """What a git command prints, cut at its NULs."""
+    if shutil.which("git") is None:
+        raise LongshoreError(f"{root} is a git repository, and git is not installed: install it (apt-get install git)")
+    done = git_run(root, *arguments, asked=asked)
+    nothing_ignored = arguments[0] == "check-ignore" and done.returncode == 1
+    if done.returncode != 0 and not nothing_ignored:
+        raise LongshoreError(f"git can't list the files of {root}: {os.fsdecode(done.stderr).strip()}")
+    return [part for part in done.stdout.split(b"\0") if part]
+
+
+def _is_folder(path: Path) -> bool:
+    return path.is_dir() and not path.is_symlink()
