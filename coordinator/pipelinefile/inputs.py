@@ -19,11 +19,13 @@ from protocol.variables import expand
 MAX_FUNCTIONS = 3
 """Functions in one block, as in GitLab."""
 _BLOCK = re.compile(r"\$\[\[\s*(.*?)\s*\]\]", re.DOTALL)
-_ACCESS = re.compile(r"(inputs|component)\.([\w-]+)\Z")
+_ACCESS = re.compile(r"(inputs|component)\.(.+)\Z", re.DOTALL)
+_STEP = re.compile(r"\[(?P<index>\d{1,6})\]|\.(?P<key>[^.\[\]]+)")
+"""From a list to one of its items, from a mapping to one of its values."""
 _TRUNCATE = re.compile(r"truncate\(\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)\Z")
 _SPLIT = re.compile(r"split\('([^']+)'\)\Z")
 _MATRIX = re.compile(r"matrix\.")
-_INPUT = re.compile(r"\$\[\[\s*inputs\.([\w-]+)\s*\]\]")
+_INPUT = re.compile(r"\$\[\[\s*inputs\.(.+?)\s*\]\]")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_\-.,:+/@\n]")
 """What a shell may take for something else than itself; so has it Ruby's `shellescape`, which GitLab uses."""
 
@@ -229,19 +231,39 @@ class _Interpolator:
         if match is None:
             raise fatal(f"$[[ {block[:60]} ]] names nothing that is known here", mark, mend="write $[[ inputs.NAME ]]")
         if match[1] == "inputs":
-            if match[2] not in self._context.inputs:
-                raise fatal(
-                    f"`spec:inputs` of this file has no {match[2]!r}",
-                    mark,
-                    mend=nearest(match[2], self._context.inputs),
-                )
-            return self._context.inputs[match[2]]
+            return self._input(match[2], mark)
         component = self._context.component
         if component is None:
             raise fatal(f"{name} is only known in a file that is included as a component", mark)
         if match[2] not in component:
             raise fatal(f"{name} is unknown", mark, mend=nearest(match[2], component))
         return component[match[2]]
+
+    def _input(self, path: str, mark: Mark) -> Value:
+        """The value of an input, or an item of it: `list[0]`, `list[0].key`. Its name may have any characters."""
+        inputs = self._context.inputs
+        found = [name for name in inputs if path == name or path.startswith((f"{name}[", f"{name}."))]
+        if not found:
+            mend = nearest(path, inputs)
+            raise fatal(f"`spec:inputs` of this file has no {shown(path)}", mark, mend=mend)
+        name = max(found, key=len)
+        value, position = inputs[name], len(name)
+        while position < len(path):
+            step = _STEP.match(path, position)
+            if step is None:
+                raise fatal(f"inputs.{shown(path)} is no way to an item of input {shown(name)}", mark, mend="[NUMBER]")
+            here = f"inputs.{path[: step.end()]}"
+            if step["index"] is not None:
+                if not isinstance(value, Seq) or int(step["index"]) >= len(value):
+                    count = f"a list of {len(value)}" if isinstance(value, Seq) else kind_of(value)
+                    raise fatal(f"there is no {here}: inputs.{path[:position]} is {count}", mark)
+                value = value[int(step["index"])]
+            else:
+                if not isinstance(value, Map) or step["key"] not in value:
+                    raise fatal(f"there is no {here}", mark)
+                value = value[step["key"]]
+            position = step.end()
+        return value
 
     def _applied(self, function: str, text: str, mark: Mark) -> Value:
         if function == "expand_vars":

@@ -441,3 +441,46 @@ def test_an_include_does_not_leave_the_project_through_a_link(project: Project) 
     project.commit()
     assert project.names("include: near.yml\n") == ["inside"]
     assert "a link leads out to it" in project.problems("include: link.yml\n")[0]
+
+
+@pytest.mark.parametrize(
+    "name", ["lint/enabled", "tool.option", "a.b/c-d_e", "with blank", "ünï", "9", "@scope", "a:b", "list[x"]
+)
+def test_an_input_s_name_may_have_any_characters(project: Project, name: str) -> None:
+    text = f"""
+        spec:
+          inputs:
+            "{name}": {{default: none}}
+            tool: {{default: another}}
+            after:
+              rules:
+                - if: $[[ inputs.{name} ]] == "given"
+                  default: follows
+                - default: other
+        ---
+        job: {{script: ["$[[ inputs.{name} | truncate(0, 3) ]]/$[[inputs.{name}]]/$[[ inputs.after ]]"]}}
+        """
+    assert project.job(text).script == ["non/none/other"]
+    assert project.job(text, inputs={name: "given"}).script == ["giv/given/follows"]
+
+
+def test_an_unknown_input_with_a_slash_is_said_by_its_name(project: Project) -> None:
+    text = "spec: {inputs: {lint/enabled: {default: x}}}\n---\njob: {script: ['$[[ inputs.lint/enable ]]']}\n"
+    (problem,) = project.problems(text)
+    assert "has no 'lint/enable'" in problem
+    assert "did you mean 'lint/enabled'?" in problem
+    (problem,) = project.problems(text, inputs={"lint/enable": "x"})
+    assert "inputs.lint/enable" in problem
+
+
+def test_an_item_of_an_input_is_named_by_its_number_and_key(project: Project) -> None:
+    head = "spec: {inputs: {of/list: {type: array, default: [a, [b, c], {key: d}]}}}\n---\n"
+    job = "job: {script: ['$[[ inputs.of/list[0] ]] $[[ inputs.of/list[1][1] ]] $[[ inputs.of/list[2].key ]]']}\n"
+    assert project.job(head + job).script == ["a c d"]
+    for wrong, message in {
+        "of/list[3]": "there is no inputs.of/list[3]: inputs.of/list is a list of 3",
+        "of/list[0][0]": "inputs.of/list[0] is a string",
+        "of/list[2].other": "there is no inputs.of/list[2].other",
+        "of/list[x]": "is no way to an item of input 'of/list'",
+    }.items():
+        assert message in project.problems(f"{head}job: {{script: ['$[[ inputs.{wrong} ]]']}}\n")[0]
