@@ -9,9 +9,9 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
-from protocol import VERSION
+from protocol.job_variables import as_path, of_worker, timestamp
 from protocol.messages import Assignment, Dependency
 from protocol.plan import Variable
 from protocol.variables import expand, expand_all
@@ -61,33 +61,23 @@ def job_environment(
     assignment: Assignment, worker: str, image: str, dotenv: Iterable[Variable] = (), started: datetime | None = None
 ) -> Environment:
     """The variables of a job; before its dependencies have ended, without their `dotenv` and without a start."""
-    own = {
-        "CI_BUILDS_DIR": "/builds",
-        "CI_JOB_IMAGE": image,
-        "CI_JOB_STATUS": "running",
-        "CI_JOB_TIMEOUT": str(round(assignment.job.timeout)),
-        "CI_PROJECT_DIR": assignment.project_dir,
-        "CI_RUNNER_DESCRIPTION": worker,
-        "CI_RUNNER_EXECUTABLE_ARCH": f"linux/{ARCHITECTURES.get(platform.machine(), platform.machine())}",
-        "CI_RUNNER_ID": "1",
-        "CI_RUNNER_SHORT_TOKEN": worker,
-        "CI_RUNNER_TAGS": "[" + ", ".join(f'"{tag}"' for tag in assignment.job.tags) + "]",
-        "CI_RUNNER_VERSION": VERSION,
-        "CI_SERVER": "yes",
-    }
+    arch = ARCHITECTURES.get(platform.machine(), platform.machine())
+    own = [
+        *of_worker(assignment.job, worker, image, assignment.project_dir),
+        Variable(key="CI_RUNNER_EXECUTABLE_ARCH", value=f"linux/{arch}", raw=True),
+    ]
     if started is not None:
-        own["CI_JOB_STARTED_AT"] = started.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        own.append(Variable(key="CI_JOB_STARTED_AT", value=timestamp(started), raw=True))
     files: dict[str, str] = {}
 
     def placed(variable: Variable) -> Variable:
-        if not variable.file:
-            return variable
-        path = f"{assignment.project_dir}.tmp/{variable.key}"
-        files[path] = variable.value
-        return Variable(key=variable.key, value=path, raw=True)
+        path = as_path(variable, assignment.project_dir)
+        if variable.file:
+            files[path.value] = variable.value
+        return path
 
     layers = (
-        [Variable(key=key, value=value, raw=key != "CI_JOB_IMAGE") for key, value in own.items()],
+        own,
         assignment.predefined,
         assignment.variables,
         assignment.job.variables,

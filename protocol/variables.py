@@ -78,9 +78,7 @@ def expand_all(variables: Iterable[Variable]) -> dict[str, str]:
     it is.
     Raises VariableTooLong.
     """
-    layers: dict[str, list[Variable]] = {}
-    for variable in variables:
-        layers.setdefault(variable.key, []).append(variable)
+    layers = _by_key(variables)
     # Most values refer to nothing: they are done at once.
     done = {
         key: same_key[-1].value
@@ -93,12 +91,34 @@ def expand_all(variables: Iterable[Variable]) -> dict[str, str]:
     return {key: done[key] for key in layers}
 
 
+def expand_with(text: str, variables: Iterable[Variable]) -> str:
+    """`text` with what its references come to among `variables`, as in `expand_all`; those to unknown names stay, also
+    within the values that it brings in. Raises VariableTooLong.
+    """
+    names = references(text)
+    layers = _by_key(variables)
+    done: dict[str, str] = {}
+    length = 0
+    for name in sorted(names & layers.keys()):
+        length = _resolve(name, layers, done, length, keep_unknown=True)
+    return expand(text, done, keep=names - done.keys())
+
+
+def _by_key(variables: Iterable[Variable]) -> dict[str, list[Variable]]:
+    layers: dict[str, list[Variable]] = {}
+    for variable in variables:
+        layers.setdefault(variable.key, []).append(variable)
+    return layers
+
+
 def _name(match: re.Match[str]) -> str | None:
     """The variable that a reference names; None for `$$` and the shell's own `$1`, `$?`, ..."""
     return match["braced"] or match["plain"] or match["percent"]
 
 
-def _resolve(key: str, layers: Mapping[str, list[Variable]], done: dict[str, str], length: int) -> int:
+def _resolve(
+    key: str, layers: Mapping[str, list[Variable]], done: dict[str, str], length: int, *, keep_unknown: bool = False
+) -> int:
     """Fills `done[key]` and all that it needs, with a stack of its own: a chain of variables may be long.
 
     Returns how long all values are together; `length` is how long they were.
@@ -110,7 +130,7 @@ def _resolve(key: str, layers: Mapping[str, list[Variable]], done: dict[str, str
         if name in done:
             stack.pop()
         elif name in entered:
-            done[name] = _value(layers[name], layers, done)
+            done[name] = _value(layers[name], layers, done, keep_unknown=keep_unknown)
             length += len(done[name])
             if length > MAX_TOTAL_LENGTH:
                 raise VariableTooLong(f"all variables together grow past {MAX_TOTAL_LENGTH} characters")
@@ -121,7 +141,9 @@ def _resolve(key: str, layers: Mapping[str, list[Variable]], done: dict[str, str
     return length
 
 
-def _value(same_key: list[Variable], layers: Mapping[str, list[Variable]], done: dict[str, str]) -> str:
+def _value(
+    same_key: list[Variable], layers: Mapping[str, list[Variable]], done: dict[str, str], *, keep_unknown: bool
+) -> str:
     """The last one's value, expanded; a reference to its own key is to the one before it."""
     value: str | None = None
     for variable in same_key:
@@ -129,6 +151,6 @@ def _value(same_key: list[Variable], layers: Mapping[str, list[Variable]], done:
             value = variable.value
             continue
         known = done if value is None else ChainMap({variable.key: value}, done)
-        circular = {n for n in references(variable.value) if n in layers and n not in known}
-        value = expand(variable.value, known, keep=circular)
+        kept = {n for n in references(variable.value) if n not in known and (keep_unknown or n in layers)}
+        value = expand(variable.value, known, keep=kept)
     return value or ""

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-
 import msgspec
 
 from coordinator.engine.index import Outcome, Part, RunIndex, part_of
 from coordinator.engine.state import AttemptState, JobState
+from protocol.job_variables import of_run
 from protocol.messages import Assignment, Dependency
-from protocol.plan import Variable
 from protocol.statuses import ENDED, FailureReason
 
 
@@ -62,13 +60,6 @@ def _with(entry: Dependency, *, satisfied: bool) -> Dependency:
 def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_limit: int, lease: float) -> Assignment:
     """All that a worker needs to run an attempt."""
     run = index.run
-    created = datetime.fromtimestamp(run.created_at or 0.0, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    own = {
-        "CI_PIPELINE_ID": str(run.id),
-        "CI_PIPELINE_IID": str(run.id),
-        "CI_PIPELINE_CREATED_AT": created,
-        "CI_JOB_ID": str(job.id),
-    }
     return Assignment(
         attempt=attempt.id,
         run=run.id,
@@ -78,7 +69,7 @@ def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_lim
         project_dir=run.plan.project_dir,
         job=job.plan,
         predefined=run.plan.predefined,
-        variables=[Variable(key=key, value=value, raw=True) for key, value in own.items()],
+        variables=of_run(run.id, run.created_at or 0.0, job.id),
         run_variables=[*run.plan.run_variables, *job.play_variables],
         workspace=run.workspace,
         workspace_size=run.workspace_size,

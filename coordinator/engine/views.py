@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
 from coordinator.engine.index import RunIndex, Tally
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from protocol.job_variables import as_path, of_run, of_worker, timestamp
+from protocol.plan import Variable
 from protocol.statuses import WorkerStatus
-from protocol.variables import VariableTooLong, expand, references
+from protocol.variables import VariableTooLong, expand_with, references
 from protocol.views import AttemptView, JobView, RunSummary, RunView, StageView, WorkerView
 
 
@@ -50,22 +55,43 @@ def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
         tests=attempt.tests if attempt else None,
         coverage=attempt.coverage if attempt else None,
         environment=environment.name if environment else None,
-        environment_url=_address(environment.url, job, index) if environment else None,
+        environment_url=_address(environment.url, job, index) or None if environment else None,
     )
 
 
-def _address(url: str, job: JobState, index: RunIndex | None) -> str | None:
-    """Where an environment is reached; what only the run knows of it, the `reports:dotenv` of the job tell, and of
-    those whose artifacts it gets.
+def _address(url: str, job: JobState, index: RunIndex | None) -> str:
+    """Where an environment is reached, with all of the job's variables but secrets put in, as far as they are there:
+    those that the job itself leaves by `reports:dotenv` are, in the end.
     """
-    if "$" not in url:
-        return url or None
-    attempts = [source.attempt for source in (*(index.artifact_sources(job) if index else ()), job)]
-    known = {name: value for attempt in attempts if attempt for name, value in attempt.dotenv.items()}
+    if index is None or not references(url):
+        return url
+    run, plan, attempt = index.run.plan, job.plan, job.attempt
+    sources = [source.attempt.dotenv for source in index.artifact_sources(job) if source.attempt]
+    image = plan.image.name if plan.image else run.default_image or ""
+    layers: list[Iterable[Variable]] = [
+        of_worker(plan, attempt.worker, image, run.project_dir) if attempt else (),
+        _raw({"CI_JOB_STARTED_AT": _time(attempt.started_at)} if attempt and attempt.started_at else {}),
+        run.predefined,
+        of_run(index.run.id, index.run.created_at or 0.0, job.id),
+        plan.variables,
+        *(_raw(left) for left in sources),
+        run.run_variables,
+        job.play_variables,
+        _raw(attempt.dotenv) if attempt else (),
+    ]
+    visible = (as_path(variable, run.project_dir) for layer in layers for variable in layer if not variable.masked)
     try:
-        return expand(url, known, keep=references(url) - known.keys()) or None
+        return expand_with(url, visible)
     except VariableTooLong:
         return url
+
+
+def _raw(values: Mapping[str, str]) -> Iterable[Variable]:
+    return (Variable(key=key, value=value, raw=True) for key, value in values.items())
+
+
+def _time(seconds: float) -> str:
+    return timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
 def stage_view(stage: StageState, *, with_jobs: bool, index: RunIndex | None = None) -> StageView:
@@ -87,7 +113,7 @@ def run_summary(run: RunState, tally: Tally | None = None) -> RunSummary:
 def run_view(run: RunState) -> RunView:
     """A run with its stages and jobs."""
     environments = [job.plan.environment for stage in run.stages for job in stage.jobs]
-    index = RunIndex(run) if any(known and "$" in known.url for known in environments) else None
+    index = RunIndex(run) if any(known and references(known.url) for known in environments) else None
     stages = [stage_view(stage, with_jobs=True, index=index) for stage in run.stages]
     return RunView(**_summary(run, None), stages=stages)  # type: ignore[arg-type]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import NamedTuple, cast
 
 from coordinator.pipelinefile import predefined
 from coordinator.pipelinefile.matrix import Instance, instances, uses_expressions, with_expressions
@@ -110,7 +110,7 @@ def _decide(job: Job, scope: Scope) -> None:
         variables_of(config.get("variables")),
         [Variable(key=key, value=value) for key, value in (instance.matrix or {}).items()],
     )
-    known = scope.known(own)
+    described = _described(job, own, scope)
     job.when = cast(When, config.get("when") or "on_success")
     allowed = config.get("allow_failure")
     job.allow_failure = allowed if allowed is not None else job.when == "manual"
@@ -118,17 +118,41 @@ def _decide(job: Job, scope: Scope) -> None:
     mark = config.at("needs")
     rule: Map | None = None
     if config.get("rules") is not None:
-        rule = _apply_rules(job, known, scope)
+        rule = _apply_rules(job, described.known, scope)
         if rule is not None and rule.get("variables"):
             own = layered(own, variables_of(rule["variables"]))
-            known = scope.known(own)
+            described = _described(job, own, scope)
         if rule is not None and rule.get("needs") is not None:
             needs, mark = rule["needs"], rule.at("needs")
-    elif not scope.conditions.allowed_by_policies(config, known, job.base, has_workflow_rules=scope.has_workflow_rules):
+    elif not scope.conditions.allowed_by_policies(
+        config, described.known, job.base, has_workflow_rules=scope.has_workflow_rules
+    ):
         job.excluded = "its `only` or `except` leaves it out"
     job.needs = _declared_needs(job, needs, mark)
     if not job.excluded:
-        job.plan = _plan(job, own, known.expanded, rule, scope.report)
+        job.plan = _plan(job, described, rule, scope.report)
+
+
+class _Described(NamedTuple):
+    """A job's own variables, with those of its environment below them, and what all its variables come to."""
+
+    variables: list[Variable]
+    known: Known
+    environment: EnvironmentSpec | None
+
+
+def _described(job: Job, own: list[Variable], scope: Scope) -> _Described:
+    known = scope.known(own)
+    environment = Parts(job.base, job.config, known.expanded, scope.report).environment()
+    if environment is None:
+        return _Described(own, known, None)
+    details = job.config.get("environment")
+    tier = text(details.get("deployment_tier")) if isinstance(details, Map) else ""
+    given = fixed(predefined.of_environment(environment.name, environment.action, tier))
+    if environment.url:  # expanded where all that it may name is known: by the job's worker
+        given.append(Variable(key="CI_ENVIRONMENT_URL", value=environment.url))
+    own = layered(given, own)
+    return _Described(own, scope.known(own), environment)
 
 
 def _apply_rules(job: Job, known: Known, scope: Scope) -> Map | None:
@@ -146,12 +170,6 @@ def _apply_rules(job: Job, known: Known, scope: Scope) -> Map | None:
     if rule.get("allow_failure") is not None:
         job.allow_failure = rule["allow_failure"]
     return rule
-
-
-def _environment_variables(environment: EnvironmentSpec, config: Map) -> dict[str, str]:
-    details = config.get("environment")
-    tier = text(details.get("deployment_tier")) if isinstance(details, Map) else ""
-    return predefined.of_environment(environment.name, environment.url, environment.action, tier)
 
 
 def _declared_needs(job: Job, needs: Value, mark: Mark) -> list[DeclaredNeed] | None:
@@ -190,13 +208,12 @@ def _declared_need(job: Job, need: Map, mark: Mark, key: str) -> DeclaredNeed:
     )
 
 
-def _plan(job: Job, variables: list[Variable], known: Mapping[str, str], rule: Map | None, report: Report) -> JobPlan:
+def _plan(job: Job, described: _Described, rule: Map | None, report: Report) -> JobPlan:
     """The job's plan; what it needs and depends on is put in when all jobs are known."""
-    environment = Parts(job.base, job.config, known, report).environment()
-    if environment is not None:
-        of_environment = _environment_variables(environment, job.config)
-        variables, known = layered(fixed(of_environment), variables), {**of_environment, **known}
+    variables, environment, known = described.variables, described.environment, described.known.expanded
     parts = Parts(job.base, job.config, known, report)
+    if job.when == "manual":
+        variables = layered(fixed({"CI_JOB_MANUAL": "true"}), variables)
     interruptible: Value = job.config.get("interruptible")
     if rule is not None and rule.get("interruptible") is not None:
         interruptible = rule["interruptible"]
@@ -213,7 +230,7 @@ def _plan(job: Job, variables: list[Variable], known: Mapping[str, str], rule: M
         start_in=parts.start_in(rule) if job.when == "delayed" else 0.0,
         allow_failure=job.allow_failure is True,
         allow_failure_exit_codes=exit_codes(job.allow_failure),
-        tags=[expand(tag, known) for tag in texts(job.config.get("tags"))],
+        tags=_tags(job.config.get("tags"), known),
         timeout=parts.timeout(),
         artifacts=parts.artifacts(),
         caches=parts.caches(),
@@ -226,6 +243,12 @@ def _plan(job: Job, variables: list[Variable], known: Mapping[str, str], rule: M
         manual_confirmation=text(job.config.get("manual_confirmation")) or None,
         no_op=_no_op(job.config.get("trigger")),
     )
+
+
+def _tags(value: Value, known: Mapping[str, str]) -> list[str]:
+    """The tags after expansion, each once: a comma separates two, blanks around one don't count, nothing is no tag."""
+    written = ",".join(expand(tag, known) for tag in texts(value))
+    return list(dict.fromkeys(tag for part in written.split(",") if (tag := part.strip())))
 
 
 def _no_op(trigger: Value) -> str | None:

@@ -21,7 +21,7 @@ from protocol.plan import (
     SaveWhen,
     ServiceSpec,
 )
-from protocol.variables import expand, references
+from protocol.variables import expand
 
 DEFAULT_TIMEOUT = 3600.0
 MAX_DELAY = 7 * DAY
@@ -173,19 +173,13 @@ class Parts:
         return RetrySpec(max=times, when=reasons, exit_codes=exit_codes(details))
 
     def environment(self) -> EnvironmentSpec | None:
-        """Where the job deploys to; variables that only the run knows stay in its address."""
+        """Where the job deploys to. Its address stays as it is written: most that it may name only a run knows."""
         environment = self._job.get("environment")
         details = self._inner("environment")
         name = expand(text(environment) or text(details.get("name")), self._variables)
         if not name:
             return None
-        url = text(details.get("url"))
-        unknown = references(url) - self._variables.keys()
-        return EnvironmentSpec(
-            name=name,
-            url=expand(url, self._variables, keep=unknown),
-            action=text(details.get("action")) or "start",
-        )
+        return EnvironmentSpec(name=name, url=text(details.get("url")), action=text(details.get("action")) or "start")
 
     def timeout(self) -> float:
         """How long the job may run."""

@@ -172,12 +172,11 @@ def of_job(name: str, stage: str, index: int | None, total: int) -> dict[str, st
     return variables
 
 
-def of_environment(name: str, url: str, action: str, tier: str) -> dict[str, str]:
-    """What an `environment` gives to its job."""
+def of_environment(name: str, action: str, tier: str) -> dict[str, str]:
+    """What an `environment` gives to its job, besides its address."""
     return {
         "CI_ENVIRONMENT_NAME": name,
         "CI_ENVIRONMENT_SLUG": environment_slug(name),
-        "CI_ENVIRONMENT_URL": url,
         "CI_ENVIRONMENT_ACTION": action,
         "CI_ENVIRONMENT_TIER": tier or environment_tier(name),
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.plan import Variable
-from protocol.variables import VariableTooLong, expand, expand_all, references
+from protocol.variables import VariableTooLong, expand, expand_all, expand_with, references
 
 
 def variables(**values: str) -> list[Variable]:
@@ -68,3 +68,15 @@ def test_an_expansion_that_doubles_again_and_again_is_refused() -> None:
     bomb = {f"V{i}": f"$V{i + 1}$V{i + 1}" for i in range(64)} | {"V64": "boom"}
     with pytest.raises(VariableTooLong, match="grows past"):
         expand_all(variables(**bomb))
+
+
+def test_a_text_takes_what_its_references_come_to_and_keeps_unknown_ones() -> None:
+    known = [*variables(A="<$B$LATE>", B="b$$", C="$C$A"), Variable(key="R", value="$B", raw=True)]
+    assert expand_with("$A ${C} %R% $LATE ${LATE} %NONE%", known) == "<b$$LATE> $C<b$$LATE> $B $LATE ${LATE} %NONE%"
+    assert expand_with("plain", known) == "plain"
+
+
+def test_a_text_that_grows_without_bound_is_an_error() -> None:
+    doubled = variables(A="x" * (1 << 19), B="$A$A$A")
+    with pytest.raises(VariableTooLong):
+        expand_with("$B", doubled)

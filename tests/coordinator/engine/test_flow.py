@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from coordinator.engine.settings import Settings
+from coordinator.engine.state import RunState
 from coordinator.engine.views import job_view, run_view
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.events import WorkerChanged
-from protocol.plan import EnvironmentSpec, RetrySpec
+from protocol.plan import EnvironmentSpec, RetrySpec, Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from tests.coordinator.engine.sim import Sim, SimWorker, job, plan
@@ -279,17 +280,49 @@ def test_a_run_waits_for_somebody_only_when_no_delay_is_left():
     assert run.status is S.MANUAL
 
 
+def addresses(sim: Sim, run: RunState) -> dict[str, str | None]:
+    """What readers see of each job's environment."""
+    return {view.name: view.environment_url for stage in run_view(run).stages for view in stage.jobs}
+
+
 def test_an_environments_address_takes_what_its_job_leaves_unless_that_is_absurd():
     sim = Sim(SimWorker("w"))
     environment = EnvironmentSpec(name="review", url="https://$WHERE.example.com/$OTHER")
     run = sim.submit(plan(job("a", environment=environment), job("b", environment=environment)))
-    assert job_view(sim.job(run, "a")).environment_url == "https://$WHERE.example.com/$OTHER"
+    assert addresses(sim, run)["a"] == "https://$WHERE.example.com/$OTHER"
     sim.start(run, "a")
     sim.succeed(run, "a", dotenv={"WHERE": "here"})
     sim.start(run, "b")
     sim.succeed(run, "b", dotenv={"WHERE": "x" * (2 << 20)})
-    assert job_view(sim.job(run, "a")).environment_url == "https://here.example.com/$OTHER"
-    assert job_view(sim.job(run, "b")).environment_url == "https://$WHERE.example.com/$OTHER"
+    assert addresses(sim, run) == {
+        "a": "https://here.example.com/$OTHER",
+        "b": "https://$WHERE.example.com/$OTHER",
+    }
+
+
+def test_an_environments_address_has_all_that_the_job_knows_but_what_nobody_may_see():
+    sim = Sim(SimWorker("box"))
+    variables = [
+        Variable(key="CI_ENVIRONMENT_SLUG", value="review-1", raw=True),
+        Variable(key="ADDRESS", value="https://$CI_ENVIRONMENT_SLUG.$DOMAIN/$CI_JOB_ID", raw=False),
+        Variable(key="HIDDEN", value="secret", masked=True),
+        Variable(key="KEY", value="content", file=True),
+    ]
+    url = "$ADDRESS/$CI_PIPELINE_ID/$CI_RUNNER_DESCRIPTION/$CI_JOB_IMAGE/$CI_PROJECT_PATH/$HIDDEN%KEY%$VAR"
+    deploy = job("deploy", environment=EnvironmentSpec(name="review", url=url), variables=variables)
+    made = plan(
+        deploy,
+        predefined=[Variable(key="CI_PROJECT_PATH", value="g/p", raw=True)],
+        run_variables=[Variable(key="VAR", value="/of-the-run")],
+    )
+    run = sim.submit(made)
+    sim.start(run, "deploy")
+    assert addresses(sim, run)["deploy"] == (
+        f"https://review-1.$DOMAIN/{sim.job(run, 'deploy').id}/{run.id}/box/{made.default_image or ''}/g/p/"
+        f"$HIDDEN{made.project_dir}.tmp/KEY/of-the-run"
+    )
+    sim.succeed(run, "deploy", dotenv={"DOMAIN": "example.com"})
+    assert "https://review-1.example.com/" in (addresses(sim, run)["deploy"] or "")
 
 
 def test_an_environments_address_takes_what_the_jobs_before_it_leave_for_it():
@@ -303,8 +336,11 @@ def test_an_environments_address_takes_what_the_jobs_before_it_leave_for_it():
     for name in ("deploy", "other"):
         sim.start(run, name)
         sim.succeed(run, name, dotenv={"WHERE": "here"})
-    urls = {view.name: view.environment_url for stage in run_view(run).stages for view in stage.jobs}
-    assert urls == {"build": None, "deploy": "https://here.example.com/1", "other": "https://here.example.com/$VERSION"}
+    assert addresses(sim, run) == {
+        "build": None,
+        "deploy": "https://here.example.com/1",
+        "other": "https://here.example.com/$VERSION",
+    }
 
 
 def test_a_resource_group_runs_one_job_at_a_time_across_runs_oldest_first():

@@ -7,6 +7,7 @@ import pytest
 
 from coordinator.pipelinefile.keywords import NO_SERVER
 from protocol.plan import CacheSpec, Plan, RetrySpec, Variable
+from protocol.variables import expand_all
 from tests.coordinator.pipelinefile.project import Project
 
 
@@ -153,7 +154,7 @@ def test_what_else_a_job_may_say(project: Project) -> None:
     environment = job.environment
     assert environment
     assert (environment.name, environment.action) == ("review/prod", "prepare")
-    assert environment.url == "https://prod.$HOST_OF_DOTENV/"
+    assert environment.url == "https://$WHERE.$HOST_OF_DOTENV/"
     assert (job.resources.cpus, job.resources.memory, job.resources.log_limit) == (1.5, 512 << 20, 1 << 20)
 
 
@@ -165,6 +166,51 @@ def test_an_environment_gives_variables(project: Project) -> None:
     assert variables["CI_ENVIRONMENT_URL"] == "http://x"
     assert variables["CI_ENVIRONMENT_TIER"] == "production"
     assert variables["CI_ENVIRONMENT_ACTION"] == "start"
+
+
+def test_an_environment_s_address_is_left_to_who_knows_all_variables(project: Project) -> None:
+    text = """
+        job:
+          script: [x]
+          variables: {ADDRESS: "https://$CI_ENVIRONMENT_SLUG.example.com/$CI_JOB_ID"}
+          environment: {name: prod, url: $ADDRESS}
+          resource_group: $GROUP
+          rules: [{variables: {GROUP: to-$CI_ENVIRONMENT_NAME}}]
+        none: {script: [x], environment: prod}
+        """
+    job = project.job(text)
+    assert job.environment
+    assert job.environment.url == "$ADDRESS"
+    late = [*project.plan().predefined, *job.variables, Variable(key="CI_JOB_ID", value="7")]
+    assert expand_all(late)["CI_ENVIRONMENT_URL"] == "https://prod.example.com/7"
+    assert job.resource_group == "to-prod"
+    assert "CI_ENVIRONMENT_URL" not in project.variables(text, "none")
+
+
+def test_a_tag_that_expands_to_nothing_is_none(project: Project) -> None:
+    text = """
+        variables: {EMPTY: "", BLANK: " ", LIST: "docker, linux,,docker", ONE: " big "}
+        job:
+          script: [x]
+          parallel: {matrix: [{ARCH: ["", arm]}]}
+          tags: [$RUNNER_TAG, $EMPTY, "$BLANK", "${ARCH}", $LIST, $ONE, "$EMPTY$RUNNER_TAG"]
+        none: {script: [x], tags: [$RUNNER_TAG]}
+        """
+    assert project.job(text, "job: []").tags == ["docker", "linux", "big"]
+    assert project.job(text, "job: [arm]").tags == ["arm", "docker", "linux", "big"]
+    assert project.job(text, "none").tags == []
+    assert project.job(text, "none", variables={"RUNNER_TAG": "gpu"}).tags == ["gpu"]
+
+
+def test_a_manual_job_and_a_pipeline_with_a_name_know_it(project: Project) -> None:
+    text = """
+        workflow: {name: "for $CI_COMMIT_BRANCH"}
+        job: {script: [x], rules: [{when: manual}]}
+        other: {script: [x]}
+        """
+    assert project.variables(text)["CI_JOB_MANUAL"] == "true"
+    assert "CI_JOB_MANUAL" not in project.variables(text, "other")
+    assert project.variables(text)["CI_PIPELINE_NAME"] == "for main"
 
 
 def test_variables_win_in_gitlab_s_order(project: Project) -> None:

@@ -315,6 +315,18 @@ def test_a_deletion_is_a_change_committed_or_not(project: Project) -> None:
     assert project.names() == ["file", "folder"]
 
 
+def test_rules_see_what_a_job_s_environment_gives(project: Project) -> None:
+    text = """
+        job:
+          script: [x]
+          variables: {WHERE: prod}
+          environment: {name: $WHERE/eu, url: "https://x"}
+          rules: [{if: '$CI_ENVIRONMENT_NAME == "prod/eu" && $CI_ENVIRONMENT_TIER == "production"'}]
+        other: {script: [x], rules: [{if: $CI_ENVIRONMENT_NAME}]}
+        """
+    assert project.names(text) == ["job"]
+
+
 def test_without_a_history_every_path_counts_as_changed(project: Project) -> None:
     assert project.names(CHANGES) == ["a", "b"]
     project.commit()
