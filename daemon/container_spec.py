@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from daemon.environment import Environment
+from daemon.environment import Environment, too_long
 from daemon.executor import JobFailed
 from daemon.policy import Policy
 from daemon.script import MAX_SCRIPT_BYTES, entry_command, entry_environment, script_text
@@ -36,8 +36,8 @@ def job_container(
     Raises JobFailed for scripts and variables that Linux would not start.
     """
     job, resources = assignment.job, assignment.job.resources
-    if name := environment.too_long():
-        raise JobFailed(FailureReason.SCRIPT_FAILURE, f"variable {name} is longer than the 128 KiB that Linux takes")
+    if complaint := environment.too_long():
+        raise JobFailed(FailureReason.SCRIPT_FAILURE, complaint)
     script, after_script = script_text([*job.before_script, *job.script]), script_text(job.after_script)
     if (size := len(script.encode()) + len(after_script.encode())) > MAX_SCRIPT_BYTES:
         raise JobFailed(
@@ -51,6 +51,9 @@ def job_container(
         after_seconds=after_script_timeout,
         workspace=workspace,
     )
+    strings = [f"{key}={value}" for key, value in {**environment.values, **entry}.items()]
+    if complaint := too_long(strings):
+        raise JobFailed(FailureReason.SCRIPT_FAILURE, f"{complaint}, scripts included")
     host: dict[str, Any] = {**policy.host_config(), "NetworkMode": network, "LogConfig": dict(log_driver)}
     if resources.cpus:
         host["NanoCpus"] = round(resources.cpus * NANOS)
@@ -59,7 +62,7 @@ def job_container(
     body: dict[str, Any] = {
         "Image": environment.expand(image.name),
         "Cmd": entry_command(),
-        "Env": [f"{key}={value}" for key, value in {**environment.values, **entry}.items()],
+        "Env": strings,
         "Labels": dict(labels),
         "WorkingDir": assignment.project_dir,
         "OpenStdin": True,

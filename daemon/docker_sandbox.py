@@ -245,6 +245,8 @@ class DockerSandbox:
         """See Sandbox."""
         with self._failures():
             final = self._final = self._environment(dependencies.states, datetime.now(UTC))
+            if complaint := final.too_long():
+                raise JobFailed(FailureReason.SCRIPT_FAILURE, complaint)
             if self._postponed is not None:
                 self._prepare(next(iter(self._postponed), None), final)
             self._bring_to_gate(final)

@@ -18,6 +18,9 @@ from protocol.variables import expand, expand_all
 
 MAX_STRING_BYTES = 128 * 1024 - 1
 """Linux takes no longer string in an environment."""
+MAX_ENVIRONMENT_BYTES = (2 << 20) - 8192
+"""Linux takes 2 MiB of strings, each with a byte at its end and a pointer; arguments need some of it too."""
+POINTER_BYTES = 9
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Names that GitLab Runner gives in another way than Linux."""
 
@@ -42,11 +45,23 @@ class Environment:
         return {key: value for key, value in later.values.items() if self.values.get(key) != value}
 
     def too_long(self) -> str | None:
-        """A variable that no program could be started with, if any."""
-        for key, value in self.values.items():
-            if len(value) > MAX_STRING_BYTES // 4 and len(f"{key}={value}".encode()) > MAX_STRING_BYTES:
-                return key
-        return None
+        """Why no program could be started with the variables, if so."""
+        return too_long(f"{key}={value}" for key, value in self.values.items())
+
+
+def too_long(strings: Iterable[str]) -> str | None:
+    """Why no program could be started with an environment of these `KEY=VALUE` strings, if so."""
+    total = 0
+    for string in strings:
+        size = len(string)
+        if size > MAX_STRING_BYTES // 4:  # a character has 4 bytes at most
+            size = len(string.encode("utf-8", "surrogateescape"))
+        if size > MAX_STRING_BYTES:
+            return f"variable {string.partition('=')[0]} is longer than the 128 KiB that Linux takes"
+        total += size + POINTER_BYTES
+    if total > MAX_ENVIRONMENT_BYTES:
+        return f"its variables have {total} bytes together, more than the 2 MiB that Linux takes"
+    return None
 
 
 def dotenv_of(dependencies: Iterable[Dependency]) -> list[Variable]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from daemon.container_log import read_tail
 from daemon.engine import Engine, EngineError
-from daemon.environment import Environment
+from daemon.environment import Environment, too_long
 from daemon.executor import JobFailed
 from daemon.images import Image, Images
 from daemon.policy import Policy
@@ -129,9 +129,12 @@ class Services:
 
     def _create(self, service: Service) -> None:
         spec = service.spec
+        strings = [f"{key}={value}" for key, value in self._variables(spec).items()]
+        if complaint := too_long(strings):
+            raise JobFailed(FailureReason.SCRIPT_FAILURE, f"service {service.image!r}: {complaint}")
         body: dict[str, Any] = {
             "Image": service.image,
-            "Env": [f"{key}={value}" for key, value in self._variables(spec).items()],
+            "Env": strings,
             "Labels": {**self._labels, "longshore.role": "service", "longshore.alias": service.aliases[0]},
             "HostConfig": {
                 **self._policy.host_config(service=True),

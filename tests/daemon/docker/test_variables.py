@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from daemon.docker_executor import DockerExecutor
-from daemon.executor import Dependencies
+from daemon.executor import Dependencies, JobFailed
 from protocol.messages import Dependency
-from protocol.plan import ImageSpec, Variable
-from protocol.statuses import ExecutionStatus
+from protocol.plan import ImageSpec, ServiceSpec, Variable
+from protocol.statuses import ExecutionStatus, FailureReason
 from tests.daemon.docker.builders import BUSYBOX, ENTRYPOINT, assignment, run_job, variables
 
 
@@ -76,3 +78,34 @@ def test_an_image_may_be_named_by_what_a_dependency_leaves(executor: DockerExecu
     sandbox.follow_log(0, log.extend)
     assert sandbox.wait().exit_code == 0
     assert log == b"$ echo here\nhere\n"
+
+
+BIG = "x" * (140 << 10)
+"""Longer than Linux takes one string of an environment."""
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"BIG": BIG}, "variable BIG is longer than the 128 KiB that Linux takes"),
+        ({f"V{number}": "x" * 100_000 for number in range(25)}, "bytes together, more than the 2 MiB that Linux takes"),
+    ],
+)
+def test_variables_that_no_program_starts_with_fail_their_job_and_say_so(
+    executor: DockerExecutor, values: dict[str, str], message: str
+) -> None:
+    with pytest.raises(JobFailed, match=message) as raised:
+        run_job(executor, assignment("true", variables=variables(**values)))
+    assert raised.value.reason is FailureReason.SCRIPT_FAILURE
+
+
+def test_what_dependencies_make_too_long_fails_the_job_before_its_script(executor: DockerExecutor) -> None:
+    job = assignment("true", variables=variables(ALL="$LEFT$LEFT$LEFT"))
+    with pytest.raises(JobFailed, match="variable ALL is longer than the 128 KiB"):
+        run_job(executor, job, dependencies=Dependencies([dependency(LEFT="x" * 60_000)]))
+
+
+def test_a_service_s_own_variables_may_not_be_too_long_either(executor: DockerExecutor) -> None:
+    service = ServiceSpec(name=BUSYBOX, command=["sleep", "60"], aliases=["s"], variables=variables(BIG=BIG))
+    with pytest.raises(JobFailed, match=f"service '{BUSYBOX}': variable BIG is longer"):
+        run_job(executor, assignment("true", services=[service]))
