@@ -52,6 +52,7 @@ def git_run(root: Path, *arguments: str, asked: bytes | None = None) -> subproce
 
 def _by_git(root: Path) -> Iterator[str]:
     links: dict[str, bool] = {}
+    folders: list[str] = []  # that git does not know: new ones, and those that have taken a file's place
     for line in _lines(root, "ls-files", "-z", "--stage"):
         head, _, raw = line.partition(b"\t")
         name = os.fsdecode(raw)
@@ -59,7 +60,8 @@ def _by_git(root: Path) -> Iterator[str]:
             yield from _nested(root, name)
         elif _is_file(root, name, links):
             yield name
-    folders = []
+        elif _is_folder(root / name) and not _through_link(root, os.path.dirname(name), links):
+            folders.append(name)
     for raw in _lines(root, "ls-files", "-z", "--others", "--exclude-standard", "--directory"):
         if raw.endswith(b"/"):
             folders.append(os.fsdecode(raw.rstrip(b"/")))

@@ -73,6 +73,28 @@ def test_a_tracked_file_that_was_deleted_is_not_there(project: Path) -> None:
     assert "sub/text" not in members
 
 
+def test_a_file_whose_place_a_folder_has_taken_and_the_reverse_come_as_they_are(project: Path) -> None:
+    (project / "run.sh").unlink()
+    (project / "run.sh" / "empty").mkdir(parents=True)
+    (project / "run.sh" / "part").write_text("x")
+    (project / "run.sh" / "noise.log").write_text("x")
+    (project / "sub" / "text").unlink()
+    (project / "sub").rmdir()
+    (project / "sub").write_text("x")
+    _, members = pack(project)
+    assert set(members) == {".gitignore", "run.sh", "run.sh/empty", "run.sh/part", "sub"}
+    assert members["sub"].isfile()
+
+
+def test_nothing_comes_through_a_link_that_has_taken_a_folder_s_place(project: Path, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (project / "sub").rename(tmp_path / "outside" / "sub")
+    (project / "sub").symlink_to(tmp_path / "outside" / "sub")
+    _, members = pack(project)
+    assert set(members) == {".gitignore", "run.sh", "sub"}
+    assert members["sub"].issym()
+
+
 def test_modes_symlinks_empty_directories_and_odd_names_survive(project: Path) -> None:
     (project / "with space").write_text("a")
     (project / "größe ключ").write_text("b")
