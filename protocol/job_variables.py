@@ -10,16 +10,22 @@ from datetime import UTC, datetime
 from protocol import VERSION
 from protocol.plan import JobPlan, Variable
 
+PIPELINE_NAME = "CI_PIPELINE_NAME"
+"""What `workflow:name` comes to; not raw where it names what only the run knows."""
 FILES_SUFFIX = ".tmp"
 """Of the directory beside the project's in which a job finds its variables that are files."""
 
 
-def of_run(run: int, created_at: float, job: int) -> list[Variable]:
-    """What tells a job of a run from all others. `created_at` is in seconds since the epoch."""
+def of_run(run: int, created_at: float) -> dict[str, str]:
+    """What tells a run from all others. `created_at` is in seconds since the epoch."""
+    created = timestamp(datetime.fromtimestamp(created_at, UTC))
+    return {"CI_PIPELINE_ID": str(run), "CI_PIPELINE_IID": str(run), "CI_PIPELINE_CREATED_AT": created}
+
+
+def of_job(run: int, created_at: float, job: int) -> list[Variable]:
+    """What tells a job of a run from all others."""
     values = {
-        "CI_PIPELINE_ID": str(run),
-        "CI_PIPELINE_IID": str(run),
-        "CI_PIPELINE_CREATED_AT": timestamp(datetime.fromtimestamp(created_at, UTC)),
+        **of_run(run, created_at),
         "CI_PIPELINE_URL": f"$CI_PROJECT_URL/-/pipelines/{run}",
         "CI_JOB_ID": str(job),
         "CI_JOB_URL": f"$CI_PROJECT_URL/-/jobs/{job}",

@@ -5,6 +5,10 @@ Each raises ProtocolError with a message for people when it can't be done.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
+
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.scheduler import Scheduler
@@ -13,9 +17,11 @@ from coordinator.engine.state import JobState, RunState, StageState
 from coordinator.engine.transitions import JobEvent, may
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.job_variables import PIPELINE_NAME, of_run
 from protocol.plan import Plan
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
+from protocol.variables import expand, references
 
 LONGEST_DELAY = 366 * 86_400.0
 """Seconds that a delayed job may wait; GitLab's own bound is a week."""
@@ -62,7 +68,7 @@ class Commands:
         return RunState(
             id=run_id,
             token=message.token,
-            plan=message.plan,
+            plan=_named(message.plan, of_run(run_id, now)),
             source=message.source,
             stages=stages,
             workspace=message.workspace,
@@ -261,6 +267,15 @@ def dependents_again(jobs: list[JobState], chosen: list[JobState]) -> list[JobSt
                 again.add(job.plan.name)
                 grown = True
     return [job for job in jobs if job.plan.name in again]
+
+
+def _named(plan: Plan, known: Mapping[str, str]) -> Plan:
+    """The plan with what only its run knows put into the pipeline's name, where that asks for it."""
+    named = next((variable for variable in plan.predefined if variable.key == PIPELINE_NAME), None)
+    if named is None or named.raw:
+        return plan
+    name = expand(plan.name, known, keep=references(plan.name) - known.keys())
+    return msgspec.structs.replace(plan, name=name)
 
 
 def check(plan: Plan) -> None:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from coordinator.engine.index import RunIndex, Tally
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
-from protocol.job_variables import as_path, of_run, of_worker, timestamp
+from protocol.job_variables import as_path, of_job, of_worker, timestamp
 from protocol.plan import Variable
 from protocol.statuses import WorkerStatus
 from protocol.variables import VariableTooLong, expand_with, references
@@ -72,7 +72,7 @@ def _address(url: str, job: JobState, index: RunIndex | None) -> str:
         of_worker(plan, attempt.worker, image, run.project_dir) if attempt else (),
         _raw({"CI_JOB_STARTED_AT": _time(attempt.started_at)} if attempt and attempt.started_at else {}),
         run.predefined,
-        of_run(index.run.id, index.run.created_at or 0.0, job.id),
+        of_job(index.run.id, index.run.created_at or 0.0, job.id),
         plan.variables,
         *(_raw(left) for left in sources),
         run.run_variables,

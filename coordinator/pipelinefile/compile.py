@@ -27,8 +27,9 @@ from coordinator.pipelinefile.tree import Map, Mark, Origin, Seq, Value, kind_of
 from coordinator.pipelinefile.variables import fixed, layered, variables_of
 from coordinator.pipelinefile.yaml_loader import plain_value
 from protocol.errors import LongshoreError, PipelineFileError, Problem, UsageError
+from protocol.job_variables import PIPELINE_NAME, of_run
 from protocol.plan import JobPlan, Plan, Variable
-from protocol.variables import VariableTooLong, expand
+from protocol.variables import VariableTooLong, expand, references
 
 OnNewCommit: TypeAlias = Literal["conservative", "interruptible", "none"]
 OnJobFailure: TypeAlias = Literal["all", "none"]
@@ -38,6 +39,8 @@ DEFAULT_STAGE = "test"
 FIRST_STAGE, LAST_STAGE = ".pre", ".post"
 MAX_NAME = 255
 """Characters of a job's name in the file, as in GitLab; those of a matrix may add to it."""
+LATE = frozenset(of_run(0, 0.0))
+"""What a pipeline's name may ask for and only the coordinator knows."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 """What would break the lines of logs and tables."""
 MAX_JOBS = 20_000
@@ -188,8 +191,10 @@ class _Compiler:
         by_rule = variables_of(rule.get("variables")) if rule is not None else []
         variables = layered(variables_of(pipeline.get("variables")), by_rule)
         has_rules = workflow.get("rules") is not None
-        named = expand(text(workflow.get("name")), scope.known(variables).expanded)[: predefined.MAX_TITLE]
-        known = [*scope.predefined, *(fixed({"CI_PIPELINE_NAME": named}) if named else ())]
+        written = text(workflow.get("name"))
+        late = references(written) & LATE
+        named = expand(written, scope.known(variables).expanded, keep=late)[: predefined.MAX_TITLE]
+        known = [*scope.predefined, *([Variable(key=PIPELINE_NAME, value=named, raw=not late)] if named else ())]
         return Scope(known, variables, scope.run_variables, scope.conditions, scope.report, has_rules)
 
     def _jobs(self, pipeline: Map, default: Map, stages: Sequence[str], scope: Scope) -> list[Job]:
@@ -278,8 +283,9 @@ class _Compiler:
         used = {job.stage for job in jobs}
         known = scope.known(scope.variables).expanded
         title = known["CI_COMMIT_TITLE"][: predefined.MAX_TITLE]
+        pipeline_name = next((each.value for each in scope.predefined if each.key == PIPELINE_NAME), "")
         return Plan(
-            name=known.get("CI_PIPELINE_NAME") or title or known["CI_PROJECT_NAME"],
+            name=pipeline_name or title or known["CI_PROJECT_NAME"],
             project=known["CI_PROJECT_PATH"],
             project_dir=known["CI_PROJECT_DIR"],
             stages=[stage for stage in stages if stage in used],

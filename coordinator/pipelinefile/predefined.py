@@ -106,8 +106,9 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
 
 def _of_ref(repository: Repository, known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
     """What is different for a branch, a tag, a merge request and a pull request from elsewhere."""
-    tag = given.get("CI_COMMIT_TAG") or repository.tag
-    ref = tag or repository.branch or ""
+    branch = given.get("CI_COMMIT_BRANCH") or given.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
+    tag = given.get("CI_COMMIT_TAG") or (repository.tag if not branch else None)
+    ref = tag or branch or repository.branch or ""
     source = given.get("CI_PIPELINE_SOURCE", "push")
     variables = {"CI_COMMIT_REF_NAME": ref, "CI_COMMIT_REF_SLUG": slug(ref)}
     variables["CI_COMMIT_BEFORE_SHA"] = NO_SHA if tag or source not in OF_A_PUSH else repository.commit.before_sha
@@ -195,9 +196,10 @@ def slug(text: str) -> str:
 
 def environment_slug(name: str) -> str:
     """GitLab's short name of an environment: what had to be changed ends in a hash of the full name."""
-    short = re.sub(r"-+", "-", re.sub(r"[^a-z0-9]", "-", name.lower()))
+    short = re.sub(r"[^a-z0-9]", "-", name.lower())
     if not re.match(r"[a-z]", short):
         short = f"env-{short}"
+    short = re.sub(r"-+", "-", short)
     if len(short) <= ENVIRONMENT_SLUG_LENGTH and short == name:
         return short.removesuffix("-")
     number = int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest())
@@ -211,9 +213,9 @@ def environment_slug(name: str) -> str:
 def environment_tier(name: str) -> str:
     """The tier that GitLab guesses from an environment's name."""
     patterns = {
-        "production": r"prod|live",
-        "staging": r"stag|model|pre|demo|non",
-        "testing": r"test|tst|int|ac(ce|)pt|qa|qc|control|quality|q-\d",
+        "production": r"pro?d|live",
+        "staging": r"sta?g|mode?l|pre|demo|non",
+        "testing": r"test|tst|int|ac(ce)?pt|qa|qc|control|quality",
         "development": r"dev|review|trunk",
     }
     lowered = name.lower()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from coordinator.engine.settings import Settings
@@ -492,3 +493,12 @@ def test_a_job_that_no_worker_takes_fails_after_the_pending_timeout():
     assert run.status is S.FAILED
     assert sim.job(run, "a").failure_reason is FailureReason.STUCK_OR_TIMEOUT_FAILURE
     assert "no worker is connected" in (sim.job(run, "a").message or "")
+
+
+def test_a_pipelines_name_takes_what_only_its_run_knows_where_it_asks_for_that():
+    sim = Sim(SimWorker("w"))
+    asks = Variable(key="CI_PIPELINE_NAME", value="no. $CI_PIPELINE_IID of $X")
+    asking = msgspec.structs.replace(plan(job("a"), predefined=[asks]), name=asks.value)
+    titled = msgspec.structs.replace(plan(job("a")), name="Explain $CI_PIPELINE_IID")
+    runs = [sim.submit(asking), sim.submit(titled)]
+    assert [run_view(run).name for run in runs] == [f"no. {runs[0].id} of $X", "Explain $CI_PIPELINE_IID"]

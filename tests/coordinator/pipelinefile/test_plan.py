@@ -211,6 +211,10 @@ def test_a_manual_job_and_a_pipeline_with_a_name_know_it(project: Project) -> No
     assert project.variables(text)["CI_JOB_MANUAL"] == "true"
     assert "CI_JOB_MANUAL" not in project.variables(text, "other")
     assert project.variables(text)["CI_PIPELINE_NAME"] == "for main"
+    late = text.replace("for $CI", "$CI_PIPELINE_IID for $CI")
+    assert project.plan(late).name == "$CI_PIPELINE_IID for main"
+    named = next(each for each in project.plan(late).predefined if each.key == "CI_PIPELINE_NAME")
+    assert not named.raw
 
 
 def test_variables_win_in_gitlab_s_order(project: Project) -> None:

@@ -91,6 +91,8 @@ def test_the_user_s_variables_may_make_it_a_pipeline_of_a_tag_or_a_merge_request
     project.git("checkout", "-q", "-b", "topic")
     of_tag = project.variables(JOB, variables={"CI_COMMIT_TAG": "v2"})
     assert (of_tag["CI_COMMIT_REF_NAME"], "CI_COMMIT_BRANCH" in of_tag) == ("v2", False)
+    of_branch = project.variables(JOB, variables={"CI_COMMIT_BRANCH": "Other/one"})
+    assert (of_branch["CI_COMMIT_REF_NAME"], of_branch["CI_COMMIT_REF_SLUG"]) == ("Other/one", "other-one")
     text = "job: {script: [x], rules: [{if: $CI_MERGE_REQUEST_IID}]}\n"
     of_request = project.variables(text, variables={"CI_PIPELINE_SOURCE": "merge_request_event"})
     assert of_request["CI_MERGE_REQUEST_SOURCE_BRANCH_NAME"] == "topic"
@@ -313,10 +315,12 @@ def test_slugs_and_tiers() -> None:
     assert environment_slug("review/A very long name of a branch").startswith("review-a-very-lon-")
     assert len(environment_slug("review/A very long name of a branch")) == 24
     assert environment_slug("1st").startswith("env-1st-")
-    assert [environment_tier(name) for name in ("prod", "staging", "qa", "review/x", "somewhere")] == [
-        "production",
-        "staging",
-        "testing",
-        "development",
-        "other",
-    ]
+    assert environment_slug("/1st").startswith("env-1st-")
+    tiers = {
+        "production": ["prod", "PRD-eu", "live"],
+        "staging": ["staging", "stg", "modl", "pre-live"],
+        "testing": ["qa", "acpt", "integration"],
+        "development": ["review/x", "dev"],
+        "other": ["somewhere"],
+    }
+    assert {tier: names for tier, names in tiers.items() if {*map(environment_tier, names)} != {tier}} == {}
