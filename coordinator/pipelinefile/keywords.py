@@ -200,7 +200,7 @@ GLOBAL = [
 ]
 
 INCLUDE = [
-    works("include.local", TEXT, "wildcards see tracked and untracked-but-not-ignored files"),
+    works("include.local", TEXT, "files of the project as they are on disk; what git ignores is not of it"),
     differs(
         "include.project",
         TEXT,
@@ -238,7 +238,7 @@ INCLUDE = [
 
 SPEC = [
     works("header.spec", Fields("spec")),
-    works("spec.inputs", MapOf(Fields("spec.input"))),
+    works("spec.inputs", MapOf(Fields("spec.input")), "names may have any characters, as a slash"),
     works("spec.component", ListOf(TEXT)),
     ignored("spec.description", "it is for readers"),
     refused("spec.include", "inputs that are kept in other files are not supported; write them here"),
@@ -299,7 +299,7 @@ JOB = [
     ),
     works("job.stage", WORD),
     works("job.start_in", DURATION),
-    works("job.tags", ListOf(WORD)),
+    works("job.tags", ListOf(WORD), "one that expands to nothing is none"),
     works("job.timeout", DURATION),
     differs(
         "job.trigger",
@@ -340,7 +340,7 @@ JOB_PARTS = [
     works("job.cache.fallback_keys", ListOf(TEXT, most=5)),
     ignored("job.cache.unprotect", "there are no protected branches here, so caches are not split by them"),
     works("job.environment.name", TEXT),
-    works("job.environment.url", TEXT),
+    works("job.environment.url", TEXT, "with all variables of the job, also those that only its run knows"),
     works("job.environment.action", Choice(("start", "prepare", "stop", "verify", "access"))),
     works("job.environment.deployment_tier", TEXT, "gives `CI_ENVIRONMENT_TIER`"),
     ignored("job.environment.on_stop", "environments are recorded and shown, not stopped"),
@@ -394,12 +394,12 @@ JOB_PARTS = [
     differs(
         "rule.changes",
         CHANGES,
-        "what a push would bring and what is not committed; without a git history every path counts as changed",
+        "what a push would bring and what is not committed; without a push or a history every path counts as changed",
     ),
     works("rule.changes.paths", TEXTS),
     works("rule.changes.regexp", Text(longest=255)),
     works("rule.changes.compare_to", TEXT),
-    works("rule.exists", EXISTS, "tracked and untracked-but-not-ignored files; a path that ends in `/` is a directory"),
+    works("rule.exists", EXISTS, "files of the project as they are on disk; a path that ends in `/` is a directory"),
     works("rule.exists.paths", one_or_more(TEXT)),
     works("rule.exists.regexp", Text(longest=255)),
     differs("rule.exists.project", TEXT, "a project that `--project` maps to a directory"),
