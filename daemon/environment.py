@@ -21,6 +21,7 @@ MAX_STRING_BYTES = 128 * 1024 - 1
 MAX_ENVIRONMENT_BYTES = (2 << 20) - 8192
 """Linux takes 2 MiB of strings, each with a byte at its end and a pointer; arguments need some of it too."""
 POINTER_BYTES = 9
+MOST_BYTES_OF_A_CHARACTER = 4
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Names that GitLab Runner gives in another way than Linux."""
 
@@ -51,14 +52,13 @@ class Environment:
 
 def too_long(strings: Iterable[str]) -> str | None:
     """Why no program could be started with an environment of these `KEY=VALUE` strings, if so."""
-    total = 0
-    for string in strings:
-        size = len(string)
-        if size > MAX_STRING_BYTES // 4:  # a character has 4 bytes at most
-            size = len(string.encode("utf-8", "surrogateescape"))
+    sizes = {string: len(string) for string in strings}
+    if MOST_BYTES_OF_A_CHARACTER * sum(sizes.values()) > MAX_STRING_BYTES:
+        sizes = {string: len(string.encode("utf-8", "surrogateescape")) for string in sizes}
+    for string, size in sizes.items():
         if size > MAX_STRING_BYTES:
             return f"variable {string.partition('=')[0]} is longer than the 128 KiB that Linux takes"
-        total += size + POINTER_BYTES
+    total = sum(sizes.values()) + POINTER_BYTES * len(sizes)
     if total > MAX_ENVIRONMENT_BYTES:
         return f"its variables have {total} bytes together, more than the 2 MiB that Linux takes"
     return None

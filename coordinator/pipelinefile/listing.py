@@ -15,6 +15,7 @@ from pathlib import Path
 from protocol.errors import LongshoreError
 
 GIT_SECONDS = 60.0
+"""Within which git has to answer a question about commits."""
 MAX_LISTED = 2_000_000
 """Files that are looked at in a folder without git; it might be a whole disk."""
 SUBMODULE_MODE = b"160000"
@@ -33,21 +34,21 @@ def project_files(root: Path) -> set[str]:
     return set(_by_walking(root))
 
 
-def git_run(root: Path, *arguments: str, asked: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Runs git in `root`; no program that the repository configures is run.
+def git_run(
+    root: Path, *arguments: str, asked: bytes | None = None, seconds: float | None = GIT_SECONDS
+) -> subprocess.CompletedProcess[bytes]:
+    """Runs git in `root`; no program that the repository configures is run. `asked` goes to its stdin.
 
-    Raises FileNotFoundError without git, LongshoreError if it takes longer than `GIT_SECONDS`.
+    Raises FileNotFoundError without git, LongshoreError if it takes longer than `seconds`.
     """
     # Whoever may run this project's jobs may read it, whoever owns the folder.
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(root), *arguments]
     environment = {key: value for key, value in os.environ.items() if key not in NOT_OURS}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
     try:
-        return subprocess.run(
-            command, input=asked, capture_output=True, check=False, timeout=GIT_SECONDS, env=environment
-        )
+        return subprocess.run(command, input=asked, capture_output=True, check=False, timeout=seconds, env=environment)
     except subprocess.TimeoutExpired:
-        raise LongshoreError(f"git {arguments[0]} in {root} took longer than {GIT_SECONDS:.0f} s") from None
+        raise LongshoreError(f"git {arguments[0]} in {root} took longer than {seconds:.0f} s") from None
 
 
 def _by_git(root: Path) -> Iterator[str]:
@@ -138,7 +139,7 @@ def _lines(root: Path, *arguments: str, asked: bytes | None = None) -> list[byte
     """What a git command prints, cut at its NULs."""
     if shutil.which("git") is None:
         raise LongshoreError(f"{root} is a git repository, and git is not installed: install it (apt-get install git)")
-    done = git_run(root, *arguments, asked=asked)
+    done = git_run(root, *arguments, asked=asked, seconds=None)  # a large tree on a slow disk takes its time
     nothing_ignored = arguments[0] == "check-ignore" and done.returncode == 1
     if done.returncode != 0 and not nothing_ignored:
         raise LongshoreError(f"git can't list the files of {root}: {os.fsdecode(done.stderr).strip()}")

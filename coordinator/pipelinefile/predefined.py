@@ -28,6 +28,10 @@ MAX_TITLE = 255
 BUILDS_DIR = "/builds"
 GITLAB_REGISTRY = "registry.gitlab.com"
 """Where GitLab's own templates have their images."""
+_DRAFT = re.compile(r"\s*(?:\[draft\]|\(draft\)|draft:)", re.IGNORECASE)
+"""How the title of a merge request begins that is none to merge yet."""
+_GROUPED = re.compile(r"(?:[\s:]+(?:\[.*\]|\d+[\s:/\\]+\d+)){1,3}\s*\Z")
+"""What tells a job's name from the others of its group: `1/3`, `[ruby, ubuntu]`."""
 SLUG_LENGTH = 63
 ENVIRONMENT_SLUG_LENGTH = 24
 SHORT_SHA = 8
@@ -141,6 +145,7 @@ def _of_merge_request(
         "CI_MERGE_REQUEST_DESCRIPTION": description[:MAX_DESCRIPTION],
         "CI_MERGE_REQUEST_DESCRIPTION_IS_TRUNCATED": str(len(description) > MAX_DESCRIPTION).lower(),
         "CI_MERGE_REQUEST_DIFF_BASE_SHA": repository.merge_base(target) or "",
+        "CI_MERGE_REQUEST_DRAFT": str(bool(_DRAFT.match(repository.commit.title))).lower(),
         "CI_MERGE_REQUEST_EVENT_TYPE": "detached",
         "CI_MERGE_REQUEST_ID": "1",
         "CI_MERGE_REQUEST_IID": "1",
@@ -163,6 +168,7 @@ def _of_merge_request(
 def of_job(name: str, stage: str, index: int | None, total: int) -> dict[str, str]:
     """What belongs to one job; `index` counts the jobs of a `parallel` from 1."""
     variables = {
+        "CI_JOB_GROUP_NAME": _GROUPED.sub("", name).strip() or name,
         "CI_JOB_NAME": name,
         "CI_JOB_NAME_SLUG": slug(name),
         "CI_JOB_STAGE": stage,

@@ -195,7 +195,7 @@ class Repository:
         """The commit at which what is checked out has parted from `ref`; None if that is no ref, or never did."""
         if ref.startswith("-"):
             return None
-        for name in (ref, f"origin/{ref}"):
+        for name in (ref, f"origin/{ref.removeprefix('refs/heads/')}"):
             if base := self._git("merge-base", name, "HEAD"):
                 return base
         return None

@@ -202,6 +202,18 @@ def test_a_tag_that_expands_to_nothing_is_none(project: Project) -> None:
     assert project.job(text, "none", variables={"RUNNER_TAG": "gpu"}).tags == ["gpu"]
 
 
+def test_jobs_of_a_group_know_its_name(project: Project) -> None:
+    text = """
+        a:b: {script: [x], parallel: {matrix: [{M: [x y]}]}}
+        many: {script: [x], parallel: 2}
+        build 1/3: {script: [x]}
+        2/3: {script: [x]}
+        """
+    names = ["a:b: [x y]", "many 2/2", "build 1/3", "2/3"]
+    groups = [project.variables(text, name)["CI_JOB_GROUP_NAME"] for name in names]
+    assert groups == ["a:b", "many", "build", "2/3"]
+
+
 def test_a_manual_job_and_a_pipeline_with_a_name_know_it(project: Project) -> None:
     text = """
         workflow: {name: "for $CI_COMMIT_BRANCH"}

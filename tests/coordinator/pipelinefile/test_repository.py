@@ -140,6 +140,7 @@ LONG = "x" * 100
         ("é" * 99 + "\n\nbody", "é" * 99, "body"),
         ("", "No commit message", "No commit message"),
     ],
+    ids=["title", "body", "99", "100", "100 alone", "99 of two bytes", "none"],
 )
 def test_a_commit_s_description_is_its_message_without_a_title_that_is_short(
     project: Project, message: str, title: str, description: str
@@ -210,6 +211,7 @@ def test_a_merge_request_s_variables_are_those_of_the_branch(project: Project) -
     )
     assert variables["CI_MERGE_REQUEST_TITLE"] == "Draft: feature"
     assert variables["CI_MERGE_REQUEST_DESCRIPTION"] == "why"
+    assert variables["CI_MERGE_REQUEST_DRAFT"] == "true"
     assert variables["CI_MERGE_REQUEST_DIFF_BASE_SHA"] == base
     assert variables["CI_MERGE_REQUEST_PROJECT_URL"] == variables["CI_PROJECT_URL"]
     assert variables["CI_COMMIT_BEFORE_SHA"] == NO_SHA
@@ -242,7 +244,7 @@ SAFE = re.compile(r"[A-Za-z0-9_/.:-]+")
 IMAGE = re.compile(r"[a-z0-9.-]+(/[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*)+")
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES, ids=range(len(NAMES)))
 def test_a_folder_of_any_name_makes_a_path_that_needs_no_quotes(tmp_path: Path, name: str) -> None:
     project = Project(tmp_path / name)
     variables = project.variables(JOB)

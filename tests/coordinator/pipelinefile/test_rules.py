@@ -221,6 +221,8 @@ def test_changes_compare_to_a_ref_that_is_named(project: Project) -> None:
     assert project.names(text % "$BASE", variables={"BASE": "v1"}) == ["job"]
     assert project.names("job: {script: [x], rules: [{changes: {paths: [src/*], compare_to: v1}}]}\n") == []
     assert "'v9' is no ref of this repository" in project.problems(text % "v9")[0]
+    project.git("update-ref", "refs/remotes/origin/far", "v1")
+    assert project.names(text % "far") == project.names(text % "refs/heads/far") == ["job"]
 
 
 PUSHED = """
