@@ -12,6 +12,7 @@ import msgspec
 
 from coordinator.pipelinefile import predefined
 from coordinator.pipelinefile.include import Including
+from coordinator.pipelinefile.inputs import Written
 from coordinator.pipelinefile.jobs import NOT_TRIGGERED, Job, Scope, child_file, make_jobs
 from coordinator.pipelinefile.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from coordinator.pipelinefile.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
@@ -25,7 +26,6 @@ from coordinator.pipelinefile.shapes import Check, Fields
 from coordinator.pipelinefile.sources import WorkTree, read_file
 from coordinator.pipelinefile.tree import Map, Mark, Origin, Seq, Value, kind_of, shown
 from coordinator.pipelinefile.variables import fixed, layered, variables_of
-from coordinator.pipelinefile.yaml_loader import plain_value
 from protocol.errors import LongshoreError, PipelineFileError, Problem, UsageError
 from protocol.job_variables import PIPELINE_NAME, of_run
 from protocol.plan import JobPlan, Plan, Variable
@@ -141,7 +141,7 @@ class _Compiler:
     def _load(self, data: bytes, variables: Known, inputs: Mapping[str, str]) -> Map:
         """The file with everything that it includes, extends and refers to."""
         top = Mark(Origin(self._name), 0)
-        given = Map(top, [(key, plain_value(value), top) for key, value in inputs.items()])
+        given = Map(top, [(key, Written(value), top) for key, value in inputs.items()])
         including = Including(WorkTree(self._repository), variables, self._projects, self._conditions, self._report)
         pipeline = including.pipeline(data, self._name, given)
         if self._report.problems:

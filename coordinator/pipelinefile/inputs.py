@@ -13,7 +13,7 @@ from coordinator.pipelinefile.patterns import BadPattern, bare_pattern
 from coordinator.pipelinefile.report import Report, fatal, nearest
 from coordinator.pipelinefile.shapes import Check, Fields
 from coordinator.pipelinefile.tree import Map, Mark, Origin, Reference, Seq, Value, kind_of, shown, text_of
-from coordinator.pipelinefile.yaml_loader import MAX_FILE_BYTES
+from coordinator.pipelinefile.yaml_loader import MAX_FILE_BYTES, load, plain_value
 from protocol.variables import expand
 
 MAX_FUNCTIONS = 3
@@ -28,6 +28,21 @@ _MATRIX = re.compile(r"matrix\.")
 _INPUT = re.compile(r"\$\[\[\s*inputs\.(.+?)\s*\]\]")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_\-.,:+/@\n]")
 """What a shell may take for something else than itself; so has it Ruby's `shellescape`, which GitLab uses."""
+
+
+class Written(str):
+    """The value of an input as the command line has it: what it means depends on the input's type."""
+
+    __slots__ = ()
+
+    def of_type(self, kind: str, name: str, report: Report) -> Value:
+        """The value for an input of this type. Raises PipelineFileError for a list that is no YAML."""
+        if kind == "string":
+            return str(self)
+        if kind != "array":
+            return plain_value(self)
+        documents = load(self.encode("utf-8", "surrogateescape"), Origin(f"--input {name}"), report)
+        return documents[0] if len(documents) == 1 else str(self)
 
 
 @dataclass(slots=True)
@@ -101,6 +116,8 @@ class _Resolving:
         value, place = details.get("default"), mark
         if self._given.get(name) is not None:
             value, place = self._given[name], self._given.at(name)
+            if isinstance(value, Written):
+                value = value.of_type(_type_of(details), name, self._report)
         if value is None and "default" not in details:
             self._report.problem(
                 "the input has no value and no default", mark, f"spec.inputs.{name}", "pass it by `inputs`"
@@ -142,6 +159,10 @@ class _Resolving:
             return False
 
 
+def _type_of(details: Map) -> str:
+    return str(details.get("type") or "string")
+
+
 def _comparable(value: Value) -> str | bool | None:
     """An input's value in an expression: booleans and null stay what they are."""
     return value if value is None or isinstance(value, bool) else _text(value)
@@ -149,7 +170,7 @@ def _comparable(value: Value) -> str | bool | None:
 
 def _complaint(value: Value, details: Map) -> str:
     """Why the value is not what the input takes; nothing if it is."""
-    kind = str(details.get("type") or "string")
+    kind = _type_of(details)
     fits = {
         "string": isinstance(value, str) or value is None,
         "number": isinstance(value, int | float) and not isinstance(value, bool),

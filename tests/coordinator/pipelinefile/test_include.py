@@ -484,3 +484,37 @@ def test_an_item_of_an_input_is_named_by_its_number_and_key(project: Project) ->
         "of/list[x]": "is no way to an item of input 'of/list'",
     }.items():
         assert message in project.problems(f"{head}job: {{script: ['$[[ inputs.{wrong} ]]']}}\n")[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "becomes"),
+    [
+        *[("string", text, text) for text in ("1.10", "true", "2024-01-01", "null", "~", "", "[a]", "0x10", "a: b")],
+        ("number", "1.5", "1.5"),
+        ("number", "10", "10"),
+        ("boolean", "false", "false"),
+        ("array", "[a, b c]", '["a", "b c"]'),
+        ("array", '["a", {"k": 1}]', '["a", {"k": 1}]'),
+        ("array", "[]", "[]"),
+    ],
+)
+def test_an_input_on_the_command_line_is_what_its_type_makes_of_it(
+    project: Project, kind: str, given: str, becomes: str
+) -> None:
+    text = f"spec: {{inputs: {{x: {{type: {kind}}}}}}}\n---\njob: {{script: ['>$[[ inputs.x ]]']}}\n"
+    assert project.job(text, inputs={"x": given}).script == [f">{becomes}"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "message"),
+    [
+        ("number", "many", "takes a value of type number, not a string"),
+        ("boolean", "1", "takes a value of type boolean, not a number"),
+        ("array", "a", "takes a value of type array, not a string"),
+        ("array", "", "takes a value of type array"),
+        ("array", "[a", "--input x:2: no valid YAML"),
+    ],
+)
+def test_an_input_of_another_type_is_refused(project: Project, kind: str, given: str, message: str) -> None:
+    text = f"spec: {{inputs: {{x: {{type: {kind}}}}}}}\n---\njob: {{script: [x]}}\n"
+    assert message in project.problems(text, inputs={"x": given})[0]
