@@ -10,6 +10,7 @@ import re
 from collections import ChainMap
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
+from types import MappingProxyType
 
 from protocol.errors import LongshoreError
 from protocol.plan import Variable
@@ -18,6 +19,8 @@ MAX_VALUE_LENGTH = 1 << 20
 """Longest value, in characters, that an expansion may give: more than any shell's environment takes."""
 MAX_TOTAL_LENGTH = 16 << 20
 """Longest that all values of one job may be together."""
+
+NOTHING: Mapping[str, str] = MappingProxyType({})
 
 REFERENCE = re.compile(
     r"\$(?:\{(?P<braced>[^}]*)\}"
@@ -70,8 +73,10 @@ def _references(text: str) -> frozenset[str]:
     return frozenset(name for match in REFERENCE.finditer(text) if (name := _name(match)) is not None)
 
 
-def expand_all(variables: Iterable[Variable]) -> dict[str, str]:
+def expand_all(variables: Iterable[Variable], fixed: Mapping[str, str] = NOTHING) -> dict[str, str]:
     """All variables by key, each with its references to the others replaced, whatever their order.
+
+    Below them are `fixed` values, as if they came first and were raw.
 
     A later variable of the same key wins, and may refer to the one that it replaces (`PATH: "$PATH:/opt"`). `raw`
     values are not expanded, and neither is what they bring into others. A reference that closes a circle is left as
@@ -79,16 +84,19 @@ def expand_all(variables: Iterable[Variable]) -> dict[str, str]:
     Raises VariableTooLong.
     """
     layers = _by_key(variables)
-    # Most values refer to nothing: they are done at once.
-    done = {
-        key: same_key[-1].value
-        for key, same_key in layers.items()
-        if same_key[-1].raw or ("$" not in same_key[-1].value and "%" not in same_key[-1].value)
-    }
+    for key in layers.keys() & fixed.keys():
+        layers[key].insert(0, Variable(key=key, value=fixed[key], raw=True))
+    done = {**fixed}
+    for key, same_key in layers.items():
+        last = same_key[-1]
+        if last.raw or ("$" not in last.value and "%" not in last.value):
+            done[key] = last.value  # most values refer to nothing: they are done at once
+        else:
+            done.pop(key, None)
     length = sum(map(len, done.values()))
     for key in [key for key in layers if key not in done]:  # in order: a circle is broken at its first variable
         length = _resolve(key, layers, done, length)
-    return {key: done[key] for key in layers}
+    return done
 
 
 def expand_with(text: str, variables: Iterable[Variable]) -> str:

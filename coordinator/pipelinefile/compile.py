@@ -285,7 +285,7 @@ class _Compiler:
         title = known["CI_COMMIT_TITLE"][: predefined.MAX_TITLE]
         pipeline_name = next((each.value for each in scope.predefined if each.key == PIPELINE_NAME), "")
         return Plan(
-            name=pipeline_name or title or known["CI_PROJECT_NAME"],
+            name=pipeline_name or title or known["CI_PROJECT_TITLE"],
             project=known["CI_PROJECT_PATH"],
             project_dir=known["CI_PROJECT_DIR"],
             stages=[stage for stage in stages if stage in used],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from coordinator.pipelinefile import predefined
@@ -36,15 +36,21 @@ class Scope:
     report: Report
     has_workflow_rules: bool = False
     expanded: int = 0
+    fixed: dict[str, str] | None = None
+    """Those of `predefined` that are raw; set when they are first wanted, as is `below` for the others."""
+    below: list[Variable] = field(default_factory=list)
 
     def known(self, variables: list[Variable]) -> Known:
         """All variables of a job as far as they are known before the run."""
-        every = [*self.predefined, *variables, *self.run_variables]
-        values = expand_all(every)
+        if self.fixed is None:
+            self.fixed = {variable.key: variable.value for variable in self.predefined if variable.raw}
+            self.below = [variable for variable in self.predefined if not variable.raw]
+        above = [*self.below, *variables, *self.run_variables]
+        values = expand_all(above, self.fixed)
         self.expanded += sum(map(len, values.values())) + VALUE_OVERHEAD * len(values)
         if self.expanded > MAX_EXPANDED:
             raise VariableTooLong(f"the variables of all jobs together grow past {MAX_EXPANDED >> 20} MB")
-        return Known({variable.key: variable.value for variable in every}, values)
+        return Known(self.fixed | {variable.key: variable.value for variable in above}, values)
 
 
 @dataclass(frozen=True, slots=True)
