@@ -1,21 +1,21 @@
-"""Tar archives that go into containers and come out of them: joined, given to an owner, filtered. Knows no engine.
+"""Tar archives that go into containers: joined, looked at, given to an owner. Knows no engine.
 
 Everything is streamed. What goes in was made by Longshore (workspace, artifacts, caches: owner 0, no devices); it is
-joined header by header without a parse, for a container takes 30 ms for one archive, however small. What comes out is
-anything that a job can make; of it only files, directories and links with a name inside of the project are taken.
+joined header by header without a parse, for a container takes 30 ms for one archive, however small.
 """
 
 from __future__ import annotations
 
+import copy
 import gzip
 import hashlib
 import io
 import posixpath
 import tarfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple
 
 from daemon.archive_guard import BadMember, Guard
 
@@ -23,8 +23,6 @@ BLOCK = tarfile.BLOCKSIZE
 COPY_BYTES = 1 << 20
 SEND_BYTES = 256 << 10
 """Headers and small files are sent together, about so much at a time."""
-GZIP_LEVEL = 1
-"""Artifacts are written once and read a few times: speed before size."""
 GZIP_MAGIC = b"\x1f\x8b"
 FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
 EXTENSIONS = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
@@ -46,14 +44,104 @@ class Owner(NamedTuple):
 ROOT = Owner(0, 0)
 
 
-def joined(paths: Iterable[Path], owner: Owner) -> Iterator[bytes]:
-    """One tar, in pieces, of the members of several (plain or gzipped), in order, all given to `owner`.
+class Leaving:
+    """Symbolic links with a relative target above the place that an archive is unpacked into, by name.
 
-    Raises BadArchive, OSError.
+    The engine refuses them there. It takes them where nothing is above: at the root.
+    """
+
+    def __init__(self) -> None:
+        self._links: dict[str, tarfile.TarInfo] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._links)
+
+    def clear(self) -> None:
+        """Forgets all."""
+        self._links.clear()
+
+    def keep(self, name: str, target: str, mtime: int) -> None:
+        """Keeps a link, the last one of its name."""
+        info = tarfile.TarInfo(name)
+        info.type, info.linkname, info.mode, info.mtime = tarfile.SYMTYPE, target, 0o777, mtime
+        self._links[name] = info
+
+    def replaced(self, name: str) -> None:
+        """Forgets a link, for something else of this name follows."""
+        self._links.pop(name, None)
+
+    def archive(self, directory: str, owner: Owner) -> Iterator[bytes]:
+        """A tar of the links, to be unpacked at the root, that puts them into `directory`."""
+        for name, link in self._links.items():
+            info = copy.copy(link)
+            info.name = posixpath.join(directory.lstrip("/"), name)
+            info.uid, info.gid = owner
+            yield _encoded(info)
+        yield bytes(2 * BLOCK)
+
+
+class Place:
+    """The directory that archives are unpacked into, one after the other, and what of them is there by now.
+
+    `directories` are known directories, and links to such; only for an `owner` that is not root.
+    `leaving` are links of the last joint archive that are to be unpacked after it.
+    """
+
+    def __init__(self, owner: Owner, directories: Iterable[str] = ()) -> None:
+        self.owner = owner
+        self.directories = set(directories)
+        self.leaving = Leaving()
+        self._guard = Guard()
+        self._path = Path()
+
+    def next_archive(self, path: Path, *, together: bool) -> None:
+        """The members that follow are those of the archive at `path`."""
+        if not together:
+            self.leaving.clear()
+        self._guard.next_archive(together=together)
+        self._path = path
+
+    def look(self, kind: bytes, name: str, target: str, size: int, mtime: int) -> tuple[list[str], bool]:
+        """The directories to make before a member, and whether it goes in; else it is kept apart.
+
+        Raises BadArchive, Clash.
+        """
+        try:
+            if kind == tarfile.DIRTYPE:
+                replaced = self._guard.directory(name)
+            elif kind in FILES:
+                replaced = self._guard.file(name, size)
+            elif kind == tarfile.SYMTYPE:
+                replaced = self._guard.symlink(name)
+            elif kind == tarfile.LNKTYPE:
+                replaced = self._guard.hard_link(name, target)
+            else:
+                raise BadMember(f"{name[:200]!r} is neither a file nor a directory nor a link")
+        except BadMember as error:
+            raise BadArchive(f"{self._path.name} is not unpacked: {error}") from error
+        path = posixpath.normpath(name)
+        if self.leaving:
+            for each in (*replaced, path):
+                self.leaving.replaced(each)
+        apart = kind == tarfile.SYMTYPE and _leads_above(path, target)
+        if apart:
+            self.leaving.keep(path, target, mtime)
+        return replaced, not apart
+
+    def made(self, directory: str) -> None:
+        """A directory goes in that no archive has."""
+        self._guard.made(directory)
+
+
+def joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
+    """One tar, in pieces, of the members of several (plain or gzipped), in order, for one place, all of its owner.
+
+    Links that lead out of the place are left in `place.leaving` instead. Raises BadArchive, OSError, and Clash if
+    archives are to be unpacked one by one.
     """
     batch: list[bytes] = []
     size = 0
-    for piece in _joined(paths, owner):
+    for piece in _joined(paths, place):
         batch.append(piece)
         size += len(piece)
         if size >= SEND_BYTES:
@@ -63,40 +151,54 @@ def joined(paths: Iterable[Path], owner: Owner) -> Iterator[bytes]:
     yield b"".join(batch)
 
 
-def _joined(paths: Iterable[Path], owner: Owner) -> Iterator[bytes]:
-    made: set[str] = set()
-    guard = Guard()
-    for path in paths:
+def _joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
+    for index, path in enumerate(paths):
+        place.next_archive(path, together=index > 0)
         with open_tar(path) as stream:
-            if owner == ROOT:
-                yield from _as_they_are(stream, path, guard)
+            if place.owner == ROOT:
+                yield from _as_they_are(stream, path, place)
             else:
-                yield from _given(stream, owner, path, made, guard)
+                yield from _given(stream, path, place)
     yield bytes(2 * BLOCK)
 
 
-def _given(stream: BinaryIO, owner: Owner, path: Path, made: set[str], guard: Guard) -> Iterator[bytes]:
+def _leads_above(name: str, target: str) -> bool:
+    """Whether the engine refuses a symbolic link: an absolute target is one within the place to it."""
+    path = posixpath.normpath(f"{posixpath.dirname(name)}/{target}".lstrip("/"))
+    return path == ".." or path.startswith("../")
+
+
+def _given(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
     """The members of one tar, and the directories that they are in, which the engine would make for root.
 
-    `made` are directories that earlier archives have.
+    But none that is known: that would put a directory in the place of a link.
     """
-    with _reading(stream, path) as tar:
+    owner, there = place.owner, place.directories
+    with reading(stream, path) as tar:
         for member in tar:
             name = posixpath.normpath(member.name)
-            _look_at(guard, path, member.type, member.name, member.linkname, member.size)
-            for above in _above(name):
-                if above not in made:
-                    made.add(above)
-                    yield _directory(above, owner).tobuf(tarfile.PAX_FORMAT)
-            if member.isdir():
-                made.add(name)
-            info = _plain(member, name)
+            replaced, goes_in = place.look(member.type, member.name, member.linkname, member.size, int(member.mtime))
+            there.difference_update(replaced)
+            for above in (*_above(name), *replaced):
+                if above not in there:
+                    there.add(above)
+                    place.made(above)
+                    yield _encoded(_directory(above, owner))
+            if member.isdir() or member.issym():
+                there.add(name)
+            if not goes_in:
+                continue
+            info = plain(member, name)
             info.uid, info.gid = owner
-            yield info.tobuf(tarfile.PAX_FORMAT)
+            yield _encoded(info)
             if file := tar.extractfile(member) if member.isreg() else None:
                 while data := file.read(COPY_BYTES):
                     yield data
                 yield bytes(-member.size % BLOCK)
+
+
+def _encoded(info: tarfile.TarInfo) -> bytes:
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
 def _above(name: str) -> Iterator[str]:
@@ -144,14 +246,14 @@ def open_tar(path: Path) -> Iterator[BinaryIO]:
 
 def names(path: Path) -> frozenset[str]:
     """The names of all members of a tar, without a leading `./`. Raises BadArchive, OSError."""
-    with open_tar(path) as stream, _reading(stream, path) as tar:
+    with open_tar(path) as stream, reading(stream, path) as tar:
         return frozenset(posixpath.normpath(member.name) for member in tar)
 
 
 def hash_files(path: Path, wanted: Collection[str]) -> dict[str, str]:
     """The sha256 of those files of a tar that are `wanted`. Raises BadArchive, OSError."""
     hashes: dict[str, str] = {}
-    with open_tar(path) as stream, _reading(stream, path) as tar:
+    with open_tar(path) as stream, reading(stream, path) as tar:
         for member in tar:
             name = posixpath.normpath(member.name)
             if name in wanted and (file := tar.extractfile(member)):
@@ -159,45 +261,36 @@ def hash_files(path: Path, wanted: Collection[str]) -> dict[str, str]:
     return hashes
 
 
-def _look_at(guard: Guard, path: Path, kind: bytes, name: str, target: str, size: int) -> None:
-    """Shows a member to the guard. Raises BadArchive."""
-    try:
-        if kind in FILES:
-            guard.file(name, size)
-        elif kind == tarfile.SYMTYPE:
-            guard.symlink(name)
-        elif kind == tarfile.LNKTYPE:
-            guard.hard_link(name, target)
-        else:
-            raise BadMember(f"{name[:200]!r} is neither a file nor a directory nor a link")
-    except BadMember as error:
-        raise BadArchive(f"{path.name} is not unpacked: {error}") from error
-
-
-def _as_they_are(stream: BinaryIO, path: Path, guard: Guard) -> Iterator[bytes]:
+def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
     """The members of one tar, without the blocks that end it."""
     told: dict[str, str] = {}  # of the next member: what its header has no room for
+    head: list[bytes] = []  # of the next member, as far as it was read
     try:
         while (header := stream.read(BLOCK)) and header != bytes(BLOCK):
             kind = header[156:157]
             if header[257:262] != b"ustar":
                 raise BadArchive(f"{path} is no archive of files")
-            extends = kind in EXTENSIONS
-            size = int(told["size"]) if "size" in told and not extends else _number(header[124:136])
-            if not extends:
-                name, target = told.get("path") or _name(header), told.get("linkpath") or _text(header[157:257])
-                _look_at(guard, path, kind, name, target, size)
-                told = {}
-                size = size if kind in FILES else 0
-            elif size > LONGEST_EXTENSION:
-                raise BadArchive(f"{path} has a name of {size} bytes")
-            yield header
-            left = -(-size // BLOCK) * BLOCK
-            if extends:
-                data = stream.read(left)
-                left -= len(data)
+            head.append(header)
+            if kind in EXTENSIONS:
+                size = _number(header[124:136])
+                if size > LONGEST_EXTENSION:
+                    raise BadArchive(f"{path} has a name of {size} bytes")
+                data = stream.read(-(-size // BLOCK) * BLOCK)
+                if len(data) < size:
+                    raise BadArchive(f"{path} is cut short")
                 told |= _told(kind, data[:size])
-                yield data
+                head.append(data)
+                continue
+            size = int(told["size"]) if "size" in told else _number(header[124:136])
+            name, target = told.get("path") or _name(header), told.get("linkpath") or _text(header[157:257])
+            replaced, goes_in = place.look(kind, name, target, size, _number(header[136:148]))
+            for above in replaced:
+                yield _encoded(_directory(above, ROOT))
+            if goes_in:
+                yield from head
+            told = {}
+            head = []
+            left = -(-size // BLOCK) * BLOCK if kind in FILES else 0
             while left:
                 data = stream.read(min(left, COPY_BYTES))
                 if not data:
@@ -242,7 +335,8 @@ def _text(field: bytes) -> str:
 
 
 @contextmanager
-def _reading(stream: BinaryIO, path: Path | None = None) -> Iterator[tarfile.TarFile]:
+def reading(stream: BinaryIO, path: Path | None = None) -> Iterator[tarfile.TarFile]:
+    """A tar as it comes; `path` is for messages. Raises BadArchive."""
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=COPY_BYTES, errorlevel=2) as tar:
             yield tar
@@ -250,87 +344,7 @@ def _reading(stream: BinaryIO, path: Path | None = None) -> Iterator[tarfile.Tar
         raise BadArchive(f"{path}: {error}" if path else str(error)) from error
 
 
-class Members(Protocol):
-    """Where members of an archive go. `names` are those that it has."""
-
-    names: set[str]
-
-    def directory(self, info: tarfile.TarInfo) -> None:
-        """A directory that there is, whether it is wanted or not; what is in it follows."""
-
-    def add(self, info: tarfile.TarInfo, data: BinaryIO | None) -> None:
-        """A wanted member, with its data if it is a file."""
-
-
-class ArchiveWriter:
-    """A gzipped tar that depends on its members alone: no owners, no time of its making.
-
-    Directories above a member are written before it, as the source had them, so that what is unpacked has their modes.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._gzip = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, compresslevel=GZIP_LEVEL, mtime=0)
-        self._tar = tarfile.open(fileobj=self._gzip, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
-        self._directories: dict[str, tarfile.TarInfo] = {}
-        self.names: set[str] = set()
-
-    def directory(self, info: tarfile.TarInfo) -> None:
-        """Remembers a directory, to be written if something in it is."""
-        self._directories[info.name] = info
-
-    def add(self, info: tarfile.TarInfo, data: BinaryIO | None) -> None:
-        """Writes a member, unless one of its name is there."""
-        if info.name in self.names:
-            return
-        above = posixpath.dirname(info.name)
-        if above and above not in self.names and (directory := self._directories.get(above)):
-            self.add(directory, None)
-        self.names.add(info.name)
-        self._tar.addfile(info, data)
-
-    def __enter__(self) -> ArchiveWriter:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._tar.close()
-            self._gzip.close()
-        finally:
-            self._file.close()
-
-
-def copy_members(
-    stream: BinaryIO, place: Callable[[str], str | None], wanted: Callable[[str, bool], bool], out: Members
-) -> list[str]:
-    """Copies the members of a tar stream that are `wanted` to `out`.
-
-    `place` gives a member's name in `out` (None: not inside of what is taken); `wanted` is asked with that name and
-    whether it is a directory. Gives the names of hard links whose target was not taken: they have no data of their own.
-    Raises BadArchive.
-    """
-    homeless: list[str] = []
-    with _reading(stream) as tar:
-        for member in tar:
-            name = place(posixpath.normpath(member.name))
-            if name is None or not name:
-                continue
-            info = _plain(member, name)
-            if member.isdir():
-                out.directory(info)
-            if member.isdev() or not wanted(name, member.isdir()):
-                continue
-            if member.islnk():
-                target = place(posixpath.normpath(member.linkname))
-                if target not in out.names:
-                    homeless.append(name)
-                    continue
-                info.linkname = target
-            out.add(info, tar.extractfile(member) if member.isreg() else None)  # type: ignore[arg-type]
-    return homeless
-
-
-def _plain(member: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
+def plain(member: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
     """`member` with nothing but name, type, size, mode, time and link target."""
     info = tarfile.TarInfo(name)
     info.type, info.size, info.linkname = member.type, member.size, member.linkname

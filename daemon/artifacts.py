@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 import shutil
 import tarfile
 from collections.abc import Callable, Sequence
@@ -10,12 +11,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-from daemon.archives import ArchiveWriter, Members, copy_members
+from daemon.archive_members import ArchiveWriter, Members, Selected, copy_file, copy_members
 from daemon.engine import Engine, EngineError
 from daemon.executor import Collected
 from daemon.globs import Patterns, fixed_prefix, outermost, relative_pattern
 from protocol.plan import ArtifactsSpec
 
+NOT_THERE = re.compile("not a directory|file name too long", re.IGNORECASE)
+"""What the engine says of a path that leads through a file, or that no file could have."""
+CIRCULAR = re.compile("too many (levels of symbolic )?links", re.IGNORECASE)
+"""What the engine says of a path to or through a symbolic link that leads to itself."""
+MOST_LINKS = 40
+"""From one symbolic link to the next, as Linux has it."""
 REPORT_BYTES = 64 << 20
 """A report file that is larger is left where it is."""
 
@@ -48,56 +55,145 @@ class Taker:
             f"{pattern}: not in the project directory" for pattern, path in relative.items() if path is None
         ]
         inside = [path for path in relative.values() if path is not None]
-        patterns = Patterns(inside)
-        exclude = Patterns([relative_pattern(self.expand(e), self.project_dir) or "" for e in selection.exclude])
-        matched: set[int] = set()
-        taken = 0
-
-        def wanted(name: str, is_directory: bool) -> bool:
-            nonlocal taken
-            if exclude.match(name):
-                return False
-            covering = patterns.covering(name)
-            matched.update(covering)
-            known = selection.known
-            new = known is not None and not is_directory and name not in known and not name.startswith(".git/")
-            taken += bool(covering) or new
-            return bool(covering) or new
-
+        exclude = filter(None, (relative_pattern(self.expand(each), self.project_dir) for each in selection.exclude))
+        taking = _Taking(self, selection, inside, Patterns(list(exclude)), out)
         everything = [""] if selection.known is not None else []
         for prefix in outermost([*everything, *(fixed_prefix(path) for path in inside)]):
-            self._take_below(prefix, wanted, out)
-        unmatched = (path for index, path in enumerate(inside) if index not in matched)
-        self.warnings += [f"{path or '.'}: no matching files" for path in unmatched]
-        return taken > 0
+            taking.take_below(prefix)
+        self.warnings += taking.warnings()
+        return taking.taken > 0
 
-    def _take_below(self, prefix: str, wanted: Callable[[str, bool], bool], out: Members) -> None:
-        """Files under one path; the engine's archive of it has its last component as the first of all names."""
-        path = posixpath.join(self.project_dir, prefix) if prefix else self.project_dir
+
+class _Taking:
+    """One selection on its way out of a container. `inside` are its patterns."""
+
+    def __init__(
+        self, taker: Taker, selection: Selection, inside: Sequence[str], exclude: Patterns, out: Members
+    ) -> None:
+        self.taken = 0
+        self._taker = taker
+        self._known = selection.known
+        self._inside = inside
+        self._patterns = Patterns(inside)
+        self._exclude = exclude
+        self._out = out
+        self._matched: set[int] = set()
+        self._left_out: list[str] = []
+        self._excluded = 0
+        self._followed: set[str] = set()
+
+    def warnings(self) -> list[str]:
+        """What people should know."""
+        said = [f"{path or '.'}: no matching files" for i, path in enumerate(self._inside) if i not in self._matched]
+        if self._excluded and not self.taken:
+            said.append(f"exclude leaves nothing of the {self._excluded} files and directories that match")
+        if self._left_out:
+            others = len(self._left_out) - 1
+            more = f" (and {others} more)" if others else ""
+            said.append(f"{printable(self._left_out[0])}{more}: left out, for it is a device or a pipe")
+        return said
+
+    def take_below(self, prefix: str, linked: frozenset[int] | None = None) -> None:
+        """Files under one path; the engine's archive of it has its last component as the first of all names.
+
+        `linked`: the path is a symbolic link, and of what it leads to only matches of these patterns are taken.
+        """
+        path = posixpath.join(self._taker.project_dir, prefix) if prefix else self._taker.project_dir
         top, parent = posixpath.basename(path), posixpath.dirname(prefix)
 
         def place(name: str) -> str | None:
+            if name == top and linked is not None:
+                return None
             if name != top and not name.startswith(top + "/"):
                 return None
             return posixpath.join(parent, name) if prefix else name[len(top) + 1 :]
 
+        def wanted(name: str, is_directory: bool) -> bool:
+            return self._wanted(name, is_directory, linked)
+
+        def through(name: str) -> bool:
+            return bool(self._beyond(name, linked))
+
+        selected = Selected(place, wanted, through)
         try:
-            with self.engine.get_archive(self.container, path) as stream:
-                homeless = copy_members(stream, place, wanted, out)
+            # With a slash at its end the engine takes the path of a link for that of the directory that it leads to.
+            asked = path if linked is None else f"{path}/"
+            with self._taker.engine.get_archive(self._taker.container, asked) as stream:
+                copy_members(stream, selected, self._out)
         except EngineError as error:
-            if error.status == 404:
+            if error.status == 404 or NOT_THERE.search(error.message):
+                return
+            if linked is None and prefix and CIRCULAR.search(error.message):
+                self.take_below(parent)
+                return
+            if linked is not None and CIRCULAR.search(error.message):
                 return
             raise
-        for name in homeless:  # asked for by itself, a hard link comes with its data
-            self._take_below(name, wanted, out)
+        self._left_out += selected.left_out
+        for link in selected.links:
+            if not self._take_beyond(link, linked) and self._wanted(link.name, False, linked):
+                self._take_link(link)
+        for name in selected.hard_links:  # asked for by itself, a hard link comes with its data
+            self.take_below(name)
+
+    def _take_beyond(self, link: tarfile.TarInfo, linked: frozenset[int] | None) -> bool:
+        """What matches below a link to a directory, under the link's name; whether there is anything."""
+        before = self.taken
+        if beyond := self._beyond(link.name, linked):
+            self.take_below(link.name, beyond)
+        return self.taken > before
+
+    def _take_link(self, link: tarfile.TarInfo) -> None:
+        """A link as it is, or the file that it leads to."""
+        if not self._out.follows:
+            self._out.add(link, None)
+            return
+        if link.name in self._followed:
+            return
+        self._followed.add(link.name)
+        path, target = posixpath.join(self._taker.project_dir, link.name), link.linkname
+        for _ in range(MOST_LINKS):
+            path = posixpath.join(posixpath.dirname(path), target)
+            try:
+                with self._taker.engine.get_archive(self._taker.container, path) as stream:
+                    found, target = copy_file(stream, link.name, self._out)
+            except EngineError as error:
+                if error.status == 404 or NOT_THERE.search(error.message) or CIRCULAR.search(error.message):
+                    break
+                raise
+            if found:
+                return
+            if not target:
+                break
+        self._taker.warnings.append(f"{printable(link.name)}: a symbolic link that leads to no file")
+
+    def _beyond(self, name: str, linked: frozenset[int] | None) -> frozenset[int]:
+        beyond = self._patterns.beyond(name)
+        return frozenset(beyond if linked is None else beyond & linked)
+
+    def _wanted(self, name: str, is_directory: bool, linked: frozenset[int] | None) -> bool:
+        covering = self._patterns.covering(name)
+        if linked is not None:
+            covering = [index for index in covering if index in linked]
+        self._matched.update(covering)
+        if self._exclude.match(name):
+            self._excluded += bool(covering)
+            return False
+        known = None if linked is not None else self._known
+        new = known is not None and not is_directory and name not in known and not name.startswith(".git/")
+        self.taken += bool(covering) or new
+        return bool(covering) or new
 
 
 class ReportFiles:
     """Puts report files into a directory, each by itself."""
 
+    follows = True
+
     def __init__(self, kind: str, directory: Path, warnings: list[str]) -> None:
-        self.names: set[str] = set()
+        self.names: set[str] = set()  # never any: a hard link is a report by itself
         self.collected: list[Collected] = []
+        self._kept: set[str] = set()
         self._kind = kind
         self._directory = directory
         self._warnings = warnings
@@ -107,16 +203,23 @@ class ReportFiles:
 
     def add(self, info: tarfile.TarInfo, data: BinaryIO | None) -> None:
         """Keeps a file."""
-        if data is None or info.name in self.names:
+        if data is None or info.name in self._kept:
             return
+        self._kept.add(info.name)
+        name = printable(info.name)
         if info.size > REPORT_BYTES:
-            self._warnings.append(f"{info.name}: a report of {info.size} bytes is too large, at most {REPORT_BYTES}")
+            self._warnings.append(f"{name}: a report of {info.size} bytes is too large, at most {REPORT_BYTES}")
             return
-        self.names.add(info.name)
-        path = self._directory / f"{self._kind}-{len(self.names)}"
+        path = self._directory / f"{self._kind}-{len(self._kept)}"
         with path.open("wb") as file:
             shutil.copyfileobj(data, file)
-        self.collected.append(Collected(self._kind, path, info.name))
+        self.collected.append(Collected(self._kind, path, name))
+
+
+def printable(name: str) -> str:
+    """The name of a file as messages can have it: control characters and bytes that are no UTF-8 are escaped."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def due(when: str, succeeded: bool) -> bool:

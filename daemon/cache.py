@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from daemon.archives import ArchiveWriter, hash_files
+from daemon.archive_members import ArchiveWriter
+from daemon.archives import hash_files
 from daemon.artifacts import Expand, Selection, Taker, due
 from daemon.environment import Environment
 from protocol.plan import CacheSpec

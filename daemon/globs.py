@@ -6,13 +6,17 @@ sets, `{a,b}` is either; a dot at the start of a name is nothing special.
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from protocol.errors import UsageError
 
+MOST_ALTERNATIVES = 30
+"""Of braces in one pattern, as far as they may stand for symbolic links."""
+_COMPONENT = re.compile(r"(?:[^/\[\\]|\\.|\[.[^\]]*\]|\[)+", re.DOTALL)
 META = re.compile(r"[*?\[{\\]")
 
 
@@ -47,8 +51,10 @@ class Patterns:
     """Several patterns, relative to one directory. Raises UsageError for one that is malformed."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
+        self._patterns = patterns
         self._exact = [_compiled(pattern, "") for pattern in patterns]
         self._within = [_compiled(pattern, "(?:/.*)?") for pattern in patterns]
+        self._above: list[Any] | None = None
 
     def match(self, path: str) -> bool:
         """Whether a pattern matches the whole of `path`."""
@@ -60,6 +66,51 @@ class Patterns:
         path = _text(path)
         return [index for index, pattern in enumerate(self._within) if pattern.fullmatch(path)]
 
+    def beyond(self, path: str) -> set[int]:
+        """Indexes of the patterns whose first components, none of them `**`, match `path`, and that go on below it."""
+        if self._above is None:  # only what has symbolic links needs it
+            self._above = [_compiled_regex(pattern, _regex_above(pattern)) for pattern in self._patterns]
+        path = _text(path)
+        return {index for index, above in enumerate(self._above) if above and above.fullmatch(path)}
+
+
+def _regex_above(pattern: str) -> str:
+    """What matches the directories that lead to a match of `pattern`, as far as there is no `**`; "" for none."""
+    leading: dict[str, None] = {}
+    for alternative in itertools.islice(_alternatives(pattern), MOST_ALTERNATIVES):
+        components = _COMPONENT.findall(alternative)[:-1]
+        fixed = list(itertools.takewhile(lambda component: set(component) != {"*"} or component == "*", components))
+        leading |= {_regex("/".join(fixed[: end + 1])): None for end in range(len(fixed))}
+    return "|".join(leading)
+
+
+def _alternatives(pattern: str) -> Iterator[str]:
+    """`pattern` without braces: one for each of what they stand for."""
+    depth = start = 0
+    cuts: list[int] = []
+    index = 0
+    while index < len(pattern):
+        char = pattern[index]
+        if char == "\\":
+            index += 1
+        elif char == "[":
+            index = max(index, pattern.find("]", index + 2))
+        elif char == "{":
+            depth += 1
+            if depth == 1:
+                start, cuts = index, [index]
+        elif char == "," and depth == 1:
+            cuts.append(index)
+        elif char == "}" and depth:
+            depth -= 1
+            if depth == 0:
+                cuts.append(index)
+                for left, right in itertools.pairwise(cuts):
+                    yield from _alternatives(pattern[:start] + pattern[left + 1 : right] + pattern[index + 1 :])
+                return
+        index += 1
+    yield pattern
+
 
 def _text(path: str) -> str:
     """`path` without what is no UTF-8, which re2 does not take."""
@@ -67,13 +118,19 @@ def _text(path: str) -> str:
 
 
 def _compiled(pattern: str, suffix: str) -> Any:
-    """With re2, whose time is bounded whatever the pattern."""
+    return _compiled_regex(pattern, _regex(pattern) + suffix)
+
+
+def _compiled_regex(pattern: str, regex: str) -> Any:
+    """With re2, whose time is bounded whatever the pattern; None for "". Raises UsageError."""
+    if not regex:
+        return None
     import re2  # takes 2 ms, for which a job that leaves no files does not wait
 
     options = re2.Options()
     options.log_errors = False
     try:
-        return re2.compile(f"(?s:{_regex(pattern)}{suffix})", options)
+        return re2.compile(f"(?s:{regex})", options)
     except (re2.error, UnicodeEncodeError) as error:
         raise UsageError(f"bad file pattern {pattern!r}: {error}") from error
 
@@ -85,7 +142,7 @@ def _regex(pattern: str) -> str:
     depth = index = 0
     while index < len(pattern):
         char = pattern[index]
-        component_starts = index == 0 or pattern[index - 1] == "/"
+        component_starts = index == 0 or pattern[index - 1] in ("/{," if depth else "/")
         index += 1
         if char == "*":
             start = index

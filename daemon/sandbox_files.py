@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from daemon import archives
+from daemon.archive_guard import Clash
 from daemon.archives import Owner
 from daemon.site import Site
 from daemon.users import owner_of
@@ -46,10 +47,37 @@ class SandboxFiles:
         return self.owner
 
     def lay_in(self, paths: Sequence[Path]) -> None:
-        """Unpacks tars into the project directory, as one archive: a container takes one in 30 ms, however small."""
+        """Unpacks tars into the project directory, as one archive: a container takes one in 30 ms, however small.
+
+        If a later one replaces directories of an earlier one, they are unpacked one by one.
+        """
         owner = self._find_owner()
+        try:
+            self._lay_in([paths], archives.Place(owner, self._directories()))
+        except Clash:
+            self._lay_in([[path] for path in paths], archives.Place(owner, self._directories()))
+
+    def _lay_in(self, parts: Sequence[Sequence[Path]], place: archives.Place) -> None:
+        """Each part is one archive; links that lead out of the project directory, if there are any, are another one."""
         directory = self._assignment.project_dir
-        self._engine.put_archive(self._container, directory, lambda: archives.joined(paths, owner))
+        for paths in parts:
+            before = frozenset(place.directories)
+
+            def tar(paths: Sequence[Path] = paths, before: frozenset[str] = before) -> Iterator[bytes]:
+                place.directories = set(before)  # an engine that went away in the middle is asked again
+                return archives.joined(paths, place)
+
+            self._engine.put_archive(self._container, directory, tar)
+            if place.leaving:
+                self._engine.put_archive(self._container, "/", lambda: place.leaving.archive(directory, place.owner))
+        if place.owner != archives.ROOT:
+            self._site.directory.mkdir(parents=True, exist_ok=True)
+            self._site.directories(self._container).write_text(json.dumps(sorted(place.directories)))
+
+    def _directories(self) -> list[str]:
+        """Directories, and links that may be such, that were laid in before for a user that is not root."""
+        note = self._site.directories(self._container)
+        return json.loads(note.read_text()) if self.owner != archives.ROOT and note.exists() else []
 
     def lay_ground(self, files: Mapping[str, str]) -> None:
         """The project directory as the user's own (the engine makes it root's), and variables of type file."""

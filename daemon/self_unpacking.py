@@ -21,7 +21,7 @@ from pathlib import Path
 import msgspec
 
 from daemon import archives
-from daemon.archives import BLOCK, ROOT
+from daemon.archives import BLOCK, ROOT, Place
 from daemon.engine import Engine
 from daemon.images import Image
 from daemon.script import UNPACKED_MARK, WORKSPACE
@@ -42,10 +42,13 @@ DIRECTORIES = ("/bin", "/usr/bin")
 def packed(workspace: Path) -> str | None:
     """The text of a tar that is small, and that any `tar` can unpack; else None. Raises BadArchive, OSError."""
     data = bytearray()
-    for piece in archives.joined([workspace], ROOT):
+    place = Place(ROOT)
+    for piece in archives.joined([workspace], place):
         data += piece
         if len(data) > MOST_BYTES:
             return None
+    if place.leaving:
+        return None
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         for member in tar:
             if member.offset_data - member.offset != BLOCK or member.uid or member.gid:

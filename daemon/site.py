@@ -34,6 +34,10 @@ class Site:
         """Where the names of the files are kept that were in a container's workspace."""
         return self.directory / f"{container}.names"
 
+    def directories(self, container: str) -> Path:
+        """Where the names of the directories are kept that were laid into a container for another user than root."""
+        return self.directory / f"{container}.directories"
+
     def release_note(self, container: str) -> Path:
         """Where it is kept when a container's gate was opened (`protocol.clock`)."""
         return self.directory / f"{container}.released"
@@ -41,4 +45,5 @@ class Site:
     def forget(self, container: str) -> None:
         """Removes what is kept about a container."""
         self.listing(container).unlink(missing_ok=True)
+        self.directories(container).unlink(missing_ok=True)
         self.release_note(container).unlink(missing_ok=True)

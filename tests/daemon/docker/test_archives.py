@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.archives import ROOT, BadArchive, Owner, groundwork, hash_files, joined, names
+from daemon.archives import ROOT, BadArchive, Owner, Place, groundwork, hash_files, joined, names
 from tests.daemon.docker.builders import tar_of
 
 LONG = "long/" + "n" * 120 + "/é" + "x" * 120
@@ -24,7 +24,7 @@ def members(pieces: bytes) -> dict[str, tarfile.TarInfo]:
 def test_joined_archives_are_one_archive_in_order(tmp_path: Path) -> None:
     first = tar_of(tmp_path / "1.tar", {"a": "one", LONG: "x" * 700, "empty/": "", "none": ""})
     second = tar_of(tmp_path / "2.tar.gz", {"a": "two", "big": "y" * 3_000_000}, mode="w:gz")
-    joint = b"".join(joined([first, second], ROOT))
+    joint = b"".join(joined([first, second], Place(ROOT)))
     with tarfile.open(fileobj=io.BytesIO(joint)) as tar:
         read = [(member.name, (tar.extractfile(member) or io.BytesIO()).read()) for member in tar]
     assert read == [
@@ -35,7 +35,7 @@ def test_joined_archives_are_one_archive_in_order(tmp_path: Path) -> None:
 def test_for_another_owner_all_is_his_and_directories_are_there(tmp_path: Path) -> None:
     first = tar_of(tmp_path / "1.tar", {"dir/sub/file": "x", LONG: "y"})
     second = tar_of(tmp_path / "2.tar", {"dir/other": "x"})
-    found = members(b"".join(joined([first, second], Owner(1000, 50))))
+    found = members(b"".join(joined([first, second], Place(Owner(1000, 50)))))
     assert list(found) == ["dir", "dir/sub", "dir/sub/file", "long", "long/" + "n" * 120, LONG, "dir/other"]
     assert {(member.uid, member.gid) for member in found.values()} == {(1000, 50)}
 
@@ -77,4 +77,4 @@ def test_what_is_no_whole_archive_of_files_is_refused(tmp_path: Path, damage: st
             device.type = tarfile.CHRTYPE
             tar.addfile(device)
     with pytest.raises(BadArchive, match=r"broken\.tar"):
-        b"".join(joined([path], owner))
+        b"".join(joined([path], Place(owner)))
