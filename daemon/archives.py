@@ -12,7 +12,7 @@ import hashlib
 import io
 import posixpath
 import tarfile
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -250,15 +250,44 @@ def names(path: Path) -> frozenset[str]:
         return frozenset(posixpath.normpath(member.name) for member in tar)
 
 
-def hash_files(path: Path, wanted: Collection[str]) -> dict[str, str]:
-    """The sha256 of those files of a tar that are `wanted`. Raises BadArchive, OSError."""
+def hash_files(path: Path, wanted: Callable[[str], bool]) -> dict[str, str]:
+    """The sha256 of those files of a tar that are `wanted`; of a symbolic link, that of target and file together.
+
+    Raises BadArchive, OSError.
+    """
     hashes: dict[str, str] = {}
+    links: dict[str, str] = {}
+    _hash_files(path, wanted, hashes, links)
+    files = dict(hashes)
+    if links:
+        ends = {name: _end(name, links) for name in links}
+        missing = set(ends.values()) - hashes.keys()
+        _hash_files(path, missing.__contains__, files, {})
+        for name, end in ends.items():
+            text = f"{links[name]} {files.get(end, '')}"
+            hashes[name] = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashes
+
+
+def _hash_files(path: Path, wanted: Callable[[str], bool], hashes: dict[str, str], links: dict[str, str]) -> None:
     with open_tar(path) as stream, reading(stream, path) as tar:
         for member in tar:
             name = posixpath.normpath(member.name)
-            if name in wanted and (file := tar.extractfile(member)):
+            if not (member.isreg() or member.issym()) or not wanted(name):
+                continue
+            if member.issym():
+                links[name] = member.linkname
+            elif file := tar.extractfile(member):
                 hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-    return hashes
+
+
+def _end(name: str, links: Mapping[str, str]) -> str:
+    """Where a symbolic link leads to by way of other ones, if not in a circle."""
+    seen: set[str] = set()
+    while name in links and name not in seen:
+        seen.add(name)
+        name = posixpath.normpath(posixpath.join(posixpath.dirname(name), links[name]))
+    return name
 
 
 def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import posixpath
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from daemon.archive_members import ArchiveWriter
 from daemon.archives import hash_files
 from daemon.artifacts import Expand, Selection, Taker, due
 from daemon.environment import Environment
+from daemon.globs import Patterns, fixed_prefix
+from protocol.errors import UsageError
 from protocol.plan import CacheSpec
 
 EVICT_DOWN_TO = 0.9
@@ -97,8 +100,7 @@ class JobCaches:
     def _key(self, index: int, expand: Expand) -> str:
         spec = self.specs[index]
         if spec.key_files:
-            prefix = expand(spec.key_prefix)
-            return f"{prefix}-{self.file_keys[index]}" if prefix else self.file_keys[index]
+            return f"{expand(spec.key_prefix) or index}-{self.file_keys[index]}"
         return expand(spec.key) or "default"
 
     def to_lay_in(self, environment: Environment) -> list[Path]:
@@ -115,17 +117,45 @@ class JobCaches:
     def save(self, taker: Taker, known: Callable[[], frozenset[str]], *, succeeded: bool) -> None:
         """Stores what the job has left for the next ones. Raises EngineError, BadArchive, UsageError, OSError."""
         for index, spec in enumerate(self.specs):
+            if spec.key_files and self.file_keys[index] == "default":
+                taker.warnings.append(
+                    f"cache:key:files: there is no {' or '.join(spec.key_files)}: the key is `default`"
+                )
             if taker.expand(spec.policy) in ("push", "pull-push") and due(spec.when, succeeded):
                 selection = Selection(spec.paths, (), known() if spec.untracked else None)
                 self.store.store(self.project, self._key(index, taker.expand), taker, selection)
 
 
 def file_keys_of(specs: Sequence[CacheSpec], workspace: Path | None) -> list[str]:
-    """For each cache, a hash of the files in the workspace that its key names; `default` if none is there."""
-    wanted = {name for spec in specs for name in spec.key_files}
-    hashes: Mapping[str, str] = hash_files(workspace, wanted) if wanted and workspace else {}
+    """For each cache, a hash of the files in the workspace that its key means; `default` if none is there.
+
+    The files are named, or a directory of them is, or a pattern matches them. A name with a bracket in it may be both.
+    Raises BadArchive, OSError.
+    """
+    named = [[posixpath.normpath(each) for each in spec.key_files if each] for spec in specs]
+    patterns = [_patterns(each) for each in named]
+
+    def means(index: int, name: str) -> bool:
+        if any(name == each or name.startswith(f"{each}/") for each in named[index]):
+            return True
+        return any(pattern.match(name) for pattern in patterns[index])
+
+    def wanted(name: str) -> bool:
+        return any(means(index, name) for index in range(len(specs)))
+
+    hashes: Mapping[str, str] = hash_files(workspace, wanted) if any(named) and workspace else {}
     keys: list[str] = []
-    for spec in specs:
-        found = [f"{name} {hashes[name]}\n" for name in sorted(spec.key_files) if name in hashes]
-        keys.append(hashlib.sha256("".join(found).encode()).hexdigest() if found else "default")
+    for index in range(len(specs)):
+        found = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes) if means(index, name))
+        keys.append(hashlib.sha256(found.encode("utf-8", "surrogateescape")).hexdigest() if found else "default")
     return keys
+
+
+def _patterns(names: Sequence[str]) -> list[Patterns]:
+    """Those of the names that may be patterns."""
+    patterns: list[Patterns] = []
+    for name in names:
+        if fixed_prefix(name) != name:
+            with contextlib.suppress(UsageError):  # what is no pattern is a name
+                patterns.append(Patterns([name]))
+    return patterns

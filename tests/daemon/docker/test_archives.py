@@ -52,7 +52,7 @@ def test_the_groundwork_is_for_its_owner_alone() -> None:
 def test_names_and_hashes_are_without_a_leading_dot(tmp_path: Path) -> None:
     path = tar_of(tmp_path / "t.tar.gz", {"./a": "x", "b/c": ""}, mode="w:gz")
     assert names(path) == {"a", "b/c"}
-    assert hash_files(path, {"a", "missing"}).keys() == {"a"}
+    assert hash_files(path, {"a", "missing"}.__contains__).keys() == {"a"}
 
 
 def broken(path: Path) -> bytes:

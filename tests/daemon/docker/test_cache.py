@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from daemon.artifacts import Selection
-from daemon.cache import CacheStore
+from daemon.cache import CacheStore, file_keys_of
 from daemon.docker_executor import DockerExecutor
 from daemon.executor import Dependencies
 from protocol.plan import CacheSpec
@@ -87,6 +87,69 @@ def test_a_key_of_files_follows_their_content(executor: DockerExecutor, scratch:
     assert run("2", "two") == "nothing"
     assert run(None, "none") == "nothing"
     assert run(None, "none") == "none"
+
+
+LOCKS = {"lock": "1", "a/lock": "1", "a/b/lock": "1", "a/b/other": "1", "[x]/lock": "1", "c/yarn.lock": "1"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "meant"),
+    [
+        ("**/lock", {"lock", "a/lock", "a/b/lock", "[x]/lock"}),
+        ("*/lock", {"a/lock", "[x]/lock"}),
+        ("*", {"lock"}),
+        ("./a/../lock", {"lock"}),
+        ("a/?/*", {"a/b/lock", "a/b/other"}),
+        ("**/*.lock", {"c/yarn.lock"}),
+        ("{a,c}/{lock,yarn.lock}", {"a/lock", "c/yarn.lock"}),
+        ("[x]/lock", {"[x]/lock"}),
+        ("[a-c]/lock", {"a/lock"}),
+        ("a/b", {"a/b/lock", "a/b/other"}),
+        ("a/", {"a/lock", "a/b/lock", "a/b/other"}),
+        ("a/**", {"a/lock", "a/b/lock", "a/b/other"}),
+        ("[lock", set()),
+        ("$NAME", set()),
+        ("none/**", set()),
+    ],
+)
+def test_a_key_of_files_is_made_of_the_contents_of_all_that_a_pattern_matches(
+    tmp_path: Path, pattern: str, meant: set[str]
+) -> None:
+    specs = [CacheSpec(key_files=[pattern, "missing"], paths=["store"])]
+    (key,) = file_keys_of(specs, tar_of(tmp_path / "w.tar", LOCKS))
+    assert (key == "default") is (not meant)
+    changing = set()
+    for name in LOCKS:
+        (other,) = file_keys_of(specs, tar_of(tmp_path / "w.tar", LOCKS | {name: "2"}))
+        if other != key:
+            changing.add(name)
+    assert changing == meant
+    (more,) = file_keys_of(specs, tar_of(tmp_path / "w.tar", LOCKS | {"unrelated": ""}))
+    assert (more != key) is (pattern == "*")
+
+
+def test_a_key_of_a_file_that_is_a_link_follows_target_and_content(tmp_path: Path) -> None:
+    def key(target: str, content: str) -> str:
+        path = tar_of(tmp_path / "w.tar", {"real/lock": content, "same/lock": content})
+        with tarfile.open(path, "a") as tar:
+            for name, linked in (("lock", "hop"), ("hop", target)):
+                info = tarfile.TarInfo(name)
+                info.type, info.linkname = tarfile.SYMTYPE, linked
+                tar.addfile(info)
+        return file_keys_of([CacheSpec(key_files=["*o*"], paths=["x"])], path)[0]
+
+    keys = [key(target, content) for target in ("real/lock", "same/lock", "../out", "lock") for content in "12"]
+    assert len(set(keys)) == 6  # what is elsewhere, and a circle, have no content
+    assert "default" not in keys
+
+
+def test_caches_of_one_job_whose_files_are_missing_do_not_share_a_key(
+    executor: DockerExecutor, scratch: Path, tmp_path: Path
+) -> None:
+    specs = [CacheSpec(key_files=[f"{name}.lock"], paths=[name]) for name in ("a", "b")]
+    first = run_job(executor, assignment("echo a >a; echo b >b", caches=specs), scratch=scratch)
+    assert first.warnings == [f"cache:key:files: no {name}.lock, so the key is `default`" for name in ("a", "b")]
+    assert run_job(executor, assignment("cat a b", caches=specs)).lines[1:] == ["a", "b"]
 
 
 def test_several_caches_and_untracked_files(executor: DockerExecutor, scratch: Path, tmp_path: Path) -> None:
