@@ -6,7 +6,7 @@ import posixpath
 import re
 import shutil
 import tarfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -15,6 +15,7 @@ from daemon.archive_members import ArchiveWriter, Members, Selected, copy_file, 
 from daemon.engine import Engine, EngineError
 from daemon.executor import Collected
 from daemon.globs import Patterns, fixed_prefix, outermost, relative_pattern
+from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
 
 NOT_THERE = re.compile("not a directory|file name too long", re.IGNORECASE)
@@ -54,14 +55,25 @@ class Taker:
         self.warnings += [
             f"{pattern}: not in the project directory" for pattern, path in relative.items() if path is None
         ]
-        inside = [path for path in relative.values() if path is not None]
+        inside = self._sound(path for path in relative.values() if path is not None)
         exclude = filter(None, (relative_pattern(self.expand(each), self.project_dir) for each in selection.exclude))
-        taking = _Taking(self, selection, inside, Patterns(list(exclude)), out)
+        taking = _Taking(self, selection, inside, Patterns(self._sound(exclude)), out)
         everything = [""] if selection.known is not None else []
         for prefix in outermost([*everything, *(fixed_prefix(path) for path in inside)]):
             taking.take_below(prefix)
         self.warnings += taking.warnings()
         return taking.taken > 0
+
+    def _sound(self, patterns: Iterable[str]) -> list[str]:
+        """Those that are patterns: as in GitLab, one that is none matches nothing."""
+        sound = []
+        for pattern in patterns:
+            try:
+                Patterns([pattern])
+                sound.append(pattern)
+            except UsageError as error:
+                self.warnings.append(str(error))
+        return sound
 
 
 class _Taking:

@@ -1,12 +1,16 @@
 """Sums up `artifacts:reports:junit` files. Pure: reads streams that it is given.
 
-The files come out of jobs, so nothing in them is trusted: documents with a DTD are refused (no entities, no external
-references), and no tree is built, so memory does not grow with the file.
+The files come out of jobs, so nothing in them is trusted: entities are not taken, nothing external is read, and no tree
+is built, so memory does not grow with the file. What is merely careless is read all the same: text in another encoding
+than the file says, characters that XML does not allow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import codecs
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from typing import BinaryIO
 from xml.parsers import expat
 
@@ -19,6 +23,24 @@ MAX_FAILURES = 20
 """Failed tests that are named; the rest are only counted."""
 MAX_NAME = 300
 PIECE = 64 << 10
+LONGEST_REFERENCE = 12
+"""Characters of a reference to a character, such as `&#x1b;`; with more zeros it is not looked for."""
+BYTE_ORDER_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+    (b"<\0", "utf-16-le"),
+    (b"\0<", "utf-16-be"),
+)
+"""How a file begins whose declaration does not count: with a mark, or with a `<` of two bytes."""
+DECLARED = re.compile(rb"""<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._:-]{0,40})["']""")
+NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
+NOT_IN_XML_BY_NUMBER = re.compile("&#(?:0*(?:[0-8]|1[124-9]|2[0-9]|3[01])|[xX]0*(?:[0-8bBcCeEfF]|1[0-9a-fA-F]));")
+REPLACEMENT = "\ufffd"
+THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
+NUMBER = re.compile(r"\d*\.?\d+(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class BadJUnit(Exception):
@@ -37,6 +59,7 @@ class _Counter:
         self._verdict = ""
 
     def start(self, tag: str, attributes: dict[str, str]) -> None:
+        tag = tag.rpartition(":")[2]
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise BadJUnit(f"nested deeper than {MAX_DEPTH} elements")
@@ -44,7 +67,7 @@ class _Counter:
             raise BadJUnit(f"the outermost element is <testsuites> or <testsuite>, not <{tag[:80]}>")
         if tag == "testcase":
             parts = (attributes.get("classname", ""), attributes.get("name", ""))
-            self._case = ".".join(part for part in parts if part)[:MAX_NAME]
+            self._case = " ".join(".".join(part for part in parts if part).split())[:MAX_NAME] or "(no name)"
             self._verdict = ""
             self.seconds += _seconds(attributes.get("time", ""))
         elif self._case is not None and (
@@ -56,7 +79,7 @@ class _Counter:
 
     def end(self, tag: str) -> None:
         self._depth -= 1
-        if tag != "testcase" or self._case is None:
+        if tag.rpartition(":")[2] != "testcase" or self._case is None:
             return
         self.total += 1
         self.failed += self._verdict == "failure"
@@ -66,55 +89,105 @@ class _Counter:
             self.failures.append(self._case)
         self._case = None
 
-    def doctype(self, *_: object) -> None:
-        raise BadJUnit("a document type declaration is not allowed in a report")
+    def entity(self, *_: object) -> None:
+        raise BadJUnit("entities are not allowed in a report")
 
 
 def _seconds(text: str) -> float:
+    """A number of seconds, also with a comma for thousands or before the decimals; 0 for anything else."""
+    text = text.strip()
+    text = text.replace(",", "" if THOUSANDS.fullmatch(text) else ".")
+    number = NUMBER.match(text)
+    seconds = float(number.group()) if number else 0.0
+    return seconds if seconds < 1e9 else 0.0
+
+
+def _encoding(start: bytes) -> str:
+    """How the text of a file is encoded that begins like this."""
+    for mark, encoding in BYTE_ORDER_MARKS:
+        if start.startswith(mark):
+            return encoding
+    declared = DECLARED.match(start.lstrip())
     try:
-        seconds = float(text.replace(",", ""))
-    except ValueError:
-        return 0.0
-    return seconds if 0.0 <= seconds < 1e9 else 0.0
+        found = codecs.lookup(declared[1].decode() if declared else "utf-8")
+        one = "<".encode(found.name)
+    except (LookupError, UnicodeError):  # none, or none of text
+        return "utf-8"
+    return found.name if one == b"<" else "utf-8"
+
+
+def _text(stream: BinaryIO) -> Iterator[str]:
+    """The text of a file, without what XML does not allow. Raises BadJUnit."""
+    start = stream.read(PIECE)
+    decoder = codecs.getincrementaldecoder(_encoding(start))("replace")
+    left, kept, piece = MAX_BYTES, "", start.lstrip() if start.lstrip().startswith(b"<") else start
+    while piece:
+        left -= len(piece)
+        if left < 0:
+            raise BadJUnit(f"larger than {MAX_BYTES} bytes")
+        text = kept + decoder.decode(piece)
+        cut = text.rfind("&", -LONGEST_REFERENCE)
+        kept = text[cut:] if cut >= 0 and ";" not in text[cut:] else ""
+        yield _allowed(text[: len(text) - len(kept)])
+        piece = stream.read(PIECE)
+    yield _allowed(kept + decoder.decode(b"", True))
+
+
+def _allowed(text: str) -> str:
+    return NOT_IN_XML_BY_NUMBER.sub(REPLACEMENT, NOT_IN_XML.sub(REPLACEMENT, text))
 
 
 def _read(stream: BinaryIO, counter: _Counter) -> None:
-    parser = expat.ParserCreate()
+    parser = expat.ParserCreate("utf-8")
     parser.StartElementHandler = counter.start
     parser.EndElementHandler = counter.end
-    parser.StartDoctypeDeclHandler = counter.doctype
-    left = MAX_BYTES
+    parser.EntityDeclHandler = counter.entity
+    empty = True
     try:
-        while piece := stream.read(min(PIECE, left + 1)):
-            left -= len(piece)
-            if left < 0:
-                raise BadJUnit(f"larger than {MAX_BYTES} bytes")
-            parser.Parse(piece, False)
+        for text in _text(stream):
+            empty = empty and not text.strip()
+            parser.Parse(text.encode(), False)
+        if empty:
+            raise BadJUnit("it is empty")
         parser.Parse(b"", True)
     except expat.ExpatError as error:
         raise BadJUnit(f"line {error.lineno}: {expat.errors.messages[error.code]}") from error
 
 
-def parse_junit(files: Iterable[tuple[str, BinaryIO]]) -> JUnitSummary:
-    """The sum over report files, given as (name, stream). Raises BadJUnit naming the file."""
+@dataclass(slots=True)
+class JUnitReport:
+    """What report files come to. `summary` is None if no file could be read; `odd` are why not, by file."""
+
+    summary: JUnitSummary | None = None
+    odd: list[str] = field(default_factory=list)
+
+
+def parse_junit(files: Iterable[tuple[str, BinaryIO]]) -> JUnitReport:
+    """The sum over report files, given as (name, stream); one that is none is passed over."""
+    report = JUnitReport()
     total = _Counter()
+    read = False
     for name, stream in files:
         counter = _Counter()
         try:
             _read(stream, counter)
         except BadJUnit as error:
-            raise BadJUnit(f"{name}: {error}") from error
+            report.odd.append(f"{name}: {error}")
+            continue
+        read = True
         total.total += counter.total
         total.failed += counter.failed
         total.errors += counter.errors
         total.skipped += counter.skipped
         total.seconds += counter.seconds
         total.failures = (total.failures + counter.failures)[:MAX_FAILURES]
-    return JUnitSummary(
-        total=total.total,
-        failed=total.failed,
-        errors=total.errors,
-        skipped=total.skipped,
-        seconds=round(total.seconds, 6),
-        failures=total.failures,
-    )
+    if read:
+        report.summary = JUnitSummary(
+            total=total.total,
+            failed=total.failed,
+            errors=total.errors,
+            skipped=total.skipped,
+            seconds=round(total.seconds, 6),
+            failures=total.failures,
+        )
+    return report

@@ -7,31 +7,36 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from daemon.dotenv import MAX_BYTES, BadDotenv, parse_dotenv
-from daemon.executor import Collected, JobFailed
-from daemon.junit import BadJUnit, parse_junit
+from daemon.executor import Collected
+from daemon.junit import parse_junit
 from daemon.masking import Masker
 from daemon.transfers import Transfer
-from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
 
 PIECE_BYTES = 1 << 20
+MOST_NAMED = 3
+"""Report files that a message names."""
 
 
 @dataclass(slots=True)
 class Reports:
-    """What a job has left. `warning` is for people: a report that can't be read but fails nothing."""
+    """What a job has left. `warning` is for people: a report that can't be read but fails nothing.
+
+    `failure` is a report that fails the job.
+    """
 
     artifacts: list[ArtifactRef] = field(default_factory=list)
     dotenv: dict[str, str] = field(default_factory=dict)
     tests: JUnitSummary | None = None
     warning: str | None = None
+    failure: str | None = None
 
 
 def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker) -> Reports:
     """Reads the reports and stores all files as blobs, reports without secrets; an archive is the job's own affair.
 
-    A dotenv report that breaks GitLab's rules fails the job, as its upload does there; a junit report does not.
-    Raises JobFailed, TransferAborted.
+    A dotenv report that breaks GitLab's rules fails the job, as its upload does there; a junit report does not. Neither
+    takes anything else away. Raises JobFailed, TransferAborted.
     """
     reports = Reports()
     _read_dotenv(collected, reports)
@@ -64,7 +69,7 @@ def _read_dotenv(collected: list[Collected], reports: Reports) -> None:
     try:
         reports.dotenv = parse_dotenv(files)
     except BadDotenv as error:
-        raise JobFailed(FailureReason.SCRIPT_FAILURE, f"bad dotenv report: {error}") from error
+        reports.failure = f"bad dotenv report: {error}"
 
 
 def _read_junit(collected: list[Collected], reports: Reports) -> None:
@@ -74,9 +79,8 @@ def _read_junit(collected: list[Collected], reports: Reports) -> None:
             for item in collected
             if item.kind == "junit"
         ]
-        if not files:
-            return
-        try:
-            reports.tests = parse_junit(files)
-        except BadJUnit as error:
-            reports.warning = f"bad junit report: {error}"
+        report = parse_junit(files)
+    reports.tests = report.summary
+    if report.odd:
+        more = f" (and {len(report.odd) - MOST_NAMED} more)" if len(report.odd) > MOST_NAMED else ""
+        reports.warning = f"no junit report: {'; '.join(report.odd[:MOST_NAMED])}{more}"

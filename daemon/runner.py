@@ -313,7 +313,7 @@ class Runner:
         while (log_length := self._log.whole()) is None:
             self._follow_log()
         self._check_wanted()
-        said = (result.message, reports.warning, *self.sandbox.warnings, self._log_error)
+        said = (result.message, reports.failure, reports.warning, *self.sandbox.warnings, self._log_error)
         messages = dict.fromkeys(filter(None, said))
         return replace(
             result,
@@ -361,13 +361,15 @@ class Runner:
         succeeded = result.status is ExecutionStatus.SUCCESS
         scratch = self._transfer.scratch()
         try:
-            return result, store_reports(
-                self.sandbox.collect(scratch, succeeded=succeeded), self._transfer, self._masker
-            )
+            collected = self.sandbox.collect(scratch, succeeded=succeeded)
+            reports = store_reports(collected, self._transfer, self._masker)
         except JobFailed as error:
             if succeeded:
                 return self._failed(error.reason, error.message, result.exit_code), Reports()
             return result, Reports(warning=error.message)
+        if reports.failure and succeeded:
+            result = self._failed(FailureReason.SCRIPT_FAILURE, reports.failure, result.exit_code)
+        return result, reports
 
     def _follow_log(self) -> None:
         """The body of the log's own thread: it may fall behind the job, and the slot is free all the same."""

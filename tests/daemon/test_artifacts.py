@@ -174,23 +174,32 @@ def test_an_artifact_that_the_coordinator_has_is_not_sent_and_one_made_here_is_n
 def test_a_dotenv_report_that_breaks_the_rules_fails_the_job_and_names_the_line(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
-    engine.artifacts["build"] = [("dotenv", "build.env", b"A=1\n# no comments\n")]
+    engine.artifacts["build"] = [
+        ("dotenv", "build.env", b"A=1\n# no comments\n"),
+        ("archive", "artifacts", b"all the same"),
+        ("junit", "report.xml", b'<testsuite><testcase name="t"/></testsuite>'),
+    ]
     run_worker()
     coordinator.assign(assignment("1.1", "true", job_name="build", job_artifacts=LEAVES))
     final = coordinator.final("1.1")
     assert (final.status, final.failure_reason) == (S.FAILED, FailureReason.SCRIPT_FAILURE)
     assert "build.env, line 2" in (final.message or "")
+    assert [ref.kind for ref in final.artifacts] == ["dotenv", "archive", "junit"]
+    assert (final.tests, final.dotenv) == (JUnitSummary(total=1), {})
 
 
 def test_a_junit_report_that_can_not_be_read_is_told_and_fails_nothing(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
-    engine.artifacts["build"] = [("junit", "report.xml", b"<html/>")]
+    engine.artifacts["build"] = [("junit", f"report{number}.xml", b"<html/>") for number in range(9)]
+    engine.artifacts["build"].append(("junit", "good.xml", b'<testsuite><testcase name="t"/></testsuite>'))
     run_worker()
     coordinator.assign(assignment("1.1", "true", job_name="build", job_artifacts=LEAVES))
     final = coordinator.final("1.1")
     assert final.status is S.SUCCESS
-    assert "report.xml" in (final.message or "")
+    assert "report0.xml: " in (final.message or "")
+    assert "(and 6 more)" in (final.message or "")
+    assert final.tests == JUnitSummary(total=1)
 
 
 def test_coverage_is_taken_from_the_log(coordinator: Scripted, run_worker: Start) -> None:

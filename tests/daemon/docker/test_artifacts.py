@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from daemon.docker_executor import DockerExecutor
-from daemon.executor import Dependencies, JobFailed
+from daemon.executor import Dependencies
 from protocol.plan import ArtifactsSpec
-from protocol.statuses import FailureReason
 from tests.daemon.docker.builders import ENTRYPOINT, WORKER, Ran, assignment, contents, run_job, tar_of, variables
 
 TREE = (
@@ -167,10 +166,14 @@ def test_a_large_file_comes_whole(executor: DockerExecutor, scratch: Path) -> No
         assert ran.lines[-1].startswith(hashlib.file_digest(file, "sha256").hexdigest())  # type: ignore[arg-type]
 
 
-def test_a_malformed_pattern_is_named(executor: DockerExecutor, scratch: Path) -> None:
-    with pytest.raises(JobFailed, match=r"build/\[x") as failed:
-        left(executor, scratch, ArtifactsSpec(paths=["build/[x"]))
-    assert failed.value.reason is FailureReason.SCRIPT_FAILURE
+def test_a_malformed_pattern_is_told_and_takes_nothing_from_the_others(executor: DockerExecutor, scratch: Path) -> None:
+    spec = ArtifactsSpec(paths=["build/[x", "build/*.o"], exclude=["{a", "build/y.*"], junit=["[", "build/z.txt"])
+    ran = left(executor, scratch, spec)
+    assert ran.archive().keys() - {"build/"} == {"build/z.o"}
+    assert [one.name for one in ran.collected if one.kind == "junit"] == ["build/z.txt"]
+    assert [warning.partition(":")[0] for warning in ran.warnings] == [
+        f"bad file pattern {pattern!r}" for pattern in ("build/[x", "{a", "[")
+    ]
 
 
 def test_a_daemon_that_took_the_job_over_collects_the_same(
