@@ -250,6 +250,12 @@ def names(path: Path) -> frozenset[str]:
         return frozenset(posixpath.normpath(member.name) for member in tar)
 
 
+def check(path: Path) -> None:
+    """Reads a whole archive as if it was to be unpacked. Raises BadArchive, OSError."""
+    for _ in joined([path], Place(ROOT)):
+        pass
+
+
 def hash_files(path: Path, wanted: Callable[[str], bool]) -> dict[str, str]:
     """The sha256 of those files of a tar that are `wanted`; of a symbolic link, that of target and file together.
 

@@ -16,11 +16,12 @@ from pathlib import Path
 from uuid import uuid4
 
 from daemon.archive_members import ArchiveWriter
-from daemon.archives import hash_files
-from daemon.artifacts import Expand, Selection, Taker, due
+from daemon.archives import BadArchive, check, hash_files
+from daemon.artifacts import Expand, Selection, Taker, due, printable
+from daemon.engine import EngineError
 from daemon.environment import Environment
 from daemon.globs import Patterns, fixed_prefix
-from protocol.errors import UsageError
+from protocol.errors import EngineUnavailable, UsageError
 from protocol.plan import CacheSpec
 
 EVICT_DOWN_TO = 0.9
@@ -114,8 +115,22 @@ class JobCaches:
                     archives.append(found)
         return archives
 
+    def sound(self, archives: Sequence[Path]) -> list[Path]:
+        """Those that can be read; the others are removed, so that the next job does not meet them again."""
+        sound = []
+        for path in archives:
+            try:
+                check(path)
+                sound.append(path)
+            except (BadArchive, OSError):
+                path.unlink(missing_ok=True)
+        return sound
+
     def save(self, taker: Taker, known: Callable[[], frozenset[str]], *, succeeded: bool) -> None:
-        """Stores what the job has left for the next ones. Raises EngineError, BadArchive, UsageError, OSError."""
+        """Stores what the job has left for the next ones; what can't be stored is a warning, as in GitLab.
+
+        Raises UsageError.
+        """
         for index, spec in enumerate(self.specs):
             if spec.key_files and self.file_keys[index] == "default":
                 taker.warnings.append(
@@ -123,7 +138,11 @@ class JobCaches:
                 )
             if taker.expand(spec.policy) in ("push", "pull-push") and due(spec.when, succeeded):
                 selection = Selection(spec.paths, (), known() if spec.untracked else None)
-                self.store.store(self.project, self._key(index, taker.expand), taker, selection)
+                key = self._key(index, taker.expand)
+                try:
+                    self.store.store(self.project, key, taker, selection)
+                except (EngineError, EngineUnavailable, BadArchive, OSError) as error:
+                    taker.warnings.append(f"the cache {printable(key)} is not saved: {error}")
 
 
 def file_keys_of(specs: Sequence[CacheSpec], workspace: Path | None) -> list[str]:

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from daemon.environment import Environment, too_long
+from daemon.environment import Environment
 from daemon.executor import JobFailed
 from daemon.policy import Policy
-from daemon.script import MAX_SCRIPT_BYTES, entry_command, entry_environment, script_text
+from daemon.script import Scripts, entry_command, entry_environment
 from protocol.messages import Assignment
 from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
 
 NANOS = 1_000_000_000
 """The engine counts CPUs in billionths."""
-
 
 def job_container(
     assignment: Assignment,
@@ -27,33 +26,25 @@ def job_container(
     after_script_timeout: float,
     log_driver: Mapping[str, object],
     policy: Policy,
+    scripts: Scripts,
     workspace: str | None = None,
 ) -> dict[str, Any]:
     """The container of a job: held at its gate once it is started, its stdin open for good.
 
     The image's entrypoint stays in place unless the job overrides it; it gets our shell as its arguments, as in GitLab.
     `workspace` is one that the container unpacks itself, as text.
-    Raises JobFailed for scripts and variables that Linux would not start.
+    Raises JobFailed for variables that Linux would not start.
     """
-    job, resources = assignment.job, assignment.job.resources
+    resources = assignment.job.resources
     if complaint := environment.too_long():
         raise JobFailed(FailureReason.SCRIPT_FAILURE, complaint)
-    script, after_script = script_text([*job.before_script, *job.script]), script_text(job.after_script)
-    if (size := len(script.encode()) + len(after_script.encode())) > MAX_SCRIPT_BYTES:
-        raise JobFailed(
-            FailureReason.SCRIPT_FAILURE,
-            f"the scripts have {size} bytes, at most {MAX_SCRIPT_BYTES}: put them into a file of the repository",
-        )
     entry = entry_environment(
-        script,
-        after_script,
+        scripts.script,
+        scripts.after_script,
         directory=assignment.project_dir,
         after_seconds=after_script_timeout,
         workspace=workspace,
     )
-    strings = [f"{key}={value}" for key, value in {**environment.values, **entry}.items()]
-    if complaint := too_long(strings):
-        raise JobFailed(FailureReason.SCRIPT_FAILURE, f"{complaint}, scripts included")
     host: dict[str, Any] = {**policy.host_config(), "NetworkMode": network, "LogConfig": dict(log_driver)}
     if resources.cpus:
         host["NanoCpus"] = round(resources.cpus * NANOS)
@@ -62,7 +53,7 @@ def job_container(
     body: dict[str, Any] = {
         "Image": environment.expand(image.name),
         "Cmd": entry_command(),
-        "Env": strings,
+        "Env": [f"{key}={value}" for key, value in {**environment.values, **entry}.items()],
         "Labels": dict(labels),
         "WorkingDir": assignment.project_dir,
         "OpenStdin": True,

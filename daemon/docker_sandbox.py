@@ -40,7 +40,7 @@ from daemon.log_follower import LogFollower
 from daemon.log_stream import ScriptEnd
 from daemon.networks import NETWORK_LABEL
 from daemon.sandbox_files import SandboxFiles
-from daemon.script import LEASE_OVER, UNPACKING_FAILED, lease_line, release_lines, stop_line
+from daemon.script import LEASE_OVER, UNPACKING_FAILED, Scripts, lease_line, release_lines, scripts_of, stop_line
 from daemon.self_unpacking import await_unpacked, packed
 from daemon.services import Services, plan_services, service_container
 from daemon.site import Site
@@ -121,16 +121,19 @@ class DockerSandbox:
         if services:
             services.start()
         user = known.expand(self._spec.user) if self._spec.user else image.user
+        job = self._assignment.job
+        scripts = scripts_of([*job.before_script, *job.script], job.after_script, self._assignment.project_dir)
+        files = {**self._early.files, **scripts.files}
         unpackers = self._site.unpackers
         small = None
-        if workspace and not self._early.files and unpackers.may(image, self._spec.entrypoint, user):
+        if workspace and not files and unpackers.may(image, self._spec.entrypoint, user):
             small = packed(workspace)
         brings = small if small and unpackers.can(image) else None
-        if self._create(image, workspace, services, brings):
+        if self._create(image, workspace, services, scripts, brings):
             self._fresh = True
             self._files.owner = owner_of(self._engine, self._name, user)
-            if self._early.files or self._files.owner != archives.ROOT:
-                self._files.lay_ground(self._early.files)
+            if files or self._files.owner != archives.ROOT:
+                self._files.lay_ground(files)
             if workspace and not brings:
                 self._files.lay_in([workspace])
                 if small:
@@ -147,7 +150,9 @@ class DockerSandbox:
             self._engine, self._site.images, planned, self._name, self._labels, environment, self._site.policy
         )
 
-    def _create(self, image: Image, workspace: Path | None, services: Services | None, brings: str | None) -> bool:
+    def _create(
+        self, image: Image, workspace: Path | None, services: Services | None, scripts: Scripts, brings: str | None
+    ) -> bool:
         """Makes the container, unless one is there that was started. `brings` is a workspace that it unpacks itself.
 
         Returns whether it was made now, so that other files are still to be laid in.
@@ -178,6 +183,7 @@ class DockerSandbox:
                 after_script_timeout=self._site.after_script_timeout,
                 log_driver=container_log.job_log_driver(self._site.max_log_bytes),
                 policy=self._site.policy,
+                scripts=scripts,
                 workspace=brings,
             )
             body["Image"] = image.name
@@ -251,16 +257,28 @@ class DockerSandbox:
                 self._prepare(next(iter(self._postponed), None), final)
             self._bring_to_gate(final)
             caches = self._caches()
-            laid = [*(caches.to_lay_in(final) if caches else []), *dependencies.archives]
-            if laid:
+            cached = caches.to_lay_in(final) if caches else []
+            if cached or dependencies.archives:
                 if not await_unpacked(self._engine, self._name):
                     raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(UNPACKING_FAILED))
-                self._files.lay_in(laid)
+                self._lay_in(caches, cached, dependencies.archives)
             if final.files != self._early.files:
                 self._files.lay_ground(final.files)
             self._tell(release_lines(self._early.changes(final), self._assignment.lease))
             self._released_at = time.monotonic()
             self._note_release()
+
+    def _lay_in(self, caches: JobCaches | None, cached: Sequence[Path], artifacts: Sequence[Path]) -> None:
+        """Caches, then artifacts over them. A job can do without a cache: one that is damaged is a warning."""
+        try:
+            self._files.lay_in([*cached, *artifacts])
+        except (BadArchive, OSError) as error:
+            sound = caches.sound(cached) if caches else []
+            if len(sound) == len(cached):
+                raise
+            self.warnings.append(f"a cache is passed over: {error}")
+            if sound or artifacts:
+                self._files.lay_in([*sound, *artifacts])
 
     def _bring_to_gate(self, environment: Environment) -> None:
         """Has the container wait at its gate, also if it has died there with the engine; never once it was past it."""

@@ -18,8 +18,8 @@ from protocol.variables import expand, expand_all
 
 MAX_STRING_BYTES = 128 * 1024 - 1
 """Linux takes no longer string in an environment."""
-MAX_ENVIRONMENT_BYTES = (2 << 20) - 8192
-"""Linux takes 2 MiB of strings, each with a byte at its end and a pointer; arguments need some of it too."""
+MAX_ENVIRONMENT_BYTES = 3 << 19
+"""Of all variables: what Linux's 2 MiB leave when scripts and workspace are in the environment too."""
 POINTER_BYTES = 9
 MOST_BYTES_OF_A_CHARACTER = 4
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -60,7 +60,11 @@ def too_long(strings: Iterable[str]) -> str | None:
             return f"variable {string.partition('=')[0]} is longer than the 128 KiB that Linux takes"
     total = sum(sizes.values()) + POINTER_BYTES * len(sizes)
     if total > MAX_ENVIRONMENT_BYTES:
-        return f"its variables have {total} bytes together, more than the 2 MiB that Linux takes"
+        longest = max(sizes, key=lambda string: sizes[string]).partition("=")[0]
+        return (
+            f"its variables have {total} bytes together, at most {MAX_ENVIRONMENT_BYTES}: Linux starts no program with "
+            f"more (the longest is {longest})"
+        )
     return None
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from typing import Literal
 
@@ -29,8 +30,8 @@ UNPACKING_FAILED = 71
 
 PIECE_BYTES = 100_000
 """What scripts are cut to: Linux takes at most 128 KiB in one string of an environment."""
-MAX_SCRIPT_BYTES = 1 << 20
-"""Of script and after_script together: Linux takes at most 2 MiB of environment and arguments."""
+MOST_IN_ENVIRONMENT = 256 << 10
+"""Bytes of script and after_script; larger ones are files, for Linux takes 2 MiB of environment and arguments."""
 
 FIND_SHELL = (
     "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash; do "
@@ -68,6 +69,26 @@ def script_text(commands: Sequence[str]) -> str:
         lines.append(f"{{ printf '%s\\n' {quoted(echo)}; }} 2>/dev/null")
         lines.append(text)
     return "\n".join(lines) + "\n" if lines else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scripts:
+    """What a container runs, as shell text. `files` are those that the text reads, by absolute path."""
+
+    script: str
+    after_script: str
+    files: Mapping[str, str]
+
+
+def scripts_of(script: Sequence[str], after_script: Sequence[str], directory: str) -> Scripts:
+    """The scripts of a job; those that are too large for an environment are files beside its project directory."""
+    texts = {"script": script_text(script), "after_script": script_text(after_script)}
+    if sum(len(text.encode()) for text in texts.values()) <= MOST_IN_ENVIRONMENT:
+        return Scripts(texts["script"], texts["after_script"], {})
+    paths = {name: f"{directory}.tmp/longshore.{name}" for name in texts}  # no variable's name has a dot
+    read = {name: f". {quoted(paths[name])}\n" if text else "" for name, text in texts.items()}
+    files = {paths[name]: text for name, text in texts.items() if text}
+    return Scripts(read["script"], read["after_script"], files)
 
 
 def _pieces(name: str, text: str) -> dict[str, str]:

@@ -3,11 +3,26 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
+import pytest
+
 from daemon.docker_executor import DockerExecutor
-from protocol.plan import ImageSpec
-from tests.daemon.docker.builders import BUSYBOX, DASH, DEBIAN, ENTRYPOINT, Ran, assignment, run_job
+from daemon.executor import JobFailed
+from protocol.plan import ImageSpec, Variable
+from protocol.statuses import FailureReason
+from tests.daemon.docker.builders import (
+    BUSYBOX,
+    DASH,
+    DEBIAN,
+    ENTRYPOINT,
+    Ran,
+    assignment,
+    run_job,
+    tar_of,
+    variables,
+)
 
 SHELLS = {"busybox": BUSYBOX, "bash": DEBIAN, "dash": DASH}
 
@@ -158,3 +173,47 @@ def test_an_entrypoint_that_does_not_become_the_shell_does_no_harm(executor: Doc
     ran = run_job(executor, assignment("echo pid $$", "exit 5", image=spec, after_script=["echo after"]))
     assert ran.outcome.exit_code == 5
     assert ran.lines[-1] == "after"
+
+
+@pytest.mark.parametrize("kib", [200, 300, 1500, 5000])
+def test_a_script_may_be_of_any_size(executor: DockerExecutor, kib: int) -> None:
+    """Up to 256 KiB it is in the environment, which Linux bounds; each line counts twice there, for it is echoed."""
+    lines = [f": {number:06} {'é' * 240}" for number in range(kib * 1024 // 980)]
+    runs = in_every_shell(
+        executor,
+        "x=1",
+        *lines,
+        "say() { echo $x; false; echo never; }",
+        "say",
+        "echo never",
+        after_script=[*lines, "pwd"],
+    )
+    for shell, ran in runs.items():
+        assert ran.outcome.exit_code == 1, shell
+        assert ran.lines.count("1") == 1, shell
+        assert [line for line in ran.lines if "never" in line] == ["$ say() { echo $x; false; echo never; }"]
+        assert sum(line.startswith("$ : ") for line in ran.lines) == 2 * len(lines)
+        assert ran.lines[-1] == "/builds/group/project"
+
+
+def test_a_large_script_is_its_user_s_alone_and_takes_nothing_from_variables_of_type_file(
+    executor: DockerExecutor,
+) -> None:
+    commands = ["#" + "x" * 500_000, "cat $KEY", "stat -c '%a %u' $CI_PROJECT_DIR.tmp/*; ls $CI_PROJECT_DIR"]
+    job = assignment(*commands, image=ENTRYPOINT, variables=[Variable(key="KEY", value="secret\n", file=True)])
+    ran = run_job(executor, job)
+    assert "secret" in ran.lines
+    assert ran.lines[-2:] == ["600 1000", "600 1000"]
+
+
+def test_variables_that_linux_would_start_nothing_with_are_told_of(executor: DockerExecutor, tmp_path: Path) -> None:
+    def run(size: int, *commands: str) -> Ran:
+        values = variables(**{f"V{number}": "x" * 100_000 for number in range(size // 100_000)})
+        workspace = tar_of(tmp_path / "w.tar", {"f": "y" * 40_000})
+        return run_job(executor, assignment(*commands, variables=values), workspace=workspace)
+
+    for _ in range(2):  # the second one has its workspace in the environment too
+        assert run(1_500_000, "# " + "x" * 120_000, "cat f | wc -c").lines[-1] == "40000"
+    with pytest.raises(JobFailed, match=r"variables have 16\d{5} bytes together, at most 1572864") as failed:
+        run(1_600_000, "true")
+    assert failed.value.reason is FailureReason.SCRIPT_FAILURE

@@ -88,8 +88,8 @@ BIG = "x" * (140 << 10)
     ("values", "message"),
     [
         ({"BIG": BIG}, "variable BIG is longer than the 128 KiB that Linux takes"),
-        ({f"V{number}": "x" * 100_000 for number in range(25)}, "bytes together, more than the 2 MiB that Linux takes"),
-        ({f"V{number}": "€" * 30_000 for number in range(25)}, "bytes together, more than the 2 MiB that Linux takes"),
+        ({f"V{number}": "x" * 100_000 for number in range(25)}, "bytes together, at most 1572864"),
+        ({f"V{number}": "€" * 30_000 for number in range(25)}, "bytes together, at most 1572864"),
     ],
 )
 def test_variables_that_no_program_starts_with_fail_their_job_and_say_so(
