@@ -45,10 +45,10 @@ class CacheStore:
         return self._directory / project_part / (hashlib.sha256(key.encode()).hexdigest()[:32] + SUFFIX)
 
     def find(self, project: str, keys: Sequence[str]) -> Path | None:
-        """The archive of the first of `keys` that has one; it now is the most recently used."""
+        """The archive of the first of `keys` that has one that can be used; it now is the most recently used."""
         for key in keys:
             path = self._path(project, key)
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 os.utime(path)
                 return path
         return None
@@ -133,9 +133,7 @@ class JobCaches:
         """
         for index, spec in enumerate(self.specs):
             if spec.key_files and self.file_keys[index] == "default":
-                taker.warnings.append(
-                    f"cache:key:files: there is no {' or '.join(spec.key_files)}: the key is `default`"
-                )
+                taker.warnings.append(f"cache:key:files: no {' or '.join(spec.key_files)}, so the key is `default`")
             if taker.expand(spec.policy) in ("push", "pull-push") and due(spec.when, succeeded):
                 selection = Selection(spec.paths, (), known() if spec.untracked else None)
                 key = self._key(index, taker.expand)

@@ -279,6 +279,7 @@ class Reports:
         self._flow.end_attempt(attempt, message.status, None, message.message)
         attempt.finished_at = self._time(job, message.ago)
         if message.status is S.SUCCESS:
+            job.message = message.message  # what was odd but failed nothing
             self._flow.end(job, JobEvent.SUCCEED, f"succeeded on {worker}")
         else:
             self._flow.end(job, JobEvent.CANCEL, "canceled" if canceling else f"canceled by {worker}")

@@ -14,7 +14,7 @@ from daemon.artifacts import Selection
 from daemon.cache import CacheStore, file_keys_of
 from daemon.docker_executor import DockerExecutor
 from daemon.executor import Dependencies
-from protocol.plan import CacheSpec
+from protocol.plan import ArtifactsSpec, CacheSpec
 from tests.daemon.docker.builders import WORKER, Ran, assignment, run_job, tar_of, variables
 
 
@@ -174,6 +174,41 @@ def test_a_daemon_that_took_the_job_over_saves_under_the_same_key(
     other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
     other.collect(scratch, succeeded=True)
     assert brought(with_cache(executor, scratch, spec, workspace=workspace)) == "x"
+
+
+@pytest.mark.parametrize("damage", ["cut", "noise", "empty"])
+def test_a_damaged_cache_is_passed_over_with_a_word_and_once_only(
+    executor: DockerExecutor, scratch: Path, tmp_path: Path, damage: str
+) -> None:
+    specs = [CacheSpec(key="bad", paths=["a"]), CacheSpec(key="good", paths=["b"])]
+    run_job(executor, assignment("head -c 100000 /dev/urandom >a; echo b >b", caches=specs), scratch=scratch)
+    store = CacheStore(tmp_path / "cache" / "caches", 1 << 30)
+    found = store.find("group/project", ["bad"])
+    assert found is not None
+    whole = found.read_bytes()
+    found.write_bytes({"cut": whole[: len(whole) // 2], "noise": b"noise" * 500, "empty": b""}[damage])
+    artifacts = tar_of(tmp_path / "artifacts.tar", {"c": "c"})
+    job = assignment("cat b c", caches=specs)
+    ran = run_job(executor, job, dependencies=Dependencies([], [artifacts]))
+    assert ran.lines[1:] == ["b", "c"]
+    assert [warning.partition(":")[0] for warning in ran.warnings] == ["a cache is passed over"] * (damage != "empty")
+    again = run_job(executor, assignment("cat b", caches=specs))
+    assert (again.lines[1:], again.warnings) == (["b"], [])
+
+
+def test_a_cache_that_can_not_be_saved_fails_nothing_and_takes_nothing_else_away(
+    executor: DockerExecutor, scratch: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").mkdir(exist_ok=True)
+    (tmp_path / "cache" / "caches").write_text("in the way")
+    spec = ArtifactsSpec(paths=["out"])
+    ran = run_job(
+        executor,
+        assignment("echo x | tee out", caches=[CacheSpec(key="k", paths=["out"])], artifacts=spec),
+        scratch=scratch,
+    )
+    assert ran.archive() == {"out": "x\n"}
+    assert [warning.partition(":")[0] for warning in ran.warnings] == ["the cache k is not saved"]
 
 
 class Files:
