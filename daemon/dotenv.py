@@ -6,6 +6,7 @@ lines, no quoting; white space around key and value is dropped.
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterable
 
@@ -26,7 +27,8 @@ def parse_dotenv(files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
     for name, content in files:
         if len(content) > MAX_BYTES:
             raise BadDotenv(f"{name}: a dotenv report has at most {MAX_BYTES} bytes, not {len(content)}")
-        text = content.decode("utf-8", "replace").removeprefix("\ufeff")
+        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as PowerShell redirects
+        text = content.decode("utf-16" if wide else "utf-8", "replace").removeprefix("\ufeff")
         lines = text.split("\n")
         if lines[-1] == "":
             lines.pop()

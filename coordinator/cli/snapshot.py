@@ -8,6 +8,7 @@ as long as it saves on a gigabit line, and far longer on loopback.
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import stat
 import tarfile
@@ -21,6 +22,8 @@ from protocol.errors import LongshoreError
 MTIME = 946_684_800
 """2000-01-01 UTC for every file: the same for everybody, and late enough for zip files, whose time starts in 1980."""
 COPY_BYTES = 1 << 20
+AT_ONCE_BYTES = 4 << 20
+"""Files up to this size are read in one go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,9 +101,23 @@ def _add(tar: tarfile.TarFile, root: Path, name: str) -> None:
         info.type = tarfile.DIRTYPE
         tar.addfile(info)
     elif stat.S_ISREG(found.st_mode):
-        with open(path, "rb") as file:
-            info.size = os.fstat(file.fileno()).st_size
-            try:
-                tar.addfile(info, file)
-            except OSError as error:
-                raise LongshoreError(f"{path} changed while it was packed; try again ({error})") from error
+        _add_file(tar, info, path)
+
+
+def _add_file(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str) -> None:
+    """A file may change while it is packed: a log, what an editor saves. A small one goes in as it is at one moment."""
+    try:
+        file = open(path, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        return  # gone since it was looked at
+    with file:
+        info.size = os.fstat(file.fileno()).st_size
+        if info.size <= AT_ONCE_BYTES:
+            data = file.read(AT_ONCE_BYTES)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+            return
+        try:
+            tar.addfile(info, file)
+        except OSError as error:
+            raise LongshoreError(f"{path} changed while it was packed; try again ({error})") from error

@@ -180,3 +180,27 @@ def test_a_broken_repository_is_one_clear_error(project: Path) -> None:
     (project / ".git" / "HEAD").write_text("garbage")
     with pytest.raises(LongshoreError, match="git can't list the files of"):
         pack(project)
+
+
+def test_a_file_that_shrinks_or_goes_while_it_is_packed_is_no_failure(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (project / "gone").write_text("gone\n")
+    real_fstat, real_lstat = os.fstat, os.lstat
+
+    def fstat(descriptor: int) -> os.stat_result:
+        found = real_fstat(descriptor)
+        os.truncate(project / "sub" / "text", 2)
+        return found
+
+    def lstat(path: str | Path) -> os.stat_result:
+        found = real_lstat(path)
+        if str(path).endswith("/gone"):
+            os.unlink(path)
+        return found
+
+    monkeypatch.setattr("coordinator.cli.snapshot.os.fstat", fstat)
+    monkeypatch.setattr("coordinator.cli.snapshot.os.lstat", lstat)
+    made, members = pack(project)
+    assert set(members) == {".gitignore", "run.sh", "sub", "sub/text"}
+    assert content(made, "sub/text") == b"te"

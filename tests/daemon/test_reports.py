@@ -62,6 +62,11 @@ def test_no_dotenv_bytes_raise_anything_else(content: bytes) -> None:
         parse_dotenv([("f", content)])
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_a_dotenv_report_may_come_from_a_windows_shell(encoding: str) -> None:
+    assert parse_dotenv([("f", "A=é 日\r\nB = x \r\n".encode(encoding))]) == {"A": "é 日", "B": "x"}
+
+
 def junit_report(*files: str | bytes) -> JUnitReport:
     return parse_junit(
         (f"{number}.xml", io.BytesIO(file.encode() if isinstance(file, str) else file))
