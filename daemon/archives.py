@@ -119,10 +119,11 @@ class Place:
                 raise BadMember(f"{name[:200]!r} is neither a file nor a directory nor a link")
         except BadMember as error:
             raise BadArchive(f"{self._path.name} is not unpacked: {error}") from error
+        if kind != tarfile.SYMTYPE and not self.leaving:
+            return replaced, True
         path = posixpath.normpath(name)
-        if self.leaving:
-            for each in (*replaced, path):
-                self.leaving.replaced(each)
+        for each in (*replaced, path):
+            self.leaving.replaced(each)
         apart = kind == tarfile.SYMTYPE and _leads_above(path, target)
         if apart:
             self.leaving.keep(path, target, mtime)

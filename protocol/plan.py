@@ -79,7 +79,8 @@ class ArtifactsSpec(Part, frozen=True, kw_only=True):
 class CacheSpec(Part, frozen=True, kw_only=True):
     """A directory set that is kept where the worker is, from job to job.
 
-    `key` may hold `$VARIABLES`; with `key_files` the worker hashes those files and prepends `key_prefix`.
+    `key` may hold `$VARIABLES`; with `key_files`, names and patterns, the worker hashes those files and prepends
+    `key_prefix`, or the cache's index in its job.
     """
 
     key: str = "default"

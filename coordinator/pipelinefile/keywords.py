@@ -316,7 +316,7 @@ JOB = [
 ]
 
 JOB_PARTS = [
-    works("job.artifacts.paths", TEXTS),
+    works("job.artifacts.paths", TEXTS, "see [Files](#files-that-jobs-leave)"),
     works("job.artifacts.exclude", TEXTS),
     works("job.artifacts.expire_in", DURATION, "while a run is under way, its artifacts are kept"),
     works("job.artifacts.name", TEXT),
@@ -324,13 +324,15 @@ JOB_PARTS = [
     works("job.artifacts.when", SAVE_WHEN),
     works("job.artifacts.reports", Fields("job.artifacts.reports")),
     works("job.artifacts.reports.dotenv", one_or_more(TEXT)),
-    works("job.artifacts.reports.junit", one_or_more(TEXT)),
+    works("job.artifacts.reports.junit", one_or_more(TEXT), "a file that is no report is passed over with a warning"),
     *(ignored(f"job.artifacts.reports.{kind}", "GitLab's server shows it") for kind in REPORTS_NOT_READ),
     ignored("job.artifacts.access", "artifacts are for whoever can reach the coordinator"),
     ignored("job.artifacts.public", "artifacts are for whoever can reach the coordinator"),
     ignored("job.artifacts.expose_as", "merge requests are a GitLab server's"),
     works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
-    works("job.cache.key.files", TEXTS, "one or two files"),
+    works(
+        "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#files-that-jobs-leave)"
+    ),
     differs("job.cache.key.files_commits", TEXTS, "the files' contents make the key, not their last commits"),
     works("job.cache.key.prefix", WORD),
     works("job.cache.paths", TEXTS),
