@@ -148,7 +148,11 @@ def _bounded(frames: Sequence[Bytes]) -> tuple[Bytes, Bytes]:
         raise ProtocolError("bad_frame", f"a message has 1 or {MAX_FRAMES} frames, not {len(frames)}")
     head = frames[0]
     if len(head) > MAX_MAP_BYTES:
-        raise ProtocolError("too_large", f"a message map has at most {MAX_MAP_BYTES} bytes, not {len(head)}")
+        raise ProtocolError(
+            "too_large",
+            f"a message map has at most {MAX_MAP_BYTES} bytes, not {len(head)}; of a plan as large as that, scripts "
+            "and variables belong into files of the repository",
+        )
     payload = frames[1] if len(frames) > 1 else b""
     if len(payload) > MAX_PAYLOAD_BYTES:
         raise ProtocolError("too_large", f"a payload has at most {MAX_PAYLOAD_BYTES} bytes, not {len(payload)}")
