@@ -11,7 +11,17 @@ import pytest
 from daemon.docker_executor import DockerExecutor
 from daemon.executor import Dependencies
 from protocol.plan import ArtifactsSpec
-from tests.daemon.docker.builders import ENTRYPOINT, WORKER, Ran, assignment, contents, run_job, tar_of, variables
+from tests.daemon.docker.builders import (
+    BUSYBOX,
+    ENTRYPOINT,
+    WORKER,
+    Ran,
+    assignment,
+    contents,
+    run_job,
+    tar_of,
+    variables,
+)
 
 TREE = (
     "mkdir -p build/a/b build/empty 'with space' && echo 1 >build/a/b/x.o && echo 2 >build/a/y.o && echo 3 >build/z.o",
@@ -108,7 +118,37 @@ def test_devices_pipes_and_sockets_are_left_out(executor: DockerExecutor, scratc
     job = assignment(
         "mkdir d; mkfifo d/pipe; mknod d/device c 1 3; echo x >d/file", artifacts=ArtifactsSpec(paths=["d"])
     )
-    assert run_job(executor, job, scratch=scratch).archive().keys() == {"d/", "d/file"}
+    ran = run_job(executor, job, scratch=scratch)
+    assert ran.archive().keys() == {"d/", "d/file"}
+    assert ran.warnings == ["d/device (and 1 more): left out, for it is a device or a pipe"]
+
+
+def test_an_exclude_that_means_nothing_in_the_project_excludes_nothing_and_one_that_means_all_is_told(
+    executor: DockerExecutor, scratch: Path
+) -> None:
+    for nothing in ("", "$UNSET", ".", "../x", "/etc/*", "build/"):
+        ran = left(executor, scratch, ArtifactsSpec(paths=["build/z.*"], exclude=[nothing]))
+        assert {"build/z.o", "build/z.txt"} <= ran.archive().keys()
+    ran = left(executor, scratch, ArtifactsSpec(paths=["build/z.*"], exclude=["**/*"]))
+    assert ran.collected == []
+    assert ran.warnings == ["exclude leaves nothing of the 2 files and directories that match"]
+
+
+def test_odd_names_of_files_are_printable_in_warnings_and_reports(executor: DockerExecutor, scratch: Path) -> None:
+    job = assignment(
+        """n=$(printf 'a\\nb\\377\\033')""",
+        'mkfifo "$n"; echo x >"$n.xml"; ln -s nowhere "$n.l.xml"; echo y >"$n.txt"',
+        artifacts=ArtifactsSpec(paths=["a*"], junit=["*.xml"]),
+    )
+    ran = run_job(executor, job, scratch=scratch)
+    assert [one.name for one in ran.collected] == ["artifacts", r"a\nb\xff\x1b.xml"]
+    assert ran.warnings == [
+        r"a\nb\xff\x1b: left out, for it is a device or a pipe",
+        r"a\nb\xff\x1b.l.xml: a symbolic link that leads to no file",
+    ]
+    (archive, _) = ran.collected
+    again = assignment("ls | wc -l; cat a*.txt", image=BUSYBOX)
+    assert run_job(executor, again, dependencies=Dependencies([], [archive.path])).lines[1:] == ["3", "y"]
 
 
 def test_an_archive_is_a_function_of_its_files(executor: DockerExecutor, scratch: Path) -> None:
