@@ -46,6 +46,15 @@ def test_a_job_with_needs_starts_before_its_stage_and_without_the_other_jobs():
     sim.finish(run)
 
 
+def test_what_was_odd_about_a_job_that_succeeded_is_told():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a"), job("b")))
+    for name, message in (("a", "out: no matching files"), ("b", None)):
+        sim.start(run, name)
+        sim.succeed(run, name, message=message)
+    assert [job_view(sim.job(run, name)).message for name in "ab"] == ["out: no matching files", None]
+
+
 def test_a_job_that_has_nothing_to_do_succeeds_without_a_worker_and_lets_others_go_on():
     sim = Sim(SimWorker("w", slots=1))
     first, last = job("a", "build"), job("c", "deploy")
