@@ -16,6 +16,7 @@ from protocol.statuses import FailureReason
 NANOS = 1_000_000_000
 """The engine counts CPUs in billionths."""
 
+
 def job_container(
     assignment: Assignment,
     image: ImageSpec,
