@@ -278,6 +278,7 @@ class Reports:
             return
         self._flow.end_attempt(attempt, message.status, None, message.message)
         attempt.finished_at = self._time(job, message.ago)
+        job.message = message.message  # warnings: what was not found or could not be kept
         if message.status is S.SUCCESS:
             job.message = message.message  # what was odd but failed nothing
             self._flow.end(job, JobEvent.SUCCEED, f"succeeded on {worker}")

@@ -69,6 +69,17 @@ def test_a_job_that_has_nothing_to_do_succeeds_without_a_worker_and_lets_others_
     assert run.status is S.SUCCESS
 
 
+def test_what_a_worker_says_of_a_job_that_succeeded_is_shown_with_the_job_until_it_is_retried():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a")))
+    sim.start(run, "a")
+    sim.succeed(run, "a", message="dist/: no matching files")
+    assert job_view(sim.job(run, "a")).message == "dist/: no matching files"
+    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, run=run)
+    sim.flush()
+    assert job_view(sim.job(run, "a")).message is None
+
+
 def test_a_manual_or_delayed_job_that_has_nothing_to_do_succeeds_when_its_time_has_come():
     sim = Sim(SimWorker("w"))
     late = job("late", when="delayed", start_in=5.0, no_op="not here")
