@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from coordinator.cli.variables import file_options, variable_option
+from coordinator.cli.variables import file_argument, file_options, variable_option
 from protocol.errors import PipelineFileError, Problem
 from protocol.plan import Variable
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("plan")
-@click.argument("file", default=".gitlab-ci.yml", type=click.Path(path_type=Path))
+@file_argument
 @variable_option
 @click.option("--job", "jobs", metavar="NAME", multiple=True, help="Only this job and what it needs. May be repeated.")
 @file_options
@@ -30,7 +30,9 @@ def plan(
     inputs: dict[str, str],
     as_json: bool,
 ) -> int:
-    """Show what the pipeline of FILE (.gitlab-ci.yml) would run here and now, and why other jobs are left out."""
+    """Show what the pipeline of FILE (the repository's .gitlab-ci.yml) would run here and now, and why other jobs are
+    left out.
+    """
     compilation = _compile(file, variables, jobs, projects, inputs)
     _print_warnings(compilation.warnings)
     if compilation.left_out:
@@ -48,11 +50,13 @@ def plan(
 
 
 @click.command("validate")
-@click.argument("file", default=".gitlab-ci.yml", type=click.Path(path_type=Path))
+@file_argument
 @variable_option
 @file_options
 def validate(file: Path, variables: list[Variable], projects: dict[str, Path], inputs: dict[str, str]) -> int:
-    """Check the pipeline of FILE (.gitlab-ci.yml) and print everything that is wrong with it, each with its place."""
+    """Check the pipeline of FILE (the repository's .gitlab-ci.yml) and print all that is wrong with it, each with its
+    place.
+    """
     try:
         compilation = _compile(file, variables, (), projects, inputs)
     except PipelineFileError as error:

@@ -20,7 +20,7 @@ import click
 
 from coordinator.cli.main import INTERRUPTED
 from coordinator.cli.options import Where, coordinator_option
-from coordinator.cli.variables import file_options, variable_option
+from coordinator.cli.variables import file_argument, file_options, variable_option
 from protocol.errors import CoordinatorUnreachable
 from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus
@@ -38,7 +38,7 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 
 
 @click.command("run")
-@click.argument("file", default=".gitlab-ci.yml", type=click.Path(path_type=Path))
+@file_argument
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and leave it to the coordinator.")
 @variable_option
 @click.option("--job", "jobs", metavar="NAME", multiple=True, help="Only this job and what it needs. May be repeated.")
@@ -59,7 +59,8 @@ def run_command(
     as_json: bool,
     plain: bool,
 ) -> int:
-    """Run the pipeline of FILE (.gitlab-ci.yml) on this folder's files as they are now, and follow it to its end.
+    """Run the pipeline of FILE (the repository's .gitlab-ci.yml) on its files as they are now, and follow it to its
+    end.
 
     Without a coordinator it is run right here, in Docker. Ctrl-C then cancels the run; at a coordinator that is
     named, it only ends the following.

@@ -1,7 +1,8 @@
-"""What a pipeline file is given on the command line: `--var`, `--project` and `--input`."""
+"""Which pipeline file a verb reads, and what it is given: FILE, `--var`, `--project` and `--input`."""
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,30 @@ from protocol.plan import Variable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+PIPELINE_FILE = ".gitlab-ci.yml"
+
+
+def pipeline_file(folder: Path) -> Path:
+    """The pipeline file for somebody who works in `folder`: its own, else the nearest one above it in its repository.
+
+    The path is relative to `folder`. Where there is none, it is the one that is missing in `folder`.
+    """
+    above = (folder, *folder.parents)
+    top = next((number for number, parent in enumerate(above) if (parent / ".git").exists()), 0)
+    found = next((parent for parent in above[: top + 1] if (parent / PIPELINE_FILE).is_file()), folder)
+    return Path(os.path.relpath(found / PIPELINE_FILE, folder))
+
+
+def file_argument(command: Command) -> Command:
+    """Gives a verb the argument FILE; without it, the pipeline file is looked for as git looks for its repository."""
+    argument = click.argument(
+        "file",
+        required=False,
+        type=click.Path(path_type=Path),
+        callback=lambda _ctx, _argument, given: pipeline_file(Path.cwd()) if given is None else given,
+    )
+    return argument(command)
 
 
 def _parse(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]) -> list[Variable]:

@@ -64,6 +64,15 @@ def test_a_file_that_is_not_there(system_without_docker: System, tmp_path: Path)
     assert "Traceback" not in done.err
 
 
+def test_a_file_above_the_repository_is_not_taken_for_its_own(system_without_docker: System, tmp_path: Path) -> None:
+    (tmp_path / ".gitlab-ci.yml").write_text(JOB)
+    inner = repository(tmp_path / "inner", {"src/text": ""}) / "src"
+    for folder in (inner, tmp_path / "inner"):
+        done = system_without_docker.command("plan", cwd=folder)
+        assert (done.status, done.out) == (2, "")
+        assert ".gitlab-ci.yml: there is no such file" in done.err
+
+
 @pytest.mark.parametrize("kind", ["50 MB of YAML", "50 MB in a line", "binary", "a directory"])
 def test_a_file_that_is_no_pipeline_file_is_refused_quickly(
     system_without_docker: System, tmp_path: Path, kind: str

@@ -155,3 +155,12 @@ def test_a_folder_that_is_no_repository_runs_too(system: System, tmp_path: Path)
     done = system.command("run", cwd=folder)
     assert done.status == 0, done.err
     assert "job | plain text\n" in done.out
+
+
+def test_a_run_from_a_subdirectory_is_that_of_the_repository(system: System, tmp_path: Path) -> None:
+    file = "job: {image: longshore/busybox:test, script: [cat src/deep/text]}"
+    project = repository(tmp_path / "project", {".gitlab-ci.yml": file, "src/deep/text": "from the top\n"})
+    done = system.command("run", cwd=project / "src" / "deep")
+    assert done.status == 0, done.err
+    assert "job | from the top\n" in done.out
+    assert "../../.gitlab-ci.yml: valid" in system.command("validate", cwd=project / "src" / "deep").out
