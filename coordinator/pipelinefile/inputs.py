@@ -125,20 +125,25 @@ class _Resolving:
         elif not (value is None and rules) and (complaint := _complaint(value, details)):
             self._report.problem(complaint, place, f"inputs.{name}")
         else:
-            self._values[name] = value
+            self._values[name] = "" if value is None and rules and _type_of(details) == "string" else value
 
     def _with_rule(self, name: str, details: Map, rules: Seq) -> Map:
-        """An input with the options and the default of the first rule that holds. If none does, it has no value,
-        where one of the others would have given it a default.
+        """An input with the options and the default of the first rule that holds; its first option is the default where
+        the rule names none. If no rule holds, the input has no value, which is an empty text in one of type string; one
+        of another type needs a rule that names a default.
         """
         found = [rule for rule in rules if isinstance(rule, Map)]
-        if any("default" in rule or rule.get("if") is None for rule in found):
-            details = details.having("default", None, details.mark)
+        given = "default" in details
+        if _type_of(details) == "string" or any("default" in rule or rule.get("if") is None for rule in found):
+            details = details.having("default", details.get("default"), details.mark)
         for number, rule in enumerate(found):
             condition = rule.get("if")
             key = f"spec.inputs.{name}.rules[{number}].if"
             if isinstance(condition, str) and not self._holds(condition, rule.at("if"), key):
                 continue
+            options = rule.get("options")
+            if isinstance(options, Seq) and options and "default" not in rule and not given:
+                details = details.having("default", options[0], rule.at("options"))
             for part, value, where in rule.without("if").entries():
                 details = details.having(part, value, where)
             break

@@ -368,7 +368,7 @@ def test_inputs_may_depend_on_other_inputs_by_rules(project: Project, inputs: di
     ("rules", "inputs", "message"),
     [
         (
-            "- {if: \"$[[ inputs.x ]] == 'a'\", options: [b]}",
+            "- {if: \"$[[ inputs.x ]] == 'a'\", options: [1]}\n      type: number",
             {},
             "spec.inputs.y: the input has no value and no default",
         ),
@@ -390,6 +390,39 @@ def test_wrong_rules_of_inputs_are_refused(project: Project, rules: str, inputs:
     with pytest.raises(PipelineFileError) as raised:
         project.compile(text, inputs=inputs)
     assert message in str(raised.value)
+
+
+def test_a_text_for_which_no_rule_holds_is_empty_and_can_be_handed_on(project: Project) -> None:
+    inner = "spec: {inputs: {tag: {type: string}}}\n---\njob: {script: ['tag=<$[[ inputs.tag ]]>']}\n"
+    project.write("inner.yml", inner)
+    file = """
+        spec:
+          inputs:
+            kind: {options: [build, release], default: build}
+            tag:
+              rules: [{if: "$[[ inputs.kind ]] == 'release'", default: v1}]
+        ---
+        include: {local: inner.yml, inputs: {tag: "$[[ inputs.tag ]]"}}
+        """
+    assert project.job(file).script == ["tag=<>"]
+    assert project.job(file, inputs={"kind": "release"}).script == ["tag=<v1>"]
+
+
+def test_the_first_option_of_a_rule_is_the_default_where_it_names_none(project: Project) -> None:
+    file = """
+        spec:
+          inputs:
+            where: {options: [dev, prod], default: dev}
+            size:
+              rules:
+                - {if: "$[[ inputs.where ]] == 'prod'", options: [large, huge], default: huge}
+                - options: [small, medium]
+        ---
+        job: {script: ["$[[ inputs.size ]]"]}
+        """
+    assert project.job(file).script == ["small"]
+    assert project.job(file, inputs={"where": "prod"}).script == ["huge"]
+    assert project.job(file, inputs={"size": "medium"}).script == ["medium"]
 
 
 def test_split_makes_a_list_of_a_text(project: Project) -> None:
