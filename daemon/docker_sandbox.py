@@ -33,7 +33,7 @@ from daemon.container_spec import job_container
 from daemon.engine import GONE, EngineError
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
-from daemon.images import Image
+from daemon.images import Image, name_explained, no_image
 from daemon.joined_network import JoinedNetwork
 from daemon.live_output import LiveOutput
 from daemon.log_follower import LogFollower
@@ -109,14 +109,11 @@ class DockerSandbox:
 
     def _prepare(self, workspace: Path | None, known: Environment) -> None:
         """With the variables that are `known`, image and services are found."""
-        name = known.expand(self._spec.name)
+        name = known.expand(self._spec.name) or self._assignment.default_image
         if not name:
-            raise JobFailed(
-                FailureReason.RUNNER_SYSTEM_FAILURE,
-                "the job has no image: give it `image:`, all jobs one with `default: {image: ...}`, or the run one "
-                "with --default-image",
-            )
-        image = self._site.images.ensure(name, self._spec.pull_policy, self._spec.platform)
+            raise no_image(self._spec.name, known.values)
+        with name_explained(self._spec.name, known.values):
+            image = self._site.images.ensure(name, self._spec.pull_policy, self._spec.platform)
         services = self._services(known)
         if services:
             services.start()

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,6 +15,7 @@ from daemon.engine import Engine, EngineError
 from daemon.executor import JobFailed
 from daemon.policy import Policy
 from protocol.statuses import FailureReason
+from protocol.variables import references
 
 DEFAULT_POLICY = "if-not-present"
 """GitLab's is `always`; images that were only built here are as common on one's own machines as a registry's."""
@@ -96,6 +98,32 @@ class Images:
                         raise EngineError(500, str(error))
         except TimeoutError as error:
             raise EngineError(504, f"nothing heard of the registry for {PULL_SILENCE:.0f} s") from error
+
+
+def unset_in(name: str, values: Mapping[str, str]) -> str:
+    """A word about the variables in an image's `name`, as it is written, that have no value; "" if all have one."""
+    unset = sorted(f"${variable}" for variable in references(name) if not values.get(variable))
+    return f"{', '.join(unset)} not set; give a value with --var" if unset else ""
+
+
+def no_image(name: str, values: Mapping[str, str]) -> JobFailed:
+    """The failure of a job that names no image, or one that comes to nothing."""
+    mend = "give it `image:`, all jobs one with `default: {image: ...}`, or the run one with --default-image"
+    if unset := unset_in(name, values):
+        mend = f"in {name!r}: {unset}, or the run an image with --default-image"
+    return JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, f"the job has no image: {mend}")
+
+
+@contextmanager
+def name_explained(name: str, values: Mapping[str, str]) -> Iterator[None]:
+    """Adds to a failure that comes of an image which variables in its `name` have no value."""
+    try:
+        yield
+    except JobFailed as error:
+        unset = unset_in(name, values)
+        if not unset:
+            raise
+        raise JobFailed(error.reason, f"{error.message} (in {name!r}: {unset})") from error
 
 
 def _credentials(repository: str) -> dict[str, str]:

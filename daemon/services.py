@@ -14,7 +14,7 @@ from daemon.container_log import read_tail
 from daemon.engine import Engine, EngineError
 from daemon.environment import Environment, too_long
 from daemon.executor import JobFailed
-from daemon.images import Image, Images
+from daemon.images import Image, Images, name_explained
 from daemon.policy import Policy
 from protocol.plan import ServiceSpec
 from protocol.statuses import FailureReason
@@ -117,7 +117,8 @@ class Services:
                 raise
         for service in self.services:
             spec = service.spec
-            image = self._images.ensure(service.image, spec.pull_policy, spec.platform)
+            with name_explained(spec.name, self._environment.values):
+                image = self._images.ensure(service.image, spec.pull_policy, spec.platform)
             self._found[service.container] = image
             self._create(service)
             try:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import socket
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -16,7 +18,7 @@ import pytest
 from daemon.docker_executor import DockerExecutor
 from daemon.executor import JobFailed
 from daemon.images import _credentials
-from protocol.plan import ImageSpec
+from protocol.plan import ImageSpec, ServiceSpec
 from protocol.statuses import FailureReason
 from tests.daemon.docker.builders import BUSYBOX, assignment, run_job
 
@@ -126,3 +128,34 @@ def test_a_job_without_an_image_says_how_to_give_it_one(executor: DockerExecutor
     with pytest.raises(JobFailed, match="give it `image:`"):
         run_job(executor, assignment("true", image=ImageSpec(name="")))
     assert run_job(executor, assignment("echo ran", image=None, default_image=BUSYBOX)).lines[-1] == "ran"
+
+
+def test_an_image_whose_variable_is_not_set_is_the_default_one(executor: DockerExecutor) -> None:
+    work = assignment("echo ran", image=ImageSpec(name="$OF_THE_PROJECT"), default_image=BUSYBOX)
+    assert run_job(executor, work).lines[-1] == "ran"
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        (
+            {"image": ImageSpec(name="$OF_THE_PROJECT")},
+            "the job has no image: in '$OF_THE_PROJECT': $OF_THE_PROJECT not",
+        ),
+        (
+            {"image": ImageSpec(name="$HOST/img:$TAG")},
+            "no image can be called '/img:' (in '$HOST/img:$TAG': $HOST, $TAG",
+        ),
+        (
+            {"services": [ServiceSpec(name="${DB}", aliases=["db"])]},
+            "no image can be called '' (in '${DB}': $DB not set;",
+        ),
+    ],
+    ids=["all of it", "a part", "a service"],
+)
+def test_what_is_not_set_in_an_image_s_name_is_told(
+    executor: DockerExecutor, fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(JobFailed, match=re.escape(message)) as failed:
+        run_job(executor, assignment("true", **fields))
+    assert "give a value with --var" in failed.value.message
