@@ -58,6 +58,10 @@ def split_header(documents: list[Value], origin: Origin, report: Report) -> tupl
     """A file's `spec` (None without a header) and its pipeline."""
     first = documents[0] if documents else None
     if not isinstance(first, Map) or "spec" not in first:
+        if len(documents) > 1:
+            mark = documents[1].mark if isinstance(documents[1], Map | Seq) else Mark(origin, 0)
+            what = "the second YAML document has no effect: two are only read where the first one is a `spec`"
+            report.warning(what, mark, mend="remove the `---` between them")
         return None, first
     if len(documents) < 2:
         raise fatal(

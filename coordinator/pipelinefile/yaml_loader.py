@@ -35,11 +35,13 @@ _TAG = "tag:yaml.org,2002:"
 
 
 def load(data: bytes, origin: Origin, report: Report, *, as_written: bool = False) -> list[Value]:
-    """The documents of a file. Raises PipelineFileError with file and line for what is no YAML or too big.
+    """The documents of a file but for empty ones. Raises PipelineFileError with file and line for what is no YAML or
+    too big.
 
     With `as_written` every scalar is the text that stands there: `1.10` is no number.
     """
-    documents = _Composer(origin, report, as_written=as_written).compose(_events(_text(data, origin), origin))
+    composed = _Composer(origin, report, as_written=as_written).compose(_events(_text(data, origin), origin))
+    documents = [document for document in composed if document is not None]
     if len(documents) > MAX_DOCUMENTS:
         raise fatal(
             f"the file has {len(documents)} YAML documents; a header and a pipeline are all that there can be",

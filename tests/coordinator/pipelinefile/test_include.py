@@ -551,3 +551,23 @@ def test_an_input_on_the_command_line_is_what_its_type_makes_of_it(
 def test_an_input_of_another_type_is_refused(project: Project, kind: str, given: str, message: str) -> None:
     text = f"spec: {{inputs: {{x: {{type: {kind}}}}}}}\n---\njob: {{script: [x]}}\n"
     assert message in project.problems(text, inputs={"x": given})[0]
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        "---\n# only a comment\n---\njob: {script: [x]}\n",
+        "---\njob: {script: [x]}\n---\n---\n# the end\n",
+        "spec: {inputs: {}}\n---\n---\njob: {script: [x]}\n",
+    ],
+)
+def test_empty_yaml_documents_count_for_nothing(project: Project, file: str) -> None:
+    assert project.warnings(file) == []
+    assert project.job(file).script == ["x"]
+
+
+def test_a_second_pipeline_in_a_file_has_no_effect_and_is_warned_of(project: Project) -> None:
+    file = "a: {script: [x]}\n---\nb: {script: [x]}\n"
+    assert [job.name for job in project.compile(file).plan.jobs] == ["a"]
+    (warning,) = project.warnings(file)
+    assert warning.startswith(".gitlab-ci.yml:3: the second YAML document has no effect")
