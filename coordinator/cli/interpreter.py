@@ -1,8 +1,11 @@
-"""How our processes use Python's interpreter: when it looks for garbage, how its threads take turns, how it ends."""
+"""How our processes use Python's interpreter: when it looks for garbage, how its threads take turns, what becomes of
+characters that a terminal lacks, how it ends.
+"""
 
 from __future__ import annotations
 
 import gc
+import io
 import os
 import sys
 from contextlib import suppress
@@ -21,6 +24,8 @@ def begin() -> None:
     """The first that a process does."""
     gc.set_threshold(*START_GARBAGE)
     sys.setswitchinterval(SWITCH_SECONDS)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a locale without UTF-8 lacks our signs, and names of jobs
 
 
 def settle() -> None:

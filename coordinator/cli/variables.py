@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import click
 
+from protocol.errors import UsageError
 from protocol.plan import Variable
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -29,13 +30,20 @@ def pipeline_file(folder: Path) -> Path:
     return Path(os.path.relpath(found / PIPELINE_FILE, folder))
 
 
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        raise UsageError("the folder that you are in was removed; go to another one") from None
+
+
 def file_argument(command: Command) -> Command:
     """Gives a verb the argument FILE; without it, the pipeline file is looked for as git looks for its repository."""
     argument = click.argument(
         "file",
         required=False,
         type=click.Path(path_type=Path),
-        callback=lambda _ctx, _argument, given: pipeline_file(Path.cwd()) if given is None else given,
+        callback=lambda _ctx, _argument, given: pipeline_file(_here()) if given is None else given,
     )
     return argument(command)
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
-from tests.system.harness import System, repository
+from tests.system.harness import LONGSHORE, System, repository
 
 JOB = "job: {image: longshore/busybox:test, script: [echo x]}\n"
 FILES = {
@@ -133,3 +134,22 @@ def test_a_job_that_is_not_there_is_named_with_those_that_are(system_without_doc
     assert done.status == 2
     assert "jbo" in done.err
     assert "job" in done.err
+
+
+def test_a_locale_that_lacks_a_character_gets_another_for_it(system_without_docker: System, tmp_path: Path) -> None:
+    project = repository(tmp_path / "project", {".gitlab-ci.yml": JOB.replace("job:", "żółw ✔:")})
+    system_without_docker.extra["PYTHONIOENCODING"] = "ascii"
+    done = system_without_docker.command("plan", cwd=project)
+    assert done.status == 0, done.err
+    assert "???w ?" in done.out
+    assert "Traceback" not in done.err
+
+
+def test_a_folder_that_is_gone_is_told(system_without_docker: System, tmp_path: Path) -> None:
+    script = f'mkdir gone && cd gone && rmdir ../gone && exec "{LONGSHORE}" plan'
+    environment = system_without_docker.environment()
+    done = subprocess.run(
+        ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "the folder that you are in was removed" in done.stderr
