@@ -65,3 +65,16 @@ def job_container(
     if image.user:
         body["User"] = environment.expand(image.user)
     return body
+
+
+def start_hint(error: str, environment: Environment) -> str:
+    """What to add to an engine's `error` at the start of a job's container; "" if it is about something else."""
+    if '"sh"' not in error:
+        return ""
+    path = environment.values.get("PATH")
+    if path is None:
+        return " (an image for jobs needs a shell)"
+    mend = "write `export PATH=...` in `before_script` instead"
+    return (
+        f" (the job's variable PATH, {path[:200]!r}, takes the place of the image's, which it can't build on: {mend})"
+    )

@@ -29,7 +29,7 @@ from daemon import archives, container_log
 from daemon.archives import BadArchive
 from daemon.artifacts import Taker, collect_artifacts
 from daemon.cache import JobCaches, file_keys_of
-from daemon.container_spec import job_container
+from daemon.container_spec import job_container, start_hint
 from daemon.engine import GONE, EngineError
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
@@ -210,8 +210,7 @@ class DockerSandbox:
         try:
             self._call_start()
         except EngineError as error:
-            hint = " (an image for jobs needs a shell)" if '"sh"' in error.message else ""
-            message = f"the container can't be started: {error.message}{hint}"
+            message = f"the container can't be started: {error.message}{start_hint(error.message, self._early)}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def _call_start(self) -> None:

@@ -110,3 +110,10 @@ def test_a_service_s_own_variables_may_not_be_too_long_either(executor: DockerEx
     service = ServiceSpec(name=BUSYBOX, command=["sleep", "60"], aliases=["s"], variables=variables(BIG=BIG))
     with pytest.raises(JobFailed, match=f"service '{BUSYBOX}': variable BIG is longer"):
         run_job(executor, assignment("true", services=[service]))
+
+
+def test_a_path_that_hides_the_image_s_is_named_where_no_shell_is_found(executor: DockerExecutor) -> None:
+    with pytest.raises(
+        JobFailed, match=r"the job's variable PATH, '/opt/tool', .* `export PATH=\.\.\.` in `before_script`"
+    ):
+        run_job(executor, assignment("true", variables=variables(PATH="/opt/tool")))
