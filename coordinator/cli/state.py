@@ -35,6 +35,14 @@ class StateDirectory:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
             raise LongshoreError(f"can't make the state directory {path}: {error.strerror}") from error
+        self._hide_from_git()
+
+    def _hide_from_git(self) -> None:
+        """A state directory inside a project is none of its files: it has keys and secrets, and jobs get all files."""
+        with contextlib.suppress(OSError):
+            ignore = os.open(self.path / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            os.write(ignore, b"*\n")
+            os.close(ignore)
 
     def try_lock(self) -> bool:
         """Becomes the owner, if nobody is."""

@@ -14,6 +14,7 @@ import pytest
 from coordinator.cli.state import Owner, StateDirectory
 from protocol.errors import LongshoreError
 from protocol.places import state_directory
+from tests.system.harness import repository
 
 HOLDER = """
 import sys, time
@@ -84,3 +85,11 @@ def test_where_state_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     assert state_directory() == Path("/xdg/longshore")
     monkeypatch.setenv("LONGSHORE_STATE", "/chosen")
     assert state_directory() == Path("/chosen")
+
+
+def test_a_state_directory_inside_a_project_is_none_of_its_files(tmp_path: Path) -> None:
+    project = repository(tmp_path / "project", {"text": "x"})
+    state = StateDirectory(project / "kept" / "here")
+    (state.path / "secret").write_text("x")
+    command = ["git", "status", "--porcelain", "--untracked-files=all"]
+    assert subprocess.run(command, cwd=project, check=True, capture_output=True).stdout == b""

@@ -40,6 +40,13 @@ def test_raw_values_are_not_expanded(executor: DockerExecutor) -> None:
     assert ran.lines[1:] == ["$A ${B} +a"]
 
 
+def test_a_path_that_hides_the_image_s_is_named_where_no_shell_is_found(executor: DockerExecutor) -> None:
+    with pytest.raises(
+        JobFailed, match=r"the job's variable PATH, '/opt/tool', .* `export PATH=\.\.\.` in `before_script`"
+    ):
+        run_job(executor, assignment("true", variables=variables(PATH="/opt/tool")))
+
+
 def test_the_worker_tells_about_itself_and_the_job(executor: DockerExecutor) -> None:
     names = "CI_PROJECT_DIR CI_BUILDS_DIR CI_JOB_IMAGE CI_JOB_TIMEOUT CI_RUNNER_TAGS CI_SERVER"
     ran = run_job(
@@ -110,10 +117,3 @@ def test_a_service_s_own_variables_may_not_be_too_long_either(executor: DockerEx
     service = ServiceSpec(name=BUSYBOX, command=["sleep", "60"], aliases=["s"], variables=variables(BIG=BIG))
     with pytest.raises(JobFailed, match=f"service '{BUSYBOX}': variable BIG is longer"):
         run_job(executor, assignment("true", services=[service]))
-
-
-def test_a_path_that_hides_the_image_s_is_named_where_no_shell_is_found(executor: DockerExecutor) -> None:
-    with pytest.raises(
-        JobFailed, match=r"the job's variable PATH, '/opt/tool', .* `export PATH=\.\.\.` in `before_script`"
-    ):
-        run_job(executor, assignment("true", variables=variables(PATH="/opt/tool")))
