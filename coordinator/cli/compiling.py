@@ -52,7 +52,10 @@ def compile_for_run(
     for warning in compiled.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     if not compiled.plan.jobs:
-        raise UsageError(f"{file}: nothing to run: {compiled.left_out or 'its rules leave all jobs out'}")
+        from coordinator.cli.plan_output import other_pipelines
+
+        why = compiled.left_out or "its rules leave all jobs out"
+        raise UsageError(f"{file}: nothing to run: {why}{other_pipelines(compiled)}")
     commit = repository.commit
     source = Source(
         file=readable(str(file)),

@@ -35,7 +35,20 @@ def print_plan(compilation: Compilation) -> None:
         for job in excluded:
             console.print(f"  {escape(job.name)}: [dim]{escape(job.excluded)}[/dim]")
     if not plan.jobs:
-        console.print("Nothing would run.")
+        console.print(f"Nothing would run{other_pipelines(compilation)}.")
+
+
+def other_pipelines(empty: Compilation) -> str:
+    """How to ask for the pipelines that many files have jobs for alone; "" where there are no jobs, or one was asked
+    for.
+    """
+    asked = {variable.key for variable in empty.plan.run_variables} & {"CI_PIPELINE_SOURCE", "CI_COMMIT_TAG"}
+    if asked or not empty.jobs:
+        return ""
+    return (
+        "; for the pipeline of a merge request give --var CI_PIPELINE_SOURCE=merge_request_event, for that of a tag "
+        "--var CI_COMMIT_TAG=NAME"
+    )
 
 
 def _table(compilation: Compilation) -> Table:

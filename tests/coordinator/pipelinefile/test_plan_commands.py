@@ -105,7 +105,10 @@ def test_plan_of_a_pipeline_that_does_not_run_is_empty_and_says_why(project: Pro
     done = longshore(project, "plan", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
     assert done.stderr == "longshore: .gitlab-ci.yml: nothing runs: its `workflow:rules` leave the pipeline out\n"
-    assert longshore(project, "plan").stdout == "Nothing would run.\n"
+    asked = longshore(project, "plan", "--var", "CI_PIPELINE_SOURCE=web")
+    assert asked.stdout == "Nothing would run.\n"
+    hint = longshore(project, "plan").stdout
+    assert "a merge request give --var CI_PIPELINE_SOURCE=merge_request_event, for that of a tag --var" in hint
 
 
 def test_a_bad_file_ends_with_status_2_and_every_problem_on_stderr(project: Project) -> None:
