@@ -76,12 +76,29 @@ def _events(text: str, origin: Origin) -> Iterator[yaml.Event]:
         if context and mark and error.context_mark and error.context_mark.line != mark.line:
             context += f" that begins in line {error.context_mark.line + 1}"
         message = ", ".join(part for part in (error.problem, context) if part)
-        raise fatal(f"no valid YAML: {message}", Mark(origin, mark.line + 1 if mark else 0)) from None
+        place = Mark(origin, mark.line + 1 if mark else 0)
+        raise fatal(f"no valid YAML: {message}", place, mend=_mend(error, text)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise fatal(f"no valid YAML: {error.reason}", Mark(origin, line)) from None
     except yaml.YAMLError as error:
         raise fatal(f"no valid YAML: {error}", Mark(origin, 0)) from None
+
+
+def _mend(error: yaml.MarkedYAMLError, text: str) -> str:
+    """What to do about what is written most often that YAML takes for something else; "" for all the rest."""
+    problem, context = error.problem or "", error.context or ""
+    if problem.startswith("mapping values are not allowed"):
+        return "put quotes around a value that holds `: `"
+    scanned = context in ("while scanning an alias", "while scanning an anchor", "while scanning a tag")
+    mark = error.context_mark if scanned else error.problem_mark
+    if mark is None or not (scanned or problem.startswith("found character that cannot start any token")):
+        return ""
+    line = "".join(text.splitlines()[mark.line : mark.line + 1])
+    first = line[mark.column : mark.column + 1]
+    return (
+        "indent with spaces, not with tabs" if first == "\t" else f"put quotes around a value that begins with {first}"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -125,6 +125,25 @@ def test_what_is_no_pipeline_yaml_is_refused_with_its_line(text: str | bytes, me
     assert str(raised.value).startswith(message)
 
 
+@pytest.mark.parametrize(
+    ("text", "mend"),
+    [
+        ("a:\n\tb: c", "indent with spaces, not with tabs"),
+        ("a:\n- @b", "put quotes around a value that begins with @"),
+        ("ü: `b`", "put quotes around a value that begins with `"),
+        ("a: [b, %c]", "put quotes around a value that begins with %"),
+        ("a: [*.txt]", "put quotes around a value that begins with *"),
+        ("a: {if: !$X}", "put quotes around a value that begins with !"),
+        ("a: && b", "put quotes around a value that begins with &"),
+        ("a: b: c", "put quotes around a value that holds `: `"),
+    ],
+)
+def test_what_yaml_takes_for_something_else_is_mended_by_quotes(text: str, mend: str) -> None:
+    with pytest.raises(PipelineFileError) as raised:
+        load(text.encode(), Origin("f.yml"), Report())
+    assert str(raised.value).endswith(f"; {mend}")
+
+
 def test_an_alias_bomb_is_refused() -> None:
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
     lines += [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]" for i in range(1, 30)]
