@@ -148,11 +148,13 @@ class _Compiler:
             self._check_incomplete(pipeline)
             self._report.raise_if_any()
         pipeline = resolve_references(extend_jobs(pipeline, self._report), self._report)
-        self._report.raise_if_any()
+        if self._report.problems:
+            self._check_incomplete(pipeline)
+            self._report.raise_if_any()
         return pipeline
 
     def _check_incomplete(self, pipeline: Map) -> None:
-        """Checks what can be checked where a file is missing: its jobs may be what others extend, need or refer to."""
+        """Checks what can be checked where a file is missing, or a job that others extend or refer to."""
         for name, written, mark in pipeline.entries():
             value = flattened(written)
             if name in FIELDS["global"] and name != "default":

@@ -59,6 +59,21 @@ def test_wrong_extends_are_refused(project: Project, text: str, message: str) ->
     assert any(message in problem for problem in project.problems(text + "\n"))
 
 
+def test_what_extends_and_refers_to_nothing_is_told_with_what_else_is_wrong(project: Project) -> None:
+    text = """
+        a: {script: [x], extends: .gone}
+        b: {script: !reference [.no, script]}
+        c: {script: [x], tags: docker}
+        d: {extends: c, whne: never}
+        """
+    assert [problem.split(": ", 1)[1] for problem in project.problems(text)] == [
+        "a.extends: there is no job '.gone' to extend",
+        "b.script: !reference [.no, script]: there is no '.no'",
+        "c.tags: must be a list, not a string",
+        "d.whne: unknown keyword; did you mean 'when'?",
+    ]
+
+
 def test_extends_through_more_levels_than_gitlab_takes_is_refused(project: Project) -> None:
     chain = "".join(f".l{i}: {{extends: .l{i + 1}}}\n" for i in range(12)) + ".l12: {tags: [x]}\n"
     problems = project.problems(chain + "job: {script: [x], extends: .l0}\n")
