@@ -37,14 +37,17 @@ def _here() -> Path:
         raise UsageError("the folder that you are in was removed; go to another one") from None
 
 
+def _chosen(_ctx: click.Context, _argument: click.Parameter, given: Path | None) -> Path:
+    if given is None:
+        return pipeline_file(_here())
+    return given / PIPELINE_FILE if (given / PIPELINE_FILE).is_file() else given
+
+
 def file_argument(command: Command) -> Command:
-    """Gives a verb the argument FILE; without it, the pipeline file is looked for as git looks for its repository."""
-    argument = click.argument(
-        "file",
-        required=False,
-        type=click.Path(path_type=Path),
-        callback=lambda _ctx, _argument, given: pipeline_file(_here()) if given is None else given,
-    )
+    """Gives a verb the argument FILE, which may be a folder that has a pipeline file; without it, the pipeline file is
+    looked for as git looks for its repository.
+    """
+    argument = click.argument("file", required=False, type=click.Path(path_type=Path), callback=_chosen)
     return argument(command)
 
 

@@ -164,3 +164,4 @@ def test_a_run_from_a_subdirectory_is_that_of_the_repository(system: System, tmp
     assert done.status == 0, done.err
     assert "job | from the top\n" in done.out
     assert "../../.gitlab-ci.yml: valid" in system.command("validate", cwd=project / "src" / "deep").out
+    assert "project/.gitlab-ci.yml: valid" in system.command("validate", "project", cwd=tmp_path).out
