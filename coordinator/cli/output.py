@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from typing import Protocol
 
 COLORS = (36, 35, 34, 33, 32, 96, 95, 94, 93, 92)
@@ -34,7 +35,7 @@ class JobOutput:
     def __init__(self, stream: Sink, names: list[str], *, colors: bool) -> None:
         self._stream = stream
         self._colors = colors
-        self._width = max((len(self._shown(name)) for name in names), default=0)
+        self._width = max((columns(self._shown(name)) for name in names), default=0)
         self._partial: dict[str, bytes] = {}
         self._prefixes = {name: self._prefix(name, number) for number, name in enumerate(names)}
 
@@ -45,7 +46,8 @@ class JobOutput:
         return f"{name[: LONGEST_NAME - 1 - half]}…{name[-half:]}"
 
     def _prefix(self, name: str, number: int) -> bytes:
-        padded = f"{self._shown(name):{self._width}} |"
+        shown = self._shown(name)
+        padded = shown + " " * (self._width - columns(shown)) + " |"
         if self._colors:
             padded = f"\x1b[{COLORS[number % len(COLORS)]}m{padded}\x1b[0m"
         return padded.encode() + b" "
@@ -81,3 +83,12 @@ class JobOutput:
     def _write(self, data: bytes) -> None:
         self._stream.write(data)
         self._stream.flush()
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal `text` takes: wide characters take two, combining ones none."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0 if unicodedata.combining(each) else 2 if unicodedata.east_asian_width(each) in "WF" else 1 for each in text
+    )

@@ -21,6 +21,14 @@ def test_each_line_has_its_jobs_name_before_it() -> None:
     assert stream.getvalue() == b"a    | one\na    | two\nlong | three\n"
 
 
+def test_lines_stand_below_each_other_whatever_the_names_are_written_in() -> None:
+    output, stream = printed(names=("build", "日本 🚀", "zażółć"))
+    output.log("build", b"one\n")
+    output.log("日本 🚀", b"two\n")
+    output.log("zażółć", b"three\n")
+    assert stream.getvalue().decode() == "build   | one\n日本 🚀 | two\nzażółć  | three\n"
+
+
 def test_a_line_that_comes_in_pieces_is_printed_whole() -> None:
     output, stream = printed()
     output.log("a", b"be")
