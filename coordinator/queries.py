@@ -30,7 +30,7 @@ MASKED = "[MASKED]"
 MOST_WAITING = 1000
 """Queries of one connection that may wait; whoever asks more at once is refused."""
 
-Query = m.ListRuns | m.GetRun | m.GetJob | m.GetLog | m.ListWorkers | m.GetSnapshot | m.BlobGet
+Query = m.ListRuns | m.GetRun | m.GetJob | m.GetLog | m.ListWorkers | m.GetSnapshot | m.GetGoneWorkers | m.BlobGet
 Answer = tuple[m.Message, bytes | None]
 
 
@@ -84,6 +84,7 @@ class Queries:
             m.GetLog: self._get_log,
             m.ListWorkers: self._list_workers,
             m.GetSnapshot: self._snapshot,
+            m.GetGoneWorkers: self._gone_workers,
             m.BlobGet: self._blob_get,
         }
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # read lately; the oldest first
@@ -163,6 +164,11 @@ class Queries:
             ),
             None,
         )
+
+    def _gone_workers(self, query: m.GetGoneWorkers) -> Answer:
+        if len(query.workers) > m.MOST_WORKERS_ASKED:
+            raise ProtocolError("too_large", f"a message asks of at most {m.MOST_WORKERS_ASKED} workers")
+        return m.GoneWorkers(id=query.id, workers=self._engine.gone_workers(query.workers)), None
 
     def _blob_get(self, query: m.BlobGet) -> Answer:
         data, size = self._blobs.read(query.digest, query.offset, min(query.length, CHUNK_BYTES))

@@ -12,6 +12,7 @@ import hashlib
 import io
 import posixpath
 import tarfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -333,7 +334,7 @@ def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
                     raise BadArchive(f"{path} is cut short")
                 left -= len(data)
                 yield data
-    except (EOFError, gzip.BadGzipFile, ValueError) as error:
+    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
         raise BadArchive(f"{path}: {error}") from error
 
 
@@ -376,7 +377,7 @@ def reading(stream: BinaryIO, path: Path | None = None) -> Iterator[tarfile.TarF
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=COPY_BYTES, errorlevel=2) as tar:
             yield tar
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile) as error:
+    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise BadArchive(f"{path}: {error}" if path else str(error)) from error
 
 

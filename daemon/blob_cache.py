@@ -93,6 +93,7 @@ class BlobCache:
 
     def partial_path(self) -> Path:
         """A fresh name for a file that may become a blob."""
+        self._partial.mkdir(parents=True, exist_ok=True)  # somebody may have emptied the cache
         return self._partial / uuid4().hex
 
     def pin(self, attempt: str, digest: str, size: int | None = None) -> Path | None:
@@ -100,12 +101,12 @@ class BlobCache:
         path = self._path(digest)
         try:
             pinned = self._link(attempt, digest, path)
-            if size is not None and pinned.stat().st_size != size:
+            if not pinned.is_file() or (size is not None and pinned.stat().st_size != size):
                 pinned.unlink()
                 path.unlink(missing_ok=True)
                 return None
-            os.utime(pinned)  # the same inode: it is now the most recently used
-        except FileNotFoundError:
+            os.utime(pinned)
+        except OSError:  # not here, or no file: a new one takes its place
             return None
         return pinned
 
@@ -133,14 +134,27 @@ class BlobCache:
         """Moves a whole, checked file of this file system into the cache, held for `attempt`. Returns the pin."""
         size = file.stat().st_size
         path = self._path(digest)
-        path.parent.mkdir(exist_ok=True)
         pinned = self._link(attempt, digest, file)  # first, so that it can't be evicted in between
-        os.replace(file, path)
+        self._put(file, path)
         with self._lock:
             self._size = self._count() if self._size is None else self._size + size
             if self._size > self._limit:
                 self._evict()
         return pinned
+
+    def _put(self, file: Path, path: Path) -> None:
+        """Moves a file to its place, whatever somebody else has put there."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, path)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            for odd in (path.parent, path):
+                if odd.is_file() or odd.is_symlink():
+                    odd.unlink()
+            if path.is_dir():
+                shutil.rmtree(path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(file, path)
 
     def trim(self) -> None:
         """Removes what is too old."""
@@ -162,7 +176,7 @@ class BlobCache:
     def _files(self) -> list[tuple[float, int, int, Path]]:
         found = []
         for path in self._blobs.glob("*/*"):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):
                 facts = path.stat()
                 found.append((facts.st_mtime, facts.st_size, facts.st_nlink, path))
         return found
@@ -179,6 +193,7 @@ class BlobCache:
             if used >= before and total <= enough:
                 break
             if links == 1:
-                path.unlink(missing_ok=True)
-                total -= size
+                with contextlib.suppress(OSError):  # no file of ours
+                    path.unlink(missing_ok=True)
+                    total -= size
         self._size = total

@@ -50,8 +50,14 @@ class CacheStore:
             path = self._path(project, key)
             with contextlib.suppress(OSError):
                 os.utime(path)
-                return path
+                if path.is_file():
+                    return path
         return None
+
+    def discard(self, path: Path) -> None:
+        """Removes an archive that can't be read."""
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
 
     def store(self, project: str, key: str, taker: Taker, selection: Selection) -> None:
         """Replaces a cache by the files that `selection` gives, if there are any."""
@@ -73,7 +79,7 @@ class CacheStore:
         oldest = 0.0 if self._keep_for is None else now - max(self._keep_for, IN_USE_SECONDS)
         files: list[tuple[float, int, Path]] = []
         for path in self._directory.glob(f"*/*{SUFFIX}"):
-            with contextlib.suppress(FileNotFoundError):
+            with contextlib.suppress(OSError):  # gone, or no file of ours
                 stat = path.stat()
                 if stat.st_mtime < oldest:
                     path.unlink()
@@ -85,8 +91,9 @@ class CacheStore:
         for used, size, path in sorted(files):
             if total <= self._limit * EVICT_DOWN_TO or used > now - IN_USE_SECONDS:
                 return
-            path.unlink(missing_ok=True)
-            total -= size
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)
+                total -= size
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +130,7 @@ class JobCaches:
                 check(path)
                 sound.append(path)
             except (BadArchive, OSError):
-                path.unlink(missing_ok=True)
+                self.store.discard(path)
         return sound
 
     def save(self, taker: Taker, known: Callable[[], frozenset[str]], *, succeeded: bool) -> None:

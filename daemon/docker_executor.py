@@ -5,7 +5,8 @@ Everything made here carries labels that say whose it is; nothing else is ever t
 
 from __future__ import annotations
 
-import json
+import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -14,25 +15,40 @@ from pathlib import Path
 from typing import Any
 
 from daemon import container_log
+from daemon.belongings import (
+    ATTEMPT,
+    BOOT,
+    COORDINATOR,
+    HOLDER_ROLE,
+    LEASE,
+    LOCK,
+    ROLE,
+    WORKER,
+    Belongings,
+    Thing,
+    own_name,
+)
 from daemon.cache import CacheStore
 from daemon.docker_sandbox import DockerSandbox
-from daemon.engine import Engine
+from daemon.engine import FIRST_DELAY, GOING, LONGEST_DELAY, UP, Engine, EngineError
 from daemon.executor import Dependencies, Found, Outcome, Sandbox
 from daemon.images import Images
-from daemon.network_holder import ROLE as NETWORK_ROLE
-from daemon.networks import NETWORK_LABEL, Networks
+from daemon.networks import Networks
 from daemon.policy import Policy
 from daemon.removals import Removals
 from daemon.self_unpacking import Unpackers
 from daemon.site import Site
-from protocol.clock import monotonic_of
+from daemon.sweeper import Sweeper, workers_of
+from protocol.clock import boot
+from protocol.errors import EngineUnavailable
 from protocol.messages import Assignment
 
 LOG_BYTES = 4 << 30
 """Past this size a log is rotated, and what its reader has not read by then may be lost: the guard of the disk."""
-LEASE_LABEL = "longshore.lease"
-SHORT_ID = 12
-"""How many characters of a coordinator's id are in names."""
+ABANDONED_SECONDS = 86_400.0
+"""How old what another worker has left must be before it is cleared away here."""
+
+logger = logging.getLogger(__name__)
 
 
 def default_directory() -> Path:
@@ -44,9 +60,9 @@ class DockerExecutor:
     """See `daemon.executor.Executor`. Thread-safe.
 
     `coordinator` keeps apart what workers of several coordinators have on one engine: their attempts may have the same
-    ids. `directory` is for caches, `cache_limit` their bytes, `keep_caches` how many seconds they stay unused;
-    `patience` is seconds to wait for an engine that is away, `networks` how many networks jobs may use one after the
-    other; with 0 each has its own.
+    ids. `lock` is the file that the worker holds locked while it lives. `directory` is for caches, `cache_limit` their
+    bytes, `keep_caches` how many seconds they stay unused; `patience` is seconds to wait for an engine that is away,
+    `networks` how many networks jobs may use one after the other; with 0 each has its own.
     """
 
     def __init__(
@@ -55,6 +71,7 @@ class DockerExecutor:
         url: str | None = None,
         *,
         coordinator: str = "",
+        lock: Path | None = None,
         directory: Path | None = None,
         cache_limit: int = 10 << 30,
         keep_caches: float | None = None,
@@ -67,15 +84,21 @@ class DockerExecutor:
         self._engine = Engine(url, patience=patience)
         self._facts: str | None = None
         self._coordinator = coordinator
-        self._mine = {"longshore.coordinator": coordinator, "longshore.worker": worker}
+        self._patience = patience
+        self._mine = {COORDINATOR: coordinator, WORKER: worker}
+        self._lock_labels = {BOOT: boot(), LOCK: str(lock)} if lock else {}
+        self._belongings = Belongings(self._engine, self._mine)
+        self._ids: dict[str, str] = {}  # containers that were found, by attempt
         directory = directory or default_directory()
-        prefix = self._name("network")
+        removals = Removals()
+        pool = Networks(self._engine, {**self._mine, **self._lock_labels}, self._name(HOLDER_ROLE), networks, policy)
         self._site = Site(
             engine=self._engine,
             images=Images(self._engine, policy),
             unpackers=Unpackers(self._engine, directory),
-            removals=Removals(),
-            networks=Networks(self._engine, self._mine, prefix, networks, policy),
+            removals=removals,
+            networks=pool,
+            sweeper=Sweeper(self._engine, self._belongings, pool, removals, lambda name: self._site.forget(name)),
             caches=CacheStore(directory / "caches", cache_limit, keep_caches),
             directory=directory / "attempts",
             worker=worker,
@@ -87,29 +110,29 @@ class DockerExecutor:
     def facts(self) -> str:
         """See Executor. The engine is asked once: on a busy host it takes 60 ms to count itself."""
         if self._facts is None:
-            info = self._engine.call("GET", "/info", patience=0)
-            memory = info["MemTotal"] / (1 << 30)
-            self._facts = (
-                f"Docker {info['ServerVersion']}, {info['OperatingSystem']}, "
-                f"{info['Architecture']}, {info['NCPU']} CPUs, {memory:.1f} GiB"
-            )
+            try:
+                info = self._engine.call("GET", "/info", patience=0)
+            except EngineError as error:
+                raise EngineUnavailable(f"Docker can't tell about itself: {error.message}") from error
+            self._facts = _about(info if isinstance(info, dict) else {})
         return self._facts
 
     def _name(self, what: str) -> str:
-        return "-".join(filter(None, ["longshore", self._coordinator[:SHORT_ID], what]))
+        return own_name(self._coordinator, what)
 
     def sandbox(self, assignment: Assignment) -> Sandbox:
         """See Executor."""
         name = self._name(assignment.attempt)
         labels = {
             **self._mine,
+            **self._lock_labels,
             "longshore.run": str(assignment.run),
             "longshore.job": assignment.job.name,
-            "longshore.attempt": assignment.attempt,
+            ATTEMPT: assignment.attempt,
         }
         if assignment.lease is not None:
-            labels[LEASE_LABEL] = str(assignment.lease)
-        return DockerSandbox(self._site, assignment, name, labels)
+            labels[LEASE] = str(assignment.lease)
+        return DockerSandbox(self._site, assignment, name, labels, self._ids.pop(assignment.attempt, None))
 
     def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
         """See Executor."""
@@ -119,78 +142,100 @@ class DockerExecutor:
         return sandbox.wait()
 
     def find(self) -> list[Found]:
-        """See Executor."""
-        found = []
-        for container in self._containers({**self._mine, "longshore.role": "job"}):
-            attempt, state = container["Labels"]["longshore.attempt"], container["State"]
-            lease = float(container["Labels"].get(LEASE_LABEL, 0)) or None
-            released = container_log.released_at(self._engine, container["Id"])
-            if released is None:
-                found.append(Found(attempt, "held" if state == "running" else "created", lease=lease))
-            else:
-                since = self._released_mono(_name_of(container), released)
-                found.append(Found(attempt, "running" if state == "running" else "exited", since, lease))
-        return found
+        """See Executor. Raises EngineUnavailable when the engine does not list its containers for long."""
+        found: dict[str, Found] = {}
+        for thing in self._listed():
+            attempt = thing.attempt
+            if attempt is None or (attempt in found and thing.name != self._name(attempt)):
+                continue
+            one = self._look(thing, attempt)
+            if one is not None:
+                found[attempt] = one
+                self._ids[attempt] = thing.id
+        return list(found.values())
+
+    def _listed(self) -> list[Thing]:
+        """The containers of jobs. Without the list nothing could be said of what is there, so it is asked for again."""
+        deadline = time.monotonic() + self._patience
+        delay = FIRST_DELAY
+        while True:
+            try:
+                return list(self._belongings.things(("containers",), f"{ROLE}=job"))
+            except EngineError as error:
+                if time.monotonic() > deadline:
+                    raise EngineUnavailable(f"Docker can't list its containers: {error.message}") from error
+                logger.warning("Docker can't list its containers, and is asked again: %s", error.message)
+            time.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    def _look(self, thing: Thing, attempt: str) -> Found | None:
+        """How far the attempt of a container is; None if the container goes, as nobody can bring its result home.
+
+        What can't be read is taken for begun: an attempt runs at most once.
+        """
+        up = thing.state in UP
+        if thing.state in GOING:
+            self._belongings.once.warn(thing, f"is {thing.state}: its attempt is not taken up")
+            return None
+        lease = _lease_of(thing.labels)
+        if thing.state == "created":
+            return Found(attempt, "created", lease=lease)
+        try:
+            released = container_log.released_at(self._engine, thing.id)
+        except EngineError as error:
+            if error.status in (404, 409):
+                self._belongings.once.warn(thing, f"can't be taken up: {error.message}")
+                return None
+            self._belongings.once.warn(thing, f"has a log that can't be read: {error.message}")
+            released = datetime.now(UTC)
+        if released is None:
+            return Found(attempt, "held" if up else "created", lease=lease)
+        return Found(attempt, "running" if up else "exited", self._released_mono(thing.name, released), lease)
 
     def _released_mono(self, name: str, released: datetime) -> float:
         """As its daemon has noted it, which no jump of a clock changes; without a note, by the engine's wall clock."""
-        noted = self._site.release_note(name)
-        at = monotonic_of(noted.read_text()) if noted.exists() else None
+        at = self._site.released_at(name)
         return time.monotonic() - max(0.0, (datetime.now(UTC) - released).total_seconds()) if at is None else at
 
     def discard(self, attempt: str) -> None:
         """See Executor."""
-        self._remove(lambda labels: labels["longshore.attempt"] == attempt)
+        self._site.sweeper.discard(attempt)
 
     def sweep(self, keep: set[str]) -> int:
         """See Executor."""
         self._site.caches.trim()
-        return self._remove(lambda labels: labels["longshore.attempt"] not in keep)
+        return self._site.sweeper.sweep(keep)
 
-    def _remove(self, chosen: Callable[[Mapping[str, str]], bool]) -> int:
-        """Removes containers first: a network can't go while one is in it."""
-        count = 0
-        there = self._containers(self._mine)
-        holders = {_name_of(one) for one in there if one["Labels"].get("longshore.role") == NETWORK_ROLE}
-        used = set()
-        for container in there:
-            name, labels = _name_of(container), container["Labels"]
-            if name in holders:
-                continue
-            removed = self._remove_one(f"/containers/{container['Id']}", labels, chosen)
-            count += removed
-            if removed:
-                self._site.forget(name)
-            if holder := labels.get(NETWORK_LABEL):
-                if removed:
-                    self._site.networks.free(holder, name)
-                else:
-                    used.add(holder)
-        for holder in self._site.networks.left_behind(holders, used):
-            count += self._engine.delete(f"/containers/{holder}")
-        for network in self._engine.call("GET", "/networks", query=_by_labels(self._mine)):
-            count += self._remove_one(f"/networks/{network['Id']}", network["Labels"], chosen)
-        return count
+    def strangers(self) -> set[str]:
+        """See Executor."""
+        before = time.time() - ABANDONED_SECONDS
+        return workers_of(self._others().things(), before) - {self._mine[WORKER]} if self._coordinator else set()
 
-    def _remove_one(self, path: str, labels: Mapping[str, str], chosen: Callable[[Mapping[str, str]], bool]) -> bool:
-        """Whether it was chosen, and was there. Its attempt may have been assigned again since it was listed."""
-        with self._site.removals.of(labels["longshore.attempt"], lambda: chosen(labels)) as may:
-            return may and self._engine.delete(path)
+    def clear(self, worker: str) -> int:
+        """See Executor."""
+        return self._site.sweeper.clear(self._others(worker), time.time() - ABANDONED_SECONDS)
+
+    def _others(self, worker: str | None = None) -> Belongings:
+        labels = {COORDINATOR: self._coordinator} | ({WORKER: worker} if worker else {})
+        return Belongings(self._engine, labels)
 
     def close(self) -> None:
         """See Executor."""
         self._site.networks.close()
 
-    def _containers(self, labels: Mapping[str, str]) -> list[dict[str, Any]]:
-        containers: list[dict[str, Any]] = self._engine.call(
-            "GET", "/containers/json", query={"all": 1, **_by_labels(labels)}
-        )
-        return containers
+
+def _about(info: Mapping[str, Any]) -> str:
+    """One line about an engine; not all engines that speak Docker's language tell all of it."""
+    memory = f"{info['MemTotal'] / (1 << 30):.1f} GiB" if info.get("MemTotal") else ""
+    cpus = f"{info['NCPU']} CPUs" if info.get("NCPU") else ""
+    known = [f"Docker {info.get('ServerVersion', '')}".strip(), info.get("OperatingSystem"), info.get("Architecture")]
+    return ", ".join(str(one) for one in [*known, cpus, memory] if one)
 
 
-def _name_of(container: Mapping[str, Any]) -> str:
-    return str(container["Names"][0]).removeprefix("/")
-
-
-def _by_labels(labels: Mapping[str, str]) -> dict[str, str]:
-    return {"filters": json.dumps({"label": [f"{key}={value}" for key, value in labels.items()]})}
+def _lease_of(labels: Mapping[str, str]) -> float | None:
+    """The lease in a container's label; None if there is none, or no number that could be one."""
+    try:
+        lease = float(labels.get(LEASE) or 0)
+    except ValueError:
+        return None
+    return lease if 0 < lease < math.inf else None

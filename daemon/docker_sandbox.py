@@ -15,22 +15,24 @@ import json
 import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Lock
 from typing import Any
+from uuid import uuid4
 
 import msgspec
 
 from daemon import archives, container_log
 from daemon.archives import BadArchive
 from daemon.artifacts import Taker, collect_artifacts
+from daemon.belongings import ATTEMPT, COORDINATOR, LEASE, NETWORK, ROLE, WORKER
 from daemon.cache import JobCaches, file_keys_of
 from daemon.container_spec import job_container, start_hint
-from daemon.engine import GONE, EngineError
+from daemon.engine import GONE, UP, Created, EngineError, NameTaken, labels_of
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
 from daemon.images import Image, name_explained, no_image
@@ -38,11 +40,10 @@ from daemon.joined_network import JoinedNetwork
 from daemon.live_output import LiveOutput
 from daemon.log_follower import LogFollower
 from daemon.log_stream import ScriptEnd
-from daemon.networks import NETWORK_LABEL
 from daemon.sandbox_files import SandboxFiles
 from daemon.script import LEASE_OVER, UNPACKING_FAILED, Scripts, lease_line, release_lines, scripts_of, stop_line
 from daemon.self_unpacking import await_unpacked, packed
-from daemon.services import Services, plan_services, service_container
+from daemon.services import Services, plan_services
 from daemon.site import Site
 from daemon.threads import THREADS, Task
 from daemon.users import owner_of
@@ -62,9 +63,14 @@ LAST_WORDS = 2000
 
 
 class DockerSandbox:
-    """See `daemon.executor.Sandbox`. `warnings` are for people: what is odd but fails nothing."""
+    """See `daemon.executor.Sandbox`. `warnings` are for people: what is odd but fails nothing.
 
-    def __init__(self, site: Site, assignment: Assignment, name: str, labels: Mapping[str, str]) -> None:
+    `container` is the id of one that was found: names can be changed, and be others'.
+    """
+
+    def __init__(
+        self, site: Site, assignment: Assignment, name: str, labels: Mapping[str, str], container: str | None = None
+    ) -> None:
         self.warnings: list[str] = []
         self._site = site
         self._engine = site.engine
@@ -81,9 +87,21 @@ class DockerSandbox:
         self._fresh = False  # this daemon has made the container and has not started it yet
         self._files = SandboxFiles(site, assignment, name)
         self._joined = JoinedNetwork(site.engine, site.networks, name)
+        self._id: str | None = None
+        if container is not None:
+            self._found(container)
         self._released_at: float | None = None  # monotonic; set by the daemon that did it
         self._killed = False
         self._ends: SimpleQueue[ScriptEnd | int | Exception] = SimpleQueue()  # from the log, from the engine
+
+    def _found(self, container: str) -> None:
+        """The container is this one."""
+        self._id = self._joined.id = self._files.id = container
+
+    @property
+    def _container(self) -> str:
+        """What the engine is asked for."""
+        return self._id or self._name
 
     def _environment(self, dependencies: Sequence[Dependency], started: datetime | None = None) -> Environment:
         return job_environment(self._assignment, self._site.worker, self._spec.name, dotenv_of(dependencies), started)
@@ -128,13 +146,13 @@ class DockerSandbox:
         brings = small if small and unpackers.can(image) else None
         if self._create(image, workspace, services, scripts, brings):
             self._fresh = True
-            self._files.owner = owner_of(self._engine, self._name, user)
+            self._files.owner = owner_of(self._engine, self._container, user)
             if files or self._files.owner != archives.ROOT:
                 self._files.lay_ground(files)
             if workspace and not brings:
                 self._files.lay_in([workspace])
                 if small:
-                    unpackers.learn(image, self._name)
+                    unpackers.learn(image, self._container)
         if services:
             services.await_ready()
             self.warnings += services.warnings
@@ -156,7 +174,7 @@ class DockerSandbox:
         """
         job = self._assignment.job
         digest = hashlib.sha256(msgspec.json.encode((self._assignment.run, job))).hexdigest()
-        labels = {**self._labels, "longshore.role": "job", JOB_LABEL: digest}
+        labels = {LEASE: "", **self._labels, ROLE: "job", JOB_LABEL: digest}  # all, lest the image's own count
         if job.caches:
             labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, workspace))
         self._files.note(workspace)
@@ -165,17 +183,16 @@ class DockerSandbox:
         def keep(there: Mapping[str, Any]) -> bool:
             """Not another job's, of a coordinator that was started afresh; nor one of which nobody knows its files."""
             started = there["State"]["Status"] != "created"
-            return bool(started and there["Config"]["Labels"].get(JOB_LABEL) == digest)
+            return bool(started and labels_of(there["Config"]).get(JOB_LABEL) == digest)
 
         own = services is not None or self._spec.platform is not None
         with nullcontext() if own else self._joined.joining(image.id, self._assignment.to_come) as holder:
-            if holder:
-                labels[NETWORK_LABEL] = holder
+            labels[NETWORK] = holder.name if holder else ""
             body = job_container(
                 self._assignment,
                 self._spec,
                 self._early,
-                network=f"container:{holder}" if holder else services.network if services else "bridge",
+                network=f"container:{holder.id}" if holder else services.network if services else "bridge",
                 labels=labels,
                 after_script_timeout=self._site.after_script_timeout,
                 log_driver=container_log.job_log_driver(self._site.max_log_bytes),
@@ -184,13 +201,25 @@ class DockerSandbox:
                 workspace=brings,
             )
             body["Image"] = image.name
-            made = self._engine.create(query, body, keep)
-            if made:
+            created = self._create_apart(query, body, keep)
+            self._found(created.id)
+            if created.made:
                 self._joined.joined()
-            return made
+            return created.made
+
+    def _create_apart(
+        self, query: dict[str, str], body: Mapping[str, Any], keep: Callable[[Mapping[str, Any]], bool]
+    ) -> Created:
+        """Under another name if somebody else's container has this one."""
+        owned = partial(_has, self._labels)
+        try:
+            return self._engine.create(query, body, keep, owned)
+        except NameTaken as taken:
+            self.warnings.append(taken.message)
+            return self._engine.create({**query, "name": f"{self._name}-{uuid4().hex[:8]}"}, body, keep, owned)
 
     def _inspect(self) -> Mapping[str, Any]:
-        facts: Mapping[str, Any] = self._engine.call("GET", f"/containers/{self._name}/json")
+        facts: Mapping[str, Any] = self._engine.call("GET", f"/containers/{self._container}/json")
         return facts
 
     # hold, release
@@ -208,13 +237,14 @@ class DockerSandbox:
             if state == "created":
                 self._live = LiveOutput(connection, self._ends.put)
         try:
-            self._call_start()
+            if state != "paused":
+                self._call_start()
         except EngineError as error:
             message = f"the container can't be started: {error.message}{start_hint(error.message, self._early)}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def _call_start(self) -> None:
-        path = f"/containers/{self._name}/start"
+        path = f"/containers/{self._container}/start"
         try:
             self._engine.call("POST", path)
         except EngineError:
@@ -224,7 +254,7 @@ class DockerSandbox:
 
     def _attached(self, *, output: bool = False) -> socket.socket:
         if self._stdin is None:
-            self._stdin = self._engine.patiently(partial(self._engine.attach, self._name, output=output))
+            self._stdin = self._engine.patiently(partial(self._engine.attach, self._container, output=output))
         return self._stdin
 
     def _hang_up(self) -> None:
@@ -255,7 +285,7 @@ class DockerSandbox:
             caches = self._caches()
             cached = caches.to_lay_in(final) if caches else []
             if cached or dependencies.archives:
-                if not await_unpacked(self._engine, self._name):
+                if not await_unpacked(self._engine, self._container):
                     raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(UNPACKING_FAILED))
                 self._lay_in(caches, cached, dependencies.archives)
             if final.files != self._early.files:
@@ -284,8 +314,8 @@ class DockerSandbox:
             self._hang_up()
         state = "created" if self._fresh else self._inspect()["State"]["Status"]
         self._fresh = False
-        if state not in ("created", "running"):
-            if container_log.released_at(self._engine, self._name):
+        if state not in ("created", *UP):
+            if container_log.released_at(self._engine, self._container):
                 raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container has run already")
             if services := self._services(environment):
                 services.start()
@@ -294,14 +324,15 @@ class DockerSandbox:
 
     def _note_release(self) -> None:
         """For another daemon, which has to know how long the job has run. Without it the engine's clock tells."""
-        self._site.directory.mkdir(parents=True, exist_ok=True)
-        self._site.release_note(self._name).write_text(reading())
+        with suppress(OSError):
+            self._site.directory.mkdir(parents=True, exist_ok=True)
+            self._site.release_note(self._name).write_text(reading())
 
     def _caches(self) -> JobCaches | None:
         specs = self._assignment.job.caches
         if not specs:
             return None
-        file_keys = json.loads(self._inspect()["Config"]["Labels"][FILE_KEYS_LABEL])
+        file_keys = json.loads(labels_of(self._inspect()["Config"])[FILE_KEYS_LABEL])
         return JobCaches(self._site.caches, self._assignment.project, specs, file_keys)
 
     # while it runs
@@ -311,12 +342,12 @@ class DockerSandbox:
         live, self._live = self._live, None
         if live and offset == 0:
             try:
-                offset, whole = live.follow(sink, lambda: container_log.runs(self._engine, self._name))
+                offset, whole = live.follow(sink, lambda: container_log.runs(self._engine, self._container))
             finally:
                 live.close()
             if whole:
                 return
-        follower = LogFollower(self._engine, self._name, offset, sink)
+        follower = LogFollower(self._engine, self._container, offset, sink)
         try:
             if end := follower.follow():
                 self._ends.put(end)
@@ -334,40 +365,48 @@ class DockerSandbox:
         with self._failures():
             end = self._ends.get()
             if isinstance(end, ScriptEnd) and self._released_at is not None:
-                return _outcome(end, time.monotonic() - self._released_at)
+                return self._outcome(end, time.monotonic() - self._released_at)
             while isinstance(end, ScriptEnd):
                 end = self._ends.get()
             if isinstance(end, Exception):
                 raise end
             code = end
             ran_for = time.monotonic() - self._released_at if self._released_at is not None else self._ran_for()
-            if told := container_log.script_end(self._engine, self._name):
-                return _outcome(told, ran_for)
+            if told := container_log.script_end(self._engine, self._container):
+                return self._outcome(told, ran_for)
             oom_killed = bool(self._inspect()["State"]["OOMKilled"])
             failure = ""
             if not oom_killed and not self._killed:
-                if not container_log.released_at(self._engine, self._name):
+                if not container_log.released_at(self._engine, self._container):
                     raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(code))
                 failure = f"the container was ended from outside of the job (exit code {code})"
                 if code == LEASE_OVER and self._assignment.lease is not None:
                     failure = f"it ended itself: its worker was not there for {self._assignment.lease:g} s"
             return Outcome(code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
 
+    def _outcome(self, end: ScriptEnd, ran_for: float) -> Outcome:
+        """Of a script that came to its end. One that fails after its network was taken away is not to blame."""
+        failure = ""
+        if end.exit_code != 0 and not self._killed and self._joined.gone():
+            failure = f"its network was taken away from outside: the container {self._joined.holder} was ended"
+        oom_killed = end.out_of_memory and end.exit_code != 0
+        return Outcome(end.exit_code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
+
     def _await_container(self) -> None:
         try:
-            answer = self._engine.call("POST", f"/containers/{self._name}/wait", timeout=None)
+            answer = self._engine.call("POST", f"/containers/{self._container}/wait", timeout=None)
             self._ends.put(int(answer["StatusCode"]))
         except Exception as error:
             self._ends.put(error)
 
     def _ran_for(self) -> float:
         """By the engine's clock, for a daemon that did not release it."""
-        released = container_log.released_at(self._engine, self._name)
+        released = container_log.released_at(self._engine, self._container)
         finished = datetime.fromisoformat(self._inspect()["State"]["FinishedAt"])
         return max(0.0, (finished - released).total_seconds()) if released else 0.0
 
     def _why_not_begun(self, code: int) -> str:
-        said = container_log.read_tail(self._engine, self._name, LAST_WORDS).decode(errors="replace").strip()
+        said = container_log.read_tail(self._engine, self._container, LAST_WORDS).decode(errors="replace").strip()
         why = f"it said: {said}" if said else "the image's entrypoint has to run its arguments"
         return f"the container ended before the script began (exit code {code}); {why}"
 
@@ -384,7 +423,7 @@ class DockerSandbox:
         """See Sandbox."""
         with self._failures():
             try:
-                if self._released_at is not None or container_log.released_at(self._engine, self._name):
+                if self._released_at is not None or container_log.released_at(self._engine, self._container):
                     self._tell(stop_line("canceled" if canceled else "failed", grace))
                 else:
                     self.kill()
@@ -397,7 +436,7 @@ class DockerSandbox:
         self._killed = True
         with self._failures():
             try:
-                self._engine.call("POST", f"/containers/{self._name}/kill")
+                self._engine.call("POST", f"/containers/{self._container}/kill")
             except EngineError as error:
                 if error.status not in (404, 409):
                     raise
@@ -410,7 +449,7 @@ class DockerSandbox:
         if not job.artifacts and not job.caches:
             return []
         with self._failures():
-            taker = Taker(self._engine, self._name, self._assignment.project_dir, self._last_environment().expand)
+            taker = Taker(self._engine, self._container, self._assignment.project_dir, self._last_environment().expand)
             collected: list[Collected] = []
             if job.artifacts:
                 collected = collect_artifacts(
@@ -436,12 +475,11 @@ class DockerSandbox:
         """See Sandbox. Raises EngineError, EngineUnavailable."""
         with self._stdin_lock:
             self._hang_up()
-        with self._joined.leaving():
-            self._engine.delete(f"/containers/{self._name}")
-        if specs := self._assignment.job.services:
-            for index in range(len(specs)):
-                self._engine.delete(f"/containers/{service_container(self._name, index)}")
-            self._engine.delete(f"/networks/{self._name}")
+        if self._id is not None:
+            with self._joined.leaving():
+                self._engine.delete(f"/containers/{self._id}")
+        if self._id is None or self._assignment.job.services:
+            self._site.sweeper.discard(self._assignment.attempt)
         self._site.forget(self._name)
 
     @contextmanager
@@ -450,12 +488,15 @@ class DockerSandbox:
         try:
             yield
         except EngineError as error:
-            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, f"Docker: {error.message}") from error
+            gone = self._id is not None and error.status == 404 and self._id in error.message
+            why = "its container was removed from outside of the job" if gone else f"Docker: {error.message}"
+            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, why) from error
         except (EngineUnavailable, BadArchive, OSError, *GONE) as error:
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, str(error) or repr(error)) from error
         except LongshoreError as error:  # a bad file pattern, a variable that grows without bound
             raise JobFailed(FailureReason.SCRIPT_FAILURE, str(error)) from error
 
 
-def _outcome(end: ScriptEnd, ran_for: float) -> Outcome:
-    return Outcome(end.exit_code, oom_killed=end.out_of_memory and end.exit_code != 0, ran_for=ran_for)
+def _has(own: Mapping[str, str], labels: Mapping[str, str]) -> bool:
+    """Whether `labels` say that something belongs to the same attempt of the same worker."""
+    return all(labels.get(key) == own[key] for key in (COORDINATOR, WORKER, ATTEMPT))

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
-from protocol.errors import EngineUnavailable
+from protocol.errors import EngineUnavailable, LongshoreError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 CALL_TIMEOUT = 120.0
@@ -33,15 +33,21 @@ KEEPALIVE_SECONDS = 60
 """After so much silence, a far engine is asked whether it is still there."""
 BUFFER_BYTES = 1 << 20
 CREATE_TRIES = 5
+REMOVAL_SECONDS = 600.0
+"""How long a removal by somebody else is waited for: the engine takes minutes for a container with many files."""
 GOING = ("removing", "dead")
-"""States of a container that somebody has begun to remove: it can't be started any more."""
+"""States of a container whose removal has begun: it can't be started any more, and its log can't be read."""
+UP = ("running", "paused", "restarting")
+"""States of a container that has processes, or will have them again without us."""
+TIMED_OUT, BAD_ANSWER = 504, 502
+"""Statuses of errors that are not the engine's own words: it gave no answer in time, or one that is no JSON."""
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
 
 
-class EngineError(Exception):
-    """The engine has answered a request with an error; `message` is the engine's own."""
+class EngineError(LongshoreError):
+    """The engine has answered a request with an error, or not in time; `message` is the engine's own, if it has one."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -49,7 +55,7 @@ class EngineError(Exception):
         self.message = message
 
 
-GONE = (ConnectionError, FileNotFoundError, http.client.BadStatusLine, http.client.IncompleteRead)
+GONE = (ConnectionError, FileNotFoundError, http.client.HTTPException)
 """What a request raises when no engine is there, or when it goes away before its answer is complete."""
 
 
@@ -144,6 +150,23 @@ class _Connection(http.client.HTTPConnection):
         self.sock = self._endpoint.connect(self.timeout)
 
 
+class NameTaken(EngineError):
+    """A container has the name that we need, and is not ours."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            409,
+            f"a container named {name} is there that this worker has not made: rename it (docker rename {name} OTHER)",
+        )
+
+
+class Created(NamedTuple):
+    """A container by its id; `made`: just now, else it was there."""
+
+    id: str
+    made: bool
+
+
 class Engine:
     """One Docker engine. Thread-safe: it holds no connection.
 
@@ -172,40 +195,53 @@ class Engine:
         def attempt() -> Any:
             with self._request(method, _url(path, query), data, headers, timeout) as response:
                 answer = response.read()
-            return json.loads(answer) if answer.strip() else None
+            try:
+                return json.loads(answer) if answer.strip() else None
+            except ValueError:
+                raise EngineError(BAD_ANSWER, f"its answer to {method} {path} is no JSON: {answer[:100]!r}") from None
 
-        return self.patiently(attempt, patience)
+        try:
+            return self.patiently(attempt, patience)
+        except TimeoutError as error:
+            raise EngineError(TIMED_OUT, f"no answer to {method} {path} within {timeout or 0:.0f} s") from error
 
-    def create(self, query: Query, body: Mapping[str, Any], keep: Callable[[Mapping[str, Any]], bool]) -> bool:
-        """Creates the container that `query` names; False if one of that name is there and is one to `keep`.
+    def create(
+        self,
+        query: Query,
+        body: Mapping[str, Any],
+        keep: Callable[[Mapping[str, Any]], bool],
+        owned: Callable[[Mapping[str, str]], bool],
+    ) -> Created:
+        """Creates the container that `query` names, unless one of that name is there and is one to `keep`.
 
-        Any other is removed first, and so is one that somebody has begun to remove. Raises EngineError,
-        EngineUnavailable.
+        Any other is removed first, and one whose removal has begun is waited for. One that by its labels is not
+        `owned` is left alone: then it raises NameTaken. Raises EngineError, EngineUnavailable.
         """
-        path = f"/containers/{query['name']}"
+        name = str(query["name"])
         for _ in range(CREATE_TRIES):
             try:
-                self.call("POST", "/containers/create", query=query, body=body)
-                return True
+                return Created(self.call("POST", "/containers/create", query=query, body=body)["Id"], made=True)
             except EngineError as error:
                 if error.status != 409:
                     raise
                 conflict = error
             try:
-                there = self.call("GET", f"{path}/json")
+                there = self.call("GET", f"/containers/{name}/json")
             except EngineError as error:
                 if error.status == 404:  # it went just now
                     continue
                 raise
+            if not owned(labels_of(there.get("Config"))):
+                raise NameTaken(name)
             if there["State"]["Status"] not in GOING and keep(there):
-                return False
-            self.delete(path)
+                return Created(there["Id"], made=False)
+            self.delete(f"/containers/{there['Id']}")
         raise conflict
 
     def delete(self, path: str) -> bool:
-        """Removes a container (running or not, its anonymous volumes too) or a network; False if it is not there.
+        """Removes a container (running or not, its anonymous volumes too), network or volume; False: it is not there.
 
-        Then it is gone, also if another one removes it just now. Raises EngineError, EngineUnavailable.
+        It is gone then, also if somebody else has begun to remove it. Raises EngineError, EngineUnavailable.
         """
         try:
             self.call("DELETE", path, query={"force": 1, "v": 1} if path.startswith("/containers/") else None)
@@ -218,7 +254,8 @@ class Engine:
         return True
 
     def _await_gone(self, path: str) -> None:
-        deadline = time.monotonic() + CALL_TIMEOUT
+        deadline = time.monotonic() + REMOVAL_SECONDS
+        delay = FIRST_DELAY
         while time.monotonic() < deadline:
             try:
                 self.call("GET", f"{path}/json")
@@ -226,8 +263,9 @@ class Engine:
                 if error.status == 404:
                     return
                 raise
-            time.sleep(FIRST_DELAY)
-        raise EngineError(409, f"{path} is being removed for more than {CALL_TIMEOUT:.0f} s")
+            time.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+        raise EngineError(409, f"{path} is being removed for more than {REMOVAL_SECONDS:.0f} s")
 
     def put_archive(self, container: str, directory: str, tar: Callable[[], Iterable[bytes]]) -> None:
         """Unpacks a tar (plain or gzipped), given piecewise, into a directory of a container. Raises EngineError."""
@@ -351,7 +389,10 @@ class Engine:
                 if not byte:
                     raise http.client.BadStatusLine(head.decode(errors="replace"))
                 head += byte
-            status = _status(bytes(head))
+            try:
+                status = _status(bytes(head))
+            except (ValueError, IndexError):
+                raise http.client.BadStatusLine(head.decode(errors="replace")) from None
             if status not in accepted:
                 length = re.search(rb"\r\ncontent-length: *(\d+)", bytes(head).lower())
                 left = int(length[1]) if length else 0
@@ -364,6 +405,11 @@ class Engine:
         except BaseException:
             connection.close()
             raise
+
+
+def labels_of(holder: Mapping[str, Any] | None) -> Mapping[str, str]:
+    """The labels in a part of an answer: the engine says null where there are none."""
+    return (holder or {}).get("Labels") or {}
 
 
 def _url(path: str, query: Query | None) -> str:

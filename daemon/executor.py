@@ -128,7 +128,10 @@ class Executor(Protocol):
         """One line about the engine for people. Raises EngineUnavailable."""
 
     def find(self) -> list[Found]:
-        """This worker's attempts found on the engine."""
+        """This worker's attempts found on the engine, but for those whose containers are on their way out.
+
+        Raises EngineUnavailable.
+        """
 
     def sandbox(self, assignment: Assignment) -> Sandbox:
         """The sandbox of an attempt, new or found."""
@@ -147,6 +150,17 @@ class Executor(Protocol):
 
         Returns how many objects it has removed from the engine.
         """
+
+    def strangers(self) -> set[str]:
+        """Other workers of the same coordinator that have left things here which are older than a day."""
+        return set()
+
+    def clear(self, worker: str) -> int:
+        """Removes what such a worker has left that is older than a day; it is sure that nobody wants it.
+
+        Returns how many objects it has removed from the engine.
+        """
+        return 0
 
     def close(self) -> None:
         """Removes what is there for jobs to come: the daemon ends. An executor that keeps nothing has nothing to do."""

@@ -14,12 +14,11 @@ from functools import partial
 from importlib.resources import files
 from typing import Any
 
+from daemon.belongings import HOLDER_ROLE, NETWORK, ROLE
 from daemon.engine import Engine
 from daemon.log_stream import HEADER_BYTES
 from daemon.script import without_comments
 
-ROLE = "network"
-"""What its container's label `longshore.role` says."""
 READY_SECONDS = 30.0
 ANSWER_SECONDS = 2.0
 """A look takes some 3 ms; a job that has filled the shared files can make it longer."""
@@ -41,11 +40,12 @@ class Trace(Enum):
 
 
 class NetworkHolder:
-    """A network by the name of its container. `image` is an id. One thread at a time."""
+    """A network by the name that its container gets, and keeps as a label. `image` is an id. One thread at a time."""
 
     def __init__(self, name: str, image: str) -> None:
         self.name = name
         self.image = image
+        self.id = ""  # its container's, once it is made: whoever renames a container keeps that
         self._connection: socket.socket | None = None
 
     def make(self, engine: Engine, labels: Mapping[str, str]) -> None:
@@ -58,7 +58,7 @@ class NetworkHolder:
             "WorkingDir": "/",
             "OpenStdin": True,
             "Healthcheck": {"Test": ["NONE"]},
-            "Labels": {**labels, "longshore.role": ROLE},
+            "Labels": {**labels, ROLE: HOLDER_ROLE, NETWORK: self.name},
             "HostConfig": {
                 "NetworkMode": "bridge",
                 "CapDrop": ["ALL"],
@@ -69,9 +69,9 @@ class NetworkHolder:
                 "LogConfig": {"Type": "none"},
             },
         }
-        engine.call("POST", "/containers/create", query={"name": self.name}, body=body)
-        self._connection = engine.patiently(partial(engine.attach, self.name, output=True))
-        engine.call("POST", f"/containers/{self.name}/start")
+        self.id = engine.call("POST", "/containers/create", query={"name": self.name}, body=body)["Id"]
+        self._connection = engine.patiently(partial(engine.attach, self.id, output=True))
+        engine.call("POST", f"/containers/{self.id}/start")
         if (said := self._answer(READY_SECONDS)) != "ready":
             raise Unfit(f"it said {said[:100]!r}")
 
@@ -118,4 +118,4 @@ class NetworkHolder:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-        engine.delete(f"/containers/{self.name}")
+        engine.delete(f"/containers/{self.id or self.name}")

@@ -22,8 +22,6 @@ from daemon.policy import Policy
 from daemon.threads import THREADS, Task
 from protocol.errors import EngineUnavailable
 
-NETWORK_LABEL = "longshore.network"
-"""On a job's container: the holder whose network it has joined."""
 MANY = 8
 """With so many jobs to come, the first one that has to do without makes another network: that costs the engine what it
 saves two of them, and removing it something too."""
@@ -93,24 +91,22 @@ class Networks:
         self._minded = False
         self._closed = False
 
-    def lease(self, image: str, container: str, to_come: int = 0) -> str | None:
-        """The name of a holder that `container`, of the image with this id, is to join; None: it takes its own network.
+    def lease(self, image: str, container: str, to_come: int = 0) -> NetworkHolder | None:
+        """The holder that `container`, of the image with this id, is to join; None: it takes its own network.
 
         The network is that container's until `free`. `to_come`: how many more containers there may be soon; if it pays,
         a network is made for it that they can use then.
         """
         while network := self._take(image, container):
             if network.holder.answers():
-                return network.holder.name
-            self._drop(network)
+                return network.holder
+            self._let_go(network)
         if (network := self._add(image, container, to_come)) and self._make(network):
-            return network.holder.name
+            return network.holder
         return None
 
     def free(self, name: str, container: str) -> None:
-        """A container is gone that had joined the network of this holder. Raises EngineError, EngineUnavailable for
-        one of an earlier life, which nobody uses again.
-        """
+        """A container is gone that had joined the network of this holder. Nobody uses one of an earlier life again."""
         with self._change:
             network = self._networks.get(name)
             if network and (network.state is not _State.TAKEN or network.user != container):
@@ -119,8 +115,17 @@ class Networks:
                 network.turn(_State.TAKEN)
         if network:
             self._look(network)
-        else:
-            self._engine.delete(f"/containers/{name}")
+        elif name.startswith(f"{self._prefix}-"):  # a label is anything
+            try:
+                self._engine.delete(f"/containers/{name}")
+            except FAILURES as error:
+                logger.warning("the network %s can't be removed, which is left to a sweep: %s", name, error)
+
+    def holds(self, name: str) -> bool:
+        """Whether the network of this holder is there still, as far as is known without asking its container."""
+        with self._change:
+            network = self._networks.get(name)
+        return network is None or network.holder.answers()
 
     def left_behind(self, holders: Iterable[str], used: set[str]) -> list[str]:
         """Of the holders that are on the engine, those of an earlier life that no container of a job has joined."""
@@ -193,9 +198,13 @@ class Networks:
         return True
 
     def _let_go(self, network: _Network) -> None:
-        """Has one removed by another thread."""
+        """Has one removed by another thread: that may take long."""
         network.turn(_State.GOING)
-        THREADS.start(Task(partial(self._drop, network), "network"))
+        try:
+            THREADS.start(Task(partial(self._drop, network), "network"))
+        except RuntimeError as error:
+            logger.warning("no thread to remove a network, which is left to a sweep: %s", error)
+            self._networks.pop(network.holder.name, None)
 
     def _look(self, network: _Network, *, again: bool = False) -> None:
         """Lets it be used again if its next user would find nothing of the last one."""
@@ -228,7 +237,7 @@ class Networks:
         except FAILURES as error:
             logger.warning("a network can't be removed: %s", error)
         with self._change:
-            del self._networks[network.holder.name]
+            self._networks.pop(network.holder.name, None)
             self._change.notify_all()
 
     def _mind(self) -> None:

@@ -17,11 +17,13 @@ from protocol.messages import Assignment
 class SandboxFiles:
     """Of the container of this name. All that talks to the engine raises EngineError, EngineUnavailable.
 
-    `owner` is to whom they belong, the user that the container runs as; None until somebody has found out.
+    `owner` is to whom they belong, the user that the container runs as; None until somebody has found out. `id` is the
+    container's, once it is known.
     """
 
     def __init__(self, site: Site, assignment: Assignment, container: str) -> None:
         self.owner: Owner | None = None
+        self.id: str | None = None
         self._site = site
         self._engine = site.engine
         self._assignment = assignment
@@ -42,8 +44,8 @@ class SandboxFiles:
 
     def _find_owner(self) -> Owner:
         if self.owner is None:
-            facts = self._engine.call("GET", f"/containers/{self._container}/json")
-            self.owner = owner_of(self._engine, self._container, facts["Config"]["User"])
+            facts = self._engine.call("GET", f"/containers/{self.id or self._container}/json")
+            self.owner = owner_of(self._engine, self.id or self._container, facts["Config"]["User"])
         return self.owner
 
     def lay_in(self, paths: Sequence[Path]) -> None:
@@ -59,7 +61,7 @@ class SandboxFiles:
 
     def _lay_in(self, parts: Sequence[Sequence[Path]], place: archives.Place) -> None:
         """Each part is one archive; links that lead out of the project directory, if there are any, are another one."""
-        directory = self._assignment.project_dir
+        container, directory = self.id or self._container, self._assignment.project_dir
         for paths in parts:
             before = frozenset(place.directories)
 
@@ -67,9 +69,9 @@ class SandboxFiles:
                 place.directories = set(before)  # an engine that went away in the middle is asked again
                 return archives.joined(paths, place)
 
-            self._engine.put_archive(self._container, directory, tar)
+            self._engine.put_archive(container, directory, tar)
             if place.leaving:
-                self._engine.put_archive(self._container, "/", lambda: place.leaving.archive(directory, place.owner))
+                self._engine.put_archive(container, "/", lambda: place.leaving.archive(directory, place.owner))
         if place.owner != archives.ROOT:
             self._site.directory.mkdir(parents=True, exist_ok=True)
             self._site.directories(self._container).write_text(json.dumps(sorted(place.directories)))
@@ -83,4 +85,4 @@ class SandboxFiles:
         """The project directory as the user's own (the engine makes it root's), and variables of type file."""
         owner = self._find_owner()
         directory = self._assignment.project_dir
-        self._engine.put_archive(self._container, "/", lambda: archives.groundwork(directory, files, owner))
+        self._engine.put_archive(self.id or self._container, "/", lambda: archives.groundwork(directory, files, owner))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import socket
 import threading
@@ -10,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.belongings import ATTEMPT, COORDINATOR, WORKER
 from daemon.container_log import read_tail
-from daemon.engine import Engine, EngineError
+from daemon.engine import Engine, EngineError, labels_of
 from daemon.environment import Environment, too_long
 from daemon.executor import JobFailed
 from daemon.images import Image, Images, name_explained
@@ -34,6 +36,8 @@ LAST_WORDS = 2000
 """How many bytes of a failed service's log its message has."""
 
 PORT = re.compile(r":\d+$")
+
+logger = logging.getLogger(__name__)
 
 
 def default_aliases(name: str) -> list[str]:
@@ -108,13 +112,16 @@ class Services:
         self._found: dict[str, Image] = {}
 
     def start(self) -> None:
-        """Makes the network and starts all services; what is there already is used. Raises JobFailed."""
+        """Makes the network and starts all services; what is there already is used. Raises JobFailed, EngineError."""
         try:
             body = {"Name": self.network, "Driver": "bridge", "CheckDuplicate": True, "Labels": dict(self._labels)}
             self._engine.call("POST", "/networks/create", body=body)
         except EngineError as error:
             if error.status != 409:
                 raise
+            if not self._owned(labels_of(self._engine.call("GET", f"/networks/{self.network}"))):
+                message = f"a network named {self.network} is there that this worker has not made: remove it"
+                raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
         for service in self.services:
             spec = service.spec
             with name_explained(spec.name, self._environment.values):
@@ -151,7 +158,11 @@ class Services:
         if spec.user is not None:
             body["User"] = self._environment.expand(spec.user)
         query = {"name": service.container} | ({"platform": spec.platform} if spec.platform else {})
-        self._engine.create(query, body, keep=lambda there: True)
+        self._engine.create(query, body, keep=lambda there: True, owned=self._owned)
+
+    def _owned(self, labels: Mapping[str, str]) -> bool:
+        """Whether something with such labels was made for this job."""
+        return all(labels.get(key) == self._labels[key] for key in (COORDINATOR, WORKER, ATTEMPT))
 
     def _variables(self, spec: ServiceSpec) -> Mapping[str, str]:
         """The job's variables and the service's own, which may refer to them."""
@@ -184,7 +195,12 @@ class Services:
         start = time.monotonic()
         pause = FIRST_LOOK
         while True:
-            facts = self._engine.call("GET", f"/containers/{service.container}/json")
+            try:
+                facts = self._engine.call("GET", f"/containers/{service.container}/json")
+            except EngineError as error:
+                if error.status == 404:
+                    raise self._failed(service, "was removed from outside of the job") from error
+                raise
             state = facts["State"]
             if not state["Running"] and state["ExitCode"] == 0:
                 self.warnings.append(f"service {service.image!r} has ended by itself; the job runs all the same")
@@ -222,7 +238,10 @@ class Services:
         return False
 
     def _failed(self, service: Service, what: str) -> JobFailed:
-        words = read_tail(self._engine, service.container, LAST_WORDS).decode(errors="replace").strip()
+        try:
+            words = read_tail(self._engine, service.container, LAST_WORDS).decode(errors="replace").strip()
+        except EngineError:  # somebody removes it
+            words = ""
         said = f"; its log ends with: {words}" if words else "; its log tells nothing"
         return JobFailed(FailureReason.SERVICE_UNHEALTHY, f"service {service.image!r} {what}{said}")
 
@@ -233,6 +252,6 @@ class Services:
             try:
                 found[service.name] = read_tail(self._engine, service.container, LOG_BYTES)
             except EngineError as error:
-                if error.status != 404:
-                    raise
+                if error.status not in (404, 409):  # gone, or going
+                    logger.warning("the log of service %s can't be read: %s", service.container, error.message)
         return found

@@ -77,6 +77,11 @@ class WorkerSettings:
         return 2 * self.slots + self.held_at_most if self.reuse_networks else 0
 
     @property
+    def lock_path(self) -> Path:
+        """The file that this worker holds locked while it lives: no other one of its name can start on this host."""
+        return self.state_dir / "workers" / f"{self.name}.lock"
+
+    @property
     def blobs(self) -> Path:
         """Where the blob cache is."""
         return self.cache_dir or self.state_dir / "cache"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from daemon.networks import Networks
 from daemon.policy import Policy
 from daemon.removals import Removals
 from daemon.self_unpacking import Unpackers
+from daemon.sweeper import Sweeper
+from protocol.clock import monotonic_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,7 @@ class Site:
     unpackers: Unpackers
     removals: Removals
     networks: Networks
+    sweeper: Sweeper
     caches: CacheStore
     directory: Path
     worker: str
@@ -44,6 +48,12 @@ class Site:
 
     def forget(self, container: str) -> None:
         """Removes what is kept about a container."""
-        self.listing(container).unlink(missing_ok=True)
-        self.directories(container).unlink(missing_ok=True)
-        self.release_note(container).unlink(missing_ok=True)
+        for path in (self.listing(container), self.directories(container), self.release_note(container)):
+            with suppress(OSError):  # it is no file of ours, or not there
+                path.unlink()
+
+    def released_at(self, container: str) -> float | None:
+        """When a container's gate was opened (monotonic), if that was noted since this machine's boot."""
+        with suppress(OSError, ValueError):  # no note, or a damaged one
+            return monotonic_of(self.release_note(container).read_text())
+        return None

@@ -130,16 +130,15 @@ class Worker:
             finally:
                 self._link.close()
                 self._mailbox.close()
-                executor.close()
+                self._guarded(executor.close)
         if self._fatal:
             raise self._fatal
 
     @contextmanager
     def _name_lock(self) -> Iterator[None]:
         """Two daemons of one name would take each other's containers for their own."""
-        directory = self.settings.state_dir / "workers"
-        directory.mkdir(parents=True, exist_ok=True)
-        path = directory / f"{self.settings.name}.lock"
+        path = self.settings.lock_path
+        path.parent.mkdir(parents=True, exist_ok=True)
         with path.open("a") as file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -251,7 +250,11 @@ class Worker:
         self._probe.add_done_callback(answered)
 
     def _disk_low(self) -> bool:
-        return shutil.disk_usage(self.settings.blobs).free < self.settings.disk_floor
+        try:
+            return shutil.disk_usage(self.settings.blobs).free < self.settings.disk_floor
+        except OSError as error:  # somebody has removed it; the next blob makes it again
+            logger.warning("can't look at the disk of the cache: %s", error)
+            return False
 
     def _tick(self) -> None:
         now = time.monotonic()
@@ -269,7 +272,24 @@ class Worker:
 
         aside(executor.sweep, self._jobs.known)
         aside(cache.trim)
+        aside(self._ask_of_strangers, executor)
         self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, cache))
+
+    def _ask_of_strangers(self, executor: Executor) -> None:
+        """Clears away what workers have left on this engine that never came back, if the coordinator says so."""
+        if not (strangers := executor.strangers()):
+            return
+
+        def answered(future: Future[Answer]) -> None:
+            if not future.cancelled() and future.exception() is None:
+                reply = future.result()[0]
+                for worker in reply.workers if isinstance(reply, m.GoneWorkers) else ():
+                    if worker in strangers:
+                        logger.info("clears away what worker %s has left on this engine", worker)
+                        aside(executor.clear, worker)
+
+        names = sorted(strangers)[: m.MOST_WORKERS_ASKED]
+        self._requests.call(m.GetGoneWorkers, patient=False, workers=names).add_done_callback(answered)
 
     # messages
 

@@ -304,6 +304,11 @@ class Client:
         """All known workers."""
         return self.request(m.ListWorkers, m.WorkerList).workers
 
+    def gone_workers(self, workers: list[str]) -> list[str]:
+        """Of these workers those of which the coordinator wants nothing any more."""
+        asked = workers[: m.MOST_WORKERS_ASKED]
+        return self.request(m.GetGoneWorkers, m.GoneWorkers, workers=asked).workers
+
     def drain(self, worker: str, on: bool = True) -> int:
         """Lets a worker take no new jobs, or take them again."""
         return self.request(m.DrainWorker, m.Done, worker=worker, on=on).count

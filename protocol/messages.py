@@ -84,6 +84,7 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
 
 
 MOST_STATUSES = 500
+MOST_WORKERS_ASKED = 500
 
 
 class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):
@@ -128,6 +129,16 @@ class GetJobStatus(Message, frozen=True, kw_only=True, tag="get_job_status"):
 
     id: int
     attempt: str
+
+
+class GetGoneWorkers(Message, frozen=True, kw_only=True, tag="get_gone_workers"):
+    """Asks which of these workers, at most MOST_WORKERS_ASKED, are gone for good. Answer: GoneWorkers.
+
+    Workers and clients may send it.
+    """
+
+    id: int
+    workers: list[str]
 
 
 class BlobGet(Message, frozen=True, kw_only=True, tag="blob_get"):
@@ -301,6 +312,16 @@ class JobStatusReply(Message, frozen=True, kw_only=True, tag="job_status_reply")
     status: ExecutionStatus | None
     log_offset: int = 0
     status_seq: int = 0
+
+
+class GoneWorkers(Message, frozen=True, kw_only=True, tag="gone_workers"):
+    """Answer to GetGoneWorkers: those that were not heard of for long and have no attempt that is not over.
+
+    Nothing that they have left is wanted.
+    """
+
+    id: int
+    workers: list[str]
 
 
 class BlobData(Message, frozen=True, kw_only=True, tag="blob_data"):
@@ -551,7 +572,7 @@ FromWorker = (
     | GetJobStatus
     | Goodbye
 )
-Blob = BlobGet | BlobPut
+FromBoth = BlobGet | BlobPut | GetGoneWorkers
 FromClient = (
     ClientHello
     | SubmitRun
@@ -566,7 +587,7 @@ FromClient = (
     | DrainWorker
     | GetSnapshot
 )
-ToCoordinator = FromWorker | Blob | FromClient
+ToCoordinator = FromWorker | FromBoth | FromClient
 """Everything that the coordinator's ROUTER accepts."""
 ToWorker = (
     Welcome
@@ -581,6 +602,7 @@ ToWorker = (
     | JobExecution
     | JobDependencies
     | JobStatusReply
+    | GoneWorkers
     | BlobData
     | BlobState
     | Error
@@ -593,6 +615,7 @@ ToClient = (
     | JobDetail
     | LogData
     | WorkerList
+    | GoneWorkers
     | Snapshot
     | Done
     | BlobData

@@ -27,6 +27,7 @@ def make_worker(settings: WorkerSettings, coordinator: str) -> Worker:
         settings.name,
         settings.docker_url,
         coordinator=coordinator,
+        lock=settings.lock_path,
         directory=settings.state_dir / "docker",
         cache_limit=settings.cache_limit,
         keep_caches=settings.keep_caches,

@@ -196,6 +196,10 @@ class Engine:
         """All known workers, by name."""
         return self._ledger.workers
 
+    def gone_workers(self, names: Sequence[str]) -> list[str]:
+        """Of these workers those of which nothing is wanted any more."""
+        return [name for name in names if self._reports.gone(name)]
+
     def worker_views(self) -> list[WorkerView]:
         """All known workers, as readers see them."""
         return [worker_view(worker, self._ledger.jobs_at(worker)) for _, worker in sorted(self._ledger.workers.items())]

@@ -195,6 +195,15 @@ class Reports:
             text = f"worker {worker.name} was not heard of for {silent:.0f} s"
             self._fail(job, attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
 
+    def gone(self, name: str) -> bool:
+        """Whether a worker was not heard of for so long that nothing of it is waited for; one that never came is."""
+        worker = self._ledger.workers.get(name)
+        if worker is None:
+            return True
+        now = self._ledger.now.mono
+        silent = now - worker.last_seen_mono > self._settings.lost_after
+        return silent and now >= self.grace_until and not worker.online and not worker.attempts
+
     # a worker reports
 
     def holds(self, worker: str, attempt_id: str) -> AttemptState | None:

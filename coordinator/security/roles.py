@@ -14,8 +14,8 @@ Kinds = frozenset[type[m.Message]]
 EVERYTHING: Kinds = frozenset(get_args(m.ToCoordinator) + get_args(admin.ToCoordinator))
 ENTERS: Kinds = frozenset((m.ClientHello, admin.Enrol))
 READS: Kinds = ENTERS | {m.ListRuns, m.GetRun, m.GetJob, m.GetLog, m.ListWorkers, m.GetSnapshot, m.BlobGet}
-ACTS: Kinds = READS | frozenset(get_args(m.FromClient) + get_args(m.Blob) + get_args(admin.ForOperators))
-WORKS: Kinds = ENTERS | frozenset(get_args(m.FromWorker) + get_args(m.Blob))
+ACTS: Kinds = READS | frozenset(get_args(m.FromClient) + get_args(m.FromBoth) + get_args(admin.ForOperators))
+WORKS: Kinds = ENTERS | frozenset(get_args(m.FromWorker) + get_args(m.FromBoth))
 """A worker says hello as a client too: it asks whose coordinator it is before it takes containers for its own."""
 ALLOWED: dict[Role, Kinds] = {
     "owner": EVERYTHING,

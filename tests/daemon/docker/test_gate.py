@@ -215,5 +215,5 @@ def test_a_container_that_is_gone_is_told(executor: DockerExecutor, docker_clien
     sandbox.prepare(None)
     sandbox.release(Dependencies())
     docker_client.containers.get(container_name(job)).remove(force=True)
-    with pytest.raises(JobFailed, match="No such container"):
+    with pytest.raises(JobFailed, match="removed from outside of the job"):
         sandbox.wait()
