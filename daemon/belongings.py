@@ -19,7 +19,7 @@ from daemon.engine import Engine, EngineError, labels_of
 
 COORDINATOR, WORKER, ATTEMPT, ROLE = (f"longshore.{key}" for key in ("coordinator", "worker", "attempt", "role"))
 BOOT, LOCK = "longshore.boot", "longshore.lock"
-"""The boot of the kernel on which a worker runs, and the file that it locks there: see `leftover_owner`."""
+"""The boot of the kernel on which a worker runs, and the file that it locks there: see `inventory`."""
 NETWORK = "longshore.network"
 """On a network's holder: its name at its creation. On a job's container: the holder whose network it has joined."""
 LEASE = "longshore.lease"

@@ -48,6 +48,7 @@ VERBS = {
     "secret": Verb("secret_commands", "Keep variables that nobody may see."),
     "audit": Verb("audit_commands", "Show who did what, and when."),
     "backup": Verb("backup_command", "Copy the state directory while its coordinator is at work."),
+    "doctor": Verb("doctor_command", "Check Docker, disk and state; remove what nobody comes back for."),
     "up": Verb("up_command", "Start a coordinator and workers on this machine."),
     "coordinator": Verb("process_commands", "Start a coordinator."),
     "worker": Verb("process_commands", "Start a worker."),
