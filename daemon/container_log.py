@@ -9,7 +9,7 @@ from contextlib import closing, contextmanager
 from datetime import datetime
 from functools import partial
 
-from daemon.engine import Engine, EngineError
+from daemon.engine import Engine
 from daemon.log_stream import MAX_HELD_BYTES, PIECE_BYTES, JobLog, ScriptEnd, Source, StreamReader
 from daemon.script import RELEASED_MARK
 
@@ -132,14 +132,8 @@ def _beheaded_at(engine: Engine, container: str) -> datetime | None:
 
 @contextmanager
 def _stamped(engine: Engine, container: str, stream: str) -> Iterator[Iterator[bytes]]:
-    """One stream of a log, a time before each line, piecewise; nothing if there is no container."""
+    """One stream of a log, a time before each line, piecewise. Raises EngineError, EngineUnavailable."""
     query: dict[str, str | int] = {"stdout": 0, "stderr": 0, "timestamps": 1, stream: 1}
-    try:
-        connection = engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))
-    except EngineError as error:
-        if error.status != 404:
-            raise
-        yield iter(())
-        return
+    connection = engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))
     with closing(connection):
         yield iter(lambda: connection.recv(1 << 16), b"")

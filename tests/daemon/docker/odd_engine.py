@@ -1,0 +1,96 @@
+"""Stands between daemon and engine, and answers some requests itself, as an engine does about one odd object."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import select
+import socket
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+ENGINE = "/var/run/docker.sock"
+
+
+@dataclass(slots=True)
+class Rule:
+    """Answers requests whose first line matches with `status` and `body` (raw if bytes); `times`: so often, None: ever.
+
+    A status of 0 closes the connection without an answer.
+    """
+
+    request: re.Pattern[str]
+    status: int
+    body: object
+    times: int | None = None
+    asked: int = 0
+
+
+class OddEngine:
+    """The engine of this host at another socket, with rules."""
+
+    def __init__(self, path: Path) -> None:
+        self.url = f"unix://{path}"
+        self._rules: list[Rule] = []
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(50)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def answer(self, request: str, status: int, body: object, *, times: int | None = None) -> Rule:
+        """From now on requests like `GET /containers/x/json` that this expression matches get this answer."""
+        rule = Rule(re.compile(request), status, body, times)
+        self._rules.insert(0, rule)
+        return rule
+
+    def close(self) -> None:
+        """No more connections."""
+        self._listener.close()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self._listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(near,), daemon=True).start()
+
+    def _serve(self, near: socket.socket) -> None:
+        with contextlib.suppress(OSError), near:
+            head = near.recv(1 << 16, socket.MSG_PEEK)
+            line = head.split(b" HTTP/", 1)[0].decode(errors="replace")
+            rule = next((one for one in self._rules if one.times != 0 and one.request.search(line)), None)
+            if rule is None:
+                _relay(near)
+                return
+            rule.asked += 1
+            if rule.times is not None:
+                rule.times -= 1
+            if rule.status:
+                body = rule.body if isinstance(rule.body, bytes) else json.dumps(rule.body).encode()
+                near.recv(1 << 16)
+                near.sendall(b"HTTP/1.1 %d Odd\r\nContent-Length: %d\r\n\r\n" % (rule.status, len(body)) + body)
+
+
+def _relay(near: socket.socket) -> None:
+    with socket.socket(socket.AF_UNIX) as far:
+        far.connect(ENGINE)
+        while True:
+            ready, _, _ = select.select([near, far], [], [])
+            for source in ready:
+                target = far if source is near else near
+                if data := source.recv(1 << 16):
+                    target.sendall(data)
+                elif source is far:
+                    return
+                else:
+                    far.shutdown(socket.SHUT_WR)
+                    _drain(far, near)
+                    return
+
+
+def _drain(source: socket.socket, target: socket.socket) -> None:
+    while data := source.recv(1 << 16):
+        target.sendall(data)
