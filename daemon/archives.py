@@ -161,7 +161,17 @@ def _joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
                 yield from _as_they_are(stream, path, place)
             else:
                 yield from _given(stream, path, place)
+            _read_out(stream, path)
     yield bytes(2 * BLOCK)
+
+
+def _read_out(stream: BinaryIO, path: Path) -> None:
+    """Reads what is behind the last member: a gzipped file's checksum is looked at only there. Raises BadArchive."""
+    try:
+        while stream.read(COPY_BYTES):
+            pass
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise BadArchive(f"{path}: {error}") from error
 
 
 def _leads_above(name: str, target: str) -> bool:

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 import posixpath
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -68,6 +69,8 @@ class CacheStore:
             with ArchiveWriter(partial) as out:
                 any_taken = taker.take(selection, out)
             if any_taken:
+                if path.is_dir():  # none of ours
+                    shutil.rmtree(path)
                 partial.replace(path)
         finally:
             partial.unlink(missing_ok=True)

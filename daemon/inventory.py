@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
+from daemon import container_log
 from daemon.belongings import ATTEMPT, BOOT, COORDINATOR, LOCK, NETWORK, ROLE, WORKER, Belongings, Thing
-from daemon.engine import UP, Engine, EngineError
+from daemon.engine import GOING, UP, Engine, EngineError
 from protocol.clock import boot
 
 OLD_SECONDS = 86_400.0
@@ -64,30 +65,54 @@ def inventory(engine: Engine) -> list[Thing]:
     return list(Belongings(engine).things())
 
 
+def find_begun(engine: Engine, things: Iterable[Thing]) -> frozenset[str]:
+    """The ids of those jobs' containers whose script has begun, or of which nobody knows: they may have a result.
+
+    Raises EngineUnavailable.
+    """
+    begun = set()
+    for thing in things:
+        if thing.kind == "containers" and thing.labels.get(ROLE) == "job" and thing.state != "created":
+            try:
+                released = container_log.released_at(engine, thing.id) is not None
+            except EngineError:
+                released = thing.state not in GOING
+            if released:
+                begun.add(thing.id)
+    return frozenset(begun)
+
+
 def owner(thing: Thing) -> Owner:
     """Whose it is."""
     return thing.labels.get(COORDINATOR, ""), thing.labels.get(WORKER, "")
 
 
 def judge(
-    things: Iterable[Thing], told: Mapping[str, Told], *, local: bool, now: float | None = None
+    things: Iterable[Thing],
+    told: Mapping[str, Told],
+    begun: Collection[str],
+    *,
+    local: bool,
+    now: float | None = None,
 ) -> list[Leftover]:
-    """A verdict for each. `told` is by coordinator; `local`: the engine and all its workers are on this host."""
+    """A verdict for each. `told` is by coordinator, `begun` as `find_begun` gives it; `local`: the engine and all its
+    workers are on this host.
+    """
     now = time.time() if now is None else now
     by_owner: dict[Owner, list[Thing]] = {}
     for thing in things:
         by_owner.setdefault(owner(thing), []).append(thing)
     leftovers: list[Leftover] = []
-    for (coordinator, worker), own in by_owner.items():
+    for (coordinator, _), own in by_owner.items():
         life = _life(own, local)
-        judged = [_judge(thing, life, told.get(coordinator), worker, now) for thing in own]
+        judged = [_judge(thing, life, told.get(coordinator), thing.id in begun, now) for thing in own]
         leftovers += _together(judged)
     return leftovers
 
 
-def _judge(thing: Thing, life: Life, told: Told | None, worker: str, now: float) -> Leftover:
+def _judge(thing: Thing, life: Life, told: Told | None, begun: bool, now: float) -> Leftover:
     old = now - thing.created > OLD_SECONDS
-    result = thing.kind == "containers" and thing.labels.get(ROLE) == "job" and thing.state != "created"
+    worker = thing.labels.get(WORKER, "")
 
     def verdict(what: Verdict, reason: str) -> Leftover:
         return Leftover(thing, life, what, reason)
@@ -101,12 +126,12 @@ def _judge(thing: Thing, life: Life, told: Told | None, worker: str, now: float)
             return verdict(Verdict.CLEAN, "its coordinator wants nothing of its worker")
         return verdict(Verdict.KEEP, "it is not a day old")
     if life is Life.DEAD:
-        if old and not result:
+        if old and not begun:
             return verdict(Verdict.CLEAN, "its worker is dead, for more than a day")
         return verdict(Verdict.FORCE, "its worker is dead, and another one of its name would take it up")
     if told is not None or not old:
         return verdict(Verdict.KEEP, "its worker may live" if told is not None else "it is not a day old")
-    if result and thing.state in UP:
+    if begun and thing.state in UP:
         return verdict(Verdict.KEEP, "it runs, and nobody knows whether its worker lives")
     return verdict(Verdict.CLEAN, "it is more than a day old, and no worker of it is known")
 

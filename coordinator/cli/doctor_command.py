@@ -114,14 +114,15 @@ class _Coordinators:
 
 
 def _leftovers(engine: Engine, coordinators: _Coordinators) -> list[Leftover]:
-    from daemon.inventory import inventory, judge, owner
+    from daemon.inventory import find_begun, inventory, judge, owner
 
     things = inventory(engine)
     workers: dict[str, set[str]] = {}
     for thing in things:
         coordinator, worker = owner(thing)
         workers.setdefault(coordinator, set()).add(worker)
-    return judge(things, coordinators.ask(workers), local=engine.endpoint.local)
+    told = coordinators.ask(workers)
+    return judge(things, told, find_begun(engine, things), local=engine.endpoint.local)
 
 
 def _confirmed(leftovers: list[Leftover], force: bool) -> bool:

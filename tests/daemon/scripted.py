@@ -61,6 +61,7 @@ class Scripted:
         self.assignments: dict[str, m.Assignment] = {}
         self.dependencies: dict[str, list[m.Dependency]] = {}
         self.unwanted: set[str] = set()
+        self.gone_workers: set[str] = set()
         self.blobs: dict[str, bytes] = {}
         self.partial: dict[str, bytearray] = {}
         self.drop_puts = 0
@@ -241,6 +242,9 @@ class Scripted:
                 status_seq=self.seqs.get(message.attempt, 0),
             )
             self._reply(route, reply)
+        elif isinstance(message, m.GetGoneWorkers):
+            gone = [worker for worker in message.workers if worker in self.gone_workers]
+            self._reply(route, m.GoneWorkers(id=message.id, workers=gone))
         elif isinstance(message, m.BlobGet):
             self._blob_get(route, message)
         elif isinstance(message, m.BlobPut):

@@ -76,6 +76,7 @@ class StandinEngine:
     prepare_error: JobFailed | None = None
     artifacts: dict[str, list[tuple[str, str, bytes]]] = field(default_factory=dict)  # job -> (kind, name, content)
     service_logs: dict[str, bytes] = field(default_factory=dict)
+    strangers: set[str] = field(default_factory=set)  # other workers that have left something here
     stubborn: bool = False  # scripts survive SIGTERM, as a trap would make them
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -259,3 +260,11 @@ class StandinExecutor(Executor):
         for attempt in gone:
             self.discard(attempt)
         return len(gone)
+
+    def strangers(self) -> set[str]:
+        return set(self.engine.strangers)
+
+    def clear(self, worker: str) -> int:
+        self.engine.strangers.discard(worker)
+        self.engine.note("clear", worker)
+        return 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -116,3 +117,45 @@ def test_what_is_no_digest_is_neither_given_nor_removed(tmp_path: Path) -> None:
             with pytest.raises(Corrupt, match="no blob can be called"):
                 cache.pin("1.1", digest, size)
     assert victim.read_bytes() == b"of the host"
+
+
+@pytest.mark.parametrize("odd", ["directory", "file for a directory", "link to nowhere"])
+def test_what_somebody_else_has_put_into_the_place_of_a_blob_makes_room_for_it(tmp_path: Path, odd: str) -> None:
+    cache = BlobCache(tmp_path, 1000, "w1")
+    digest = hashlib.sha256(b"content").hexdigest()
+    place = tmp_path / "blobs" / digest[:2] / digest
+    if odd == "directory":
+        (place / "garbage").mkdir(parents=True)
+    elif odd == "file for a directory":
+        place.parent.write_text("garbage")
+    else:
+        place.parent.mkdir()
+        place.symlink_to("nowhere")
+    assert cache.pin("1.1", digest, 7) is None
+    assert put(cache, b"content", "1.1") == digest
+    found = cache.pin("2.1", digest, 7)
+    assert found is not None
+    assert found.read_bytes() == b"content"
+
+
+def test_garbage_in_the_cache_keeps_nothing_from_being_evicted(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, 100, "w1")
+    (tmp_path / "blobs" / "zz" / "directory" / "deep").mkdir(parents=True)
+    (tmp_path / "partial" / "directory").mkdir()
+    (tmp_path / "jobs" / "w1" / "file").write_text("garbage")
+    cache.clean_up()
+    old = put(cache, b"x" * 80, "1.1")
+    os.utime(tmp_path / "blobs" / old[:2] / old, (0, 0))
+    os.utime(tmp_path / "blobs" / "zz" / "directory", (0, 0))
+    cache.release("1.1")
+    new = put(cache, b"y" * 80, "2.1")
+    assert cache.pin("3.1", old) is None
+    assert cache.pin("3.1", new) is not None
+
+
+def test_a_cache_that_somebody_has_removed_is_made_again(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path / "cache", 1000, "w1")
+    put(cache, b"content")
+    shutil.rmtree(tmp_path / "cache")
+    digest = put(cache, b"content", "2.1")
+    assert cache.pin("3.1", digest, 7) is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -487,3 +488,43 @@ def test_a_container_is_removed_when_it_had_time_to_end(
     ended = time.monotonic()
     engine.await_step("remove", "1.1")
     assert time.monotonic() - ended > 0.2
+
+
+def test_what_other_workers_have_left_is_cleared_when_the_coordinator_says_that_they_are_gone(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Callable[..., Running]
+) -> None:
+    engine.strangers = {"gone", "away"}
+    coordinator.gone_workers = {"gone", "w1", "elsewhere"}
+    run_worker(sweep_interval=0.1)
+    engine.await_step("clear", "gone")
+    coordinator.expect(m.GetGoneWorkers, lambda asked: asked.workers == ["away"])
+    coordinator.gone_workers = {"away"}
+    engine.await_step("clear", "away")
+    assert [name for step, name in engine.history if step == "clear"] == ["gone", "away"]
+
+
+def test_a_worker_whose_cache_is_removed_under_it_goes_on(
+    coordinator: Scripted, run_worker: Callable[..., Running]
+) -> None:
+    running = run_worker()
+    coordinator.heartbeat = 0.1
+    coordinator.expect(m.Hello)
+    shutil.rmtree(running.worker.settings.blobs)
+    coordinator.assign(assignment("1.1", "echo one"))
+    assert coordinator.final("1.1").status is S.SUCCESS
+    heard = len(coordinator.heard)
+    coordinator.wait_for(lambda: any(isinstance(one, m.Heartbeat) for one in coordinator.heard[heard:]), "a heartbeat")
+    assert running.alive
+
+
+def test_an_executor_that_fails_at_the_end_does_not_fail_the_worker(
+    coordinator: Scripted, engine: StandinEngine, run_worker: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_executor: object) -> None:
+        raise RuntimeError("an odd object")
+
+    monkeypatch.setattr("tests.daemon.standin.StandinExecutor.close", fail, raising=False)
+    running = run_worker()
+    coordinator.expect(m.Hello)
+    running.leave()
+    assert running.error is None

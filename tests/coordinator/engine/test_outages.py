@@ -340,3 +340,20 @@ def test_after_a_new_boot_a_delay_goes_on_by_the_wall_clock():
         assert sim.statuses(sim.runs[run.id]) == {"a": "scheduled"}
     sim.pass_time(20)
     assert sim.statuses(sim.runs[run.id]) == {"a": "pending"}
+
+
+def test_a_worker_is_gone_when_it_was_not_heard_of_for_long_and_nothing_of_it_is_waited_for():
+    sim = Sim(SimWorker("w"), SimWorker("idle"), settings=Settings(lost_after=3600, restart_grace=0))
+    run = sim.submit(plan(job("a")))
+    name = sim.job(run, "a").attempt.worker
+    sim.start(run, "a")
+    other = next(worker for worker in ("w", "idle") if worker != name)
+    asked = [name, other, "never seen"]
+    assert sim.engine.gone_workers(asked) == ["never seen"]
+    sim.workers[name].connected = sim.workers[other].connected = False
+    sim.pass_time(3500)
+    assert sim.engine.gone_workers(asked) == ["never seen"]
+    sim.pass_time(200)
+    assert set(sim.engine.gone_workers(asked)) == set(asked)
+    sim.hello(other)
+    assert set(sim.engine.gone_workers(asked)) == {name, "never seen"}

@@ -260,3 +260,40 @@ def test_caches_that_nobody_has_used_for_long_go_with_the_sweep_if_that_is_asked
         os.utime(old, (1000, 1000))
         executor.sweep(set())
         assert [key for key in ("old", "new") if store.find("p", [key])] == left
+
+
+@pytest.mark.parametrize("damage", ["garbage", "cut short", "damaged inside", "directory"])
+def test_a_damaged_cache_is_none_and_is_replaced(
+    executor: DockerExecutor, scratch: Path, tmp_path: Path, damage: str
+) -> None:
+    spec = CacheSpec(key="k", paths=["store/"])
+    value = "x" * 5000
+    fill = "mkdir -p store; head -c 100000 /dev/urandom >store/random; echo $VALUE >store/file"
+    with_cache(executor, scratch, spec, fill, variables=variables(VALUE=value))
+    (archive,) = (tmp_path / "cache" / "caches").glob("*/*.tar.gz")
+    data = archive.read_bytes()
+    archive.unlink()
+    if damage == "directory":
+        archive.mkdir()
+    else:
+        middle = len(data) // 2
+        inside = data[:middle] + bytes(100) + data[middle + 100 :]
+        archive.write_bytes(
+            {"garbage": b"garbage" * 1000, "cut short": data[:middle], "damaged inside": inside}[damage]
+        )
+    ran = with_cache(executor, scratch, spec, FILL, variables=variables(VALUE="new"))
+    assert ran.outcome.exit_code == 0
+    if damage != "directory":
+        assert any("damaged" in warning for warning in ran.warnings)
+        assert "new" in with_cache(executor, scratch, spec).log
+
+
+def test_garbage_among_the_caches_keeps_leftovers_from_nothing(executor: DockerExecutor, tmp_path: Path) -> None:
+    executor = DockerExecutor(
+        WORKER, coordinator=WORKER, directory=tmp_path / "cache", cache_limit=10, keep_caches=0.001
+    )
+    garbage = tmp_path / "cache" / "caches" / "x" / "directory.tar.gz"
+    (garbage / "deep").mkdir(parents=True)
+    os.utime(garbage, (0, 0))
+    executor.sandbox(assignment("true")).prepare(None)
+    assert executor.sweep(set()) == 1

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import io
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from unittest.mock import ANY
 
 import docker
 import pytest
+from docker.models.containers import Container
 
 from daemon import networks
 from daemon.docker_executor import DockerExecutor
-from daemon.executor import Dependencies, JobFailed
+from daemon.executor import Dependencies, JobFailed, Outcome
 from daemon.policy import make_policy
 from protocol.messages import Assignment
 from protocol.plan import ServiceSpec
@@ -394,4 +397,84 @@ def test_a_network_that_went_on_to_another_job_is_not_freed_by_the_first_one_aga
     sandbox.prepare(None)
     gone.remove()
     assert run_and_see(sharing, assignment("true"))[1] != first
+    sandbox.remove()
+
+
+ADDRESS = "hostname -i; hostname; echo $HOSTNAME; cat /etc/hostname"
+
+
+def test_a_job_s_host_name_is_like_a_container_s_id_and_leads_to_itself_in_any_network(
+    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
+) -> None:
+    alone, network = run_and_see(sharing, assignment(ADDRESS))
+    assert network == ""
+    until_shared(sharing, holders, until)
+    shared, network = run_and_see(sharing, assignment(ADDRESS))
+    assert network in holders()
+    for ran in alone, shared:
+        address, *names = ran.lines[-4:]
+        assert re.fullmatch(r"[0-9a-f]{12}", names[0])
+        assert set(names) == {names[0]}
+        assert address.startswith("172.") or address.count(".") == 3
+
+
+@pytest.mark.parametrize("deed", [Container.kill, lambda one: one.remove(force=True), lambda one: one.stop(timeout=0)])
+@pytest.mark.parametrize("adopted", [False, True])
+def test_a_job_that_fails_after_somebody_ended_its_network_failed_for_the_system(
+    sharing: DockerExecutor,
+    holders: Callable[[], list[str]],
+    until: Until,
+    docker_client: docker.DockerClient,
+    tmp_path: Path,
+    deed: Callable[[Container], object],
+    adopted: bool,
+) -> None:
+    first = until_shared(sharing, holders, until)
+    job = assignment("until [ -e /tmp/go ]; do sleep 0.05; done", "exit 7")
+    sandbox = sharing.sandbox(job)
+    sandbox.prepare(None)
+    sandbox.release(Dependencies())
+    if adopted:
+        sandbox = another_life(tmp_path).sandbox(job)
+    deed(docker_client.containers.get(first))
+    docker_client.containers.get(container_name(job)).exec_run(["touch", "/tmp/go"])
+    log = bytearray()
+    sandbox.follow_log(0, log.extend)
+    outcome = sandbox.wait()
+    assert outcome.exit_code == 7
+    assert first in outcome.failure
+    sandbox.remove()
+    assert run_and_see(sharing, assignment("true"))[0].outcome.exit_code == 0
+
+
+@pytest.mark.parametrize("deed", [Container.pause, lambda one: one.rename(f"{one.name}-renamed")])
+def test_a_job_whose_network_s_container_is_paused_or_renamed_goes_on(
+    sharing: DockerExecutor,
+    holders: Callable[[], list[str]],
+    until: Until,
+    docker_client: docker.DockerClient,
+    deed: Callable[[Container], object],
+) -> None:
+    first = until_shared(sharing, holders, until)
+    deed(docker_client.containers.get(first))
+    for _ in range(2):
+        assert run_and_see(sharing, assignment("exit 7"))[0].outcome == Outcome(7, ran_for=ANY)
+    sharing.close()
+    until(lambda: holders() == [])
+
+
+def test_a_renamed_holder_is_not_swept_away_from_under_its_job(
+    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, docker_client: docker.DockerClient
+) -> None:
+    first = until_shared(sharing, holders, until)
+    job = assignment("ip route | grep -c default")
+    sandbox = sharing.sandbox(job)
+    sandbox.prepare(None)
+    docker_client.containers.get(first).rename(f"{first}-renamed")
+    sharing.sweep({job.attempt})
+    assert holders() == [f"{first}-renamed"]
+    sandbox.release(Dependencies())
+    log = bytearray()
+    sandbox.follow_log(0, log.extend)
+    assert (sandbox.wait().exit_code, log.decode().splitlines()[-1]) == (0, "1")
     sandbox.remove()
