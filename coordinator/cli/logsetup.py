@@ -61,7 +61,14 @@ def log_to_file(path: Path) -> None:
     """For a verb that has a coordinator in its process: the terminal belongs to what the verb prints."""
     from logging.handlers import RotatingFileHandler
 
-    _log_to(RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=1, delay=True), ReadableFormatter())
+    logging.raiseExceptions = False  # a record that can't be written, for want of room, say, is not for the terminal
+    handler: logging.Handler = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=1, delay=True)
+    try:
+        path.open("ab").close()
+    except OSError as error:
+        print(f"longshore: goes on without a log: {path}: {error.strerror}", file=sys.stderr)
+        handler = logging.NullHandler()
+    _log_to(handler, ReadableFormatter())
 
 
 def _log_to(handler: logging.Handler, formatter: logging.Formatter) -> None:

@@ -79,17 +79,22 @@ class StateDirectory:
         try:
             told = json.loads((self.path / "coordinator.json").read_text())
             owner = Owner(str(told["address"]), int(told["pid"]))
-            if owner.pid <= 0:  # to which `kill` would give another meaning
-                return None
-            os.kill(owner.pid, 0)
-        except (FileNotFoundError, IsADirectoryError, ProcessLookupError):
+        except (OSError, ValueError, KeyError, TypeError):  # none, or none of our making
             return None
-        except (ValueError, KeyError, TypeError, OverflowError):
-            return None  # nonsense
-        except PermissionError:
-            pass  # it lives, and is another user's
-        return owner
+        return owner if _lives(owner.pid) else None
 
     def _withdraw(self) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):  # not there; or no file, as whoever publishes will say
             (self.path / "coordinator.json").unlink()
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is a process of this id."""
+    try:
+        if pid > 0:
+            os.kill(pid, 0)
+    except PermissionError:
+        return True  # another user's
+    except (ProcessLookupError, OverflowError):
+        return False
+    return pid > 0
