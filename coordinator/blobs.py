@@ -82,15 +82,11 @@ class BlobStore:
     def put(self, digest: str, size: int, offset: int, data: bytes | memoryview) -> int | None:
         """Takes the bytes that continue an upload. Returns how many are there; None while all are being verified.
 
-        A blob that is stored with fewer bytes was cut off (by a crash of the disk, say): once verified, the upload
-        takes its place.
+        A blob of another size than is sent was damaged, or who sends it is wrong: the verification tells which.
         """
         if size < 0 or offset < 0:
             raise ProtocolError("bad_field", "size and offset are 0 or more")
-        stored = self.size(digest)
-        if stored is not None and stored >= size:
-            if stored != size:
-                raise ProtocolError("bad_request", f"blob {digest} has {stored} bytes, not {size}")
+        if self.size(digest) == size:
             self.path(digest).touch()  # it is about to be used: see `discard`
             return size
         if digest in self._verifying:

@@ -43,6 +43,8 @@ SILENT_HEARTBEATS = 3
 """After so many heartbeats without a word from the coordinator the socket is replaced."""
 REMOVE_BOUND = 10.0
 """Seconds that a stop waits for containers that are being removed."""
+LOCK_SECONDS, LOCK_RETRY = 0.5, 0.02
+"""Seconds to try for the lock of the worker's name: a doctor who looks whether the worker lives has it for a moment."""
 NOBODY = "0.0"
 """No attempt has this id: asking for it only asks whether the coordinator is there."""
 
@@ -119,7 +121,7 @@ class Worker:
                 self.settings, executor, transfers, self._requests, self._timers, self._send, self._mailbox.post
             )
             self._jobs.find()
-            self._sweep(executor, cache)
+            self._sweep(executor, cache, at_start=True)
             context = self._context or zmq.Context.instance()
             self._link = Link(context, self.settings.coordinator, self._mailbox, self.settings.credentials)
             self._renewed_at = self._opened_at = time.monotonic()
@@ -138,15 +140,20 @@ class Worker:
     def _name_lock(self) -> Iterator[None]:
         """Two daemons of one name would take each other's containers for their own."""
         path = self.settings.lock_path
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise UsageError(
-                    f"a worker named {self.settings.name!r} runs on this host already (it holds {path}); "
-                    "give this one another name"
-                ) from None
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            file = path.open("a")
+        except OSError as error:
+            raise LongshoreError(f"can't write to the worker's state directory: {path}: {error.strerror}") from error
+        with file:
+            deadline = time.monotonic() + LOCK_SECONDS
+            while not _locked(file.fileno()):
+                if time.monotonic() > deadline:
+                    raise UsageError(
+                        f"a worker named {self.settings.name!r} runs on this host already (it holds {path}); "
+                        "give this one another name"
+                    )
+                time.sleep(LOCK_RETRY)
             yield
 
     def _loop(self) -> None:
@@ -267,12 +274,13 @@ class Worker:
         elif self._link.state is LinkState.GREETING and now - self._greeted_at > WELCOME_WAIT:
             self._link.lost()
 
-    def _sweep(self, executor: Executor, cache: BlobCache) -> None:
+    def _sweep(self, executor: Executor, cache: BlobCache, *, at_start: bool = False) -> None:
         """Removes what belongs to no attempt that is known and what is too old, now and from time to time."""
 
         aside(executor.sweep, self._jobs.known)
         aside(cache.trim)
-        aside(self._ask_of_strangers, executor)
+        if not at_start:
+            aside(self._ask_of_strangers, executor)
         self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, cache))
 
     def _ask_of_strangers(self, executor: Executor) -> None:
@@ -364,3 +372,12 @@ class Worker:
         if not busy or time.monotonic() >= self._leave_at:
             self._link.say_goodbye(m.Goodbye(keeps=self._jobs.unfinished()))
             self._done = True
+
+
+def _locked(file: int) -> bool:
+    """Whether this process now has the lock of a file."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True

@@ -54,7 +54,11 @@ def test_a_killed_owner_holds_nothing_and_is_not_believed(tmp_path: Path) -> Non
     assert not (tmp_path / "coordinator.json").exists()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"address": "tcp://x:1", "pid": "many"}', "\0"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", "\0"]
+    + [f'{{"address": "tcp://x:1", "pid": {pid}}}' for pid in ('"many"', "0", "-1", "99999999999999999999", "null")],
+)
 def test_a_damaged_file_names_no_owner(tmp_path: Path, content: str) -> None:
     (tmp_path / "coordinator.json").write_text(content)
     assert StateDirectory(tmp_path).owner() is None

@@ -152,11 +152,16 @@ def test_more_bytes_than_were_announced_are_refused(opened: Opened) -> None:
             store.put("ab" * 32, size, offset, b"x")
 
 
-def test_a_blob_of_another_size_than_is_stored_is_refused(opened: Opened) -> None:
+def test_a_damaged_blob_is_replaced_by_a_whole_one_and_a_whole_one_by_no_other(opened: Opened) -> None:
     send(opened.store)
     opened.finish()
-    with pytest.raises(ProtocolError, match=f"has {SIZE} bytes, not 5"):
-        opened.store.put(DIGEST, 5, 0, b"")
+    assert opened.store.put(DIGEST, 5, 0, b"wrong") is None
+    assert opened.finish().problem is not None
+    assert opened.store.size(DIGEST) == SIZE
+    os.truncate(opened.store.path(DIGEST), 5)
+    send(opened.store)
+    assert opened.finish().problem is None
+    assert opened.store.read(DIGEST, 0, SIZE) == (CONTENT, SIZE)
 
 
 def test_a_blob_that_was_cut_off_on_the_disk_is_whole_again_after_the_next_upload(opened: Opened) -> None:

@@ -192,11 +192,13 @@ def test_a_network_in_which_somebody_else_s_container_is_waits_for_it_and_keeps_
 ) -> None:
     service = ServiceSpec(name=BUSYBOX, command=["sleep", "600"], aliases=["side"])
     job, other = assignment("true", services=[service]), assignment("true")
-    executor.sandbox(job).prepare(None)
+    sandbox = executor.sandbox(job)
+    sandbox.prepare(None)
     executor.sandbox(other).prepare(None)
     network = docker_client.networks.get(container_name(job))
     foreign = by_hand({})
     network.connect(foreign)
+    sandbox.remove()
     executor.sweep(set())
     assert leftovers() == [container_name(job)]
     network.disconnect(foreign, force=True)
