@@ -1,4 +1,4 @@
-"""Runs go on whatever is left on Docker: `doctor` says what is there and clears it away."""
+"""Runs go on whatever odd things are left on Docker; `doctor` says what is there and clears it away."""
 
 from __future__ import annotations
 
