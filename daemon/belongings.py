@@ -80,13 +80,13 @@ class Once:
         self._told: set[tuple[str, str]] = set()
         self._lock = Lock()
 
-    def warn(self, thing: Thing, what: str) -> None:
+    def warn(self, thing: Thing, what: str, level: int = logging.WARNING) -> None:
         """Logs `what` about an object."""
         with self._lock:
             if (thing.id, what) in self._told or len(self._told) >= MOST_TOLD:
                 return
             self._told.add((thing.id, what))
-        logger.warning("%s %s", thing, what)
+        logger.log(level, "%s %s", thing, what)
 
 
 class Belongings:

@@ -175,7 +175,7 @@ class DockerExecutor:
         """
         up = thing.state in UP
         if thing.state in GOING:
-            self._belongings.once.warn(thing, f"is {thing.state}: its attempt is not taken up")
+            self._belongings.once.warn(thing, f"is {thing.state}: its attempt is not taken up", logging.INFO)
             return None
         lease = _lease_of(thing.labels)
         if thing.state == "created":
