@@ -482,14 +482,18 @@ class DockerSandbox:
             self._site.sweeper.discard(self._assignment.attempt)
         self._site.forget(self._name)
 
+    def _is_gone(self, error: EngineError) -> bool:
+        """Whether an error says that the container is not there any more, or on its way out."""
+        named = self._id is not None and error.status == 404 and self._id in error.message
+        return named or (error.status == 409 and "marked for removal" in error.message)
+
     @contextmanager
     def _failures(self) -> Iterator[None]:
         """What goes wrong with the engine or on this host is the job's result: a failure of the system."""
         try:
             yield
         except EngineError as error:
-            gone = self._id is not None and error.status == 404 and self._id in error.message
-            why = "its container was removed from outside of the job" if gone else f"Docker: {error.message}"
+            why = "its container was removed from outside of the job" if self._is_gone(error) else f"Docker: {error}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, why) from error
         except (EngineUnavailable, BadArchive, OSError, *GONE) as error:
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, str(error) or repr(error)) from error

@@ -21,6 +21,7 @@ from protocol.events import AnyEvent, Events
 from protocol.messages import (
     PAYLOAD_TYPES,
     Batch,
+    GetGoneWorkers,
     Goodbye,
     Heartbeat,
     Hello,
@@ -46,6 +47,7 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     JobStatus: 1 << 20,
     JobStatuses: 1 << 20,
     Play: 1 << 20,
+    GetGoneWorkers: 64 << 10,
     admin.SetSecret: 1 << 20,
     admin.CreateToken: FLAT_MAP_BYTES,
 }
