@@ -41,7 +41,7 @@ def load(data: bytes, origin: Origin, report: Report, *, as_written: bool = Fals
     With `as_written` every scalar is the text that stands there: `1.10` is no number.
     """
     composed = _Composer(origin, report, as_written=as_written).compose(_events(_text(data, origin), origin))
-    documents = [document for document in composed if document is not None]
+    documents: list[Value] = [document for document in composed if document is not None]
     if len(documents) > MAX_DOCUMENTS:
         raise fatal(
             f"the file has {len(documents)} YAML documents; a header and a pipeline are all that there can be",
