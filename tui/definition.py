@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from textual.content import Content
 
+from protocol.display import clean
 from protocol.plan import ImageSpec, JobPlan, Variable
 from protocol.views import JobView, StoryLine
-from tui.present import clean, clock, duration, plural
+from tui.present import clock, duration, plural
 
 MASK = "[MASKED]"
 

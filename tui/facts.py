@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual.content import Content
 
+from protocol.display import clean
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary
 from tui.estimate import Estimate
-from tui.present import age, clean, clock, duration, elapsed, job_sign, plural, progress, queued, run_sign, why
+from tui.present import age, clock, duration, elapsed, job_sign, plural, progress, queued, run_sign, why
 from tui.widgets.lines import fit
 from tui.widgets.progress import bar
 

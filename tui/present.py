@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import datetime
 
+from protocol.display import clean
 from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
 from protocol.views import AttemptView, JobView, RunSummary, WorkerView
 
 S = ExecutionStatus
-
-CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2066-\u2069]")
-"""Characters that could move the cursor, reverse the text or hide in a name that comes from outside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +70,6 @@ def run_sign(run: RunSummary) -> Sign:
 def worker_sign(worker: WorkerView) -> Sign:
     """How a worker is marked."""
     return WORKER_SIGNS[worker.status]
-
-
-def clean(text: str) -> str:
-    """A name or message from outside on one line, with nothing in it that a terminal would obey."""
-    return CONTROL.sub("�", " ".join(text.split("\n"))) if CONTROL.search(text) else text
 
 
 def duration(seconds: float | None) -> str:

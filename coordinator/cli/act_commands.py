@@ -10,6 +10,7 @@ from coordinator.cli.options import Where, coordinator_option
 from coordinator.cli.read_commands import run_argument
 from coordinator.cli.session import acting_session, reading_session
 from coordinator.cli.variables import variable_option
+from protocol.display import clean
 from protocol.plan import Variable
 
 
@@ -49,9 +50,9 @@ def play_command(where: Where, run: int, job: str, variables: list[Variable], ye
     with acting_session(where) as session:
         question = session.client.get_job(run, job).job.manual_confirmation
         if question and not yes and sys.stdin.isatty():
-            click.confirm(question, abort=True, err=True)
+            click.confirm(clean(question), abort=True, err=True)
         session.client.play(run, job, variables)
-    click.echo(f"started {job} of run {run}; `longshore logs {run} -f` follows")
+    click.echo(f"started {clean(job)} of run {run}; `longshore logs {run} -f` follows")
 
 
 @click.command("drain")
@@ -62,7 +63,8 @@ def drain_command(where: Where, worker: str, off: bool) -> None:
     """Let WORKER take no new jobs; those that it runs go on."""
     with reading_session(where) as session:
         session.client.drain(worker, on=not off)
-    click.echo(f"{worker} takes jobs again" if off else f"{worker} takes no new jobs")
+    name = clean(worker)
+    click.echo(f"{name} takes jobs again" if off else f"{name} takes no new jobs")
 
 
 def _jobs(count: int) -> str:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
+from protocol.display import IN_LINES
 from protocol.messages import JobDetail
 from protocol.views import ArtifactRef, AttemptView, JobView, RunSummary, RunView, StageView, StoryLine, WorkerView
 
 
 def print_json(document: Any) -> None:
     """Writes the one document of a `--json` verb to stdout."""
-    json.dump(document, sys.stdout, indent=2, ensure_ascii=False)
-    sys.stdout.write("\n")
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    sys.stdout.write(IN_LINES.sub(_escaped, text) + "\n")  # only strings have such characters, where this is the same
     sys.stdout.flush()
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return json.dumps(found[0])[1:-1]
 
 
 def rfc3339(seconds: float | None) -> str | None:

@@ -12,6 +12,7 @@ import msgspec
 from coordinator.pipelinefile import Repository, compile_pipeline
 from coordinator.pipelinefile.predefined import MAX_TITLE
 from coordinator.pipelinefile.repository import readable
+from protocol.display import clean_lines
 from protocol.errors import UsageError
 from protocol.messages import Source
 from protocol.plan import Plan, Variable
@@ -50,7 +51,7 @@ def compile_for_run(
         inputs=inputs,
     )
     for warning in compiled.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {clean_lines(str(warning))}", file=sys.stderr)
     if not compiled.plan.jobs:
         from coordinator.cli.plan_output import other_pipelines
 

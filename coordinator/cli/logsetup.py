@@ -12,10 +12,10 @@ import sys
 import time
 from pathlib import Path
 
+from protocol.display import IN_A_NAME, IN_LINES
+
 FILE_BYTES = 4 << 20
 """What a log file grows to before it is put aside; one such file is kept."""
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-"""What would end a line of the log, or do something to the terminal that shows it."""
 FIELDS = ("run", "job", "attempt", "worker")
 """What records may carry besides their message."""
 
@@ -28,8 +28,8 @@ class ReadableFormatter(logging.Formatter):
         fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
         text = f"{clock}.{int(record.msecs):03} {record.levelname:7} {record.name}: {record.getMessage()}"
         text += f" ({fields})" if fields else ""
-        text = CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)  # names of others' making are in it
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        text = IN_A_NAME.sub(_escaped, text)  # names of others' making are in it
+        return f"{text}\n{IN_LINES.sub(_escaped, self.formatException(record.exc_info))}" if record.exc_info else text
 
 
 class JsonFormatter(logging.Formatter):
@@ -46,6 +46,10 @@ class JsonFormatter(logging.Formatter):
         if record.exc_info:
             document["exception"] = self.formatException(record.exc_info)
         return json.dumps(document, ensure_ascii=False, default=str)
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return ascii(found[0])[1:-1]
 
 
 def _fields(record: logging.LogRecord) -> dict[str, object]:

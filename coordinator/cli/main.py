@@ -116,12 +116,18 @@ def main() -> NoReturn:
         status = cli.main(standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        from io import StringIO
+
+        from protocol.display import clean_lines
+
+        told = StringIO()
+        error.show(file=told)
+        sys.stderr.write(clean_lines(told.getvalue()))
         status = error.exit_code
     except LongshoreError as error:
-        from coordinator.cli.words import without_controls
+        from protocol.display import clean_lines
 
-        print(f"longshore: {without_controls(str(error))}", file=sys.stderr)
+        print(f"longshore: {clean_lines(str(error))}", file=sys.stderr)
         status = error.exit_status
     except BrokenPipeError:
         # Whoever read our output has had enough of it; that is no failure, and flushing at exit must not fail again.
@@ -130,6 +136,8 @@ def main() -> NoReturn:
     except (click.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     except OSError as error:
-        print(f"longshore: {error}", file=sys.stderr)
+        from protocol.display import clean_lines
+
+        print(f"longshore: {clean_lines(str(error))}", file=sys.stderr)
         status = 1
     interpreter.end(status if isinstance(status, int) else 0)

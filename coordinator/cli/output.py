@@ -1,10 +1,15 @@
-"""How what jobs print reaches a terminal or a file: whole lines, with the job's name before each. Knows no sockets."""
+"""How what jobs print reaches a terminal or a file: whole lines, with the job's name before each. Knows no sockets.
+
+A file gets every byte. A terminal gets text and colours: see `protocol.display`.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from typing import Protocol
+
+from protocol.display import TerminalLines, clean
 
 COLORS = (36, 35, 34, 33, 32, 96, 95, 94, 93, 92)
 """ANSI foreground colours that jobs take in turn; red is left for failures."""
@@ -26,20 +31,46 @@ class Sink(Protocol):
         """Called after each write."""
 
 
+class TerminalLog:
+    """Writes the log of one job, as it comes, to a terminal: whole lines, made fit for it."""
+
+    def __init__(self, stream: Sink) -> None:
+        self._stream = stream
+        self._lines = TerminalLines()
+        self._partial = b""
+
+    def write(self, data: bytes | memoryview) -> None:
+        """The next bytes of the log."""
+        *whole, self._partial = (self._partial + bytes(data)).split(b"\n")
+        if len(self._partial) > LONGEST_LINE:
+            whole, self._partial = [*whole, self._partial], b""
+        if whole:
+            self._stream.write(b"".join(self._lines.line(line) + b"\n" for line in whole))
+            self._stream.flush()
+
+    def end(self) -> None:
+        """The log has ended, or what there is of it yet: its last line is printed even without a line end."""
+        if self._partial:
+            self.write(b"\n")
+
+
 class JobOutput:
     """Prints the logs of several jobs as they come, never mixing two jobs in a line.
 
-    With `colors`, for a terminal: names are coloured by job and not too long, and echoed commands stand out.
+    With `colors`, for a terminal: names are coloured by job and not too long, and echoed commands stand out. Logs are
+    made fit for a terminal then, unless they are to be `raw`.
     """
 
-    def __init__(self, stream: Sink, names: list[str], *, colors: bool) -> None:
+    def __init__(self, stream: Sink, names: list[str], *, colors: bool, raw: bool = False) -> None:
         self._stream = stream
         self._colors = colors
+        self._shown_lines = {name: TerminalLines() for name in names} if colors and not raw else None
         self._width = max((columns(self._shown(name)) for name in names), default=0)
         self._partial: dict[str, bytes] = {}
         self._prefixes = {name: self._prefix(name, number) for number, name in enumerate(names)}
 
     def _shown(self, name: str) -> str:
+        name = clean(name)
         if not self._colors or len(name) <= LONGEST_NAME:
             return name
         half = (LONGEST_NAME - 1) // 2
@@ -69,12 +100,15 @@ class JobOutput:
 
     def note(self, job: str, text: str, *, bad: bool = False) -> None:
         """A line of ours about a job, between its log's lines."""
-        line = text.encode()
+        line = clean(text).encode()
         if self._colors:
             line = (b"\x1b[1;31m" if bad else b"\x1b[1m") + line + b"\x1b[0m"
         self._write(self._prefixes[job] + line + b"\n")
 
     def _print(self, job: str, lines: bytes) -> None:
+        if self._shown_lines is not None:
+            shown = self._shown_lines[job]
+            lines = b"\n".join([shown.line(line) for line in lines.split(b"\n")])
         if self._colors:
             lines = ECHO.sub(b"\x1b[1;32m\\1\x1b[0m", lines)
         prefix = self._prefixes[job]

@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 from rich.text import Text
 
 from coordinator.cli.tables import SIGNS
+from protocol.display import clean
 from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
 from protocol.views import JobView
 
@@ -73,7 +74,7 @@ class Overview:
         done = sum(status in ENDED for status in statuses)
         sign, color = SIGNS[_stage_status(statuses, failed=bool(failed))]
         line = Text(f"{sign} ", style=color)
-        label = Text(_plain(stage))
+        label = Text(clean(stage))
         label.truncate(names, overflow="ellipsis", pad=True)
         line.append_text(label)
         if (bar := min(BAR, width - names - 12)) > 3:
@@ -90,8 +91,8 @@ class Overview:
         line = Text("  ")
         line.append(f"{sign} ", style=color)
         line.append(_clock(time.monotonic() - self._since[job.name]).rjust(5) + " ")
-        line.append(_plain(job.name), style="bold")
-        line.append(f" {job.status}" + (f" on {_plain(job.worker)}" if job.worker else ""), style="bright_black")
+        line.append(clean(job.name), style="bold")
+        line.append(f" {job.status}" + (f" on {clean(job.worker)}" if job.worker else ""), style="bright_black")
         return line
 
     def _total(self, busy: int) -> Text:
@@ -133,8 +134,3 @@ def _clock(seconds: float) -> str:
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _plain(name: str) -> str:
-    """A name without what could command the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in name)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from coordinator.cli.variables import file_argument, file_options, variable_option
+from protocol.display import clean, clean_lines
 from protocol.errors import PipelineFileError, Problem
 from protocol.plan import Variable
 
@@ -36,7 +37,7 @@ def plan(
     compilation = _compile(file, variables, jobs, projects, inputs)
     _print_warnings(compilation.warnings)
     if compilation.left_out:
-        print(f"longshore: {file}: nothing runs: {compilation.left_out}", file=sys.stderr)
+        print(f"longshore: {clean(str(file))}: nothing runs: {clean(compilation.left_out)}", file=sys.stderr)
     if as_json:
         from coordinator.cli.as_json import print_json
         from coordinator.cli.plan_json import plan_json
@@ -61,12 +62,12 @@ def validate(file: Path, variables: list[Variable], projects: dict[str, Path], i
         compilation = _compile(file, variables, (), projects, inputs)
     except PipelineFileError as error:
         for problem in error.problems:
-            print(problem, file=sys.stderr)
+            print(clean_lines(str(problem)), file=sys.stderr)
         return error.exit_status
     _print_warnings(compilation.warnings)
     jobs = [job for job in compilation.jobs if not job.excluded]
     stages = {job.stage for job in jobs}
-    print(f"{file}: valid, {_counted(len(jobs), 'job')} in {_counted(len(stages), 'stage')}")
+    print(f"{clean(str(file))}: valid, {_counted(len(jobs), 'job')} in {_counted(len(stages), 'stage')}")
     return 0
 
 
@@ -85,7 +86,7 @@ def _compile(
 
 def _print_warnings(warnings: list[Problem]) -> None:
     for warning in warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        print(f"warning: {clean_lines(str(warning))}", file=sys.stderr)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -10,6 +10,7 @@ from typing import TextIO
 
 from coordinator.cli.output import JobOutput
 from coordinator.cli.words import job_ending
+from protocol.display import clean
 from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 
@@ -38,7 +39,7 @@ class Progress:
         """A line that is about no job."""
         if self._live is not None:
             self._live.foot.away()
-        print(f"longshore: {text}", file=sys.stderr, flush=True)
+        print(f"longshore: {clean(text)}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Nothing goes on any more: only lines stay. They can still be added to."""

@@ -88,11 +88,15 @@ def show_command(where: Where, run: int, job: str | None, why: bool, watch: bool
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run (or the job) has ended.")
 @click.option("--attempt", type=click.IntRange(min=1), help="An earlier attempt of JOB, by its number.")
 @click.option("--service", metavar="NAME", help="Of JOB's service of this name or alias, instead of its own.")
+@click.option("--raw", is_flag=True, help="Every byte, on a terminal too: also what moves its cursor or changes it.")
 @coordinator_option
 def logs_command(
-    where: Where, run: int, job: str | None, follow: bool, attempt: int | None, service: str | None
+    where: Where, run: int, job: str | None, follow: bool, attempt: int | None, service: str | None, raw: bool
 ) -> None:
-    """Print the log of JOB byte for byte, or those of all jobs of RUN with the job's name before each line."""
+    """Print the log of JOB, or those of all jobs of RUN with the job's name before each line.
+
+    A file or a pipe gets every byte of the log, a terminal its text and colours.
+    """
     if attempt and not job:
         raise click.UsageError("--attempt needs a JOB")
     if attempt and follow:
@@ -107,13 +111,13 @@ def logs_command(
             find_job(view, job)
         unserved = _note_unserved(session, [view])
         if job and service:
-            print_service_log(session.client, run, job, service, attempt)
+            print_service_log(session.client, run, job, service, attempt, raw=raw)
         elif follow and not unserved:
-            follow_logs(session, view, job)
+            follow_logs(session, view, job, raw=raw)
         elif job:
-            print_log(session.client, run, job, attempt)
+            print_log(session.client, run, job, attempt, raw=raw)
         else:
-            print_logs(session.client, view)
+            print_logs(session.client, view, raw=raw)
 
 
 @click.command("workers")

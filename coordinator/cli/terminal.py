@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from coordinator.cli.words import CONTROL, without_controls
+from protocol.display import IN_LINES, clean_lines
 
 
 class PlainConsole(Console):
@@ -16,7 +16,7 @@ class PlainConsole(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """See Console."""
         for segment in super().render(renderable, options):
-            if segment.control is None and CONTROL.search(segment.text):
-                yield Segment(without_controls(segment.text), segment.style)
+            if segment.control is None and IN_LINES.search(segment.text):
+                yield Segment(clean_lines(segment.text), segment.style)
             else:
                 yield segment

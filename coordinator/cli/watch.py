@@ -14,6 +14,7 @@ from coordinator.cli.overview import Overview
 from coordinator.cli.session import Session
 from coordinator.cli.tables import console, run_headline, run_table
 from coordinator.cli.words import job_ending, job_note
+from protocol.display import clean
 from protocol.statuses import ENDED
 from protocol.views import JobView, RunSummary, RunView
 
@@ -101,7 +102,7 @@ class _Lines:
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
         if before is None or (before.status, before.attempt) != (job.status, job.attempt):
-            print(f"{job.name}: {_standing(job)}", flush=True)
+            print(clean(f"{job.name}: {_standing(job)}"), flush=True)
 
     def run_changed(self, run: RunSummary) -> None:
         if run.status != self._last:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-import re
 import time
 from datetime import UTC, datetime
 
 from protocol.messages import JobDetail
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary
-
-CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-"""All control characters but the end of a line and a tab."""
-
-
-def without_controls(text: str) -> str:
-    """`text` as it can be shown on a terminal, whoever has written it."""
-    return CONTROL.sub("", text)
 
 
 def duration(seconds: float | None) -> str:

@@ -55,6 +55,25 @@ def test_however_a_log_is_cut_its_bytes_come_out_in_order() -> None:
         assert b"\n".join(line[len(b"job | ") :] for line in lines) == log.removesuffix(b"\n")
 
 
+def test_a_terminal_gets_text_and_colours_however_a_log_is_cut() -> None:
+    log = b"$ make\n\x1b]0;title\x07\x1b[2Jone\x1b[31m red\nstill\x1b[0m\r10%\r20%\nend"
+    for size in range(1, len(log)):
+        output, stream = printed(colors=True, names=("job",))
+        for start in range(0, len(log), size):
+            output.log("job", log[start : start + size])
+        output.end("job")
+        prefix = b"\x1b[36mjob |\x1b[0m "
+        assert stream.getvalue() == b"".join(
+            prefix + line + b"\n"
+            for line in (
+                b"\x1b[1;32m$ make\x1b[0m",
+                b"one\x1b[31m red\x1b[0m",
+                b"\x1b[31m\x1b[0m20%",
+                b"end",
+            )
+        )
+
+
 def test_a_line_without_end_takes_bounded_memory() -> None:
     output, stream = printed(names=("job",))
     for _ in range(5):

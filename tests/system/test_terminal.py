@@ -150,6 +150,42 @@ def test_ctrl_c_below_the_live_view_cancels_the_run(system: System, tmp_path: Pa
     assert b"canceling run 1" in shown.shown
 
 
+SAID_TO_A_TERMINAL = (
+    "\x1b]0;title\x07\x1b[2J\x1b[1;1H\x1b[?1049h\x1b[31mred\n"
+    "\x1b]8;;http://example.com\x1b\\link\x1b]8;;\x1b\\\n"
+    "\x1b[0m10%\r20%\x9bH\u202e\n"
+)
+COMMANDING = ("\x1b]", "\x1b[2J", "\x1b[1;1H", "\x1b[?1049h", "10%", "\x9b", "\u202e")
+SAYS_IT = {
+    ".gitlab-ci.yml": "job: {image: longshore/busybox:test, script: [cat said]}",
+    "said": SAID_TO_A_TERMINAL,
+}
+
+
+def test_a_job_colours_its_lines_on_a_terminal_and_does_nothing_else_to_it(fleet: System, tmp_path: Path) -> None:
+    with terminal(fleet, "run", "--plain", cwd=repository(tmp_path / "project", SAYS_IT)) as shown:
+        assert shown.end() == 0
+    run = str(max(each["id"] for each in fleet.command("list", "--json").json))
+    with terminal(fleet, "logs", run, "job") as alone, terminal(fleet, "logs", run, "-f") as together:
+        assert (alone.end(), together.end()) == (0, 0)
+    for each in (shown, alone, together):
+        text = each.shown.decode()
+        for line in ("\x1b[31mred\x1b[0m\r\n", "\x1b[31mlink\x1b[0m\r\n", "\x1b[0m20%\r\n"):
+            assert line in text
+        assert [each for each in COMMANDING if each in text] == []
+
+
+def test_a_log_is_exact_where_it_goes_to_a_file_and_on_request(fleet: System, tmp_path: Path) -> None:
+    run = fleet.submit(repository(tmp_path / "project", SAYS_IT))
+    assert fleet.finished(run)["status"] == "success"
+    command = [LONGSHORE, "logs", str(run), "job"]
+    piped = subprocess.run(command, cwd=fleet.folder, env=fleet.environment(), capture_output=True, check=True)
+    assert piped.stdout == b"$ cat said\n" + SAID_TO_A_TERMINAL.encode()
+    with terminal(fleet, "logs", str(run), "job", "--raw") as raw:
+        assert raw.end() == 0
+    assert raw.shown.replace(b"\r\n", b"\n") == piped.stdout
+
+
 def test_a_watched_run_is_drawn_until_it_has_ended(fleet: System, tmp_path: Path) -> None:
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": STAGES}))
     with terminal(fleet, "show", str(run), "--watch") as shown:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from protocol.display import clean
 from protocol.statuses import ExecutionStatus, FailureReason
 from tests.tui.views import job_view
-from tui.present import PASSED_WITH_WARNINGS, SIGNS, WARNING, age, clean, duration, job_sign, size, why
+from tui.present import PASSED_WITH_WARNINGS, SIGNS, WARNING, age, duration, job_sign, size, why
 from tui.widgets.lines import fit, fit_spans
 from tui.widgets.progress import bar
 

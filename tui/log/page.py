@@ -14,7 +14,8 @@ from itertools import accumulate
 
 from rich.cells import cell_len
 
-from tui.log.text import MAX_LINE_BYTES, SECTION, plain
+from protocol.display import SECTION
+from tui.log.text import MAX_LINE_BYTES, plain
 
 PAGE_BYTES = 256 << 10
 COLOR = re.compile(rb"\x1b\[([0-9;:]*)m")

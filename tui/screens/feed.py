@@ -8,9 +8,10 @@ from typing import ClassVar
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from protocol.display import clean
 from protocol.events import JobChanged, RunChanged, RunRemoved, StageChanged, WorkerChanged
 from tui.model import JournalEntry
-from tui.present import SIGNS, clean, clock, job_sign, matches, run_sign, why, worker_sign
+from tui.present import SIGNS, clock, job_sign, matches, run_sign, why, worker_sign
 from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen
 from tui.widgets.filter import FilterBar

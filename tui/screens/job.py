@@ -11,13 +11,14 @@ from textual.containers import VerticalScroll
 from textual.widgets import ContentSwitcher, Static, Tab, Tabs
 
 from protocol import messages as m
+from protocol.display import clean
 from protocol.errors import LongshoreError
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import ArtifactRef, AttemptView, JobView
 from tui.definition import definition, story, tests
 from tui.facts import NOTHING_WRITTEN, job_head, no_log
 from tui.log.source import LogSource
-from tui.present import SIGNS, clean, clock, duration, elapsed, failure, size
+from tui.present import SIGNS, clock, duration, elapsed, failure, size
 from tui.screens.base import job_applies
 from tui.screens.dialogs import Ask
 from tui.screens.log_page import LogPage

@@ -9,9 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from protocol import messages as m
+from protocol.display import clean
 from protocol.views import RunSummary
 from tui.launch import start_run
-from tui.present import age, clean, duration, elapsed, matches, progress, run_sign
+from tui.present import age, duration, elapsed, matches, progress, run_sign
 from tui.screens.base import run_applies
 from tui.screens.dialogs import NewRun
 from tui.screens.list_page import ListPage

@@ -9,9 +9,10 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
 from protocol import messages as m
+from protocol.display import clean
 from protocol.statuses import WorkerStatus
 from protocol.views import WorkerView
-from tui.present import age, clean, elapsed, matches, worker_sign
+from tui.present import age, elapsed, matches, worker_sign
 from tui.screens.dialogs import Confirm
 from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen

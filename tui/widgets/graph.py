@@ -12,10 +12,11 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
+from protocol.display import clean
 from protocol.views import JobView
 from tui.estimate import predecessors
 from tui.graph import Graph, Node, draw
-from tui.present import clean, duration, elapsed, job_sign
+from tui.present import duration, elapsed, job_sign
 from tui.widgets.lines import LineWidget, Span, fit_name
 from tui.widgets.stages import CRITICAL
 

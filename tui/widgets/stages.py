@@ -13,9 +13,10 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
+from protocol.display import clean
 from protocol.statuses import ENDED
 from protocol.views import JobView, StageView
-from tui.present import SIGNS, WARNING, clean, duration, elapsed, job_sign, queued, why
+from tui.present import SIGNS, WARNING, duration, elapsed, job_sign, queued, why
 from tui.widgets.lines import LineWidget, Span, fit, fit_name, fit_spans
 
 HEAD = 2

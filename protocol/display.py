@@ -1,0 +1,88 @@
+"""What of somebody else's text may reach a terminal: one filter for names and messages, one for the lines of a log.
+
+A name is whatever a pipeline file, a commit or another user made it; a log is whatever a job's programs wrote. Neither
+may move the cursor, change the terminal, hide text or show it in another order. Colours of logs stay. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+
+UNSHOWN = (
+    "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
+    "\ud800-\udfff\U000e0000-\U000e007f"
+)
+"""DEL, C1, surrogates, and what Unicode has to reverse, separate or hide text; a part of a character class."""
+IN_A_NAME = re.compile(f"[\x00-\x1f\u200c\u200d{UNSHOWN}]")
+IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\u200c\u200d{UNSHOWN}]")
+IN_A_LOG = re.compile(f"[\x00-\x08\x0b-\x1a\x1c-\x1f{UNSHOWN}]")
+"""All but ESC, tab, newline and the joiners that some scripts need."""
+REPLACED = "\ufffd"
+EIGHT_BITS = {code: f"\x1b{chr(code - 0x40)}" for code in range(0x80, 0xA0)}
+"""Each C1 control as the two characters that mean the same."""
+SECTION = re.compile(r"section_(start|end):(\d+):([^\r\n\[\]]{1,255})(\[[^\]\r\n]*\])?\r?(?:\x1b\[0?K)?")
+"""GitLab's marker; its groups are kind, Unix time, name and options."""
+STRINGS = r"\x1b(?:\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[PX^_][^\x1b\n]*(?:\x1b\\)?"
+"""OSC (titles, links, the clipboard), DCS and its kin: up to their end, or that of the line."""
+ESCAPE = re.compile(STRINGS + r"|\[[0-?]*[ -/]*[@-~]?|[ -/]*[0-~]?)")
+"""Every escape sequence."""
+UNCOLORED = re.compile(STRINGS + r"|\[(?![0-9;:]*m)[0-?]*[ -/]*[@-~]?|(?!\[)[ -/]*[0-~]?)")
+"""Every escape sequence but colours (SGR)."""
+COLOR = re.compile(r"\x1b\[([0-9;:]*)m")
+OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\r\n])")
+"""What a later part of the same line has replaced."""
+COLORS_OFF = "\x1b[0m"
+MOST_COLORS = 16
+"""Colour sequences without a reset that are carried on to the next line."""
+
+
+def clean(text: str) -> str:
+    """A name or a message on one line; what a terminal would obey is replaced by a sign that something was there."""
+    return IN_A_NAME.sub(REPLACED, " ".join(text.split("\n"))) if IN_A_NAME.search(text) else text
+
+
+def clean_lines(text: str) -> str:
+    """The same for a text of several lines, with tabs."""
+    return IN_LINES.sub(REPLACED, text) if IN_LINES.search(text) else text
+
+
+def log_text(data: bytes) -> str:
+    """Lines of a log as their writer meant them to look: the last state of each line, and of escapes only colours."""
+    text = data.decode("utf-8", "replace")
+    if not text.isascii():
+        text = text.translate(EIGHT_BITS)
+    if "section_" in text:
+        text = SECTION.sub("", text)
+    if "\x1b" in text:
+        text = UNCOLORED.sub("", text)
+    if "\r" in text:
+        text = OVERWRITTEN.sub(_its_colors, text).replace("\r", "")
+    return IN_A_LOG.sub("", text)
+
+
+def _its_colors(overwritten: re.Match[str]) -> str:
+    return "".join(color[0] for color in COLOR.finditer(overwritten[0]))
+
+
+class TerminalLines:
+    """Makes the lines of one log fit for a terminal, one after the other.
+
+    A colour goes on from line to line, as its program meant it, but not into what others print between them.
+    """
+
+    def __init__(self) -> None:
+        self._colors: list[str] = []
+
+    def line(self, data: bytes) -> bytes:
+        """A line without its end."""
+        if not self._colors and data.isascii() and data.decode("ascii").isprintable() and b"section_" not in data:
+            return data
+        text = log_text(data)
+        before = "".join(self._colors)
+        for color in COLOR.finditer(text):
+            if color[1].lstrip("0")[:1] in ("", ";", ":"):  # a reset, perhaps with something after it
+                self._colors.clear()
+            if color[1].strip("0;:"):
+                self._colors.append(color[0])
+        del self._colors[:-MOST_COLORS]
+        return f"{before}{text}{COLORS_OFF if self._colors else ''}".encode()
