@@ -50,7 +50,7 @@ class Policy:
             raise JobFailed(FailureReason.IMAGE_PULL_FAILURE, f"no image can be called {name!r}")
         if self.images and not any(fnmatch.fnmatchcase(each, p) for each in _spellings(name) for p in self.images):
             allowed = ", ".join(self.images)
-            message = f"image {name!r} is not allowed on this worker; it takes: {allowed}"
+            message = f"image {name!r} is not allowed on this worker; it takes: {allowed} (--allow-image)"
             raise JobFailed(FailureReason.IMAGE_PULL_FAILURE, message)
 
 

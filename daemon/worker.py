@@ -43,8 +43,11 @@ SILENT_HEARTBEATS = 3
 """After so many heartbeats without a word from the coordinator the socket is replaced."""
 REMOVE_BOUND = 10.0
 """Seconds that a stop waits for containers that are being removed."""
-LOCK_SECONDS, LOCK_RETRY = 0.5, 0.02
-"""Seconds to try for the lock of the worker's name: a doctor who looks whether the worker lives has it for a moment."""
+NAME_WAIT = REMOVE_BOUND + 2.0
+"""Seconds that a worker waits for the one before it of the same name, which may be leaving."""
+NAME_RETRY = 0.05
+DOCTOR_SECONDS = 0.5
+"""Seconds that `longshore doctor`, which looks whether the worker lives, may have the lock of its name."""
 NOBODY = "0.0"
 """No attempt has this id: asking for it only asks whether the coordinator is there."""
 
@@ -84,6 +87,7 @@ class Worker:
         self._greeted = False
         self._opened_at = self._greeted_at = 0.0
         self._renewed_at = 0.0  # when the newest frame was sent that the coordinator has answered
+        self.left: list[str] = []  # attempts whose containers go on without this worker, once it has stopped
         self._done = False
         self._stops = 0
         self._leave_at = 0.0
@@ -146,14 +150,19 @@ class Worker:
         except OSError as error:
             raise LongshoreError(f"can't write to the worker's state directory: {path}: {error.strerror}") from error
         with file:
-            deadline = time.monotonic() + LOCK_SECONDS
+            began = time.monotonic()
+            told = False
             while not _locked(file.fileno()):
-                if time.monotonic() > deadline:
+                waited = time.monotonic() - began
+                if waited > NAME_WAIT:
                     raise UsageError(
                         f"a worker named {self.settings.name!r} runs on this host already (it holds {path}); "
                         "give this one another name"
                     )
-                time.sleep(LOCK_RETRY)
+                if not told and waited > DOCTOR_SECONDS:  # a doctor has it for a moment
+                    logger.info("another worker named %s is there; waiting for its end", self.settings.name)
+                    told = True
+                time.sleep(NAME_RETRY)
             yield
 
     def _loop(self) -> None:
@@ -370,7 +379,8 @@ class Worker:
             self._leave()
         busy = self._jobs.removing if self._stops > 1 else len(self._jobs)
         if not busy or time.monotonic() >= self._leave_at:
-            self._link.say_goodbye(m.Goodbye(keeps=self._jobs.unfinished()))
+            self.left = self._jobs.unfinished()
+            self._link.say_goodbye(m.Goodbye(keeps=self.left))
             self._done = True
 
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from coordinator.cli import interpreter
+from coordinator.cli.serving import Serving, WorkerOptions
 from coordinator.cli.state import StateDirectory
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
@@ -21,8 +23,6 @@ from protocol.statuses import ExecutionStatus
 if TYPE_CHECKING:
     from daemon.worker import Worker
 
-WORKER_NAME = "local"
-"""The same in every process that serves a state directory, for a worker takes back the containers of its name."""
 MIN_SLOTS = 2
 """Also one CPU overlaps the waiting of two jobs."""
 STOP_SECONDS = 5.0
@@ -32,34 +32,45 @@ STOP_SECONDS = 5.0
 class Embedded:
     """Serves the state directory, which this process must have locked."""
 
-    def __init__(self, state: StateDirectory, *, worker: bool = True) -> None:
+    def __init__(self, state: StateDirectory, serving: Serving, *, worker: bool = True) -> None:
         self._state = state
         self._failure: BaseException | None = None
-        self._ready = Event()  # the worker has an engine, or something has failed
-        self._worker: Worker | None = None
+        self._ready = Event()  # the workers have an engine, or something has failed
+        self._workers: list[Worker] = []
         if worker:
             Thread(target=_import_worker, name="import", daemon=True).start()
-        self._coordinator = Coordinator(CoordinatorSettings(state=state.path, bind="tcp://127.0.0.1:0"))
+        self._coordinator = Coordinator(
+            CoordinatorSettings(
+                state=state.path,
+                bind="tcp://127.0.0.1:0",
+                retention=serving.coordinator.retention,
+                limits=serving.coordinator.bounds,
+            )
+        )
         self._coordinator.start()
         self.address = self._coordinator.address
         self.credentials = self._coordinator.door.access.local
+        busy = [name for name, known in self._coordinator.engine.workers().items() if known.attempts]
         self._coordinator_thread = self._run(self._coordinator.run, "coordinator")
-        self._worker_thread = self._run(self._work, "worker") if worker else None
+        wanted = serving.workers(1, busy) if worker else {}
+        self._count = len(wanted)
+        self._worker_threads = [self._run(partial(self._work, *one), one[0]) for one in wanted.items()]
 
-    def _work(self) -> None:
+    def _work(self, name: str, options: WorkerOptions) -> None:
         from coordinator.cli.workers import make_worker
-        from daemon.settings import WorkerSettings
 
-        settings = WorkerSettings(
+        settings = options.settings(
             state_dir=self._state.path / "worker",
             coordinator=self.address,
             credentials=self.credentials,
-            name=WORKER_NAME,
+            name=name,
             slots=max(MIN_SLOTS, len(os.sched_getaffinity(0))),
         )
-        self._worker = make_worker(settings, self._coordinator.store.coordinator_id)
-        self._ready.set()
-        self._worker.run()
+        worker = make_worker(settings, self._coordinator.store.coordinator_id)
+        self._workers.append(worker)
+        if len(self._workers) == self._count:
+            self._ready.set()
+        worker.run()
 
     def _run(self, body: Callable[[], object], name: str) -> Thread:
         def guarded() -> None:
@@ -87,17 +98,21 @@ class Embedded:
             raise LongshoreError(f"a part of Longshore failed: {self._failure!r}") from self._failure
 
     def stop(self) -> bool:
-        """Stops the threads, never the jobs' containers. Returns whether runs are left that could go on."""
-        if self._worker_thread is not None:
+        """Stops the threads, never the jobs' containers. Returns whether runs are left that could go on, or containers
+        of a canceled one that are to be removed.
+        """
+        if self._worker_threads:
             self._ready.wait(STOP_SECONDS)
-            if self._worker is not None:
-                self._worker.stop()  # the first stop lets what runs finish,
-                self._worker.stop()  # the second one leaves it to the next worker of this name
-            self._worker_thread.join(STOP_SECONDS)
+            for worker in self._workers:
+                worker.stop()  # the first stop lets what runs finish,
+                worker.stop()  # the second one leaves it to the next worker of this name
+            for thread in self._worker_threads:
+                thread.join(STOP_SECONDS)
         self._coordinator.stop()
         self._coordinator_thread.join(STOP_SECONDS)
         unfinished = self._coordinator.engine.unfinished().values()
-        return any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
+        goes_on = any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
+        return goes_on or any(worker.left for worker in self._workers)
 
 
 def _import_worker() -> None:

@@ -7,6 +7,7 @@ coordinator) is fetched from the stored log by its byte offset, or from a snapsh
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -75,30 +76,24 @@ class Follower:
         self._epoch = ""
         self._seq = 0
         self._ended = False
-        self._stop = False
 
-    def stop(self) -> None:
-        """Lets `follow` return soon. May be called from a signal handler."""
-        self._stop = True
-
-    def follow(self) -> RunView | None:
+    def follow(self, stopped: Callable[[], bool] = lambda: False) -> RunView | None:
         """Returns the run when it (or the one job) has ended or waits for somebody to start a manual job.
 
-        None after `stop`; following can then be taken up again. Raises CoordinatorUnreachable when the coordinator
-        stays away.
+        None soon after `stopped` says so; following can then be taken up again. Raises CoordinatorUnreachable when the
+        coordinator stays away.
         """
-        self._stop = False
-        while not (self._ended or self._stop):
+        while not (self._ended or stopped()):
             try:
-                self._follow_connected()
+                self._follow_connected(stopped)
             except CoordinatorUnreachable:
                 self._listener.connection(lost=True)
                 self._session.again()
                 self._listener.connection(lost=False)
         return self._view if self._ended else None
 
-    def _follow_connected(self) -> None:
-        """Until the end, `stop`, or a feed that has gone silent while the coordinator answers (it restarted)."""
+    def _follow_connected(self, stopped: Callable[[], bool]) -> None:
+        """Until the end, `stopped`, or a feed that has gone silent while the coordinator answers (it restarted)."""
         self._session.check()
         self._session.client.get_run(self._run)  # so that the feed's address is that of the coordinator of now
         feed = self._session.client.feed()
@@ -107,7 +102,7 @@ class Follower:
                 feed.subscribe(log_topic(attempt))
             self._resynchronize(feed)
             heard = time.monotonic()
-            while not (self._ended or self._stop):
+            while not (self._ended or stopped()):
                 item = feed.receive(POLL_SECONDS)
                 now = time.monotonic()
                 if item is not None:

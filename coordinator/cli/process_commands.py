@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import logging
+import os
 import resource
 import signal
 import threading
@@ -17,8 +19,17 @@ from typing import TYPE_CHECKING
 import click
 
 from coordinator.cli import interpreter
+from coordinator.cli.interrupts import Presses
 from coordinator.cli.options import Where, coordinator_option
-from coordinator.cli.retention import Duration, Size, retention_options
+from coordinator.cli.serving import (
+    CoordinatorOptions,
+    SectionedCommand,
+    Serving,
+    WorkerOptions,
+    coordinator_options,
+    serving_options,
+    worker_options,
+)
 from protocol.addresses import DEFAULT_COORDINATOR, DEFAULT_DASHBOARD
 from protocol.errors import UsageError
 from protocol.places import state_directory
@@ -26,7 +37,6 @@ from protocol.statuses import UNFINISHED, ExecutionStatus
 
 if TYPE_CHECKING:
     from coordinator.cli.state import StateDirectory
-    from coordinator.retention import Retention
     from protocol.client import Client
 
 LOCK_SECONDS = 15.0
@@ -39,23 +49,27 @@ IDLE_SECONDS = 2.0
 IDLE_POLL_SECONDS = 0.5
 RUNS_LOOKED_AT = 1000
 
+LEAVE_SECONDS = 12.0
+"""How long a process of `up` takes at most to end after `up` itself; nothing is lost by its being cut short."""
+
 log_json_option = click.option("--log-json", is_flag=True, help="Log JSON objects instead of lines.")
+until_eof_option = click.option("--until-eof", is_flag=True, hidden=True, help="End when stdin does: `up` is gone.")
 
 
-@click.command("coordinator")
+@click.command("coordinator", cls=SectionedCommand)
 @click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--feed-bind", metavar="ADDRESS", help="Where the feed listens; default: a free port of the same host.")
 @click.option("--database", metavar="URL", help="sqlite:///PATH or postgresql://...; default: in LONGSHORE_STATE.")
-@click.option("--limit", "limits", multiple=True, metavar="NAME=N", help="A bound on what one peer or project may ask.")
-@retention_options
 @log_json_option
+@until_eof_option
+@coordinator_options
 def coordinator_command(
-    retention: Retention,
+    options: CoordinatorOptions,
     bind: str,
     feed_bind: str | None,
     database: str | None,
-    limits: tuple[str, ...],
     log_json: bool,
+    until_eof: bool,
 ) -> None:
     """Start a coordinator. Its address goes to stdout once it listens, its log to stderr."""
     from coordinator.cli.logsetup import log_to_stderr
@@ -64,30 +78,37 @@ def coordinator_command(
 
     if database is None or database.startswith("sqlite:"):
         only_sqlite()
-    from coordinator.security.limits import parse_limits
     from coordinator.server import Coordinator
     from coordinator.settings import CoordinatorSettings
 
     log_to_stderr(as_json=log_json)
-    bounds = parse_limits(limits)
+    bounds = options.bounds
     _allow_connections()
     state = StateDirectory(state_directory())
+    stdin = _EndOfInput() if until_eof else None
     _lock(state)
     settings = CoordinatorSettings(
-        state=state.path, bind=bind, feed_bind=feed_bind, database=database, retention=retention, limits=bounds
+        state=state.path,
+        bind=bind,
+        feed_bind=feed_bind,
+        database=database,
+        retention=options.retention,
+        limits=bounds,
     )
     coordinator = Coordinator(settings)
     _on_signals(coordinator.stop)
     _tell_on_signal()
     coordinator.start()
-    state.publish(coordinator.address)
+    if stdin is not None:
+        stdin.then(coordinator.stop)
+    state.publish(coordinator.address, lives_with=os.getppid() if until_eof else None)
     click.echo(coordinator.address)
     interpreter.settle()
     coordinator.run()
     state.release()
 
 
-@click.command("worker")
+@click.command("worker", cls=SectionedCommand)
 @click.option(
     "--coordinator",
     metavar="ADDRESS",
@@ -98,50 +119,11 @@ def coordinator_command(
 )
 @click.option("--join", metavar="TOKEN", help="A join token of the coordinator; needed once, and ignored after that.")
 @click.option("--name", help="What it is called at the coordinator; default: the host's name.")
-@click.option("--slots", type=click.IntRange(min=1), help="Jobs to run at a time; default: the number of CPUs.")
-@click.option("--label", "labels", multiple=True, metavar="L", help="A tag that jobs can ask for. May be repeated.")
-@click.option("--tagged-only", is_flag=True, help="Take no jobs that have no tags.")
-@click.option(
-    "--allow",
-    multiple=True,
-    metavar="WHAT",
-    help="What jobs may do beyond their containers: privileged, new-privileges, volume:/PATH, volume:/HOST:/PATH[:ro].",
-)
-@click.option("--allow-image", "images", multiple=True, metavar="PATTERN", help="Run only such images, as `alpine:*`.")
-@click.option("--pids-limit", type=click.IntRange(min=1), help="Processes that a container may have; default: 4096.")
-@click.option(
-    "--fresh-networks",
-    is_flag=True,
-    help="Make each job a network of its own; else jobs of one image take turns in one.",
-)
-@click.option(
-    "--cache-size",
-    "cache_limit",
-    type=Size(),
-    metavar="SIZE",
-    help="What jobs' caches may take, and again as much copies of workspaces and artifacts; default: 10G each.",
-)
-@click.option(
-    "--keep-caches",
-    type=Duration(),
-    metavar="DURATION",
-    help="Remove from both what was not used for so long (30 days); default: only when there is no room.",
-)
 @log_json_option
+@until_eof_option
+@worker_options
 def worker_command(
-    coordinator: str,
-    join: str | None,
-    name: str | None,
-    slots: int | None,
-    labels: tuple[str, ...],
-    tagged_only: bool,
-    allow: tuple[str, ...],
-    images: tuple[str, ...],
-    pids_limit: int | None,
-    fresh_networks: bool,
-    cache_limit: int | None,
-    keep_caches: float | None,
-    log_json: bool,
+    worker: WorkerOptions, coordinator: str, join: str | None, name: str | None, log_json: bool, until_eof: bool
 ) -> None:
     """Start a worker: it runs jobs in this host's Docker engine until SIGTERM or Ctrl-C.
 
@@ -153,25 +135,13 @@ def worker_command(
     from coordinator.cli.joining import join_worker, worker_credentials
     from coordinator.cli.logsetup import log_to_stderr
     from coordinator.cli.workers import ask_coordinator_id, make_worker
-    from daemon.settings import WorkerSettings
     from protocol.keys import parse_join_token
 
     log_to_stderr(as_json=log_json)
-    told = {"name": name, "slots": slots, "pids_limit": pids_limit, "cache_limit": cache_limit}
-    chosen = {key: value for key, value in told.items() if value is not None}
     token = parse_join_token(join) if join else None
     coordinator = token.address if token else coordinator
-    settings = WorkerSettings(
-        state_dir=state_directory() / "worker",
-        coordinator=coordinator,
-        labels=labels,
-        run_untagged=not tagged_only,
-        allow=allow,
-        allow_images=images,
-        keep_caches=keep_caches,
-        reuse_networks=not fresh_networks,
-        **chosen,  # type: ignore[arg-type]
-    )
+    own = {"name": name} if name is not None else {}
+    settings = worker.settings(state_dir=state_directory() / "worker", coordinator=coordinator, **own)
     credentials = (
         join_worker(state_directory(), settings.name, token)
         if token
@@ -179,15 +149,20 @@ def worker_command(
     )
     settings = replace(settings, credentials=credentials)
     stopped = threading.Event()
+    stdin = _EndOfInput() if until_eof else None
+    if stdin is not None:
+        stdin.then(stopped.set)
     _on_signals(stopped.set)
     if (coordinator_id := ask_coordinator_id(coordinator, stopped.is_set, credentials)) is None:
         return
-    worker = make_worker(settings, coordinator_id)
-    _on_signals(worker.stop, calls=2)
-    _tell_on_signal(worker.tell)
+    daemon = make_worker(settings, coordinator_id)
+    _on_signals(daemon.stop, calls=2)
+    _tell_on_signal(daemon.tell)
+    if stdin is not None:
+        stdin.then(daemon.stop, daemon.stop)  # at once: the next `up` takes the containers over
     if not stopped.is_set():
         interpreter.settle()
-        worker.run()
+        daemon.run()
         zmq.Context.instance().term()  # when its goodbye has left, or had its time
 
 
@@ -218,7 +193,8 @@ def tui_command(where: Where, web: str | None) -> None:
 
 @click.command("background", hidden=True)
 @click.argument("state", type=click.Path(path_type=Path))
-def background_command(state: Path) -> None:
+@serving_options
+def background_command(serving: Serving, state: Path) -> None:
     """Serve the state directory STATE until all its runs have ended."""
     from coordinator.cli.embedded import Embedded
     from coordinator.cli.logsetup import log_to_stderr
@@ -236,7 +212,7 @@ def background_command(state: Path) -> None:
         time.sleep(LOCK_RETRY_SECONDS)
     idle_seconds = FIRST_IDLE_SECONDS
     while True:
-        embedded = Embedded(directory)
+        embedded = Embedded(directory, serving)
         embedded.wait_for_engine()
         directory.publish(embedded.address)
         with Client(embedded.address, name="background", credentials=embedded.credentials) as client:
@@ -265,6 +241,43 @@ def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Ev
             return
 
 
+class _EndOfInput:
+    """Ends this process with the one that holds the other end of its stdin, however that ends.
+
+    A pipe, not the kernel's parent-death signal: that one comes when the parent's *thread* ends, and is not sent to a
+    process whose parent was gone before it asked.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._at_end = False
+        self._stops: tuple[Callable[[], object], ...] = ()
+        threading.Thread(target=self._read, name="stdin", daemon=True).start()
+
+    def then(self, *stops: Callable[[], object]) -> None:
+        """What stops this process from now on; called at once if the end was there already."""
+        with self._lock:
+            self._stops = stops
+            at_end = self._at_end
+        if at_end:
+            self._stop()
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1024):
+                pass
+        with self._lock:
+            self._at_end = True
+        logging.getLogger(__name__).warning("`longshore up` has ended, and this process with it")
+        self._stop()
+        time.sleep(LEAVE_SECONDS)
+        os._exit(1)
+
+    def _stop(self) -> None:
+        for stop in self._stops:
+            stop()
+
+
 def _allow_connections() -> None:
     """As many open files as the host lets us have: a storm of connections must not keep a log from being opened."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -276,7 +289,7 @@ def _allow_connections() -> None:
 def _lock(state: StateDirectory) -> None:
     deadline = time.monotonic() + LOCK_SECONDS
     while not state.try_lock():
-        if (owner := state.owner()) is not None:
+        if (owner := state.owner()) is not None and not owner.is_leaving:
             raise UsageError(
                 f"process {owner.pid} serves {state.path} already, at {owner.address}; "
                 "use that one, stop it, or set LONGSHORE_STATE to another directory"
@@ -293,16 +306,19 @@ def _tell_on_signal(tell: Callable[[], object] = lambda: None) -> None:
 
 
 def _on_signals(stop: Callable[[], object], *, calls: int = 1) -> None:
-    """The first `calls` of SIGTERM and Ctrl-C call `stop`; one more ends the process at once, which loses nothing."""
-    left = calls
+    """The first `calls` presses of Ctrl-C, or SIGTERMs, call `stop`; one more ends the process at once, which loses
+    nothing.
+    """
+    presses = Presses()
 
-    def handler(_number: int, _frame: FrameType | None) -> None:
-        nonlocal left
-        left -= 1
-        if left <= 0:
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
-            signal.signal(signal.SIGINT, signal.SIG_DFL)
-        stop()
+    def handler(number: int, _frame: FrameType | None) -> None:
+        if not presses.add():
+            return
+        if presses.count <= calls:
+            stop()
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handler)

@@ -3,41 +3,41 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, contextmanager
+from contextlib import closing, suppress
 from pathlib import Path
 from threading import Thread
-from types import FrameType
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
 
-from coordinator.cli.main import INTERRUPTED
+from coordinator.cli.interrupts import Interrupted, Interrupts
 from coordinator.cli.options import Where, coordinator_option
+from coordinator.cli.serving import ANY_TAG, SectionedCommand, Serving, serving_options
 from coordinator.cli.variables import file_argument, file_options, variable_option
-from protocol.errors import CoordinatorUnreachable
+from protocol.errors import CoordinatorUnreachable, UsageError
 from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus
 
 if TYPE_CHECKING:
     from coordinator.cli.compiling import Project
-    from coordinator.cli.follow import Follower
+    from coordinator.cli.progress import Progress
     from coordinator.cli.session import Session
     from protocol.views import RunView
 
+BREAKS_AFTER_ASKING = 2
+"""The press that ends trying again to submit a run that the coordinator may have taken already."""
 IMPORT_AFTER = 0.1
 """Seconds after which a container is on its way, in which nothing is to be done here."""
 EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 """By the run's status; for all others it is 0."""
 
 
-@click.command("run")
+@click.command("run", cls=SectionedCommand)
 @file_argument
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and leave it to the coordinator.")
 @variable_option
@@ -47,8 +47,10 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 @click.option("--json", "as_json", is_flag=True, help="One JSON document of the run on stdout, its logs on stderr.")
 @click.option("--plain", is_flag=True, help="Only lines, as where there is no terminal: no live view below them.")
 @coordinator_option
+@serving_options
 def run_command(
     where: Where,
+    serving: Serving,
     file: Path,
     detach: bool,
     variables: list[Variable],
@@ -62,84 +64,181 @@ def run_command(
     """Run the pipeline of FILE (the repository's .gitlab-ci.yml) on its files as they are now, and follow it to its
     end.
 
-    Without a coordinator it is run right here, in Docker. Ctrl-C then cancels the run; at a coordinator that is
-    named, it only ends the following.
+    Without a coordinator it is run right here, in Docker, and the tags of its jobs choose nothing unless --label gives
+    labels. Ctrl-C then cancels the run; at a coordinator that is named, it only ends the following.
     """
-    from coordinator.cli.compiling import compile_for_run
-    from coordinator.pipelinefile import Repository
+    interrupts = Interrupts()
+    interrupts.install()
+    try:
+        with interrupts.breaks():
+            from coordinator.cli.compiling import compile_for_run
+            from coordinator.pipelinefile import Repository
 
-    repository = Repository(file.resolve().parent)
-    git = ThreadPoolExecutor(1, "git")  # each question to git takes a process's time, in which others can be imported
-    git.submit(repository.ask)
-    files = git.submit(repository.listing)
-    from coordinator.cli.session import acting_session, import_ahead, running_session
+            repository = Repository(file.resolve().parent)
+            git = ThreadPoolExecutor(1, "git")  # a question to git takes a process's time; others can be imported
+            git.submit(repository.ask)
+            files = git.submit(repository.listing)
+            from coordinator.cli.session import acting_session, import_ahead, running_session
 
-    if not detach:
-        import_ahead(where)
-    project = compile_for_run(file, variables, jobs, projects, inputs, default_image, repository)
-    with _hang_up_is_no_end(), (acting_session if detach else running_session)(where) as session:
-        run = _submit(session, project, files)
-        if detach:
-            return _leave(session, run, as_json=as_json)
-        return _follow(session, run, project, cancels=where.coordinator is None, as_json=as_json, plain=plain)
+            if not detach:
+                import_ahead(where)
+            project = compile_for_run(file, variables, jobs, projects, inputs, default_image, repository)
+        open_session = acting_session if detach else running_session
+        with open_session(where, serving, interrupts.waits) as session:
+            _say_what_counts(session, where, serving, project)
+            run = _submit(session, project, files, interrupts)
+            if detach:
+                return _leave(session, run, interrupts, as_json=as_json)
+            following = _Following(session, run, interrupts, cancels=where.coordinator is None)
+            return following.to_the_end(project, as_json=as_json, plain=plain)
+    except Interrupted as interrupted:
+        _say(interrupted.told)
+        return interrupted.status
 
 
-def _submit(session: Session, project: Project, files: Future[set[str]]) -> int:
+def _say_what_counts(session: Session, where: Where, serving: Serving, project: Project) -> None:
+    """Names the options that have no effect, and says once that tags choose nothing where they do not."""
+    if serving.given and not session.serves:
+        options = ", ".join(serving.given)
+        print(
+            f"longshore: no effect here: {options}. The coordinator at {session.client.address} runs already; "
+            "what is allowed and kept is said where it and its workers were started",
+            file=sys.stderr,
+        )
+    tagged = sum(bool(job.tags) for job in project.plan.jobs)
+    if not tagged or where.coordinator is not None:
+        return
+    if session.serves:
+        labels = [*serving.labels]
+    else:
+        try:
+            labels = [label for worker in session.client.workers() for label in worker.labels]
+        except CoordinatorUnreachable:  # the next request finds who serves then
+            return
+    if ANY_TAG in labels:
+        what = "1 job has tags, which choose" if tagged == 1 else f"{tagged} jobs have tags, which choose"
+        print(f"longshore: {what} no worker here; --label L would choose by them", file=sys.stderr)
+
+
+def _submit(session: Session, project: Project, files: Future[set[str]], interrupts: Interrupts) -> int:
+    """The new run's id. Signals break in before the run is asked for; from then on its id is waited for."""
     from coordinator.cli.snapshot import write_snapshot
 
     token = uuid4().hex
+    asked = False
     with tempfile.TemporaryDirectory(prefix="longshore-") as folder:
-        snapshot = write_snapshot(project.root, Path(folder) / "workspace.tar", files.result())
+        with interrupts.breaks():
+            snapshot = write_snapshot(project.root, Path(folder) / "workspace.tar", files.result())
         while True:
             try:
-                session.client.upload(snapshot.path)
-                if session.embedded is not None:
-                    session.embedded.wait_for_engine()
+                with interrupts.breaks(BREAKS_AFTER_ASKING if asked else 1):
+                    session.client.upload(snapshot.path)
+                    if session.embedded is not None:
+                        session.embedded.wait_for_engine()
+                asked = True
                 return session.client.submit_run(
                     project.plan, snapshot.digest, snapshot.size, source=project.source, token=token
                 )
             except CoordinatorUnreachable:
-                session.again()
+                try:
+                    session.again()
+                except Interrupted as interrupted:
+                    if not asked:
+                        raise
+                    unknown = "the coordinator does not answer; `longshore list` tells whether it has taken the run"
+                    raise Interrupted(interrupted.status, unknown) from interrupted
 
 
-def _leave(session: Session, run: int, *, as_json: bool) -> int:
+def _leave(session: Session, run: int, interrupts: Interrupts, *, as_json: bool) -> int:
     if as_json:
         from coordinator.cli.as_json import print_json, run_json
 
         print_json(run_json(session.client.get_run(run)))
     else:
         click.echo(run)
-    return 0
+    if not interrupts.presses:
+        return 0
+    _say(f"run {run} was submitted already and goes on; `longshore cancel {run}` cancels it")
+    return interrupts.status
 
 
-def _follow(session: Session, run: int, project: Project, *, cancels: bool, as_json: bool, plain: bool) -> int:
-    from coordinator.cli.follow import Follower
-    from coordinator.cli.progress import Progress
+class _Following:
+    """Follows a run that was submitted, and cancels it (if it `cancels`) when somebody asks this process to end.
 
-    stages: dict[str, list[str]] = {stage: [] for stage in project.plan.stages}
-    for job in project.plan.jobs:
-        stages[job.stage].append(job.name)
-    stream = sys.stderr if as_json else sys.stdout
-    live = stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb") and not plain
-    progress = Progress(run, stages, stream, live=live)
-    follower = Follower(session, run, progress)
-    Thread(target=_import_ahead, name="import", daemon=True).start()
-    with closing(progress):
-        with _interrupts(follower):
-            view = follower.follow()
-        if view is None and cancels:
-            progress.say(f"canceling run {run}; Ctrl-C again leaves that to a background process")
-            session.client.cancel(run)
-            view = follower.follow()
-    if view is None:
-        progress.say(f"run {run} goes on; `longshore logs {run} -f` follows it, `longshore cancel {run}` cancels it")
-        return INTERRUPTED
-    progress.sum_up(view)
-    if as_json:
-        from coordinator.cli.as_json import print_json, run_json
+    The first press cancels the run, the next one leaves that to whoever serves it then. Where it does not cancel, the
+    first one ends the following.
+    """
 
-        print_json(run_json(view))
-    return exit_status(view)
+    def __init__(self, session: Session, run: int, interrupts: Interrupts, *, cancels: bool) -> None:
+        self._session = session
+        self._run = run
+        self._interrupts = interrupts
+        self._cancels = cancels
+        self._canceled = False
+        interrupts.patience = 2 if cancels else 1
+
+    def to_the_end(self, project: Project, *, as_json: bool, plain: bool) -> int:
+        """The exit status of `run`."""
+        from coordinator.cli.progress import Progress
+
+        stages: dict[str, list[str]] = {stage: [] for stage in project.plan.stages}
+        for job in project.plan.jobs:
+            stages[job.stage].append(job.name)
+        stream = sys.stderr if as_json else sys.stdout
+        live = stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb") and not plain
+        progress = Progress(self._run, stages, stream, live=live)
+        Thread(target=_import_ahead, name="import", daemon=True).start()
+        view = None
+        try:
+            with closing(progress):
+                view = self._follow(progress)
+        except Interrupted:
+            pass  # nobody answered, and somebody would not wait
+        except OSError:  # nobody reads what it prints any more
+            self._say_what_goes_on()
+            raise
+        if view is None:
+            self._say_what_goes_on()
+            return self._interrupts.status
+        progress.sum_up(view)
+        if as_json:
+            from coordinator.cli.as_json import print_json, run_json
+
+            print_json(run_json(view))
+        return exit_status(view)
+
+    def _follow(self, progress: Progress) -> RunView | None:
+        from coordinator.cli.follow import Follower
+
+        follower = Follower(self._session, self._run, progress)
+        view = follower.follow(lambda: self._interrupts.presses > 0)
+        if view is not None or not self._cancels or self._interrupts.hung_up:
+            return view
+        progress.say(f"canceling run {self._run}; Ctrl-C again does not wait until its containers have stopped")
+        self._cancel()
+        return follower.follow(lambda: self._interrupts.presses > 1 or self._interrupts.hung_up)
+
+    def _cancel(self) -> None:
+        while not self._canceled:
+            try:
+                self._session.client.cancel(self._run)
+                self._canceled = True
+            except CoordinatorUnreachable:
+                self._session.again()
+            except UsageError:  # it has ended meanwhile
+                return
+
+    def _say_what_goes_on(self) -> None:
+        run = self._run
+        if self._canceled:
+            _say(f"run {run} is canceled; what is left of its containers is removed in the background")
+        else:
+            _say(f"run {run} goes on; `longshore logs {run} -f` follows it, `longshore cancel {run}` cancels it")
+
+
+def _say(text: str) -> None:
+    with suppress(OSError):  # the terminal may be gone
+        print(f"longshore: {text}", file=sys.stderr, flush=True)
 
 
 def exit_status(run: RunView) -> int:
@@ -159,43 +258,3 @@ def _import_ahead() -> None:
     """
     time.sleep(IMPORT_AFTER)
     import coordinator.cli.tables  # noqa: F401
-
-
-@contextmanager
-def _interrupts(follower: Follower) -> Iterator[None]:
-    """The first SIGINT or SIGTERM ends the following where it does no harm, the next one at once."""
-
-    def stop(number: int, _frame: FrameType | None) -> None:
-        signal.signal(number, signal.default_int_handler)
-        follower.stop()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, stop)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.default_int_handler)
-
-
-class _HungUp(BaseException):
-    """The terminal is gone; the run is not to go with it."""
-
-
-@contextmanager
-def _hang_up_is_no_end() -> Iterator[None]:
-    """SIGHUP lets the session close in order, so that a run in this process is handed over to one in the background."""
-
-    def hang_up(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise _HungUp
-
-    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:  # nohup
-        yield
-        return
-    before = signal.signal(signal.SIGHUP, hang_up)
-    try:
-        yield
-    except _HungUp:
-        sys.exit(128 + signal.SIGHUP)
-    finally:
-        signal.signal(signal.SIGHUP, before)

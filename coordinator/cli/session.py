@@ -10,11 +10,14 @@ import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from coordinator.cli.options import Where
+from coordinator.cli.serving import Serving
 from coordinator.cli.state import StateDirectory
 from protocol.client import Client
 from protocol.errors import CoordinatorUnreachable, LongshoreError
@@ -31,6 +34,8 @@ KNOCK_SECONDS = 1.0
 TAKEOVER_SECONDS = 30.0
 """How long a state directory may be locked by a process that answers nobody: another verb that reads, or a start."""
 RETRY_SECONDS = 0.02
+Waits = Callable[[], AbstractContextManager[None]]
+"""What is entered while a coordinator is waited for: the one place where a session may be broken off."""
 BACKGROUND_LOG = "background.log"
 PATIENCE_SECONDS = 120.0
 """How long a run is followed without an answer of its coordinator."""
@@ -49,6 +54,11 @@ class Session(ABC):
     def embedded(self) -> Embedded | None:
         """The coordinator and worker in this process, if this session runs them."""
         return None
+
+    @property
+    def serves(self) -> bool:
+        """Whether this session has brought the coordinator: what it was told of it has an effect."""
+        return False
 
     @abstractmethod
     def check(self) -> None:
@@ -70,10 +80,12 @@ class Session(ABC):
 class RemoteSession(Session):
     """A coordinator that the user has named."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, waits: Waits = nullcontext) -> None:
+        self._waits = waits
         self.client = Client(address, timeout=CONNECT_SECONDS, name="cli")
         try:
-            _ = self.client.welcome
+            with waits():
+                _ = self.client.welcome
         except BaseException:
             self.client.close()
             raise
@@ -85,7 +97,8 @@ class RemoteSession(Session):
             self.client.close()
             self.client = Client(self.client.address, timeout=REQUEST_SECONDS, name="cli")
             try:
-                _ = self.client.welcome
+                with self._waits():
+                    _ = self.client.welcome
             except CoordinatorUnreachable:
                 if time.monotonic() > deadline:
                     raise
@@ -97,12 +110,27 @@ class RemoteSession(Session):
 
 
 class StateSession(Session):
-    """The coordinator of a state directory: its live owner, or, where there is none and `own` is set, our own."""
+    """The coordinator of a state directory: its live owner, or, where there is none and `own` is set, our own.
 
-    def __init__(self, state: StateDirectory, *, own: bool, client: Client | None = None) -> None:
+    Where there is none and `own` is not set, a background process is started. `serving` is for the coordinator and
+    the worker of either; None: as the settings files say.
+    """
+
+    def __init__(
+        self,
+        state: StateDirectory,
+        serving: Serving | None = None,
+        *,
+        own: bool,
+        client: Client | None = None,
+        waits: Waits = nullcontext,
+    ) -> None:
         self._state = state
+        self._waits = waits
+        self._serving = serving
         self._own = own
         self._embedded: Embedded | None = None
+        self._background: subprocess.Popen[bytes] | None = None
         if client is not None:
             self.client = client
         else:
@@ -111,6 +139,13 @@ class StateSession(Session):
     @property
     def embedded(self) -> Embedded | None:
         return self._embedded
+
+    @property
+    def serves(self) -> bool:
+        if self._background is not None:
+            owner = self._state.owner()
+            return owner is not None and owner.pid == self._background.pid
+        return self._embedded is not None
 
     def check(self) -> None:
         if self._embedded is not None:
@@ -136,29 +171,30 @@ class StateSession(Session):
             self._embedded = None
             self._state.release()
             if unfinished:
-                start_background(self._state)
+                start_background(self._state, self._serving)
 
     def _enter(self) -> None:
         deadline = time.monotonic() + TAKEOVER_SECONDS
-        background: subprocess.Popen[bytes] | None = None
+        self._background = None
         while True:
             if self._own and self._state.try_lock():
-                self._embedded = _embed(self._state)
+                self._embedded = _embed(self._state, self._serving)
                 self._state.publish(self._embedded.address)
                 self.client = _client_of(self._embedded)
                 return
             if client := _knock(self._state):
                 self.client = client
                 return
-            if background is not None and background.poll():
+            if self._background is not None and self._background.poll():
                 raise LongshoreError(_last_line(self._state.path / BACKGROUND_LOG))
-            if not self._own and background is None and _is_free(self._state):
-                background = start_background(self._state)
+            if not self._own and self._background is None and _is_free(self._state):
+                self._background = start_background(self._state, self._serving)
             if time.monotonic() > deadline:
                 raise CoordinatorUnreachable(
                     f"the state directory {self._state.path} is in use by a process that does not answer"
                 )
-            time.sleep(RETRY_SECONDS)
+            with self._waits():
+                time.sleep(RETRY_SECONDS)
 
 
 class ReadingSession(Session):
@@ -166,7 +202,7 @@ class ReadingSession(Session):
 
     def __init__(self, state: StateDirectory) -> None:
         self._state = state
-        self._reader = _embed(state, worker=False)
+        self._reader = _embed(state, Serving(), worker=False)
         self.client = _client_of(self._reader)
 
     def again(self) -> None:
@@ -181,11 +217,11 @@ class ReadingSession(Session):
         self._state.release()
 
 
-def running_session(where: Where) -> Session:
+def running_session(where: Where, serving: Serving | None = None, waits: Waits = nullcontext) -> Session:
     """For `run` and the dashboard: brings a coordinator and a worker into this process if nobody else serves."""
     if where.coordinator:
-        return RemoteSession(where.coordinator)
-    return StateSession(StateDirectory(where.state), own=True)
+        return RemoteSession(where.coordinator, waits)
+    return StateSession(StateDirectory(where.state), serving, own=True, waits=waits)
 
 
 def import_ahead(where: Where) -> None:
@@ -194,11 +230,11 @@ def import_ahead(where: Where) -> None:
         _import_embedded()
 
 
-def acting_session(where: Where) -> Session:
+def acting_session(where: Where, serving: Serving | None = None, waits: Waits = nullcontext) -> Session:
     """For verbs that leave work to be done after them: a background process does it if nobody else serves."""
     if where.coordinator:
-        return RemoteSession(where.coordinator)
-    return StateSession(StateDirectory(where.state), own=False)
+        return RemoteSession(where.coordinator, waits)
+    return StateSession(StateDirectory(where.state), serving, own=False, waits=waits)
 
 
 def reading_session(where: Where) -> Session:
@@ -223,12 +259,14 @@ def _import_embedded() -> type[Embedded]:
     return Embedded
 
 
-def _embed(state: StateDirectory, *, worker: bool = True) -> Embedded:
+def _embed(state: StateDirectory, serving: Serving | None, *, worker: bool = True) -> Embedded:
     embedded = _import_embedded()
+    if serving is None:
+        serving = Serving()
     from coordinator.cli.logsetup import log_to_file
 
     log_to_file(state.path / "longshore.log")
-    return embedded(state, worker=worker)
+    return embedded(state, serving, worker=worker)
 
 
 def _client_of(embedded: Embedded) -> Client:
@@ -256,11 +294,12 @@ def _is_free(state: StateDirectory) -> bool:
     return True
 
 
-def start_background(state: StateDirectory) -> subprocess.Popen[bytes]:
+def start_background(state: StateDirectory, serving: Serving | None) -> subprocess.Popen[bytes]:
     """Starts a process of its own that serves the state directory until all its runs have ended."""
+    options = [] if serving is None else serving.arguments()
     with (state.path / BACKGROUND_LOG).open("ab") as log:
         return subprocess.Popen(
-            [sys.executable, "-m", "coordinator.cli", "background", str(state.path)],
+            [sys.executable, "-m", "coordinator.cli", "background", *options, "--", str(state.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

@@ -16,13 +16,22 @@ from pathlib import Path
 
 from protocol.errors import LongshoreError
 
+ENDED = "ZX"
+"""The kernel's letters for a process that has ended."""
+
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The process that serves a state directory."""
+    """The process that serves a state directory, as long as the process `lives_with` is there if that is given."""
 
     address: str
     pid: int
+    lives_with: int | None = None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether it is about to end, because the process is gone that it lives with."""
+        return self.lives_with is not None and not _lives(self.lives_with)
 
 
 class StateDirectory:
@@ -68,17 +77,17 @@ class StateDirectory:
             os.close(self._lock)
             self._lock = None
 
-    def publish(self, address: str) -> None:
-        """Tells where clients reach this owner."""
+    def publish(self, address: str, lives_with: int | None = None) -> None:
+        """Tells where clients reach this owner, and with which process it ends."""
         partial = self.path / "coordinator.json.part"
-        partial.write_text(json.dumps({"address": address, "pid": os.getpid()}) + "\n")
+        partial.write_text(json.dumps({"address": address, "pid": os.getpid(), "lives_with": lives_with}) + "\n")
         partial.replace(self.path / "coordinator.json")
 
     def owner(self) -> Owner | None:
         """Who has published last, if that process lives."""
         try:
             told = json.loads((self.path / "coordinator.json").read_text())
-            owner = Owner(str(told["address"]), int(told["pid"]))
+            owner = Owner(str(told["address"]), int(told["pid"]), told["lives_with"])
         except (OSError, ValueError, KeyError, TypeError):  # none, or none of our making
             return None
         return owner if _lives(owner.pid) else None
@@ -89,12 +98,14 @@ class StateDirectory:
 
 
 def _lives(pid: int) -> bool:
-    """Whether there is a process of this id."""
+    """Whether a process is there that still does something; one that has ended stays known until it is waited for."""
     try:
         if pid > 0:
             os.kill(pid, 0)
-    except PermissionError:
-        return True  # another user's
+    except PermissionError:  # another user's
+        return True
     except (ProcessLookupError, OverflowError):
         return False
+    with contextlib.suppress(OSError, IndexError):
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ENDED
     return pid > 0

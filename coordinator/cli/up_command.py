@@ -14,8 +14,11 @@ from typing import IO
 
 import click
 
+from coordinator.cli.interrupts import Presses
+from coordinator.cli.serving import ANY_TAG, SectionedCommand, Serving, serving_options
 from coordinator.cli.state import StateDirectory
 from protocol.addresses import DEFAULT_COORDINATOR, parse_tcp
+from protocol.client import Client
 from protocol.errors import LongshoreError
 from protocol.places import state_directory
 
@@ -47,32 +50,39 @@ class Child:
     start_at: float = field(default_factory=time.monotonic)
 
 
-@click.command("up")
+@click.command("up", cls=SectionedCommand)
 @click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="How many workers.")
-@click.option("--slots", type=click.IntRange(min=1), help="Jobs that a worker runs at a time; default: its CPUs.")
 @click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, help="Where the coordinator listens.")
-def up_command(workers: int, slots: int | None, bind: str) -> None:
-    """Start a coordinator and workers on this machine and keep them running until Ctrl-C."""
+@serving_options
+def up_command(serving: Serving, workers: int, bind: str) -> None:
+    """Start a coordinator and workers on this machine and keep them running until Ctrl-C.
+
+    Tags choose none of its workers, which take jobs of any, unless --label gives them labels.
+    """
     parse_tcp(bind)
     supervisor = Supervisor(StateDirectory(state_directory()))
     signal.signal(signal.SIGTERM, supervisor.interrupt)
     signal.signal(signal.SIGINT, supervisor.interrupt)
     try:
-        address = supervisor.start_coordinator(bind)
-        host = os.uname().nodename
-        for number in range(1, workers + 1):
-            name = f"{host}-{number}" if workers > 1 else host
-            slot_arguments = ["--slots", str(slots)] if slots else []
-            supervisor.add(f"worker-{number}", ["worker", "--coordinator", address, "--name", name, *slot_arguments])
-        _say_how_to_go_on(address)
+        address = supervisor.start_coordinator(bind, serving.coordinator.arguments())
+        with Client(address) as client:
+            busy = [worker.name for worker in client.workers() if worker.jobs]
+        for number, (name, options) in enumerate(serving.workers(workers, busy).items(), 1):
+            supervisor.add(
+                f"worker-{number}",
+                ["worker", "--until-eof", "--coordinator", address, "--name", name, *options.arguments()],
+            )
+        _say_how_to_go_on(address, serving)
         supervisor.watch()
     finally:
         supervisor.stop()
 
 
-def _say_how_to_go_on(address: str) -> None:
+def _say_how_to_go_on(address: str, serving: Serving) -> None:
     parsed = parse_tcp(address)
     click.echo(f"\nLongshore is up at {address}. In another terminal:\n  longshore run\n  longshore tui\n")
+    if ANY_TAG in serving.labels:
+        click.echo("Tags choose nothing here: its workers take jobs of any. --label gives them labels instead.\n")
     if parsed.loopback:
         click.echo(
             "Only this machine reaches it. For workers on other hosts, start it with --bind tcp://0.0.0.0:7700\n"
@@ -91,16 +101,16 @@ class Supervisor:
         self._state = state
         self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
-        self._interrupts = 0
+        self._presses = Presses()
         self._colors = sys.stderr.isatty()
 
     def interrupt(self, _number: int, _frame: FrameType | None) -> None:
         """A signal handler: the first one lets `watch` return, the second one lets `stop` hurry."""
-        self._interrupts += 1
+        self._presses.add()
 
-    def start_coordinator(self, bind: str) -> str:
+    def start_coordinator(self, bind: str, options: list[str]) -> str:
         """Starts the coordinator and returns its address. Raises LongshoreError if it does not come up."""
-        child = self.add("coordinator", ["coordinator", "--bind", bind])
+        child = self.add("coordinator", ["coordinator", "--until-eof", *options, "--bind", bind])
         deadline = time.monotonic() + START_SECONDS
         self._start_due()
         while (owner := self._state.owner()) is None or child.process is None or owner.pid != child.process.pid:
@@ -122,7 +132,7 @@ class Supervisor:
 
     def watch(self) -> None:
         """Until a signal. Raises LongshoreError for a process that can't be kept running."""
-        while not self._interrupts:
+        while not self._presses.count:
             self._start_due()
             self._pump(POLL_SECONDS)
             for child in self._children:
@@ -135,7 +145,7 @@ class Supervisor:
         self._end(workers)
         if self._alive(workers):
             click.echo("waiting for running jobs; Ctrl-C again leaves them running in their containers", err=True)
-        while self._alive(workers) and self._interrupts < 2:
+        while self._alive(workers) and self._presses.count < 2:
             self._pump(POLL_SECONDS)
         self._end(self._alive(workers))
         self._reap(workers)
@@ -169,7 +179,7 @@ class Supervisor:
             if child.process is None and child.start_at <= time.monotonic():
                 child.process = subprocess.Popen(
                     [sys.executable, "-m", "coordinator.cli", *child.arguments],
-                    stdin=subprocess.DEVNULL,
+                    stdin=subprocess.PIPE,  # never written to: its end tells them that this process is gone
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
                     start_new_session=True,  # Ctrl-C is for this process, which then ends them in order
@@ -182,6 +192,8 @@ class Supervisor:
     def _ended(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         lived = time.monotonic() - child.started
         child.short_lives = child.short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
+        assert process.stdin is not None
+        process.stdin.close()
         child.process = None
         if child.short_lives >= SHORT_LIVES or process.returncode == 2:
             raise LongshoreError(f"{child.name} does not stay up (exit status {process.returncode}); see above why")

@@ -19,7 +19,7 @@ from protocol.statuses import AT_WORKER
 from protocol.statuses import ExecutionStatus as S
 
 ANY_TAG = "*"
-"""A worker with this label takes jobs whatever their tags: a laptop that runs the whole file."""
+"""A worker with this label takes jobs whatever their tags, unless another one carries the tags by name."""
 
 Place = tuple[int, int, int]
 Lock = tuple[str, str]
@@ -117,7 +117,7 @@ class Scheduler:
         if self._next_of(queue) is None:
             self._reasons.pop(tags, None)
             return
-        matching = [worker for worker in self._ledger.workers.values() if takes(worker, tags)]
+        matching = self._takers(tags)
         free = [worker for worker in matching if worker.active < worker.slots]
         while free and (job := self._next_of(queue)) is not None:
             heapq.heappop(queue)
@@ -157,6 +157,8 @@ class Scheduler:
                 del self._holdable[job.id]
                 continue
             workers = [w for w in roomy if takes(w, job.plan.tags)]
+            if any(ANY_TAG in w.labels for w in workers):
+                workers = [w for w in self._takers(job.plan.tags) if w in roomy]
             if workers:
                 near = self._workers_of_needs(job)
                 best = max(workers, key=lambda w: (w.name in near, -w.held, w.slots - w.active))
@@ -197,7 +199,7 @@ class Scheduler:
         """Whether another worker could begin the job at once while this one has no free slot for it."""
         if worker.active < worker.slots:
             return False
-        return any(w.active < w.slots and takes(w, job.plan.tags) for w in self._ledger.workers.values())
+        return any(other.active < other.slots for other in self._takers(job.plan.tags))
 
     def _call_back_for_idle_workers(self) -> None:
         idle = [w for w in self._ledger.workers.values() if w.online and not w.draining and w.active < w.slots]
@@ -213,7 +215,7 @@ class Scheduler:
                 if not found or not attempt.released or attempt.revoking or attempt.canceling:
                     continue
                 job = found[0]
-                if job.status is not S.RUNNING and any(takes(w, job.plan.tags) for w in idle):
+                if job.status is not S.RUNNING and any(taker in idle for taker in self._takers(job.plan.tags)):
                     self.revoke(attempt)
                     surplus, room = surplus - 1, room - 1
 
@@ -224,6 +226,13 @@ class Scheduler:
         self._ledger.send(attempt.worker, m.RevokeJob(attempt=attempt.id))
 
     # helpers
+
+    def _takers(self, tags: Iterable[str]) -> list[WorkerState]:
+        """The workers that take such jobs now; those that carry their tags by name go before those that take any."""
+        takers = [worker for worker in self._ledger.workers.values() if takes(worker, tags)]
+        if not tags or not any(ANY_TAG in worker.labels for worker in takers):
+            return takers
+        return [worker for worker in takers if all(tag in worker.labels for tag in tags)] or takers
 
     def _explain_lock(self, job: JobState, lock: Lock) -> None:
         holder = self._ledger.jobs[self._locks[lock]]
@@ -277,9 +286,9 @@ def plural(word: str, n: int) -> str:
 def has_tags(worker: WorkerState, tags: Iterable[str]) -> bool:
     """Whether the worker's labels allow the job; GitLab's rule: all tags, or none and the worker runs untagged jobs."""
     tags = list(tags)
-    if ANY_TAG in worker.labels:
-        return True
-    return all(tag in worker.labels for tag in tags) if tags else worker.run_untagged
+    if not tags:
+        return worker.run_untagged
+    return ANY_TAG in worker.labels or all(tag in worker.labels for tag in tags)
 
 
 def takes(worker: WorkerState, tags: Iterable[str]) -> bool:

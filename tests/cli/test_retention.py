@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from coordinator.cli.process_commands import worker_command
-from coordinator.cli.retention import retention_options
+from coordinator.cli.serving import CoordinatorOptions, coordinator_options
 from coordinator.retention import Retention
 from daemon.settings import WorkerSettings
 
@@ -17,10 +17,10 @@ GIVEN: list[Retention] = []
 
 
 @click.command()
-@retention_options
-def verb(retention: Retention) -> None:
+@coordinator_options
+def verb(options: CoordinatorOptions) -> None:
     """Stands for the coordinator."""
-    GIVEN.append(retention)
+    GIVEN.append(options.retention)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,20 @@ def test_a_killed_owner_holds_nothing_and_is_not_believed(tmp_path: Path) -> Non
     ["", "[]", "{}", "\0"]
     + [f'{{"address": "tcp://x:1", "pid": {pid}}}' for pid in ('"many"', "0", "-1", "99999999999999999999", "null")],
 )
+def test_an_owner_is_leaving_when_the_process_is_gone_that_it_lives_with(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.DEVNULL)
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has waited for it yet
+    state = StateDirectory(tmp_path)
+    assert state.try_lock()
+    for process, leaving in ((os.getpid(), False), (ended.pid, True)):
+        state.publish("tcp://127.0.0.1:1", lives_with=process)
+        owner = state.owner()
+        assert owner is not None
+        assert owner.is_leaving is leaving
+    ended.wait()
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", '{"address": "tcp://x:1", "pid": "many"}', "\0"])
 def test_a_damaged_file_names_no_owner(tmp_path: Path, content: str) -> None:
     (tmp_path / "coordinator.json").write_text(content)
     assert StateDirectory(tmp_path).owner() is None
@@ -71,6 +85,7 @@ def test_the_address_is_published_whole(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "coordinator.json").read_text()) == {
         "address": "tcp://127.0.0.1:4711",
         "pid": os.getpid(),
+        "lives_with": None,
     }
 
 

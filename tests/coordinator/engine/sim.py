@@ -39,6 +39,7 @@ class SimWorker:
     name: str
     slots: int = 2
     labels: tuple[str, ...] = ()
+    run_untagged: bool = True
     has: dict[str, m.Assignment] = field(default_factory=dict)
     satisfied: dict[str, dict[str, bool]] = field(default_factory=dict)
     status: dict[str, S] = field(default_factory=dict)
@@ -136,6 +137,7 @@ class Sim:
             session=f"s{next(self.ids)}",
             slots=worker.slots,
             labels=list(worker.labels),
+            run_untagged=worker.run_untagged,
             attempts=held,
         )
         keep = self.engine.worker_hello(hello, self.now)

@@ -522,3 +522,26 @@ def test_a_pipelines_name_takes_what_only_its_run_knows_where_it_asks_for_that()
     titled = msgspec.structs.replace(plan(job("a")), name="Explain $CI_PIPELINE_IID")
     runs = [sim.submit(asking), sim.submit(titled)]
     assert [run_view(run).name for run in runs] == [f"no. {runs[0].id} of $X", "Explain $CI_PIPELINE_IID"]
+
+
+def test_a_worker_that_takes_any_tag_stands_back_for_one_that_has_it_by_name():
+    sim = Sim(SimWorker("any", labels=("*",)), SimWorker("big", slots=1, labels=("gpu",)))
+    run = sim.submit(plan(job("a", tags=["gpu"]), job("b", tags=["gpu"]), job("c", tags=["arm"])))
+    assert sim.job(run, "a").attempt.worker == "big"
+    assert sim.job(run, "b").attempt is None
+    assert sim.job(run, "b").pending_reason == "all slots busy (1 of 1 worker)"
+    assert sim.job(run, "c").attempt.worker == "any"
+
+
+def test_jobs_held_ahead_go_to_the_worker_that_has_their_tags_by_name():
+    sim = Sim(SimWorker("any", labels=("*",)), SimWorker("big", labels=("gpu",)))
+    run = sim.submit(plan(job("a", "build", tags=["arm"]), job("b", needs=["a"], tags=["gpu"])))
+    sim.start(run, "a")
+    assert (sim.job(run, "a").attempt.worker, sim.job(run, "b").attempt.worker) == ("any", "big")
+
+
+def test_a_worker_of_any_tag_may_leave_jobs_without_tags_to_others():
+    sim = Sim(SimWorker("any", labels=("*",), run_untagged=False))
+    run = sim.submit(plan(job("a", tags=["gpu"]), job("b")))
+    assert sim.job(run, "a").attempt.worker == "any"
+    assert sim.job(run, "b").pending_reason == "no worker takes jobs without tags"

@@ -1,0 +1,213 @@
+"""A `run` that is asked to end: it cancels its run, or says that the run goes on and how to cancel it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from coordinator.cli.interrupts import PRESS_SECONDS
+from tests.system.harness import DEADLINE, System, eventually, repository, statuses
+
+LONG = "job: {image: longshore/busybox:test, script: [echo up, sleep 200]}"
+STUBBORN = "job: {image: longshore/busybox:test, script: [echo up, sleep 200], after_script: [sleep 5]}"
+SHORT = "job: {image: longshore/busybox:test, script: [echo up, sleep 3, echo done]}"
+SIGNALING = """
+import importlib, os, signal, sys
+module, owner, name, moment, number, times = sys.argv[1:7]
+del sys.argv[1:7]
+holder = importlib.import_module(module)
+holder = getattr(holder, owner) if owner else holder
+real = getattr(holder, name)
+def signaling(*arguments, **named):
+    def send():
+        for _ in range(int(times)):
+            os.kill(os.getpid(), int(number))
+    moment == "before" and send()
+    value = real(*arguments, **named)
+    moment == "after" and send()
+    setattr(holder, name, real)
+    return value
+setattr(holder, name, signaling)
+from coordinator.cli.main import main
+main()
+"""
+"""`longshore`, which gets signals just before or after it calls a function for the first time."""
+COMPILE = ("coordinator.pipelinefile", "Repository", "ask")
+SNAPSHOT = ("coordinator.cli.snapshot", "", "write_snapshot")
+UPLOAD = ("protocol.client", "Client", "upload")
+SUBMIT = ("protocol.client", "Client", "submit_run")
+CANCEL = ("protocol.client", "Client", "cancel")
+
+
+def run_signaled(
+    system: System, project: Path, place: tuple[str, str, str], moment: str, number: int, times: int, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """`longshore run` in a project, signaled at that place."""
+    command = [sys.executable, "-c", SIGNALING, *place, moment, str(int(number)), str(times), "run", *arguments]
+    return subprocess.run(
+        command, cwd=project, env=system.environment(), capture_output=True, text=True, timeout=DEADLINE, check=False
+    )
+
+
+def project_of(folder: Path, file: str) -> Path:
+    return repository(folder, {".gitlab-ci.yml": file})
+
+
+def listed(system: System) -> list[tuple[int, str]]:
+    return [(run["id"], run["status"]) for run in system.command("list", "--json").json]
+
+
+def nobody_serves(system: System) -> bool:
+    return not (system.folder / "state" / "coordinator.json").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_two_signals_at_once_cancel_the_run(system: System, tmp_path: Path, number: signal.Signals) -> None:
+    run = system.start("run", cwd=project_of(tmp_path / "project", LONG))
+    eventually(lambda: "job | up\n" in run.out.read_text())
+    for _ in range(2):
+        run.popen.send_signal(number)
+    assert run.popen.wait(30) == 3, run.said
+    assert statuses(system.show(1)) == {"job": "canceled"}
+
+
+def test_a_signal_to_the_whole_process_group_cancels_the_run(system: System, tmp_path: Path) -> None:
+    command = [Path(sys.executable).parent / "longshore", "run"]
+    project = project_of(tmp_path / "project", LONG)
+    popen = subprocess.Popen(
+        command, cwd=project, env=system.environment(), stdout=subprocess.PIPE, start_new_session=True
+    )
+    assert popen.stdout is not None
+    while popen.stdout.readline() != b"job | up\n":
+        assert popen.poll() is None
+    os.killpg(popen.pid, signal.SIGTERM)
+    popen.send_signal(signal.SIGTERM)  # as `timeout` sends both
+    popen.stdout.read()
+    popen.stdout.close()
+    assert popen.wait(30) == 3
+    assert statuses(system.show(1)) == {"job": "canceled"}
+
+
+@pytest.mark.parametrize("place", [COMPILE, SNAPSHOT, UPLOAD])
+def test_signals_before_a_run_is_submitted_begin_none(
+    system: System, tmp_path: Path, place: tuple[str, str, str]
+) -> None:
+    project = project_of(tmp_path / "project", LONG)
+    done = run_signaled(system, project, place, "before", signal.SIGTERM, 2)
+    assert (done.returncode, done.stdout) == (143, ""), done.stderr
+    assert done.stderr == "longshore: ended before the run began\n"
+    assert listed(system) == []
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_signals_while_a_run_is_submitted_cancel_it_when_its_id_is_known(
+    system: System, tmp_path: Path, moment: str, times: int
+) -> None:
+    project = project_of(tmp_path / "project", LONG)
+    done = run_signaled(system, project, SUBMIT, moment, signal.SIGTERM, times)
+    assert done.returncode == 3, done.stderr
+    assert "canceling run 1" in done.stderr
+    assert listed(system) == [(1, "canceled")]
+
+
+def test_signals_while_it_is_canceled_do_not_keep_that_from_being_asked_for(system: System, tmp_path: Path) -> None:
+    project = project_of(tmp_path / "project", LONG)
+    run = [sys.executable, "-c", SIGNALING, *CANCEL, "before", str(int(signal.SIGINT)), "2", "run"]
+    popen = subprocess.Popen(run, cwd=project, env=system.environment(), stdout=subprocess.PIPE)
+    assert popen.stdout is not None
+    while popen.stdout.readline() != b"job | up\n":
+        assert popen.poll() is None
+    popen.send_signal(signal.SIGINT)
+    popen.stdout.read()
+    popen.stdout.close()
+    assert popen.wait(30) == 3
+    assert listed(system) == [(1, "canceled")]
+
+
+def test_the_next_press_leaves_the_containers_of_a_canceled_run_to_the_background_and_says_so(
+    system: System, tmp_path: Path
+) -> None:
+    run = system.start("run", cwd=project_of(tmp_path / "project", STUBBORN))
+    eventually(lambda: "job | up\n" in run.out.read_text())
+    run.popen.send_signal(signal.SIGTERM)
+    eventually(lambda: "canceling run 1" in run.said)
+    time.sleep(PRESS_SECONDS + 0.1)  # what comes sooner is the same press
+    run.popen.send_signal(signal.SIGTERM)
+    assert run.popen.wait(20) == 143
+    assert "run 1 is canceled; what is left of its containers is removed in the background" in run.said
+    assert listed(system) == [(1, "canceled")]
+    background = system.folder / "state" / "background.log"
+    eventually(lambda: background.exists() and "leaves (worker=local)" in background.read_text())
+    eventually(lambda: nobody_serves(system))
+
+
+def test_a_hang_up_while_a_run_is_submitted_leaves_it_to_the_background(system: System, tmp_path: Path) -> None:
+    project = project_of(tmp_path / "project", SHORT)
+    done = run_signaled(system, project, SUBMIT, "before", signal.SIGHUP, 2)
+    assert done.returncode == 129, done.stderr
+    assert "run 1 goes on; " in done.stderr
+    assert "`longshore cancel 1` cancels it" in done.stderr
+    assert system.finished(1)["status"] == "success"
+    eventually(lambda: nobody_serves(system))
+
+
+def test_signals_while_a_detached_run_is_submitted_say_that_it_goes_on(system: System, tmp_path: Path) -> None:
+    project = project_of(tmp_path / "project", SHORT)
+    done = run_signaled(system, project, SUBMIT, "before", signal.SIGTERM, 2, "-d")
+    assert (done.returncode, done.stdout) == (143, "1\n")
+    assert "run 1 was submitted already and goes on; `longshore cancel 1` cancels it" in done.stderr
+    assert system.finished(1)["status"] == "success"
+    eventually(lambda: nobody_serves(system))
+
+
+def test_at_a_named_coordinator_two_signals_end_only_the_following(fleet: System, tmp_path: Path) -> None:
+    run = fleet.start("run", cwd=project_of(tmp_path / "project", SHORT))
+    eventually(lambda: "job | up\n" in run.out.read_text())
+    for _ in range(2):
+        run.popen.send_signal(signal.SIGTERM)
+    assert run.popen.wait(20) == 143
+    number = max(each["id"] for each in fleet.command("list", "--json").json)
+    assert f"run {number} goes on; " in run.said
+    assert fleet.finished(number)["status"] == "success"
+
+
+def test_a_run_that_waits_for_a_coordinator_which_does_not_answer_ends_on_a_signal(
+    system: System, tmp_path: Path
+) -> None:
+    coordinator = system.start_coordinator()
+    address, system.address = system.address, None  # found by the state directory, not by its address
+    coordinator.popen.send_signal(signal.SIGSTOP)
+    try:
+        run = system.start("run", cwd=project_of(tmp_path / "project", LONG))
+        caught = Path(f"/proc/{run.popen.pid}/status")
+        eventually(lambda: int(caught.read_text().split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
+        run.popen.send_signal(signal.SIGTERM)
+        assert run.popen.wait(10) == 143
+        assert "ended before the run began" in run.said
+    finally:
+        coordinator.popen.send_signal(signal.SIGCONT)
+        system.address = address
+
+
+def test_a_run_whose_output_nobody_reads_any_more_says_that_it_goes_on(system: System, tmp_path: Path) -> None:
+    project = project_of(tmp_path / "project", SHORT)
+    command = [Path(sys.executable).parent / "longshore", "run"]
+    popen = subprocess.Popen(
+        command, cwd=project, env=system.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    assert popen.stdout is not None
+    assert popen.stderr is not None
+    popen.stdout.readline()
+    popen.stdout.close()
+    assert b"run 1 goes on; " in popen.stderr.read()
+    popen.stderr.close()
+    popen.wait(20)
+    assert system.finished(1)["status"] == "success"
+    eventually(lambda: nobody_serves(system))
