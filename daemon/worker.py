@@ -87,7 +87,6 @@ class Worker:
         self._greeted = False
         self._opened_at = self._greeted_at = 0.0
         self._renewed_at = 0.0  # when the newest frame was sent that the coordinator has answered
-        self.left: list[str] = []  # attempts whose containers go on without this worker, once it has stopped
         self._done = False
         self._stops = 0
         self._leave_at = 0.0
@@ -379,8 +378,7 @@ class Worker:
             self._leave()
         busy = self._jobs.removing if self._stops > 1 else len(self._jobs)
         if not busy or time.monotonic() >= self._leave_at:
-            self.left = self._jobs.unfinished()
-            self._link.say_goodbye(m.Goodbye(keeps=self.left))
+            self._link.say_goodbye(m.Goodbye(keeps=self._jobs.unfinished()))
             self._done = True
 
 

@@ -12,3 +12,11 @@ def state_directory() -> Path:
         return Path(chosen).absolute()
     home = os.environ.get("XDG_STATE_HOME")
     return (Path(home) if home else Path.home() / ".local" / "state") / "longshore"
+
+
+def settings_file() -> Path:
+    """LONGSHORE_CONFIG, else `longshore/config.toml` below XDG_CONFIG_HOME, else below ~/.config."""
+    if chosen := os.environ.get("LONGSHORE_CONFIG"):
+        return Path(chosen).absolute()
+    home = os.environ.get("XDG_CONFIG_HOME")
+    return (Path(home) if home else Path.home() / ".config") / "longshore" / "config.toml"

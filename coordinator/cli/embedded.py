@@ -98,9 +98,7 @@ class Embedded:
             raise LongshoreError(f"a part of Longshore failed: {self._failure!r}") from self._failure
 
     def stop(self) -> bool:
-        """Stops the threads, never the jobs' containers. Returns whether runs are left that could go on, or containers
-        of a canceled one that are to be removed.
-        """
+        """Stops the threads, never the jobs' containers. Returns whether runs are left that could go on."""
         if self._worker_threads:
             self._ready.wait(STOP_SECONDS)
             for worker in self._workers:
@@ -111,8 +109,7 @@ class Embedded:
         self._coordinator.stop()
         self._coordinator_thread.join(STOP_SECONDS)
         unfinished = self._coordinator.engine.unfinished().values()
-        goes_on = any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
-        return goes_on or any(worker.left for worker in self._workers)
+        return any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
 
 
 def _import_worker() -> None:

@@ -47,6 +47,7 @@ VERBS = {
     "keys": Verb("keys_commands", "See who has joined, and shut somebody out."),
     "secret": Verb("secret_commands", "Keep variables that nobody may see."),
     "audit": Verb("audit_commands", "Show who did what, and when."),
+    "config": Verb("config_command", "Show settings, and where each comes from."),
     "backup": Verb("backup_command", "Copy the state directory while its coordinator is at work."),
     "doctor": Verb("doctor_command", "Check Docker, disk and state; remove what nobody comes back for."),
     "up": Verb("up_command", "Start a coordinator and workers on this machine."),

@@ -23,8 +23,8 @@ from coordinator.cli.interrupts import Presses
 from coordinator.cli.options import Where, coordinator_option
 from coordinator.cli.serving import (
     CoordinatorOptions,
-    SectionedCommand,
     Serving,
+    ServingCommand,
     WorkerOptions,
     coordinator_options,
     serving_options,
@@ -56,7 +56,7 @@ log_json_option = click.option("--log-json", is_flag=True, help="Log JSON object
 until_eof_option = click.option("--until-eof", is_flag=True, hidden=True, help="End when stdin does: `up` is gone.")
 
 
-@click.command("coordinator", cls=SectionedCommand)
+@click.command("coordinator", cls=ServingCommand)
 @click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, metavar="ADDRESS", help="Where to listen.")
 @click.option("--feed-bind", metavar="ADDRESS", help="Where the feed listens; default: a free port of the same host.")
 @click.option("--database", metavar="URL", help="sqlite:///PATH or postgresql://...; default: in LONGSHORE_STATE.")
@@ -108,7 +108,7 @@ def coordinator_command(
     state.release()
 
 
-@click.command("worker", cls=SectionedCommand)
+@click.command("worker", cls=ServingCommand)
 @click.option(
     "--coordinator",
     metavar="ADDRESS",
@@ -191,7 +191,7 @@ def tui_command(where: Where, web: str | None) -> None:
             serve(session.client.address, web, ready=lambda link: click.echo(f"The dashboard is at {link}"))
 
 
-@click.command("background", hidden=True)
+@click.command("background", hidden=True, cls=ServingCommand, settings_of="run")
 @click.argument("state", type=click.Path(path_type=Path))
 @serving_options
 def background_command(serving: Serving, state: Path) -> None:

@@ -17,7 +17,7 @@ import click
 
 from coordinator.cli.interrupts import Interrupted, Interrupts
 from coordinator.cli.options import Where, coordinator_option
-from coordinator.cli.serving import ANY_TAG, SectionedCommand, Serving, serving_options
+from coordinator.cli.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from coordinator.cli.variables import file_argument, file_options, variable_option
 from protocol.errors import CoordinatorUnreachable, UsageError
 from protocol.plan import Variable
@@ -37,7 +37,7 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 """By the run's status; for all others it is 0."""
 
 
-@click.command("run", cls=SectionedCommand)
+@click.command("run", cls=ServingCommand, in_project=True)
 @file_argument
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and leave it to the coordinator.")
 @variable_option
@@ -231,6 +231,7 @@ class _Following:
     def _say_what_goes_on(self) -> None:
         run = self._run
         if self._canceled:
+            self._session.leaves_containers = True
             _say(f"run {run} is canceled; what is left of its containers is removed in the background")
         else:
             _say(f"run {run} goes on; `longshore logs {run} -f` follows it, `longshore cancel {run}` cancels it")

@@ -5,22 +5,30 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from coordinator.cli.quantities import Duration, Size
+from protocol.display import clean
+from protocol.places import settings_file
 
 if TYPE_CHECKING:
+    from coordinator.cli.settings_files import Settings
     from coordinator.retention import Retention
     from coordinator.security.limits import Limits
     from daemon.settings import WorkerSettings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+SETTINGS = "longshore.settings"
+"""Where a context of click keeps what the settings files say."""
 ANY_TAG = "*"
 """The label of a worker that takes jobs of any tags."""
 OWN_WORKER = re.compile(r"local(-[0-9]+)?")
@@ -264,22 +272,45 @@ def serving_options(command: Command) -> Command:
 
     def take(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
         given = tuple(
-            option.opts[0]
-            for option in (*WORKER, *COORDINATOR)
-            if option.name and ctx.get_parameter_source(option.name) in _OF_THIS_CALL
+            option.opts[0] for option in (*WORKER, *COORDINATOR) if option.name and _of_this_call(ctx, option.name)
         )
         worker = WorkerOptions(**{name: values.pop(name) for name in _names(WORKER)})
         coordinator = CoordinatorOptions(**{name: values.pop(name) for name in _names(COORDINATOR)})
         worker.check()
         if coordinator.limits:
             _ = coordinator.bounds
+        _say_what_is_not_allowed(ctx, worker)
         return {"serving": Serving(worker, coordinator, given)}
 
     return _with_options(command, (*WORKER, *COORDINATOR), take)
 
 
-class SectionedCommand(click.Command):
-    """A command whose help shows shared options apart from its own."""
+class ServingCommand(click.Command):
+    """A command that the settings files hold for, and whose help shows shared options apart from its own.
+
+    `settings_of` is the verb whose settings it takes, itself unless given; `in_project`: a project's own count too,
+    that of the argument FILE or of the working directory.
+    """
+
+    def __init__(self, *args: Any, settings_of: str | None = None, in_project: bool = False, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._settings_of = settings_of or self.name or ""
+        self._in_project = in_project
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """See click.Command."""
+        if not ctx.resilient_parsing and not set(args) & set(ctx.help_option_names):
+            from coordinator.cli.settings_files import settings_of
+
+            folder = None
+            if self._in_project:
+                file = self.make_parser(ctx).parse_args(list(args))[0].get("file")
+                folder = Path(file).parent if isinstance(file, str) else Path()
+            settings = settings_of(self._settings_of, folder)
+            names = {parameter.name for parameter in self.params}
+            ctx.default_map = {name: value for name, value in settings.defaults().items() if name in names}
+            ctx.meta[SETTINGS] = settings
+        return super().parse_args(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """See click.Command."""
@@ -293,7 +324,41 @@ class SectionedCommand(click.Command):
                 formatter.write_dl(sections[title])
 
 
-_OF_THIS_CALL = (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+def default_serving() -> Serving:
+    """What the user's settings file says for `run`, for a verb that takes none of its options."""
+    from coordinator.cli.settings_files import settings_of
+
+    values = settings_of("run", None).defaults()
+    return Serving(
+        WorkerOptions(**{name: values[name] for name in _names(WORKER) if name in values}),
+        CoordinatorOptions(**{name: values[name] for name in _names(COORDINATOR) if name in values}),
+    )
+
+
+def _of_this_call(ctx: click.Context, name: str) -> bool:
+    """Whether an option was given by the command line, the environment or the project, not by the user's settings."""
+    source = ctx.get_parameter_source(name)
+    if source is ParameterSource.DEFAULT_MAP:
+        settings: Settings = ctx.meta[SETTINGS]
+        return settings.values[name].of_project
+    return source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+
+
+def _say_what_is_not_allowed(ctx: click.Context, worker: WorkerOptions) -> None:
+    """A project's file can only ask for what its jobs may do; who runs them allows it."""
+    settings: Settings | None = ctx.meta.get(SETTINGS)
+    if settings is None or settings.asked_by is None:
+        return
+    missing = [what for what in settings.asked if what not in worker.allow]
+    if missing:
+        options = " ".join(f"--allow {shlex.quote(what)}" for what in missing)
+        click.echo(
+            clean(
+                f"longshore: {settings.asked_by} asks for {options}; only you can allow that, by the option, or in "
+                f"{settings_file()} for this project: [projects.{json.dumps(str(settings.asked_by.parent))}.worker]"
+            ),
+            err=True,
+        )
 
 
 def _names(options: Sequence[click.Option]) -> list[str]:

@@ -6,6 +6,7 @@ over, or takes over itself.
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 
 from coordinator.cli.options import Where
-from coordinator.cli.serving import Serving
+from coordinator.cli.serving import Serving, default_serving
 from coordinator.cli.state import StateDirectory
 from protocol.client import Client
 from protocol.errors import CoordinatorUnreachable, LongshoreError
@@ -45,6 +46,8 @@ class Session(ABC):
     """A way to a coordinator. `client` is connected; it is the session's and changes with `again`."""
 
     client: Client
+    leaves_containers = False
+    """Whether containers of a canceled run are left to be removed after `close`."""
 
     @abstractmethod
     def again(self) -> None:
@@ -170,7 +173,7 @@ class StateSession(Session):
             unfinished = self._embedded.stop()
             self._embedded = None
             self._state.release()
-            if unfinished:
+            if unfinished or self.leaves_containers:
                 start_background(self._state, self._serving)
 
     def _enter(self) -> None:
@@ -262,7 +265,7 @@ def _import_embedded() -> type[Embedded]:
 def _embed(state: StateDirectory, serving: Serving | None, *, worker: bool = True) -> Embedded:
     embedded = _import_embedded()
     if serving is None:
-        serving = Serving()
+        serving = default_serving()
     from coordinator.cli.logsetup import log_to_file
 
     log_to_file(state.path / "longshore.log")
@@ -297,6 +300,7 @@ def _is_free(state: StateDirectory) -> bool:
 def start_background(state: StateDirectory, serving: Serving | None) -> subprocess.Popen[bytes]:
     """Starts a process of its own that serves the state directory until all its runs have ended."""
     options = [] if serving is None else serving.arguments()
+    settings = {} if serving is None else {"LONGSHORE_CONFIG": os.devnull}  # all of them are in the options
     with (state.path / BACKGROUND_LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "coordinator.cli", "background", *options, "--", str(state.path)],
@@ -304,6 +308,7 @@ def start_background(state: StateDirectory, serving: Serving | None) -> subproce
             stdout=log,
             stderr=log,
             cwd="/",
+            env=os.environ | settings,
             start_new_session=True,
         )
 

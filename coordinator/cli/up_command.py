@@ -15,7 +15,7 @@ from typing import IO
 import click
 
 from coordinator.cli.interrupts import Presses
-from coordinator.cli.serving import ANY_TAG, SectionedCommand, Serving, serving_options
+from coordinator.cli.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from coordinator.cli.state import StateDirectory
 from protocol.addresses import DEFAULT_COORDINATOR, parse_tcp
 from protocol.client import Client
@@ -50,7 +50,7 @@ class Child:
     start_at: float = field(default_factory=time.monotonic)
 
 
-@click.command("up", cls=SectionedCommand)
+@click.command("up", cls=ServingCommand, in_project=True)
 @click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="How many workers.")
 @click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, help="Where the coordinator listens.")
 @serving_options
@@ -182,6 +182,7 @@ class Supervisor:
                     stdin=subprocess.PIPE,  # never written to: its end tells them that this process is gone
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
+                    env=os.environ | {"LONGSHORE_CONFIG": os.devnull},  # all settings are in the arguments
                     start_new_session=True,  # Ctrl-C is for this process, which then ends them in order
                 )
                 child.started = time.monotonic()

@@ -188,3 +188,43 @@ def test_up_goes_on_with_the_jobs_of_a_run_that_was_killed(system: System, tmp_p
     with up(system):
         view = system.finished(1)
     assert (view["status"], jobs_of(view)["job"]["attempt"]) == ("success", 1)
+
+
+def test_a_run_takes_its_settings_from_files_and_the_nearest_wins(system: System, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[worker]\npids-limit = 61\nallow = ["new-privileges"]\n')
+    system.extra["LONGSHORE_CONFIG"] = str(config)
+    project = project_of(tmp_path / "project", PRIVILEGES)
+    assert system.command("run", cwd=project).status == 0
+    (project / ".longshore.toml").write_text("worker.pids-limit = 60\n")
+    assert system.command("run", cwd=project).status == 0
+    system.extra["LONGSHORE_PIDS_LIMIT"] = "62"
+    assert system.command("run", cwd=project).status == 0
+    assert system.command("run", "--pids-limit", "63", cwd=project).status == 0
+    logs = [system.log(run, "job").splitlines() for run in (1, 2, 3, 4)]
+    assert [log[-1] for log in logs] == ["61", "60", "62", "63"]
+    assert all("NoNewPrivs:\t0" in log for log in logs)
+
+
+def test_a_project_s_file_allows_nothing_and_says_what_it_asks_for(system: System, tmp_path: Path) -> None:
+    project = project_of(tmp_path / "project", PRIVILEGES)
+    (project / ".longshore.toml").write_text('worker.allow = ["new-privileges"]\n')
+    config = tmp_path / "config.toml"
+    system.extra["LONGSHORE_CONFIG"] = str(config)
+    done = system.command("run", cwd=project)
+    assert done.status == 0
+    asks = f"longshore: {project}/.longshore.toml asks for --allow new-privileges; only you can allow that"
+    assert asks in done.err
+    assert "NoNewPrivs:\t1\n" in system.log(1, "job")
+    config.write_text(f'[projects."{project}".worker]\nallow = ["new-privileges"]\n')
+    assert system.command("run", cwd=project).err == ""
+    assert "NoNewPrivs:\t0\n" in system.log(2, "job")
+
+
+def test_up_takes_its_settings_from_files(system: System, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[worker]\nname = "not for up"\nslots = 7\nlabel = ["big"]\n[up]\nworkers = 2\nlabel = ["own"]\n')
+    system.extra["LONGSHORE_CONFIG"] = str(config)
+    with up(system):
+        told = [(each["name"], each["slots"], each["labels"]) for each in system.workers()]
+    assert told == [("local", 7, ["own"]), ("local-2", 7, ["own"])]
