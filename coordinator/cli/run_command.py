@@ -232,7 +232,7 @@ class _Following:
         run = self._run
         if self._canceled:
             self._session.leaves_containers = True
-            _say(f"run {run} is canceled; what is left of its containers is removed in the background")
+            _say(f"run {run} is being canceled; a background process sees that through")
         else:
             _say(f"run {run} goes on; `longshore logs {run} -f` follows it, `longshore cancel {run}` cancels it")
 
