@@ -18,20 +18,25 @@ NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
 class LogTail:
-    """Keeps the end of a log that passes by."""
+    """Keeps the end of a log that passes by, `size` bytes of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = TAIL_BYTES) -> None:
+        self._size = size
         self._bytes = bytearray()
 
     def add(self, data: bytes) -> None:
         """More of the log."""
-        self._bytes += data[-TAIL_BYTES:]
-        if len(self._bytes) > 2 * TAIL_BYTES:
-            del self._bytes[:-TAIL_BYTES]
+        self._bytes += data[-self._size :]
+        if len(self._bytes) > 2 * self._size:
+            del self._bytes[: -self._size]
+
+    def bytes(self) -> bytes:
+        """What is kept."""
+        return bytes(self._bytes[-self._size :])
 
     def lines(self) -> Iterator[str]:
         """Lines from the last one back."""
-        text = bytes(self._bytes[-TAIL_BYTES:]).decode("utf-8", "replace")
+        text = self.bytes().decode("utf-8", "replace")
         for line in reversed(text.split("\n")):
             yield line.rstrip("\r")[-MAX_LINE:]
 

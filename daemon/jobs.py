@@ -56,6 +56,7 @@ class Jobs:
         self.known: set[str] = set()  # everything that a sweep must leave alone; a runner's thread may look into it
         self.stopping = False  # nothing new is accepted
         self._settings = settings
+        self._policy = settings.policy
         self._executor = executor
         self._transfers = transfers
         self._requests = requests
@@ -340,7 +341,7 @@ class Jobs:
     def _start(self, job: Job, entry: Entry) -> None:
         try:
             transfer = self._transfers.open(job.attempt)
-            job.runner = Runner(job.assignment, self._executor, transfer, job.log, self, entry)
+            job.runner = Runner(job.assignment, self._executor, transfer, job.log, self, entry, policy=self._policy)
         except JobFailed as error:
             self._failed_to_start(job, error.reason, error.message)
         except Exception as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
 from enum import Enum
 from threading import Event
@@ -18,6 +18,7 @@ from typing import Protocol
 
 import msgspec
 
+from daemon import hints
 from daemon.coverage import LogTail, find_coverage
 from daemon.executor import Dependencies, Executor, JobFailed, Outcome
 from daemon.life import Life
@@ -25,6 +26,7 @@ from daemon.log_limit import LogLimit
 from daemon.log_sender import LogAborted, LogRestarted, LogSender
 from daemon.log_stream import Skipper
 from daemon.masking import Masker, secrets_of
+from daemon.policy import Policy
 from daemon.reports import Reports, store_reports
 from daemon.result import Result, Stop
 from daemon.threads import THREADS, Task
@@ -123,6 +125,8 @@ class Runner:
         log: LogSender,
         host: Host,
         entry: Entry = Entry.NEW,
+        *,
+        policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
         self.attempt = assignment.attempt
         self.sandbox = executor.sandbox(assignment)
@@ -136,7 +140,9 @@ class Runner:
         self._acknowledged = False
         self._life: Life[_Word] = Life(f"job {self.attempt}", self._whole_life())
         self._masker = Masker(secrets_of(assignment))
+        self._policy = policy
         self._tail = LogTail() if assignment.job.coverage else None
+        self._end = LogTail(hints.TAIL_BYTES)
         self._log_error: str | None = None
         self._failing = Event()  # the job has failed for want of an engine or a container: its log won't come either
 
@@ -209,7 +215,8 @@ class Runner:
                 return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container can't be removed")
             return Result(status=ExecutionStatus.CANCELED) if self._stop is Stop.CANCEL else None
         except JobFailed as error:
-            return self._failed(error.reason, error.message)
+            said = {"": error.message.encode()} if error.reason is FailureReason.SERVICE_UNHEALTHY else {}
+            return self._failed(error.reason, "; ".join([error.message, *self._hints(said)]))
         except Exception as error:
             logger.exception("an attempt failed on this worker", extra={"attempt": self.attempt})
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, f"{type(error).__name__}: {error}")
@@ -302,7 +309,7 @@ class Runner:
                 self._host.ended(self.attempt)
             self._check_wanted()
             result, reports = self._take_reports(verdict)
-            self._service_logs()
+            service_logs = self._service_logs()
         except BaseException:
             self._host.ended(self.attempt)
             self._failing.set()
@@ -313,7 +320,9 @@ class Runner:
         while (log_length := self._log.whole()) is None:
             self._follow_log()
         self._check_wanted()
-        said = (result.message, reports.failure, reports.warning, *self.sandbox.warnings, self._log_error)
+        said = [result.message, reports.failure, reports.warning, *self.sandbox.warnings, self._log_error]
+        if result.failure_reason is FailureReason.SCRIPT_FAILURE:
+            said[1:1] = self._hints(service_logs)
         messages = dict.fromkeys(filter(None, said))
         return replace(
             result,
@@ -420,12 +429,12 @@ class Runner:
         )
 
     def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
-        tail = self._tail
-        if tail is None:
-            return sink
+        tail, end = self._tail, self._end
 
         def tapped(data: bytes) -> None:
-            tail.add(data)
+            if tail is not None:
+                tail.add(data)
+            end.add(data)
             sink(data)
 
         return tapped
@@ -440,14 +449,22 @@ class Runner:
             found = find_coverage(expression, self._tail)
         return found
 
-    def _service_logs(self) -> None:
+    def _service_logs(self) -> dict[str, bytes]:
         """Best effort: a service's log helps to find out what went wrong, and decides nothing."""
+        logs: dict[str, bytes] = {}
         try:
-            for alias, data in self.sandbox.service_logs().items():
+            logs = self.sandbox.service_logs()
+            for alias, data in logs.items():
                 if not self._masker.hides(alias):
                     self._host.service_log(self.attempt, alias, self._masker.whole(data))
         except Exception as error:
             logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
+        return logs
+
+    def _hints(self, service_logs: Mapping[str, bytes]) -> list[str]:
+        """Which of this worker's options would have let the job go further."""
+        images = [service.name for service in self._assignment.job.services]
+        return hints.hints(self._policy, self._end.bytes(), service_logs, images)
 
     def _await_acknowledgement(self) -> _Course:
         """Until the coordinator has taken the result, the container stays: its log is the spool."""

@@ -228,3 +228,33 @@ def test_up_takes_its_settings_from_files(system: System, tmp_path: Path) -> Non
     with up(system):
         told = [(each["name"], each["slots"], each["labels"]) for each in system.workers()]
     assert told == [("local", 7, ["own"]), ("local-2", 7, ["own"])]
+
+
+def test_a_job_that_fails_for_want_of_a_privilege_names_the_option(system: System, tmp_path: Path) -> None:
+    file = """
+default: {image: longshore/busybox:test}
+mounts: {script: [mkdir /m, mount -t tmpfs none /m]}
+fails: {script: [exit 1]}
+"""
+    done = system.command("run", cwd=project_of(tmp_path / "project", file))
+    assert done.status == 1
+    said = {name: job["message"] for name, job in jobs_of(system.show(1)).items()}
+    assert said["fails"] == "exit code 1"
+    assert said["mounts"].startswith("exit code 1; it may need --allow privileged, an option of run, up and worker")
+    assert "it may need --allow privileged" in done.out
+
+
+def test_a_service_that_fails_for_want_of_a_privilege_names_the_option(system: System, tmp_path: Path) -> None:
+    file = """
+job:
+  image: longshore/busybox:test
+  services:
+    - name: longshore/busybox:test
+      alias: needy
+      command: [sh, -c, "mount -t tmpfs none /mnt 2>&1 || mount -t tmpfs none /tmp; sleep 100"]
+  script: [sleep 1, exit 1]
+"""
+    done = system.command("run", cwd=project_of(tmp_path / "project", file), within=90)
+    assert done.status == 1
+    message = jobs_of(system.show(1))["job"]["message"]
+    assert "a service (needy) needs --allow privileged, an option of run, up and worker" in message
