@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
+os.environ["LONGSHORE_CONFIG"] = os.devnull  # the settings of who runs the tests are not the tests'
 
 settings.register_profile("longshore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("longshore")  # a machine that is busy with something else is no failure

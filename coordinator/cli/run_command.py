@@ -211,8 +211,11 @@ class _Following:
         from coordinator.cli.follow import Follower
 
         follower = Follower(self._session, self._run, progress)
+        if not self._cancels:
+            with self._interrupts.breaks(2):
+                return follower.follow(lambda: self._interrupts.presses > 0)
         view = follower.follow(lambda: self._interrupts.presses > 0)
-        if view is not None or not self._cancels or self._interrupts.hung_up:
+        if view is not None or self._interrupts.hung_up:
             return view
         progress.say(f"canceling run {self._run}; Ctrl-C again does not wait until its containers have stopped")
         self._cancel()

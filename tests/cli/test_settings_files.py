@@ -32,10 +32,10 @@ def project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def client(tmp_path: Path) -> System:
-    """A folder for verbs that start nothing."""
+def client(tmp_path: Path, user_file: Path) -> System:
+    """A folder for verbs that start nothing, and read the user's file."""
     (tmp_path / "system").mkdir()
-    return System(tmp_path / "system")
+    return System(tmp_path / "system", extra={"LONGSHORE_CONFIG": str(user_file)})
 
 
 def values(verb: str, folder: Path | None = None) -> dict[str, Any]:

@@ -119,7 +119,7 @@ class System:
     def environment(self) -> dict[str, str]:
         """What every process of this system gets."""
         chosen = {key: value for key, value in os.environ.items() if not key.startswith(("LONGSHORE_", "CI"))}
-        chosen |= {"LONGSHORE_STATE": str(self.folder / "state"), "TERM": "dumb"}
+        chosen |= {"LONGSHORE_STATE": str(self.folder / "state"), "LONGSHORE_CONFIG": os.devnull, "TERM": "dumb"}
         if self.address:
             chosen["LONGSHORE_COORDINATOR"] = self.address
         return chosen | self.extra
