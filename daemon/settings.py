@@ -48,6 +48,7 @@ class WorkerSettings:
     allow_images: tuple[str, ...] = ()  # patterns of images that jobs may use; none: any
     pids_limit: int = PIDS
     reuse_networks: bool = True  # let jobs without services use networks one after the other: see `networks`
+    name_wait: float = 0.0  # how long to wait for the worker before this one of the same name, which may be leaving
     sweep_interval: float = 600.0  # how often leftovers that belong to no attempt are removed
 
     def __post_init__(self) -> None:

@@ -43,8 +43,6 @@ SILENT_HEARTBEATS = 3
 """After so many heartbeats without a word from the coordinator the socket is replaced."""
 REMOVE_BOUND = 10.0
 """Seconds that a stop waits for containers that are being removed."""
-NAME_WAIT = REMOVE_BOUND + 2.0
-"""Seconds that a worker waits for the one before it of the same name, which may be leaving."""
 NAME_RETRY = 0.05
 DOCTOR_SECONDS = 0.5
 """Seconds that `longshore doctor`, which looks whether the worker lives, may have the lock of its name."""
@@ -153,7 +151,7 @@ class Worker:
             told = False
             while not _locked(file.fileno()):
                 waited = time.monotonic() - began
-                if waited > NAME_WAIT:
+                if waited > self.settings.name_wait:
                     raise UsageError(
                         f"a worker named {self.settings.name!r} runs on this host already (it holds {path}); "
                         "give this one another name"

@@ -24,8 +24,6 @@ SECTION = re.compile(r"section_(start|end):(\d+):([^\r\n\[\]]{1,255})(\[[^\]\r\n
 """GitLab's marker; its groups are kind, Unix time, name and options."""
 STRINGS = r"\x1b(?:\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[PX^_][^\x1b\n]*(?:\x1b\\)?"
 """OSC (titles, links, the clipboard), DCS and its kin: up to their end, or that of the line."""
-ESCAPE = re.compile(STRINGS + r"|\[[0-?]*[ -/]*[@-~]?|[ -/]*[0-~]?)")
-"""Every escape sequence."""
 UNCOLORED = re.compile(STRINGS + r"|\[(?![0-9;:]*m)[0-?]*[ -/]*[@-~]?|(?!\[)[ -/]*[0-~]?)")
 """Every escape sequence but colours (SGR)."""
 COLOR = re.compile(r"\x1b\[([0-9;:]*)m")

@@ -13,7 +13,7 @@ from threading import Event, Thread
 from typing import TYPE_CHECKING
 
 from coordinator.cli import interpreter
-from coordinator.cli.serving import Serving, WorkerOptions
+from coordinator.cli.serving import TAKEOVER_SECONDS, Serving, WorkerOptions
 from coordinator.cli.state import StateDirectory
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
@@ -64,6 +64,7 @@ class Embedded:
             coordinator=self.address,
             credentials=self.credentials,
             name=name,
+            name_wait=TAKEOVER_SECONDS,
             slots=max(MIN_SLOTS, len(os.sched_getaffinity(0))),
         )
         worker = make_worker(settings, self._coordinator.store.coordinator_id)

@@ -22,6 +22,7 @@ from coordinator.cli import interpreter
 from coordinator.cli.interrupts import Presses
 from coordinator.cli.options import Where, coordinator_option
 from coordinator.cli.serving import (
+    TAKEOVER_SECONDS,
     CoordinatorOptions,
     Serving,
     ServingCommand,
@@ -141,7 +142,12 @@ def worker_command(
     token = parse_join_token(join) if join else None
     coordinator = token.address if token else coordinator
     own = {"name": name} if name is not None else {}
-    settings = worker.settings(state_dir=state_directory() / "worker", coordinator=coordinator, **own)
+    settings = worker.settings(
+        state_dir=state_directory() / "worker",
+        coordinator=coordinator,
+        name_wait=TAKEOVER_SECONDS if until_eof else 0.0,
+        **own,
+    )
     credentials = (
         join_worker(state_directory(), settings.name, token)
         if token

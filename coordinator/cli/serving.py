@@ -17,7 +17,6 @@ import click
 from click.core import ParameterSource
 
 from coordinator.cli.quantities import Duration, Size
-from protocol.display import clean
 from protocol.places import settings_file
 
 if TYPE_CHECKING:
@@ -31,6 +30,8 @@ SETTINGS = "longshore.settings"
 """Where a context of click keeps what the settings files say."""
 ANY_TAG = "*"
 """The label of a worker that takes jobs of any tags."""
+TAKEOVER_SECONDS = 15.0
+"""How long such a worker waits for the one before it, which may still be leaving."""
 OWN_WORKER = re.compile(r"local(-[0-9]+)?")
 """What the workers that `run` and `up` bring are called, whichever process serves the state directory: a worker takes
 the containers of its name over."""
@@ -351,6 +352,8 @@ def _say_what_is_not_allowed(ctx: click.Context, worker: WorkerOptions) -> None:
         return
     missing = [what for what in settings.asked if what not in worker.allow]
     if missing:
+        from protocol.display import clean
+
         options = " ".join(f"--allow {shlex.quote(what)}" for what in missing)
         click.echo(
             clean(

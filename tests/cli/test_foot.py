@@ -116,6 +116,6 @@ def test_the_overview_tells_stages_and_who_works() -> None:
     assert lines[1].rstrip() == "◔ test  ──────────────────── 0/1"
     assert lines[2:] == [
         "  ●  0:00 b running on w1",
-        "  ◔  0:00 c?[2J waiting on w2",
+        "  ◔  0:00 c�[2J waiting on w2",
         "Run 1: 0:00, 1 of 3 jobs done, 2 at work",
     ]
