@@ -8,6 +8,7 @@ import sys
 
 import click
 
+from protocol.display import clean
 from protocol.errors import UsageError
 
 
@@ -27,5 +28,5 @@ def login_command(token: str, name: str | None) -> None:
     if enrolled.role == "worker":
         (directory / credentials_file(joined.address)).unlink()
         raise UsageError("this join token is for a worker, and is used up now; workers join by `worker --join TOKEN`")
-    click.echo(f"logged in at {joined.address} as the {enrolled.role} {enrolled.name}. To use it:")
+    click.echo(f"logged in at {joined.address} as the {clean(enrolled.role)} {clean(enrolled.name)}. To use it:")
     click.echo(f"  export LONGSHORE_COORDINATOR={joined.address}")

@@ -98,13 +98,14 @@ def run_command(
 
 def _say_what_counts(session: Session, where: Where, serving: Serving, project: Project) -> None:
     """Names the options that have no effect, and says once that tags choose nothing where they do not."""
-    if serving.given and not session.serves:
-        options = ", ".join(serving.given)
-        print(
-            f"longshore: no effect here: {options}. The coordinator at {session.client.address} runs already; "
-            "what is allowed and kept is said where it and its workers were started",
-            file=sys.stderr,
+    options = ", ".join(serving.given if where.coordinator else serving.meant)
+    if options and not session.serves:
+        _say(
+            f"no effect here: {options}. The coordinator at {session.client.address} runs already; "
+            "what is allowed and kept is said where it and its workers were started"
         )
+    if serving.not_allowed and where.coordinator is None:
+        _say(serving.not_allowed)
     tagged = sum(bool(job.tags) for job in project.plan.jobs)
     if not tagged or where.coordinator is not None:
         return
@@ -117,7 +118,7 @@ def _say_what_counts(session: Session, where: Where, serving: Serving, project: 
             return
     if ANY_TAG in labels:
         what = "1 job has tags, which choose" if tagged == 1 else f"{tagged} jobs have tags, which choose"
-        print(f"longshore: {what} no worker here; --label L would choose by them", file=sys.stderr)
+        _say(f"{what} no worker here; --label L would choose by them")
 
 
 def _submit(session: Session, project: Project, files: Future[set[str]], interrupts: Interrupts) -> int:
@@ -241,8 +242,10 @@ class _Following:
 
 
 def _say(text: str) -> None:
+    from protocol.display import clean
+
     with suppress(OSError):  # the terminal may be gone
-        print(f"longshore: {text}", file=sys.stderr, flush=True)
+        print(f"longshore: {clean(text)}", file=sys.stderr, flush=True)
 
 
 def exit_status(run: RunView) -> int:

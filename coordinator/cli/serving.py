@@ -223,14 +223,17 @@ class CoordinatorOptions:
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The options of a verb that brings a coordinator and workers; `given` are the names of those that this call gave.
+    """The options of a verb that brings a coordinator and workers.
 
-    On one's own machine tags choose nothing unless labels are given: its workers take any.
+    `given` are the names of those on its command line, `meant` also those of its environment and its project.
+    `not_allowed` says what its project asks for in vain. Without labels its workers take jobs of any tags.
     """
 
     worker: WorkerOptions = field(default_factory=WorkerOptions)
     coordinator: CoordinatorOptions = field(default_factory=CoordinatorOptions)
     given: tuple[str, ...] = ()
+    meant: tuple[str, ...] = ()
+    not_allowed: str | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -272,16 +275,14 @@ def serving_options(command: Command) -> Command:
     """Gives a verb the options of both, and its function a Serving as `serving`."""
 
     def take(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
-        given = tuple(
-            option.opts[0] for option in (*WORKER, *COORDINATOR) if option.name and _of_this_call(ctx, option.name)
-        )
         worker = WorkerOptions(**{name: values.pop(name) for name in _names(WORKER)})
         coordinator = CoordinatorOptions(**{name: values.pop(name) for name in _names(COORDINATOR)})
         worker.check()
         if coordinator.limits:
             _ = coordinator.bounds
-        _say_what_is_not_allowed(ctx, worker)
-        return {"serving": Serving(worker, coordinator, given)}
+        given = _given(ctx, ParameterSource.COMMANDLINE)
+        meant = given + _given(ctx, ParameterSource.ENVIRONMENT) + _given(ctx, ParameterSource.DEFAULT_MAP)
+        return {"serving": Serving(worker, coordinator, given, meant, _not_allowed(ctx, worker))}
 
     return _with_options(command, (*WORKER, *COORDINATOR), take)
 
@@ -336,32 +337,28 @@ def default_serving() -> Serving:
     )
 
 
-def _of_this_call(ctx: click.Context, name: str) -> bool:
-    """Whether an option was given by the command line, the environment or the project, not by the user's settings."""
-    source = ctx.get_parameter_source(name)
+def _given(ctx: click.Context, source: ParameterSource) -> tuple[str, ...]:
+    """The options that come from there; of those that come from files, the ones of the project's own file."""
+    names = [name for name in _names((*WORKER, *COORDINATOR)) if ctx.get_parameter_source(name) is source]
     if source is ParameterSource.DEFAULT_MAP:
         settings: Settings = ctx.meta[SETTINGS]
-        return settings.values[name].of_project
-    return source in (ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT)
+        names = [name for name in names if settings.values[name].of_project]
+    return tuple(option.opts[0] for option in (*WORKER, *COORDINATOR) if option.name in names)
 
 
-def _say_what_is_not_allowed(ctx: click.Context, worker: WorkerOptions) -> None:
-    """A project's file can only ask for what its jobs may do; who runs them allows it."""
+def _not_allowed(ctx: click.Context, worker: WorkerOptions) -> str | None:
+    """What a project's file asks for and nobody allows: only who runs its jobs can."""
     settings: Settings | None = ctx.meta.get(SETTINGS)
     if settings is None or settings.asked_by is None:
-        return
+        return None
     missing = [what for what in settings.asked if what not in worker.allow]
-    if missing:
-        from protocol.display import clean
-
-        options = " ".join(f"--allow {shlex.quote(what)}" for what in missing)
-        click.echo(
-            clean(
-                f"longshore: {settings.asked_by} asks for {options}; only you can allow that, by the option, or in "
-                f"{settings_file()} for this project: [projects.{json.dumps(str(settings.asked_by.parent))}.worker]"
-            ),
-            err=True,
-        )
+    if not missing:
+        return None
+    options = " ".join(f"--allow {shlex.quote(what)}" for what in missing)
+    return (
+        f"{settings.asked_by} asks for {options}; only you can allow that, by the option, or in {settings_file()} for "
+        f"this project: [projects.{json.dumps(str(settings.asked_by.parent))}.worker]"
+    )
 
 
 def _names(options: Sequence[click.Option]) -> list[str]:

@@ -19,6 +19,7 @@ from coordinator.cli.serving import ANY_TAG, Serving, ServingCommand, serving_op
 from coordinator.cli.state import StateDirectory
 from protocol.addresses import DEFAULT_COORDINATOR, parse_tcp
 from protocol.client import Client
+from protocol.display import clean
 from protocol.errors import LongshoreError
 from protocol.places import state_directory
 
@@ -60,6 +61,8 @@ def up_command(serving: Serving, workers: int, bind: str) -> None:
     Tags choose none of its workers, which take jobs of any, unless --label gives them labels.
     """
     parse_tcp(bind)
+    if serving.not_allowed:
+        click.echo(f"longshore: {clean(serving.not_allowed)}", err=True)
     supervisor = Supervisor(StateDirectory(state_directory()))
     signal.signal(signal.SIGTERM, supervisor.interrupt)
     signal.signal(signal.SIGINT, supervisor.interrupt)

@@ -258,3 +258,11 @@ job:
     assert done.status == 1
     message = jobs_of(system.show(1))["job"]["message"]
     assert "a service (needy) needs --allow privileged, an option of run, up and worker" in message
+
+
+def test_a_project_s_settings_are_no_news_at_a_named_coordinator(fleet: System, tmp_path: Path) -> None:
+    project = project_of(tmp_path / "project", TAGGED)
+    (project / ".longshore.toml").write_text('worker = {slots = 1, allow = ["privileged"]}\n')
+    assert fleet.command("run", "--job", "third", cwd=project).err == ""
+    done = fleet.command("run", "--job", "third", "--slots", "2", cwd=project)
+    assert done.err.startswith("longshore: no effect here: --slots. The coordinator at ")
