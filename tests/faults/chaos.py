@@ -125,7 +125,7 @@ class Chaos:
             return ""
         popen = member.process.popen
         popen.terminate()
-        patience = self.chance.choice([0.0, 2.0])
+        patience = self.chance.choice([1.0, 2.0])  # what comes sooner is the same press
 
         def again() -> None:
             if popen.poll() is None:
