@@ -151,7 +151,7 @@ class Worker:
             told = False
             while not _locked(file.fileno()):
                 waited = time.monotonic() - began
-                if waited > self.settings.name_wait:
+                if waited > max(self.settings.name_wait, DOCTOR_SECONDS):
                     raise UsageError(
                         f"a worker named {self.settings.name!r} runs on this host already (it holds {path}); "
                         "give this one another name"

@@ -137,15 +137,15 @@ def _confirmed(leftovers: list[Leftover], force: bool) -> bool:
 
 
 def _show(checks: list[Check], leftovers: list[Leftover]) -> None:
-    from coordinator.cli.words import without_controls
+    from protocol.display import clean
 
     for check in checks:
         sign, color = SIGNS[check.status]
-        click.echo(f"{click.style(sign, fg=color)} {check.name}: {without_controls(check.message)}")
+        click.echo(f"{click.style(sign, fg=color)} {check.name}: {clean(check.message)}")
         if check.mend:
             click.echo(f"  {check.mend}")
     for line in _groups(leftovers):
-        click.echo(without_controls(line))
+        click.echo(clean(line))
 
 
 def _groups(leftovers: list[Leftover]) -> Iterator[str]:

@@ -17,6 +17,7 @@ import click
 from click.core import ParameterSource
 
 from coordinator.cli.quantities import Duration, Size
+from coordinator.cli.variables import chosen_file
 from protocol.places import settings_file
 
 if TYPE_CHECKING:
@@ -307,7 +308,7 @@ class ServingCommand(click.Command):
             folder = None
             if self._in_project:
                 file = self.make_parser(ctx).parse_args(list(args))[0].get("file")
-                folder = Path(file).parent if isinstance(file, str) else Path()
+                folder = chosen_file(Path(file) if isinstance(file, str) else None).parent
             settings = settings_of(self._settings_of, folder)
             names = {parameter.name for parameter in self.params}
             ctx.default_map = {name: value for name, value in settings.defaults().items() if name in names}

@@ -37,7 +37,8 @@ def _here() -> Path:
         raise UsageError("the folder that you are in was removed; go to another one") from None
 
 
-def _chosen(_ctx: click.Context, _argument: click.Parameter, given: Path | None) -> Path:
+def chosen_file(given: Path | None) -> Path:
+    """The pipeline file that the argument FILE, a file or a folder, stands for; without it, the one around here."""
     if given is None:
         return pipeline_file(_here())
     return given / PIPELINE_FILE if (given / PIPELINE_FILE).is_file() else given
@@ -47,7 +48,12 @@ def file_argument(command: Command) -> Command:
     """Gives a verb the argument FILE, which may be a folder that has a pipeline file; without it, the pipeline file is
     looked for as git looks for its repository.
     """
-    argument = click.argument("file", required=False, type=click.Path(path_type=Path), callback=_chosen)
+    argument = click.argument(
+        "file",
+        required=False,
+        type=click.Path(path_type=Path),
+        callback=lambda _ctx, _argument, given: chosen_file(given),
+    )
     return argument(command)
 
 

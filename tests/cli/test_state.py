@@ -54,11 +54,6 @@ def test_a_killed_owner_holds_nothing_and_is_not_believed(tmp_path: Path) -> Non
     assert not (tmp_path / "coordinator.json").exists()
 
 
-@pytest.mark.parametrize(
-    "content",
-    ["", "[]", "{}", "\0"]
-    + [f'{{"address": "tcp://x:1", "pid": {pid}}}' for pid in ('"many"', "0", "-1", "99999999999999999999", "null")],
-)
 def test_an_owner_is_leaving_when_the_process_is_gone_that_it_lives_with(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""], stdin=subprocess.DEVNULL)
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)  # it has ended, and nobody has waited for it yet
@@ -72,7 +67,14 @@ def test_an_owner_is_leaving_when_the_process_is_gone_that_it_lives_with(tmp_pat
     ended.wait()
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{}", '{"address": "tcp://x:1", "pid": "many"}', "\0"])
+@pytest.mark.parametrize(
+    "content",
+    ["", "[]", "{}", "\0"]
+    + [
+        f'{{"address": "tcp://x:1", "pid": {pid}, "lives_with": null}}'
+        for pid in ('"many"', "0", "-1", "99999999999999999999", "null")
+    ],
+)
 def test_a_damaged_file_names_no_owner(tmp_path: Path, content: str) -> None:
     (tmp_path / "coordinator.json").write_text(content)
     assert StateDirectory(tmp_path).owner() is None
