@@ -36,6 +36,9 @@ class NoopSandbox(Sandbox):
     def wait(self) -> Outcome:
         return Outcome(0)
 
+    def interrupt(self) -> None:
+        """See Sandbox."""
+
     def prolong(self, seconds: float) -> None:
         pass
 

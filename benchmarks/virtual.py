@@ -56,6 +56,9 @@ class VirtualSandbox(Sandbox):
             time.sleep(min(left, 0.2))
         return Outcome(137 if self._stopped else self._code, ran_for=self._seconds)
 
+    def interrupt(self) -> None:
+        """See Sandbox."""
+
     def prolong(self, seconds: float) -> None:
         pass
 

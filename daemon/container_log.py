@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from daemon.engine import Engine
-from daemon.log_stream import MAX_HELD_BYTES, PIECE_BYTES, JobLog, ScriptEnd, Source, StreamReader
+from daemon.log_stream import MAX_HELD_BYTES, PIECE_BYTES, RECEIVE_BYTES, JobLog, ScriptEnd, Source, StreamReader
 from daemon.script import RELEASED_MARK
 
 END_LINES = 100
@@ -128,6 +128,16 @@ def _beheaded_at(engine: Engine, container: str) -> datetime | None:
             if length > MAX_HELD_BYTES and (found := OLDEST.search(oldest)):
                 return datetime.fromisoformat(found[1].decode())
     return None
+
+
+def count_of(engine: Engine, container: str, mark: bytes) -> int:
+    """How often a mark (see `daemon.script`) is in a stored log. Raises EngineError, EngineUnavailable, one of GONE."""
+    said = bytearray()
+    query: dict[str, str | int] = {"stdout": 0, "stderr": 1}
+    with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))) as stream:
+        while piece := stream.recv(RECEIVE_BYTES):
+            said += piece
+    return said.count(mark)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daemon.environment import Environment
@@ -28,12 +28,13 @@ def job_container(
     log_driver: Mapping[str, object],
     policy: Policy,
     scripts: Scripts,
+    entrypoint: Sequence[str],
     workspace: str | None = None,
 ) -> dict[str, Any]:
     """The container of a job: held at its gate once it is started, its stdin open for good.
 
     The image's entrypoint stays in place unless the job overrides it; it gets our shell as its arguments, as in GitLab.
-    `workspace` is one that the container unpacks itself, as text.
+    `entrypoint` is the one that comes of it. `workspace` is one that the container unpacks itself, as text.
     Raises JobFailed for variables that Linux would not start.
     """
     resources = assignment.job.resources
@@ -53,7 +54,7 @@ def job_container(
         host |= {"Memory": resources.memory, "MemorySwap": resources.memory}
     body: dict[str, Any] = {
         "Image": environment.expand(image.name),
-        "Cmd": entry_command(),
+        "Cmd": entry_command(entrypoint),
         "Env": [f"{key}={value}" for key, value in {**environment.values, **entry}.items()],
         "Labels": dict(labels),
         "WorkingDir": assignment.project_dir,

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from queue import SimpleQueue
-from threading import Lock
+from queue import Empty, SimpleQueue
 from typing import Any
 from uuid import uuid4
 
@@ -35,18 +33,18 @@ from daemon.container_spec import job_container, start_hint
 from daemon.engine import GONE, UP, Created, EngineError, NameTaken, labels_of
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
+from daemon.gate import LOOK_SECONDS, QUIET_SECONDS, EntryEnded, Gate, NoAnswer
 from daemon.images import Image, name_explained, no_image
 from daemon.joined_network import JoinedNetwork
-from daemon.live_output import LiveOutput
 from daemon.log_follower import LogFollower
 from daemon.log_stream import ScriptEnd
 from daemon.sandbox_files import SandboxFiles
-from daemon.script import LEASE_OVER, UNPACKING_FAILED, Scripts, lease_line, release_lines, scripts_of, stop_line
-from daemon.self_unpacking import await_unpacked, packed
+from daemon.script import LEASE_OVER, Scripts, lease_line, release_lines, scripts_of, stop_line
+from daemon.self_unpacking import packed
 from daemon.services import Services, plan_services
 from daemon.site import Site
 from daemon.threads import THREADS, Task
-from daemon.users import owner_of
+from daemon.users import is_root, owner_of
 from protocol.clock import reading
 from protocol.errors import EngineUnavailable, LongshoreError
 from protocol.messages import Assignment, Dependency
@@ -58,6 +56,8 @@ FILE_KEYS_LABEL = "longshore.cache-keys"
 JOB_LABEL = "longshore.job-digest"
 LINGERS = 0.03
 """Seconds from the script's last line to the end of its container: `entry.sh` waits for most of it."""
+ANSWERS_WITHIN = 2.0
+"""Seconds that a stop waits for the answer of a gate that was opened; without one it is a kill."""
 LAST_WORDS = 2000
 """How many bytes of its log the message about a container has that did not even begin."""
 
@@ -80,23 +80,22 @@ class DockerSandbox:
         self._spec = assignment.job.image or ImageSpec(name=assignment.default_image or "")
         self._early = self._environment([])  # without what dependencies leave: the container's own
         self._final: Environment | None = None
-        self._stdin: socket.socket | None = None
-        self._stdin_lock = Lock()  # `stop` comes from a thread of its own
-        self._live: LiveOutput | None = None  # until somebody follows the log
         self._postponed: list[Path] | None = None
         self._fresh = False  # this daemon has made the container and has not started it yet
         self._files = SandboxFiles(site, assignment, name)
         self._joined = JoinedNetwork(site.engine, site.networks, name)
         self._id: str | None = None
-        if container is not None:
-            self._found(container)
         self._released_at: float | None = None  # monotonic; set by the daemon that did it
         self._killed = False
         self._ends: SimpleQueue[ScriptEnd | int | Exception] = SimpleQueue()  # from the log, from the engine
+        self._gate = Gate(site.engine, name, self._ends.put)
+        self._entrypoint: Sequence[str] = ()  # as far as it is known: from `prepare`, or when the container is started
+        if container is not None:
+            self._found(container)
 
     def _found(self, container: str) -> None:
         """The container is this one."""
-        self._id = self._joined.id = self._files.id = container
+        self._id = self._joined.id = self._files.id = self._gate.container = container
 
     @property
     def _container(self) -> str:
@@ -132,6 +131,7 @@ class DockerSandbox:
             raise no_image(self._spec.name, known.values)
         with name_explained(self._spec.name, known.values):
             image = self._site.images.ensure(name, self._spec.pull_policy, self._spec.platform)
+        self._entrypoint = _words(image.entrypoint if self._spec.entrypoint is None else self._spec.entrypoint)
         services = self._services(known)
         if services:
             services.start()
@@ -141,7 +141,7 @@ class DockerSandbox:
         files = {**self._early.files, **scripts.files}
         unpackers = self._site.unpackers
         small = None
-        if workspace and not files and unpackers.may(image, self._spec.entrypoint, user):
+        if workspace and not files and not self._entrypoint and is_root(user):
             small = packed(workspace)
         brings = small if small and unpackers.can(image) else None
         if self._create(image, workspace, services, scripts, brings):
@@ -198,6 +198,7 @@ class DockerSandbox:
                 log_driver=container_log.job_log_driver(self._site.max_log_bytes),
                 policy=self._site.policy,
                 scripts=scripts,
+                entrypoint=self._entrypoint,
                 workspace=brings,
             )
             body["Image"] = image.name
@@ -231,17 +232,13 @@ class DockerSandbox:
                 self._bring_to_gate(self._early)
 
     def _start(self, state: str) -> None:
-        """Starts the container, attached; one that runs is attached only, and its output is in its log."""
-        with self._stdin_lock:
-            connection = self._attached(output=state == "created")
-            if state == "created":
-                self._live = LiveOutput(connection, self._ends.put)
         try:
-            if state != "paused":
-                self._call_start()
+            self._gate.attach(state, self._call_start if state != "paused" else lambda: None)
         except EngineError as error:
             message = f"the container can't be started: {error.message}{start_hint(error.message, self._early)}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
+        if self._entrypoint:
+            self._gate.greet()
 
     def _call_start(self) -> None:
         path = f"/containers/{self._container}/start"
@@ -251,27 +248,6 @@ class DockerSandbox:
             if not self._joined.revive():
                 raise
             self._engine.call("POST", path)
-
-    def _attached(self, *, output: bool = False) -> socket.socket:
-        if self._stdin is None:
-            self._stdin = self._engine.patiently(partial(self._engine.attach, self._container, output=output))
-        return self._stdin
-
-    def _hang_up(self) -> None:
-        if self._live is not None:
-            self._live.close()
-        if self._stdin is not None:
-            self._stdin.close()
-            self._stdin = None
-
-    def _tell(self, lines: bytes) -> None:
-        """Writes to the stdin of the running container, over a new connection if the old one broke."""
-        with self._stdin_lock:
-            try:
-                self._attached().sendall(lines)
-            except GONE:
-                self._hang_up()
-                self._attached().sendall(lines)
 
     def release(self, dependencies: Dependencies) -> None:
         """See Sandbox."""
@@ -284,13 +260,13 @@ class DockerSandbox:
             self._bring_to_gate(final)
             caches = self._caches()
             cached = caches.to_lay_in(final) if caches else []
+            if cached or dependencies.archives or self._entrypoint:
+                self._await_entry()
             if cached or dependencies.archives:
-                if not await_unpacked(self._engine, self._container):
-                    raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(UNPACKING_FAILED))
                 self._lay_in(caches, cached, dependencies.archives)
             if final.files != self._early.files:
                 self._files.lay_ground(final.files)
-            self._tell(release_lines(self._early.changes(final), self._assignment.lease))
+            self._gate.tell(release_lines(self._early.changes(final), self._assignment.lease))
             self._released_at = time.monotonic()
             self._note_release()
 
@@ -308,11 +284,12 @@ class DockerSandbox:
 
     def _bring_to_gate(self, environment: Environment) -> None:
         """Has the container wait at its gate, also if it has died there with the engine; never once it was past it."""
-        with self._stdin_lock:
-            if self._live is not None and self._live.open:
-                return
-            self._hang_up()
-        state = "created" if self._fresh else self._inspect()["State"]["Status"]
+        if self._gate.attached:
+            return
+        state = "created"
+        if not self._fresh:
+            facts = self._inspect()
+            state, self._entrypoint = facts["State"]["Status"], _words(facts["Config"]["Entrypoint"])
         self._fresh = False
         if state not in ("created", *UP):
             if container_log.released_at(self._engine, self._container):
@@ -321,6 +298,26 @@ class DockerSandbox:
                 services.start()
                 services.await_ready()
         self._start(state)
+
+    def _await_entry(self) -> None:
+        try:
+            self._gate.await_entry()
+        except EntryEnded:
+            code = int(self._inspect()["State"]["ExitCode"])
+            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(code)) from None
+        except NoAnswer as error:
+            raise self._never_begins(error) from error
+
+    def _never_begins(self, how: NoAnswer) -> JobFailed:
+        """The job's failure, its container killed."""
+        words = self._last_words()
+        self.kill()
+        what = f"the job's shell does not start in its container: {how}"
+        return JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, f"{what}; {words}")
+
+    def interrupt(self) -> None:
+        """See Sandbox."""
+        self._gate.interrupt()
 
     def _note_release(self) -> None:
         """For another daemon, which has to know how long the job has run. Without it the engine's clock tells."""
@@ -339,7 +336,7 @@ class DockerSandbox:
 
     def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
         """See Sandbox. Raises EngineError, EngineUnavailable."""
-        live, self._live = self._live, None
+        live = self._gate.take_live()
         if live and offset == 0:
             try:
                 offset, whole = live.follow(sink, lambda: container_log.runs(self._engine, self._container))
@@ -363,7 +360,7 @@ class DockerSandbox:
         """
         THREADS.start(Task(self._await_container, f"wait {self._assignment.attempt}"))
         with self._failures():
-            end = self._ends.get()
+            end = self._first_end()
             if isinstance(end, ScriptEnd) and self._released_at is not None:
                 return self._outcome(end, time.monotonic() - self._released_at)
             while isinstance(end, ScriptEnd):
@@ -392,6 +389,22 @@ class DockerSandbox:
         oom_killed = end.out_of_memory and end.exit_code != 0
         return Outcome(end.exit_code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
 
+    def _first_end(self) -> ScriptEnd | int | Exception:
+        """The first news of the script's end. Raises JobFailed if a gate that was opened does not answer."""
+        if self._released_at is None:
+            return self._ends.get()
+        with suppress(Empty):
+            return self._ends.get(timeout=QUIET_SECONDS)
+        signs = self._gate.signs_of_life()
+        while not self._gate.answered():
+            try:
+                signs.check()
+            except NoAnswer as error:
+                raise self._never_begins(error) from error
+            with suppress(Empty):
+                return self._ends.get(timeout=LOOK_SECONDS)
+        return self._ends.get()
+
     def _await_container(self) -> None:
         try:
             answer = self._engine.call("POST", f"/containers/{self._container}/wait", timeout=None)
@@ -406,15 +419,24 @@ class DockerSandbox:
         return max(0.0, (finished - released).total_seconds()) if released else 0.0
 
     def _why_not_begun(self, code: int) -> str:
+        return f"the container ended before the script began (exit code {code}); {self._last_words()}"
+
+    def _last_words(self) -> str:
+        """What a container has said that did not come to its script, and what might mend that."""
         said = container_log.read_tail(self._engine, self._container, LAST_WORDS).decode(errors="replace").strip()
-        why = f"it said: {said}" if said else "the image's entrypoint has to run its arguments"
-        return f"the container ended before the script began (exit code {code}); {why}"
+        words = [f"it said: {said}"] if said else []
+        if self._entrypoint:
+            words.append(
+                f"the image's entrypoint {json.dumps(list(self._entrypoint))} has to run its arguments or a shell that "
+                'reads its stdin; to do without it, give the job `image: {name: ..., entrypoint: [""]}`'
+            )
+        return "; ".join(words) or "it said nothing"
 
     def prolong(self, seconds: float) -> None:
         """See Sandbox."""
         with self._failures():
             try:
-                self._tell(lease_line(seconds))
+                self._gate.tell(lease_line(seconds))
             except EngineError as error:
                 if error.status not in (404, 409):  # not there, not running
                     raise
@@ -423,13 +445,19 @@ class DockerSandbox:
         """See Sandbox."""
         with self._failures():
             try:
-                if self._released_at is not None or container_log.released_at(self._engine, self._container):
-                    self._tell(stop_line("canceled" if canceled else "failed", grace))
+                if self._begun():
+                    self._gate.tell(stop_line("canceled" if canceled else "failed", grace))
                 else:
                     self.kill()
             except EngineError as error:
                 if error.status not in (404, 409):  # not there, not running
                     raise
+
+    def _begun(self) -> bool:
+        """Whether there is a script to stop. One that was told to begin just now may take a moment to say so."""
+        if self._released_at is not None and self._gate.answered(ANSWERS_WITHIN):
+            return True
+        return container_log.released_at(self._engine, self._container) is not None
 
     def kill(self) -> None:
         """See Sandbox."""
@@ -473,8 +501,7 @@ class DockerSandbox:
 
     def remove(self) -> None:
         """See Sandbox. Raises EngineError, EngineUnavailable."""
-        with self._stdin_lock:
-            self._hang_up()
+        self._gate.hang_up()
         if self._id is not None:
             with self._joined.leaving():
                 self._engine.delete(f"/containers/{self._id}")
@@ -504,3 +531,8 @@ class DockerSandbox:
 def _has(own: Mapping[str, str], labels: Mapping[str, str]) -> bool:
     """Whether `labels` say that something belongs to the same attempt of the same worker."""
     return all(labels.get(key) == own[key] for key in (COORDINATOR, WORKER, ATTEMPT))
+
+
+def _words(entrypoint: Sequence[str] | None) -> Sequence[str]:
+    """An entrypoint as Docker takes it: `[""]` is none."""
+    return entrypoint if entrypoint and any(entrypoint) else ()

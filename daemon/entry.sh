@@ -11,16 +11,17 @@
 # `lease SECONDS`, before the word and again and again after it: unless the next one comes in time, everything ends with
 # exit code 75 and without a last line. So a job that may be begun elsewhere does not outlive its daemon here.
 #
-# The script writes to stdout alone. stderr tells the daemon when the gate opened. The last line on stdout says that the
-# log is whole (and ends a last line that has no end of its own), how the script ended, and whether memory ran out: the
-# engine takes some 60 ms longer to see the container's end. Both are taken out of the log again.
+# The script writes to stdout alone. stderr tells the daemon when this shell reads its stdin (an entrypoint of the image
+# may take its time before that), and when the gate opened. The last line on stdout says that the log is whole (and ends
+# a last line that has no end of its own), how the script ended, and whether memory or time ran out: the engine takes
+# some 60 ms longer to see the container's end. All of them are taken out of the log again.
 
 exec 3>&2 2>/dev/null 4<&0 </dev/null
 trap : TERM
 trap 'longshore_status=canceled' USR1
 trap 'longshore_status=failed' USR2
 trap 'exit 75' ALRM
-set --
+set +eu --
 longshore_line=0
 longshore_script=
 while [ "$longshore_line" -lt "$LONGSHORE_SCRIPT_PIECES" ]; do
@@ -40,8 +41,8 @@ if [ -n "$LONGSHORE_WORKSPACE" ]; then
 		exit 71
 	}
 	unset LONGSHORE_WORKSPACE
-	printf '\036longshore unpacked\n' >&3
 fi
+printf '\036longshore ready\n' >&3
 longshore_directory=$LONGSHORE_DIRECTORY
 longshore_after_seconds=$LONGSHORE_AFTER_SECONDS
 unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_DIRECTORY LONGSHORE_AFTER_SECONDS

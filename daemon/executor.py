@@ -24,6 +24,10 @@ class JobFailed(Exception):
         self.message = message
 
 
+class Interrupted(Exception):
+    """`Sandbox.interrupt` was called while a step waited."""
+
+
 @dataclass(frozen=True, slots=True)
 class Found:
     """An attempt whose container was found by its labels when the daemon started."""
@@ -88,7 +92,13 @@ class Sandbox(Protocol):
         """Starts the container; its shell waits at the gate and uses no CPU."""
 
     def release(self, dependencies: Dependencies) -> None:
-        """Lays the dependencies' artifacts in and opens the gate with the final variables. Starts it if not held."""
+        """Lays the dependencies' artifacts in and opens the gate with the final variables. Starts it if not held.
+
+        It waits for an entrypoint of the image that is at work before the gate. Raises JobFailed, Interrupted.
+        """
+
+    def interrupt(self) -> None:
+        """Ends that wait: the attempt is not wanted any more. Returns at once."""
 
     def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
         """Gives the log's bytes from `offset` on to `sink` as they come, until the container has ended.

@@ -30,7 +30,9 @@ class LiveOutput:
     def __init__(self, connection: socket.socket, ended: Callable[[ScriptEnd], None]) -> None:
         self._connection = connection
         self._ended = ended
-        self._log = JobLog(self._put)
+        self._log = JobLog(self._put, noticed=self._noticed)
+        self._reader = StreamReader(self._log, stored=False)
+        self._marks: set[bytes] = set()
         self._backlog: deque[bytes] = deque()
         self._backlog_bytes = 0
         self._change = Condition()
@@ -39,7 +41,7 @@ class LiveOutput:
 
     def _read(self) -> None:
         with contextlib.suppress(OSError, _Behind):
-            StreamReader(self._log, stored=False).read(self._connection)
+            self._reader.read(self._connection)
         if self._log.end is not None:
             self._ended(self._log.end)
         self.close()
@@ -50,13 +52,29 @@ class LiveOutput:
                 raise _Behind
             self._backlog.append(data)
             self._backlog_bytes += len(data)
-            self._change.notify()
+            self._change.notify_all()
+
+    def _noticed(self, mark: bytes) -> None:
+        with self._change:
+            self._marks.add(mark)
+            self._change.notify_all()
+
+    @property
+    def received(self) -> int:
+        """How many bytes have come."""
+        return self._reader.raw_bytes
+
+    def heard(self, mark: bytes, timeout: float = 0.0) -> bool:
+        """Whether a mark (see `daemon.script`) has come; waits for it at most so many seconds while more may come."""
+        with self._change:
+            self._change.wait_for(lambda: mark in self._marks or not self.open, timeout)
+            return mark in self._marks
 
     def close(self) -> None:
         """Lets go of the container."""
         with self._change:
             self.open = False
-            self._change.notify()
+            self._change.notify_all()
         with contextlib.suppress(OSError):
             self._connection.shutdown(socket.SHUT_RDWR)
 

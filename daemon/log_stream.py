@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
-from daemon.script import END_MARK, END_MARK_BYTES, END_MARK_START, RELEASED_MARK, UNPACKED_MARK
+from daemon.script import BARE_MARK, END_MARK, END_MARK_BYTES, END_MARK_START, READY_MARK, RELEASED_MARK
 
 HEADER_BYTES = 8
 """Before each piece of a stream: stream number, three zeros, length as a big-endian 32-bit number."""
@@ -28,6 +28,8 @@ MAX_HELD_BYTES = 16 << 20
 engine has dropped the beginning of the log."""
 BEGINNING_BYTES = 64
 """By so many bytes the beginning of a stored log is known again: it has the gate's mark."""
+
+LONGEST_MARK = max(map(len, (READY_MARK, BARE_MARK, RELEASED_MARK)))
 
 Sink = Callable[[bytes], None]
 
@@ -73,12 +75,19 @@ class JobLog:
     """Puts a job's log together from pieces of its stdout and stderr, and gives it to `sink`.
 
     `end` is what our last line says, after which nothing belongs to the log. `length` is what was given so far.
-    `unmarked` is called when so much has come without the gate's mark that no more of it is held back.
+    `unmarked` is called when so much has come without the gate's mark that no more of it is held back, `noticed` with
+    each of READY_MARK, BARE_MARK and RELEASED_MARK as it comes.
     """
 
-    def __init__(self, sink: Sink, unmarked: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self,
+        sink: Sink,
+        unmarked: Callable[[], None] = lambda: None,
+        noticed: Callable[[bytes], None] = lambda mark: None,
+    ) -> None:
         self._sink = sink
         self._unmarked = unmarked
+        self._noticed = noticed
         self._errors = bytearray()
         self._early = bytearray()  # stdout from before the mark on stderr was seen
         self._released = False
@@ -88,11 +97,18 @@ class JobLog:
 
     def stderr(self, data: bytes) -> None:
         """The next bytes of stderr."""
-        if not self._released:
-            self._errors += data
-            if self._errors.endswith(RELEASED_MARK):
-                del self._errors[-len(RELEASED_MARK) :]
-                self.begin()
+        if self._released:
+            return
+        looked = max(0, len(self._errors) - LONGEST_MARK)
+        self._errors += data
+        for mark in (READY_MARK, BARE_MARK):
+            if (at := self._errors.find(mark, looked)) >= 0:
+                del self._errors[at : at + len(mark)]
+                self._noticed(mark)
+        if (at := self._errors.find(RELEASED_MARK, looked)) >= 0:
+            del self._errors[at:]  # what comes after it on stderr is no script's
+            self.begin()
+            self._noticed(RELEASED_MARK)
 
     def stdout(self, data: bytes) -> None:
         """The next bytes of stdout."""
@@ -108,7 +124,7 @@ class JobLog:
         """Holds nothing back for the gate's mark any more."""
         if not self._released:
             self._released = True
-            self._give(bytes(self._errors).replace(UNPACKED_MARK, b""))
+            self._give(bytes(self._errors))
             self._pass(bytes(self._early))
             self._errors.clear()
             self._early.clear()

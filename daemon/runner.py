@@ -20,7 +20,7 @@ import msgspec
 
 from daemon import hints
 from daemon.coverage import LogTail, find_coverage
-from daemon.executor import Dependencies, Executor, JobFailed, Outcome
+from daemon.executor import Dependencies, Executor, Interrupted, JobFailed, Outcome
 from daemon.life import Life
 from daemon.log_limit import LogLimit
 from daemon.log_sender import LogAborted, LogRestarted, LogSender
@@ -173,6 +173,7 @@ class Runner:
         self._stop = why
         if why is not Stop.TIMEOUT:
             self._transfer.abort()
+            self.sandbox.interrupt()
         if why in (Stop.DISCARD, Stop.LEAVE):
             self._log.abort()
         self._life.tell(_Look())
@@ -210,7 +211,7 @@ class Runner:
             if self._entry is Entry.RELEASED:
                 return self._finish(None)
             return (yield from self.wait_and_run_dependent_job())
-        except (_StopNow, TransferAborted, LogAborted):
+        except (_StopNow, Interrupted, TransferAborted, LogAborted):
             if self._stop in (Stop.CANCEL, Stop.RETURN) and not self._remove():
                 return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container can't be removed")
             return Result(status=ExecutionStatus.CANCELED) if self._stop is Stop.CANCEL else None

@@ -5,6 +5,7 @@ The shell side is `entry.sh`; this module makes the environment that it expects 
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,8 +14,11 @@ from typing import Literal
 
 RELEASED_MARK = b"\x1elongshore released\n"
 """On stderr, when the gate has opened: the engine's time stamp of it is when the script began."""
-UNPACKED_MARK = b"\x1elongshore unpacked\n"
-"""On stderr, before the other one, when a workspace that came in the environment is in its place."""
+READY_MARK = b"\x1elongshore ready\n"
+"""On stderr, before the other one: `entry.sh` reads its stdin, and a workspace that came in the environment is in its
+place."""
+BARE_MARK = b"\x1elongshore bare\n"
+"""On stderr, from a shell that reads its stdin and has none of the container's environment: see `first_line`."""
 END_MARK = re.compile(rb"\x1elongshore end (\d{1,3}) ([01])\n")
 """On stdout, after the last byte of script and after_script: the script's exit code, and whether memory ran out."""
 END_MARK_START = b"\x1elongshore end "
@@ -35,9 +39,9 @@ MOST_IN_ENVIRONMENT = 256 << 10
 
 FIND_SHELL = (
     "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash; do "
-    '[ -x "$shell" ] && exec "$shell" -c \'eval "$LONGSHORE_ENTRY"\' "$shell"; done; '
-    'eval "${LONGSHORE_ENTRY?the entrypoint of the image drops the environment}"'
+    '[ -x "$shell" ] && exec "$shell" -c \'eval "$LONGSHORE_ENTRY"\' "$shell"; done; eval "$LONGSHORE_ENTRY"'
 )
+SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 StopStatus = Literal["canceled", "failed"]
@@ -123,9 +127,41 @@ def entry_environment(
     }
 
 
-def entry_command() -> list[str]:
-    """The command of the container; the image's entrypoint, if any, gets it as its arguments."""
-    return ["sh", "-c", FIND_SHELL]
+def entry_command(entrypoint: Sequence[str]) -> list[str]:
+    """The command of the container; its `entrypoint`, if any, gets it as its arguments.
+
+    One that is nothing but a shell would take `sh` for the name of a script. One that drops the environment leaves us
+    a shell that is told all on its stdin.
+    """
+    command = ["-c", f'[ -n "$LONGSHORE_ENTRY" ] || exec sh; {FIND_SHELL}']
+    return command if _is_shell(entrypoint) else ["sh", *command]
+
+
+def _is_shell(entrypoint: Sequence[str]) -> bool:
+    """Whether these words end with a shell and nothing but options for it: `/bin/bash -l`, `tini -- sh`."""
+    words = list(entrypoint)
+    while words and words[-1].startswith("-") and words[-1] != "--" and "c" not in words[-1]:
+        words.pop()
+    return bool(words) and posixpath.basename(words[-1]) in SHELLS
+
+
+def first_line() -> bytes:
+    """What a container is sent first. `entry.sh` ignores it.
+
+    An entrypoint such as `sh -c` drops our command and comes to a shell that reads its stdin: it gets there by this
+    line. Such a shell may read ahead, so nothing else is sent before READY_MARK. A shell without our environment says
+    BARE_MARK and waits for `bare_lines`.
+    """
+    return (
+        f"if [ -n \"$LONGSHORE_ENTRY\" ]; then {FIND_SHELL}; else printf '\\036longshore bare\\n' >&2; fi\n"
+    ).encode()
+
+
+def bare_lines(environment: Sequence[str]) -> bytes:
+    """What brings a shell to `entry.sh` that has nothing of its container's `environment` (`NAME=VALUE`)."""
+    pairs = (variable.partition("=") for variable in environment)
+    text = "".join(f"export {key}={quoted(value)}\n" for key, _, value in pairs if IDENTIFIER.fullmatch(key))
+    return text.encode() + first_line()
 
 
 def release_lines(variables: Mapping[str, str], lease: float | None = None) -> bytes:

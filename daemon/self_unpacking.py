@@ -13,9 +13,6 @@ import io
 import os
 import tarfile
 import threading
-import time
-from collections.abc import Sequence
-from contextlib import closing
 from pathlib import Path
 
 import msgspec
@@ -24,16 +21,11 @@ from daemon import archives
 from daemon.archives import BLOCK, ROOT, Place
 from daemon.engine import Engine
 from daemon.images import Image
-from daemon.script import UNPACKED_MARK, WORKSPACE
-from daemon.users import is_root
 
 MOST_BYTES = 64 << 10
 """Of the tar. Its text has to stay below the 128 KiB that Linux takes in one string of an environment."""
 MOST_KNOWN = 500
 """Images that are remembered."""
-RECEIVE_BYTES = 4096
-PAUSE = 0.005
-"""Seconds between looks at a container that has not said yet that it is done."""
 PROGRAMS = ("tar", "base64")
 DIRECTORIES = ("/bin", "/usr/bin")
 """Where `entry.sh` looks for them: the job may have a PATH of its own."""
@@ -56,27 +48,6 @@ def packed(workspace: Path) -> str | None:
     return base64.b64encode(data).decode()
 
 
-def await_unpacked(engine: Engine, container: str) -> bool:
-    """Waits until a container has unpacked what it was given, if it was; False if it has ended instead.
-
-    Raises EngineError, EngineUnavailable, and one of GONE.
-    """
-    query: dict[str, str | int] = {"stdout": 0, "stderr": 1}
-    while True:
-        facts = engine.call("GET", f"/containers/{container}/json")
-        if not any(entry.startswith(f"{WORKSPACE}=") for entry in facts["Config"]["Env"]):
-            return True
-        said = bytearray()
-        with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))) as stream:
-            while piece := stream.recv(RECEIVE_BYTES):
-                said += piece
-        if UNPACKED_MARK in said:
-            return True
-        if not facts["State"]["Running"]:
-            return False
-        time.sleep(PAUSE)
-
-
 class Unpackers:
     """Which images can be trusted to unpack a workspace. Thread-safe; `directory` has what was learnt before."""
 
@@ -86,10 +57,6 @@ class Unpackers:
         self._known: dict[str, bool] = {}
         with contextlib.suppress(OSError, msgspec.MsgspecError):  # none yet, or damaged: then it is learnt again
             self._known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, bool])
-
-    def may(self, image: Image, entrypoint: Sequence[str] | None, user: str) -> bool:
-        """Whether the container's first process is our shell, as root; an entrypoint of the image might change that."""
-        return is_root(user) and not any(image.entrypoint if entrypoint is None else entrypoint)
 
     def can(self, image: Image) -> bool:
         """Whether it is known to have the programs."""

@@ -182,6 +182,9 @@ class StandinSandbox(Sandbox):
             box.changed.wait_for(lambda: box.state == "exited")
         return Outcome(box.exit_code, box.oom_killed, max(0.0, box.ended_at - box.released_at), box.failure)
 
+    def interrupt(self) -> None:
+        """See Sandbox."""
+
     def prolong(self, seconds: float) -> None:
         self.engine.note("prolong", self.attempt)
 

@@ -21,6 +21,7 @@ from tests.daemon.docker.builders import (
     ENTRYPOINT,
     HEALTHY,
     LISTENING,
+    NO_SHELL,
     NO_TAR,
     VOLUME,
     WORKER,
@@ -36,6 +37,9 @@ ENTRYPOINT ["/entry"]
 """,
     HEALTHY: f"FROM {BUSYBOX}\nHEALTHCHECK --interval=200ms --timeout=1s CMD wget -qO- 127.0.0.1:8080/env\n",
     LISTENING: f"FROM {BUSYBOX}\nEXPOSE 8080\n",
+    NO_SHELL: f"""FROM {BUSYBOX}
+RUN printf '%s\\n' '#!/bin/busybox sh' 'exec /bin/busybox sleep 1000' >/none && chmod 755 /none && mv /none /bin/sh
+""",
     NO_TAR: f"FROM {BUSYBOX}\nRUN rm /bin/tar\n",
     BROKEN_TAR: f"""FROM {DEBIAN}
 RUN rm /bin/tar && printf '%s\\n' '#!/bin/sh' 'echo no room; exit 1' >/bin/tar && chmod 755 /bin/tar
