@@ -29,12 +29,15 @@ def job_container(
     policy: Policy,
     scripts: Scripts,
     entrypoint: Sequence[str],
+    binds: Sequence[str] = (),
+    aliases: Sequence[str] = (),
     workspace: str | None = None,
 ) -> dict[str, Any]:
     """The container of a job: held at its gate once it is started, its stdin open for good.
 
     The image's entrypoint stays in place unless the job overrides it; it gets our shell as its arguments, as in GitLab.
-    `entrypoint` is the one that comes of it. `workspace` is one that the container unpacks itself, as text.
+    `entrypoint` is the one that comes of it. `binds` are volumes of its own, `aliases` its names in
+    `network`. `workspace` is one that the container unpacks itself, as text.
     Raises JobFailed for variables that Linux would not start.
     """
     resources = assignment.job.resources
@@ -47,7 +50,7 @@ def job_container(
         after_seconds=after_script_timeout,
         workspace=workspace,
     )
-    host: dict[str, Any] = {**policy.host_config(), "NetworkMode": network, "LogConfig": dict(log_driver)}
+    host: dict[str, Any] = {**policy.host_config(binds), "NetworkMode": network, "LogConfig": dict(log_driver)}
     if resources.cpus:
         host["NanoCpus"] = round(resources.cpus * NANOS)
     if resources.memory:
@@ -61,6 +64,8 @@ def job_container(
         "OpenStdin": True,
         "HostConfig": host,
     }
+    if aliases:
+        body["NetworkingConfig"] = {"EndpointsConfig": {network: {"Aliases": list(aliases)}}}
     if image.entrypoint is not None:
         body["Entrypoint"] = image.entrypoint
     if image.user:

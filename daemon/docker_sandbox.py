@@ -147,7 +147,7 @@ class DockerSandbox:
         if self._create(image, workspace, services, scripts, brings):
             self._fresh = True
             self._files.owner = owner_of(self._engine, self._container, user)
-            if files or self._files.owner != archives.ROOT:
+            if files or self._files.owner != archives.ROOT or services:
                 self._files.lay_ground(files)
             if workspace and not brings:
                 self._files.lay_in([workspace])
@@ -199,6 +199,8 @@ class DockerSandbox:
                 policy=self._site.policy,
                 scripts=scripts,
                 entrypoint=self._entrypoint,
+                binds=services.binds if services else (),
+                aliases=services.job_aliases if services else (),
                 workspace=brings,
             )
             body["Image"] = image.name

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,15 +33,15 @@ class Policy:
     images: tuple[str, ...] = ()
     pids: int = PIDS
 
-    def host_config(self, *, service: bool = False) -> dict[str, Any]:
-        """The part of a container's HostConfig that keeps it in. Volumes are for jobs, not for services."""
+    def host_config(self, binds: Sequence[str] = ()) -> dict[str, Any]:
+        """What of a job's or service's HostConfig keeps its container in; `binds` are volumes of its own."""
         host: dict[str, Any] = {"PidsLimit": self.pids}
         if self.privileged:
             host["Privileged"] = True
         elif not self.new_privileges:
             host["SecurityOpt"] = ["no-new-privileges"]
-        if self.volumes and not service:
-            host["Binds"] = list(self.volumes)
+        if volumes := [*self.volumes, *binds]:
+            host["Binds"] = volumes
         return host
 
     def check_image(self, name: str) -> None:

@@ -1,8 +1,12 @@
-"""A job's services: sidecar containers on a private network with GitLab's aliases, ready before the job begins."""
+"""A job's services: sidecar containers on a private network with GitLab's aliases, ready before the job begins.
+
+As in GitLab, job and services share the volume that the project lies in, and the volumes that the operator has allowed.
+"""
 
 from __future__ import annotations
 
 import logging
+import posixpath
 import re
 import socket
 import threading
@@ -34,6 +38,12 @@ LOG_BYTES = 1 << 20
 """How much of the end of a service's log is kept."""
 LAST_WORDS = 2000
 """How many bytes of a failed service's log its message has."""
+
+JOB_ALIAS = "build"
+BUILDS = "/builds"
+"""Where the project's directory is, for the job and its services."""
+CERTS = "/certs"
+"""Where docker:dind keeps its TLS keys, unless DOCKER_TLS_CERTDIR says otherwise; those in `client` are for the job."""
 
 PORT = re.compile(r":\d+$")
 
@@ -71,6 +81,18 @@ def service_container(prefix: str, index: int) -> str:
     return f"{prefix}-service-{index}"
 
 
+def shared_volumes(prefix: str, environment: Environment, policy: Policy) -> dict[str, str]:
+    """The volumes of an attempt that has services: where each is, by its name.
+
+    A Docker engine in a service needs a privileged container, so only there its client's keys are shared.
+    """
+    places = {"builds": BUILDS}
+    if policy.privileged and (certs := environment.values.get("DOCKER_TLS_CERTDIR", CERTS)).startswith("/"):
+        places["certs"] = posixpath.join(certs, "client")
+    taken = {volume.split(":")[1] for volume in policy.volumes}
+    return {f"{prefix}-{what}": place for what, place in places.items() if place not in taken}
+
+
 def plan_services(specs: Sequence[ServiceSpec], environment: Environment, prefix: str) -> list[Service]:
     """The services with their names filled in.
 
@@ -103,6 +125,7 @@ class Services:
     ) -> None:
         self.services = services
         self.network = network
+        self.volumes = shared_volumes(network, environment, policy)
         self.warnings: list[str] = []
         self._engine = engine
         self._images = images
@@ -111,8 +134,20 @@ class Services:
         self._policy = policy
         self._found: dict[str, Image] = {}
 
+    @property
+    def binds(self) -> list[str]:
+        """The volumes as the containers of the attempt have them."""
+        return [f"{name}:{place}" for name, place in self.volumes.items()]
+
+    @property
+    def job_aliases(self) -> list[str]:
+        """By what names the services reach the job: GitLab's, unless one of them has it."""
+        return [JOB_ALIAS] if all(JOB_ALIAS not in service.aliases for service in self.services) else []
+
     def start(self) -> None:
-        """Makes the network and starts all services; what is there already is used. Raises JobFailed, EngineError."""
+        """Makes network and volumes and starts all services; what is there already is used. Raises JobFailed, EngineError."""
+        for name in self.volumes:
+            self._engine.call("POST", "/volumes/create", body={"Name": name, "Labels": dict(self._labels)})
         try:
             body = {"Name": self.network, "Driver": "bridge", "CheckDuplicate": True, "Labels": dict(self._labels)}
             self._engine.call("POST", "/networks/create", body=body)
@@ -145,7 +180,7 @@ class Services:
             "Env": strings,
             "Labels": {**self._labels, "longshore.role": "service", "longshore.alias": service.aliases[0]},
             "HostConfig": {
-                **self._policy.host_config(service=True),
+                **self._policy.host_config(self.binds),
                 "NetworkMode": self.network,
                 "LogConfig": {"Type": "local", "Config": {"max-size": "16m"}},
             },

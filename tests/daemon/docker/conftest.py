@@ -66,13 +66,14 @@ def executor(tmp_path: Path) -> Iterator[DockerExecutor]:
 
 @pytest.fixture
 def leftovers(docker_client: docker.DockerClient) -> Callable[[], list[str]]:
-    """Names of all containers and networks of this test run."""
+    """Names of all containers, networks and volumes of this test run."""
     labels: dict[str, Any] = {"label": f"longshore.worker={WORKER}"}
 
     def names() -> list[str]:
         containers = docker_client.containers.list(all=True, filters=labels)
         networks = docker_client.networks.list(filters=labels)
-        return [str(one.name) for one in containers] + [str(one.name) for one in networks]
+        volumes = docker_client.volumes.list(filters=labels)
+        return [str(one.name) for one in (*containers, *networks, *volumes)]
 
     return names
 

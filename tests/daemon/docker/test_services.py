@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from daemon.docker_executor import DockerExecutor
 from daemon.docker_sandbox import DockerSandbox
+from daemon.environment import Environment
 from daemon.executor import Dependencies, JobFailed
-from daemon.services import default_aliases
-from protocol.plan import ServiceSpec
+from daemon.policy import Policy, make_policy
+from daemon.services import default_aliases, shared_volumes
+from protocol.plan import ImageSpec, ServiceSpec, Variable
 from protocol.statuses import FailureReason
-from tests.daemon.docker.builders import BUSYBOX, HEALTHY, LISTENING, assignment, run_job, variables
+from tests.daemon.docker.builders import (
+    BUSYBOX,
+    HEALTHY,
+    LISTENING,
+    PROJECT_DIR,
+    WORKER,
+    assignment,
+    run_job,
+    tar_of,
+    variables,
+)
 
 SERVE = [
     "sh",
@@ -60,7 +73,7 @@ def test_a_job_reaches_its_services_by_all_their_names(
     assert lines.count("OWN=job!") == 3
     assert any("404" in line for line in lines)
     assert sandbox.service_logs() == {"web": b"serving as job!\n", "other": b""}
-    assert len(leftovers()) == 4
+    assert len(leftovers()) == 5
     sandbox.remove()
     assert leftovers() == []
 
@@ -121,3 +134,72 @@ def test_a_missing_image_of_a_service_is_an_image_pull_failure(executor: DockerE
     with pytest.raises(JobFailed) as failed:
         run_job(executor, assignment("true", services=[service]))
     assert failed.value.reason is FailureReason.IMAGE_PULL_FAILURE
+
+
+@pytest.mark.parametrize("user", [None, "user"])
+@pytest.mark.parametrize("variables_of_type_file", [[], [Variable(key="KEY", value="a key", file=True)]], ids=str)
+def test_services_see_the_project_s_files_as_the_job_makes_them(
+    executor: DockerExecutor,
+    tmp_path: Path,
+    leftovers: Callable[[], list[str]],
+    user: str | None,
+    variables_of_type_file: list[Variable],
+) -> None:
+    see = "until cd $CI_PROJECT_DIR && cat question; do sleep 0.1; done; cat given question >answer; sleep 60"
+    job = assignment(
+        "echo 'made here' >question",
+        'until [ "$(wc -l <answer)" = 2 ]; do sleep 0.1; done 2>/dev/null',
+        "cat answer; pwd; stat -c %U given",
+        image=ImageSpec(name=BUSYBOX, user=user),
+        services=[ServiceSpec(name=BUSYBOX, command=["sh", "-c", see])],
+        variables=variables_of_type_file,
+    )
+    ran = run_job(executor, job, workspace=tar_of(tmp_path / "w.tar", {"given": "from the repository\n"}))
+    assert ran.outcome.exit_code == 0
+    assert ran.lines[-4:] == ["from the repository", "made here", PROJECT_DIR, user or "root"]
+    assert leftovers() == []
+
+
+def test_what_a_service_leaves_is_swept_with_its_attempt(
+    executor: DockerExecutor, tmp_path: Path, leftovers: Callable[[], list[str]]
+) -> None:
+    """As after SIGKILL of the daemon."""
+    sandbox = executor.sandbox(assignment("true", services=[ServiceSpec(name=BUSYBOX, command=["sleep", "60"])]))
+    sandbox.prepare(tar_of(tmp_path / "w.tar", {"a": "a"}))
+    assert len(leftovers()) == 4
+    another = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache")
+    assert another.sweep(set()) == 4
+    assert leftovers() == []
+
+
+def test_services_reach_the_job_as_build(executor: DockerExecutor) -> None:
+    call = ["sh", "-c", "until echo hello | nc build 8080; do sleep 0.1; done"]
+    job = assignment("nc -l -p 8080", services=[ServiceSpec(name=BUSYBOX, command=call, aliases=["caller"])])
+    assert run_job(executor, job).lines == ["$ nc -l -p 8080", "hello"]
+
+
+def test_a_service_may_be_called_build_itself(executor: DockerExecutor) -> None:
+    service = ServiceSpec(name=BUSYBOX, command=SERVE, aliases=["build"])
+    ran = run_job(executor, assignment("for _ in 1 2 3; do wget -qO- http://build:8080/env; done", services=[service]))
+    assert ran.outcome.exit_code == 0
+
+
+def test_a_docker_engine_in_a_service_leaves_its_client_s_keys_to_the_job() -> None:
+    """Only the plan is looked at: the container of a Docker engine is privileged, which not every machine allows."""
+    privileged = Policy(privileged=True)
+    assert shared_volumes("a", Environment({}, {}), Policy()) == {"a-builds": "/builds"}
+    assert shared_volumes("a", Environment({}, {}), privileged) == {"a-builds": "/builds", "a-certs": "/certs/client"}
+    elsewhere = Environment({"DOCKER_TLS_CERTDIR": "/tls"}, {})
+    assert shared_volumes("a", elsewhere, privileged)["a-certs"] == "/tls/client"
+    without = Environment({"DOCKER_TLS_CERTDIR": ""}, {})
+    assert shared_volumes("a", without, privileged) == {"a-builds": "/builds"}
+    own = Policy(privileged=True, volumes=("kept:/certs/client", "/srv/builds:/builds:rw"))
+    assert shared_volumes("a", Environment({}, {}), own) == {}
+
+
+def test_services_have_the_volumes_that_the_operator_allows(tmp_path: Path) -> None:
+    policy = make_policy(WORKER, [f"volume:{tmp_path}:/shared"], [], 100)
+    executor = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache", policy=policy)
+    service = ServiceSpec(name=BUSYBOX, command=["sh", "-c", "echo from the service >/shared/said"])
+    wait = "until [ -s /shared/said ]; do sleep 0.1; done; cat /shared/said"
+    assert run_job(executor, assignment(wait, services=[service])).lines[-1] == "from the service"
