@@ -36,6 +36,11 @@ class NoopSandbox(Sandbox):
     def wait(self) -> Outcome:
         return Outcome(0)
 
+    @property
+    def after_seconds(self) -> float | None:
+        """See Sandbox."""
+        return None
+
     def interrupt(self) -> None:
         """See Sandbox."""
 

@@ -56,6 +56,11 @@ class VirtualSandbox(Sandbox):
             time.sleep(min(left, 0.2))
         return Outcome(137 if self._stopped else self._code, ran_for=self._seconds)
 
+    @property
+    def after_seconds(self) -> float | None:
+        """See Sandbox."""
+        return None
+
     def interrupt(self) -> None:
         """See Sandbox."""
 

@@ -29,6 +29,7 @@ FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
 EXTENSIONS = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 """Members that only say more of the next one."""
 LONGEST_EXTENSION = 1 << 20
+OPEN_DIRECTORY = 0o777
 
 
 class BadArchive(Exception):
@@ -85,11 +86,13 @@ class Place:
     """The directory that archives are unpacked into, one after the other, and what of them is there by now.
 
     `directories` are known directories, and links to such; only for an `owner` that is not root.
-    `leaving` are links of the last joint archive that are to be unpacked after it.
+    `leaving` are links of the last joint archive that are to be unpacked after it. In a place that is `opened`
+    everybody may write to what is unpacked, as to what git checks out with umask 0.
     """
 
-    def __init__(self, owner: Owner, directories: Iterable[str] = ()) -> None:
+    def __init__(self, owner: Owner, directories: Iterable[str] = (), *, opened: bool = False) -> None:
         self.owner = owner
+        self.opened = opened
         self.directories = set(directories)
         self.leaving = Leaving()
         self._guard = Guard()
@@ -130,6 +133,19 @@ class Place:
             self.leaving.keep(path, target, mtime)
         return replaced, not apart
 
+    def unknown_above(self, name: str, kind: bytes) -> list[str]:
+        """The directories that a member is in and that are not known yet; from now on they are."""
+        path = posixpath.normpath(name)
+        unknown = [above for above in _above(path) if above not in self.directories]
+        self.directories.update(unknown, [path] if kind in (tarfile.DIRTYPE, tarfile.SYMTYPE) else ())
+        for above in unknown:
+            self.made(above)
+        return unknown
+
+    def directory(self, name: str) -> bytes:
+        """The member that makes a directory which no archive has."""
+        return _encoded(_directory(name, self.owner, OPEN_DIRECTORY if self.opened else 0o755))
+
     def made(self, directory: str) -> None:
         """A directory goes in that no archive has."""
         self._guard.made(directory)
@@ -154,6 +170,8 @@ def joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
 
 
 def _joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
+    if place.opened:
+        yield place.directory(".")
     for index, path in enumerate(paths):
         place.next_archive(path, together=index > 0)
         with open_tar(path) as stream:
@@ -195,13 +213,15 @@ def _given(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
                 if above not in there:
                     there.add(above)
                     place.made(above)
-                    yield _encoded(_directory(above, owner))
+                    yield place.directory(above)
             if member.isdir() or member.issym():
                 there.add(name)
             if not goes_in:
                 continue
             info = plain(member, name)
             info.uid, info.gid = owner
+            if place.opened:
+                info.mode = _open_mode(member.isdir(), member.mode)
             yield _encoded(info)
             if file := tar.extractfile(member) if member.isreg() else None:
                 while data := file.read(COPY_BYTES):
@@ -225,14 +245,14 @@ def _directory(name: str, owner: Owner, mode: int = 0o755) -> tarfile.TarInfo:
     return info
 
 
-def groundwork(directory: str, files: Mapping[str, str], owner: Owner) -> Iterator[bytes]:
+def groundwork(directory: str, files: Mapping[str, str], owner: Owner, *, opened: bool = False) -> Iterator[bytes]:
     """A tar, to be unpacked at the root, of a directory and of text files by absolute path, all of them `owner`'s.
 
-    Only the owner can get at the files.
+    Everybody may write to an `opened` directory. Only the owner can get at the files.
     """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
-        tar.addfile(_directory(directory.lstrip("/"), owner))
+        tar.addfile(_directory(directory.lstrip("/"), owner, OPEN_DIRECTORY if opened else 0o755))
         for parent in sorted({posixpath.dirname(path) for path in files}):
             tar.addfile(_directory(parent.lstrip("/"), owner, 0o700))
         for path, content in files.items():
@@ -299,6 +319,18 @@ def _hash_files(path: Path, wanted: Callable[[str], bool], hashes: dict[str, str
                 hashes[name] = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
+def _open_mode(is_directory: bool, mode: int) -> int:
+    """What git makes of a mode with umask 0: it keeps nothing but whether a file can be run."""
+    return OPEN_DIRECTORY if is_directory or mode & 0o111 else 0o666
+
+
+def _opened(header: bytes) -> bytes:
+    """The header of a file or directory with the mode that it has when it is open to everybody."""
+    mode = _open_mode(header[156:157] == tarfile.DIRTYPE, _number(header[100:108]))
+    changed = header[:100] + b"%07o\0" % mode + header[108:148] + b" " * 8 + header[156:]
+    return changed[:148] + b"%06o\0 " % sum(changed) + changed[156:]
+
+
 def _end(name: str, links: Mapping[str, str]) -> str:
     """Where a symbolic link leads to by way of other ones, if not in a circle."""
     seen: set[str] = set()
@@ -331,8 +363,10 @@ def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
             size = int(told["size"]) if "size" in told else _number(header[124:136])
             name, target = told.get("path") or _name(header), told.get("linkpath") or _text(header[157:257])
             replaced, goes_in = place.look(kind, name, target, size, _number(header[136:148]))
-            for above in replaced:
-                yield _encoded(_directory(above, ROOT))
+            for above in (*(place.unknown_above(name, kind) if place.opened else ()), *replaced):
+                yield place.directory(above)
+            if place.opened and kind in FILES:
+                head[-1] = _opened(header)
             if goes_in:
                 yield from head
             told = {}

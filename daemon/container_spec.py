@@ -24,7 +24,6 @@ def job_container(
     *,
     network: str,
     labels: Mapping[str, str],
-    after_script_timeout: float,
     log_driver: Mapping[str, object],
     policy: Policy,
     scripts: Scripts,
@@ -47,7 +46,6 @@ def job_container(
         scripts.script,
         scripts.after_script,
         directory=assignment.project_dir,
-        after_seconds=after_script_timeout,
         workspace=workspace,
     )
     host: dict[str, Any] = {**policy.host_config(binds), "NetworkMode": network, "LogConfig": dict(log_driver)}

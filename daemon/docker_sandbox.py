@@ -33,9 +33,10 @@ from daemon.container_spec import job_container, start_hint
 from daemon.engine import GONE, UP, Created, EngineError, NameTaken, labels_of
 from daemon.environment import Environment, dotenv_of, job_environment
 from daemon.executor import Collected, Dependencies, JobFailed, Outcome
-from daemon.gate import LOOK_SECONDS, QUIET_SECONDS, EntryEnded, Gate, NoAnswer
+from daemon.gate import LOOK_SECONDS, QUIET_SECONDS, EntryEnded, Gate, NoAnswer, SignsOfLife
 from daemon.images import Image, name_explained, no_image
 from daemon.joined_network import JoinedNetwork
+from daemon.limits import is_true, limits_of
 from daemon.log_follower import LogFollower
 from daemon.log_stream import ScriptEnd
 from daemon.sandbox_files import SandboxFiles
@@ -52,10 +53,16 @@ from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
 from protocol.variables import references
 
+NO_SOURCES = ("none", "empty")
+"""Values of GIT_STRATEGY with which a job has an empty project directory."""
+NO_UMASK = "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR"
+"""The variable that keeps the modes that files have in the repository; without it everybody may write to them."""
 FILE_KEYS_LABEL = "longshore.cache-keys"
 JOB_LABEL = "longshore.job-digest"
 LINGERS = 0.03
 """Seconds from the script's last line to the end of its container: `entry.sh` waits for most of it."""
+SCRIPT_GRACE = 10.0
+"""Seconds from SIGTERM to SIGKILL of a script whose own time is over."""
 ANSWERS_WITHIN = 2.0
 """Seconds that a stop waits for the answer of a gate that was opened; without one it is a kill."""
 LAST_WORDS = 2000
@@ -82,7 +89,8 @@ class DockerSandbox:
         self._final: Environment | None = None
         self._postponed: list[Path] | None = None
         self._fresh = False  # this daemon has made the container and has not started it yet
-        self._files = SandboxFiles(site, assignment, name)
+        opened = not is_true(self._early.values.get(NO_UMASK, ""))
+        self._files = SandboxFiles(site, assignment, name, opened=opened)
         self._joined = JoinedNetwork(site.engine, site.networks, name)
         self._id: str | None = None
         self._released_at: float | None = None  # monotonic; set by the daemon that did it
@@ -115,6 +123,8 @@ class DockerSandbox:
     def prepare(self, workspace: Path | None) -> None:
         """See Sandbox. An image whose name waits for a dependency's variables is left to `release`."""
         self._site.removals.wait(self._assignment.attempt)
+        if self._early.values.get("GIT_STRATEGY") in NO_SOURCES:
+            workspace = None
         with self._failures():
             ended = [dependency for dependency in self._assignment.dependencies if dependency.satisfied]
             environment = self._environment(ended) if ended else self._early
@@ -137,20 +147,23 @@ class DockerSandbox:
             services.start()
         user = known.expand(self._spec.user) if self._spec.user else image.user
         job = self._assignment.job
-        scripts = scripts_of([*job.before_script, *job.script], job.after_script, self._assignment.project_dir)
+        trace = is_true(self._early.values.get("CI_DEBUG_TRACE", ""))
+        commands = [*job.before_script, *job.script]
+        scripts = scripts_of(commands, job.after_script, self._assignment.project_dir, trace=trace)
         files = {**self._early.files, **scripts.files}
         unpackers = self._site.unpackers
         small = None
         if workspace and not files and not self._entrypoint and is_root(user):
-            small = packed(workspace)
+            small = packed(workspace, opened=self._files.opened)
         brings = small if small and unpackers.can(image) else None
         if self._create(image, workspace, services, scripts, brings):
             self._fresh = True
             self._files.owner = owner_of(self._engine, self._container, user)
-            if files or self._files.owner != archives.ROOT or services:
+            bare = not brings and (workspace or self._assignment.workspace) and self._files.opened
+            if bare or files or self._files.owner != archives.ROOT or services:
                 self._files.lay_ground(files)
             if workspace and not brings:
-                self._files.lay_in([workspace])
+                self._files.lay_workspace(workspace)
                 if small:
                     unpackers.learn(image, self._container)
         if services:
@@ -194,7 +207,6 @@ class DockerSandbox:
                 self._early,
                 network=f"container:{holder.id}" if holder else services.network if services else "bridge",
                 labels=labels,
-                after_script_timeout=self._site.after_script_timeout,
                 log_driver=container_log.job_log_driver(self._site.max_log_bytes),
                 policy=self._site.policy,
                 scripts=scripts,
@@ -268,7 +280,15 @@ class DockerSandbox:
                 self._lay_in(caches, cached, dependencies.archives)
             if final.files != self._early.files:
                 self._files.lay_ground(final.files)
-            self._gate.tell(release_lines(self._early.changes(final), self._assignment.lease))
+            limits = limits_of(final.values)
+            self.warnings += limits.warnings
+            lines = release_lines(
+                self._early.changes(final),
+                self._assignment.lease,
+                after_seconds=limits.after or self._site.after_script_timeout,
+                after_counts=limits.after_counts,
+            )
+            self._gate.tell(lines)
             self._released_at = time.monotonic()
             self._note_release()
 
@@ -389,23 +409,47 @@ class DockerSandbox:
         if end.exit_code != 0 and not self._killed and self._joined.gone():
             failure = f"its network was taken away from outside: the container {self._joined.holder} was ended"
         oom_killed = end.out_of_memory and end.exit_code != 0
-        return Outcome(end.exit_code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
+        return Outcome(end.exit_code, oom_killed=oom_killed, ran_for=ran_for, failure=failure, expired=end.expired)
 
     def _first_end(self) -> ScriptEnd | int | Exception:
-        """The first news of the script's end. Raises JobFailed if a gate that was opened does not answer."""
-        if self._released_at is None:
-            return self._ends.get()
-        with suppress(Empty):
-            return self._ends.get(timeout=QUIET_SECONDS)
-        signs = self._gate.signs_of_life()
-        while not self._gate.answered():
-            try:
-                signs.check()
-            except NoAnswer as error:
-                raise self._never_begins(error) from error
+        """The first news of the script's end; stops a script whose time is over.
+
+        Raises JobFailed if a gate that this daemon has opened does not answer.
+        """
+        expires = self._expires_at()
+        quiet_until = self._released_at + QUIET_SECONDS if self._released_at is not None else None
+        signs: SignsOfLife | None = None
+        while True:
+            moments = [moment for moment in (expires, quiet_until) if moment is not None]
             with suppress(Empty):
-                return self._ends.get(timeout=LOOK_SECONDS)
-        return self._ends.get()
+                return self._ends.get(timeout=max(0.0, min(moments) - time.monotonic()) if moments else None)
+            now = time.monotonic()
+            if expires is not None and now >= expires:
+                expires = None
+                self._gate.tell(stop_line("expired", SCRIPT_GRACE))
+            if quiet_until is not None and now >= quiet_until:
+                signs = signs or self._gate.signs_of_life()
+                quiet_until = None if self._gate.answered() else now + LOOK_SECONDS
+                try:
+                    signs.check()
+                except NoAnswer as error:
+                    if quiet_until is not None:
+                        raise self._never_begins(error) from error
+
+    def _expires_at(self) -> float | None:
+        """When the script's own time is over (monotonic), if it has one."""
+        limit = limits_of(self._last_environment().values).script
+        if limit is None:
+            return None
+        since = self._released_at
+        if since is None:
+            since = self._site.released_at(self._name)
+        return (time.monotonic() if since is None else since) + limit
+
+    @property
+    def after_seconds(self) -> float | None:
+        """See Sandbox."""
+        return limits_of(self._last_environment().values).after
 
     def _await_container(self) -> None:
         try:

@@ -6,8 +6,10 @@
 # A small workspace comes in the environment too, for a container of root whose image has tar and base64.
 #
 # Lines on stdin: `begin` forgets what came so far, `+TEXT` is a line of shell to evaluate first (final variables), `go`
-# opens the gate; after that `stop STATUS GRACE` ends the script: SIGTERM to all its processes, SIGKILL after GRACE
-# seconds, and CI_JOB_STATUS of after_script is STATUS. All of them may be sent again, by another daemon too.
+# opens the gate (`go SECONDS COUNTS`: after_script may take so long, and its failure counts or not, 1 or 0); after that
+# `stop STATUS GRACE` ends the script: SIGTERM to all its processes, SIGKILL after GRACE seconds, and CI_JOB_STATUS of
+# after_script is STATUS (`expired` is `failed`, for a script that took too long). All of them may be sent again, by
+# another daemon too.
 # `lease SECONDS`, before the word and again and again after it: unless the next one comes in time, everything ends with
 # exit code 75 and without a last line. So a job that may be begun elsewhere does not outlive its daemon here.
 #
@@ -20,6 +22,7 @@ exec 3>&2 2>/dev/null 4<&0 </dev/null
 trap : TERM
 trap 'longshore_status=canceled' USR1
 trap 'longshore_status=failed' USR2
+trap 'longshore_status=failed longshore_expired=1' VTALRM
 trap 'exit 75' ALRM
 set +eu --
 longshore_line=0
@@ -44,14 +47,14 @@ if [ -n "$LONGSHORE_WORKSPACE" ]; then
 fi
 printf '\036longshore ready\n' >&3
 longshore_directory=$LONGSHORE_DIRECTORY
-longshore_after_seconds=$LONGSHORE_AFTER_SECONDS
-unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_DIRECTORY LONGSHORE_AFTER_SECONDS
+unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_DIRECTORY
 
 # What a new shell does with the text in $1: its first failing command ends it.
 longshore_run='exec 2>&1 3>&- 4<&-
-trap - TERM USR1 USR2 ALRM
+trap - TERM USR1 USR2 ALRM VTALRM
 cd "$longshore_directory" || exit 1
-unset longshore_script longshore_after longshore_after_seconds longshore_directory longshore_final longshore_line
+unset longshore_script longshore_after longshore_seconds longshore_counts longshore_directory longshore_final
+unset longshore_line longshore_expired
 unset longshore_lease longshore_listener longshore_run longshore_status longshore_code longshore_spared
 unset longshore_process longshore_found longshore_oom longshore_file
 unset -f longshore_signal longshore_expire longshore_prolong longshore_listen
@@ -118,7 +121,7 @@ longshore_listen() {
 		esac
 	done
 	[ "$longshore_verb" = stop ] || exit
-	case $longshore_word in canceled) kill -USR1 $$ ;; *) kill -USR2 $$ ;; esac
+	case $longshore_word in canceled) kill -USR1 $$ ;; expired) kill -VTALRM $$ ;; *) kill -USR2 $$ ;; esac
 	longshore_signal TERM
 	longshore_left=$((longshore_grace * 10))
 	while [ "$longshore_left" -gt 0 ] && longshore_signal 0; do
@@ -140,7 +143,12 @@ while :; do
 	case $longshore_line in
 	begin) longshore_final= ;;
 	lease\ *) longshore_lease=${longshore_line#lease } ;;
-	go) break ;;
+	go\ *)
+		longshore_line=${longshore_line#go }
+		longshore_seconds=${longshore_line% *}
+		longshore_counts=${longshore_line#* }
+		break
+		;;
 	+*)
 		longshore_final="$longshore_final${longshore_line#+}
 "
@@ -154,6 +162,7 @@ longshore_listen <&4 >/dev/null 3>&- 4<&- &
 longshore_listener=$!
 
 longshore_status=
+longshore_expired=
 (
 	set -- "$longshore_script"
 	eval "$longshore_run"
@@ -173,7 +182,8 @@ elif [ -n "$longshore_after" ]; then
 fi
 
 # Whether the kernel has killed something for want of memory; the engine may learn that too late.
-longshore_oom=0
+longshore_oom=${longshore_expired:+2}
+longshore_oom=${longshore_oom:-0}
 for longshore_file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
 	[ -r "$longshore_file" ] || continue
 	while read -r longshore_line longshore_process; do
@@ -184,13 +194,15 @@ done
 if [ -n "$longshore_after" ]; then
 	export CI_JOB_STATUS="$longshore_status"
 	(
-		sleep "$longshore_after_seconds" && longshore_signal TERM
+		sleep "$longshore_seconds" && longshore_signal TERM
 		sleep 5 && longshore_signal KILL
 	) >/dev/null 3>&- 4<&- &
 	(
 		set -- "$longshore_after"
 		eval "$longshore_run"
 	) </dev/null
+	longshore_line=$?
+	[ "$longshore_code $longshore_counts" != "0 1" ] || longshore_code=$longshore_line
 fi
 printf '\036longshore end %d %d\n' "$longshore_code" "$longshore_oom"
 [ -z "$longshore_listener" ] || kill -KILL "$longshore_listener"

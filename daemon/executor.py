@@ -42,13 +42,15 @@ class Found:
 class Outcome:
     """How a container ended. `ran_for` is seconds from release to end, by the engine's own times.
 
-    `failure` says what ended it if neither the script nor this daemon did: the engine, an operator.
+    `failure` says what ended it if neither the script nor this daemon did: the engine, an operator. `expired`: the
+    script ran longer than the job's variable RUNNER_SCRIPT_TIMEOUT says.
     """
 
     exit_code: int
     oom_killed: bool = False
     ran_for: float = 0.0
     failure: str = ""
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,11 @@ class Sandbox(Protocol):
     def lingers(self) -> float:
         """Seconds that what the script has ran in takes to end by itself; to remove it sooner costs more."""
         return 0.0
+
+    @property
+    def after_seconds(self) -> float | None:
+        """How long after_script may take, if the job says so itself."""
+        return None
 
     def prepare(self, workspace: Path | None) -> None:
         """Pulls the image, makes network and services, creates the container, lays the workspace in.

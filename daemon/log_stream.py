@@ -35,10 +35,14 @@ Sink = Callable[[bytes], None]
 
 
 class ScriptEnd(NamedTuple):
-    """How a script ended, as our last line in its log says; `out_of_memory`: the kernel has killed something for it."""
+    """How a script ended, as our last line in its log says.
+
+    `out_of_memory`: the kernel has killed something for it. `expired`: it was told that its time is over.
+    """
 
     exit_code: int
     out_of_memory: bool
+    expired: bool = False
 
 
 class Source(Protocol):
@@ -142,7 +146,7 @@ class JobLog:
             data = self._held + data
             self._held = b""
         if END_MARK_START in data and (found := END_MARK.search(data)):
-            self.end = ScriptEnd(int(found[1]), found[2] == b"1")
+            self.end = ScriptEnd(int(found[1]), found[2] == b"1", found[2] == b"2")
             data = data[: found.start()]
         elif (possible := data.rfind(END_MARK_START[:1], -END_MARK_BYTES)) >= 0 and _may_be_mark(data[possible:]):
             self._held = data[possible:]

@@ -355,6 +355,9 @@ class Runner:
         if self._stop is Stop.LEASE:
             message = f"stopped: the coordinator was not heard of for {self._assignment.lease:g} s"
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
+        if outcome.expired:
+            message = "the script ran longer than RUNNER_SCRIPT_TIMEOUT"
+            return self._failed(FailureReason.JOB_EXECUTION_TIMEOUT, message, outcome.exit_code or None)
         if outcome.failure:  # whatever the engine gives as its exit code then: one that was killed itself gives 0
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, outcome.failure, outcome.exit_code)
         if outcome.exit_code == 0:

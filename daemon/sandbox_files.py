@@ -18,12 +18,13 @@ class SandboxFiles:
     """Of the container of this name. All that talks to the engine raises EngineError, EngineUnavailable.
 
     `owner` is to whom they belong, the user that the container runs as; None until somebody has found out. `id` is the
-    container's, once it is known.
+    container's, once it is known. If the project is `opened`, everybody in the container may write to it.
     """
 
-    def __init__(self, site: Site, assignment: Assignment, container: str) -> None:
+    def __init__(self, site: Site, assignment: Assignment, container: str, *, opened: bool) -> None:
         self.owner: Owner | None = None
         self.id: str | None = None
+        self.opened = opened
         self._site = site
         self._engine = site.engine
         self._assignment = assignment
@@ -48,8 +49,12 @@ class SandboxFiles:
             self.owner = owner_of(self._engine, self.id or self._container, facts["Config"]["User"])
         return self.owner
 
+    def lay_workspace(self, workspace: Path) -> None:
+        """Unpacks the tar of the workspace into the project directory."""
+        self._lay_in([[workspace]], archives.Place(self._find_owner(), self._directories(), opened=self.opened))
+
     def lay_in(self, paths: Sequence[Path]) -> None:
-        """Unpacks tars into the project directory, as one archive: a container takes one in 30 ms, however small.
+        """Unpacks tars over the workspace, as one archive: a container takes one in 30 ms, however small.
 
         If a later one replaces directories of an earlier one, they are unpacked one by one.
         """
@@ -85,4 +90,8 @@ class SandboxFiles:
         """The project directory as the user's own (the engine makes it root's), and variables of type file."""
         owner = self._find_owner()
         directory = self._assignment.project_dir
-        self._engine.put_archive(self.id or self._container, "/", lambda: archives.groundwork(directory, files, owner))
+        self._engine.put_archive(
+            self.id or self._container,
+            "/",
+            lambda: archives.groundwork(directory, files, owner, opened=self.opened),
+        )

@@ -19,8 +19,8 @@ READY_MARK = b"\x1elongshore ready\n"
 place."""
 BARE_MARK = b"\x1elongshore bare\n"
 """On stderr, from a shell that reads its stdin and has none of the container's environment: see `first_line`."""
-END_MARK = re.compile(rb"\x1elongshore end (\d{1,3}) ([01])\n")
-"""On stdout, after the last byte of script and after_script: the script's exit code, and whether memory ran out."""
+END_MARK = re.compile(rb"\x1elongshore end (\d{1,3}) ([012])\n")
+"""On stdout, after the last byte of script and after_script: the exit code, and if memory (1) or time (2) ran out."""
 END_MARK_START = b"\x1elongshore end "
 END_MARK_BYTES = len(END_MARK_START) + 6
 
@@ -44,7 +44,7 @@ FIND_SHELL = (
 SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
 IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
-StopStatus = Literal["canceled", "failed"]
+StopStatus = Literal["canceled", "failed", "expired"]
 
 
 def without_comments(text: str) -> str:
@@ -60,12 +60,14 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def script_text(commands: Sequence[str]) -> str:
+def script_text(commands: Sequence[str], *, trace: bool = False) -> str:
     """Shell text that runs `commands` in order, each echoed before its output; "" for none.
+
+    With `trace`, the shell also tells each command that it really runs.
 
     The echo is in a group of its own with stderr closed, so that `set -x` in the script does not show it a second time.
     """
-    lines: list[str] = []
+    lines: list[str] = ["set -o xtrace"] if trace and commands else []
     for command in commands:
         text = command.replace("\r\n", "\n").strip()
         first, newline, _ = text.partition("\n")
@@ -84,9 +86,9 @@ class Scripts:
     files: Mapping[str, str]
 
 
-def scripts_of(script: Sequence[str], after_script: Sequence[str], directory: str) -> Scripts:
+def scripts_of(script: Sequence[str], after_script: Sequence[str], directory: str, *, trace: bool = False) -> Scripts:
     """The scripts of a job; those that are too large for an environment are files beside its project directory."""
-    texts = {"script": script_text(script), "after_script": script_text(after_script)}
+    texts = {"script": script_text(script, trace=trace), "after_script": script_text(after_script, trace=trace)}
     if sum(len(text.encode()) for text in texts.values()) <= MOST_IN_ENVIRONMENT:
         return Scripts(texts["script"], texts["after_script"], {})
     paths = {name: f"{directory}.tmp/longshore.{name}" for name in texts}  # no variable's name has a dot
@@ -110,17 +112,15 @@ def _pieces(name: str, text: str) -> dict[str, str]:
 
 
 def entry_environment(
-    script: str, after_script: str, *, directory: str, after_seconds: float, workspace: str | None = None
+    script: str, after_script: str, *, directory: str, workspace: str | None = None
 ) -> dict[str, str]:
     """The variables that `entry.sh` reads; it takes them out of the environment again.
 
-    `directory` is the project's in the container; `after_seconds` bounds after_script; `workspace` is a tar in base64
-    that is to be unpacked into the directory.
+    `directory` is the project's in the container; `workspace` is a tar in base64 that is to be unpacked into it.
     """
     return {
         "LONGSHORE_ENTRY": ENTRY,
         "LONGSHORE_DIRECTORY": directory,
-        "LONGSHORE_AFTER_SECONDS": str(max(1, round(after_seconds))),
         **_pieces("LONGSHORE_SCRIPT", script),
         **_pieces("LONGSHORE_AFTER", after_script),
         **({WORKSPACE: workspace} if workspace else {}),
@@ -164,8 +164,16 @@ def bare_lines(environment: Sequence[str]) -> bytes:
     return text.encode() + first_line()
 
 
-def release_lines(variables: Mapping[str, str], lease: float | None = None) -> bytes:
+def release_lines(
+    variables: Mapping[str, str],
+    lease: float | None = None,
+    *,
+    after_seconds: float = 300.0,
+    after_counts: bool = False,
+) -> bytes:
     """What opens the gate: final values of `variables` for the script, then the word; see `lease_line` for `lease`.
+
+    `after_seconds` bounds after_script; if it `after_counts`, its failure is the job's.
 
     It begins with a line's end, in case that an earlier daemon died in the middle of a line. Names that no shell takes
     are left out.
@@ -174,7 +182,7 @@ def release_lines(variables: Mapping[str, str], lease: float | None = None) -> b
     lines = ["\nbegin\n", *(f"+{line}\n" for line in text.split("\n")[:-1])]
     if lease is not None:
         lines.append(lease_line(lease).decode())
-    return "".join([*lines, "go\n"]).encode()
+    return "".join([*lines, f"go {max(1, round(after_seconds))} {int(after_counts)}\n"]).encode()
 
 
 def lease_line(seconds: float) -> bytes:

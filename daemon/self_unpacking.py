@@ -31,10 +31,13 @@ DIRECTORIES = ("/bin", "/usr/bin")
 """Where `entry.sh` looks for them: the job may have a PATH of its own."""
 
 
-def packed(workspace: Path) -> str | None:
-    """The text of a tar that is small, and that any `tar` can unpack; else None. Raises BadArchive, OSError."""
+def packed(workspace: Path, *, opened: bool) -> str | None:
+    """The text of a tar that is small, and that any `tar` can unpack; else None. `opened`: see `archives.joined`.
+
+    Raises BadArchive, OSError.
+    """
     data = bytearray()
-    place = Place(ROOT)
+    place = Place(ROOT, opened=opened)
     for piece in archives.joined([workspace], place):
         data += piece
         if len(data) > MOST_BYTES:

@@ -145,7 +145,7 @@ class Services:
         return [JOB_ALIAS] if all(JOB_ALIAS not in service.aliases for service in self.services) else []
 
     def start(self) -> None:
-        """Makes network and volumes and starts all services; what is there already is used. Raises JobFailed, EngineError."""
+        """Makes network and volumes and starts all services, each unless it is there. Raises JobFailed, EngineError."""
         for name in self.volumes:
             self._engine.call("POST", "/volumes/create", body={"Name": name, "Labels": dict(self._labels)})
         try:

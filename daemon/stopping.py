@@ -84,10 +84,12 @@ class Stopper:
             return
         grace, canceled = self._settings.grace, job.stop is Stop.CANCEL
         aside(lambda: sandbox.stop(grace, canceled=canceled))
-        after = self._settings.after_script_timeout if job.assignment.job.after_script else 0.0
+        after = (
+            (sandbox.after_seconds or self._settings.after_script_timeout) if job.assignment.job.after_script else 0.0
+        )
         if job.deadline:
             job.deadline.cancel()
-        bound = time.monotonic() + grace + after + KILL_SLACK
+        bound = time.monotonic() + grace + (after if job.assignment.job.after_script else 0.0) + KILL_SLACK
         job.deadline = self._timers.at(bound, lambda: aside(sandbox.kill))
 
     def keep_lease(self, job: Job, left: float) -> None:

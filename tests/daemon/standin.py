@@ -182,6 +182,11 @@ class StandinSandbox(Sandbox):
             box.changed.wait_for(lambda: box.state == "exited")
         return Outcome(box.exit_code, box.oom_killed, max(0.0, box.ended_at - box.released_at), box.failure)
 
+    @property
+    def after_seconds(self) -> float | None:
+        """See Sandbox."""
+        return None
+
     def interrupt(self) -> None:
         """See Sandbox."""
 

@@ -21,10 +21,10 @@ Build = Callable[[tarfile.TarFile], None]
 OWNERS = (ROOT, Owner(1000, 1000))
 
 
-def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", data: bytes = b"") -> Build:
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "", data: bytes = b"", mode: int = 0o644) -> Build:
     def build(tar: tarfile.TarFile) -> None:
         info = tarfile.TarInfo(name)
-        info.type, info.linkname, info.size = kind, target, len(data)
+        info.type, info.linkname, info.size, info.mode = kind, target, len(data), mode
         tar.addfile(info, io.BytesIO(data) if data else None)
 
     return build
@@ -183,6 +183,29 @@ def test_an_ordinary_archive_loses_nothing(tmp_path: Path, owner: Owner, form: i
     assert {LONG + "file", "\N{SNOWMAN} name", "again"} <= found.keys()
     with tarfile.open(fileobj=io.BytesIO(b"".join(place.leaving.archive("/builds/p", owner)))) as tar:
         assert {info.name: (info.linkname, info.uid) for info in tar} == {"builds/p/up": ("../../elsewhere", owner.uid)}
+
+
+@pytest.mark.parametrize("owner", OWNERS)
+@pytest.mark.parametrize("form", [tarfile.PAX_FORMAT, tarfile.GNU_FORMAT])
+def test_a_tar_that_is_opened_loses_nothing_but_its_modes(tmp_path: Path, owner: Owner, form: int) -> None:
+    path = archive(
+        tmp_path / "a.tar",
+        member("a/b/run", data=b"1", mode=0o711),
+        member(LONG + "file", data=b"2" * 600, mode=0o600),
+        member("\N{SNOWMAN} name", data=b"3"),
+        member("again", tarfile.LNKTYPE, "a/b/run"),
+        member("up", tarfile.SYMTYPE, "../up"),
+        form=form,
+    )
+    with tarfile.open(fileobj=io.BytesIO(b"".join(joined([path], owner, opened=True)))) as tar:
+        modes = {info.name: info.mode for info in tar if not info.islnk() and not info.issym()}
+        names = tar.getnames()
+        assert tar.extractfile(LONG + "file").read() == b"2" * 600  # type: ignore[union-attr]
+    directories = {name for name in modes if modes[name] == 0o777} - {"a/b/run"}
+    assert directories >= {".", "a", "a/b", LONG.rstrip("/")}
+    assert (modes["a/b/run"], modes[LONG + "file"], modes["\N{SNOWMAN} name"]) == (0o777, 0o666, 0o666)
+    assert len(names) == len(set(names))
+    assert {"again", "up"} <= set(names)
 
 
 @pytest.mark.parametrize("owner", OWNERS)

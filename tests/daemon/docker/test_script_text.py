@@ -19,7 +19,7 @@ def test_a_quoted_word_is_the_word(text: str) -> None:
 def test_long_scripts_are_cut_between_characters_and_come_together_again() -> None:
     for padding in range(4):
         script = "x" * padding + "日" * PIECE_BYTES
-        environment = entry_environment(script, "", directory="/", after_seconds=1)
+        environment = entry_environment(script, "", directory="/")
         count = int(environment["LONGSHORE_SCRIPT_PIECES"])
         pieces = [environment[f"LONGSHORE_SCRIPT_{index}"] for index in range(count)]
         assert "".join(pieces) == script
@@ -36,4 +36,4 @@ def test_an_empty_command_is_an_empty_line() -> None:
 
 
 def test_variables_whose_names_no_shell_takes_are_left_out_of_the_release() -> None:
-    assert release_lines({"A": "1", "b-c": "2", "D\nE": "3"}) == b"\nbegin\n+export A='1'\ngo\n"
+    assert release_lines({"A": "1", "b-c": "2", "D\nE": "3"}) == b"\nbegin\n+export A='1'\ngo 300 0\n"

@@ -168,7 +168,7 @@ def test_what_is_not_sure_to_go_well_is_left_to_the_engine(
 
 
 def test_the_text_of_a_workspace_is_its_members(tmp_path: Path) -> None:
-    text = packed(tar_of(tmp_path / "w.tar.gz", {"a": BINARY, "b/": ""}, mode="w:gz"))
+    text = packed(tar_of(tmp_path / "w.tar.gz", {"a": BINARY, "b/": ""}, mode="w:gz"), opened=False)
     assert text is not None
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(text))) as tar:
         assert [member.name for member in tar] == ["a", "b"]

@@ -12,8 +12,8 @@ import pytest
 
 from daemon.docker_executor import DockerExecutor
 from daemon.executor import Dependencies, JobFailed
-from protocol.plan import ImageSpec
-from tests.daemon.docker.builders import BUSYBOX, DEBIAN, ENTRYPOINT, assignment, run_job, tar_of
+from protocol.plan import ImageSpec, ServiceSpec, Variable
+from tests.daemon.docker.builders import BUSYBOX, DEBIAN, ENTRYPOINT, assignment, run_job, tar_of, variables
 
 
 @pytest.fixture
@@ -39,21 +39,57 @@ def workspace(tmp_path: Path) -> Path:
     return path
 
 
-def test_modes_links_empty_directories_and_odd_names_survive(executor: DockerExecutor, workspace: Path) -> None:
+@pytest.mark.parametrize(
+    ("kept", "modes"), [("true", ["755", "600", "444", "750"]), ("false", ["777", "666", "666", "777"])]
+)
+def test_links_empty_directories_odd_names_and_if_asked_for_modes_survive(
+    executor: DockerExecutor, workspace: Path, kept: str, modes: list[str]
+) -> None:
     job = assignment(
-        'stat -c "%a %F %n" run.sh with* sub/read* empty/dir link', "readlink link", "cat link", "ls | wc -l", "pwd"
+        'stat -c "%a %F %n" run.sh with* sub/read* empty/dir link',
+        "readlink link",
+        "cat link",
+        "ls | wc -l",
+        "pwd",
+        variables=variables(FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR=kept),
     )
     ran = run_job(executor, job, workspace=workspace)
     assert ran.lines[1:6] == [
-        "755 regular file run.sh",
-        "600 regular file with space é日.txt",
-        "444 regular file sub/read only",
-        "750 directory empty/dir",
+        f"{modes[0]} regular file run.sh",
+        f"{modes[1]} regular file with space é日.txt",
+        f"{modes[2]} regular file sub/read only",
+        f"{modes[3]} directory empty/dir",
         "777 symbolic link link",
     ]
     assert ran.lines[7] == "with space é日.txt"
     assert ran.lines[9] == "abc"
     assert ran.lines[11:] == ["6", "$ pwd", "/builds/group/project"]
+
+
+DROPS = "su user -c 'touch made && mkdir build && touch build/x sub/more && echo more >>run.sh && stat -c %U made'"
+
+
+@pytest.mark.parametrize("services", [[], [ServiceSpec(name=BUSYBOX, command=["sleep", "60"])]], ids=["", "services"])
+@pytest.mark.parametrize("time", ["first", "unpacked by the container"])
+def test_a_job_of_root_may_drop_to_a_user_who_works_on_the_project(
+    executor: DockerExecutor, workspace: Path, tmp_path: Path, services: list[ServiceSpec], time: str
+) -> None:
+    if time != "first":
+        run_job(executor, assignment("true"), workspace=workspace)
+    ran = run_job(executor, assignment(DROPS, services=services), workspace=workspace)
+    assert (ran.outcome.exit_code, ran.lines[-1]) == (0, "user")
+
+
+def test_a_job_whose_files_keep_their_modes_lets_nobody_else_in(executor: DockerExecutor, workspace: Path) -> None:
+    kept = variables(FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR="1")
+    ran = run_job(executor, assignment("su user -c 'touch made'", variables=kept), workspace=workspace)
+    assert ran.outcome.exit_code != 0
+
+
+def test_files_of_variables_are_their_user_s_alone(executor: DockerExecutor, workspace: Path) -> None:
+    key = Variable(key="KEY", value="secret", file=True)
+    ran = run_job(executor, assignment('stat -c %a "$KEY"', variables=[key]), workspace=workspace)
+    assert ran.lines[-1] == "600"
 
 
 def test_a_gzipped_workspace_is_as_good(executor: DockerExecutor, workspace: Path, tmp_path: Path) -> None:
@@ -90,9 +126,7 @@ def test_a_user_that_is_not_root_owns_the_project(
     assert ran.lines[-5:-2] == [owner] * 3
 
 
-def _who() -> list:  # type: ignore[type-arg]
-    from tests.daemon.docker.builders import variables
-
+def _who() -> list[Variable]:
     return variables(WHO="user")
 
 
