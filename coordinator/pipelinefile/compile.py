@@ -22,6 +22,7 @@ from coordinator.pipelinefile.project_variables import project_variables
 from coordinator.pipelinefile.report import Report, fatal, nearest
 from coordinator.pipelinefile.repository import Repository, readable
 from coordinator.pipelinefile.rules import Conditions, Known
+from coordinator.pipelinefile.runner_variables import warn_of_runner_variables
 from coordinator.pipelinefile.shapes import Check, Fields
 from coordinator.pipelinefile.sources import WorkTree, read_file
 from coordinator.pipelinefile.tree import Map, Mark, Origin, Seq, Value, kind_of, shown
@@ -119,6 +120,8 @@ class _Compiler:
         if wanted:
             linked = _subset(linked, jobs, wanted)
         self._warn_of_triggers(jobs, {plan.name for plan in linked})
+        holders = {job.base: job.config for job in jobs}
+        warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
         return Compilation(
             self._plan(linked, stages, workflow, rule, scope), jobs, links, self._report.warnings, left_out
         )
