@@ -333,7 +333,7 @@ def remove_all(engine: docker.DockerClient, fleet: Fleet) -> None:
     for container in engine.containers.list(all=True, ignore_removed=True, filters=label):
         with suppress(APIError):
             container.remove(force=True, v=True)
-    for left in engine.networks.list(filters=label):
+    for left in (*engine.networks.list(filters=label), *engine.volumes.list(filters=label)):
         with suppress(APIError):
             left.remove()
 

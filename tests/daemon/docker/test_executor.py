@@ -61,7 +61,7 @@ def test_sweeping_leaves_what_is_kept_and_what_is_others(
             executor.sandbox(job).prepare(None)
         other_worker.sandbox(theirs).prepare(None)
         other_coordinator.sandbox(assignment("true", attempt=kept.attempt)).prepare(None)
-        assert executor.sweep({kept.attempt}) == 3
+        assert executor.sweep({kept.attempt}) == 4
         assert executor.sweep({kept.attempt}) == 0
         assert [found.attempt for found in executor.find()] == [kept.attempt]
         assert [found.attempt for found in other_worker.find()] == [theirs.attempt]

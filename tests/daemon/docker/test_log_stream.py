@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.log_stream import PIECE_BYTES, Beheaded, JobLog, Skipper, StreamReader
+from daemon.log_stream import PIECE_BYTES, Beheaded, JobLog, ScriptEnd, Skipper, StreamReader
 
 END = b"\x1elongshore end 3 0\n"
 
@@ -124,7 +124,7 @@ def test_a_second_connection_goes_on_where_the_first_one_broke() -> None:
         reader.read(Received(stream[:cut], [50] * 10))
         reader.read(Received(stream, []))
         assert bytes(out) == b"".join(b"line %d\n" % number for number in range(1000))
-        assert log.end == (3, False)
+        assert log.end == ScriptEnd(3, out_of_memory=False)
 
 
 def test_a_connection_with_another_beginning_is_not_gone_on_with() -> None:

@@ -156,7 +156,8 @@ def test_interrupts_reach_what_the_script_starts(executor: DockerExecutor) -> No
 
 
 def test_no_command_line_holds_the_script_where_pkill_would_find_it(executor: DockerExecutor) -> None:
-    runs = in_every_shell(executor, "sleep 54321 &", "grep -l '5432[1]' /proc/[0-9]*/cmdline | wc -l")
+    begun = "until grep -q ^sleep /proc/$!/cmdline; do :; done"
+    runs = in_every_shell(executor, "sleep 54321 &", begun, "grep -l '5432[1]' /proc/[0-9]*/cmdline | wc -l")
     for shell, ran in runs.items():
         assert ran.lines[-1] == "1", shell
 
