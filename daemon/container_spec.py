@@ -31,12 +31,14 @@ def job_container(
     binds: Sequence[str] = (),
     aliases: Sequence[str] = (),
     workspace: str | None = None,
+    opens: bool = False,
 ) -> dict[str, Any]:
     """The container of a job: held at its gate once it is started, its stdin open for good.
 
     The image's entrypoint stays in place unless the job overrides it; it gets our shell as its arguments, as in GitLab.
     `entrypoint` is the one that comes of it. `binds` are volumes of its own, `aliases` its names in
-    `network`. `workspace` is one that the container unpacks itself, as text.
+    `network`. `workspace` is one that the container unpacks itself, as text; `opens`: it lets all its users write to
+    the project's directory.
     Raises JobFailed for variables that Linux would not start.
     """
     resources = assignment.job.resources
@@ -47,6 +49,7 @@ def job_container(
         scripts.after_script,
         directory=assignment.project_dir,
         workspace=workspace,
+        opens=opens,
     )
     host: dict[str, Any] = {**policy.host_config(binds), "NetworkMode": network, "LogConfig": dict(log_driver)}
     if resources.cpus:

@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import msgspec
 
-from daemon import archives, container_log
+from daemon import container_log
 from daemon.archives import BadArchive
 from daemon.artifacts import Taker, collect_artifacts
 from daemon.belongings import ATTEMPT, COORDINATOR, LEASE, NETWORK, ROLE, WORKER
@@ -156,11 +156,12 @@ class DockerSandbox:
         if workspace and not files and not self._entrypoint and is_root(user):
             small = packed(workspace, opened=self._files.opened)
         brings = small if small and unpackers.can(image) else None
-        if self._create(image, workspace, services, scripts, brings):
+        opened, root = self._files.opened, is_root(user)
+        ground = bool(files or services or not root or (opened and self._entrypoint))
+        if self._create(image, workspace, services, scripts, brings, opens=opened and not brings and not ground):
             self._fresh = True
             self._files.owner = owner_of(self._engine, self._container, user)
-            bare = not brings and (workspace or self._assignment.workspace) and self._files.opened
-            if bare or files or self._files.owner != archives.ROOT or services:
+            if ground:
                 self._files.lay_ground(files)
             if workspace and not brings:
                 self._files.lay_workspace(workspace)
@@ -179,9 +180,18 @@ class DockerSandbox:
         )
 
     def _create(
-        self, image: Image, workspace: Path | None, services: Services | None, scripts: Scripts, brings: str | None
+        self,
+        image: Image,
+        workspace: Path | None,
+        services: Services | None,
+        scripts: Scripts,
+        brings: str | None,
+        *,
+        opens: bool,
     ) -> bool:
         """Makes the container, unless one is there that was started. `brings` is a workspace that it unpacks itself.
+
+        `opens`: it lets all its users write to the project's directory.
 
         Returns whether it was made now, so that other files are still to be laid in.
         """
@@ -214,6 +224,7 @@ class DockerSandbox:
                 binds=services.binds if services else (),
                 aliases=services.job_aliases if services else (),
                 workspace=brings,
+                opens=opens,
             )
             body["Image"] = image.name
             created = self._create_apart(query, body, keep)

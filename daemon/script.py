@@ -112,11 +112,12 @@ def _pieces(name: str, text: str) -> dict[str, str]:
 
 
 def entry_environment(
-    script: str, after_script: str, *, directory: str, workspace: str | None = None
+    script: str, after_script: str, *, directory: str, workspace: str | None = None, opens: bool = False
 ) -> dict[str, str]:
     """The variables that `entry.sh` reads; it takes them out of the environment again.
 
-    `directory` is the project's in the container; `workspace` is a tar in base64 that is to be unpacked into it.
+    `directory` is the project's in the container; `workspace` is a tar in base64 that is to be unpacked into it. If
+    the container `opens` the directory, all its users may write there.
     """
     return {
         "LONGSHORE_ENTRY": ENTRY,
@@ -124,6 +125,7 @@ def entry_environment(
         **_pieces("LONGSHORE_SCRIPT", script),
         **_pieces("LONGSHORE_AFTER", after_script),
         **({WORKSPACE: workspace} if workspace else {}),
+        **({"LONGSHORE_OPEN": "1"} if opens else {}),
     }
 
 

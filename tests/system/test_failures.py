@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from tests.system.harness import System, eventually, jobs_of, repository, statuses
+import docker
+
+from tests.system.harness import System, eventually, jobs_of, repository, running, statuses
 
 
 def test_a_failing_script_stops_there_and_skips_what_depends_on_it(fleet: System, tmp_path: Path) -> None:
@@ -91,6 +93,20 @@ later: {stage: deploy, script: [echo unreached]}
     assert view["status"] == "canceled"
     assert set(statuses(view).values()) == {"canceled"}
     assert "after: canceled\n" in fleet.log(run, "job")
+
+
+def test_cancel_waits_for_no_entrypoint(fleet: System, tmp_path: Path, docker_client: docker.DockerClient) -> None:
+    file = """
+job:
+  image: {name: longshore/busybox:test, entrypoint: [sh, -c, 'exec sleep 1000']}
+  script: [echo unreached]
+"""
+    run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": file}))
+    eventually(lambda: running(docker_client, fleet.coordinator_id, run))
+    began = time.monotonic()
+    assert fleet.command("cancel", str(run)).status == 0
+    assert fleet.finished(run)["status"] == "canceled"
+    assert time.monotonic() - began < 15
 
 
 def test_one_job_can_be_canceled(fleet: System, tmp_path: Path) -> None:
