@@ -29,9 +29,6 @@ WORKSPACE = "LONGSHORE_WORKSPACE"
 LEASE_OVER = 75
 """Exit code of a container that has ended itself, and without END_MARK: it was not told to go on in time."""
 
-UNPACKING_FAILED = 71
-"""Exit code of a container that could not unpack its workspace, and ended before its gate."""
-
 PIECE_BYTES = 100_000
 """What scripts are cut to: Linux takes at most 128 KiB in one string of an environment."""
 MOST_IN_ENVIRONMENT = 256 << 10
