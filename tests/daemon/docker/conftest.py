@@ -70,7 +70,7 @@ def leftovers(docker_client: docker.DockerClient) -> Callable[[], list[str]]:
     labels: dict[str, Any] = {"label": f"longshore.worker={WORKER}"}
 
     def names() -> list[str]:
-        containers = docker_client.containers.list(all=True, filters=labels)
+        containers = docker_client.containers.list(all=True, ignore_removed=True, filters=labels)
         networks = docker_client.networks.list(filters=labels)
         volumes = docker_client.volumes.list(filters=labels)
         return [str(one.name) for one in (*containers, *networks, *volumes)]

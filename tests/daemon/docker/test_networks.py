@@ -41,7 +41,9 @@ NAMESPACE = "readlink /proc/self/ns/net"
 @pytest.fixture
 def holders(docker_client: docker.DockerClient) -> Callable[[], list[str]]:
     """The names of the containers that hold networks."""
-    return lambda: [str(one.name) for one in docker_client.containers.list(all=True, filters=HOLDERS)]
+    return lambda: [
+        str(one.name) for one in docker_client.containers.list(all=True, ignore_removed=True, filters=HOLDERS)
+    ]
 
 
 @pytest.fixture
