@@ -43,15 +43,15 @@ class Peers:
             place.mkdir()
             _run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(place), *GITLAB_CI_LOCAL])
 
-        if shutil.which("rsync") is None:
-            raise Missing("it needs rsync, which is not installed")
-        modules = self._install(" ".join(GITLAB_CI_LOCAL), install) / "node_modules"
+        modules = self._install(" ".join(GITLAB_CI_LOCAL), install, needs="rsync") / "node_modules"
         return [str(modules / ".bin" / "node"), str(modules / "gitlab-ci-local" / "dist" / "index.js")]
 
-    def _install(self, what: str, install: Callable[[Path], None]) -> Path:
-        """Where it is."""
+    def _install(self, what: str, install: Callable[[Path], None], needs: str | None = None) -> Path:
+        """Where it is. What it `needs` is a program that no registry has."""
         if self._none:
             raise Missing("peers were not asked for")
+        if needs and shutil.which(needs) is None:
+            raise Missing(f"it needs {needs}, which is not installed")
         place = self._cache / what.replace("@", "-").replace("==", "-").replace(" ", "-")
         if not place.exists():
             self._cache.mkdir(parents=True, exist_ok=True)

@@ -104,3 +104,16 @@ def test_a_peer_that_cannot_be_installed_is_missing_with_the_reason_and_leaves_n
     with pytest.raises(Missing, match="npm"):
         Peers().gitlab_ci_local()
     assert list((tmp_path / "longshore-bench").iterdir()) == []
+
+
+def test_peers_that_were_not_asked_for_are_missing_for_that_and_not_for_what_they_need(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for peer in (Peers(none=True).gitlab_ci_local, Peers(none=True).dask):
+        with pytest.raises(Missing, match="peers were not asked for"):
+            peer()
+    with pytest.raises(Missing, match="rsync"):
+        Peers().gitlab_ci_local()
+    assert not any(tmp_path.iterdir())
