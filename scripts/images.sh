@@ -3,12 +3,12 @@
 #   demo  longshore/demo:latest     Debian's static busybox: sh, the usual tools, users, /tmp
 #   test  longshore/busybox:test    the same image
 #         longshore/debian:test     Debian's own bash, dash and GNU tools, from this machine's configured mirror
-# An image that this script made in its present form is left alone.
+# An image that this script made in its present form is left alone; with IMAGES_OF=NAME, one that it made for NAME.
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
 
-RECIPE=$(sha256sum "${BASH_SOURCE[0]}" | cut -c1-16)
+RECIPE=$({ cat "${BASH_SOURCE[0]}"; printf "%s" "${IMAGES_OF:-}"; } | sha256sum | cut -c1-16)
 DEBIAN_PACKAGES=(bash dash coreutils sed grep findutils tar gzip mawk base-passwd hostname)
 
 # is_current IMAGE: it was made by this recipe.
@@ -47,8 +47,17 @@ static_busybox() {
         fi
     done
     have apt-get || die "the demo image is made of a static busybox; install one as /bin/busybox"
+    need_package_lists
     fetch_packages "$WORK/busybox" busybox-static
     find "$WORK/busybox" -name busybox -type f -perm -u+x
+}
+
+# need_package_lists: what apt knows must be more than what is installed.
+need_package_lists() {
+    if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then
+        [ "$(id -u)" = 0 ] || die "apt has no package lists; as root: apt-get update"
+        update_package_lists
+    fi
 }
 
 # fetch_packages DIR PACKAGE...: unpacks Debian packages into DIR without installing them.
@@ -57,12 +66,11 @@ fetch_packages() {
     shift
     mkdir -p "$dir" "$WORK/archives"
     chmod 777 "$WORK" "$WORK/archives" # apt fetches as a user of its own
-    if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1; then
-        [ "$(id -u)" = 0 ] || die "apt has no package lists; as root: apt-get update"
-        update_package_lists
-    fi
     cd "$WORK/archives"
-    quietly apt-get download "$@" || die "apt could not fetch $*; its message is above"
+    if ! apt-get download "$@" </dev/null >/dev/null 2>&1; then # perhaps the mirror is newer than the lists
+        [ "$(id -u)" != 0 ] || update_package_lists
+        quietly apt-get download "$@" || die "apt could not fetch $*; its message is above"
+    fi
     cd - >/dev/null
     for archive in "$WORK"/archives/*.deb; do
         dpkg-deb -x "$archive" "$dir"
@@ -88,6 +96,7 @@ make_debian() {
     local image=$1 root=$WORK/debian-root
     say "making the image $image"
     have apt-get && have dpkg-deb || die "the image $image is made of Debian packages; this machine has no apt"
+    need_package_lists
     local wanted
     mapfile -t wanted < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
         --no-replaces --no-enhances "${DEBIAN_PACKAGES[@]}" | grep '^[a-z0-9]' | grep -E '^(lib[a-z0-9.+-]+|gcc-.*-base)$' |

@@ -3,6 +3,8 @@
 # Each step finds out first whether there is anything to do, so a second call takes no time. Sourcing this file gives
 # the steps as functions. Where a step needs root or apt and has neither, it says what to install and stops.
 set -euo pipefail
+umask 022    # what it installs and puts into images is for every user
+unset CDPATH # `cd` goes where it is told and prints nothing
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$ROOT/.venv
@@ -45,15 +47,18 @@ setup_git() {
 }
 
 # What tests look through: `ip` makes networks that fail, `ps` is what the engine lists processes with, Chromium opens
-# the dashboard's page. Tests that need one that can't be had are skipped.
+# the dashboard's page, PostgreSQL is the other database. Tests that need one that can't be had are skipped, by name.
 setup_tools() {
-    local missing=()
-    have ip || missing+=(iproute2)
-    have ps || missing+=(procps)
-    have chromium || have chromium-browser || have google-chrome || missing+=(chromium)
-    if [ ${#missing[@]} != 0 ] && may_install; then
-        apt_install "tools that tests use are missing" "${missing[@]}"
-    fi
+    have ip || try_to_install iproute2
+    have ps || try_to_install procps
+    have chromium || have chromium-browser || have google-chrome || try_to_install chromium
+    ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || try_to_install postgresql
+}
+
+# try_to_install PACKAGE: not every distribution has each, and not everybody may.
+try_to_install() {
+    may_install || return 0
+    (apt_install "$1, which tests use, is missing" "$1") || say "the tests that need $1 are skipped"
 }
 
 # A Python that is new enough, by $PYTHON or by name.
@@ -69,9 +74,11 @@ find_python() {
     return 1
 }
 
-# pip_install ARGUMENT...: into .venv.
+# pip_install ARGUMENT...: into .venv, whatever the user's own settings of pip say of where and how; where packages
+# come from is theirs to say.
 pip_install() {
-    "$VENV/bin/python" -m pip install --quiet --disable-pip-version-check "$@" >&2 ||
+    quietly env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 PIP_REQUIRE_HASHES=0 PIP_NO_DEPS=0 PIP_DRY_RUN=0 \
+        "$VENV/bin/python" -m pip install --disable-pip-version-check "$@" ||
         die "pip could not install the project; its message is above"
 }
 
@@ -81,27 +88,37 @@ compile_project() {
     "$VENV/bin/python" -m compileall -q "$ROOT"/{protocol,coordinator,daemon,tui,benchmarks} >/dev/null || :
 }
 
-# install_project STAMP [LOCK]: an editable install into .venv, again only when what it depends on has changed. With a
-# lock file, nothing is installed that is not in it, hash and all.
-install_project() {
-    local stamp=$VENV/$1 lock=${2:-} python key
+# venv_is_usable: .venv was made for this place, by a Python that is still there and new enough, and has pip.
+venv_is_usable() {
+    "$VENV/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null &&
+        head -n 3 "$VENV/bin/pip" 2>/dev/null | grep -qF "$VENV/bin/" # its programs name the place
+}
+
+# make_venv: a new .venv in place of one that is not usable.
+make_venv() {
+    local python
     if ! python=$(find_python); then
         apt_install "Python 3.11 or newer is missing" python3 python3-venv
         python=$(find_python) || die "Python 3.11 or newer is missing; set PYTHON to one"
-    fi
-    key=$({ printf '%s\n' "$ROOT"; cat "$ROOT/pyproject.toml" ${lock:+"$lock"}; } | sha256sum)
-    if [ -x "$VENV/bin/python" ] && [ "$(cat "$stamp" 2>/dev/null)" = "$key" ]; then
-        return
     fi
     if ! "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         apt_install "Python's venv module is missing" \
             "$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"
     fi
-    if ! "$VENV/bin/python" -m pip --version >/dev/null 2>&1; then
-        say "making .venv with $("$python" --version)"
-        rm -rf "$VENV"
-        "$python" -m venv "$VENV"
-    fi
+    say "making .venv with $("$python" --version)"
+    rm -rf "$VENV" || die "$VENV is not usable and can't be removed; its message is above"
+    quietly "$python" -m venv "$VENV" || die "$python could not make $VENV; its message is above"
+}
+
+# install_project STAMP [LOCK]: an editable install into .venv, again only when what it depends on has changed. With a
+# lock file, nothing is installed that is not in it, hash and all.
+install_project() {
+    local stamp=$VENV/$1 lock=${2:-} key
+    venv_is_usable || make_venv
+    key=$({ "$VENV/bin/python" --version; cat "$ROOT/pyproject.toml" ${lock:+"$lock"}; } | sha256sum)
+    [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || return 0
+    [ -w "$VENV" ] || die "$VENV belongs to $(stat -c %U "$VENV"), and what is in it is not up to date. Remove it, or be \
+that user."
     say "installing Longshore${lock:+ for development} into .venv"
     if [ -n "$lock" ]; then
         pip_install --require-hashes --requirement "$lock"

@@ -8,8 +8,10 @@ import itertools
 import json
 import re
 import shutil
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +25,13 @@ KEYS = {
 }
 
 
+@cache
 def find() -> str | None:
-    """Where Chromium is, if this machine has it."""
-    return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    """Where a Chromium is that runs, if there is one: some systems have only a script that says what to install."""
+    for program in filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))):
+        if subprocess.run([program, "--version"], stdin=subprocess.DEVNULL, capture_output=True).returncode == 0:
+            return program
+    return None
 
 
 class Tab:
