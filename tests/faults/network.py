@@ -10,8 +10,10 @@ import fcntl
 import heapq
 import os
 import random
+import secrets
 import select
 import shutil
+import socket
 import struct
 import subprocess
 import threading
@@ -65,8 +67,8 @@ class Network:
     def __init__(self) -> None:
         if os.geteuid() or not shutil.which("ip") or not os.path.exists("/dev/net/tun"):
             raise NoNamespaces("network namespaces need root, iproute2 and /dev/net/tun")
-        self._tag = f"{os.getpid() % 0xFFFF:x}"
-        self._net = free_net()
+        self._tag = secrets.token_hex(2)
+        self._net, self._reserved = free_net()
         self.address = f"{self._net}.1"
         self._random = random.Random(0)
         self._links: list[Link] = []
@@ -108,6 +110,7 @@ class Network:
             os.close(link.outer)
             ip("netns", "del", link.namespace)
         ip("addr", "del", f"{self.address}/32", "dev", "lo")
+        self._reserved.close()
 
     def _carry(self) -> None:
         """The body of the thread that is the cable."""
@@ -162,11 +165,19 @@ def ip(*arguments: str) -> str:
     return done.stdout
 
 
-def free_net() -> str:
-    """The first three numbers of addresses that nobody on this host uses."""
+def free_net() -> tuple[str, socket.socket]:
+    """The first three numbers of addresses that nobody on this host uses, and what keeps other tests from taking them
+    too until it is closed: a name that belongs to the network namespace, as the addresses do.
+    """
     used = ip("-o", "addr") + ip("route")
-    for number in range(os.getpid() % 200, os.getpid() % 200 + 50):
-        net = f"10.231.{number}"
+    for number in range(200):
+        net, reserved = f"10.231.{number}", socket.socket(socket.AF_UNIX)
+        try:
+            reserved.bind(f"\0longshore-tests-{net}")
+        except OSError:
+            reserved.close()
+            continue
         if f"{net}." not in used:
-            return net
+            return net, reserved
+        reserved.close()
     raise NoNamespaces("no free addresses below 10.231.0.0/16")

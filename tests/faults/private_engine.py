@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -29,13 +30,13 @@ class PrivateEngine:
             raise NoEngine("a second Docker engine needs root and dockerd")
         self.folder = folder
         self.url = f"unix://{folder}/docker.sock"
-        self._bridge = f"lsd{os.getpid() % 0xFFFF:x}"
+        self._bridge = f"lsd{secrets.token_hex(2)}"
         self._options = ["--live-restore"] if live_restore else []
         self._options += ["--storage-driver", storage] if storage else []
         self._process: subprocess.Popen[bytes] | None = None
         self._containerd: subprocess.Popen[bytes] | None = None
         try:
-            net = free_net()
+            net, self._reserved = free_net()
             ip("link", "add", self._bridge, "type", "bridge")
             ip("addr", "add", f"{net}.1/24", "dev", self._bridge)
             ip("link", "set", self._bridge, "up")
@@ -48,7 +49,7 @@ class PrivateEngine:
         if self._containerd is None:
             arguments = ["--root", str(self.folder / "root"), "--state", str(self.folder / "state")]
             self._containerd = self._spawn(["containerd", "--address", str(socket), *arguments])
-            eventually(socket.exists, within=30)
+            eventually(socket.exists)
         command = ["dockerd", "--data-root", str(self.folder / "data"), "--exec-root", str(self.folder / "exec")]
         command += ["--pidfile", str(self.folder / "pid"), "-H", self.url, "--bridge", self._bridge]
         command += [
@@ -62,7 +63,7 @@ class PrivateEngine:
         ]
         (self.folder / "pid").unlink(missing_ok=True)
         self._process = self._spawn(command)
-        eventually(self._answers, within=30)
+        eventually(self._answers)
 
     def _spawn(self, command: list[str]) -> subprocess.Popen[bytes]:
         with (self.folder / "engine.log").open("ab") as log:
@@ -101,6 +102,7 @@ class PrivateEngine:
             self._containerd.terminate()
             self._containerd.wait(30)
         ip("link", "del", self._bridge)
+        self._reserved.close()
         for line in Path("/proc/mounts").read_text().splitlines():
             mounted = line.split()[1]
             if mounted.startswith(str(self.folder) + "/"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
-import os
+import secrets
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -34,8 +34,9 @@ NO_TAR = "longshore-tests/no-tar:1"
 """Busybox without its tar."""
 BROKEN_TAR = "longshore-tests/broken-tar:1"
 """Debian with a tar that says that there is no room."""
-WORKER = f"tests-{os.getpid()}"
-"""The worker's name, and the coordinator's id."""
+WORKER = f"tests-{secrets.token_hex(3)[:5]}"
+"""The worker's name, and the coordinator's id, whose first 12 characters are in names of containers: of all processes
+that use this engine, only ours has it."""
 PROJECT_DIR = "/builds/group/project"
 
 _attempts = itertools.count(1)
