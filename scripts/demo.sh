@@ -37,6 +37,7 @@ start() {
 cp -R "$ROOT/examples/demo" "$WORK/demo"
 cd "$WORK/demo"
 if have git; then
+    export GIT_CONFIG_GLOBAL=/dev/null # not as you like git to be: signed, with hooks
     git init -q .
     git add -A
     git -c user.name=Demo -c user.email=demo@example.com commit -qm "A demo project"

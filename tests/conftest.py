@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +16,36 @@ from hypothesis import HealthCheck, settings
 ROOT = Path(__file__).parent.parent
 os.environ["LONGSHORE_CONFIG"] = os.devnull  # the settings of who runs the tests are not the tests'
 
+# Ignored in the background of a script, and by nohup; programs would inherit that.
+for number in (signal.SIGINT, signal.SIGHUP):
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
+os.environ |= {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}  # not as somebody likes git to be
+for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):  # set where git itself runs the tests, in a hook
+    os.environ.pop(name, None)
+
 settings.register_profile("longshore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("longshore")  # a machine that is busy with something else is no failure
+
+LONGEST_FIRST = (
+    "faults",
+    "coordinator/pipelinefile/test_conformance.py",
+    "system",
+    "daemon/docker",
+    "tui",
+    "benchmarks",
+)
+"""What takes long begins early: several processes share the files, and the last one to end is waited for."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Puts the longest files first (`--no-loadscope-reorder` keeps xdist from undoing it)."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    path = item.path.relative_to(ROOT / "tests").as_posix()
+    return next((rank for rank, start in enumerate(LONGEST_FIRST) if path.startswith(start)), len(LONGEST_FIRST))
 
 
 @dataclass(frozen=True, slots=True)
