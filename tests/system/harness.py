@@ -167,9 +167,9 @@ class System:
 
     @property
     def coordinator_id(self) -> str:
-        """The coordinator's lasting id, which all that it makes in Docker is labelled with."""
-        assert self.address is not None
-        with Client(self.address) as client:
+        """The coordinator's lasting id, which all that it makes in Docker is labelled with. Somebody has to serve."""
+        address = self.address or json.loads((self.folder / "state" / "coordinator.json").read_text())["address"]
+        with Client(address) as client:
             return client.welcome.coordinator
 
     def start_worker(self, name: str, *arguments: str) -> Process:
@@ -245,7 +245,7 @@ class System:
                 process.popen.terminate()
         for process in reversed(self.processes):
             with contextlib.suppress(subprocess.TimeoutExpired):
-                process.popen.wait(20)
+                process.popen.wait(DEADLINE)
                 continue
             process.kill()
         if coordinator:
@@ -270,6 +270,16 @@ def running(client: docker.DockerClient, coordinator: str, run: int, job: str | 
     if job is not None:
         labels.append(f"longshore.job={job}")
     return list(client.containers.list(ignore_removed=True, filters={"label": labels}))
+
+
+UNTIL_TOLD = "until [ -e /told ]; do sleep 0.05; done"
+"""A command of a job that goes on until it is told to end."""
+
+
+def tell(client: docker.DockerClient, coordinator: str, run: int, job: str = "job") -> None:
+    """Lets a job of a run come to the end of UNTIL_TOLD."""
+    (container,) = running(client, coordinator, run, job)
+    assert container.exec_run(["touch", "/told"]).exit_code == 0
 
 
 def leftovers(client: docker.DockerClient, coordinator: str) -> list[str]:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
-from tests.system.harness import Process, System, eventually, jobs_of, repository, statuses
+import docker
+
+from tests.system.harness import DEADLINE, UNTIL_TOLD, Process, System, eventually, jobs_of, repository, statuses, tell
 
 HELLO = "job: {image: longshore/busybox:test, script: [echo hello]}"
-UNTIL_TOLD = """
-default: {image: longshore/busybox:test}
-job: {script: [echo up, sleep %d, echo done]}
+LONG = f"""
+default: {{image: longshore/busybox:test}}
+job: {{script: [echo up, "{UNTIL_TOLD}", echo done]}}
 """
 
 
@@ -43,30 +45,38 @@ def test_the_exit_status_tells_how_it_ended(system: System, tmp_path: Path) -> N
 
 
 def test_ctrl_c_cancels_the_run(system: System, tmp_path: Path) -> None:
-    run = system.start("run", cwd=project_of(tmp_path / "project", UNTIL_TOLD % 200))
+    run = system.start("run", cwd=project_of(tmp_path / "project", LONG))
     wait_for(run, "job | up\n")
     run.interrupt()
-    assert run.popen.wait(20) == 3
+    assert run.popen.wait(DEADLINE) == 3
     assert statuses(system.show(1)) == {"job": "canceled"}
 
 
-def test_a_second_run_on_the_same_state_is_a_client_of_the_first(system: System, tmp_path: Path) -> None:
-    first = system.start("run", cwd=project_of(tmp_path / "first", UNTIL_TOLD % 3))
+def test_a_second_run_on_the_same_state_is_a_client_of_the_first(
+    system: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    first = system.start("run", cwd=project_of(tmp_path / "first", LONG))
     wait_for(first, "job | up\n")
     done = system.command("run", cwd=project_of(tmp_path / "second", HELLO))
     assert done.status == 0, done.err
     assert first.popen.poll() is None
     assert [worker["name"] for worker in system.workers()] == ["local"]
-    assert first.popen.wait(20) == 0
+    tell(docker_client, system.coordinator_id, 1)
+    assert first.popen.wait(DEADLINE) == 0
 
 
-def test_a_run_goes_on_when_the_one_that_served_it_ends_first(system: System, tmp_path: Path) -> None:
-    first = system.start("run", cwd=project_of(tmp_path / "first", UNTIL_TOLD % 1), name="first")
+def test_a_run_goes_on_when_the_one_that_served_it_ends_first(
+    system: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    first = system.start("run", cwd=project_of(tmp_path / "first", LONG), name="first")
     wait_for(first, "job | up\n")
-    second = system.start("run", cwd=project_of(tmp_path / "second", UNTIL_TOLD % 4), name="second")
+    second = system.start("run", cwd=project_of(tmp_path / "second", LONG), name="second")
     wait_for(second, "job | up\n")
-    assert first.popen.wait(20) == 0
-    assert second.popen.wait(40) == 0
+    coordinator = system.coordinator_id
+    tell(docker_client, coordinator, 1)
+    assert first.popen.wait(DEADLINE) == 0
+    tell(docker_client, coordinator, 2)
+    assert second.popen.wait(DEADLINE) == 0
     assert [line for line in second.out.read_text().splitlines() if line.startswith("job | ")][-2:] == [
         "job | done",
         next(line for line in second.out.read_text().splitlines() if line.startswith("job | success")),
@@ -75,23 +85,31 @@ def test_a_run_goes_on_when_the_one_that_served_it_ends_first(system: System, tm
     eventually(lambda: nobody_serves(system))
 
 
-def test_a_detached_run_goes_on_in_the_background(system: System, tmp_path: Path) -> None:
-    run = system.submit(project_of(tmp_path / "project", UNTIL_TOLD % 1))
+def test_a_detached_run_goes_on_in_the_background(
+    system: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    run = system.submit(project_of(tmp_path / "project", LONG))
+    eventually(lambda: statuses(system.show(run)) == {"job": "running"})
+    tell(docker_client, system.coordinator_id, run)
     view = system.finished(run)
     assert view["status"] == "success"
     assert "done\n" in system.log(run, "job")
     eventually(lambda: nobody_serves(system))
 
 
-def test_a_run_whose_process_was_killed_is_finished_by_the_next_one(system: System, tmp_path: Path) -> None:
-    killed = system.start("run", cwd=project_of(tmp_path / "first", UNTIL_TOLD % 3))
+def test_a_run_whose_process_was_killed_is_finished_by_the_next_one(
+    system: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    killed = system.start("run", cwd=project_of(tmp_path / "first", LONG))
     wait_for(killed, "job | up\n")
+    coordinator = system.coordinator_id
     killed.kill()
     listed = system.command("list")
     assert "no process is running it" in listed.err
     assert statuses(system.show(1)) == {"job": "running"}
     done = system.command("run", cwd=project_of(tmp_path / "second", HELLO))
     assert done.status == 0, done.err
+    tell(docker_client, coordinator, 1)
     view = system.finished(1)
     assert (view["status"], jobs_of(view)["job"]["attempt"]) == ("success", 1)
     log = system.log(1, "job").splitlines()
@@ -99,13 +117,18 @@ def test_a_run_whose_process_was_killed_is_finished_by_the_next_one(system: Syst
     eventually(lambda: nobody_serves(system))
 
 
-def test_a_follower_takes_over_when_the_one_that_serves_is_killed(system: System, tmp_path: Path) -> None:
-    first = system.start("run", cwd=project_of(tmp_path / "first", UNTIL_TOLD % 4), name="first")
+def test_a_follower_takes_over_when_the_one_that_serves_is_killed(
+    system: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    first = system.start("run", cwd=project_of(tmp_path / "first", LONG), name="first")
     wait_for(first, "job | up\n")
-    second = system.start("run", cwd=project_of(tmp_path / "second", UNTIL_TOLD % 6), name="second")
+    second = system.start("run", cwd=project_of(tmp_path / "second", LONG), name="second")
     wait_for(second, "job | up\n")
+    coordinator = system.coordinator_id
     first.kill()
-    assert second.popen.wait(50) == 0
+    for run in (1, 2):
+        tell(docker_client, coordinator, run)
+    assert second.popen.wait(DEADLINE) == 0
     assert second.out.read_text().count("job | done\n") == 1
     assert system.finished(1)["status"] == "success"
     eventually(lambda: nobody_serves(system))
@@ -130,7 +153,7 @@ after: {stage: after, script: [echo after]}
 
 
 def test_a_run_without_a_process_can_be_canceled(system: System, tmp_path: Path) -> None:
-    killed = system.start("run", cwd=project_of(tmp_path / "project", UNTIL_TOLD % 200))
+    killed = system.start("run", cwd=project_of(tmp_path / "project", LONG))
     wait_for(killed, "job | up\n")
     killed.kill()
     assert system.command("cancel", "1").status == 0
@@ -138,11 +161,13 @@ def test_a_run_without_a_process_can_be_canceled(system: System, tmp_path: Path)
     eventually(lambda: nobody_serves(system))
 
 
-def test_a_run_outlives_its_terminal(system: System, tmp_path: Path) -> None:
-    run = system.start("run", cwd=project_of(tmp_path / "project", UNTIL_TOLD % 2))
+def test_a_run_outlives_its_terminal(system: System, tmp_path: Path, docker_client: docker.DockerClient) -> None:
+    run = system.start("run", cwd=project_of(tmp_path / "project", LONG))
     wait_for(run, "job | up\n")
+    coordinator = system.coordinator_id
     run.popen.send_signal(signal.SIGHUP)
-    run.popen.wait(20)
+    run.popen.wait(DEADLINE)
+    tell(docker_client, coordinator, 1)
     assert system.finished(1)["status"] == "success"
     eventually(lambda: nobody_serves(system))
 

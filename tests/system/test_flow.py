@@ -9,7 +9,7 @@ import docker
 import pytest
 
 from tests.conftest import Images
-from tests.system.harness import System, eventually, jobs_of, leftovers, repository, running, statuses
+from tests.system.harness import UNTIL_TOLD, System, eventually, jobs_of, leftovers, repository, running, statuses, tell
 
 PIPELINE = """
 default:
@@ -111,7 +111,7 @@ def some_workers(
     try:
         yield system
         coordinator = system.coordinator_id
-        eventually(lambda: not leftovers(docker_client, coordinator), within=20)
+        eventually(lambda: not leftovers(docker_client, coordinator))
     finally:
         system.stop()
 
@@ -155,7 +155,23 @@ def test_a_pipeline_runs_as_its_file_says(some_workers: System, tmp_path: Path, 
     assert order("join", "check")
     assert order("check", "deploy")
     assert order("deploy", "clean")
-    assert jobs["early"]["started_at"] < jobs["build-a"]["finished_at"]
+
+
+def test_a_job_that_needs_nothing_does_not_wait_for_the_stage_before(
+    fleet: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    file = f"""
+default: {{image: longshore/busybox:test}}
+stages: [build, test]
+job: {{stage: build, script: ["{UNTIL_TOLD}"]}}
+early: {{stage: test, needs: [], script: [echo early]}}
+late: {{stage: test, script: [echo late]}}
+"""
+    run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": file}))
+    eventually(lambda: (fleet.status(run, "early"), fleet.status(run, "job")) == ("success", "running"))
+    assert fleet.status(run, "late") not in ("running", "success")
+    tell(docker_client, fleet.coordinator_id, run)
+    assert set(statuses(fleet.finished(run)).values()) == {"success"}
 
 
 def test_artifacts_reach_jobs_on_other_workers(fleet: System, tmp_path: Path) -> None:
