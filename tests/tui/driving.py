@@ -6,12 +6,14 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from unittest.mock import patch
 
 from textual.pilot import Pilot
 from textual.widgets import Input
 
 from tests.tui.harness import DEADLINE
 from tui.app import LongshoreApp
+from tui.screens import base
 
 
 @dataclass
@@ -70,7 +72,8 @@ class Dashboard:
 
 @asynccontextmanager
 async def dashboard(address: str, size: tuple[int, int] = (120, 36)) -> AsyncIterator[Dashboard]:
-    """Opens the dashboard of a coordinator."""
+    """Opens the dashboard of a coordinator. Its messages in the corner stay: who waits for one may come late."""
     app = LongshoreApp(address)
-    async with app.run_test(size=size, notifications=True) as pilot:
-        yield Dashboard(app, pilot)
+    with patch.multiple(base, GOOD_NEWS=DEADLINE, BAD_NEWS=DEADLINE):
+        async with app.run_test(size=size, notifications=True) as pilot:
+            yield Dashboard(app, pilot)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 import pytest
 from textual.pilot import Pilot
 from textual.screen import Screen
-from textual.widgets import ContentSwitcher, Tabs
+from textual.widgets import ContentSwitcher, Input, Tabs
 
+from tests.tui.driving import Dashboard
 from tests.tui.still import still_app
 from tui.screens.job import JobScreen
 from tui.widgets.log_view import LogView
@@ -33,6 +34,8 @@ SCREENS: dict[str, list[str]] = {
     "confirm": ["c"],
 }
 """Screens, and the keys that lead there; `@name` is a tab of a job's screen."""
+LEADS_ON = {"enter", "2", "3", "question_mark", "c", "n"}
+"""Keys after which there is another screen, unless one is writing."""
 DETAILS: dict[str, list[str]] = {
     "filter": ["slash", *"hats"],
     "search": [*SCREENS["job"], "slash", *"pass", "enter"],
@@ -47,9 +50,10 @@ DETAILS: dict[str, list[str]] = {
 
 @pytest.fixture(autouse=True)
 def _same_each_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Times in UTC, a folder that every machine has, colours whatever is asked for, no waiting for the next frame."""
+    """Times in UTC, a folder that every machine has, colours whatever is asked for, nothing that blinks or waits."""
     monkeypatch.setattr("tui.coalesce.FRAME", 0.0)
     monkeypatch.setattr("tui.screens.run.CURSOR_RESTS", 0.001)
+    monkeypatch.setattr(Input, "_toggle_cursor", lambda _self: None)  # nothing blinks
     monkeypatch.delenv("NO_COLOR", raising=False)
     monkeypatch.chdir("/")
     monkeypatch.setenv("TZ", "UTC")
@@ -57,6 +61,10 @@ def _same_each_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+STILL = 4
+"""Looks at the screen that are all the same: then nothing more is on its way to it."""
 
 
 async def open_job_tab(pilot: Pilot[None], name: str) -> None:
@@ -85,13 +93,19 @@ def looks(keys: list[str], size: tuple[int, int], theme: str, compare: Callable[
         for key in keys:
             if key.startswith("@"):
                 await open_job_tab(pilot, key[1:])
-            else:
-                await pilot.press(key)
+                continue
+            before, writes = pilot.app.screen, isinstance(pilot.app.focused, Input)
+            await pilot.press(key)
+            while key in LEADS_ON and not writes and pilot.app.screen is before:
+                await pilot.pause(0.02)
         if isinstance(pilot.app.screen, JobScreen):
             await open_job_tab(pilot, keys[-1][1:] if keys[-1].startswith("@") else "log")
         while not log_is_shown(pilot.app.screen):
             await pilot.pause(0.02)
-        await pilot.pause(0.1)
+        seen: list[str] = []
+        while len(seen) < STILL or len({*seen[-STILL:]}) > 1:
+            seen.append(Dashboard(pilot.app, pilot).text)  # type: ignore[arg-type]
+            await pilot.pause(0.03)
 
     return compare(still_app(theme=theme), terminal_size=size, run_before=go)
 
