@@ -18,16 +18,22 @@ from protocol.views import ArtifactRef
 from tests.coordinator.engine.sim import job, plan
 from tests.coordinator.wire import Running, WireWorker, eventually
 
-BUSY = Retention(runs_for=0.0, every=0.1, young=0.0)
+BUSY = Retention(runs_for=0.0, every=0.1)
 """Keeps no finished run but the newest, and looks all the time."""
 
 
 def running(folder: Path, **retention: Any) -> Running:
-    return Running(folder, retention=Retention(**{"every": 0.1, "young": 1.0, "runs_for": None} | retention))
+    return Running(folder, retention=Retention(**{"every": 0.1, "runs_for": None} | retention))
 
 
 def files(folder: Path, kind: str) -> list[Path]:
     return [path for path in (folder / kind).rglob("*") if path.is_file() and "journal" not in path.name]
+
+
+def age(folder: Path) -> None:
+    """Lets the blobs be older than any that a run may be about to name."""
+    for path in files(folder, "blobs"):
+        os.utime(path, (0, 0))
 
 
 def upload(client: Any, folder: Path, content: bytes) -> tuple[str, int]:
@@ -49,6 +55,7 @@ def test_old_finished_runs_go_with_their_logs_and_files_and_ids_are_not_used_aga
         unfinished = client.submit_run(plan(job("a")), workspace, size)
         worker.status(worker.accept().attempt, 2, S.RUNNING)
         worker.close()
+    age(state)
     with running(state, runs_for=0.0) as coordinator, coordinator.client() as client:
         eventually(lambda: [run.id for run in client.list_runs()] == [unfinished])
         eventually(lambda: len(files(state, "blobs")) == 1)
@@ -102,13 +109,14 @@ def test_artifacts_expire_when_their_job_says_so_and_their_run_stays(tmp_path: P
             digest, size = upload(client, tmp_path, name.encode())
             client.submit_run(plan(job(name, artifacts=spec)))
             worker.run(artifacts=[ArtifactRef(kind="archive", digest=digest, size=size)])
+        age(state)
         eventually(lambda: [path.read_bytes() for path in files(state, "blobs")] == [b"long"])
         assert [run.status for run in client.list_runs()] == [S.SUCCESS, S.SUCCESS]
         worker.close()
 
 
 def test_a_blob_that_was_just_put_again_is_left_for_the_run_that_is_to_come(tmp_path: Path) -> None:
-    with Running(tmp_path / "state", retention=Retention(every=0.1, young=2.0)) as coordinator:
+    with Running(tmp_path / "state", retention=Retention(every=0.1, young=60.0)) as coordinator:
         with coordinator.client() as client:
             digest, size = upload(client, tmp_path, b"workspace")
             blob = tmp_path / "state" / "blobs" / digest[:2] / digest

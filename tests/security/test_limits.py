@@ -94,7 +94,7 @@ def test_a_project_has_no_more_workspaces_and_artifacts_than_its_limit(tmp_path:
     def counted() -> Mapping[str, int]:
         return running.coordinator.housekeeper.counted.by_project
 
-    retention = Retention(every=0.1, young=2.0, runs_for=0.0)  # so young that no run names it yet, an upload is kept
+    retention = Retention(every=0.1, runs_for=0.0)
     limits = Limits(project_bytes=1500)
     with Running(tmp_path / "state", limits=limits, retention=retention) as running, running.client() as client:
         for number in range(2):
