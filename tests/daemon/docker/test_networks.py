@@ -14,7 +14,7 @@ import docker
 import pytest
 from docker.models.containers import Container
 
-from daemon import networks
+from daemon import network_holder, networks
 from daemon.docker_executor import DockerExecutor
 from daemon.executor import Dependencies, JobFailed, Outcome
 from daemon.policy import make_policy
@@ -47,19 +47,22 @@ def holders(docker_client: docker.DockerClient) -> Callable[[], list[str]]:
 
 
 @pytest.fixture
-def sharing(tmp_path: Path, executor: DockerExecutor) -> Iterator[DockerExecutor]:
-    """An executor whose jobs use at most two networks one after the other."""
+def sharing(tmp_path: Path, executor: DockerExecutor, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerExecutor]:
+    """An executor whose jobs use at most two networks one after the other, however slow the machine is meanwhile."""
+    monkeypatch.setattr(network_holder, "ANSWER_SECONDS", 60.0)
+    monkeypatch.setattr(networks, "KEEP_SECONDS", 120.0)
+    monkeypatch.setattr(networks, "RECENT", 120.0)
     sharing = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache", networks=2)
     yield sharing
     sharing.close()
 
 
 def until_shared(executor: DockerExecutor, holders: Callable[[], list[str]], until: Until, image: str = BUSYBOX) -> str:
-    """Runs jobs until one has joined a network; which one that is."""
+    """Runs jobs, with many to come, until one has joined a network; which one that is."""
     found: list[str] = []
 
     def joined() -> bool:
-        ran, network = run_and_see(executor, assignment(NAMESPACE, image=image))
+        ran, network = run_and_see(executor, assignment(NAMESPACE, image=image, to_come=networks.MANY))
         assert ran.outcome.exit_code == 0, ran.log
         found.extend([network] if network else [])
         return bool(found)
@@ -120,7 +123,7 @@ def test_two_jobs_at_a_time_never_have_the_same_network(
         sandbox = sandboxes[index]
         sandbox.prepare(None)
         sandbox.hold()
-        everybody.wait(30)
+        everybody.wait(60)
         sandbox.release(Dependencies())
         log = bytearray()
         sandbox.follow_log(0, log.extend)
