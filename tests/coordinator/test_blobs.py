@@ -27,7 +27,7 @@ class Opened:
 
     def finish(self) -> Finished:
         """Waits for one upload to be verified."""
-        assert self._woken.acquire(timeout=10)
+        assert self._woken.acquire(timeout=60)
         (upload,) = self.store.finished()
         return upload
 

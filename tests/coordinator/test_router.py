@@ -87,7 +87,7 @@ def test_a_peer_that_is_gone_is_forgotten(context: zmq.Context[zmq.Socket[bytes]
     dealer, route = connect(context, router)
     router.introduce_worker(route, "w1")
     dealer.close()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while router.peer(route) is not None:
         assert time.monotonic() < deadline
         router.send_to_worker("w1", [m.Drain()])

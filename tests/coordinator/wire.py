@@ -22,7 +22,7 @@ from protocol.codec import decode_for_worker, each_of, encode
 from protocol.keys import Credentials
 from protocol.statuses import ExecutionStatus as S
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds in which whatever is waited for has to happen."""
 
 M = TypeVar("M", bound=m.Message)

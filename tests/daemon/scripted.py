@@ -21,7 +21,7 @@ from protocol.statuses import ENDED, ExecutionStatus
 from tests.daemon.standin import StandinEngine, StandinExecutor
 
 M = TypeVar("M", bound=m.Message)
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def assignment(attempt: str, *script: str, **fields: object) -> m.Assignment:

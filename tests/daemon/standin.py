@@ -19,6 +19,9 @@ from pathlib import Path
 from daemon.executor import Collected, Dependencies, Executor, Found, JobFailed, Outcome, Sandbox
 from protocol.messages import Assignment
 
+PATIENCE = 60.0
+"""Seconds after which what a test waits for is not believed to come any more."""
+
 
 @dataclass(eq=False)
 class Box:
@@ -58,7 +61,7 @@ class Box:
                 self.state = "exited"
                 self.changed.notify_all()
 
-    def await_state(self, state: str, timeout: float = 10.0) -> bool:
+    def await_state(self, state: str, timeout: float = PATIENCE) -> bool:
         """For tests: whether the box comes into a state in time."""
         with self.changed:
             return self.changed.wait_for(lambda: self.state == state, timeout)
@@ -93,7 +96,7 @@ class StandinEngine:
         """What was done to an attempt, in order."""
         return [step for step, name in self.history if name == attempt]
 
-    def await_step(self, step: str, attempt: str, timeout: float = 10.0) -> None:
+    def await_step(self, step: str, attempt: str, timeout: float = PATIENCE) -> None:
         """For tests: waits until something was done to an attempt. Raises AssertionError after `timeout`."""
         with self.changed:
             done = self.changed.wait_for(lambda: (step, attempt) in self.history, timeout)

@@ -23,7 +23,7 @@ from tests.daemon.scripted import Running, start_worker
 from tests.daemon.standin import StandinEngine
 from tests.daemon.test_with_coordinator import job, jobs
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 SLOW, LARGE = b"".join(b"line %d\n" % number for number in range(6)), 300_000
 JOBS = [
     job("slow", "for i in 0 1 2 3 4 5; do echo line $i; sleep 0.03; done"),  # small pieces, which go into the journal

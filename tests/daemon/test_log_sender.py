@@ -70,7 +70,7 @@ def test_a_writer_waits_when_the_window_is_full_and_goes_on_with_an_acknowledgem
     log.take()
     assert not done.wait(0.1)
     log.acknowledge(1)
-    assert done.wait(5)
+    assert done.wait(60)
     thread.join()
 
 
@@ -89,7 +89,7 @@ def test_a_waiting_writer_is_freed_when_the_log_is_not_wanted_or_begins_again(en
     thread = threading.Thread(target=write_more)
     thread.start()
     log.abort() if end == "abort" else log.restart(0)
-    thread.join(5)
+    thread.join(60)
     assert [type(problem) for problem in raised] == [error]
 
 

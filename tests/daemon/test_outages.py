@@ -350,7 +350,7 @@ def test_the_timeout_of_a_taken_up_job_counts_from_its_release(
     first.leave()
     engine.boxes["1.1"].released_at -= 1.0
     run_worker()
-    assert coordinator.final("1.1", timeout=3).failure_reason == "job_execution_timeout"
+    assert coordinator.final("1.1").failure_reason == "job_execution_timeout"
     assert "stop as failed" in engine.steps("1.1")
 
 

@@ -53,7 +53,7 @@ def test_the_container_stays_until_the_final_status_is_acknowledged(
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
     assert "7.1" in engine.boxes
     coordinator.acknowledging = True
-    assert coordinator.final("7.1", timeout=15).status is S.SUCCESS
+    assert coordinator.final("7.1").status is S.SUCCESS
     engine.await_step("remove", "7.1")
 
 
@@ -250,7 +250,7 @@ def test_cancel_stops_the_script_and_reports_canceled(
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"begun\n", "the first line")
     coordinator.send(m.CancelJob(attempt="1.1"))
     coordinator.send(m.CancelJob(attempt="1.1"))
-    final = coordinator.final("1.1", timeout=5)
+    final = coordinator.final("1.1")
     assert (final.status, final.failure_reason, final.log_length) == (S.CANCELED, None, 6)
     assert engine.steps("1.1").count("stop") == 1
     assert "collect" not in engine.steps("1.1")
@@ -266,7 +266,7 @@ def test_a_script_that_does_not_obey_is_killed(
     coordinator.assign(assignment("1.1", "sleep 60"))
     coordinator.status("1.1", S.RUNNING)
     coordinator.send(m.CancelJob(attempt="1.1"))
-    assert coordinator.final("1.1", timeout=5).status is S.CANCELED
+    assert coordinator.final("1.1").status is S.CANCELED
     assert engine.steps("1.1").count("kill") == 1
 
 
@@ -300,7 +300,7 @@ def test_cancel_is_reported_in_time_while_the_engine_still_pulls(
     coordinator.assign(assignment("1.1"))
     engine.await_step("prepare", "1.1")
     coordinator.send(m.CancelJob(attempt="1.1"))
-    assert coordinator.final("1.1", timeout=6).status is S.CANCELED
+    assert coordinator.final("1.1").status is S.CANCELED
     engine.prepare_gate.set()
     engine.await_step("remove", "1.1")
     assert engine.boxes == {}
@@ -311,7 +311,7 @@ def test_a_job_that_takes_too_long_fails_with_the_reason(
 ) -> None:
     run_worker()
     coordinator.assign(assignment("1.1", "echo begun; sleep 60", job_timeout=0.3))
-    final = coordinator.final("1.1", timeout=5)
+    final = coordinator.final("1.1")
     assert (final.status, final.failure_reason) == (S.FAILED, FailureReason.JOB_EXECUTION_TIMEOUT)
     assert final.exit_code is None
     assert coordinator.log("1.1") == b"begun\n"
@@ -375,7 +375,7 @@ def test_a_job_that_moves_is_stopped_when_the_coordinator_is_silent_for_its_leas
     coordinator.wait_for(lambda: coordinator.count(m.Heartbeat) >= beats, "heartbeats for longer than the lease")
     assert "kill" not in engine.steps("1.1")
     coordinator.answering = False
-    engine.await_step("kill", "1.1", timeout=5)
+    engine.await_step("kill", "1.1")
     coordinator.answering = True
     final = coordinator.final("1.1")
     assert (final.status, final.failure_reason) == (S.FAILED, FailureReason.RUNNER_SYSTEM_FAILURE)

@@ -61,7 +61,7 @@ class EngineEvents:
     def close(self) -> None:
         """Stops listening."""
         self._stream.close()
-        self._thread.join(5)
+        self._thread.join(60)
 
     def started(self) -> list[Life]:
         """All containers of jobs that were ever started, oldest first."""

@@ -75,7 +75,7 @@ def test_an_engine_that_takes_its_containers_with_it_fails_the_job_and_the_next_
     run = begun(fleet, engine, tmp_path, COUNTING.replace("80", "250"))
     engine.stop(number)
     engine.start()
-    view = fleet.finished(run, within=30)
+    view = fleet.finished(run)
     count = jobs_of(view)["count"]
     assert (count["status"], count["failure_reason"]) == ("failed", "runner_system_failure"), count
     assert statuses(view)["after"] == "skipped"
@@ -107,7 +107,7 @@ def test_a_container_that_is_killed_from_outside_is_no_failure_of_its_script(
     for container in running(docker_client, fleet.coordinator_id, run):
         if container.labels["longshore.job"] == "count":
             container.kill()
-    count = jobs_of(fleet.finished(run, within=20))["count"]
+    count = jobs_of(fleet.finished(run))["count"]
     assert (count["status"], count["failure_reason"]) == ("failed", "runner_system_failure")
 
 
@@ -134,7 +134,7 @@ def test_an_engine_without_room_fails_jobs_with_its_own_words(fleet: Fleet, imag
             assert count["failure_reason"] in ("script_failure", "runner_system_failure"), count
             if count["failure_reason"] == "script_failure":
                 assert "No space left on device" in fleet.log(run, "count")
-            eventually(lambda: nothing_left(engine), within=30)
+            eventually(lambda: nothing_left(engine))
             ballast = folder / "ballast"
             with ballast.open("wb") as file:
                 try:

@@ -46,7 +46,7 @@ def test_a_job_that_moves_has_ended_before_it_begins_elsewhere(
     else:
         stray.link.cut(up=fault != "deaf", down=fault != "mute")
     fleet.add_worker("other", slots=1)
-    eventually(lambda: jobs_of(fleet.show(run))["moving"]["worker"] == "other", within=30)
+    eventually(lambda: jobs_of(fleet.show(run))["moving"]["worker"] == "other")
     eventually(lambda: len(events.started()) == 2)
     fleet.mend()
     view = fleet.finished(run)

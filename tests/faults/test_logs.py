@@ -20,7 +20,7 @@ import pytest
 from protocol.events import LogAppended, log_topic
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import whole_log
-from tests.system.harness import Process, eventually, jobs_of, repository
+from tests.system.harness import DEADLINE, Process, eventually, jobs_of, repository
 
 MIB = 1 << 20
 PIPELINE = """
@@ -95,7 +95,7 @@ def arrivals(fleet: Fleet) -> Iterator[list[str]]:
     thread = threading.Thread(target=listen)
     thread.start()
     try:
-        assert ready.wait(20)
+        assert ready.wait(DEADLINE)
         yield arrived
     finally:
         done.set()

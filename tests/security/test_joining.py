@@ -11,7 +11,7 @@ import pytest
 
 from protocol.addresses import parse_tcp
 from tests.conftest import Images
-from tests.system.harness import System, eventually, jobs_of, leftovers, repository, running
+from tests.system.harness import DEADLINE, System, eventually, jobs_of, leftovers, repository, running
 
 HELLO = 'a: {script: ["echo hello from $CI_RUNNER_DESCRIPTION"], image: "longshore/busybox:test"}\n'
 
@@ -77,7 +77,7 @@ def test_a_second_host_joins_runs_jobs_comes_back_and_is_shut_out(
     assert running(docker_client, system.coordinator_id, run)
     assert system.command("keys", "revoke", "far").status == 0
     assert jobs_of(dev.finished(run))["a"]["failure_reason"] == "runner_system_failure"
-    assert again.popen.wait(15) != 0
+    assert again.popen.wait(DEADLINE) != 0
     assert "your key was revoked" in again.said
     assert not leftovers(docker_client, system.coordinator_id)
     assert system.command("keys", "revoke", "dev").status == 0

@@ -20,7 +20,7 @@ def _checked(system: System, client: docker.DockerClient) -> Iterator[System]:
         if not any(process.name == "coordinator" and process.popen.poll() is None for process in system.processes):
             system.start_coordinator()
         coordinator = system.coordinator_id
-        eventually(lambda: not leftovers(client, coordinator), within=20)
+        eventually(lambda: not leftovers(client, coordinator))
     finally:
         system.stop()
 

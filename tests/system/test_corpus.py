@@ -58,7 +58,7 @@ def corpus(
                 runs = {key: submit(client, folder / "projects", key, images) for key in TABLE}
             yield Corpus(system, runs)
             coordinator = system.coordinator_id
-            eventually(lambda: not leftovers(docker_client, coordinator), within=20)
+            eventually(lambda: not leftovers(docker_client, coordinator))
             system.stop()
     finally:
         system.stop()

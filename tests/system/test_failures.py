@@ -7,7 +7,7 @@ from pathlib import Path
 
 import docker
 
-from tests.system.harness import System, eventually, jobs_of, repository, running, statuses
+from tests.system.harness import DEADLINE, System, eventually, jobs_of, repository, running, statuses
 
 
 def test_a_failing_script_stops_there_and_skips_what_depends_on_it(fleet: System, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_followed_run_that_is_canceled_ends_with_3(fleet: System, tmp_path: Pa
     eventually(lambda: "job | up\n" in follower.out.read_text())
     run = fleet.command("list", "--json").json[0]["id"]
     assert fleet.command("cancel", str(run)).status == 0
-    assert follower.popen.wait(20) == 3
+    assert follower.popen.wait(DEADLINE) == 3
     assert "canceled" in follower.out.read_text()
 
 
@@ -136,7 +136,7 @@ def test_ctrl_c_at_a_named_coordinator_ends_the_following_and_not_the_run(fleet:
     follower = fleet.start("run", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": file}))
     eventually(lambda: "job | up\n" in follower.out.read_text())
     follower.interrupt()
-    assert follower.popen.wait(10) == 130
+    assert follower.popen.wait(DEADLINE) == 130
     run = fleet.command("list", "--json").json[0]["id"]
     assert f"longshore cancel {run}" in follower.said
     assert fleet.finished(run)["status"] == "success"
@@ -164,7 +164,7 @@ after: {stage: b, script: [echo after]}
 def test_without_an_engine_a_worker_says_one_clear_line(system: System) -> None:
     system.start_coordinator()
     system.extra["DOCKER_HOST"] = "unix:///nonexistent/docker.sock"
-    done = system.command("worker", "--coordinator", system.address or "", within=30)
+    done = system.command("worker", "--coordinator", system.address or "")
     assert done.status == 1
     assert "Traceback" not in done.err
     assert "Docker" in done.err.splitlines()[-1]
@@ -173,7 +173,7 @@ def test_without_an_engine_a_worker_says_one_clear_line(system: System) -> None:
 def test_an_embedded_run_without_an_engine_says_one_clear_line(system: System, tmp_path: Path) -> None:
     project = repository(tmp_path / "project", {".gitlab-ci.yml": "job: {image: x, script: [echo x]}"})
     system.extra["DOCKER_HOST"] = "unix:///nonexistent/docker.sock"
-    done = system.command("run", cwd=project, within=30)
+    done = system.command("run", cwd=project)
     assert done.status == 1
     assert "Traceback" not in done.err
     assert len(done.err.strip().splitlines()) == 1
@@ -182,6 +182,6 @@ def test_an_embedded_run_without_an_engine_says_one_clear_line(system: System, t
 
 def test_without_a_coordinator_verbs_end_with_4(system: System) -> None:
     system.extra["LONGSHORE_COORDINATOR"] = "tcp://127.0.0.1:9"
-    done = system.command("list", within=40)
+    done = system.command("list")
     assert done.status == 4
     assert "tcp://127.0.0.1:9" in done.err

@@ -15,7 +15,7 @@ import docker
 import pytest
 
 from tests.conftest import Images
-from tests.system.harness import System, eventually, jobs_of, repository
+from tests.system.harness import DEADLINE, System, eventually, jobs_of, repository
 
 USER, PASSWORD = "ann", "open sesame"
 HASHED = "$2b$04$Ks2yylofbPilt8kysKbp5.D0GD6..hUIuJOZDNpQnwATTVmDflyMy"
@@ -76,7 +76,7 @@ def registry(
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen([program, "serve", folder / "config.yml"], stdout=log, stderr=log)
     try:
-        eventually(lambda: listens(port), within=20)
+        eventually(lambda: listens(port))
         image = f"127.0.0.1:{port}/group/shell"
         docker_client.images.get(images.busybox).tag(image, "1")
         pushed = docker_client.images.push(image, "1", auth_config={"username": USER, "password": PASSWORD})
@@ -85,7 +85,7 @@ def registry(
         yield Registry(f"127.0.0.1:{port}", f"{image}:1")
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(DEADLINE)
 
 
 def logged_in(folder: Path, registry: Registry, password: str) -> Path:

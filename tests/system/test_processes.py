@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from tests.conftest import ROOT
-from tests.system.harness import System, eventually, jobs_of, repository
+from tests.system.harness import DEADLINE, System, eventually, jobs_of, repository
 
 
 def schema(name: str) -> dict[str, Any]:
@@ -79,7 +79,7 @@ def test_coordinator_and_worker_end_cleanly_on_a_signal(system: System, number: 
     system.wait_for_workers(1)
     for process in (worker, coordinator):
         process.popen.send_signal(number)
-        assert process.popen.wait(15) == 0, process.said
+        assert process.popen.wait(DEADLINE) == 0, process.said
         assert "Traceback" not in process.said
 
 
@@ -115,7 +115,7 @@ def test_up_runs_a_coordinator_and_workers_until_ctrl_c(system: System, tmp_path
     assert done.status == 0, done.err
     up.interrupt()
     began = time.monotonic()
-    assert up.popen.wait(20) == 0, up.said
+    assert up.popen.wait(DEADLINE) == 0, up.said
     assert time.monotonic() - began < 15
     assert "coordinator | " in up.said
 
@@ -130,7 +130,7 @@ def test_up_starts_a_crashed_worker_again(system: System) -> None:
     eventually(lambda: "starting it again" in up.said)
     eventually(lambda: [each["status"] for each in system.workers()] == ["online"])
     up.interrupt()
-    assert up.popen.wait(20) == 0
+    assert up.popen.wait(DEADLINE) == 0
 
 
 def test_two_coordinators_never_share_a_state_directory(system: System) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import docker
 
-from tests.system.harness import System, eventually, jobs_of, repository, running, statuses
+from tests.system.harness import DEADLINE, System, eventually, jobs_of, repository, running, statuses
 
 COUNTING = """
 default: {image: longshore/busybox:test}
@@ -50,7 +50,7 @@ def test_a_killed_coordinator_comes_back_and_the_run_goes_on(system: System, tmp
     coordinator.kill()
     system.start_coordinator()
     ended_well(system, run)
-    assert follower.popen.wait(20) == 0
+    assert follower.popen.wait(DEADLINE) == 0
     assert follower.out.read_text() == system.log(run, "count")
 
 
@@ -99,5 +99,5 @@ def test_a_resubmitted_run_starts_once_though_the_coordinator_was_away(system: S
     coordinator.kill()
     follower = system.start("run", cwd=project)
     system.start_coordinator()
-    assert follower.popen.wait(40) == 0, follower.said
+    assert follower.popen.wait(DEADLINE) == 0, follower.said
     assert [run["status"] for run in system.command("list", "--json").json] == ["success"]

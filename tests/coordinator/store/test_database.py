@@ -230,7 +230,7 @@ def test_the_store_comes_back_with_its_postgres(postgres: Cluster) -> None:
             store.list_runs(1)
     finally:
         postgres.start()
-    deadline = time.monotonic() + 15
+    deadline = time.monotonic() + 60
     while True:
         try:
             store.write_turn(turn)

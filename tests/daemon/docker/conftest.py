@@ -83,7 +83,7 @@ def until() -> Callable[[Callable[[], object]], None]:
     """Waits for a condition, at most 20 s."""
 
     def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline, "it has not come about within 20 s"
             time.sleep(0.02)

@@ -121,7 +121,7 @@ def test_a_job_s_log_and_end_survive_an_engine_that_drops_its_connections(
         time.sleep(0.5)
         relay.open()
     for thread in threads:
-        thread.join(20)
+        thread.join(60)
     assert [outcome.exit_code for outcome in outcomes] == [6]
     assert log.decode().splitlines()[1:] == [*(f"line {number}" for number in range(1, 31)), "$ exit 6"]
 
@@ -145,7 +145,7 @@ def test_a_log_ends_with_its_container_though_the_engine_forgets_to_end_it(
 
     follower = threading.Thread(target=after.follow_log, args=(0, sink), daemon=True)
     follower.start()
-    follower.join(20)
+    follower.join(60)
     assert not follower.is_alive(), "it still waits for an end of the log"
     assert log == b"$ echo begun\nbegun\n$ sleep 600\n"
 

@@ -84,7 +84,7 @@ def test_an_attempt_that_is_assigned_again_while_its_leftovers_are_swept_is_prep
 
     def slow_delete(engine: Engine, path: str) -> bool:
         deleting.set()
-        go_on.wait(20)
+        go_on.wait(60)
         return delete(engine, path)
 
     def prepare() -> None:
@@ -95,14 +95,14 @@ def test_an_attempt_that_is_assigned_again_while_its_leftovers_are_swept_is_prep
         patched.setattr(Engine, "delete", slow_delete)
         sweep = threading.Thread(target=executor.sweep, args=(known,))
         sweep.start()
-        assert deleting.wait(20)
+        assert deleting.wait(60)
         known.add(job.attempt)
         thread = threading.Thread(target=prepare)
         thread.start()
         prepared.wait(1)  # what would go wrong has its chance
         go_on.set()
-        sweep.join(20)
-        thread.join(20)
+        sweep.join(60)
+        thread.join(60)
     assert prepared.is_set()
     assert docker_client.containers.get(f"{container_name(job)}-service-0").status == "running"
     assert executor.sandbox(job).prepare(None) is None

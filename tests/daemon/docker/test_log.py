@@ -102,7 +102,7 @@ def test_a_sink_that_blocks_slows_the_log_and_not_the_job(
     log = bytearray()
 
     def sink(data: bytes) -> None:
-        go_on.wait(30)
+        go_on.wait(60)
         log.extend(data)
 
     follower = threading.Thread(target=sandbox.follow_log, args=(0, sink))
@@ -232,5 +232,5 @@ def test_a_silence_longer_than_any_patience_with_the_engine_is_not_taken_for_an_
         follower.start()
     assert (sandbox.wait().exit_code, other.wait().exit_code) == (0, 0)
     for follower in followers:
-        follower.join(20)
+        follower.join(60)
     assert logs[0] == logs[1] == b"$ echo one\none\n$ sleep 3\n$ echo two\ntwo\n"
