@@ -1,8 +1,10 @@
 # The two commands of the README are `make demo` and `make test`; each sets up what it needs by itself.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format chaos lock bench bench-quick
+.PHONY: help setup demo test fresh-test lint format chaos lock bench bench-quick
 
 BIN := .venv/bin
+# Tests wait for Docker and for each other's processes more than they compute; the order is that of tests/conftest.py.
+SIDE_BY_SIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
@@ -16,7 +18,10 @@ demo: setup ## a coordinator and two workers run the pipeline of examples/demo
 test: ## everything that a change must pass: lint, types, all tests
 	@scripts/setup.sh dev tools docker test-images
 	@$(MAKE) --no-print-directory lint
-	$(BIN)/pytest --numprocesses 2 --dist loadfile || { echo "==> what has failed is run once more, with nothing beside it"; $(BIN)/pytest --last-failed; }
+	$(BIN)/pytest $(SIDE_BY_SIDE)
+
+fresh-test: ## `make demo` and `make test` as on a new machine: a bare base system, Python, make and apt (needs root)
+	@scripts/fresh-test.sh
 
 lint: ## ruff, mypy, the arrows between the packages
 	@scripts/setup.sh dev
