@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -311,6 +312,7 @@ class Running:
             self.worker.run()
         except BaseException as error:  # the test looks at it
             self.error = error
+            logging.getLogger(__name__).warning("the worker has ended: %s", error)
 
     def join(self, timeout: float = PATIENCE) -> None:
         """Waits for the worker's end. Raises AssertionError if it does not come."""
