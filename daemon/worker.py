@@ -44,8 +44,9 @@ SILENT_HEARTBEATS = 3
 REMOVE_BOUND = 10.0
 """Seconds that a stop waits for containers that are being removed."""
 NAME_RETRY = 0.05
-DOCTOR_SECONDS = 0.5
-"""Seconds that `longshore doctor`, which looks whether the worker lives, may have the lock of its name."""
+BRIEFLY = 2.0
+"""Seconds that others may hold the lock of the worker's name: `longshore doctor`, which looks whether the worker lives,
+and a child of the worker before it between fork and exec."""
 NOBODY = "0.0"
 """No attempt has this id: asking for it only asks whether the coordinator is there."""
 
@@ -151,12 +152,12 @@ class Worker:
             told = False
             while not _locked(file.fileno()):
                 waited = time.monotonic() - began
-                if waited > max(self.settings.name_wait, DOCTOR_SECONDS):
+                if waited > max(self.settings.name_wait, BRIEFLY):
                     raise UsageError(
                         f"a worker named {self.settings.name!r} runs on this host already (it holds {path}); "
                         "give this one another name"
                     )
-                if not told and waited > DOCTOR_SECONDS:  # a doctor has it for a moment
+                if not told and waited > BRIEFLY:
                     logger.info("another worker named %s is there; waiting for its end", self.settings.name)
                     told = True
                 time.sleep(NAME_RETRY)
