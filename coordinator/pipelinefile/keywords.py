@@ -299,7 +299,12 @@ JOB = [
     ),
     works("job.stage", WORD),
     works("job.start_in", DURATION),
-    works("job.tags", ListOf(WORD), "one that expands to nothing is none"),
+    works(
+        "job.tags",
+        ListOf(WORD),
+        "one that expands to nothing is none. On one's own machine (`run` alone, `up`) they choose nothing, "
+        "unless `--label` gives labels ([docs/cli.md](cli.md#where-runs-are))",
+    ),
     works("job.timeout", DURATION),
     differs(
         "job.trigger",

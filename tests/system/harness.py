@@ -282,6 +282,11 @@ def tell(client: docker.DockerClient, coordinator: str, run: int, job: str = "jo
     assert container.exec_run(["touch", "/told"]).exit_code == 0
 
 
+def nobody_serves(system: System) -> bool:
+    """Whether no coordinator serves the system's state directory."""
+    return not (system.folder / "state" / "coordinator.json").exists()
+
+
 def leftovers(client: docker.DockerClient, coordinator: str) -> list[str]:
     """Containers, networks and volumes that were made for runs of a coordinator and are still there."""
     label = f"longshore.coordinator={coordinator}"

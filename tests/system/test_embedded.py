@@ -7,7 +7,18 @@ from pathlib import Path
 
 import docker
 
-from tests.system.harness import DEADLINE, UNTIL_TOLD, Process, System, eventually, jobs_of, repository, statuses, tell
+from tests.system.harness import (
+    DEADLINE,
+    UNTIL_TOLD,
+    Process,
+    System,
+    eventually,
+    jobs_of,
+    nobody_serves,
+    repository,
+    statuses,
+    tell,
+)
 
 HELLO = "job: {image: longshore/busybox:test, script: [echo hello]}"
 LONG = f"""
@@ -22,10 +33,6 @@ def project_of(folder: Path, file: str) -> Path:
 
 def wait_for(process: Process, text: str) -> None:
     eventually(lambda: text in process.out.read_text())
-
-
-def nobody_serves(system: System) -> bool:
-    return not (system.folder / "state" / "coordinator.json").exists()
 
 
 def test_a_run_needs_nothing_else_and_is_there_afterwards(system: System, tmp_path: Path) -> None:

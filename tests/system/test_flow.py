@@ -60,7 +60,7 @@ check:
     - test -d out/empty
     - test "$(readlink out/link)" = "ä file"
     - ./out/tool
-    - test "$(stat -c %a run.sh)" = 755
+    - test "$(stat -c %a run.sh)" = 777
     - ./run.sh
 
 early:

@@ -15,7 +15,7 @@ import pytest
 from docker.errors import NotFound
 from docker.models.containers import Container
 
-from tests.system.harness import System, eventually, leftovers, repository, statuses
+from tests.system.harness import System, eventually, leftovers, nobody_serves, repository, statuses
 
 IMAGE = "longshore/busybox:test"
 HELLO = f"job: {{image: {IMAGE}, script: [echo hello]}}"
@@ -125,6 +125,7 @@ def test_doctor_clears_away_what_a_killed_run_has_left_when_it_is_forced_to(
     assert system.command("cancel", "1").status == 0
     assert statuses(system.finished(1)) == {"job": "canceled"}
     eventually(lambda: not leftovers(docker_client, coordinator))
+    eventually(lambda: nobody_serves(system))
 
 
 def test_a_worker_that_is_killed_while_it_sweeps_leaves_no_more_than_it_found(

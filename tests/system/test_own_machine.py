@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.harness import Process, System, eventually, jobs_of, repository, statuses
+from tests.system.harness import Process, System, eventually, jobs_of, nobody_serves, repository, statuses
 
 TAGGED = """
 default: {image: longshore/busybox:test}
@@ -42,10 +42,6 @@ def up(system: System, *arguments: str) -> Iterator[Process]:
     finally:
         if process.popen.poll() is None:
             process.terminate()
-
-
-def nobody_serves(system: System) -> bool:
-    return not (system.folder / "state" / "coordinator.json").exists()
 
 
 def test_tags_choose_nothing_on_one_s_own_machine_and_that_is_said_once(system: System, tmp_path: Path) -> None:

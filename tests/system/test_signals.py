@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.cli.interrupts import PRESS_SECONDS
-from tests.system.harness import DEADLINE, System, eventually, repository, statuses
+from tests.system.harness import DEADLINE, System, eventually, nobody_serves, repository, statuses
 
 LONG = "job: {image: longshore/busybox:test, script: [echo up, sleep 200]}"
 STUBBORN = "job: {image: longshore/busybox:test, script: [echo up, sleep 200], after_script: [sleep 5]}"
@@ -61,10 +61,6 @@ def project_of(folder: Path, file: str) -> Path:
 
 def listed(system: System) -> list[tuple[int, str]]:
     return [(run["id"], run["status"]) for run in system.command("list", "--json").json]
-
-
-def nobody_serves(system: System) -> bool:
-    return not (system.folder / "state" / "coordinator.json").exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -144,7 +140,7 @@ def test_the_next_press_leaves_the_containers_of_a_canceled_run_to_the_backgroun
     assert "run 1 is being canceled; a background process sees that through" in run.said
     assert system.finished(1)["status"] == "canceled"
     background = system.folder / "state" / "background.log"
-    eventually(lambda: background.exists() and "leaves (worker=local)" in background.read_text())
+    eventually(lambda: background.exists() and "stops gracefully" in background.read_text())
     eventually(lambda: nobody_serves(system))
 
 

@@ -47,7 +47,7 @@ def test_an_embedded_run_imports_no_postgres_driver() -> None:
 
 def test_what_the_command_line_needs_before_it_knows_the_database_does_not_import_peewee() -> None:
     code = (
-        "import sys, coordinator.cli.process_commands, coordinator.cli.retention, coordinator.cli.logsetup, "
+        "import sys, coordinator.cli.process_commands, coordinator.cli.serving, coordinator.cli.logsetup, "
         "coordinator.cli.state, coordinator.retention; print('peewee' in sys.modules)"
     )
     assert output(code) == "False"
