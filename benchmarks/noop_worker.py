@@ -11,8 +11,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from coordinator.cli import interpreter
-from daemon.executor import Collected, Dependencies, Executor, Found, Outcome, Sandbox
+from cli.process import interpreter
+from daemon.executors.base import Collected, Dependencies, Executor, Found, Outcome, Sandbox
 from daemon.settings import WorkerSettings
 from daemon.worker import Worker
 from protocol.messages import Assignment

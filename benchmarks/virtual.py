@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.executor import Collected, Dependencies, Executor, Found, Outcome, Sandbox
+from daemon.executors.base import Collected, Dependencies, Executor, Found, Outcome, Sandbox
 from protocol.messages import Assignment
 
 DOUBLES = "doubles"

@@ -14,15 +14,15 @@ from typing import Any, get_args
 
 import msgspec
 
-from coordinator.blobs import BlobStore
-from coordinator.engine.machine import Engine
+from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now, RunState
-from coordinator.logs import LogStore
+from coordinator.files.blob_store import BlobStore
+from coordinator.files.log_store import LogStore
 from coordinator.queries import Query, QueryQueue
-from coordinator.router import Peer, Router
 from coordinator.security.limits import Limits
 from coordinator.security.quota import Quota
 from coordinator.store.store import Store
+from coordinator.transport.router import Peer, Router
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import ProtocolError

@@ -7,13 +7,13 @@ from collections.abc import Callable
 
 import msgspec
 
-from coordinator.blobs import BlobStore
-from coordinator.engine.machine import Engine
+from coordinator.engine.engine import Engine
 from coordinator.engine.state import JobState, RunState
 from coordinator.engine.views import attempt_view, run_view
-from coordinator.feed import Feed
-from coordinator.logs import LogStore
+from coordinator.files.blob_store import BlobStore
+from coordinator.files.log_store import LogStore
 from coordinator.store.store import Store
+from coordinator.transport.publisher import Feed
 from protocol import messages as m
 from protocol.codec import CHUNK_BYTES
 from protocol.errors import ProtocolError

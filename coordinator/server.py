@@ -19,25 +19,25 @@ from dataclasses import dataclass
 import zmq
 from peewee import PeeweeException
 
-from coordinator.blobs import BlobStore
 from coordinator.engine.effects import Turn
-from coordinator.engine.machine import Engine
+from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
-from coordinator.feed import Feed
+from coordinator.files.blob_store import BlobStore
+from coordinator.files.log_store import LogStore
+from coordinator.files.owner_lock import Lock
 from coordinator.handlers import Facts, Handlers, Outbox, error_reply
-from coordinator.housekeeping import Housekeeper
-from coordinator.lock import Lock
-from coordinator.logs import LogStore
+from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.queries import Queries, QueryQueue
-from coordinator.router import Router
-from coordinator.security.admin import MESSAGES as ADMIN_MESSAGES
-from coordinator.security.door import Door
+from coordinator.security.administration import MESSAGES as ADMIN_MESSAGES
+from coordinator.security.gatekeeper import Door
 from coordinator.security.limits import Pace
 from coordinator.security.quota import Quota
 from coordinator.security.roles import Identity
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store, UnreadableRun
 from coordinator.store.term import Superseded
+from coordinator.transport.publisher import Feed
+from coordinator.transport.router import Router
 from protocol import messages as m
 from protocol.clock import boot
 from protocol.codec import decode_for_coordinator, kind_of, request_id

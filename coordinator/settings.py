@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from coordinator.engine.settings import Settings
-from coordinator.retention import Retention
+from coordinator.maintenance.retention import Retention
 from coordinator.security.limits import Limits
 from coordinator.store.database import sqlite_url
 from protocol.addresses import DEFAULT_COORDINATOR, TcpAddress, parse_tcp

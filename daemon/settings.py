@@ -8,7 +8,7 @@ import socket
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.policy import PIDS, Policy, make_policy
+from daemon.executors.policy import PIDS, Policy, make_policy
 from protocol.addresses import DEFAULT_COORDINATOR
 from protocol.errors import UsageError
 from protocol.keys import Credentials

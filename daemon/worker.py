@@ -19,16 +19,16 @@ from typing import Any
 
 import zmq
 
-from daemon.blob_cache import BlobCache
-from daemon.executor import Executor
-from daemon.jobs import Jobs
-from daemon.link import Link, LinkState
-from daemon.mailbox import Mailbox
-from daemon.requests import Answer, Requests
+from daemon.attempts.manager import Jobs
+from daemon.executors.base import Executor
+from daemon.runtime.mailbox import Mailbox
+from daemon.runtime.thread_pool import aside
+from daemon.runtime.timers import Timer, Timers
 from daemon.settings import WorkerSettings
-from daemon.threads import aside
-from daemon.timers import Timer, Timers
-from daemon.transfers import Transfers
+from daemon.upstream.blob_cache import BlobCache
+from daemon.upstream.connection import Link, LinkState
+from daemon.upstream.requests import Answer, Requests
+from daemon.upstream.transfers import Transfers
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import LongshoreError, UsageError

@@ -1,6 +1,6 @@
 """The plan: what a pipeline file compiles to. No includes, no anchors, no rules left.
 
-`coordinator/pipelinefile/` makes it, the coordinator stores it, a worker runs one `JobPlan` of it.
+`pipeline/` makes it, the coordinator stores it, a worker runs one `JobPlan` of it.
 Durations are seconds, sizes are bytes.
 """
 

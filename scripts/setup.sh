@@ -85,7 +85,7 @@ pip_install() {
 # As pip does for all but editable projects. Python itself keeps what it compiles only where PYTHONDONTWRITEBYTECODE is
 # not set; without, every `longshore` takes 0.15 s more. A folder that can't be written to is left as it is.
 compile_project() {
-    "$VENV/bin/python" -m compileall -q "$ROOT"/{protocol,coordinator,daemon,tui,benchmarks} >/dev/null || :
+    "$VENV/bin/python" -m compileall -q "$ROOT"/{protocol,pipeline,coordinator,daemon,tui,cli,benchmarks} >/dev/null || :
 }
 
 # venv_is_usable: .venv was made for this place, by a Python that is still there and new enough, and has pip.

@@ -29,9 +29,9 @@ settings.load_profile("longshore")  # a machine that is busy with something else
 
 LONGEST_FIRST = (
     "faults",
-    "coordinator/pipelinefile/test_conformance.py",
+    "pipeline/test_conformance.py",
     "system",
-    "daemon/docker",
+    "daemon/executors/docker",
     "tui",
     "benchmarks",
 )

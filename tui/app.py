@@ -11,15 +11,15 @@ from textual.app import App, SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
 
-from tui.coalesce import Coalescer
-from tui.feed import FeedClient
-from tui.model import Model
-from tui.screens.base import Page
-from tui.screens.feed import FeedScreen
+from tui.client.feed_client import FeedClient
+from tui.client.model import Model
+from tui.screens.events import FeedScreen
 from tui.screens.help import HelpScreen
+from tui.screens.page import Page
 from tui.screens.runs import RunsScreen
 from tui.screens.workers import WorkersScreen
-from tui.widgets.keybar import keys_of
+from tui.widgets.coalescer import Coalescer
+from tui.widgets.key_bar import keys_of
 
 T = TypeVar("T")
 NOT_OFFERED = ("Quit", "Keys", "Maximize", "Minimize")

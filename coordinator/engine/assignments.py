@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from coordinator.engine.index import Outcome, Part, RunIndex, part_of
+from coordinator.engine.run_index import Outcome, Part, RunIndex, part_of
 from coordinator.engine.state import AttemptState, JobState
 from protocol.job_variables import of_job
 from protocol.messages import Assignment, Dependency

@@ -9,8 +9,8 @@ from collections import deque
 from datetime import UTC, datetime
 
 from coordinator.engine.assignments import dependency
-from coordinator.engine.index import Outcome, Part, RunIndex, is_open, part_of
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.run_index import Outcome, Part, RunIndex, is_open, part_of
 from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState
 from coordinator.engine.transitions import JobEvent

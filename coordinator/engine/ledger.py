@@ -7,7 +7,7 @@ tells the story, and remembers what has to be written, sent and announced at the
 from __future__ import annotations
 
 from coordinator.engine.effects import Send, Story, Turn
-from coordinator.engine.index import RunIndex
+from coordinator.engine.run_index import RunIndex
 from coordinator.engine.state import AttemptState, JobState, Now, RunState, StageState, WorkerState
 from coordinator.engine.transitions import TABLE, IllegalTransition, JobEvent
 from coordinator.engine.views import job_view, run_summary, stage_view, worker_view

@@ -11,8 +11,8 @@ import heapq
 from collections.abc import Iterable
 
 from coordinator.engine.assignments import assignment
-from coordinator.engine.index import is_open
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.run_index import is_open
 from coordinator.engine.state import AttemptState, JobState, WorkerState
 from protocol import messages as m
 from protocol.statuses import AT_WORKER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
-from coordinator.engine.index import RunIndex, Tally
+from coordinator.engine.run_index import RunIndex, Tally
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
 from protocol.job_variables import as_path, of_job, of_worker, timestamp
 from protocol.plan import Variable

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import msgspec
 
-from coordinator.security.access import SECURITY
+from coordinator.security.keyring import SECURITY
 from coordinator.security.roles import Identity
 from coordinator.store.models import Secret
 from coordinator.store.store import Store

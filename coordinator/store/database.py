@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote, urlsplit
 import peewee
 from playhouse.migrations import Runner
 
-from coordinator.lock import Lock
+from coordinator.files.owner_lock import Lock
 from coordinator.store.models import TABLES
 from coordinator.store.term import KEY, Term
 from protocol.errors import LongshoreError, UsageError

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from coordinator.engine.effects import Story
-from coordinator.engine.sharing import share_parts
+from coordinator.engine.interning import share_parts
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable

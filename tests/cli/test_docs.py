@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-from coordinator.cli.main import VERBS
+from cli.main import VERBS
 from tests.conftest import ROOT
 
-PACKAGES = ("protocol", "coordinator", "daemon", "tui")
+PACKAGES = ("protocol", "pipeline", "coordinator", "daemon", "tui", "cli")
 
 
 def test_the_readme_names_every_verb_and_no_other() -> None:
@@ -18,7 +18,7 @@ def test_the_readme_names_every_verb_and_no_other() -> None:
 
 def test_the_execution_flow_names_files_and_functions_that_exist() -> None:
     text = (ROOT / "docs" / "execution-flow.md").read_text()
-    paths = re.findall(r"`((?:protocol|coordinator|daemon|tui)/[\w/]+\.py)`", text)
+    paths = re.findall(r"`((?:protocol|pipeline|coordinator|daemon|tui|cli)/[\w/]+\.py)`", text)
     assert paths
     assert [path for path in paths if not (ROOT / path).exists()] == []
     code = "\n".join(path.read_text() for package in PACKAGES for path in (ROOT / package).rglob("*.py"))

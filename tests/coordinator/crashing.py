@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.engine.effects import Turn
+from coordinator.files.journal import Write
 from coordinator.handlers import Outbox
-from coordinator.journal import Write
 from coordinator.security.roles import Identity
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings

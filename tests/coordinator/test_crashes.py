@@ -25,8 +25,8 @@ from protocol.keys import Credentials, new_key_pair
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 from tests.coordinator.crashing import POINTS, REVOKED
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import PATIENCE, Running, WireWorker
+from tests.support.coordinator_process import PATIENCE, Running, WireWorker
+from tests.support.engine_simulation import job, plan
 
 RESEND_EVERY = 0.1
 LOG = b"first line\nsecond line\nthird line\n"

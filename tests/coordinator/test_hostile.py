@@ -15,9 +15,9 @@ from protocol import messages as m
 from protocol.codec import decode_for_client, encode
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus as S
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running, WireWorker, eventually
 from tests.protocol.test_codec import TEXT, structs
+from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.engine_simulation import job, plan
 
 FROM_WORKER = [kind for kind in get_args(m.FromWorker) if kind not in (m.Hello, m.Goodbye)]
 FROM_CLIENT = [kind for kind in get_args(m.FromClient) if kind is not m.ClientHello]

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.retention import Retention
+from coordinator.maintenance.retention import Retention
 from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.statuses import ExecutionStatus as S
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running, WireWorker, eventually
+from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.engine_simulation import job, plan
 
 LOG = b"hello\n" * 10
 ODD, SOUND = 2, 3

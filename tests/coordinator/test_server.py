@@ -11,8 +11,8 @@ import pytest
 import zmq
 
 from coordinator.queries import MASKED
-from coordinator.router import CUT_OFF_BYTES
 from coordinator.server import Coordinator
+from coordinator.transport.router import CUT_OFF_BYTES
 from protocol import messages as m
 from protocol.client import Client
 from protocol.codec import MAX_MAP_BYTES, encode
@@ -21,8 +21,8 @@ from protocol.events import JobChanged, LogAppended, RunChanged, log_topic
 from protocol.plan import ServiceSpec, Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import PATIENCE, Running, WireWorker, eventually
+from tests.support.coordinator_process import PATIENCE, Running, WireWorker, eventually
+from tests.support.engine_simulation import job, plan
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.statuses import ExecutionStatus as S
 from tests.coordinator.conftest import Cluster
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running, WireWorker, eventually
+from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.engine_simulation import job, plan
 
 
 class Unwritable(Coordinator):

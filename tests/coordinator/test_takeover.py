@@ -24,13 +24,13 @@ from protocol.keys import Credentials, find_credentials
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
 from tests.coordinator.conftest import Cluster
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import PATIENCE, WireWorker, eventually
-from tests.daemon.cable import Cable
-from tests.daemon.scripted import start_worker
-from tests.daemon.standin import StandinEngine
+from tests.support.coordinator_process import PATIENCE, WireWorker, eventually
+from tests.support.engine_simulation import job, plan
+from tests.support.fake_coordinator import start_worker
+from tests.support.fake_executor import StandinEngine
+from tests.support.flaky_link import Cable
 
-COORDINATOR = (sys.executable, "-m", "coordinator.cli", "coordinator", "--bind=tcp://127.0.0.1:0", "--database")
+COORDINATOR = (sys.executable, "-m", "cli", "coordinator", "--bind=tcp://127.0.0.1:0", "--database")
 
 
 @dataclass
@@ -82,7 +82,7 @@ class Site:
                 [
                     sys.executable,
                     "-m",
-                    "coordinator.cli",
+                    "cli",
                     "coordinator",
                     "--bind=tcp://127.0.0.1:0",
                     "--database",

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.daemon.scripted import Running, Scripted, start_worker
-from tests.daemon.standin import StandinEngine
+from tests.support.fake_coordinator import Running, Scripted, start_worker
+from tests.support.fake_executor import StandinEngine
 
 
 @pytest.fixture

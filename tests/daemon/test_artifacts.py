@@ -13,8 +13,8 @@ from protocol.plan import ArtifactsSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
-from tests.daemon.scripted import Running, Scripted, assignment
-from tests.daemon.standin import StandinEngine
+from tests.support.fake_coordinator import Running, Scripted, assignment
+from tests.support.fake_executor import StandinEngine
 
 LEAVES = ArtifactsSpec(paths=["out"])
 """That a job leaves something; what, `StandinEngine.artifacts` says."""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.link import Link
+from daemon.upstream.connection import Link
 from protocol.client import Client
 from protocol.keys import Credentials, find_credentials
 from protocol.plan import JobPlan, Plan
@@ -19,9 +19,9 @@ from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import RunView
 from tests.coordinator.crashing import POINTS
 from tests.coordinator.test_crashes import free_address, start
-from tests.daemon.scripted import Running, start_worker
-from tests.daemon.standin import StandinEngine
 from tests.daemon.test_with_coordinator import job, jobs
+from tests.support.fake_coordinator import Running, start_worker
+from tests.support.fake_executor import StandinEngine
 
 PATIENCE = 60.0
 SLOW, LARGE = b"".join(b"line %d\n" % number for number in range(6)), 300_000

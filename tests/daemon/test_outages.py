@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from daemon.result import Result
-from daemon.runner import Runner
-from daemon.threads import THREADS, Task
+from daemon.attempts.result import Result
+from daemon.attempts.runner import Runner
+from daemon.runtime.thread_pool import THREADS, Task
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
-from tests.daemon.scripted import Running, Scripted, assignment, start_worker
-from tests.daemon.standin import Box, StandinEngine
 from tests.daemon.test_worker import waits_for
+from tests.support.fake_coordinator import Running, Scripted, assignment, start_worker
+from tests.support.fake_executor import Box, StandinEngine
 
 Start = Callable[..., Running]
 
@@ -116,7 +116,7 @@ def test_log_bytes_that_the_coordinator_turns_out_to_lack_are_read_again_though_
 def test_a_question_that_is_refused_is_asked_again_for_an_attempt_can_t_go_on_without_its_answer(
     coordinator: Scripted, run_worker: Start, monkeypatch: pytest.MonkeyPatch, question: type[m.Message]
 ) -> None:
-    monkeypatch.setattr("daemon.leftovers.ASK_AGAIN", 0.1)
+    monkeypatch.setattr("daemon.attempts.recovery.ASK_AGAIN", 0.1)
     run_worker()
     coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
     coordinator.status("1.1", S.WAITING)
@@ -361,7 +361,7 @@ def test_statuses_of_a_restarted_daemon_count_on_even_if_the_clock_was_set_back(
     coordinator.assign(assignment("1.1", "sleep 0.3"))
     coordinator.status("1.1", S.RUNNING)
     first.leave()
-    monkeypatch.setattr("daemon.jobs.time.time", lambda: 1000.0)
+    monkeypatch.setattr("daemon.attempts.manager.time.time", lambda: 1000.0)
     run_worker()
     assert coordinator.final("1.1").status is S.SUCCESS
     assert coordinator.statuses["1.1"][-1] is S.SUCCESS

@@ -23,9 +23,9 @@ from protocol.keys import find_credentials
 from protocol.plan import ArtifactsSpec, JobPlan, Need, Plan, RetrySpec
 from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
 from protocol.views import JobView, RunView
-from tests.daemon.cable import Cable
-from tests.daemon.scripted import Running, start_worker
-from tests.daemon.standin import StandinEngine
+from tests.support.fake_coordinator import Running, start_worker
+from tests.support.fake_executor import StandinEngine
+from tests.support.flaky_link import Cable
 
 PATIENCE = 60.0
 

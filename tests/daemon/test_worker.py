@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from daemon.executor import JobFailed
+from daemon.executors.base import JobFailed
 from daemon.settings import WorkerSettings
 from daemon.worker import Worker
 from protocol import messages as m
 from protocol.errors import EngineUnavailable, LongshoreError, UsageError
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
-from tests.daemon.scripted import Running, Scripted, assignment
-from tests.daemon.standin import StandinEngine, StandinExecutor, StandinSandbox
+from tests.support.fake_coordinator import Running, Scripted, assignment
+from tests.support.fake_executor import StandinEngine, StandinExecutor, StandinSandbox
 
 Start = Callable[..., Running]
 
@@ -260,7 +260,7 @@ def test_cancel_stops_the_script_and_reports_canceled(
 def test_a_script_that_does_not_obey_is_killed(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.stopping.KILL_SLACK", 0.1)
+    monkeypatch.setattr("daemon.attempts.stopper.KILL_SLACK", 0.1)
     engine.stubborn = True
     run_worker(grace=0.1)
     coordinator.assign(assignment("1.1", "sleep 60"))
@@ -523,7 +523,7 @@ def test_an_executor_that_fails_at_the_end_does_not_fail_the_worker(
     def fail(_executor: object) -> None:
         raise RuntimeError("an odd object")
 
-    monkeypatch.setattr("tests.daemon.standin.StandinExecutor.close", fail, raising=False)
+    monkeypatch.setattr("tests.support.fake_executor.StandinExecutor.close", fail, raising=False)
     running = run_worker()
     coordinator.expect(m.Hello)
     running.leave()

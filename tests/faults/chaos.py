@@ -32,7 +32,7 @@ from tests.faults.fleet import Fleet, Member
 from tests.faults.invariants import Findings, Submitted
 from tests.faults.network import NoNamespaces, network
 from tests.faults.pipelines import make
-from tests.system.harness import Done, repository
+from tests.support.system import Done, repository
 
 SUBMIT_WITHIN = 90.0
 """Seconds that `longshore run -d` may take while the coordinator comes and goes."""

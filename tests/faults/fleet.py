@@ -19,7 +19,7 @@ from typing import Any
 from protocol.client import Client
 from tests.conftest import ROOT
 from tests.faults.network import Link, Network
-from tests.system.harness import LONGSHORE, Process, System, eventually
+from tests.support.system import LONGSHORE, Process, System, eventually
 
 IMPATIENT: dict[str, Any] = {
     "heartbeat": 0.5,

@@ -19,7 +19,7 @@ from protocol.statuses import ENDED, ExecutionStatus, FailureReason
 from protocol.views import JobView, RunView
 from tests.faults.engine_events import EngineEvents
 from tests.faults.pipelines import NOT_MADE, RETRIES, Pipeline
-from tests.system.harness import leftovers
+from tests.support.system import leftovers
 
 LOG_PIECE = 1 << 20
 

@@ -15,7 +15,7 @@ import docker
 from docker.errors import DockerException
 
 from tests.faults.network import NoNamespaces, free_net, ip
-from tests.system.harness import eventually
+from tests.support.system import eventually
 
 
 class NoEngine(Exception):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fleet import Fleet
-from tests.system.harness import System, eventually, repository, statuses
+from tests.support.system import System, eventually, repository, statuses
 
 RUNNING = """
 default: {image: longshore/busybox:test}

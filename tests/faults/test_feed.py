@@ -13,10 +13,10 @@ import msgspec
 import pytest
 
 from tests.conftest import ROOT
-from tests.coordinator.engine.sim import job, plan
 from tests.faults.fleet import Fleet
 from tests.faults.watcher import Known
-from tests.system.harness import eventually
+from tests.support.engine_simulation import job, plan
+from tests.support.system import eventually
 
 STORM = 5000
 """Events, at least, until it is one."""

@@ -12,7 +12,7 @@ import pytest
 from tests.faults import invariants
 from tests.faults.engine_events import EngineEvents
 from tests.faults.fleet import Fleet
-from tests.system.harness import eventually, jobs_of, repository
+from tests.support.system import eventually, jobs_of, repository
 
 MOVING = """
 default: {image: longshore/busybox:test}

@@ -20,7 +20,7 @@ import pytest
 from protocol.events import LogAppended, log_topic
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import whole_log
-from tests.system.harness import DEADLINE, Process, eventually, jobs_of, repository
+from tests.support.system import DEADLINE, Process, eventually, jobs_of, repository
 
 MIB = 1 << 20
 PIPELINE = """

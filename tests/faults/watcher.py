@@ -8,8 +8,8 @@ import sys
 import msgspec
 
 from protocol.views import RunSummary, WorkerView
-from tui.feed import FeedClient
-from tui.model import Connection, Model
+from tui.client.feed_client import FeedClient
+from tui.client.model import Connection, Model
 
 COMPARED = 100
 """Newest runs that are told; a dashboard that came late has not seen all the older ones."""

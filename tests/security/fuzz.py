@@ -24,9 +24,9 @@ from protocol import messages as m
 from protocol.addresses import parse_tcp
 from protocol.client import connect_socket
 from protocol.codec import encode
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running
 from tests.security.messages import one_of_each
+from tests.support.coordinator_process import Running
+from tests.support.engine_simulation import job, plan
 
 CORPUS = Path(__file__).parent / "corpus"
 HISTORY = 400

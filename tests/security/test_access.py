@@ -13,9 +13,9 @@ import pytest
 import zmq
 
 from coordinator import server
-from coordinator.feed import MOST_TOPICS
 from coordinator.queries import QueryQueue
 from coordinator.security.roles import ALLOWED, EVERYTHING
+from coordinator.transport.publisher import MOST_TOPICS
 from protocol import admin
 from protocol import messages as m
 from protocol.client import Client, connect_socket
@@ -32,9 +32,9 @@ from protocol.keys import (
     read_credentials,
 )
 from protocol.statuses import ExecutionStatus as S
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running, WireWorker, eventually
 from tests.security.messages import one_of_each
+from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.engine_simulation import job, plan
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon import archive_guard
-from daemon.archive_guard import Clash
-from daemon.archives import ROOT, BadArchive, Owner, Place, joined
+from daemon.executors.common import archive_guard
+from daemon.executors.common.archive_guard import Clash
+from daemon.executors.common.archives import ROOT, BadArchive, Owner, Place, joined
 
 Build = Callable[[tarfile.TarFile], None]
 OWNERS = (ROOT, Owner(1000, 1000))

@@ -7,9 +7,9 @@ from pathlib import Path
 import msgpack
 import pytest
 
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running
 from tests.security.fuzz import CORPUS, check, fuzz, say
+from tests.support.coordinator_process import Running
+from tests.support.engine_simulation import job, plan
 
 MESSAGES = 10_000
 SEED = 20261124

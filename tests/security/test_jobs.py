@@ -7,11 +7,11 @@ from pathlib import Path
 import docker
 import pytest
 
-from daemon.docker_executor import DockerExecutor
-from daemon.executor import JobFailed
-from daemon.policy import Policy, make_policy
+from daemon.executors.base import JobFailed
+from daemon.executors.docker.executor import DockerExecutor
+from daemon.executors.policy import Policy, make_policy
 from protocol.errors import UsageError
-from tests.daemon.docker.builders import BUSYBOX, WORKER, assignment, container_name, run_job
+from tests.daemon.executors.docker.builders import BUSYBOX, WORKER, assignment, container_name, run_job
 
 STATUS = "grep -E 'NoNewPrivs|CapEff' /proc/self/status"
 

@@ -17,9 +17,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from coordinator.cli.as_json import rfc3339
+from cli.render.json_views import rfc3339
 from coordinator.engine.settings import Settings
-from coordinator.retention import Retention
+from coordinator.maintenance.retention import Retention
 from coordinator.security.limits import Limits, parse_limits
 from coordinator.security.quota import LEAST
 from protocol import messages as m
@@ -30,10 +30,10 @@ from protocol.plan import ArtifactsSpec, Plan, Resources, ServiceSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
 from tests.conftest import ROOT, Images
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running, WireWorker, eventually
 from tests.security.test_access import join
-from tests.system.harness import System, repository
+from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.engine_simulation import job, plan
+from tests.support.system import System, repository
 
 STRANGERS = int(os.environ.get("LONGSHORE_STRANGERS", "2500"))
 """Ten thousand take most of a minute; they are for a run of their own."""

@@ -18,10 +18,10 @@ from protocol import messages as m
 from protocol.client import Client
 from protocol.errors import UsageError
 from tests.conftest import Images
-from tests.coordinator.engine.sim import job, plan
-from tests.coordinator.wire import Running, WireWorker, eventually
 from tests.security.test_access import Wire, join
-from tests.system.harness import LONGSHORE, System, repository
+from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.engine_simulation import job, plan
+from tests.support.system import LONGSHORE, System, repository
 
 PASSWORD = "correct horse/battery+staple%9"
 PEM = """-----BEGIN PRIVATE KEY-----

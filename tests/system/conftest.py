@@ -9,7 +9,7 @@ import docker
 import pytest
 
 from tests.conftest import Images
-from tests.system.harness import System, eventually, leftovers
+from tests.support.system import System, eventually, leftovers
 
 
 def _checked(system: System, client: docker.DockerClient) -> Iterator[System]:

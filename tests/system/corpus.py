@@ -13,13 +13,13 @@ from typing import Any
 import docker
 import yaml
 
-from coordinator.cli.compiling import compile_for_run
-from coordinator.cli.snapshot import write_snapshot
+from cli.submit.compile import compile_for_run
+from cli.submit.snapshot import write_snapshot
 from protocol.client import Client
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import JobView, RunView
 from tests.conftest import Images
-from tests.system.harness import System, commit_all, eventually
+from tests.support.system import System, commit_all, eventually
 
 CASES = Path(__file__).parents[3] / "shared" / "conformance" / "plan"
 OTHERS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("corpus.yml").read_text())

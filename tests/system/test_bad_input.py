@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.harness import LONGSHORE, System, repository
+from tests.support.system import LONGSHORE, System, repository
 
 JOB = "job: {image: longshore/busybox:test, script: [echo x]}\n"
 FILES = {

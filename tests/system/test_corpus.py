@@ -14,6 +14,7 @@ import pytest
 
 from protocol.client import Client
 from tests.conftest import Images
+from tests.support.system import System, eventually, leftovers
 from tests.system.corpus import (
     CASES,
     OTHERS,
@@ -28,7 +29,6 @@ from tests.system.corpus import (
     printed,
     submit,
 )
-from tests.system.harness import System, eventually, leftovers
 
 BESIDE = pytest.mark.skipif(not CASES.is_dir(), reason="the cases of others are not beside this checkout")
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import docker
 
-from tests.system.harness import (
+from tests.support.system import (
     DEADLINE,
     UNTIL_TOLD,
     Process,

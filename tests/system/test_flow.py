@@ -9,7 +9,7 @@ import docker
 import pytest
 
 from tests.conftest import Images
-from tests.system.harness import UNTIL_TOLD, System, eventually, jobs_of, leftovers, repository, running, statuses, tell
+from tests.support.system import UNTIL_TOLD, System, eventually, jobs_of, leftovers, repository, running, statuses, tell
 
 PIPELINE = """
 default:

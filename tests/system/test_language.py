@@ -7,7 +7,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from protocol.client import Client
-from tests.system.harness import System, jobs_of, repository, statuses
+from tests.support.system import System, jobs_of, repository, statuses
 
 HEAD = "default: {image: longshore/busybox:test}\n"
 

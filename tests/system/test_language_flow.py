@@ -13,7 +13,7 @@ from typing import Any
 
 import docker
 
-from tests.system.harness import (
+from tests.support.system import (
     DEADLINE,
     LONGSHORE,
     System,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.harness import Process, System, eventually, jobs_of, nobody_serves, repository, statuses
+from tests.support.system import Process, System, eventually, jobs_of, nobody_serves, repository, statuses
 
 TAGGED = """
 default: {image: longshore/busybox:test}

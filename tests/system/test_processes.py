@@ -13,7 +13,7 @@ import jsonschema
 import pytest
 
 from tests.conftest import ROOT
-from tests.system.harness import DEADLINE, System, eventually, jobs_of, repository
+from tests.support.system import DEADLINE, System, eventually, jobs_of, repository
 
 
 def schema(name: str) -> dict[str, Any]:

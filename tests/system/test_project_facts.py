@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 from uuid import uuid4
 
-from tests.system.harness import System, commit_all, jobs_of, repository, statuses
+from tests.support.system import System, commit_all, jobs_of, repository, statuses
 
 HEAD = "default: {image: longshore/busybox:test}\n"
 

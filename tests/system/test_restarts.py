@@ -6,7 +6,7 @@ from pathlib import Path
 
 import docker
 
-from tests.system.harness import DEADLINE, System, eventually, jobs_of, repository, running, statuses
+from tests.support.system import DEADLINE, System, eventually, jobs_of, repository, running, statuses
 
 COUNTING = """
 default: {image: longshore/busybox:test}

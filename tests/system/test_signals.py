@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.cli.interrupts import PRESS_SECONDS
-from tests.system.harness import DEADLINE, System, eventually, nobody_serves, repository, statuses
+from cli.process.interrupts import PRESS_SECONDS
+from tests.support.system import DEADLINE, System, eventually, nobody_serves, repository, statuses
 
 LONG = "job: {image: longshore/busybox:test, script: [echo up, sleep 200]}"
 STUBBORN = "job: {image: longshore/busybox:test, script: [echo up, sleep 200], after_script: [sleep 5]}"
@@ -34,12 +34,12 @@ def signaling(*arguments, **named):
     setattr(holder, name, real)
     return value
 setattr(holder, name, signaling)
-from coordinator.cli.main import main
+from cli.main import main
 main()
 """
 """`longshore`, which gets signals just before or after it calls a function for the first time."""
-COMPILE = ("coordinator.pipelinefile", "Repository", "ask")
-SNAPSHOT = ("coordinator.cli.snapshot", "", "write_snapshot")
+COMPILE = ("pipeline", "Repository", "ask")
+SNAPSHOT = ("cli.submit.snapshot", "", "write_snapshot")
 UPLOAD = ("protocol.client", "Client", "upload")
 SUBMIT = ("protocol.client", "Client", "submit_run")
 CANCEL = ("protocol.client", "Client", "cancel")

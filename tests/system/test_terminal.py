@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.system.harness import DEADLINE, LONGSHORE, System, repository
+from tests.support.system import DEADLINE, LONGSHORE, System, repository
 
 ROWS, COLUMNS = 40, 120
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.tui.harness import DEADLINE
+from tests.support.coordinator_thread import DEADLINE
 
 KEYS = {
     "Enter": {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"},

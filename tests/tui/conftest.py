@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.tui.harness import ScriptedWorker, Server
+from tests.support.coordinator_thread import ScriptedWorker, Server
 
 
 @pytest.fixture

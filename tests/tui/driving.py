@@ -11,9 +11,9 @@ from unittest.mock import patch
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.tui.harness import DEADLINE
+from tests.support.coordinator_thread import DEADLINE
 from tui.app import LongshoreApp
-from tui.screens import base
+from tui.screens import page
 
 
 @dataclass
@@ -74,6 +74,6 @@ class Dashboard:
 async def dashboard(address: str, size: tuple[int, int] = (120, 36)) -> AsyncIterator[Dashboard]:
     """Opens the dashboard of a coordinator. Its messages in the corner stay: who waits for one may come late."""
     app = LongshoreApp(address)
-    with patch.multiple(base, GOOD_NEWS=DEADLINE, BAD_NEWS=DEADLINE):
+    with patch.multiple(page, GOOD_NEWS=DEADLINE, BAD_NEWS=DEADLINE):
         async with app.run_test(size=size, notifications=True) as pilot:
             yield Dashboard(app, pilot)

@@ -24,7 +24,7 @@ from protocol.views import (
     WorkerView,
 )
 from tui.app import LongshoreApp
-from tui.model import Connection, Model
+from tui.client.model import Connection, Model
 
 S = ExecutionStatus
 NOW = 1_800_000_000.0

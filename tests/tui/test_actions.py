@@ -9,8 +9,8 @@ import pytest
 
 from protocol.statuses import ExecutionStatus, WorkerStatus
 from protocol.views import ArtifactRef
+from tests.support.coordinator_thread import ScriptedWorker, Server, eventually, job, plan, shop
 from tests.tui.driving import dashboard
-from tests.tui.harness import ScriptedWorker, Server, eventually, job, plan, shop
 
 S = ExecutionStatus
 

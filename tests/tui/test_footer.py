@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 from textual import events
 
+from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan
 from tests.tui.driving import Dashboard, dashboard
-from tests.tui.harness import ScriptedWorker, Server, job, plan
 from tui.app import LongshoreApp
-from tui.widgets.keybar import KeyBar, keys_of
+from tui.widgets.key_bar import KeyBar, keys_of
 from tui.widgets.log_pane import LogPane
 from tui.widgets.table import Table
 

@@ -15,7 +15,7 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.tui.harness import ScriptedWorker, Server, eventually, job, plan
+from tests.support.coordinator_thread import ScriptedWorker, Server, eventually, job, plan
 
 LONGSHORE = Path(sys.executable).with_name("longshore")
 PAGER = """#!/bin/sh

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
+from tests.support.coordinator_thread import DEADLINE
 from tests.tui.driving import Dashboard
-from tests.tui.harness import DEADLINE
 from tests.tui.still import still_app
 
 QUIET_TURNS = 50

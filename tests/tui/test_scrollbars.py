@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan
 from tests.tui.driving import dashboard
-from tests.tui.harness import ScriptedWorker, Server, job, plan
 
 
 async def test_a_table_with_a_scrollbar_shows_its_last_column_whole(server: Server) -> None:

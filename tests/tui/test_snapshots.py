@@ -51,7 +51,7 @@ DETAILS: dict[str, list[str]] = {
 @pytest.fixture(autouse=True)
 def _same_each_time(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Times in UTC, a folder that every machine has, colours whatever is asked for, nothing that blinks or waits."""
-    monkeypatch.setattr("tui.coalesce.FRAME", 0.0)
+    monkeypatch.setattr("tui.widgets.coalescer.FRAME", 0.0)
     monkeypatch.setattr("tui.screens.run.CURSOR_RESTS", 0.001)
     monkeypatch.setattr(Input, "_toggle_cursor", lambda _self: None)  # nothing blinks
     monkeypatch.delenv("NO_COLOR", raising=False)

@@ -15,8 +15,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from protocol.errors import UsageError
+from tests.support.coordinator_thread import DEADLINE, ScriptedWorker, Server, job, plan
 from tests.tui import chromium
-from tests.tui.harness import DEADLINE, ScriptedWorker, Server, job, plan
 from tui.web import DashboardServer, serve
 
 # textual-serve does not wait for its processes, so their pipes may outlive a test's loop

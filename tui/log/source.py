@@ -18,7 +18,7 @@ from protocol import messages as m
 from protocol.codec import CHUNK_BYTES
 from protocol.errors import LongshoreError
 from protocol.events import LogAppended
-from tui.feed import FeedClient
+from tui.client.feed_client import FeedClient
 from tui.log.document import Document, Position
 from tui.log.search import Search
 

@@ -11,7 +11,7 @@ from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
-from tui.present import PASSED_WITH_WARNINGS, SIGNS, WARNING
+from tui.presentation.formatting import PASSED_WITH_WARNINGS, SIGNS, WARNING
 
 MOVES = (
     ("↑ ↓ ← →, h j k l", "move"),

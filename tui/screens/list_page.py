@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tui.screens.base import Page
-from tui.widgets.filter import FilterBar
+from tui.screens.page import Page
+from tui.widgets.filter_bar import FilterBar
 from tui.widgets.table import Table
 
 

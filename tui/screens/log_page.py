@@ -15,11 +15,11 @@ from textual.binding import Binding, BindingType
 
 from protocol.errors import LongshoreError
 from tui.log.source import LogSource
-from tui.present import size
-from tui.screens.base import Page
+from tui.presentation.formatting import size
 from tui.screens.dialogs import Ask
-from tui.screens.log_follower import LogFollower
-from tui.widgets.filter import FilterBar
+from tui.screens.log_controller import LogFollower
+from tui.screens.page import Page
+from tui.widgets.filter_bar import FilterBar
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView
 

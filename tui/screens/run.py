@@ -17,18 +17,18 @@ from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.statuses import ExecutionStatus
 from protocol.views import JobView, RunSummary
-from tui.estimate import Estimate, estimate, expected_durations
-from tui.facts import job_facts, no_log, run_facts
-from tui.model import RunDetail
-from tui.present import SIGNS, job_sign, matches
-from tui.screens.base import Page, job_applies, run_applies
+from tui.client.model import RunDetail
+from tui.presentation.eta import Estimate, estimate, expected_durations
+from tui.presentation.formatting import SIGNS, job_sign, matches
+from tui.presentation.summaries import job_facts, no_log, run_facts
 from tui.screens.job import JobScreen
-from tui.screens.log_follower import LogFollower
-from tui.widgets.filter import FilterBar
-from tui.widgets.graph import NeedsGraph
+from tui.screens.log_controller import LogFollower
+from tui.screens.page import Page, job_applies, run_applies
+from tui.widgets.filter_bar import FilterBar
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView
-from tui.widgets.stages import StageColumn, StageColumns
+from tui.widgets.needs_graph import NeedsGraph
+from tui.widgets.stage_columns import StageColumn, StageColumns
 
 EARLIER_RUNS = 3
 """Earlier runs of the same project that a guess at the remaining time is made from."""

@@ -9,8 +9,8 @@ from textual.widgets import Static
 
 from tui.log.document import Position
 from tui.log.search import Search
-from tui.present import plural, size
-from tui.widgets.filter import FilterBar
+from tui.presentation.formatting import plural, size
+from tui.widgets.filter_bar import FilterBar
 from tui.widgets.log_view import LogView
 
 

@@ -16,8 +16,8 @@ from textual.strip import Strip
 from tui.log.document import Document, Place, Position, Section
 from tui.log.search import Search
 from tui.log.text import COMMAND, colored, plain
-from tui.present import clock, duration
-from tui.widgets.lines import LineWidget
+from tui.presentation.formatting import clock, duration
+from tui.widgets.line_widget import LineWidget
 
 TIME_CELLS = 10
 NO_TIME = "   –"

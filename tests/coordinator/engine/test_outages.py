@@ -6,13 +6,13 @@ import copy
 
 import pytest
 
-from coordinator.engine.machine import Engine
+from coordinator.engine.engine import Engine
 from coordinator.engine.settings import Settings
 from protocol import messages as m
 from protocol.plan import RetrySpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
-from tests.coordinator.engine.sim import Sim, SimWorker, job, plan
+from tests.support.engine_simulation import Sim, SimWorker, job, plan
 
 
 def silent(sim: Sim, name: str, seconds: float) -> None:

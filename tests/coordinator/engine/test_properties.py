@@ -13,8 +13,8 @@ from protocol.errors import ProtocolError
 from protocol.plan import Plan, RetrySpec
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
-from tests.coordinator.engine.sim import Sim, SimWorker, job, plan
 from tests.coordinator.engine.test_outages import restart
+from tests.support.engine_simulation import Sim, SimWorker, job, plan
 
 STAGES = ["build", "test", "deploy"]
 WHENS = ["on_success", "on_success", "on_success", "on_failure", "always", "manual"]

@@ -1,0 +1,71 @@
+"""The verbs that change something and leave the rest to the coordinator: cancel, retry, play, drain."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cli.commands.read import run_argument
+from cli.options.common import Where, coordinator_option
+from cli.session.session import acting_session, reading_session
+from cli.submit.variables import variable_option
+from protocol.display import clean
+from protocol.plan import Variable
+
+
+@click.command("cancel")
+@run_argument
+@click.argument("job", required=False)
+@coordinator_option
+def cancel_command(where: Where, run: int, job: str | None) -> None:
+    """Cancel RUN, or one JOB of it. Containers stop within seconds; after_script still runs."""
+    with acting_session(where) as session:
+        count = session.client.cancel(run, job)
+    click.echo(f"canceled {_jobs(count)} of run {run}")
+
+
+@click.command("retry")
+@run_argument
+@click.argument("job", required=False)
+@click.option("--failed", is_flag=True, help="Only what failed, not what was canceled.")
+@coordinator_option
+def retry_command(where: Where, run: int, job: str | None, failed: bool) -> None:
+    """Try again all jobs of RUN that did not succeed, or one JOB, and what depends on them."""
+    if job and failed:
+        raise click.UsageError("--failed is for a whole run; leave it or JOB out")
+    with acting_session(where) as session:
+        count = session.client.retry(run, job, failed_only=failed)
+    click.echo(f"{_jobs(count)} of run {run} will be tried again; `longshore logs {run} -f` follows")
+
+
+@click.command("play")
+@run_argument
+@click.argument("job")
+@variable_option
+@click.option("--yes", is_flag=True, help="Do not ask the job's `manual_confirmation`.")
+@coordinator_option
+def play_command(where: Where, run: int, job: str, variables: list[Variable], yes: bool) -> None:
+    """Start a manual JOB of RUN, or a delayed one before its time."""
+    with acting_session(where) as session:
+        question = session.client.get_job(run, job).job.manual_confirmation
+        if question and not yes and sys.stdin.isatty():
+            click.confirm(clean(question), abort=True, err=True)
+        session.client.play(run, job, variables)
+    click.echo(f"started {clean(job)} of run {run}; `longshore logs {run} -f` follows")
+
+
+@click.command("drain")
+@click.argument("worker")
+@click.option("--off", is_flag=True, help="Let it take jobs again.")
+@coordinator_option
+def drain_command(where: Where, worker: str, off: bool) -> None:
+    """Let WORKER take no new jobs; those that it runs go on."""
+    with reading_session(where) as session:
+        session.client.drain(worker, on=not off)
+    name = clean(worker)
+    click.echo(f"{name} takes jobs again" if off else f"{name} takes no new jobs")
+
+
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"

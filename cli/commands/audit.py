@@ -1,0 +1,36 @@
+"""The verb `audit`: who did what, and when."""
+
+from __future__ import annotations
+
+import click
+
+from cli.options.common import Where, coordinator_option
+
+
+@click.command("audit")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many lines.")
+@click.option("--before", type=click.IntRange(min=1), help="Only lines with a lower id.")
+@coordinator_option
+def audit_command(where: Where, as_json: bool, limit: int, before: int | None) -> None:
+    """Show who submitted, canceled, retried, played, let in, shut out: newest first. Lines are only ever added."""
+    from cli.render.json_views import rfc3339
+    from cli.render.rows import print_rows
+    from cli.session.session import reading_session
+    from protocol.admin import AuditList, GetAudit
+
+    with reading_session(where) as session:
+        lines = session.client.request(GetAudit, AuditList, limit=limit, before=before).lines
+    rows = [
+        {
+            "id": line.id,
+            "at": rfc3339(line.at),
+            "actor": line.actor,
+            "role": line.role,
+            "action": line.action,
+            "subject": line.subject,
+            "detail": line.detail,
+        }
+        for line in lines
+    ]
+    print_rows(rows, as_json=as_json)

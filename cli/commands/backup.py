@@ -1,0 +1,24 @@
+"""The verb `backup`: a consistent copy of the state directory, while runs go on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from protocol.places import state_directory
+
+
+@click.command("backup")
+@click.argument("destination", type=click.Path(path_type=Path))
+def backup_command(destination: Path) -> None:
+    """Copy the state directory to DESTINATION, a new directory, while its coordinator goes on.
+
+    The copy has runs, logs, artifacts and keys; start it with LONGSHORE_STATE=DESTINATION. It is made of the directory
+    that LONGSHORE_STATE names, so run it on the coordinator's host. With a PostgreSQL database, use pg_dump first and
+    then copy the directory.
+    """
+    from coordinator.maintenance.backup import back_up
+
+    copied = back_up(state_directory(), destination)
+    click.echo(f"{copied.runs} runs, {copied.files} files, {copied.size / (1 << 20):.1f} MiB in {destination}")

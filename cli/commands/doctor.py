@@ -1,0 +1,204 @@
+"""The verb `doctor`: is all there that runs need, and what is left on Docker that nobody comes back for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cli.options.common import Where, coordinator_option
+from protocol.errors import LongshoreError
+
+if TYPE_CHECKING:
+    from cli.session.session import Session
+    from daemon.executors.docker.api_client import Engine
+    from daemon.executors.docker.checkup import Check
+    from daemon.executors.docker.inventory import Leftover, Told
+
+SIGNS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "red")}
+
+
+@click.command("doctor")
+@click.option("--clean", "cleans", is_flag=True, help="Remove from Docker what nobody comes back for.")
+@click.option("--force", is_flag=True, help="With --clean: also what a dead worker's next start would take up.")
+@click.option("--yes", is_flag=True, help="With --clean: don't ask first.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+@coordinator_option
+def doctor_command(where: Where, cleans: bool, force: bool, yes: bool, as_json: bool) -> int:
+    """Look whether all is there that runs need, and what they have left on Docker. Changes nothing without --clean."""
+    from daemon.executors.docker.api_client import Engine
+    from daemon.executors.docker.checkup import check_engine, check_state
+
+    if (force or yes) and not cleans:
+        raise click.UsageError("--force and --yes are for --clean")
+    engine = Engine(patience=0)
+    checks = [*check_engine(engine), *check_state(where.state)]
+    there = checks[0].status == "ok"
+    leftovers: list[Leftover] = []
+    with closing(_Coordinators(where)) as coordinators:
+        checks.append(coordinators.check())
+        if there:
+            leftovers = _leftovers(engine, coordinators)
+    if not as_json:
+        _show(checks, leftovers)
+    gone: list[Leftover] = []
+    problems: list[str] = []
+    if cleans and there and (yes or as_json or _confirmed(leftovers, force)):
+        from daemon.executors.docker.inventory import clean
+
+        gone, problems = clean(engine, leftovers, force=force)
+    if as_json:
+        from cli.render.json_views import print_json
+
+        print_json(_document(checks, leftovers, gone, problems))
+    elif cleans:
+        click.echo(f"removed: {_counted(gone) or 'nothing'}")
+        for problem in problems:
+            click.echo(f"not removed: {problem}", err=True)
+    return 1 if problems or any(check.status == "error" for check in checks) else 0
+
+
+class _Coordinators:
+    """The coordinator that is named, or that of the state directory: what it says of its workers."""
+
+    def __init__(self, where: Where) -> None:
+        from cli.session.session import reading_session
+
+        self._where = where
+        self._session: Session | None = None
+        self._failure = ""
+        if where.coordinator is None and not (where.state / "owner.lock").exists():
+            return  # there was no run yet; to look must not make anything
+        try:
+            self._session = reading_session(where)
+        except LongshoreError as error:
+            self._failure = str(error)
+
+    def check(self) -> Check:
+        from cli.session.session import ReadingSession
+        from daemon.executors.docker.checkup import Check
+
+        if self._failure:
+            return Check("coordinator", "error", self._failure, "start it, or name another one (--coordinator)")
+        if self._session is None or isinstance(self._session, ReadingSession):
+            return Check("coordinator", "ok", "none runs here, and `longshore run` brings its own")
+        return Check("coordinator", "ok", f"answers at {self._session.client.address}")
+
+    def ask(self, workers: dict[str, set[str]]) -> dict[str, Told]:
+        """What it says of those of these workers, by coordinator, that are its own."""
+        from cli.session.session import ReadingSession
+        from daemon.executors.docker.inventory import Told
+
+        if self._session is None:
+            return {}
+        client = self._session.client
+        own = client.welcome.coordinator
+        names = workers.get(own, set())
+        if not names:
+            return {}
+        views = {view.name: view for view in client.workers()}
+        busy = frozenset(name for name in names if name in views and views[name].jobs)
+        if isinstance(self._session, ReadingSession):  # it hears nobody, and knows from the database alone
+            return {own: Told(busy=busy)}
+        online = frozenset(name for name in names if name in views and views[name].status != "offline")
+        return {own: Told(gone=frozenset(client.gone_workers(sorted(names))), busy=busy | online)}
+
+    def close(self) -> None:
+        if self._session is not None:
+            self._session.close()
+
+
+def _leftovers(engine: Engine, coordinators: _Coordinators) -> list[Leftover]:
+    from daemon.executors.docker.inventory import find_begun, inventory, judge, owner
+
+    things = inventory(engine)
+    workers: dict[str, set[str]] = {}
+    for thing in things:
+        coordinator, worker = owner(thing)
+        workers.setdefault(coordinator, set()).add(worker)
+    told = coordinators.ask(workers)
+    return judge(things, told, find_begun(engine, things), local=engine.endpoint.local)
+
+
+def _confirmed(leftovers: list[Leftover], force: bool) -> bool:
+    from daemon.executors.docker.inventory import Verdict
+
+    chosen = [one for one in leftovers if one.verdict is Verdict.CLEAN or (force and one.verdict is Verdict.FORCE)]
+    if not chosen:
+        return False
+    if not sys.stdin.isatty():
+        raise click.UsageError("nobody is there to be asked: give --yes")
+    return click.confirm(f"Remove {_counted(chosen)}?")
+
+
+def _show(checks: list[Check], leftovers: list[Leftover]) -> None:
+    from protocol.display import clean
+
+    for check in checks:
+        sign, color = SIGNS[check.status]
+        click.echo(f"{click.style(sign, fg=color)} {check.name}: {clean(check.message)}")
+        if check.mend:
+            click.echo(f"  {check.mend}")
+    for line in _groups(leftovers):
+        click.echo(clean(line))
+
+
+def _groups(leftovers: list[Leftover]) -> Iterator[str]:
+    """A line for each worker and verdict: how much, how old, why, and what to do."""
+    from cli.render.phrases import duration
+    from daemon.executors.docker.inventory import Verdict, owner
+
+    hints = {
+        Verdict.KEEP: "",
+        Verdict.CLEAN: "; `longshore doctor --clean` removes it",
+        Verdict.FORCE: "; `longshore doctor --clean --force` removes it all the same",
+    }
+    groups: dict[tuple[tuple[str, str], Verdict, str], list[Leftover]] = {}
+    for one in leftovers:
+        groups.setdefault((owner(one.thing), one.verdict, one.reason), []).append(one)
+    if not groups:
+        yield "Nothing of Longshore's is on Docker."
+    for ((coordinator, worker), verdict, reason), ones in sorted(groups.items(), key=lambda item: item[0]):
+        oldest = time.time() - min(one.thing.created for one in ones)
+        whose = f"worker {worker} of coordinator {coordinator[:12]}"
+        yield f"On Docker, of {whose}: {_counted(ones)}, up to {duration(oldest)} old: {reason}{hints[verdict]}"
+
+
+def _counted(leftovers: list[Leftover]) -> str:
+    counts = Counter(one.thing.kind for one in leftovers)
+    return ", ".join(f"{count} {kind if count > 1 else kind[:-1]}" for kind, count in sorted(counts.items()))
+
+
+def _document(
+    checks: list[Check], leftovers: list[Leftover], gone: list[Leftover], problems: list[str]
+) -> dict[str, Any]:
+    from cli.render.json_views import rfc3339
+
+    removed = {(one.thing.kind, one.thing.id) for one in gone}
+    return {
+        "checks": [
+            {"name": one.name, "status": one.status, "message": one.message, "mend": one.mend or None} for one in checks
+        ],
+        "leftovers": [
+            {
+                "kind": one.thing.kind[:-1],
+                "name": one.thing.name,
+                "id": one.thing.id,
+                "coordinator": one.thing.labels.get("longshore.coordinator", ""),
+                "worker": one.thing.labels.get("longshore.worker", ""),
+                "attempt": one.thing.attempt,
+                "created": rfc3339(one.thing.created),
+                "worker_is": one.life.value,
+                "verdict": one.verdict.value,
+                "reason": one.reason,
+                "removed": (one.thing.kind, one.thing.id) in removed,
+            }
+            for one in leftovers
+        ],
+        "problems": problems,
+    }

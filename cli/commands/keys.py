@@ -1,0 +1,53 @@
+"""The verbs `keys list` and `keys revoke`: who has joined, and shutting somebody out."""
+
+from __future__ import annotations
+
+import click
+
+from cli.options.common import Where, coordinator_option
+
+
+@click.group("keys")
+def keys_group() -> None:
+    """See who has joined, and shut somebody out."""
+
+
+@keys_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+@coordinator_option
+def list_command(where: Where, as_json: bool) -> None:
+    """List enrolled keys, newest first; the last one is the owner's own."""
+    from cli.render.json_views import rfc3339
+    from cli.render.rows import print_rows
+    from cli.session.session import reading_session
+    from protocol.admin import KeyList, ListKeys
+
+    with reading_session(where) as session:
+        keys = session.client.request(ListKeys, KeyList).keys
+    rows = [
+        {
+            "name": key.name,
+            "role": key.role,
+            "labels": key.labels,
+            "key": key.key,
+            "created_at": rfc3339(key.created_at or None),
+            "created_by": key.created_by,
+            "revoked_at": rfc3339(key.revoked_at),
+        }
+        for key in keys
+    ]
+    print_rows(rows, as_json=as_json)
+
+
+@keys_group.command("revoke")
+@click.argument("key")
+@coordinator_option
+def revoke_command(where: Where, key: str) -> None:
+    """Shut out the KEY of that name, or that begins so. Its connections end at once, and a worker's jobs fail."""
+    from cli.session.session import reading_session
+    from protocol.admin import RevokeKey
+    from protocol.messages import Done
+
+    with reading_session(where) as session:
+        session.client.request(RevokeKey, Done, key=key)
+    click.echo(f"{key} is shut out")

@@ -1,0 +1,93 @@
+"""The verbs `plan` and `validate`: what a pipeline file says, for people and for scripts. Starts nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.submit.variables import file_argument, file_options, variable_option
+from protocol.display import clean, clean_lines
+from protocol.errors import PipelineFileError, Problem
+from protocol.plan import Variable
+
+if TYPE_CHECKING:
+    from pipeline import Compilation
+
+
+@click.command("plan")
+@file_argument
+@variable_option
+@click.option("--job", "jobs", metavar="NAME", multiple=True, help="Only this job and what it needs. May be repeated.")
+@file_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def plan(
+    file: Path,
+    variables: list[Variable],
+    jobs: tuple[str, ...],
+    projects: dict[str, Path],
+    inputs: dict[str, str],
+    as_json: bool,
+) -> int:
+    """Show what the pipeline of FILE (the repository's .gitlab-ci.yml) would run here and now, and why other jobs are
+    left out.
+    """
+    compilation = _compile(file, variables, jobs, projects, inputs)
+    _print_warnings(compilation.warnings)
+    if compilation.left_out:
+        print(f"longshore: {clean(str(file))}: nothing runs: {clean(compilation.left_out)}", file=sys.stderr)
+    if as_json:
+        from cli.render.json_views import print_json
+        from cli.render.plan_json import plan_json
+
+        print_json(plan_json(compilation))
+    else:
+        from cli.render.plan_text import print_plan
+
+        print_plan(compilation)
+    return 0
+
+
+@click.command("validate")
+@file_argument
+@variable_option
+@file_options
+def validate(file: Path, variables: list[Variable], projects: dict[str, Path], inputs: dict[str, str]) -> int:
+    """Check the pipeline of FILE (the repository's .gitlab-ci.yml) and print all that is wrong with it, each with its
+    place.
+    """
+    try:
+        compilation = _compile(file, variables, (), projects, inputs)
+    except PipelineFileError as error:
+        for problem in error.problems:
+            print(clean_lines(str(problem)), file=sys.stderr)
+        return error.exit_status
+    _print_warnings(compilation.warnings)
+    jobs = [job for job in compilation.jobs if not job.excluded]
+    stages = {job.stage for job in jobs}
+    print(f"{clean(str(file))}: valid, {_counted(len(jobs), 'job')} in {_counted(len(stages), 'stage')}")
+    return 0
+
+
+def _compile(
+    file: Path,
+    variables: list[Variable],
+    jobs: tuple[str, ...],
+    projects: dict[str, Path],
+    inputs: dict[str, str],
+) -> Compilation:
+    from pipeline import compile_pipeline
+
+    values = {variable.key: variable.value for variable in variables}
+    return compile_pipeline(file, variables=values, jobs=jobs, projects=projects, inputs=inputs)
+
+
+def _print_warnings(warnings: list[Problem]) -> None:
+    for warning in warnings:
+        print(f"warning: {clean_lines(str(warning))}", file=sys.stderr)
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" + ("" if count == 1 else "s")

@@ -1,0 +1,163 @@
+"""The verbs that only read: list, show, logs, workers."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cli.options.common import Where, coordinator_option
+from cli.session.session import ReadingSession, Session, reading_session
+from protocol.errors import UsageError
+from protocol.views import JobView, RunSummary, RunView
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+run_argument = click.argument("run", type=click.IntRange(min=1))
+
+
+@click.command("list")
+@json_option
+@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many runs.")
+@coordinator_option
+def list_command(where: Where, as_json: bool, limit: int) -> None:
+    """List runs, newest first."""
+    with reading_session(where) as session:
+        runs = session.client.list_runs(limit)
+    if as_json:
+        from cli.render.json_views import print_json, summary_json
+
+        print_json([summary_json(run) for run in runs])
+        return
+    from cli.render.tables import console, runs_table
+
+    if runs:
+        console(sys.stdout).print(runs_table(runs))
+    else:
+        click.echo("no runs yet; `longshore run` starts one", err=True)
+    _note_unserved(session, runs)
+
+
+@click.command("show")
+@run_argument
+@click.argument("job", required=False)
+@click.option("--why", is_flag=True, help="What happened to the run's jobs (or to JOB), line by line.")
+@click.option("--watch", is_flag=True, help="Go on until the run has ended, and show what changes.")
+@json_option
+@coordinator_option
+def show_command(where: Where, run: int, job: str | None, why: bool, watch: bool, as_json: bool) -> None:
+    """Show RUN with its jobs, one JOB with its attempts, or with --why how it came about."""
+    if watch and (job or why or as_json):
+        raise click.UsageError("--watch shows a run's jobs; leave JOB, --why and --json out")
+    with reading_session(where) as session:
+        view = session.client.get_run(run)
+        if watch and not _note_unserved(session, [view]):
+            from cli.follow.watch import watch_run
+
+            watch_run(session, view)
+            return
+        jobs = [find_job(view, job)] if job else [job for stage in view.stages for job in stage.jobs]
+        details = {each.name: session.client.get_job(run, each.name) for each in jobs} if job or why else {}
+    if as_json:
+        from cli.render.json_views import job_detail_json, print_json, run_json
+
+        stages = {each.name: stage.name for stage in view.stages for each in stage.jobs}
+        documents = [job_detail_json(run, stages[each.name], each, details[each.name]) for each in jobs if details]
+        print_json(documents[0] if job else documents if why else run_json(view))
+        return
+    from cli.render.phrases import job_facts, job_note
+    from cli.render.tables import attempts_table, console, run_headline, run_table, story_table
+
+    out = console(sys.stdout)
+    if why:
+        out.print(story_table(details.items()))
+    elif job:
+        out.print(f"{job}: {jobs[0].status}  {job_note(jobs[0])}", markup=False)
+        out.print(attempts_table(details[job]))
+        for line in job_facts(jobs[0], details[job]):
+            out.print(line, markup=False)
+    else:
+        out.print(run_headline(view))
+        out.print(run_table(view))
+    if not watch:
+        _note_unserved(session, [view])
+
+
+@click.command("logs")
+@run_argument
+@click.argument("job", required=False)
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run (or the job) has ended.")
+@click.option("--attempt", type=click.IntRange(min=1), help="An earlier attempt of JOB, by its number.")
+@click.option("--service", metavar="NAME", help="Of JOB's service of this name or alias, instead of its own.")
+@click.option("--raw", is_flag=True, help="Every byte, on a terminal too: also what moves its cursor or changes it.")
+@coordinator_option
+def logs_command(
+    where: Where, run: int, job: str | None, follow: bool, attempt: int | None, service: str | None, raw: bool
+) -> None:
+    """Print the log of JOB, or those of all jobs of RUN with the job's name before each line.
+
+    A file or a pipe gets every byte of the log, a terminal its text and colours.
+    """
+    if attempt and not job:
+        raise click.UsageError("--attempt needs a JOB")
+    if attempt and follow:
+        raise click.UsageError("an earlier attempt has ended; there is nothing to follow")
+    if service and (follow or not job):
+        raise click.UsageError("--service needs a JOB, and shows what is there; leave -f out")
+    from cli.follow.log_printer import follow_logs, print_log, print_logs, print_service_log
+
+    with reading_session(where) as session:
+        view = session.client.get_run(run)
+        if job:
+            find_job(view, job)
+        unserved = _note_unserved(session, [view])
+        if job and service:
+            print_service_log(session.client, run, job, service, attempt, raw=raw)
+        elif follow and not unserved:
+            follow_logs(session, view, job, raw=raw)
+        elif job:
+            print_log(session.client, run, job, attempt, raw=raw)
+        else:
+            print_logs(session.client, view, raw=raw)
+
+
+@click.command("workers")
+@json_option
+@coordinator_option
+def workers_command(where: Where, as_json: bool) -> None:
+    """List workers."""
+    with reading_session(where) as session:
+        workers = session.client.workers()
+    if as_json:
+        from cli.render.json_views import print_json, worker_json
+
+        print_json([worker_json(worker) for worker in workers])
+        return
+    from cli.render.tables import console, workers_table
+
+    if workers:
+        console(sys.stdout).print(workers_table(workers))
+    else:
+        click.echo("no worker has ever been here; `longshore worker --coordinator ADDRESS` adds one", err=True)
+
+
+def find_job(run: RunView, name: str) -> JobView:
+    """The job of that name. Raises UsageError naming those that there are."""
+    jobs = {job.name: job for stage in run.stages for job in stage.jobs}
+    if name not in jobs:
+        raise UsageError(f"run {run.id} has no job {name!r}; it has: {', '.join(jobs)}")
+    return jobs[name]
+
+
+def _note_unserved(session: Session, runs: list[RunSummary] | list[RunView]) -> bool:
+    """Says so where a run is unfinished and no process is there to go on with it."""
+    from protocol.statuses import UNFINISHED, ExecutionStatus
+
+    stuck = [str(run.id) for run in runs if run.status in UNFINISHED - {ExecutionStatus.MANUAL}]
+    if not stuck or not isinstance(session, ReadingSession):
+        return False
+    click.echo(
+        f"unfinished, and no process is running it: run {', '.join(stuck)}. "
+        "The next `longshore run` or `longshore up` goes on with it.",
+        err=True,
+    )
+    return True

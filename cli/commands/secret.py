@@ -1,0 +1,91 @@
+"""The verbs `secret set`, `secret list`, `secret rm`. A value comes from stdin or a prompt, never from an argument."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from cli.options.common import Where, coordinator_option
+
+project_option = click.option("--project", default="", help="The project that has it; default: all projects.")
+
+
+@click.group("secret")
+def secret_group() -> None:
+    """Keep variables that nobody may see: encrypted, given to jobs only, masked in their logs."""
+
+
+@secret_group.command("set")
+@click.argument("name")
+@project_option
+@click.option("--branch", "branches", multiple=True, metavar="PATTERN", help="Only for runs of such branches or tags.")
+@click.option("--label", "labels", multiple=True, metavar="L", help="Only on workers with this label, by their token.")
+@click.option("--file", "file", is_flag=True, help="Jobs get it as a file; the variable is the file's path.")
+@coordinator_option
+def set_command(
+    where: Where, name: str, project: str, branches: tuple[str, ...], labels: tuple[str, ...], file: bool
+) -> None:
+    """Set the secret NAME to what stdin has, or to what you type: the last line end of stdin is left out."""
+    from cli.session.session import reading_session
+    from protocol.admin import SetSecret
+    from protocol.messages import Done
+
+    if sys.stdin.isatty():
+        value = click.prompt(f"Value of {name}", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        value = sys.stdin.read().removesuffix("\n")
+    with reading_session(where) as session:
+        session.client.request(
+            SetSecret,
+            Done,
+            name=name,
+            value=value,
+            project=project,
+            branches=list(branches),
+            labels=list(labels),
+            file=file,
+        )
+    click.echo(f"set {name}")
+
+
+@secret_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+@coordinator_option
+def list_command(where: Where, as_json: bool) -> None:
+    """List secrets, without their values."""
+    from cli.render.json_views import rfc3339
+    from cli.render.rows import print_rows
+    from cli.session.session import reading_session
+    from protocol.admin import ListSecrets, SecretList
+
+    with reading_session(where) as session:
+        secrets = session.client.request(ListSecrets, SecretList).secrets
+    rows = [
+        {
+            "name": secret.name,
+            "project": secret.project or None,
+            "branches": secret.branches,
+            "labels": secret.labels,
+            "file": secret.file,
+            "changed_at": rfc3339(secret.changed_at),
+            "changed_by": secret.changed_by,
+        }
+        for secret in secrets
+    ]
+    print_rows(rows, as_json=as_json)
+
+
+@secret_group.command("rm")
+@click.argument("name")
+@project_option
+@coordinator_option
+def remove_command(where: Where, name: str, project: str) -> None:
+    """Take the secret NAME away. Jobs that run keep it."""
+    from cli.session.session import reading_session
+    from protocol.admin import RemoveSecret
+    from protocol.messages import Done
+
+    with reading_session(where) as session:
+        session.client.request(RemoveSecret, Done, name=name, project=project)
+    click.echo(f"removed {name}")

@@ -1,0 +1,92 @@
+"""The verbs `token create` and `token list`: who may join."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from cli.options.common import Where, coordinator_option
+
+
+@click.group("token")
+def token_group() -> None:
+    """Let others in: a join token is used up by `login`, or by `worker --join`."""
+
+
+@token_group.command("create")
+@click.option("--role", type=click.Choice(["worker", "operator", "viewer"]), required=True, help="What it lets be.")
+@click.option("--label", "labels", multiple=True, metavar="L", help="What a worker may be trusted with: secrets for L.")
+@click.option("--expires", default="1h", show_default=True, metavar="TIME", help="How long it is good: 30m, 1h, 2d.")
+@click.option("--address", metavar="ADDRESS", help="Where others reach the coordinator; default: found out.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the token alone.")
+@coordinator_option
+def create_command(
+    where: Where, role: str, labels: tuple[str, ...], expires: str, address: str | None, as_json: bool
+) -> None:
+    """Print a new join token, good once. Only the coordinator's owner can, on its machine.
+
+    A worker states its labels by itself; secrets that are kept to a label (`secret set --label`) go to a worker only if
+    its token was made with that label too.
+    """
+    from cli.session.session import ReadingSession, reading_session
+    from coordinator.security.local_address import own_address
+    from pipeline.units import seconds_of
+    from protocol.addresses import WILDCARDS, TcpAddress, parse_tcp
+    from protocol.admin import CreateToken, TokenCreated
+    from protocol.errors import UsageError
+    from protocol.keys import JoinToken
+
+    seconds = seconds_of(expires)
+    if seconds is None:
+        raise click.BadParameter(f"{expires!r} is no time; give it as 30m, 1h or 2d", param_hint="--expires")
+    with reading_session(where) as session:
+        if isinstance(session, ReadingSession):
+            raise UsageError("no coordinator runs that anybody could join; start `longshore coordinator` first")
+        listens = parse_tcp(session.client.address)
+        created = session.client.request(CreateToken, TokenCreated, role=role, expires=seconds, labels=list(labels))
+    host = own_address() if listens.host in WILDCARDS else listens.host
+    reached = str(parse_tcp(address)) if address else str(TcpAddress(host, listens.port))
+    token = str(JoinToken(reached, created.server, created.secret))
+    if as_json:
+        from cli.render.json_views import print_json, rfc3339
+
+        expiry = rfc3339(created.expires_at)
+        print_json({"token": token, "role": role, "address": reached, "expires_at": expiry})
+        return
+    click.echo(token)
+    usage = "worker --join" if role == "worker" else "login"
+    sys.stderr.write(f"good once, for {expires}, at {reached}: longshore {usage} TOKEN\n")
+    if parse_tcp(reached).loopback:
+        sys.stderr.write("only this machine reaches that address; for other hosts start the coordinator with ")
+        sys.stderr.write("--bind tcp://0.0.0.0:7700\n")
+
+
+@token_group.command("list")
+@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+@coordinator_option
+def list_command(where: Where, as_json: bool) -> None:
+    """List join tokens, newest first; their secrets are kept nowhere."""
+    from cli.render.json_views import rfc3339
+    from cli.render.rows import print_rows
+    from cli.session.session import reading_session
+    from protocol.admin import ListTokens, TokenList
+
+    with reading_session(where) as session:
+        tokens = session.client.request(ListTokens, TokenList).tokens
+    now = time.time()
+    rows = [
+        {
+            "id": token.id,
+            "role": token.role,
+            "labels": token.labels,
+            "state": "used" if token.used_by else "expired" if token.expires_at <= now else "open",
+            "used_by": token.used_by,
+            "created_at": rfc3339(token.created_at),
+            "created_by": token.created_by,
+            "expires_at": rfc3339(token.expires_at),
+        }
+        for token in tokens
+    ]
+    print_rows(rows, as_json=as_json)

@@ -1,0 +1,222 @@
+"""The verb `up`: a coordinator and workers on this machine, each a process of its own, until Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from types import FrameType
+from typing import IO
+
+import click
+
+from cli.options.serving import ANY_TAG, Serving, ServingCommand, serving_options
+from cli.process.interrupts import Presses
+from cli.session.state_directory import StateDirectory
+from protocol.addresses import DEFAULT_COORDINATOR, parse_tcp
+from protocol.client import Client
+from protocol.display import clean
+from protocol.errors import LongshoreError
+from protocol.places import state_directory
+
+START_SECONDS = 30.0
+"""How long the coordinator may take to listen."""
+STOP_SECONDS = 15.0
+"""How long a process may take to end at once before it is killed; nothing is lost by that."""
+RESTART_SECONDS = 1.0
+SHORT_LIFE_SECONDS = 5.0
+SHORT_LIVES = 5
+"""A process that so many times in a row lived no longer than SHORT_LIFE_SECONDS is not started again."""
+PROMPT_SECONDS = 2.0
+"""How long a process that has nothing to finish takes to end."""
+POLL_SECONDS = 0.2
+COLORS = (32, 36, 35, 34, 33)
+
+
+@dataclass(slots=True)
+class Child:
+    """One process that is kept running."""
+
+    name: str
+    arguments: list[str]
+    prefix: bytes
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    short_lives: int = 0
+    partial: bytes = b""
+    start_at: float = field(default_factory=time.monotonic)
+
+
+@click.command("up", cls=ServingCommand, in_project=True)
+@click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="How many workers.")
+@click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, help="Where the coordinator listens.")
+@serving_options
+def up_command(serving: Serving, workers: int, bind: str) -> None:
+    """Start a coordinator and workers on this machine and keep them running until Ctrl-C.
+
+    Tags choose none of its workers, which take jobs of any, unless --label gives them labels.
+    """
+    parse_tcp(bind)
+    if serving.not_allowed:
+        click.echo(f"longshore: {clean(serving.not_allowed)}", err=True)
+    supervisor = Supervisor(StateDirectory(state_directory()))
+    signal.signal(signal.SIGTERM, supervisor.interrupt)
+    signal.signal(signal.SIGINT, supervisor.interrupt)
+    try:
+        address = supervisor.start_coordinator(bind, serving.coordinator.arguments())
+        with Client(address) as client:
+            busy = [worker.name for worker in client.workers() if worker.jobs]
+        for number, (name, options) in enumerate(serving.workers(workers, busy).items(), 1):
+            supervisor.add(
+                f"worker-{number}",
+                ["worker", "--until-eof", "--coordinator", address, "--name", name, *options.arguments()],
+            )
+        _say_how_to_go_on(address, serving)
+        supervisor.watch()
+    finally:
+        supervisor.stop()
+
+
+def _say_how_to_go_on(address: str, serving: Serving) -> None:
+    parsed = parse_tcp(address)
+    click.echo(f"\nLongshore is up at {address}. In another terminal:\n  longshore run\n  longshore tui\n")
+    if ANY_TAG in serving.labels:
+        click.echo("Tags choose nothing here: its workers take jobs of any. --label gives them labels instead.\n")
+    if parsed.loopback:
+        click.echo(
+            "Only this machine reaches it. For workers on other hosts, start it with --bind tcp://0.0.0.0:7700\n"
+        )
+    else:
+        click.echo(
+            "Another worker: make a join token here, and use it up on a host with Docker:\n"
+            "  longshore token create --role worker\n  longshore worker --join TOKEN\n"
+        )
+
+
+class Supervisor:
+    """Starts processes, passes their output on with their names, and starts again what ends by itself."""
+
+    def __init__(self, state: StateDirectory) -> None:
+        self._state = state
+        self._children: list[Child] = []
+        self._selector = selectors.DefaultSelector()
+        self._presses = Presses()
+        self._colors = sys.stderr.isatty()
+
+    def interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """A signal handler: the first one lets `watch` return, the second one lets `stop` hurry."""
+        self._presses.add()
+
+    def start_coordinator(self, bind: str, options: list[str]) -> str:
+        """Starts the coordinator and returns its address. Raises LongshoreError if it does not come up."""
+        child = self.add("coordinator", ["coordinator", "--until-eof", *options, "--bind", bind])
+        deadline = time.monotonic() + START_SECONDS
+        self._start_due()
+        while (owner := self._state.owner()) is None or child.process is None or owner.pid != child.process.pid:
+            self._pump(POLL_SECONDS / 4)
+            if child.process is None or child.process.poll() is not None or time.monotonic() > deadline:
+                self._pump(0)
+                raise LongshoreError("the coordinator did not come up; what it said is above")
+        child.arguments[-1] = owner.address  # the same after a restart, for the workers know no other
+        return owner.address
+
+    def add(self, name: str, arguments: list[str]) -> Child:
+        """Keeps `longshore ARGUMENTS` running from now on."""
+        prefix = f"{name:11} | "
+        if self._colors:
+            prefix = f"\x1b[{COLORS[len(self._children) % len(COLORS)]}m{prefix}\x1b[0m"
+        child = Child(name, arguments, prefix.encode())
+        self._children.append(child)
+        return child
+
+    def watch(self) -> None:
+        """Until a signal. Raises LongshoreError for a process that can't be kept running."""
+        while not self._presses.count:
+            self._start_due()
+            self._pump(POLL_SECONDS)
+            for child in self._children:
+                if child.process is not None and child.process.poll() is not None:
+                    self._ended(child, child.process)
+
+    def stop(self) -> None:
+        """Ends all processes. Workers finish what they run, unless a second signal comes; the coordinator goes last."""
+        workers, coordinator = self._children[1:], self._children[:1]
+        self._end(workers)
+        if self._alive(workers):
+            click.echo("waiting for running jobs; Ctrl-C again leaves them running in their containers", err=True)
+        while self._alive(workers) and self._presses.count < 2:
+            self._pump(POLL_SECONDS)
+        self._end(self._alive(workers))
+        self._reap(workers)
+        self._end(coordinator)
+        self._reap(coordinator)
+
+    def _alive(self, children: list[Child]) -> list[Child]:
+        return [child for child in children if child.process is not None and child.process.poll() is None]
+
+    def _end(self, children: list[Child]) -> None:
+        for child in self._alive(children):
+            assert child.process is not None
+            child.process.terminate()
+        settled = time.monotonic() + PROMPT_SECONDS
+        while self._alive(children) and time.monotonic() < settled:
+            self._pump(POLL_SECONDS / 4)
+
+    def _reap(self, children: list[Child]) -> None:
+        """Waits for processes that were told to end at once."""
+        deadline = time.monotonic() + STOP_SECONDS
+        while (alive := self._alive(children)) and time.monotonic() < deadline:
+            self._pump(POLL_SECONDS / 4)
+        for child in alive:
+            assert child.process is not None
+            child.process.kill()
+            child.process.wait()
+        self._pump(0)
+
+    def _start_due(self) -> None:
+        for child in self._children:
+            if child.process is None and child.start_at <= time.monotonic():
+                child.process = subprocess.Popen(
+                    [sys.executable, "-m", "cli", *child.arguments],
+                    stdin=subprocess.PIPE,  # never written to: its end tells them that this process is gone
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    env=os.environ | {"LONGSHORE_CONFIG": os.devnull},  # all settings are in the arguments
+                    start_new_session=True,  # Ctrl-C is for this process, which then ends them in order
+                )
+                child.started = time.monotonic()
+                assert child.process.stderr is not None
+                os.set_blocking(child.process.stderr.fileno(), False)
+                self._selector.register(child.process.stderr, selectors.EVENT_READ, child)
+
+    def _ended(self, child: Child, process: subprocess.Popen[bytes]) -> None:
+        lived = time.monotonic() - child.started
+        child.short_lives = child.short_lives + 1 if lived < SHORT_LIFE_SECONDS else 0
+        assert process.stdin is not None
+        process.stdin.close()
+        child.process = None
+        if child.short_lives >= SHORT_LIVES or process.returncode == 2:
+            raise LongshoreError(f"{child.name} does not stay up (exit status {process.returncode}); see above why")
+        self._print(child, f"ended with status {process.returncode}; starting it again\n".encode())
+        child.start_at = time.monotonic() + RESTART_SECONDS
+
+    def _pump(self, timeout: float) -> None:
+        """Passes on what the processes have written."""
+        for key, _ in self._selector.select(timeout):
+            stream: IO[bytes] = key.fileobj  # type: ignore[assignment]
+            data = stream.read()
+            if data:
+                self._print(key.data, data)
+            elif data == b"":
+                self._selector.unregister(stream)
+
+    def _print(self, child: Child, data: bytes) -> None:
+        whole, newline, child.partial = (child.partial + data).rpartition(b"\n")
+        if newline:
+            lines = child.prefix + whole.replace(b"\n", b"\n" + child.prefix) + b"\n"
+            sys.stderr.buffer.write(lines)
+            sys.stderr.buffer.flush()

@@ -1,0 +1,1 @@
+"""Follows a run and its logs until it ends."""

@@ -1,0 +1,205 @@
+"""Follows a run to its end: every byte of its jobs' logs, in order, and every change of its jobs. Prints nothing.
+
+The feed tells what is new at once; whatever it may have lost (a subscription that came late, a full queue, another
+coordinator) is fetched from the stored log by its byte offset, or from a snapshot.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from cli.session.session import Session
+from protocol.client import Feed
+from protocol.codec import CHUNK_BYTES
+from protocol.errors import CoordinatorUnreachable
+from protocol.events import Beacon, JobChanged, LogAppended, RunChanged, log_topic
+from protocol.statuses import ENDED, ExecutionStatus
+from protocol.views import JobView, RunSummary, RunView
+
+POLL_SECONDS = 0.25
+"""How long one wait for an event lasts; between waits, what is due is done."""
+SETTLE_SECONDS = (0.0, 0.3)
+"""When a log is fetched after its topic was subscribed: subscribing takes effect some time later."""
+LATE_SECONDS = 1.5
+SILENCE_SECONDS = 4.0
+"""The feed says something every second. When it is late, a quick look; after this long the coordinator is asked."""
+STOPPED = ENDED | {ExecutionStatus.MANUAL}
+"""A run in one of these goes no further by itself."""
+
+
+class Listener(Protocol):
+    """Who is told of a run's progress."""
+
+    def job_log(self, job: JobView, data: bytes | memoryview) -> None:
+        """The next bytes of a job's log."""
+
+    def job_changed(self, before: JobView | None, job: JobView) -> None:
+        """A job has changed; when it has ended, all its log was given before."""
+
+    def run_changed(self, run: RunSummary) -> None:
+        """The run itself has changed."""
+
+    def time_passes(self) -> None:
+        """Called a few times a second, whatever happens."""
+
+    def connection(self, lost: bool) -> None:
+        """The coordinator does not answer, or does again."""
+
+
+@dataclass(slots=True)
+class _Followed:
+    """One attempt whose log is followed: how many bytes were given on, and when to look for missed ones."""
+
+    job: JobView
+    offset: int = 0
+    complete: bool = False
+    due: list[float] = field(default_factory=list)
+
+
+class Follower:
+    """Follows one run, and of it `only` the job of that name if given; without `logs` only how its jobs stand."""
+
+    def __init__(
+        self, session: Session, run: int, listener: Listener, *, only: str | None = None, logs: bool = True
+    ) -> None:
+        self._session = session
+        self._run = run
+        self._listener = listener
+        self._only = only
+        self._with_logs = logs
+        self._jobs: dict[str, JobView] = {}
+        self._logs: dict[str, _Followed] = {}
+        self._view: RunView | None = None  # as of the last snapshot
+        self._epoch = ""
+        self._seq = 0
+        self._ended = False
+
+    def follow(self, stopped: Callable[[], bool] = lambda: False) -> RunView | None:
+        """Returns the run when it (or the one job) has ended or waits for somebody to start a manual job.
+
+        None soon after `stopped` says so; following can then be taken up again. Raises CoordinatorUnreachable when the
+        coordinator stays away.
+        """
+        while not (self._ended or stopped()):
+            try:
+                self._follow_connected(stopped)
+            except CoordinatorUnreachable:
+                self._listener.connection(lost=True)
+                self._session.again()
+                self._listener.connection(lost=False)
+        return self._view if self._ended else None
+
+    def _follow_connected(self, stopped: Callable[[], bool]) -> None:
+        """Until the end, `stopped`, or a feed that has gone silent while the coordinator answers (it restarted)."""
+        self._session.check()
+        self._session.client.get_run(self._run)  # so that the feed's address is that of the coordinator of now
+        feed = self._session.client.feed()
+        try:
+            for attempt in self._logs:
+                feed.subscribe(log_topic(attempt))
+            self._resynchronize(feed)
+            heard = time.monotonic()
+            while not (self._ended or stopped()):
+                item = feed.receive(POLL_SECONDS)
+                now = time.monotonic()
+                if item is not None:
+                    heard = now
+                    self._take(feed, *item)
+                elif now - heard > SILENCE_SECONDS:
+                    return
+                elif now - heard > LATE_SECONDS:
+                    self._session.check()
+                self._fetch_due(now)
+                self._listener.time_passes()
+            if self._ended:
+                self._resynchronize(feed)  # the run's end may be announced before that of its last job
+        finally:
+            feed.close()
+
+    def _resynchronize(self, feed: Feed) -> None:
+        snapshot = self._session.client.snapshot(runs=0, run=self._run)
+        self._epoch, self._seq = snapshot.epoch, snapshot.seq
+        self._view = run = snapshot.run or self._session.client.get_run(self._run)
+        for stage in run.stages:
+            for job in stage.jobs:
+                self._take_job(feed, job)
+        for followed in self._logs.values():
+            if not followed.complete:
+                followed.due = [0.0]
+        self._take_run(run)
+
+    def _take(self, feed: Feed, event: object, payload: bytes | memoryview) -> None:
+        if isinstance(event, LogAppended):
+            self._take_log(event, payload)
+            return
+        epoch, seq = getattr(event, "epoch", ""), getattr(event, "seq", 0)
+        if isinstance(event, Beacon):
+            if epoch != self._epoch or seq > self._seq:
+                self._resynchronize(feed)
+            return
+        if epoch == self._epoch and seq <= self._seq:
+            return
+        if epoch != self._epoch or seq != self._seq + 1:
+            self._resynchronize(feed)
+            return
+        self._seq = seq
+        if isinstance(event, JobChanged) and event.run == self._run:
+            self._take_job(feed, event.job)
+        elif isinstance(event, RunChanged) and event.run.id == self._run:
+            self._take_run(event.run)
+
+    def _take_run(self, run: RunSummary) -> None:
+        self._listener.run_changed(run)
+        if run.status in STOPPED:
+            self._ended = True
+
+    def _take_job(self, feed: Feed, job: JobView) -> None:
+        if self._only not in (None, job.name):
+            return
+        before = self._jobs.get(job.name)
+        if before == job:
+            return
+        self._jobs[job.name] = job
+        if self._with_logs and job.attempt_id is not None and job.attempt_id not in self._logs:
+            feed.subscribe(log_topic(job.attempt_id))
+            now = time.monotonic()
+            self._logs[job.attempt_id] = _Followed(job, due=[now + wait for wait in SETTLE_SECONDS])
+        if self._with_logs and job.status in ENDED and job.attempt_id is not None:
+            self._fetch(self._logs[job.attempt_id], job.attempt_id)
+            feed.unsubscribe(log_topic(job.attempt_id))
+        self._listener.job_changed(before, job)
+        if self._only is not None and job.status in STOPPED:
+            self._ended = True
+
+    def _take_log(self, event: LogAppended, payload: bytes | memoryview) -> None:
+        followed = self._logs.get(event.attempt)
+        if followed is None or followed.complete or event.stream != "job":
+            return
+        if event.offset > followed.offset:
+            self._fetch(followed, event.attempt)
+        elif fresh := payload[followed.offset - event.offset :]:
+            followed.offset += len(fresh)
+            self._listener.job_log(followed.job, fresh)
+
+    def _fetch_due(self, now: float) -> None:
+        for attempt, followed in self._logs.items():
+            if followed.due and followed.due[0] <= now:
+                followed.due = [due for due in followed.due if due > now]
+                self._fetch(followed, attempt)
+
+    def _fetch(self, followed: _Followed, attempt: str) -> None:
+        """Gives on all that is stored of a log from where we are."""
+        number = int(attempt.rpartition(".")[2])
+        while not followed.complete:
+            found, data = self._session.client.get_log(
+                self._run, followed.job.name, number, offset=followed.offset, length=CHUNK_BYTES
+            )
+            if data:
+                followed.offset += len(data)
+                self._listener.job_log(followed.job, data)
+            if followed.offset >= found.size:
+                followed.complete = found.complete
+                return

@@ -1,0 +1,126 @@
+"""Prints stored and growing logs for the verb `logs`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+from cli.follow.follower import Follower
+from cli.follow.log_prefixer import JobOutput, TerminalLog
+from cli.session.session import Session
+from protocol.client import Client
+from protocol.codec import CHUNK_BYTES
+from protocol.errors import UsageError
+from protocol.statuses import ENDED
+from protocol.views import JobView, RunSummary, RunView
+
+
+def print_log(client: Client, run: int, job: str, attempt: int | None = None, *, raw: bool = False) -> None:
+    """One job's log as it is stored now: byte for byte, unless it is for a terminal and not `raw`."""
+    _print(client, run, job, attempt, "job", raw=raw)
+
+
+def print_service_log(
+    client: Client, run: int, job: str, service: str, attempt: int | None = None, *, raw: bool = False
+) -> None:
+    """The log of one of a job's services, likewise. Raises UsageError if none of it is kept."""
+    found, _ = client.get_log(run, job, attempt, f"service-{service}", length=1)
+    if not found.size:
+        kept = client.get_job(run, job).services
+        hint = f"there are those of {', '.join(kept)}" if kept else "services' logs come when their job has ended"
+        raise UsageError(f"job {job!r} of run {run} has no log of a service {service!r}; {hint}")
+    _print(client, run, job, attempt, f"service-{service}", raw=raw)
+
+
+def print_logs(client: Client, run: RunView, *, raw: bool = False) -> None:
+    """The logs of all jobs as they are stored now, job after job."""
+    output = _output(run, raw)
+    for stage in run.stages:
+        for job in stage.jobs:
+            _read(client, run.id, job.name, None, partial(output.log, job.name))
+            output.end(job.name)
+
+
+def follow_logs(session: Session, run: RunView, job: str | None, *, raw: bool = False) -> None:
+    """The logs of all jobs as they come, or that of one job, until the end."""
+    sink = _sink(raw)
+    Follower(session, run.id, _LogListener(None if job else _output(run, raw), sink), only=job).follow()
+    sink.end()
+
+
+class _Sink(Protocol):
+    """Where one log goes."""
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        """The next bytes."""
+
+    def end(self) -> None:
+        """There are no more."""
+
+
+class _Exact:
+    """Writes a log to stdout byte for byte, as it comes."""
+
+    def write(self, data: bytes | memoryview, /) -> None:
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+
+    def end(self) -> None:
+        """Nothing is kept back."""
+
+
+class _LogListener:
+    """Prints what the jobs of a followed run log: to `output` with their names, or that of one job to `sink`."""
+
+    def __init__(self, output: JobOutput | None, sink: _Sink) -> None:
+        self._output = output
+        self._sink = sink
+
+    def job_log(self, job: JobView, data: bytes | memoryview) -> None:
+        if self._output is None:
+            self._sink.write(data)
+        else:
+            self._output.log(job.name, data)
+
+    def job_changed(self, before: JobView | None, job: JobView) -> None:
+        if self._output is not None and job.status in ENDED:
+            self._output.end(job.name)
+
+    def run_changed(self, run: RunSummary) -> None:
+        """The jobs tell it."""
+
+    def time_passes(self) -> None:
+        """Logs need no clock."""
+
+    def connection(self, lost: bool) -> None:
+        if lost:
+            print("the coordinator does not answer; waiting for it", file=sys.stderr)
+
+
+def _output(run: RunView, raw: bool) -> JobOutput:
+    names = [job.name for stage in run.stages for job in stage.jobs]
+    return JobOutput(sys.stdout.buffer, names, colors=sys.stdout.isatty(), raw=raw)
+
+
+def _sink(raw: bool) -> _Sink:
+    return TerminalLog(sys.stdout.buffer) if sys.stdout.isatty() and not raw else _Exact()
+
+
+def _print(client: Client, run: int, job: str, attempt: int | None, stream: str, *, raw: bool) -> None:
+    sink = _sink(raw)
+    _read(client, run, job, attempt, sink.write, stream)
+    sink.end()
+
+
+def _read(
+    client: Client, run: int, job: str, attempt: int | None, sink: Callable[[bytes], None], stream: str = "job"
+) -> None:
+    offset, size = 0, 1
+    while offset < size:
+        found, data = client.get_log(run, job, attempt, stream, offset, CHUNK_BYTES)
+        if not data:
+            return
+        sink(data)
+        offset, size = offset + len(data), found.size

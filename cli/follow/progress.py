@@ -1,0 +1,126 @@
+"""What `run` shows while a run goes on: its jobs' logs, what becomes of them, why nothing moves, and a summary."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from typing import TextIO
+
+from cli.follow.log_prefixer import JobOutput
+from cli.render.phrases import job_ending
+from protocol.display import clean
+from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
+from protocol.views import JobView, RunSummary, RunView
+
+STUCK_SECONDS = 3.0
+"""After so long with no job at a worker, the reason is told."""
+
+
+class Progress:
+    """A listener that prints on `stream`; if `live`, with the run's stages and busy jobs below the lines meanwhile.
+
+    `stages` names the jobs of each.
+    """
+
+    def __init__(self, run: int, stages: Mapping[str, list[str]], stream: TextIO, *, live: bool) -> None:
+        self._stream = stream
+        self._live = _Live(run, stages, stream) if live else None
+        names = [name for jobs in stages.values() for name in jobs]
+        self._output = JobOutput(self._live.foot if self._live else stream.buffer, names, colors=stream.isatty())
+        self._run = run
+        self._jobs: dict[str, JobView] = {}
+        self._moved_at = time.monotonic()
+        self._told: dict[str, str] = {}
+        self._begun: dict[str, int] = {}
+
+    def say(self, text: str) -> None:
+        """A line that is about no job."""
+        if self._live is not None:
+            self._live.foot.away()
+        print(f"longshore: {clean(text)}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Nothing goes on any more: only lines stay. They can still be added to."""
+        if self._live is not None:
+            self._live.foot.close()
+
+    def job_log(self, job: JobView, data: bytes | memoryview) -> None:
+        self._begins(job)
+        self._output.log(job.name, data)
+
+    def job_changed(self, before: JobView | None, job: JobView) -> None:
+        self._jobs[job.name] = job
+        if self._live is not None:
+            self._live.overview.take(job)
+        was = None if before is None or before.attempt != job.attempt else before.status
+        if job.status is was:
+            return
+        self._moved_at = time.monotonic()
+        if job.status in ENDED:
+            self._output.end(job.name)
+            self._output.note(job.name, job_ending(job), bad=job.status is ExecutionStatus.FAILED)
+        elif job.status is ExecutionStatus.RUNNING:
+            self._begins(job)
+        elif job.status is ExecutionStatus.SCHEDULED:
+            self._output.note(job.name, f"{job.pending_reason}; `longshore play` starts it at once")
+
+    def _begins(self, job: JobView) -> None:
+        """Says once where an attempt runs: its log may come sooner than its status."""
+        if self._begun.get(job.name) != job.attempt and job.worker is not None:
+            self._begun[job.name] = job.attempt
+            again = f", attempt {job.attempt}" if job.attempt > 1 else ""
+            self._output.note(job.name, f"running on {job.worker}{again}")
+
+    def time_passes(self) -> None:
+        if self._live is not None:
+            self._live.foot.tick()
+        self._tell_why_nothing_moves()
+
+    def run_changed(self, run: RunSummary) -> None:
+        """The jobs tell it."""
+
+    def _tell_why_nothing_moves(self) -> None:
+        if time.monotonic() - self._moved_at < STUCK_SECONDS:
+            return
+        if any(job.status in AT_WORKER for job in self._jobs.values()):
+            return
+        for job in self._jobs.values():
+            reason = job.pending_reason or ""
+            if job.status is ExecutionStatus.PENDING and reason and self._told.get(job.name) != reason:
+                self._told[job.name] = reason
+                self._output.note(job.name, f"pending: {reason}")
+
+    def connection(self, lost: bool) -> None:
+        self.say("the coordinator does not answer; waiting for it" if lost else "the coordinator answers again")
+
+    def sum_up(self, run: RunView) -> None:
+        """The run's end: its jobs in a table."""
+        from cli.render.tables import console, run_headline, run_table
+
+        out = console(self._stream)
+        out.print()
+        out.print(run_table(run))
+        out.print()
+        out.print(run_headline(run))
+        manual = [job for stage in run.stages for job in stage.jobs if job.status is ExecutionStatus.MANUAL]
+        if run.status is ExecutionStatus.MANUAL:
+            self.say(f"run {run.id} goes on when these jobs are played:")
+            for job in manual:
+                if not job.allow_failure:
+                    self.say(f"  longshore play {run.id} {shlex.quote(job.name)}")
+        elif manual:
+            names = ", ".join(job.name for job in manual)
+            self.say(f"not played, and not waited for: {names}; `longshore play {run.id} JOB` starts one")
+
+
+class _Live:
+    """What `run` shows below the lines on a terminal; loads rich."""
+
+    def __init__(self, run: int, stages: Mapping[str, list[str]], stream: TextIO) -> None:
+        from cli.follow.live_footer import Foot
+        from cli.follow.overview import Overview
+
+        self.overview = Overview(run, stages)
+        self.foot = Foot(stream, self.overview.lines)

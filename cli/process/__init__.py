@@ -1,0 +1,1 @@
+"""What a long-lived process needs: logging, signals, the interpreter."""

@@ -1,0 +1,114 @@
+"""A plan for people: a table of its jobs, a graph of what waits for what, and what is left out. Decides nothing."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.markup import escape
+from rich.table import Table
+from rich.tree import Tree
+
+from cli.render.phrases import duration
+from cli.render.safe_console import PlainConsole
+from pipeline import Compilation
+from protocol.plan import JobPlan
+
+PIPE_WIDTH = 200
+"""Columns where there is no terminal, so that a name is not cut in two."""
+MAX_GRAPH_JOBS = 200
+"""A graph of more jobs is no help to anybody."""
+
+
+def print_plan(compilation: Compilation) -> None:
+    """The plan's jobs as a table, what they wait for as a graph, and what is left out with the reason."""
+    console = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    plan = compilation.plan
+    if plan.jobs:
+        console.print(_table(compilation))
+    if any(job.needs for job in plan.jobs) and len(plan.jobs) <= MAX_GRAPH_JOBS:
+        console.print()
+        console.print(_graph(compilation))
+    excluded = [job for job in compilation.jobs if job.excluded]
+    if excluded and not compilation.left_out:
+        console.print()
+        console.print("[bold]Left out[/bold]")
+        for job in excluded:
+            console.print(f"  {escape(job.name)}: [dim]{escape(job.excluded)}[/dim]")
+    if not plan.jobs:
+        console.print(f"Nothing would run{other_pipelines(compilation)}.")
+
+
+def other_pipelines(empty: Compilation) -> str:
+    """How to ask for the pipelines that many files have jobs for alone; "" where there are no jobs, or one was asked
+    for.
+    """
+    asked = {variable.key for variable in empty.plan.run_variables} & {"CI_PIPELINE_SOURCE", "CI_COMMIT_TAG"}
+    if asked or not empty.jobs:
+        return ""
+    return (
+        "; for the pipeline of a merge request give --var CI_PIPELINE_SOURCE=merge_request_event, for that of a tag "
+        "--var CI_COMMIT_TAG=NAME"
+    )
+
+
+def _table(compilation: Compilation) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+    for heading in ("STAGE", "JOB", "WHEN", "IMAGE", "WAITS FOR"):
+        table.add_column(heading, overflow="fold")
+    previous = previous_stage = ""
+    for stage in compilation.plan.stages:
+        for job in compilation.plan.jobs:
+            if job.stage != stage:
+                continue
+            table.add_row(
+                escape(stage if stage != previous else ""),
+                escape(job.name),
+                _when(job),
+                escape(job.image.name if job.image else "-"),
+                escape(_waits_for(job, previous_stage)),
+            )
+            previous = stage
+        previous_stage = stage
+    return table
+
+
+def _when(job: JobPlan) -> str:
+    words: list[str] = [] if job.when == "on_success" else [job.when]
+    if job.when == "delayed":
+        words = [f"after {duration(job.start_in)}"]
+    if job.no_op:
+        words.append("does nothing here")
+    if job.allow_failure:
+        words.append("may fail")
+    if job.allow_failure_exit_codes:
+        words.append(f"may fail with {', '.join(map(str, job.allow_failure_exit_codes))}")
+    return ", ".join(words) or "-"
+
+
+def _waits_for(job: JobPlan, previous_stage: str) -> str:
+    if job.needs is None:
+        return f"stage {previous_stage}" if previous_stage else "nothing"
+    return ", ".join(need.job for need in job.needs) or "nothing"
+
+
+def _graph(compilation: Compilation) -> Tree:
+    """Each job once, below the last of the jobs that it needs; the others are named beside it."""
+    tree = Tree("[bold]Graph[/bold]: a job starts when those above it are done", guide_style="dim")
+    stages = compilation.plan.stages
+    jobs = {job.name: job for job in compilation.plan.jobs}
+    branches: dict[str, Tree] = {}
+    todo = sorted(jobs.values(), key=lambda job: stages.index(job.stage))
+    while todo:
+        waiting: list[JobPlan] = []
+        for job in todo:
+            needs = [need.job for need in job.needs or () if need.job in jobs]
+            if not all(name in branches for name in needs):
+                waiting.append(job)
+                continue
+            parent = branches[needs[-1]] if needs else tree
+            others = f" [dim](and {escape(', '.join(needs[:-1]))})[/dim]" if len(needs) > 1 else ""
+            before = stages[: stages.index(job.stage)]
+            note = f" [dim]after stage {escape(before[-1])}[/dim]" if job.needs is None and before else ""
+            branches[job.name] = parent.add(f"{escape(job.name)}{others}{note}")
+        todo = waiting
+    return tree

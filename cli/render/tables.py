@@ -1,0 +1,142 @@
+"""Runs, jobs and workers as tables for people. Colour only where the terminal takes it; rich decides that."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import IO
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from cli.render.phrases import duration, elapsed, failure_text, job_note
+from cli.render.safe_console import PlainConsole
+from protocol.messages import JobDetail
+from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
+from protocol.views import RunSummary, RunView, WorkerView
+
+SIGNS = {
+    ExecutionStatus.SUCCESS: ("✔", "green"),
+    ExecutionStatus.FAILED: ("✘", "red"),
+    ExecutionStatus.CANCELED: ("■", "magenta"),
+    ExecutionStatus.SKIPPED: ("»", "bright_black"),
+    ExecutionStatus.RUNNING: ("●", "cyan"),
+    ExecutionStatus.PREPARING: ("◐", "cyan"),
+    ExecutionStatus.WAITING: ("◔", "blue"),
+    ExecutionStatus.PENDING: ("○", "yellow"),
+    ExecutionStatus.MANUAL: ("▶", "yellow"),
+    ExecutionStatus.SCHEDULED: ("◷", "yellow"),
+    ExecutionStatus.CREATED: ("·", "bright_black"),
+}
+"""A sign and a colour for each status; the word is always beside it, so neither is needed."""
+WORKER_COLORS = {WorkerStatus.ONLINE: "green", WorkerStatus.DRAINING: "yellow", WorkerStatus.OFFLINE: "red"}
+PIPE_WIDTH = 200
+"""Columns where there is no terminal to ask, so that nothing is cut for a file."""
+
+
+def console(stream: IO[str]) -> Console:
+    """Writes to `stream`, wide enough if that is no terminal."""
+    return PlainConsole(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
+
+
+def status_text(status: ExecutionStatus, *, warning: bool = False) -> Text:
+    """A status with its sign; `warning`: it failed, and that was allowed."""
+    sign, color = ("!", "yellow") if warning else SIGNS[status]
+    return Text(f"{sign} {status}", style=color)
+
+
+def run_table(run: RunView) -> Table:
+    """A run's jobs by stage."""
+    table = _table("Stage", "Job", "Status", "Duration", "Worker", "Why")
+    for stage in run.stages:
+        for number, job in enumerate(stage.jobs):
+            failed_softly = job.status is ExecutionStatus.FAILED and job.allow_failure
+            table.add_row(
+                stage.name if number == 0 else "",
+                Text(job.name + (f" (attempt {job.attempt})" if job.attempt > 1 else "")),
+                status_text(job.status, warning=failed_softly),
+                duration(elapsed(job.started_at, job.finished_at) if job.status in ENDED or job.started_at else None),
+                job.worker or "",
+                Text(job_note(job)),
+            )
+    return table
+
+
+def run_headline(run: RunSummary) -> Text:
+    """A run in one line."""
+    text = Text(f"Run {run.id} ")
+    text.append_text(status_text(run.status, warning=run.warnings and run.status is ExecutionStatus.SUCCESS))
+    if run.warnings and run.status is ExecutionStatus.SUCCESS:
+        text.append(" with warnings")
+    if (seconds := elapsed(run.started_at, run.finished_at)) is not None:
+        text.append(f" {'in' if run.finished_at else 'for'} {duration(seconds)}")
+    return text
+
+
+def runs_table(runs: Iterable[RunSummary]) -> Table:
+    """Runs, one a line."""
+    table = _table("Run", "Status", "Name", "Project", "Ref", "Jobs", "Created", "Duration")
+    for run in runs:
+        done, every = sum(run.counts.get(str(status), 0) for status in ENDED), sum(run.counts.values())
+        table.add_row(
+            str(run.id),
+            status_text(run.status, warning=run.warnings and run.status is ExecutionStatus.SUCCESS),
+            Text(run.name),
+            Text(run.project),
+            Text(run.ref + (f" {run.sha[:8]}" if run.sha else "")),
+            f"{done}/{every}",
+            "" if run.created_at is None else f"{duration(time.time() - run.created_at)} ago",
+            duration(elapsed(run.started_at, run.finished_at)),
+        )
+    return table
+
+
+def workers_table(workers: Iterable[WorkerView]) -> Table:
+    """Workers, one a line."""
+    table = _table("Worker", "Status", "Slots", "Running", "Waiting", "Labels", "Last seen", "Engine")
+    for worker in workers:
+        table.add_row(
+            worker.name,
+            Text(str(worker.status), style=WORKER_COLORS[worker.status]),
+            str(worker.slots),
+            str(worker.running),
+            str(worker.waiting),
+            Text(", ".join(worker.labels)),
+            "" if worker.last_seen is None else f"{duration(time.time() - worker.last_seen)} ago",
+            Text(worker.engine),
+        )
+    return table
+
+
+def attempts_table(detail: JobDetail) -> Table:
+    """The attempts of a job."""
+    table = _table("Attempt", "Status", "Duration", "Worker", "Why")
+    for attempt in detail.attempts:
+        failed = attempt.status is ExecutionStatus.FAILED
+        why = failure_text(attempt.failure_reason, attempt.exit_code, attempt.message) if failed else attempt.message
+        table.add_row(
+            str(attempt.number),
+            status_text(attempt.status),
+            duration(elapsed(attempt.started_at, attempt.finished_at)),
+            attempt.worker or "",
+            Text(why or ""),
+        )
+    return table
+
+
+def story_table(details: Iterable[tuple[str, JobDetail]]) -> Table:
+    """What happened to jobs, in order of time."""
+    table = _table("When", "Job", "Attempt", "What happened")
+    lines = sorted(((line, name) for name, detail in details for line in detail.story), key=lambda pair: pair[0].at)
+    for line, name in lines:
+        moment = time.strftime("%H:%M:%S", time.localtime(line.at)) + f".{int(line.at * 1000) % 1000:03}"
+        table.add_row(moment, Text(name), line.attempt or "", Text(line.text))
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    return table

@@ -1,0 +1,118 @@
+"""A coordinator, and a worker if wanted, in threads of this process: what `run` brings when nobody else serves.
+
+The same code and the same sockets as in processes of their own. Crash-only: ending this process at any moment is
+allowed; whoever serves the state directory next goes on, and its worker takes the containers back.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from threading import Event, Thread
+from typing import TYPE_CHECKING
+
+from cli.options.serving import TAKEOVER_SECONDS, Serving, WorkerOptions
+from cli.process import interpreter
+from cli.session.state_directory import StateDirectory
+from coordinator.server import Coordinator
+from coordinator.settings import CoordinatorSettings
+from protocol.errors import LongshoreError
+from protocol.statuses import ExecutionStatus
+
+if TYPE_CHECKING:
+    from daemon.worker import Worker
+
+MIN_SLOTS = 2
+"""Also one CPU overlaps the waiting of two jobs."""
+STOP_SECONDS = 5.0
+"""How long a thread may take to stop; the process may end all the same."""
+
+
+class Embedded:
+    """Serves the state directory, which this process must have locked."""
+
+    def __init__(self, state: StateDirectory, serving: Serving, *, worker: bool = True) -> None:
+        self._state = state
+        self._failure: BaseException | None = None
+        self._ready = Event()  # the workers have an engine, or something has failed
+        self._workers: list[Worker] = []
+        if worker:
+            Thread(target=_import_worker, name="import", daemon=True).start()
+        self._coordinator = Coordinator(
+            CoordinatorSettings(
+                state=state.path,
+                bind="tcp://127.0.0.1:0",
+                retention=serving.coordinator.retention,
+                limits=serving.coordinator.bounds,
+            )
+        )
+        self._coordinator.start()
+        self.address = self._coordinator.address
+        self.credentials = self._coordinator.door.access.local
+        busy = [name for name, known in self._coordinator.engine.workers().items() if known.attempts]
+        self._coordinator_thread = self._run(self._coordinator.run, "coordinator")
+        wanted = serving.workers(1, busy) if worker else {}
+        self._count = len(wanted)
+        self._worker_threads = [self._run(partial(self._work, *one), one[0]) for one in wanted.items()]
+
+    def _work(self, name: str, options: WorkerOptions) -> None:
+        from cli.session.worker_factory import make_worker
+
+        settings = options.settings(
+            state_dir=self._state.path / "worker",
+            coordinator=self.address,
+            credentials=self.credentials,
+            name=name,
+            name_wait=TAKEOVER_SECONDS,
+            slots=max(MIN_SLOTS, len(os.sched_getaffinity(0))),
+        )
+        worker = make_worker(settings, self._coordinator.store.coordinator_id)
+        self._workers.append(worker)
+        if len(self._workers) == self._count:
+            self._ready.set()
+        worker.run()
+
+    def _run(self, body: Callable[[], object], name: str) -> Thread:
+        def guarded() -> None:
+            try:
+                body()
+            except BaseException as error:
+                self._failure = error
+                self._ready.set()
+
+        thread = Thread(target=guarded, name=name, daemon=True)
+        thread.start()
+        return thread
+
+    def wait_for_engine(self) -> None:
+        """Returns when the worker has a Docker engine. Raises EngineUnavailable when there is none."""
+        self._ready.wait()
+        self.check()
+        interpreter.settle()
+
+    def check(self) -> None:
+        """Raises what has ended one of the threads."""
+        if isinstance(self._failure, LongshoreError):
+            raise self._failure
+        if self._failure is not None:
+            raise LongshoreError(f"a part of Longshore failed: {self._failure!r}") from self._failure
+
+    def stop(self) -> bool:
+        """Stops the threads, never the jobs' containers. Returns whether runs are left that could go on."""
+        if self._worker_threads:
+            self._ready.wait(STOP_SECONDS)
+            for worker in self._workers:
+                worker.stop()  # the first stop lets what runs finish,
+                worker.stop()  # the second one leaves it to the next worker of this name
+            for thread in self._worker_threads:
+                thread.join(STOP_SECONDS)
+        self._coordinator.stop()
+        self._coordinator_thread.join(STOP_SECONDS)
+        unfinished = self._coordinator.engine.unfinished().values()
+        return any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
+
+
+def _import_worker() -> None:
+    """While the coordinator waits for its disk."""
+    import cli.session.worker_factory  # noqa: F401

@@ -1,0 +1,69 @@
+"""From a pipeline file to what a run is submitted with: the plan, the project's folder, and where it comes from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from pipeline import Repository, compile_pipeline
+from pipeline.git_repository import readable
+from pipeline.predefined_variables import MAX_TITLE
+from protocol.display import clean_lines
+from protocol.errors import UsageError
+from protocol.messages import Source
+from protocol.plan import Plan, Variable
+
+
+@dataclass(frozen=True, slots=True)
+class Project:
+    """What is run: `root` is the folder whose files make up the workspace."""
+
+    root: Path
+    plan: Plan
+    source: Source
+
+
+def compile_for_run(
+    file: Path,
+    variables: Sequence[Variable],
+    jobs: Sequence[str],
+    projects: Mapping[str, Path],
+    inputs: Mapping[str, str],
+    default_image: str | None,
+    repository: Repository | None = None,
+) -> Project:
+    """Compiles `file` of the `repository` (it is looked for); warnings go to stderr. `default_image` is for jobs that
+    name none.
+
+    Raises PipelineFileError with all that is wrong, UsageError where nothing is left to run.
+    """
+    repository = repository or Repository(file.resolve().parent)
+    compiled = compile_pipeline(
+        file,
+        repository=repository,
+        variables={variable.key: variable.value for variable in variables},
+        jobs=jobs,
+        projects=projects,
+        inputs=inputs,
+    )
+    for warning in compiled.warnings:
+        print(f"warning: {clean_lines(str(warning))}", file=sys.stderr)
+    if not compiled.plan.jobs:
+        from cli.render.plan_text import other_pipelines
+
+        why = compiled.left_out or "its rules leave all jobs out"
+        raise UsageError(f"{file}: nothing to run: {why}{other_pipelines(compiled)}")
+    commit = repository.commit
+    source = Source(
+        file=readable(str(file)),
+        ref=repository.branch or repository.tag or "",
+        sha=commit.sha if repository.has_git else "",
+        title=commit.title[:MAX_TITLE],
+        user=repository.user[0],
+    )
+    plan = msgspec.structs.replace(compiled.plan, default_image=default_image)
+    return Project(repository.root, plan, source)

@@ -1,0 +1,317 @@
+"""What clients ask for: submit, cancel, retry, play, drain. Pure.
+
+Each raises ProtocolError with a message for people when it can't be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from coordinator.engine.flow import Flow
+from coordinator.engine.interning import share_parts
+from coordinator.engine.ledger import Ledger
+from coordinator.engine.scheduler import Scheduler
+from coordinator.engine.state import JobState, RunState, StageState
+from coordinator.engine.transitions import JobEvent, may
+from protocol import messages as m
+from protocol.errors import ProtocolError
+from protocol.job_variables import PIPELINE_NAME, of_run
+from protocol.plan import Plan
+from protocol.statuses import ENDED, FailureReason
+from protocol.statuses import ExecutionStatus as S
+from protocol.variables import expand, references
+
+LONGEST_DELAY = 366 * 86_400.0
+"""Seconds that a delayed job may wait; GitLab's own bound is a week."""
+
+
+class Commands:
+    """The clients' half of the engine."""
+
+    def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, *, next_run_id: int, next_job_id: int) -> None:
+        self._ledger = ledger
+        self._scheduler = scheduler
+        self._flow = flow
+        self._next_run_id = next_run_id
+        self._next_job_id = next_job_id
+        self._tokens: dict[str, int] = {}
+
+    def submit_run(self, message: m.SubmitRun, known: int | None) -> m.RunSubmitted:
+        """Starts a run, unless its token has started one already."""
+        known = known or next((run.id for run in self._ledger.runs.values() if run.token == message.token), None)
+        if known is not None:
+            return m.RunSubmitted(id=message.id, run=known)
+        check(message.plan)
+        run = self._make_run(message)
+        self._ledger.add_run(run)
+        for stage in run.stages:
+            for job in stage.jobs:
+                self._ledger.touch_job(job)
+        self._cancel_redundant(run)
+        self._flow.execute_first_stage(run)
+        return m.RunSubmitted(id=message.id, run=run.id)
+
+    def _make_run(self, message: m.SubmitRun) -> RunState:
+        run_id, self._next_run_id = self._next_run_id, self._next_run_id + 1
+        now = self._ledger.now.wall
+        share_parts(message.plan.jobs)
+        names = [name for name in message.plan.stages if any(job.stage == name for job in message.plan.jobs)]
+        stages = [StageState(run_id=run_id, index=i, name=name, jobs=[]) for i, name in enumerate(names)]
+        by_name = {stage.name: stage for stage in stages}
+        for plan in message.plan.jobs:
+            stage = by_name[plan.stage]
+            job = JobState(id=self._next_job_id, run_id=run_id, stage_index=stage.index, plan=plan, created_at=now)
+            self._next_job_id += 1
+            stage.jobs.append(job)
+        return RunState(
+            id=run_id,
+            token=message.token,
+            plan=_named(message.plan, of_run(run_id, now)),
+            source=message.source,
+            stages=stages,
+            workspace=message.workspace,
+            workspace_size=message.workspace_size,
+            created_at=now,
+        )
+
+    def _cancel_redundant(self, new: RunState) -> None:
+        """`interruptible`: a newer commit of the same branch makes older runs redundant (workflow:auto_cancel)."""
+        for run in list(self._ledger.runs.values()):
+            if run.id == new.id or run.plan.project != new.plan.project or not run.source.sha:
+                continue
+            if run.source.ref != new.source.ref or run.source.sha == new.source.sha or run.canceling:
+                continue
+            jobs = self._ledger.indexes[run.id].jobs
+            policy = run.plan.auto_cancel_on_new_commit
+            if policy == "interruptible":
+                for job in jobs:
+                    if job.plan.interruptible:
+                        self._flow.cancel_job(job, f"run {new.id} has a newer commit")
+            elif policy == "conservative" and any(job.plan.interruptible for job in jobs):
+                begun = [job for job in jobs if job.started_at is not None and not job.plan.interruptible]
+                if not begun:
+                    self._flow.cancel_run(run, f"run {new.id} has a newer commit")
+
+    # cancel
+
+    def cancel(self, message: m.Cancel) -> m.Done:
+        """Cancels a run or one job: what has not begun ends at once, what runs is stopped by its worker."""
+        run = self._unfinished(message.run)
+        if message.job is None:
+            return m.Done(id=message.id, count=self._flow.cancel_run(run, "canceled"))
+        job = self._job(run, message.job)
+        if job.status in ENDED:
+            raise ProtocolError("bad_request", f"job {job.plan.name!r} of run {run.id} is {job.status.value} already")
+        return m.Done(id=message.id, count=int(self._flow.cancel_job(job, "canceled")))
+
+    # again
+
+    def retry(self, message: m.Retry, finished: RunState | None) -> m.Done:
+        """Tries again what did not succeed; what succeeded is kept, what depends on it runs again."""
+        run = self._ledger.runs.get(message.run) or finished
+        if run is None:
+            raise ProtocolError("not_found", f"there is no run {message.run}")
+        jobs = [job for stage in run.stages for job in stage.jobs]
+        if message.job is not None:
+            job = self._job(run, message.job)
+            if job.status not in ENDED:
+                raise ProtocolError("bad_request", f"job {message.job!r} of run {run.id} is {job.status.value}")
+            chosen = [job]
+        elif message.failed_only:
+            chosen = [job for job in jobs if job.status is S.FAILED]
+        else:
+            chosen = [job for job in jobs if job.status in (S.FAILED, S.CANCELED, S.SKIPPED)]
+        if not chosen:
+            raise ProtocolError("bad_request", f"run {run.id} has no job to retry: all that ended has succeeded")
+        again = dependents_again(jobs, chosen)
+        had_ended = self._reopen(run)
+        for job in again:
+            by_hand = job in chosen
+            self._reset(job, "retried" if by_hand else "runs again: a job that it depends on is retried")
+            job.played = by_hand and (job.played or job.plan.name == message.job)
+        self._flow.resume(run)
+        if had_ended:
+            self._fail_without_artifacts(run, again)
+        return m.Done(id=message.id, count=len(again))
+
+    def _reopen(self, run: RunState) -> bool:
+        """A run goes on. Returns whether it had ended."""
+        run.canceling = False
+        had_ended = run.id not in self._ledger.runs
+        if had_ended:
+            self._ledger.add_run(run)
+        self._ledger.touch_run(run)
+        return had_ended
+
+    def _reset(self, job: JobState, text: str) -> None:
+        job.automatic_retries = 0
+        job.not_before_at = None
+        self._ledger.move(job, JobEvent.RESET, text)
+
+    def _fail_without_artifacts(self, run: RunState, jobs: list[JobState]) -> None:
+        """Fails those of `jobs` for which artifacts were left that have expired since: what they need is gone.
+
+        Artifacts of a run that is under way do not expire, as in GitLab, which locks those of the latest pipeline.
+        """
+        index, now = self._ledger.indexes[run.id], self._ledger.now.wall
+        for job in jobs:
+            sources = [source for source in index.artifact_sources(job) if source.status in ENDED]
+            expired = [source.plan.name for source in sources if artifacts_expired(source, now)]
+            if expired and may(job.status, JobEvent.FAIL):
+                whose, them = ", ".join(expired), "it" if len(expired) == 1 else "them"
+                job.failure_reason = FailureReason.MISSING_DEPENDENCY_FAILURE
+                job.message = f"the artifacts of {whose} have expired (expire_in); retry {them} first"
+                if job.plan.allow_failure:
+                    self._ledger.allow_to_fail(job)
+                self._flow.end(job, JobEvent.FAIL, job.message)
+
+    def play(self, message: m.Play, finished: RunState | None) -> m.Done:
+        """Starts a manual or delayed job now, with more variables if given."""
+        run = self._ledger.runs.get(message.run) or finished
+        if run is None:
+            raise ProtocolError("not_found", f"there is no run {message.run}")
+        job = self._job(run, message.job)
+        if job.status not in (S.MANUAL, S.SCHEDULED):
+            raise ProtocolError(
+                "bad_request", f"job {message.job!r} of run {run.id} is {job.status.value}: there is nothing to play"
+            )
+        had_ended = self._reopen(run)
+        job.played = True
+        job.play_variables = list(message.variables)
+        self._flow.queue(job, "played")
+        jobs = self._ledger.indexes[run.id].jobs
+        for dependent in dependents_again(jobs, [job]):
+            if dependent.status is S.SKIPPED:
+                self._reset(dependent, f"runs after all: {job.plan.name} was played")
+        self._flow.resume(run)
+        if had_ended:
+            self._fail_without_artifacts(run, [job])
+        return m.Done(id=message.id, count=1)
+
+    # workers and time
+
+    def drain(self, message: m.DrainWorker) -> m.Done:
+        """A worker takes no new jobs (or takes them again); what it only holds is called back."""
+        worker = self._ledger.workers.get(message.worker)
+        if worker is None:
+            known = ", ".join(sorted(self._ledger.workers)) or "none"
+            raise ProtocolError("not_found", f"there is no worker {message.worker!r}; known: {known}")
+        worker.draining = message.on
+        self._ledger.touch_worker(worker)
+        self._ledger.send(worker.name, m.Drain(on=message.on))
+        if message.on:
+            for attempt in worker.attempts.values():
+                if not attempt.released and not attempt.revoking:
+                    self._scheduler.revoke(attempt)
+        self._scheduler.wake()
+        return m.Done(id=message.id, count=len(worker.attempts))
+
+    def check_time(self, pending_timeout: float | None) -> None:
+        """Starts jobs whose delay has ended and fails those that no worker takes."""
+        now = self._ledger.now.mono
+        for job_id, due in list(self._flow.delayed.items()):
+            if due <= now:
+                self._flow.queue(self._ledger.jobs[job_id], "its delay has ended")
+        if pending_timeout is None:
+            return
+        for job_id, since in list(self._scheduler.queued_since().items()):
+            job = self._ledger.jobs.get(job_id)
+            if job is not None and now - since > pending_timeout and may(job.status, JobEvent.FAIL):
+                job.failure_reason = FailureReason.STUCK_OR_TIMEOUT_FAILURE
+                job.message = f"no worker took it in {pending_timeout:.0f} s: {job.pending_reason}"
+                self._flow.end(job, JobEvent.FAIL, job.message)
+
+    # helpers
+
+    def _unfinished(self, run_id: int) -> RunState:
+        run = self._ledger.runs.get(run_id)
+        if run is None:
+            raise ProtocolError("not_found", f"run {run_id} is not under way")
+        return run
+
+    def _job(self, run: RunState, name: str) -> JobState:
+        for stage in run.stages:
+            for job in stage.jobs:
+                if job.plan.name == name:
+                    return job
+        raise ProtocolError("not_found", f"run {run.id} has no job {name!r}")
+
+
+def artifacts_expired(job: JobState, now: float) -> bool:
+    """Whether files that a job has left for others are not kept any more."""
+    refs = job.attempt.artifacts if job.attempt else []
+    return any(ref.kind == "archive" and ref.expires_at is not None and ref.expires_at <= now for ref in refs)
+
+
+def dependents_again(jobs: list[JobState], chosen: list[JobState]) -> list[JobState]:
+    """`chosen` and what has to run again with them, in plan order.
+
+    Whatever needs one of them by name runs again; what only comes in a later stage runs again unless it succeeded.
+    """
+    again = {job.plan.name for job in chosen}
+    first_stage = min(job.stage_index for job in chosen)
+    grown = True
+    while grown:
+        grown = False
+        for job in jobs:
+            if job.plan.name in again or job.status not in ENDED:
+                continue
+            needs = job.plan.needs
+            if needs is not None:
+                hit = any(need.job in again for need in needs)
+            else:
+                hit = job.stage_index > first_stage and job.status is not S.SUCCESS
+            if hit:
+                again.add(job.plan.name)
+                grown = True
+    return [job for job in jobs if job.plan.name in again]
+
+
+def _named(plan: Plan, known: Mapping[str, str]) -> Plan:
+    """The plan with what only its run knows put into the pipeline's name, where that asks for it."""
+    named = next((variable for variable in plan.predefined if variable.key == PIPELINE_NAME), None)
+    if named is None or named.raw:
+        return plan
+    name = expand(plan.name, known, keep=references(plan.name) - known.keys())
+    return msgspec.structs.replace(plan, name=name)
+
+
+def check(plan: Plan) -> None:
+    """Refuses a plan that no compiler of ours makes. Raises ProtocolError."""
+    names = [job.name for job in plan.jobs]
+    if not names:
+        raise ProtocolError("bad_request", "the plan has no jobs")
+    if len(set(names)) != len(names):
+        raise ProtocolError("bad_request", "the plan has two jobs of one name")
+    stage_of = {job.name: job.stage for job in plan.jobs}
+    for job in plan.jobs:
+        if not 0 <= job.start_in <= LONGEST_DELAY:
+            raise ProtocolError("bad_request", f"job {job.name!r} starts in {job.start_in:g} s; a year is the most")
+        if job.stage not in plan.stages:
+            raise ProtocolError("bad_request", f"job {job.name!r} is in stage {job.stage!r}, which the plan has not")
+        for need in job.needs or ():
+            if need.job not in stage_of:
+                raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which the plan has not")
+            if plan.stages.index(stage_of[need.job]) > plan.stages.index(job.stage):
+                raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which is in a later stage")
+    _check_cycles(plan)
+
+
+def _check_cycles(plan: Plan) -> None:
+    waits_for = {job.name: [need.job for need in job.needs or ()] for job in plan.jobs}
+    left = {name: len(needs) for name, needs in waits_for.items()}
+    needed_by: dict[str, list[str]] = {}
+    for name, needs in waits_for.items():
+        for need in needs:
+            needed_by.setdefault(need, []).append(name)
+    free = [name for name, count in left.items() if not count]
+    while free:
+        for name in needed_by.get(free.pop(), ()):
+            left[name] -= 1
+            if not left[name]:
+                free.append(name)
+    stuck = [name for name, count in left.items() if count > 0]
+    if stuck:
+        raise ProtocolError("bad_request", f"these jobs need each other in a circle: {', '.join(sorted(stuck)[:5])}")

@@ -1,0 +1,205 @@
+"""The engine's face: what may happen to a coordinator, as methods. Pure.
+
+Each method changes the state and notes what is to be done; `flush` hands all of it out as one `Turn`. Time comes in as
+`Now` and is never read. Methods that answer a client raise ProtocolError for what can't be done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from coordinator.engine.client_commands import Commands
+from coordinator.engine.effects import Turn
+from coordinator.engine.flow import Flow
+from coordinator.engine.ledger import Ledger
+from coordinator.engine.scheduler import Scheduler
+from coordinator.engine.settings import Settings
+from coordinator.engine.state import AttemptState, Now, RunState, WorkerState
+from coordinator.engine.views import worker_view
+from coordinator.engine.worker_events import Reports
+from protocol import messages as m
+from protocol.statuses import ENDED
+from protocol.statuses import ExecutionStatus as S
+from protocol.views import WorkerView
+
+
+class Engine:
+    """Owns all unfinished runs and all known workers."""
+
+    def __init__(self, settings: Settings, *, next_run_id: int = 1, next_job_id: int = 1) -> None:
+        self.settings = settings
+        self._ledger = Ledger()
+        self._scheduler = Scheduler(self._ledger, log_limit=settings.log_limit, lease=settings.lease)
+        self._flow = Flow(self._ledger, self._scheduler)
+        self._reports = Reports(self._ledger, self._scheduler, self._flow, settings)
+        self._commands = Commands(
+            self._ledger, self._scheduler, self._flow, next_run_id=next_run_id, next_job_id=next_job_id
+        )
+
+    def restore(self, runs: Iterable[RunState], workers: Iterable[WorkerState], now: Now) -> None:
+        """Takes unfinished runs and all known workers over from the store after a start; all workers are offline."""
+        self._ledger.now = now
+        self._reports.grace_until = now.mono + self.settings.restart_grace
+        for worker in workers:
+            worker.online, worker.last_seen_mono = False, now.mono
+            worker.attempts, worker.active, worker.held = {}, 0, 0
+            self._ledger.workers[worker.name] = worker
+        taken_up = sorted(runs, key=lambda run: run.id)
+        for run in taken_up:
+            for job in self._ledger.add_run(run).jobs:
+                attempt = job.attempt
+                if attempt is None or attempt.status in ENDED or job.status in ENDED or not attempt.worker:
+                    continue
+                holder = self._ledger.workers.setdefault(attempt.worker, WorkerState(name=attempt.worker))
+                holder.last_seen_mono = now.mono
+                attempt.sent_mono = now.mono
+                self._ledger.attach(holder, attempt)
+                self._scheduler.take_lock(job)
+        for run in taken_up:
+            for job in self._ledger.indexes[run.id].jobs:
+                if job.status is S.SCHEDULED:
+                    self._flow.resume_delay(job)
+                elif job.status is S.PENDING and self._ledger.holder_of(job.attempt) is None:
+                    self._scheduler.enqueue(job)
+            self._flow.resume(run)
+
+    def flush(self, now: Now) -> Turn:
+        """Schedules what can be scheduled and hands out all that has come about since the last flush."""
+        self._ledger.now = now
+        self._scheduler.run()
+        return self._ledger.close_turn()
+
+    def tick(self, now: Now) -> None:
+        """Lets time pass: leases, lost workers, delayed jobs, stuck jobs. Call about once a second."""
+        self._ledger.now = now
+        self._reports.check_workers()
+        self._commands.check_time(self.settings.pending_timeout)
+
+    def was_away(self, seconds: float, now: Now) -> None:
+        """The coordinator was suspended, or its machine: for so long it has heard nobody, for its own sake."""
+        self._ledger.now = now
+        self._reports.was_away(seconds)
+
+    # workers
+
+    def worker_hello(self, hello: m.Hello, now: Now) -> list[str]:
+        """A worker is here (again). Returns the attempts that it shall keep; send Welcome before the turn's frames."""
+        self._ledger.now = now
+        return self._reports.worker_hello(hello)
+
+    def worker_heard(
+        self,
+        worker: str,
+        now: Now,
+        *,
+        disk_low: bool | None = None,
+        held: Sequence[m.HeldAttempt] | None = None,
+    ) -> None:
+        """Any frame of a worker; `disk_low` and all that it has, `held`, as its heartbeat says."""
+        self._ledger.now = now
+        self._reports.worker_heard(worker, disk_low=disk_low, held=held)
+
+    def worker_goodbye(self, worker: str, goodbye: m.Goodbye, now: Now) -> None:
+        """A worker leaves on purpose."""
+        self._ledger.now = now
+        self._reports.worker_goodbye(worker, goodbye)
+
+    def worker_shut_out(self, worker: str, now: Now, *, revoked_at: float | None = None) -> None:
+        """A worker's key was revoked: what it had is lost at once.
+
+        After a start, `revoked_at` (wall clock) tells what it had from what another worker of its name has got since.
+        """
+        self._ledger.now = now
+        self._reports.worker_shut_out(worker, revoked_at)
+
+    def holds(self, worker: str, attempt: str) -> AttemptState | None:
+        """The unfinished attempt, if this worker holds it: whether its log bytes are taken."""
+        return self._reports.holds(worker, attempt)
+
+    def project_of(self, worker: str, attempt: str) -> str | None:
+        """The project of an unfinished attempt, if this worker holds it."""
+        return self._reports.project_of(worker, attempt)
+
+    def log_bound(self, attempt: str) -> int | None:
+        """How many bytes the log of an unfinished attempt may have but for a line about what is missing; None: any."""
+        return self._reports.log_bound(attempt)
+
+    def services(self, attempt: str) -> int:
+        """How many services the job of an unfinished attempt has."""
+        return self._reports.services(attempt)
+
+    def job_status(self, worker: str, message: m.JobStatus, stored_log: int, now: Now) -> None:
+        """Applies a status once and acknowledges it.
+
+        `stored_log` is how many bytes of the attempt's log are durable by this turn's end; a final status that has
+        more is answered with that offset instead, and has to come again.
+        """
+        self._ledger.now = now
+        self._reports.update_job_execution_status(worker, message, stored_log)
+
+    def job_returned(self, worker: str, message: m.JobReturned, now: Now) -> None:
+        """A worker has given back an attempt that never began."""
+        self._ledger.now = now
+        self._reports.job_returned(worker, message)
+
+    def give_up(self, worker: str, attempt: str, message: str, now: Now) -> None:
+        """An attempt can come to no end that would be taken: it has failed, and its worker drops it."""
+        self._ledger.now = now
+        self._reports.give_up(worker, attempt, message)
+
+    def get_job_execution(self, worker: str, message: m.GetJobExecution) -> m.JobExecution:
+        """The assignment of an attempt that the worker holds."""
+        return self._reports.get_job_execution(worker, message)
+
+    def get_job_dependencies(self, worker: str, message: m.GetJobDependencies) -> m.JobDependencies:
+        """The dependencies of an attempt that the worker holds."""
+        return self._reports.get_job_dependencies(worker, message)
+
+    def get_job_status(self, worker: str, message: m.GetJobStatus) -> m.JobStatusReply:
+        """How an attempt stands; the caller fills in `log_offset`."""
+        return self._reports.get_job_status(worker, message)
+
+    # clients
+
+    def submit_run(self, message: m.SubmitRun, now: Now, *, known: int | None = None) -> m.RunSubmitted:
+        """Starts a run. `known` is the id of the run that its token made before, as the store remembers it."""
+        self._ledger.now = now
+        return self._commands.submit_run(message, known)
+
+    def cancel(self, message: m.Cancel, now: Now) -> m.Done:
+        """Cancels a run or a job."""
+        self._ledger.now = now
+        return self._commands.cancel(message)
+
+    def retry(self, message: m.Retry, now: Now, *, run: RunState | None = None) -> m.Done:
+        """Tries again. `run` is the finished run as the store loads it, unless the run is unfinished."""
+        self._ledger.now = now
+        return self._commands.retry(message, run)
+
+    def play(self, message: m.Play, now: Now, *, run: RunState | None = None) -> m.Done:
+        """Starts a manual or delayed job. `run` as for `retry`."""
+        self._ledger.now = now
+        return self._commands.play(message, run)
+
+    def drain(self, message: m.DrainWorker, now: Now) -> m.Done:
+        """Lets a worker take no new jobs, or take them again."""
+        self._ledger.now = now
+        return self._commands.drain(message)
+
+    # for readers
+
+    def unfinished(self) -> Mapping[int, RunState]:
+        """Runs in memory, by id."""
+        return self._ledger.runs
+
+    def workers(self) -> Mapping[str, WorkerState]:
+        """All known workers, by name."""
+        return self._ledger.workers
+
+    def gone_workers(self, names: Sequence[str]) -> list[str]:
+        """Of these workers those of which nothing is wanted any more."""
+        return [name for name in names if self._reports.gone(name)]
+
+    def worker_views(self) -> list[WorkerView]:
+        """All known workers, as readers see them."""
+        return [worker_view(worker, self._ledger.jobs_at(worker)) for _, worker in sorted(self._ledger.workers.items())]

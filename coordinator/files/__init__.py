@@ -1,0 +1,1 @@
+"""What the coordinator keeps beside its database: logs, blobs, the journal."""

@@ -1,0 +1,148 @@
+"""Job logs: one append-only file per attempt and stream. Knows offsets and bytes, nothing of jobs.
+
+Bytes are taken into memory as they arrive and written once per turn, so that a turn's `flush` can be tried again after
+a full disk. Small pieces are made durable by a journal, large ones where they are. After a start, which puts what a
+crash left in the journal where it belongs, the files' sizes are the truth.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from coordinator.files.journal import JOURNAL_BYTES, Journal, Write
+from protocol.errors import ProtocolError
+from protocol.keys import PRIVATE_DIRECTORY
+
+ATTEMPT = re.compile(r"(\d{1,19})\.\d{1,9}", re.ASCII)
+STREAM = re.compile(r"job|service-[A-Za-z0-9_.-]{1,200}")
+FILES_PER_DIRECTORY = 1000
+SMALL_BYTES = 64 << 10
+"""What comes of one log in a turn and is no more than this is small."""
+WRITE_PIECES = 512
+"""Buffers per system call; the kernel takes at most 1024."""
+
+Bytes = bytes | memoryview
+
+
+class _Pending:
+    """What came for one log since the last flush, behind the `stored` bytes that are durable."""
+
+    __slots__ = ("path", "pieces", "size", "stored")
+
+    def __init__(self, path: str, stored: int) -> None:
+        self.path = path
+        self.stored = stored
+        self.pieces: list[Bytes] = []
+        self.size = stored
+
+    def write(self, directory: str) -> None:
+        """Writes; the same bytes at the same place if it is tried again."""
+        descriptor = os.open(f"{directory}/{self.path}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            at = self.stored
+            for start in range(0, len(self.pieces), WRITE_PIECES):
+                at += _write(descriptor, self.pieces[start : start + WRITE_PIECES], at)
+        finally:
+            os.close(descriptor)
+
+
+class LogStore:
+    """The logs below `directory`. Methods that name a log raise ProtocolError for a name that can't be one."""
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+        self._directory = str(directory)
+        self._pending: dict[tuple[str, str], _Pending] = {}
+        self._journal = Journal(directory)
+
+    def close(self) -> None:
+        """Leaves nothing in the journal. What was not flushed is dropped."""
+        self._journal.close()
+
+    def path(self, attempt: str, stream: str = "job") -> str:
+        """Where the log is, whether it is there or not."""
+        return f"{self._directory}/{_relative(attempt, stream)}"
+
+    def stored(self, attempt: str, stream: str = "job") -> int:
+        """How many bytes are durable."""
+        try:
+            return os.stat(self.path(attempt, stream)).st_size
+        except FileNotFoundError:
+            return 0
+
+    def size(self, attempt: str, stream: str = "job") -> int:
+        """How many bytes there are, counting those that the next flush makes durable."""
+        pending = self._pending.get((attempt, stream))
+        return pending.size if pending else self.stored(attempt, stream)
+
+    def streams(self, attempt: str) -> list[str]:
+        """The streams of an attempt that have a log; its own, "job", first, even if it is empty."""
+        found = Path(self.path(attempt)).parent.glob(f"{attempt}.service-*.log")
+        names = {path.name[len(attempt) + 1 : -len(".log")] for path in found}
+        names |= {stream for pending, stream in self._pending if pending == attempt}
+        return ["job", *sorted(names - {"job"})]
+
+    def services(self, attempt: str) -> list[str]:
+        """The names of the services that have a log."""
+        return [stream.removeprefix("service-") for stream in self.streams(attempt)[1:]]
+
+    def append(self, attempt: str, offset: int, data: Bytes, stream: str = "job") -> Bytes:
+        """Takes what continues the log, and returns it: nothing of a piece that is there already or leaves a gap."""
+        if offset < 0:
+            raise ProtocolError("bad_field", f"a log's offset is 0 or more, not {offset}")
+        pending = self._pending.get((attempt, stream))
+        if pending is None:
+            pending = _Pending(_relative(attempt, stream), self.stored(attempt, stream))
+        known = pending.size - offset
+        if not 0 <= known < len(data):
+            return b""
+        if known:
+            data = memoryview(data)[known:]
+        pending.pieces.append(data)
+        pending.size += len(data)
+        self._pending[attempt, stream] = pending
+        return data
+
+    def flush(self) -> None:
+        """Makes all that was taken durable. Raises OSError, and can then be called again."""
+        taken = list(self._pending.values())
+        for folder in {os.path.dirname(pending.path) for pending in taken if pending.stored == 0}:
+            os.makedirs(f"{self._directory}/{folder}", exist_ok=True)
+        for pending in taken:
+            pending.write(self._directory)
+        small = [pending for pending in taken if pending.size - pending.stored <= SMALL_BYTES]
+        if sum(pending.size - pending.stored for pending in small) > JOURNAL_BYTES // 2:
+            small = []
+        if small:
+            self._journal.write([Write(p.path, p.stored, b"".join(p.pieces)) for p in small])
+        if large := set(taken).difference(small):
+            self._journal.sync([p.path for p in large], new=[p.path for p in large if p.stored == 0])
+        self._pending.clear()
+
+    def read(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
+        """Durable bytes from `offset` on, at most `length`; fewer at the end, none where there are none."""
+        try:
+            with open(self.path(attempt, stream), "rb", buffering=0) as file:
+                length = min(length, os.fstat(file.fileno()).st_size - offset)
+                return os.pread(file.fileno(), length, offset) if length > 0 else b""
+        except FileNotFoundError:
+            return b""
+
+
+def _relative(attempt: str, stream: str) -> str:
+    matched = ATTEMPT.fullmatch(attempt)
+    if not matched or not STREAM.fullmatch(stream):
+        raise ProtocolError("bad_field", f"no log can be called {attempt[:100]!r} {stream[:100]!r}")
+    return f"{int(matched[1]) // FILES_PER_DIRECTORY}/{attempt}.{stream}.log"
+
+
+def _write(descriptor: int, pieces: list[Bytes], at: int) -> int:
+    wanted = sum(map(len, pieces))
+    written = os.pwritev(descriptor, pieces, at)
+    if written < wanted:  # the disk is all but full: the rest goes in, or finds out that it is
+        rest = memoryview(b"".join(pieces))
+        while written < wanted:
+            written += os.pwrite(descriptor, rest[written:], at + written)
+    return wanted

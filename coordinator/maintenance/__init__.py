@@ -1,0 +1,1 @@
+"""Upkeep: retention, garbage collection, backup."""

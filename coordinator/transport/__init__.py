@@ -1,0 +1,1 @@
+"""Sockets: requests in, answers and events out."""

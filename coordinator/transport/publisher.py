@@ -1,0 +1,183 @@
+"""The coordinator's PUB side: numbered state events, log bytes by topic, a beacon every second.
+
+A subscriber that is too slow loses events, and sees it by their numbers; it never holds anybody up.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from uuid import uuid4
+
+import msgspec
+import zmq
+
+from coordinator.transport.zap import FEED_DOMAIN
+from protocol.addresses import parse_tcp
+from protocol.codec import encode
+from protocol.errors import UsageError
+from protocol.events import STATE_TOPIC, Beacon, Event, Events, LogAppended, log_topic
+from protocol.keys import KeyPair
+from protocol.liveness import notice_dead_hosts
+
+BACKLOG = 5000
+"""Events that wait for a slow subscriber before it loses some."""
+LOG_PIECE = 32 << 10
+"""Largest payload of a log event: bounds what a subscriber that is suspended can hold back in memory."""
+FRAME_BYTES = 4 << 10
+"""Of the events in one frame, unless one is larger; for the same reason."""
+BEACON_EVERY = 1.0
+"""Seconds between beacons."""
+LONGEST_TOPIC = 1024
+"""Bytes that a subscriber may send at once: it has nothing to say but topics."""
+MOST_TOPICS = 1000
+"""Topics that one key may have asked for at a time. A dashboard has one for each log that it shows."""
+TURN_TOPICS = 10_000
+"""So many subscriptions are looked at in a turn, at most."""
+HANDSHAKE_MS = 10_000
+"""How long a connection may take to say who it is; then it is closed, so that silence takes no room."""
+REOPEN_SECONDS = 2.0
+REOPEN_PAUSE = 0.002
+"""A closed socket lets its port go a moment later."""
+
+
+class Feed:
+    """Binds at once; `address` is where. Raises UsageError if it can't."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str, keys: KeyPair | None = None) -> None:
+        self.epoch = uuid4().hex
+        self.seq = 0
+        self.next_beacon = 0.0  # monotonic
+        self._context = context
+        self._keys = keys
+        self._open(bind)
+
+    def _open(self, bind: str) -> None:
+        self._topics: dict[bytes, str] = {}  # with the key that asked first
+        self._asked: Counter[str] = Counter()  # topics by key
+        self.socket = self._context.socket(zmq.XPUB)
+        self.socket.set(zmq.LINGER, 0)
+        self.socket.set(zmq.SNDHWM, BACKLOG)
+        self.socket.set(zmq.MAXMSGSIZE, LONGEST_TOPIC)
+        self.socket.set(zmq.HANDSHAKE_IVL, HANDSHAKE_MS)
+        notice_dead_hosts(self.socket)
+        if self._keys:
+            serve_curve(self.socket, self._keys, FEED_DOMAIN)
+        self.address = bind_socket(self.socket, bind)
+
+    def reopen(self) -> None:
+        """Cuts all subscribers off, for ZeroMQ can't cut off one. Those who still may come back by themselves at once,
+        see by the numbers what they have missed, and ask. Raises UsageError if the address was taken meanwhile.
+        """
+        self.socket.close()
+        deadline = time.monotonic() + REOPEN_SECONDS
+        while True:
+            try:
+                return self._open(self.address)
+            except UsageError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(REOPEN_PAUSE)
+
+    def close(self) -> None:
+        """Ends it for all subscribers."""
+        self.socket.close()
+
+    def receive_subscriptions(self) -> set[str]:
+        """Learns who wants what. Only the first subscription to a topic and the end of the last one arrive.
+
+        Returns the keys that have asked for too much: ZeroMQ keeps all topics in memory, and can't refuse one.
+        """
+        greedy = set()
+        for _ in range(TURN_TOPICS):
+            try:
+                message = self.socket.recv(zmq.DONTWAIT, copy=False)
+            except zmq.Again:
+                break
+            asks, topic = message.bytes[:1] == b"\1", message.bytes[1:]
+            if asks and topic not in self._topics:
+                key = str(message.get("User-Id")) if self._keys else ""
+                self._topics[topic] = key
+                self._asked[key] += 1
+                if key and self._asked[key] > MOST_TOPICS:
+                    greedy.add(key)
+            elif not asks and topic in self._topics:
+                self._asked[self._topics.pop(topic)] -= 1
+        return greedy
+
+    def publish(self, *events: Event) -> None:
+        """Announces changes of state, each under the next number, in as few frames as can be."""
+        together: list[bytes] = []
+        size = 0
+        for event in events:
+            self.seq += 1
+            packed = msgspec.msgpack.encode(msgspec.structs.replace(event, epoch=self.epoch, seq=self.seq))
+            if together and size + len(packed) > FRAME_BYTES:
+                self._send_together(together)
+                together, size = [], 0
+            together.append(packed)
+            size += len(packed)
+        if together:
+            self._send_together(together)
+
+    def _send_together(self, packed: list[bytes]) -> None:
+        frame = packed[0]
+        if len(packed) > 1:
+            frame = msgspec.msgpack.encode(Events(events=[msgspec.Raw(one) for one in packed]))
+        self.socket.send_multipart([STATE_TOPIC, frame], zmq.DONTWAIT)
+
+    def publish_log(self, attempt: str, stream: str, offset: int, data: bytes | memoryview) -> None:
+        """Announces log bytes that were stored, to those who watch this log."""
+        if self.is_watched(attempt):
+            topic = log_topic(attempt)
+            whole = memoryview(data)
+            for start in range(0, len(whole), LOG_PIECE):
+                event = LogAppended(attempt=attempt, stream=stream, offset=offset + start)
+                self._send(topic, event, whole[start : start + LOG_PIECE])
+
+    def publish_log_end(self, attempt: str, stream: str, size: int) -> None:
+        """Announces that no byte will come after `size`."""
+        if self.is_watched(attempt):
+            event = LogAppended(attempt=attempt, stream=stream, offset=size, complete=True)
+            self._send(log_topic(attempt), event, b"")
+
+    def beat(self, now: float, wall: float = 0.0) -> None:
+        """Sends a beacon if it is time (`now` is monotonic); `wall` is what the wall clock says."""
+        if now >= self.next_beacon:
+            self.next_beacon = now + BEACON_EVERY
+            self._send(STATE_TOPIC, Beacon(at=wall))
+
+    def is_watched(self, attempt: str) -> bool:
+        """Whether somebody wants an attempt's log."""
+        topic = log_topic(attempt)
+        return any(topic[:end] in self._topics for end in range(len(topic) + 1))
+
+    def _send(self, topic: bytes, event: Event, payload: bytes | memoryview | None = None) -> None:
+        stamped = msgspec.structs.replace(event, epoch=self.epoch, seq=self.seq)
+        self.socket.send_multipart([topic, *encode(stamped, payload)], zmq.DONTWAIT)
+
+
+def serve_curve(socket: zmq.Socket[bytes], keys: KeyPair, domain: bytes) -> None:
+    """Lets a socket take encrypted connections only, by those whom the authenticator lets in; before it binds."""
+    socket.curve_server = True
+    socket.curve_secretkey = keys.secret.encode()
+    socket.set(zmq.ZAP_DOMAIN, domain)
+    socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
+
+
+def bind_socket(socket: zmq.Socket[bytes], bind: str) -> str:
+    """Binds, and returns where, with the port that it got. Raises UsageError, the socket closed, if it can't."""
+    try:
+        if bind.startswith("tcp://"):
+            parse_tcp(bind)
+        socket.set(zmq.IPV6, "[" in bind)  # only then: an IPv4 address would be told as a mapped one
+        socket.bind(bind)
+    except UsageError:
+        socket.close()
+        raise
+    except zmq.ZMQError as error:
+        socket.close()
+        raise UsageError(f"can't listen at {bind!r}: {error}") from error
+    endpoint = socket.get(zmq.LAST_ENDPOINT)
+    assert isinstance(endpoint, bytes)
+    return endpoint.rstrip(b"\0").decode()

@@ -1,0 +1,66 @@
+"""Answers ZeroMQ's question whether a connection may be made (ZAP, RFC 27), inside the coordinator's own loop.
+
+Knows frames and keys, nothing of roles. It runs in the loop, not in a thread, so a key that is revoked in one turn is
+refused in the next, and nothing has to be locked.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+import zmq
+from zmq.utils import z85
+
+from coordinator.throttled_log import Sparing
+
+log = logging.getLogger(__name__)
+
+ENDPOINT = "inproc://zeromq.zap.01"
+"""Where ZeroMQ asks; the RFC names it."""
+VERSION = b"1.0"
+MECHANISM = b"CURVE"
+ROUTER_DOMAIN = b"longshore"
+FEED_DOMAIN = b"longshore-feed"
+TURN_QUESTIONS = 500
+"""Questions answered in one turn of the loop, at most: a storm of connections must not hold a turn up."""
+
+Decide = Callable[[bytes, str], bool]
+
+
+class Authenticator:
+    """Answers for all sockets of a context; `may_connect(domain, key)` decides."""
+
+    def __init__(self, context: zmq.Context[zmq.Socket[bytes]], may_connect: Decide) -> None:
+        self.refused = 0
+        self._may_connect = may_connect
+        self._told = Sparing(log)
+        self.socket = context.socket(zmq.ROUTER)
+        self.socket.set(zmq.LINGER, 0)
+        self.socket.set(zmq.SNDHWM, 0)
+        self.socket.set(zmq.RCVHWM, 0)
+        self.socket.bind(ENDPOINT)
+
+    def close(self) -> None:
+        """From now on nobody gets in."""
+        self.socket.close()
+
+    def answer(self) -> None:
+        """Answers what was asked, a bounded number of it."""
+        for _ in range(TURN_QUESTIONS):
+            try:
+                frames = self.socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            self._answer(frames)
+
+    def _answer(self, frames: list[bytes]) -> None:
+        route, _, _, request, domain, address, _, mechanism, *proof = frames
+        key = z85.encode(proof[0]).decode() if mechanism == MECHANISM and len(proof) == 1 else ""
+        if key and self._may_connect(domain, key):
+            reply = [b"200", b"OK", key.encode(), b""]
+        else:
+            self.refused += 1
+            self._told.say("refused a connection from %s: its key is not known here", address.decode(errors="replace"))
+            reply = [b"400", b"this key is not known here", b"", b""]
+        self.socket.send_multipart([route, b"", VERSION, request, *reply])

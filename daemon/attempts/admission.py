@@ -1,0 +1,52 @@
+"""Which jobs a worker prepares, and which it lets run: slots and places ahead of them. Pure.
+
+A running job takes a slot. Up to `ahead` more are prepared while they wait for a slot or for their dependencies. Jobs
+whose dependencies are not satisfied never take the places that runnable ones need, so no job waits here for one that
+is queued behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from daemon.attempts.attempt import OVER, TAKES_SLOT, Job, Phase
+
+
+def to_admit(jobs: Iterable[Job], slots: int, ahead: int, threads: int) -> list[Job]:
+    """Queued jobs to prepare now, runnable ones first, oldest first. `threads` bounds all jobs that have a thread."""
+    runnable = waiting = over = 0
+    queue: list[Job] = []
+    for job in jobs:
+        if job.phase is Phase.QUEUED:
+            if job.stop is None:
+                queue.append(job)
+        elif job.phase in OVER:
+            over += 1
+        elif job.runnable:
+            runnable += 1
+        else:
+            waiting += 1
+    admitted = []
+    for job in sorted(queue, key=lambda job: not job.runnable):
+        if runnable + waiting + over >= threads:
+            break
+        if job.runnable and runnable + waiting < slots + ahead:
+            runnable += 1
+            admitted.append(job)
+        elif not job.runnable and waiting < ahead and runnable + waiting < slots + ahead:
+            waiting += 1
+            admitted.append(job)
+    return admitted
+
+
+def to_open(jobs: Iterable[Job], slots: int) -> list[Job]:
+    """Prepared jobs whose gate opens now: as many as slots are free, those that were runnable first before others."""
+    free = slots
+    ready = []
+    for job in jobs:
+        if job.phase in TAKES_SLOT:
+            free -= 1
+        elif job.phase is Phase.READY and job.stop is None and job.runnable:
+            ready.append(job)
+    ready.sort(key=lambda job: job.runnable_at or 0.0)
+    return ready[: max(0, free)]

@@ -1,0 +1,219 @@
+"""What the worker's loop knows of one attempt: how far it is, and what of it the coordinator has still to acknowledge.
+
+Knows messages, no socket and no thread but the log's writer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from daemon.attempts.result import Result, Stop
+from daemon.attempts.runner import Runner
+from daemon.logs.sender import LogSender
+from daemon.runtime.timers import Timer
+from protocol import messages as m
+from protocol.statuses import ENDED, ExecutionStatus
+
+Send = Callable[[m.Message, "bytes | None"], bool]
+
+MAX_ACK_TIMEOUT = 30.0
+"""Seconds to which the wait for an acknowledgement grows: a coordinator that is only slow must not be flooded."""
+SEND_AGAIN_AFTER = 1.0
+"""Seconds since the last progress after which an acknowledgement of nothing new means that bytes were lost."""
+
+
+class Phase(str, Enum):
+    """How far an attempt has come on this worker. A string too, for the sake of its hash."""
+
+    QUEUED = "queued"  # accepted; there is no room to prepare it yet
+    PREPARING = "preparing"  # its thread pulls the image and makes the container
+    READY = "ready"  # prepared; waits for its dependencies or a slot, held at its gate
+    OPENED = "opened"  # its thread lays the artifacts in and opens the gate; takes a slot from here on
+    RUNNING = "running"
+    ENDED = "ended"  # the container has ended; log and artifacts are on their way
+    REPORTED = "reported"  # the final status is to be acknowledged
+
+
+TAKES_SLOT = frozenset({Phase.OPENED, Phase.RUNNING})
+NOT_BEGUN = frozenset({Phase.QUEUED, Phase.PREPARING, Phase.READY})
+"""The script has not begun, so that the attempt can be given back."""
+OVER = frozenset({Phase.ENDED, Phase.REPORTED})
+
+
+@dataclass(slots=True)
+class Report:
+    """A status that was not acknowledged yet."""
+
+    seq: int
+    status: ExecutionStatus
+    happened: float  # monotonic
+    result: Result | None  # of a final status
+    sent: bool = False
+
+    @property
+    def short(self) -> bool:
+        """Whether it is but words and numbers."""
+        result = self.result
+        return result is None or not (result.message or result.artifacts or result.dotenv or result.tests)
+
+    def message(self, attempt: str, now: float) -> m.JobStatus:
+        ago = max(0.0, now - self.happened)
+        if self.result is None:
+            return m.JobStatus(attempt=attempt, seq=self.seq, status=self.status, ago=ago)
+        return m.JobStatus(
+            attempt=attempt,
+            seq=self.seq,
+            status=self.status,
+            ago=ago,
+            exit_code=self.result.exit_code,
+            failure_reason=self.result.failure_reason,
+            message=self.result.message,
+            log_length=self.result.log_length,
+            artifacts=self.result.artifacts,
+            dotenv=self.result.dotenv,
+            tests=self.result.tests,
+            coverage=self.result.coverage,
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """One attempt at this worker. `seq` is that of its newest status."""
+
+    assignment: m.Assignment
+    log: LogSender
+    seq: int
+    phase: Phase = Phase.QUEUED
+    status: ExecutionStatus = ExecutionStatus.PENDING
+    runner: Runner | None = None  # from PREPARING on
+    dependencies: dict[str, m.Dependency] = field(default_factory=dict)
+    runnable_at: float | None = None  # when the last dependency was satisfied
+    finished_at: float = 0.0  # when its result was there
+    stop: Stop | None = None
+    synced: bool = True  # the coordinator's view of it is known; not so after a reconnect until it has told
+    reports: list[Report] = field(default_factory=list)
+    progress_at: float = 0.0  # when something was last acknowledged, or first sent after all was
+    patience: float = 0.0  # seconds until unacknowledged things are sent again
+    flushed_at: float = 0.0
+    flush: Timer | None = None
+    deadline: Timer | None = None  # of the job's timeout, then of a stop that takes too long
+
+    def __post_init__(self) -> None:
+        for dependency in self.assignment.dependencies:
+            self.dependencies[dependency.job] = dependency
+
+    def __str__(self) -> str:
+        """All that matters of it in one line, for whoever looks for a fault."""
+        log = self.log
+        told = [
+            f"{self.attempt} is {self.phase.value}, {self.status}",
+            f"of its log {log.end} bytes were read, {log.sent} sent, {log.acknowledged} acknowledged",
+            *(f"{one.status} ({one.seq}) {'not acknowledged' if one.sent else 'not sent'}" for one in self.reports),
+        ]
+        if not self.runnable:
+            waits = [name for name, dependency in self.dependencies.items() if not dependency.satisfied]
+            told.append(f"waits for {', '.join(waits)}")
+        if self.stop is not None:
+            told.append(f"stops: {self.stop.value}")
+        if not self.synced:
+            told.append("the coordinator has not told yet how it sees it")
+        return "; ".join(told)
+
+    @property
+    def attempt(self) -> str:
+        """Its id."""
+        return self.assignment.attempt
+
+    @property
+    def runnable(self) -> bool:
+        """Whether all its dependencies are satisfied."""
+        return all(dependency.satisfied for dependency in self.dependencies.values())
+
+    @property
+    def final(self) -> bool:
+        """Whether its final status is made."""
+        return self.status in ENDED
+
+    @property
+    def settled(self) -> bool:
+        """Whether the coordinator has all of it; what is left is to remove it."""
+        return self.final and not self.reports
+
+    def report(self, status: ExecutionStatus, now: float, result: Result | None = None) -> None:
+        """Notes a status to be sent by `send`."""
+        self.seq += 1
+        self.status = status
+        self.reports.append(Report(self.seq, status, now, result))
+
+    def send(self, send: Send, now: float) -> None:
+        """Sends what was not sent yet: log bytes first, then statuses; the final one only after all of the log."""
+        self.send_log(send, now)
+        for report in self.due_reports():
+            report.sent = send(report.message(self.attempt, now), None)
+
+    def send_log(self, send: Send, now: float) -> None:
+        """Sends the log bytes that were not sent yet."""
+        if not self.synced:
+            return
+        if not self.told:
+            self.progress_at = now
+        for offset, data in self.log.take():
+            self.flushed_at = now
+            send(m.LogChunk(attempt=self.attempt, offset=offset), data)
+
+    def due_reports(self) -> list[Report]:
+        """The statuses that were not sent yet, once the log bytes have been that were written before them."""
+        if not self.synced:
+            return []
+        return [
+            report
+            for report in self.reports
+            if not report.sent and (report.result is None or self.log.sent >= report.result.log_length)
+        ]
+
+    @property
+    def told(self) -> bool:
+        """Whether something was sent that is not acknowledged."""
+        return self.log.unacknowledged or any(report.sent for report in self.reports)
+
+    def send_again(self, send: Send, now: float) -> None:
+        """Sends all that was not acknowledged, from the start."""
+        self.synced = True
+        self.progress_at = now
+        for offset, data in self.log.again():
+            send(m.LogChunk(attempt=self.attempt, offset=offset), data)
+        for report in self.reports:
+            report.sent = False
+        self.send(send, now)
+
+    def overdue(self, now: float, ack_timeout: float) -> bool:
+        """Whether something is not acknowledged for long, be it sent or not; the next time it takes twice as long."""
+        if not self.synced or not (self.log.unacknowledged or self.reports):
+            return False
+        self.patience = self.patience or ack_timeout
+        if now - self.progress_at < self.patience:
+            return False
+        self.patience = min(self.patience * 2, MAX_ACK_TIMEOUT)
+        return True
+
+    def lacks(self, log_offset: int | None, now: float) -> bool:
+        """Whether an acknowledgement shows that log bytes were lost on the way: it says what the one before said."""
+        stands = log_offset == self.log.acknowledged and self.log.unacknowledged
+        return stands and self.synced and now - self.progress_at > SEND_AGAIN_AFTER
+
+    def lost(self, log_offset: int | None) -> bool:
+        """Whether an acknowledgement shows that the coordinator has less of the log than it has acknowledged."""
+        return self.synced and log_offset is not None and log_offset < self.log.acknowledged
+
+    def acknowledged(self, *, seq: int | None, log_offset: int | None, now: float) -> bool:
+        """The coordinator has stored so much. Returns whether the final status is among it."""
+        news = log_offset is not None and self.log.acknowledge(log_offset)
+        if seq is not None and self.reports and self.reports[0].seq <= seq:
+            self.reports = [report for report in self.reports if report.seq > seq]
+            news = True
+        if news:
+            self.progress_at = now
+            self.patience = 0.0
+        return self.settled

@@ -1,0 +1,490 @@
+"""One attempt's life, from its image to the removal of its container, in threads that may block.
+
+It is a `Life`: where it has to wait until it is told something it yields, and its thread is free for others. What it
+has to say goes to a `Host`, the worker's loop. Knows the executor's Protocols and transfers, and decides nothing about
+slots, dependencies or deadlines.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, replace
+from enum import Enum
+from threading import Event
+from typing import Protocol
+
+import msgspec
+
+from daemon.attempts import hints
+from daemon.attempts.result import Result, Stop
+from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome
+from daemon.executors.docker.logs.multiplexed import Skipper
+from daemon.executors.policy import Policy
+from daemon.logs.coverage import LogTail, find_coverage
+from daemon.logs.limiter import LogLimit
+from daemon.logs.masking import Masker, secrets_of
+from daemon.logs.sender import LogAborted, LogRestarted, LogSender
+from daemon.reports.upload import Reports, store_reports
+from daemon.runtime.actor import Life
+from daemon.runtime.thread_pool import THREADS, Task
+from daemon.upstream.transfers import Transfer, TransferAborted
+from protocol.messages import Assignment, Dependency
+from protocol.statuses import ExecutionStatus, FailureReason
+
+REMOVE_TRIES = 8
+"""Removing is tried again with growing pauses, about four minutes in all; then the sweep has it."""
+LONGEST_PAUSE = 60.0
+LOG_ENDS_WITHIN = 0.05
+"""Seconds in which the rest of a log is read after the script unless the coordinator is slow. So long the loop need not
+be told that the slot is free: it will be told the result."""
+LOG_TRIES = 5
+"""How often a log that the engine fails to give is asked for again."""
+
+logger = logging.getLogger(__name__)
+
+
+class Entry(Enum):
+    """Where in its life the thread finds the attempt."""
+
+    NEW = "new"  # no container, or one that was not started
+    HELD = "held"  # its container waits at the gate
+    RELEASED = "released"  # its container runs or has ended
+
+
+@dataclass(frozen=True, slots=True)
+class _Hold:
+    """Nothing to run yet: start it held at its gate."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Prefetch:
+    """A dependency has ended: its artifacts may be fetched."""
+
+    dependency: Dependency
+
+
+@dataclass(frozen=True, slots=True)
+class _Open:
+    """All dependencies are satisfied and a slot is free."""
+
+    dependencies: list[Dependency]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """Look whether it is to stop, or is acknowledged."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ReadAgain:
+    """The coordinator has lost log bytes; the sender has been set back."""
+
+
+_Word = _Hold | _Prefetch | _Open | _Look | _ReadAgain
+_Told = _Word | None
+_Course = Generator[None, _Told, None]
+
+
+class _StopNow(Exception):
+    """The attempt is stopped before its script has begun, or abandoned after."""
+
+
+class Host(Protocol):
+    """What a runner tells the loop. All methods may be called from any thread and return at once."""
+
+    def prepared(self, attempt: str) -> None:
+        """The container is there; answer with `hold` or `open`."""
+
+    def started(self, attempt: str) -> None:
+        """The gate is open; the job's time runs."""
+
+    def ended(self, attempt: str) -> None:
+        """The container has ended; its slot is free."""
+
+    def finished(self, attempt: str, result: Result) -> None:
+        """Nothing is left to do but to be acknowledged."""
+
+    def service_log(self, attempt: str, alias: str, data: bytes) -> None:
+        """The whole (bounded) log of a service."""
+
+    def gone(self, attempt: str) -> None:
+        """Nothing of the attempt is left on this host, and its thread ends."""
+
+
+class Runner:
+    """Runs one attempt. The methods that tell it something are the loop's, and return at once."""
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        executor: Executor,
+        transfer: Transfer,
+        log: LogSender,
+        host: Host,
+        entry: Entry = Entry.NEW,
+        *,
+        policy: Policy = Policy(),  # noqa: B008  # it can't be changed
+    ) -> None:
+        self.attempt = assignment.attempt
+        self.sandbox = executor.sandbox(assignment)
+        self._executor = executor
+        self._assignment = assignment
+        self._transfer = transfer
+        self._log = log
+        self._host = host
+        self._entry = entry
+        self._stop: Stop | None = None
+        self._acknowledged = False
+        self._life: Life[_Word] = Life(f"job {self.attempt}", self._whole_life())
+        self._masker = Masker(secrets_of(assignment))
+        self._policy = policy
+        self._tail = LogTail() if assignment.job.coverage else None
+        self._end = LogTail(hints.TAIL_BYTES)
+        self._log_error: str | None = None
+        self._failing = Event()  # the job has failed for want of an engine or a container: its log won't come either
+
+    # told by the loop
+
+    def start(self) -> None:
+        """Begins."""
+        self._life.begin()
+
+    def go_on(self) -> None:
+        """Tries again to go on, if there was no thread for it."""
+        self._life.go_on()
+
+    def hold(self) -> None:
+        """It has to wait: start the container at its gate."""
+        self._life.tell(_Hold())
+
+    def prefetch(self, dependency: Dependency) -> None:
+        """A dependency has ended; there may be time to fetch its artifacts before the last one ends."""
+        self._life.tell(_Prefetch(dependency))
+
+    def open(self, dependencies: list[Dependency]) -> None:
+        """Let it run."""
+        self._life.tell(_Open(dependencies))
+
+    def stop(self, why: Stop) -> None:
+        """Changes how the attempt ends. A running script is stopped by the caller, through the sandbox."""
+        self._stop = why
+        if why is not Stop.TIMEOUT:
+            self._transfer.abort()
+            self.sandbox.interrupt()
+        if why in (Stop.DISCARD, Stop.LEAVE):
+            self._log.abort()
+        self._life.tell(_Look())
+
+    def read_again(self) -> None:
+        """The log sender was restarted: read the log again, if that is not under way."""
+        self._life.tell(_ReadAgain())
+
+    def settle(self) -> None:
+        """The final status is acknowledged: remove what is left."""
+        self._acknowledged = True
+        self._life.tell(_Look())
+
+    # a thread
+
+    def _whole_life(self) -> _Course:
+        result = yield from self._result()
+        try:
+            told = result and self._without_secrets(result)
+        except Exception as error:  # without a result it would run for ever
+            logger.exception("a result can't be told", extra={"attempt": self.attempt})
+            why = f"its result can't be told without its secrets ({type(error).__name__})"
+            told = self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, why)
+        if told is not None and self._stop is not Stop.LEAVE:
+            self._host.finished(self.attempt, told)
+            yield from self._await_acknowledgement()
+        if self._stop is not Stop.LEAVE:
+            self._remove()
+            self._transfer.close()
+            self._host.gone(self.attempt)
+
+    def _result(self) -> Generator[None, _Told, Result | None]:
+        """How it ended; None if nothing is to be reported."""
+        try:
+            if self._entry is Entry.RELEASED:
+                return self._finish(None)
+            return (yield from self.wait_and_run_dependent_job())
+        except (_StopNow, Interrupted, TransferAborted, LogAborted):
+            if self._stop in (Stop.CANCEL, Stop.RETURN) and not self._remove():
+                return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container can't be removed")
+            return Result(status=ExecutionStatus.CANCELED) if self._stop is Stop.CANCEL else None
+        except JobFailed as error:
+            said = {"": error.message.encode()} if error.reason is FailureReason.SERVICE_UNHEALTHY else {}
+            return self._failed(error.reason, "; ".join([error.message, *self._hints(said)]))
+        except Exception as error:
+            logger.exception("an attempt failed on this worker", extra={"attempt": self.attempt})
+            return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, f"{type(error).__name__}: {error}")
+
+    def _failed(self, reason: FailureReason, message: str, exit_code: int | None = None) -> Result:
+        return Result(
+            status=ExecutionStatus.FAILED,
+            exit_code=exit_code,
+            failure_reason=reason,
+            message=message,
+            log_length=self._log.end,
+        )
+
+    def _check_stop(self) -> None:
+        if self._stop is not None:
+            raise _StopNow
+
+    def wait_and_run_dependent_job(self) -> Generator[None, _Told, Result]:
+        """Prepares all that can be, waits until its dependencies are satisfied and there is a slot, then runs it."""
+        self._check_stop()
+        prepared = self._entry is not Entry.NEW or self._prepare_ahead()
+        self._host.prepared(self.attempt)
+        held = self._entry is Entry.HELD
+        while True:
+            told = yield
+            self._check_stop()
+            if isinstance(told, _Open):
+                if not prepared:
+                    self._prepare()
+                return self.run_job(told.dependencies)
+            if isinstance(told, _Hold) and prepared and not held:
+                self.sandbox.hold()
+                held = True
+            elif isinstance(told, _Prefetch):
+                self._prefetch(told.dependency)
+
+    def _prepare(self) -> None:
+        workspace = None
+        if self._assignment.workspace:
+            workspace = self._transfer.workspace(self._assignment.workspace, self._assignment.workspace_size)
+        self._check_stop()
+        self.sandbox.prepare(workspace)
+        self._check_stop()
+
+    def _prepare_ahead(self) -> bool:
+        """Whether it is prepared. What it waits for may yet build its image, or fail: until then no failure counts."""
+        try:
+            self._prepare()
+        except JobFailed as error:
+            if all(dependency.satisfied for dependency in self._assignment.dependencies):
+                raise
+            logger.info("can't be prepared yet: %s", self._masker.text(error.message), extra={"attempt": self.attempt})
+            return False
+        return True
+
+    def _archives(self, dependency: Dependency) -> list[tuple[str, str, int]]:
+        return [(dependency.job, ref.digest, ref.size) for ref in dependency.artifacts if ref.kind == "archive"]
+
+    def _prefetch(self, dependency: Dependency) -> None:
+        try:
+            for archive in self._archives(dependency):
+                self._transfer.artifact(*archive)
+        except JobFailed as error:  # it counts only if they are still not there when the job is to run
+            logger.info(
+                "artifacts can't be fetched yet: %s", self._masker.text(error.message), extra={"attempt": self.attempt}
+            )
+
+    def run_job(self, dependencies: list[Dependency]) -> Result:
+        """Brings the dependencies' artifacts in, opens the gate and sees the job through."""
+        archives = [self._transfer.artifact(*one) for dependency in dependencies for one in self._archives(dependency)]
+        self._check_stop()
+        return self._finish(Dependencies(dependencies, archives))
+
+    def _finish(self, dependencies: Dependencies | None) -> Result:
+        """From the gate to the last byte: the job runs, then its log and what it leaves are brought home."""
+        follower: Task | None = None
+
+        def opened() -> None:
+            nonlocal follower
+            if dependencies is not None:
+                self._host.started(self.attempt)
+            task = Task(self._follow_log, f"log {self.attempt}")
+            THREADS.start(task)
+            follower = task  # to be waited for only if it could be started
+
+        try:
+            outcome = self._executor.execute(self.sandbox, dependencies, opened)
+            verdict = self._verdict(outcome)
+            if follower is None or self._leaves_something or not follower.returns_within(LOG_ENDS_WITHIN):
+                self._host.ended(self.attempt)
+            self._check_wanted()
+            result, reports = self._take_reports(verdict)
+            service_logs = self._service_logs()
+        except BaseException:
+            self._host.ended(self.attempt)
+            self._failing.set()
+            raise
+        finally:
+            if follower is not None:
+                follower.join()
+        while (log_length := self._log.whole()) is None:
+            self._follow_log()
+        self._check_wanted()
+        said = [result.message, reports.failure, reports.warning, *self.sandbox.warnings, self._log_error]
+        if result.failure_reason is FailureReason.SCRIPT_FAILURE:
+            said[1:1] = self._hints(service_logs)
+        messages = dict.fromkeys(filter(None, said))
+        return replace(
+            result,
+            message="; ".join(messages) or None,
+            log_length=log_length,
+            artifacts=reports.artifacts,
+            dotenv=reports.dotenv,
+            tests=reports.tests,
+            coverage=self._coverage(),
+        )
+
+    @property
+    def _leaves_something(self) -> bool:
+        """Whether more is to be brought home than a log."""
+        job = self._assignment.job
+        return bool(job.artifacts or job.caches or job.services)
+
+    def _check_wanted(self) -> None:
+        if self._stop in (Stop.DISCARD, Stop.LEAVE):
+            raise _StopNow
+
+    def _verdict(self, outcome: Outcome) -> Result:
+        """What the end of the container means, seeing why it was stopped if it was."""
+        if self._stop is Stop.CANCEL:
+            return Result(status=ExecutionStatus.CANCELED)
+        if self._stop is Stop.TIMEOUT:
+            message = f"it ran longer than its timeout of {self._assignment.job.timeout:g} s"
+            return self._failed(FailureReason.JOB_EXECUTION_TIMEOUT, message)
+        if self._stop is Stop.LEASE:
+            message = f"stopped: the coordinator was not heard of for {self._assignment.lease:g} s"
+            return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
+        if outcome.expired:
+            message = "the script ran longer than RUNNER_SCRIPT_TIMEOUT"
+            return self._failed(FailureReason.JOB_EXECUTION_TIMEOUT, message, outcome.exit_code or None)
+        if outcome.failure:  # whatever the engine gives as its exit code then: one that was killed itself gives 0
+            return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, outcome.failure, outcome.exit_code)
+        if outcome.exit_code == 0:
+            return Result(status=ExecutionStatus.SUCCESS, exit_code=0)
+        if outcome.oom_killed:
+            return self._failed(FailureReason.OOM_KILLED, "it ran out of memory", outcome.exit_code)
+        return self._failed(FailureReason.SCRIPT_FAILURE, f"exit code {outcome.exit_code}", outcome.exit_code)
+
+    def _take_reports(self, result: Result) -> tuple[Result, Reports]:
+        """Stores what the job leaves; if that fails, a job that has succeeded fails with it."""
+        job = self._assignment.job
+        if self._stop in (Stop.CANCEL, Stop.LEASE) or not (job.artifacts or job.caches):
+            return result, Reports()
+        succeeded = result.status is ExecutionStatus.SUCCESS
+        scratch = self._transfer.scratch()
+        try:
+            collected = self.sandbox.collect(scratch, succeeded=succeeded)
+            reports = store_reports(collected, self._transfer, self._masker)
+        except JobFailed as error:
+            if succeeded:
+                return self._failed(error.reason, error.message, result.exit_code), Reports()
+            return result, Reports(warning=error.message)
+        if reports.failure and succeeded:
+            result = self._failed(FailureReason.SCRIPT_FAILURE, reports.failure, result.exit_code)
+        return result, reports
+
+    def _follow_log(self) -> None:
+        """The body of the log's own thread: it may fall behind the job, and the slot is free all the same."""
+        for attempt in itertools.count():
+            limit = LogLimit(self._assignment.log_limit, self._log.write, self._log.resume())
+            try:
+                if self._masker:
+                    self._follow_masked(limit)
+                else:
+                    self.sandbox.follow_log(limit.start, self._tapped(limit.write))
+                limit.close()
+                return
+            except LogRestarted:
+                continue
+            except LogAborted:
+                return
+            except Exception as error:
+                logger.warning("reading a log failed: %r", error, extra={"attempt": self.attempt})
+                if attempt >= LOG_TRIES or self._failing.wait(min(2.0**attempt, LONGEST_PAUSE)):
+                    self._log_error = f"the rest of its log can't be read: {error}"
+                    return
+
+    def _follow_masked(self, limit: LogLimit) -> None:
+        """Reads the log from its beginning, for what is masked depends on all of it; then leaves out what is known."""
+        skipper = Skipper(limit.start, limit.write)
+        stream = self._masker.stream(self._tapped(skipper.write))
+        self.sandbox.follow_log(0, stream.write)
+        stream.close()
+
+    def _without_secrets(self, result: Result) -> Result:
+        """What the coordinator, and so everybody, is told of a result."""
+        if not self._masker:
+            return result
+        hidden = [key for key, value in result.dotenv.items() if self._masker.hides(value)]
+        said = [result.message] if result.message else []
+        said += [f"dotenv: {key} has a secret in it and is not passed on" for key in hidden]
+        tests = result.tests
+        if tests is not None:
+            failures = [self._masker.text(failure) for failure in tests.failures]
+            tests = msgspec.structs.replace(tests, failures=failures)
+        artifacts = [msgspec.structs.replace(ref, name=self._masker.text(ref.name)) for ref in result.artifacts]
+        return replace(
+            result,
+            message=self._masker.text("; ".join(said)) or None,
+            dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
+            tests=tests,
+            artifacts=artifacts,
+        )
+
+    def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
+        tail, end = self._tail, self._end
+
+        def tapped(data: bytes) -> None:
+            if tail is not None:
+                tail.add(data)
+            end.add(data)
+            sink(data)
+
+        return tapped
+
+    def _coverage(self) -> float | None:
+        expression = self._assignment.job.coverage
+        if not expression or self._tail is None:
+            return None
+        found = find_coverage(expression, self._tail)
+        if found is None and self._entry is Entry.RELEASED:  # the line may have passed by before a restart
+            self.sandbox.follow_log(0, self._tail.add)
+            found = find_coverage(expression, self._tail)
+        return found
+
+    def _service_logs(self) -> dict[str, bytes]:
+        """Best effort: a service's log helps to find out what went wrong, and decides nothing."""
+        logs: dict[str, bytes] = {}
+        try:
+            logs = self.sandbox.service_logs()
+            for alias, data in logs.items():
+                if not self._masker.hides(alias):
+                    self._host.service_log(self.attempt, alias, self._masker.whole(data))
+        except Exception as error:
+            logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
+        return logs
+
+    def _hints(self, service_logs: Mapping[str, bytes]) -> list[str]:
+        """Which of this worker's options would have let the job go further."""
+        images = [service.name for service in self._assignment.job.services]
+        return hints.hints(self._policy, self._end.bytes(), service_logs, images)
+
+    def _await_acknowledgement(self) -> _Course:
+        """Until the coordinator has taken the result, the container stays: its log is the spool."""
+        while not self._acknowledged and self._stop not in (Stop.DISCARD, Stop.LEAVE):
+            if isinstance((yield), _ReadAgain):
+                self._follow_log()
+
+    def _remove(self) -> bool:
+        """Removes all that belongs to the attempt. Returns False if the engine does not let it, for long."""
+        for tries in range(REMOVE_TRIES):
+            if self._stop is Stop.LEAVE:
+                return False
+            try:
+                self.sandbox.remove()
+                return True
+            except Exception as error:
+                logger.warning("removing an attempt failed: %r", error, extra={"attempt": self.attempt})
+                time.sleep(min(2.0**tries, LONGEST_PAUSE))
+        return False

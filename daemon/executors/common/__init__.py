@@ -1,0 +1,1 @@
+"""What executors share; knows no Docker."""

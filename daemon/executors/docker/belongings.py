@@ -1,0 +1,178 @@
+"""What Longshore has made on an engine, by its labels: containers, networks, volumes. Knows no worker and no job.
+
+Whatever else carries some of our labels is reported once and left alone: made by hand, by another version, or run from
+an image that was committed from a container of ours (an image keeps the labels of its container).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from threading import Lock
+from typing import Any, Literal
+
+from daemon.executors.docker.api_client import Engine, EngineError, labels_of
+
+COORDINATOR, WORKER, ATTEMPT, ROLE = (f"longshore.{key}" for key in ("coordinator", "worker", "attempt", "role"))
+BOOT, LOCK = "longshore.boot", "longshore.lock"
+"""The boot of the kernel on which a worker runs, and the file that it locks there: see `inventory`."""
+NETWORK = "longshore.network"
+"""On a network's holder: its name at its creation. On a job's container: the holder whose network it has joined."""
+LEASE = "longshore.lease"
+SHORT_ID = 12
+"""How many characters of a coordinator's id are in names."""
+ATTEMPT_ID = re.compile(r"[0-9]{1,19}\.[0-9]{1,9}")
+HOLDER_ROLE = "network"
+ROLES = ("job", "service", HOLDER_ROLE)
+MOST_TOLD = 10_000
+
+Kind = Literal["containers", "networks", "volumes"]
+KINDS: tuple[Kind, ...] = ("containers", "networks", "volumes")
+"""In the order of their removal: a network or volume can't go while a container uses it."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Thing:
+    """One object on the engine. `state` is a container's, "" for others; `created` is in seconds since the epoch."""
+
+    kind: Kind
+    id: str
+    name: str
+    labels: Mapping[str, str]
+    state: str
+    created: float
+
+    @property
+    def path(self) -> str:
+        """Where the engine has it."""
+        return f"/{self.kind}/{self.id}"
+
+    @property
+    def attempt(self) -> str | None:
+        """The attempt that it belongs to, if its label is one."""
+        attempt = self.labels.get(ATTEMPT, "")
+        return attempt if ATTEMPT_ID.fullmatch(attempt) else None
+
+    @property
+    def holder(self) -> bool:
+        """Whether it is the container that holds a network for jobs."""
+        return self.kind == "containers" and self.labels.get(ROLE) == HOLDER_ROLE
+
+    def __str__(self) -> str:
+        return f"{self.kind[:-1]} {self.name}"
+
+
+def own_name(coordinator: str, what: str) -> str:
+    """What an object of a coordinator's worker is called."""
+    return "-".join(filter(None, ["longshore", coordinator[:SHORT_ID], what]))
+
+
+class Once:
+    """Says each thing once: a sweep meets the same odd objects every time. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._told: set[tuple[str, str]] = set()
+        self._lock = Lock()
+
+    def warn(self, thing: Thing, what: str, level: int = logging.WARNING) -> None:
+        """Logs `what` about an object."""
+        with self._lock:
+            if (thing.id, what) in self._told or len(self._told) >= MOST_TOLD:
+                return
+            self._told.add((thing.id, what))
+        logger.log(level, "%s %s", thing, what)
+
+
+class Belongings:
+    """Those with all of `labels`, or (None) of all workers and coordinators. Thread-safe."""
+
+    def __init__(self, engine: Engine, labels: Mapping[str, str] | None = None) -> None:
+        self._engine = engine
+        self._wanted = [COORDINATOR] if labels is None else [f"{key}={value}" for key, value in labels.items()]
+        self._inherits: dict[str, bool] = {}
+        self.once = Once()
+
+    def things(self, kinds: tuple[Kind, ...] = KINDS, *also: str) -> Iterator[Thing]:
+        """Those of these kinds, in order, that have the labels `also` (`KEY=VALUE`) too. Asks for one kind at a time.
+
+        Raises EngineError, EngineUnavailable.
+        """
+        for kind in kinds:
+            for answer in self._answers(kind, also):
+                thing = _read(kind, answer)
+                if thing is not None and self._made_by_us(thing):
+                    yield thing
+
+    def things_of(self, attempt: str) -> Iterator[Thing]:
+        """All that belongs to an attempt."""
+        return self.things(KINDS, f"{ATTEMPT}={attempt}")
+
+    def _answers(self, kind: Kind, also: tuple[str, ...]) -> list[Any]:
+        query: dict[str, str | int] = {"filters": json.dumps({"label": [*self._wanted, *also]})}
+        path = f"/{kind}"
+        if kind == "containers":
+            path, query = "/containers/json", {**query, "all": 1}
+        answer = self._engine.call("GET", path, query=query)
+        if kind == "volumes":
+            answer = answer.get("Volumes") if isinstance(answer, dict) else None
+        return answer if isinstance(answer, list) else []
+
+    def _made_by_us(self, thing: Thing) -> bool:
+        labels = thing.labels
+        if thing.kind == "containers" and labels.get(ROLE) not in ROLES:
+            self.once.warn(thing, f"has our labels but the unknown role {labels.get(ROLE)!r}: it is left alone")
+        elif not thing.holder and thing.attempt is None:
+            self.once.warn(thing, f"has our labels but no attempt ({labels.get(ATTEMPT)!r}): it is left alone")
+        elif not self._has_own_name(thing) and self._inherited(thing):
+            self.once.warn(thing, "has our labels from its image only: it is left alone")
+        else:
+            return True
+        return False
+
+    def _has_own_name(self, thing: Thing) -> bool:
+        expected = own_name(thing.labels.get(COORDINATOR, ""), thing.attempt or HOLDER_ROLE)
+        return thing.name == expected or thing.name.startswith(expected + "-")
+
+    def _inherited(self, thing: Thing) -> bool:
+        """Whether a container has its labels from its image, or nobody knows; one of ours that was renamed has not."""
+        if thing.kind != "containers":
+            return False
+        if thing.id not in self._inherits:
+            try:
+                image = self._engine.call("GET", f"/containers/{thing.id}/json")["Image"]
+                facts = self._engine.call("GET", f"/images/{image}/json")
+                inherits = COORDINATOR in labels_of(facts.get("Config"))
+            except (EngineError, KeyError, TypeError, AttributeError):
+                return True
+            self._inherits[thing.id] = inherits
+        return self._inherits[thing.id]
+
+
+def _read(kind: Kind, answer: Any) -> Thing | None:
+    """An entry of a list, whatever is missing in it; None if there is nothing by which it could be asked for."""
+    if not isinstance(answer, dict):
+        return None
+    name = (answer.get("Names") or [""])[0].removeprefix("/") if kind == "containers" else answer.get("Name")
+    id = name if kind == "volumes" else answer.get("Id")
+    if not id:
+        return None
+    state = str(answer.get("State") or "")
+    created = _seconds(answer.get("CreatedAt") if kind == "volumes" else answer.get("Created"))
+    return Thing(kind, str(id), str(name or id), labels_of(answer), state, created)
+
+
+def _seconds(when: Any) -> float:
+    """A time of the engine's; 0 if it is none."""
+    if isinstance(when, int | float):
+        return float(when)
+    try:
+        moment = datetime.fromisoformat(str(when))
+    except ValueError:
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

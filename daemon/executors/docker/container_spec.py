@@ -1,0 +1,87 @@
+"""What the engine is asked to make for a job: the body of a request to create its container. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from daemon.executors.base import JobFailed
+from daemon.executors.common.environment import Environment
+from daemon.executors.common.script import Scripts, entry_command, entry_environment
+from daemon.executors.policy import Policy
+from protocol.messages import Assignment
+from protocol.plan import ImageSpec
+from protocol.statuses import FailureReason
+
+NANOS = 1_000_000_000
+"""The engine counts CPUs in billionths."""
+
+
+def job_container(
+    assignment: Assignment,
+    image: ImageSpec,
+    environment: Environment,
+    *,
+    network: str,
+    labels: Mapping[str, str],
+    log_driver: Mapping[str, object],
+    policy: Policy,
+    scripts: Scripts,
+    entrypoint: Sequence[str],
+    binds: Sequence[str] = (),
+    aliases: Sequence[str] = (),
+    workspace: str | None = None,
+    opens: bool = False,
+) -> dict[str, Any]:
+    """The container of a job: held at its gate once it is started, its stdin open for good.
+
+    The image's entrypoint stays in place unless the job overrides it; it gets our shell as its arguments, as in GitLab.
+    `entrypoint` is the one that comes of it. `binds` are volumes of its own, `aliases` its names in
+    `network`. `workspace` is one that the container unpacks itself, as text; `opens`: it lets all its users write to
+    the project's directory.
+    Raises JobFailed for variables that Linux would not start.
+    """
+    resources = assignment.job.resources
+    if complaint := environment.too_long():
+        raise JobFailed(FailureReason.SCRIPT_FAILURE, complaint)
+    entry = entry_environment(
+        scripts.script,
+        scripts.after_script,
+        directory=assignment.project_dir,
+        workspace=workspace,
+        opens=opens,
+    )
+    host: dict[str, Any] = {**policy.host_config(binds), "NetworkMode": network, "LogConfig": dict(log_driver)}
+    if resources.cpus:
+        host["NanoCpus"] = round(resources.cpus * NANOS)
+    if resources.memory:
+        host |= {"Memory": resources.memory, "MemorySwap": resources.memory}
+    body: dict[str, Any] = {
+        "Image": environment.expand(image.name),
+        "Cmd": entry_command(entrypoint),
+        "Env": [f"{key}={value}" for key, value in {**environment.values, **entry}.items()],
+        "Labels": dict(labels),
+        "WorkingDir": assignment.project_dir,
+        "OpenStdin": True,
+        "HostConfig": host,
+    }
+    if aliases:
+        body["NetworkingConfig"] = {"EndpointsConfig": {network: {"Aliases": list(aliases)}}}
+    if image.entrypoint is not None:
+        body["Entrypoint"] = image.entrypoint
+    if image.user:
+        body["User"] = environment.expand(image.user)
+    return body
+
+
+def start_hint(error: str, environment: Environment) -> str:
+    """What to add to an engine's `error` at the start of a job's container; "" if it is about something else."""
+    if '"sh"' not in error:
+        return ""
+    path = environment.values.get("PATH")
+    if path is None:
+        return " (an image for jobs needs a shell)"
+    mend = "write `export PATH=...` in `before_script` instead"
+    return (
+        f" (the job's variable PATH, {path[:200]!r}, takes the place of the image's, which it can't build on: {mend})"
+    )

@@ -1,0 +1,56 @@
+"""Finds out to whom the files of a job have to belong: the user that its container runs as."""
+
+from __future__ import annotations
+
+import tarfile
+from collections.abc import Iterable
+
+from daemon.executors.common.archives import ROOT, Owner
+from daemon.executors.docker.api_client import Engine, EngineError
+
+FILE_BYTES = 4 << 20
+"""A passwd or group file is read no further."""
+
+
+def is_root(user: str) -> bool:
+    """Whether `user` (`name`, `uid`, each with `:group` or not; "" is none) is root without a look into the image."""
+    name, _, group = user.partition(":")
+    return name in ("", "0", "root") and group in ("", "0", "root")
+
+
+def owner_of(engine: Engine, container: str, user: str) -> Owner:
+    """The numbers of `user` (`name`, `uid`, each with `:group` or not) in a container, as Docker resolves them.
+
+    Raises EngineError. A name that the image does not know is root here: the container's start is what fails then.
+    """
+    if is_root(user):
+        return ROOT
+    name, _, group = user.partition(":")
+    uid, gid = _entry(_lines(engine, container, "/etc/passwd"), name)
+    if group:
+        gid, _ = _entry(_lines(engine, container, "/etc/group"), group)
+    return Owner(uid, gid)
+
+
+def _entry(lines: Iterable[str], wanted: str) -> tuple[int, int]:
+    """Third and fourth field of the line whose first or third is `wanted`; a number without a line is itself."""
+    for line in lines:
+        fields = [*line.split(":"), "", "", "", ""]
+        if wanted in (fields[0], fields[2]) and fields[2].isdigit():
+            return int(fields[2]), int(fields[3]) if fields[3].isdigit() else 0
+    return (int(wanted), 0) if wanted.isdigit() else (0, 0)
+
+
+def _lines(engine: Engine, container: str, path: str) -> list[str]:
+    try:
+        with (
+            engine.get_archive(container, path) as stream,
+            tarfile.open(fileobj=stream, mode="r|") as tar,
+        ):
+            for member in tar:
+                if file := tar.extractfile(member):
+                    return file.read(FILE_BYTES).decode(errors="replace").splitlines()
+    except EngineError as error:
+        if error.status != 404:
+            raise
+    return []

@@ -1,0 +1,241 @@
+"""Runs jobs in containers of one Docker engine, and finds and removes what it has made there by its labels.
+
+Everything made here carries labels that say whose it is; nothing else is ever touched.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from daemon.executors.base import Dependencies, Found, Outcome, Sandbox
+from daemon.executors.docker.api_client import FIRST_DELAY, GOING, LONGEST_DELAY, UP, Engine, EngineError
+from daemon.executors.docker.belongings import (
+    ATTEMPT,
+    BOOT,
+    COORDINATOR,
+    HOLDER_ROLE,
+    LEASE,
+    LOCK,
+    ROLE,
+    WORKER,
+    Belongings,
+    Thing,
+    own_name,
+)
+from daemon.executors.docker.files.inline_workspace import Unpackers
+from daemon.executors.docker.files.job_cache import CacheStore
+from daemon.executors.docker.images import Images
+from daemon.executors.docker.logs import stored
+from daemon.executors.docker.networks.pool import Networks
+from daemon.executors.docker.removal_guard import Removals
+from daemon.executors.docker.sandbox import DockerSandbox
+from daemon.executors.docker.shared import Site
+from daemon.executors.docker.sweeper import Sweeper, workers_of
+from daemon.executors.policy import Policy
+from protocol.clock import boot
+from protocol.errors import EngineUnavailable
+from protocol.messages import Assignment
+
+LOG_BYTES = 4 << 30
+"""Past this size a log is rotated, and what its reader has not read by then may be lost: the guard of the disk."""
+ABANDONED_SECONDS = 86_400.0
+"""How old what another worker has left must be before it is cleared away here."""
+
+logger = logging.getLogger(__name__)
+
+
+def default_directory() -> Path:
+    """Where caches are kept for the user."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
+
+
+class DockerExecutor:
+    """See `daemon.executors.base.Executor`. Thread-safe.
+
+    `coordinator` keeps apart what workers of several coordinators have on one engine: their attempts may have the same
+    ids. `lock` is the file that the worker holds locked while it lives. `directory` is for caches, `cache_limit` their
+    bytes, `keep_caches` how many seconds they stay unused; `patience` is seconds to wait for an engine that is away,
+    `networks` how many networks jobs may use one after the other; with 0 each has its own.
+    """
+
+    def __init__(
+        self,
+        worker: str,
+        url: str | None = None,
+        *,
+        coordinator: str = "",
+        lock: Path | None = None,
+        directory: Path | None = None,
+        cache_limit: int = 10 << 30,
+        keep_caches: float | None = None,
+        after_script_timeout: float = 300.0,
+        patience: float = 120.0,
+        max_log_bytes: int = LOG_BYTES,
+        networks: int = 0,
+        policy: Policy = Policy(),  # noqa: B008  # it can't be changed
+    ) -> None:
+        self._engine = Engine(url, patience=patience)
+        self._facts: str | None = None
+        self._coordinator = coordinator
+        self._patience = patience
+        self._mine = {COORDINATOR: coordinator, WORKER: worker}
+        self._lock_labels = {BOOT: boot(), LOCK: str(lock)} if lock else {}
+        self._belongings = Belongings(self._engine, self._mine)
+        self._ids: dict[str, str] = {}  # containers that were found, by attempt
+        directory = directory or default_directory()
+        removals = Removals()
+        pool = Networks(self._engine, {**self._mine, **self._lock_labels}, self._name(HOLDER_ROLE), networks, policy)
+        self._site = Site(
+            engine=self._engine,
+            images=Images(self._engine, policy),
+            unpackers=Unpackers(self._engine, directory),
+            removals=removals,
+            networks=pool,
+            sweeper=Sweeper(self._engine, self._belongings, pool, removals, lambda name: self._site.forget(name)),
+            caches=CacheStore(directory / "caches", cache_limit, keep_caches),
+            directory=directory / "attempts",
+            worker=worker,
+            after_script_timeout=after_script_timeout,
+            max_log_bytes=max_log_bytes,
+            policy=policy,
+        )
+
+    def facts(self) -> str:
+        """See Executor. The engine is asked once: on a busy host it takes 60 ms to count itself."""
+        if self._facts is None:
+            try:
+                info = self._engine.call("GET", "/info", patience=0)
+            except EngineError as error:
+                raise EngineUnavailable(f"Docker can't tell about itself: {error.message}") from error
+            self._facts = _about(info if isinstance(info, dict) else {})
+        return self._facts
+
+    def _name(self, what: str) -> str:
+        return own_name(self._coordinator, what)
+
+    def sandbox(self, assignment: Assignment) -> Sandbox:
+        """See Executor."""
+        name = self._name(assignment.attempt)
+        labels = {
+            **self._mine,
+            **self._lock_labels,
+            "longshore.run": str(assignment.run),
+            "longshore.job": assignment.job.name,
+            ATTEMPT: assignment.attempt,
+        }
+        if assignment.lease is not None:
+            labels[LEASE] = str(assignment.lease)
+        return DockerSandbox(self._site, assignment, name, labels, self._ids.pop(assignment.attempt, None))
+
+    def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
+        """See Executor."""
+        if dependencies is not None:
+            sandbox.release(dependencies)
+        opened()
+        return sandbox.wait()
+
+    def find(self) -> list[Found]:
+        """See Executor. Raises EngineUnavailable when the engine does not list its containers for long."""
+        found: dict[str, Found] = {}
+        for thing in self._listed():
+            attempt = thing.attempt
+            if attempt is None or (attempt in found and thing.name != self._name(attempt)):
+                continue
+            one = self._look(thing, attempt)
+            if one is not None:
+                found[attempt] = one
+                self._ids[attempt] = thing.id
+        return list(found.values())
+
+    def _listed(self) -> list[Thing]:
+        """The containers of jobs. Without the list nothing could be said of what is there, so it is asked for again."""
+        deadline = time.monotonic() + self._patience
+        delay = FIRST_DELAY
+        while True:
+            try:
+                return list(self._belongings.things(("containers",), f"{ROLE}=job"))
+            except EngineError as error:
+                if time.monotonic() > deadline:
+                    raise EngineUnavailable(f"Docker can't list its containers: {error.message}") from error
+                logger.warning("Docker can't list its containers, and is asked again: %s", error.message)
+            time.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY)
+
+    def _look(self, thing: Thing, attempt: str) -> Found | None:
+        """How far the attempt of a container is; None if the container goes, as nobody can bring its result home.
+
+        What can't be read is taken for begun: an attempt runs at most once.
+        """
+        up = thing.state in UP
+        if thing.state in GOING:
+            self._belongings.once.warn(thing, f"is {thing.state}: its attempt is not taken up", logging.INFO)
+            return None
+        lease = _lease_of(thing.labels)
+        if thing.state == "created":
+            return Found(attempt, "created", lease=lease)
+        try:
+            released = stored.released_at(self._engine, thing.id)
+        except EngineError as error:
+            if error.status in (404, 409):
+                self._belongings.once.warn(thing, f"can't be taken up: {error.message}")
+                return None
+            self._belongings.once.warn(thing, f"has a log that can't be read: {error.message}")
+            released = datetime.now(UTC)
+        if released is None:
+            return Found(attempt, "held" if up else "created", lease=lease)
+        return Found(attempt, "running" if up else "exited", self._released_mono(thing.name, released), lease)
+
+    def _released_mono(self, name: str, released: datetime) -> float:
+        """As its daemon has noted it, which no jump of a clock changes; without a note, by the engine's wall clock."""
+        at = self._site.released_at(name)
+        return time.monotonic() - max(0.0, (datetime.now(UTC) - released).total_seconds()) if at is None else at
+
+    def discard(self, attempt: str) -> None:
+        """See Executor."""
+        self._site.sweeper.discard(attempt)
+
+    def sweep(self, keep: set[str]) -> int:
+        """See Executor."""
+        self._site.caches.trim()
+        return self._site.sweeper.sweep(keep)
+
+    def strangers(self) -> set[str]:
+        """See Executor."""
+        before = time.time() - ABANDONED_SECONDS
+        return workers_of(self._others().things(), before) - {self._mine[WORKER]} if self._coordinator else set()
+
+    def clear(self, worker: str) -> int:
+        """See Executor."""
+        return self._site.sweeper.clear(self._others(worker), time.time() - ABANDONED_SECONDS)
+
+    def _others(self, worker: str | None = None) -> Belongings:
+        labels = {COORDINATOR: self._coordinator} | ({WORKER: worker} if worker else {})
+        return Belongings(self._engine, labels)
+
+    def close(self) -> None:
+        """See Executor."""
+        self._site.networks.close()
+
+
+def _about(info: Mapping[str, Any]) -> str:
+    """One line about an engine; not all engines that speak Docker's language tell all of it."""
+    memory = f"{info['MemTotal'] / (1 << 30):.1f} GiB" if info.get("MemTotal") else ""
+    cpus = f"{info['NCPU']} CPUs" if info.get("NCPU") else ""
+    known = [f"Docker {info.get('ServerVersion', '')}".strip(), info.get("OperatingSystem"), info.get("Architecture")]
+    return ", ".join(str(one) for one in [*known, cpus, memory] if one)
+
+
+def _lease_of(labels: Mapping[str, str]) -> float | None:
+    """The lease in a container's label; None if there is none, or no number that could be one."""
+    try:
+        lease = float(labels.get(LEASE) or 0)
+    except ValueError:
+        return None
+    return lease if 0 < lease < math.inf else None

@@ -1,0 +1,1 @@
+"""Files on their way into and out of a job's container."""

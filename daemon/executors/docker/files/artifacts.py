@@ -1,0 +1,264 @@
+"""Takes files out of an ended container by GitLab's patterns: artifacts, reports, what goes into a cache."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import shutil
+import tarfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
+
+from daemon.executors.base import Collected
+from daemon.executors.common.archive_members import ArchiveWriter, Members, Selected, copy_file, copy_members
+from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
+from daemon.executors.docker.api_client import Engine, EngineError
+from protocol.errors import UsageError
+from protocol.plan import ArtifactsSpec
+
+NOT_THERE = re.compile("not a directory|file name too long", re.IGNORECASE)
+"""What the engine says of a path that leads through a file, or that no file could have."""
+CIRCULAR = re.compile("too many (levels of symbolic )?links", re.IGNORECASE)
+"""What the engine says of a path to or through a symbolic link that leads to itself."""
+MOST_LINKS = 40
+"""From one symbolic link to the next, as Linux has it."""
+REPORT_BYTES = 64 << 20
+"""A report file that is larger is left where it is."""
+
+Expand = Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What to take, relative to the project directory. `known`: also take all files but these (None: don't)."""
+
+    patterns: Sequence[str]
+    exclude: Sequence[str] = ()
+    known: frozenset[str] | None = None
+
+
+@dataclass(slots=True)
+class Taker:
+    """Takes selections out of one container. `warnings` are for people: patterns that match nothing, or can't."""
+
+    engine: Engine
+    container: str
+    project_dir: str
+    expand: Expand
+    warnings: list[str] = field(default_factory=list)
+
+    def take(self, selection: Selection, out: Members) -> bool:
+        """Gives all selected files to `out`; whether there were any. Raises EngineError, BadArchive, UsageError."""
+        relative = {pattern: relative_pattern(self.expand(pattern), self.project_dir) for pattern in selection.patterns}
+        self.warnings += [
+            f"{pattern}: not in the project directory" for pattern, path in relative.items() if path is None
+        ]
+        inside = self._sound(path for path in relative.values() if path is not None)
+        exclude = filter(None, (relative_pattern(self.expand(each), self.project_dir) for each in selection.exclude))
+        taking = _Taking(self, selection, inside, Patterns(self._sound(exclude)), out)
+        everything = [""] if selection.known is not None else []
+        for prefix in outermost([*everything, *(fixed_prefix(path) for path in inside)]):
+            taking.take_below(prefix)
+        self.warnings += taking.warnings()
+        return taking.taken > 0
+
+    def _sound(self, patterns: Iterable[str]) -> list[str]:
+        """Those that are patterns: as in GitLab, one that is none matches nothing."""
+        sound = []
+        for pattern in patterns:
+            try:
+                Patterns([pattern])
+                sound.append(pattern)
+            except UsageError as error:
+                self.warnings.append(str(error))
+        return sound
+
+
+class _Taking:
+    """One selection on its way out of a container. `inside` are its patterns."""
+
+    def __init__(
+        self, taker: Taker, selection: Selection, inside: Sequence[str], exclude: Patterns, out: Members
+    ) -> None:
+        self.taken = 0
+        self._taker = taker
+        self._known = selection.known
+        self._inside = inside
+        self._patterns = Patterns(inside)
+        self._exclude = exclude
+        self._out = out
+        self._matched: set[int] = set()
+        self._left_out: list[str] = []
+        self._excluded = 0
+        self._followed: set[str] = set()
+
+    def warnings(self) -> list[str]:
+        """What people should know."""
+        said = [f"{path or '.'}: no matching files" for i, path in enumerate(self._inside) if i not in self._matched]
+        if self._excluded and not self.taken:
+            said.append(f"exclude leaves nothing of the {self._excluded} files and directories that match")
+        if self._left_out:
+            others = len(self._left_out) - 1
+            more = f" (and {others} more)" if others else ""
+            said.append(f"{printable(self._left_out[0])}{more}: left out, for it is a device or a pipe")
+        return said
+
+    def take_below(self, prefix: str, linked: frozenset[int] | None = None) -> None:
+        """Files under one path; the engine's archive of it has its last component as the first of all names.
+
+        `linked`: the path is a symbolic link, and of what it leads to only matches of these patterns are taken.
+        """
+        path = posixpath.join(self._taker.project_dir, prefix) if prefix else self._taker.project_dir
+        top, parent = posixpath.basename(path), posixpath.dirname(prefix)
+
+        def place(name: str) -> str | None:
+            if name == top and linked is not None:
+                return None
+            if name != top and not name.startswith(top + "/"):
+                return None
+            return posixpath.join(parent, name) if prefix else name[len(top) + 1 :]
+
+        def wanted(name: str, is_directory: bool) -> bool:
+            return self._wanted(name, is_directory, linked)
+
+        def through(name: str) -> bool:
+            return bool(self._beyond(name, linked))
+
+        selected = Selected(place, wanted, through)
+        try:
+            # With a slash at its end the engine takes the path of a link for that of the directory that it leads to.
+            asked = path if linked is None else f"{path}/"
+            with self._taker.engine.get_archive(self._taker.container, asked) as stream:
+                copy_members(stream, selected, self._out)
+        except EngineError as error:
+            if error.status == 404 or NOT_THERE.search(error.message):
+                return
+            if linked is None and prefix and CIRCULAR.search(error.message):
+                self.take_below(parent)
+                return
+            if linked is not None and CIRCULAR.search(error.message):
+                return
+            raise
+        self._left_out += selected.left_out
+        for link in selected.links:
+            if not self._take_beyond(link, linked) and self._wanted(link.name, False, linked):
+                self._take_link(link)
+        for name in selected.hard_links:  # asked for by itself, a hard link comes with its data
+            self.take_below(name)
+
+    def _take_beyond(self, link: tarfile.TarInfo, linked: frozenset[int] | None) -> bool:
+        """What matches below a link to a directory, under the link's name; whether there is anything."""
+        before = self.taken
+        if beyond := self._beyond(link.name, linked):
+            self.take_below(link.name, beyond)
+        return self.taken > before
+
+    def _take_link(self, link: tarfile.TarInfo) -> None:
+        """A link as it is, or the file that it leads to."""
+        if not self._out.follows:
+            self._out.add(link, None)
+            return
+        if link.name in self._followed:
+            return
+        self._followed.add(link.name)
+        path, target = posixpath.join(self._taker.project_dir, link.name), link.linkname
+        for _ in range(MOST_LINKS):
+            path = posixpath.join(posixpath.dirname(path), target)
+            try:
+                with self._taker.engine.get_archive(self._taker.container, path) as stream:
+                    found, target = copy_file(stream, link.name, self._out)
+            except EngineError as error:
+                if error.status == 404 or NOT_THERE.search(error.message) or CIRCULAR.search(error.message):
+                    break
+                raise
+            if found:
+                return
+            if not target:
+                break
+        self._taker.warnings.append(f"{printable(link.name)}: a symbolic link that leads to no file")
+
+    def _beyond(self, name: str, linked: frozenset[int] | None) -> frozenset[int]:
+        beyond = self._patterns.beyond(name)
+        return frozenset(beyond if linked is None else beyond & linked)
+
+    def _wanted(self, name: str, is_directory: bool, linked: frozenset[int] | None) -> bool:
+        covering = self._patterns.covering(name)
+        if linked is not None:
+            covering = [index for index in covering if index in linked]
+        self._matched.update(covering)
+        if self._exclude.match(name):
+            self._excluded += bool(covering)
+            return False
+        known = None if linked is not None else self._known
+        new = known is not None and not is_directory and name not in known and not name.startswith(".git/")
+        self.taken += bool(covering) or new
+        return bool(covering) or new
+
+
+class ReportFiles:
+    """Puts report files into a directory, each by itself."""
+
+    follows = True
+
+    def __init__(self, kind: str, directory: Path, warnings: list[str]) -> None:
+        self.names: set[str] = set()  # never any: a hard link is a report by itself
+        self.collected: list[Collected] = []
+        self._kept: set[str] = set()
+        self._kind = kind
+        self._directory = directory
+        self._warnings = warnings
+
+    def directory(self, info: tarfile.TarInfo) -> None:
+        """Nothing to do: reports are files."""
+
+    def add(self, info: tarfile.TarInfo, data: BinaryIO | None) -> None:
+        """Keeps a file."""
+        if data is None or info.name in self._kept:
+            return
+        self._kept.add(info.name)
+        name = printable(info.name)
+        if info.size > REPORT_BYTES:
+            self._warnings.append(f"{name}: a report of {info.size} bytes is too large, at most {REPORT_BYTES}")
+            return
+        path = self._directory / f"{self._kind}-{len(self._kept)}"
+        with path.open("wb") as file:
+            shutil.copyfileobj(data, file)
+        self.collected.append(Collected(self._kind, path, name))
+
+
+def printable(name: str) -> str:
+    """The name of a file as messages can have it: control characters and bytes that are no UTF-8 are escaped."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def due(when: str, succeeded: bool) -> bool:
+    """Whether something that is kept `when` is kept now."""
+    return when == "always" or (when == "on_success") == succeeded
+
+
+def collect_artifacts(
+    spec: ArtifactsSpec, taker: Taker, known: Callable[[], frozenset[str]], directory: Path, *, succeeded: bool
+) -> list[Collected]:
+    """Archive and reports of a job, in `directory`; reports are taken however the job has ended.
+
+    `known` gives the names in the workspace as it was laid in. Raises EngineError, BadArchive, UsageError, OSError.
+    """
+    collected: list[Collected] = []
+    if due(spec.when, succeeded) and (spec.paths or spec.untracked):
+        selection = Selection(spec.paths, spec.exclude, known() if spec.untracked else None)
+        path = directory / "artifacts.tar.gz"
+        with ArchiveWriter(path) as out:
+            any_taken = taker.take(selection, out)
+        if any_taken:
+            collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts"))
+        else:
+            path.unlink()
+    for kind, patterns in (("dotenv", spec.dotenv), ("junit", spec.junit)):
+        if patterns:
+            files = ReportFiles(kind, directory, taker.warnings)
+            taker.take(Selection(patterns), files)
+            collected += files.collected
+    return collected

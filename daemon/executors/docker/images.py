@@ -1,0 +1,144 @@
+"""Has an image ready on the engine, as its pull policy says, and tells what a job needs to know of it."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from daemon.executors.base import JobFailed
+from daemon.executors.docker.api_client import Engine, EngineError
+from daemon.executors.policy import Policy
+from protocol.statuses import FailureReason
+from protocol.variables import references
+
+DEFAULT_POLICY = "if-not-present"
+"""GitLab's is `always`; images that were only built here are as common on one's own machines as a registry's."""
+PULL_SILENCE = 300.0
+"""Seconds without a word from the registry after which a pull has failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """An image that is on the engine. `ports` are those TCP ports that it exposes."""
+
+    name: str
+    id: str
+    user: str
+    entrypoint: tuple[str, ...]
+    ports: tuple[int, ...]
+    has_healthcheck: bool
+
+
+class Images:
+    """The images of one engine. Thread-safe; one image is pulled once at a time."""
+
+    def __init__(self, engine: Engine, policy: Policy) -> None:
+        self._engine = engine
+        self._policy = policy
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    def ensure(self, name: str, policies: Sequence[str], platform: str | None) -> Image:
+        """The image, pulled if need be. The policies are tried in order until one gives it.
+
+        Raises JobFailed with the engine's own message.
+        """
+        self._policy.check_image(name)
+        reasons: list[str] = []
+        for policy in policies or [DEFAULT_POLICY]:
+            try:
+                if policy != "always" and (image := self._inspect(name)):
+                    return image
+                if policy == "never":
+                    reasons.append("not on this worker, and pull_policy: never")
+                    continue
+                with self._locks[name]:
+                    if policy != "always" and (image := self._inspect(name)):
+                        return image
+                    self._engine.patiently(partial(self._pull, name, platform))
+                if image := self._inspect(name):
+                    return image
+                reasons.append("not there after it was pulled")
+            except EngineError as error:
+                reasons.append(error.message)
+        raise JobFailed(FailureReason.IMAGE_PULL_FAILURE, f"image {name!r}: {'; '.join(dict.fromkeys(reasons))}")
+
+    def _inspect(self, name: str) -> Image | None:
+        try:
+            facts = self._engine.call("GET", f"/images/{name}/json")
+        except EngineError as error:
+            if error.status == 404:
+                return None
+            raise
+        config: Mapping[str, Any] = facts.get("Config") or {}
+        exposed = (port.partition("/") for port in config.get("ExposedPorts") or {})
+        return Image(
+            name=name,
+            id=facts["Id"],
+            user=config.get("User") or "",
+            entrypoint=tuple(config.get("Entrypoint") or ()),
+            ports=tuple(sorted(int(port) for port, _, kind in exposed if kind == "tcp" and port.isdigit())),
+            has_healthcheck=_checks(config.get("Healthcheck")),
+        )
+
+    def _pull(self, name: str, platform: str | None) -> None:
+        from docker.utils import parse_repository_tag  # the SDK takes 45 ms to import; few jobs need a pull
+
+        repository, tag = parse_repository_tag(name)
+        query = {"fromImage": repository, "tag": tag or "latest"} | ({"platform": platform} if platform else {})
+        try:
+            with self._engine.lines("/images/create", query, _credentials(repository), PULL_SILENCE) as lines:
+                for line in lines:
+                    if error := json.loads(line).get("error"):
+                        raise EngineError(500, str(error))
+        except TimeoutError as error:
+            raise EngineError(504, f"nothing heard of the registry for {PULL_SILENCE:.0f} s") from error
+
+
+def unset_in(name: str, values: Mapping[str, str]) -> str:
+    """A word about the variables in an image's `name`, as it is written, that have no value; "" if all have one."""
+    unset = sorted(f"${variable}" for variable in references(name) if not values.get(variable))
+    return f"{', '.join(unset)} not set; give a value with --var" if unset else ""
+
+
+def no_image(name: str, values: Mapping[str, str]) -> JobFailed:
+    """The failure of a job that names no image, or one that comes to nothing."""
+    mend = "give it `image:`, all jobs one with `default: {image: ...}`, or the run one with --default-image"
+    if unset := unset_in(name, values):
+        mend = f"in {name!r}: {unset}, or the run an image with --default-image"
+    return JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, f"the job has no image: {mend}")
+
+
+@contextmanager
+def name_explained(name: str, values: Mapping[str, str]) -> Iterator[None]:
+    """Adds to a failure that comes of an image which variables in its `name` have no value."""
+    try:
+        yield
+    except JobFailed as error:
+        unset = unset_in(name, values)
+        if not unset:
+            raise
+        raise JobFailed(error.reason, f"{error.message} (in {name!r}: {unset})") from error
+
+
+def _credentials(repository: str) -> dict[str, str]:
+    """The header that logs in to the registry, from Docker's own configuration files and credential helpers."""
+    import docker.auth
+    from docker.errors import DockerException
+
+    try:
+        registry, _ = docker.auth.resolve_repository_name(repository)
+        found = docker.auth.load_config().resolve_authconfig(registry)
+    except DockerException as error:
+        raise EngineError(401, f"credentials for {repository!r}: {error}") from error
+    return {"X-Registry-Auth": docker.auth.encode_header(found).decode()} if found else {}
+
+
+def _checks(healthcheck: Mapping[str, Any] | None) -> bool:
+    test = (healthcheck or {}).get("Test") or []
+    return bool(test) and test[0] != "NONE"

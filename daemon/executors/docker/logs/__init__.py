@@ -1,0 +1,1 @@
+"""A container's output, live and as the engine has stored it."""

@@ -1,0 +1,103 @@
+"""What a container writes, as it writes it, for as long as somebody keeps up with it.
+
+The engine reads back a stored log at a third of the speed at which it passes output on. But a container whose
+attachment is not read stands still; so a thread reads it all the time, and if what it has read piles up, it lets go:
+whoever follows the log goes on with the stored one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections import deque
+from collections.abc import Callable
+from threading import Condition
+
+from daemon.executors.docker.logs.multiplexed import JobLog, ScriptEnd, Sink, StreamReader
+from daemon.executors.docker.logs.stored import QUIET_SECONDS
+from daemon.runtime.thread_pool import THREADS, Task
+
+MAX_BACKLOG_BYTES = 8 << 20
+"""How far a follower may fall behind before it has to go on with the stored log."""
+
+
+class LiveOutput:
+    """The output of a container that is attached to `connection` since before its start.
+
+    `ended` is called from the reading thread as soon as the script's end is known.
+    """
+
+    def __init__(self, connection: socket.socket, ended: Callable[[ScriptEnd], None]) -> None:
+        self._connection = connection
+        self._ended = ended
+        self._log = JobLog(self._put, noticed=self._noticed)
+        self._reader = StreamReader(self._log, stored=False)
+        self._marks: set[bytes] = set()
+        self._backlog: deque[bytes] = deque()
+        self._backlog_bytes = 0
+        self._change = Condition()
+        self.open = True
+        THREADS.start(Task(self._read, "output"))
+
+    def _read(self) -> None:
+        with contextlib.suppress(OSError, _Behind):
+            self._reader.read(self._connection)
+        if self._log.end is not None:
+            self._ended(self._log.end)
+        self.close()
+
+    def _put(self, data: bytes) -> None:
+        with self._change:
+            if self._backlog_bytes + len(data) > MAX_BACKLOG_BYTES:
+                raise _Behind
+            self._backlog.append(data)
+            self._backlog_bytes += len(data)
+            self._change.notify_all()
+
+    def _noticed(self, mark: bytes) -> None:
+        with self._change:
+            self._marks.add(mark)
+            self._change.notify_all()
+
+    @property
+    def received(self) -> int:
+        """How many bytes have come."""
+        return self._reader.raw_bytes
+
+    def heard(self, mark: bytes, timeout: float = 0.0) -> bool:
+        """Whether a mark (see `script`) has come; waits for it at most so many seconds while more may come."""
+        with self._change:
+            self._change.wait_for(lambda: mark in self._marks or not self.open, timeout)
+            return mark in self._marks
+
+    def close(self) -> None:
+        """Lets go of the container."""
+        with self._change:
+            self.open = False
+            self._change.notify_all()
+        with contextlib.suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
+
+    def follow(self, sink: Sink, runs: Callable[[], bool]) -> tuple[int, bool]:
+        """Gives the log from its beginning to `sink`, as far as it comes on this way.
+
+        Returns how many bytes these were, and whether the log is whole. `runs` tells whether the container does.
+        """
+        given = 0
+        while True:
+            with self._change:
+                changed = self._change.wait_for(lambda: self._backlog or not self.open, QUIET_SECONDS)
+                data = b"".join(self._backlog)
+                self._backlog.clear()
+                self._backlog_bytes = 0
+            if data:
+                given += len(data)
+                sink(data)
+            elif changed:
+                return given, self._log.end is not None
+            elif not runs():
+                self.close()
+
+
+class _Behind(Exception):
+    """The backlog is full."""

@@ -1,0 +1,157 @@
+"""Reads the log of a container from the engine: all of it, its end, or what it says about the gate."""
+
+from __future__ import annotations
+
+import re
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from datetime import datetime
+from functools import partial
+
+from daemon.executors.common.script import RELEASED_MARK
+from daemon.executors.docker.api_client import Engine
+from daemon.executors.docker.logs.multiplexed import (
+    MAX_HELD_BYTES,
+    PIECE_BYTES,
+    RECEIVE_BYTES,
+    JobLog,
+    ScriptEnd,
+    Source,
+    StreamReader,
+)
+
+END_LINES = 100
+"""How many of the last lines are looked at for our last one: processes left in the background may write after it."""
+QUIET_SECONDS = 15.0
+"""After so long without a byte it is looked whether the container runs at all: the engine may never end a stream that
+was opened in the very moment of the container's end (moby issue 31323)."""
+STAMP = rb"(\d{4}-\d\d-\d\dT[^ ]+Z) "
+RELEASED = re.compile(STAMP + rb"[^\n]*" + re.escape(RELEASED_MARK))
+OLDEST = re.compile(STAMP)
+
+
+def job_log_driver(max_bytes: int) -> dict[str, object]:
+    """The engine's settings for a job's log.
+
+    Driver `local` keeps bytes as they are (json-file replaces what is no UTF-8). It keeps two files: when a third is
+    begun the oldest goes, read or not. So they are as large as a disk can bear.
+    """
+    return {"Type": "local", "Config": {"max-size": str(max_bytes), "max-file": "2", "compress": "false"}}
+
+
+@contextmanager
+def stored(
+    engine: Engine, container: str, *, follow: bool = False, tail: str = "all", patience: float | None = None
+) -> Iterator[Source]:
+    """The stream of a stored log, for StreamReader. Raises EngineError, EngineUnavailable (`patience` as in Engine)."""
+    query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(follow), "tail": tail}
+    with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query), patience)) as stream:
+        yield _Watched(stream, partial(runs, engine, container)) if follow else stream
+
+
+def runs(engine: Engine, container: str) -> bool:
+    """Whether a container runs. Raises EngineError, EngineUnavailable."""
+    return bool(engine.call("GET", f"/containers/{container}/json")["State"]["Running"])
+
+
+class _Watched:
+    """A stream that also ends when nothing comes and nothing can come any more."""
+
+    def __init__(self, stream: socket.socket, runs: Callable[[], bool]) -> None:
+        self._stream = stream
+        self._runs = runs
+        stream.settimeout(QUIET_SECONDS)
+
+    def recv_into(self, buffer: memoryview, /) -> int:
+        while True:
+            try:
+                return self._stream.recv_into(buffer)
+            except TimeoutError:
+                if not self._runs():
+                    return 0
+
+
+def read_tail(engine: Engine, container: str, most: int) -> bytes:
+    """The last lines of a log, at most `most` bytes of them. Raises EngineError, EngineUnavailable.
+
+    Whole lines only: what hides secrets can't know the rest of one that was cut in the middle.
+    """
+    entries = max(END_LINES, most // 100)
+    kept = bytearray()
+
+    def keep(data: bytes) -> None:
+        kept.extend(data)
+        if len(kept) > 2 * most:
+            del kept[: -most - 1]  # one more tells that there was more
+
+    log = JobLog(keep)
+    with stored(engine, container, tail=str(entries)) as stream:
+        StreamReader(log, stored=True).read(stream)
+    log.close()
+    all_asked_for = kept.count(b"\n") + most // PIECE_BYTES + 1 >= entries  # pieces of a long line are entries too
+    end = bytes(kept[-most:])
+    return end.partition(b"\n")[2] if all_asked_for or len(kept) > most else end
+
+
+def script_end(engine: Engine, container: str) -> ScriptEnd | None:
+    """How the script of an ended container ended; None if it was cut off. Raises EngineError, EngineUnavailable."""
+    log = JobLog(lambda data: None)
+    with stored(engine, container, tail=str(END_LINES)) as stream:
+        StreamReader(log, stored=True).read(stream)
+    log.close()
+    return log.end
+
+
+def released_at(engine: Engine, container: str) -> datetime | None:
+    """When the gate of a container was opened, by the engine's clock; None if it was not.
+
+    If the engine has dropped the beginning of the log, with the gate's mark: the time of the oldest line that is left.
+    """
+    return marked_at(engine, container) or _beheaded_at(engine, container)
+
+
+def marked_at(engine: Engine, container: str) -> datetime | None:
+    """When the gate's mark was written, if it is there.
+
+    Reads no further than to it; it is the first thing on stderr but for what the image's entrypoint says.
+    """
+    received = bytearray()
+    with _stamped(engine, container, "stderr") as pieces:
+        for piece in pieces:
+            received += piece
+            if found := RELEASED.search(received):
+                return datetime.fromisoformat(found[1].decode())
+    return None
+
+
+def _beheaded_at(engine: Engine, container: str) -> datetime | None:
+    """The time of the oldest line in a log without the gate's mark, if there is more of it than an entrypoint says."""
+    oldest = b""
+    length = 0
+    with _stamped(engine, container, "stdout") as pieces:
+        for piece in pieces:
+            oldest = oldest or piece
+            length += len(piece)
+            if length > MAX_HELD_BYTES and (found := OLDEST.search(oldest)):
+                return datetime.fromisoformat(found[1].decode())
+    return None
+
+
+def count_of(engine: Engine, container: str, mark: bytes) -> int:
+    """How often a mark (see `script`) is in a stored log. Raises EngineError, EngineUnavailable, one of GONE."""
+    said = bytearray()
+    query: dict[str, str | int] = {"stdout": 0, "stderr": 1}
+    with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))) as stream:
+        while piece := stream.recv(RECEIVE_BYTES):
+            said += piece
+    return said.count(mark)
+
+
+@contextmanager
+def _stamped(engine: Engine, container: str, stream: str) -> Iterator[Iterator[bytes]]:
+    """One stream of a log, a time before each line, piecewise. Raises EngineError, EngineUnavailable."""
+    query: dict[str, str | int] = {"stdout": 0, "stderr": 0, "timestamps": 1, stream: 1}
+    connection = engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))
+    with closing(connection):
+        yield iter(lambda: connection.recv(1 << 16), b"")

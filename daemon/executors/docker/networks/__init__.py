@@ -1,0 +1,1 @@
+"""Networks that jobs of one image use one after the other."""

@@ -1,0 +1,121 @@
+"""One network that jobs use one after the other, and the container of ours that holds it. Knows when it is fit for use.
+
+The container is made of the jobs' own image, as nothing else is sure to be there; so it may serve jobs of that image
+only, which trust it anyway. It runs `pause.sh`, on Docker's default bridge, with no right at all.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from collections.abc import Mapping
+from enum import Enum
+from functools import partial
+from importlib.resources import files
+from typing import Any
+
+from daemon.executors.common.script import without_comments
+from daemon.executors.docker.api_client import Engine
+from daemon.executors.docker.belongings import HOLDER_ROLE, NETWORK, ROLE
+from daemon.executors.docker.logs.multiplexed import HEADER_BYTES
+
+READY_SECONDS = 30.0
+ANSWER_SECONDS = 2.0
+"""A look takes some 3 ms; a job that has filled the shared files can make it longer."""
+MEMORY = 32 << 20
+PIDS = 16
+SCRIPT = without_comments(files(__package__).joinpath("pause.sh").read_text(encoding="utf-8"))
+
+
+class Unfit(Exception):
+    """Its container does not answer, or not as it should."""
+
+
+class Trace(Enum):
+    """What those who were in a network have left there."""
+
+    CLEAN = "clean"  # nothing
+    BUSY = "busy"  # connections that are not over
+    CHANGED = "changed"  # files that are shared with who comes next
+
+
+class NetworkHolder:
+    """A network by the name that its container gets, and keeps as a label. `image` is an id. One thread at a time."""
+
+    def __init__(self, name: str, image: str) -> None:
+        self.name = name
+        self.image = image
+        self.id = ""  # its container's, once it is made: whoever renames a container keeps that
+        self._connection: socket.socket | None = None
+
+    def make(self, engine: Engine, labels: Mapping[str, str]) -> None:
+        """Makes the container. Raises EngineError, EngineUnavailable, OSError, Unfit."""
+        body: dict[str, Any] = {
+            "Image": self.image,
+            "Entrypoint": ["sh", "-c", SCRIPT],
+            "Cmd": [],
+            "User": "0:0",
+            "WorkingDir": "/",
+            "OpenStdin": True,
+            "Healthcheck": {"Test": ["NONE"]},
+            "Labels": {**labels, ROLE: HOLDER_ROLE, NETWORK: self.name},
+            "HostConfig": {
+                "NetworkMode": "bridge",
+                "CapDrop": ["ALL"],
+                "SecurityOpt": ["no-new-privileges"],
+                "ReadonlyRootfs": True,
+                "PidsLimit": PIDS,
+                "Memory": MEMORY,
+                "LogConfig": {"Type": "none"},
+            },
+        }
+        self.id = engine.call("POST", "/containers/create", query={"name": self.name}, body=body)["Id"]
+        self._connection = engine.patiently(partial(engine.attach, self.id, output=True))
+        engine.call("POST", f"/containers/{self.id}/start")
+        if (said := self._answer(READY_SECONDS)) != "ready":
+            raise Unfit(f"it said {said[:100]!r}")
+
+    def look(self) -> Trace:
+        """Looks at what is left in the network. Raises OSError, Unfit."""
+        if self._connection is None:
+            raise Unfit("it is not attached")
+        self._connection.sendall(b"look\n")
+        said = self._answer(ANSWER_SECONDS)
+        try:
+            return Trace(said)
+        except ValueError:
+            raise Unfit(f"it said {said[:100]!r}") from None
+
+    def _answer(self, seconds: float) -> str:
+        assert self._connection is not None
+        self._connection.settimeout(seconds)
+        said = b""
+        while not said.endswith(b"\n"):
+            header = self._receive(HEADER_BYTES)
+            said += self._receive(int.from_bytes(header[4:], "big"))
+        return said.decode(errors="replace").strip()
+
+    def _receive(self, size: int) -> bytes:
+        assert self._connection is not None
+        data = b""
+        while len(data) < size:
+            piece = self._connection.recv(size - len(data))
+            if not piece:
+                raise Unfit("its container has ended")
+            data += piece
+        return data
+
+    def answers(self) -> bool:
+        """Whether its container has not ended, as far as is known without asking it: it never speaks unasked."""
+        if self._connection is None:
+            return False
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        return not poll.poll(0)
+
+    def remove(self, engine: Engine) -> None:
+        """Removes the container; no error if it is gone. Raises EngineError, EngineUnavailable."""
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+        engine.delete(f"/containers/{self.id or self.name}")

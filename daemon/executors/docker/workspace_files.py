@@ -1,0 +1,97 @@
+"""Files that go into the container of a job: its workspace, artifacts, variables of type file, as its own user's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from daemon.executors.common import archives
+from daemon.executors.common.archive_guard import Clash
+from daemon.executors.common.archives import Owner
+from daemon.executors.docker.container_user import owner_of
+from daemon.executors.docker.shared import Site
+from protocol.messages import Assignment
+
+
+class SandboxFiles:
+    """Of the container of this name. All that talks to the engine raises EngineError, EngineUnavailable.
+
+    `owner` is to whom they belong, the user that the container runs as; None until somebody has found out. `id` is the
+    container's, once it is known. If the project is `opened`, everybody in the container may write to it.
+    """
+
+    def __init__(self, site: Site, assignment: Assignment, container: str, *, opened: bool) -> None:
+        self.owner: Owner | None = None
+        self.id: str | None = None
+        self.opened = opened
+        self._site = site
+        self._engine = site.engine
+        self._assignment = assignment
+        self._container = container
+
+    def note(self, workspace: Path | None) -> None:
+        """Files that are not in the workspace are `untracked`; a daemon that collects them may be another one."""
+        job = self._assignment.job
+        if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
+            self._site.directory.mkdir(parents=True, exist_ok=True)
+            self._site.listing(self._container).write_text(
+                json.dumps(sorted(archives.names(workspace))) if workspace else "[]"
+            )
+
+    def known_names(self) -> frozenset[str]:
+        """What `note` has noted."""
+        return frozenset(json.loads(self._site.listing(self._container).read_text()))
+
+    def _find_owner(self) -> Owner:
+        if self.owner is None:
+            facts = self._engine.call("GET", f"/containers/{self.id or self._container}/json")
+            self.owner = owner_of(self._engine, self.id or self._container, facts["Config"]["User"])
+        return self.owner
+
+    def lay_workspace(self, workspace: Path) -> None:
+        """Unpacks the tar of the workspace into the project directory."""
+        self._lay_in([[workspace]], archives.Place(self._find_owner(), self._directories(), opened=self.opened))
+
+    def lay_in(self, paths: Sequence[Path]) -> None:
+        """Unpacks tars over the workspace, as one archive: a container takes one in 30 ms, however small.
+
+        If a later one replaces directories of an earlier one, they are unpacked one by one.
+        """
+        owner = self._find_owner()
+        try:
+            self._lay_in([paths], archives.Place(owner, self._directories()))
+        except Clash:
+            self._lay_in([[path] for path in paths], archives.Place(owner, self._directories()))
+
+    def _lay_in(self, parts: Sequence[Sequence[Path]], place: archives.Place) -> None:
+        """Each part is one archive; links that lead out of the project directory, if there are any, are another one."""
+        container, directory = self.id or self._container, self._assignment.project_dir
+        for paths in parts:
+            before = frozenset(place.directories)
+
+            def tar(paths: Sequence[Path] = paths, before: frozenset[str] = before) -> Iterator[bytes]:
+                place.directories = set(before)  # an engine that went away in the middle is asked again
+                return archives.joined(paths, place)
+
+            self._engine.put_archive(container, directory, tar)
+            if place.leaving:
+                self._engine.put_archive(container, "/", lambda: place.leaving.archive(directory, place.owner))
+        if place.owner != archives.ROOT:
+            self._site.directory.mkdir(parents=True, exist_ok=True)
+            self._site.directories(self._container).write_text(json.dumps(sorted(place.directories)))
+
+    def _directories(self) -> list[str]:
+        """Directories, and links that may be such, that were laid in before for a user that is not root."""
+        note = self._site.directories(self._container)
+        return json.loads(note.read_text()) if self.owner != archives.ROOT and note.exists() else []
+
+    def lay_ground(self, files: Mapping[str, str]) -> None:
+        """The project directory as the user's own (the engine makes it root's), and variables of type file."""
+        owner = self._find_owner()
+        directory = self._assignment.project_dir
+        self._engine.put_archive(
+            self.id or self._container,
+            "/",
+            lambda: archives.groundwork(directory, files, owner, opened=self.opened),
+        )

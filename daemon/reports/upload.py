@@ -1,0 +1,86 @@
+"""Reads what a job leaves (dotenv and junit reports) and stores it at the coordinator. Called by job threads."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from daemon.executors.base import Collected
+from daemon.logs.masking import Masker
+from daemon.reports.dotenv import MAX_BYTES, BadDotenv, parse_dotenv
+from daemon.reports.junit import parse_junit
+from daemon.upstream.transfers import Transfer
+from protocol.views import ArtifactRef, JUnitSummary
+
+PIECE_BYTES = 1 << 20
+MOST_NAMED = 3
+"""Report files that a message names."""
+
+
+@dataclass(slots=True)
+class Reports:
+    """What a job has left. `warning` is for people: a report that can't be read but fails nothing.
+
+    `failure` is a report that fails the job.
+    """
+
+    artifacts: list[ArtifactRef] = field(default_factory=list)
+    dotenv: dict[str, str] = field(default_factory=dict)
+    tests: JUnitSummary | None = None
+    warning: str | None = None
+    failure: str | None = None
+
+
+def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker) -> Reports:
+    """Reads the reports and stores all files as blobs, reports without secrets; an archive is the job's own affair.
+
+    A dotenv report that breaks GitLab's rules fails the job, as its upload does there; a junit report does not. Neither
+    takes anything else away. Raises JobFailed, TransferAborted.
+    """
+    reports = Reports()
+    _read_dotenv(collected, reports)
+    _read_junit(collected, reports)
+    for item in collected:
+        if masker and item.kind != "archive":
+            _mask(item.path, masker)
+        digest, size = transfer.store(item.path)
+        reports.artifacts.append(ArtifactRef(kind=item.kind, digest=digest, size=size, name=item.name))
+    return reports
+
+
+def _mask(path: Path, masker: Masker) -> None:
+    """Takes secrets out of a file."""
+    masked = path.with_name(f"{path.name}.masked")
+    with path.open("rb") as source, masked.open("wb") as target:
+        stream = masker.stream(target.write)
+        while piece := source.read(PIECE_BYTES):
+            stream.write(piece)
+        stream.close()
+    masked.replace(path)
+
+
+def _read_dotenv(collected: list[Collected], reports: Reports) -> None:
+    files = []
+    for item in collected:
+        if item.kind == "dotenv":
+            with item.path.open("rb") as stream:
+                files.append((item.name or item.path.name, stream.read(MAX_BYTES + 1)))
+    try:
+        reports.dotenv = parse_dotenv(files)
+    except BadDotenv as error:
+        reports.failure = f"bad dotenv report: {error}"
+
+
+def _read_junit(collected: list[Collected], reports: Reports) -> None:
+    with ExitStack() as stack:
+        files = [
+            (item.name or item.path.name, stack.enter_context(item.path.open("rb")))
+            for item in collected
+            if item.kind == "junit"
+        ]
+        report = parse_junit(files)
+    reports.tests = report.summary
+    if report.odd:
+        more = f" (and {len(report.odd) - MOST_NAMED} more)" if len(report.odd) > MOST_NAMED else ""
+        reports.warning = f"no junit report: {'; '.join(report.odd[:MOST_NAMED])}{more}"

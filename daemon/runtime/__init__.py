@@ -1,0 +1,1 @@
+"""Threads, timers and mailboxes; knows nothing of jobs."""

@@ -1,0 +1,1 @@
+"""What goes to the coordinator and comes from it."""

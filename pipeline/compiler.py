@@ -1,0 +1,344 @@
+"""Compiles a pipeline file into a plan: the steps in their order, and what the rest of Longshore calls."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, TypeAlias, cast
+
+import msgspec
+
+from pipeline import predefined_variables
+from pipeline.git_repository import Repository, readable
+from pipeline.include import Including
+from pipeline.include_sources import WorkTree, read_file
+from pipeline.inputs import Written
+from pipeline.job_compiler import NOT_TRIGGERED, Job, Scope, child_file, make_jobs
+from pipeline.job_parts import text, texts
+from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
+from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
+from pipeline.needs import Linker, Links
+from pipeline.nodes import Map, Mark, Origin, Seq, Value, kind_of, shown
+from pipeline.problems import Report, fatal, nearest
+from pipeline.project_variables import project_variables
+from pipeline.rules import Conditions, Known
+from pipeline.runner_variables import warn_of_runner_variables
+from pipeline.schema import Check, Fields
+from pipeline.variables import fixed, layered, variables_of
+from protocol.errors import LongshoreError, PipelineFileError, Problem, UsageError
+from protocol.job_variables import PIPELINE_NAME, of_run
+from protocol.plan import JobPlan, Plan, Variable
+from protocol.variables import VariableTooLong, expand, references
+
+OnNewCommit: TypeAlias = Literal["conservative", "interruptible", "none"]
+OnJobFailure: TypeAlias = Literal["all", "none"]
+
+DEFAULT_STAGES = ("build", "test", "deploy")
+DEFAULT_STAGE = "test"
+FIRST_STAGE, LAST_STAGE = ".pre", ".post"
+MAX_NAME = 255
+"""Characters of a job's name in the file, as in GitLab; those of a matrix may add to it."""
+LATE = frozenset(of_run(0, 0.0))
+"""What a pipeline's name may ask for and only the coordinator knows."""
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+"""What would break the lines of logs and tables."""
+MAX_JOBS = 20_000
+"""Jobs in a pipeline."""
+
+
+@dataclass(slots=True)
+class Compilation:
+    """A plan, and what its file says besides: jobs that are left out with the reason, declared needs, warnings."""
+
+    plan: Plan
+    jobs: list[Job]
+    links: dict[str, Links]
+    warnings: list[Problem] = field(default_factory=list)
+    left_out: str = ""
+    """Why the pipeline as a whole does not run, if so."""
+
+
+def compile_pipeline(
+    path: Path,
+    *,
+    repository: Repository | None = None,
+    variables: Mapping[str, str] | None = None,
+    jobs: Sequence[str] | None = None,
+    projects: Mapping[str, Path] | None = None,
+    inputs: Mapping[str, str] | None = None,
+) -> Compilation:
+    """The plan of a pipeline file, with all that is known besides.
+
+    `variables` are the user's (`--var`) and win over all others, the project's own (see `project_variables`) over those
+    of the file. `jobs` keeps only jobs of these names and what they need. `projects` maps names of other projects to
+    directories. `inputs` are those of the file's `spec`. Raises PipelineFileError with all problems, UsageError for a
+    job that is not there.
+    """
+    try:
+        return _Compiler(path, repository, variables or {}, projects or {}).compile(jobs, inputs or {})
+    except (RecursionError, VariableTooLong) as error:
+        what = "is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise PipelineFileError([Problem(what, str(path))]) from None
+
+
+class _Compiler:
+    def __init__(
+        self, path: Path, repository: Repository | None, variables: Mapping[str, str], projects: Mapping[str, Path]
+    ) -> None:
+        self._path = path
+        self._repository = repository or Repository(path.resolve().parent)
+        self._projects = projects
+        self._report = Report()
+        self._check = Check(self._report, FIELDS)
+        self._conditions = Conditions(self._repository, projects, self._report)
+        self._run_variables = [Variable(key=key, value=value) for key, value in variables.items()]
+        self._invalid: set[str] = set()
+        self._name = self._display_name()
+
+    def compile(self, wanted: Sequence[str] | None, inputs: Mapping[str, str]) -> Compilation:
+        data = self._read()
+        self._run_variables = [*project_variables(self._path.parent, self._report), *self._run_variables]
+        given = {variable.key: variable.value for variable in self._run_variables}
+        known = predefined_variables.of_pipeline(self._repository, self._name, given)
+        scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._report)
+        pipeline = self._load(data, scope.known([]), inputs)
+        default = merge_defaults(pipeline, self._report)
+        self._check_globals(pipeline, default)
+        stages = self._stages(pipeline)
+        workflow, rule = self._workflow(pipeline, scope)
+        scope = self._scope(pipeline, workflow, rule, scope)
+        jobs = self._jobs(pipeline, default, stages, scope)
+        links = Linker(jobs, stages, self._report, self._invalid).link()
+        plans = [job.plan for job in jobs if job.plan is not None]
+        self._report.raise_if_any()
+        left_out = self._left_out(workflow, rule)
+        if left_out:
+            plans = []
+        linked = [msgspec.structs.replace(plan, **_link_fields(links[plan.name])) for plan in plans]
+        if wanted:
+            linked = _subset(linked, jobs, wanted)
+        self._warn_of_triggers(jobs, {plan.name for plan in linked})
+        holders = {job.base: job.config for job in jobs}
+        warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
+        return Compilation(
+            self._plan(linked, stages, workflow, rule, scope), jobs, links, self._report.warnings, left_out
+        )
+
+    def _display_name(self) -> str:
+        try:
+            return readable(str(self._path.resolve().relative_to(self._repository.root)))
+        except (ValueError, OSError):
+            return readable(str(self._path))
+
+    def _read(self) -> bytes:
+        try:
+            data = read_file(self._path)
+        except LongshoreError as error:
+            raise PipelineFileError([Problem(str(error), str(self._path))]) from None
+        if data is None:
+            raise PipelineFileError([Problem("there is no such file", str(self._path))])
+        return data
+
+    def _load(self, data: bytes, variables: Known, inputs: Mapping[str, str]) -> Map:
+        """The file with everything that it includes, extends and refers to."""
+        top = Mark(Origin(self._name), 0)
+        given = Map(top, [(key, Written(value), top) for key, value in inputs.items()])
+        including = Including(WorkTree(self._repository), variables, self._projects, self._conditions, self._report)
+        pipeline = including.pipeline(data, self._name, given)
+        if self._report.problems:
+            self._check_incomplete(pipeline)
+            self._report.raise_if_any()
+        pipeline = resolve_references(extend_jobs(pipeline, self._report), self._report)
+        if self._report.problems:
+            self._check_incomplete(pipeline)
+            self._report.raise_if_any()
+        return pipeline
+
+    def _check_incomplete(self, pipeline: Map) -> None:
+        """Checks what can be checked where a file is missing, or a job that others extend or refer to."""
+        for name, written, mark in pipeline.entries():
+            value = flattened(written)
+            if name in FIELDS["global"] and name != "default":
+                self._check.value(value, FIELDS["global"][name].shape, mark, name)
+            elif isinstance(value, Map) and name not in NOT_JOBS and not name.startswith("."):
+                self._check.value(value, Fields("job"), mark, name)
+
+    def _check_globals(self, pipeline: Map, default: Map) -> None:
+        self._check.value(default, Fields("job", DEFAULT_KEYS), default.mark, "default")
+        for key, value, mark in pipeline.entries():
+            if key in FIELDS["global"] and key != "default":
+                self._check.value(value, FIELDS["global"][key].shape, mark, key)
+
+    def _stages(self, pipeline: Map) -> list[str]:
+        value = pipeline.get("stages")
+        named = texts(value) if isinstance(value, Seq) and value else DEFAULT_STAGES
+        between = [stage for stage in dict.fromkeys(named) if stage not in (FIRST_STAGE, LAST_STAGE)]
+        return [FIRST_STAGE, *between, LAST_STAGE]
+
+    def _workflow(self, pipeline: Map, scope: Scope) -> tuple[Map, Map | None]:
+        value = pipeline.get("workflow")
+        workflow = value if isinstance(value, Map) else Map(pipeline.at("workflow"))
+        try:
+            known = scope.known(variables_of(pipeline.get("variables")))
+        except VariableTooLong as error:
+            raise fatal(str(error), pipeline.at("variables"), "variables") from None
+        match = self._conditions.first_match(workflow.get("rules"), known, "workflow.rules")
+        return workflow, match[1] if match else None
+
+    def _left_out(self, workflow: Map, rule: Map | None) -> str:
+        if workflow.get("rules") is None or (rule is not None and rule.get("when") != "never"):
+            return ""
+        return "its `workflow:rules` " + ("leave the pipeline out" if rule is None else "say `when: never`")
+
+    def _scope(self, pipeline: Map, workflow: Map, rule: Map | None, scope: Scope) -> Scope:
+        by_rule = variables_of(rule.get("variables")) if rule is not None else []
+        variables = layered(variables_of(pipeline.get("variables")), by_rule)
+        has_rules = workflow.get("rules") is not None
+        written = text(workflow.get("name"))
+        late = references(written) & LATE
+        named = expand(written, scope.known(variables).expanded, keep=late)[: predefined_variables.MAX_TITLE]
+        known = [*scope.predefined, *([Variable(key=PIPELINE_NAME, value=named, raw=not late)] if named else ())]
+        return Scope(known, variables, scope.run_variables, scope.conditions, scope.report, has_rules)
+
+    def _jobs(self, pipeline: Map, default: Map, stages: Sequence[str], scope: Scope) -> list[Job]:
+        jobs: list[Job] = []
+        known_stages = frozenset(stages)
+        for name, value, mark in pipeline.entries():
+            if name in NOT_JOBS or name.startswith("."):
+                continue
+            if self._report.full:
+                break
+            config = self._job_config(name, value, mark, default)
+            if config is None:
+                self._invalid.add(name)
+                continue
+            stage = text(config.get("stage")) or DEFAULT_STAGE
+            if stage not in known_stages:
+                self._report.problem(
+                    f"there is no stage {shown(stage)}; stages are {', '.join(stages[:20])}",
+                    config.at("stage"),
+                    f"{name}.stage",
+                    nearest(stage, stages) or "add it to `stages`",
+                )
+                stage = stages[-1]
+            made = make_jobs(name, config, stage, mark, scope)
+            if not made:
+                self._invalid.add(name)
+            jobs += made
+            if len(jobs) > MAX_JOBS:
+                raise PipelineFileError([Problem(f"the pipeline has more than {MAX_JOBS} jobs", self._name)])
+        self._check_names(jobs)
+        if not jobs and not self._report.problems:
+            self._report.warning(
+                "the file has no job", Mark(Origin(self._name), 0), mend="write at least one job with a `script`"
+            )
+        return jobs
+
+    def _warn_of_triggers(self, jobs: Iterable[Job], planned: Collection[str]) -> None:
+        found = {job.base: job for job in jobs if job.plan is not None and job.plan.no_op and job.name in planned}
+        if not found:
+            return
+        first, *others = found.values()
+        more = f" (so do {len(others)} more)" if others else ""
+        files = [file for job in found.values() if (file := child_file(job.config.get("trigger")))]
+        self._report.warning(
+            f"{NOT_TRIGGERED}: the job does nothing and succeeds{more}",
+            first.config.at("trigger"),
+            f"{first.base}.trigger",
+            f"run a child pipeline by itself: longshore run {files[0]}" if files else "",
+        )
+
+    def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
+        """A job with what it inherits; None if it is no valid job."""
+        if not isinstance(value, Map):
+            what = f"is no keyword, and no job either: a job is a mapping, not {kind_of(value)}"
+            self._report.problem(what, mark, name, nearest(name, FIELDS["global"]))
+            return None
+        if not 1 <= len(name) <= MAX_NAME or CONTROL.search(name):
+            self._report.problem(f"a job's name has 1 to {MAX_NAME} characters, none of control", mark, shown(name))
+            return None
+        before = len(self._report.problems)
+        self._check.value(value, Fields("job"), mark, name)
+        config = inherit_defaults(value, default)
+        if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
+            self._report.problem(
+                "has no script",
+                config.marks.get("script", mark),
+                name,
+                nearest(name, FIELDS["global"]) or "add `script`",
+            )
+        elif config.get("script") == "":
+            self._report.problem("has an empty script", config.at("script"), name)
+        if config.get("rules") is not None:
+            for key in ("only", "except"):
+                if config.get(key) is not None:
+                    self._report.problem("can't be used together with `rules`", config.at(key), f"{name}.{key}")
+        return config if len(self._report.problems) == before else None
+
+    def _check_names(self, jobs: Iterable[Job]) -> None:
+        seen: set[str] = set()
+        for job in jobs:
+            if job.name in seen:
+                self._report.problem(f"there are two jobs of the name {shown(job.name)}", job.mark, job.base)
+            seen.add(job.name)
+
+    def _plan(self, jobs: list[JobPlan], stages: Sequence[str], workflow: Map, rule: Map | None, scope: Scope) -> Plan:
+        used = {job.stage for job in jobs}
+        known = scope.known(scope.variables).expanded
+        title = known["CI_COMMIT_TITLE"][: predefined_variables.MAX_TITLE]
+        pipeline_name = next((each.value for each in scope.predefined if each.key == PIPELINE_NAME), "")
+        return Plan(
+            name=pipeline_name or title or known["CI_PROJECT_TITLE"],
+            project=known["CI_PROJECT_PATH"],
+            project_dir=known["CI_PROJECT_DIR"],
+            stages=[stage for stage in stages if stage in used],
+            jobs=jobs,
+            predefined=scope.predefined,
+            run_variables=scope.run_variables,
+            auto_cancel_on_new_commit=cast(OnNewCommit, _auto_cancel(workflow, rule, "on_new_commit", "conservative")),
+            auto_cancel_on_job_failure=cast(OnJobFailure, _auto_cancel(workflow, rule, "on_job_failure", "none")),
+        )
+
+
+def _auto_cancel(workflow: Map, rule: Map | None, key: str, default: str) -> str:
+    """What a rule of the workflow, else the workflow itself, says under `auto_cancel:KEY`."""
+    for holder in (rule, workflow):
+        value = holder.get("auto_cancel") if holder is not None else None
+        if isinstance(value, Map) and value.get(key) is not None:
+            return text(value[key])
+    return default
+
+
+def _link_fields(links: Links) -> dict[str, object]:
+    return {"needs": links.needs, "dependencies": links.dependencies}
+
+
+def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) -> list[JobPlan]:
+    """The jobs of the wanted names and all that they need; a manual job that is asked for is not waited for."""
+    by_name = {plan.name: plan for plan in plans}
+    asked: dict[str, None] = {}
+    for name in wanted:
+        found = [job for job in jobs if name in (job.name, job.base)]
+        if not found:
+            hint = nearest(name, [job.base for job in jobs])
+            raise UsageError(f"the pipeline has no job {name!r}" + (f"; {hint}" if hint else ""))
+        if all(job.name not in by_name for job in found):
+            raise UsageError(f"job {name!r} is not in this pipeline: {found[0].excluded or 'its workflow is left out'}")
+        asked.update({job.name: None for job in found if job.name in by_name})
+    kept: dict[str, None] = {}
+    todo = list(asked)
+    while todo:
+        name = todo.pop()
+        if name in kept:
+            continue
+        kept[name] = None
+        plan = by_name[name]
+        todo += [need.job for need in plan.needs or ()]
+        todo += [other for other in plan.dependencies or () if other in by_name]
+    return [
+        msgspec.structs.replace(plan, when="on_success") if plan.name in asked and plan.when == "manual" else plan
+        for plan in plans
+        if plan.name in kept
+    ]

@@ -1,0 +1,212 @@
+"""Reads a pipeline file with everything that it includes, and merges all of it into one mapping."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from pipeline.include_sources import Source, mapped_project, remote_file, source_of
+from pipeline.inputs import Context, interpolate, resolve_inputs, split_header
+from pipeline.keywords import FIELDS
+from pipeline.merge import deep_merge
+from pipeline.nodes import Map, Mark, Origin, Seq, Value, kind_of, shown
+from pipeline.patterns import BadPattern, include_pattern
+from pipeline.problems import Report, fatal, nearest
+from pipeline.rules import Conditions, Known
+from pipeline.schema import Check
+from pipeline.yaml_loader import load
+from protocol.errors import LongshoreError, PipelineFileError
+from protocol.variables import expand
+
+MAX_INCLUDES = 150
+"""Included files, as in GitLab."""
+MAX_TOTAL_BYTES = 30 << 20
+GITLAB = "gitlab-org/gitlab"
+TEMPLATES = "lib/gitlab/ci/templates"
+"""Where that project keeps what `include:template` names."""
+_COMPONENT = re.compile(r"(?P<host>[^/\s]+)/(?P<project>.+)/(?P<name>[^/@]+)@(?P<ref>[^@]+)\Z")
+_KINDS = ("local", "project", "component", "remote", "template")
+
+
+class _Target(NamedTuple):
+    """One file to read."""
+
+    source: Source
+    path: str
+    component: Mapping[str, str] | None = None
+
+
+@dataclass(slots=True)
+class Including:
+    """What including needs to know. `known` are the variables that there are before the pipeline is."""
+
+    source: Source
+    known: Known
+    projects: Mapping[str, Path]
+    conditions: Conditions
+    report: Report
+    count: int = 0
+    total_bytes: int = 0
+    chain: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
+        """The pipeline file itself with all its includes merged in; the file itself has the last word."""
+        return self._merged(data, Origin(name), _Target(self.source, name), inputs)
+
+    def _merged(self, data: bytes, origin: Origin, target: _Target, inputs: Map) -> Map:
+        self.total_bytes += len(data)
+        if self.total_bytes > MAX_TOTAL_BYTES:
+            raise fatal(f"all files together are larger than {MAX_TOTAL_BYTES >> 20} MB", Mark(origin, 0))
+        top = Mark(origin, 1)
+        spec, content = split_header(load(data, origin, self.report), origin, self.report)
+        given = resolve_inputs(spec, inputs, self.report)
+        if spec is not None or target.component is not None:
+            self.report.raise_if_any()
+            content = interpolate(content, Context(given, target.component, self.known.expanded), top)
+        if content is None:
+            raise fatal("the file is empty", Mark(origin, 0), mend="write at least one job with a `script`")
+        if not isinstance(content, Map):
+            raise fatal(f"a pipeline file holds a mapping of jobs, not {kind_of(content)}", top)
+        merged = Map(content.mark)
+        self.chain.append((target.source.label, target.path, repr(inputs)))
+        for included in self._included(content, origin, target.source):
+            merged = deep_merge(merged, included)
+        self.chain.pop()
+        return deep_merge(merged, content.without("include"))
+
+    def _included(self, content: Map, origin: Origin, source: Source) -> Iterator[Map]:
+        include = content.get("include")
+        if include is None:
+            return
+        mark = content.at("include")
+        before = len(self.report.problems)
+        Check(self.report, FIELDS).value(include, FIELDS["global"]["include"].shape, mark, "include")
+        if len(self.report.problems) > before:
+            return
+        items = list(include.entries()) if isinstance(include, Seq) else [(include, mark)]
+        for number, (item, where) in enumerate(items):
+            if self.report.full:
+                return
+            key = f"include[{number}]" if isinstance(include, Seq) else "include"
+            try:
+                yield from self._one(item, where, key, origin, source)
+            except PipelineFileError as error:
+                self.report.add(error)
+            except LongshoreError as error:
+                self.report.problem(str(error), where, key)
+
+    def _one(self, item: Value, mark: Mark, key: str, origin: Origin, source: Source) -> Iterator[Map]:
+        entry = self._as_map(item, mark)
+        rules = entry.get("rules")
+        if rules is not None:
+            rule = self.conditions.first_match(rules, self.known, f"{key}.rules", source)
+            if rule is None or rule[1].get("when") == "never":
+                return
+        given = entry.get("inputs")
+        inputs = given if isinstance(given, Map) else Map(mark)
+        for target in self._targets(entry, mark, key, source):
+            yield self._file(target, mark, key, origin, inputs)
+
+    def _as_map(self, item: Value, mark: Mark) -> Map:
+        if isinstance(item, Map):
+            return item
+        kind = "remote" if str(item).startswith(("http://", "https://")) else "local"
+        return Map(mark, [(kind, item, mark)])
+
+    def _targets(self, entry: Map, mark: Mark, key: str, source: Source) -> list[_Target]:
+        kinds = [kind for kind in _KINDS if entry.get(kind) is not None]
+        if len(kinds) != 1:
+            said = f"names {' and '.join(kinds)} at once" if kinds else "names no file"
+            raise fatal(said, mark, key, f"give one of {', '.join(_KINDS[:3])}")
+        kind = kinds[0]
+        where = entry.at(kind)
+        if kind == "local":
+            return self._local(self._expanded(entry["local"]), where, f"{key}.local", source)
+        if kind == "project":
+            return self._project(entry, where, key)
+        if kind == "template":
+            path = f"{TEMPLATES}/{self._expanded(entry['template'])}"
+            return self._local(path, where, f"{key}.template", source_of(self._gitlab(path), None, f"{GITLAB}:"))
+        if kind == "remote":
+            found, path = remote_file(self._expanded(entry["remote"]), self.projects)
+            return self._local(path, where, f"{key}.remote", found)
+        return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
+
+    def _gitlab(self, path: str) -> Path:
+        """The user's copy of GitLab's own project, or of its templates. Raises LongshoreError."""
+        try:
+            return mapped_project(GITLAB, self.projects)
+        except LongshoreError:
+            raise LongshoreError(
+                f"the template is not known on this machine; name a directory that has {path}: --project {GITLAB}=DIR"
+            ) from None
+
+    def _expanded(self, value: Value) -> str:
+        return expand(str(value), self.known.expanded)
+
+    def _local(self, path: str, mark: Mark, key: str, source: Source) -> list[_Target]:
+        if path.startswith("./") or ".." in path.split("/"):
+            raise fatal(
+                f"{shown(path)} is relative to the including file",
+                mark,
+                key,
+                "paths start at the top of the repository, without ./ and ..",
+            )
+        name = path.lstrip("/")
+        if not name.endswith((".yml", ".yaml")):
+            raise fatal(f"{shown(path)} does not end in .yml or .yaml", mark, key)
+        if "*" not in name:
+            return [_Target(source, name)]
+        try:
+            pattern = include_pattern(name)
+        except BadPattern as error:
+            raise fatal(str(error), mark, key) from None
+        found = [file for file in source.files if pattern.matches(file)]
+        if not found:
+            raise fatal(f"no file matches {shown(path)}", mark, key)
+        return [_Target(source, file) for file in found]
+
+    def _project(self, entry: Map, mark: Mark, key: str) -> list[_Target]:
+        name = self._expanded(entry["project"])
+        file = entry.get("file")
+        if file is None:
+            raise fatal("names a project and no file", mark, key, "add `file:`")
+        ref = entry.get("ref")
+        root = mapped_project(name, self.projects)
+        source = source_of(root, self._expanded(ref) if ref is not None else None, f"{name}:")
+        paths = [self._expanded(item) for item in (file if isinstance(file, Seq) else [file])]
+        return [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
+
+    def _component(self, address: str, mark: Mark, key: str) -> _Target:
+        match = _COMPONENT.match(address)
+        if match is None:
+            raise fatal(f"{shown(address)} is no component address", mark, key, "write HOST/GROUP/PROJECT/NAME@REF")
+        project, name, ref = match["project"], match["name"], match["ref"]
+        variables = self.known.expanded
+        if project == variables.get("CI_PROJECT_PATH") and ref == variables.get("CI_COMMIT_SHA"):
+            source = self.source
+        else:
+            source = source_of(mapped_project(project, self.projects), ref, f"{project}:")
+        for path in (f"templates/{name}.yml", f"templates/{name}/template.yml"):
+            if source.read(path) is not None:
+                sha = variables.get("CI_COMMIT_SHA", "") if source is self.source else ref
+                return _Target(source, path, {"name": name, "reference": ref, "version": ref, "sha": sha})
+        raise fatal(f"{project} has neither templates/{name}.yml nor templates/{name}/template.yml", mark, key)
+
+    def _file(self, target: _Target, mark: Mark, key: str, origin: Origin, inputs: Map) -> Map:
+        name = f"{target.source.label}{target.path}"
+        self.count += 1
+        if self.count > MAX_INCLUDES:
+            raise fatal(f"more than {MAX_INCLUDES} files are included", mark, key)
+        if (target.source.label, target.path, repr(inputs)) in self.chain:
+            raise fatal(f"{name} includes itself", mark, key)
+        try:
+            data = target.source.read(target.path)
+        except LongshoreError as error:
+            raise fatal(f"{name} {error}", mark, key) from None
+        if data is None:
+            raise fatal(f"there is no file {shown(name)}", mark, key, nearest(target.path, target.source.files))
+        return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)

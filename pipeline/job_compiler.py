@@ -1,0 +1,283 @@
+"""One job of a pipeline on its way to the plan: its instances, and what its rules make of each. Knows no other job."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple, cast
+
+from pipeline import predefined_variables
+from pipeline.job_parts import Parts, exit_codes, text, texts
+from pipeline.matrix import Instance, instances, uses_expressions, with_expressions
+from pipeline.nodes import Map, Mark, Scalar, Seq, Value
+from pipeline.problems import Report, fatal
+from pipeline.rules import Conditions, Known
+from pipeline.variables import fixed, inherited_variables, layered, variables_of
+from protocol.errors import PipelineFileError
+from protocol.plan import EnvironmentSpec, JobPlan, Variable, When
+from protocol.variables import VariableTooLong, expand, expand_all
+
+NOT_TRIGGERED = "other pipelines are not started here"
+"""Why a job with `trigger` does nothing."""
+MAX_EXPANDED = 256 << 20
+"""Bytes that the expanded variables of all jobs may take together, in memory and time."""
+VALUE_OVERHEAD = 100
+"""Bytes that a value takes besides its characters."""
+
+
+@dataclass(slots=True)
+class Scope:
+    """What all jobs of a pipeline share. `expanded` counts the bytes of their expanded variables."""
+
+    predefined: list[Variable]
+    variables: list[Variable]
+    run_variables: list[Variable]
+    conditions: Conditions
+    report: Report
+    has_workflow_rules: bool = False
+    expanded: int = 0
+    fixed: dict[str, str] | None = None
+    """Those of `predefined` that are raw; set when they are first wanted, as is `below` for the others."""
+    below: list[Variable] = field(default_factory=list)
+
+    def known(self, variables: list[Variable]) -> Known:
+        """All variables of a job as far as they are known before the run."""
+        if self.fixed is None:
+            self.fixed = {variable.key: variable.value for variable in self.predefined if variable.raw}
+            self.below = [variable for variable in self.predefined if not variable.raw]
+        above = [*self.below, *variables, *self.run_variables]
+        values = expand_all(above, self.fixed)
+        self.expanded += sum(map(len, values.values())) + VALUE_OVERHEAD * len(values)
+        if self.expanded > MAX_EXPANDED:
+            raise VariableTooLong(f"the variables of all jobs together grow past {MAX_EXPANDED >> 20} MB")
+        return Known(self.fixed | {variable.key: variable.value for variable in above}, values)
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredNeed:
+    """One entry of `needs` as it is written; `selector` is its `parallel:matrix`."""
+
+    job: str
+    artifacts: bool
+    optional: bool
+    selector: Seq | None
+    mark: Mark
+    key: str
+
+
+@dataclass(slots=True)
+class Job:
+    """One instance of a job. `config` has everything inherited; `needs` are as declared."""
+
+    base: str
+    instance: Instance
+    config: Map
+    stage: str
+    mark: Mark
+    when: When = "on_success"
+    allow_failure: Value = False
+    needs: list[DeclaredNeed] | None = None
+    excluded: str = ""
+    """Why the job is not in the pipeline; nothing if it is."""
+    plan: JobPlan | None = None
+    """Set if the job is in the pipeline."""
+
+    @property
+    def name(self) -> str:
+        return self.instance.name
+
+    @property
+    def dependencies(self) -> list[str] | None:
+        """The names under `dependencies` as they are written."""
+        value = self.config.get("dependencies")
+        return texts(value) if isinstance(value, Seq) else None
+
+
+def make_jobs(base: str, config: Map, stage: str, mark: Mark, scope: Scope) -> list[Job]:
+    """The instances of one job, each with its rules decided. Problems go into the report."""
+    try:
+        made = [Job(base, instance, config, stage, mark) for instance in instances(base, config)]
+        for job in made:
+            _decide(job, scope)
+    except PipelineFileError as error:
+        scope.report.add(error)
+        return []
+    except VariableTooLong as error:
+        scope.report.problem(str(error), config.at("variables"), f"{base}.variables")
+        return []
+    return made
+
+
+def _decide(job: Job, scope: Scope) -> None:
+    instance, config = job.instance, job.config
+    own = layered(
+        fixed(predefined_variables.of_job(job.name, job.stage, instance.index, instance.total)),
+        inherited_variables(config, scope.variables),
+        variables_of(config.get("variables")),
+        [Variable(key=key, value=value) for key, value in (instance.matrix or {}).items()],
+    )
+    described = _described(job, own, scope)
+    job.when = cast(When, config.get("when") or "on_success")
+    allowed = config.get("allow_failure")
+    job.allow_failure = allowed if allowed is not None else job.when == "manual"
+    needs: Value = config.get("needs")
+    mark = config.at("needs")
+    rule: Map | None = None
+    if config.get("rules") is not None:
+        rule = _apply_rules(job, described.known, scope)
+        if rule is not None and rule.get("variables"):
+            own = layered(own, variables_of(rule["variables"]))
+            described = _described(job, own, scope)
+        if rule is not None and rule.get("needs") is not None:
+            needs, mark = rule["needs"], rule.at("needs")
+    elif not scope.conditions.allowed_by_policies(
+        config, described.known, job.base, has_workflow_rules=scope.has_workflow_rules
+    ):
+        job.excluded = "its `only` or `except` leaves it out"
+    job.needs = _declared_needs(job, needs, mark)
+    if not job.excluded:
+        job.plan = _plan(job, described, rule, scope.report)
+
+
+class _Described(NamedTuple):
+    """A job's own variables, with those of its environment below them, and what all its variables come to."""
+
+    variables: list[Variable]
+    known: Known
+    environment: EnvironmentSpec | None
+
+
+def _described(job: Job, own: list[Variable], scope: Scope) -> _Described:
+    known = scope.known(own)
+    environment = Parts(job.base, job.config, known.expanded, scope.report).environment()
+    if environment is None:
+        return _Described(own, known, None)
+    details = job.config.get("environment")
+    tier = text(details.get("deployment_tier")) if isinstance(details, Map) else ""
+    given = fixed(predefined_variables.of_environment(environment.name, environment.action, tier))
+    if environment.url:  # expanded where all that it may name is known: by the job's worker
+        given.append(Variable(key="CI_ENVIRONMENT_URL", value=environment.url))
+    own = layered(given, own)
+    return _Described(own, scope.known(own), environment)
+
+
+def _apply_rules(job: Job, known: Known, scope: Scope) -> Map | None:
+    match = scope.conditions.first_match(job.config["rules"], known, f"{job.base}.rules")
+    if match is None:
+        job.excluded = "none of its rules holds"
+        return None
+    number, rule = match
+    if rule.get("when") is not None:
+        when = str(rule["when"])
+        if when == "never":
+            job.excluded = f"rule {number + 1} says `when: never`"
+        else:
+            job.when = cast(When, when)
+    if rule.get("allow_failure") is not None:
+        job.allow_failure = rule["allow_failure"]
+    return rule
+
+
+def _declared_needs(job: Job, needs: Value, mark: Mark) -> list[DeclaredNeed] | None:
+    if not isinstance(needs, Seq):
+        return None
+    found: list[DeclaredNeed] = []
+    for number, (need, where) in enumerate(needs.entries()):
+        key = f"{job.base}.needs[{number}]"
+        if isinstance(need, str):
+            found.append(DeclaredNeed(need, True, False, None, where, key))
+        elif isinstance(need, Map) and need.get("pipeline") is None and need.get("project") is None:
+            found.append(_declared_need(job, need, where, key))
+    return found
+
+
+def _declared_need(job: Job, need: Map, mark: Mark, key: str) -> DeclaredNeed:
+    name = need.get("job")
+    if not isinstance(name, str):
+        raise fatal("names no job", mark, key, "add `job:`")
+    parallel = need.get("parallel")
+    selector = parallel.get("matrix") if isinstance(parallel, Map) else None
+    if isinstance(selector, Seq) and uses_expressions(selector):
+        place = need.at("parallel")
+        if job.instance.matrix is None:
+            raise fatal(
+                "$[[ matrix.NAME ]] is for jobs that have a `parallel:matrix` themselves", place, f"{key}.parallel"
+            )
+        selector = with_expressions(selector, job.instance.matrix, place, f"{key}.parallel.matrix")
+    return DeclaredNeed(
+        job=name,
+        artifacts=need.get("artifacts") is not False,
+        optional=need.get("optional") is True,
+        selector=selector if isinstance(selector, Seq) else None,
+        mark=mark,
+        key=key,
+    )
+
+
+def _plan(job: Job, described: _Described, rule: Map | None, report: Report) -> JobPlan:
+    """The job's plan; what it needs and depends on is put in when all jobs are known."""
+    variables, environment, known = described.variables, described.environment, described.known.expanded
+    parts = Parts(job.base, job.config, known, report)
+    if job.when == "manual":
+        variables = layered(fixed({"CI_JOB_MANUAL": "true"}), variables)
+    interruptible: Value = job.config.get("interruptible")
+    if rule is not None and rule.get("interruptible") is not None:
+        interruptible = rule["interruptible"]
+    return JobPlan(
+        name=job.name,
+        stage=job.stage,
+        script=parts.commands("script"),
+        before_script=parts.commands("before_script"),
+        after_script=parts.commands("after_script"),
+        image=parts.image(),
+        services=parts.services(),
+        variables=variables,
+        when=job.when,
+        start_in=parts.start_in(rule) if job.when == "delayed" else 0.0,
+        allow_failure=job.allow_failure is True,
+        allow_failure_exit_codes=exit_codes(job.allow_failure),
+        tags=_tags(job.config.get("tags"), known),
+        timeout=parts.timeout(),
+        artifacts=parts.artifacts(),
+        caches=parts.caches(),
+        retry=parts.retry(),
+        resource_group=expand(text(job.config.get("resource_group")), known) or None,
+        interruptible=interruptible is True,
+        coverage=parts.coverage(),
+        environment=environment,
+        resources=parts.resources(),
+        manual_confirmation=text(job.config.get("manual_confirmation")) or None,
+        no_op=_no_op(job.config.get("trigger")),
+    )
+
+
+def _tags(value: Value, known: Mapping[str, str]) -> list[str]:
+    """The tags after expansion, each once: a comma separates two, blanks around one don't count, nothing is no tag."""
+    written = ",".join(expand(tag, known) for tag in texts(value))
+    return list(dict.fromkeys(tag for part in written.split(",") if (tag := part.strip())))
+
+
+def _no_op(trigger: Value) -> str | None:
+    """Why there is nothing to do for a job with `trigger`, and how to run a child pipeline all the same."""
+    if trigger is None:
+        return None
+    file = child_file(trigger)
+    return f"{NOT_TRIGGERED}; run it by itself: longshore run {file}" if file else NOT_TRIGGERED
+
+
+def child_file(trigger: Value) -> str:
+    """The file of this project that a `trigger` would start as a child pipeline; nothing if it is no single one."""
+    include = trigger.get("include") if isinstance(trigger, Map) else None
+    if isinstance(include, Seq) and len(include) == 1:
+        include = include[0]
+    if isinstance(include, Map):
+        include = include.get("local")
+    return include.lstrip("/") if isinstance(include, str) and not include.startswith(("http://", "https://")) else ""
+
+
+def declared_allow_failure(job: Job) -> bool | dict[str, Scalar | list[Scalar]]:
+    """`allow_failure` as it is written, for people and scripts: true, false or the exit codes."""
+    if not isinstance(job.allow_failure, Map):
+        return job.allow_failure is True
+    codes = job.allow_failure.get("exit_codes")
+    return {"exit_codes": cast("list[Scalar]", list(codes)) if isinstance(codes, Seq) else cast(Scalar, codes)}

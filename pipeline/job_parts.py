@@ -1,0 +1,241 @@
+"""Turns the checked keywords of one job into the parts of its plan. Pure; what cannot be understood is reported."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+
+from pipeline.nodes import Map, Seq, Value, shown, text_of
+from pipeline.patterns import BadPattern, compile_pattern
+from pipeline.problems import Report
+from pipeline.units import DAY, bytes_of, seconds_of
+from pipeline.variables import variables_of
+from protocol.plan import (
+    ArtifactsSpec,
+    CacheSpec,
+    EnvironmentSpec,
+    ImageSpec,
+    Resources,
+    RetrySpec,
+    SaveWhen,
+    ServiceSpec,
+)
+from protocol.variables import expand
+
+DEFAULT_TIMEOUT = 3600.0
+MAX_DELAY = 7 * DAY
+"""Longest `start_in`, as in GitLab."""
+PullPolicy = Literal["always", "if-not-present", "never"]
+
+
+def texts(value: Value) -> list[str]:
+    """A string or a list of them (numbers count as what they look like) as a list."""
+    items = value if isinstance(value, Seq) else [value]
+    return [text_of(item) for item in items if isinstance(item, str | int | float)]
+
+
+def text(value: Value, default: str = "") -> str:
+    """A scalar as text; `default` for anything else."""
+    return text_of(value) if isinstance(value, str | int | float) else default
+
+
+class Parts:
+    """The parts of one job. `variables` are what the compiler knows of its variables."""
+
+    def __init__(self, name: str, job: Map, variables: Mapping[str, str], report: Report) -> None:
+        self._name = name
+        self._job = job
+        self._variables = variables
+        self._report = report
+
+    def _problem(self, message: str, key: str, mend: str = "", *, within: Map | None = None) -> None:
+        mark = (within if within is not None else self._job).at(key.rpartition(".")[2])
+        self._report.problem(message, mark, f"{self._name}.{key}", mend)
+
+    def _inner(self, key: str) -> Map:
+        value = self._job.get(key)
+        return value if isinstance(value, Map) else Map(self._job.at(key))
+
+    def commands(self, key: str) -> list[str]:
+        """The commands of a script; an empty string is no command, and keeps one of `default` away."""
+        return [] if self._job.get(key) == "" else texts(self._job.get(key))
+
+    def image(self) -> ImageSpec | None:
+        """The job's image."""
+        image = self._job.get("image")
+        if not image:
+            return None
+        if isinstance(image, str):
+            return ImageSpec(name=image)
+        return ImageSpec(**self._container(self._inner("image")))
+
+    def services(self) -> list[ServiceSpec]:
+        """The job's sidecars."""
+        found: list[ServiceSpec] = []
+        services = self._job.get("services")
+        for service in services if isinstance(services, Seq) else ():
+            if isinstance(service, str) and service:
+                found.append(ServiceSpec(name=service))
+            elif isinstance(service, Map):
+                aliases = [alias for alias in re.split(r"[,\s]+", text(service.get("alias"))) if alias]
+                command = texts(service.get("command")) if service.get("command") is not None else None
+                found.append(
+                    ServiceSpec(
+                        **self._container(service),
+                        aliases=aliases,
+                        command=command,
+                        variables=variables_of(service.get("variables")),
+                    )
+                )
+        return found
+
+    def _container(self, spec: Map) -> dict[str, Any]:
+        """What images and services have in common."""
+        docker = spec.get("docker")
+        details = docker if isinstance(docker, Map) else Map(spec.mark)
+        entrypoint = spec.get("entrypoint")
+        return {
+            "name": text(spec.get("name")),
+            "entrypoint": texts(entrypoint) if entrypoint is not None else None,
+            "user": text(details.get("user")) or None,
+            "pull_policy": cast("list[PullPolicy]", texts(spec.get("pull_policy"))),
+            "platform": text(details.get("platform")) or None,
+        }
+
+    def artifacts(self) -> ArtifactsSpec | None:
+        """What the job leaves."""
+        artifacts = self._inner("artifacts")
+        if not artifacts:
+            return None
+        reports = artifacts.get("reports")
+        report = reports if isinstance(reports, Map) else Map(artifacts.mark)
+        return ArtifactsSpec(
+            paths=texts(artifacts.get("paths")),
+            exclude=texts(artifacts.get("exclude")),
+            when=cast(SaveWhen, artifacts.get("when") or "on_success"),
+            expire_in=self._expiry(artifacts),
+            name=text(artifacts.get("name")),
+            untracked=artifacts.get("untracked") is True,
+            dotenv=texts(report.get("dotenv")),
+            junit=texts(report.get("junit")),
+        )
+
+    def _expiry(self, artifacts: Map) -> float | None:
+        written = expand(text(artifacts.get("expire_in")), self._variables).strip()
+        if not written or written == "never":
+            return None
+        seconds = seconds_of(written)
+        if seconds is None:
+            self._problem(f"{shown(written)} is no duration", "artifacts.expire_in", "`2 weeks`", within=artifacts)
+        return seconds
+
+    def caches(self) -> list[CacheSpec]:
+        """The job's caches; one that names no files caches nothing."""
+        cache = self._job.get("cache")
+        entries = cache if isinstance(cache, Seq) else [cache]
+        found = [self._cache(entry) for entry in entries if isinstance(entry, Map)]
+        return [spec for spec in found if spec.paths or spec.untracked]
+
+    def _cache(self, cache: Map) -> CacheSpec:
+        key = cache.get("key")
+        files: list[str] = []
+        prefix = ""
+        if isinstance(key, Map):
+            kind = "files_commits" if key.get("files_commits") is not None else "files"
+            files, prefix = texts(key.get(kind)), text(key.get("prefix"))
+            if key.get(kind) is not None and not 1 <= len(files) <= 2:
+                self._problem(f"takes one or two files, not {len(files)}", f"cache.key.{kind}", within=key)
+        if isinstance(key, str) and "/" in key:
+            self._report.warning("GitLab takes no key with a / in it", cache.at("key"), f"{self._name}.cache.key")
+        return CacheSpec(
+            key=text(key) or "default",
+            key_files=files,
+            key_prefix=prefix,
+            fallback_keys=texts(cache.get("fallback_keys")),
+            paths=texts(cache.get("paths")),
+            untracked=cache.get("untracked") is True,
+            policy=text(cache.get("policy")) or "pull-push",
+            when=cast(SaveWhen, cache.get("when") or "on_success"),
+        )
+
+    def retry(self) -> RetrySpec:
+        """How often the job is tried again."""
+        retry = self._job.get("retry")
+        if isinstance(retry, int):
+            return RetrySpec(max=retry)
+        details = self._inner("retry")
+        most = details.get("max")
+        times = most if isinstance(most, int) else 0
+        reasons = texts(details.get("when"))
+        if "always" in reasons:
+            return RetrySpec(max=times)
+        return RetrySpec(max=times, when=reasons, exit_codes=exit_codes(details))
+
+    def environment(self) -> EnvironmentSpec | None:
+        """Where the job deploys to. Its address stays as it is written: most that it may name only a run knows."""
+        environment = self._job.get("environment")
+        details = self._inner("environment")
+        name = expand(text(environment) or text(details.get("name")), self._variables)
+        if not name:
+            return None
+        return EnvironmentSpec(name=name, url=text(details.get("url")), action=text(details.get("action")) or "start")
+
+    def timeout(self) -> float:
+        """How long the job may run."""
+        written = text(self._job.get("timeout"))
+        if not written:
+            return DEFAULT_TIMEOUT
+        seconds = seconds_of(written)
+        if not seconds:
+            self._problem(f"{shown(written)} is no duration", "timeout", "write something like `1h 30m`")
+        return seconds or DEFAULT_TIMEOUT
+
+    def start_in(self, rule: Map | None) -> float:
+        """How long a delayed job waits."""
+        holder = rule if rule is not None and rule.get("start_in") is not None else self._job
+        written = text(holder.get("start_in"))
+        seconds = seconds_of(written) if written else None
+        if not written:
+            self._problem("a delayed job needs `start_in`", "start_in", "write something like `30 minutes`")
+        elif seconds is None or not 0 < seconds <= MAX_DELAY:
+            self._problem(f"{shown(written)} is no duration of at most a week", "start_in", within=holder)
+        return seconds or 0.0
+
+    def coverage(self) -> str | None:
+        """The expression that finds the job's coverage in its log."""
+        written = text(self._job.get("coverage"))
+        if not written:
+            return None
+        try:
+            compile_pattern(written)
+        except BadPattern as error:
+            self._problem(str(error), "coverage")
+        return written
+
+    def resources(self) -> Resources:
+        """The limits under `x-longshore`."""
+        limits = self._inner("x-longshore")
+        cpus = limits.get("cpus")
+        return Resources(
+            cpus=float(cpus) if isinstance(cpus, int | float) else None,
+            memory=self._size(limits, "memory"),
+            log_limit=self._size(limits, "log_limit"),
+        )
+
+    def _size(self, limits: Map, key: str) -> int | None:
+        written = text(limits.get(key))
+        if not written:
+            return None
+        size = bytes_of(written)
+        if not size:
+            self._problem(
+                f"{shown(written)} is no size", f"x-longshore.{key}", "write something like `512m`", within=limits
+            )
+        return size
+
+
+def exit_codes(value: Value) -> list[int]:
+    """The `exit_codes` of a mapping."""
+    codes = value.get("exit_codes") if isinstance(value, Map) else None
+    return [code for code in (codes if isinstance(codes, Seq) else [codes]) if isinstance(code, int)]

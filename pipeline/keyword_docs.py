@@ -1,0 +1,61 @@
+"""Writes the table of keywords in docs/pipeline-file.md from the table in keywords.py, so that it can't drift.
+
+Run it as `python -m pipeline.keyword_docs docs/pipeline-file.md`.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from pipeline.keywords import SECTIONS, Keyword
+
+BEGIN = "<!-- keywords: written by pipeline/keyword_docs.py -->"
+END = "<!-- end of keywords -->"
+_PLACES = {
+    "global": "",
+    "header": "",
+    "variable": "variables:",
+    "workflow.rule": "workflow:rules:",
+    "auto_cancel": "workflow:auto_cancel:",
+    "include.rule": "include:rules:",
+    "spec.input": "spec:inputs:",
+    "spec.input.rule": "spec:inputs:rules:",
+    "job": "",
+    "need": "needs:",
+    "policy": "only:",
+    "rule": "rules:",
+}
+"""How GitLab's reference writes the mappings that keywords stand in."""
+
+
+def display_name(path: str) -> str:
+    """A keyword as GitLab's reference names it: `job.cache.key` is `cache:key`."""
+    place = max((known for known in _PLACES if path.startswith(f"{known}.")), key=len, default="")
+    rest = path[len(place) + 1 :] if place else path
+    return _PLACES.get(place, "") + rest.replace(".", ":")
+
+
+def table() -> str:
+    """The table in Markdown, in sections, one row a keyword."""
+    lines: list[str] = []
+    for title, keywords in SECTIONS.items():
+        lines += [f"### {title}", "", "| keyword | here | how, or why |", "| --- | --- | --- |"]
+        lines += [*(_row(keyword) for keyword in keywords), ""]
+    return "\n".join(lines).rstrip()
+
+
+def _row(keyword: Keyword) -> str:
+    return f"| `{display_name(keyword.path)}` | {keyword.status.value} | {keyword.note} |"
+
+
+def with_table(text: str) -> str:
+    """A document with the table between its two marks replaced."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+
+
+if __name__ == "__main__":
+    document = Path(sys.argv[1])
+    document.write_text(with_table(document.read_text()))

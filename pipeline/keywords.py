@@ -1,0 +1,433 @@
+"""Every keyword of GitLab's pipeline files: what it may hold, and whether it works here. The one table of them.
+
+Validation, the hints at misspelled keys and the table in docs/pipeline-file.md all come from it. A keyword's path is
+the mapping that it stands in and its name: `job.cache.key` is `key` inside a job's `cache`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from pipeline.schema import (
+    Anything,
+    Boolean,
+    Choice,
+    Fields,
+    ListOf,
+    MapOf,
+    Number,
+    Shape,
+    Text,
+    any_of,
+    fields_by_path,
+    one_or_more,
+)
+
+
+class Status(Enum):
+    """Whether a keyword does what GitLab's reference says."""
+
+    WORKS = "works"
+    DIFFERS = "differs"
+    IGNORED = "ignored"
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class Keyword:
+    """One keyword. `note` says how it differs, why it has no effect, or why it is refused."""
+
+    path: str
+    shape: Shape
+    status: Status = Status.WORKS
+    note: str = ""
+
+    @property
+    def refused(self) -> str:
+        return self.note if self.status is Status.REFUSED else ""
+
+    @property
+    def ignored(self) -> str:
+        return self.note if self.status is Status.IGNORED else ""
+
+
+def works(path: str, shape: Shape, note: str = "") -> Keyword:
+    """A keyword that does what the reference says; a note adds a limit or a detail."""
+    return Keyword(path, shape, Status.WORKS, note)
+
+
+def differs(path: str, shape: Shape, note: str) -> Keyword:
+    """A keyword that does something else than the reference says."""
+    return Keyword(path, shape, Status.DIFFERS, note)
+
+
+def ignored(path: str, note: str) -> Keyword:
+    """A keyword that is taken and does nothing; whoever uses it is warned."""
+    return Keyword(path, Anything(), Status.IGNORED, note)
+
+
+def refused(path: str, note: str) -> Keyword:
+    """A keyword that makes a file invalid here."""
+    return Keyword(path, Anything(), Status.REFUSED, note)
+
+
+TEXT = Text()
+NAME = Text(empty=False, longest=255)
+WORD = Text(scalars=True)
+FLAG = Boolean()
+TEXTS = ListOf(TEXT)
+WORDS = ListOf(WORD)
+COMMAND = Text(mend="put quotes around a command that holds `: `")
+SCRIPT = any_of(TEXT, ListOf(COMMAND))
+DURATION = Text(scalars=True, empty=False)
+VARIABLES = MapOf(any_of(WORD, Fields("variable")))
+PULL_POLICY = one_or_more(Choice(("always", "if-not-present", "never")))
+JOB_WHEN = ("on_success", "on_failure", "always", "manual", "delayed")
+SAVE_WHEN = Choice(("on_success", "on_failure", "always"))
+EXIT_CODES = one_or_more(Number(0, 255), least=1)
+POLICY = any_of(ListOf(TEXT), Fields("policy"))
+MATRIX = ListOf(MapOf(one_or_more(WORD)))
+CHANGES = any_of(ListOf(TEXT), Fields("rule.changes"))
+EXISTS = any_of(TEXT, ListOf(TEXT), Fields("rule.exists"))
+NEEDS = any_of(
+    ListOf(any_of(TEXT, Fields("need"))),
+    Fields("need", required=("pipeline",), mend="write the jobs of this pipeline as a list"),
+)
+RETRY_REASONS = (
+    "always",
+    "unknown_failure",
+    "script_failure",
+    "api_failure",
+    "stuck_or_timeout_failure",
+    "stuck_pending_with_matching_runners",
+    "stuck_pending_no_matching_runners",
+    "no_updates_running",
+    "no_updates_canceling",
+    "runner_system_failure",
+    "runner_configuration_error",
+    "runner_external_dependency_failure",
+    "runner_interrupted",
+    "runner_unsupported",
+    "stale_schedule",
+    "job_execution_timeout",
+    "server_timeout_running",
+    "server_timeout_canceling",
+    "archived_failure",
+    "unmet_prerequisites",
+    "scheduler_failure",
+    "data_integrity_failure",
+    "image_pull_failure",
+    "missing_dependency_failure",
+    "oom_killed",
+    "service_unhealthy",
+)
+REPORTS_NOT_READ = (
+    "accessibility",
+    "annotations",
+    "api_fuzzing",
+    "browser_performance",
+    "cobertura",
+    "codequality",
+    "container_scanning",
+    "coverage_fuzzing",
+    "coverage_report",
+    "cyclonedx",
+    "dast",
+    "dependency_scanning",
+    "license_management",
+    "license_scanning",
+    "load_performance",
+    "lsif",
+    "metrics",
+    "performance",
+    "repository_xray",
+    "requirements",
+    "requirements_v2",
+    "sarif",
+    "sast",
+    "secret_detection",
+    "terraform",
+)
+NO_SERVER = "there is no GitLab server in a Longshore run"
+
+DEFAULT_KEYS = (
+    "after_script",
+    "artifacts",
+    "before_script",
+    "cache",
+    "hooks",
+    "id_tokens",
+    "identity",
+    "image",
+    "interruptible",
+    "retry",
+    "services",
+    "tags",
+    "timeout",
+    "x-longshore",
+)
+"""What `default` may hold, and what jobs take from it."""
+GLOBAL_DEFAULTS = ("image", "services", "cache", "before_script", "after_script")
+"""What may stand at the top of a file too, as an older way to write `default`."""
+
+GLOBAL = [
+    works("global.default", Fields("job", DEFAULT_KEYS)),
+    works("global.include", one_or_more(any_of(TEXT, Fields("include")))),
+    works("global.stages", ListOf(WORD), "`.pre` and `.post` are there without being listed"),
+    works("global.variables", VARIABLES),
+    works("global.workflow", Fields("workflow")),
+    *(works(f"global.{key}", Anything(), f"an older way to write `default:{key}`") for key in GLOBAL_DEFAULTS),
+    works("global.$schema", TEXT, "for editors"),
+    works("variable.value", WORD),
+    works("variable.description", TEXT),
+    works("variable.options", WORDS),
+    works("variable.expand", FLAG),
+    works("workflow.name", Text(longest=255)),
+    works("workflow.rules", ListOf(Fields("workflow.rule"))),
+    works("workflow.auto_cancel", Fields("auto_cancel")),
+    works("workflow.rule.if", TEXT),
+    works("workflow.rule.changes", CHANGES, "as `rules:changes`"),
+    works("workflow.rule.exists", EXISTS),
+    works("workflow.rule.when", Choice(("always", "never"))),
+    works("workflow.rule.variables", VARIABLES),
+    works("workflow.rule.auto_cancel", Fields("auto_cancel")),
+    ignored("workflow.rule.start_in", "a pipeline can't wait"),
+    ignored("workflow.rule.allow_failure", "it is for jobs"),
+    ignored("workflow.rule.needs", "it is for jobs"),
+    works("auto_cancel.on_new_commit", Choice(("conservative", "interruptible", "none"))),
+    works("auto_cancel.on_job_failure", Choice(("all", "none"))),
+]
+
+INCLUDE = [
+    works("include.local", TEXT, "files of the project as they are on disk; what git ignores is not of it"),
+    differs(
+        "include.project",
+        TEXT,
+        "the project is taken from a directory of this machine, its own or its group's: `--project NAME=DIR`",
+    ),
+    differs("include.file", one_or_more(TEXT), "with `project`"),
+    differs("include.ref", TEXT, "with `project`: a ref of the git repository in that directory"),
+    differs(
+        "include.component",
+        TEXT,
+        "components of the project itself at its own commit, and of projects that `--project` maps to a directory",
+    ),
+    works("include.inputs", MapOf(Anything())),
+    works("include.rules", ListOf(Fields("include.rule"))),
+    works("include.rule.if", TEXT),
+    works("include.rule.changes", CHANGES, "as `rules:changes`"),
+    works("include.rule.exists", EXISTS),
+    works("include.rule.when", Choice(("always", "never"))),
+    differs(
+        "include.remote",
+        TEXT,
+        "nothing is fetched: the file is taken from a directory that `--project` maps to the beginning of the URL, or, "
+        "if it is the address of a raw file on a GitLab server, to that project",
+    ),
+    differs(
+        "include.template",
+        TEXT,
+        "GitLab's own templates are those of its project: `--project gitlab-org/gitlab=DIR`",
+    ),
+    refused("include.artifact", "it belongs under `trigger:include`"),
+    refused("include.job", "it belongs under `trigger:include`"),
+    ignored("include.integrity", "only `include:remote` has use for it"),
+    ignored("include.cache", "only `include:remote` has use for it"),
+]
+
+SPEC = [
+    works("header.spec", Fields("spec")),
+    works("spec.inputs", MapOf(Fields("spec.input")), "names may have any characters, as a slash"),
+    works("spec.component", ListOf(TEXT)),
+    ignored("spec.description", "it is for readers"),
+    refused("spec.include", "inputs that are kept in other files are not supported; write them here"),
+    works("spec.input.default", Anything()),
+    works("spec.input.description", TEXT),
+    works("spec.input.options", ListOf(Anything())),
+    works("spec.input.regex", TEXT, "in RE2's syntax, as in GitLab"),
+    works("spec.input.type", Choice(("string", "number", "boolean", "array"))),
+    works("spec.input.rules", ListOf(Fields("spec.input.rule"), least=1)),
+    works("spec.input.rule.if", TEXT),
+    works("spec.input.rule.options", ListOf(Anything())),
+    works("spec.input.rule.default", Anything()),
+]
+
+JOB = [
+    works("job.after_script", SCRIPT),
+    works("job.allow_failure", any_of(FLAG, Fields("job.allow_failure"))),
+    works("job.allow_failure.exit_codes", EXIT_CODES),
+    works("job.artifacts", Fields("job.artifacts")),
+    works("job.before_script", SCRIPT),
+    works("job.cache", one_or_more(Fields("job.cache"))),
+    works("job.coverage", TEXT),
+    works("job.dependencies", TEXTS),
+    works("job.environment", any_of(TEXT, Fields("job.environment", required=("name",)))),
+    differs(
+        "job.except",
+        POLICY,
+        "as GitLab's `except`; the pipeline is one of a push, unless `--var CI_PIPELINE_SOURCE=...` says otherwise",
+    ),
+    works("job.extends", one_or_more(TEXT)),
+    ignored("job.hooks", "jobs get their workspace as a snapshot; there is no fetching of sources to hook into"),
+    ignored("job.id_tokens", f"{NO_SERVER} that could sign tokens"),
+    ignored("job.identity", f"{NO_SERVER} that could vouch for an identity"),
+    works("job.image", any_of(TEXT, Fields("job.image", required=("name",)))),
+    works("job.inherit", Fields("job.inherit")),
+    works("job.inherit.default", any_of(FLAG, ListOf(Choice(DEFAULT_KEYS)))),
+    works("job.inherit.variables", any_of(FLAG, TEXTS)),
+    refused("job.inputs", "inputs of a single job are not supported"),
+    works("job.interruptible", FLAG),
+    works("job.manual_confirmation", TEXT),
+    works("job.needs", NEEDS),
+    differs("job.only", POLICY, "as GitLab's `only`; see `except`"),
+    ignored("job.pages", f"{NO_SERVER} to publish pages; the job's artifacts are kept"),
+    works("job.parallel", any_of(Number(1, 200), Fields("job.parallel")), "at most 200 jobs, as in GitLab"),
+    works("job.parallel.matrix", MATRIX),
+    ignored("job.publish", f"{NO_SERVER} to publish pages"),
+    ignored("job.release", f"{NO_SERVER} to make a release on"),
+    works("job.resource_group", TEXT),
+    works("job.retry", any_of(Number(0, 2), Fields("job.retry"))),
+    works("job.rules", ListOf(Fields("rule"), least=1)),
+    refused("job.run", "steps need GitLab's step runner; write a `script`"),
+    works("job.script", SCRIPT),
+    ignored("job.secrets", f"{NO_SERVER} that could fetch secrets; keep them as `longshore secret`"),
+    works(
+        "job.services",
+        ListOf(any_of(TEXT, Fields("job.services", required=("name",)))),
+        "one that ends with an error, or never gets healthy, fails the job (`service_unhealthy`)",
+    ),
+    works("job.stage", WORD),
+    works("job.start_in", DURATION),
+    works(
+        "job.tags",
+        ListOf(WORD),
+        "one that expands to nothing is none. On one's own machine (`run` alone, `up`) they choose nothing, "
+        "unless `--label` gives labels ([docs/cli.md](cli.md#where-runs-are))",
+    ),
+    works("job.timeout", DURATION),
+    differs(
+        "job.trigger",
+        any_of(TEXT, Fields("job.trigger")),
+        "other pipelines are not started: the job does nothing and succeeds, without a worker; a warning says so",
+    ),
+    works("job.variables", VARIABLES),
+    works("job.when", Choice(JOB_WHEN, hints=(("never", "`never` belongs into `rules`"),))),
+    ignored("job.dast_configuration", "site profiles are kept on a GitLab server"),
+    works("job.x-longshore", Fields("job.x-longshore"), "Longshore's own: limits of the job's container"),
+    works("job.x-longshore.cpus", Number(0.01, 4096, whole=False)),
+    works("job.x-longshore.memory", WORD, "such as `512m` or `2g`"),
+    works("job.x-longshore.log_limit", WORD, "such as `16m`"),
+]
+
+JOB_PARTS = [
+    works("job.artifacts.paths", TEXTS, "see [Files](#files-that-jobs-leave)"),
+    works("job.artifacts.exclude", TEXTS),
+    works("job.artifacts.expire_in", DURATION, "while a run is under way, its artifacts are kept"),
+    works("job.artifacts.name", TEXT),
+    works("job.artifacts.untracked", FLAG),
+    works("job.artifacts.when", SAVE_WHEN),
+    works("job.artifacts.reports", Fields("job.artifacts.reports")),
+    works("job.artifacts.reports.dotenv", one_or_more(TEXT)),
+    works("job.artifacts.reports.junit", one_or_more(TEXT), "a file that is no report is passed over with a warning"),
+    *(ignored(f"job.artifacts.reports.{kind}", "GitLab's server shows it") for kind in REPORTS_NOT_READ),
+    ignored("job.artifacts.access", "artifacts are for whoever can reach the coordinator"),
+    ignored("job.artifacts.public", "artifacts are for whoever can reach the coordinator"),
+    ignored("job.artifacts.expose_as", "merge requests are a GitLab server's"),
+    works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
+    works(
+        "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#files-that-jobs-leave)"
+    ),
+    differs("job.cache.key.files_commits", TEXTS, "the files' contents make the key, not their last commits"),
+    works("job.cache.key.prefix", WORD),
+    works("job.cache.paths", TEXTS),
+    works("job.cache.untracked", FLAG),
+    works("job.cache.when", SAVE_WHEN),
+    works("job.cache.policy", Choice(("pull-push", "pull", "push"), variables=True)),
+    works("job.cache.fallback_keys", ListOf(TEXT, most=5)),
+    ignored("job.cache.unprotect", "there are no protected branches here, so caches are not split by them"),
+    works("job.environment.name", TEXT),
+    works("job.environment.url", TEXT, "with all variables of the job, also those that only its run knows"),
+    works("job.environment.action", Choice(("start", "prepare", "stop", "verify", "access"))),
+    works("job.environment.deployment_tier", TEXT, "gives `CI_ENVIRONMENT_TIER`"),
+    ignored("job.environment.on_stop", "environments are recorded and shown, not stopped"),
+    ignored("job.environment.auto_stop_in", "environments are recorded and shown, not stopped"),
+    ignored("job.environment.kubernetes", "clusters are connected to a GitLab server"),
+    works("job.image.name", TEXT),
+    works("job.image.entrypoint", TEXTS),
+    works("job.image.pull_policy", PULL_POLICY),
+    works("job.image.docker", Fields("job.image.docker")),
+    works("job.image.docker.user", WORD),
+    works("job.image.docker.platform", TEXT),
+    ignored("job.image.kubernetes", "jobs run in Docker"),
+    works("job.services.name", TEXT),
+    works("job.services.alias", TEXT, "several, separated by commas or blanks"),
+    works("job.services.entrypoint", TEXTS),
+    works("job.services.command", TEXTS),
+    works("job.services.variables", VARIABLES),
+    works("job.services.pull_policy", PULL_POLICY),
+    works("job.services.docker", Fields("job.image.docker")),
+    ignored("job.services.kubernetes", "jobs run in Docker"),
+    works("job.retry.max", Number(0, 2)),
+    works("job.retry.when", one_or_more(Choice(RETRY_REASONS))),
+    works("job.retry.exit_codes", EXIT_CODES),
+    differs("job.trigger.include", Anything(), "see `trigger`"),
+    differs("job.trigger.project", TEXT, "see `trigger`"),
+    differs("job.trigger.branch", TEXT, "see `trigger`"),
+    differs("job.trigger.strategy", TEXT, "see `trigger`"),
+    differs("job.trigger.forward", Anything(), "see `trigger`"),
+    differs("job.trigger.inputs", Anything(), "see `trigger`"),
+    works("need.job", TEXT),
+    works("need.artifacts", FLAG),
+    works("need.optional", FLAG),
+    works("need.parallel", Fields("need.parallel")),
+    differs(
+        "need.parallel.matrix",
+        MATRIX,
+        "a selector may name some of the matrix' variables only, in any order: it means all jobs that have them",
+    ),
+    differs(
+        "need.pipeline", WORD, "other pipelines are not looked at: such a need counts as met, and brings no artifacts"
+    ),
+    differs(
+        "need.project", TEXT, "other projects are not looked at: such a need counts as met, and brings no artifacts"
+    ),
+    differs("need.ref", TEXT, "see `needs:project`"),
+    works("policy.refs", one_or_more(TEXT)),
+    works("policy.variables", one_or_more(TEXT)),
+    works("policy.changes", TEXTS),
+    differs("policy.kubernetes", TEXT, "there is no cluster: a job that asks for one is left out"),
+    works("rule.if", TEXT, "with what is written in variables: as in GitLab, variables inside them are not expanded"),
+    differs(
+        "rule.changes",
+        CHANGES,
+        "what a push would bring and what is not committed; without a push or a history every path counts as changed",
+    ),
+    works("rule.changes.paths", TEXTS),
+    works("rule.changes.regexp", Text(longest=255)),
+    works("rule.changes.compare_to", TEXT),
+    works("rule.exists", EXISTS, "files of the project as they are on disk; a path that ends in `/` is a directory"),
+    works("rule.exists.paths", one_or_more(TEXT)),
+    works("rule.exists.regexp", Text(longest=255)),
+    differs("rule.exists.project", TEXT, "a project that `--project` maps to a directory"),
+    differs("rule.exists.ref", TEXT, "with `project`: a ref of the git repository in that directory"),
+    works("rule.when", Choice((*JOB_WHEN, "never"))),
+    works("rule.start_in", DURATION),
+    works("rule.allow_failure", any_of(FLAG, Fields("job.allow_failure"))),
+    works("rule.interruptible", FLAG),
+    works("rule.needs", NEEDS),
+    works("rule.variables", VARIABLES),
+]
+
+SECTIONS = {
+    "At the top of a file": GLOBAL,
+    "Under `include`": INCLUDE,
+    "In the header": SPEC,
+    "In a job": JOB,
+    "Inside the keywords of a job": JOB_PARTS,
+}
+KEYWORDS: tuple[Keyword, ...] = tuple(keyword for keywords in SECTIONS.values() for keyword in keywords)
+FIELDS = fields_by_path((keyword.path, keyword) for keyword in KEYWORDS)
+"""Keywords by the mapping that they stand in."""
+NOT_JOBS = frozenset((*FIELDS["global"], "spec"))
+"""Names at the top of a file that are no jobs."""

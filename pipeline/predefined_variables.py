@@ -1,0 +1,231 @@
+"""The `CI_*` variables that are known before a run: of the project, its commit, and one job. Pure.
+
+What only a run knows (`CI_PIPELINE_ID`, `CI_JOB_ID`, `CI_RUNNER_*`, ...) is added by the coordinator and the worker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Mapping
+
+from pipeline.git_repository import NO_SHA, Repository
+
+MERGE_REQUEST = "merge_request_event"
+"""`CI_PIPELINE_SOURCE` of a merge request's pipeline."""
+EXTERNAL_PULL_REQUEST = "external_pull_request_event"
+OF_A_PUSH = ("push", "parent_pipeline")
+"""`CI_PIPELINE_SOURCE` of pipelines that a push has started; a child pipeline has the push of its parent."""
+TRIGGERED = "trigger"
+"""`CI_PIPELINE_SOURCE` of a pipeline that a trigger token has started."""
+MAX_TEXT_BYTES = 100_000
+"""Of what people wrote to a commit or a tag, as in GitLab: longer strings start no program (see `MAX_STRING_BYTES`)."""
+MAX_DESCRIPTION = 2_700
+"""Characters of a merge request's description, as in GitLab."""
+MAX_TITLE = 255
+"""Characters of a merge request's title, and of a pipeline's name, as in GitLab."""
+BUILDS_DIR = "/builds"
+GITLAB_REGISTRY = "registry.gitlab.com"
+"""Where GitLab's own templates have their images."""
+_DRAFT = re.compile(r"\s*(?:\[draft\]|\(draft\)|draft:)", re.IGNORECASE)
+"""How the title of a merge request begins that is none to merge yet."""
+_GROUPED = re.compile(r"(?:[\s:]+(?:\[.*\]|\d+[\s:/\\]+\d+)){1,3}\s*\Z")
+"""What tells a job's name from the others of its group: `1/3`, `[ruby, ubuntu]`."""
+SLUG_LENGTH = 63
+ENVIRONMENT_SLUG_LENGTH = 24
+SHORT_SHA = 8
+
+
+def project_dir(repository: Repository) -> str:
+    """Where a job finds the project in its container."""
+    return f"{BUILDS_DIR}/{repository.remote.path}"
+
+
+def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, str]) -> dict[str, str]:
+    """What is the same in all jobs of a pipeline.
+
+    Where the user's own variables (`given`) say that the pipeline is one of a tag or of a merge request, the others
+    go with that.
+    """
+    remote, commit = repository.remote, repository.commit
+    namespace, _, name = remote.path.rpartition("/")
+    standard = remote.port == ("80" if remote.scheme == "http" else "443")
+    fqdn = remote.host if standard else f"{remote.host}:{remote.port}"
+    server = f"{remote.scheme}://{fqdn}"
+    truncated = len(commit.message.encode()) > MAX_TEXT_BYTES
+    user, address = repository.user
+    registry = f"registry.{remote.host}"
+    group, *inner = remote.path.split("/")
+    pages = "gitlab.io" if remote.host == "gitlab.com" else f"pages.{remote.host}"
+    variables = {
+        "CI": "true",
+        "GITLAB_CI": "true",
+        "CI_API_V4_URL": f"{server}/api/v4",
+        "CI_API_GRAPHQL_URL": f"{server}/api/graphql",
+        "CI_BUILDS_DIR": BUILDS_DIR,
+        "CI_COMMIT_AUTHOR": cut(commit.author),
+        "CI_COMMIT_DESCRIPTION": cut(commit.description),
+        "CI_COMMIT_MESSAGE": cut(commit.message),
+        "CI_COMMIT_MESSAGE_IS_TRUNCATED": str(truncated).lower(),
+        "CI_COMMIT_REF_PROTECTED": "false",
+        "CI_COMMIT_SHA": commit.sha,
+        "CI_COMMIT_SHORT_SHA": commit.sha[:SHORT_SHA],
+        "CI_COMMIT_TIMESTAMP": commit.timestamp,
+        "CI_COMMIT_TITLE": cut(commit.title),
+        "CI_CONFIG_PATH": config_path,
+        "CI_DEFAULT_BRANCH": repository.default_branch,
+        "CI_PAGES_DOMAIN": pages,
+        "CI_PAGES_URL": f"{remote.scheme}://{group.lower()}.{pages}/{'/'.join(inner)}",
+        "CI_PIPELINE_SOURCE": "push",
+        "CI_PROJECT_CLASSIFICATION_LABEL": "",
+        "CI_PROJECT_DIR": project_dir(repository),
+        "CI_PROJECT_ID": str(zlib.crc32(remote.path.encode("utf-8", "replace"))),
+        "CI_PROJECT_NAME": name,
+        "CI_PROJECT_NAMESPACE": namespace,
+        "CI_PROJECT_NAMESPACE_SLUG": slug(namespace),
+        "CI_PROJECT_PATH": remote.path,
+        "CI_PROJECT_PATH_SLUG": slug(remote.path),
+        "CI_PROJECT_ROOT_NAMESPACE": group,
+        "CI_PROJECT_TITLE": remote.title,
+        "CI_PROJECT_URL": f"{server}/{remote.path}",
+        "CI_PROJECT_VISIBILITY": "private",
+        "CI_REGISTRY": registry,
+        "CI_REGISTRY_IMAGE": f"{registry}/{remote.path.lower()}",
+        "CI_REPOSITORY_URL": remote.url,
+        "CI_SERVER": "yes",
+        "CI_SERVER_FQDN": fqdn,
+        "CI_SERVER_HOST": remote.host,
+        "CI_SERVER_NAME": "Longshore",
+        "CI_SERVER_PORT": remote.port,
+        "CI_SERVER_PROTOCOL": remote.scheme,
+        "CI_SERVER_URL": server,
+        "CI_TEMPLATE_REGISTRY_HOST": GITLAB_REGISTRY,
+        "GITLAB_USER_EMAIL": address,
+        "GITLAB_USER_LOGIN": address.partition("@")[0],
+        "GITLAB_USER_NAME": user,
+    }
+    return variables | _of_ref(repository, variables, given)
+
+
+def _of_ref(repository: Repository, known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """What is different for a branch, a tag, a merge request and a pull request from elsewhere."""
+    branch = given.get("CI_COMMIT_BRANCH") or given.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
+    tag = given.get("CI_COMMIT_TAG") or (repository.tag if not branch else None)
+    ref = tag or branch or repository.branch or ""
+    source = given.get("CI_PIPELINE_SOURCE", "push")
+    variables = {"CI_COMMIT_REF_NAME": ref, "CI_COMMIT_REF_SLUG": slug(ref)}
+    variables["CI_COMMIT_BEFORE_SHA"] = NO_SHA if tag or source not in OF_A_PUSH else repository.commit.before_sha
+    if source == TRIGGERED:
+        variables["CI_PIPELINE_TRIGGERED"] = "true"
+    if tag:
+        return variables | {"CI_COMMIT_TAG": tag, "CI_COMMIT_TAG_MESSAGE": cut(repository.tag_message(tag))}
+    if source == MERGE_REQUEST:
+        return variables | _of_merge_request(repository, ref, known, given)
+    variables["CI_COMMIT_BRANCH"] = ref
+    if source == EXTERNAL_PULL_REQUEST:
+        target = given.get("CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME") or repository.default_branch
+        variables |= {
+            "CI_EXTERNAL_PULL_REQUEST_IID": "1",
+            "CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_NAME": ref,
+            "CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_SHA": repository.commit.sha,
+            "CI_EXTERNAL_PULL_REQUEST_SOURCE_REPOSITORY": repository.remote.path,
+            "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME": target,
+            "CI_EXTERNAL_PULL_REQUEST_TARGET_REPOSITORY": repository.remote.path,
+        }
+    return variables
+
+
+def _of_merge_request(
+    repository: Repository, ref: str, known: Mapping[str, str], given: Mapping[str, str]
+) -> dict[str, str]:
+    target = given.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME") or repository.default_branch
+    description = repository.commit.description
+    variables = {
+        "CI_MERGE_REQUEST_DESCRIPTION": description[:MAX_DESCRIPTION],
+        "CI_MERGE_REQUEST_DESCRIPTION_IS_TRUNCATED": str(len(description) > MAX_DESCRIPTION).lower(),
+        "CI_MERGE_REQUEST_DIFF_BASE_SHA": repository.merge_base(target) or "",
+        "CI_MERGE_REQUEST_DRAFT": str(bool(_DRAFT.match(repository.commit.title))).lower(),
+        "CI_MERGE_REQUEST_EVENT_TYPE": "detached",
+        "CI_MERGE_REQUEST_ID": "1",
+        "CI_MERGE_REQUEST_IID": "1",
+        "CI_MERGE_REQUEST_REF_PATH": "refs/merge-requests/1/head",
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": ref,
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_PROTECTED": "false",
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "",
+        "CI_MERGE_REQUEST_SQUASH_ON_MERGE": "false",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": target,
+        "CI_MERGE_REQUEST_TARGET_BRANCH_PROTECTED": "false",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_SHA": "",
+        "CI_MERGE_REQUEST_TITLE": repository.commit.title[:MAX_TITLE],
+    }
+    for part in ("ID", "PATH", "URL"):
+        variables[f"CI_MERGE_REQUEST_PROJECT_{part}"] = known[f"CI_PROJECT_{part}"]
+        variables[f"CI_MERGE_REQUEST_SOURCE_PROJECT_{part}"] = known[f"CI_PROJECT_{part}"]
+    return variables
+
+
+def of_job(name: str, stage: str, index: int | None, total: int) -> dict[str, str]:
+    """What belongs to one job; `index` counts the jobs of a `parallel` from 1."""
+    variables = {
+        "CI_JOB_GROUP_NAME": _GROUPED.sub("", name).strip() or name,
+        "CI_JOB_NAME": name,
+        "CI_JOB_NAME_SLUG": slug(name),
+        "CI_JOB_STAGE": stage,
+        "CI_NODE_TOTAL": str(total),
+    }
+    if index is not None:
+        variables["CI_NODE_INDEX"] = str(index)
+    return variables
+
+
+def of_environment(name: str, action: str, tier: str) -> dict[str, str]:
+    """What an `environment` gives to its job, besides its address."""
+    return {
+        "CI_ENVIRONMENT_NAME": name,
+        "CI_ENVIRONMENT_SLUG": environment_slug(name),
+        "CI_ENVIRONMENT_ACTION": action,
+        "CI_ENVIRONMENT_TIER": tier or environment_tier(name),
+    }
+
+
+def cut(text: str) -> str:
+    """The text up to `MAX_TEXT_BYTES`, never within a character."""
+    data = text.encode("utf-8", "replace")
+    return data[:MAX_TEXT_BYTES].decode("utf-8", "ignore") if len(data) > MAX_TEXT_BYTES else text
+
+
+def slug(text: str) -> str:
+    """Lower case, only letters, digits and `-`, at most 63 characters, no `-` at either end."""
+    return re.sub(r"[^a-z0-9]", "-", text.lower())[:SLUG_LENGTH].strip("-")
+
+
+def environment_slug(name: str) -> str:
+    """GitLab's short name of an environment: what had to be changed ends in a hash of the full name."""
+    short = re.sub(r"[^a-z0-9]", "-", name.lower())
+    if not re.match(r"[a-z]", short):
+        short = f"env-{short}"
+    short = re.sub(r"-+", "-", short)
+    if len(short) <= ENVIRONMENT_SLUG_LENGTH and short == name:
+        return short.removesuffix("-")
+    number = int.from_bytes(hashlib.sha256(name.encode("utf-8", "replace")).digest())
+    digits = ""
+    for _ in range(6):
+        number, digit = divmod(number, 36)
+        digits = "0123456789abcdefghijklmnopqrstuvwxyz"[digit] + digits
+    return f"{short[:17].removesuffix('-')}-{digits}"
+
+
+def environment_tier(name: str) -> str:
+    """The tier that GitLab guesses from an environment's name."""
+    patterns = {
+        "production": r"pro?d|live",
+        "staging": r"sta?g|mode?l|pre|demo|non",
+        "testing": r"test|tst|int|ac(ce)?pt|qa|qc|control|quality",
+        "development": r"dev|review|trunk",
+    }
+    lowered = name.lower()
+    for tier in ("development", "testing", "staging", "production"):
+        if re.search(patterns[tier], lowered):
+            return tier
+    return "other"

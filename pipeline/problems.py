@@ -1,0 +1,83 @@
+"""Collects what is wrong in a pipeline file, so that all of it can be told at once. Pure."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+from collections.abc import Iterable
+
+from pipeline.nodes import Mark
+from protocol.errors import PipelineFileError, Problem
+
+MAX_PROBLEMS = 100
+"""More than anybody reads; a file that is wrong in a million places is told no more."""
+
+
+MAX_COMPARED = 2_000
+"""Known words that one unknown word is compared with."""
+
+
+def problem(message: str, mark: Mark | None, key: str = "", mend: str = "") -> Problem:
+    """A problem at a place."""
+    if mark is None:
+        return Problem(message, key=key, mend=mend)
+    return Problem(message, mark.origin.name, mark.line, key, mend, mark.origin.included_from)
+
+
+def fatal(message: str, mark: Mark | None, key: str = "", mend: str = "") -> PipelineFileError:
+    """The error for a problem after which nothing else can be said of the file."""
+    return PipelineFileError([problem(message, mark, key, mend)])
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """`did you mean X?` if a known word is close to `word`, else nothing."""
+    likely = (other for other in known if abs(len(other) - len(word)) <= len(word) // 2)
+    found = difflib.get_close_matches(word[:100], itertools.islice(likely, MAX_COMPARED), n=1, cutoff=0.7)
+    return f"did you mean {found[0]!r}?" if found else ""
+
+
+class Report:
+    """The problems and warnings of one compilation, each told once."""
+
+    def __init__(self) -> None:
+        self.problems: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self._seen: set[tuple[object, ...]] = set()
+        self._told: set[str] = set()
+
+    def problem(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
+        """Notes what makes the file invalid."""
+        self._note(self.problems, "problem", problem(message, mark, key, mend))
+
+    def warning(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
+        """Notes what is odd, or has no effect here."""
+        self._note(self.warnings, "warning", problem(message, mark, key, mend))
+
+    def without_effect(self, keyword: str, reason: str, mark: Mark, key: str) -> None:
+        """Warns of a keyword that has no effect here, once a compilation and not in every job that has it."""
+        if keyword not in self._told:
+            self._told.add(keyword)
+            self.warning(f"has no effect here: {reason}", mark, key)
+
+    def add(self, error: PipelineFileError) -> None:
+        """Takes over the problems of an error that ended one part of the work."""
+        for found in error.problems:
+            self._note(self.problems, "problem", found)
+
+    @property
+    def full(self) -> bool:
+        """Whether nothing more will be told, so that looking for more problems can end."""
+        return len(self.problems) > MAX_PROBLEMS
+
+    def raise_if_any(self) -> None:
+        """Raises PipelineFileError if a problem was noted."""
+        if self.problems:
+            raise PipelineFileError(self.problems)
+
+    def _note(self, kept: list[Problem], kind: str, found: Problem) -> None:
+        # Jobs that extend one hidden job share its mistakes: same place, same message, another job in the key.
+        what = (kind, found.file, found.line, found.message, found.key.rpartition(".")[2])
+        if len(kept) > MAX_PROBLEMS or what in self._seen:
+            return
+        self._seen.add(what)
+        kept.append(found if len(kept) < MAX_PROBLEMS else Problem("there are more; mend these first", found.file))

@@ -1,0 +1,63 @@
+"""Tells of variables in a pipeline file that steer GitLab's runner and have no effect here. Pure.
+
+Those with an effect are the worker's. Nothing is said of those that only make GitLab's runner faster or more patient
+(GIT_DEPTH, *_ATTEMPTS, *_COMPRESSION_LEVEL), nor of what is always so here (CI_DEBUG_SERVICES, FF_NETWORK_PER_BUILD).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.nodes import Map, text_of
+from pipeline.problems import Report
+
+NO_EFFECT = {
+    "DOCKER_AUTH_CONFIG": "images are pulled with the logins that `docker login` has left on the worker",
+    "GIT_CLONE_PATH": "the project is always where CI_PROJECT_DIR says",
+    "RUNNER_GENERATE_ARTIFACTS_METADATA": "no metadata is made of artifacts",
+    "SECURE_FILES_DOWNLOAD_PATH": "there is no GitLab server in a Longshore run that could keep secure files",
+}
+FLAGS, KUBERNETES = "FF_", "KUBERNETES_"
+QUIET_FLAGS = frozenset(
+    {
+        "FF_CMD_DISABLE_DELAYED_ERROR_LEVEL_EXPANSION",
+        "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR",
+        "FF_ENABLE_BASH_EXIT_CODE_CHECK",
+        "FF_NETWORK_PER_BUILD",
+        "FF_SCRIPT_SECTIONS",
+        "FF_TIMESTAMPS",
+        "FF_USE_DIRECT_DOWNLOAD",
+        "FF_USE_DOCKER_AUTOSCALER_DIAL_STDIO",
+        "FF_USE_DYNAMIC_TRACE_FORCE_SEND_INTERVAL",
+        "FF_USE_FASTZIP",
+        "FF_USE_GIT_NATIVE_CLONE",
+        "FF_USE_IMPROVED_URL_MASKING",
+        "FF_USE_NEW_BASH_EVAL_STRATEGY",
+        "FF_USE_PARALLEL_CACHE_TRANSFER",
+        "FF_USE_WINDOWS_JOB_OBJECT",
+    }
+)
+"""Feature flags with an effect here, and those whose effect nobody would miss."""
+
+
+def warn_of_runner_variables(report: Report, holders: Iterable[tuple[str, Map]]) -> None:
+    """Warns of what is in `variables`, of the whole file and of jobs; each holder comes with its job's name."""
+    for name, holder in holders:
+        variables = holder.get("variables")
+        if not isinstance(variables, Map):
+            continue
+        for key, value, mark in variables.entries():
+            plain = value.get("value") if isinstance(value, Map) else value
+            text = text_of(plain) if isinstance(plain, str | int | float) else ""
+            if reason := _why_without_effect(key, text):
+                report.without_effect(key, reason, mark, ".".join(filter(None, [name, "variables", key])))
+
+
+def _why_without_effect(key: str, value: str) -> str:
+    if key == "GIT_CHECKOUT" and value == "false":
+        return "the project's files are checked out for every job; GIT_STRATEGY: none leaves them out"
+    if key.startswith(KUBERNETES):
+        return "jobs run in Docker; `x-longshore` bounds their CPUs and memory"
+    if key.startswith(FLAGS) and key not in QUIET_FLAGS:
+        return "it is a feature flag of GitLab's runner"
+    return NO_EFFECT.get(key, "")

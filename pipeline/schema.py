@@ -1,0 +1,278 @@
+"""The shapes that a keyword's value can have, and the check of a value against one. Pure; knows no keyword.
+
+`check` reports everything that is wrong below a value, each with its own place. A null counts as absent everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from pipeline.nodes import Map, Mark, Reference, Seq, Value, kind_of, shown
+from pipeline.problems import Report, nearest
+
+
+class Shape(Protocol):
+    """What a value may look like."""
+
+    @property
+    def name(self) -> str:
+        """The shape in the words of messages, with its article."""
+
+    def fits(self, value: Value) -> bool:
+        """Whether the value is of this shape's kind; its parts may still be wrong."""
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        """Checks what is inside a value that fits."""
+
+
+class Check:
+    """Checks values and reports what is wrong. `fields` tells what keys a mapping of a given path takes."""
+
+    def __init__(self, report: Report, fields: Mapping[str, Mapping[str, Field]]) -> None:
+        self.report = report
+        self.fields = fields
+
+    def value(self, value: Value, shape: Shape, mark: Mark, key: str) -> None:
+        """Checks one value; a reference that is not resolved may be anything."""
+        if value is None or isinstance(value, Reference):
+            return
+        if shape.fits(value):
+            shape.parts(value, mark, key, self)
+        else:
+            mend = shape.mend if isinstance(shape, Text) and isinstance(value, Map) else ""
+            self.report.problem(f"must be {shape.name}, not {kind_of(value)}", mark, key, mend)
+
+
+class Field(Protocol):
+    """What a mapping's key means: its shape, and whether it is refused or has no effect."""
+
+    @property
+    def shape(self) -> Shape: ...
+    @property
+    def refused(self) -> str:
+        """Why the key is refused, or nothing."""
+
+    @property
+    def ignored(self) -> str:
+        """Why the key has no effect, or nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Anything:
+    """Any value: what has no effect is not looked into."""
+
+    name: str = "anything"
+
+    def fits(self, value: Value) -> bool:
+        return True
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A string; `scalars` lets numbers and booleans count as what they look like. `mend` helps where a mapping was read
+    instead.
+    """
+
+    scalars: bool = False
+    empty: bool = True
+    longest: int = 0
+    mend: str = ""
+    name: str = "a string"
+
+    def fits(self, value: Value) -> bool:
+        return isinstance(value, str) or (self.scalars and isinstance(value, int | float))
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        if not self.empty and value == "":
+            check.report.problem("is empty", mark, key)
+        if self.longest and len(str(value)) > self.longest:
+            check.report.problem(f"is longer than {self.longest} characters", mark, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Boolean:
+    """True or false."""
+
+    name: str = "true or false"
+
+    def fits(self, value: Value) -> bool:
+        return isinstance(value, bool)
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A number from `least` to `most`."""
+
+    least: float = 0
+    most: float = float("inf")
+    whole: bool = True
+
+    @property
+    def name(self) -> str:
+        return "a whole number" if self.whole else "a number"
+
+    def fits(self, value: Value) -> bool:
+        return isinstance(value, int if self.whole else int | float) and not isinstance(value, bool)
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        if not self.least <= float(str(value)) <= self.most:
+            most = "" if self.most == float("inf") else f" and at most {self.most:g}"
+            check.report.problem(f"must be at least {self.least:g}{most}, not {shown(value)}", mark, key)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One of a few words; with `variables`, also what holds a variable. `hints` mend words that are often tried."""
+
+    words: tuple[str, ...]
+    variables: bool = False
+    hints: tuple[tuple[str, str], ...] = ()
+    name: str = "a string"
+
+    def fits(self, value: Value) -> bool:
+        return isinstance(value, str)
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        word = str(value)
+        if word in self.words or (self.variables and "$" in word):
+            return
+        mend = dict(self.hints).get(word) or nearest(word, self.words)
+        check.report.problem(f"must be one of {', '.join(self.words)}, not {shown(word)}", mark, key, mend)
+
+
+@dataclass(frozen=True, slots=True)
+class ListOf:
+    """A list, each item of one shape."""
+
+    item: Shape
+    least: int = 0
+    most: int = 100_000
+
+    @property
+    def name(self) -> str:
+        return "a list"
+
+    def fits(self, value: Value) -> bool:
+        return isinstance(value, Seq)
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        if not isinstance(value, Seq):
+            return
+        if len(value) < self.least:
+            check.report.problem("is an empty list", mark, key)
+        if len(value) > self.most:
+            check.report.problem(f"has more than {self.most} items", mark, key)
+            return
+        for number, (item, where) in enumerate(value.entries()):
+            if item is None:
+                check.report.problem("is empty", where, f"{key}[{number}]")
+            else:
+                check.value(item, self.item, where, f"{key}[{number}]")
+
+
+@dataclass(frozen=True, slots=True)
+class MapOf:
+    """A mapping with keys that the user chooses, each value of one shape."""
+
+    item: Shape
+    most: int = 10_000
+
+    @property
+    def name(self) -> str:
+        return "a mapping"
+
+    def fits(self, value: Value) -> bool:
+        return isinstance(value, Map)
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        if not isinstance(value, Map):
+            return
+        if len(value) > self.most:
+            check.report.problem(f"has more than {self.most} keys", mark, key)
+            return
+        for inner, item, where in value.entries():
+            check.value(item, self.item, where, f"{key}.{inner}")
+
+
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """A mapping whose keys are keywords: those of the table under `path`, or only those that are named.
+
+    `mend` helps where a required one is missing.
+    """
+
+    path: str
+    only: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
+    mend: str = ""
+
+    @property
+    def name(self) -> str:
+        return "a mapping"
+
+    def fits(self, value: Value) -> bool:
+        return isinstance(value, Map)
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        if not isinstance(value, Map):
+            return
+        known = check.fields[self.path]
+        allowed = self.only or tuple(known)
+        for missing in self.required:
+            if value.get(missing) is None:
+                check.report.problem(f"lacks {missing!r}", mark, key, self.mend)
+        for inner, item, where in value.entries():
+            name = f"{key}.{inner}" if key else inner
+            field = known.get(inner) if inner in allowed else None
+            if field is None:
+                check.report.problem("unknown keyword", where, name, nearest(inner, allowed))
+            elif field.refused and item is not None:
+                check.report.problem(f"is refused: {field.refused}", where, name)
+            elif field.ignored and item is not None:
+                check.report.without_effect(f"{self.path}.{inner}", field.ignored, where, name)
+            else:
+                check.value(item, field.shape, where, name)
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Any of several shapes: the first that fits decides."""
+
+    shapes: tuple[Shape, ...]
+
+    @property
+    def name(self) -> str:
+        return " or ".join(dict.fromkeys(shape.name for shape in self.shapes))
+
+    def fits(self, value: Value) -> bool:
+        return any(shape.fits(value) for shape in self.shapes)
+
+    def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
+        next(shape for shape in self.shapes if shape.fits(value)).parts(value, mark, key, check)
+
+
+def one_or_more(item: Shape, least: int = 0) -> AnyOf:
+    """A single value, or a list of them."""
+    return AnyOf((item, ListOf(item, least)))
+
+
+def any_of(*shapes: Shape) -> AnyOf:
+    """Any of several shapes."""
+    return AnyOf(tuple(shapes))
+
+
+def fields_by_path(paths: Iterable[tuple[str, Field]]) -> dict[str, dict[str, Field]]:
+    """Keywords by the path of the mapping that they stand in: `job.cache.key` is `key` under `job.cache`."""
+    table: dict[str, dict[str, Field]] = {}
+    for path, field in paths:
+        parent, _, name = path.rpartition(".")
+        table.setdefault(parent, {})[name] = field
+    return table

@@ -1,0 +1,80 @@
+"""Archives that go in are joined without a parse; what is no archive of files is refused."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from daemon.executors.common.archives import ROOT, BadArchive, Owner, Place, groundwork, hash_files, joined, names
+from tests.daemon.executors.docker.builders import tar_of
+
+LONG = "long/" + "n" * 120 + "/é" + "x" * 120
+
+
+def members(pieces: bytes) -> dict[str, tarfile.TarInfo]:
+    """What a reader finds."""
+    with tarfile.open(fileobj=io.BytesIO(pieces)) as tar:
+        return {member.name: member for member in tar}
+
+
+def test_joined_archives_are_one_archive_in_order(tmp_path: Path) -> None:
+    first = tar_of(tmp_path / "1.tar", {"a": "one", LONG: "x" * 700, "empty/": "", "none": ""})
+    second = tar_of(tmp_path / "2.tar.gz", {"a": "two", "big": "y" * 3_000_000}, mode="w:gz")
+    joint = b"".join(joined([first, second], Place(ROOT)))
+    with tarfile.open(fileobj=io.BytesIO(joint)) as tar:
+        read = [(member.name, (tar.extractfile(member) or io.BytesIO()).read()) for member in tar]
+    assert read == [
+        ("a", b"one"), (LONG, b"x" * 700), ("empty", b""), ("none", b""), ("a", b"two"), ("big", b"y" * 3_000_000),
+    ]  # fmt: skip
+
+
+def test_for_another_owner_all_is_his_and_directories_are_there(tmp_path: Path) -> None:
+    first = tar_of(tmp_path / "1.tar", {"dir/sub/file": "x", LONG: "y"})
+    second = tar_of(tmp_path / "2.tar", {"dir/other": "x"})
+    found = members(b"".join(joined([first, second], Place(Owner(1000, 50)))))
+    assert list(found) == ["dir", "dir/sub", "dir/sub/file", "long", "long/" + "n" * 120, LONG, "dir/other"]
+    assert {(member.uid, member.gid) for member in found.values()} == {(1000, 50)}
+
+
+def test_the_groundwork_is_for_its_owner_alone() -> None:
+    found = members(b"".join(groundwork("/builds/p", {"/builds/p.tmp/KEY": "é"}, Owner(7, 8))))
+    assert {name: (member.mode, member.uid, member.gid) for name, member in found.items()} == {
+        "builds/p": (0o755, 7, 8),
+        "builds/p.tmp": (0o700, 7, 8),
+        "builds/p.tmp/KEY": (0o600, 7, 8),
+    }
+
+
+def test_names_and_hashes_are_without_a_leading_dot(tmp_path: Path) -> None:
+    path = tar_of(tmp_path / "t.tar.gz", {"./a": "x", "b/c": ""}, mode="w:gz")
+    assert names(path) == {"a", "b/c"}
+    assert hash_files(path, {"a", "missing"}.__contains__).keys() == {"a"}
+
+
+def broken(path: Path) -> bytes:
+    """A whole archive."""
+    return tar_of(path, {"a": "x" * 2000}).read_bytes()
+
+
+@pytest.mark.parametrize("owner", [ROOT, Owner(1, 1)])
+@pytest.mark.parametrize("damage", ["cut", "noise", "gzip", "device"])
+def test_what_is_no_whole_archive_of_files_is_refused(tmp_path: Path, damage: str, owner: Owner) -> None:
+    path = tmp_path / "broken.tar"
+    whole = broken(tmp_path / "whole.tar")
+    if damage == "cut":
+        path.write_bytes(whole[:1500])
+    elif damage == "noise":
+        path.write_bytes(bytes(range(256)) * 8)
+    elif damage == "gzip":
+        path.write_bytes(gzip.compress(whole)[:-20])
+    else:
+        with tarfile.open(path, "w") as tar:
+            device = tarfile.TarInfo("null")
+            device.type = tarfile.CHRTYPE
+            tar.addfile(device)
+    with pytest.raises(BadArchive, match=r"broken\.tar"):
+        b"".join(joined([path], Place(owner)))

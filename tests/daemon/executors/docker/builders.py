@@ -1,0 +1,146 @@
+"""What tests of the Docker executor are made of: assignments, workspaces, and running a job from start to end."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import secrets
+import tarfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from daemon.executors.base import Collected, Dependencies, Outcome
+from daemon.executors.docker.executor import DockerExecutor
+from protocol.messages import Assignment
+from protocol.plan import ImageSpec, JobPlan, Variable
+
+BUSYBOX = "longshore/busybox:test"
+DEBIAN = "longshore/debian:test"
+DASH = "longshore-tests/dash:1"
+"""Debian's without its bash."""
+ENTRYPOINT = "longshore-tests/entrypoint:1"
+"""Its entrypoint says hello on stderr, sets a variable and becomes its arguments; it runs as `user` (1000)."""
+HEALTHY = "longshore-tests/healthy:2"
+"""Busybox; healthy while something listens on port 8080."""
+LISTENING = "longshore-tests/listening:1"
+"""Busybox; exposes port 8080."""
+VOLUME = "longshore-tests/volume:1"
+"""Busybox; declares a volume."""
+NO_SHELL = "longshore-tests/no-shell:1"
+"""Busybox with a shell that does nothing, for long."""
+NO_TAR = "longshore-tests/no-tar:1"
+"""Busybox without its tar."""
+BROKEN_TAR = "longshore-tests/broken-tar:1"
+"""Debian with a tar that says that there is no room."""
+WORKER = f"tests-{secrets.token_hex(3)[:5]}"
+"""The worker's name, and the coordinator's id, whose first 12 characters are in names of containers: of all processes
+that use this engine, only ours has it."""
+PROJECT_DIR = "/builds/group/project"
+
+_attempts = itertools.count(1)
+
+
+def assignment(*commands: str, image: str | ImageSpec | None = BUSYBOX, **job: Any) -> Assignment:
+    """An attempt of its own of a job that runs `commands`; further keywords are JobPlan's or, if not, Assignment's.
+
+    `waits_for` are the assignment's `dependencies`, which JobPlan has too.
+    """
+    whole = {key: job.pop(key) for key in list(job) if key not in JobPlan.__struct_fields__}
+    spec = ImageSpec(name=image) if isinstance(image, str) else image
+    whole["dependencies"] = whole.pop("waits_for", [])
+    defaults: dict[str, Any] = {
+        "attempt": f"{next(_attempts)}.1",
+        "run": 1,
+        "job_id": 1,
+        "number": 1,
+        "project": "group/project",
+        "project_dir": PROJECT_DIR,
+        "predefined": [],
+        "variables": [],
+        "run_variables": [],
+    }
+    plan = JobPlan(name="job", stage="test", script=list(commands), image=spec, **job)
+    return Assignment(job=plan, **(defaults | whole))
+
+
+def container_name(job: Assignment) -> str:
+    """Of a job's container."""
+    return f"longshore-{WORKER[:12]}-{job.attempt}"
+
+
+def variables(**values: str) -> list[Variable]:
+    """Variables by name."""
+    return [Variable(key=key, value=value) for key, value in values.items()]
+
+
+def tar_of(path: Path, files: Mapping[str, str | bytes], *, mode: str = "w") -> Path:
+    """A tar at `path` of files by name; a name that ends in `/` is an empty directory."""
+    with tarfile.open(path, mode) as tar:  # type: ignore[call-overload]
+        for name, content in files.items():
+            info = tarfile.TarInfo(name.rstrip("/"))
+            data = content.encode() if isinstance(content, str) else content
+            info.mode = 0o755 if name.endswith("/") else 0o644
+            info.type = tarfile.DIRTYPE if name.endswith("/") else tarfile.REGTYPE
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    return path
+
+
+def contents(path: Path) -> dict[str, str]:
+    """The files of an archive by name; directories have a name that ends in `/`, links show where they lead."""
+    found = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            if member.isdir():
+                found[member.name + "/"] = ""
+            elif member.issym() or member.islnk():
+                found[member.name] = f"-> {member.linkname}"
+            else:
+                file = tar.extractfile(member)
+                assert file is not None
+                found[member.name] = file.read().decode()
+    return found
+
+
+@dataclass(slots=True)
+class Ran:
+    """How a job went."""
+
+    outcome: Outcome
+    log: str
+    collected: list[Collected] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def lines(self) -> list[str]:
+        """Its log."""
+        return self.log.splitlines()
+
+    def archive(self) -> dict[str, str]:
+        """What is in the archive that it left."""
+        (archive,) = [one for one in self.collected if one.kind == "archive"]
+        return contents(archive.path)
+
+
+def run_job(
+    executor: DockerExecutor,
+    job: Assignment,
+    *,
+    workspace: Path | None = None,
+    dependencies: Dependencies | None = None,
+    scratch: Path | None = None,
+) -> Ran:
+    """Runs a job from `prepare` to `remove`; with a `scratch` directory it is also asked for what it leaves."""
+    sandbox = executor.sandbox(job)
+    try:
+        sandbox.prepare(workspace)
+        sandbox.release(dependencies or Dependencies())
+        log = bytearray()
+        sandbox.follow_log(0, log.extend)
+        outcome = sandbox.wait()
+        collected = sandbox.collect(scratch, succeeded=outcome.exit_code == 0) if scratch else []
+        return Ran(outcome, log.decode(errors="backslashreplace"), collected, list(sandbox.warnings))
+    finally:
+        sandbox.remove()

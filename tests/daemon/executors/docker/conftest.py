@@ -1,0 +1,91 @@
+"""The executor under test, and the images that only these tests need."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import docker
+import pytest
+
+from daemon.executors.docker.executor import DockerExecutor
+from tests.conftest import Images
+from tests.daemon.executors.docker.builders import (
+    BROKEN_TAR,
+    BUSYBOX,
+    DASH,
+    DEBIAN,
+    ENTRYPOINT,
+    HEALTHY,
+    LISTENING,
+    NO_SHELL,
+    NO_TAR,
+    VOLUME,
+    WORKER,
+)
+
+DOCKERFILES = {
+    DASH: f"FROM {DEBIAN}\nRUN rm /bin/bash\n",
+    ENTRYPOINT: f"""FROM {BUSYBOX}
+RUN printf '%s\\n' '#!/bin/sh' 'echo entrypoint said hello >&2' 'export FROM_ENTRYPOINT=yes' 'exec "$@"' >/entry
+RUN chmod 755 /entry
+USER user
+ENTRYPOINT ["/entry"]
+""",
+    HEALTHY: f"FROM {BUSYBOX}\nHEALTHCHECK --interval=200ms --timeout=1s CMD wget -qO- 127.0.0.1:8080/env\n",
+    LISTENING: f"FROM {BUSYBOX}\nEXPOSE 8080\n",
+    NO_SHELL: f"""FROM {BUSYBOX}
+RUN printf '%s\\n' '#!/bin/busybox sh' 'exec /bin/busybox sleep 1000' >/none && chmod 755 /none && mv /none /bin/sh
+""",
+    NO_TAR: f"FROM {BUSYBOX}\nRUN rm /bin/tar\n",
+    BROKEN_TAR: f"""FROM {DEBIAN}
+RUN rm /bin/tar && printf '%s\\n' '#!/bin/sh' 'echo no room; exit 1' >/bin/tar && chmod 755 /bin/tar
+""",
+    VOLUME: f"FROM {BUSYBOX}\nVOLUME /data\n",
+}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _images(images: Images, docker_client: docker.DockerClient) -> None:
+    """Those that are not there yet are built, from the images that all tests use."""
+    for image, dockerfile in DOCKERFILES.items():
+        if not docker_client.images.list(image):
+            docker_client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=image, rm=True)
+
+
+@pytest.fixture
+def executor(tmp_path: Path) -> Iterator[DockerExecutor]:
+    """An executor whose objects are gone after the test."""
+    executor = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache")
+    yield executor
+    executor.sweep(set())
+
+
+@pytest.fixture
+def leftovers(docker_client: docker.DockerClient) -> Callable[[], list[str]]:
+    """Names of all containers, networks and volumes of this test run."""
+    labels: dict[str, Any] = {"label": f"longshore.worker={WORKER}"}
+
+    def names() -> list[str]:
+        containers = docker_client.containers.list(all=True, ignore_removed=True, filters=labels)
+        networks = docker_client.networks.list(filters=labels)
+        volumes = docker_client.volumes.list(filters=labels)
+        return [str(one.name) for one in (*containers, *networks, *volumes)]
+
+    return names
+
+
+@pytest.fixture
+def until() -> Callable[[Callable[[], object]], None]:
+    """Waits for a condition, at most 20 s."""
+
+    def wait(condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + 60
+        while not condition():
+            assert time.monotonic() < deadline, "it has not come about within 20 s"
+            time.sleep(0.02)
+
+    return wait

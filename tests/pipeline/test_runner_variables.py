@@ -1,0 +1,37 @@
+"""Variables that steer GitLab's runner, and have no effect here, are told of; others are left in peace."""
+
+from __future__ import annotations
+
+from tests.pipeline.project import Project
+
+TEXT = """\
+variables:
+  GIT_DEPTH: 1
+  GET_SOURCES_ATTEMPTS: 3
+  KUBERNETES_CPU_REQUEST: {value: "2", description: how many}
+a:
+  script: [a]
+  variables: {GIT_CLONE_PATH: /elsewhere, RUNNER_SCRIPT_TIMEOUT: 5m, FF_USE_FASTZIP: "true", FF_OTHER: "true"}
+b:
+  script: [b]
+  variables: {GIT_CLONE_PATH: /elsewhere, GIT_CHECKOUT: "true"}
+c:
+  script: [c]
+  variables: {GIT_CHECKOUT: "false"}
+"""
+
+
+def test_variables_without_effect_are_told_of_once_with_their_place(project: Project) -> None:
+    compiled = project.compile(TEXT)
+    assert [(warning.line, warning.key) for warning in compiled.warnings] == [
+        (4, "variables.KUBERNETES_CPU_REQUEST"),
+        (7, "a.variables.GIT_CLONE_PATH"),
+        (7, "a.variables.FF_OTHER"),
+        (13, "c.variables.GIT_CHECKOUT"),
+    ]
+    assert all("has no effect here: " in warning.message for warning in compiled.warnings)
+
+
+def test_a_file_that_only_tunes_the_runner_gets_no_warning(project: Project) -> None:
+    tuned = "variables: {GIT_DEPTH: 5, GIT_STRATEGY: none, CI_DEBUG_SERVICES: 'true', CACHE_COMPRESSION_LEVEL: fast}"
+    assert project.warnings(f"{tuned}\na: {{script: [a]}}\n") == []

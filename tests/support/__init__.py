@@ -1,0 +1,1 @@
+"""Fakes, harnesses and builders that several folders of tests import."""

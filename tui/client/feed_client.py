@@ -1,0 +1,235 @@
+"""The Clone pattern's client: keeps the model equal to the coordinator's state, and asks the screens' questions.
+
+Lives on the application's asyncio loop and owns the `Link`, whose thread does all the waiting. Knows no widgets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from protocol import messages as m
+from protocol.client import USER_ERRORS
+from protocol.codec import CHUNK_BYTES
+from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
+from protocol.events import LogAppended, log_topic
+from tui.client.connection import Answer, Fed, Item, Joined, Link, Lost, Refused
+from tui.client.model import SNAPSHOT_RUNS, Connection, Model, Verdict
+
+REQUEST_TIMEOUT = 10.0
+"""Seconds that a request may take in all, a restart of the coordinator in between included."""
+RESYNC_PAUSE = 0.25
+"""Seconds between two snapshots when the first one was of no use."""
+WAITING_LOG_BYTES = 8 << 20
+"""Log bytes that may wait for the loop; more are dropped here and fetched later, as the viewer sees by the offsets."""
+
+R = TypeVar("R", bound=m.Message)
+LogListener = Callable[[LogAppended, bytes], None]
+
+
+class FeedClient:
+    """Follows the coordinator at `address` into `model`, for ever.
+
+    `on_change` is called on the loop after the model has changed; it has to be quick. Requests raise
+    CoordinatorUnreachable, UsageError (the coordinator refused) or LongshoreError.
+    """
+
+    def __init__(self, address: str, model: Model, on_change: Callable[[], None]) -> None:
+        self.address = address
+        self.model = model
+        self._on_change = on_change
+        self._link = Link(address, self._arrive)
+        self._ids = itertools.count(1)
+        self._futures: dict[int, asyncio.Future[tuple[m.Message, bytes]]] = {}
+        self._listeners: dict[str, LogListener] = {}
+        self._watched: int | None = None
+        self._resync_task: asyncio.Task[None] | None = None
+        self._lock = threading.Lock()
+        self._arrived: list[Item] = []
+        self._waiting_log_bytes = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._context = contextvars.copy_context()  # the loop's own, from `start` on: callbacks of a thread have none
+
+    def start(self) -> None:
+        """Begins to connect; call it on the running loop."""
+        self._loop = asyncio.get_running_loop()
+        self._context = contextvars.copy_context()
+        self._link.start()
+
+    async def stop(self) -> None:
+        """Ends the link; requests without an answer fail."""
+        self._loop = None
+        if self._resync_task is not None:
+            self._resync_task.cancel()
+        await asyncio.to_thread(self._link.stop)
+        for future in self._futures.values():
+            future.cancel()
+
+    # requests
+
+    async def request_payload(
+        self, kind: type[m.Message], payload: bytes | None = None, **fields: Any
+    ) -> tuple[m.Message, bytes]:
+        """Asks the coordinator; gives its answer and the answer's payload."""
+        request_id = next(self._ids)
+        future: asyncio.Future[tuple[m.Message, bytes]] = asyncio.get_running_loop().create_future()
+        self._futures[request_id] = future
+        self._link.send(request_id, kind(id=request_id, **fields), payload)
+        try:
+            async with asyncio.timeout(REQUEST_TIMEOUT):
+                reply, data = await future
+        except TimeoutError:
+            raise CoordinatorUnreachable(f"no answer from {self.address}") from None
+        finally:
+            self._futures.pop(request_id, None)
+            if not future.done() or future.cancelled():
+                self._link.forget(request_id)
+        if isinstance(reply, m.Error):
+            raise (UsageError if reply.code in USER_ERRORS else LongshoreError)(reply.message)
+        return reply, data
+
+    async def request(self, kind: type[m.Message], expect: type[R], **fields: Any) -> R:
+        """`request_payload` for answers without payload, with the answer's type checked."""
+        reply, _ = await self.request_payload(kind, **fields)
+        if not isinstance(reply, expect):
+            raise LongshoreError(f"{self.address} answered {kind.__name__} with {type(reply).__name__}")
+        return reply
+
+    async def download(self, digest: str, path: Path) -> int:
+        """Fetches a blob into `path`; gives its size. Raises LongshoreError if it arrived damaged."""
+        partial = path.with_name(path.name + ".part")
+        hasher, offset, size = hashlib.sha256(), 0, 1
+        try:
+            with partial.open("wb") as file:
+                while offset < size:
+                    reply, data = await self.request_payload(
+                        m.BlobGet, digest=digest, offset=offset, length=CHUNK_BYTES
+                    )
+                    if not isinstance(reply, m.BlobData) or (not data and reply.size > offset):
+                        raise LongshoreError("the coordinator has no bytes of that artifact")
+                    size = reply.size
+                    file.write(data)
+                    hasher.update(data)
+                    offset += len(data)
+            if hasher.hexdigest() != digest:
+                raise LongshoreError("the artifact arrived damaged")
+            partial.replace(path)
+        finally:
+            partial.unlink(missing_ok=True)
+        return size
+
+    # what is looked at
+
+    async def watch_run(self, run: int) -> None:
+        """Loads a run whole into the model and keeps it up to date, until another one is watched."""
+        self._watched = run
+        snapshot = await self.request(m.GetSnapshot, m.Snapshot, runs=0, run=run)
+        if self._watched != run:
+            return
+        if self.model.load_detail(snapshot) is Verdict.GAP:
+            self._resync()
+        self._on_change()
+
+    def unwatch_run(self) -> None:
+        """No run is looked at any more."""
+        self._watched = None
+        self.model.drop_detail()
+
+    def follow_log(self, attempt: str, listener: LogListener) -> None:
+        """Gives the attempt's log bytes to `listener` as they are stored; offsets show what was missed."""
+        self._listeners[attempt] = listener
+        self._link.subscribe(log_topic(attempt))
+
+    def unfollow_log(self, attempt: str) -> None:
+        """Takes no more of that log."""
+        if self._listeners.pop(attempt, None) is not None:
+            self._link.unsubscribe(log_topic(attempt))
+
+    # what arrives: first on the link's thread, then on the loop
+
+    def _arrive(self, items: list[Item]) -> None:
+        loop = self._loop
+        if loop is None:
+            return
+        with self._lock:
+            wake = not self._arrived
+            for item in items:
+                if isinstance(item, Fed) and item.payload:
+                    if self._waiting_log_bytes > WAITING_LOG_BYTES:
+                        continue
+                    self._waiting_log_bytes += len(item.payload)
+                self._arrived.append(item)
+        if wake:
+            try:
+                loop.call_soon_threadsafe(self._take, context=self._context)
+            except RuntimeError:  # the loop has closed in between: nobody is there to tell
+                self._loop = None
+
+    def _take(self) -> None:
+        with self._lock:
+            items, self._arrived, self._waiting_log_bytes = self._arrived, [], 0
+        version = self.model.version
+        for item in items:
+            match item:
+                case Answer(message, payload):
+                    future = self._futures.get(getattr(message, "id", 0))
+                    if future is not None and not future.done():
+                        future.set_result((message, bytes(payload)))
+                case Fed(event, payload):
+                    self._take_event(event, payload)
+                case Joined(welcome):
+                    self._joined(welcome)
+                case Refused(why):
+                    if self.model.connection is not Connection.REFUSED:
+                        self.model.set_connection(Connection.REFUSED, time.time(), why)
+                case Lost(why):
+                    self.model.set_connection(Connection.RECONNECTING, time.time(), f"connection lost: {why}")
+        if self.model.version != version:
+            self._on_change()
+
+    def _take_event(self, event: Any, payload: bytes | memoryview) -> None:
+        if isinstance(event, LogAppended):
+            listener = self._listeners.get(event.attempt)
+            if listener is not None:
+                listener(event, bytes(payload))
+        elif self.model.apply(event, time.time()) is Verdict.GAP:
+            self._resync()
+
+    def _joined(self, welcome: m.Welcome) -> None:
+        known = self.model.epoch
+        if known and known != welcome.epoch:
+            note = "connected: the coordinator was started anew"
+        else:
+            note = "connected again" if known else f"connected to {self.address}"
+        self.model.set_connection(Connection.ONLINE, time.time(), note)
+        self._resync()
+
+    def _resync(self) -> None:
+        if self._resync_task is None or self._resync_task.done():
+            self._resync_task = asyncio.get_running_loop().create_task(self._load_snapshot())
+
+    async def _load_snapshot(self) -> None:
+        """Asks for snapshots until one fits the events that have arrived."""
+        while True:
+            try:
+                snapshot = await self.request(m.GetSnapshot, m.Snapshot, runs=SNAPSHOT_RUNS, run=self._watched)
+            except UsageError:  # the watched run has been removed meanwhile
+                self._watched = None
+                continue
+            except LongshoreError:
+                if self.model.connection is not Connection.ONLINE:
+                    return  # the next session begins with a snapshot anyway
+                await asyncio.sleep(RESYNC_PAUSE)
+                continue
+            verdict = self.model.load_snapshot(snapshot, time.time())
+            self._on_change()
+            if verdict is Verdict.APPLIED:
+                return
+            await asyncio.sleep(RESYNC_PAUSE)

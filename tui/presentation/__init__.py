@@ -1,0 +1,1 @@
+"""Views as text: formatting, layout, summaries. Pure."""

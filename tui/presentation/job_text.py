@@ -1,0 +1,104 @@
+"""A job's definition, story and test report as text to read. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from textual.content import Content
+
+from protocol.display import clean
+from protocol.plan import ImageSpec, JobPlan, Variable
+from protocol.views import JobView, StoryLine
+from tui.presentation.formatting import clock, duration, plural
+
+MASK = "[MASKED]"
+
+
+def definition(job: JobPlan) -> Content:
+    """What the job was compiled to, in the pipeline file's own words; masked values stay masked."""
+    lines: list[tuple[str, str]] = []
+
+    def entry(key: str, value: object) -> None:
+        lines.extend(((f"{key}: ", "bold $text-accent"), (f"{clean(str(value))}\n", "")))
+
+    def block(key: str, values: Iterable[str]) -> None:
+        lines.append((f"{key}:\n", "bold $text-accent"))
+        for value in values:
+            for number, line in enumerate(value.split("\n")):
+                lines.append((f"  {'- ' if number == 0 else '  '}{clean(line)}\n", ""))
+
+    entry("stage", job.stage)
+    entry("image", _image(job.image))
+    if job.when != "on_success":
+        entry("when", job.when)
+    if job.needs is not None:
+        entry("needs", _list(need.job + (" (optional)" if need.optional else "") for need in job.needs))
+    if job.tags:
+        entry("tags", _list(job.tags))
+    if job.allow_failure or job.allow_failure_exit_codes:
+        entry(
+            "allow_failure", _list(map(str, job.allow_failure_exit_codes)) if job.allow_failure_exit_codes else "true"
+        )
+    if job.retry.max:
+        entry("retry", f"{job.retry.max}, when {_list(job.retry.when) or 'always'}")
+    if job.resource_group:
+        entry("resource_group", job.resource_group)
+    if job.environment is not None:
+        entry("environment", f"{job.environment.name} {job.environment.url}".rstrip())
+    entry("timeout", duration(job.timeout))
+    for service in job.services:
+        entry("service", f"{service.name} as {_list(service.aliases) or service.name}")
+    for key, script in (
+        ("before_script", job.before_script),
+        ("script", job.script),
+        ("after_script", job.after_script),
+    ):
+        if script:
+            block(key, script)
+    if job.artifacts is not None:
+        block("artifacts", [*job.artifacts.paths, *(f"junit: {path}" for path in job.artifacts.junit)])
+    for cache in job.caches:
+        block(f"cache {cache.key}", cache.paths)
+    if job.variables:
+        block("variables", (f"{variable.key}: {_value(variable)}" for variable in job.variables))
+    return Content.assemble(*lines)
+
+
+def story(lines: Sequence[StoryLine]) -> Content:
+    """What happened to the job, line by line."""
+    if not lines:
+        return Content("Nothing has happened yet.")
+    parts: list[tuple[str, str]] = []
+    for line in lines:
+        attempt = f"{line.attempt}  " if line.attempt else ""
+        parts += [(f"{clock(line.at)}  ", "$foreground 60%"), (attempt, "$text-accent"), (f"{clean(line.text)}\n", "")]
+    return Content.assemble(*parts)
+
+
+def tests(job: JobView) -> Content:
+    """The job's test report: failures first."""
+    report = job.tests
+    if report is None:
+        return Content("No test report. A job makes one with artifacts: reports: junit.")
+    bad = report.failed + report.errors
+    summary = f"{plural(report.total, 'test')}: {bad} failed, {report.skipped} skipped, in {duration(report.seconds)}\n"
+    parts = [(summary, "bold $text-error" if bad else "bold $text-success")]
+    parts += [(f"✗ {clean(failure)}\n", "$text-error") for failure in report.failures]
+    if bad > len(report.failures):
+        parts.append((f"and {bad - len(report.failures)} more\n", "$foreground 60%"))
+    return Content.assemble(*parts)
+
+
+def _image(image: ImageSpec | None) -> str:
+    if image is None:
+        return "(the coordinator's default)"
+    user = f" as {image.user}" if image.user else ""
+    return f"{image.name}{user}"
+
+
+def _list(values: Iterable[str]) -> str:
+    return ", ".join(values)
+
+
+def _value(variable: Variable) -> str:
+    return MASK if variable.masked else variable.value

@@ -1,0 +1,172 @@
+"""What there is to say about a run or a job in two or three lines. Pure.
+
+Colours are the theme's, by name, so that a text fits whichever theme it is shown in. Where a line is too short for all,
+what matters least goes first; nothing is broken in the middle but a name that has no room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.cells import cell_len
+from textual.content import Content
+
+from protocol.display import clean
+from protocol.statuses import ENDED, ExecutionStatus
+from protocol.views import JobView, RunSummary
+from tui.presentation.eta import Estimate
+from tui.presentation.formatting import age, clock, duration, elapsed, job_sign, plural, progress, queued, run_sign, why
+from tui.presentation.progress_bar import bar
+from tui.widgets.line_widget import fit
+
+MUTED = "$foreground 60%"
+GAP = 3
+PADDING = 2
+"""Cells at the sides of the bars that these texts are in."""
+LEAST_CUT = 10
+"""Cells that a piece has to keep when it is cut; with less room it is left out."""
+SHORTEST_BAR, LONGEST_BAR = 10, 30
+
+Piece = tuple[str, str]
+"""Words that stay together, and their style."""
+
+
+def flow(pieces: Sequence[Piece], width: int, lines: int = 1, *, cut: bool = True) -> Content:
+    """Pieces one after the other on at most so many lines of `width` cells. Those that have no room are left out.
+
+    With `cut`, the first one of them is cut instead, and nothing comes after it.
+    """
+    rows: list[list[Piece]] = [[]]
+    used = 0
+    for text, style in pieces:
+        gap = GAP if rows[-1] else 0
+        if used + gap + cell_len(text) > width and rows[-1] and len(rows) < lines:
+            rows.append([])
+            used = gap = 0
+        room = width - used - gap
+        if cell_len(text) > room:
+            if not cut:
+                continue
+            if room >= LEAST_CUT:
+                rows[-1].append((fit(text, room), style))
+            break
+        rows[-1].append((text, style))
+        used += gap + cell_len(text)
+    return Content("\n").join([Content(" " * GAP).join([Content.assemble(piece) for piece in row]) for row in rows])
+
+
+def run_facts(run: RunSummary, estimate: Estimate, now: float, width: int) -> Content:
+    """What it is; how far it is, what that took, what is left. `width` is the terminal's."""
+    sign = run_sign(run)
+    room = width - PADDING
+    first: list[Piece] = [
+        (f"{sign} {sign.label}", f"bold {color(sign.color)}"),
+        (f"run {run.id}", ""),
+        (clean(run.name), "bold"),
+    ]
+    if run.ref or run.sha:
+        first.append((f"{clean(run.ref)} {clean(run.sha[:8])}".strip(), "$text-accent"))
+    if run.project:
+        first.append((clean(run.project), ""))
+    if run.title and run.title != run.name:
+        first.append((clean(run.title), ""))
+    cells = max(SHORTEST_BAR, min(LONGEST_BAR, width // 4))
+    drawn = [(text, color(paint)) for text, paint in bar(run.counts, cells)]
+    notes = _run_notes(run, estimate, now)
+    if estimate.critical:
+        notes.append("◆ critical path")
+    second = flow([(note, MUTED) for note in notes], room - cells - GAP, cut=False)
+    return Content.assemble(flow(first, room), "\n", *drawn, " " * GAP, second)
+
+
+def _run_notes(run: RunSummary, estimate: Estimate, now: float) -> list[str]:
+    ended, total = progress(run.counts)
+    notes = [f"{ended}/{plural(total, 'job')}", f"time {duration(elapsed(run.started_at, run.finished_at, now))}"]
+    if run.created_at is not None and run.started_at is not None and run.started_at - run.created_at >= 1:
+        notes.append(f"queued {duration(run.started_at - run.created_at)}")
+    if run.status not in ENDED and estimate.remaining is not None:
+        left = estimate.remaining
+        notes.append(f"about {duration(left)} left" if left >= 1 else "nearly done")
+    if run.finished_at is not None:
+        ago = now - run.finished_at
+        notes += [f"ended {f'{age(ago)} ago' if ago >= 1 else 'just now'}", f"at {clock(run.finished_at)}"]
+    return notes
+
+
+def job_facts(job: JobView, now: float, width: int, *, offline: bool) -> Content:
+    """A job under the cursor: where it is, what it needs and leaves, why it is as it is. `offline`: see `_place`."""
+    sign = job_sign(job)
+    notes = [_place(job, offline)] if job.worker else []
+    if job.attempt > 1:
+        notes.append(f"attempt {job.attempt}")
+    if (taken := elapsed(job.started_at, job.finished_at, now)) is not None:
+        notes.append(duration(taken))
+    if job.needs:
+        notes.append("needs " + ", ".join(clean(need) for need in job.needs))
+    if job.artifacts:
+        notes.append(plural(len(job.artifacts), "artifact"))
+    if job.tests is not None:
+        notes.append(f"{plural(job.tests.total, 'test')}, {job.tests.failed + job.tests.errors} failed")
+    if job.coverage is not None:
+        notes.append(f"coverage {job.coverage:g} %")
+    first: list[Piece] = [(f"{sign} {sign.label}", color(sign.color)), (clean(job.name), "bold")]
+    return Content.assemble(flow([*first, *((note, MUTED) for note in notes)], width - PADDING), *_reason(job))
+
+
+def job_head(run: int, job: JobView, stage: str, attempt: int, now: float, width: int, *, offline: bool) -> Content:
+    """A job that is looked at; `attempt` is the one whose log is shown. `offline`: see `_place`."""
+    sign = job_sign(job)
+    notes = [f"stage {clean(stage)}"] if stage else []
+    if job.attempt:
+        notes.append(f"attempt {attempt}" + (f" of {job.attempt}" if job.attempt > 1 else ""))
+    if job.worker:
+        notes.append(_place(job, offline))
+    if (taken := elapsed(job.started_at, job.finished_at, now)) is not None:
+        notes.append(f"time {duration(taken)}")
+    if (waited := queued(job, now)) is not None and waited >= 1:
+        notes.append(f"queued {duration(waited)}")
+    if job.coverage is not None:
+        notes.append(f"coverage {job.coverage:g} %")
+    if job.environment:
+        notes.append(f"environment {clean(job.environment)} {clean(job.environment_url or '')}".rstrip())
+    first: list[Piece] = [
+        (f"{sign} {sign.label}", f"bold {color(sign.color)}"),
+        (f"run {run}", ""),
+        (clean(job.name), "bold"),
+    ]
+    return Content.assemble(flow([*first, *((note, MUTED) for note in notes)], width - PADDING, 2), *_reason(job))
+
+
+NOTHING_WRITTEN = "It wrote nothing."
+
+
+def no_log(job: JobView) -> str:
+    """What stands where a job's log would be while there is none of it."""
+    match job.status:
+        case ExecutionStatus.RUNNING:
+            return "Nothing written yet."
+        case ExecutionStatus.PREPARING:
+            return "Nothing written yet: its image, container and workspace are made ready."
+        case ExecutionStatus.MANUAL | ExecutionStatus.SCHEDULED:
+            return "Not begun: p plays it."
+        case status if status in ENDED:
+            return NOTHING_WRITTEN if job.attempt else "It was never tried."
+        case _:
+            return "Not begun."
+
+
+def _place(job: JobView, offline: bool) -> str:
+    """Where a job is; `offline`: its worker has not been heard of for a while."""
+    return f"on {clean(job.worker or '')}{', which is offline' if offline and job.status not in ENDED else ''}"
+
+
+def _reason(job: JobView) -> list[str | Piece]:
+    reason = why(job)
+    if not reason:
+        return []
+    return ["\n", (reason, "$text-error" if job.status is ExecutionStatus.FAILED else "$text-secondary")]
+
+
+def color(paint: str) -> str:
+    """A paint's colour as the theme calls it."""
+    return {"": "", "strong": "bold", "muted": MUTED}.get(paint, f"$text-{paint}")
