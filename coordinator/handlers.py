@@ -61,7 +61,7 @@ class Outbox:
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class CoordinatorInfo:
     """What a welcome says of this coordinator."""
 
     coordinator: str
@@ -75,7 +75,7 @@ class Handlers:
 
     def __init__(
         self,
-        facts: Facts,
+        facts: CoordinatorInfo,
         router: Router,
         engine: Engine,
         store: Store,
@@ -296,7 +296,7 @@ class Handlers:
         answer = peer.last_answer
         if answer is None or answer.id != message.id:
             answer = peer.last_answer = self._commands[type(message)](message, now)
-            self._audit(self._router.key_of(peer.route), now, *told(message))
+            self._audit(self._router.key_of(peer.route), now, *audit_entry(message))
         outbox.reply(peer.route, answer)
 
     def _cancel(self, message: m.Cancel, now: Now) -> m.Done:
@@ -341,7 +341,7 @@ class Handlers:
                 self._quota.forget(upload.digest)
 
 
-def told(command: m.Cancel | m.Retry | m.Play | m.DrainWorker) -> tuple[str, str, str]:
+def audit_entry(command: m.Cancel | m.Retry | m.Play | m.DrainWorker) -> tuple[str, str, str]:
     """What the audit says of a command: action, subject, detail."""
     if isinstance(command, m.DrainWorker):
         return "drain" if command.on else "undrain", f"worker {command.worker}", ""

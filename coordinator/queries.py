@@ -13,7 +13,7 @@ from coordinator.engine.views import attempt_view, run_view
 from coordinator.files.blob_store import BlobStore
 from coordinator.files.log_store import LogStore
 from coordinator.store.store import Store
-from coordinator.transport.publisher import Feed
+from coordinator.transport.publisher import Publisher
 from protocol import messages as m
 from protocol.codec import CHUNK_BYTES
 from protocol.errors import ProtocolError
@@ -71,7 +71,7 @@ class QueryQueue:
 class Queries:
     """Reads the engine's memory for what is under way, and the store for the rest."""
 
-    def __init__(self, engine: Engine, store: Store, logs: LogStore, blobs: BlobStore, feed: Feed) -> None:
+    def __init__(self, engine: Engine, store: Store, logs: LogStore, blobs: BlobStore, feed: Publisher) -> None:
         self._engine = engine
         self._store = store
         self._logs = logs

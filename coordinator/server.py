@@ -25,18 +25,18 @@ from coordinator.engine.state import Now
 from coordinator.files.blob_store import BlobStore
 from coordinator.files.log_store import LogStore
 from coordinator.files.owner_lock import Lock
-from coordinator.handlers import Facts, Handlers, Outbox, error_reply
+from coordinator.handlers import CoordinatorInfo, Handlers, Outbox, error_reply
 from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.queries import Queries, QueryQueue
 from coordinator.security.administration import MESSAGES as ADMIN_MESSAGES
-from coordinator.security.gatekeeper import Door
-from coordinator.security.limits import Pace
+from coordinator.security.gatekeeper import Gatekeeper
+from coordinator.security.limits import RateLimiter
 from coordinator.security.quota import Quota
 from coordinator.security.roles import Identity
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.store import Store, UnreadableRun
 from coordinator.store.term import Superseded
-from coordinator.transport.publisher import Feed
+from coordinator.transport.publisher import Publisher
 from coordinator.transport.router import Router
 from protocol import messages as m
 from protocol.clock import boot
@@ -141,17 +141,19 @@ class Coordinator:
         self.engine = Engine(self.settings.engine, next_run_id=next_run, next_job_id=next_job)
         runs, workers = self.store.load_unfinished()
         self.engine.restore(runs, workers, now)
-        self.door = Door(self._context, state, self.store, self.engine, self.cut_off, secure=self.settings.secure)
+        self.door = Gatekeeper(self._context, state, self.store, self.engine, self.cut_off, secure=self.settings.secure)
         self._open.append(self.door.close)
         self.door.shut_out_again(now)
         bind, feed_bind = self.settings.bind, self.settings.feed_address
         self.router = Router(self._context, bind, self.door.keys_for(bind))
         self._open.append(self.router.close)
-        self.feed = Feed(self._context, feed_bind, self.door.keys_for(feed_bind))
+        self.feed = Publisher(self._context, feed_bind, self.door.keys_for(feed_bind))
         self._open.append(lambda: self.feed.close())
-        facts = Facts(self.store.coordinator_id, self.feed.epoch, self.feed.address, self.settings.engine.heartbeat)
+        facts = CoordinatorInfo(
+            self.store.coordinator_id, self.feed.epoch, self.feed.address, self.settings.engine.heartbeat
+        )
         self.waiting = QueryQueue()
-        self.pace = Pace(self.settings.limits.messages_per_second)
+        self.pace = RateLimiter(self.settings.limits.messages_per_second)
         self.quota = Quota(self.settings.limits)
         self.handlers = Handlers(
             facts,

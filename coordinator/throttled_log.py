@@ -8,7 +8,7 @@ import time
 PER_MINUTE = 30
 
 
-class Sparing:
+class ThrottledLogger:
     """Writes at most PER_MINUTE warnings a minute to a logger."""
 
     def __init__(self, log: logging.Logger) -> None:

@@ -19,14 +19,14 @@ from typing import Any
 
 import zmq
 
-from daemon.attempts.manager import Jobs
+from daemon.attempts.manager import AttemptManager
 from daemon.executors.base import Executor
 from daemon.runtime.mailbox import Mailbox
-from daemon.runtime.thread_pool import aside
+from daemon.runtime.thread_pool import run_in_background
 from daemon.runtime.timers import Timer, Timers
 from daemon.settings import WorkerSettings
 from daemon.upstream.blob_cache import BlobCache
-from daemon.upstream.connection import Link, LinkState
+from daemon.upstream.connection import Connection, ConnectionState
 from daemon.upstream.requests import Answer, Requests
 from daemon.upstream.transfers import Transfers
 from protocol import PROTOCOL_VERSION
@@ -119,13 +119,13 @@ class Worker:
             cache.clean_up()
             self._requests = Requests(self._mailbox.post, self._send, time.monotonic)
             transfers = Transfers(self._requests, cache)
-            self._jobs = Jobs(
+            self._jobs = AttemptManager(
                 self.settings, executor, transfers, self._requests, self._timers, self._send, self._mailbox.post
             )
             self._jobs.find()
             self._sweep(executor, cache, at_start=True)
             context = self._context or zmq.Context.instance()
-            self._link = Link(context, self.settings.coordinator, self._mailbox, self.settings.credentials)
+            self._link = Connection(context, self.settings.coordinator, self._mailbox, self.settings.credentials)
             self._renewed_at = self._opened_at = time.monotonic()
             try:
                 self._tick()
@@ -169,7 +169,7 @@ class Worker:
             may_greet = self._link.wait(min(TICK, max(0.0, due - time.monotonic())))
             for function, arguments in self._mailbox.drain():
                 self._guarded(function, *arguments)
-            if self._greeted and self._link.state is not LinkState.GREETED:
+            if self._greeted and self._link.state is not ConnectionState.GREETED:
                 self._on_disconnected()
             if may_greet:
                 self._greet()
@@ -278,16 +278,16 @@ class Worker:
         if now - self._opened_at > SILENT_HEARTBEATS * self._heartbeat:
             self._opened_at = now
             self._link.reopen()
-        elif self._link.state is LinkState.GREETING and now - self._greeted_at > WELCOME_WAIT:
+        elif self._link.state is ConnectionState.GREETING and now - self._greeted_at > WELCOME_WAIT:
             self._link.lost()
 
     def _sweep(self, executor: Executor, cache: BlobCache, *, at_start: bool = False) -> None:
         """Removes what belongs to no attempt that is known and what is too old, now and from time to time."""
 
-        aside(executor.sweep, self._jobs.known)
-        aside(cache.trim)
+        run_in_background(executor.sweep, self._jobs.known)
+        run_in_background(cache.trim)
         if not at_start:
-            aside(self._ask_of_strangers, executor)
+            run_in_background(self._ask_of_strangers, executor)
         self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, cache))
 
     def _ask_of_strangers(self, executor: Executor) -> None:
@@ -301,7 +301,7 @@ class Worker:
                 for worker in reply.workers if isinstance(reply, m.GoneWorkers) else ():
                     if worker in strangers:
                         logger.info("clears away what worker %s has left on this engine", worker)
-                        aside(executor.clear, worker)
+                        run_in_background(executor.clear, worker)
 
         names = sorted(strangers)[: m.MOST_WORKERS_ASKED]
         self._requests.call(m.GetGoneWorkers, patient=False, workers=names).add_done_callback(answered)

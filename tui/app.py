@@ -13,7 +13,7 @@ from textual.screen import ModalScreen, Screen
 
 from tui.client.feed_client import FeedClient
 from tui.client.model import Model
-from tui.screens.events import FeedScreen
+from tui.screens.events import EventsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.page import Page
 from tui.screens.runs import RunsScreen
@@ -34,7 +34,7 @@ class LongshoreApp(App[None]):
     MODES: ClassVar[dict[str, str | Callable[[], Screen[Any]]]] = {
         "runs": RunsScreen,
         "workers": WorkersScreen,
-        "feed": FeedScreen,
+        "feed": EventsScreen,
     }
     DEFAULT_MODE = "runs"
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -7,7 +7,7 @@ import sys
 import click
 
 from cli.commands.read import run_argument
-from cli.options.common import Where, coordinator_option
+from cli.options.common import Target, coordinator_option
 from cli.session.session import acting_session, reading_session
 from cli.submit.variables import variable_option
 from protocol.display import clean
@@ -18,7 +18,7 @@ from protocol.plan import Variable
 @run_argument
 @click.argument("job", required=False)
 @coordinator_option
-def cancel_command(where: Where, run: int, job: str | None) -> None:
+def cancel_command(where: Target, run: int, job: str | None) -> None:
     """Cancel RUN, or one JOB of it. Containers stop within seconds; after_script still runs."""
     with acting_session(where) as session:
         count = session.client.cancel(run, job)
@@ -30,7 +30,7 @@ def cancel_command(where: Where, run: int, job: str | None) -> None:
 @click.argument("job", required=False)
 @click.option("--failed", is_flag=True, help="Only what failed, not what was canceled.")
 @coordinator_option
-def retry_command(where: Where, run: int, job: str | None, failed: bool) -> None:
+def retry_command(where: Target, run: int, job: str | None, failed: bool) -> None:
     """Try again all jobs of RUN that did not succeed, or one JOB, and what depends on them."""
     if job and failed:
         raise click.UsageError("--failed is for a whole run; leave it or JOB out")
@@ -45,7 +45,7 @@ def retry_command(where: Where, run: int, job: str | None, failed: bool) -> None
 @variable_option
 @click.option("--yes", is_flag=True, help="Do not ask the job's `manual_confirmation`.")
 @coordinator_option
-def play_command(where: Where, run: int, job: str, variables: list[Variable], yes: bool) -> None:
+def play_command(where: Target, run: int, job: str, variables: list[Variable], yes: bool) -> None:
     """Start a manual JOB of RUN, or a delayed one before its time."""
     with acting_session(where) as session:
         question = session.client.get_job(run, job).job.manual_confirmation
@@ -59,7 +59,7 @@ def play_command(where: Where, run: int, job: str, variables: list[Variable], ye
 @click.argument("worker")
 @click.option("--off", is_flag=True, help="Let it take jobs again.")
 @coordinator_option
-def drain_command(where: Where, worker: str, off: bool) -> None:
+def drain_command(where: Target, worker: str, off: bool) -> None:
     """Let WORKER take no new jobs; those that it runs go on."""
     with reading_session(where) as session:
         session.client.drain(worker, on=not off)

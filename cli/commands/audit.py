@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.options.common import Where, coordinator_option
+from cli.options.common import Target, coordinator_option
 
 
 @click.command("audit")
@@ -12,7 +12,7 @@ from cli.options.common import Where, coordinator_option
 @click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many lines.")
 @click.option("--before", type=click.IntRange(min=1), help="Only lines with a lower id.")
 @coordinator_option
-def audit_command(where: Where, as_json: bool, limit: int, before: int | None) -> None:
+def audit_command(where: Target, as_json: bool, limit: int, before: int | None) -> None:
     """Show who submitted, canceled, retried, played, let in, shut out: newest first. Lines are only ever added."""
     from cli.render.json_views import rfc3339
     from cli.render.rows import print_rows

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options.common import Where, coordinator_option
+from cli.options.common import Target, coordinator_option
 from protocol.errors import LongshoreError
 
 if TYPE_CHECKING:
     from cli.session.session import Session
-    from daemon.executors.docker.api_client import Engine
+    from daemon.executors.docker.api_client import DockerClient
     from daemon.executors.docker.checkup import Check
     from daemon.executors.docker.inventory import Leftover, Told
 
@@ -29,14 +29,14 @@ SIGNS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "r
 @click.option("--yes", is_flag=True, help="With --clean: don't ask first.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
 @coordinator_option
-def doctor_command(where: Where, cleans: bool, force: bool, yes: bool, as_json: bool) -> int:
+def doctor_command(where: Target, cleans: bool, force: bool, yes: bool, as_json: bool) -> int:
     """Look whether all is there that runs need, and what they have left on Docker. Changes nothing without --clean."""
-    from daemon.executors.docker.api_client import Engine
+    from daemon.executors.docker.api_client import DockerClient
     from daemon.executors.docker.checkup import check_engine, check_state
 
     if (force or yes) and not cleans:
         raise click.UsageError("--force and --yes are for --clean")
-    engine = Engine(patience=0)
+    engine = DockerClient(patience=0)
     checks = [*check_engine(engine), *check_state(where.state)]
     there = checks[0].status == "ok"
     leftovers: list[Leftover] = []
@@ -66,7 +66,7 @@ def doctor_command(where: Where, cleans: bool, force: bool, yes: bool, as_json: 
 class _Coordinators:
     """The coordinator that is named, or that of the state directory: what it says of its workers."""
 
-    def __init__(self, where: Where) -> None:
+    def __init__(self, where: Target) -> None:
         from cli.session.session import reading_session
 
         self._where = where
@@ -113,7 +113,7 @@ class _Coordinators:
             self._session.close()
 
 
-def _leftovers(engine: Engine, coordinators: _Coordinators) -> list[Leftover]:
+def _leftovers(engine: DockerClient, coordinators: _Coordinators) -> list[Leftover]:
     from daemon.executors.docker.inventory import find_begun, inventory, judge, owner
 
     things = inventory(engine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cli.options.common import Where, coordinator_option
+from cli.options.common import Target, coordinator_option
 
 
 @click.group("keys")
@@ -15,7 +15,7 @@ def keys_group() -> None:
 @keys_group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
 @coordinator_option
-def list_command(where: Where, as_json: bool) -> None:
+def list_command(where: Target, as_json: bool) -> None:
     """List enrolled keys, newest first; the last one is the owner's own."""
     from cli.render.json_views import rfc3339
     from cli.render.rows import print_rows
@@ -42,7 +42,7 @@ def list_command(where: Where, as_json: bool) -> None:
 @keys_group.command("revoke")
 @click.argument("key")
 @coordinator_option
-def revoke_command(where: Where, key: str) -> None:
+def revoke_command(where: Target, key: str) -> None:
     """Shut out the KEY of that name, or that begins so. Its connections end at once, and a worker's jobs fail."""
     from cli.session.session import reading_session
     from protocol.admin import RevokeKey

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from cli.options.common import Where, coordinator_option
+from cli.options.common import Target, coordinator_option
 from cli.options.serving import (
     TAKEOVER_SECONDS,
     CoordinatorOptions,
@@ -181,7 +181,7 @@ def worker_command(
     help=f"Serve it to a browser; at {DEFAULT_DASHBOARD}, this machine only, unless told otherwise.",
 )
 @coordinator_option
-def tui_command(where: Where, web: str | None) -> None:
+def tui_command(where: Target, web: str | None) -> None:
     """Open the dashboard."""
     from cli.session.session import running_session
 

@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from cli.options.common import Where, coordinator_option
+from cli.options.common import Target, coordinator_option
 from cli.session.session import ReadingSession, Session, reading_session
 from protocol.errors import UsageError
 from protocol.views import JobView, RunSummary, RunView
@@ -19,7 +19,7 @@ run_argument = click.argument("run", type=click.IntRange(min=1))
 @json_option
 @click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many runs.")
 @coordinator_option
-def list_command(where: Where, as_json: bool, limit: int) -> None:
+def list_command(where: Target, as_json: bool, limit: int) -> None:
     """List runs, newest first."""
     with reading_session(where) as session:
         runs = session.client.list_runs(limit)
@@ -44,7 +44,7 @@ def list_command(where: Where, as_json: bool, limit: int) -> None:
 @click.option("--watch", is_flag=True, help="Go on until the run has ended, and show what changes.")
 @json_option
 @coordinator_option
-def show_command(where: Where, run: int, job: str | None, why: bool, watch: bool, as_json: bool) -> None:
+def show_command(where: Target, run: int, job: str | None, why: bool, watch: bool, as_json: bool) -> None:
     """Show RUN with its jobs, one JOB with its attempts, or with --why how it came about."""
     if watch and (job or why or as_json):
         raise click.UsageError("--watch shows a run's jobs; leave JOB, --why and --json out")
@@ -91,7 +91,7 @@ def show_command(where: Where, run: int, job: str | None, why: bool, watch: bool
 @click.option("--raw", is_flag=True, help="Every byte, on a terminal too: also what moves its cursor or changes it.")
 @coordinator_option
 def logs_command(
-    where: Where, run: int, job: str | None, follow: bool, attempt: int | None, service: str | None, raw: bool
+    where: Target, run: int, job: str | None, follow: bool, attempt: int | None, service: str | None, raw: bool
 ) -> None:
     """Print the log of JOB, or those of all jobs of RUN with the job's name before each line.
 
@@ -123,7 +123,7 @@ def logs_command(
 @click.command("workers")
 @json_option
 @coordinator_option
-def workers_command(where: Where, as_json: bool) -> None:
+def workers_command(where: Target, as_json: bool) -> None:
     """List workers."""
     with reading_session(where) as session:
         workers = session.client.workers()

@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import click
 
-from cli.options.common import Where, coordinator_option
+from cli.options.common import Target, coordinator_option
 from cli.options.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from cli.process.interrupts import Interrupted, Interrupts
 from cli.submit.variables import file_argument, file_options, variable_option
@@ -49,7 +49,7 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 @coordinator_option
 @serving_options
 def run_command(
-    where: Where,
+    where: Target,
     serving: Serving,
     file: Path,
     detach: bool,
@@ -96,7 +96,7 @@ def run_command(
         return interrupted.status
 
 
-def _say_what_counts(session: Session, where: Where, serving: Serving, project: Project) -> None:
+def _say_what_counts(session: Session, where: Target, serving: Serving, project: Project) -> None:
     """Names the options that have no effect, and says once that tags choose nothing where they do not."""
     options = ", ".join(serving.given if where.coordinator else serving.meant)
     if options and not session.serves:

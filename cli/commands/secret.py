@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from cli.options.common import Where, coordinator_option
+from cli.options.common import Target, coordinator_option
 
 project_option = click.option("--project", default="", help="The project that has it; default: all projects.")
 
@@ -24,7 +24,7 @@ def secret_group() -> None:
 @click.option("--file", "file", is_flag=True, help="Jobs get it as a file; the variable is the file's path.")
 @coordinator_option
 def set_command(
-    where: Where, name: str, project: str, branches: tuple[str, ...], labels: tuple[str, ...], file: bool
+    where: Target, name: str, project: str, branches: tuple[str, ...], labels: tuple[str, ...], file: bool
 ) -> None:
     """Set the secret NAME to what stdin has, or to what you type: the last line end of stdin is left out."""
     from cli.session.session import reading_session
@@ -52,7 +52,7 @@ def set_command(
 @secret_group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
 @coordinator_option
-def list_command(where: Where, as_json: bool) -> None:
+def list_command(where: Target, as_json: bool) -> None:
     """List secrets, without their values."""
     from cli.render.json_views import rfc3339
     from cli.render.rows import print_rows
@@ -80,7 +80,7 @@ def list_command(where: Where, as_json: bool) -> None:
 @click.argument("name")
 @project_option
 @coordinator_option
-def remove_command(where: Where, name: str, project: str) -> None:
+def remove_command(where: Target, name: str, project: str) -> None:
     """Take the secret NAME away. Jobs that run keep it."""
     from cli.session.session import reading_session
     from protocol.admin import RemoveSecret

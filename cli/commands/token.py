@@ -7,7 +7,7 @@ import time
 
 import click
 
-from cli.options.common import Where, coordinator_option
+from cli.options.common import Target, coordinator_option
 
 
 @click.group("token")
@@ -23,7 +23,7 @@ def token_group() -> None:
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the token alone.")
 @coordinator_option
 def create_command(
-    where: Where, role: str, labels: tuple[str, ...], expires: str, address: str | None, as_json: bool
+    where: Target, role: str, labels: tuple[str, ...], expires: str, address: str | None, as_json: bool
 ) -> None:
     """Print a new join token, good once. Only the coordinator's owner can, on its machine.
 
@@ -66,7 +66,7 @@ def create_command(
 @token_group.command("list")
 @click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
 @coordinator_option
-def list_command(where: Where, as_json: bool) -> None:
+def list_command(where: Target, as_json: bool) -> None:
     """List join tokens, newest first; their secrets are kept nowhere."""
     from cli.render.json_views import rfc3339
     from cli.render.rows import print_rows

@@ -22,7 +22,7 @@ MARGIN = 3
 """Columns at the right that stay free: the cursor rests behind the last line, where a terminal shows ^C."""
 
 
-class Foot:
+class LiveFooter:
     """Takes whole lines as bytes for `stream`, a terminal, and keeps what `lines(width, height)` returns below them.
 
     Each drawing is one write: the old foot away, new output, the new foot, so that nothing flickers.

@@ -119,8 +119,8 @@ class _Live:
     """What `run` shows below the lines on a terminal; loads rich."""
 
     def __init__(self, run: int, stages: Mapping[str, list[str]], stream: TextIO) -> None:
-        from cli.follow.live_footer import Foot
+        from cli.follow.live_footer import LiveFooter
         from cli.follow.overview import Overview
 
         self.overview = Overview(run, stages)
-        self.foot = Foot(stream, self.overview.lines)
+        self.foot = LiveFooter(stream, self.overview.lines)

@@ -16,7 +16,7 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True, slots=True)
-class Where:
+class Target:
     """Where runs are: at the coordinator at this address, or (None) in this user's state directory."""
 
     coordinator: str | None
@@ -24,12 +24,12 @@ class Where:
 
 
 def coordinator_option(command: Command) -> Command:
-    """Gives a verb the option --coordinator, and its function a `Where` as first argument."""
+    """Gives a verb the option --coordinator, and its function a `Target` as first argument."""
 
     @click.pass_context
     def with_where(ctx: click.Context, /, *args: Any, coordinator: str | None, **options: Any) -> Any:
         named = coordinator or ctx.find_root().obj or os.environ.get("LONGSHORE_COORDINATOR") or None
-        return ctx.invoke(command, Where(named, state_directory()), *args, **options)
+        return ctx.invoke(command, Target(named, state_directory()), *args, **options)
 
     with_where.__name__ = command.__name__
     with_where.__doc__ = command.__doc__

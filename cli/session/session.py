@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from cli.options.common import Where
+from cli.options.common import Target
 from cli.options.serving import Serving, default_serving
 from cli.session.state_directory import StateDirectory
 from protocol.client import Client
@@ -220,27 +220,27 @@ class ReadingSession(Session):
         self._state.release()
 
 
-def running_session(where: Where, serving: Serving | None = None, waits: Waits = nullcontext) -> Session:
+def running_session(where: Target, serving: Serving | None = None, waits: Waits = nullcontext) -> Session:
     """For `run` and the dashboard: brings a coordinator and a worker into this process if nobody else serves."""
     if where.coordinator:
         return RemoteSession(where.coordinator, waits)
     return StateSession(StateDirectory(where.state), serving, own=True, waits=waits)
 
 
-def import_ahead(where: Where) -> None:
+def import_ahead(where: Target) -> None:
     """What `running_session` will import, for who has something else under way meanwhile."""
     if where.coordinator is None and StateDirectory(where.state).owner() is None:
         _import_embedded()
 
 
-def acting_session(where: Where, serving: Serving | None = None, waits: Waits = nullcontext) -> Session:
+def acting_session(where: Target, serving: Serving | None = None, waits: Waits = nullcontext) -> Session:
     """For verbs that leave work to be done after them: a background process does it if nobody else serves."""
     if where.coordinator:
         return RemoteSession(where.coordinator, waits)
     return StateSession(StateDirectory(where.state), serving, own=False, waits=waits)
 
 
-def reading_session(where: Where) -> Session:
+def reading_session(where: Target) -> Session:
     """For verbs that only read: with a coordinator in this process for as long, if nobody else serves."""
     if where.coordinator:
         return RemoteSession(where.coordinator)

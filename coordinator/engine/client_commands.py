@@ -10,7 +10,7 @@ from collections.abc import Mapping
 import msgspec
 
 from coordinator.engine.flow import Flow
-from coordinator.engine.interning import share_parts
+from coordinator.engine.interning import intern_parts
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.state import JobState, RunState, StageState
@@ -27,7 +27,7 @@ LONGEST_DELAY = 366 * 86_400.0
 """Seconds that a delayed job may wait; GitLab's own bound is a week."""
 
 
-class Commands:
+class ClientCommands:
     """The clients' half of the engine."""
 
     def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, *, next_run_id: int, next_job_id: int) -> None:
@@ -56,7 +56,7 @@ class Commands:
     def _make_run(self, message: m.SubmitRun) -> RunState:
         run_id, self._next_run_id = self._next_run_id, self._next_run_id + 1
         now = self._ledger.now.wall
-        share_parts(message.plan.jobs)
+        intern_parts(message.plan.jobs)
         names = [name for name in message.plan.stages if any(job.stage == name for job in message.plan.jobs)]
         stages = [StageState(run_id=run_id, index=i, name=name, jobs=[]) for i, name in enumerate(names)]
         by_name = {stage.name: stage for stage in stages}

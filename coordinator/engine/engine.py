@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from coordinator.engine.client_commands import Commands
+from coordinator.engine.client_commands import ClientCommands
 from coordinator.engine.effects import Turn
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
@@ -16,7 +16,7 @@ from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.settings import Settings
 from coordinator.engine.state import AttemptState, Now, RunState, WorkerState
 from coordinator.engine.views import worker_view
-from coordinator.engine.worker_events import Reports
+from coordinator.engine.worker_events import WorkerEvents
 from protocol import messages as m
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
@@ -31,8 +31,8 @@ class Engine:
         self._ledger = Ledger()
         self._scheduler = Scheduler(self._ledger, log_limit=settings.log_limit, lease=settings.lease)
         self._flow = Flow(self._ledger, self._scheduler)
-        self._reports = Reports(self._ledger, self._scheduler, self._flow, settings)
-        self._commands = Commands(
+        self._reports = WorkerEvents(self._ledger, self._scheduler, self._flow, settings)
+        self._commands = ClientCommands(
             self._ledger, self._scheduler, self._flow, next_run_id=next_run_id, next_job_id=next_job_id
         )
 

@@ -33,7 +33,7 @@ SHARED = (
 _parts = attrgetter(*SHARED)
 
 
-def share_parts(jobs: Iterable[JobPlan]) -> None:
+def intern_parts(jobs: Iterable[JobPlan]) -> None:
     """Gives each job the objects of the one before it, where they are equal to its own."""
     before: tuple[object, ...] = (None,) * len(SHARED)
     for job in jobs:

@@ -27,7 +27,7 @@ LONGEST_KEPT = 100 * 366 * 86_400.0
 """Seconds; whoever keeps something for longer does not mind, and no clock shows it."""
 
 
-class Reports:
+class WorkerEvents:
     """The workers' half of the engine."""
 
     def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, settings: Settings) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import get_args
 
-from coordinator.security.keyring import Access
+from coordinator.security.keyring import Keyring
 from coordinator.security.roles import Identity
 from coordinator.security.vault import Vault
 from protocol import admin
@@ -25,7 +25,7 @@ class Administration:
 
     def __init__(
         self,
-        access: Access,
+        access: Keyring,
         vault: Vault,
         cut_off: Callable[[Identity], None],
         worker_names: Callable[[], frozenset[str]],

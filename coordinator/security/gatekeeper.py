@@ -16,12 +16,12 @@ import zmq
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
 from coordinator.security.administration import Administration
-from coordinator.security.keyring import Access
+from coordinator.security.keyring import Keyring
 from coordinator.security.local_address import own_address
 from coordinator.security.roles import Identity
 from coordinator.security.vault import Vault
 from coordinator.store.store import Store
-from coordinator.throttled_log import Sparing
+from coordinator.throttled_log import ThrottledLogger
 from coordinator.transport.zap import Authenticator
 from protocol import admin
 from protocol import messages as m
@@ -31,7 +31,7 @@ from protocol.keys import ACCESS, KeyPair, local_addresses, publish, save_creden
 log = logging.getLogger(__name__)
 
 
-class Door:
+class Gatekeeper:
     """Opens before the sockets bind that ask it. `cut_off` is called with whose key was revoked."""
 
     def __init__(
@@ -48,8 +48,8 @@ class Door:
         self._store = store
         self._engine = engine
         self._published: list[Path] = []
-        self._told = Sparing(log)
-        self.access = Access(state, store)
+        self._told = ThrottledLogger(log)
+        self.access = Keyring(state, store)
         self.vault = Vault(state, store)
         self._administration = Administration(self.access, self.vault, cut_off, self._worker_names)
         self._authenticator = Authenticator(context, self.access.may_connect) if secure else None

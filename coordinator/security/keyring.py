@@ -42,7 +42,7 @@ MOST_AUDIT_LINES = 1000
 """In one answer; whoever wants more asks again with `before`."""
 
 
-class Access:
+class Keyring:
     """The door-keeper of one coordinator. Raises ProtocolError for what can't be had, UsageError for bad key files."""
 
     def __init__(self, state: Path, store: Store) -> None:

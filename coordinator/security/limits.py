@@ -66,7 +66,7 @@ def parse_limits(texts: Iterable[str]) -> Limits:
     return Limits(**chosen)
 
 
-class Pace:
+class RateLimiter:
     """Counts what each connection sends in a second."""
 
     def __init__(self, per_second: int) -> None:

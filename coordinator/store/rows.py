@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from coordinator.engine.effects import Story
-from coordinator.engine.interning import share_parts
+from coordinator.engine.interning import intern_parts
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
@@ -182,7 +182,7 @@ def stage_of(row: Row) -> StageState:
 
 def job_plans(plan: Plan) -> dict[str, JobPlan]:
     """The jobs of a plan by name as `Job` rows have it."""
-    share_parts(plan.jobs)
+    intern_parts(plan.jobs)
     return {_text(job.name): job for job in plan.jobs}
 
 

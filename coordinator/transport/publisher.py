@@ -41,7 +41,7 @@ REOPEN_PAUSE = 0.002
 """A closed socket lets its port go a moment later."""
 
 
-class Feed:
+class Publisher:
     """Binds at once; `address` is where. Raises UsageError if it can't."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str, keys: KeyPair | None = None) -> None:

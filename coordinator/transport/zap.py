@@ -12,7 +12,7 @@ from collections.abc import Callable
 import zmq
 from zmq.utils import z85
 
-from coordinator.throttled_log import Sparing
+from coordinator.throttled_log import ThrottledLogger
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Authenticator:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], may_connect: Decide) -> None:
         self.refused = 0
         self._may_connect = may_connect
-        self._told = Sparing(log)
+        self._told = ThrottledLogger(log)
         self.socket = context.socket(zmq.ROUTER)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.SNDHWM, 0)

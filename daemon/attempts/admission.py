@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from daemon.attempts.attempt import OVER, TAKES_SLOT, Job, Phase
+from daemon.attempts.attempt import OVER, TAKES_SLOT, Attempt, Phase
 
 
-def to_admit(jobs: Iterable[Job], slots: int, ahead: int, threads: int) -> list[Job]:
+def to_admit(jobs: Iterable[Attempt], slots: int, ahead: int, threads: int) -> list[Attempt]:
     """Queued jobs to prepare now, runnable ones first, oldest first. `threads` bounds all jobs that have a thread."""
     runnable = waiting = over = 0
-    queue: list[Job] = []
+    queue: list[Attempt] = []
     for job in jobs:
         if job.phase is Phase.QUEUED:
             if job.stop is None:
@@ -39,7 +39,7 @@ def to_admit(jobs: Iterable[Job], slots: int, ahead: int, threads: int) -> list[
     return admitted
 
 
-def to_open(jobs: Iterable[Job], slots: int) -> list[Job]:
+def to_open(jobs: Iterable[Attempt], slots: int) -> list[Attempt]:
     """Prepared jobs whose gate opens now: as many as slots are free, those that were runnable first before others."""
     free = slots
     ready = []

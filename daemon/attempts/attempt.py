@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
-from daemon.attempts.result import Result, Stop
+from daemon.attempts.result import Result, StopReason
 from daemon.attempts.runner import Runner
 from daemon.logs.sender import LogSender
 from daemon.runtime.timers import Timer
@@ -79,7 +79,7 @@ class Report:
 
 
 @dataclass(slots=True, eq=False)
-class Job:
+class Attempt:
     """One attempt at this worker. `seq` is that of its newest status."""
 
     assignment: m.Assignment
@@ -91,7 +91,7 @@ class Job:
     dependencies: dict[str, m.Dependency] = field(default_factory=dict)
     runnable_at: float | None = None  # when the last dependency was satisfied
     finished_at: float = 0.0  # when its result was there
-    stop: Stop | None = None
+    stop: StopReason | None = None
     synced: bool = True  # the coordinator's view of it is known; not so after a reconnect until it has told
     reports: list[Report] = field(default_factory=list)
     progress_at: float = 0.0  # when something was last acknowledged, or first sent after all was

@@ -12,11 +12,11 @@ from collections.abc import Callable
 from functools import partial
 
 from daemon.attempts import admission
-from daemon.attempts.attempt import NOT_BEGUN, Job, Phase
-from daemon.attempts.recovery import Leftovers, ask
-from daemon.attempts.result import Result, Stop
-from daemon.attempts.runner import Entry, Runner
-from daemon.attempts.status_reporter import Teller
+from daemon.attempts.attempt import NOT_BEGUN, Attempt, Phase
+from daemon.attempts.recovery import Recovery, ask
+from daemon.attempts.result import Result, StopReason
+from daemon.attempts.runner import ResumePoint, Runner
+from daemon.attempts.status_reporter import StatusReporter
 from daemon.attempts.stopper import Stopper
 from daemon.executors.base import Executor, Found, JobFailed
 from daemon.logs.sender import FLUSH_BYTES, LogSender
@@ -38,7 +38,7 @@ REMEMBERED = 1000
 logger = logging.getLogger(__name__)
 
 
-class Jobs:
+class AttemptManager:
     """The worker's attempts. Also the `Host` of their runners, whose calls come in through `post`, and the `Keeper` of
     what an earlier life has left.
     """
@@ -63,13 +63,13 @@ class Jobs:
         self._timers = timers
         self._send = send
         self._post = post
-        self._jobs: dict[str, Job] = {}
+        self._jobs: dict[str, Attempt] = {}
         self._stopper = Stopper(settings, timers, send, self._finished, self._forget)
-        self._leftovers = Leftovers(executor, requests, self, post)
+        self._leftovers = Recovery(executor, requests, self, post)
         self._over: OrderedDict[str, None] = OrderedDict()
-        self.telling = Teller(self._jobs, send)
+        self.telling = StatusReporter(self._jobs, send)
         self._may_go_on = False
-        self._just_prepared: list[Job] = []
+        self._just_prepared: list[Attempt] = []
         self._first_seq = int(time.time() * 1000)  # above all that an earlier life of this daemon has used
 
     # what there is
@@ -117,7 +117,7 @@ class Jobs:
 
     # what an earlier life has left (see `leftovers.Keeper`)
 
-    def adopt(self, found: Found, assignment: m.Assignment, reply: m.JobStatusReply, stop: Stop | None) -> None:
+    def adopt(self, found: Found, assignment: m.Assignment, reply: m.JobStatusReply, stop: StopReason | None) -> None:
         """Goes on with an attempt of an earlier life, where the container and the coordinator stand."""
         now = time.monotonic()
         job = self._new_job(assignment)
@@ -130,13 +130,13 @@ class Jobs:
                 job.report(ExecutionStatus.RUNNING, found.released_mono)
             if found.state == "running":
                 self._stopper.run_out_after(job, found.released_mono + assignment.job.timeout - now)
-            self._start(job, Entry.RELEASED)
+            self._start(job, ResumePoint.RELEASED)
         else:
             job.phase = Phase.PREPARING
             job.report(self._waiting_status(job), now)
-            self._start(job, Entry.HELD if found.state == "held" else Entry.NEW)
+            self._start(job, ResumePoint.HELD if found.state == "held" else ResumePoint.NEW)
         self._job_status(job, reply)
-        if stop is not None and (stop is not Stop.RETURN or job.phase in NOT_BEGUN):
+        if stop is not None and (stop is not StopReason.RETURN or job.phase in NOT_BEGUN):
             self._stopper.stop(job, stop)
 
     def unwanted(self, attempt: str) -> None:
@@ -150,11 +150,11 @@ class Jobs:
 
     # how the coordinator sees an attempt
 
-    def get_job_status(self, job: Job) -> None:
+    def get_job_status(self, job: Attempt) -> None:
         """Asks how the coordinator sees an attempt, to send again just what it lacks."""
         ask(self._requests, m.GetJobStatus, job.attempt, partial(self._job_status, job))
 
-    def _job_status(self, job: Job, reply: m.Message) -> None:
+    def _job_status(self, job: Attempt, reply: m.Message) -> None:
         if self._jobs.get(job.attempt) is not job or not isinstance(reply, m.JobStatusReply):
             return
         if not reply.wanted:
@@ -170,11 +170,11 @@ class Jobs:
         if job.phase in NOT_BEGUN:
             self.get_job_dependencies(job)
 
-    def get_job_dependencies(self, job: Job) -> None:
+    def get_job_dependencies(self, job: Attempt) -> None:
         """Asks for the dependencies as they now stand: pushes may have got lost."""
         ask(self._requests, m.GetJobDependencies, job.attempt, partial(self._job_dependencies, job))
 
-    def _job_dependencies(self, job: Job, reply: m.Message) -> None:
+    def _job_dependencies(self, job: Attempt, reply: m.Message) -> None:
         if self._jobs.get(job.attempt) is job and isinstance(reply, m.JobDependencies):
             for dependency in reply.dependencies:
                 self.update_dependency(job.attempt, dependency)
@@ -201,13 +201,13 @@ class Jobs:
             self.report_job_status(job, self._waiting_status(job))
             self._look_for_room()
 
-    def _new_job(self, assignment: m.Assignment) -> Job:
+    def _new_job(self, assignment: m.Assignment) -> Attempt:
         log = LogSender(partial(self._post, self._log_ready, assignment.attempt))
-        job = self._jobs[assignment.attempt] = Job(assignment, log, self._first_seq)
+        job = self._jobs[assignment.attempt] = Attempt(assignment, log, self._first_seq)
         self.known.add(assignment.attempt)
         return job
 
-    def _waiting_status(self, job: Job) -> ExecutionStatus:
+    def _waiting_status(self, job: Attempt) -> ExecutionStatus:
         return ExecutionStatus.PREPARING if job.runnable else ExecutionStatus.WAITING
 
     def update_dependency(self, attempt: str, dependency: m.Dependency) -> None:
@@ -240,7 +240,7 @@ class Jobs:
                 job.send_again(self._send, now)
             self._acknowledge(job, ack.status_seq, ack.log_offset)
 
-    def _acknowledge(self, job: Job, seq: int | None, log_offset: int | None) -> None:
+    def _acknowledge(self, job: Attempt, seq: int | None, log_offset: int | None) -> None:
         if job.acknowledged(seq=seq, log_offset=log_offset, now=time.monotonic()):
             self._over[job.attempt] = None
             if len(self._over) > REMEMBERED:
@@ -254,22 +254,22 @@ class Jobs:
 
     def cancel(self, attempt: str) -> None:
         """Stop it; a final status follows, `canceled` unless it has ended already."""
-        self._stop(attempt, Stop.CANCEL)
+        self._stop(attempt, StopReason.CANCEL)
 
     def revoke(self, attempt: str) -> None:
         """Give it back, if it has not begun."""
         job = self._jobs.get(attempt)
         if job is None or job.phase in NOT_BEGUN:
-            self._stop(attempt, Stop.RETURN)
+            self._stop(attempt, StopReason.RETURN)
 
     def discard(self, attempt: str) -> None:
         """Remove all of it and report nothing."""
         if attempt in self._jobs:
-            self._stop(attempt, Stop.DISCARD)
+            self._stop(attempt, StopReason.DISCARD)
         else:
             self._leftovers.discard(attempt)
 
-    def _stop(self, attempt: str, why: Stop) -> None:
+    def _stop(self, attempt: str, why: StopReason) -> None:
         if job := self._jobs.get(attempt):
             self._stopper.stop(job, why)
         elif attempt in self._leftovers:
@@ -282,21 +282,22 @@ class Jobs:
         self.stopping = True
         for job in list(self._jobs.values()):
             if job.phase in NOT_BEGUN:
-                self._stopper.stop(job, Stop.RETURN)
+                self._stopper.stop(job, StopReason.RETURN)
 
     def leave(self) -> None:
         """The daemon goes: what has begun stays as it is, and its threads are left behind."""
         self.return_not_begun()
         for job in self._jobs.values():
-            if job.runner and job.phase not in NOT_BEGUN and not job.settled and job.stop is not Stop.DISCARD:
-                job.stop = Stop.LEAVE
-                job.runner.stop(Stop.LEAVE)
+            if job.runner and job.phase not in NOT_BEGUN and not job.settled and job.stop is not StopReason.DISCARD:
+                job.stop = StopReason.LEAVE
+                job.runner.stop(StopReason.LEAVE)
 
     @property
     def removing(self) -> bool:
         """Whether something is still being removed."""
         return any(
-            job.stop is Stop.DISCARD or (job.stop is not Stop.LEAVE and (job.phase in NOT_BEGUN or job.settled))
+            job.stop is StopReason.DISCARD
+            or (job.stop is not StopReason.LEAVE and (job.phase in NOT_BEGUN or job.settled))
             for job in self._jobs.values()
         )
 
@@ -328,7 +329,7 @@ class Jobs:
             self._may_go_on = False
             for job in admission.to_admit(self._jobs.values(), settings.slots, settings.held_at_most, threads):
                 job.phase = Phase.PREPARING
-                self._start(job, Entry.NEW)
+                self._start(job, ResumePoint.NEW)
             for job in admission.to_open(self._jobs.values(), settings.slots):
                 assert job.runner is not None
                 job.phase = Phase.OPENED
@@ -338,7 +339,7 @@ class Jobs:
                 job.runner.hold()
         self._just_prepared.clear()
 
-    def _start(self, job: Job, entry: Entry) -> None:
+    def _start(self, job: Attempt, entry: ResumePoint) -> None:
         try:
             transfer = self._transfers.open(job.attempt)
             job.runner = Runner(job.assignment, self._executor, transfer, job.log, self, entry, policy=self._policy)
@@ -353,10 +354,10 @@ class Jobs:
                     job.runner.prefetch(dependency)
             job.runner.start()
 
-    def _failed_to_start(self, job: Job, reason: FailureReason, message: str) -> None:
+    def _failed_to_start(self, job: Attempt, reason: FailureReason, message: str) -> None:
         self._finished(job.attempt, Result(status=ExecutionStatus.FAILED, failure_reason=reason, message=message))
 
-    def report_job_status(self, job: Job, status: ExecutionStatus, result: Result | None = None) -> None:
+    def report_job_status(self, job: Attempt, status: ExecutionStatus, result: Result | None = None) -> None:
         """Has the coordinator told how far an attempt is; it is told again until it has acknowledged."""
         job.report(status, time.monotonic(), result)
         self.telling.add(job)
@@ -430,11 +431,11 @@ class Jobs:
     def _gone(self, attempt: str) -> None:
         job = self._jobs[attempt]
         self._forget(job)
-        if job.stop in (Stop.RETURN, Stop.LEASE) and not job.final:
+        if job.stop in (StopReason.RETURN, StopReason.LEASE) and not job.final:
             self._send(m.JobReturned(attempt=attempt), None)
         self._look_for_room()
 
-    def _forget(self, job: Job) -> None:
+    def _forget(self, job: Attempt) -> None:
         for timer in (job.deadline, job.flush):
             if timer:
                 timer.cancel()

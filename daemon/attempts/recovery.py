@@ -10,9 +10,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Protocol
 
-from daemon.attempts.result import Stop
+from daemon.attempts.result import StopReason
 from daemon.executors.base import Executor, Found
-from daemon.runtime.thread_pool import aside
+from daemon.runtime.thread_pool import run_in_background
 from daemon.upstream.requests import Answer, Refused, Requests
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus
@@ -26,10 +26,10 @@ ASK_AGAIN = 5.0
 logger = logging.getLogger(__name__)
 
 
-class Keeper(Protocol):
+class RecoveryListener(Protocol):
     """What becomes of a found attempt. Its methods are called in the worker's loop."""
 
-    def adopt(self, found: Found, assignment: m.Assignment, reply: m.JobStatusReply, stop: Stop | None) -> None:
+    def adopt(self, found: Found, assignment: m.Assignment, reply: m.JobStatusReply, stop: StopReason | None) -> None:
         """Go on with it. `stop` is what the coordinator has asked for meanwhile."""
 
     def unwanted(self, attempt: str) -> None:
@@ -39,20 +39,22 @@ class Keeper(Protocol):
         """It must not go on here, and nothing is left of it."""
 
 
-class Leftovers:
+class Recovery:
     """Found attempts, until they are adopted or discarded. Runs in the worker's loop; `find` blocks.
 
     `post` hands a call from any thread to the loop.
     """
 
-    def __init__(self, executor: Executor, requests: Requests, keeper: Keeper, post: Callable[..., None]) -> None:
+    def __init__(
+        self, executor: Executor, requests: Requests, keeper: RecoveryListener, post: Callable[..., None]
+    ) -> None:
         self._executor = executor
         self._requests = requests
         self._keeper = keeper
         self._post = post
         self._found: dict[str, Found] = {}
         self._over: set[str] = set()  # of them, those whose lease is over, while they are removed
-        self._stops: dict[str, Stop] = {}
+        self._stops: dict[str, StopReason] = {}
 
     def find(self) -> set[str]:
         """At the start: looks for containers of an earlier life. Returns their attempts."""
@@ -92,7 +94,7 @@ class Leftovers:
         logger.info("takes up an attempt that is %s", found.state, extra={"attempt": attempt})
         self._keeper.adopt(found, assignment, reply, self._stops.pop(attempt, None))
 
-    def stop(self, attempt: str, why: Stop) -> None:
+    def stop(self, attempt: str, why: StopReason) -> None:
         """Keeps in mind what is asked for before it is known how to do it."""
         self._stops[attempt] = why
 
@@ -101,7 +103,7 @@ class Leftovers:
         self._found.pop(attempt, None)
         self._stops.pop(attempt, None)
         self._keeper.unwanted(attempt)
-        aside(self._executor.discard, attempt)
+        run_in_background(self._executor.discard, attempt)
 
     def tick(self, now: float, renewed_at: float) -> None:
         """Those that move may have begun elsewhere if the coordinator was not heard of for their lease."""
@@ -109,7 +111,7 @@ class Leftovers:
             if found.lease is not None and now - renewed_at > found.lease and found.attempt not in self._over:
                 logger.warning("stops an attempt whose lease is over", extra={"attempt": found.attempt})
                 self._over.add(found.attempt)
-                aside(self._give_up, found.attempt)
+                run_in_background(self._give_up, found.attempt)
 
     def _give_up(self, attempt: str) -> None:
         """In a thread of its own. The coordinator may be told only when nothing is left; if that fails, it is tried

@@ -9,7 +9,7 @@ from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
 
 
-class Stop(Enum):
+class StopReason(Enum):
     """Why an attempt is to be stopped."""
 
     CANCEL = "cancel"  # somebody asked for it

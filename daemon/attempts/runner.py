@@ -1,8 +1,8 @@
 """One attempt's life, from its image to the removal of its container, in threads that may block.
 
-It is a `Life`: where it has to wait until it is told something it yields, and its thread is free for others. What it
-has to say goes to a `Host`, the worker's loop. Knows the executor's Protocols and transfers, and decides nothing about
-slots, dependencies or deadlines.
+An `Actor`: it yields where it waits for a message, and its thread is free for others. Its news go to a
+`RunnerListener`, the worker's loop. Knows the executor's Protocols and transfers, and decides nothing about slots,
+dependencies or deadlines.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from typing import Protocol
 import msgspec
 
 from daemon.attempts import hints
-from daemon.attempts.result import Result, Stop
+from daemon.attempts.result import Result, StopReason
 from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome
-from daemon.executors.docker.logs.multiplexed import Skipper
+from daemon.executors.docker.logs.multiplexed import OffsetFilter
 from daemon.executors.policy import Policy
 from daemon.logs.coverage import LogTail, find_coverage
 from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
 from daemon.reports.upload import Reports, store_reports
-from daemon.runtime.actor import Life
+from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
 from protocol.messages import Assignment, Dependency
@@ -46,7 +46,7 @@ LOG_TRIES = 5
 logger = logging.getLogger(__name__)
 
 
-class Entry(Enum):
+class ResumePoint(Enum):
     """Where in its life the thread finds the attempt."""
 
     NEW = "new"  # no container, or one that was not started
@@ -92,7 +92,7 @@ class _StopNow(Exception):
     """The attempt is stopped before its script has begun, or abandoned after."""
 
 
-class Host(Protocol):
+class RunnerListener(Protocol):
     """What a runner tells the loop. All methods may be called from any thread and return at once."""
 
     def prepared(self, attempt: str) -> None:
@@ -123,8 +123,8 @@ class Runner:
         executor: Executor,
         transfer: Transfer,
         log: LogSender,
-        host: Host,
-        entry: Entry = Entry.NEW,
+        host: RunnerListener,
+        entry: ResumePoint = ResumePoint.NEW,
         *,
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
@@ -136,9 +136,9 @@ class Runner:
         self._log = log
         self._host = host
         self._entry = entry
-        self._stop: Stop | None = None
+        self._stop: StopReason | None = None
         self._acknowledged = False
-        self._life: Life[_Word] = Life(f"job {self.attempt}", self._whole_life())
+        self._life: Actor[_Word] = Actor(f"job {self.attempt}", self._whole_life())
         self._masker = Masker(secrets_of(assignment))
         self._policy = policy
         self._tail = LogTail() if assignment.job.coverage else None
@@ -168,13 +168,13 @@ class Runner:
         """Let it run."""
         self._life.tell(_Open(dependencies))
 
-    def stop(self, why: Stop) -> None:
+    def stop(self, why: StopReason) -> None:
         """Changes how the attempt ends. A running script is stopped by the caller, through the sandbox."""
         self._stop = why
-        if why is not Stop.TIMEOUT:
+        if why is not StopReason.TIMEOUT:
             self._transfer.abort()
             self.sandbox.interrupt()
-        if why in (Stop.DISCARD, Stop.LEAVE):
+        if why in (StopReason.DISCARD, StopReason.LEAVE):
             self._log.abort()
         self._life.tell(_Look())
 
@@ -197,10 +197,10 @@ class Runner:
             logger.exception("a result can't be told", extra={"attempt": self.attempt})
             why = f"its result can't be told without its secrets ({type(error).__name__})"
             told = self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, why)
-        if told is not None and self._stop is not Stop.LEAVE:
+        if told is not None and self._stop is not StopReason.LEAVE:
             self._host.finished(self.attempt, told)
             yield from self._await_acknowledgement()
-        if self._stop is not Stop.LEAVE:
+        if self._stop is not StopReason.LEAVE:
             self._remove()
             self._transfer.close()
             self._host.gone(self.attempt)
@@ -208,13 +208,13 @@ class Runner:
     def _result(self) -> Generator[None, _Told, Result | None]:
         """How it ended; None if nothing is to be reported."""
         try:
-            if self._entry is Entry.RELEASED:
+            if self._entry is ResumePoint.RELEASED:
                 return self._finish(None)
             return (yield from self.wait_and_run_dependent_job())
         except (_StopNow, Interrupted, TransferAborted, LogAborted):
-            if self._stop in (Stop.CANCEL, Stop.RETURN) and not self._remove():
+            if self._stop in (StopReason.CANCEL, StopReason.RETURN) and not self._remove():
                 return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container can't be removed")
-            return Result(status=ExecutionStatus.CANCELED) if self._stop is Stop.CANCEL else None
+            return Result(status=ExecutionStatus.CANCELED) if self._stop is StopReason.CANCEL else None
         except JobFailed as error:
             said = {"": error.message.encode()} if error.reason is FailureReason.SERVICE_UNHEALTHY else {}
             return self._failed(error.reason, "; ".join([error.message, *self._hints(said)]))
@@ -238,9 +238,9 @@ class Runner:
     def wait_and_run_dependent_job(self) -> Generator[None, _Told, Result]:
         """Prepares all that can be, waits until its dependencies are satisfied and there is a slot, then runs it."""
         self._check_stop()
-        prepared = self._entry is not Entry.NEW or self._prepare_ahead()
+        prepared = self._entry is not ResumePoint.NEW or self._prepare_ahead()
         self._host.prepared(self.attempt)
-        held = self._entry is Entry.HELD
+        held = self._entry is ResumePoint.HELD
         while True:
             told = yield
             self._check_stop()
@@ -342,17 +342,17 @@ class Runner:
         return bool(job.artifacts or job.caches or job.services)
 
     def _check_wanted(self) -> None:
-        if self._stop in (Stop.DISCARD, Stop.LEAVE):
+        if self._stop in (StopReason.DISCARD, StopReason.LEAVE):
             raise _StopNow
 
     def _verdict(self, outcome: Outcome) -> Result:
         """What the end of the container means, seeing why it was stopped if it was."""
-        if self._stop is Stop.CANCEL:
+        if self._stop is StopReason.CANCEL:
             return Result(status=ExecutionStatus.CANCELED)
-        if self._stop is Stop.TIMEOUT:
+        if self._stop is StopReason.TIMEOUT:
             message = f"it ran longer than its timeout of {self._assignment.job.timeout:g} s"
             return self._failed(FailureReason.JOB_EXECUTION_TIMEOUT, message)
-        if self._stop is Stop.LEASE:
+        if self._stop is StopReason.LEASE:
             message = f"stopped: the coordinator was not heard of for {self._assignment.lease:g} s"
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
         if outcome.expired:
@@ -369,7 +369,7 @@ class Runner:
     def _take_reports(self, result: Result) -> tuple[Result, Reports]:
         """Stores what the job leaves; if that fails, a job that has succeeded fails with it."""
         job = self._assignment.job
-        if self._stop in (Stop.CANCEL, Stop.LEASE) or not (job.artifacts or job.caches):
+        if self._stop in (StopReason.CANCEL, StopReason.LEASE) or not (job.artifacts or job.caches):
             return result, Reports()
         succeeded = result.status is ExecutionStatus.SUCCESS
         scratch = self._transfer.scratch()
@@ -407,7 +407,7 @@ class Runner:
 
     def _follow_masked(self, limit: LogLimit) -> None:
         """Reads the log from its beginning, for what is masked depends on all of it; then leaves out what is known."""
-        skipper = Skipper(limit.start, limit.write)
+        skipper = OffsetFilter(limit.start, limit.write)
         stream = self._masker.stream(self._tapped(skipper.write))
         self.sandbox.follow_log(0, stream.write)
         stream.close()
@@ -448,7 +448,7 @@ class Runner:
         if not expression or self._tail is None:
             return None
         found = find_coverage(expression, self._tail)
-        if found is None and self._entry is Entry.RELEASED:  # the line may have passed by before a restart
+        if found is None and self._entry is ResumePoint.RELEASED:  # the line may have passed by before a restart
             self.sandbox.follow_log(0, self._tail.add)
             found = find_coverage(expression, self._tail)
         return found
@@ -472,14 +472,14 @@ class Runner:
 
     def _await_acknowledgement(self) -> _Course:
         """Until the coordinator has taken the result, the container stays: its log is the spool."""
-        while not self._acknowledged and self._stop not in (Stop.DISCARD, Stop.LEAVE):
+        while not self._acknowledged and self._stop not in (StopReason.DISCARD, StopReason.LEAVE):
             if isinstance((yield), _ReadAgain):
                 self._follow_log()
 
     def _remove(self) -> bool:
         """Removes all that belongs to the attempt. Returns False if the engine does not let it, for long."""
         for tries in range(REMOVE_TRIES):
-            if self._stop is Stop.LEAVE:
+            if self._stop is StopReason.LEAVE:
                 return False
             try:
                 self.sandbox.remove()

@@ -9,7 +9,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping
 
-from daemon.attempts.attempt import Job, Report, Send
+from daemon.attempts.attempt import Attempt, Report, Send
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus
 
@@ -19,17 +19,17 @@ have ended, and one frame, one row and one event tell all of it."""
 MAY_WAIT = frozenset({ExecutionStatus.PREPARING, ExecutionStatus.RUNNING})
 
 
-class Teller:
+class StatusReporter:
     """For the loop's `jobs`, by attempt."""
 
-    def __init__(self, jobs: Mapping[str, Job], send: Send) -> None:
+    def __init__(self, jobs: Mapping[str, Attempt], send: Send) -> None:
         self._jobs = jobs
         self._send = send
         self._waiting: dict[str, float] = {}  # attempts with new statuses -> until when these wait (monotonic)
         self._urgent: list[str] = []  # those of them that do not wait
         self._told_at = 0.0  # when statuses were last sent (monotonic)
 
-    def add(self, job: Job) -> None:
+    def add(self, job: Attempt) -> None:
         """A job has a new status to be told."""
         now = time.monotonic()
         if job.status not in MAY_WAIT or now - self._told_at > REPORT_WITHIN:
@@ -49,7 +49,7 @@ class Teller:
             return
         due = self._urgent + [attempt for attempt, at in self._waiting.items() if at <= now]
         self._urgent = []
-        reports: list[tuple[Job, Report]] = []
+        reports: list[tuple[Attempt, Report]] = []
         for attempt in due:
             if self._waiting.pop(attempt, None) is not None and (job := self._jobs.get(attempt)):
                 job.send_log(self._send, now)
@@ -63,9 +63,9 @@ class Teller:
                     report.sent = True
 
 
-def in_frames(reports: list[tuple[Job, Report]]) -> Iterator[list[tuple[Job, Report]]]:
+def in_frames(reports: list[tuple[Attempt, Report]]) -> Iterator[list[tuple[Attempt, Report]]]:
     """Statuses that go into one frame: many short ones, or a long one by itself."""
-    together: list[tuple[Job, Report]] = []
+    together: list[tuple[Attempt, Report]] = []
     for one in reports:
         if not one[1].short:
             if together:

@@ -15,7 +15,7 @@ Word = TypeVar("Word")
 logger = logging.getLogger(__name__)
 
 
-class Life(Generic[Word]):
+class Actor(Generic[Word]):
     """A generator that yields where it has to be told something, and goes on in whichever thread takes what it is told.
 
     One thread at a time has it in hand, and it gets its words one by one, in order. Thread-safe.

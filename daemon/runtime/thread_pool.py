@@ -142,7 +142,7 @@ THREADS = Threads()
 """Those of this process."""
 
 
-def aside(action: Callable[..., object], *arguments: object) -> None:
+def run_in_background(action: Callable[..., object], *arguments: object) -> None:
     """Calls what may block, such as the engine, from a thread of its own. What it raises is logged."""
 
     def run() -> None:
@@ -151,4 +151,4 @@ def aside(action: Callable[..., object], *arguments: object) -> None:
         except Exception as error:
             logger.warning("%s failed: %r", getattr(action, "__name__", action), error)
 
-    THREADS.start(Task(run, "aside"))
+    THREADS.start(Task(run, "run_in_background"))

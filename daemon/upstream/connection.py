@@ -38,7 +38,7 @@ MONITORED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | HANDSHAKE_F
 logger = logging.getLogger(__name__)
 
 
-class LinkState(Enum):
+class ConnectionState(Enum):
     """How far the connection has come."""
 
     CONNECTING = "connecting"
@@ -52,7 +52,7 @@ class HasFileno(Protocol):
     def fileno(self) -> int: ...
 
 
-class Link:
+class Connection:
     """Call `wait`, then `receive`; when `wait` says so, send a hello by `greet`."""
 
     def __init__(
@@ -62,7 +62,7 @@ class Link:
         wakeup: HasFileno,
         credentials: Credentials | None = None,
     ) -> None:
-        self.state = LinkState.CONNECTING
+        self.state = ConnectionState.CONNECTING
         self.session = ""
         self._context = context
         self._address = address
@@ -87,11 +87,11 @@ class Link:
         self._poller = zmq.Poller()
         self._poller.register(self._monitor, zmq.POLLIN)
         self._poller.register(self._wakeup, zmq.POLLIN)
-        self._expect(LinkState.CONNECTING)
+        self._expect(ConnectionState.CONNECTING)
 
-    def _expect(self, state: LinkState) -> None:
+    def _expect(self, state: ConnectionState) -> None:
         self.state = state
-        to_greet = state is LinkState.CONNECTING and not self._broken
+        to_greet = state is ConnectionState.CONNECTING and not self._broken
         self._poller.register(self._socket, zmq.POLLIN | zmq.POLLOUT if to_greet else zmq.POLLIN)
 
     def reopen(self) -> None:
@@ -120,7 +120,7 @@ class Link:
             self.reopen()
             return False
         writable = bool(ready.get(self._socket, 0) & zmq.POLLOUT)
-        return self.state is LinkState.CONNECTING and not self._broken and writable
+        return self.state is ConnectionState.CONNECTING and not self._broken and writable
 
     def _noticed(self, event: int) -> None:
         """Something has happened to the connection."""
@@ -132,13 +132,13 @@ class Link:
         else:
             self._broken = event == zmq.EVENT_DISCONNECTED
             self._told = self._told and self._broken
-            self._expect(LinkState.CONNECTING if self._broken else self.state)
+            self._expect(ConnectionState.CONNECTING if self._broken else self.state)
 
     def greet(self, hello: m.Hello) -> bool:
         """Sends the first frame of a connection. Returns False if there is no connection after all."""
         if not self._transmit(hello, None):
             return False
-        self._expect(LinkState.GREETING)
+        self._expect(ConnectionState.GREETING)
         return True
 
     def new_session(self) -> str:
@@ -148,19 +148,19 @@ class Link:
 
     def lost(self) -> None:
         """The coordinator does not know this connection (any more): greet again."""
-        self._expect(LinkState.CONNECTING)
+        self._expect(ConnectionState.CONNECTING)
 
     def welcomed(self) -> None:
         """A welcome has come."""
-        self._expect(LinkState.GREETED)
+        self._expect(ConnectionState.GREETED)
 
     def send(self, message: m.Message, payload: bytes | memoryview | None = None) -> bool:
         """Sends, if greeted. Returns False if the message was dropped."""
-        return self.state is LinkState.GREETED and self._transmit(message, payload)
+        return self.state is ConnectionState.GREETED and self._transmit(message, payload)
 
     def say_goodbye(self, goodbye: m.Goodbye) -> None:
         """The last frame; it needs no welcome before it."""
-        if self.state is not LinkState.CONNECTING:
+        if self.state is not ConnectionState.CONNECTING:
             self._transmit(goodbye, None)
 
     def _transmit(self, message: m.Message, payload: bytes | memoryview | None) -> bool:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.upstream.connection import Link
+from daemon.upstream.connection import Connection
 from protocol.client import Client
 from protocol.keys import Credentials, find_credentials
 from protocol.plan import JobPlan, Plan
@@ -63,7 +63,7 @@ def test_each_job_ends_once_and_its_log_is_whole_wherever_the_coordinator_is_kil
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, daemon: str, turns: int, points: tuple[str, ...]
 ) -> None:
     """Whether the daemon lives, or is killed with it and is back before or after it."""
-    monkeypatch.setattr(Link, "say_goodbye", lambda link, goodbye: None)
+    monkeypatch.setattr(Connection, "say_goodbye", lambda link, goodbye: None)
     address, engine = free_address(), StandinEngine()
     process = start(tmp_path / "coordinator", address)
     credentials = find_credentials(address)

@@ -9,7 +9,7 @@ import msgspec
 
 from protocol.views import RunSummary, WorkerView
 from tui.client.feed_client import FeedClient
-from tui.client.model import Connection, Model
+from tui.client.model import ConnectionState, Model
 
 COMPARED = 100
 """Newest runs that are told; a dashboard that came late has not seen all the older ones."""
@@ -28,7 +28,7 @@ def known(model: Model) -> Known:
     """What the model says now."""
     runs = sorted(model.runs.values(), key=lambda run: -run.id)[:COMPARED]
     workers = [msgspec.structs.replace(worker, last_seen=None) for worker in model.workers.values()]
-    return Known(model.connection is Connection.ONLINE, model.seq, runs, workers)
+    return Known(model.connection is ConnectionState.ONLINE, model.seq, runs, workers)
 
 
 async def main() -> None:

@@ -24,7 +24,7 @@ from protocol.views import (
     WorkerView,
 )
 from tui.app import LongshoreApp
-from tui.client.model import Connection, Model
+from tui.client.model import ConnectionState, Model
 
 S = ExecutionStatus
 NOW = 1_800_000_000.0
@@ -230,7 +230,7 @@ class StillFeed:
         run = shop_run()
         snapshot = m.Snapshot(id=0, epoch="e", seq=100, runs=summaries(), workers=workers(), run=run)
         self.model.load_snapshot(snapshot, NOW)
-        self.model.set_connection(Connection.ONLINE, NOW - 60, "connected to tcp://127.0.0.1:7700")
+        self.model.set_connection(ConnectionState.ONLINE, NOW - 60, "connected to tcp://127.0.0.1:7700")
         for number, event in enumerate(
             (
                 WorkerChanged(worker=workers()[0]),

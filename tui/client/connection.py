@@ -40,7 +40,7 @@ Socket = zmq.Socket[bytes]
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class Connected:
     """The coordinator has welcomed us; the feed is being subscribed to."""
 
     welcome: m.Welcome
@@ -62,7 +62,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Fed:
+class EventReceived:
     """One event of the feed."""
 
     event: AnyEvent
@@ -76,7 +76,7 @@ class Refused:
     why: str
 
 
-Item = Joined | Lost | Answer | Fed | Refused
+ConnectionEvent = Connected | Lost | Answer | EventReceived | Refused
 
 
 @dataclass(slots=True)
@@ -92,13 +92,13 @@ class _Session:
         self.feed.close()
 
 
-class Link:
+class Connection:
     """Keeps a session with the coordinator at `address` until `stop`.
 
     `send`, `forget`, `subscribe` and `unsubscribe` are for one thread, the caller's; none of them blocks.
     """
 
-    def __init__(self, address: str, deliver: Callable[[list[Item]], None]) -> None:
+    def __init__(self, address: str, deliver: Callable[[list[ConnectionEvent]], None]) -> None:
         self.address = address
         self._deliver = deliver
         self._context: zmq.Context[Socket] = zmq.Context.instance()
@@ -183,7 +183,7 @@ class Link:
                 if session is None:
                     continue
                 try:
-                    self._deliver([Joined(session.welcome)])
+                    self._deliver([Connected(session.welcome)])
                     self._serve(session, wake)
                 finally:
                     session.close()
@@ -248,7 +248,7 @@ class Link:
             ready = _poll((session.dealer, session.feed, wake), 0.5)
             if wake in ready:
                 self._obey(wake, session)
-            items: list[Item] = []
+            items: list[ConnectionEvent] = []
             if session.dealer in ready:
                 self._take_answers(session, items)
             if session.feed in ready:
@@ -264,7 +264,7 @@ class Link:
         while self._commands:
             self._commands.popleft()(session)
 
-    def _take_answers(self, session: _Session, items: list[Item]) -> None:
+    def _take_answers(self, session: _Session, items: list[ConnectionEvent]) -> None:
         for frames in _drain(session.dealer):
             try:
                 message, payload = decode_for_client(frames)
@@ -277,7 +277,7 @@ class Link:
             if request_id is not None and self._unanswered.pop(request_id, None) is not None:
                 items.append(Answer(message, payload))
 
-    def _take_events(self, session: _Session, items: list[Item]) -> None:
+    def _take_events(self, session: _Session, items: list[ConnectionEvent]) -> None:
         session.heard_at = time.monotonic()
         for _, *frames in _drain(session.feed):
             try:
@@ -288,7 +288,7 @@ class Link:
                 if isinstance(event, Beacon) and event.epoch != session.welcome.epoch:
                     session.over = "the coordinator was started anew"
                     return
-                items.append(Fed(event, payload))
+                items.append(EventReceived(event, payload))
 
 
 def _welcome_in(dealer: Socket) -> m.Welcome | None:

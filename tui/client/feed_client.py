@@ -1,6 +1,6 @@
 """The Clone pattern's client: keeps the model equal to the coordinator's state, and asks the screens' questions.
 
-Lives on the application's asyncio loop and owns the `Link`, whose thread does all the waiting. Knows no widgets.
+Lives on the application's asyncio loop and owns the `Connection`, whose thread does all the waiting. Knows no widgets.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from protocol.client import USER_ERRORS
 from protocol.codec import CHUNK_BYTES
 from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.events import LogAppended, log_topic
-from tui.client.connection import Answer, Fed, Item, Joined, Link, Lost, Refused
-from tui.client.model import SNAPSHOT_RUNS, Connection, Model, Verdict
+from tui.client.connection import Answer, Connected, Connection, ConnectionEvent, EventReceived, Lost, Refused
+from tui.client.model import SNAPSHOT_RUNS, ConnectionState, Model, Verdict
 
 REQUEST_TIMEOUT = 10.0
 """Seconds that a request may take in all, a restart of the coordinator in between included."""
@@ -45,14 +45,14 @@ class FeedClient:
         self.address = address
         self.model = model
         self._on_change = on_change
-        self._link = Link(address, self._arrive)
+        self._link = Connection(address, self._arrive)
         self._ids = itertools.count(1)
         self._futures: dict[int, asyncio.Future[tuple[m.Message, bytes]]] = {}
         self._listeners: dict[str, LogListener] = {}
         self._watched: int | None = None
         self._resync_task: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
-        self._arrived: list[Item] = []
+        self._arrived: list[ConnectionEvent] = []
         self._waiting_log_bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._context = contextvars.copy_context()  # the loop's own, from `start` on: callbacks of a thread have none
@@ -154,14 +154,14 @@ class FeedClient:
 
     # what arrives: first on the link's thread, then on the loop
 
-    def _arrive(self, items: list[Item]) -> None:
+    def _arrive(self, items: list[ConnectionEvent]) -> None:
         loop = self._loop
         if loop is None:
             return
         with self._lock:
             wake = not self._arrived
             for item in items:
-                if isinstance(item, Fed) and item.payload:
+                if isinstance(item, EventReceived) and item.payload:
                     if self._waiting_log_bytes > WAITING_LOG_BYTES:
                         continue
                     self._waiting_log_bytes += len(item.payload)
@@ -182,15 +182,15 @@ class FeedClient:
                     future = self._futures.get(getattr(message, "id", 0))
                     if future is not None and not future.done():
                         future.set_result((message, bytes(payload)))
-                case Fed(event, payload):
+                case EventReceived(event, payload):
                     self._take_event(event, payload)
-                case Joined(welcome):
+                case Connected(welcome):
                     self._joined(welcome)
                 case Refused(why):
-                    if self.model.connection is not Connection.REFUSED:
-                        self.model.set_connection(Connection.REFUSED, time.time(), why)
+                    if self.model.connection is not ConnectionState.REFUSED:
+                        self.model.set_connection(ConnectionState.REFUSED, time.time(), why)
                 case Lost(why):
-                    self.model.set_connection(Connection.RECONNECTING, time.time(), f"connection lost: {why}")
+                    self.model.set_connection(ConnectionState.RECONNECTING, time.time(), f"connection lost: {why}")
         if self.model.version != version:
             self._on_change()
 
@@ -208,7 +208,7 @@ class FeedClient:
             note = "connected: the coordinator was started anew"
         else:
             note = "connected again" if known else f"connected to {self.address}"
-        self.model.set_connection(Connection.ONLINE, time.time(), note)
+        self.model.set_connection(ConnectionState.ONLINE, time.time(), note)
         self._resync()
 
     def _resync(self) -> None:
@@ -224,7 +224,7 @@ class FeedClient:
                 self._watched = None
                 continue
             except LongshoreError:
-                if self.model.connection is not Connection.ONLINE:
+                if self.model.connection is not ConnectionState.ONLINE:
                     return  # the next session begins with a snapshot anyway
                 await asyncio.sleep(RESYNC_PAUSE)
                 continue

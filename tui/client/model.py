@@ -37,7 +37,7 @@ MOST_TOLD = 20_000
 """Things of which it is known what the journal said last."""
 
 
-class Connection(Enum):
+class ConnectionState(Enum):
     """How the dashboard stands with the coordinator."""
 
     CONNECTING = "connecting"
@@ -88,7 +88,7 @@ class RunDetail:
 
 
 @dataclass(frozen=True, slots=True)
-class JournalEntry:
+class EventLogEntry:
     """Something that the Feed screen lists: an event, or a note of the dashboard itself."""
 
     at: float
@@ -110,14 +110,14 @@ class Model:
     """
 
     def __init__(self) -> None:
-        self.connection = Connection.CONNECTING
+        self.connection = ConnectionState.CONNECTING
         self.problem = ""  # why we are not let in, if that is so
         self.epoch = ""
         self.seq = 0
         self.runs: dict[int, RunSummary] = {}
         self.workers: dict[str, WorkerView] = {}
         self.detail: RunDetail | None = None
-        self.journal: deque[JournalEntry] = deque(maxlen=JOURNAL_LENGTH)
+        self.journal: deque[EventLogEntry] = deque(maxlen=JOURNAL_LENGTH)
         self.skew = 0.0  # seconds that the coordinator's clock is ahead of ours
         self.version = 0
         self.runs_version = 0  # grows when the list of runs changes
@@ -144,15 +144,15 @@ class Model:
 
     # what the feed client writes
 
-    def set_connection(self, connection: Connection, at: float, note: str) -> None:
+    def set_connection(self, connection: ConnectionState, at: float, note: str) -> None:
         """Notes that the coordinator was reached or lost."""
         self.connection = connection
-        self.problem = note if connection is Connection.REFUSED else ""
+        self.problem = note if connection is ConnectionState.REFUSED else ""
         self.note(note, at)
 
     def note(self, text: str, at: float) -> None:
         """Puts a line of the dashboard's own into the journal."""
-        self.journal.append(JournalEntry(at=at, seq=self.seq, note=text))
+        self.journal.append(EventLogEntry(at=at, seq=self.seq, note=text))
         self.version += 1
 
     def load_snapshot(self, snapshot: Snapshot, at: float) -> Verdict:
@@ -211,7 +211,7 @@ class Model:
         self._recent.append(event)
         verdict = self._place(event)
         if verdict is not Verdict.OLD and self._is_news(event):
-            self.journal.append(JournalEntry(at=at, seq=event.seq, event=event))
+            self.journal.append(EventLogEntry(at=at, seq=event.seq, event=event))
         return verdict
 
     def _is_news(self, event: AnyEvent) -> bool:

@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 
 from protocol.display import clean
 from protocol.events import JobChanged, RunChanged, RunRemoved, StageChanged, WorkerChanged
-from tui.client.model import JournalEntry
+from tui.client.model import EventLogEntry
 from tui.presentation.formatting import SIGNS, clock, job_sign, matches, run_sign, why, worker_sign
 from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen
@@ -19,7 +19,7 @@ from tui.widgets.line_widget import Spans
 from tui.widgets.table import Column, Table
 
 
-def describe(entry: JournalEntry) -> Spans:
+def describe(entry: EventLogEntry) -> Spans:
     """An event in words."""
     match entry.event:
         case RunChanged(run=run):
@@ -51,14 +51,14 @@ def describe(entry: JournalEntry) -> Spans:
             return [("   ", ""), (clean(entry.note), "accent")]
 
 
-COLUMNS: Sequence[Column[JournalEntry]] = (
+COLUMNS: Sequence[Column[EventLogEntry]] = (
     Column("Time", lambda entry, _: [(clock(entry.at), "muted")], 8),
     Column("Event", lambda entry, _: [(str(entry.seq), "muted")], 7, rank=1, right=True),
     Column("What", lambda entry, _: describe(entry), 44, flex=1),
 )
 
 
-class FeedScreen(ListPage):
+class EventsScreen(ListPage):
     """Recent events, newest first."""
 
     PAGE = "feed"
@@ -68,7 +68,7 @@ class FeedScreen(ListPage):
     def __init__(self) -> None:
         super().__init__()
         self._shown: tuple[int, str] = (-1, "")
-        self._rows: list[JournalEntry] = []
+        self._rows: list[EventLogEntry] = []
 
     def compose_body(self) -> ComposeResult:
         """The table and its filter."""

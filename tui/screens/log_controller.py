@@ -13,7 +13,7 @@ from tui.widgets.coalescer import Coalescer
 from tui.widgets.log_pane import LogPane
 
 
-class LogFollower:
+class LogController:
     """Shows one log at a time in `pane`. Close it when the pane goes."""
 
     def __init__(self, feed: FeedClient, pane: LogPane) -> None:

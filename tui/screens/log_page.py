@@ -17,7 +17,7 @@ from protocol.errors import LongshoreError
 from tui.log.source import LogSource
 from tui.presentation.formatting import size
 from tui.screens.dialogs import Ask
-from tui.screens.log_controller import LogFollower
+from tui.screens.log_controller import LogController
 from tui.screens.page import Page
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.log_pane import LogPane
@@ -58,9 +58,9 @@ class LogPage(Page):
         raise NotImplementedError
 
     @cached_property
-    def follower(self) -> LogFollower:
+    def follower(self) -> LogController:
         """What fills the pane."""
-        return LogFollower(self.app.feed, self.query_one(LogPane))
+        return LogController(self.app.feed, self.query_one(LogPane))
 
     @property
     def pane(self) -> LogPane:

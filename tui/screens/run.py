@@ -22,7 +22,7 @@ from tui.presentation.eta import Estimate, estimate, expected_durations
 from tui.presentation.formatting import SIGNS, job_sign, matches
 from tui.presentation.summaries import job_facts, no_log, run_facts
 from tui.screens.job import JobScreen
-from tui.screens.log_controller import LogFollower
+from tui.screens.log_controller import LogController
 from tui.screens.page import Page, job_applies, run_applies
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.log_pane import LogPane
@@ -76,8 +76,8 @@ class RunScreen(Page):
         yield LogPane(takes_keys=False, id="preview")
 
     @cached_property
-    def _follower(self) -> LogFollower:
-        return LogFollower(self.app.feed, self.query_one(LogPane))
+    def _follower(self) -> LogController:
+        return LogController(self.app.feed, self.query_one(LogPane))
 
     def on_unmount(self) -> None:
         """Lets the log go."""

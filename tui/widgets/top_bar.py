@@ -6,15 +6,15 @@ from textual.content import Content
 from textual.reactive import reactive
 from textual.widget import Widget
 
-from tui.client.model import Connection
+from tui.client.model import ConnectionState
 
 PAGES = (("1", "runs", "Runs"), ("2", "workers", "Workers"), ("3", "feed", "Feed"))
 LEAST_GAP = 2
 CONNECTIONS = {
-    Connection.CONNECTING: ("◌ connecting to", "$text-warning"),
-    Connection.ONLINE: ("●", "$text-success"),
-    Connection.RECONNECTING: ("✗ connection lost, reconnecting to", "bold $text-error"),
-    Connection.REFUSED: ("✗ not let in by", "bold $text-error"),
+    ConnectionState.CONNECTING: ("◌ connecting to", "$text-warning"),
+    ConnectionState.ONLINE: ("●", "$text-success"),
+    ConnectionState.RECONNECTING: ("✗ connection lost, reconnecting to", "bold $text-error"),
+    ConnectionState.REFUSED: ("✗ not let in by", "bold $text-error"),
 }
 
 
@@ -36,7 +36,7 @@ class TopBar(Widget):
     """
     page: reactive[str] = reactive("runs")
     address: reactive[str] = reactive("")
-    connection: reactive[Connection] = reactive(Connection.CONNECTING)
+    connection: reactive[ConnectionState] = reactive(ConnectionState.CONNECTING)
     facts: reactive[str] = reactive("")
 
     def render(self) -> Content:

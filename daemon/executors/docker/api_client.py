@@ -167,7 +167,7 @@ class Created(NamedTuple):
     made: bool
 
 
-class Engine:
+class DockerClient:
     """One Docker engine. Thread-safe: it holds no connection.
 
     `patience` is how many seconds a request waits for an engine that is away (restarted, upgraded) before it raises

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Literal
 
-from daemon.executors.docker.api_client import Engine, EngineError, labels_of
+from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
 
 COORDINATOR, WORKER, ATTEMPT, ROLE = (f"longshore.{key}" for key in ("coordinator", "worker", "attempt", "role"))
 BOOT, LOCK = "longshore.boot", "longshore.lock"
@@ -92,7 +92,7 @@ class Once:
 class Belongings:
     """Those with all of `labels`, or (None) of all workers and coordinators. Thread-safe."""
 
-    def __init__(self, engine: Engine, labels: Mapping[str, str] | None = None) -> None:
+    def __init__(self, engine: DockerClient, labels: Mapping[str, str] | None = None) -> None:
         self._engine = engine
         self._wanted = [COORDINATOR] if labels is None else [f"{key}={value}" for key, value in labels.items()]
         self._inherits: dict[str, bool] = {}

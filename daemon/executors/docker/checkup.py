@@ -12,7 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from daemon.executors.docker.api_client import Engine, EngineError
+from daemon.executors.docker.api_client import DockerClient, EngineError
 from protocol.errors import EngineUnavailable
 
 DISK_FLOOR = 1 << 30
@@ -32,7 +32,7 @@ class Check:
     mend: str = ""
 
 
-def check_engine(engine: Engine) -> Iterator[Check]:
+def check_engine(engine: DockerClient) -> Iterator[Check]:
     """Docker and what it can bound. Nothing is raised: what fails is told."""
     try:
         info = engine.call("GET", "/info", patience=0)

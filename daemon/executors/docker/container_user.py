@@ -6,7 +6,7 @@ import tarfile
 from collections.abc import Iterable
 
 from daemon.executors.common.archives import ROOT, Owner
-from daemon.executors.docker.api_client import Engine, EngineError
+from daemon.executors.docker.api_client import DockerClient, EngineError
 
 FILE_BYTES = 4 << 20
 """A passwd or group file is read no further."""
@@ -18,7 +18,7 @@ def is_root(user: str) -> bool:
     return name in ("", "0", "root") and group in ("", "0", "root")
 
 
-def owner_of(engine: Engine, container: str, user: str) -> Owner:
+def owner_of(engine: DockerClient, container: str, user: str) -> Owner:
     """The numbers of `user` (`name`, `uid`, each with `:group` or not) in a container, as Docker resolves them.
 
     Raises EngineError. A name that the image does not know is root here: the container's start is what fails then.
@@ -41,7 +41,7 @@ def _entry(lines: Iterable[str], wanted: str) -> tuple[int, int]:
     return (int(wanted), 0) if wanted.isdigit() else (0, 0)
 
 
-def _lines(engine: Engine, container: str, path: str) -> list[str]:
+def _lines(engine: DockerClient, container: str, path: str) -> list[str]:
     try:
         with (
             engine.get_archive(container, path) as stream,

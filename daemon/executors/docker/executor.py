@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.executors.base import Dependencies, Found, Outcome, Sandbox
-from daemon.executors.docker.api_client import FIRST_DELAY, GOING, LONGEST_DELAY, UP, Engine, EngineError
+from daemon.executors.docker.api_client import FIRST_DELAY, GOING, LONGEST_DELAY, UP, DockerClient, EngineError
 from daemon.executors.docker.belongings import (
     ATTEMPT,
     BOOT,
@@ -29,14 +29,14 @@ from daemon.executors.docker.belongings import (
     Thing,
     own_name,
 )
-from daemon.executors.docker.files.inline_workspace import Unpackers
+from daemon.executors.docker.files.inline_workspace import InlineWorkspaces
 from daemon.executors.docker.files.job_cache import CacheStore
 from daemon.executors.docker.images import Images
 from daemon.executors.docker.logs import stored
-from daemon.executors.docker.networks.pool import Networks
-from daemon.executors.docker.removal_guard import Removals
+from daemon.executors.docker.networks.pool import NetworkPool
+from daemon.executors.docker.removal_guard import RemovalGuard
 from daemon.executors.docker.sandbox import DockerSandbox
-from daemon.executors.docker.shared import Site
+from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.sweeper import Sweeper, workers_of
 from daemon.executors.policy import Policy
 from protocol.clock import boot
@@ -81,7 +81,7 @@ class DockerExecutor:
         networks: int = 0,
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
-        self._engine = Engine(url, patience=patience)
+        self._engine = DockerClient(url, patience=patience)
         self._facts: str | None = None
         self._coordinator = coordinator
         self._patience = patience
@@ -90,12 +90,12 @@ class DockerExecutor:
         self._belongings = Belongings(self._engine, self._mine)
         self._ids: dict[str, str] = {}  # containers that were found, by attempt
         directory = directory or default_directory()
-        removals = Removals()
-        pool = Networks(self._engine, {**self._mine, **self._lock_labels}, self._name(HOLDER_ROLE), networks, policy)
-        self._site = Site(
+        removals = RemovalGuard()
+        pool = NetworkPool(self._engine, {**self._mine, **self._lock_labels}, self._name(HOLDER_ROLE), networks, policy)
+        self._site = SharedResources(
             engine=self._engine,
             images=Images(self._engine, policy),
-            unpackers=Unpackers(self._engine, directory),
+            unpackers=InlineWorkspaces(self._engine, directory),
             removals=removals,
             networks=pool,
             sweeper=Sweeper(self._engine, self._belongings, pool, removals, lambda name: self._site.forget(name)),

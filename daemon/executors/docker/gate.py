@@ -15,9 +15,9 @@ from typing import Any
 
 from daemon.executors.base import Interrupted
 from daemon.executors.common.script import BARE_MARK, READY_MARK, RELEASED_MARK, bare_lines, first_line
-from daemon.executors.docker.api_client import GONE, UP, Engine, EngineError
+from daemon.executors.docker.api_client import GONE, UP, DockerClient, EngineError
 from daemon.executors.docker.logs import stored
-from daemon.executors.docker.logs.attached import LiveOutput
+from daemon.executors.docker.logs.attached import AttachedOutput
 from daemon.executors.docker.logs.multiplexed import ScriptEnd
 
 QUIET_SECONDS = 30.0
@@ -52,13 +52,13 @@ class Gate:
     the engine raises EngineError, EngineUnavailable, and one of GONE.
     """
 
-    def __init__(self, engine: Engine, container: str, ended: Callable[[ScriptEnd], None]) -> None:
+    def __init__(self, engine: DockerClient, container: str, ended: Callable[[ScriptEnd], None]) -> None:
         self._engine = engine
         self.container = container
         self._ended = ended
         self._lock = Lock()  # `stop` comes from a thread of its own
         self._connection: socket.socket | None = None
-        self._live: LiveOutput | None = None
+        self._live: AttachedOutput | None = None
         self._followed = False  # somebody has taken the live output
         self._ready_before = 0  # READY_MARKs in the log from before the container was started again
         self._interrupted = Event()
@@ -69,7 +69,7 @@ class Gate:
         with self._lock:
             return self._live is not None and self._live.open
 
-    def take_live(self) -> LiveOutput | None:
+    def take_live(self) -> AttachedOutput | None:
         """The container's output since its start, for the first who asks."""
         taken, self._followed = self._followed, True
         return None if taken else self._live
@@ -79,7 +79,7 @@ class Gate:
         with self._lock:
             self._hang_up()
             if state == "created":
-                self._live = LiveOutput(self._attached(output=True), self._ended)
+                self._live = AttachedOutput(self._attached(output=True), self._ended)
             else:
                 self._live = None
                 self._attached()
@@ -176,7 +176,7 @@ class Gate:
 class SignsOfLife:
     """Whether a container does anything: it writes (`received` bytes so far), or uses CPU time."""
 
-    def __init__(self, engine: Engine, container: str, received: Callable[[], int]) -> None:
+    def __init__(self, engine: DockerClient, container: str, received: Callable[[], int]) -> None:
         self._engine = engine
         self._container = container
         self._received = received

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from daemon.executors.base import JobFailed
-from daemon.executors.docker.api_client import Engine, EngineError
+from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.executors.policy import Policy
 from protocol.statuses import FailureReason
 from protocol.variables import references
@@ -38,7 +38,7 @@ class Image:
 class Images:
     """The images of one engine. Thread-safe; one image is pulled once at a time."""
 
-    def __init__(self, engine: Engine, policy: Policy) -> None:
+    def __init__(self, engine: DockerClient, policy: Policy) -> None:
         self._engine = engine
         self._policy = policy
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from daemon.executors.docker.api_client import GOING, UP, Engine, EngineError
+from daemon.executors.docker.api_client import GOING, UP, DockerClient, EngineError
 from daemon.executors.docker.belongings import (
     ATTEMPT,
     BOOT,
@@ -70,12 +70,12 @@ class Told:
     busy: frozenset[str] = frozenset()
 
 
-def inventory(engine: Engine) -> list[Thing]:
+def inventory(engine: DockerClient) -> list[Thing]:
     """All that Longshore has on an engine, whoever has made it. Raises EngineError, EngineUnavailable."""
     return list(Belongings(engine).things())
 
 
-def find_begun(engine: Engine, things: Iterable[Thing]) -> frozenset[str]:
+def find_begun(engine: DockerClient, things: Iterable[Thing]) -> frozenset[str]:
     """The ids of those jobs' containers whose script has begun, or of which nobody knows: they may have a result.
 
     Raises EngineUnavailable.
@@ -192,7 +192,7 @@ def _life_of(its_boot: str, lock: str, *, local: bool) -> Life:
     return Life.DEAD
 
 
-def clean(engine: Engine, leftovers: Collection[Leftover], *, force: bool) -> tuple[list[Leftover], list[str]]:
+def clean(engine: DockerClient, leftovers: Collection[Leftover], *, force: bool) -> tuple[list[Leftover], list[str]]:
     """Removes those that are to go, containers first. Returns what is gone, and why the rest is not."""
     wanted = {Verdict.CLEAN, Verdict.FORCE} if force else {Verdict.CLEAN}
     order = {"containers": 0, "networks": 1, "volumes": 2}

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from threading import Condition
 
 
-class Removals:
+class RemovalGuard:
     """Attempts of which something is being removed. Thread-safe."""
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ from daemon.executors.docker.api_client import GONE, UP, Created, EngineError, N
 from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, LEASE, NETWORK, ROLE, WORKER
 from daemon.executors.docker.container_spec import job_container, start_hint
 from daemon.executors.docker.container_user import is_root, owner_of
-from daemon.executors.docker.files.artifacts import Taker, collect_artifacts
+from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts
 from daemon.executors.docker.files.inline_workspace import packed
 from daemon.executors.docker.files.job_cache import JobCaches, file_keys_of
 from daemon.executors.docker.gate import LOOK_SECONDS, QUIET_SECONDS, EntryEnded, Gate, NoAnswer, SignsOfLife
@@ -41,9 +41,9 @@ from daemon.executors.docker.images import Image, name_explained, no_image
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.logs.multiplexed import ScriptEnd
-from daemon.executors.docker.networks.lease import JoinedNetwork
+from daemon.executors.docker.networks.lease import NetworkLease
 from daemon.executors.docker.services import Services, plan_services
-from daemon.executors.docker.shared import Site
+from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.workspace_files import SandboxFiles
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol.clock import reading
@@ -76,7 +76,12 @@ class DockerSandbox:
     """
 
     def __init__(
-        self, site: Site, assignment: Assignment, name: str, labels: Mapping[str, str], container: str | None = None
+        self,
+        site: SharedResources,
+        assignment: Assignment,
+        name: str,
+        labels: Mapping[str, str],
+        container: str | None = None,
     ) -> None:
         self.warnings: list[str] = []
         self._site = site
@@ -91,7 +96,7 @@ class DockerSandbox:
         self._fresh = False  # this daemon has made the container and has not started it yet
         opened = not is_true(self._early.values.get(NO_UMASK, ""))
         self._files = SandboxFiles(site, assignment, name, opened=opened)
-        self._joined = JoinedNetwork(site.engine, site.networks, name)
+        self._joined = NetworkLease(site.engine, site.networks, name)
         self._id: str | None = None
         self._released_at: float | None = None  # monotonic; set by the daemon that did it
         self._killed = False
@@ -534,7 +539,9 @@ class DockerSandbox:
         if not job.artifacts and not job.caches:
             return []
         with self._failures():
-            taker = Taker(self._engine, self._container, self._assignment.project_dir, self._last_environment().expand)
+            taker = FileCollector(
+                self._engine, self._container, self._assignment.project_dir, self._last_environment().expand
+            )
             collected: list[Collected] = []
             if job.artifacts:
                 collected = collect_artifacts(

@@ -17,7 +17,7 @@ from typing import Any
 
 from daemon.executors.base import JobFailed
 from daemon.executors.common.environment import Environment, too_long
-from daemon.executors.docker.api_client import Engine, EngineError, labels_of
+from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
 from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, WORKER
 from daemon.executors.docker.images import Image, Images, name_explained
 from daemon.executors.docker.logs.stored import read_tail
@@ -115,7 +115,7 @@ class Services:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: DockerClient,
         images: Images,
         services: Sequence[Service],
         network: str,

@@ -6,26 +6,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.executors.docker.api_client import Engine
-from daemon.executors.docker.files.inline_workspace import Unpackers
+from daemon.executors.docker.api_client import DockerClient
+from daemon.executors.docker.files.inline_workspace import InlineWorkspaces
 from daemon.executors.docker.files.job_cache import CacheStore
 from daemon.executors.docker.images import Images
-from daemon.executors.docker.networks.pool import Networks
-from daemon.executors.docker.removal_guard import Removals
+from daemon.executors.docker.networks.pool import NetworkPool
+from daemon.executors.docker.removal_guard import RemovalGuard
 from daemon.executors.docker.sweeper import Sweeper
 from daemon.executors.policy import Policy
 from protocol.clock import monotonic_of
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class SharedResources:
     """What all sandboxes of an executor share. `directory` keeps what has to outlive a daemon, by container."""
 
-    engine: Engine
+    engine: DockerClient
     images: Images
-    unpackers: Unpackers
-    removals: Removals
-    networks: Networks
+    unpackers: InlineWorkspaces
+    removals: RemovalGuard
+    networks: NetworkPool
     sweeper: Sweeper
     caches: CacheStore
     directory: Path

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
 
-from daemon.executors.docker.api_client import GOING, Engine, EngineError
+from daemon.executors.docker.api_client import GOING, DockerClient, EngineError
 from daemon.executors.docker.belongings import NETWORK, WORKER, Belongings, Thing
-from daemon.executors.docker.networks.pool import Networks
-from daemon.executors.docker.removal_guard import Removals
+from daemon.executors.docker.networks.pool import NetworkPool
+from daemon.executors.docker.removal_guard import RemovalGuard
 
 
 class Sweeper:
@@ -18,10 +18,10 @@ class Sweeper:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: DockerClient,
         belongings: Belongings,
-        networks: Networks,
-        removals: Removals,
+        networks: NetworkPool,
+        removals: RemovalGuard,
         forget: Callable[[str], None],
     ) -> None:
         self._engine = engine

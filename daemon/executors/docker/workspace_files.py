@@ -10,7 +10,7 @@ from daemon.executors.common import archives
 from daemon.executors.common.archive_guard import Clash
 from daemon.executors.common.archives import Owner
 from daemon.executors.docker.container_user import owner_of
-from daemon.executors.docker.shared import Site
+from daemon.executors.docker.shared import SharedResources
 from protocol.messages import Assignment
 
 
@@ -21,7 +21,7 @@ class SandboxFiles:
     container's, once it is known. If the project is `opened`, everybody in the container may write to it.
     """
 
-    def __init__(self, site: Site, assignment: Assignment, container: str, *, opened: bool) -> None:
+    def __init__(self, site: SharedResources, assignment: Assignment, container: str, *, opened: bool) -> None:
         self.owner: Owner | None = None
         self.id: str | None = None
         self.opened = opened

@@ -15,7 +15,7 @@ from typing import TextIO
 import pytest
 from rich.text import Text
 
-from cli.follow.live_footer import DRAW_SECONDS, Foot
+from cli.follow.live_footer import DRAW_SECONDS, LiveFooter
 from cli.follow.overview import Overview
 from protocol.statuses import ExecutionStatus
 from protocol.views import JobView
@@ -50,7 +50,7 @@ def shown(stream: TextIO, master: int) -> bytes:
 
 def test_lines_go_above_the_foot_which_leaves_nothing_behind(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(monkeypatch) as (stream, master):
-        foot = Foot(stream, lambda width, height: [Text("one"), Text("two")])
+        foot = LiveFooter(stream, lambda width, height: [Text("one"), Text("two")])
         foot.draw()
         assert shown(stream, master) == b"\x1b[0mone\ntwo"
         foot.write(b"a \x1b[31mline\n")
@@ -72,7 +72,7 @@ def test_much_output_redraws_the_foot_at_most_eight_times_a_second(monkeypatch: 
         return [Text("foot")]
 
     with terminal(monkeypatch) as (stream, master):
-        foot = Foot(stream, lines)
+        foot = LiveFooter(stream, lines)
         before = time.monotonic()
         for number in range(200):
             foot.write(b"%d\n" % number)
@@ -86,7 +86,7 @@ def test_much_output_redraws_the_foot_at_most_eight_times_a_second(monkeypatch: 
 
 def test_a_narrower_terminal_has_broken_lines_that_go_away_too(monkeypatch: pytest.MonkeyPatch) -> None:
     with terminal(monkeypatch) as (stream, master):
-        foot = Foot(stream, lambda width, height: [Text("x" * 60)])
+        foot = LiveFooter(stream, lambda width, height: [Text("x" * 60)])
         foot.draw()
         shown(stream, master)
         ioctl(stream.fileno(), termios.TIOCSWINSZ, struct.pack("HHHH", 24, 25, 0, 0))

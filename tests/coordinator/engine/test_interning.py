@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from coordinator.engine.interning import share_parts
+from coordinator.engine.interning import intern_parts
 from protocol.plan import ImageSpec, JobPlan, Plan, Variable
 
 
@@ -22,7 +22,7 @@ def test_equal_parts_of_jobs_that_follow_each_other_become_one_object() -> None:
     first, second = arrived(job("a", "alpine"), job("b", "alpine"))
     assert first.image is not second.image
 
-    share_parts([first, second])
+    intern_parts([first, second])
 
     assert first.image is second.image
     assert first.script is second.script
@@ -38,6 +38,6 @@ def test_the_jobs_say_the_same_afterwards() -> None:
     ]
     changed = arrived(*jobs)
 
-    share_parts(changed)
+    intern_parts(changed)
 
     assert changed == jobs

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import zmq
 
-from coordinator.transport.publisher import LOG_PIECE, Feed
+from coordinator.transport.publisher import LOG_PIECE, Publisher
 from protocol.client import Feed as Subscriber
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, Beacon, LogAppended, RunRemoved, log_topic
@@ -23,11 +23,11 @@ def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
 
 
 @pytest.fixture
-def feed(context: zmq.Context[zmq.Socket[bytes]]) -> Feed:
-    return Feed(context, "tcp://127.0.0.1:0")
+def feed(context: zmq.Context[zmq.Socket[bytes]]) -> Publisher:
+    return Publisher(context, "tcp://127.0.0.1:0")
 
 
-def subscribe(context: zmq.Context[zmq.Socket[bytes]], feed: Feed, topic: bytes) -> Subscriber:
+def subscribe(context: zmq.Context[zmq.Socket[bytes]], feed: Publisher, topic: bytes) -> Subscriber:
     """A subscriber whose subscription has arrived."""
     subscriber = Subscriber(context, feed.address)
     subscriber.subscribe(topic)
@@ -36,7 +36,9 @@ def subscribe(context: zmq.Context[zmq.Socket[bytes]], feed: Feed, topic: bytes)
     return subscriber
 
 
-def test_events_have_numbers_without_gaps_and_the_epoch(context: zmq.Context[zmq.Socket[bytes]], feed: Feed) -> None:
+def test_events_have_numbers_without_gaps_and_the_epoch(
+    context: zmq.Context[zmq.Socket[bytes]], feed: Publisher
+) -> None:
     subscriber = subscribe(context, feed, b"state")
     for run in (7, 8, 9):
         feed.publish(RunRemoved(run=run))
@@ -47,7 +49,7 @@ def test_events_have_numbers_without_gaps_and_the_epoch(context: zmq.Context[zmq
 
 
 def test_events_of_a_turn_come_one_by_one_though_they_share_frames(
-    context: zmq.Context[zmq.Socket[bytes]], feed: Feed
+    context: zmq.Context[zmq.Socket[bytes]], feed: Publisher
 ) -> None:
     subscriber = subscribe(context, feed, b"state")
     feed.publish(*(RunRemoved(run=run) for run in range(1000)))
@@ -59,7 +61,7 @@ def test_events_of_a_turn_come_one_by_one_though_they_share_frames(
 
 
 def test_a_beacon_tells_the_newest_number_each_second_and_takes_none(
-    context: zmq.Context[zmq.Socket[bytes]], feed: Feed
+    context: zmq.Context[zmq.Socket[bytes]], feed: Publisher
 ) -> None:
     subscriber = subscribe(context, feed, b"state")
     feed.publish(RunRemoved(run=1))
@@ -73,7 +75,7 @@ def test_a_beacon_tells_the_newest_number_each_second_and_takes_none(
     assert [event.seq for event in events] == [1, 1, 1, 2]
 
 
-def test_log_bytes_reach_only_those_who_watch_the_log(context: zmq.Context[zmq.Socket[bytes]], feed: Feed) -> None:
+def test_log_bytes_reach_only_those_who_watch_the_log(context: zmq.Context[zmq.Socket[bytes]], feed: Publisher) -> None:
     watcher = subscribe(context, feed, log_topic("1.1"))
     feed.publish_log("1.10", "job", 0, b"not this")
     feed.publish_log("1.1", "job", 5, b"this")
@@ -84,7 +86,7 @@ def test_log_bytes_reach_only_those_who_watch_the_log(context: zmq.Context[zmq.S
     assert not feed.is_watched("1.10")
 
 
-def test_large_log_pieces_are_cut_with_right_offsets(context: zmq.Context[zmq.Socket[bytes]], feed: Feed) -> None:
+def test_large_log_pieces_are_cut_with_right_offsets(context: zmq.Context[zmq.Socket[bytes]], feed: Publisher) -> None:
     watcher = subscribe(context, feed, log_topic("1.1"))
     data = bytes(range(256)) * (LOG_PIECE // 100)
     feed.publish_log("1.1", "job", 1000, data)
@@ -100,7 +102,9 @@ def test_large_log_pieces_are_cut_with_right_offsets(context: zmq.Context[zmq.So
     assert got == data
 
 
-def test_a_log_that_nobody_watches_any_more_costs_nothing(context: zmq.Context[zmq.Socket[bytes]], feed: Feed) -> None:
+def test_a_log_that_nobody_watches_any_more_costs_nothing(
+    context: zmq.Context[zmq.Socket[bytes]], feed: Publisher
+) -> None:
     watcher = subscribe(context, feed, log_topic("1.1"))
     assert feed.is_watched("1.1")
     watcher.unsubscribe(log_topic("1.1"))
@@ -113,7 +117,7 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up_and_sees_its_gap(
     context: zmq.Context[zmq.Socket[bytes]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coordinator.transport.publisher.BACKLOG", 50)
-    feed = Feed(context, "tcp://127.0.0.1:0")
+    feed = Publisher(context, "tcp://127.0.0.1:0")
     slow = context.socket(zmq.SUB)
     slow.set(zmq.RCVHWM, 10)
     slow.set(zmq.RCVBUF, 4096)
@@ -138,10 +142,10 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up_and_sees_its_gap(
     assert numbers == sorted(set(numbers))
 
 
-def test_each_start_is_a_new_epoch(context: zmq.Context[zmq.Socket[bytes]], feed: Feed) -> None:
-    assert Feed(context, "tcp://127.0.0.1:0").epoch != feed.epoch
+def test_each_start_is_a_new_epoch(context: zmq.Context[zmq.Socket[bytes]], feed: Publisher) -> None:
+    assert Publisher(context, "tcp://127.0.0.1:0").epoch != feed.epoch
 
 
-def test_an_address_that_is_taken_is_one_clear_line(context: zmq.Context[zmq.Socket[bytes]], feed: Feed) -> None:
+def test_an_address_that_is_taken_is_one_clear_line(context: zmq.Context[zmq.Socket[bytes]], feed: Publisher) -> None:
     with pytest.raises(UsageError, match=r"can't listen at 'tcp://127\.0\.0\.1:.*in use"):
-        Feed(context, feed.address)
+        Publisher(context, feed.address)

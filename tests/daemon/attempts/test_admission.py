@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.attempts.admission import to_admit, to_open
-from daemon.attempts.attempt import OVER, Job, Phase
+from daemon.attempts.attempt import OVER, Attempt, Phase
 from daemon.logs.sender import LogSender
 from protocol.messages import Dependency
 from protocol.statuses import ExecutionStatus
 from tests.support.fake_coordinator import assignment
 
 
-def job(number: int, phase: Phase, runnable: bool = True, runnable_at: float | None = None) -> Job:
+def job(number: int, phase: Phase, runnable: bool = True, runnable_at: float | None = None) -> Attempt:
     waits = [Dependency(job="a", status=ExecutionStatus.RUNNING, satisfied=runnable)]
-    made = Job(assignment(f"{number}.1", dependencies=waits), LogSender(lambda: None), 0)
+    made = Attempt(assignment(f"{number}.1", dependencies=waits), LogSender(lambda: None), 0)
     made.phase = phase
     made.runnable_at = runnable_at
     return made
@@ -28,7 +28,7 @@ jobs = st.lists(st.tuples(st.sampled_from(Phase), st.booleans()), max_size=15).m
 
 @given(jobs=jobs, slots=st.integers(1, 4), ahead=st.integers(1, 4))
 def test_places_are_bounded_and_waiting_jobs_never_take_the_runnable_ones_places(
-    jobs: list[Job], slots: int, ahead: int
+    jobs: list[Attempt], slots: int, ahead: int
 ) -> None:
     admitted = to_admit(jobs, slots, ahead, threads=100)
     assert all(one.phase is Phase.QUEUED for one in admitted)
@@ -43,13 +43,13 @@ def test_places_are_bounded_and_waiting_jobs_never_take_the_runnable_ones_places
 
 
 @given(jobs=jobs, slots=st.integers(1, 4), ahead=st.integers(1, 4), threads=st.integers(0, 6))
-def test_threads_are_bounded_whatever_piles_up(jobs: list[Job], slots: int, ahead: int, threads: int) -> None:
+def test_threads_are_bounded_whatever_piles_up(jobs: list[Attempt], slots: int, ahead: int, threads: int) -> None:
     having = sum(one.phase is not Phase.QUEUED for one in jobs)
     assert len(to_admit(jobs, slots, ahead, threads)) <= max(0, threads - having)
 
 
 @given(jobs=jobs, slots=st.integers(1, 4))
-def test_no_more_gates_open_than_slots_are_free(jobs: list[Job], slots: int) -> None:
+def test_no_more_gates_open_than_slots_are_free(jobs: list[Attempt], slots: int) -> None:
     running = sum(one.phase in (Phase.OPENED, Phase.RUNNING) for one in jobs)
     opened = to_open(jobs, slots)
     assert len(opened) <= max(0, slots - running)

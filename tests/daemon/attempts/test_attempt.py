@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from daemon.attempts.attempt import Job
+from daemon.attempts.attempt import Attempt
 from daemon.attempts.result import Result
 from daemon.attempts.status_reporter import in_frames
 from daemon.logs.sender import LogSender
@@ -13,8 +13,8 @@ from tests.support.fake_coordinator import assignment
 PATIENCE = 5.0
 
 
-def job() -> Job:
-    return Job(assignment("1.1"), LogSender(lambda: None), seq=0)
+def job() -> Attempt:
+    return Attempt(assignment("1.1"), LogSender(lambda: None), seq=0)
 
 
 def test_a_status_that_could_not_even_be_sent_is_sent_again_though_nothing_waits_for_an_acknowledgement() -> None:

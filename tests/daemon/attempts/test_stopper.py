@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from daemon.attempts.attempt import Job, Phase
-from daemon.attempts.result import Result, Stop
+from daemon.attempts.attempt import Attempt, Phase
+from daemon.attempts.result import Result, StopReason
 from daemon.attempts.runner import Runner
 from daemon.attempts.stopper import Stopper
 from daemon.logs.sender import LogSender
@@ -33,7 +33,7 @@ class Desk:
             settings, self.timers, lambda *_: True, lambda _, result: self.finished.append(result), lambda _: None
         )
         log = LogSender(lambda: None)
-        self.job = Job(assignment("1.1"), log, 0, phase=Phase.RUNNING)
+        self.job = Attempt(assignment("1.1"), log, 0, phase=Phase.RUNNING)
         requests = Requests(lambda *_: None, lambda *_: True, lambda: 0.0)
         transfer = Transfers(requests, BlobCache(directory, 1000, "w1")).open("1.1")
         self.job.runner = Runner(self.job.assignment, StandinExecutor(self.engine), transfer, log, _NoHost())
@@ -50,31 +50,31 @@ def desk(tmp_path: Path) -> Desk:
 
 
 def test_cancel_outdoes_timeout_and_stops_only_once(desk: Desk) -> None:
-    desk.stopper.stop(desk.job, Stop.TIMEOUT)
+    desk.stopper.stop(desk.job, StopReason.TIMEOUT)
     desk.engine.await_step("stop as failed", "1.1")
-    desk.stopper.stop(desk.job, Stop.CANCEL)
-    assert desk.job.stop is Stop.CANCEL
+    desk.stopper.stop(desk.job, StopReason.CANCEL)
+    assert desk.job.stop is StopReason.CANCEL
     assert desk.engine.steps("1.1") == ["stop as failed"]
 
 
-@pytest.mark.parametrize("first", [Stop.CANCEL, Stop.TIMEOUT, Stop.LEASE])
-def test_discard_outdoes_all_and_kills(desk: Desk, first: Stop) -> None:
+@pytest.mark.parametrize("first", [StopReason.CANCEL, StopReason.TIMEOUT, StopReason.LEASE])
+def test_discard_outdoes_all_and_kills(desk: Desk, first: StopReason) -> None:
     desk.stopper.stop(desk.job, first)
-    desk.stopper.stop(desk.job, Stop.DISCARD)
-    assert desk.job.stop is Stop.DISCARD
+    desk.stopper.stop(desk.job, StopReason.DISCARD)
+    assert desk.job.stop is StopReason.DISCARD
     desk.engine.await_step("kill", "1.1")
 
 
 def test_nothing_is_stopped_that_has_ended(desk: Desk) -> None:
     desk.job.phase = Phase.ENDED
-    desk.stopper.stop(desk.job, Stop.CANCEL)
+    desk.stopper.stop(desk.job, StopReason.CANCEL)
     assert desk.job.stop is None
 
 
 def test_a_daemon_that_leaves_as_a_gate_opens_lets_the_script_run(desk: Desk) -> None:
-    desk.job.stop = Stop.LEAVE
+    desk.job.stop = StopReason.LEAVE
     desk.stopper.stop_script(desk.job)
-    desk.job.stop = Stop.CANCEL
+    desk.job.stop = StopReason.CANCEL
     desk.stopper.stop_script(desk.job)
     desk.engine.await_step("stop", "1.1")
     assert desk.engine.steps("1.1") == ["stop"]

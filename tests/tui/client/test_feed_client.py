@@ -18,7 +18,7 @@ from tests.tui.views import run_summary
 from tui.client import connection as link_module
 from tui.client import feed_client as feed_module
 from tui.client.feed_client import FeedClient
-from tui.client.model import Connection, Model
+from tui.client.model import ConnectionState, Model
 
 S = ExecutionStatus
 
@@ -68,7 +68,7 @@ async def test_events_reach_the_model(coordinator: ScriptedCoordinator, client: 
     change(coordinator, S.FAILED)
     await until(lambda: client.model.runs[1].status is S.FAILED)
     assert coordinator.snapshots == 1
-    assert client.model.connection is Connection.ONLINE
+    assert client.model.connection is ConnectionState.ONLINE
 
 
 async def test_a_lost_event_in_between_is_made_up_for(coordinator: ScriptedCoordinator, client: FeedClient) -> None:
@@ -95,7 +95,7 @@ async def test_a_restart_of_the_coordinator_is_said_and_caught_up_with(
     notes = [entry.note for entry in client.model.journal if entry.note]
     assert "connection lost: the coordinator was started anew" in notes
     assert notes[-1] == "connected: the coordinator was started anew"
-    assert client.model.connection is Connection.ONLINE
+    assert client.model.connection is ConnectionState.ONLINE
 
 
 async def test_silence_is_said_and_ends_by_itself(
@@ -104,9 +104,9 @@ async def test_silence_is_said_and_ends_by_itself(
     monkeypatch.setattr(link_module, "SILENCE", 0.5)
     monkeypatch.setattr(link_module, "HELLO_TIMEOUT", 0.3)
     coordinator.beats = False
-    await until(lambda: client.model.connection is Connection.RECONNECTING)
+    await until(lambda: client.model.connection is ConnectionState.RECONNECTING)
     coordinator.beats = True
-    await until(lambda: client.model.connection is Connection.ONLINE)
+    await until(lambda: client.model.connection is ConnectionState.ONLINE)
 
 
 async def test_a_request_that_was_asked_before_a_restart_is_answered_after_it(
@@ -155,5 +155,5 @@ async def test_a_dashboard_that_is_opened_first_waits_for_its_coordinator() -> N
     client = FeedClient("tcp://127.0.0.1:9", Model(), lambda: None)
     client.start()
     await asyncio.sleep(0.2)
-    assert client.model.connection is Connection.CONNECTING
+    assert client.model.connection is ConnectionState.CONNECTING
     await client.stop()

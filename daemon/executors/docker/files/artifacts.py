@@ -14,7 +14,7 @@ from typing import BinaryIO
 from daemon.executors.base import Collected
 from daemon.executors.common.archive_members import ArchiveWriter, Members, Selected, copy_file, copy_members
 from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
-from daemon.executors.docker.api_client import Engine, EngineError
+from daemon.executors.docker.api_client import DockerClient, EngineError
 from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
 
@@ -40,10 +40,10 @@ class Selection:
 
 
 @dataclass(slots=True)
-class Taker:
+class FileCollector:
     """Takes selections out of one container. `warnings` are for people: patterns that match nothing, or can't."""
 
-    engine: Engine
+    engine: DockerClient
     container: str
     project_dir: str
     expand: Expand
@@ -80,7 +80,7 @@ class _Taking:
     """One selection on its way out of a container. `inside` are its patterns."""
 
     def __init__(
-        self, taker: Taker, selection: Selection, inside: Sequence[str], exclude: Patterns, out: Members
+        self, taker: FileCollector, selection: Selection, inside: Sequence[str], exclude: Patterns, out: Members
     ) -> None:
         self.taken = 0
         self._taker = taker
@@ -240,7 +240,7 @@ def due(when: str, succeeded: bool) -> bool:
 
 
 def collect_artifacts(
-    spec: ArtifactsSpec, taker: Taker, known: Callable[[], frozenset[str]], directory: Path, *, succeeded: bool
+    spec: ArtifactsSpec, taker: FileCollector, known: Callable[[], frozenset[str]], directory: Path, *, succeeded: bool
 ) -> list[Collected]:
     """Archive and reports of a job, in `directory`; reports are taken however the job has ended.
 

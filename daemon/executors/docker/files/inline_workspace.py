@@ -19,7 +19,7 @@ import msgspec
 
 from daemon.executors.common import archives
 from daemon.executors.common.archives import BLOCK, ROOT, Place
-from daemon.executors.docker.api_client import Engine
+from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.images import Image
 
 MOST_BYTES = 64 << 10
@@ -51,10 +51,10 @@ def packed(workspace: Path, *, opened: bool) -> str | None:
     return base64.b64encode(data).decode()
 
 
-class Unpackers:
+class InlineWorkspaces:
     """Which images can be trusted to unpack a workspace. Thread-safe; `directory` has what was learnt before."""
 
-    def __init__(self, engine: Engine, directory: Path) -> None:
+    def __init__(self, engine: DockerClient, directory: Path) -> None:
         self._engine = engine
         self._file = directory / "unpackers.json"
         self._known: dict[str, bool] = {}

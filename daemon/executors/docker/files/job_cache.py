@@ -21,7 +21,7 @@ from daemon.executors.common.archives import BadArchive, check, hash_files
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.globs import Patterns, fixed_prefix
 from daemon.executors.docker.api_client import EngineError
-from daemon.executors.docker.files.artifacts import Expand, Selection, Taker, due, printable
+from daemon.executors.docker.files.artifacts import Expand, FileCollector, Selection, due, printable
 from protocol.errors import EngineUnavailable, UsageError
 from protocol.plan import CacheSpec
 
@@ -60,7 +60,7 @@ class CacheStore:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
-    def store(self, project: str, key: str, taker: Taker, selection: Selection) -> None:
+    def store(self, project: str, key: str, taker: FileCollector, selection: Selection) -> None:
         """Replaces a cache by the files that `selection` gives, if there are any."""
         path = self._path(project, key)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -136,7 +136,7 @@ class JobCaches:
                 self.store.discard(path)
         return sound
 
-    def save(self, taker: Taker, known: Callable[[], frozenset[str]], *, succeeded: bool) -> None:
+    def save(self, taker: FileCollector, known: Callable[[], frozenset[str]], *, succeeded: bool) -> None:
         """Stores what the job has left for the next ones; what can't be stored is a warning, as in GitLab.
 
         Raises UsageError.

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from threading import Condition
 
-from daemon.executors.docker.logs.multiplexed import JobLog, ScriptEnd, Sink, StreamReader
+from daemon.executors.docker.logs.multiplexed import JobLog, ScriptEnd, Sink, StreamDemultiplexer
 from daemon.executors.docker.logs.stored import QUIET_SECONDS
 from daemon.runtime.thread_pool import THREADS, Task
 
@@ -21,7 +21,7 @@ MAX_BACKLOG_BYTES = 8 << 20
 """How far a follower may fall behind before it has to go on with the stored log."""
 
 
-class LiveOutput:
+class AttachedOutput:
     """The output of a container that is attached to `connection` since before its start.
 
     `ended` is called from the reading thread as soon as the script's end is known.
@@ -31,7 +31,7 @@ class LiveOutput:
         self._connection = connection
         self._ended = ended
         self._log = JobLog(self._put, noticed=self._noticed)
-        self._reader = StreamReader(self._log, stored=False)
+        self._reader = StreamDemultiplexer(self._log, stored=False)
         self._marks: set[bytes] = set()
         self._backlog: deque[bytes] = deque()
         self._backlog_bytes = 0

@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from daemon.executors.docker.api_client import GONE, Engine, EngineError
-from daemon.executors.docker.logs.multiplexed import Beheaded, JobLog, ScriptEnd, Skipper, StreamReader
+from daemon.executors.docker.api_client import GONE, DockerClient, EngineError
+from daemon.executors.docker.logs.multiplexed import JobLog, LogTruncated, OffsetFilter, ScriptEnd, StreamDemultiplexer
 from daemon.executors.docker.logs.stored import marked_at, runs, stored
 from protocol.errors import EngineUnavailable
 
@@ -29,14 +29,14 @@ class LogFollower:
     gate's mark is not there, or it is another one than before. How much is missing nobody knows; the log says that.
     """
 
-    def __init__(self, engine: Engine, container: str, offset: int, sink: Callable[[bytes], None]) -> None:
+    def __init__(self, engine: DockerClient, container: str, offset: int, sink: Callable[[bytes], None]) -> None:
         self.lost = False
         self._engine = engine
         self._container = container
         self._sink = sink
-        self._skipper = Skipper(offset, sink)
+        self._skipper = OffsetFilter(offset, sink)
         self._log = JobLog(self._skipper.write, self._unmarked)
-        self._reader = StreamReader(self._log, stored=True)
+        self._reader = StreamDemultiplexer(self._log, stored=True)
 
     def follow(self) -> ScriptEnd | None:
         """Returns when the log is whole: how the script ended, unless it was cut off.
@@ -54,7 +54,7 @@ class LogFollower:
                     self._reader.read(stream)
             except GONE:
                 pass
-            except Beheaded:
+            except LogTruncated:
                 self._begin_anew()
                 continue
             else:
@@ -80,7 +80,7 @@ class LogFollower:
         self._say_lost()
         self._log = JobLog(self._sink)
         self._log.begin()
-        self._reader = StreamReader(self._log, stored=True)
+        self._reader = StreamDemultiplexer(self._log, stored=True)
 
     def _look_back(self) -> None:
         """Whether the engine has dropped something while the log was followed: it jumps over that.
@@ -91,7 +91,7 @@ class LogFollower:
             try:
                 with stored(self._engine, self._container, patience=0) as stream:
                     self._reader.check_beginning(stream)
-            except Beheaded:
+            except LogTruncated:
                 self._say_lost()
 
     def _say_lost(self) -> None:

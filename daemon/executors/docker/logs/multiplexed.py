@@ -58,11 +58,11 @@ class Source(Protocol):
     def recv_into(self, buffer: memoryview, /) -> int: ...
 
 
-class Beheaded(Exception):
+class LogTruncated(Exception):
     """A stored log does not begin any more as it began: the engine has dropped its oldest part."""
 
 
-class Skipper:
+class OffsetFilter:
     """Drops the first `offset` bytes of a stream."""
 
     def __init__(self, offset: int, sink: Sink) -> None:
@@ -172,7 +172,7 @@ def _may_be_mark(data: bytes) -> bool:
     return END_MARK_START.startswith(data) or (rest != data and rest.replace(b" ", b"").isdigit())
 
 
-class StreamReader:
+class StreamDemultiplexer:
     """Takes the engine's multiplexed stream apart. `stored`: it is that of a stored log, else that of an attachment.
 
     A stored log may take several connections. Each begins with the log's beginning; `read` skips what it has taken.
@@ -220,7 +220,7 @@ class StreamReader:
         while len(received) < len(known) and (size := source.recv_into(memoryview(buffer)[len(received) :])):
             received += buffer[len(received) : len(received) + size]
             if not known.startswith(received):
-                raise Beheaded
+                raise LogTruncated
         return len(received)
 
     def _take(self, view: memoryview, end: int) -> int:

@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 
 from daemon.executors.common.script import RELEASED_MARK
-from daemon.executors.docker.api_client import Engine
+from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.logs.multiplexed import (
     MAX_HELD_BYTES,
     PIECE_BYTES,
@@ -18,7 +18,7 @@ from daemon.executors.docker.logs.multiplexed import (
     JobLog,
     ScriptEnd,
     Source,
-    StreamReader,
+    StreamDemultiplexer,
 )
 
 END_LINES = 100
@@ -42,7 +42,7 @@ def job_log_driver(max_bytes: int) -> dict[str, object]:
 
 @contextmanager
 def stored(
-    engine: Engine, container: str, *, follow: bool = False, tail: str = "all", patience: float | None = None
+    engine: DockerClient, container: str, *, follow: bool = False, tail: str = "all", patience: float | None = None
 ) -> Iterator[Source]:
     """The stream of a stored log, for StreamReader. Raises EngineError, EngineUnavailable (`patience` as in Engine)."""
     query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(follow), "tail": tail}
@@ -50,7 +50,7 @@ def stored(
         yield _Watched(stream, partial(runs, engine, container)) if follow else stream
 
 
-def runs(engine: Engine, container: str) -> bool:
+def runs(engine: DockerClient, container: str) -> bool:
     """Whether a container runs. Raises EngineError, EngineUnavailable."""
     return bool(engine.call("GET", f"/containers/{container}/json")["State"]["Running"])
 
@@ -72,7 +72,7 @@ class _Watched:
                     return 0
 
 
-def read_tail(engine: Engine, container: str, most: int) -> bytes:
+def read_tail(engine: DockerClient, container: str, most: int) -> bytes:
     """The last lines of a log, at most `most` bytes of them. Raises EngineError, EngineUnavailable.
 
     Whole lines only: what hides secrets can't know the rest of one that was cut in the middle.
@@ -87,23 +87,23 @@ def read_tail(engine: Engine, container: str, most: int) -> bytes:
 
     log = JobLog(keep)
     with stored(engine, container, tail=str(entries)) as stream:
-        StreamReader(log, stored=True).read(stream)
+        StreamDemultiplexer(log, stored=True).read(stream)
     log.close()
     all_asked_for = kept.count(b"\n") + most // PIECE_BYTES + 1 >= entries  # pieces of a long line are entries too
     end = bytes(kept[-most:])
     return end.partition(b"\n")[2] if all_asked_for or len(kept) > most else end
 
 
-def script_end(engine: Engine, container: str) -> ScriptEnd | None:
+def script_end(engine: DockerClient, container: str) -> ScriptEnd | None:
     """How the script of an ended container ended; None if it was cut off. Raises EngineError, EngineUnavailable."""
     log = JobLog(lambda data: None)
     with stored(engine, container, tail=str(END_LINES)) as stream:
-        StreamReader(log, stored=True).read(stream)
+        StreamDemultiplexer(log, stored=True).read(stream)
     log.close()
     return log.end
 
 
-def released_at(engine: Engine, container: str) -> datetime | None:
+def released_at(engine: DockerClient, container: str) -> datetime | None:
     """When the gate of a container was opened, by the engine's clock; None if it was not.
 
     If the engine has dropped the beginning of the log, with the gate's mark: the time of the oldest line that is left.
@@ -111,7 +111,7 @@ def released_at(engine: Engine, container: str) -> datetime | None:
     return marked_at(engine, container) or _beheaded_at(engine, container)
 
 
-def marked_at(engine: Engine, container: str) -> datetime | None:
+def marked_at(engine: DockerClient, container: str) -> datetime | None:
     """When the gate's mark was written, if it is there.
 
     Reads no further than to it; it is the first thing on stderr but for what the image's entrypoint says.
@@ -125,7 +125,7 @@ def marked_at(engine: Engine, container: str) -> datetime | None:
     return None
 
 
-def _beheaded_at(engine: Engine, container: str) -> datetime | None:
+def _beheaded_at(engine: DockerClient, container: str) -> datetime | None:
     """The time of the oldest line in a log without the gate's mark, if there is more of it than an entrypoint says."""
     oldest = b""
     length = 0
@@ -138,7 +138,7 @@ def _beheaded_at(engine: Engine, container: str) -> datetime | None:
     return None
 
 
-def count_of(engine: Engine, container: str, mark: bytes) -> int:
+def count_of(engine: DockerClient, container: str, mark: bytes) -> int:
     """How often a mark (see `script`) is in a stored log. Raises EngineError, EngineUnavailable, one of GONE."""
     said = bytearray()
     query: dict[str, str | int] = {"stdout": 0, "stderr": 1}
@@ -149,7 +149,7 @@ def count_of(engine: Engine, container: str, mark: bytes) -> int:
 
 
 @contextmanager
-def _stamped(engine: Engine, container: str, stream: str) -> Iterator[Iterator[bytes]]:
+def _stamped(engine: DockerClient, container: str, stream: str) -> Iterator[Iterator[bytes]]:
     """One stream of a log, a time before each line, piecewise. Raises EngineError, EngineUnavailable."""
     query: dict[str, str | int] = {"stdout": 0, "stderr": 0, "timestamps": 1, stream: 1}
     connection = engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))

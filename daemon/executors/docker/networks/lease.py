@@ -6,19 +6,19 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from daemon.executors.docker.api_client import Engine, EngineError, labels_of
+from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
 from daemon.executors.docker.belongings import NETWORK
-from daemon.executors.docker.networks.pause_container import NetworkHolder
-from daemon.executors.docker.networks.pool import Networks
+from daemon.executors.docker.networks.pause_container import PauseContainer
+from daemon.executors.docker.networks.pool import NetworkPool
 
 
-class JoinedNetwork:
+class NetworkLease:
     """That of the container of this name, whichever daemon has made it. All raise EngineError, EngineUnavailable.
 
     `id` is the container's, as soon as it is known.
     """
 
-    def __init__(self, engine: Engine, networks: Networks, container: str) -> None:
+    def __init__(self, engine: DockerClient, networks: NetworkPool, container: str) -> None:
         self.id: str | None = None
         self._engine = engine
         self._networks = networks
@@ -28,7 +28,7 @@ class JoinedNetwork:
         self._known = False  # what the holder is; else the container's label tells
 
     @contextmanager
-    def joining(self, image: str, to_come: int) -> Iterator[NetworkHolder | None]:
+    def joining(self, image: str, to_come: int) -> Iterator[PauseContainer | None]:
         """Joins a network that is free for an image with this id; None if there is none.
 
         `to_come`: how many more jobs may want one. It is left again if the block ends before `joined` was called: the

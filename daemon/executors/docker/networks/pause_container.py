@@ -15,7 +15,7 @@ from importlib.resources import files
 from typing import Any
 
 from daemon.executors.common.script import without_comments
-from daemon.executors.docker.api_client import Engine
+from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.belongings import HOLDER_ROLE, NETWORK, ROLE
 from daemon.executors.docker.logs.multiplexed import HEADER_BYTES
 
@@ -39,7 +39,7 @@ class Trace(Enum):
     CHANGED = "changed"  # files that are shared with who comes next
 
 
-class NetworkHolder:
+class PauseContainer:
     """A network by the name that its container gets, and keeps as a label. `image` is an id. One thread at a time."""
 
     def __init__(self, name: str, image: str) -> None:
@@ -48,7 +48,7 @@ class NetworkHolder:
         self.id = ""  # its container's, once it is made: whoever renames a container keeps that
         self._connection: socket.socket | None = None
 
-    def make(self, engine: Engine, labels: Mapping[str, str]) -> None:
+    def make(self, engine: DockerClient, labels: Mapping[str, str]) -> None:
         """Makes the container. Raises EngineError, EngineUnavailable, OSError, Unfit."""
         body: dict[str, Any] = {
             "Image": self.image,
@@ -113,7 +113,7 @@ class NetworkHolder:
         poll.register(self._connection, select.POLLIN)
         return not poll.poll(0)
 
-    def remove(self, engine: Engine) -> None:
+    def remove(self, engine: DockerClient) -> None:
         """Removes the container; no error if it is gone. Raises EngineError, EngineUnavailable."""
         if self._connection is not None:
             self._connection.close()

@@ -16,8 +16,8 @@ from functools import partial
 from threading import Condition
 from uuid import uuid4
 
-from daemon.executors.docker.api_client import GONE, Engine, EngineError
-from daemon.executors.docker.networks.pause_container import NetworkHolder, Trace, Unfit
+from daemon.executors.docker.api_client import GONE, DockerClient, EngineError
+from daemon.executors.docker.networks.pause_container import PauseContainer, Trace, Unfit
 from daemon.executors.policy import Policy
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol.errors import EngineUnavailable
@@ -56,7 +56,7 @@ class _State(Enum):
 class _Network:
     """`user` is the container that has it; `since` (monotonic) counts from its last change of state."""
 
-    holder: NetworkHolder
+    holder: PauseContainer
     user: str
     state: _State = _State.TAKEN
     since: float = field(default_factory=time.monotonic)
@@ -65,7 +65,7 @@ class _Network:
         self.state, self.user, self.since = state, user, time.monotonic()
 
 
-class Networks:
+class NetworkPool:
     """Those of one worker's life. Thread-safe.
 
     The holders have `labels` (the worker's own) and names that begin with `prefix`. There are at most `most`. With
@@ -74,7 +74,7 @@ class Networks:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: DockerClient,
         labels: Mapping[str, str],
         prefix: str,
         most: int,
@@ -91,7 +91,7 @@ class Networks:
         self._minded = False
         self._closed = False
 
-    def lease(self, image: str, container: str, to_come: int = 0) -> NetworkHolder | None:
+    def lease(self, image: str, container: str, to_come: int = 0) -> PauseContainer | None:
         """The holder that `container`, of the image with this id, is to join; None: it takes its own network.
 
         The network is that container's until `free`. `to_come`: how many more containers there may be soon; if it pays,
@@ -171,7 +171,7 @@ class Networks:
                 self._let_go(unused)
             for one in recent:
                 self._missed.remove(one)
-            network = _Network(NetworkHolder(f"{self._prefix}-{uuid4().hex[:NAME_DIGITS]}", image), container)
+            network = _Network(PauseContainer(f"{self._prefix}-{uuid4().hex[:NAME_DIGITS]}", image), container)
             self._networks[network.holder.name] = network
             return network
 

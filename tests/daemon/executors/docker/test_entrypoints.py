@@ -11,7 +11,7 @@ import docker
 import pytest
 
 from daemon.executors.base import Dependencies, Interrupted, JobFailed
-from daemon.executors.docker.api_client import Engine
+from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.gate import SignsOfLife
 from protocol.plan import ImageSpec
@@ -138,7 +138,7 @@ def test_a_silent_entrypoint_is_known_to_be_at_work_by_its_cpu_time(
     sandbox = executor.sandbox(job)
     sandbox.prepare(None)
     sandbox.hold()
-    signs = SignsOfLife(Engine(), container_name(job), lambda: 0)
+    signs = SignsOfLife(DockerClient(), container_name(job), lambda: 0)
     before = signs.state()
     assert before.isdigit()
     until(lambda: signs.state() != before)

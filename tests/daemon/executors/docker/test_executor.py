@@ -10,7 +10,7 @@ import docker
 import pytest
 
 from daemon.executors.base import Dependencies
-from daemon.executors.docker.api_client import Engine, EngineError
+from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.errors import EngineUnavailable
 from protocol.plan import ServiceSpec
@@ -80,9 +80,9 @@ def test_an_attempt_that_is_assigned_again_while_its_leftovers_are_swept_is_prep
     docker_client.containers.get(container_name(job)).remove(force=True)
     known: set[str] = set()
     deleting, go_on, prepared = threading.Event(), threading.Event(), threading.Event()
-    delete = Engine.delete
+    delete = DockerClient.delete
 
-    def slow_delete(engine: Engine, path: str) -> bool:
+    def slow_delete(engine: DockerClient, path: str) -> bool:
         deleting.set()
         go_on.wait(60)
         return delete(engine, path)
@@ -92,7 +92,7 @@ def test_an_attempt_that_is_assigned_again_while_its_leftovers_are_swept_is_prep
         prepared.set()
 
     with monkeypatch.context() as patched:
-        patched.setattr(Engine, "delete", slow_delete)
+        patched.setattr(DockerClient, "delete", slow_delete)
         sweep = threading.Thread(target=executor.sweep, args=(known,))
         sweep.start()
         assert deleting.wait(60)
@@ -110,7 +110,7 @@ def test_an_attempt_that_is_assigned_again_while_its_leftovers_are_swept_is_prep
 
 
 def test_what_is_being_removed_already_is_gone_when_it_is_deleted(executor: DockerExecutor) -> None:
-    engine = Engine()
+    engine = DockerClient()
     for _ in range(3):
         job = assignment("sleep 600")
         sandbox = executor.sandbox(job)

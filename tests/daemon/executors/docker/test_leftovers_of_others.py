@@ -12,7 +12,7 @@ import pytest
 from docker.models.containers import Container
 
 from daemon.executors.base import Dependencies
-from daemon.executors.docker.api_client import Engine
+from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.belongings import Thing
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.inventory import Leftover, Life, Told, Verdict, clean, find_begun, inventory, judge
@@ -88,8 +88,8 @@ def test_a_worker_keeps_off_what_workers_of_other_coordinators_have_left(
 
 def leftovers_of_other(told: dict[str, Told] | None = None, *, days: float = 0) -> list[Leftover]:
     """What is there of the other worker, as if it were so many days later."""
-    things = [thing for thing in inventory(Engine()) if thing.labels["longshore.worker"] == OTHER]
-    begun = find_begun(Engine(), things)
+    things = [thing for thing in inventory(DockerClient()) if thing.labels["longshore.worker"] == OTHER]
+    begun = find_begun(DockerClient(), things)
     return judge(things, told or {}, begun, local=True, now=time.time() + days * DAY)
 
 
@@ -185,9 +185,9 @@ def test_cleaning_removes_what_is_to_go_and_tells_what_could_not(
 ) -> None:
     held = leave_behind(other)
     leftovers = leftovers_of_other()
-    assert clean(Engine(), leftovers, force=False) == ([], [])
+    assert clean(DockerClient(), leftovers, force=False) == ([], [])
     Container.remove(docker_client.containers.get(held), force=True)
-    gone, problems = clean(Engine(), leftovers, force=True)
+    gone, problems = clean(DockerClient(), leftovers, force=True)
     assert (len(gone), problems) == (2, [])
     assert theirs() == set()
     assert run_job(other, assignment("true")).outcome.exit_code == 0

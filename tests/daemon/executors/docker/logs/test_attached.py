@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from daemon.executors.common.script import RELEASED_MARK
-from daemon.executors.docker.logs.attached import LiveOutput
+from daemon.executors.docker.logs.attached import AttachedOutput
 
 
 def piece(stream: int, data: bytes) -> bytes:
@@ -23,7 +23,7 @@ def test_output_that_the_engine_never_ends_is_followed_only_as_long_as_the_conta
     log = bytearray()
     looks = iter([True, True, False])
     with near, far:
-        live = LiveOutput(near, lambda end: None)
+        live = AttachedOutput(near, lambda end: None)
         far.sendall(piece(2, RELEASED_MARK) + piece(1, b"one\n"))
         assert live.follow(log.extend, lambda: next(looks)) == (4, False)
     assert log == b"one\n"

@@ -13,7 +13,7 @@ import docker
 import pytest
 
 from daemon.executors.base import Dependencies
-from daemon.executors.docker.api_client import Engine
+from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.logs.follower import LOST
 from daemon.executors.docker.logs.stored import read_tail
@@ -177,7 +177,7 @@ def test_what_the_engine_drops_of_a_log_that_nobody_reads_in_time_is_said_in_it_
         follower = threading.Thread(target=slow.follow_log, args=(0, sink))
         follower.start()
         THREADS.start(Task(partial(sandbox.follow_log, 0, lambda data: None), "drain"))
-        until(lambda: b"\nall is printed\n" in read_tail(Engine(), container_name(job), 10_000))
+        until(lambda: b"\nall is printed\n" in read_tail(DockerClient(), container_name(job), 10_000))
         assert [found.state for found in daemon().find()] == ["running"]
         go_on.set()
         late = daemon().sandbox(job)
@@ -208,7 +208,7 @@ def test_the_end_of_a_log_has_whole_lines_only(docker_client: docker.DockerClien
         )  # fmt: skip
         try:
             container.wait()
-            assert read_tail(Engine(), container.id, most).decode().splitlines() == [line] * kept
+            assert read_tail(DockerClient(), container.id, most).decode().splitlines() == [line] * kept
         finally:
             container.remove()
 

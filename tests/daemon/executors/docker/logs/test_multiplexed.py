@@ -8,7 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.executors.docker.logs.multiplexed import PIECE_BYTES, Beheaded, JobLog, ScriptEnd, Skipper, StreamReader
+from daemon.executors.docker.logs.multiplexed import (
+    PIECE_BYTES,
+    JobLog,
+    LogTruncated,
+    OffsetFilter,
+    ScriptEnd,
+    StreamDemultiplexer,
+)
 
 END = b"\x1elongshore end 3 0\n"
 
@@ -59,7 +66,7 @@ def decoded(stream: bytes, sizes: list[int], *, is_stored: bool = True) -> tuple
     """The log that a stream gives, and the exit code in it."""
     out = bytearray()
     log = JobLog(out.extend)
-    StreamReader(log, stored=is_stored).read(Received(stream, sizes))
+    StreamDemultiplexer(log, stored=is_stored).read(Received(stream, sizes))
     log.close()
     assert log.length == len(out)
     return bytes(out), log.end.exit_code if log.end else None
@@ -120,7 +127,7 @@ def test_a_second_connection_goes_on_where_the_first_one_broke() -> None:
     for cut in range(0, len(stream), 997):
         out = bytearray()
         log = JobLog(out.extend)
-        reader = StreamReader(log, stored=True)
+        reader = StreamDemultiplexer(log, stored=True)
         reader.read(Received(stream[:cut], [50] * 10))
         reader.read(Received(stream, []))
         assert bytes(out) == b"".join(b"line %d\n" % number for number in range(1000))
@@ -132,10 +139,10 @@ def test_a_connection_with_another_beginning_is_not_gone_on_with() -> None:
     whole, rest = stored((2, RELEASED), *lines), stored(*lines[500:])
     for cut in (40, len(whole) // 2):
         out = bytearray()
-        reader = StreamReader(JobLog(out.extend), stored=True)
+        reader = StreamDemultiplexer(JobLog(out.extend), stored=True)
         reader.read(Received(whole[:cut], [7] * 100))
         before = bytes(out)
-        with pytest.raises(Beheaded):
+        with pytest.raises(LogTruncated):
             reader.read(Received(rest, [7] * 100))
         assert bytes(out) == before
 
@@ -147,7 +154,7 @@ def test_a_piece_larger_than_the_buffer_is_taken() -> None:
 
 def test_skipping_is_by_bytes_of_the_log() -> None:
     out = bytearray()
-    skipper = Skipper(5, out.extend)
+    skipper = OffsetFilter(5, out.extend)
     for piece in (b"abc", b"defg", b"hi"):
         skipper.write(piece)
     assert out == b"fghi"
