@@ -119,10 +119,10 @@ class Worker:
             cache.clean_up()
             self._requests = Requests(self._mailbox.post, self._send, time.monotonic)
             transfers = Transfers(self._requests, cache)
-            self._jobs = AttemptManager(
+            self._attempts = AttemptManager(
                 self.settings, executor, transfers, self._requests, self._timers, self._send, self._mailbox.post
             )
-            self._jobs.find()
+            self._attempts.find()
             self._sweep(executor, cache, at_start=True)
             context = self._context or zmq.Context.instance()
             self._link = Connection(context, self.settings.coordinator, self._mailbox, self.settings.credentials)
@@ -164,8 +164,9 @@ class Worker:
             yield
 
     def _loop(self) -> None:
+        attempts = self._attempts.machine
         while not self._done:
-            due = min(self._timers.next(), self._jobs.telling.due)
+            due = min(self._timers.next(), attempts.due)
             may_greet = self._link.wait(min(TICK, max(0.0, due - time.monotonic())))
             for function, arguments in self._mailbox.drain():
                 self._guarded(function, *arguments)
@@ -178,13 +179,13 @@ class Worker:
                 self._guarded(self._on_message, message, payload)
             for action in self._timers.due(time.monotonic()):
                 self._guarded(action)
-            self._guarded(self._jobs.telling.tell, time.monotonic())
-            self._guarded(self._jobs.schedule)
+            self._guarded(self._attempts.feed, attempts.wake)
+            self._guarded(self._attempts.feed, attempts.flush)
             if self._stops:
                 self._guarded(self._see_whether_done)
 
     def _tell(self) -> None:
-        told = self._jobs.told()
+        told = self._attempts.machine.descriptions()
         logger.info("%s, attempts at hand: %d", self._link.state.value, len(told))
         for line in told:
             logger.info("%s", line)
@@ -202,7 +203,7 @@ class Worker:
         return self._link.send(message, payload)
 
     def _greet(self) -> None:
-        held = self._jobs.held()
+        held = self._attempts.machine.held()
         hello = m.Hello(
             protocol=PROTOCOL_VERSION,
             name=self.settings.name,
@@ -223,7 +224,7 @@ class Worker:
         logger.warning("lost the coordinator at %s; jobs go on", self.settings.coordinator)
         self._greeted = False
         self._requests.disconnected()
-        self._jobs.disconnected()
+        self._attempts.machine.disconnected()
 
     def _on_welcome(self, welcome: m.Welcome) -> None:
         greeting = self._greetings.pop(welcome.session, None)
@@ -236,7 +237,7 @@ class Worker:
         self._greeted = True
         self._renewed_at = max(self._renewed_at, greeting.at)
         self._heartbeat = welcome.heartbeat
-        self._jobs.welcomed(set(welcome.keep), greeting.listed)
+        self._attempts.feed(self._attempts.machine.welcomed, set(welcome.keep), greeting.listed)
         self._requests.connected()
         self._beat()
 
@@ -246,7 +247,7 @@ class Worker:
         now = time.monotonic()
         self._heartbeat_timer = self._timers.at(now + self._heartbeat, self._beat)
         if self._greeted:
-            self._send(m.Heartbeat(disk_low=self._disk_low(), attempts=self._jobs.held()))
+            self._send(m.Heartbeat(disk_low=self._disk_low(), attempts=self._attempts.machine.held()))
             self._renew(now)
 
     def _renew(self, now: float) -> None:
@@ -274,7 +275,7 @@ class Worker:
         now = time.monotonic()
         self._timers.at(now + TICK, self._tick)
         self._requests.tick(now)
-        self._jobs.tick(now, self._renewed_at)
+        self._attempts.tick(self._renewed_at)
         if now - self._opened_at > SILENT_HEARTBEATS * self._heartbeat:
             self._opened_at = now
             self._link.reopen()
@@ -284,7 +285,7 @@ class Worker:
     def _sweep(self, executor: Executor, cache: BlobCache, *, at_start: bool = False) -> None:
         """Removes what belongs to no attempt that is known and what is too old, now and from time to time."""
 
-        run_in_background(executor.sweep, self._jobs.known)
+        run_in_background(executor.sweep, self._attempts.machine.known)
         run_in_background(cache.trim)
         if not at_start:
             run_in_background(self._ask_of_strangers, executor)
@@ -309,19 +310,20 @@ class Worker:
     # messages
 
     def _on_message(self, message: m.Message, payload: bytes | memoryview) -> None:
+        feed, attempts = self._attempts.feed, self._attempts.machine
         match message:
             case m.Ack():
-                self._jobs.acknowledge(message)
+                feed(attempts.acknowledge, message)
             case m.AssignJob():
-                self._jobs.execute_job(message.assignment)
+                feed(attempts.execute_job, message.assignment)
             case m.DependencyUpdate():
-                self._jobs.update_dependency(message.attempt, message.dependency)
+                feed(attempts.update_dependency, message.attempt, message.dependency)
             case m.CancelJob():
-                self._jobs.cancel(message.attempt)
+                feed(attempts.cancel, message.attempt)
             case m.RevokeJob():
-                self._jobs.revoke(message.attempt)
+                feed(attempts.revoke, message.attempt)
             case m.DiscardAttempt():
-                self._jobs.discard(message.attempt)
+                feed(attempts.discard, message.attempt)
             case m.Welcome():
                 self._on_welcome(message)
             case m.Drain():
@@ -351,8 +353,8 @@ class Worker:
         if self._fatal is None:
             logger.error("%s: ends all its jobs", error.message)
             self._fatal = LongshoreError(f"{self.settings.coordinator}: {error.message}")
-            for held in self._jobs.held():
-                self._jobs.discard(held.attempt)
+            for held in self._attempts.machine.held():
+                self._attempts.feed(self._attempts.machine.discard, held.attempt)
             self._leave()
 
     def _on_stop(self) -> None:
@@ -362,7 +364,7 @@ class Worker:
             return
         logger.info("stops gracefully; stop it again to leave at once")
         self._leave_at = time.monotonic() + self.settings.stop_timeout
-        self._jobs.return_not_begun()
+        self._attempts.feed(self._attempts.machine.return_not_begun)
         if self._greeted:
             self._greet()  # as a worker without labels that runs nothing untagged: no new jobs come
 
@@ -370,14 +372,15 @@ class Worker:
         """Containers go on; only what is being removed is waited for."""
         self._stops = max(2, self._stops)
         self._leave_at = time.monotonic() + REMOVE_BOUND
-        self._jobs.leave()
+        self._attempts.feed(self._attempts.machine.leave)
 
     def _see_whether_done(self) -> None:
         if self._stops == 1 and time.monotonic() >= self._leave_at:
             self._leave()
-        busy = self._jobs.removing if self._stops > 1 else len(self._jobs)
+        attempts = self._attempts.machine
+        busy = attempts.removing if self._stops > 1 else len(attempts)
         if not busy or time.monotonic() >= self._leave_at:
-            self._link.say_goodbye(m.Goodbye(keeps=self._jobs.unfinished()))
+            self._link.say_goodbye(m.Goodbye(keeps=attempts.unfinished()))
             self._done = True
 
 

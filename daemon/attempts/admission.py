@@ -13,7 +13,7 @@ from daemon.attempts.attempt import OVER, TAKES_SLOT, Attempt, Phase
 
 
 def to_admit(jobs: Iterable[Attempt], slots: int, ahead: int, threads: int) -> list[Attempt]:
-    """Queued jobs to prepare now, runnable ones first, oldest first. `threads` bounds all jobs that have a thread."""
+    """Queued jobs to prepare now, runnable ones first, oldest first. `threads` bounds all jobs that have a runner."""
     runnable = waiting = over = 0
     queue: list[Attempt] = []
     for job in jobs:

@@ -1,6 +1,6 @@
-"""What the worker's loop knows of one attempt: how far it is, and what of it the coordinator has still to acknowledge.
+"""What the worker's core knows of one attempt: how far it is, and what of it the coordinator has yet to acknowledge.
 
-Knows messages, no socket and no thread but the log's writer.
+Pure: the log is offsets and chunks, time is an argument, messages go to the `send` of the caller.
 """
 
 from __future__ import annotations
@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from daemon.attempts.result import Result, StopReason
-from daemon.attempts.runner import Runner
-from daemon.logs.sender import LogSender
+from daemon.logs.log import Log
 from daemon.runtime.timers import Timer
 from protocol import messages as m
 from protocol.statuses import ENDED, ExecutionStatus
@@ -83,15 +82,16 @@ class Attempt:
     """One attempt at this worker. `seq` is that of its newest status."""
 
     assignment: m.Assignment
-    log: LogSender
+    log: Log
     seq: int
     phase: Phase = Phase.QUEUED
     status: ExecutionStatus = ExecutionStatus.PENDING
-    runner: Runner | None = None  # from PREPARING on
+    has_runner: bool = False  # from PREPARING on, unless there could be none
     dependencies: dict[str, m.Dependency] = field(default_factory=dict)
     runnable_at: float | None = None  # when the last dependency was satisfied
     finished_at: float = 0.0  # when its result was there
     stop: StopReason | None = None
+    after_seconds: float | None = None  # what bounds its after_script, if the job says so itself
     synced: bool = True  # the coordinator's view of it is known; not so after a reconnect until it has told
     reports: list[Report] = field(default_factory=list)
     progress_at: float = 0.0  # when something was last acknowledged, or first sent after all was
@@ -108,7 +108,7 @@ class Attempt:
         """All that matters of it in one line, for whoever looks for a fault."""
         log = self.log
         told = [
-            f"{self.attempt} is {self.phase.value}, {self.status}",
+            f"{self.id} is {self.phase.value}, {self.status}",
             f"of its log {log.end} bytes were read, {log.sent} sent, {log.acknowledged} acknowledged",
             *(f"{one.status} ({one.seq}) {'not acknowledged' if one.sent else 'not sent'}" for one in self.reports),
         ]
@@ -122,8 +122,8 @@ class Attempt:
         return "; ".join(told)
 
     @property
-    def attempt(self) -> str:
-        """Its id."""
+    def id(self) -> str:
+        """The attempt's id."""
         return self.assignment.attempt
 
     @property
@@ -151,7 +151,7 @@ class Attempt:
         """Sends what was not sent yet: log bytes first, then statuses; the final one only after all of the log."""
         self.send_log(send, now)
         for report in self.due_reports():
-            report.sent = send(report.message(self.attempt, now), None)
+            report.sent = send(report.message(self.id, now), None)
 
     def send_log(self, send: Send, now: float) -> None:
         """Sends the log bytes that were not sent yet."""
@@ -161,7 +161,7 @@ class Attempt:
             self.progress_at = now
         for offset, data in self.log.take():
             self.flushed_at = now
-            send(m.LogChunk(attempt=self.attempt, offset=offset), data)
+            send(m.LogChunk(attempt=self.id, offset=offset), data)
 
     def due_reports(self) -> list[Report]:
         """The statuses that were not sent yet, once the log bytes have been that were written before them."""
@@ -183,7 +183,7 @@ class Attempt:
         self.synced = True
         self.progress_at = now
         for offset, data in self.log.again():
-            send(m.LogChunk(attempt=self.attempt, offset=offset), data)
+            send(m.LogChunk(attempt=self.id, offset=offset), data)
         for report in self.reports:
             report.sent = False
         self.send(send, now)

@@ -20,6 +20,14 @@ class StopReason(Enum):
     LEAVE = "leave"  # the daemon goes; the container stays
 
 
+class ResumePoint(Enum):
+    """Where in its life the thread finds the attempt."""
+
+    NEW = "new"  # no container, or one that was not started
+    HELD = "held"  # its container waits at the gate
+    RELEASED = "released"  # its container runs or has ended
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """How an attempt ended, as its final status will say it."""

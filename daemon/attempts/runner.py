@@ -12,14 +12,13 @@ import logging
 import time
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, replace
-from enum import Enum
 from threading import Event
 from typing import Protocol
 
 import msgspec
 
 from daemon.attempts import hints
-from daemon.attempts.result import Result, StopReason
+from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome
 from daemon.executors.docker.logs.multiplexed import OffsetFilter
 from daemon.executors.policy import Policy
@@ -44,14 +43,6 @@ LOG_TRIES = 5
 """How often a log that the engine fails to give is asked for again."""
 
 logger = logging.getLogger(__name__)
-
-
-class ResumePoint(Enum):
-    """Where in its life the thread finds the attempt."""
-
-    NEW = "new"  # no container, or one that was not started
-    HELD = "held"  # its container waits at the gate
-    RELEASED = "released"  # its container runs or has ended
 
 
 @dataclass(frozen=True, slots=True)

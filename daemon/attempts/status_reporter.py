@@ -1,15 +1,12 @@
-"""When the coordinator is told how far attempts are: at once or a moment later, many of them in one message.
-
-Knows jobs and what they have to say, not what it comes to.
-"""
+"""When the coordinator learns how far attempts are: at once or a moment later, many statuses in one message. Pure."""
 
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from daemon.attempts.attempt import Attempt, Report, Send
+from daemon.attempts.attempt import Attempt, Report
+from daemon.attempts.table import AttemptTable
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus
 
@@ -20,45 +17,44 @@ MAY_WAIT = frozenset({ExecutionStatus.PREPARING, ExecutionStatus.RUNNING})
 
 
 class StatusReporter:
-    """For the loop's `jobs`, by attempt."""
+    """Sends the statuses of the table's attempts."""
 
-    def __init__(self, jobs: Mapping[str, Attempt], send: Send) -> None:
-        self._jobs = jobs
-        self._send = send
+    def __init__(self, table: AttemptTable) -> None:
+        self._table = table
         self._waiting: dict[str, float] = {}  # attempts with new statuses -> until when these wait (monotonic)
         self._urgent: list[str] = []  # those of them that do not wait
-        self._told_at = 0.0  # when statuses were last sent (monotonic)
+        self._sent_at = -math.inf  # when statuses were last sent (monotonic)
 
-    def add(self, job: Attempt) -> None:
-        """A job has a new status to be told."""
-        now = time.monotonic()
-        if job.status not in MAY_WAIT or now - self._told_at > REPORT_WITHIN:
-            self._urgent.append(job.attempt)
-        self._waiting.setdefault(job.attempt, now + REPORT_WITHIN)
+    def add(self, attempt: Attempt) -> None:
+        """An attempt has a new status to report."""
+        now = self._table.now
+        if attempt.status not in MAY_WAIT or now - self._sent_at > REPORT_WITHIN:
+            self._urgent.append(attempt.id)
+        self._waiting.setdefault(attempt.id, now + REPORT_WITHIN)
 
     @property
     def due(self) -> float:
-        """When `tell` has something to do (monotonic); infinite: there is nothing to tell."""
+        """When `report` has something to do (monotonic); infinite: there is nothing to report."""
         if self._urgent:
             return 0.0
         return next(iter(self._waiting.values()), math.inf)
 
-    def tell(self, now: float) -> None:
-        """Sends the statuses that are due, in as few frames as can be. Once per turn of the loop."""
-        if now < self.due:
+    def report(self) -> None:
+        """Sends the statuses that are due, in as few frames as possible. Once per turn of the loop."""
+        table = self._table
+        if table.now < self.due:
             return
-        due = self._urgent + [attempt for attempt, at in self._waiting.items() if at <= now]
+        due = self._urgent + [attempt for attempt, at in self._waiting.items() if at <= table.now]
         self._urgent = []
         reports: list[tuple[Attempt, Report]] = []
-        for attempt in due:
-            if self._waiting.pop(attempt, None) is not None and (job := self._jobs.get(attempt)):
-                job.send_log(self._send, now)
-                reports += [(job, report) for report in job.due_reports()]
+        for id in due:
+            if self._waiting.pop(id, None) is not None and (attempt := table.attempts.get(id)):
+                attempt.send_log(table.send, table.now)
+                reports += [(attempt, report) for report in attempt.due_reports()]
         for together in in_frames(reports):
-            statuses = [report.message(job.attempt, now) for job, report in together]
-            message = statuses[0] if len(statuses) == 1 else m.JobStatuses(statuses=statuses)
-            if self._send(message, None):
-                self._told_at = now
+            statuses = [report.message(attempt.id, table.now) for attempt, report in together]
+            if table.send(statuses[0] if len(statuses) == 1 else m.JobStatuses(statuses=statuses)):
+                self._sent_at = table.now
                 for _, report in together:
                     report.sent = True
 

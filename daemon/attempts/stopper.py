@@ -1,19 +1,14 @@
-"""How attempts are stopped: which reason wins over which, by what means, and within which bounds.
-
-Runs in the worker's loop; the engine is asked aside.
-"""
+"""How attempts are stopped: which reason wins over which, by what means, and within which bounds. Pure."""
 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 
 from daemon.attempts.attempt import NOT_BEGUN, OVER, Attempt, Phase
+from daemon.attempts.instructions import Kill, Prolong, StopRunner, StopScript
 from daemon.attempts.result import Result, StopReason
-from daemon.runtime.thread_pool import run_in_background
-from daemon.runtime.timers import Timers
-from daemon.settings import WorkerSettings
+from daemon.attempts.table import AttemptTable, CoreSettings
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus
 
@@ -26,79 +21,70 @@ logger = logging.getLogger(__name__)
 
 
 class Stopper:
-    """`finished` reports a final status, `forget` drops an attempt of which nothing is left."""
+    """`finished` reports a final status."""
 
-    def __init__(
-        self,
-        settings: WorkerSettings,
-        timers: Timers,
-        send: Callable[[m.Message, bytes | None], bool],
-        finished: Callable[[str, Result], None],
-        forget: Callable[[Attempt], None],
-    ) -> None:
+    def __init__(self, settings: CoreSettings, table: AttemptTable, finished: Callable[[str, Result], None]) -> None:
         self._settings = settings
-        self._timers = timers
-        self._send = send
+        self._table = table
         self._finished = finished
-        self._forget = forget
 
-    def stop(self, job: Attempt, why: StopReason) -> None:
-        """Stops an attempt, whatever it is at. The first reason counts; but cancel outdoes timeout, and discard all."""
-        if job.stop in (StopReason.DISCARD, StopReason.LEAVE):
+    def stop(self, attempt: Attempt, why: StopReason) -> None:
+        """Stops an attempt in any phase. The first reason counts; but cancel outdoes timeout, and discard all."""
+        if attempt.stop in (StopReason.DISCARD, StopReason.LEAVE):
             return
-        if why is not StopReason.DISCARD and (job.stop not in (None, StopReason.TIMEOUT) or job.phase in OVER):
+        if why is not StopReason.DISCARD and (attempt.stop not in (None, StopReason.TIMEOUT) or attempt.phase in OVER):
             return
-        logger.info("stops an attempt: %s", why.value, extra={"attempt": job.attempt})
-        before, job.stop = job.stop, why
-        if job.runner is None:
-            self._drop(job, why)
+        logger.info("stops an attempt: %s", why.value, extra={"attempt": attempt.id})
+        before, attempt.stop = attempt.stop, why
+        if not attempt.has_runner:
+            self._drop(attempt, why)
             return
-        job.runner.stop(why)
-        if why is StopReason.CANCEL and job.phase in NOT_BEGUN:
-            job.deadline = self._timers.at(
-                time.monotonic() + PREPARE_CANCEL_BOUND,
-                lambda: self._finished(job.attempt, Result(status=ExecutionStatus.CANCELED)),
+        self._table.instruct(StopRunner(attempt.id, why))
+        if why is StopReason.CANCEL and attempt.phase in NOT_BEGUN:
+            self._set_deadline(
+                attempt,
+                PREPARE_CANCEL_BOUND,
+                lambda: self._finished(attempt.id, Result(status=ExecutionStatus.CANCELED)),
             )
-        elif job.phase is Phase.RUNNING and before is None:
-            self.stop_script(job)
-        elif job.phase is Phase.RUNNING and why is StopReason.DISCARD:
-            run_in_background(job.runner.sandbox.kill)
+        elif attempt.phase is Phase.RUNNING and before is None:
+            self.stop_script(attempt)
+        elif attempt.phase is Phase.RUNNING and why is StopReason.DISCARD:
+            self._table.instruct(Kill(attempt.id))
 
-    def _drop(self, job: Attempt, why: StopReason) -> None:
-        """Stops an attempt that has no thread, and so nothing on the engine."""
+    def _drop(self, attempt: Attempt, why: StopReason) -> None:
+        """Stops an attempt that has no runner, and so nothing on the engine."""
         if why is StopReason.CANCEL:
-            self._finished(job.attempt, Result(status=ExecutionStatus.CANCELED))
+            self._finished(attempt.id, Result(status=ExecutionStatus.CANCELED))
             return
-        self._forget(job)
+        self._table.forget(attempt)
         if why in (StopReason.RETURN, StopReason.LEASE):
-            self._send(m.JobReturned(attempt=job.attempt), None)
+            self._table.send(m.JobReturned(attempt=attempt.id))
 
-    def stop_script(self, job: Attempt) -> None:
-        """Stops the script of a released attempt as `job.stop` says: with grace, at once, or not at all."""
-        assert job.runner is not None
-        sandbox = job.runner.sandbox
-        if job.stop is StopReason.LEAVE:
+    def stop_script(self, attempt: Attempt) -> None:
+        """Stops the script of a released attempt as `attempt.stop` says: with grace, at once, or not at all."""
+        if attempt.stop is StopReason.LEAVE:
             return
-        if job.stop not in (StopReason.CANCEL, StopReason.TIMEOUT):
-            run_in_background(sandbox.kill)
+        if attempt.stop not in (StopReason.CANCEL, StopReason.TIMEOUT):
+            self._table.instruct(Kill(attempt.id))
             return
-        grace, canceled = self._settings.grace, job.stop is StopReason.CANCEL
-        run_in_background(lambda: sandbox.stop(grace, canceled=canceled))
-        after = (
-            (sandbox.after_seconds or self._settings.after_script_timeout) if job.assignment.job.after_script else 0.0
-        )
-        if job.deadline:
-            job.deadline.cancel()
-        bound = time.monotonic() + grace + (after if job.assignment.job.after_script else 0.0) + KILL_SLACK
-        job.deadline = self._timers.at(bound, lambda: run_in_background(sandbox.kill))
+        grace = self._settings.grace
+        self._table.instruct(StopScript(attempt.id, grace, attempt.stop is StopReason.CANCEL))
+        after = attempt.after_seconds or self._settings.after_script_timeout
+        bound = grace + (after if attempt.assignment.job.after_script else 0.0) + KILL_SLACK
+        self._set_deadline(attempt, bound, lambda: self._table.instruct(Kill(attempt.id)))
 
-    def keep_lease(self, job: Attempt, left: float) -> None:
+    def keep_lease(self, attempt: Attempt, left: float) -> None:
         """Stops an attempt whose lease is over; one that runs may go on in its container for the seconds `left`."""
         if left < 0:
-            self.stop(job, StopReason.LEASE)
-        elif job.phase is Phase.RUNNING and job.stop is None and job.runner is not None:
-            run_in_background(job.runner.sandbox.prolong, left)
+            self.stop(attempt, StopReason.LEASE)
+        elif attempt.phase is Phase.RUNNING and attempt.stop is None and attempt.has_runner:
+            self._table.instruct(Prolong(attempt.id, left))
 
-    def run_out_after(self, job: Attempt, seconds: float) -> None:
-        """The attempt has so many seconds left of its timeout."""
-        job.deadline = self._timers.at(time.monotonic() + seconds, lambda: self.stop(job, StopReason.TIMEOUT))
+    def run_out_after(self, attempt: Attempt, seconds: float) -> None:
+        """The attempt has `seconds` left of its timeout."""
+        self._set_deadline(attempt, seconds, lambda: self.stop(attempt, StopReason.TIMEOUT))
+
+    def _set_deadline(self, attempt: Attempt, seconds: float, action: Callable[[], None]) -> None:
+        if attempt.deadline:
+            attempt.deadline.cancel()
+        attempt.deadline = self._table.timers.at(self._table.now + seconds, action)

@@ -10,14 +10,11 @@ from collections import deque
 from collections.abc import Callable
 from threading import Condition
 
+from daemon.logs.log import FLUSH_BYTES, Chunk
 from protocol.codec import CHUNK_BYTES
 
 WINDOW_BYTES = 1 << 20
 """Unacknowledged bytes per job. More stays in the engine's log, so that a slow coordinator costs no memory here."""
-FLUSH_BYTES = 64 << 10
-"""So many waiting bytes are worth a frame at once."""
-
-Chunk = tuple[int, bytes]
 
 
 class LogAborted(Exception):

@@ -116,7 +116,7 @@ def test_log_bytes_that_the_coordinator_turns_out_to_lack_are_read_again_though_
 def test_a_question_that_is_refused_is_asked_again_for_an_attempt_can_t_go_on_without_its_answer(
     coordinator: Scripted, run_worker: Start, monkeypatch: pytest.MonkeyPatch, question: type[m.Message]
 ) -> None:
-    monkeypatch.setattr("daemon.attempts.recovery.ASK_AGAIN", 0.1)
+    monkeypatch.setattr("daemon.attempts.table.ASK_AGAIN", 0.1)
     run_worker()
     coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
     coordinator.status("1.1", S.WAITING)

@@ -1,80 +1,73 @@
-"""Which reason for a stop wins."""
+"""Which reason for a stop wins, and what is done about it."""
 
 from __future__ import annotations
-
-from pathlib import Path
 
 import pytest
 
 from daemon.attempts.attempt import Attempt, Phase
+from daemon.attempts.instructions import Instruction, Kill, StopRunner, StopScript
 from daemon.attempts.result import Result, StopReason
-from daemon.attempts.runner import Runner
-from daemon.attempts.stopper import Stopper
+from daemon.attempts.stopper import KILL_SLACK, Stopper
+from daemon.attempts.table import AttemptTable, CoreSettings
 from daemon.logs.sender import LogSender
-from daemon.runtime.timers import Timers
-from daemon.settings import WorkerSettings
-from daemon.upstream.blob_cache import BlobCache
-from daemon.upstream.requests import Requests
-from daemon.upstream.transfers import Transfers
 from tests.support.fake_coordinator import assignment
-from tests.support.fake_executor import Box, StandinEngine, StandinExecutor
+
+GRACE = 10.0
 
 
 class Desk:
-    """A stopper with one running attempt, and what it has said."""
+    """A stopper with one running attempt."""
 
-    def __init__(self, directory: Path) -> None:
-        self.engine = StandinEngine()
-        self.engine.boxes["1.1"] = Box("1.1", "running")
+    def __init__(self) -> None:
         self.finished: list[Result] = []
-        self.timers = Timers()
-        settings = WorkerSettings(state_dir=directory, name="w1")
-        self.stopper = Stopper(
-            settings, self.timers, lambda *_: True, lambda _, result: self.finished.append(result), lambda _: None
-        )
-        log = LogSender(lambda: None)
-        self.job = Attempt(assignment("1.1"), log, 0, phase=Phase.RUNNING)
-        requests = Requests(lambda *_: None, lambda *_: True, lambda: 0.0)
-        transfer = Transfers(requests, BlobCache(directory, 1000, "w1")).open("1.1")
-        self.job.runner = Runner(self.job.assignment, StandinExecutor(self.engine), transfer, log, _NoHost())
+        self.table = AttemptTable()
+        settings = CoreSettings(slots=1, ahead=1, grace=GRACE, after_script_timeout=300.0, ack_timeout=5.0)
+        self.stopper = Stopper(settings, self.table, lambda _, result: self.finished.append(result))
+        self.attempt = Attempt(assignment("1.1"), LogSender(lambda: None), 0, phase=Phase.RUNNING, has_runner=True)
+        self.table.add(self.attempt)
 
+    def stop(self, why: StopReason) -> list[Instruction]:
+        self.stopper.stop(self.attempt, why)
+        return self.table.take()
 
-class _NoHost:
-    def __getattr__(self, name: str) -> object:
-        return lambda *_: None
+    def at(self, now: float) -> list[Instruction]:
+        self.table.now = now
+        for action in self.table.timers.due(now):
+            action()
+        return self.table.take()
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk(tmp_path)
+def desk() -> Desk:
+    return Desk()
 
 
 def test_cancel_outdoes_timeout_and_stops_only_once(desk: Desk) -> None:
-    desk.stopper.stop(desk.job, StopReason.TIMEOUT)
-    desk.engine.await_step("stop as failed", "1.1")
-    desk.stopper.stop(desk.job, StopReason.CANCEL)
-    assert desk.job.stop is StopReason.CANCEL
-    assert desk.engine.steps("1.1") == ["stop as failed"]
+    assert StopScript("1.1", GRACE, canceled=False) in desk.stop(StopReason.TIMEOUT)
+    assert desk.stop(StopReason.CANCEL) == [StopRunner("1.1", StopReason.CANCEL)]
+    assert desk.attempt.stop is StopReason.CANCEL
 
 
 @pytest.mark.parametrize("first", [StopReason.CANCEL, StopReason.TIMEOUT, StopReason.LEASE])
 def test_discard_outdoes_all_and_kills(desk: Desk, first: StopReason) -> None:
-    desk.stopper.stop(desk.job, first)
-    desk.stopper.stop(desk.job, StopReason.DISCARD)
-    assert desk.job.stop is StopReason.DISCARD
-    desk.engine.await_step("kill", "1.1")
+    desk.stop(first)
+    assert Kill("1.1") in desk.stop(StopReason.DISCARD)
+    assert desk.attempt.stop is StopReason.DISCARD
 
 
 def test_nothing_is_stopped_that_has_ended(desk: Desk) -> None:
-    desk.job.phase = Phase.ENDED
-    desk.stopper.stop(desk.job, StopReason.CANCEL)
-    assert desk.job.stop is None
+    desk.attempt.phase = Phase.ENDED
+    assert desk.stop(StopReason.CANCEL) == []
+    assert desk.attempt.stop is None
+
+
+def test_a_script_that_outlives_its_grace_is_killed(desk: Desk) -> None:
+    desk.stop(StopReason.CANCEL)
+    assert desk.at(GRACE + KILL_SLACK - 0.1) == []
+    assert desk.at(GRACE + KILL_SLACK) == [Kill("1.1")]
 
 
 def test_a_daemon_that_leaves_as_a_gate_opens_lets_the_script_run(desk: Desk) -> None:
-    desk.job.stop = StopReason.LEAVE
-    desk.stopper.stop_script(desk.job)
-    desk.job.stop = StopReason.CANCEL
-    desk.stopper.stop_script(desk.job)
-    desk.engine.await_step("stop", "1.1")
-    assert desk.engine.steps("1.1") == ["stop"]
+    desk.attempt.stop = StopReason.LEAVE
+    desk.stopper.stop_script(desk.attempt)
+    assert desk.table.take() == []
