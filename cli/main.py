@@ -51,10 +51,10 @@ VERBS = {
     "backup": Verb("backup", "Copy the state directory while its coordinator is at work."),
     "doctor": Verb("doctor", "Check Docker, disk and state; remove what nobody comes back for."),
     "up": Verb("up", "Start a coordinator and workers on this machine."),
-    "coordinator": Verb("processes", "Start a coordinator."),
-    "worker": Verb("processes", "Start a worker."),
-    "tui": Verb("processes", "Open the dashboard."),
-    "background": Verb("processes", "Finish what an embedded run left unfinished.", hidden=True),
+    "coordinator": Verb("coordinator", "Start a coordinator."),
+    "worker": Verb("worker", "Start a worker."),
+    "tui": Verb("tui", "Open the dashboard."),
+    "background": Verb("background", "Finish what an embedded run left unfinished.", hidden=True),
 }
 
 

@@ -15,8 +15,8 @@ from coordinator.files.log_store import LogStore
 from coordinator.store.store import Store
 from coordinator.transport.publisher import Publisher
 from protocol import messages as m
-from protocol.codec import CHUNK_BYTES
 from protocol.errors import ProtocolError
+from protocol.names import CHUNK_BYTES
 from protocol.plan import JobPlan, Variable
 from protocol.statuses import ENDED
 

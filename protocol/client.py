@@ -24,11 +24,12 @@ import zmq
 from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
 from protocol.addresses import parse_tcp, reachable_feed
-from protocol.codec import CHUNK_BYTES, decode_event, decode_for_client, each_event, encode
+from protocol.codec import decode_event, decode_for_client, each_event, encode
 from protocol.errors import CoordinatorUnreachable, LongshoreError, NotLetIn, ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent
 from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
 from protocol.liveness import notice_dead_hosts
+from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
 from protocol.views import RunSummary, RunView, WorkerView
 

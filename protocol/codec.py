@@ -55,8 +55,6 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
 MAX_PAYLOAD_BYTES = 4 << 20
 """Largest raw frame: log chunks and blob pieces are cut to less."""
 MAX_FRAMES = 2
-CHUNK_BYTES = 1 << 20
-"""What senders cut logs and blobs to."""
 REQUEST_HEAD_BYTES = 256
 """Within so many bytes of its start a request has its `id`, the first of its fields."""
 LARGEST_INTEGER = (1 << 63) - 1

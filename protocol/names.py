@@ -9,6 +9,9 @@ from typing import Annotated
 
 import msgspec
 
+CHUNK_BYTES = 1 << 20
+"""What senders cut logs and blobs to."""
+
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 """A blob's sha256."""
 AttemptId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,19}\.[0-9]{1,9}\Z")]

@@ -13,9 +13,9 @@ from typing import Protocol
 
 from cli.session.session import Session
 from protocol.client import Feed
-from protocol.codec import CHUNK_BYTES
 from protocol.errors import CoordinatorUnreachable
 from protocol.events import Beacon, JobChanged, LogAppended, RunChanged, log_topic
+from protocol.names import CHUNK_BYTES
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 

@@ -11,8 +11,8 @@ from cli.follow.follower import Follower
 from cli.follow.log_prefixer import JobOutput, TerminalLog
 from cli.session.session import Session
 from protocol.client import Client
-from protocol.codec import CHUNK_BYTES
 from protocol.errors import UsageError
+from protocol.names import CHUNK_BYTES
 from protocol.statuses import ENDED
 from protocol.views import JobView, RunSummary, RunView
 

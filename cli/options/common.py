@@ -6,11 +6,17 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from protocol.places import state_directory
+
+if TYPE_CHECKING:
+    pass
+
+log_json_option = click.option("--log-json", is_flag=True, help="Log JSON objects instead of lines.")
+until_eof_option = click.option("--until-eof", is_flag=True, hidden=True, help="End when stdin does: `up` is gone.")
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -11,10 +11,19 @@ import contextlib
 import fcntl
 import json
 import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from protocol.errors import LongshoreError
+from protocol.errors import LongshoreError, UsageError
+
+if TYPE_CHECKING:
+    pass
+
+LOCK_SECONDS = 15.0
+"""How long to wait for another process to leave the state directory: a verb that reads, or one that hands over."""
+LOCK_RETRY_SECONDS = 0.02
 
 ENDED = "ZX"
 """The kernel's letters for a process that has ended."""
@@ -39,7 +48,7 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._lock: int | None = None
+        self.lock_patiently: int | None = None
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -55,7 +64,7 @@ class StateDirectory:
 
     def try_lock(self) -> bool:
         """Becomes the owner, if nobody is."""
-        if self._lock is not None:
+        if self.lock_patiently is not None:
             return True
         try:
             lock = os.open(self.path / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -66,16 +75,16 @@ class StateDirectory:
         except BlockingIOError:
             os.close(lock)
             return False
-        self._lock = lock
+        self.lock_patiently = lock
         self._withdraw()
         return True
 
     def release(self) -> None:
         """Is the owner no more."""
-        if self._lock is not None:
+        if self.lock_patiently is not None:
             self._withdraw()
-            os.close(self._lock)
-            self._lock = None
+            os.close(self.lock_patiently)
+            self.lock_patiently = None
 
     def publish(self, address: str, lives_with: int | None = None) -> None:
         """Tells where clients reach this owner, and with which process it ends."""
@@ -109,3 +118,16 @@ def _lives(pid: int) -> bool:
     with contextlib.suppress(OSError, IndexError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in ENDED
     return pid > 0
+
+
+def lock_patiently(state: StateDirectory) -> None:
+    deadline = time.monotonic() + LOCK_SECONDS
+    while not state.try_lock():
+        if (owner := state.owner()) is not None and not owner.is_leaving:
+            raise UsageError(
+                f"process {owner.pid} serves {state.path} already, at {owner.address}; "
+                "use that one, stop it, or set LONGSHORE_STATE to another directory"
+            )
+        if time.monotonic() > deadline:
+            raise UsageError(f"the state directory {state.path} is in use by another process")
+        time.sleep(LOCK_RETRY_SECONDS)

@@ -12,8 +12,8 @@ from uuid import uuid4
 import msgspec
 import zmq
 
+from coordinator.transport.sockets import HANDSHAKE_MS, bind_socket, serve_curve
 from coordinator.transport.zap import FEED_DOMAIN
-from protocol.addresses import parse_tcp
 from protocol.codec import encode
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, Beacon, Event, Events, LogAppended, log_topic
@@ -34,8 +34,6 @@ MOST_TOPICS = 1000
 """Topics that one key may have asked for at a time. A dashboard has one for each log that it shows."""
 TURN_TOPICS = 10_000
 """So many subscriptions are looked at in a turn, at most."""
-HANDSHAKE_MS = 10_000
-"""How long a connection may take to say who it is; then it is closed, so that silence takes no room."""
 REOPEN_SECONDS = 2.0
 REOPEN_PAUSE = 0.002
 """A closed socket lets its port go a moment later."""
@@ -155,29 +153,3 @@ class Publisher:
     def _send(self, topic: bytes, event: Event, payload: bytes | memoryview | None = None) -> None:
         stamped = msgspec.structs.replace(event, epoch=self.epoch, seq=self.seq)
         self.socket.send_multipart([topic, *encode(stamped, payload)], zmq.DONTWAIT)
-
-
-def serve_curve(socket: zmq.Socket[bytes], keys: KeyPair, domain: bytes) -> None:
-    """Lets a socket take encrypted connections only, by those whom the authenticator lets in; before it binds."""
-    socket.curve_server = True
-    socket.curve_secretkey = keys.secret.encode()
-    socket.set(zmq.ZAP_DOMAIN, domain)
-    socket.set(zmq.ZAP_ENFORCE_DOMAIN, 1)
-
-
-def bind_socket(socket: zmq.Socket[bytes], bind: str) -> str:
-    """Binds, and returns where, with the port that it got. Raises UsageError, the socket closed, if it can't."""
-    try:
-        if bind.startswith("tcp://"):
-            parse_tcp(bind)
-        socket.set(zmq.IPV6, "[" in bind)  # only then: an IPv4 address would be told as a mapped one
-        socket.bind(bind)
-    except UsageError:
-        socket.close()
-        raise
-    except zmq.ZMQError as error:
-        socket.close()
-        raise UsageError(f"can't listen at {bind!r}: {error}") from error
-    endpoint = socket.get(zmq.LAST_ENDPOINT)
-    assert isinstance(endpoint, bytes)
-    return endpoint.rstrip(b"\0").decode()

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 import zmq
 
-from coordinator.transport.publisher import HANDSHAKE_MS, bind_socket, serve_curve
+from coordinator.transport.sockets import HANDSHAKE_MS, bind_socket, serve_curve
 from coordinator.transport.zap import ROUTER_DOMAIN
 from protocol import messages as m
 from protocol.codec import MAX_FRAMES, MAX_MAP_BYTES, encode, encode_together

@@ -31,7 +31,7 @@ from daemon.attempts.table import AttemptTable, CoreSettings
 from daemon.executors.base import Found
 from daemon.logs.log import FLUSH_BYTES, Log
 from protocol import messages as m
-from protocol.codec import CHUNK_BYTES
+from protocol.names import CHUNK_BYTES
 from protocol.statuses import ExecutionStatus, FailureReason
 
 FLUSH_AFTER = 0.05

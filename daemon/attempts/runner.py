@@ -20,11 +20,11 @@ import msgspec
 from daemon.attempts import hints
 from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome
-from daemon.executors.docker.logs.multiplexed import OffsetFilter
 from daemon.executors.policy import Policy
 from daemon.logs.coverage import LogTail, find_coverage
 from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
+from daemon.logs.resume import OffsetFilter
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
 from daemon.reports.upload import Reports, store_reports
 from daemon.runtime.actor import Actor

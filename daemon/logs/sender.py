@@ -11,7 +11,7 @@ from collections.abc import Callable
 from threading import Condition
 
 from daemon.logs.log import FLUSH_BYTES, Chunk
-from protocol.codec import CHUNK_BYTES
+from protocol.names import CHUNK_BYTES
 
 WINDOW_BYTES = 1 << 20
 """Unacknowledged bytes per job. More stays in the engine's log, so that a slow coordinator costs no memory here."""

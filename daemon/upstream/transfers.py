@@ -19,7 +19,7 @@ from daemon.executors.base import JobFailed
 from daemon.upstream.blob_cache import BlobCache, Corrupt
 from daemon.upstream.requests import Answer, Refused, Requests
 from protocol import messages as m
-from protocol.codec import CHUNK_BYTES
+from protocol.names import CHUNK_BYTES
 from protocol.statuses import FailureReason
 
 PIPELINE = 4

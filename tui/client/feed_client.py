@@ -17,9 +17,9 @@ from typing import Any, TypeVar
 
 from protocol import messages as m
 from protocol.client import USER_ERRORS
-from protocol.codec import CHUNK_BYTES
 from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.events import LogAppended, log_topic
+from protocol.names import CHUNK_BYTES
 from tui.client.connection import Answer, Connected, Connection, ConnectionEvent, EventReceived, Lost, Refused
 from tui.client.model import SNAPSHOT_RUNS, ConnectionState, Model, Verdict
 

@@ -15,9 +15,9 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import BinaryIO
 
 from protocol import messages as m
-from protocol.codec import CHUNK_BYTES
 from protocol.errors import LongshoreError
 from protocol.events import LogAppended
+from protocol.names import CHUNK_BYTES
 from tui.client.feed_client import FeedClient
 from tui.log.document import Document, Position
 from tui.log.search import Search

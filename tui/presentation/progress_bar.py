@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui.widgets.line_widget import Span
+from tui.presentation.spans import Span
 
 BAR_PARTS = (
     ("success", "█", "success"),

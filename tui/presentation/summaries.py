@@ -17,7 +17,7 @@ from protocol.views import JobView, RunSummary
 from tui.presentation.eta import Estimate
 from tui.presentation.formatting import age, clock, duration, elapsed, job_sign, plural, progress, queued, run_sign, why
 from tui.presentation.progress_bar import bar
-from tui.widgets.line_widget import fit
+from tui.presentation.spans import fit
 
 MUTED = "$foreground 60%"
 GAP = 3

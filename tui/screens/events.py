@@ -12,10 +12,10 @@ from protocol.display import clean
 from protocol.events import JobChanged, RunChanged, RunRemoved, StageChanged, WorkerChanged
 from tui.client.model import EventLogEntry
 from tui.presentation.formatting import SIGNS, clock, job_sign, matches, run_sign, why, worker_sign
+from tui.presentation.spans import Spans
 from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen
 from tui.widgets.filter_bar import FilterBar
-from tui.widgets.line_widget import Spans
 from tui.widgets.table import Column, Table
 
 

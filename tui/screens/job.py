@@ -18,12 +18,12 @@ from protocol.views import ArtifactRef, AttemptView, JobView
 from tui.log.source import LogSource
 from tui.presentation.formatting import SIGNS, clock, duration, elapsed, failure, size
 from tui.presentation.job_text import definition, story, tests
+from tui.presentation.spans import Spans
 from tui.presentation.summaries import NOTHING_WRITTEN, job_head, no_log
 from tui.screens.dialogs import Ask
 from tui.screens.log_page import LogPage
 from tui.screens.page import job_applies
 from tui.widgets.filter_bar import FilterBar
-from tui.widgets.line_widget import Spans
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView
 from tui.widgets.table import Column, Table

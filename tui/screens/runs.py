@@ -14,13 +14,13 @@ from protocol.views import RunSummary
 from tui.launch import start_run
 from tui.presentation.formatting import age, duration, elapsed, matches, progress, run_sign
 from tui.presentation.progress_bar import bar
+from tui.presentation.spans import Spans
 from tui.screens.dialogs import NewRun
 from tui.screens.list_page import ListPage
 from tui.screens.page import run_applies
 from tui.screens.run import RunScreen
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.key_bar import KeyBar
-from tui.widgets.line_widget import Spans
 from tui.widgets.table import Column, Table
 
 PROGRESS_CELLS = 14

@@ -13,11 +13,11 @@ from protocol.display import clean
 from protocol.statuses import WorkerStatus
 from protocol.views import WorkerView
 from tui.presentation.formatting import age, elapsed, matches, worker_sign
+from tui.presentation.spans import Spans
 from tui.screens.dialogs import Confirm
 from tui.screens.list_page import ListPage
 from tui.screens.run import RunScreen
 from tui.widgets.filter_bar import FilterBar
-from tui.widgets.line_widget import Spans
 from tui.widgets.table import Column, Table
 
 BAR_CELLS = 6

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.cells import cell_len, set_cell_size
 from rich.segment import Segment
 from rich.style import Style
 from textual.binding import Binding, BindingType
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-Span = tuple[str, str]
-"""A piece of text and the name of its paint ("" is the widget's own)."""
-Spans = Sequence[Span]
+from tui.presentation.spans import Spans
 
 PAINTS = (
     "success",
@@ -33,10 +29,6 @@ PAINTS = (
     "command",
     "section",
 )
-
-
-SHORTEST_BROKEN = 8
-"""Cells from which on a name that is too long loses its middle instead of its end."""
 
 
 class LineWidget(ScrollView, can_focus=True):
@@ -106,43 +98,3 @@ class LineWidget(ScrollView, can_focus=True):
         if over is not None:
             segments = list(Segment.apply_style(segments, post_style=over))
         return Strip(segments).adjust_cell_length(width, base if over is None else base + over)
-
-
-def fit(text: str, width: int) -> str:
-    """The text in exactly `width` cells, with an ellipsis if it is too long."""
-    if text.isascii():
-        length = len(text)
-        return text.ljust(width) if length <= width else text[: max(0, width - 1)] + "…"[:width]
-    if cell_len(text) <= width:
-        return set_cell_size(text, width)
-    return set_cell_size(text, max(0, width - 1)) + "…"[:width]
-
-
-def fit_name(name: str, width: int) -> str:
-    """A name in exactly `width` cells. What is too long loses its middle: names of a matrix differ in their ends."""
-    if cell_len(name) <= width or width < SHORTEST_BROKEN:
-        return fit(name, width)
-    tail = ""
-    for letter in reversed(name):
-        if cell_len(letter + tail) > (width - 1) // 2:
-            break
-        tail = letter + tail
-    return f"{set_cell_size(name, width - 1 - cell_len(tail))}…{tail}"
-
-
-def fit_spans(spans: Spans, width: int, *, right: bool = False) -> list[Span]:
-    """Spans in exactly `width` cells, the last visible one cut with an ellipsis if they are too long."""
-    total = sum(cell_len(text) for text, _ in spans)
-    if total <= width:
-        gap = (" " * (width - total), "")
-        return [gap, *spans] if right else [*spans, gap]
-    fitted: list[Span] = []
-    left = width
-    for text, paint in spans:
-        length = cell_len(text)
-        if length >= left:
-            fitted.append((fit(text, left) if length > left or total > width else text, paint))
-            break
-        fitted.append((text, paint))
-        left -= length
-    return fitted

@@ -17,7 +17,8 @@ from protocol.views import JobView
 from tui.presentation.eta import predecessors
 from tui.presentation.formatting import duration, elapsed, job_sign
 from tui.presentation.graph_layout import Graph, Node, draw
-from tui.widgets.line_widget import LineWidget, Span, fit_name
+from tui.presentation.spans import Span, fit_name
+from tui.widgets.line_widget import LineWidget
 from tui.widgets.stage_columns import CRITICAL
 
 NARROWEST = 18

@@ -17,7 +17,8 @@ from protocol.display import clean
 from protocol.statuses import ENDED
 from protocol.views import JobView, StageView
 from tui.presentation.formatting import SIGNS, WARNING, duration, elapsed, job_sign, queued, why
-from tui.widgets.line_widget import LineWidget, Span, fit, fit_name, fit_spans
+from tui.presentation.spans import Span, fit, fit_name, fit_spans
+from tui.widgets.line_widget import LineWidget
 
 HEAD = 2
 """Lines at the top that stay: the stages' names, and a rule."""

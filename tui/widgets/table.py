@@ -12,7 +12,8 @@ from textual.geometry import Region, Size
 from textual.message import Message
 from textual.strip import Strip
 
-from tui.widgets.line_widget import LineWidget, Span, Spans, fit, fit_spans
+from tui.presentation.spans import Span, Spans, fit, fit_spans
+from tui.widgets.line_widget import LineWidget
 
 R = TypeVar("R")
 GAP = 2

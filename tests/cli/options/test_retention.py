@@ -8,7 +8,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from cli.commands.processes import worker_command
+from cli.commands.worker import worker_command
 from cli.options.serving import CoordinatorOptions, coordinator_options
 from coordinator.maintenance.retention import Retention
 from daemon.settings import WorkerSettings
@@ -61,7 +61,11 @@ def test_a_worker_s_caches_are_bounded_as_its_options_say(monkeypatch: pytest.Mo
     monkeypatch.setenv("LONGSHORE_STATE", str(tmp_path))
     monkeypatch.setattr("cli.session.worker_factory.make_worker", make_worker)
     monkeypatch.setattr("cli.session.worker_factory.ask_coordinator_id", lambda *_: "an id")
-    for left_alone in ("process_commands._on_signals", "process_commands._tell_on_signal", "logsetup.log_to_stderr"):
+    for left_alone in (
+        "commands.worker.on_signals",
+        "commands.worker.tell_on_signal",
+        "process.log_setup.log_to_stderr",
+    ):
         monkeypatch.setattr(f"cli.{left_alone}", lambda *_, **__: None)
     for arguments in ([], ["--cache-size", "2g", "--keep-caches", "30 days"]):
         result = CliRunner().invoke(worker_command, arguments, catch_exceptions=False)

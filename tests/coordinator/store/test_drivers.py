@@ -37,7 +37,7 @@ def test_a_driver_that_was_hidden_from_peewee_can_still_be_imported() -> None:
 
 def test_an_embedded_run_imports_no_postgres_driver() -> None:
     code = (
-        "import sys, tempfile, pathlib; from cli import session; from cli.session.state_directory import "
+        "import sys, tempfile, pathlib; from cli.session import session; from cli.session.state_directory import "
         "StateDirectory; state = StateDirectory(pathlib.Path(tempfile.mkdtemp())); assert state.try_lock(); "
         "s = session.ReadingSession(state); s.close(); "
         "print('peewee' in sys.modules, any(name.startswith('psycopg') for name in sys.modules))"
@@ -47,7 +47,7 @@ def test_an_embedded_run_imports_no_postgres_driver() -> None:
 
 def test_what_the_command_line_needs_before_it_knows_the_database_does_not_import_peewee() -> None:
     code = (
-        "import sys, cli.commands.processes, cli.options.serving, cli.process.log_setup, "
+        "import sys, cli.commands.coordinator, cli.options.serving, cli.process.log_setup, "
         "cli.session.state_directory, coordinator.maintenance.retention; print('peewee' in sys.modules)"
     )
     assert output(code) == "False"

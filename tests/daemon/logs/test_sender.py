@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
-from protocol.codec import CHUNK_BYTES
+from protocol.names import CHUNK_BYTES
 
 
 def sender(**settings: int) -> LogSender:

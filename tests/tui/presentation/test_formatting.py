@@ -9,7 +9,7 @@ from protocol.statuses import ExecutionStatus, FailureReason
 from tests.tui.views import job_view
 from tui.presentation.formatting import PASSED_WITH_WARNINGS, SIGNS, WARNING, age, duration, job_sign, size, why
 from tui.presentation.progress_bar import bar
-from tui.widgets.line_widget import fit, fit_spans
+from tui.presentation.spans import fit, fit_spans
 
 S = ExecutionStatus
 

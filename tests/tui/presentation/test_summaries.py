@@ -8,8 +8,8 @@ from protocol.statuses import ExecutionStatus
 from tests.tui.views import job_view, run_summary
 from tui.presentation.eta import Estimate
 from tui.presentation.progress_bar import bar
+from tui.presentation.spans import fit_name
 from tui.presentation.summaries import NOTHING_WRITTEN, flow, job_facts, job_head, no_log, run_facts
-from tui.widgets.line_widget import fit_name
 from tui.widgets.stage_columns import _label
 
 S = ExecutionStatus

@@ -13,8 +13,9 @@ from collections import deque
 from collections.abc import Callable
 from threading import Condition
 
-from daemon.executors.docker.logs.multiplexed import JobLog, ScriptEnd, Sink, StreamDemultiplexer
+from daemon.executors.docker.logs.multiplexed import JobLog, ScriptEnd, StreamDemultiplexer
 from daemon.executors.docker.logs.stored import QUIET_SECONDS
+from daemon.logs.resume import Sink
 from daemon.runtime.thread_pool import THREADS, Task
 
 MAX_BACKLOG_BYTES = 8 << 20

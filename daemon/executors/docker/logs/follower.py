@@ -10,8 +10,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from daemon.executors.docker.api_client import GONE, DockerClient, EngineError
-from daemon.executors.docker.logs.multiplexed import JobLog, LogTruncated, OffsetFilter, ScriptEnd, StreamDemultiplexer
+from daemon.executors.docker.logs.multiplexed import JobLog, LogTruncated, ScriptEnd, StreamDemultiplexer
 from daemon.executors.docker.logs.stored import marked_at, runs, stored
+from daemon.logs.resume import OffsetFilter
 from protocol.errors import EngineUnavailable
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0

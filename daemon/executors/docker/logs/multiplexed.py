@@ -18,6 +18,7 @@ from daemon.executors.common.script import (
     READY_MARK,
     RELEASED_MARK,
 )
+from daemon.logs.resume import Sink
 
 HEADER_BYTES = 8
 """Before each piece of a stream: stream number, three zeros, length as a big-endian 32-bit number."""
@@ -37,8 +38,6 @@ BEGINNING_BYTES = 64
 """By so many bytes the beginning of a stored log is known again: it has the gate's mark."""
 
 LONGEST_MARK = max(map(len, (READY_MARK, BARE_MARK, RELEASED_MARK)))
-
-Sink = Callable[[bytes], None]
 
 
 class ScriptEnd(NamedTuple):
@@ -60,26 +59,6 @@ class Source(Protocol):
 
 class LogTruncated(Exception):
     """A stored log does not begin any more as it began: the engine has dropped its oldest part."""
-
-
-class OffsetFilter:
-    """Drops the first `offset` bytes of a stream."""
-
-    def __init__(self, offset: int, sink: Sink) -> None:
-        self._left = offset
-        self._sink = sink
-
-    def write(self, data: bytes) -> None:
-        if self._left:
-            dropped = min(self._left, len(data))
-            self._left -= dropped
-            data = data[dropped:]
-        if data:
-            self._sink(data)
-
-    def skip_no_more(self) -> None:
-        """Drops nothing from now on."""
-        self._left = 0
 
 
 class JobLog:

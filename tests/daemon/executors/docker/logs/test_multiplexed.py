@@ -8,14 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.executors.docker.logs.multiplexed import (
-    PIECE_BYTES,
-    JobLog,
-    LogTruncated,
-    OffsetFilter,
-    ScriptEnd,
-    StreamDemultiplexer,
-)
+from daemon.executors.docker.logs.multiplexed import PIECE_BYTES, JobLog, LogTruncated, ScriptEnd, StreamDemultiplexer
+from daemon.logs.resume import OffsetFilter
 
 END = b"\x1elongshore end 3 0\n"
 

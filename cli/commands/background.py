@@ -1,0 +1,86 @@
+"""The hidden verb that finishes what an embedded run left unfinished."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cli.options.serving import (
+    Serving,
+    ServingCommand,
+    serving_options,
+)
+from cli.process.signals import on_signals
+from cli.session.state_directory import LOCK_RETRY_SECONDS, LOCK_SECONDS
+from protocol.statuses import UNFINISHED, ExecutionStatus
+
+if TYPE_CHECKING:
+    from protocol.client import Client
+
+FIRST_IDLE_SECONDS = 15.0
+"""How long the background process waits for its first run: that of the verb that has started it."""
+
+
+IDLE_SECONDS = 2.0
+"""How long it stays after the last run has ended, for those who follow it."""
+
+
+IDLE_POLL_SECONDS = 0.5
+
+
+RUNS_LOOKED_AT = 1000
+
+
+@click.command("background", hidden=True, cls=ServingCommand, settings_of="run")
+@click.argument("state", type=click.Path(path_type=Path))
+@serving_options
+def background_command(serving: Serving, state: Path) -> None:
+    """Serve the state directory STATE until all its runs have ended."""
+    from cli.process.log_setup import log_to_stderr
+    from cli.session.embedded import Embedded
+    from cli.session.state_directory import StateDirectory
+    from protocol.client import Client
+
+    log_to_stderr()
+    stopped = threading.Event()
+    on_signals(stopped.set)
+    directory = StateDirectory(state)
+    deadline = time.monotonic() + LOCK_SECONDS
+    while not directory.try_lock():
+        if directory.owner() is not None or time.monotonic() > deadline:
+            return  # somebody else serves it already
+        time.sleep(LOCK_RETRY_SECONDS)
+    idle_seconds = FIRST_IDLE_SECONDS
+    while True:
+        embedded = Embedded(directory, serving)
+        embedded.wait_for_engine()
+        directory.publish(embedded.address)
+        with Client(embedded.address, name="background", credentials=embedded.credentials) as client:
+            _until_idle(client, embedded.check, stopped, idle_seconds)
+        if not embedded.stop() or stopped.is_set():
+            break
+        idle_seconds = IDLE_SECONDS  # a run came in the very moment of leaving
+    directory.release()
+
+
+def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Event, idle_seconds: float) -> None:
+    """Returns when no run has gone on for a while; `idle_seconds` is that while until the first run is seen."""
+    newest_before: int | None = None
+    busy_at = time.monotonic()
+    while True:
+        check()
+        runs = client.list_runs(RUNS_LOOKED_AT)
+        newest = max((run.id for run in runs), default=0)
+        newest_before = newest if newest_before is None else newest_before
+        goes_on = any(run.status in UNFINISHED - {ExecutionStatus.MANUAL} for run in runs)
+        if goes_on or newest > newest_before:
+            idle_seconds = IDLE_SECONDS
+        if goes_on:
+            busy_at = time.monotonic()
+        if time.monotonic() - busy_at >= idle_seconds or stopped.wait(IDLE_POLL_SECONDS):
+            return
