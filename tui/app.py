@@ -1,18 +1,17 @@
-"""The dashboard: holds the model, the feed client and the pages together."""
+"""The dashboard's application: its main pages, keys and refreshes."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar
 
 from textual import events
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
 from textual.screen import ModalScreen, Screen
 
-from tui.client.feed_client import FeedClient
-from tui.client.model import Model
+from tui.dashboard import Dashboard
 from tui.screens.events import EventsScreen
 from tui.screens.help import HelpScreen
 from tui.screens.page import Page
@@ -21,12 +20,11 @@ from tui.screens.workers import WorkersScreen
 from tui.widgets.coalescer import Coalescer
 from tui.widgets.key_bar import keys_of
 
-T = TypeVar("T")
 NOT_OFFERED = ("Quit", "Keys", "Maximize", "Minimize")
 """Textual's own commands that the dashboard has its own words for, or no use."""
 
 
-class LongshoreApp(App[None]):
+class LongshoreApp(Dashboard):
     """The dashboard of the coordinator at `address`. `clock` tells the wall clock's time, for tests to set."""
 
     TITLE = "Longshore"
@@ -44,11 +42,7 @@ class LongshoreApp(App[None]):
     ]
 
     def __init__(self, address: str, *, clock: Callable[[], float] = time.time) -> None:
-        super().__init__()
-        self.address = address
-        self._clock = clock
-        self.model = Model()
-        self.feed = FeedClient(address, self.model, self._model_changed)
+        super().__init__(address, clock=clock)
         self.animation_level = "none"
         self._has_been_away = False
         self._changed = Coalescer(self, self._refresh_page)
@@ -68,11 +62,8 @@ class LongshoreApp(App[None]):
             event.prevent_default()
         self._has_been_away = True
 
-    def now(self) -> float:
-        """The time by the coordinator's clock, which all times that it tells are by."""
-        return self._clock() + self.model.skew
-
-    def _model_changed(self) -> None:
+    def model_changed(self) -> None:
+        """See Dashboard. Many changes in a moment refresh the page once."""
         self._changed.poke()
 
     def _refresh_page(self) -> None:
@@ -80,10 +71,6 @@ class LongshoreApp(App[None]):
             if isinstance(screen, Page):
                 screen.refresh_view()
                 break
-
-    async def ask(self, dialog: ModalScreen[T]) -> T | None:
-        """Shows a dialog and gives its answer."""
-        return await self.push_screen_wait(dialog)
 
     async def action_show_page(self, page: str) -> None:
         """Goes to one of the main pages; it is as one has left it."""

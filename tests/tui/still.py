@@ -278,6 +278,6 @@ def _numbered(event: Any, number: int) -> Any:
 def still_app(*, theme: str = "textual-dark") -> LongshoreApp:
     """The dashboard, with a fixed model and clock."""
     app = LongshoreApp("tcp://127.0.0.1:7700", clock=lambda: NOW)
-    app.feed = StillFeed(app.model, app._model_changed)  # type: ignore[assignment]
+    app.feed = StillFeed(app.model, app.model_changed)  # type: ignore[assignment]
     app.theme = theme
     return app

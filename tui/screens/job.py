@@ -20,9 +20,9 @@ from tui.presentation.formatting import SIGNS, clock, duration, elapsed, failure
 from tui.presentation.job_text import definition, story, tests
 from tui.presentation.spans import Spans
 from tui.presentation.summaries import NOTHING_WRITTEN, job_head, no_log
+from tui.screens.commands import job_applies
 from tui.screens.dialogs import Ask
 from tui.screens.log_page import LogPage
-from tui.screens.page import job_applies
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tui.screens.page import Page
+from tui.screens.commands import CommandPage
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.table import Table
 
 
-class ListPage(Page):
+class ListPage(CommandPage):
     """A page whose body is one FilterBar and one Table."""
 
     def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:

@@ -16,9 +16,9 @@ from textual.binding import Binding, BindingType
 from protocol.errors import LongshoreError
 from tui.log.source import LogSource
 from tui.presentation.formatting import size
+from tui.screens.commands import CommandPage
 from tui.screens.dialogs import Ask
 from tui.screens.log_controller import LogController
-from tui.screens.page import Page
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView
@@ -31,7 +31,7 @@ LOG_KEYS = frozenset(
 NO_SECTIONS = "this log has no sections"
 
 
-class LogPage(Page):
+class LogPage(CommandPage):
     """Has one `LogPane`, and a follower that fills it. A subclass opens logs, and tells what to call their files."""
 
     BINDINGS: ClassVar[list[BindingType]] = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -11,21 +11,12 @@ from textual.content import Content
 from textual.screen import Screen
 from textual.widgets import Static
 
-from protocol import messages as m
 from protocol.errors import LongshoreError
-from protocol.statuses import ENDED, ExecutionStatus
-from protocol.views import JobView, RunSummary
+from tui.dashboard import Dashboard
 from tui.presentation.formatting import plural
-from tui.screens.dialogs import Confirm
 from tui.widgets.key_bar import KeyBar
 from tui.widgets.top_bar import TopBar
 
-if TYPE_CHECKING:
-    from tui.app import LongshoreApp
-
-PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
-UNSUCCESSFUL = (ExecutionStatus.FAILED, ExecutionStatus.CANCELED, ExecutionStatus.SKIPPED)
-"""What retrying a run tries again."""
 GOOD_NEWS, BAD_NEWS = 3.0, 8.0
 """Seconds that a message stays."""
 
@@ -40,7 +31,7 @@ class Page(Screen[None]):
         Binding("question_mark", "app.help", "Help", key_display="?"),
         Binding("q,ctrl+c", "app.quit", "Quit", key_display="q"),
     ]
-    app: LongshoreApp
+    app: Dashboard
 
     def compose(self) -> ComposeResult:
         """The bars around what the screen itself has."""
@@ -129,93 +120,3 @@ class Page(Screen[None]):
         """Puts a text into the terminal's clipboard."""
         self.app.copy_to_clipboard(text)
         self.tell(f"copied {text}")
-
-    def cancel_run(self, run: RunSummary) -> None:
-        """Cancels a run, after a question."""
-        if run.status in ENDED:
-            self.tell(f"run {run.id} has ended already", bad=True)
-            return
-
-        async def cancel() -> str | None:
-            if not await self.app.ask(Confirm(f"Cancel run {run.id} ({run.name})?", "Jobs under way are stopped.")):
-                return None
-            done = await self.app.feed.request(m.Cancel, m.Done, run=run.id)
-            return f"canceling run {run.id}: {plural(done.count, 'job')}"
-
-        self.command(cancel())
-
-    def retry_run(self, run: RunSummary, *, failed_only: bool) -> None:
-        """Tries jobs of a run again: the failed ones, or all that did not succeed."""
-
-        async def retry() -> str:
-            done = await self.app.feed.request(m.Retry, m.Done, run=run.id, failed_only=failed_only)
-            return f"run {run.id}: {plural(done.count, 'job')} to be tried again"
-
-        self.command(retry())
-
-    def cancel_job(self, run: int, job: JobView) -> None:
-        """Cancels one job, after a question."""
-        if job.status in ENDED:
-            self.tell(f"{job.name} has ended already", bad=True)
-            return
-
-        async def cancel() -> str | None:
-            if not await self.app.ask(Confirm(f"Cancel job {job.name} of run {run}?", "Its container is stopped.")):
-                return None
-            await self.app.feed.request(m.Cancel, m.Done, run=run, job=job.name)
-            return f"canceling {job.name}"
-
-        self.command(cancel())
-
-    def retry_job(self, run: int, job: JobView) -> None:
-        """A new attempt of one job."""
-        if job.status not in ENDED:
-            self.tell(f"{job.name} is {job.status}: it can be tried again when it has ended", bad=True)
-            return
-
-        async def retry() -> str:
-            await self.app.feed.request(m.Retry, m.Done, run=run, job=job.name)
-            return f"{job.name} is tried again"
-
-        self.command(retry())
-
-    def play_job(self, run: int, job: JobView) -> None:
-        """Starts a manual or delayed job, after its own question if it has one."""
-        if job.status not in PLAYABLE:
-            self.tell(f"{job.name} is {job.status}: only a manual or delayed job can be played", bad=True)
-            return
-
-        async def play() -> str | None:
-            detail = await self.app.feed.request(m.GetJob, m.JobDetail, run=run, job=job.name)
-            question = detail.job.manual_confirmation
-            if question and not await self.app.ask(Confirm(question, f"Play {job.name} of run {run}.")):
-                return None
-            await self.app.feed.request(m.Play, m.Done, run=run, job=job.name)
-            return f"{job.name} is started"
-
-        self.command(play())
-
-
-def job_applies(job: JobView | None, action: str) -> bool:
-    """Whether one of the actions on a job could do anything to this one."""
-    match action:
-        case "play":
-            return job is not None and job.status in PLAYABLE
-        case "cancel":
-            return job is not None and job.status not in ENDED
-        case "retry":
-            return job is not None and job.status in ENDED
-    return True
-
-
-def run_applies(run: RunSummary | None, action: str) -> bool:
-    """Whether one of the actions on a whole run could do anything to this one."""
-    counts = run.counts if run is not None else {}
-    match action:
-        case "cancel_run":
-            return run is not None and run.status not in ENDED
-        case "retry_run":
-            return any(counts.get(status.value) for status in UNSUCCESSFUL)
-        case "retry_failed" | "next_failed":
-            return bool(counts.get(ExecutionStatus.FAILED.value))
-    return True

@@ -21,9 +21,9 @@ from tui.client.model import RunDetail
 from tui.presentation.eta import Estimate, estimate, expected_durations
 from tui.presentation.formatting import SIGNS, job_sign, matches
 from tui.presentation.summaries import job_facts, no_log, run_facts
+from tui.screens.commands import CommandPage, job_applies, run_applies
 from tui.screens.job import JobScreen
 from tui.screens.log_controller import LogController
-from tui.screens.page import Page, job_applies, run_applies
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView
@@ -38,7 +38,7 @@ CURSOR_RESTS = 0.15
 """Seconds after which a cursor that has moved shows the log of the job that it is on."""
 
 
-class RunScreen(Page):
+class RunScreen(CommandPage):
     """A run with its stages and jobs."""
 
     AUTO_FOCUS = "StageColumns"

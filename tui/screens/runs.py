@@ -15,9 +15,9 @@ from tui.launch import start_run
 from tui.presentation.formatting import age, duration, elapsed, matches, progress, run_sign
 from tui.presentation.progress_bar import bar
 from tui.presentation.spans import Spans
+from tui.screens.commands import run_applies
 from tui.screens.dialogs import NewRun
 from tui.screens.list_page import ListPage
-from tui.screens.page import run_applies
 from tui.screens.run import RunScreen
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.key_bar import KeyBar
