@@ -35,6 +35,7 @@ class WorkerSettings:
     )
     labels: tuple[str, ...] = ()
     run_untagged: bool = True
+    executor: str = "docker"  # see `executors.registry`
     docker_url: str | None = None
     grace: float = 10.0  # from SIGTERM to SIGKILL of a script
     after_script_timeout: float = 300.0  # for after_script, once the script was stopped; GitLab Runner's default

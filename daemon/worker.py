@@ -32,6 +32,7 @@ from daemon.upstream.transfers import Transfers
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import LongshoreError, UsageError
+from protocol.views import ExecutorInfo
 
 TICK = 1.0
 """Seconds between looks at what is overdue."""
@@ -112,7 +113,9 @@ class Worker:
         """
         with self._name_lock():
             executor = self._executor
-            self._engine = executor.facts()
+            self._info = ExecutorInfo(
+                kind=executor.kind, engine=executor.facts(), capabilities=sorted(executor.capabilities)
+            )
             cache = BlobCache(
                 self.settings.blobs, self.settings.cache_limit, self.settings.name, self.settings.keep_caches
             )
@@ -211,7 +214,7 @@ class Worker:
             labels=[] if self._stops else list(self.settings.labels),
             run_untagged=self.settings.run_untagged and not self._stops,
             slots=self.settings.slots,
-            engine=self._engine,
+            executor=self._info,
             attempts=held,
         )
         if self._link.greet(hello):

@@ -16,6 +16,7 @@ from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
     ArtifactRef,
     AttemptView,
+    ExecutorInfo,
     JUnitSummary,
     RunSummary,
     RunView,
@@ -47,7 +48,7 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
     labels: list[str] = []
     run_untagged: bool = True
     slots: int = 1
-    engine: str = ""
+    executor: ExecutorInfo = ExecutorInfo()
     attempts: list[HeldAttempt] = []
 
 

@@ -5,6 +5,8 @@ The CLI's `--json` and the dashboard are both made of these.
 
 from __future__ import annotations
 
+from enum import Enum
+
 import msgspec
 
 from protocol.names import Digest
@@ -113,6 +115,28 @@ class RunView(RunSummary, frozen=True, kw_only=True):
     stages: list[StageView] = []
 
 
+class Capability(str, Enum):
+    """What an executor can do for jobs; which rows of the contract suite it passes."""
+
+    SCRIPTS = "scripts"  # runs a job's scripts; its exit code is the script's
+    HOLD = "hold"  # keeps a started job at its gate, so that opening it costs nothing
+    FILES = "files"  # brings the workspace and artifacts in, takes artifacts and caches out
+    STOP = "stop"  # ends a script with grace, after_script still runs
+    RECOVERY = "recovery"  # jobs outlive the daemon, and are found by the next one
+    SERVICES = "services"  # runs services beside a job
+    HEALTH_CHECKS = "health-checks"  # waits until a service's own health check passes
+    LIMITS = "limits"  # bounds a job's CPUs and memory
+    LEASES = "leases"  # ends a job by itself when nobody prolongs it
+
+
+class ExecutorInfo(View, frozen=True, kw_only=True):
+    """What runs a worker's jobs: its kind, a line about its engine for people, and what it can do."""
+
+    kind: str = ""
+    engine: str = ""
+    capabilities: list[Capability] = []
+
+
 class WorkerView(View, frozen=True, kw_only=True):
     """One worker. `running` takes slots, never more than there are; `waiting` waits there, for its needs or a slot."""
 
@@ -124,7 +148,7 @@ class WorkerView(View, frozen=True, kw_only=True):
     labels: list[str] = []
     last_seen: float | None = None
     jobs: list[str] = []
-    engine: str = ""
+    executor: ExecutorInfo = ExecutorInfo()
 
 
 class StoryLine(View, frozen=True, kw_only=True):

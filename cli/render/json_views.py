@@ -135,5 +135,7 @@ def worker_json(worker: WorkerView) -> dict[str, Any]:
         "labels": worker.labels,
         "last_seen": rfc3339(worker.last_seen),
         "jobs": worker.jobs,
-        "engine": worker.engine,
+        "engine": worker.executor.engine,
+        "executor": worker.executor.kind,
+        "capabilities": [capability.value for capability in worker.executor.capabilities],
     }

@@ -104,7 +104,7 @@ def workers_table(workers: Iterable[WorkerView]) -> Table:
             str(worker.waiting),
             Text(", ".join(worker.labels)),
             "" if worker.last_seen is None else f"{duration(time.time() - worker.last_seen)} ago",
-            Text(worker.engine),
+            Text(worker.executor.engine),
         )
     return table
 

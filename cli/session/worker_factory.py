@@ -1,11 +1,11 @@
-"""Puts a worker together: whose it is, and the Docker engine that it runs jobs on."""
+"""Puts a worker together: whose it is, and the executor that runs its jobs."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable
 
-from daemon.executors.docker.executor import DockerExecutor
+from daemon.executors.registry import ExecutorOptions, open_executor
 from daemon.settings import WorkerSettings
 from daemon.worker import Worker
 from protocol.client import Client
@@ -21,22 +21,21 @@ logger = logging.getLogger(__name__)
 def make_worker(settings: WorkerSettings, coordinator: str) -> Worker:
     """A worker of the coordinator with this id, which keeps apart what several have on one engine.
 
-    Raises EngineUnavailable when no engine answers.
+    Raises EngineUnavailable when no engine answers, UsageError for an executor that there is not.
     """
-    executor = DockerExecutor(
-        settings.name,
-        settings.docker_url,
+    options = ExecutorOptions(
+        worker=settings.name,
         coordinator=coordinator,
         lock=settings.lock_path,
-        directory=settings.state_dir / "docker",
+        directory=settings.state_dir / settings.executor.replace(":", "-"),
+        url=settings.docker_url,
         cache_limit=settings.cache_limit,
         keep_caches=settings.keep_caches,
         after_script_timeout=settings.after_script_timeout,
         networks=settings.networks_at_most,
         policy=settings.policy,
     )
-    executor.facts()
-    return Worker(settings, executor)
+    return Worker(settings, open_executor(settings.executor, options))
 
 
 def ask_coordinator_id(address: str, stopped: Callable[[], bool], credentials: Credentials | None = None) -> str | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
-from protocol.views import ArtifactRef, JUnitSummary
+from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary
 
 NO_ARTIFACTS: Sequence[ArtifactRef] = []
 NO_VALUES: Mapping[str, str] = {}
@@ -129,7 +129,7 @@ class WorkerState:
     labels: list[str] = field(default_factory=list)
     run_untagged: bool = True
     slots: int = 1
-    engine: str = ""
+    executor: ExecutorInfo = ExecutorInfo()  # noqa: RUF009  # it can't be changed
     online: bool = False
     draining: bool = False
     disk_low: bool = False

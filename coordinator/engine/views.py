@@ -155,5 +155,5 @@ def worker_view(worker: WorkerState, jobs: list[str]) -> WorkerView:
         labels=worker.labels,
         last_seen=worker.last_seen_at,
         jobs=jobs,
-        engine=worker.engine,
+        executor=worker.executor,
     )

@@ -45,7 +45,7 @@ class WorkerEvents:
         if worker is None:
             worker = self._ledger.workers[hello.name] = WorkerState(name=hello.name)
         worker.labels, worker.run_untagged = list(hello.labels), hello.run_untagged
-        worker.slots, worker.engine = hello.slots, hello.engine
+        worker.slots, worker.executor = hello.slots, hello.executor
         worker.online = True
         worker.disk_low = False
         self._seen(worker)

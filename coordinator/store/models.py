@@ -131,10 +131,10 @@ class Worker(Table):
     labels_json = TextField()
     run_untagged = BooleanField()
     slots = BigIntegerField()
-    engine = TextField()
     draining = BooleanField()
     disk_low = BooleanField()
     last_seen_at = DoubleField(null=True)
+    executor_json = TextField()
 
 
 class StoryLine(Table):

@@ -13,7 +13,7 @@ from coordinator.engine.state import AttemptState, JobState, RunState, StageStat
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
-from protocol.views import ArtifactRef, JUnitSummary, RunSummary, StoryLine
+from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, RunSummary, StoryLine
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -129,10 +129,10 @@ def worker_row(worker: WorkerState) -> Row:
         _json(worker.labels),
         worker.run_untagged,
         worker.slots,
-        _text(worker.engine),
         worker.draining,
         worker.disk_low,
         worker.last_seen_at,
+        _json(worker.executor),
     )
 
 
@@ -280,16 +280,16 @@ def attempt_of(row: Row) -> AttemptState:
 
 def worker_of(row: Row) -> WorkerState:
     """The worker of a row of `Worker`, offline."""
-    name, labels, run_untagged, slots, engine, draining, disk_low, last_seen = row
+    name, labels, run_untagged, slots, draining, disk_low, last_seen, executor = row
     return WorkerState(
         name=name,
         labels=_load(list[str], labels),
         run_untagged=bool(run_untagged),
         slots=slots,
-        engine=engine,
         draining=bool(draining),
         disk_low=bool(disk_low),
         last_seen_at=last_seen,
+        executor=_load(ExecutorInfo, executor),
     )
 
 

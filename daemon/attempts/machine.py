@@ -362,7 +362,7 @@ class AttemptMachine:
                 attempt.phase = Phase.OPENED
                 self._table.instruct(OpenGate(attempt.id, list(attempt.dependencies.values())))
         for attempt in self._just_prepared:
-            if attempt.phase is Phase.READY and attempt.has_runner:
+            if settings.holds and attempt.phase is Phase.READY and attempt.has_runner:
                 self._table.instruct(HoldAtGate(attempt.id))
         self._just_prepared.clear()
 

@@ -27,6 +27,7 @@ from daemon.upstream.requests import Answer, Refused, Requests
 from daemon.upstream.transfers import Transfers
 from protocol import messages as m
 from protocol.statuses import FailureReason
+from protocol.views import Capability
 
 logger = logging.getLogger(__name__)
 
@@ -61,6 +62,7 @@ class AttemptManager:
             ahead=settings.held_at_most,
             grace=settings.grace,
             after_script_timeout=settings.after_script_timeout,
+            holds=Capability.HOLD in executor.capabilities,
             ack_timeout=settings.ack_timeout,
         )
         self.machine = AttemptMachine(core, self._open_log, first_seq=int(time.time() * 1000))

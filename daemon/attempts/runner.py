@@ -32,6 +32,7 @@ from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
+from protocol.views import Capability
 
 REMOVE_TRIES = 8
 """Removing is tried again with growing pauses, about four minutes in all; then the sweep has it."""
@@ -245,9 +246,23 @@ class Runner:
             elif isinstance(told, _Prefetch):
                 self._prefetch(told.dependency)
 
+    def _check_capabilities(self) -> None:
+        """Raises JobFailed for a job that asks for what this worker's executor can't do."""
+        job, able = self._assignment.job, self._executor.capabilities
+        asked = {
+            Capability.SERVICES: ("services", bool(job.services)),
+            Capability.FILES: ("artifacts or caches", bool(job.artifacts or job.caches)),
+            Capability.LIMITS: ("limits of CPU or memory", bool(job.resources.cpus or job.resources.memory)),
+        }
+        for capability, (what, wanted) in asked.items():
+            if wanted and capability not in able:
+                message = f"the job has {what}, which the executor {self._executor.kind!r} of this worker can't give it"
+                raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
+
     def _prepare(self) -> None:
+        self._check_capabilities()
         workspace = None
-        if self._assignment.workspace:
+        if self._assignment.workspace and Capability.FILES in self._executor.capabilities:
             workspace = self._transfer.workspace(self._assignment.workspace, self._assignment.workspace_size)
         self._check_stop()
         self.sandbox.prepare(workspace)

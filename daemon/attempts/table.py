@@ -26,6 +26,7 @@ class CoreSettings:
     ahead: int  # attempts that may be prepared beyond those that run
     grace: float  # from SIGTERM to SIGKILL of a script
     after_script_timeout: float
+    holds: bool  # the executor can keep a started job at its gate
     ack_timeout: float  # what is not acknowledged is sent again after so long
 
     @property

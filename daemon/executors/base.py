@@ -1,7 +1,7 @@
-"""What the worker needs of an executor, and the small types that pass between them. No Docker in here.
+"""What the worker needs of an executor, and the small types that pass between them. Knows no engine.
 
-`docker_executor.py` is the real one; load tests put a stand-in in its place. All methods block; the worker calls them
-from the job's own thread. A job goes through: prepare, hold, release, follow_log + wait, collect, remove.
+All methods block; the worker calls them from the job's own thread. A job goes through: prepare, hold, release,
+follow_log + wait, collect, remove. `registry` finds executors by name; docs/executors.md says how to write one.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Protocol
 
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import FailureReason
+from protocol.views import Capability
 
 
 class JobFailed(Exception):
@@ -139,7 +140,10 @@ class Sandbox(Protocol):
 
 
 class Executor(Protocol):
-    """Makes sandboxes on one engine."""
+    """Makes sandboxes on one engine. `kind` is its name; `capabilities` are what it can do."""
+
+    kind: str
+    capabilities: frozenset[Capability]
 
     def facts(self) -> str:
         """One line about the engine for people. Raises EngineUnavailable."""

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import zmq
 
+from daemon.executors.base import Executor
 from daemon.settings import WorkerSettings
 from daemon.worker import Worker
 from protocol import messages as m
@@ -331,7 +332,7 @@ class Running:
 
 
 def start_worker(
-    address: str, state: Path, engine: StandinEngine, executor: StandinExecutor | None = None, **settings: object
+    address: str, state: Path, engine: StandinEngine, executor: Executor | None = None, **settings: object
 ) -> Running:
     """A real worker on the stand-in engine."""
     chosen = {"name": "w1", "slots": 2, "disk_floor": 0, **settings}

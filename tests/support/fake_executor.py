@@ -18,6 +18,7 @@ from pathlib import Path
 
 from daemon.executors.base import Collected, Dependencies, Executor, Found, JobFailed, Outcome, Sandbox
 from protocol.messages import Assignment
+from protocol.views import Capability
 
 PATIENCE = 60.0
 """Seconds after which what a test waits for is not believed to come any more."""
@@ -238,6 +239,9 @@ class StandinSandbox(Sandbox):
 
 class StandinExecutor(Executor):
     """Makes stand-in sandboxes; several executors on one engine are one worker's lives, one after the other."""
+
+    kind = "stand-in"
+    capabilities = frozenset(Capability)
 
     def __init__(self, engine: StandinEngine | None = None) -> None:
         self.engine = engine or StandinEngine()

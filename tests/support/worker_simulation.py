@@ -21,7 +21,7 @@ from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
 from tests.support.fake_coordinator import assignment
 
-SETTINGS = CoreSettings(slots=2, ahead=2, grace=10.0, after_script_timeout=300.0, ack_timeout=5.0)
+SETTINGS = CoreSettings(slots=2, ahead=2, grace=10.0, after_script_timeout=300.0, holds=True, ack_timeout=5.0)
 LINE = b"a line\n"
 
 

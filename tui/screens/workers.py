@@ -53,7 +53,7 @@ COLUMNS: Sequence[Column[WorkerView]] = (
     Column("Slots +waiting", _slots, BAR_CELLS + 9),
     Column("Runs", lambda worker, _: [(clean(", ".join(worker.jobs)) or "–", "")], 13, flex=4, rank=2),
     Column("Labels", lambda worker, _: [(clean(", ".join(worker.labels)) or "–", "accent")], 10, flex=1, rank=4),
-    Column("Engine", lambda worker, _: [(clean(worker.engine), "muted")], 12, flex=1, rank=5),
+    Column("Engine", lambda worker, _: [(clean(worker.executor.engine), "muted")], 12, flex=1, rank=5),
     Column("Seen", _seen, 7, rank=3, right=True),
 )
 

@@ -39,9 +39,11 @@ from daemon.executors.docker.sandbox import DockerSandbox
 from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.sweeper import Sweeper, workers_of
 from daemon.executors.policy import Policy
+from daemon.executors.registry import ExecutorOptions
 from protocol.clock import boot
 from protocol.errors import EngineUnavailable
 from protocol.messages import Assignment
+from protocol.views import Capability
 
 LOG_BYTES = 4 << 30
 """Past this size a log is rotated, and what its reader has not read by then may be lost: the guard of the disk."""
@@ -106,6 +108,27 @@ class DockerExecutor:
             max_log_bytes=max_log_bytes,
             policy=policy,
         )
+
+    kind = "docker"
+    capabilities = frozenset(Capability)
+
+    @classmethod
+    def open(cls, options: ExecutorOptions) -> DockerExecutor:
+        """See ExecutorClass."""
+        executor = cls(
+            options.worker,
+            options.url,
+            coordinator=options.coordinator,
+            lock=options.lock,
+            directory=options.directory,
+            cache_limit=options.cache_limit,
+            keep_caches=options.keep_caches,
+            after_script_timeout=options.after_script_timeout,
+            networks=options.networks,
+            policy=options.policy,
+        )
+        executor.facts()
+        return executor
 
     def facts(self) -> str:
         """See Executor. The engine is asked once: on a busy host it takes 60 ms to count itself."""

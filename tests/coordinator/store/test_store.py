@@ -16,7 +16,7 @@ from protocol.messages import Source
 from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
-from protocol.views import ArtifactRef, JUnitSummary
+from protocol.views import ArtifactRef, Capability, ExecutorInfo, JUnitSummary
 from tests.support.engine_simulation import job, plan
 
 NEVER_STORED = {"sent_mono", "last_seen_mono", "attempts", "active", "held", "online"}
@@ -102,7 +102,14 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
 
 
 def test_workers_come_back_offline(store: Store) -> None:
-    worker = WorkerState(name="w1", labels=["a", "b c"], run_untagged=False, slots=4, engine="Docker", online=True)
+    worker = WorkerState(
+        name="w1",
+        labels=["a", "b c"],
+        run_untagged=False,
+        slots=4,
+        executor=ExecutorInfo(kind="docker", engine="Docker", capabilities=[Capability.HOLD]),
+        online=True,
+    )
     worker.draining, worker.disk_low, worker.last_seen_at = True, True, 12.5
     store.write_turn(Turn(workers=[worker]))
     (loaded,) = store.load_unfinished()[1]

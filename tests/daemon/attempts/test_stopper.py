@@ -21,7 +21,7 @@ class Desk:
     def __init__(self) -> None:
         self.finished: list[Result] = []
         self.table = AttemptTable()
-        settings = CoreSettings(slots=1, ahead=1, grace=GRACE, after_script_timeout=300.0, ack_timeout=5.0)
+        settings = CoreSettings(slots=1, ahead=1, grace=GRACE, after_script_timeout=300.0, holds=True, ack_timeout=5.0)
         self.stopper = Stopper(settings, self.table, lambda _, result: self.finished.append(result))
         self.attempt = Attempt(assignment("1.1"), LogSender(lambda: None), 0, phase=Phase.RUNNING, has_runner=True)
         self.table.add(self.attempt)

@@ -1,0 +1,1 @@
+"""Runs nothing: every job succeeds at once. For load tests of everything else."""
