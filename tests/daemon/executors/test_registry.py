@@ -48,7 +48,7 @@ def test_an_executor_has_a_name_or_is_a_class_of_a_module(tmp_path: Path, docume
     assert open_executor(documented, options(tmp_path)).kind == "print"
 
 
-@pytest.mark.parametrize("name", ["dokcer", "no_such_module:Executor", "daemon.worker:Executor"])
+@pytest.mark.parametrize("name", ["dokcer", "no_such_module:Executor", "daemon.worker:Nothing"])
 def test_an_executor_that_is_not_there_is_one_clear_error(tmp_path: Path, name: str) -> None:
     with pytest.raises(UsageError, match=re.escape(name)):
         open_executor(name, options(tmp_path))
