@@ -12,6 +12,7 @@ from pathlib import Path
 
 from daemon.executors.base import Collected, Dependencies, Executor, Found, Outcome, Sandbox
 from protocol.messages import Assignment
+from protocol.views import Capability
 
 DOUBLES = "doubles"
 
@@ -85,6 +86,9 @@ class VirtualSandbox(Sandbox):
 
 class VirtualExecutor(Executor):
     """All attempts of one worker, in a directory of its own."""
+
+    kind = "virtual"
+    capabilities = frozenset({Capability.HOLD, Capability.LEASES, Capability.RECOVERY})
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory

@@ -16,12 +16,12 @@ import msgspec
 
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now, RunState
-from coordinator.files.blob_store import BlobStore
-from coordinator.files.log_store import LogStore
+from coordinator.files.base import Blobs, Logs
 from coordinator.queries import Query, QueryQueue
 from coordinator.security.limits import Limits
 from coordinator.security.quota import Quota
-from coordinator.store.store import Store
+from coordinator.store.base import RunStore
+from coordinator.submission import Audit, Submission
 from coordinator.transport.router import Peer, Router
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 
 WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MOST_SLOTS = 10_000
-LONGEST_TOKEN = 200
 SERVICE_LOG_BYTES = 4 << 20
 """Of one service's log; a worker sends the last of it, a quarter of this."""
 LOG_SLACK = 1000
@@ -43,8 +42,6 @@ FOR_CLIENTS = get_args(m.FromClient)
 QUERIES = get_args(Query)
 
 Payload = bytes | memoryview
-Audit = Callable[[bytes | None, Now, str, str, str], None]
-"""Notes what the holder of a key does: action, subject, detail."""
 
 
 @dataclass(slots=True)
@@ -78,9 +75,9 @@ class Handlers:
         facts: CoordinatorInfo,
         router: Router,
         engine: Engine,
-        store: Store,
-        logs: LogStore,
-        blobs: BlobStore,
+        store: RunStore,
+        logs: Logs,
+        blobs: Blobs,
         queries: QueryQueue,
         audit: Audit,
         limits: Limits,
@@ -96,6 +93,7 @@ class Handlers:
         self._audit = audit
         self._limits = limits
         self._quota = quota
+        self._submission = Submission(engine, store, blobs, limits, quota, audit)
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request) that wait for verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
@@ -267,28 +265,7 @@ class Handlers:
     # clients
 
     def _submit_run(self, peer: Peer, message: m.SubmitRun, payload: Payload, now: Now, outbox: Outbox) -> None:
-        if not 1 <= len(message.token) <= LONGEST_TOKEN or "\0" in message.token:
-            raise ProtocolError("bad_field", f"a token has 1 to {LONGEST_TOKEN} characters")
-        if message.workspace is not None:
-            size = self._blobs.size(message.workspace)
-            if size is None:
-                raise ProtocolError("bad_request", f"the workspace {message.workspace} was not uploaded (completely)")
-            if size != message.workspace_size:
-                raise ProtocolError(
-                    "bad_request", f"the workspace {message.workspace} has {size} bytes, not {message.workspace_size}"
-                )
-        known = self._store.run_by_token(message.token)
-        if known is None:
-            self._limits.check_submission(message, self._engine.unfinished())
-            self._quota.check(message.plan.project)
-        reply = self._engine.submit_run(message, now, known=known)
-        if reply.run != known:
-            log.info("submitted: %s, %d jobs", message.plan.name, len(message.plan.jobs), extra={"run": reply.run})
-            source = message.source
-            detail = " ".join(filter(None, [message.plan.project, source.ref, source.sha[:12], source.user]))
-            self._audit(self._router.key_of(peer.route), now, "submit", f"run {reply.run}", detail)
-        if message.workspace is not None:
-            self._quota.name(message.plan.project, message.workspace, message.workspace_size, now.mono)
+        reply = self._submission.submit(message, self._router.key_of(peer.route), now)
         outbox.reply(peer.route, reply)
 
     def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:

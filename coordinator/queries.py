@@ -10,9 +10,8 @@ import msgspec
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import JobState, RunState
 from coordinator.engine.views import attempt_view, run_view
-from coordinator.files.blob_store import BlobStore
-from coordinator.files.log_store import LogStore
-from coordinator.store.store import Store
+from coordinator.files.base import Blobs, Logs
+from coordinator.store.base import RunStore
 from coordinator.transport.publisher import Publisher
 from protocol import messages as m
 from protocol.errors import ProtocolError
@@ -71,7 +70,7 @@ class QueryQueue:
 class Queries:
     """Reads the engine's memory for what is under way, and the store for the rest."""
 
-    def __init__(self, engine: Engine, store: Store, logs: LogStore, blobs: BlobStore, feed: Publisher) -> None:
+    def __init__(self, engine: Engine, store: RunStore, logs: Logs, blobs: Blobs, feed: Publisher) -> None:
         self._engine = engine
         self._store = store
         self._logs = logs

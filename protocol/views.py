@@ -27,6 +27,13 @@ class ArtifactRef(View, frozen=True, kw_only=True):
     expires_at: float | None = None
 
 
+class ParentJob(View, frozen=True, kw_only=True):
+    """The job that has triggered a run."""
+
+    run: int
+    job: str
+
+
 class JUnitSummary(View, frozen=True, kw_only=True):
     """Counts of a job's `reports:junit`, with the first failures named."""
 
@@ -107,6 +114,7 @@ class RunSummary(View, frozen=True, kw_only=True):
     created_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
+    parent: ParentJob | None = None
 
 
 class RunView(RunSummary, frozen=True, kw_only=True):

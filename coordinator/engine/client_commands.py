@@ -5,23 +5,18 @@ Each raises ProtocolError with a message for people when it can't be done.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import msgspec
-
 from coordinator.engine.flow import Flow
-from coordinator.engine.interning import intern_parts
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
-from coordinator.engine.state import JobState, RunState, StageState
+from coordinator.engine.state import JobState, RunState
 from coordinator.engine.transitions import JobEvent, may
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.job_variables import PIPELINE_NAME, of_run
 from protocol.plan import Plan
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
-from protocol.variables import expand, references
+from protocol.views import ParentJob
 
 LONGEST_DELAY = 366 * 86_400.0
 """Seconds that a delayed job may wait; GitLab's own bound is a week."""
@@ -30,21 +25,19 @@ LONGEST_DELAY = 366 * 86_400.0
 class ClientCommands:
     """The clients' half of the engine."""
 
-    def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, *, next_run_id: int, next_job_id: int) -> None:
+    def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, runs: RunFactory) -> None:
         self._ledger = ledger
         self._scheduler = scheduler
         self._flow = flow
-        self._next_run_id = next_run_id
-        self._next_job_id = next_job_id
-        self._tokens: dict[str, int] = {}
+        self._runs = runs
 
-    def submit_run(self, message: m.SubmitRun, known: int | None) -> m.RunSubmitted:
+    def submit_run(self, message: m.SubmitRun, known: int | None, parent: ParentJob | None) -> m.RunSubmitted:
         """Starts a run, unless its token has started one already."""
         known = known or next((run.id for run in self._ledger.runs.values() if run.token == message.token), None)
         if known is not None:
             return m.RunSubmitted(id=message.id, run=known)
         check(message.plan)
-        run = self._make_run(message)
+        run = self._runs.make(message, self._ledger.now.wall, parent)
         self._ledger.add_run(run)
         for stage in run.stages:
             for job in stage.jobs:
@@ -52,29 +45,6 @@ class ClientCommands:
         self._cancel_redundant(run)
         self._flow.execute_first_stage(run)
         return m.RunSubmitted(id=message.id, run=run.id)
-
-    def _make_run(self, message: m.SubmitRun) -> RunState:
-        run_id, self._next_run_id = self._next_run_id, self._next_run_id + 1
-        now = self._ledger.now.wall
-        intern_parts(message.plan.jobs)
-        names = [name for name in message.plan.stages if any(job.stage == name for job in message.plan.jobs)]
-        stages = [StageState(run_id=run_id, index=i, name=name, jobs=[]) for i, name in enumerate(names)]
-        by_name = {stage.name: stage for stage in stages}
-        for plan in message.plan.jobs:
-            stage = by_name[plan.stage]
-            job = JobState(id=self._next_job_id, run_id=run_id, stage_index=stage.index, plan=plan, created_at=now)
-            self._next_job_id += 1
-            stage.jobs.append(job)
-        return RunState(
-            id=run_id,
-            token=message.token,
-            plan=_named(message.plan, of_run(run_id, now)),
-            source=message.source,
-            stages=stages,
-            workspace=message.workspace,
-            workspace_size=message.workspace_size,
-            created_at=now,
-        )
 
     def _cancel_redundant(self, new: RunState) -> None:
         """`interruptible`: a newer commit of the same branch makes older runs redundant (workflow:auto_cancel)."""
@@ -267,15 +237,6 @@ def dependents_again(jobs: list[JobState], chosen: list[JobState]) -> list[JobSt
                 again.add(job.plan.name)
                 grown = True
     return [job for job in jobs if job.plan.name in again]
-
-
-def _named(plan: Plan, known: Mapping[str, str]) -> Plan:
-    """The plan with what only its run knows put into the pipeline's name, where that asks for it."""
-    named = next((variable for variable in plan.predefined if variable.key == PIPELINE_NAME), None)
-    if named is None or named.raw:
-        return plan
-    name = expand(plan.name, known, keep=references(plan.name) - known.keys())
-    return msgspec.structs.replace(plan, name=name)
 
 
 def check(plan: Plan) -> None:

@@ -12,6 +12,7 @@ from coordinator.engine.client_commands import ClientCommands
 from coordinator.engine.effects import Turn
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.settings import Settings
 from coordinator.engine.state import AttemptState, Now, RunState, WorkerState
@@ -20,7 +21,7 @@ from coordinator.engine.worker_events import WorkerEvents
 from protocol import messages as m
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
-from protocol.views import WorkerView
+from protocol.views import ParentJob, WorkerView
 
 
 class Engine:
@@ -32,9 +33,8 @@ class Engine:
         self._scheduler = Scheduler(self._ledger, log_limit=settings.log_limit, lease=settings.lease)
         self._flow = Flow(self._ledger, self._scheduler)
         self._reports = WorkerEvents(self._ledger, self._scheduler, self._flow, settings)
-        self._commands = ClientCommands(
-            self._ledger, self._scheduler, self._flow, next_run_id=next_run_id, next_job_id=next_job_id
-        )
+        runs = RunFactory(next_run_id=next_run_id, next_job_id=next_job_id)
+        self._commands = ClientCommands(self._ledger, self._scheduler, self._flow, runs)
 
     def restore(self, runs: Iterable[RunState], workers: Iterable[WorkerState], now: Now) -> None:
         """Takes unfinished runs and all known workers over from the store after a start; all workers are offline."""
@@ -161,10 +161,12 @@ class Engine:
 
     # clients
 
-    def submit_run(self, message: m.SubmitRun, now: Now, *, known: int | None = None) -> m.RunSubmitted:
+    def submit_run(
+        self, message: m.SubmitRun, now: Now, *, known: int | None = None, parent: ParentJob | None = None
+    ) -> m.RunSubmitted:
         """Starts a run. `known` is the id of the run that its token made before, as the store remembers it."""
         self._ledger.now = now
-        return self._commands.submit_run(message, known)
+        return self._commands.submit_run(message, known, parent)
 
     def cancel(self, message: m.Cancel, now: Now) -> m.Done:
         """Cancels a run or a job."""

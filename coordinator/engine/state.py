@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
-from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary
+from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob
 
 NO_ARTIFACTS: Sequence[ArtifactRef] = []
 NO_VALUES: Mapping[str, str] = {}
@@ -114,6 +114,7 @@ class RunState:
     stages: list[StageState]
     workspace: str | None = None
     workspace_size: int = 0
+    parent: ParentJob | None = None  # the job that has triggered it
     status: ExecutionStatus = ExecutionStatus.CREATED
     canceling: bool = False
     created_at: float | None = None

@@ -133,6 +133,7 @@ def _summary(run: RunState, tally: Tally | None) -> dict[str, object]:
         "created_at": run.created_at,
         "started_at": run.started_at,
         "finished_at": run.finished_at,
+        "parent": run.parent,
     }
 
 

@@ -14,23 +14,14 @@ import re
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
+from coordinator.files.base import FinishedUpload
 from coordinator.files.journal import sync_directory
 from protocol.errors import ProtocolError
 from protocol.keys import PRIVATE_DIRECTORY
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """An upload that was verified; `problem` says why it is no blob, if it is none."""
-
-    digest: str
-    size: int
-    problem: ProtocolError | None = None
 
 
 class BlobStore:
@@ -49,7 +40,7 @@ class BlobStore:
         self._wake = wake
         self._verifying: set[str] = set()
         self._complete: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
-        self._finished: queue.SimpleQueue[Finished] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[FinishedUpload] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._verify_all, name="blob verifier", daemon=True)
         self._thread.start()
 
@@ -114,7 +105,7 @@ class BlobStore:
         path.rename(self._trash / digest)  # to delete a large file takes time: whoever empties the trash has it
         return True
 
-    def finished(self) -> list[Finished]:
+    def finished(self) -> list[FinishedUpload]:
         """Uploads that were verified since the last call."""
         found = []
         while not self._finished.empty():
@@ -132,7 +123,7 @@ class BlobStore:
                 problem = self._verify(digest)
             except OSError as error:
                 problem = ProtocolError("unavailable", f"blob {digest} can't be stored now: {error.strerror}")
-            self._finished.put(Finished(digest, size, problem))
+            self._finished.put(FinishedUpload(digest, size, problem))
             self._wake()
 
     def _verify(self, digest: str) -> ProtocolError | None:

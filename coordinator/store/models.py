@@ -50,6 +50,7 @@ class Run(Table):
     created_at = DoubleField(null=True)
     started_at = DoubleField(null=True)
     finished_at = DoubleField(null=True)
+    parent_json = TextField(null=True)
 
 
 class RunPlan(Table):

@@ -13,7 +13,7 @@ from coordinator.engine.state import AttemptState, JobState, RunState, StageStat
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
-from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, RunSummary, StoryLine
+from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob, RunSummary, StoryLine
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -59,6 +59,7 @@ def run_row(run: RunState) -> Row:
         run.created_at,
         run.started_at,
         run.finished_at,
+        _json(run.parent) if run.parent else None,
     )
 
 
@@ -149,7 +150,7 @@ def audit_row(id: int, line: Row) -> Row:
 
 def run_of(row: Row, plan_json: str) -> RunState:
     """The run of a row of `Run`, without its stages."""
-    id, token, _, _, source, workspace, workspace_size, status, canceling, created, started, finished = row
+    id, token, _, _, source, workspace, workspace_size, status, canceling, created, started, finished, parent = row
     return RunState(
         id=id,
         token=token,
@@ -163,6 +164,7 @@ def run_of(row: Row, plan_json: str) -> RunState:
         created_at=created,
         started_at=started,
         finished_at=finished,
+        parent=_load(ParentJob, parent) if parent else None,
     )
 
 
@@ -295,11 +297,12 @@ def worker_of(row: Row) -> WorkerState:
 
 def summary_of(row: Row, counts: dict[str, int], *, warnings: bool) -> RunSummary:
     """What a reader sees of a row of `Run`. One that makes no sense must not keep the others from being listed."""
-    id, _, name, project, source_json, _, _, status, _, created, started, finished = row
+    id, _, name, project, source_json, _, _, status, _, created, started, finished, parent_json = row
     try:
         source, status = _load(Source, source_json), ExecutionStatus(status)
+        parent = _load(ParentJob, parent_json) if parent_json else None
     except ValueError:
-        source, status = Source(), ExecutionStatus.FAILED
+        source, status, parent = Source(), ExecutionStatus.FAILED, None
     return RunSummary(
         id=id,
         name=name,
@@ -313,6 +316,7 @@ def summary_of(row: Row, counts: dict[str, int], *, warnings: bool) -> RunSummar
         created_at=created,
         started_at=started,
         finished_at=finished,
+        parent=parent,
     )
 
 

@@ -107,6 +107,7 @@ class Sandbox(Protocol):
 
     def interrupt(self) -> None:
         """Ends that wait: the attempt is not wanted any more. Returns at once."""
+        return
 
     def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
         """Gives the log's bytes from `offset` on to `sink` as they come, until the container has ended.

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.files.blob_store import BlobStore, Finished
+from coordinator.files.base import FinishedUpload
+from coordinator.files.blob_store import BlobStore
 from protocol.errors import ProtocolError
 
 CONTENT = random.Random(7).randbytes(300_000)
@@ -25,7 +26,7 @@ class Opened:
         self._woken = threading.Semaphore(0)
         self.store = BlobStore(directory, self._woken.release)
 
-    def finish(self) -> Finished:
+    def finish(self) -> FinishedUpload:
         """Waits for one upload to be verified."""
         assert self._woken.acquire(timeout=60)
         (upload,) = self.store.finished()
@@ -51,7 +52,7 @@ def test_what_was_sent_in_pieces_is_read_in_ranges(opened: Opened) -> None:
     assert store.put(DIGEST, SIZE, 0, b"") == 0
     assert store.size(DIGEST) is None
     send(store)
-    assert opened.finish() == Finished(DIGEST, SIZE)
+    assert opened.finish() == FinishedUpload(DIGEST, SIZE)
     assert store.size(DIGEST) == SIZE
     assert store.read(DIGEST, 0, SIZE) == (CONTENT, SIZE)
     assert store.read(DIGEST, 1000, 10) == (CONTENT[1000:1010], SIZE)

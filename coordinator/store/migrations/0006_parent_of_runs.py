@@ -1,0 +1,12 @@
+"""The job that has triggered a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from peewee import TextField
+
+
+def up(migrator: Any, db: Any) -> None:
+    """Runs from before have none."""
+    migrator.migrate(migrator.add_column("run", "parent_json", TextField(null=True)))
