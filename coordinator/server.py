@@ -27,6 +27,7 @@ from coordinator.files.log_store import LogStore
 from coordinator.files.owner_lock import Lock
 from coordinator.handlers import CoordinatorInfo, Handlers, Outbox, error_reply
 from coordinator.maintenance.housekeeper import Housekeeper
+from coordinator.observation import Metrics, Traces
 from coordinator.queries import Queries, QueryQueue
 from coordinator.security.administration import MESSAGES as ADMIN_MESSAGES
 from coordinator.security.gatekeeper import Gatekeeper
@@ -93,8 +94,12 @@ class Coordinator:
         *,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
         clock: Callable[[], Now] = read_clock,
+        metrics: Metrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.settings = settings
+        self._metrics = metrics
+        self._traces = traces
         self.refused: Counter[str] = Counter()  # frames that could not be taken, by error code
         self._context = context or zmq.Context()
         self._owns_context = context is None
@@ -343,7 +348,20 @@ class Coordinator:
             self.queries.stored_only = True
             self._stall = Stall(turn, outbox, problem, since=now.mono, retry_at=now.mono + RETRY_FIRST)
             return
+        wrote = self._clock().mono - now.mono if self._metrics else 0.0
         self.announce(turn, outbox)
+        if turn:
+            self.observe(turn, now, wrote)
+
+    def observe(self, turn: Turn, now: Now, wrote: float) -> None:
+        """Shows a settled turn to those who watch; it was durable after `wrote` seconds."""
+        try:
+            if self._metrics:
+                self._metrics.turn_settled(turn, took=self._clock().mono - now.mono, wrote=wrote)
+            if self._traces:
+                self._traces.turn_settled(turn, now)
+        except Exception:
+            log.exception("an observer failed")
 
     def write_logs(self) -> None:
         """Makes the turn's log bytes durable."""
