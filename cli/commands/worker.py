@@ -35,13 +35,24 @@ if TYPE_CHECKING:
 )
 @click.option("--join", metavar="TOKEN", help="A join token of the coordinator; needed once, and ignored after that.")
 @click.option("--name", help="What it is called at the coordinator; default: the host's name.")
+@click.option(
+    "--executor",
+    metavar="NAME",
+    help="What runs its jobs: docker (the default), dummy (succeeds at once, for load tests), or MODULE:CLASS.",
+)
 @log_json_option
 @until_eof_option
 @worker_options
 def worker_command(
-    worker: WorkerOptions, coordinator: str, join: str | None, name: str | None, log_json: bool, until_eof: bool
+    worker: WorkerOptions,
+    coordinator: str,
+    join: str | None,
+    name: str | None,
+    executor: str | None,
+    log_json: bool,
+    until_eof: bool,
 ) -> None:
-    """Start a worker: it runs jobs in this host's Docker engine until SIGTERM or Ctrl-C.
+    """Start a worker: it runs jobs, in this host's Docker engine unless told otherwise, until SIGTERM or Ctrl-C.
 
     The first signal lets it finish what runs and hand back the rest; the second one ends it at once, and the next
     worker of its name on this host takes the running containers over.
@@ -56,7 +67,8 @@ def worker_command(
     log_to_stderr(as_json=log_json)
     token = parse_join_token(join) if join else None
     coordinator = token.address if token else coordinator
-    own = {"name": name} if name is not None else {}
+    told = {"name": name, "executor": executor}
+    own = {key: value for key, value in told.items() if value is not None}
     settings = worker.settings(
         state_dir=state_directory() / "worker",
         coordinator=coordinator,
