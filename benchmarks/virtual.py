@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.executors.base import Collected, Dependencies, Executor, Found, Outcome, Sandbox
+from daemon.executors.base import Collected, Dependencies, Executor, Found, Outcome, Sandbox, Workspace
 from protocol.messages import Assignment
 from protocol.views import Capability
 
@@ -28,7 +28,7 @@ class VirtualSandbox(Sandbox):
         self._log = f"{assignment.job.name}\n".encode()
         self._stopped = False
 
-    def prepare(self, workspace: Path | None) -> None:
+    def prepare(self, workspace: Workspace | None) -> None:
         self._path.touch()
 
     def hold(self) -> None:

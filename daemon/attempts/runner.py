@@ -20,6 +20,7 @@ import msgspec
 from daemon.attempts import hints
 from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome
+from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
 from daemon.logs.coverage import LogTail, find_coverage
 from daemon.logs.limiter import LogLimit
@@ -263,7 +264,8 @@ class Runner:
         self._check_capabilities()
         workspace = None
         if self._assignment.workspace and Capability.FILES in self._executor.capabilities:
-            workspace = self._transfer.workspace(self._assignment.workspace, self._assignment.workspace_size)
+            path = self._transfer.workspace(self._assignment.workspace, self._assignment.workspace_size)
+            workspace = TarWorkspace(path)
         self._check_stop()
         self.sandbox.prepare(workspace)
         self._check_stop()

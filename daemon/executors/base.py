@@ -71,6 +71,19 @@ class Dependencies:
     archives: list[Path] = field(default_factory=list)
 
 
+class Workspace(Protocol):
+    """A run's snapshot of its project on this host, in whatever form it came. It may be used by several attempts."""
+
+    def names(self) -> frozenset[str]:
+        """All files and directories, relative to the project's."""
+
+    def hashes(self, wanted: Callable[[str], bool]) -> dict[str, str]:
+        """A hash of the content of each file that is `wanted`, by name; of a link, of its target too."""
+
+    def tar(self) -> Path:
+        """All of it as a tar, plain or gzipped, for an engine that takes archives."""
+
+
 class Sandbox(Protocol):
     """One attempt's container and all that belongs to it (network, services, volumes)."""
 
@@ -89,10 +102,10 @@ class Sandbox(Protocol):
         """How long after_script may take, if the job says so itself."""
         return None
 
-    def prepare(self, workspace: Path | None) -> None:
+    def prepare(self, workspace: Workspace | None) -> None:
         """Pulls the image, makes network and services, creates the container, lays the workspace in.
 
-        `workspace` is a gzipped or plain tar of the project directory. Idempotent: a container that is there is used.
+        `workspace` is what the project directory holds before the job. Idempotent: a container that is there is used.
         Raises JobFailed (image_pull_failure with the engine's message, service_unhealthy, runner_system_failure).
         """
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from daemon.executors.base import JobFailed
 from protocol.errors import UsageError
@@ -32,17 +31,6 @@ class Policy:
     volumes: tuple[str, ...] = ()
     images: tuple[str, ...] = ()
     pids: int = PIDS
-
-    def host_config(self, binds: Sequence[str] = ()) -> dict[str, Any]:
-        """What of a job's or service's HostConfig keeps its container in; `binds` are volumes of its own."""
-        host: dict[str, Any] = {"PidsLimit": self.pids}
-        if self.privileged:
-            host["Privileged"] = True
-        elif not self.new_privileges:
-            host["SecurityOpt"] = ["no-new-privileges"]
-        if volumes := [*self.volumes, *binds]:
-            host["Binds"] = volumes
-        return host
 
     def check_image(self, name: str) -> None:
         """Raises JobFailed for an image that is not to be run here, or that is none: names become parts of URLs."""

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.executors.base import Collected, Dependencies, Executor, Found, JobFailed, Outcome, Sandbox
+from daemon.executors.base import Collected, Dependencies, Executor, Found, JobFailed, Outcome, Sandbox, Workspace
 from protocol.messages import Assignment
 from protocol.views import Capability
 
@@ -123,13 +123,13 @@ class StandinSandbox(Sandbox):
     def box(self) -> Box:
         return self.engine.boxes[self.attempt]
 
-    def prepare(self, workspace: Path | None) -> None:
+    def prepare(self, workspace: Workspace | None) -> None:
         self.engine.note("prepare", self.attempt)
         self.engine.prepare_gate.wait()
         if self.engine.prepare_error:
             raise self.engine.prepare_error
         box = self.engine.boxes.setdefault(self.attempt, Box(self.attempt))
-        box.workspace = workspace.read_bytes() if workspace else None
+        box.workspace = workspace.tar().read_bytes() if workspace else None
         self.engine.note("prepared", self.attempt)
 
     def hold(self) -> None:

@@ -17,6 +17,18 @@ NANOS = 1_000_000_000
 """The engine counts CPUs in billionths."""
 
 
+def host_config(policy: Policy, binds: Sequence[str] = ()) -> dict[str, Any]:
+    """What of a job's or service's HostConfig keeps its container in; `binds` are volumes of its own."""
+    host: dict[str, Any] = {"PidsLimit": policy.pids}
+    if policy.privileged:
+        host["Privileged"] = True
+    elif not policy.new_privileges:
+        host["SecurityOpt"] = ["no-new-privileges"]
+    if volumes := [*policy.volumes, *binds]:
+        host["Binds"] = volumes
+    return host
+
+
 def job_container(
     assignment: Assignment,
     image: ImageSpec,
@@ -51,7 +63,7 @@ def job_container(
         workspace=workspace,
         opens=opens,
     )
-    host: dict[str, Any] = {**policy.host_config(binds), "NetworkMode": network, "LogConfig": dict(log_driver)}
+    host: dict[str, Any] = {**host_config(policy, binds), "NetworkMode": network, "LogConfig": dict(log_driver)}
     if resources.cpus:
         host["NanoCpus"] = round(resources.cpus * NANOS)
     if resources.memory:

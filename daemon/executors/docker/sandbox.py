@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import msgspec
 
-from daemon.executors.base import Collected, Dependencies, JobFailed, Outcome
+from daemon.executors.base import Collected, Dependencies, JobFailed, Outcome, Workspace
 from daemon.executors.common.archives import BadArchive
 from daemon.executors.common.environment import Environment, dotenv_of, job_environment
 from daemon.executors.common.script import LEASE_OVER, Scripts, lease_line, release_lines, scripts_of, stop_line
@@ -92,7 +92,7 @@ class DockerSandbox:
         self._spec = assignment.job.image or ImageSpec(name=assignment.default_image or "")
         self._early = self._environment([])  # without what dependencies leave: the container's own
         self._final: Environment | None = None
-        self._postponed: list[Path] | None = None
+        self._postponed: list[Workspace] | None = None
         self._fresh = False  # this daemon has made the container and has not started it yet
         opened = not is_true(self._early.values.get(NO_UMASK, ""))
         self._files = SandboxFiles(site, assignment, name, opened=opened)
@@ -125,7 +125,7 @@ class DockerSandbox:
 
     # prepare
 
-    def prepare(self, workspace: Path | None) -> None:
+    def prepare(self, workspace: Workspace | None) -> None:
         """See Sandbox. An image whose name waits for a dependency's variables is left to `release`."""
         self._site.removals.wait(self._assignment.attempt)
         if self._early.values.get("GIT_STRATEGY") in NO_SOURCES:
@@ -139,7 +139,7 @@ class DockerSandbox:
             else:
                 self._prepare(workspace, environment)
 
-    def _prepare(self, workspace: Path | None, known: Environment) -> None:
+    def _prepare(self, workspace: Workspace | None, known: Environment) -> None:
         """With the variables that are `known`, image and services are found."""
         name = known.expand(self._spec.name) or self._assignment.default_image
         if not name:
@@ -159,7 +159,7 @@ class DockerSandbox:
         unpackers = self._site.unpackers
         small = None
         if workspace and not files and not self._entrypoint and is_root(user):
-            small = packed(workspace, opened=self._files.opened)
+            small = packed(workspace.tar(), opened=self._files.opened)
         brings = small if small and unpackers.can(image) else None
         opened, root = self._files.opened, is_root(user)
         ground = bool(files or services or not root or (opened and self._entrypoint))
@@ -169,7 +169,7 @@ class DockerSandbox:
             if ground:
                 self._files.lay_ground(files)
             if workspace and not brings:
-                self._files.lay_workspace(workspace)
+                self._files.lay_workspace(workspace.tar())
                 if small:
                     unpackers.learn(image, self._container)
         if services:
@@ -187,7 +187,7 @@ class DockerSandbox:
     def _create(
         self,
         image: Image,
-        workspace: Path | None,
+        workspace: Workspace | None,
         services: Services | None,
         scripts: Scripts,
         brings: str | None,

@@ -19,6 +19,7 @@ from daemon.executors.base import JobFailed
 from daemon.executors.common.environment import Environment, too_long
 from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
 from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, WORKER
+from daemon.executors.docker.container_spec import host_config
 from daemon.executors.docker.images import Image, Images, name_explained
 from daemon.executors.docker.logs.stored import read_tail
 from daemon.executors.policy import Policy
@@ -180,7 +181,7 @@ class Services:
             "Env": strings,
             "Labels": {**self._labels, "longshore.role": "service", "longshore.alias": service.aliases[0]},
             "HostConfig": {
-                **self._policy.host_config(self.binds),
+                **host_config(self._policy, self.binds),
                 "NetworkMode": self.network,
                 "LogConfig": {"Type": "local", "Config": {"max-size": "16m"}},
             },

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from daemon.executors.base import Workspace
 from daemon.executors.common import archives
 from daemon.executors.common.archive_guard import Clash
 from daemon.executors.common.archives import Owner
@@ -30,14 +31,12 @@ class SandboxFiles:
         self._assignment = assignment
         self._container = container
 
-    def note(self, workspace: Path | None) -> None:
+    def note(self, workspace: Workspace | None) -> None:
         """Files that are not in the workspace are `untracked`; a daemon that collects them may be another one."""
         job = self._assignment.job
         if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
             self._site.directory.mkdir(parents=True, exist_ok=True)
-            self._site.listing(self._container).write_text(
-                json.dumps(sorted(archives.names(workspace))) if workspace else "[]"
-            )
+            self._site.listing(self._container).write_text(json.dumps(sorted(workspace.names())) if workspace else "[]")
 
     def known_names(self) -> frozenset[str]:
         """What `note` has noted."""

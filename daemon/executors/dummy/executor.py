@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.executors.base import Collected, Dependencies, Executor, Found, Outcome, Sandbox
+from daemon.executors.base import Collected, Dependencies, Executor, Found, Outcome, Sandbox, Workspace
 from daemon.executors.registry import ExecutorOptions
 from protocol.messages import Assignment
 from protocol.views import Capability
@@ -14,7 +14,7 @@ from protocol.views import Capability
 class DummySandbox(Sandbox):
     """Every step succeeds at once."""
 
-    def prepare(self, workspace: Path | None) -> None:
+    def prepare(self, workspace: Workspace | None) -> None:
         """See Sandbox."""
 
     def hold(self) -> None:

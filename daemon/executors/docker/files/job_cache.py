@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
+from daemon.executors.base import Workspace
 from daemon.executors.common.archive_members import ArchiveWriter
-from daemon.executors.common.archives import BadArchive, check, hash_files
+from daemon.executors.common.archives import BadArchive, check
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.globs import Patterns, fixed_prefix
 from daemon.executors.docker.api_client import EngineError
@@ -153,7 +154,7 @@ class JobCaches:
                     taker.warnings.append(f"the cache {printable(key)} is not saved: {error}")
 
 
-def file_keys_of(specs: Sequence[CacheSpec], workspace: Path | None) -> list[str]:
+def file_keys_of(specs: Sequence[CacheSpec], workspace: Workspace | None) -> list[str]:
     """For each cache, a hash of the files in the workspace that its key means; `default` if none is there.
 
     The files are named, or a directory of them is, or a pattern matches them. A name with a bracket in it may be both.
@@ -170,7 +171,7 @@ def file_keys_of(specs: Sequence[CacheSpec], workspace: Path | None) -> list[str
     def wanted(name: str) -> bool:
         return any(means(index, name) for index in range(len(specs)))
 
-    hashes: Mapping[str, str] = hash_files(workspace, wanted) if any(named) and workspace else {}
+    hashes: Mapping[str, str] = workspace.hashes(wanted) if any(named) and workspace else {}
     keys: list[str] = []
     for index in range(len(specs)):
         found = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes) if means(index, name))

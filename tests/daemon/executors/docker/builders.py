@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.executors.base import Collected, Dependencies, Outcome
+from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.messages import Assignment
 from protocol.plan import ImageSpec, JobPlan, Variable
@@ -135,7 +136,7 @@ def run_job(
     """Runs a job from `prepare` to `remove`; with a `scratch` directory it is also asked for what it leaves."""
     sandbox = executor.sandbox(job)
     try:
-        sandbox.prepare(workspace)
+        sandbox.prepare(TarWorkspace(workspace) if workspace else None)
         sandbox.release(dependencies or Dependencies())
         log = bytearray()
         sandbox.follow_log(0, log.extend)

@@ -9,6 +9,7 @@ import pytest
 
 from daemon.executors.base import Dependencies, JobFailed
 from daemon.executors.common.environment import Environment
+from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.sandbox import DockerSandbox
 from daemon.executors.docker.services import default_aliases, shared_volumes
@@ -165,7 +166,7 @@ def test_what_a_service_leaves_is_swept_with_its_attempt(
 ) -> None:
     """As after SIGKILL of the daemon."""
     sandbox = executor.sandbox(assignment("true", services=[ServiceSpec(name=BUSYBOX, command=["sleep", "60"])]))
-    sandbox.prepare(tar_of(tmp_path / "w.tar", {"a": "a"}))
+    sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"a": "a"})))
     assert len(leftovers()) == 4
     another = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache")
     assert another.sweep(set()) == 4

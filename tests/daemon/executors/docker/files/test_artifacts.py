@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from daemon.executors.base import Dependencies
+from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ArtifactsSpec
 from tests.daemon.executors.docker.builders import (
@@ -221,7 +222,7 @@ def test_a_daemon_that_took_the_job_over_collects_the_same(
 ) -> None:
     job = assignment("echo x >new", artifacts=ArtifactsSpec(untracked=True))
     sandbox = executor.sandbox(job)
-    sandbox.prepare(tar_of(tmp_path / "w.tar", {"old": ""}))
+    sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"old": ""})))
     sandbox.release(Dependencies())
     sandbox.wait()
     other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)

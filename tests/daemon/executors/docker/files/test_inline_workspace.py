@@ -12,6 +12,7 @@ import docker
 import pytest
 
 from daemon.executors.base import Dependencies, JobFailed
+from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.inline_workspace import MOST_BYTES, packed
 from protocol.messages import Assignment
@@ -78,7 +79,7 @@ def test_a_workspace_is_the_same_whoever_unpacks_it(
         )
         sandbox = executor.sandbox(job)
         try:
-            sandbox.prepare(workspace)
+            sandbox.prepare(TarWorkspace(workspace))
             assert brings(job) is given
             sandbox.release(Dependencies())
             log = bytearray()
@@ -98,7 +99,7 @@ def test_what_was_learnt_of_an_image_outlives_the_daemon(
     job = assignment("true")
     sandbox = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
     try:
-        sandbox.prepare(tar_of(tmp_path / "w.tar", {"a": "x"}))
+        sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"a": "x"})))
         assert brings(job)
     finally:
         sandbox.remove()
@@ -112,7 +113,7 @@ def test_what_dependencies_leave_is_laid_over_it(
     job = assignment("cat a b")
     sandbox = executor.sandbox(job)
     try:
-        sandbox.prepare(tar_of(tmp_path / "w.tar", {"a": "workspace\n", "b": "workspace\n"}))
+        sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"a": "workspace\n", "b": "workspace\n"})))
         assert brings(job)
         if held:
             sandbox.hold()
@@ -160,7 +161,7 @@ def test_what_is_not_sure_to_go_well_is_left_to_the_engine(
     job = assignment("ls | wc -l", image=image)
     sandbox = executor.sandbox(job)
     try:
-        sandbox.prepare(tar_of(tmp_path / "w.tar", files or {"a": "x"}))
+        sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", files or {"a": "x"})))
         assert not brings(job)
     finally:
         sandbox.remove()
@@ -179,6 +180,6 @@ def _get_to_know(executor: DockerExecutor, folder: Path, image: str = BUSYBOX) -
     """Prepares a job of an image for the first time."""
     sandbox = executor.sandbox(assignment("true", image=image))
     try:
-        sandbox.prepare(tar_of(folder / "first.tar", {"first": ""}))
+        sandbox.prepare(TarWorkspace(tar_of(folder / "first.tar", {"first": ""})))
     finally:
         sandbox.remove()

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from daemon.executors.base import Dependencies
+from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.artifacts import Selection
 from daemon.executors.docker.files.job_cache import CacheStore, file_keys_of
@@ -116,15 +117,15 @@ def test_a_key_of_files_is_made_of_the_contents_of_all_that_a_pattern_matches(
     tmp_path: Path, pattern: str, meant: set[str]
 ) -> None:
     specs = [CacheSpec(key_files=[pattern, "missing"], paths=["store"])]
-    (key,) = file_keys_of(specs, tar_of(tmp_path / "w.tar", LOCKS))
+    (key,) = file_keys_of(specs, TarWorkspace(tar_of(tmp_path / "w.tar", LOCKS)))
     assert (key == "default") is (not meant)
     changing = set()
     for name in LOCKS:
-        (other,) = file_keys_of(specs, tar_of(tmp_path / "w.tar", LOCKS | {name: "2"}))
+        (other,) = file_keys_of(specs, TarWorkspace(tar_of(tmp_path / "w.tar", LOCKS | {name: "2"})))
         if other != key:
             changing.add(name)
     assert changing == meant
-    (more,) = file_keys_of(specs, tar_of(tmp_path / "w.tar", LOCKS | {"unrelated": ""}))
+    (more,) = file_keys_of(specs, TarWorkspace(tar_of(tmp_path / "w.tar", LOCKS | {"unrelated": ""})))
     assert (more != key) is (pattern == "*")
 
 
@@ -136,7 +137,7 @@ def test_a_key_of_a_file_that_is_a_link_follows_target_and_content(tmp_path: Pat
                 info = tarfile.TarInfo(name)
                 info.type, info.linkname = tarfile.SYMTYPE, linked
                 tar.addfile(info)
-        return file_keys_of([CacheSpec(key_files=["*o*"], paths=["x"])], path)[0]
+        return file_keys_of([CacheSpec(key_files=["*o*"], paths=["x"])], TarWorkspace(path))[0]
 
     keys = [key(target, content) for target in ("real/lock", "same/lock", "../out", "lock") for content in "12"]
     assert len(set(keys)) == 6  # what is elsewhere, and a circle, have no content
@@ -168,7 +169,7 @@ def test_a_daemon_that_took_the_job_over_saves_under_the_same_key(
     workspace = tar_of(tmp_path / "w.tar", {"lock": "1"})
     job = assignment(FILL, caches=[spec], variables=variables(VALUE="x"))
     sandbox = executor.sandbox(job)
-    sandbox.prepare(workspace)
+    sandbox.prepare(TarWorkspace(workspace))
     sandbox.release(Dependencies())
     sandbox.wait()
     other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
