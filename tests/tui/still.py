@@ -15,6 +15,7 @@ from protocol.statuses import ExecutionStatus, FailureReason, WorkerStatus
 from protocol.views import (
     ArtifactRef,
     AttemptView,
+    ExecutorInfo,
     JobView,
     JUnitSummary,
     RunSummary,
@@ -167,7 +168,7 @@ def summaries() -> list[RunSummary]:
 
 def workers() -> list[WorkerView]:
     """Workers in every state."""
-    engine = "Docker 27.3, linux/amd64"
+    executor = ExecutorInfo(kind="docker", engine="Docker 27.3, linux/amd64")
     return [
         WorkerView(
             name="pier-1",
@@ -177,9 +178,9 @@ def workers() -> list[WorkerView]:
             waiting=1,
             labels=["fast", "amd64"],
             jobs=["42/unit", "42/browser 2/2", "42/container"],
-            engine=engine,
+            executor=executor,
         ),
-        WorkerView(name="pier-2", status=WorkerStatus.DRAINING, slots=2, running=2, jobs=["41/x"], engine=engine),
+        WorkerView(name="pier-2", status=WorkerStatus.DRAINING, slots=2, running=2, jobs=["41/x"], executor=executor),
         WorkerView(name="pier-3", status=WorkerStatus.OFFLINE, slots=64, last_seen=NOW - 400, labels=["arm64"]),
     ]
 
