@@ -14,7 +14,7 @@ from protocol.errors import PipelineFileError
 from tests.pipeline.project import Project
 
 CASES: dict[str, dict[str, Any]] = yaml.safe_load(
-    (Path(__file__).parents[2] / "conformance" / "plans.yml").read_text(encoding="utf-8")
+    (Path(__file__).parents[1] / "conformance" / "plans.yml").read_text(encoding="utf-8")
 )
 
 

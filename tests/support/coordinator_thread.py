@@ -23,7 +23,7 @@ from protocol.client import Client, connect_socket
 from protocol.codec import decode_for_worker, each_of, encode
 from protocol.plan import JobPlan, Need, Plan
 from protocol.statuses import ExecutionStatus, FailureReason
-from protocol.views import ArtifactRef, JUnitSummary
+from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary
 
 DEADLINE = 30.0
 CHUNK = 512 << 10
@@ -96,7 +96,7 @@ class ScriptedWorker:
             session=f"{name}-{time.monotonic_ns()}",
             labels=list(labels),
             slots=slots,
-            engine=engine,
+            executor=ExecutorInfo(kind="docker", engine=engine),
         )
         self.assigned: dict[str, m.Assignment] = {}  # by job name, the newest
         self.canceled: set[str] = set()  # attempts

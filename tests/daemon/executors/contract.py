@@ -205,8 +205,7 @@ class ExecutorContract:
         assert [found.state for found in executor.find()] == ["created"]
         sandbox.release(Dependencies())
         successor = executors()
-        (found,) = successor.find()
-        assert (found.attempt, found.state) == (job.attempt, "running")
+        until(lambda: [(one.attempt, one.state) for one in successor.find()] == [(job.attempt, "running")])
         taken_up = successor.sandbox(job)
         log = bytearray()
         taken_up.follow_log(0, log.extend)

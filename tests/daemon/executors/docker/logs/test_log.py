@@ -151,8 +151,8 @@ def test_what_the_engine_drops_of_a_log_that_nobody_reads_in_time_is_said_in_it_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], object]], None]
 ) -> None:
     """With the sizes of what is really gigabytes."""
-    for module in ("log_stream", "container_log"):
-        monkeypatch.setattr(f"daemon.{module}.MAX_HELD_BYTES", 1 << 20)
+    for module in ("multiplexed", "stored"):
+        monkeypatch.setattr(f"daemon.executors.docker.logs.{module}.MAX_HELD_BYTES", 1 << 20)
 
     def daemon() -> DockerExecutor:
         return DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache", max_log_bytes=2 << 20)
