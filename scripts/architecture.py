@@ -1,10 +1,10 @@
-"""Draws docs/architecture.md's picture and table of rooms from the code's own imports.
+"""Generates the picture and the table of docs/architecture.md from the code's imports.
 
-    python scripts/architecture.py          writes them into the page
-    python scripts/architecture.py --check  exits with 1 where the page differs
+    python scripts/architecture.py          updates the page
+    python scripts/architecture.py --check  exits with status 1 if the page is out of date
 
-A room is a folder of a package, or one of the modules beside its folders. An arrow that follows from others is left
-out. What a room is for is the first paragraph of its docstring. Rooms that import each other in a circle are an error.
+A room is a folder of a package, or a module beside its folders. The picture omits arrows that follow from others. A
+room's purpose is the first paragraph of its docstring. A circle of imports between rooms is an error.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGE = ROOT / "docs" / "architecture.md"
 PACKAGES = ("cli", "pipeline", "coordinator", "daemon", "tui", "protocol")
 WHOLE = ("pipeline", "protocol")
-"""Packages without folders, which are one room each."""
+"""Packages without folders: one room each."""
 DEEPER = "daemon.executors."
-"""Each executor is a room of its own."""
+"""The package whose folders, the executors, are rooms of their own."""
 
 Arrows = set[tuple[str, str]]
 
 
 def room_of(module: str) -> str:
-    """The room of a module: `daemon.logs.sender` is in `daemon.logs`, `daemon.worker` stands for itself."""
+    """A module's room: `daemon.logs.sender` is in `daemon.logs`, `daemon.worker` is its own."""
     parts = module.split(".")
     if parts[0] in WHOLE:
         return parts[0]
@@ -38,7 +38,7 @@ def room_of(module: str) -> str:
 
 
 def arrows_of(graph: grimp.ImportGraph) -> Arrows:
-    """From each room to those that it imports."""
+    """Imports between rooms, as (importer, imported)."""
     return {
         (room_of(importer), room_of(imported))
         for importer in graph.modules
@@ -49,7 +49,7 @@ def arrows_of(graph: grimp.ImportGraph) -> Arrows:
 
 
 def reduced(arrows: Arrows) -> Arrows:
-    """Without the arrows that follow from others."""
+    """Transitive reduction: drops arrows that follow from others."""
     reach = set(arrows)
     nodes = {node for arrow in arrows for node in arrow}
     for middle, start, end in product(nodes, nodes, nodes):
@@ -59,7 +59,7 @@ def reduced(arrows: Arrows) -> Arrows:
 
 
 def circles(arrows: Arrows) -> list[str]:
-    """Rooms that import each other, maybe over others."""
+    """The rooms of an import circle, direct or indirect; empty if there is none."""
     try:
         tuple(TopologicalSorter({a: {b for c, b in arrows if c == a} for a, _ in arrows}).static_order())
     except CycleError as error:
@@ -86,13 +86,13 @@ def picture(arrows: Arrows, rooms: list[str]) -> str:
 
 
 def node(room: str) -> str:
-    """A name that Mermaid takes."""
+    """A valid Mermaid node name."""
     return room.replace(".", "_")
 
 
 def table(arrows: Arrows, rooms: list[str]) -> str:
-    """A row for each room: what it is for, who imports it, where its tests are."""
-    lines = ["| room | what it is for | imported by | tests |", "| --- | --- | --- | --- |"]
+    """One row per room: purpose, importers, tests."""
+    lines = ["| room | purpose | imported by | tests |", "| --- | --- | --- | --- |"]
     for room in rooms:
         users = sorted({a for a, b in arrows if b == room and a.split(".")[0] == room.split(".")[0]})
         users += sorted({a.split(".")[0] for a, b in arrows if b == room and a.split(".")[0] != room.split(".")[0]})
@@ -102,13 +102,13 @@ def table(arrows: Arrows, rooms: list[str]) -> str:
 
 
 def path_of(room: str) -> Path:
-    """Its folder or file."""
+    """A room's folder or file."""
     path = ROOT / room.replace(".", "/")
     return path if path.is_dir() else path.with_suffix(".py")
 
 
 def tests_of(room: str) -> Path:
-    """Where its tests are: the folder of its name below `tests/`, or the nearest one above."""
+    """A room's tests: the folder or file of its name below `tests/`, else the nearest folder above."""
     *folders, name = room.split(".")
     place = Path("tests", *folders)
     for candidate in (place / name, place / f"test_{name}.py"):
@@ -120,17 +120,17 @@ def tests_of(room: str) -> Path:
 
 
 def purpose(room: str) -> str:
-    """The first paragraph of its docstring. Raises SystemExit if it has none."""
+    """The first paragraph of a room's docstring. Raises SystemExit if it has none."""
     path = path_of(room)
     path = path / "__init__.py" if path.is_dir() else path
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
     if not text:
-        raise SystemExit(f"{path.relative_to(ROOT)} does not say what it is for")
+        raise SystemExit(f"{path.relative_to(ROOT)} has no docstring that states its purpose")
     return " ".join(text.split("\n\n")[0].split()).replace("|", "\\|")
 
 
 def page() -> str:
-    """The page as it should be."""
+    """The up-to-date page."""
     graph = grimp.build_graph(*PACKAGES)
     arrows = arrows_of(graph)
     if circle := circles(arrows):

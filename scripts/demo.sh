@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs examples/demo the way a small team would: a coordinator, two workers, and `longshore run` as their client, each
-# a process of its own. Everything it makes is gone when it ends; `make setup` has made the machine ready before.
+# Runs examples/demo as a small team would: a coordinator, two workers, and `longshore run` as their client, each a
+# separate process. Removes everything it created when it ends. Requires `make setup`.
 set -euo pipefail
 
 . "$(dirname "${BASH_SOURCE[0]}")/setup.sh"
@@ -12,7 +12,7 @@ PIDS=()
 
 stop_all() {
     local number
-    for ((number = ${#PIDS[@]} - 1; number >= 0; number--)); do # the workers first
+    for ((number = ${#PIDS[@]} - 1; number >= 0; number--)); do # workers first
         kill "${PIDS[number]}" 2>/dev/null || true
         wait "${PIDS[number]}" 2>/dev/null || true
     done
@@ -21,10 +21,10 @@ stop_all() {
 trap stop_all EXIT
 trap 'exit 130' INT TERM
 
-# show COMMAND...: prints a command as one would type it.
+# show COMMAND...: prints a command as typed at a prompt.
 show() { printf '\n$ %s\n' "$*"; }
 
-# start NAME ARGUMENT...: a longshore process in the background, its log in a file.
+# start NAME ARGUMENT...: starts a longshore process in the background, with its log in a file.
 start() {
     local name=$1
     shift
@@ -33,11 +33,11 @@ start() {
     PIDS+=($!)
 }
 
-# The pipeline belongs to a repository of its own, as yours does.
+# The pipeline is in a repository of its own, like a user's.
 cp -R "$ROOT/examples/demo" "$WORK/demo"
 cd "$WORK/demo"
 if have git; then
-    export GIT_CONFIG_GLOBAL=/dev/null # not as you like git to be: signed, with hooks
+    export GIT_CONFIG_GLOBAL=/dev/null # ignore the user's signing and hooks
     git init -q .
     git add -A
     git -c user.name=Demo -c user.email=demo@example.com commit -qm "A demo project"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Runs both commands of the README as on a new machine: `scripts/fresh-test.sh [OPTION...] [COMMAND...]`
 #
-# Each COMMAND (by default `make demo`, then `.ci/run`, which is `make test`) gets a root of its own, in which there is
-# Debian's or Ubuntu's smallest base system, Python, make and apt, and a clone of what is committed. It runs there as
-# root, in namespaces for mounts and processes, with this machine's package sources, pip's configuration, proxies,
-# devices and network, and with the socket of this machine's Docker engine, for which the images are made anew. Nothing
-# of it is left afterwards but the base system's archive in the user's cache directory.
+# Each COMMAND (by default `make demo`, then `.ci/run`, which is `make test`) gets its own root with the minimal base
+# system of Debian or Ubuntu, Python, make, apt, and a clone of a commit. It runs there as root, in mount and process
+# namespaces, with this machine's package sources, pip configuration, proxies, devices and network, and with the socket
+# of this machine's Docker engine, for which the images are rebuilt. Afterwards only the base system's archive remains,
+# in the user's cache directory.
 #
 #   --suite NAME   the release of the base system; by default this machine's
-#   --commit REV   what is cloned; by default HEAD
-#   --path DIR     where in the root it is cloned to; by default /root/longshore
-#   --user         run the commands as an ordinary user who may use Docker, after `setup` has made the machine ready
-#   --keep         leave the roots, and say where they are
+#   --commit REV   the commit to clone; by default HEAD
+#   --path DIR     the clone's path in the root; by default /root/longshore
+#   --user         run the commands as an ordinary user with access to Docker, after `setup` as root
+#   --keep         keep the roots, and print their location
 #
 # Needs root, apt, and debootstrap, which it installs. Example: scripts/fresh-test.sh --keep 'make lint'
 set -euo pipefail
@@ -31,18 +31,18 @@ while [ $# != 0 ]; do
         --user) AS_USER=1 ;;
         --keep) KEEP=1 ;;
         -h | --help) sed -n '2,/^set /{/^set /d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}" && exit ;;
-        -*) fail "no option $1; there are: --suite --commit --path --user --keep" ;;
+        -*) fail "no option $1; the options are: --suite --commit --path --user --keep" ;;
         *) break ;;
     esac
     shift
 done
 [ $# != 0 ] || set -- 'make demo' .ci/run
 
-[ "$(id -u)" = 0 ] || fail "a root of its own can only be made by root"
-have apt-get || fail "the base system comes from the package sources of apt, which this machine has not"
+[ "$(id -u)" = 0 ] || fail "only root can create a new root"
+have apt-get || fail "the base system comes from package sources of apt, and this machine has no apt"
 have git || setup_git
 COMMIT=$(git -C "$ROOT" rev-parse --verify --quiet "$COMMIT^{commit}") || fail "no commit '$COMMIT'"
-[ -z "$(git -C "$ROOT" status --porcelain)" ] || say "what is not committed is not tried"
+[ -z "$(git -C "$ROOT" status --porcelain)" ] || say "uncommitted changes are not tested"
 setup_docker
 case ${DOCKER_HOST:=unix:///var/run/docker.sock} in
     unix://*) SOCKET=${DOCKER_HOST#unix://} ;;
@@ -56,16 +56,16 @@ SUITE=${SUITE:-$OURS}
 CACHE=${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/longshore/fresh-test
 BASE=$CACHE/$SUITE-$(dpkg --print-architecture).tar.gz
 WORK=$(mktemp -d "${TMPDIR:-/tmp}/longshore-fresh.XXXXXX")
-chmod 755 "$WORK" # the roots' users look through it
+chmod 755 "$WORK" # the roots' users must be able to enter it
 
-# image_id NAME: which image has that name now; prints nothing if none has.
+# image_id NAME: prints the id of the image with that name, or nothing.
 image_id() { docker image inspect --format '{{.Id}}' "$1" 2>/dev/null || :; }
 
 IMAGES=(longshore/demo:latest longshore/busybox:test longshore/debian:test)
 BEFORE=()
 for name in "${IMAGES[@]}"; do BEFORE+=("$(image_id "$name")"); done
 
-# restore_images: gives the names back to the images that had them, and removes those that came between.
+# restore_images: returns the names to their former images, and removes the images made meanwhile.
 restore_images() {
     local number now
     for number in "${!IMAGES[@]}"; do
@@ -76,7 +76,7 @@ restore_images() {
         else
             docker image rm "${IMAGES[number]}" >/dev/null 2>&1 || :
         fi
-        docker image rm "$now" >/dev/null 2>&1 || : # it is in use, or has another name
+        docker image rm "$now" >/dev/null 2>&1 || : # in use, or under another name
     done
 }
 
@@ -91,7 +91,7 @@ clean_up() {
 trap clean_up EXIT
 trap 'exit 130' INT TERM
 
-# make_base: the base system's archive, without lists of packages, as an image of it comes.
+# make_base: builds the base system's archive, without package lists, like a distribution's image.
 make_base() {
     local root=$WORK/base mirror
     mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Identifier: Packages' |
@@ -106,19 +106,19 @@ make_base() {
     rm -rf --one-file-system "$root"
 }
 
-# local_places: folders of this machine that its pip gets packages from, one a line.
+# local_places: prints this machine's folders from which pip gets packages, one per line.
 local_places() {
     local place
     { python3 -m pip config list 2>/dev/null || :; } | grep -oE "(file://)?/[^' ]+" |
         while read -r place; do
             case $place in
-                file://*) place=$(dirname "${place#file://}") ;; # the files of an index are beside it
+                file://*) place=$(dirname "${place#file://}") ;; # an index's files are beside it
             esac
             [ ! -d "$place" ] || printf '%s\n' "$place"
         done | sort -u
 }
 
-# configure ROOT: gives it this machine's package sources, certificates, pip's configuration and names of hosts.
+# configure ROOT: copies this machine's package sources, certificates, pip configuration and host names into it.
 configure() {
     local root=$1 path
     rm -rf "$root/etc/apt/sources.list" "$root/etc/apt/sources.list.d"
@@ -126,12 +126,12 @@ configure() {
         /etc/pip.conf /etc/xdg/pip "${HOME:-/root}/.config/pip" /etc/resolv.conf /etc/hosts; do
         [ -e "$path" ] || continue
         mkdir -p "$root$(dirname "$path")"
-        cp -RL --remove-destination "$path" "$root$(dirname "$path")"/ 2>/dev/null || : # links that lead nowhere
+        cp -RL --remove-destination "$path" "$root$(dirname "$path")"/ 2>/dev/null || : # dangling links
     done
     [ "$SUITE" = "$OURS" ] || find "$root"/etc/apt/sources.list* -type f -exec sed -i "s/\b$OURS\b/$SUITE/g" {} +
 }
 
-# enter ROOT COMMAND: in new namespaces. What it mounts and starts ends with them.
+# enter ROOT COMMAND: runs in new namespaces; its mounts and processes end with them.
 enter() {
     local root=$1 command=$2 place name
     mount --bind "$root" "$root"
@@ -144,7 +144,7 @@ enter() {
     touch run/docker.sock
     mount --bind "$SOCKET" run/docker.sock
     mkdir -p ".$SHARED"
-    mount --bind "$SHARED" ".$SHARED" # what a test lets containers see must have one path here and for the engine
+    mount --bind "$SHARED" ".$SHARED" # files shared with containers need the same path here and for the engine
     while read -r place; do
         [ -n "$place" ] || continue
         mkdir -p ".$place"
@@ -164,7 +164,7 @@ enter() {
             *_proxy | *_PROXY | PIP_* | SSL_CERT_* | *_CA_BUNDLE | CI) environment+=("$name=${!name}") ;;
         esac
     done
-    # Process 1 waits for a child, and with it for everybody's orphans.
+    # Process 1 must be a shell that waits for its child: it also reaps orphans.
     env -i "${environment[@]}" bash -c 'cd "$1" && bash -c "$2"' enter "$TARGET" "$command" </dev/null
 }
 SHARED=$WORK/tmp
@@ -174,7 +174,7 @@ PLACES=$(local_places)
 export PLACES
 export -f enter
 
-# try NUMBER COMMAND: runs it in a root of its own, and notes whether it failed.
+# try NUMBER COMMAND: runs it in its own root, and records a failure.
 try() {
     local root=$WORK/$1 command=$2 status=0
     mkdir "$root"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Makes this machine ready: `scripts/setup.sh [python] [dev] [tools] [docker] [images] [test-images]`, in the order given.
-# Each step finds out first whether there is anything to do, so a second call takes no time. Sourcing this file gives
-# the steps as functions. Where a step needs root or apt and has neither, it says what to install and stops.
+# Sets up this machine: `scripts/setup.sh [python] [dev] [git] [tools] [docker] [images] [test-images]`, in that order.
+# Each step first checks whether it is already done, so a second call takes no time. Sourcing this file defines the
+# steps as functions. A step that needs root or apt and has neither stops and names the missing packages.
 set -euo pipefail
-umask 022    # what it installs and puts into images is for every user
-unset CDPATH # `cd` goes where it is told and prints nothing
+umask 022    # installed files and images' files are readable by every user
+unset CDPATH # it would make `cd` search other folders, and print
 
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 VENV=$ROOT/.venv
@@ -16,7 +16,7 @@ die() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 may_install() { [ "$(id -u)" = 0 ] && have apt-get; }
 
-# quietly COMMAND...: its output is shown only if it fails.
+# quietly COMMAND...: shows its output only if it fails.
 quietly() {
     local output
     if ! output=$("$@" </dev/null 2>&1); then
@@ -27,14 +27,14 @@ quietly() {
 
 update_package_lists() { quietly apt-get update || die "apt-get update failed; its message is above"; }
 
-# apt_install WHY PACKAGE...: installs Debian packages, or says that somebody must.
+# apt_install WHY PACKAGE...: installs Debian packages, or dies with instructions.
 apt_install() {
     local why=$1
     shift
     may_install || die "$why. Install it and try again (on Debian and Ubuntu, as root: apt-get install $*)."
     say "installing $*"
     local install=(env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@")
-    # No lists yet, or lists that are older than the mirror.
+    # Without lists, or with lists older than the mirror's.
     if ! ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 ||
         ! "${install[@]}" --download-only </dev/null >/dev/null 2>&1; then
         update_package_lists
@@ -46,8 +46,8 @@ setup_git() {
     have git || apt_install "git is missing" git
 }
 
-# What tests look through: `ip` makes networks that fail, `ps` is what the engine lists processes with, Chromium opens
-# the dashboard's page, PostgreSQL is the other database. Tests that need one that can't be had are skipped, by name.
+# Programs for tests: `ip` builds networks with faults, the engine lists processes with `ps`, Chromium opens the
+# dashboard's page, PostgreSQL is the other database. Tests without their program are skipped by name.
 setup_tools() {
     have ip || try_to_install iproute2
     have ps || try_to_install procps
@@ -55,13 +55,13 @@ setup_tools() {
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || try_to_install postgresql
 }
 
-# try_to_install PACKAGE: not every distribution has each, and not everybody may.
+# try_to_install PACKAGE: not every distribution has it, and not every user may install it.
 try_to_install() {
     may_install || return 0
     (apt_install "$1, which tests use, is missing" "$1") || say "the tests that need $1 are skipped"
 }
 
-# A Python that is new enough, by $PYTHON or by name.
+# find_python: prints a recent enough Python, from $PYTHON or by name.
 find_python() {
     local candidate
     for candidate in "${PYTHON:-}" python3 python3.14 python3.13 python3.12 python3.11; do
@@ -74,27 +74,27 @@ find_python() {
     return 1
 }
 
-# pip_install ARGUMENT...: into .venv, whatever the user's own settings of pip say of where and how; where packages
-# come from is theirs to say.
+# pip_install ARGUMENT...: installs into .venv. Overrides the user's pip settings for target and mode, keeps those for
+# package sources.
 pip_install() {
     quietly env -u PIP_TARGET -u PIP_PREFIX -u PIP_ROOT PIP_USER=0 PIP_REQUIRE_HASHES=0 PIP_NO_DEPS=0 PIP_DRY_RUN=0 \
         "$VENV/bin/python" -m pip install --disable-pip-version-check "$@" ||
         die "pip could not install the project; its message is above"
 }
 
-# As pip does for all but editable projects. Python itself keeps what it compiles only where PYTHONDONTWRITEBYTECODE is
-# not set; without, every `longshore` takes 0.15 s more. A folder that can't be written to is left as it is.
+# compile_project: compiles modules, as pip does for all but editable projects. With PYTHONDONTWRITEBYTECODE, Python
+# does not keep compiled modules, and every `longshore` takes 0.15 s more. A read-only folder is left unchanged.
 compile_project() {
     "$VENV/bin/python" -m compileall -q "$ROOT"/{protocol,pipeline,coordinator,daemon,tui,cli,benchmarks} >/dev/null || :
 }
 
-# venv_is_usable: .venv was made for this place, by a Python that is still there and new enough, and has pip.
+# venv_is_usable: .venv was made for this path, by an existing, recent enough Python, and has pip.
 venv_is_usable() {
     "$VENV/bin/python" -c 'import sys, pip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null &&
-        head -n 3 "$VENV/bin/pip" 2>/dev/null | grep -qF "$VENV/bin/" # its programs name the place
+        head -n 3 "$VENV/bin/pip" 2>/dev/null | grep -qF "$VENV/bin/" # its programs contain the path
 }
 
-# make_venv: a new .venv in place of one that is not usable.
+# make_venv: replaces an unusable .venv.
 make_venv() {
     local python
     if ! python=$(find_python); then
@@ -110,15 +110,15 @@ make_venv() {
     quietly "$python" -m venv "$VENV" || die "$python could not make $VENV; its message is above"
 }
 
-# install_project STAMP [LOCK]: an editable install into .venv, again only when what it depends on has changed. With a
-# lock file, nothing is installed that is not in it, hash and all.
+# install_project STAMP [LOCK]: an editable install into .venv, repeated only if Python, pyproject.toml or the lock file
+# has changed. With a lock file, only its packages are installed, checked by hash.
 install_project() {
     local stamp=$VENV/$1 lock=${2:-} key
     venv_is_usable || make_venv
     key=$({ "$VENV/bin/python" --version; cat "$ROOT/pyproject.toml" ${lock:+"$lock"}; } | sha256sum)
     [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || return 0
-    [ -w "$VENV" ] || die "$VENV belongs to $(stat -c %U "$VENV"), and what is in it is not up to date. Remove it, or be \
-that user."
+    [ -w "$VENV" ] || die "$VENV belongs to $(stat -c %U "$VENV"), and its content is out of date. Remove it, or \
+run this as that user."
     say "installing Longshore${lock:+ for development} into .venv"
     if [ -n "$lock" ]; then
         pip_install --require-hashes --requirement "$lock"
@@ -155,7 +155,7 @@ start_dockerd() {
     if [ -d /run/systemd/system ]; then
         systemctl start docker
     else
-        # In a session of its own, so that it outlives this shell and its Ctrl-C.
+        # In its own session, to outlive this shell and its Ctrl-C.
         setsid dockerd </dev/null >>"$DOCKER_LOG" 2>&1 &
     fi
     local waited
@@ -179,8 +179,8 @@ setup_docker() {
         have docker || apt_install "the docker command is missing" docker-cli
         docker_answers && return
     fi
-    [ "$(id -u)" = 0 ] || die "no Docker engine answers. Start it (as root: systemctl start docker), and see that you \
-may use it (as root: usermod -aG docker $(id -un); then log in again)."
+    [ "$(id -u)" = 0 ] || die "no Docker engine answers. Start it (as root: systemctl start docker), and get access \
+to it (as root: usermod -aG docker $(id -un); then log in again)."
     start_dockerd
 }
 
@@ -192,7 +192,7 @@ if [ "${BASH_SOURCE[0]}" = "$0" ]; then
         case $step in
             python | dev | docker | images | git | tools) "setup_$step" ;;
             test-images) setup_test_images ;;
-            *) die "no step '$step'; there are: python dev git tools docker images test-images" ;;
+            *) die "no step '$step'; the steps are: python dev git tools docker images test-images" ;;
         esac
     done
 fi
