@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes docs/images/*.svg: the dashboard as it looks while a real pipeline runs in Docker on two real workers.
+"""Makes docs/images/*.svg: the dashboard during a real pipeline run in Docker on two real workers.
 
     .venv/bin/python scripts/screenshots.py
 
-Everything in the pictures has happened: a coordinator and two workers are started, two runs are let finish, and the
-pictures are taken in the middle of the third. Only machine paths and ports are made the same each time.
+Nothing in the pictures is staged: the script starts a coordinator and two workers, lets two runs finish, and takes the
+pictures in the middle of the third. Only machine paths and ports are replaced by fixed values.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ for t in orders basket login search checkout refund; do
 done
 """,
 }
-"""A repository to run: a web shop's pipeline, with work that only takes its time."""
+"""A repository to run: a web shop's pipeline, whose jobs mostly sleep."""
 
 
 def eventually(claim: Callable[[], object], within: float = 120.0) -> None:
@@ -114,7 +114,7 @@ def eventually(claim: Callable[[], object], within: float = 120.0) -> None:
 
 
 def commit(folder: Path, title: str) -> None:
-    """Makes a repository of the folder, or a further commit in it."""
+    """Creates a repository in the folder, or adds a commit to it."""
     git = ["git", "-c", "user.name=Dana", "-c", "user.email=dana@example.com"]
     commands = [["add", "-A"], ["commit", "-q", "--allow-empty", "-m", title]]
     if not (folder / ".git").exists():
@@ -155,7 +155,7 @@ class Machine:
         self.processes.append(process)
 
     def run(self, title: str) -> int:
-        """Commits and runs the pipeline; gives the run's id."""
+        """Commits and runs the pipeline; returns the run's id."""
         commit(self.repository, title)
         command = [LONGSHORE, "run", "--detach"]
         done = subprocess.run(command, cwd=self.repository, env=self.environment, stdout=subprocess.PIPE, check=True)
@@ -172,7 +172,7 @@ class Machine:
         return bool(jobs) and jobs[0].status is ExecutionStatus.RUNNING
 
     def stop(self) -> None:
-        """Ends everything."""
+        """Ends all processes."""
         self.client.close()
         for process in reversed(self.processes):
             process.terminate()
@@ -180,7 +180,7 @@ class Machine:
 
 
 class Photographer:
-    """Takes pictures of an app that runs."""
+    """Takes pictures of a running app."""
 
     def __init__(self, app: LongshoreApp, pilot: Pilot[None]) -> None:
         self.app = app
@@ -201,7 +201,7 @@ class Photographer:
         svg = self.app.export_screenshot(title="longshore tui")
         shown = self.app.address.removeprefix("tcp://")
         svg = svg.replace(shown, SHOWN_ADDRESS.rjust(len(shown)))
-        svg = re.sub(r"@font-face\s*\{[^}]*\}\s*", "", svg)  # fonts from a server on the internet
+        svg = re.sub(r"@font-face\s*\{[^}]*\}\s*", "", svg)  # fonts on a remote server
         svg = svg.replace("Fira Code", "ui-monospace, Menlo, Consolas, DejaVu Sans Mono")
         svg = re.sub(r"terminal-\d+-", f"{name}-", svg)
         IMAGES.mkdir(parents=True, exist_ok=True)
@@ -217,7 +217,7 @@ async def photograph(address: str, work: Callable[[Photographer], Awaitable[None
 
 
 async def tour(camera: Photographer) -> None:
-    """All screens, while the third run is under way."""
+    """All screens, during the third run."""
     press = camera.pilot.press
     await camera.settle("Progress")
     camera.take("runs")
