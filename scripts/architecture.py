@@ -19,6 +19,7 @@ from pathlib import Path
 import grimp
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # the packages of this checkout, whichever one is installed
 PAGE = ROOT / "docs" / "architecture.md"
 PACKAGES = ("cli", "pipeline", "coordinator", "daemon", "tui", "protocol")
 WHOLE = ("pipeline", "protocol")
