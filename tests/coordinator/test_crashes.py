@@ -25,8 +25,9 @@ from protocol.keys import Credentials, new_key_pair
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 from tests.coordinator.crashing import POINTS, REVOKED
-from tests.support.coordinator_process import PATIENCE, Running, WireWorker
+from tests.support.coordinator_process import Running, WireWorker
 from tests.support.engine_simulation import job, plan
+from tests.support.eventually import DEADLINE, eventually
 
 RESEND_EVERY = 0.1
 LOG = b"first line\nsecond line\nthird line\n"
@@ -141,7 +142,7 @@ def test_a_killed_coordinator_goes_on_where_it_was(tmp_path: Path, point: str, t
     submitter = threading.Thread(target=submit)
     submitter.start()
     try:
-        assert process.wait(PATIENCE) == -signal.SIGKILL
+        assert process.wait(DEADLINE) == -signal.SIGKILL
         acked_log = {id: attempt.acked_log for id, attempt in worker.attempts.items()}
         acked_seq = {id: attempt.acked_seq for id, attempt in worker.attempts.items()}
         store = Store(sqlite_url(tmp_path / "longshore.db"))
@@ -151,13 +152,10 @@ def test_a_killed_coordinator_goes_on_where_it_was(tmp_path: Path, point: str, t
                 assert stored[id].status_seq >= seq
         store.close()
         process = start(tmp_path, address)
-        submitter.join(PATIENCE)
+        submitter.join(DEADLINE)
         (run_id,) = submitted
         with Client(address) as client:
-            deadline = time.monotonic() + PATIENCE
-            while (view := client.get_run(run_id)).status not in ENDED:
-                assert time.monotonic() < deadline, view
-                time.sleep(0.02)
+            view = eventually(lambda: client.get_run(run_id), so=lambda view: view.status in ENDED)
             assert view.status is S.SUCCESS
             assert [run.id for run in client.list_runs()] == [run_id]
             jobs = [each for stage in view.stages for each in stage.jobs]
@@ -190,7 +188,7 @@ def test_what_a_worker_had_whose_key_was_revoked_just_before_a_crash_has_failed_
         worker.close()
     with pytest.raises(CoordinatorUnreachable), Client(address, timeout=3) as client:
         client.request(admin.RevokeKey, m.Done, key="w1")
-    assert process.wait(PATIENCE) == -signal.SIGKILL
+    assert process.wait(DEADLINE) == -signal.SIGKILL
     with Running(tmp_path) as running, running.client() as client:
         (view,) = client.get_run(run).stages[0].jobs
         assert (view.status, view.failure_reason) == (S.FAILED, FailureReason.RUNNER_SYSTEM_FAILURE)

@@ -9,8 +9,9 @@ from coordinator.engine.effects import Turn
 from coordinator.engine.state import Now
 from coordinator.server import Coordinator
 from protocol.statuses import ExecutionStatus as S
-from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.coordinator_process import Running, WireWorker
 from tests.support.engine_simulation import job, plan
+from tests.support.eventually import eventually
 
 
 class Watcher:

@@ -14,8 +14,9 @@ from coordinator.maintenance.retention import Retention
 from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.statuses import ExecutionStatus as S
-from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.coordinator_process import Running, WireWorker
 from tests.support.engine_simulation import job, plan
+from tests.support.eventually import eventually
 
 LOG = b"hello\n" * 10
 ODD, SOUND = 2, 3

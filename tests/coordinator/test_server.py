@@ -21,8 +21,9 @@ from protocol.events import JobChanged, LogAppended, RunChanged, log_topic
 from protocol.plan import ServiceSpec, Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
-from tests.support.coordinator_process import PATIENCE, Running, WireWorker, eventually
+from tests.support.coordinator_process import Running, WireWorker
 from tests.support.engine_simulation import job, plan
+from tests.support.eventually import DEADLINE, eventually
 
 
 @pytest.fixture
@@ -316,7 +317,7 @@ def test_an_oversized_frame_costs_only_its_own_connection(running: Running, clie
     rude.hello()
     cut = rude._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     rude.send_raw(bytes(CUT_OFF_BYTES + 1))
-    assert cut.poll(PATIENCE * 1000), "its connection was not cut"
+    assert cut.poll(DEADLINE * 1000), "its connection was not cut"
     rude._socket.disable_monitor()
     worker = WireWorker(running.address, labels=["good"])
     worker.hello()

@@ -15,8 +15,9 @@ from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.statuses import ExecutionStatus as S
 from tests.coordinator.conftest import Cluster
-from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.coordinator_process import Running, WireWorker
 from tests.support.engine_simulation import job, plan
+from tests.support.eventually import eventually
 
 
 class Unwritable(Coordinator):

@@ -24,8 +24,9 @@ from protocol.keys import Credentials, find_credentials
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
 from tests.coordinator.conftest import Cluster
-from tests.support.coordinator_process import PATIENCE, WireWorker, eventually
+from tests.support.coordinator_process import WireWorker
 from tests.support.engine_simulation import job, plan
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import start_worker
 from tests.support.fake_executor import StandinEngine
 from tests.support.flaky_link import Cable
@@ -52,11 +53,11 @@ class Process:
 
     def stop(self) -> None:
         self.popen.terminate()
-        assert self.popen.wait(PATIENCE) == 0
+        assert self.popen.wait(DEADLINE) == 0
 
     def last_words(self) -> str:
         """What it says when it has ended by itself."""
-        assert self.popen.wait(3 * PATIENCE) == 1
+        assert self.popen.wait(3 * DEADLINE) == 1
         return self.log.read_text()
 
 

@@ -6,7 +6,6 @@ The real daemon, on the stand-in engine; the coordinator is a process of its own
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -20,10 +19,10 @@ from protocol.views import RunView
 from tests.coordinator.crashing import POINTS
 from tests.coordinator.test_crashes import free_address, start
 from tests.daemon.test_with_coordinator import job, jobs
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import Running, start_worker
 from tests.support.fake_executor import StandinEngine
 
-PATIENCE = 60.0
 SLOW, LARGE = b"".join(b"line %d\n" % number for number in range(6)), 300_000
 JOBS = [
     job("slow", "for i in 0 1 2 3 4 5; do echo line $i; sleep 0.03; done"),  # small pieces, which go into the journal
@@ -35,17 +34,13 @@ LOGS = {"slow": SLOW, "large": bytes(LARGE), "beside": b"beside\n"}
 
 def submit(address: str, plan: list[JobPlan], runs: list[int]) -> None:
     """As a user does, who does not notice that the coordinator is killed meanwhile."""
-    with Client(address, timeout=PATIENCE) as client:
+    with Client(address, timeout=DEADLINE) as client:
         runs.append(client.submit_run(Plan(name="p", project="p", project_dir="/builds/p", stages=["test"], jobs=plan)))
 
 
 def ended(client: Client, run: int) -> RunView:
     """The run, once it has ended."""
-    deadline = time.monotonic() + PATIENCE
-    while (view := client.get_run(run)).status not in ENDED:
-        assert time.monotonic() < deadline, f"it hangs: {jobs(view)}"
-        time.sleep(0.02)
-    return view
+    return eventually(lambda: client.get_run(run), so=lambda view: view.status in ENDED)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +71,7 @@ def test_each_job_ends_once_and_its_log_is_whole_wherever_the_coordinator_is_kil
             runs: list[int] = []
             submitter = threading.Thread(target=submit, args=(address, JOBS, runs))
             submitter.start()
-            process.wait(PATIENCE)
+            process.wait(DEADLINE)
             if daemon != "lives":
                 worker.leave()
             if daemon == "is back before":
@@ -84,16 +79,13 @@ def test_each_job_ends_once_and_its_log_is_whole_wherever_the_coordinator_is_kil
             process = start(tmp_path / "coordinator", address)
             if daemon == "is back after":
                 worker = start_daemon(tmp_path, address, engine, credentials)
-            submitter.join(PATIENCE)
-            with Client(address, timeout=PATIENCE) as client:
+            submitter.join(DEADLINE)
+            with Client(address, timeout=DEADLINE) as client:
                 view = ended(client, runs[0])
                 assert view.status is ExecutionStatus.SUCCESS, (point, jobs(view))
                 assert [one.attempt for one in jobs(view)] == [1, 1, 1]
                 assert {one.name: client.get_log(view.id, one.name)[1] for one in jobs(view)} == LOGS, point
-        deadline = time.monotonic() + PATIENCE
-        while engine.boxes:
-            assert time.monotonic() < deadline, f"left: {engine.boxes.keys()}"
-            time.sleep(0.02)
+        eventually(lambda: list(engine.boxes), so=lambda left: left == [])
     finally:
         worker.leave()
         process.kill()

@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,11 +23,10 @@ from protocol.keys import find_credentials
 from protocol.plan import ArtifactsSpec, JobPlan, Need, Plan, RetrySpec
 from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
 from protocol.views import JobView, RunView
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import Running, start_worker
 from tests.support.fake_executor import StandinEngine
 from tests.support.flaky_link import Cable
-
-PATIENCE = 60.0
 
 
 class Fleet:
@@ -58,7 +57,7 @@ class Fleet:
         return start_worker(self.address, self.state / f"w{number}", self.engines[number], name=f"w{number}")
 
     def client(self) -> Client:
-        return Client(self.address, timeout=PATIENCE)
+        return Client(self.address, timeout=DEADLINE)
 
     def submit(self, jobs: list[JobPlan]) -> int:
         plan = Plan(name="p", project="p", project_dir="/builds/p", stages=["test"], jobs=jobs)
@@ -66,23 +65,18 @@ class Fleet:
             return client.submit_run(plan)
 
     def ended(self, run: int) -> RunView:
-        """The run, once it has ended. Raises AssertionError with its jobs if that takes too long."""
-        deadline = time.monotonic() + PATIENCE
+        """The run, once it has ended. Raises AssertionError with what it is like if that takes too long."""
         with self.client() as client:
-            while (view := client.get_run(run)).status not in ENDED:
-                unfinished = [one for one in jobs(view) if one.status not in ENDED]
-                assert time.monotonic() < deadline, f"run {run} hangs: {unfinished}"
-                time.sleep(0.02)
-        return view
+            return eventually(lambda: client.get_run(run), so=lambda view: view.status in ENDED)
 
     def job_is(self, run: int, job: str, status: ExecutionStatus) -> JobView:
         """The job, once it has a status."""
-        deadline = time.monotonic() + PATIENCE
+
+        def look() -> JobView:
+            return next(one for one in jobs(client.get_run(run)) if one.name == job)
+
         with self.client() as client:
-            while (view := next(one for one in jobs(client.get_run(run)) if one.name == job)).status is not status:
-                assert time.monotonic() < deadline, f"{view} does not become {status}"
-                time.sleep(0.02)
-        return view
+            return eventually(look, so=lambda view: view.status is status)
 
     def log(self, run: int, job: str) -> bytes:
         with self.client() as client:
@@ -95,14 +89,6 @@ class Fleet:
         self.stop_coordinator()
         for engine in self.engines:
             engine.kill_all()
-
-
-def eventually(claim: Callable[[], object]) -> None:
-    """Waits until something is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not claim():
-        assert time.monotonic() < deadline, "it does not come about"
-        time.sleep(0.02)
 
 
 @pytest.fixture
@@ -211,7 +197,7 @@ def test_a_job_that_is_canceled_while_its_worker_is_away_ends_once_and_its_conta
 def test_a_job_that_moves_does_not_run_for_ever_when_its_lease_ends_between_a_hello_and_its_welcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("daemon.worker.WELCOME_WAIT", PATIENCE)  # one hello
+    monkeypatch.setattr("daemon.worker.WELCOME_WAIT", DEADLINE)  # one hello
     settings = Settings(heartbeat=0.2, lease=2.0, lease_margin=0.5, restart_grace=0.0)
     fleet = Fleet(tmp_path, workers=0, settings=settings)
     fleet.engines = [engine] = [StandinEngine()]
@@ -267,7 +253,7 @@ def test_a_worker_lets_go_of_a_job_whose_last_acknowledgement_got_lost_though_it
         fleet.workers.append(start_worker(fleet.address, tmp_path / "w", engine, name="w", ack_timeout=ack_timeout))
         run = fleet.submit([job("only", "echo done")])
         assert fleet.ended(run).status is ExecutionStatus.SUCCESS
-        assert lost.wait(PATIENCE)
+        assert lost.wait(DEADLINE)
         assert done_before_the_loss
         assert "remove" not in done_before_the_loss
         if restarted:
@@ -318,7 +304,4 @@ def test_runs_survive_restarts_of_workers_and_coordinator_and_no_attempt_runs_tw
     assert set(released.values()) == {1}
     for (run, name), script in chosen.items():
         assert fleet.log(run, name) == outputs[script]
-    deadline = time.monotonic() + 60
-    while any(engine.boxes for engine in fleet.engines) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert [engine.boxes for engine in fleet.engines] == [{}, {}, {}]
+    eventually(lambda: [engine.boxes for engine in fleet.engines], so=lambda boxes: boxes == [{}, {}, {}])

@@ -19,7 +19,8 @@ from typing import Any
 from protocol.client import Client
 from tests.conftest import ROOT
 from tests.faults.network import Link, Network
-from tests.support.system import LONGSHORE, Process, System, eventually
+from tests.support.eventually import eventually
+from tests.support.system import LONGSHORE, Process, System
 
 IMPATIENT: dict[str, Any] = {
     "heartbeat": 0.5,

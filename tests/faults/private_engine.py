@@ -15,7 +15,7 @@ import docker
 from docker.errors import DockerException
 
 from tests.faults.network import NoNamespaces, free_net, ip
-from tests.support.system import eventually
+from tests.support.eventually import eventually
 
 
 class NoEngine(Exception):

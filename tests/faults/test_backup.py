@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.fleet import Fleet
-from tests.support.system import System, eventually, repository, statuses
+from tests.support.eventually import eventually
+from tests.support.system import System, repository, statuses
 
 RUNNING = """
 default: {image: longshore/busybox:test}

@@ -10,7 +10,8 @@ import pytest
 from tests.faults import invariants
 from tests.faults.engine_events import EngineEvents
 from tests.faults.fleet import Fleet
-from tests.support.system import eventually, jobs_of, repository
+from tests.support.eventually import eventually
+from tests.support.system import jobs_of, repository
 
 HOUR = 3600.0
 JUMPING = Path(__file__).with_name("jumping")

@@ -16,7 +16,8 @@ import pytest
 from tests.conftest import Images
 from tests.faults.fleet import Fleet
 from tests.faults.private_engine import NoEngine, PrivateEngine, private_engine
-from tests.support.system import eventually, jobs_of, repository, running, statuses
+from tests.support.eventually import eventually
+from tests.support.system import jobs_of, repository, running, statuses
 
 COUNTING = """
 default: {image: longshore/busybox:test}

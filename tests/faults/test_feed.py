@@ -16,7 +16,7 @@ from tests.conftest import ROOT
 from tests.faults.fleet import Fleet
 from tests.faults.watcher import Known
 from tests.support.engine_simulation import job, plan
-from tests.support.system import eventually
+from tests.support.eventually import eventually
 
 STORM = 5000
 """Events, at least, until it is one."""

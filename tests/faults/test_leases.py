@@ -12,7 +12,8 @@ import pytest
 from tests.faults import invariants
 from tests.faults.engine_events import EngineEvents
 from tests.faults.fleet import Fleet
-from tests.support.system import eventually, jobs_of, repository
+from tests.support.eventually import eventually
+from tests.support.system import jobs_of, repository
 
 MOVING = """
 default: {image: longshore/busybox:test}

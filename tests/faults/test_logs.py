@@ -20,7 +20,8 @@ import pytest
 from protocol.events import LogAppended, log_topic
 from tests.faults.fleet import Fleet
 from tests.faults.invariants import whole_log
-from tests.support.system import DEADLINE, Process, eventually, jobs_of, repository
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import Process, jobs_of, repository
 
 MIB = 1 << 20
 PIPELINE = """

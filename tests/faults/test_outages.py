@@ -11,7 +11,8 @@ import pytest
 from tests.faults import invariants
 from tests.faults.engine_events import EngineEvents
 from tests.faults.fleet import Fleet
-from tests.support.system import eventually, jobs_of, repository, statuses
+from tests.support.eventually import eventually
+from tests.support.system import jobs_of, repository, statuses
 
 FAULTS = ("silent", "deaf", "mute", "lossy")
 """Nothing comes or goes (a half-open connection); nothing comes; nothing goes; 200 ms late and 5 % lost, each way."""

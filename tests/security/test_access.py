@@ -33,8 +33,9 @@ from protocol.keys import (
 )
 from protocol.statuses import ExecutionStatus as S
 from tests.security.messages import one_of_each
-from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.coordinator_process import Running, WireWorker
 from tests.support.engine_simulation import job, plan
+from tests.support.eventually import eventually
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import pytest
 
 from protocol.addresses import parse_tcp
 from tests.conftest import Images
-from tests.support.system import DEADLINE, System, eventually, jobs_of, leftovers, repository, running
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import System, jobs_of, leftovers, repository, running
 
 HELLO = 'a: {script: ["echo hello from $CI_RUNNER_DESCRIPTION"], image: "longshore/busybox:test"}\n'
 

@@ -31,8 +31,9 @@ from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
 from tests.conftest import ROOT, Images
 from tests.security.test_access import join
-from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.coordinator_process import Running, WireWorker
 from tests.support.engine_simulation import job, plan
+from tests.support.eventually import eventually
 from tests.support.system import System, repository
 
 STRANGERS = int(os.environ.get("LONGSHORE_STRANGERS", "2500"))

@@ -19,8 +19,9 @@ from protocol.client import Client
 from protocol.errors import UsageError
 from tests.conftest import Images
 from tests.security.test_access import Wire, join
-from tests.support.coordinator_process import Running, WireWorker, eventually
+from tests.support.coordinator_process import Running, WireWorker
 from tests.support.engine_simulation import job, plan
+from tests.support.eventually import eventually
 from tests.support.system import LONGSHORE, System, repository
 
 PASSWORD = "correct horse/battery+staple%9"

@@ -21,9 +21,7 @@ from protocol.client import Client, connect_socket
 from protocol.codec import decode_for_worker, each_of, encode
 from protocol.keys import Credentials
 from protocol.statuses import ExecutionStatus as S
-
-PATIENCE = 60.0
-"""Seconds in which whatever is waited for has to happen."""
+from tests.support.eventually import DEADLINE
 
 M = TypeVar("M", bound=m.Message)
 
@@ -63,7 +61,7 @@ class Running:
     def close(self) -> None:
         """Stops it; what went wrong in its thread is raised here."""
         self.coordinator.stop()
-        self._thread.join(PATIENCE)
+        self._thread.join(DEADLINE)
         assert not self._thread.is_alive()
         if self._failure is not None:
             raise self._failure
@@ -113,7 +111,7 @@ class WireWorker:
 
     def expect(self, kind: type[M], where: Callable[[M], bool] = lambda _: True) -> M:
         """The next message of a kind, past others."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         while True:
             for i, message in enumerate(self.inbox):
                 if isinstance(message, kind) and where(message):
@@ -164,11 +162,3 @@ class WireWorker:
         fields = {"status": S.SUCCESS, "exit_code": 0, "log_length": len(log), **result}
         self.status(assignment.attempt, 3, **fields)
         return assignment
-
-
-def eventually(condition: Callable[[], bool]) -> None:
-    """Waits until something is so."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

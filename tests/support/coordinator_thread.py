@@ -8,9 +8,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import msgspec
 import zmq
@@ -24,20 +22,9 @@ from protocol.codec import decode_for_worker, each_of, encode
 from protocol.plan import JobPlan, Need, Plan
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary
+from tests.support.eventually import DEADLINE, eventually
 
-DEADLINE = 30.0
 CHUNK = 512 << 10
-T = TypeVar("T")
-
-
-def eventually(claim: Callable[[], T], *, within: float = DEADLINE) -> T:
-    """The first true value of `claim`. Raises AssertionError when time is up."""
-    deadline = time.monotonic() + within
-    while True:
-        if value := claim():
-            return value
-        assert time.monotonic() < deadline, f"not within {within} s: {claim}"
-        time.sleep(0.01)
 
 
 class Server:

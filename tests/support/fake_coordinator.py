@@ -20,10 +20,10 @@ from protocol import messages as m
 from protocol.codec import decode_for_coordinator, encode
 from protocol.plan import JobPlan
 from protocol.statuses import ENDED, ExecutionStatus
+from tests.support.eventually import DEADLINE
 from tests.support.fake_executor import StandinEngine, StandinExecutor
 
 M = TypeVar("M", bound=m.Message)
-PATIENCE = 60.0
 
 
 def assignment(attempt: str, *script: str, **fields: object) -> m.Assignment:
@@ -84,7 +84,7 @@ class Scripted:
     def _bind(self) -> None:
         self._socket = self._context.socket(zmq.ROUTER)
         self._socket.set(zmq.LINGER, 0)
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + DEADLINE
         while True:
             try:
                 self._socket.bind(self._address)
@@ -144,13 +144,13 @@ class Scripted:
         self.dependencies[attempt] = [dependency if d.job == job else d for d in self.dependencies[attempt]]
         self.send(m.DependencyUpdate(attempt=attempt, dependency=dependency))
 
-    def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = PATIENCE) -> None:
+    def wait_for(self, condition: Callable[[], bool], what: str, timeout: float = DEADLINE) -> None:
         """Waits for something that messages bring about. Raises AssertionError with all that was heard."""
         with self._changed:
             done = self._changed.wait_for(condition, timeout)
         assert done, f"{what} did not come in {timeout} s; heard: {self.heard[-30:]}"
 
-    def expect(self, kind: type[M], where: Callable[[M], bool] = lambda _: True, timeout: float = PATIENCE) -> M:
+    def expect(self, kind: type[M], where: Callable[[M], bool] = lambda _: True, timeout: float = DEADLINE) -> M:
         """The next message of a kind, after those that were expected before."""
         found: list[M] = []
 
@@ -168,11 +168,11 @@ class Scripted:
         self.wait_for(look, kind.__name__, timeout)
         return found[0]
 
-    def status(self, attempt: str, status: ExecutionStatus, timeout: float = PATIENCE) -> None:
+    def status(self, attempt: str, status: ExecutionStatus, timeout: float = DEADLINE) -> None:
         """Waits until an attempt has been reported in a status."""
         self.wait_for(lambda: status in self.statuses.get(attempt, ()), f"{attempt} {status}", timeout)
 
-    def final(self, attempt: str, timeout: float = PATIENCE) -> m.JobStatus:
+    def final(self, attempt: str, timeout: float = DEADLINE) -> m.JobStatus:
         """Waits for an attempt's end."""
         self.wait_for(lambda: attempt in self.finals, f"the end of {attempt}", timeout)
         return self.finals[attempt]
@@ -315,7 +315,7 @@ class Running:
             self.error = error
             logging.getLogger(__name__).warning("the worker has ended: %s", error)
 
-    def join(self, timeout: float = PATIENCE) -> None:
+    def join(self, timeout: float = DEADLINE) -> None:
         """Waits for the worker's end. Raises AssertionError if it does not come."""
         self._thread.join(timeout)
         assert not self._thread.is_alive(), "the worker did not end"

@@ -19,9 +19,7 @@ from pathlib import Path
 from daemon.executors.base import Collected, Dependencies, Executor, Found, JobFailed, Outcome, Sandbox, Workspace
 from protocol.messages import Assignment
 from protocol.views import Capability
-
-PATIENCE = 60.0
-"""Seconds after which what a test waits for is not believed to come any more."""
+from tests.support.eventually import DEADLINE
 
 
 @dataclass(eq=False)
@@ -62,7 +60,7 @@ class Box:
                 self.state = "exited"
                 self.changed.notify_all()
 
-    def await_state(self, state: str, timeout: float = PATIENCE) -> bool:
+    def await_state(self, state: str, timeout: float = DEADLINE) -> bool:
         """For tests: whether the box comes into a state in time."""
         with self.changed:
             return self.changed.wait_for(lambda: self.state == state, timeout)
@@ -97,7 +95,7 @@ class StandinEngine:
         """What was done to an attempt, in order."""
         return [step for step, name in self.history if name == attempt]
 
-    def await_step(self, step: str, attempt: str, timeout: float = PATIENCE) -> None:
+    def await_step(self, step: str, attempt: str, timeout: float = DEADLINE) -> None:
         """For tests: waits until something was done to an attempt. Raises AssertionError after `timeout`."""
         with self.changed:
             done = self.changed.wait_for(lambda: (step, attempt) in self.history, timeout)

@@ -13,7 +13,7 @@ from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.codec import decode_for_coordinator, encode
 from protocol.events import STATE_TOPIC, AnyEvent, Beacon
-from tests.support.coordinator_thread import DEADLINE
+from tests.support.eventually import DEADLINE
 
 
 class ScriptedCoordinator:

@@ -11,11 +11,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import docker
 from docker.models.containers import Container
@@ -23,22 +22,9 @@ from docker.models.containers import Container
 from protocol.client import Client
 from protocol.errors import LongshoreError
 from protocol.views import RunView
+from tests.support.eventually import DEADLINE, eventually
 
 LONGSHORE = Path(sys.executable).parent / "longshore"
-DEADLINE = 60.0
-"""Seconds within which anything that a test waits for has to happen."""
-T = TypeVar("T")
-
-
-def eventually(claim: Callable[[], T], *, within: float = DEADLINE, every: float = 0.05) -> T:
-    """The first true value of `claim`. Raises AssertionError with its last value when time is up."""
-    deadline = time.monotonic() + within
-    while True:
-        value = claim()
-        if value:
-            return value
-        assert time.monotonic() < deadline, f"not within {within} s: {claim}, last {value!r}"
-        time.sleep(every)
 
 
 def repository(folder: Path, files: Mapping[str, str]) -> Path:

@@ -9,7 +9,8 @@ import docker
 import pytest
 
 from tests.conftest import Images
-from tests.support.system import System, eventually, leftovers
+from tests.support.eventually import eventually
+from tests.support.system import System, leftovers
 
 
 def _checked(system: System, client: docker.DockerClient) -> Iterator[System]:

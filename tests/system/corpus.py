@@ -19,7 +19,8 @@ from protocol.client import Client
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import JobView, RunView
 from tests.conftest import Images
-from tests.support.system import System, commit_all, eventually
+from tests.support.eventually import eventually
+from tests.support.system import System, commit_all
 
 CASES = Path(__file__).parents[3] / "shared" / "conformance" / "plan"
 OTHERS: dict[str, dict[str, Any]] = yaml.safe_load(Path(__file__).with_name("corpus.yml").read_text())

@@ -14,7 +14,8 @@ import pytest
 
 from protocol.client import Client
 from tests.conftest import Images
-from tests.support.system import System, eventually, leftovers
+from tests.support.eventually import eventually
+from tests.support.system import System, leftovers
 from tests.system.corpus import (
     CASES,
     OTHERS,

@@ -7,18 +7,8 @@ from pathlib import Path
 
 import docker
 
-from tests.support.system import (
-    DEADLINE,
-    UNTIL_TOLD,
-    Process,
-    System,
-    eventually,
-    jobs_of,
-    nobody_serves,
-    repository,
-    statuses,
-    tell,
-)
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import UNTIL_TOLD, Process, System, jobs_of, nobody_serves, repository, statuses, tell
 
 HELLO = "job: {image: longshore/busybox:test, script: [echo hello]}"
 LONG = f"""

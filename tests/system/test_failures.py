@@ -7,7 +7,8 @@ from pathlib import Path
 
 import docker
 
-from tests.support.system import DEADLINE, System, eventually, jobs_of, repository, running, statuses
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import System, jobs_of, repository, running, statuses
 
 
 def test_a_failing_script_stops_there_and_skips_what_depends_on_it(fleet: System, tmp_path: Path) -> None:

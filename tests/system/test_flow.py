@@ -9,7 +9,8 @@ import docker
 import pytest
 
 from tests.conftest import Images
-from tests.support.system import UNTIL_TOLD, System, eventually, jobs_of, leftovers, repository, running, statuses, tell
+from tests.support.eventually import eventually
+from tests.support.system import UNTIL_TOLD, System, jobs_of, leftovers, repository, running, statuses, tell
 
 PIPELINE = """
 default:

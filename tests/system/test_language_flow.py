@@ -13,17 +13,8 @@ from typing import Any
 
 import docker
 
-from tests.support.system import (
-    DEADLINE,
-    LONGSHORE,
-    System,
-    commit_all,
-    eventually,
-    jobs_of,
-    repository,
-    running,
-    statuses,
-)
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import LONGSHORE, System, commit_all, jobs_of, repository, running, statuses
 
 HEAD = "default: {image: longshore/busybox:test}\n"
 UNTIL_TOLD = "'while [ ! -e /tmp/go ]; do sleep 0.1; done'"

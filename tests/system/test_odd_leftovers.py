@@ -15,7 +15,8 @@ import pytest
 from docker.errors import NotFound
 from docker.models.containers import Container
 
-from tests.support.system import System, eventually, leftovers, nobody_serves, repository, statuses
+from tests.support.eventually import eventually
+from tests.support.system import System, leftovers, nobody_serves, repository, statuses
 
 IMAGE = "longshore/busybox:test"
 HELLO = f"job: {{image: {IMAGE}, script: [echo hello]}}"

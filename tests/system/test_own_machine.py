@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.system import Process, System, eventually, jobs_of, nobody_serves, repository, statuses
+from tests.support.eventually import eventually
+from tests.support.system import Process, System, jobs_of, nobody_serves, repository, statuses
 
 TAGGED = """
 default: {image: longshore/busybox:test}

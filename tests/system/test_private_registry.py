@@ -15,7 +15,8 @@ import docker
 import pytest
 
 from tests.conftest import Images
-from tests.support.system import DEADLINE, System, eventually, jobs_of, repository
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import System, jobs_of, repository
 
 USER, PASSWORD = "ann", "open sesame"
 HASHED = "$2b$04$Ks2yylofbPilt8kysKbp5.D0GD6..hUIuJOZDNpQnwATTVmDflyMy"

@@ -13,7 +13,8 @@ import jsonschema
 import pytest
 
 from tests.conftest import ROOT
-from tests.support.system import DEADLINE, System, eventually, jobs_of, repository
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import System, jobs_of, repository
 
 
 def schema(name: str) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import docker
 
-from tests.support.system import DEADLINE, System, eventually, jobs_of, repository, running, statuses
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import System, jobs_of, repository, running, statuses
 
 COUNTING = """
 default: {image: longshore/busybox:test}

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from cli.process.interrupts import PRESS_SECONDS
-from tests.support.system import DEADLINE, System, eventually, nobody_serves, repository, statuses
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import System, nobody_serves, repository, statuses
 
 LONG = "job: {image: longshore/busybox:test, script: [echo up, sleep 200]}"
 STUBBORN = "job: {image: longshore/busybox:test, script: [echo up, sleep 200], after_script: [sleep 5]}"

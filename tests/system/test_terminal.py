@@ -16,7 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.system import DEADLINE, LONGSHORE, System, repository
+from tests.support.eventually import DEADLINE
+from tests.support.system import LONGSHORE, System, repository
 
 ROWS, COLUMNS = 40, 120
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.support.coordinator_thread import DEADLINE
+from tests.support.eventually import DEADLINE, aeventually
 
 KEYS = {
     "Enter": {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"},
@@ -90,9 +90,11 @@ class Tab:
 
     async def shows(self, text: str, since: int = 0) -> None:
         """Waits until a text has come to the terminal in the page, after byte `since` of what it received."""
-        async with asyncio.timeout(DEADLINE):
-            while text.encode() not in re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", self.received[since:]):
-                await asyncio.sleep(0.05)
+        await aeventually(
+            lambda: re.sub(rb"\x1b\[[0-9;?]*[a-zA-Z]", b"", self.received[since:]),
+            so=lambda shown: text.encode() in shown,
+            every=0.05,
+        )
 
     async def picture(self, path: Path) -> bytes:
         """Takes a screenshot."""
@@ -121,9 +123,7 @@ async def chromium(folder: Path) -> AsyncIterator[Tab]:
     )
     try:
         port_file = folder / "DevToolsActivePort"
-        async with asyncio.timeout(DEADLINE):
-            while not (port_file.exists() and port_file.read_text().count("\n")):
-                await asyncio.sleep(0.05)
+        await aeventually(lambda: port_file.exists() and port_file.read_text().count("\n"))
         port = port_file.read_text().split("\n")[0]
         async with aiohttp.ClientSession() as session:
             async with session.get(f"http://127.0.0.1:{port}/json") as answer:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from unittest.mock import patch
 from textual.pilot import Pilot
 from textual.widgets import Input
 
-from tests.support.coordinator_thread import DEADLINE
+from tests.support.eventually import DEADLINE, aeventually
 from tui.app import LongshoreApp
 from tui.screens import page
 
@@ -32,11 +31,9 @@ class Dashboard:
     async def until(self, claim: Callable[[], object]) -> None:
         """Waits for a claim to come true."""
         try:
-            async with asyncio.timeout(DEADLINE):
-                while not claim():
-                    await self.pilot.pause(0.02)
-        except TimeoutError:
-            raise AssertionError(f"not within {DEADLINE} s; the screen shows:\n{self.text}") from None
+            await aeventually(claim, pause=self.pilot.pause)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the screen shows:\n{self.text}") from None
 
     async def sees(self, *texts: str) -> None:
         """Waits until the screen shows all of these texts."""

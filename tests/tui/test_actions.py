@@ -9,7 +9,8 @@ import pytest
 
 from protocol.statuses import ExecutionStatus, WorkerStatus
 from protocol.views import ArtifactRef
-from tests.support.coordinator_thread import ScriptedWorker, Server, eventually, job, plan, shop
+from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan, shop
+from tests.support.eventually import eventually
 from tests.tui.driving import dashboard
 
 S = ExecutionStatus

@@ -15,7 +15,8 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.coordinator_thread import ScriptedWorker, Server, eventually, job, plan
+from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan
+from tests.support.eventually import eventually
 
 LONGSHORE = Path(sys.executable).with_name("longshore")
 PAGER = """#!/bin/sh

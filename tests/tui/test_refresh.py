@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 
-from tests.support.coordinator_thread import DEADLINE
+from tests.support.eventually import DEADLINE
 from tests.tui.driving import Dashboard
 from tests.tui.still import still_app
 

@@ -15,7 +15,8 @@ import pytest_asyncio
 from aiohttp import web
 
 from protocol.errors import UsageError
-from tests.support.coordinator_thread import DEADLINE, ScriptedWorker, Server, job, plan
+from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan
+from tests.support.eventually import DEADLINE, aeventually
 from tests.tui import chromium
 from tui.web import DashboardServer, serve
 
@@ -144,9 +145,9 @@ async def test_in_a_real_browser_it_loads_a_key_moves_the_selection_and_a_live_l
         seen = len(tab.received)
         worker.log("assets", b"a line that comes while one watches\n")
         await tab.shows("a line that comes while one watches", seen)
-        async with asyncio.timeout(DEADLINE):  # until the page has drawn what it has received
-            while await tab.picture(pictures / "browser-log.png") == before:
-                await asyncio.sleep(0.02)
+        await aeventually(  # the page draws what it has received
+            lambda: tab.picture(pictures / "browser-log.png"), so=lambda picture: picture != before
+        )
         assert tab.asked
         assert all(address.startswith((base, f"ws://127.0.0.1:{site.port}", "data:")) for address in tab.asked)
         assert not tab.complaints

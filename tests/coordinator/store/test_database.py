@@ -7,7 +7,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from coordinator.store.store import Store
 from coordinator.store.term import Superseded
 from protocol.errors import UsageError
 from tests.coordinator.conftest import Cluster
+from tests.support.eventually import eventually
 
 HOLD = """
 import sys
@@ -230,13 +230,14 @@ def test_the_store_comes_back_with_its_postgres(postgres: Cluster) -> None:
             store.list_runs(1)
     finally:
         postgres.start()
-    deadline = time.monotonic() + 60
-    while True:
+
+    def write() -> peewee.PeeweeException | None:
         try:
             store.write_turn(turn)
-            break
-        except peewee.PeeweeException:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        except peewee.PeeweeException as error:
+            return error
+        return None
+
+    eventually(write, so=lambda error: error is None)
     assert [worker.name for worker in store.load_unfinished()[1]] == ["w"]
     store.close()

@@ -21,8 +21,8 @@ from protocol.messages import Assignment
 from protocol.plan import ArtifactsSpec, ImageSpec, JobPlan, Resources, ServiceSpec
 from protocol.views import Capability
 from tests.daemon.executors.docker.builders import BUSYBOX, tar_of
+from tests.support.eventually import DEADLINE, eventually
 
-DEADLINE = 30.0
 _attempts = itertools.count(1_000_000)
 
 Open = Callable[[], Executor]
@@ -56,14 +56,6 @@ def execute(executor: Executor, sandbox: Sandbox) -> tuple[Outcome, bytes]:
     reader.join(DEADLINE)
     assert not reader.is_alive(), "a log ends with its job"
     return outcome, bytes(log)
-
-
-def until(claim: Callable[[], object]) -> None:
-    """Waits for a claim to come true."""
-    deadline = time.monotonic() + DEADLINE
-    while not claim():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 class ExecutorContract:
@@ -172,7 +164,7 @@ class ExecutorContract:
         log = bytearray()
 
         def stop_when_begun() -> None:
-            until(lambda: b"begun\n" in log)
+            eventually(lambda: b"begun\n" in log)
             sandbox.stop(5.0)
 
         def opened() -> None:

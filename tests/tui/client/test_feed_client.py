@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
@@ -12,7 +12,7 @@ from protocol import messages as m
 from protocol.errors import CoordinatorUnreachable, UsageError
 from protocol.events import LogAppended, RunChanged, log_topic
 from protocol.statuses import ExecutionStatus
-from tests.support.coordinator_thread import DEADLINE
+from tests.support.eventually import aeventually
 from tests.support.fake_feed import ScriptedCoordinator
 from tests.tui.views import run_summary
 from tui.client import connection as link_module
@@ -46,16 +46,9 @@ async def client(coordinator: ScriptedCoordinator) -> AsyncIterator[FeedClient]:
     """A client that has connected."""
     client = FeedClient(coordinator.address, Model(), lambda: None)
     client.start()
-    await until(lambda: client.model.runs and b"state" in coordinator.subscriptions)
+    await aeventually(lambda: client.model.runs and b"state" in coordinator.subscriptions)
     yield client
     await client.stop()
-
-
-async def until(claim: Callable[[], object]) -> None:
-    """Waits for a claim to come true."""
-    async with asyncio.timeout(DEADLINE):
-        while not claim():
-            await asyncio.sleep(0.01)
 
 
 def change(coordinator: ScriptedCoordinator, status: ExecutionStatus) -> None:
@@ -66,7 +59,7 @@ def change(coordinator: ScriptedCoordinator, status: ExecutionStatus) -> None:
 
 async def test_events_reach_the_model(coordinator: ScriptedCoordinator, client: FeedClient) -> None:
     change(coordinator, S.FAILED)
-    await until(lambda: client.model.runs[1].status is S.FAILED)
+    await aeventually(lambda: client.model.runs[1].status is S.FAILED)
     assert coordinator.snapshots == 1
     assert client.model.connection is ConnectionState.ONLINE
 
@@ -76,13 +69,13 @@ async def test_a_lost_event_in_between_is_made_up_for(coordinator: ScriptedCoord
     coordinator.runs[2] = run_summary(2)  # type: ignore[attr-defined]
     coordinator.lose()
     change(coordinator, S.FAILED)
-    await until(lambda: 2 in client.model.runs and client.model.runs[1].status is S.FAILED)
+    await aeventually(lambda: 2 in client.model.runs and client.model.runs[1].status is S.FAILED)
 
 
 async def test_a_lost_last_event_is_made_up_for(coordinator: ScriptedCoordinator, client: FeedClient) -> None:
     coordinator.runs[2] = run_summary(2)  # type: ignore[attr-defined]
     coordinator.lose()
-    await until(lambda: 2 in client.model.runs)
+    await aeventually(lambda: 2 in client.model.runs)
 
 
 async def test_a_restart_of_the_coordinator_is_said_and_caught_up_with(
@@ -91,7 +84,7 @@ async def test_a_restart_of_the_coordinator_is_said_and_caught_up_with(
     del coordinator.runs[1]  # type: ignore[attr-defined]
     coordinator.runs[2] = run_summary(2)  # type: ignore[attr-defined]
     coordinator.restart()
-    await until(lambda: set(client.model.runs) == {2})
+    await aeventually(lambda: set(client.model.runs) == {2})
     notes = [entry.note for entry in client.model.journal if entry.note]
     assert "connection lost: the coordinator was started anew" in notes
     assert notes[-1] == "connected: the coordinator was started anew"
@@ -104,9 +97,9 @@ async def test_silence_is_said_and_ends_by_itself(
     monkeypatch.setattr(link_module, "SILENCE", 0.5)
     monkeypatch.setattr(link_module, "HELLO_TIMEOUT", 0.3)
     coordinator.beats = False
-    await until(lambda: client.model.connection is ConnectionState.RECONNECTING)
+    await aeventually(lambda: client.model.connection is ConnectionState.RECONNECTING)
     coordinator.beats = True
-    await until(lambda: client.model.connection is ConnectionState.ONLINE)
+    await aeventually(lambda: client.model.connection is ConnectionState.ONLINE)
 
 
 async def test_a_request_that_was_asked_before_a_restart_is_answered_after_it(
@@ -144,11 +137,11 @@ async def test_only_logs_that_are_followed_are_subscribed_to(
 ) -> None:
     heard: list[tuple[int, bytes]] = []
     client.follow_log("1.1", lambda event, data: heard.append((event.offset, data)))
-    await until(lambda: log_topic("1.1") in coordinator.subscriptions)
+    await aeventually(lambda: log_topic("1.1") in coordinator.subscriptions)
     coordinator.publish(LogAppended(attempt="1.1", offset=5), b"bytes", topic=log_topic("1.1"))
-    await until(lambda: heard == [(5, b"bytes")])
+    await aeventually(lambda: heard == [(5, b"bytes")])
     client.unfollow_log("1.1")
-    await until(lambda: log_topic("1.1") not in coordinator.subscriptions)
+    await aeventually(lambda: log_topic("1.1") not in coordinator.subscriptions)
 
 
 async def test_a_dashboard_that_is_opened_first_waits_for_its_coordinator() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -76,16 +75,3 @@ def leftovers(docker_client: docker.DockerClient) -> Callable[[], list[str]]:
         return [str(one.name) for one in (*containers, *networks, *volumes)]
 
     return names
-
-
-@pytest.fixture
-def until() -> Callable[[Callable[[], object]], None]:
-    """Waits for a condition, at most 20 s."""
-
-    def wait(condition: Callable[[], object]) -> None:
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline, "it has not come about within 20 s"
-            time.sleep(0.02)
-
-    return wait

@@ -15,6 +15,7 @@ from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ArtifactsSpec, ServiceSpec
 from protocol.statuses import FailureReason
 from tests.daemon.executors.docker.builders import BUSYBOX, WORKER, assignment, container_name, contents
+from tests.support.eventually import eventually
 
 SERVICE = ServiceSpec(name=BUSYBOX, command=["sleep", "600"], aliases=["side"])
 WAITS = "echo begun; until [ -e /tmp/go ]; do sleep 0.05; done"
@@ -58,13 +59,12 @@ class Running:
 def test_a_job_whose_container_somebody_ends_failed_for_the_system(
     executor: DockerExecutor,
     docker_client: docker.DockerClient,
-    until: Callable[[Callable[[], object]], None],
     leftovers: Callable[[], list[str]],
     deed: Callable[[Container], object],
 ) -> None:
     job = assignment(WAITS)
     running = Running(executor.sandbox(job))
-    until(lambda: b"begun\n" in running.log)
+    eventually(lambda: b"begun\n" in running.log)
     deed(docker_client.containers.get(container_name(job)))
     result = running.end()
     if isinstance(result, JobFailed):
@@ -79,13 +79,12 @@ def test_a_job_whose_container_somebody_ends_failed_for_the_system(
 def test_a_job_whose_container_is_renamed_ends_as_if_nothing_had_happened(
     executor: DockerExecutor,
     docker_client: docker.DockerClient,
-    until: Callable[[Callable[[], object]], None],
     leftovers: Callable[[], list[str]],
     tmp_path: Path,
 ) -> None:
     job = assignment(WAITS, "echo made >file", artifacts=ArtifactsSpec(paths=["file"]))
     running = Running(executor.sandbox(job))
-    until(lambda: b"begun\n" in running.log)
+    eventually(lambda: b"begun\n" in running.log)
     container = docker_client.containers.get(container_name(job))
     container.rename(f"renamed-{WORKER}")
     assert [one.state for one in executor.find()] == ["running"]
@@ -121,12 +120,11 @@ def test_a_renamed_container_is_taken_up_by_the_next_daemon(
 def test_a_paused_job_can_be_canceled(
     executor: DockerExecutor,
     docker_client: docker.DockerClient,
-    until: Callable[[Callable[[], object]], None],
     leftovers: Callable[[], list[str]],
 ) -> None:
     job = assignment(WAITS)
     running = Running(executor.sandbox(job))
-    until(lambda: b"begun\n" in running.log)
+    eventually(lambda: b"begun\n" in running.log)
     docker_client.containers.get(container_name(job)).pause()
     assert [one.state for one in executor.find()] == ["running"]
     running.sandbox.stop(0.1)
@@ -162,13 +160,12 @@ def test_a_container_that_is_removed_at_its_gate_fails_its_job_for_the_system(
 def test_whatever_is_done_to_a_service_the_job_goes_on_and_nothing_is_left(
     executor: DockerExecutor,
     docker_client: docker.DockerClient,
-    until: Callable[[Callable[[], object]], None],
     leftovers: Callable[[], list[str]],
     deed: Callable[[Container], object],
 ) -> None:
     job = assignment(WAITS, services=[SERVICE])
     running = Running(executor.sandbox(job))
-    until(lambda: b"begun\n" in running.log)
+    eventually(lambda: b"begun\n" in running.log)
     deed(docker_client.containers.get(f"{container_name(job)}-service-0"))
     docker_client.containers.get(container_name(job)).exec_run(["touch", "/tmp/go"])
     result = running.end()

@@ -8,7 +8,7 @@ import select
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from daemon.executors.base import Dependencies, JobFailed, Outcome
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.statuses import FailureReason
 from tests.daemon.executors.docker.builders import WORKER, assignment
+from tests.support.eventually import eventually
 
 ENGINE = "/var/run/docker.sock"
 
@@ -101,9 +102,7 @@ def behind(relay: Relay, executor: DockerExecutor) -> DockerExecutor:
     return DockerExecutor(WORKER, f"unix://{relay.path}", coordinator=WORKER, patience=3.0)
 
 
-def test_a_job_s_log_and_end_survive_an_engine_that_drops_its_connections(
-    behind: DockerExecutor, relay: Relay, until: Callable[[Callable[[], object]], None]
-) -> None:
+def test_a_job_s_log_and_end_survive_an_engine_that_drops_its_connections(behind: DockerExecutor, relay: Relay) -> None:
     sandbox = behind.sandbox(assignment("for i in $(seq 30); do echo line $i; sleep 0.1; done", "exit 6"))
     sandbox.prepare(None)
     sandbox.release(Dependencies())
@@ -116,7 +115,7 @@ def test_a_job_s_log_and_end_survive_an_engine_that_drops_its_connections(
     for thread in threads:
         thread.start()
     for seen in (b"line 5\n", b"line 15\n"):
-        until(partial(log.__contains__, seen))
+        eventually(partial(log.__contains__, seen))
         relay.cut()
         time.sleep(0.5)
         relay.open()

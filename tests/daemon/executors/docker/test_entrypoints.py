@@ -28,6 +28,7 @@ from tests.daemon.executors.docker.builders import (
     tar_of,
     variables,
 )
+from tests.support.eventually import eventually
 
 IN_THE_END = "while read -r line; do :; done </etc/passwd; exec "
 
@@ -130,9 +131,7 @@ def test_an_entrypoint_may_take_as_long_as_it_is_at_work(executor: DockerExecuto
     assert ran.lines == ["at work"] * 6 + ["$ echo ran", "ran"]
 
 
-def test_a_silent_entrypoint_is_known_to_be_at_work_by_its_cpu_time(
-    executor: DockerExecutor, until: Callable[[Callable[[], object]], None]
-) -> None:
+def test_a_silent_entrypoint_is_known_to_be_at_work_by_its_cpu_time(executor: DockerExecutor) -> None:
     spec = ImageSpec(name=BUSYBOX, entrypoint=["sh", "-c", "for _ in 1 2 3 4; do sha256sum /dev/zero & done; wait"])
     job = assignment("true", image=spec)
     sandbox = executor.sandbox(job)
@@ -141,7 +140,7 @@ def test_a_silent_entrypoint_is_known_to_be_at_work_by_its_cpu_time(
     signs = SignsOfLife(DockerClient(), container_name(job), lambda: 0)
     before = signs.state()
     assert before.isdigit()
-    until(lambda: signs.state() != before)
+    eventually(lambda: signs.state() != before)
     sandbox.remove()
 
 
@@ -215,7 +214,7 @@ def test_another_daemon_finds_an_entrypoint_at_work_and_sees_the_job_through(
 
 
 def test_a_container_with_an_entrypoint_that_died_at_its_gate_is_started_again(
-    executor: DockerExecutor, tmp_path: Path, docker_client: docker.DockerClient, until: Callable[..., None]
+    executor: DockerExecutor, tmp_path: Path, docker_client: docker.DockerClient
 ) -> None:
     spec = ImageSpec(name=DASH, entrypoint=["sh", "-c", "sleep 0.5; exec sh"])
     job = assignment("echo ran", image=spec)
@@ -223,7 +222,7 @@ def test_a_container_with_an_entrypoint_that_died_at_its_gate_is_started_again(
     held.prepare(None)
     held.hold()
     container = docker_client.containers.get(container_name(job))
-    until(lambda: b"longshore ready" in container.logs())
+    eventually(lambda: b"longshore ready" in container.logs())
     container.kill()
     sandbox = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
     sandbox.release(Dependencies())

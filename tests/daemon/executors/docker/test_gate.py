@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 
@@ -16,8 +15,7 @@ from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
 from tests.daemon.executors.docker.builders import BUSYBOX, WORKER, assignment, container_name, run_job, tar_of
-
-Until = Callable[[Callable[[], object]], None]
+from tests.support.eventually import eventually
 
 
 class Times:
@@ -37,7 +35,7 @@ def another_daemon(tmp_path: Path) -> DockerExecutor:
 
 
 def test_a_held_container_runs_nothing_until_its_gate_opens(
-    executor: DockerExecutor, docker_client: docker.DockerClient, until: Until
+    executor: DockerExecutor, docker_client: docker.DockerClient
 ) -> None:
     job = assignment("echo open")
     sandbox = executor.sandbox(job)
@@ -47,11 +45,11 @@ def test_a_held_container_runs_nothing_until_its_gate_opens(
     (found,) = executor.find()
     assert (found.attempt, found.state) == (job.attempt, "held")
     container = docker_client.containers.get(container_name(job))
-    until(lambda: len(container.top()["Processes"]) == 1)
+    eventually(lambda: len(container.top()["Processes"]) == 1)
     assert b"open" not in container.logs()
     sandbox.release(Dependencies())
     assert sandbox.wait().exit_code == 0
-    until(lambda: [found.state for found in executor.find()] == ["exited"])
+    eventually(lambda: [found.state for found in executor.find()] == ["exited"])
 
 
 def test_the_gate_opens_within_milliseconds(executor: DockerExecutor) -> None:
@@ -70,9 +68,7 @@ def test_the_gate_opens_within_milliseconds(executor: DockerExecutor) -> None:
     assert min(took) < 0.05  # whatever else the machine does at times
 
 
-def test_another_daemon_opens_the_gate_and_sees_the_job_through(
-    executor: DockerExecutor, tmp_path: Path, until: Until
-) -> None:
+def test_another_daemon_opens_the_gate_and_sees_the_job_through(executor: DockerExecutor, tmp_path: Path) -> None:
     job = assignment("sleep 2", "echo $X", "exit 4", variables=[])
     held = executor.sandbox(job)
     held.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"a": "a"})))
@@ -81,7 +77,7 @@ def test_another_daemon_opens_the_gate_and_sees_the_job_through(
     assert [found.state for found in second.find()] == ["held"]
     second.sandbox(job).release(Dependencies())
     third = another_daemon(tmp_path)
-    until(lambda: [found.state for found in third.find()] == ["running"])
+    eventually(lambda: [found.state for found in third.find()] == ["running"])
     sandbox = third.sandbox(job)
     outcome = sandbox.wait()
     assert outcome.exit_code == 4
@@ -103,14 +99,14 @@ class JumpedClock(datetime):
 
 
 def test_another_daemon_knows_how_long_a_job_has_run_whatever_the_wall_clock_says(
-    executor: DockerExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Until
+    executor: DockerExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = time.monotonic()
     sandbox = executor.sandbox(assignment("sleep 100"))
     sandbox.prepare(None)
     sandbox.release(Dependencies())
     after = time.monotonic()
-    until(lambda: another_daemon(tmp_path).find()[0].state == "running")
+    eventually(lambda: another_daemon(tmp_path).find()[0].state == "running")
     monkeypatch.setattr("daemon.executors.docker.executor.datetime", JumpedClock)
     (found,) = another_daemon(tmp_path).find()
     assert before < found.released_mono < after
@@ -122,9 +118,7 @@ def test_another_daemon_knows_how_long_a_job_has_run_whatever_the_wall_clock_say
     assert list((tmp_path / "cache" / "attempts").iterdir()) == []
 
 
-def test_a_gate_that_was_opened_twice_lets_the_script_run_once(
-    executor: DockerExecutor, tmp_path: Path, until: Until
-) -> None:
+def test_a_gate_that_was_opened_twice_lets_the_script_run_once(executor: DockerExecutor, tmp_path: Path) -> None:
     job = assignment("echo ran", "sleep 1")
     sandbox = executor.sandbox(job)
     sandbox.prepare(None)
@@ -134,7 +128,7 @@ def test_a_gate_that_was_opened_twice_lets_the_script_run_once(
     log = bytearray()
     sandbox.follow_log(0, log.extend)
     assert log.decode().splitlines() == ["$ echo ran", "ran", "$ sleep 1"]
-    until(lambda: [found.state for found in executor.find()] == ["exited"])
+    eventually(lambda: [found.state for found in executor.find()] == ["exited"])
     with pytest.raises(JobFailed, match="has run already"):
         another_daemon(tmp_path).sandbox(job).release(Dependencies())
 
@@ -196,14 +190,14 @@ def test_an_entrypoint_that_runs_something_else_is_no_success(executor: DockerEx
 
 
 def test_a_container_that_is_killed_from_outside_is_no_failure_of_the_script(
-    executor: DockerExecutor, docker_client: docker.DockerClient, until: Until
+    executor: DockerExecutor, docker_client: docker.DockerClient
 ) -> None:
     job = assignment("echo begun", "sleep 600")
     sandbox = executor.sandbox(job)
     sandbox.prepare(None)
     sandbox.release(Dependencies())
     container = docker_client.containers.get(container_name(job))
-    until(lambda: b"begun\n" in container.logs())
+    eventually(lambda: b"begun\n" in container.logs())
     container.kill()
     outcome = sandbox.wait()
     assert outcome.exit_code == 137

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from protocol.plan import ServiceSpec
 from protocol.statuses import FailureReason
 from tests.daemon.executors.docker.builders import BUSYBOX, WORKER, assignment, container_name, run_job
 from tests.daemon.executors.docker.odd_engine import OddEngine
+from tests.support.eventually import eventually
 
 OURS = {"longshore.coordinator": WORKER, "longshore.worker": WORKER, "longshore.role": "job"}
 
@@ -63,9 +63,7 @@ def released(executor: DockerExecutor, *commands: str, **job: Any) -> tuple[str,
     sandbox = executor.sandbox(made)
     sandbox.prepare(None)
     sandbox.release(Dependencies())
-    deadline = time.monotonic() + 20
-    while {one.attempt: one.state for one in executor.find()}[made.attempt] != "running":
-        assert time.monotonic() < deadline
+    eventually(lambda: next(one.state for one in executor.find() if one.attempt == made.attempt) == "running")
     with contextlib.closing(docker.from_env()) as client:
         return made.attempt, str(client.containers.get(container_name(made)).id)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from daemon.executors.docker.sandbox import DockerSandbox
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol.messages import Assignment
 from tests.daemon.executors.docker.builders import BUSYBOX, DEBIAN, WORKER, assignment, container_name
+from tests.support.eventually import eventually
 
 
 def opened(executor: DockerExecutor, job: Assignment) -> DockerSandbox:
@@ -148,7 +148,7 @@ def test_a_killed_job_s_log_is_whole_up_to_its_last_byte(executor: DockerExecuto
 
 
 def test_what_the_engine_drops_of_a_log_that_nobody_reads_in_time_is_said_in_it_and_the_job_is_not_run_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: Callable[[Callable[[], object]], None]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With the sizes of what is really gigabytes."""
     for module in ("multiplexed", "stored"):
@@ -177,7 +177,7 @@ def test_what_the_engine_drops_of_a_log_that_nobody_reads_in_time_is_said_in_it_
         follower = threading.Thread(target=slow.follow_log, args=(0, sink))
         follower.start()
         THREADS.start(Task(partial(sandbox.follow_log, 0, lambda data: None), "drain"))
-        until(lambda: b"\nall is printed\n" in read_tail(DockerClient(), container_name(job), 10_000))
+        eventually(lambda: b"\nall is printed\n" in read_tail(DockerClient(), container_name(job), 10_000))
         assert [found.state for found in daemon().find()] == ["running"]
         go_on.set()
         late = daemon().sandbox(job)

@@ -32,8 +32,8 @@ from tests.daemon.executors.docker.builders import (
     container_name,
     run_job,
 )
+from tests.support.eventually import eventually
 
-Until = Callable[[Callable[[], object]], None]
 HOLDERS = {"label": [f"longshore.worker={WORKER}", "longshore.role=network"]}
 NAMESPACE = "readlink /proc/self/ns/net"
 
@@ -57,7 +57,7 @@ def sharing(tmp_path: Path, executor: DockerExecutor, monkeypatch: pytest.Monkey
     sharing.close()
 
 
-def until_shared(executor: DockerExecutor, holders: Callable[[], list[str]], until: Until, image: str = BUSYBOX) -> str:
+def until_shared(executor: DockerExecutor, holders: Callable[[], list[str]], image: str = BUSYBOX) -> str:
     """Runs jobs, with many to come, until one has joined a network; which one that is."""
     found: list[str] = []
 
@@ -67,7 +67,7 @@ def until_shared(executor: DockerExecutor, holders: Callable[[], list[str]], unt
         found.extend([network] if network else [])
         return bool(found)
 
-    until(joined)
+    eventually(joined)
     assert found[-1] in holders()
     return found[-1]
 
@@ -92,9 +92,9 @@ def run_and_see(executor: DockerExecutor, job: Assignment) -> tuple[Ran, str]:
 
 
 def test_jobs_of_one_image_use_a_network_one_after_the_other(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
+    sharing: DockerExecutor, holders: Callable[[], list[str]]
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     spaces = {run_and_see(sharing, assignment(NAMESPACE))[0].lines[-1] for _ in range(3)}
     assert len(spaces) == 1
     assert holders() == [first]
@@ -113,9 +113,9 @@ def test_a_network_is_made_for_many_jobs_to_come_or_after_some_that_had_none(
 
 
 def test_two_jobs_at_a_time_never_have_the_same_network(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
+    sharing: DockerExecutor, holders: Callable[[], list[str]]
 ) -> None:
-    until_shared(sharing, holders, until)
+    until_shared(sharing, holders)
     sandboxes = [sharing.sandbox(assignment(NAMESPACE)) for _ in range(5)]
     spaces: list[str] = []
 
@@ -153,9 +153,9 @@ def test_two_jobs_at_a_time_never_have_the_same_network(
     ],
 )
 def test_who_changes_the_files_that_are_shared_is_the_last_one_in_the_network(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, image: str, deed: str
+    sharing: DockerExecutor, holders: Callable[[], list[str]], image: str, deed: str
 ) -> None:
-    first = until_shared(sharing, holders, until, image)
+    first = until_shared(sharing, holders, image)
     ran, network = run_and_see(sharing, assignment(deed, image=image))
     assert (ran.outcome.exit_code, network) == (0, first), ran.log
     assert first not in holders()
@@ -171,9 +171,9 @@ grep -c ' 06 ' /proc/net/tcp
 
 
 def test_a_network_with_connections_that_are_not_over_rests(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
+    sharing: DockerExecutor, holders: Callable[[], list[str]]
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     ran, network = run_and_see(sharing, assignment(TIME_WAIT))
     assert (ran.outcome.exit_code, network) == (0, first), ran.log
     assert holders() == [first]
@@ -184,9 +184,9 @@ def test_a_network_with_connections_that_are_not_over_rests(
 
 @pytest.mark.long
 def test_a_network_that_has_rested_is_used_again(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, monkeypatch: pytest.MonkeyPatch
+    sharing: DockerExecutor, holders: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     monkeypatch.setattr(pool, "FEW", 1000)  # so that no other one is made
     assert run_and_see(sharing, assignment(TIME_WAIT))[1] == first
     assert run_and_see(sharing, assignment("true"))[1] == ""
@@ -195,46 +195,43 @@ def test_a_network_that_has_rested_is_used_again(
 
 
 def test_a_network_whose_connections_do_not_end_goes(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, monkeypatch: pytest.MonkeyPatch
+    sharing: DockerExecutor, holders: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "REST_SECONDS", 0.2)
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     assert run_and_see(sharing, assignment(TIME_WAIT))[1] == first
-    until(lambda: first not in holders())
+    eventually(lambda: first not in holders())
 
 
 def test_a_network_that_nobody_uses_goes(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, monkeypatch: pytest.MonkeyPatch
+    sharing: DockerExecutor, holders: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "KEEP_SECONDS", 0.3)
-    until_shared(sharing, holders, until)
-    until(lambda: not holders())
-    until_shared(sharing, holders, until)
+    until_shared(sharing, holders)
+    eventually(lambda: not holders())
+    until_shared(sharing, holders)
 
 
-def test_the_daemon_s_end_removes_what_nobody_uses(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
-) -> None:
-    until_shared(sharing, holders, until)
+def test_the_daemon_s_end_removes_what_nobody_uses(sharing: DockerExecutor, holders: Callable[[], list[str]]) -> None:
+    until_shared(sharing, holders)
     sharing.close()
     assert holders() == []
     assert run_and_see(sharing, assignment("true"))[1] == ""
 
 
 def test_images_do_not_share_networks_and_make_room_for_each_other(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, monkeypatch: pytest.MonkeyPatch
+    sharing: DockerExecutor, holders: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pool, "EVICT_SECONDS", 0.0)
-    found = [until_shared(sharing, holders, until, image) for image in (BUSYBOX, DEBIAN, LISTENING)]
+    found = [until_shared(sharing, holders, image) for image in (BUSYBOX, DEBIAN, LISTENING)]
     assert len(set(found)) == 3
-    until(lambda: len(holders()) <= 2)
+    eventually(lambda: len(holders()) <= 2)
     assert found[2] in holders()
 
 
 def test_an_image_s_own_user_entrypoint_volumes_and_ports_do_not_matter(
     sharing: DockerExecutor,
     holders: Callable[[], list[str]],
-    until: Until,
     docker_client: docker.DockerClient,
 ) -> None:
     def anonymous() -> set[str]:
@@ -242,7 +239,7 @@ def test_an_image_s_own_user_entrypoint_volumes_and_ports_do_not_matter(
 
     volumes = anonymous()
     for image in (ENTRYPOINT, VOLUME, LISTENING):
-        name = until_shared(sharing, holders, until, image)
+        name = until_shared(sharing, holders, image)
         ran, network = run_and_see(sharing, assignment("id -u; wget -qO- http://127.0.0.1:1 || true", image=image))
         assert (ran.outcome.exit_code, network) == (0, name), ran.log
     sharing.close()
@@ -250,20 +247,20 @@ def test_an_image_s_own_user_entrypoint_volumes_and_ports_do_not_matter(
 
 
 def test_a_job_has_the_same_way_out_in_a_network_that_is_used_again(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
+    sharing: DockerExecutor, holders: Callable[[], list[str]]
 ) -> None:
     seen = assignment("ip route | sed 's/src .*//'; cat /etc/resolv.conf; ls /sys/class/net; wc -l </etc/hosts")
     own, _ = run_and_see(sharing, seen)
-    until_shared(sharing, holders, until)
+    until_shared(sharing, holders)
     shared, network = run_and_see(sharing, assignment(*seen.job.script))
     assert network
     assert shared.lines == own.lines
 
 
 def test_a_holder_can_do_nothing(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, docker_client: docker.DockerClient
+    sharing: DockerExecutor, holders: Callable[[], list[str]], docker_client: docker.DockerClient
 ) -> None:
-    holder = docker_client.containers.get(until_shared(sharing, holders, until))
+    holder = docker_client.containers.get(until_shared(sharing, holders))
     host = holder.attrs["HostConfig"]
     assert (host["CapDrop"], host["ReadonlyRootfs"]) == (["ALL"], True)
     assert host["SecurityOpt"] == ["no-new-privileges"]
@@ -286,10 +283,8 @@ def test_where_jobs_may_leave_their_containers_each_has_its_own_network(
     assert holders() == []
 
 
-def test_a_job_with_services_has_its_own_network(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
-) -> None:
-    until_shared(sharing, holders, until)
+def test_a_job_with_services_has_its_own_network(sharing: DockerExecutor, holders: Callable[[], list[str]]) -> None:
+    until_shared(sharing, holders)
     job = assignment("true", services=[ServiceSpec(name=BUSYBOX, command=["sleep", "60"])])
     assert run_and_see(sharing, job)[1] == ""
 
@@ -297,18 +292,17 @@ def test_a_job_with_services_has_its_own_network(
 def test_an_image_without_ls_is_fit_and_one_without_a_shell_is_not(
     sharing: DockerExecutor,
     holders: Callable[[], list[str]],
-    until: Until,
     docker_client: docker.DockerClient,
 ) -> None:
     build(docker_client, "longshore-tests/no-ls:1", f"FROM {BUSYBOX}\nRUN rm /bin/ls\n")
-    first = until_shared(sharing, holders, until, "longshore-tests/no-ls:1")
+    first = until_shared(sharing, holders, "longshore-tests/no-ls:1")
     assert run_and_see(sharing, assignment("echo x >>/etc/hosts", image="longshore-tests/no-ls:1"))[1] == first
     assert first not in holders()
     build(docker_client, "longshore-tests/no-sh:1", f"FROM {BUSYBOX}\nRUN rm /bin/sh\n")
     for _ in range(3):
         with pytest.raises(JobFailed, match="needs a shell"):
             run_job(sharing, assignment("true", image="longshore-tests/no-sh:1"))
-    until(lambda: not any(name != first for name in holders()))
+    eventually(lambda: not any(name != first for name in holders()))
 
 
 def build(client: docker.DockerClient, image: str, dockerfile: str) -> None:
@@ -318,15 +312,15 @@ def build(client: docker.DockerClient, image: str, dockerfile: str) -> None:
 
 
 def test_a_holder_that_was_killed_is_not_joined_and_one_that_ended_meanwhile_is_started_again(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, docker_client: docker.DockerClient
+    sharing: DockerExecutor, holders: Callable[[], list[str]], docker_client: docker.DockerClient
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     docker_client.containers.get(first).kill()
     ran, network = run_and_see(sharing, assignment("true"))
     assert (ran.outcome.exit_code, network) == (0, "")
     assert first not in holders()
 
-    second = until_shared(sharing, holders, until)
+    second = until_shared(sharing, holders)
     sandbox = sharing.sandbox(assignment("ip route | grep -c default"))
     sandbox.prepare(None)
     docker_client.containers.get(second).kill()
@@ -339,9 +333,9 @@ def test_a_holder_that_was_killed_is_not_joined_and_one_that_ended_meanwhile_is_
 
 
 def test_a_job_whose_holder_was_removed_fails_with_that(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, docker_client: docker.DockerClient
+    sharing: DockerExecutor, holders: Callable[[], list[str]], docker_client: docker.DockerClient
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     sandbox = sharing.sandbox(assignment("true"))
     sandbox.prepare(None)
     docker_client.containers.get(first).remove(force=True)
@@ -358,15 +352,14 @@ def another_life(tmp_path: Path) -> DockerExecutor:
 def test_the_next_daemon_removes_a_network_with_the_job_that_has_it_and_the_others_at_once(
     sharing: DockerExecutor,
     holders: Callable[[], list[str]],
-    until: Until,
     tmp_path: Path,
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     job = assignment("ip route | grep -c default")
     held = sharing.sandbox(job)
     held.prepare(None)
     held.hold()
-    until(lambda: len(holders()) == 2 or not run_job(sharing, assignment("true")))
+    eventually(lambda: len(holders()) == 2 or not run_job(sharing, assignment("true")))
 
     following = another_life(tmp_path)
     following.sweep({job.attempt})
@@ -382,9 +375,9 @@ def test_the_next_daemon_removes_a_network_with_the_job_that_has_it_and_the_othe
 
 @pytest.mark.parametrize("way", ["discard", "sweep"])
 def test_a_network_goes_back_when_its_job_is_removed_by_its_labels(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, way: str
+    sharing: DockerExecutor, holders: Callable[[], list[str]], way: str
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     job = assignment("true")
     sharing.sandbox(job).prepare(None)
     if way == "discard":
@@ -395,9 +388,9 @@ def test_a_network_goes_back_when_its_job_is_removed_by_its_labels(
 
 
 def test_a_network_that_went_on_to_another_job_is_not_freed_by_the_first_one_again(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
+    sharing: DockerExecutor, holders: Callable[[], list[str]]
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     gone, here = sharing.sandbox(assignment("true")), assignment(NAMESPACE)
     gone.prepare(None)
     gone.remove()
@@ -412,11 +405,11 @@ ADDRESS = "hostname -i; hostname; echo $HOSTNAME; cat /etc/hostname"
 
 
 def test_a_job_s_host_name_is_like_a_container_s_id_and_leads_to_itself_in_any_network(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until
+    sharing: DockerExecutor, holders: Callable[[], list[str]]
 ) -> None:
     alone, network = run_and_see(sharing, assignment(ADDRESS))
     assert network == ""
-    until_shared(sharing, holders, until)
+    until_shared(sharing, holders)
     shared, network = run_and_see(sharing, assignment(ADDRESS))
     assert network in holders()
     for ran in alone, shared:
@@ -431,13 +424,12 @@ def test_a_job_s_host_name_is_like_a_container_s_id_and_leads_to_itself_in_any_n
 def test_a_job_that_fails_after_somebody_ended_its_network_failed_for_the_system(
     sharing: DockerExecutor,
     holders: Callable[[], list[str]],
-    until: Until,
     docker_client: docker.DockerClient,
     tmp_path: Path,
     deed: Callable[[Container], object],
     adopted: bool,
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     job = assignment("until [ -e /tmp/go ]; do sleep 0.05; done", "exit 7")
     sandbox = sharing.sandbox(job)
     sandbox.prepare(None)
@@ -459,22 +451,21 @@ def test_a_job_that_fails_after_somebody_ended_its_network_failed_for_the_system
 def test_a_job_whose_network_s_container_is_paused_or_renamed_goes_on(
     sharing: DockerExecutor,
     holders: Callable[[], list[str]],
-    until: Until,
     docker_client: docker.DockerClient,
     deed: Callable[[Container], object],
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     deed(docker_client.containers.get(first))
     for _ in range(2):
         assert run_and_see(sharing, assignment("exit 7"))[0].outcome == Outcome(7, ran_for=ANY)
     sharing.close()
-    until(lambda: holders() == [])
+    eventually(lambda: holders() == [])
 
 
 def test_a_renamed_holder_is_not_swept_away_from_under_its_job(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], until: Until, docker_client: docker.DockerClient
+    sharing: DockerExecutor, holders: Callable[[], list[str]], docker_client: docker.DockerClient
 ) -> None:
-    first = until_shared(sharing, holders, until)
+    first = until_shared(sharing, holders)
     job = assignment("ip route | grep -c default")
     sandbox = sharing.sandbox(job)
     sandbox.prepare(None)
