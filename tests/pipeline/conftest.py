@@ -1,15 +1,5 @@
-"""The one fixture of these tests."""
+"""The fixture of these tests: an empty folder that becomes a project."""
 
-from __future__ import annotations
+from tests.support.project import project
 
-from pathlib import Path
-
-import pytest
-
-from tests.pipeline.project import Project
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    """An empty folder that is no git repository yet."""
-    return Project(tmp_path / "project")
+__all__ = ["project"]

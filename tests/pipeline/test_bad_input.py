@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import compile_pipeline
 from protocol.errors import PipelineFileError
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 JOBS_WITHOUT_END = "".join(f"j{i}: {{script: [x]}}\n" for i in range(200))
 SOON = 10.0

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.git_repository import NO_SHA, Repository, parse_remote
 from pipeline.predefined_variables import environment_slug, environment_tier, slug
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 JOB = "job: {script: [x]}\n"
 TAGS = ("v1", "light", "nowhere")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from protocol.errors import PipelineFileError
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 
 def test_includes_come_first_and_the_file_itself_has_the_last_word(project: Project) -> None:

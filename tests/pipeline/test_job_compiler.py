@@ -6,7 +6,7 @@ import pytest
 
 from pipeline.needs import find_circle
 from protocol.errors import UsageError
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 
 def test_stages_are_in_order_and_only_those_that_have_jobs(project: Project) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.pipeline.project import Project, image_of
+from tests.support.project import Project, image_of
 
 
 def test_extends_merges_mappings_and_replaces_everything_else(project: Project) -> None:

@@ -11,7 +11,7 @@ import yaml
 
 from cli.main import cli
 from protocol.errors import PipelineFileError
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 CASES: dict[str, dict[str, Any]] = yaml.safe_load(
     (Path(__file__).parents[1] / "conformance" / "plans.yml").read_text(encoding="utf-8")

@@ -8,7 +8,7 @@ import pytest
 from pipeline.keywords import NO_SERVER
 from protocol.plan import CacheSpec, Plan, RetrySpec, Variable
 from protocol.variables import expand_all
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 
 def test_scripts_are_lists_of_commands(project: Project) -> None:

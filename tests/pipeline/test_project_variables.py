@@ -7,7 +7,7 @@ import pytest
 from pipeline.project_variables import FILE_NAME
 from protocol.errors import PipelineFileError
 from protocol.plan import Variable
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 JOB = "job: {script: [env]}\n"
 

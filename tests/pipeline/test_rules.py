@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pipeline.git_repository import NO_SHA, Repository
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 
 def test_the_first_rule_that_holds_decides(project: Project) -> None:

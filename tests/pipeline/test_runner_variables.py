@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 TEXT = """\
 variables:

@@ -1,5 +1,5 @@
-"""The fixtures of a project with a pipeline file, as the compiler's tests have them."""
+"""The fixture of these tests: an empty folder that becomes a project."""
 
-from tests.pipeline.conftest import project
+from tests.support.project import project
 
 __all__ = ["project"]

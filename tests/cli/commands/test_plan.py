@@ -9,7 +9,7 @@ from pathlib import Path
 
 import jsonschema
 
-from tests.pipeline.project import Project
+from tests.support.project import Project
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "schemas" / "plan.json"
 FILE = """

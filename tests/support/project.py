@@ -92,3 +92,9 @@ class Project:
 def image_of(job: JobPlan) -> str | None:
     """The name of a job's image."""
     return job.image.name if job.image else None
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    """An empty folder that is no git repository yet."""
+    return Project(tmp_path / "project")
