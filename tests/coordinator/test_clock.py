@@ -17,8 +17,8 @@ from protocol.plan import RetrySpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
 
 HOUR = 3600.0
 IMPATIENT = Settings(offline_after=1.0, restart_grace=0.0, lease=1.0, lease_margin=1.0, lost_after=3.0)

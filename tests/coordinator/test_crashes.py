@@ -26,8 +26,8 @@ from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 from tests.coordinator.crashing import POINTS, REVOKED
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import DEADLINE, eventually
+from tests.support.plans import job, plan
 
 RESEND_EVERY = 0.1
 LOG = b"first line\nsecond line\nthird line\n"

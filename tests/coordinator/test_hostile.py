@@ -15,10 +15,10 @@ from protocol import messages as m
 from protocol.codec import decode_for_client, encode
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus as S
-from tests.protocol.test_codec import TEXT, structs
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
+from tests.support.strategies import TEXT, structs
 
 FROM_WORKER = [kind for kind in get_args(m.FromWorker) if kind not in (m.Hello, m.Goodbye)]
 FROM_CLIENT = [kind for kind in get_args(m.FromClient) if kind is not m.ClientHello]

@@ -10,8 +10,8 @@ from coordinator.engine.state import Now
 from coordinator.server import Coordinator
 from protocol.statuses import ExecutionStatus as S
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
 
 
 class Watcher:

@@ -22,8 +22,8 @@ from protocol.plan import ServiceSpec, Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import DEADLINE, eventually
+from tests.support.plans import job, plan
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ from coordinator.server import Coordinator
 from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.statuses import ExecutionStatus as S
-from tests.coordinator.conftest import Cluster
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
+from tests.support.postgres import Cluster
 
 
 class Unwritable(Coordinator):

@@ -23,13 +23,13 @@ from protocol.client import Client
 from protocol.keys import Credentials, find_credentials
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
-from tests.coordinator.conftest import Cluster
 from tests.support.coordinator_process import WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import start_worker
 from tests.support.fake_executor import StandinEngine
 from tests.support.flaky_link import Cable
+from tests.support.plans import job, plan
+from tests.support.postgres import Cluster
 
 COORDINATOR = (sys.executable, "-m", "cli", "coordinator", "--bind=tcp://127.0.0.1:0", "--database")
 

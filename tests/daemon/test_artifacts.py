@@ -13,8 +13,9 @@ from protocol.plan import ArtifactsSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
-from tests.support.fake_coordinator import Running, Scripted, assignment
+from tests.support.fake_coordinator import Running, Scripted
 from tests.support.fake_executor import StandinEngine
+from tests.support.plans import assignment
 
 LEAVES = ArtifactsSpec(paths=["out"])
 """That a job leaves something; what, `StandinEngine.artifacts` says."""
@@ -40,7 +41,9 @@ def test_a_workspace_of_many_pieces_is_fetched_once_per_worker(
     digest, content = blob(coordinator, 10_500_000)
     run_worker()
     for number in range(1, 5):
-        coordinator.assign(assignment(f"{number}.1", "sleep 0.1", workspace=digest, workspace_size=len(content)))
+        coordinator.assign(
+            assignment("sleep 0.1", attempt=f"{number}.1", workspace=digest, workspace_size=len(content))
+        )
     coordinator.status("1.1", S.RUNNING)
     assert engine.boxes["1.1"].workspace == content
     for number in range(1, 5):
@@ -50,7 +53,7 @@ def test_a_workspace_of_many_pieces_is_fetched_once_per_worker(
 
 def test_a_workspace_that_is_gone_fails_the_job_with_the_reason(coordinator: Scripted, run_worker: Start) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", workspace="ab" * 32, workspace_size=5))
+    coordinator.assign(assignment("noop", attempt="1.1", workspace="ab" * 32, workspace_size=5))
     final = coordinator.final("1.1")
     assert final.failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE
     assert "workspace" in (final.message or "")
@@ -62,7 +65,7 @@ def test_a_blob_with_wrong_bytes_is_never_used(
     digest = "ab" * 32
     coordinator.blobs[digest] = b"something else"
     run_worker()
-    coordinator.assign(assignment("1.1", workspace=digest, workspace_size=14))
+    coordinator.assign(assignment("noop", attempt="1.1", workspace=digest, workspace_size=14))
     assert coordinator.final("1.1").status is S.FAILED
     cache = tmp_path / "state" / "cache"
     assert cache.is_dir()
@@ -75,7 +78,7 @@ def test_artifacts_of_a_dependency_are_fetched_while_others_still_run(
     digest, content = blob(coordinator, 3_000_000)
     run_worker()
     waits = [m.Dependency(job=job, status=S.RUNNING, satisfied=False) for job in ("a", "b")]
-    coordinator.assign(assignment("1.1", "sleep 0.2", dependencies=waits))
+    coordinator.assign(assignment("sleep 0.2", attempt="1.1", waits_for=waits))
     engine.await_step("hold", "1.1")
     ref = ArtifactRef(kind="archive", digest=digest, size=len(content))
     coordinator.satisfy("1.1", "a", artifacts=[ref])
@@ -104,7 +107,7 @@ def test_artifacts_come_in_the_order_of_the_dependencies_and_reports_stay_out(
         ],
     )
     run_worker()
-    coordinator.assign(assignment("1.1", "sleep 0.2", dependencies=[archive("a", first, 100), with_report]))
+    coordinator.assign(assignment("sleep 0.2", attempt="1.1", waits_for=[archive("a", first, 100), with_report]))
     coordinator.status("1.1", S.RUNNING)
     dependencies = engine.boxes["1.1"].dependencies
     assert dependencies is not None
@@ -113,7 +116,7 @@ def test_artifacts_come_in_the_order_of_the_dependencies_and_reports_stay_out(
 
 def test_artifacts_that_expired_fail_the_job_as_a_missing_dependency(coordinator: Scripted, run_worker: Start) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", dependencies=[archive("build", "ab" * 32, 5)]))
+    coordinator.assign(assignment("noop", attempt="1.1", waits_for=[archive("build", "ab" * 32, 5)]))
     final = coordinator.final("1.1")
     assert final.failure_reason is FailureReason.MISSING_DEPENDENCY_FAILURE
     assert "build" in (final.message or "")
@@ -124,7 +127,7 @@ def test_a_transfer_goes_on_after_an_outage(coordinator: Scripted, engine: Stand
     run_worker()
     coordinator.expect(m.Hello)
     coordinator.answering = False
-    coordinator.assign(assignment("1.1", "sleep 0.2", workspace=digest, workspace_size=len(content)))
+    coordinator.assign(assignment("sleep 0.2", attempt="1.1", workspace=digest, workspace_size=len(content)))
     coordinator.expect(m.BlobGet)
     coordinator.down()
     coordinator.answering = True
@@ -144,7 +147,7 @@ def test_what_a_job_leaves_is_stored_before_its_final_status_and_named_in_it(
     ]
     coordinator.drop_puts = 2  # pieces get lost on the way
     run_worker()
-    coordinator.assign(assignment("1.1", "true", job_name="build", job_artifacts=LEAVES))
+    coordinator.assign(assignment("true", attempt="1.1", name="build", artifacts=LEAVES))
     final = coordinator.final("1.1")
     assert final.status is S.SUCCESS
     assert [ref.kind for ref in final.artifacts] == ["archive", "dotenv", "junit"]
@@ -160,13 +163,13 @@ def test_an_artifact_that_the_coordinator_has_is_not_sent_and_one_made_here_is_n
 ) -> None:
     engine.artifacts["build"] = [("archive", "artifacts", b"same")]
     run_worker()
-    coordinator.assign(assignment("1.1", "true", job_name="build", job_artifacts=LEAVES))
+    coordinator.assign(assignment("true", attempt="1.1", name="build", artifacts=LEAVES))
     ref = coordinator.final("1.1").artifacts[0]
     puts = coordinator.count(m.BlobPut)
-    coordinator.assign(assignment("2.1", "true", job_name="build", job_artifacts=LEAVES))
+    coordinator.assign(assignment("true", attempt="2.1", name="build", artifacts=LEAVES))
     coordinator.final("2.1")
     assert coordinator.count(m.BlobPut) == puts + 1
-    coordinator.assign(assignment("3.1", dependencies=[archive("build", ref.digest, ref.size)]))
+    coordinator.assign(assignment("noop", attempt="3.1", waits_for=[archive("build", ref.digest, ref.size)]))
     assert coordinator.final("3.1").status is S.SUCCESS
     assert coordinator.count(m.BlobGet) == 0
 
@@ -180,7 +183,7 @@ def test_a_dotenv_report_that_breaks_the_rules_fails_the_job_and_names_the_line(
         ("junit", "report.xml", b'<testsuite><testcase name="t"/></testsuite>'),
     ]
     run_worker()
-    coordinator.assign(assignment("1.1", "true", job_name="build", job_artifacts=LEAVES))
+    coordinator.assign(assignment("true", attempt="1.1", name="build", artifacts=LEAVES))
     final = coordinator.final("1.1")
     assert (final.status, final.failure_reason) == (S.FAILED, FailureReason.SCRIPT_FAILURE)
     assert "build.env, line 2" in (final.message or "")
@@ -194,7 +197,7 @@ def test_a_junit_report_that_can_not_be_read_is_told_and_fails_nothing(
     engine.artifacts["build"] = [("junit", f"report{number}.xml", b"<html/>") for number in range(9)]
     engine.artifacts["build"].append(("junit", "good.xml", b'<testsuite><testcase name="t"/></testsuite>'))
     run_worker()
-    coordinator.assign(assignment("1.1", "true", job_name="build", job_artifacts=LEAVES))
+    coordinator.assign(assignment("true", attempt="1.1", name="build", artifacts=LEAVES))
     final = coordinator.final("1.1")
     assert final.status is S.SUCCESS
     assert "report0.xml: " in (final.message or "")
@@ -204,7 +207,7 @@ def test_a_junit_report_that_can_not_be_read_is_told_and_fails_nothing(
 
 def test_coverage_is_taken_from_the_log(coordinator: Scripted, run_worker: Start) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "echo 'TOTAL 10 3 70%'; echo bye", job_coverage=r"/TOTAL.*? (\d+)%/"))
+    coordinator.assign(assignment("echo 'TOTAL 10 3 70%'; echo bye", attempt="1.1", coverage=r"/TOTAL.*? (\d+)%/"))
     assert coordinator.final("1.1").coverage == 70.0
 
 
@@ -212,7 +215,7 @@ def test_coverage_that_passed_by_before_a_restart_is_found_all_the_same(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("1.1", "echo 'TOTAL 70%'; sleep 0.4; echo bye", job_coverage=r"/TOTAL (\d+)%/"))
+    coordinator.assign(assignment("echo 'TOTAL 70%'; sleep 0.4; echo bye", attempt="1.1", coverage=r"/TOTAL (\d+)%/"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"TOTAL 70%\n", "the line")
     first.leave()
     run_worker()
@@ -224,7 +227,7 @@ def test_a_log_past_its_limit_keeps_head_and_tail_and_the_job_its_result(
     coordinator: Scripted, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "seq 1 100000", log_limit=40_000))
+    coordinator.assign(assignment("seq 1 100000", attempt="1.1", log_limit=40_000))
     final = coordinator.final("1.1")
     log = coordinator.log("1.1")
     whole = b"".join(b"%d\n" % number for number in range(1, 100_001))

@@ -13,29 +13,32 @@ import pytest
 from daemon.upstream.connection import Connection
 from protocol.client import Client
 from protocol.keys import Credentials, find_credentials
-from protocol.plan import JobPlan, Plan
+from protocol.plan import JobPlan
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import RunView
 from tests.coordinator.crashing import POINTS
 from tests.coordinator.test_crashes import free_address, start
-from tests.daemon.test_with_coordinator import job, jobs
+from tests.daemon.test_with_coordinator import jobs
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import Running, start_worker
 from tests.support.fake_executor import StandinEngine
+from tests.support.plans import job, plan
 
 SLOW, LARGE = b"".join(b"line %d\n" % number for number in range(6)), 300_000
 JOBS = [
-    job("slow", "for i in 0 1 2 3 4 5; do echo line $i; sleep 0.03; done"),  # small pieces, which go into the journal
-    job("large", f"head -c {LARGE} /dev/zero", "slow"),  # large ones, which do not
-    job("beside", "echo beside"),
+    job(
+        "slow", needs=[], script="for i in 0 1 2 3 4 5; do echo line $i; sleep 0.03; done"
+    ),  # small pieces, which go into the journal
+    job("large", needs=["slow"], script=f"head -c {LARGE} /dev/zero"),  # large ones, which do not
+    job("beside", needs=[], script="echo beside"),
 ]
 LOGS = {"slow": SLOW, "large": bytes(LARGE), "beside": b"beside\n"}
 
 
-def submit(address: str, plan: list[JobPlan], runs: list[int]) -> None:
+def submit(address: str, jobs: list[JobPlan], runs: list[int]) -> None:
     """As a user does, who does not notice that the coordinator is killed meanwhile."""
     with Client(address, timeout=DEADLINE) as client:
-        runs.append(client.submit_run(Plan(name="p", project="p", project_dir="/builds/p", stages=["test"], jobs=plan)))
+        runs.append(client.submit_run(plan(*jobs)))
 
 
 def ended(client: Client, run: int) -> RunView:

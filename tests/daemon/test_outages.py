@@ -12,9 +12,9 @@ from daemon.attempts.runner import Runner
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
-from tests.daemon.test_worker import waits_for
-from tests.support.fake_coordinator import Running, Scripted, assignment, start_worker
+from tests.support.fake_coordinator import Running, Scripted, start_worker
 from tests.support.fake_executor import Box, StandinEngine
+from tests.support.plans import assignment, unsatisfied
 
 Start = Callable[..., Running]
 
@@ -26,7 +26,7 @@ def test_a_job_that_ends_while_the_coordinator_is_away_is_reported_when_it_is_ba
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "echo one; sleep 0.3; echo two"))
+    coordinator.assign(assignment("echo one; sleep 0.3; echo two", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\n", "the first line")
     coordinator.down()
     assert engine.boxes["1.1"].await_state("exited")
@@ -42,7 +42,7 @@ def test_what_was_not_acknowledged_is_sent_again_once_and_in_order(
 ) -> None:
     run_worker()
     coordinator.acknowledging = False
-    coordinator.assign(assignment("1.1", "echo one; echo two"))
+    coordinator.assign(assignment("echo one; echo two", attempt="1.1"))
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
     coordinator.down()
     coordinator.acknowledging = True
@@ -55,7 +55,7 @@ def test_what_was_not_acknowledged_is_sent_again_once_and_in_order(
 def test_a_lost_acknowledgement_is_made_up_for_without_a_reconnect(coordinator: Scripted, run_worker: Start) -> None:
     run_worker(ack_timeout=0.2)
     coordinator.acknowledging = False
-    coordinator.assign(assignment("1.1", "echo one"))
+    coordinator.assign(assignment("echo one", attempt="1.1"))
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
     coordinator.acknowledging = True
     assert coordinator.final("1.1").log_length == 4
@@ -65,7 +65,7 @@ def test_a_lost_acknowledgement_is_made_up_for_without_a_reconnect(coordinator: 
 def test_how_long_ago_a_status_happened_is_told_when_it_comes_late(coordinator: Scripted, run_worker: Start) -> None:
     run_worker(ack_timeout=0.5)
     coordinator.acknowledging = False
-    coordinator.assign(assignment("1.1", "true"))
+    coordinator.assign(assignment("true", attempt="1.1"))
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
     coordinator.acknowledging = True
     assert 0.4 < coordinator.final("1.1").ago < 10
@@ -75,7 +75,7 @@ def test_log_bytes_that_the_coordinator_had_acknowledged_and_lost_are_read_again
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "echo one; sleep 0.2; echo two; sleep 0.3; echo three"))
+    coordinator.assign(assignment("echo one; sleep 0.2; echo two; sleep 0.3; echo three", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\ntwo\n", "two lines")
     coordinator.down()
     coordinator.logs["1.1", "job"] = bytearray(b"one\n")
@@ -86,7 +86,7 @@ def test_log_bytes_that_the_coordinator_had_acknowledged_and_lost_are_read_again
 
 def test_a_log_that_was_lost_after_the_job_had_ended_is_read_again(coordinator: Scripted, run_worker: Start) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "echo one; echo two; sleep 0.1"))
+    coordinator.assign(assignment("echo one; echo two; sleep 0.1", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\ntwo\n", "the log")
     coordinator.acknowledging = False
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
@@ -103,7 +103,7 @@ def test_log_bytes_that_the_coordinator_turns_out_to_lack_are_read_again_though_
 ) -> None:
     go = tmp_path / "go"
     run_worker()
-    coordinator.assign(assignment("1.1", f"echo one; while [ ! -e {go} ]; do sleep 0.05; done; echo two"))
+    coordinator.assign(assignment(f"echo one; while [ ! -e {go} ]; do sleep 0.05; done; echo two", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\n", "the first line")
     coordinator.logs["1.1", "job"] = bytearray()
     go.touch()
@@ -118,7 +118,7 @@ def test_a_question_that_is_refused_is_asked_again_for_an_attempt_can_t_go_on_wi
 ) -> None:
     monkeypatch.setattr("daemon.attempts.table.ASK_AGAIN", 0.1)
     run_worker()
-    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    coordinator.assign(assignment("noop", attempt="1.1", waits_for=unsatisfied("a")))
     coordinator.status("1.1", S.WAITING)
     coordinator.down()
     satisfied = m.Dependency(job="a", status=S.SUCCESS, satisfied=True)
@@ -132,7 +132,7 @@ def test_a_question_that_is_refused_is_asked_again_for_an_attempt_can_t_go_on_wi
 def test_a_heartbeat_says_what_the_worker_has(coordinator: Scripted, run_worker: Start) -> None:
     coordinator.heartbeat = 0.1
     run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     held = m.HeldAttempt(attempt="1.1", status=S.RUNNING)
     coordinator.expect(m.Heartbeat, lambda beat: beat.attempts == [held])
     coordinator.send(m.DiscardAttempt(attempt="1.1"))
@@ -144,7 +144,7 @@ def test_a_coordinator_that_forgot_the_connection_is_greeted_again(coordinator: 
     coordinator.expect(m.Hello)
     coordinator.send(m.Error(code="not_introduced", message="say hello first"))
     coordinator.expect(m.Hello)
-    coordinator.assign(assignment("1.1", "true"))
+    coordinator.assign(assignment("true", attempt="1.1"))
     assert coordinator.final("1.1").status is S.SUCCESS
 
 
@@ -158,7 +158,7 @@ def test_a_coordinator_that_goes_silent_gets_a_fresh_connection(coordinator: Scr
     assert second.session != first.session
     coordinator.answering = True
     coordinator.expect(m.Heartbeat)  # it is welcome again
-    coordinator.assign(assignment("1.1", "true"))
+    coordinator.assign(assignment("true", attempt="1.1"))
     assert coordinator.final("1.1").status is S.SUCCESS
 
 
@@ -167,7 +167,7 @@ def test_a_welcome_that_answers_an_older_hello_takes_nothing_away_that_only_the_
 ) -> None:
     run_worker()
     first = coordinator.expect(m.Hello)
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     coordinator.answering = False
     coordinator.send(m.Error(code="not_introduced", message="say hello first"))
@@ -186,7 +186,7 @@ def test_an_attempt_that_the_welcome_does_not_keep_is_discarded(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     coordinator.down()
     coordinator.keep = lambda hello: []
@@ -199,7 +199,7 @@ def test_an_attempt_that_is_not_wanted_any_more_is_discarded(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     coordinator.down()
     coordinator.unwanted = {"1.1"}
@@ -211,8 +211,8 @@ def test_a_job_whose_log_waits_for_a_dead_coordinator_frees_its_slot_and_keeps_m
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker(slots=1, ack_timeout=0.3)
-    coordinator.assign(assignment("1.1", "head -c 5000000 /dev/zero | tr '\\0' x; sleep 0.2"))
-    coordinator.assign(assignment("2.1", "echo second"))
+    coordinator.assign(assignment("head -c 5000000 /dev/zero | tr '\\0' x; sleep 0.2", attempt="1.1"))
+    coordinator.assign(assignment("echo second", attempt="2.1"))
     coordinator.wait_for(lambda: len(coordinator.log("1.1")) > 0, "the first bytes")
     coordinator.acknowledging = False
     engine.await_step("release", "2.1")
@@ -231,7 +231,7 @@ def test_a_restarted_daemon_goes_on_with_a_running_job_at_the_acknowledged_byte(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("1.1", "echo one; sleep 0.6; echo two"))
+    coordinator.assign(assignment("echo one; sleep 0.6; echo two", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1").startswith(b"one\n"), "the first line")
     first.leave()
     assert engine.boxes["1.1"].state == "running"
@@ -249,7 +249,7 @@ def test_a_job_that_ended_while_no_daemon_ran_is_reported_by_the_next_one(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("1.1", "echo begun; sleep 0.3; exit 3"))
+    coordinator.assign(assignment("echo begun; sleep 0.3; exit 3", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"begun\n", "the first line")
     first.leave()
     assert engine.boxes["1.1"].await_state("exited")
@@ -262,9 +262,9 @@ def test_a_job_that_ended_while_no_daemon_ran_is_reported_by_the_next_one(
 def test_a_held_job_of_a_crashed_daemon_is_released_by_the_next_one(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
-    waiting = assignment("1.1", "echo free", dependencies=waits_for("a"))
+    waiting = assignment("echo free", attempt="1.1", waits_for=unsatisfied("a"))
     coordinator.assignments["1.1"] = waiting
-    coordinator.dependencies["1.1"] = waits_for("a")
+    coordinator.dependencies["1.1"] = unsatisfied("a")
     engine.boxes["1.1"] = Box("1.1", "held")
     run_worker()
     coordinator.status("1.1", S.WAITING)
@@ -277,7 +277,7 @@ def test_a_held_job_of_a_crashed_daemon_is_released_by_the_next_one(
 def test_a_container_that_was_only_created_is_used_by_the_next_daemon(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
-    coordinator.assignments["1.1"] = assignment("1.1", "echo ran")
+    coordinator.assignments["1.1"] = assignment("echo ran", attempt="1.1")
     engine.boxes["1.1"] = Box("1.1")
     run_worker()
     assert coordinator.final("1.1").status is S.SUCCESS
@@ -327,7 +327,7 @@ def test_a_found_container_that_was_canceled_meanwhile_is_stopped_when_it_is_tak
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     first.leave()
     coordinator.answering = False
@@ -345,7 +345,7 @@ def test_the_timeout_of_a_taken_up_job_counts_from_its_release(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60", job_timeout=1.0))
+    coordinator.assign(assignment("sleep 60", attempt="1.1", timeout=1.0))
     coordinator.status("1.1", S.RUNNING)
     first.leave()
     engine.boxes["1.1"].released_at -= 1.0
@@ -358,7 +358,7 @@ def test_statuses_of_a_restarted_daemon_count_on_even_if_the_clock_was_set_back(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("1.1", "sleep 0.3"))
+    coordinator.assign(assignment("sleep 0.3", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     first.leave()
     monkeypatch.setattr("daemon.attempts.manager.time.time", lambda: 1000.0)
@@ -379,7 +379,7 @@ def test_a_job_whose_log_can_t_be_read_for_want_of_a_thread_fails_and_does_not_r
 
     monkeypatch.setattr(THREADS, "start", refuse)
     run_worker()
-    coordinator.assign(assignment("1.1", "echo one"))
+    coordinator.assign(assignment("echo one", attempt="1.1"))
     final = coordinator.final("1.1")
     assert (final.status, final.failure_reason) == (S.FAILED, "runner_system_failure")
     assert "can't start new thread" in (final.message or "")
@@ -393,7 +393,7 @@ def test_a_job_whose_result_can_t_be_told_fails_and_does_not_run_for_ever(
 
     monkeypatch.setattr(Runner, "_without_secrets", mistake)
     run_worker()
-    coordinator.assign(assignment("1.1", "echo one"))
+    coordinator.assign(assignment("echo one", attempt="1.1"))
     final = coordinator.final("1.1")
     assert (final.status, final.failure_reason, final.log_length) == (S.FAILED, "runner_system_failure", 4)
     assert "a secret" not in (final.message or "")
@@ -407,8 +407,8 @@ def test_a_graceful_stop_finishes_what_runs_and_hands_back_what_has_not_begun(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     running = run_worker(slots=1)
-    coordinator.assign(assignment("1.1", "sleep 0.3; echo finished"))
-    coordinator.assign(assignment("2.1", dependencies=waits_for("a")))
+    coordinator.assign(assignment("sleep 0.3; echo finished", attempt="1.1"))
+    coordinator.assign(assignment("noop", attempt="2.1", waits_for=unsatisfied("a")))
     coordinator.status("1.1", S.RUNNING)
     engine.await_step("hold", "2.1")
     running.worker.stop()
@@ -417,7 +417,7 @@ def test_a_graceful_stop_finishes_what_runs_and_hands_back_what_has_not_begun(
     coordinator.wait_for(
         lambda: any(isinstance(one, m.JobReturned) and one.attempt == "2.1" for one in coordinator.heard), "2.1 back"
     )
-    coordinator.assign(assignment("3.1", "true"))
+    coordinator.assign(assignment("true", attempt="3.1"))
     coordinator.wait_for(
         lambda: any(isinstance(one, m.JobReturned) and one.attempt == "3.1" for one in coordinator.heard), "3.1 back"
     )
@@ -433,8 +433,8 @@ def test_a_second_stop_leaves_the_containers_running_and_says_which(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     running = run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60"))
-    coordinator.assign(assignment("2.1", dependencies=waits_for("a")))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
+    coordinator.assign(assignment("noop", attempt="2.1", waits_for=unsatisfied("a")))
     coordinator.status("1.1", S.RUNNING)
     engine.await_step("hold", "2.1")
     running.worker.stop()
@@ -447,7 +447,7 @@ def test_a_second_stop_leaves_the_containers_running_and_says_which(
 
 def test_a_graceful_stop_is_bounded(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
     running = run_worker(stop_timeout=0.3)
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     running.worker.stop()
     assert coordinator.expect(m.Goodbye).keeps == ["1.1"]
@@ -459,7 +459,7 @@ def test_a_worker_stops_although_its_coordinator_is_away(
 ) -> None:
     running = run_worker(stop_timeout=0.3)
     coordinator.expect(m.Hello)
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     coordinator.down()
     running.worker.stop()
@@ -476,6 +476,6 @@ def test_a_worker_waits_for_a_coordinator_that_comes_later(tmp_path: Path) -> No
         address = before.address
     running = start_worker(address, tmp_path, StandinEngine())
     with Scripted(address) as coordinator:
-        coordinator.assign(assignment("1.1", "true"))
+        coordinator.assign(assignment("true", attempt="1.1"))
         assert coordinator.final("1.1").status is S.SUCCESS
         running.leave()

@@ -20,13 +20,14 @@ from coordinator.settings import CoordinatorSettings
 from protocol import messages as m
 from protocol.client import Client
 from protocol.keys import find_credentials
-from protocol.plan import ArtifactsSpec, JobPlan, Need, Plan, RetrySpec
+from protocol.plan import ArtifactsSpec, JobPlan, RetrySpec
 from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
 from protocol.views import JobView, RunView
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import Running, start_worker
 from tests.support.fake_executor import StandinEngine
 from tests.support.flaky_link import Cable
+from tests.support.plans import job, plan
 
 
 class Fleet:
@@ -59,10 +60,9 @@ class Fleet:
     def client(self) -> Client:
         return Client(self.address, timeout=DEADLINE)
 
-    def submit(self, jobs: list[JobPlan]) -> int:
-        plan = Plan(name="p", project="p", project_dir="/builds/p", stages=["test"], jobs=jobs)
+    def submit(self, *jobs: JobPlan) -> int:
         with self.client() as client:
-            return client.submit_run(plan)
+            return client.submit_run(plan(*jobs))
 
     def ended(self, run: int) -> RunView:
         """The run, once it has ended. Raises AssertionError with what it is like if that takes too long."""
@@ -102,18 +102,12 @@ def jobs(view: RunView) -> list[JobView]:
     return [job for stage in view.stages for job in stage.jobs]
 
 
-def job(name: str, script: str, *needs: str, **fields: object) -> JobPlan:
-    return JobPlan(name=name, stage="test", script=[script], needs=[Need(job=need) for need in needs], **fields)  # type: ignore[arg-type]
-
-
 def test_a_chain_runs_in_order_and_files_and_variables_pass_from_worker_to_worker(fleet: Fleet) -> None:
     for engine in fleet.engines:
         engine.artifacts["make"] = [("archive", "artifacts", b"archive"), ("dotenv", "build.env", b"COLOR=green\n")]
     run = fleet.submit(
-        [
-            job("make", "echo made", artifacts=ArtifactsSpec(paths=["out"])),
-            *(job(f"use-{number}", "echo $COLOR; sleep 0.3", "make") for number in range(6)),
-        ]
+        job("make", script="echo made", needs=[], artifacts=ArtifactsSpec(paths=["out"])),
+        *(job(f"use-{number}", script="echo $COLOR; sleep 0.3", needs=["make"]) for number in range(6)),
     )
     view = fleet.ended(run)
     assert view.status is ExecutionStatus.SUCCESS
@@ -130,7 +124,10 @@ def test_when_a_worker_is_cut_off_one_job_survives_and_the_other_moves_and_neith
         fleet.engines = [far, near] = [StandinEngine(), StandinEngine()]
         fleet.workers.append(start_worker(cable.address, tmp_path / "far", far, name="far", credentials=keys))
         moves = RetrySpec(max=2, when=["runner_system_failure"])
-        run = fleet.submit([job("moves", "sleep 4; echo moved", retry=moves), job("stays", "sleep 4; echo stayed")])
+        run = fleet.submit(
+            job("moves", script="sleep 4; echo moved", needs=[], retry=moves),
+            job("stays", script="sleep 4; echo stayed", needs=[]),
+        )
         fleet.job_is(run, "moves", ExecutionStatus.RUNNING)
         fleet.job_is(run, "stays", ExecutionStatus.RUNNING)
         fleet.workers.append(start_worker(fleet.address, tmp_path / "near", near, name="near"))
@@ -165,7 +162,9 @@ def test_a_job_that_is_canceled_while_its_worker_is_away_ends_once_and_its_conta
             return start_worker(cable.address, tmp_path / "w", engine, name="w", grace=0.1, credentials=keys)
 
         fleet.workers.append(start())
-        run = fleet.submit([job("long", "echo begun; sleep 60"), job("after", "noop", "long")])
+        run = fleet.submit(
+            job("long", script="echo begun; sleep 60", needs=[]), job("after", script="noop", needs=["long"])
+        )
         fleet.job_is(run, "long", ExecutionStatus.RUNNING)
         if away == "stopped":
             fleet.workers.pop().leave()
@@ -216,7 +215,7 @@ def test_a_job_that_moves_does_not_run_for_ever_when_its_lease_ends_between_a_he
     try:
         fleet.workers.append(start_worker(fleet.address, tmp_path / "w", engine, name="w"))
         moves = RetrySpec(max=2, when=["runner_system_failure"])
-        run = fleet.submit([job("moves", "sleep 1", retry=moves)])
+        run = fleet.submit(job("moves", script="sleep 1", needs=[], retry=moves))
         fleet.job_is(run, "moves", ExecutionStatus.RUNNING)
         fleet.workers.pop().leave()
         engine.boxes["1.1"].lease = settings.lease
@@ -251,7 +250,7 @@ def test_a_worker_lets_go_of_a_job_whose_last_acknowledgement_got_lost_though_it
         fleet.engines = [engine]
         ack_timeout = 60.0 if restarted else 0.2
         fleet.workers.append(start_worker(fleet.address, tmp_path / "w", engine, name="w", ack_timeout=ack_timeout))
-        run = fleet.submit([job("only", "echo done")])
+        run = fleet.submit(job("only", script="echo done", needs=[]))
         assert fleet.ended(run).status is ExecutionStatus.SUCCESS
         assert lost.wait(DEADLINE)
         assert done_before_the_loss
@@ -279,14 +278,15 @@ def test_runs_survive_restarts_of_workers_and_coordinator_and_no_attempt_runs_tw
     runs = []
     end = time.monotonic() + 4
     while time.monotonic() < end:
-        plan = []
+        jobs_of_run = []
         for number in range(20):
             needs = (
                 {chance.randrange(max(0, number - 8), number) for _ in range(chance.randrange(4))} if number else set()
             )
-            plan.append(job(f"j{number}", chance.choice(scripts), *(f"j{need}" for need in sorted(needs))))
-        run = fleet.submit(plan)
-        chosen.update(((run, one.name), one.script[0]) for one in plan)
+            script = chance.choice(scripts)
+            jobs_of_run.append(job(f"j{number}", script=script, needs=[f"j{need}" for need in sorted(needs)]))
+        run = fleet.submit(*jobs_of_run)
+        chosen.update(((run, one.name), one.script[0]) for one in jobs_of_run)
         runs.append(run)
         time.sleep(chance.random() * 0.4)
         if chance.random() < 0.5:

@@ -18,14 +18,11 @@ from protocol import messages as m
 from protocol.errors import EngineUnavailable, LongshoreError, UsageError
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
-from tests.support.fake_coordinator import Running, Scripted, assignment
+from tests.support.fake_coordinator import Running, Scripted
 from tests.support.fake_executor import StandinEngine, StandinExecutor, StandinSandbox
+from tests.support.plans import assignment, unsatisfied
 
 Start = Callable[..., Running]
-
-
-def waits_for(*jobs: str) -> list[m.Dependency]:
-    return [m.Dependency(job=job, status=S.RUNNING, satisfied=False) for job in jobs]
 
 
 # the plain way
@@ -35,7 +32,7 @@ def test_a_job_runs_and_its_log_is_complete_before_its_final_status(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("7.1", "echo hello; echo world"))
+    coordinator.assign(assignment("echo hello; echo world", attempt="7.1"))
     final = coordinator.final("7.1")
     assert (final.status, final.exit_code, final.log_length) == (S.SUCCESS, 0, len(b"hello\nworld\n"))
     assert coordinator.log("7.1") == b"hello\nworld\n"
@@ -47,7 +44,7 @@ def test_the_container_stays_until_the_final_status_is_acknowledged(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker(ack_timeout=0.2)
-    coordinator.assign(assignment("7.1", "sleep 0.2; echo done"))
+    coordinator.assign(assignment("sleep 0.2; echo done", attempt="7.1"))
     coordinator.status("7.1", S.RUNNING)
     coordinator.acknowledging = False
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
@@ -59,7 +56,7 @@ def test_the_container_stays_until_the_final_status_is_acknowledged(
 
 def test_a_script_that_fails_is_a_script_failure_with_its_exit_code(coordinator: Scripted, run_worker: Start) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "exit 7"))
+    coordinator.assign(assignment("exit 7", attempt="1.1"))
     final = coordinator.final("1.1")
     assert (final.status, final.exit_code, final.failure_reason) == (S.FAILED, 7, FailureReason.SCRIPT_FAILURE)
 
@@ -68,7 +65,7 @@ def test_a_container_out_of_memory_fails_as_oom_killed(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     engine.boxes["1.1"].oom_killed = True
     process = engine.boxes["1.1"].process
@@ -82,7 +79,7 @@ def test_a_container_that_was_ended_from_outside_is_a_failure_of_the_system(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     engine.boxes["1.1"].failure = "the container was ended from outside"
     engine.boxes["1.1"].end(137)
@@ -96,7 +93,7 @@ def test_what_the_engine_refuses_is_the_jobs_failure_with_its_reason_and_message
 ) -> None:
     engine.prepare_error = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "no such image: nope:1")
     run_worker()
-    coordinator.assign(assignment("1.1"))
+    coordinator.assign(assignment("noop", attempt="1.1"))
     final = coordinator.final("1.1")
     assert (final.status, final.failure_reason, final.message, final.log_length) == (
         S.FAILED,
@@ -112,7 +109,7 @@ def test_services_logs_are_sent_as_streams_of_their_own(
 ) -> None:
     engine.service_logs = {"db": b"ready\n"}
     run_worker()
-    coordinator.assign(assignment("1.1", "true"))
+    coordinator.assign(assignment("true", attempt="1.1"))
     coordinator.final("1.1")
     assert coordinator.log("1.1", "service-db") == b"ready\n"
 
@@ -126,10 +123,10 @@ def test_no_more_jobs_run_than_there_are_slots_and_the_rest_follow_in_order(
     run_worker(slots=1, hold_limit=2)
     alone, go = tmp_path / "alone", tmp_path / "go"
     script = f"mkdir {alone}; while [ ! -e {go} ]; do sleep 0.02; done; rmdir {alone}"  # fails beside another one
-    coordinator.assign(assignment("1.1", script))
+    coordinator.assign(assignment(script, attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     for attempt in ("2.1", "3.1"):
-        coordinator.assign(assignment(attempt, script))
+        coordinator.assign(assignment(script, attempt=attempt))
         engine.await_step("hold", attempt)
     go.touch()
     assert [coordinator.final(attempt).status for attempt in ("1.1", "2.1", "3.1")] == [S.SUCCESS] * 3
@@ -140,9 +137,9 @@ def test_a_job_without_a_slot_is_prepared_and_held_meanwhile(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker(slots=1)
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
-    coordinator.assign(assignment("2.1", "true"))
+    coordinator.assign(assignment("true", attempt="2.1"))
     engine.await_step("hold", "2.1")
     coordinator.status("2.1", S.PREPARING)
     assert coordinator.statuses["2.1"] == [S.PREPARING]
@@ -153,9 +150,9 @@ def test_waiting_jobs_do_not_take_the_places_of_runnable_ones(
 ) -> None:
     run_worker(slots=1, hold_limit=1)
     for number in (1, 2, 3):
-        coordinator.assign(assignment(f"{number}.1", dependencies=waits_for("a")))
+        coordinator.assign(assignment("noop", attempt=f"{number}.1", waits_for=unsatisfied("a")))
     engine.await_step("hold", "1.1")
-    coordinator.assign(assignment("4.1", "echo through"))
+    coordinator.assign(assignment("echo through", attempt="4.1"))
     assert coordinator.final("4.1").status is S.SUCCESS
     assert engine.steps("2.1") == []
 
@@ -164,13 +161,13 @@ def test_an_attempt_that_is_assigned_twice_runs_once(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    job = assignment("1.1", "echo once")
+    job = assignment("echo once", attempt="1.1")
     for _ in range(3):
         coordinator.assign(job)
     coordinator.final("1.1")
     engine.await_step("remove", "1.1")
     coordinator.assign(job)
-    coordinator.assign(assignment("2.1", "true"))
+    coordinator.assign(assignment("true", attempt="2.1"))
     coordinator.final("2.1")
     assert engine.steps("1.1").count("release") == 1
 
@@ -182,7 +179,7 @@ def test_a_waiting_job_is_held_ready_and_runs_when_its_last_dependency_is_satisf
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "echo $COLOR", dependencies=waits_for("a", "b")))
+    coordinator.assign(assignment("echo $COLOR", attempt="1.1", waits_for=unsatisfied("a", "b")))
     engine.await_step("hold", "1.1")
     coordinator.satisfy("1.1", "a")
     coordinator.satisfy("1.1", "b", variables={"COLOR": "green"})
@@ -196,7 +193,7 @@ def test_a_waiting_jobs_image_may_come_to_be_while_it_waits(
 ) -> None:
     engine.prepare_error = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "no such image: built-by-a:1")
     run_worker()
-    coordinator.assign(assignment("1.1", "echo built", dependencies=waits_for("a")))
+    coordinator.assign(assignment("echo built", attempt="1.1", waits_for=unsatisfied("a")))
     engine.await_step("prepare", "1.1")
     engine.prepare_error = None
     coordinator.satisfy("1.1", "a")
@@ -209,7 +206,7 @@ def test_a_waiting_job_fails_for_its_image_when_all_that_it_waits_for_has_ended(
 ) -> None:
     engine.prepare_error = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "no such image: nope:1")
     run_worker()
-    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    coordinator.assign(assignment("noop", attempt="1.1", waits_for=unsatisfied("a")))
     engine.await_step("prepare", "1.1")
     coordinator.status("1.1", S.WAITING)
     assert coordinator.statuses["1.1"] == [S.WAITING]
@@ -219,9 +216,9 @@ def test_a_waiting_job_fails_for_its_image_when_all_that_it_waits_for_has_ended(
 
 def test_a_waiting_job_takes_no_slot(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
     run_worker(slots=1)
-    coordinator.assign(assignment("1.1", "true", dependencies=waits_for("a")))
+    coordinator.assign(assignment("true", attempt="1.1", waits_for=unsatisfied("a")))
     engine.await_step("hold", "1.1")
-    coordinator.assign(assignment("2.1", "true"))
+    coordinator.assign(assignment("true", attempt="2.1"))
     assert coordinator.final("2.1").status is S.SUCCESS
 
 
@@ -229,7 +226,7 @@ def test_a_dependency_that_was_missed_while_away_is_asked_for(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "true", dependencies=waits_for("a")))
+    coordinator.assign(assignment("true", attempt="1.1", waits_for=unsatisfied("a")))
     engine.await_step("hold", "1.1")
     coordinator.down()
     done = m.Dependency(job="a", status=S.SUCCESS, satisfied=True)
@@ -246,7 +243,7 @@ def test_cancel_stops_the_script_and_reports_canceled(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "echo begun; sleep 60"))
+    coordinator.assign(assignment("echo begun; sleep 60", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"begun\n", "the first line")
     coordinator.send(m.CancelJob(attempt="1.1"))
     coordinator.send(m.CancelJob(attempt="1.1"))
@@ -263,7 +260,7 @@ def test_a_script_that_does_not_obey_is_killed(
     monkeypatch.setattr("daemon.attempts.stopper.KILL_SLACK", 0.1)
     engine.stubborn = True
     run_worker(grace=0.1)
-    coordinator.assign(assignment("1.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     coordinator.send(m.CancelJob(attempt="1.1"))
     assert coordinator.final("1.1").status is S.CANCELED
@@ -272,7 +269,7 @@ def test_a_script_that_does_not_obey_is_killed(
 
 def test_cancel_of_a_held_job_leaves_nothing(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    coordinator.assign(assignment("noop", attempt="1.1", waits_for=unsatisfied("a")))
     engine.await_step("hold", "1.1")
     coordinator.send(m.CancelJob(attempt="1.1"))
     assert coordinator.final("1.1").status is S.CANCELED
@@ -284,9 +281,9 @@ def test_cancel_of_a_queued_job_is_reported_at_once(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker(slots=1, hold_limit=1)
-    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    coordinator.assign(assignment("noop", attempt="1.1", waits_for=unsatisfied("a")))
     engine.await_step("hold", "1.1")
-    coordinator.assign(assignment("2.1", dependencies=waits_for("a")))
+    coordinator.assign(assignment("noop", attempt="2.1", waits_for=unsatisfied("a")))
     coordinator.status("2.1", S.WAITING)
     coordinator.send(m.CancelJob(attempt="2.1"))
     assert coordinator.final("2.1").status is S.CANCELED
@@ -297,7 +294,7 @@ def test_cancel_is_reported_in_time_while_the_engine_still_pulls(
 ) -> None:
     engine.prepare_gate.clear()
     run_worker()
-    coordinator.assign(assignment("1.1"))
+    coordinator.assign(assignment("noop", attempt="1.1"))
     engine.await_step("prepare", "1.1")
     coordinator.send(m.CancelJob(attempt="1.1"))
     assert coordinator.final("1.1").status is S.CANCELED
@@ -310,7 +307,7 @@ def test_a_job_that_takes_too_long_fails_with_the_reason(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "echo begun; sleep 60", job_timeout=0.3))
+    coordinator.assign(assignment("echo begun; sleep 60", attempt="1.1", timeout=0.3))
     final = coordinator.final("1.1")
     assert (final.status, final.failure_reason) == (S.FAILED, FailureReason.JOB_EXECUTION_TIMEOUT)
     assert final.exit_code is None
@@ -321,18 +318,18 @@ def test_a_revoked_job_is_removed_and_given_back(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", dependencies=waits_for("a")))
+    coordinator.assign(assignment("noop", attempt="1.1", waits_for=unsatisfied("a")))
     engine.await_step("hold", "1.1")
     coordinator.send(m.RevokeJob(attempt="1.1"))
     coordinator.expect(m.JobReturned, lambda returned: returned.attempt == "1.1")
     assert engine.boxes == {}
-    coordinator.assign(assignment("1.1", "true"))
+    coordinator.assign(assignment("true", attempt="1.1"))
     assert coordinator.final("1.1").status is S.SUCCESS
 
 
 def test_a_job_that_has_begun_is_not_given_back(coordinator: Scripted, run_worker: Start) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "sleep 0.3"))
+    coordinator.assign(assignment("sleep 0.3", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     coordinator.send(m.RevokeJob(attempt="1.1"))
     assert coordinator.final("1.1").status is S.SUCCESS
@@ -344,11 +341,11 @@ def test_a_discarded_attempt_is_removed_and_nothing_is_reported(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start, begun: bool
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60", dependencies=[] if begun else waits_for("a")))
+    coordinator.assign(assignment("sleep 60", attempt="1.1", waits_for=[] if begun else unsatisfied("a")))
     engine.await_step("release" if begun else "hold", "1.1")
     coordinator.send(m.DiscardAttempt(attempt="1.1"))
     engine.await_step("remove", "1.1")
-    coordinator.assign(assignment("2.1", "true"))
+    coordinator.assign(assignment("true", attempt="2.1"))
     coordinator.final("2.1")
     assert "1.1" not in coordinator.finals
     assert engine.boxes.keys() <= {"2.1"}
@@ -367,8 +364,8 @@ def test_a_job_that_moves_is_stopped_when_the_coordinator_is_silent_for_its_leas
 ) -> None:
     coordinator.heartbeat = 0.3
     run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60", lease=1.0))
-    coordinator.assign(assignment("2.1", "sleep 60"))
+    coordinator.assign(assignment("sleep 60", attempt="1.1", lease=1.0))
+    coordinator.assign(assignment("sleep 60", attempt="2.1"))
     coordinator.status("1.1", S.RUNNING)
     coordinator.status("2.1", S.RUNNING)
     beats = coordinator.count(m.Heartbeat) + 5
@@ -391,8 +388,8 @@ def test_bad_frames_are_dropped_and_work_goes_on(coordinator: Scripted, run_work
     coordinator.send_raw(b"\x81\xa4type\xa7unknown")
     coordinator.send_raw(b"a", b"b", b"c")
     coordinator.send(m.Ack(attempt="5.5", status_seq=1))
-    coordinator.send(m.DependencyUpdate(attempt="5.5", dependency=waits_for("a")[0]))
-    coordinator.assign(assignment("1.1", "true"))
+    coordinator.send(m.DependencyUpdate(attempt="5.5", dependency=unsatisfied("a")[0]))
+    coordinator.assign(assignment("true", attempt="1.1"))
     assert coordinator.final("1.1").status is S.SUCCESS
     assert running.alive
 
@@ -421,8 +418,8 @@ def test_a_worker_whose_key_was_revoked_ends_its_jobs_before_it_ends(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     running = run_worker()
-    coordinator.assign(assignment("1.1", "sleep 60"))
-    coordinator.assign(assignment("2.1", "true", dependencies=waits_for("a")))
+    coordinator.assign(assignment("sleep 60", attempt="1.1"))
+    coordinator.assign(assignment("true", attempt="2.1", waits_for=unsatisfied("a")))
     coordinator.status("1.1", S.RUNNING)
     coordinator.status("2.1", S.WAITING)
     for _ in range(2):
@@ -462,7 +459,7 @@ def test_leftovers_of_nobody_are_swept_at_the_start(
     coordinator: Scripted, engine: StandinEngine, run_worker: Start
 ) -> None:
     coordinator.keep = lambda hello: []
-    StandinExecutor(engine).sandbox(assignment("8.1")).prepare(None)
+    StandinExecutor(engine).sandbox(assignment("noop", attempt="8.1")).prepare(None)
     run_worker()
     engine.await_step("discard", "8.1")
     assert engine.boxes == {}
@@ -471,7 +468,7 @@ def test_leftovers_of_nobody_are_swept_at_the_start(
 def test_statuses_of_many_short_jobs_share_frames(coordinator: Scripted, run_worker: Start) -> None:
     run_worker(slots=20)
     for number in range(1, 21):
-        coordinator.assign(assignment(f"{number}.1", "true"))
+        coordinator.assign(assignment("true", attempt=f"{number}.1"))
     for number in range(1, 21):
         coordinator.final(f"{number}.1")
         assert coordinator.statuses[f"{number}.1"] == [S.PREPARING, S.RUNNING, S.SUCCESS]
@@ -483,7 +480,7 @@ def test_a_container_is_removed_when_it_had_time_to_end(
 ) -> None:
     monkeypatch.setattr(StandinSandbox, "lingers", 0.3)
     run_worker()
-    coordinator.assign(assignment("1.1", "true"))
+    coordinator.assign(assignment("true", attempt="1.1"))
     coordinator.final("1.1")
     ended = time.monotonic()
     engine.await_step("remove", "1.1")
@@ -510,7 +507,7 @@ def test_a_worker_whose_cache_is_removed_under_it_goes_on(
     coordinator.heartbeat = 0.1
     coordinator.expect(m.Hello)
     shutil.rmtree(running.worker.settings.blobs)
-    coordinator.assign(assignment("1.1", "echo one"))
+    coordinator.assign(assignment("echo one", attempt="1.1"))
     assert coordinator.final("1.1").status is S.SUCCESS
     heard = len(coordinator.heard)
     coordinator.wait_for(lambda: any(isinstance(one, m.Heartbeat) for one in coordinator.heard[heard:]), "a heartbeat")

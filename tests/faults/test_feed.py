@@ -15,8 +15,8 @@ import pytest
 from tests.conftest import ROOT
 from tests.faults.fleet import Fleet
 from tests.faults.watcher import Known
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
 
 STORM = 5000
 """Events, at least, until it is one."""

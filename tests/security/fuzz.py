@@ -26,7 +26,7 @@ from protocol.client import connect_socket
 from protocol.codec import encode
 from tests.security.messages import one_of_each
 from tests.support.coordinator_process import Running
-from tests.support.engine_simulation import job, plan
+from tests.support.plans import job, plan
 
 CORPUS = Path(__file__).parent / "corpus"
 HISTORY = 400

@@ -5,7 +5,7 @@ from __future__ import annotations
 from coordinator.security.roles import EVERYTHING
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
-from tests.support.engine_simulation import job, plan
+from tests.support.plans import job, plan
 
 
 def one_of_each() -> list[m.Message]:

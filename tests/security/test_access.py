@@ -18,8 +18,8 @@ from coordinator.security.roles import ALLOWED, EVERYTHING
 from coordinator.transport.publisher import MOST_TOPICS
 from protocol import admin
 from protocol import messages as m
-from protocol.client import Client, connect_socket
-from protocol.codec import decode_for_client, decode_for_worker, encode, kind_of
+from protocol.client import connect_socket
+from protocol.codec import decode_for_client, encode, kind_of
 from protocol.errors import LongshoreError, NotLetIn, UsageError
 from protocol.events import STATE_TOPIC
 from protocol.keys import (
@@ -32,10 +32,11 @@ from protocol.keys import (
     read_credentials,
 )
 from protocol.statuses import ExecutionStatus as S
+from tests.security.joining import Wire, join, owner
 from tests.security.messages import one_of_each
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
 
 
 @pytest.fixture
@@ -49,28 +50,6 @@ def elsewhere(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """Another user's view: a home and a state directory without this coordinator's credentials."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LONGSHORE_STATE", str(tmp_path / "other"))
-
-
-def owner(running: Running) -> Client:
-    """The owner's client, wherever credentials are looked for."""
-    return running.client(credentials=running.coordinator.door.access.local)
-
-
-def join(running: Running, role: str, name: str, **token_fields: object) -> Credentials:
-    """A key that was enrolled by a token."""
-    with owner(running) as client:
-        token = client.request(admin.CreateToken, admin.TokenCreated, role=role, **token_fields)
-    credentials = Credentials(token.server, new_key_pair())
-    with running.client(credentials=credentials) as client:
-        assert client.enrol(token.secret, name).role == role
-    return credentials
-
-
-class Wire(WireWorker):
-    """A raw connection by given credentials."""
-
-    def __init__(self, running: Running, credentials: Credentials, name: str = "w1", decode: object = None) -> None:
-        super().__init__(running.address, name, decode=decode or decode_for_worker, credentials=credentials)
 
 
 def test_every_message_that_a_coordinator_takes_is_in_the_table_of_some_role() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.security.fuzz import CORPUS, check, fuzz, say
 from tests.support.coordinator_process import Running
-from tests.support.engine_simulation import job, plan
+from tests.support.plans import job, plan
 
 MESSAGES = 10_000
 SEED = 20261124

@@ -11,7 +11,9 @@ from daemon.executors.base import JobFailed
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.policy import Policy, make_policy
 from protocol.errors import UsageError
-from tests.daemon.executors.docker.builders import BUSYBOX, WORKER, assignment, container_name, run_job
+from tests.support.docker_jobs import WORKER, container_name, run_job
+from tests.support.images import BUSYBOX
+from tests.support.plans import assignment
 
 STATUS = "grep -E 'NoNewPrivs|CapEff' /proc/self/status"
 

@@ -30,10 +30,10 @@ from protocol.plan import ArtifactsSpec, Plan, Resources, ServiceSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
 from tests.conftest import ROOT, Images
-from tests.security.test_access import join
+from tests.security.joining import join
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
 from tests.support.system import System, repository
 
 STRANGERS = int(os.environ.get("LONGSHORE_STRANGERS", "2500"))

@@ -18,10 +18,10 @@ from protocol import messages as m
 from protocol.client import Client
 from protocol.errors import UsageError
 from tests.conftest import Images
-from tests.security.test_access import Wire, join
+from tests.security.joining import Wire, join
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
 from tests.support.system import LONGSHORE, System, repository
 
 PASSWORD = "correct horse/battery+staple%9"

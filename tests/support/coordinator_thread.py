@@ -19,7 +19,7 @@ from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import Client, connect_socket
 from protocol.codec import decode_for_worker, each_of, encode
-from protocol.plan import JobPlan, Need, Plan
+from protocol.plan import Plan
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary
 from tests.support.eventually import DEADLINE, eventually
@@ -214,38 +214,3 @@ class ScriptedWorker:
                 socket.send_multipart(encode(msgspec.structs.replace(self._hello, attempts=held)))
             case _:
                 pass
-
-
-def job(name: str, stage: str, *needs: str, by_stage: bool | None = None, **fields: object) -> JobPlan:
-    """A job of a plan; without `needs` it waits for the stages before."""
-    waits = not needs if by_stage is None else by_stage
-    return JobPlan(
-        name=name,
-        stage=stage,
-        script=[f"echo {name}"],
-        needs=None if waits else [Need(job=need) for need in needs],
-        **fields,  # type: ignore[arg-type]
-    )
-
-
-def plan(*jobs: JobPlan, name: str = "shop") -> Plan:
-    """A plan of these jobs, its stages in the order in which they come."""
-    stages = list(dict.fromkeys(job.stage for job in jobs))
-    return Plan(name=name, project="shop", project_dir="/builds/shop", stages=stages, jobs=list(jobs))
-
-
-def shop() -> Plan:
-    """A pipeline as a web shop might have it: four stages, fan-out, needs across stages, a manual deployment."""
-    return plan(
-        job("compile", "build"),
-        job("assets", "build"),
-        job("dependencies", "build"),
-        job("unit", "test", "compile"),
-        job("integration", "test", "compile", "dependencies"),
-        job("browser", "test", "compile", "assets", tags=["chrome"]),
-        job("lint", "test", by_stage=False, allow_failure=True),
-        job("image", "package", "unit", "assets"),
-        job("scan", "package", "dependencies"),
-        job("staging", "deploy"),
-        job("production", "deploy", when="manual", allow_failure=True, manual_confirmation="Deploy to production?"),
-    )

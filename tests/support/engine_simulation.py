@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,23 +14,9 @@ from coordinator.engine.settings import Settings
 from coordinator.engine.state import JobState, Now, RunState
 from protocol import messages as m
 from protocol.events import RunChanged
-from protocol.plan import JobPlan, Need, Plan
+from protocol.plan import Plan
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
-
-
-def job(name: str, stage: str = "test", *, needs: Iterable[str] | None = None, **fields: Any) -> JobPlan:
-    """A job of a plan; `needs` are names."""
-    resolved = None if needs is None else [Need(job=need) for need in needs]
-    return JobPlan(name=name, stage=stage, script=["true"], needs=resolved, **fields)
-
-
-def plan(*jobs: JobPlan, stages: Iterable[str] | None = None, **fields: Any) -> Plan:
-    """A plan of these jobs; stages are those of the jobs, in order, unless given."""
-    names = list(stages or dict.fromkeys(j.stage for j in jobs))
-    return Plan(
-        name="p", project="group/project", project_dir="/builds/group/project", stages=names, jobs=list(jobs), **fields
-    )
 
 
 @dataclass
@@ -107,6 +94,16 @@ class Sim:
     @property
     def now(self) -> Now:
         return Now(self.wall, self.mono, self.boot)
+
+    def restart(self) -> None:
+        """The coordinator is killed and starts again from what it had written."""
+        runs = copy.deepcopy(list(self.engine.unfinished().values()))
+        workers = copy.deepcopy(list(self.engine.workers().values()))
+        ids = max((j.id for run in self.runs.values() for stage in run.stages for j in stage.jobs), default=0)
+        self.engine = Engine(self.settings, next_run_id=max(self.runs, default=0) + 1, next_job_id=ids + 1)
+        self.engine.restore(runs, workers, self.now)
+        self.runs.update((run.id, run) for run in runs)
+        self.flush()
 
     # messages in
 

@@ -18,31 +18,11 @@ from daemon.settings import WorkerSettings
 from daemon.worker import Worker
 from protocol import messages as m
 from protocol.codec import decode_for_coordinator, encode
-from protocol.plan import JobPlan
 from protocol.statuses import ENDED, ExecutionStatus
 from tests.support.eventually import DEADLINE
 from tests.support.fake_executor import StandinEngine, StandinExecutor
 
 M = TypeVar("M", bound=m.Message)
-
-
-def assignment(attempt: str, *script: str, **fields: object) -> m.Assignment:
-    """An assignment of a job that runs `script`; `job_...` keywords go into its plan."""
-    plan = {key.removeprefix("job_"): fields.pop(key) for key in list(fields) if key.startswith("job_")}
-    job = JobPlan(name=str(plan.pop("name", f"job-{attempt}")), stage="test", script=list(script) or ["noop"], **plan)  # type: ignore[arg-type]
-    return m.Assignment(
-        attempt=attempt,
-        run=1,
-        job_id=int(attempt.split(".")[0]),
-        number=int(attempt.split(".")[1]),
-        project="demo",
-        project_dir="/builds/demo",
-        job=job,
-        predefined=[],
-        variables=[],
-        run_variables=[],
-        **fields,  # type: ignore[arg-type]
-    )
 
 
 class Scripted:

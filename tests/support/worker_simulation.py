@@ -19,7 +19,7 @@ from daemon.logs.sender import LogSender
 from protocol import messages as m
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
-from tests.support.fake_coordinator import assignment
+from tests.support.plans import assignment
 
 SETTINGS = CoreSettings(slots=2, ahead=2, grace=10.0, after_script_timeout=300.0, holds=True, ack_timeout=5.0)
 LINE = b"a line\n"
@@ -235,7 +235,7 @@ class WorkerSimulation:
         """The coordinator assigns an attempt, or says so again."""
         if attempt not in self.seen:
             waits = [m.Dependency(job="a", status=S.RUNNING, satisfied=False)] if needs else []
-            self.seen[attempt] = Seen(assignment(attempt, dependencies=waits, lease=lease))
+            self.seen[attempt] = Seen(assignment("noop", attempt=attempt, waits_for=waits, lease=lease))
         seen = self.seen[attempt]
         late = seen.status in ENDED and seen.life == self.lives  # a frame that was long under way
         if self.connected and (seen.wanted or late):

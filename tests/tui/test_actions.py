@@ -9,8 +9,9 @@ import pytest
 
 from protocol.statuses import ExecutionStatus, WorkerStatus
 from protocol.views import ArtifactRef
-from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan, shop
+from tests.support.coordinator_thread import ScriptedWorker, Server
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan, shop
 from tests.tui.driving import dashboard
 
 S = ExecutionStatus

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from textual import events
 
-from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan
+from tests.support.coordinator_thread import ScriptedWorker, Server
+from tests.support.plans import job, plan
 from tests.tui.driving import Dashboard, dashboard
 from tui.app import LongshoreApp
 from tui.widgets.key_bar import KeyBar, keys_of
@@ -91,7 +92,7 @@ async def test_the_feed_says_a_thing_once(server: Server, worker: ScriptedWorker
     async with dashboard(server.address) as seen:
         await seen.press("3")
         await seen.sees("connected to")
-        server.submit(plan(job("compile", "build"), job("assets", "build")))
+        server.submit(plan(job("compile", "build"), job("assets", "build"), name="shop"))
         worker.begin("compile")
         await seen.sees("run 1 running  shop")
         worker.begin("assets")

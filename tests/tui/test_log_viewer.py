@@ -5,9 +5,10 @@ from __future__ import annotations
 from rich.cells import cell_len
 
 from protocol.plan import ServiceSpec
-from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan
+from tests.support.coordinator_thread import ScriptedWorker, Server
+from tests.support.plans import job, plan
+from tests.support.views import SECTION_LOG
 from tests.tui.driving import Dashboard, dashboard
-from tests.tui.log.test_document import SECTION_LOG
 from tui.widgets.log_view import LogView
 
 

@@ -15,8 +15,9 @@ import threading
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan
+from tests.support.coordinator_thread import ScriptedWorker, Server
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
 
 LONGSHORE = Path(sys.executable).with_name("longshore")
 PAGER = """#!/bin/sh

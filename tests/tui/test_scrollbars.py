@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan
+from tests.support.coordinator_thread import ScriptedWorker, Server
+from tests.support.plans import job, plan
 from tests.tui.driving import dashboard
 
 

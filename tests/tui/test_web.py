@@ -15,8 +15,9 @@ import pytest_asyncio
 from aiohttp import web
 
 from protocol.errors import UsageError
-from tests.support.coordinator_thread import ScriptedWorker, Server, job, plan
+from tests.support.coordinator_thread import ScriptedWorker, Server
 from tests.support.eventually import DEADLINE, aeventually
+from tests.support.plans import job, plan
 from tests.tui import chromium
 from tui.web import DashboardServer, serve
 

@@ -7,7 +7,8 @@ from protocol.plan import ArtifactsSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef
-from tests.support.engine_simulation import Sim, SimWorker, job, plan
+from tests.support.engine_simulation import Sim, SimWorker
+from tests.support.plans import job, plan
 
 ARCHIVE = ArtifactRef(kind="archive", digest="d" * 64, size=3)
 KEPT_A_MINUTE = ArtifactsSpec(paths=["out"], expire_in=60.0)

@@ -14,7 +14,8 @@ from protocol.events import WorkerChanged
 from protocol.plan import EnvironmentSpec, RetrySpec, Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
-from tests.support.engine_simulation import Sim, SimWorker, job, plan
+from tests.support.engine_simulation import Sim, SimWorker
+from tests.support.plans import job, plan
 
 
 def test_a_stage_begins_only_when_the_one_before_is_complete():

@@ -5,21 +5,17 @@ from __future__ import annotations
 import msgspec
 
 from coordinator.engine.interning import intern_parts
-from protocol.plan import ImageSpec, JobPlan, Plan, Variable
+from protocol.plan import JobPlan, Plan, Variable
+from tests.support.plans import job, plan
 
 
 def arrived(*jobs: JobPlan) -> list[JobPlan]:
     """The jobs as they come from a client: each with objects of its own."""
-    plan = Plan(name="", project="p", project_dir="/builds/p", stages=["test"], jobs=list(jobs))
-    return msgspec.msgpack.decode(msgspec.msgpack.encode(plan), type=Plan).jobs
-
-
-def job(name: str, image: str, *variables: Variable) -> JobPlan:
-    return JobPlan(name=name, stage="test", script=["true"], image=ImageSpec(name=image), variables=list(variables))
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(plan(*jobs)), type=Plan).jobs
 
 
 def test_equal_parts_of_jobs_that_follow_each_other_become_one_object() -> None:
-    first, second = arrived(job("a", "alpine"), job("b", "alpine"))
+    first, second = arrived(job("a", image="alpine"), job("b", image="alpine"))
     assert first.image is not second.image
 
     intern_parts([first, second])
@@ -31,10 +27,10 @@ def test_equal_parts_of_jobs_that_follow_each_other_become_one_object() -> None:
 
 def test_the_jobs_say_the_same_afterwards() -> None:
     jobs = [
-        job("a", "alpine"),
-        job("b", "alpine", Variable(key="K", value="v")),
-        job("c", "debian"),
-        job("d", "debian"),
+        job("a", image="alpine"),
+        job("b", image="alpine", variables=[Variable(key="K", value="v")]),
+        job("c", image="debian"),
+        job("d", image="debian"),
     ]
     changed = arrived(*jobs)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
-
 import pytest
 
-from coordinator.engine.engine import Engine
 from coordinator.engine.settings import Settings
 from protocol import messages as m
 from protocol.plan import RetrySpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
-from tests.support.engine_simulation import Sim, SimWorker, job, plan
+from tests.support.engine_simulation import Sim, SimWorker
+from tests.support.plans import job, plan
 
 
 def silent(sim: Sim, name: str, seconds: float) -> None:
@@ -100,7 +98,7 @@ def test_a_revocation_of_the_past_fails_only_what_was_assigned_before_it():
     sim.pass_time(5)
     other = sim.submit(plan(job("after")))
     sim.start(other, "after")
-    restart(sim)
+    sim.restart()
     sim.engine.worker_shut_out("v", sim.now, revoked_at=revoked_at)
     sim.flush()
     assert sim.job(sim.runs[run.id], "before").status is S.FAILED
@@ -130,7 +128,7 @@ def test_what_a_silent_worker_held_is_another_attempt_elsewhere_for_its_containe
     sim.workers["w"] = SimWorker("w", slots=1)
     sim.hello("w")
     assert list(sim.workers["w"].has) == ["2.2"]
-    restart(sim)
+    sim.restart()
     sim.hello("v")
     assert list(sim.workers["v"].has) == ["1.1"]
     sim.finish(sim.runs[run.id])
@@ -254,23 +252,12 @@ def test_a_worker_is_refused_for_attempts_that_are_another_ones():
     assert sim.engine.get_job_execution(other, m.GetJobExecution(id=1, attempt="1.1")).assignment is None
 
 
-def restart(sim: Sim) -> None:
-    """The coordinator is killed and starts again from what it had written."""
-    runs = copy.deepcopy(list(sim.engine.unfinished().values()))
-    workers = copy.deepcopy(list(sim.engine.workers().values()))
-    ids = max((j.id for run in sim.runs.values() for stage in run.stages for j in stage.jobs), default=0)
-    sim.engine = Engine(sim.settings, next_run_id=max(sim.runs, default=0) + 1, next_job_id=ids + 1)
-    sim.engine.restore(runs, workers, sim.now)
-    sim.runs.update((run.id, run) for run in runs)
-    sim.flush()
-
-
 def test_a_restart_of_the_coordinator_interrupts_no_job():
     sim = Sim(SimWorker("w", slots=2))
     run = sim.submit(plan(job("a"), job("b", needs=["a"]), job("c"), job("d", "later")))
     sim.start(run, "a")
     sim.report(sim.attempt_of(run, "b"), S.WAITING)
-    restart(sim)
+    sim.restart()
     run = sim.runs[run.id]
     assert sim.statuses(run) == {"a": "running", "b": "waiting", "c": "pending", "d": "created"}
     sim.hello("w")
@@ -287,7 +274,7 @@ def test_needs_that_ended_while_the_push_got_lost_are_learnt_by_asking():
     final = m.JobStatus(attempt="1.1", seq=99, status=S.SUCCESS, exit_code=0, log_length=0)
     sim.engine.job_status("w", final, 0, sim.now)
     sim.engine.flush(sim.now)  # committed, and killed before anything was sent
-    restart(sim)
+    sim.restart()
     run = sim.runs[run.id]
     sim.hello("w")
     assert sim.workers["w"].may_start(held)
@@ -297,7 +284,7 @@ def test_after_a_restart_nobody_is_lost_before_the_grace_time():
     sim = Sim(SimWorker("w"), settings=Settings(lost_after=10, restart_grace=60))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
-    restart(sim)
+    sim.restart()
     sim.workers["w"].connected = False
     sim.pass_time(59)
     assert sim.statuses(sim.runs[run.id]) == {"a": "running"}
@@ -322,7 +309,7 @@ def test_a_restart_across_a_jump_of_the_wall_clock_changes_no_delay(jump):
     run = sim.submit(plan(job("a", when="delayed", start_in=60.0)))
     sim.pass_time(30)
     sim.wall += jump
-    restart(sim)
+    sim.restart()
     sim.pass_time(29)
     assert sim.statuses(sim.runs[run.id]) == {"a": "scheduled"}
     sim.pass_time(2)
@@ -335,7 +322,7 @@ def test_after_a_new_boot_a_delay_goes_on_by_the_wall_clock():
     sim.pass_time(30)
     sim.wall, sim.mono, sim.boot = sim.wall + 500, 5.0, "second boot"
     for _ in range(2):  # also after another restart in the same boot
-        restart(sim)
+        sim.restart()
         sim.pass_time(30)
         assert sim.statuses(sim.runs[run.id]) == {"a": "scheduled"}
     sim.pass_time(20)

@@ -13,8 +13,8 @@ from protocol.errors import ProtocolError
 from protocol.plan import Plan, RetrySpec
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
-from tests.coordinator.engine.test_outages import restart
-from tests.support.engine_simulation import Sim, SimWorker, job, plan
+from tests.support.engine_simulation import Sim, SimWorker
+from tests.support.plans import job, plan
 
 STAGES = ["build", "test", "deploy"]
 WHENS = ["on_success", "on_success", "on_success", "on_failure", "always", "manual"]
@@ -127,7 +127,7 @@ class Coordinator(RuleBasedStateMachine):
 
     @rule()
     def crash_coordinator(self) -> None:
-        restart(self.sim)
+        self.sim.restart()
         for worker in self.sim.workers.values():
             if worker.connected:
                 self.sim.hello(worker.name)

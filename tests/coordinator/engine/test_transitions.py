@@ -9,7 +9,8 @@ import pytest
 from coordinator.engine.transitions import TABLE, IllegalTransition, JobEvent, mermaid
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
-from tests.support.engine_simulation import Sim, SimWorker, job, plan
+from tests.support.engine_simulation import Sim, SimWorker
+from tests.support.plans import job, plan
 
 DOCS = Path(__file__).parents[3] / "docs"
 

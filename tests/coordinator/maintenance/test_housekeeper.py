@@ -16,8 +16,8 @@ from protocol.plan import ArtifactsSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
 
 BUSY = Retention(runs_for=0.0, every=0.1)
 """Keeps no finished run but the newest, and looks all the time."""

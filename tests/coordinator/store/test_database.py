@@ -21,8 +21,8 @@ from coordinator.store.models import TABLES, Meta
 from coordinator.store.store import Store
 from coordinator.store.term import Superseded
 from protocol.errors import UsageError
-from tests.coordinator.conftest import Cluster
 from tests.support.eventually import eventually
+from tests.support.postgres import Cluster
 
 HOLD = """
 import sys

@@ -17,7 +17,7 @@ from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, Capability, ExecutorInfo, JUnitSummary
-from tests.support.engine_simulation import job, plan
+from tests.support.plans import job, plan
 
 NEVER_STORED = {"sent_mono", "last_seen_mono", "attempts", "active", "held", "online"}
 """Of attempts and workers: what only this process knows."""

@@ -15,8 +15,8 @@ from coordinator.transport.router import Router
 from protocol import messages as m
 from protocol.codec import decode_for_client, encode
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.engine_simulation import job, plan
 from tests.support.eventually import eventually
+from tests.support.plans import job, plan
 
 
 @pytest.fixture

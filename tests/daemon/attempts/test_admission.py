@@ -10,12 +10,12 @@ from daemon.attempts.attempt import OVER, Attempt, Phase
 from daemon.logs.sender import LogSender
 from protocol.messages import Dependency
 from protocol.statuses import ExecutionStatus
-from tests.support.fake_coordinator import assignment
+from tests.support.plans import assignment
 
 
 def job(number: int, phase: Phase, runnable: bool = True, runnable_at: float | None = None) -> Attempt:
     waits = [Dependency(job="a", status=ExecutionStatus.RUNNING, satisfied=runnable)]
-    made = Attempt(assignment(f"{number}.1", dependencies=waits), LogSender(lambda: None), 0)
+    made = Attempt(assignment("noop", attempt=f"{number}.1", waits_for=waits), LogSender(lambda: None), 0)
     made.phase = phase
     made.runnable_at = runnable_at
     return made

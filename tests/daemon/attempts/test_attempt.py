@@ -8,13 +8,13 @@ from daemon.attempts.status_reporter import in_frames
 from daemon.logs.sender import LogSender
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
-from tests.support.fake_coordinator import assignment
+from tests.support.plans import assignment
 
 PATIENCE = 5.0
 
 
 def job() -> Attempt:
-    return Attempt(assignment("1.1"), LogSender(lambda: None), seq=0)
+    return Attempt(assignment("noop", attempt="1.1"), LogSender(lambda: None), seq=0)
 
 
 def test_a_status_that_could_not_even_be_sent_is_sent_again_though_nothing_waits_for_an_acknowledgement() -> None:

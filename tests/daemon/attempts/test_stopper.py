@@ -10,7 +10,7 @@ from daemon.attempts.result import Result, StopReason
 from daemon.attempts.stopper import KILL_SLACK, Stopper
 from daemon.attempts.table import AttemptTable, CoreSettings
 from daemon.logs.sender import LogSender
-from tests.support.fake_coordinator import assignment
+from tests.support.plans import assignment
 
 GRACE = 10.0
 
@@ -23,7 +23,9 @@ class Desk:
         self.table = AttemptTable()
         settings = CoreSettings(slots=1, ahead=1, grace=GRACE, after_script_timeout=300.0, holds=True, ack_timeout=5.0)
         self.stopper = Stopper(settings, self.table, lambda _, result: self.finished.append(result))
-        self.attempt = Attempt(assignment("1.1"), LogSender(lambda: None), 0, phase=Phase.RUNNING, has_runner=True)
+        self.attempt = Attempt(
+            assignment("noop", attempt="1.1"), LogSender(lambda: None), 0, phase=Phase.RUNNING, has_runner=True
+        )
         self.table.add(self.attempt)
 
     def stop(self, why: StopReason) -> list[Instruction]:

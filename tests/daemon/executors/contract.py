@@ -6,7 +6,6 @@ follow each other. A test runs where the executor claims the capability that it 
 
 from __future__ import annotations
 
-import itertools
 import tarfile
 import threading
 import time
@@ -17,33 +16,14 @@ import pytest
 
 from daemon.executors.base import Dependencies, Executor, Outcome, Sandbox
 from daemon.executors.common.tar_workspace import TarWorkspace
-from protocol.messages import Assignment
-from protocol.plan import ArtifactsSpec, ImageSpec, JobPlan, Resources, ServiceSpec
+from protocol.plan import ArtifactsSpec, Resources, ServiceSpec
 from protocol.views import Capability
-from tests.daemon.executors.docker.builders import BUSYBOX, tar_of
+from tests.support.docker_jobs import tar_of
 from tests.support.eventually import DEADLINE, eventually
-
-_attempts = itertools.count(1_000_000)
+from tests.support.images import BUSYBOX
+from tests.support.plans import assignment
 
 Open = Callable[[], Executor]
-
-
-def assignment(*script: str, **job: object) -> Assignment:
-    """An attempt of its own of a job that runs `script`."""
-    number = next(_attempts)
-    plan = JobPlan(name="job", stage="test", script=list(script), image=ImageSpec(name=BUSYBOX), **job)  # type: ignore[arg-type]
-    return Assignment(
-        attempt=f"{number}.1",
-        run=1,
-        job_id=number,
-        number=1,
-        project="group/project",
-        project_dir="/builds/group/project",
-        job=plan,
-        predefined=[],
-        variables=[],
-        run_variables=[],
-    )
 
 
 def execute(executor: Executor, sandbox: Sandbox) -> tuple[Outcome, bytes]:

@@ -17,7 +17,8 @@ from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from tests.conftest import ROOT
 from tests.daemon.executors.contract import ExecutorContract, Open
-from tests.support.fake_coordinator import Running, Scripted, assignment
+from tests.support.fake_coordinator import Running, Scripted
+from tests.support.plans import assignment
 
 
 def options(directory: Path) -> ExecutorOptions:
@@ -66,7 +67,7 @@ def test_a_worker_runs_jobs_on_it_and_tells_what_it_is(
     coordinator: Scripted, run_worker: Callable[..., Running], tmp_path: Path, documented: str
 ) -> None:
     run_worker(executor=open_executor(documented, options(tmp_path)))
-    coordinator.assign(assignment("1.1", "make all"))
+    coordinator.assign(assignment("make all", attempt="1.1"))
     assert coordinator.final("1.1").status is S.SUCCESS
     assert coordinator.log("1.1") == b"make all\n"
 
@@ -77,7 +78,7 @@ def test_a_job_that_asks_for_what_an_executor_can_t_do_fails_and_says_so(
     from protocol.plan import ServiceSpec
 
     run_worker(executor=open_executor(documented, options(tmp_path)))
-    coordinator.assign(assignment("1.1", "true", job_services=[ServiceSpec(name="db")]))
+    coordinator.assign(assignment("true", attempt="1.1", services=[ServiceSpec(name="db")]))
     final = coordinator.final("1.1")
     assert final.failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE
     assert "services" in (final.message or "")

@@ -14,7 +14,7 @@ from protocol.events import LogAppended, RunChanged, log_topic
 from protocol.statuses import ExecutionStatus
 from tests.support.eventually import aeventually
 from tests.support.fake_feed import ScriptedCoordinator
-from tests.tui.views import run_summary
+from tests.support.views import run_summary
 from tui.client import connection as link_module
 from tui.client import feed_client as feed_module
 from tui.client.feed_client import FeedClient

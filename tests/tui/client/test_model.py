@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from protocol.events import AnyEvent, Beacon, JobChanged, RunChanged, RunRemoved, StageChanged, WorkerChanged
 from protocol.messages import Snapshot
 from protocol.statuses import ExecutionStatus, WorkerStatus
-from tests.tui.views import job_view, run_summary, run_view, stage_view, worker_view
+from tests.support.views import job_view, run_summary, run_view, stage_view, worker_view
 from tui.client.model import Model, Verdict
 
 S = ExecutionStatus

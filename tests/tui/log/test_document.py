@@ -9,6 +9,7 @@ from unittest.mock import patch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.views import SECTION_LOG
 from tui.log import document as document_module
 from tui.log import page as page_module
 from tui.log.document import Document, Position
@@ -165,19 +166,6 @@ def test_a_growing_line_is_wrapped_anew() -> None:
     assert document.rows == 2
     document.append(13, b"\nnext")
     assert document.rows == 3
-
-
-SECTION_LOG = (
-    b"before\n"
-    b"\x1b[0Ksection_start:100:outer\r\x1b[0KOuter header\n"
-    b"one\n"
-    b"\x1b[0Ksection_start:101:inner[collapsed=true]\r\x1b[0KInner header\n"
-    b"two\n"
-    b"\x1b[0Ksection_end:103:inner\r\x1b[0K\n"
-    b"three\n"
-    b"\x1b[0Ksection_end:110:outer\r\x1b[0K\n"
-    b"after\n"
-)
 
 
 def test_sections_fold_and_unfold_and_some_are_folded_from_the_start() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from protocol.statuses import ExecutionStatus
 from protocol.views import JobView
-from tests.tui.views import job_view, run_view, stage_view
+from tests.support.views import job_view, run_view, stage_view
 from tui.presentation.eta import estimate, expected_durations, predecessors
 
 S = ExecutionStatus

@@ -6,7 +6,7 @@ import pytest
 
 from protocol.display import clean
 from protocol.statuses import ExecutionStatus, FailureReason
-from tests.tui.views import job_view
+from tests.support.views import job_view
 from tui.presentation.formatting import PASSED_WITH_WARNINGS, SIGNS, WARNING, age, duration, job_sign, size, why
 from tui.presentation.progress_bar import bar
 from tui.presentation.spans import fit, fit_spans

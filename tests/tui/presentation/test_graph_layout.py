@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.views import JobView
-from tests.tui.views import job_view
+from tests.support.views import job_view
 from tui.presentation.eta import in_order, is_barrier, predecessors
 from tui.presentation.graph_layout import DOWN, LEFT, RIGHT, UP, Graph, draw
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from protocol.statuses import ExecutionStatus
-from tests.tui.views import job_view, run_summary
+from tests.support.views import job_view, run_summary
 from tui.presentation.eta import Estimate
 from tui.presentation.progress_bar import bar
 from tui.presentation.spans import fit_name

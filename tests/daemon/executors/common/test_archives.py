@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from daemon.executors.common.archives import ROOT, BadArchive, Owner, Place, groundwork, hash_files, joined, names
-from tests.daemon.executors.docker.builders import tar_of
+from tests.support.docker_jobs import tar_of
 
 LONG = "long/" + "n" * 120 + "/é" + "x" * 120
 

@@ -12,7 +12,8 @@ import pytest
 
 from daemon.executors.docker.executor import DockerExecutor
 from tests.conftest import Images
-from tests.daemon.executors.docker.builders import (
+from tests.support.docker_jobs import WORKER
+from tests.support.images import (
     BROKEN_TAR,
     BUSYBOX,
     DASH,
@@ -23,7 +24,6 @@ from tests.daemon.executors.docker.builders import (
     NO_SHELL,
     NO_TAR,
     VOLUME,
-    WORKER,
 )
 
 DOCKERFILES = {

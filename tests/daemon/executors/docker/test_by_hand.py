@@ -14,8 +14,10 @@ from daemon.executors.base import Dependencies, JobFailed, Outcome, Sandbox
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ArtifactsSpec, ServiceSpec
 from protocol.statuses import FailureReason
-from tests.daemon.executors.docker.builders import BUSYBOX, WORKER, assignment, container_name, contents
+from tests.support.docker_jobs import WORKER, container_name, contents
 from tests.support.eventually import eventually
+from tests.support.images import BUSYBOX
+from tests.support.plans import assignment
 
 SERVICE = ServiceSpec(name=BUSYBOX, command=["sleep", "600"], aliases=["side"])
 WAITS = "echo begun; until [ -e /tmp/go ]; do sleep 0.05; done"

@@ -17,8 +17,9 @@ import pytest
 from daemon.executors.base import Dependencies, JobFailed, Outcome
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.statuses import FailureReason
-from tests.daemon.executors.docker.builders import WORKER, assignment
+from tests.support.docker_jobs import WORKER
 from tests.support.eventually import eventually
+from tests.support.plans import assignment
 
 ENGINE = "/var/run/docker.sock"
 

@@ -16,19 +16,10 @@ from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.gate import SignsOfLife
 from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
-from tests.daemon.executors.docker.builders import (
-    BUSYBOX,
-    DASH,
-    DEBIAN,
-    NO_SHELL,
-    WORKER,
-    assignment,
-    container_name,
-    run_job,
-    tar_of,
-    variables,
-)
+from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of
 from tests.support.eventually import eventually
+from tests.support.images import BUSYBOX, DASH, DEBIAN, NO_SHELL
+from tests.support.plans import assignment, variables
 
 IN_THE_END = "while read -r line; do :; done </etc/passwd; exec "
 

@@ -14,7 +14,9 @@ from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.errors import EngineUnavailable
 from protocol.plan import ServiceSpec
-from tests.daemon.executors.docker.builders import BUSYBOX, VOLUME, WORKER, assignment, container_name, run_job
+from tests.support.docker_jobs import WORKER, container_name, run_job
+from tests.support.images import BUSYBOX, VOLUME
+from tests.support.plans import assignment
 
 SERVICE = ServiceSpec(name=BUSYBOX, command=["sleep", "600"])
 

@@ -14,8 +14,10 @@ from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
-from tests.daemon.executors.docker.builders import BUSYBOX, WORKER, assignment, container_name, run_job, tar_of
+from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of
 from tests.support.eventually import eventually
+from tests.support.images import BUSYBOX
+from tests.support.plans import assignment
 
 
 class Times:

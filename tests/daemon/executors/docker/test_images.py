@@ -20,7 +20,9 @@ from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.images import _credentials
 from protocol.plan import ImageSpec, ServiceSpec
 from protocol.statuses import FailureReason
-from tests.daemon.executors.docker.builders import BUSYBOX, assignment, run_job
+from tests.support.docker_jobs import run_job
+from tests.support.images import BUSYBOX
+from tests.support.plans import assignment
 
 
 class Registry(BaseHTTPRequestHandler):

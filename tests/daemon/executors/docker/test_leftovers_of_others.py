@@ -17,7 +17,9 @@ from daemon.executors.docker.belongings import Thing
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.inventory import Leftover, Life, Told, Verdict, clean, find_begun, inventory, judge
 from protocol.clock import boot
-from tests.daemon.executors.docker.builders import BUSYBOX, WORKER, assignment, container_name, run_job
+from tests.support.docker_jobs import WORKER, container_name, run_job
+from tests.support.images import BUSYBOX
+from tests.support.plans import assignment
 
 OTHER = f"{WORKER}-other"
 DAY = 86_400

@@ -6,7 +6,9 @@ import docker
 
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import Resources
-from tests.daemon.executors.docker.builders import DEBIAN, assignment, container_name, run_job
+from tests.support.docker_jobs import container_name, run_job
+from tests.support.images import DEBIAN
+from tests.support.plans import assignment
 
 EAT = "x=x; while :; do x=$x$x; done"
 

@@ -18,9 +18,11 @@ from daemon.executors.docker.executor import DockerExecutor
 from protocol.errors import EngineUnavailable
 from protocol.plan import ServiceSpec
 from protocol.statuses import FailureReason
-from tests.daemon.executors.docker.builders import BUSYBOX, WORKER, assignment, container_name, run_job
 from tests.daemon.executors.docker.odd_engine import OddEngine
+from tests.support.docker_jobs import WORKER, container_name, run_job
 from tests.support.eventually import eventually
+from tests.support.images import BUSYBOX
+from tests.support.plans import assignment
 
 OURS = {"longshore.coordinator": WORKER, "longshore.worker": WORKER, "longshore.role": "job"}
 

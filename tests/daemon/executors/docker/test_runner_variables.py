@@ -11,7 +11,8 @@ from daemon.executors.base import Dependencies, Outcome
 from daemon.executors.common.script_limits import Limits, limits_of
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.messages import Assignment
-from tests.daemon.executors.docker.builders import WORKER, assignment, run_job, tar_of, variables
+from tests.support.docker_jobs import WORKER, run_job, tar_of
+from tests.support.plans import assignment, variables
 
 
 @pytest.mark.parametrize(

@@ -12,17 +12,9 @@ from daemon.executors.base import JobFailed
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ImageSpec, Variable
 from protocol.statuses import FailureReason
-from tests.daemon.executors.docker.builders import (
-    BUSYBOX,
-    DASH,
-    DEBIAN,
-    ENTRYPOINT,
-    Ran,
-    assignment,
-    run_job,
-    tar_of,
-    variables,
-)
+from tests.support.docker_jobs import Ran, run_job, tar_of
+from tests.support.images import BUSYBOX, DASH, DEBIAN, ENTRYPOINT
+from tests.support.plans import assignment, variables
 
 SHELLS = {"busybox": BUSYBOX, "bash": DEBIAN, "dash": DASH}
 

@@ -16,17 +16,9 @@ from daemon.executors.docker.services import default_aliases, shared_volumes
 from daemon.executors.policy import Policy, make_policy
 from protocol.plan import ImageSpec, ServiceSpec, Variable
 from protocol.statuses import FailureReason
-from tests.daemon.executors.docker.builders import (
-    BUSYBOX,
-    HEALTHY,
-    LISTENING,
-    PROJECT_DIR,
-    WORKER,
-    assignment,
-    run_job,
-    tar_of,
-    variables,
-)
+from tests.support.docker_jobs import WORKER, run_job, tar_of
+from tests.support.images import BUSYBOX, HEALTHY, LISTENING
+from tests.support.plans import PROJECT_DIR, assignment, variables
 
 SERVE = [
     "sh",

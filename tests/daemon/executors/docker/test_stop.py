@@ -12,7 +12,9 @@ from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.sandbox import DockerSandbox
 from protocol.messages import Assignment
 from protocol.plan import ImageSpec
-from tests.daemon.executors.docker.builders import BUSYBOX, DASH, DEBIAN, WORKER, assignment
+from tests.support.docker_jobs import WORKER
+from tests.support.images import BUSYBOX, DASH, DEBIAN
+from tests.support.plans import assignment
 
 every_shell = pytest.mark.parametrize("image", [BUSYBOX, DEBIAN, DASH], ids=["busybox", "bash", "dash"])
 

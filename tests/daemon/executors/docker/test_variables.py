@@ -11,7 +11,9 @@ from daemon.executors.docker.executor import DockerExecutor
 from protocol.messages import Dependency
 from protocol.plan import ImageSpec, ServiceSpec, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
-from tests.daemon.executors.docker.builders import BUSYBOX, ENTRYPOINT, assignment, run_job, variables
+from tests.support.docker_jobs import run_job
+from tests.support.images import BUSYBOX, ENTRYPOINT
+from tests.support.plans import assignment, variables
 
 
 def dependency(**left: str) -> Dependency:

@@ -13,7 +13,9 @@ import pytest
 from daemon.executors.base import Dependencies, JobFailed
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ImageSpec, ServiceSpec, Variable
-from tests.daemon.executors.docker.builders import BUSYBOX, DEBIAN, ENTRYPOINT, assignment, run_job, tar_of, variables
+from tests.support.docker_jobs import run_job, tar_of
+from tests.support.images import BUSYBOX, DEBIAN, ENTRYPOINT
+from tests.support.plans import assignment, variables
 
 
 @pytest.fixture

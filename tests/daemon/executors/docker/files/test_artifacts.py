@@ -12,17 +12,9 @@ from daemon.executors.base import Dependencies
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ArtifactsSpec
-from tests.daemon.executors.docker.builders import (
-    BUSYBOX,
-    ENTRYPOINT,
-    WORKER,
-    Ran,
-    assignment,
-    contents,
-    run_job,
-    tar_of,
-    variables,
-)
+from tests.support.docker_jobs import WORKER, Ran, contents, run_job, tar_of
+from tests.support.images import BUSYBOX, ENTRYPOINT
+from tests.support.plans import assignment, variables
 
 TREE = (
     "mkdir -p build/a/b build/empty 'with space' && echo 1 >build/a/b/x.o && echo 2 >build/a/y.o && echo 3 >build/z.o",

@@ -17,19 +17,9 @@ from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.inline_workspace import MOST_BYTES, packed
 from protocol.messages import Assignment
 from protocol.plan import ImageSpec
-from tests.daemon.executors.docker.builders import (
-    BROKEN_TAR,
-    BUSYBOX,
-    DEBIAN,
-    ENTRYPOINT,
-    NO_TAR,
-    WORKER,
-    assignment,
-    container_name,
-    run_job,
-    tar_of,
-    variables,
-)
+from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of
+from tests.support.images import BROKEN_TAR, BUSYBOX, DEBIAN, ENTRYPOINT, NO_TAR
+from tests.support.plans import assignment, variables
 
 BINARY = bytes(range(256)) * 3
 MTIME = 946_684_800

@@ -16,7 +16,8 @@ from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.artifacts import Selection
 from daemon.executors.docker.files.job_cache import CacheStore, file_keys_of
 from protocol.plan import ArtifactsSpec, CacheSpec
-from tests.daemon.executors.docker.builders import WORKER, Ran, assignment, run_job, tar_of, variables
+from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of
+from tests.support.plans import assignment, variables
 
 
 @pytest.fixture

@@ -11,7 +11,9 @@ import pytest
 from daemon.executors.base import Dependencies
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ArtifactsSpec, CacheSpec, ImageSpec
-from tests.daemon.executors.docker.builders import BUSYBOX, DEBIAN, Ran, assignment, run_job, tar_of
+from tests.support.docker_jobs import Ran, run_job, tar_of
+from tests.support.images import BUSYBOX, DEBIAN
+from tests.support.plans import assignment
 
 USERS = [ImageSpec(name=DEBIAN), ImageSpec(name=DEBIAN, user="4321:4321")]
 ABOVE = ("../../elsewhere/x", "../../../../../../etc", "..", "../project2", "/../../x")

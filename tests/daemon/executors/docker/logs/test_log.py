@@ -19,8 +19,10 @@ from daemon.executors.docker.logs.stored import read_tail
 from daemon.executors.docker.sandbox import DockerSandbox
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol.messages import Assignment
-from tests.daemon.executors.docker.builders import BUSYBOX, DEBIAN, WORKER, assignment, container_name
+from tests.support.docker_jobs import WORKER, container_name
 from tests.support.eventually import eventually
+from tests.support.images import BUSYBOX, DEBIAN
+from tests.support.plans import assignment
 
 
 def opened(executor: DockerExecutor, job: Assignment) -> DockerSandbox:

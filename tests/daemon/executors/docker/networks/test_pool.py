@@ -20,19 +20,10 @@ from daemon.executors.docker.networks import pause_container, pool
 from daemon.executors.policy import make_policy
 from protocol.messages import Assignment
 from protocol.plan import ServiceSpec
-from tests.daemon.executors.docker.builders import (
-    BUSYBOX,
-    DEBIAN,
-    ENTRYPOINT,
-    LISTENING,
-    VOLUME,
-    WORKER,
-    Ran,
-    assignment,
-    container_name,
-    run_job,
-)
+from tests.support.docker_jobs import WORKER, Ran, container_name, run_job
 from tests.support.eventually import eventually
+from tests.support.images import BUSYBOX, DEBIAN, ENTRYPOINT, LISTENING, VOLUME
+from tests.support.plans import assignment
 
 HOLDERS = {"label": [f"longshore.worker={WORKER}", "longshore.role=network"]}
 NAMESPACE = "readlink /proc/self/ns/net"

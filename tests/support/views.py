@@ -6,6 +6,18 @@ from protocol.statuses import ExecutionStatus, WorkerStatus
 from protocol.views import JobView, RunSummary, RunView, StageView, WorkerView
 
 S = ExecutionStatus
+SECTION_LOG = (
+    b"before\n"
+    b"\x1b[0Ksection_start:100:outer\r\x1b[0KOuter header\n"
+    b"one\n"
+    b"\x1b[0Ksection_start:101:inner[collapsed=true]\r\x1b[0KInner header\n"
+    b"two\n"
+    b"\x1b[0Ksection_end:103:inner\r\x1b[0K\n"
+    b"three\n"
+    b"\x1b[0Ksection_end:110:outer\r\x1b[0K\n"
+    b"after\n"
+)
+"""A log with a section in a section; the inner one is folded at first."""
 
 
 def job_view(name: str, status: ExecutionStatus = S.CREATED, *needs: str, **fields: object) -> JobView:

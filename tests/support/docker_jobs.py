@@ -1,79 +1,27 @@
-"""What tests of the Docker executor are made of: assignments, workspaces, and running a job from start to end."""
+"""What tests of the Docker executor are made of: workspaces, archives, and running a job from start to end."""
 
 from __future__ import annotations
 
 import io
-import itertools
 import secrets
 import tarfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from daemon.executors.base import Collected, Dependencies, Outcome
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.messages import Assignment
-from protocol.plan import ImageSpec, JobPlan, Variable
 
-BUSYBOX = "longshore/busybox:test"
-DEBIAN = "longshore/debian:test"
-DASH = "longshore-tests/dash:1"
-"""Debian's without its bash."""
-ENTRYPOINT = "longshore-tests/entrypoint:1"
-"""Its entrypoint says hello on stderr, sets a variable and becomes its arguments; it runs as `user` (1000)."""
-HEALTHY = "longshore-tests/healthy:2"
-"""Busybox; healthy while something listens on port 8080."""
-LISTENING = "longshore-tests/listening:1"
-"""Busybox; exposes port 8080."""
-VOLUME = "longshore-tests/volume:1"
-"""Busybox; declares a volume."""
-NO_SHELL = "longshore-tests/no-shell:1"
-"""Busybox with a shell that does nothing, for long."""
-NO_TAR = "longshore-tests/no-tar:1"
-"""Busybox without its tar."""
-BROKEN_TAR = "longshore-tests/broken-tar:1"
-"""Debian with a tar that says that there is no room."""
 WORKER = f"tests-{secrets.token_hex(3)[:5]}"
 """The worker's name, and the coordinator's id, whose first 12 characters are in names of containers: of all processes
 that use this engine, only ours has it."""
-PROJECT_DIR = "/builds/group/project"
-
-_attempts = itertools.count(1)
-
-
-def assignment(*commands: str, image: str | ImageSpec | None = BUSYBOX, **job: Any) -> Assignment:
-    """An attempt of its own of a job that runs `commands`; further keywords are JobPlan's or, if not, Assignment's.
-
-    `waits_for` are the assignment's `dependencies`, which JobPlan has too.
-    """
-    whole = {key: job.pop(key) for key in list(job) if key not in JobPlan.__struct_fields__}
-    spec = ImageSpec(name=image) if isinstance(image, str) else image
-    whole["dependencies"] = whole.pop("waits_for", [])
-    defaults: dict[str, Any] = {
-        "attempt": f"{next(_attempts)}.1",
-        "run": 1,
-        "job_id": 1,
-        "number": 1,
-        "project": "group/project",
-        "project_dir": PROJECT_DIR,
-        "predefined": [],
-        "variables": [],
-        "run_variables": [],
-    }
-    plan = JobPlan(name="job", stage="test", script=list(commands), image=spec, **job)
-    return Assignment(job=plan, **(defaults | whole))
 
 
 def container_name(job: Assignment) -> str:
     """Of a job's container."""
     return f"longshore-{WORKER[:12]}-{job.attempt}"
-
-
-def variables(**values: str) -> list[Variable]:
-    """Variables by name."""
-    return [Variable(key=key, value=value) for key, value in values.items()]
 
 
 def tar_of(path: Path, files: Mapping[str, str | bytes], *, mode: str = "w") -> Path:

@@ -1,0 +1,22 @@
+"""Names of the images that jobs of tests run on; the Docker executor's tests make those of `longshore-tests`."""
+
+from __future__ import annotations
+
+BUSYBOX = "longshore/busybox:test"
+DEBIAN = "longshore/debian:test"
+DASH = "longshore-tests/dash:1"
+"""Debian's without its bash."""
+ENTRYPOINT = "longshore-tests/entrypoint:1"
+"""Its entrypoint says hello on stderr, sets a variable and becomes its arguments; it runs as `user` (1000)."""
+HEALTHY = "longshore-tests/healthy:2"
+"""Busybox; healthy while something listens on port 8080."""
+LISTENING = "longshore-tests/listening:1"
+"""Busybox; exposes port 8080."""
+VOLUME = "longshore-tests/volume:1"
+"""Busybox; declares a volume."""
+NO_SHELL = "longshore-tests/no-shell:1"
+"""Busybox with a shell that does nothing, for long."""
+NO_TAR = "longshore-tests/no-tar:1"
+"""Busybox without its tar."""
+BROKEN_TAR = "longshore-tests/broken-tar:1"
+"""Debian with a tar that says that there is no room."""

@@ -1,0 +1,44 @@
+"""Made-up messages for hypothesis: every field of a type, with values that its annotation allows."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, get_args, get_origin
+
+import msgpack
+import msgspec
+from hypothesis import strategies as st
+
+from protocol import codec
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
+NUMBERS = st.integers(-codec.LARGEST_INTEGER, codec.LARGEST_INTEGER)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def values(kind: Any, depth: int = 0) -> st.SearchStrategy[Any]:
+    """Values of an annotation as the protocol's types use them."""
+    if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
+        return structs(kind, depth + 1)
+    simple = {str: TEXT, int: NUMBERS, float: FLOATS, bool: st.booleans(), type(None): st.none()}
+    if kind in simple:
+        return simple[kind]
+    if kind is msgspec.Raw:
+        return NUMBERS.map(lambda number: msgspec.Raw(msgpack.packb(number)))
+    if get_origin(kind) is Annotated:
+        return st.from_regex(kind.__metadata__[0].pattern)
+    arguments = get_args(kind)
+    origin = getattr(kind, "__origin__", None)
+    if origin is list:
+        return st.lists(values(arguments[0], depth), max_size=0 if depth > 4 else 2)
+    if origin is dict:
+        return st.dictionaries(values(arguments[0], depth), values(arguments[1], depth), max_size=2)
+    if arguments and all(isinstance(each, str) for each in arguments):
+        return st.sampled_from(arguments)
+    if arguments:
+        return st.one_of([values(each, depth) for each in arguments])
+    return st.sampled_from(list(kind))
+
+
+def structs(kind: type[msgspec.Struct], depth: int = 0) -> st.SearchStrategy[Any]:
+    """Whole messages, every field of them made up."""
+    return st.deferred(lambda: st.builds(kind, **{f.name: values(f.type, depth) for f in msgspec.structs.fields(kind)}))
