@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import dataclass, field
@@ -24,8 +22,8 @@ from protocol.errors import CoordinatorUnreachable
 from protocol.keys import Credentials, new_key_pair
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
-from tests.coordinator.crashing import POINTS, REVOKED
 from tests.support.coordinator_process import Running, WireWorker
+from tests.support.crashing_coordinator import POINTS, REVOKED, free_address, start
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.plans import job, plan
 
@@ -108,21 +106,6 @@ class SteadfastWorker:
                 attempt = self.attempts[id]
                 attempt.acked_seq = max(attempt.acked_seq, message.status_seq or 0)
                 attempt.acked_log = max(attempt.acked_log, message.log_offset or 0)
-
-
-def start(state: Path, bind: str, *crash: str) -> subprocess.Popen[str]:
-    """A coordinator in a process of its own, once it listens."""
-    command = [sys.executable, "-m", "tests.coordinator.crashing", str(state), bind, *crash]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
-    return process
-
-
-def free_address() -> str:
-    """An address that nobody listens at now."""
-    with zmq.Context.instance().socket(zmq.ROUTER) as probe:
-        return f"tcp://127.0.0.1:{probe.bind_to_random_port('tcp://127.0.0.1')}"
 
 
 @pytest.mark.parametrize("turns", [1, 3])

@@ -16,13 +16,12 @@ from protocol.keys import Credentials, find_credentials
 from protocol.plan import JobPlan
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import RunView
-from tests.coordinator.crashing import POINTS
-from tests.coordinator.test_crashes import free_address, start
-from tests.daemon.test_with_coordinator import jobs
+from tests.support.crashing_coordinator import POINTS, free_address, start
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import Running, start_worker
 from tests.support.fake_executor import StandinEngine
 from tests.support.plans import job, plan
+from tests.support.views import jobs_of_run
 
 SLOW, LARGE = b"".join(b"line %d\n" % number for number in range(6)), 300_000
 JOBS = [
@@ -85,9 +84,9 @@ def test_each_job_ends_once_and_its_log_is_whole_wherever_the_coordinator_is_kil
             submitter.join(DEADLINE)
             with Client(address, timeout=DEADLINE) as client:
                 view = ended(client, runs[0])
-                assert view.status is ExecutionStatus.SUCCESS, (point, jobs(view))
-                assert [one.attempt for one in jobs(view)] == [1, 1, 1]
-                assert {one.name: client.get_log(view.id, one.name)[1] for one in jobs(view)} == LOGS, point
+                assert view.status is ExecutionStatus.SUCCESS, (point, jobs_of_run(view))
+                assert [one.attempt for one in jobs_of_run(view)] == [1, 1, 1]
+                assert {one.name: client.get_log(view.id, one.name)[1] for one in jobs_of_run(view)} == LOGS, point
         eventually(lambda: list(engine.boxes), so=lambda left: left == [])
     finally:
         worker.leave()

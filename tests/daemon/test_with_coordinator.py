@@ -28,6 +28,7 @@ from tests.support.fake_coordinator import Running, start_worker
 from tests.support.fake_executor import StandinEngine
 from tests.support.flaky_link import Cable
 from tests.support.plans import job, plan
+from tests.support.views import jobs_of_run
 
 
 class Fleet:
@@ -73,7 +74,7 @@ class Fleet:
         """The job, once it has a status."""
 
         def look() -> JobView:
-            return next(one for one in jobs(client.get_run(run)) if one.name == job)
+            return next(one for one in jobs_of_run(client.get_run(run)) if one.name == job)
 
         with self.client() as client:
             return eventually(look, so=lambda view: view.status is status)
@@ -98,10 +99,6 @@ def fleet(tmp_path: Path) -> Iterator[Fleet]:
     made.close()
 
 
-def jobs(view: RunView) -> list[JobView]:
-    return [job for stage in view.stages for job in stage.jobs]
-
-
 def test_a_chain_runs_in_order_and_files_and_variables_pass_from_worker_to_worker(fleet: Fleet) -> None:
     for engine in fleet.engines:
         engine.artifacts["make"] = [("archive", "artifacts", b"archive"), ("dotenv", "build.env", b"COLOR=green\n")]
@@ -112,7 +109,7 @@ def test_a_chain_runs_in_order_and_files_and_variables_pass_from_worker_to_worke
     view = fleet.ended(run)
     assert view.status is ExecutionStatus.SUCCESS
     assert {fleet.log(run, f"use-{number}") for number in range(6)} == {b"green\n"}
-    used = [one for one in jobs(view) if one.name.startswith("use-")]
+    used = [one for one in jobs_of_run(view) if one.name.startswith("use-")]
     assert len({one.worker for one in used}) == 3
 
 
@@ -137,7 +134,7 @@ def test_when_a_worker_is_cut_off_one_job_survives_and_the_other_moves_and_neith
         assert far.boxes["1.1"].state == "exited"
         assert "kill" not in far.steps("2.1")
         cable.mend()
-        by_name = {one.name: one for one in jobs(fleet.ended(run))}
+        by_name = {one.name: one for one in jobs_of_run(fleet.ended(run))}
         assert (by_name["moves"].status, by_name["moves"].attempt, by_name["moves"].worker) == ("success", 2, "near")
         assert (by_name["stays"].status, by_name["stays"].attempt, by_name["stays"].worker) == ("success", 1, "far")
         assert fleet.log(run, "stays") == b"stayed\n"
@@ -182,7 +179,7 @@ def test_a_job_that_is_canceled_while_its_worker_is_away_ends_once_and_its_conta
         engine.await_step("discard" if away == "stopped" else "remove", "1.1")
         eventually(lambda: not engine.boxes)
         view = fleet.ended(run)
-        assert {one.name: one.status for one in jobs(view)} == {"long": "canceled", "after": "canceled"}
+        assert {one.name: one.status for one in jobs_of_run(view)} == {"long": "canceled", "after": "canceled"}
         with fleet.client() as client:
             told = client.get_job(run, "long")
         assert [attempt.status for attempt in told.attempts] == [ExecutionStatus.CANCELED]
@@ -221,7 +218,7 @@ def test_a_job_that_moves_does_not_run_for_ever_when_its_lease_ends_between_a_he
         engine.boxes["1.1"].lease = settings.lease
         again.set()
         fleet.workers.append(start_worker(fleet.address, tmp_path / "w", engine, name="w"))
-        (view,) = jobs(fleet.ended(run))
+        (view,) = jobs_of_run(fleet.ended(run))
         assert (view.status, view.attempt) == ("success", 2)
     finally:
         fleet.close()
@@ -278,15 +275,15 @@ def test_runs_survive_restarts_of_workers_and_coordinator_and_no_attempt_runs_tw
     runs = []
     end = time.monotonic() + 4
     while time.monotonic() < end:
-        jobs_of_run = []
+        made = []
         for number in range(20):
             needs = (
                 {chance.randrange(max(0, number - 8), number) for _ in range(chance.randrange(4))} if number else set()
             )
             script = chance.choice(scripts)
-            jobs_of_run.append(job(f"j{number}", script=script, needs=[f"j{need}" for need in sorted(needs)]))
-        run = fleet.submit(*jobs_of_run)
-        chosen.update(((run, one.name), one.script[0]) for one in jobs_of_run)
+            made.append(job(f"j{number}", script=script, needs=[f"j{need}" for need in sorted(needs)]))
+        run = fleet.submit(*made)
+        chosen.update(((run, one.name), one.script[0]) for one in made)
         runs.append(run)
         time.sleep(chance.random() * 0.4)
         if chance.random() < 0.5:

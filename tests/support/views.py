@@ -44,3 +44,8 @@ def run_view(number: int, *stages: StageView, status: ExecutionStatus = S.RUNNIN
 def worker_view(name: str, status: WorkerStatus = WorkerStatus.ONLINE) -> WorkerView:
     """A worker."""
     return WorkerView(name=name, status=status, slots=2)
+
+
+def jobs_of_run(run: RunView) -> list[JobView]:
+    """A run's jobs, stage by stage."""
+    return [job for stage in run.stages for job in stage.jobs]

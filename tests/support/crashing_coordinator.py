@@ -1,4 +1,4 @@
-"""A coordinator that kills itself at a chosen point of a chosen turn: `python -m tests.coordinator.crashing ...`.
+"""A coordinator that kills itself at a chosen point of a chosen turn: `python -m tests.support.crashing_coordinator ...`.
 
 The points are the steps of the turn, which are methods of `Coordinator`; nothing in production knows of this.
 """
@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import zmq
 
 from coordinator.engine.effects import Turn
 from coordinator.files.journal import Write
@@ -34,6 +37,21 @@ POINTS = (
 
 REVOKED = "between-revocation-and-what-comes-of-it"
 """A point of no turn in particular: a key is durably revoked, and what its worker had has not failed yet."""
+
+
+def start(state: Path, bind: str, *crash: str) -> subprocess.Popen[str]:
+    """A coordinator in a process of its own, once it listens."""
+    command = [sys.executable, "-m", "tests.support.crashing_coordinator", str(state), bind, *crash]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    return process
+
+
+def free_address() -> str:
+    """An address that nobody listens at now."""
+    with zmq.Context.instance().socket(zmq.ROUTER) as probe:
+        return f"tcp://127.0.0.1:{probe.bind_to_random_port('tcp://127.0.0.1')}"
 
 
 def die() -> None:
