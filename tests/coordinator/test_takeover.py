@@ -26,7 +26,7 @@ from protocol.statuses import WorkerStatus
 from tests.support.coordinator_process import WireWorker
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import start_worker
-from tests.support.fake_executor import StandinEngine
+from tests.support.fake_executor import FakeEngine
 from tests.support.flaky_link import Cable
 from tests.support.plans import job, plan
 from tests.support.postgres import Cluster
@@ -214,7 +214,7 @@ def test_a_connection_that_broke_for_a_moment_is_no_takeover(site: Site) -> None
 def test_the_workers_of_one_that_stopped_go_on_at_the_one_that_serves(site: Site, tmp_path: Path) -> None:
     first = site.start("a", site.by_cable)
     road = Cable(first.address)
-    engine = StandinEngine()
+    engine = FakeEngine()
     worker = start_worker(road.address, tmp_path / "worker", engine, name="w1", credentials=first.credentials)
     with first.client() as client:
         eventually(lambda: [each.name for each in client.workers()] == ["w1"])

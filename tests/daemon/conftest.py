@@ -1,4 +1,4 @@
-"""A scripted coordinator, a stand-in engine and a worker between them, for each test that asks."""
+"""A fake coordinator, a fake engine and a worker between them, for each test that asks."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_coordinator import Running, Scripted, start_worker
-from tests.support.fake_executor import StandinEngine
+from tests.support.fake_coordinator import FakeCoordinator, Running, start_worker
+from tests.support.fake_executor import FakeEngine
 
 
 @pytest.fixture
-def coordinator() -> Iterator[Scripted]:
-    with Scripted() as scripted:
-        yield scripted
+def coordinator() -> Iterator[FakeCoordinator]:
+    with FakeCoordinator() as fake:
+        yield fake
 
 
 @pytest.fixture
-def engine() -> Iterator[StandinEngine]:
-    engine = StandinEngine()
+def engine() -> Iterator[FakeEngine]:
+    engine = FakeEngine()
     yield engine
     engine.prepare_gate.set()
     engine.removal_gate.set()
@@ -27,7 +27,7 @@ def engine() -> Iterator[StandinEngine]:
 
 
 @pytest.fixture
-def run_worker(coordinator: Scripted, engine: StandinEngine, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def run_worker(coordinator: FakeCoordinator, engine: FakeEngine, tmp_path: Path) -> Iterator[Callable[..., Running]]:
     """Starts a worker with the settings that are given; it is gone when the test ends."""
     started: list[Running] = []
 

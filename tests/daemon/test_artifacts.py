@@ -13,17 +13,17 @@ from protocol.plan import ArtifactsSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
-from tests.support.fake_coordinator import Running, Scripted
-from tests.support.fake_executor import StandinEngine
+from tests.support.fake_coordinator import FakeCoordinator, Running
+from tests.support.fake_executor import FakeEngine
 from tests.support.plans import assignment
 
 LEAVES = ArtifactsSpec(paths=["out"])
-"""That a job leaves something; what, `StandinEngine.artifacts` says."""
+"""That a job leaves something; what, `FakeEngine.artifacts` says."""
 
 Start = Callable[..., Running]
 
 
-def blob(coordinator: Scripted, size: int, seed: int = 1) -> tuple[str, bytes]:
+def blob(coordinator: FakeCoordinator, size: int, seed: int = 1) -> tuple[str, bytes]:
     content = random.Random(seed).randbytes(size)
     digest = hashlib.sha256(content).hexdigest()
     coordinator.blobs[digest] = content
@@ -36,7 +36,7 @@ def archive(job: str, digest: str, size: int) -> m.Dependency:
 
 
 def test_a_workspace_of_many_pieces_is_fetched_once_per_worker(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     digest, content = blob(coordinator, 10_500_000)
     run_worker()
@@ -51,7 +51,9 @@ def test_a_workspace_of_many_pieces_is_fetched_once_per_worker(
     assert coordinator.count(m.BlobGet) == 11
 
 
-def test_a_workspace_that_is_gone_fails_the_job_with_the_reason(coordinator: Scripted, run_worker: Start) -> None:
+def test_a_workspace_that_is_gone_fails_the_job_with_the_reason(
+    coordinator: FakeCoordinator, run_worker: Start
+) -> None:
     run_worker()
     coordinator.assign(assignment("noop", attempt="1.1", workspace="ab" * 32, workspace_size=5))
     final = coordinator.final("1.1")
@@ -60,7 +62,7 @@ def test_a_workspace_that_is_gone_fails_the_job_with_the_reason(coordinator: Scr
 
 
 def test_a_blob_with_wrong_bytes_is_never_used(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start, tmp_path: Path
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     digest = "ab" * 32
     coordinator.blobs[digest] = b"something else"
@@ -73,7 +75,7 @@ def test_a_blob_with_wrong_bytes_is_never_used(
 
 
 def test_artifacts_of_a_dependency_are_fetched_while_others_still_run(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     digest, content = blob(coordinator, 3_000_000)
     run_worker()
@@ -94,7 +96,7 @@ def test_artifacts_of_a_dependency_are_fetched_while_others_still_run(
 
 
 def test_artifacts_come_in_the_order_of_the_dependencies_and_reports_stay_out(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     first, second, report = (blob(coordinator, size, seed=size)[0] for size in (100, 200, 300))
     with_report = m.Dependency(
@@ -114,7 +116,9 @@ def test_artifacts_come_in_the_order_of_the_dependencies_and_reports_stay_out(
     assert [path.name for path in dependencies.archives] == [first, second]
 
 
-def test_artifacts_that_expired_fail_the_job_as_a_missing_dependency(coordinator: Scripted, run_worker: Start) -> None:
+def test_artifacts_that_expired_fail_the_job_as_a_missing_dependency(
+    coordinator: FakeCoordinator, run_worker: Start
+) -> None:
     run_worker()
     coordinator.assign(assignment("noop", attempt="1.1", waits_for=[archive("build", "ab" * 32, 5)]))
     final = coordinator.final("1.1")
@@ -122,7 +126,9 @@ def test_artifacts_that_expired_fail_the_job_as_a_missing_dependency(coordinator
     assert "build" in (final.message or "")
 
 
-def test_a_transfer_goes_on_after_an_outage(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
+def test_a_transfer_goes_on_after_an_outage(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+) -> None:
     digest, content = blob(coordinator, 6_000_000)
     run_worker()
     coordinator.expect(m.Hello)
@@ -137,7 +143,7 @@ def test_a_transfer_goes_on_after_an_outage(coordinator: Scripted, engine: Stand
 
 
 def test_what_a_job_leaves_is_stored_before_its_final_status_and_named_in_it(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     content = random.Random(5).randbytes(5_000_000)
     engine.artifacts["build"] = [
@@ -159,7 +165,7 @@ def test_what_a_job_leaves_is_stored_before_its_final_status_and_named_in_it(
 
 
 def test_an_artifact_that_the_coordinator_has_is_not_sent_and_one_made_here_is_not_fetched(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.artifacts["build"] = [("archive", "artifacts", b"same")]
     run_worker()
@@ -175,7 +181,7 @@ def test_an_artifact_that_the_coordinator_has_is_not_sent_and_one_made_here_is_n
 
 
 def test_a_dotenv_report_that_breaks_the_rules_fails_the_job_and_names_the_line(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.artifacts["build"] = [
         ("dotenv", "build.env", b"A=1\n# no comments\n"),
@@ -192,7 +198,7 @@ def test_a_dotenv_report_that_breaks_the_rules_fails_the_job_and_names_the_line(
 
 
 def test_a_junit_report_that_can_not_be_read_is_told_and_fails_nothing(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.artifacts["build"] = [("junit", f"report{number}.xml", b"<html/>") for number in range(9)]
     engine.artifacts["build"].append(("junit", "good.xml", b'<testsuite><testcase name="t"/></testsuite>'))
@@ -205,14 +211,14 @@ def test_a_junit_report_that_can_not_be_read_is_told_and_fails_nothing(
     assert final.tests == JUnitSummary(total=1)
 
 
-def test_coverage_is_taken_from_the_log(coordinator: Scripted, run_worker: Start) -> None:
+def test_coverage_is_taken_from_the_log(coordinator: FakeCoordinator, run_worker: Start) -> None:
     run_worker()
     coordinator.assign(assignment("echo 'TOTAL 10 3 70%'; echo bye", attempt="1.1", coverage=r"/TOTAL.*? (\d+)%/"))
     assert coordinator.final("1.1").coverage == 70.0
 
 
 def test_coverage_that_passed_by_before_a_restart_is_found_all_the_same(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     first = run_worker()
     coordinator.assign(assignment("echo 'TOTAL 70%'; sleep 0.4; echo bye", attempt="1.1", coverage=r"/TOTAL (\d+)%/"))
@@ -224,7 +230,7 @@ def test_coverage_that_passed_by_before_a_restart_is_found_all_the_same(
 
 
 def test_a_log_past_its_limit_keeps_head_and_tail_and_the_job_its_result(
-    coordinator: Scripted, run_worker: Start
+    coordinator: FakeCoordinator, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("seq 1 100000", attempt="1.1", log_limit=40_000))

@@ -1,6 +1,6 @@
 """Coordinator and daemon are both killed, at every step of a turn: each job ends once, and its log is whole.
 
-The real daemon, on the stand-in engine; the coordinator is a process of its own that kills itself at a chosen point.
+The real daemon, on the fake engine; the coordinator is a process of its own that kills itself at a chosen point.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from protocol.views import RunView
 from tests.support.crashing_coordinator import POINTS, free_address, start
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import Running, start_worker
-from tests.support.fake_executor import StandinEngine
+from tests.support.fake_executor import FakeEngine
 from tests.support.plans import job, plan
 from tests.support.views import jobs_of_run
 
@@ -61,7 +61,7 @@ def test_each_job_ends_once_and_its_log_is_whole_wherever_the_coordinator_is_kil
 ) -> None:
     """Whether the daemon lives, or is killed with it and is back before or after it."""
     monkeypatch.setattr(Connection, "say_goodbye", lambda link, goodbye: None)
-    address, engine = free_address(), StandinEngine()
+    address, engine = free_address(), FakeEngine()
     process = start(tmp_path / "coordinator", address)
     credentials = find_credentials(address)
     worker = start_daemon(tmp_path, address, engine, credentials)
@@ -95,6 +95,6 @@ def test_each_job_ends_once_and_its_log_is_whole_wherever_the_coordinator_is_kil
         engine.kill_all()
 
 
-def start_daemon(folder: Path, address: str, engine: StandinEngine, credentials: Credentials | None) -> Running:
+def start_daemon(folder: Path, address: str, engine: FakeEngine, credentials: Credentials | None) -> Running:
     """The next life of the daemon."""
     return start_worker(address, folder / "w", engine, slots=3, ack_timeout=0.5, credentials=credentials)

@@ -12,8 +12,8 @@ from daemon.attempts.runner import Runner
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
-from tests.support.fake_coordinator import Running, Scripted, start_worker
-from tests.support.fake_executor import Box, StandinEngine
+from tests.support.fake_coordinator import FakeCoordinator, Running, start_worker
+from tests.support.fake_executor import Box, FakeEngine
 from tests.support.plans import assignment, unsatisfied
 
 Start = Callable[..., Running]
@@ -23,7 +23,7 @@ Start = Callable[..., Running]
 
 
 def test_a_job_that_ends_while_the_coordinator_is_away_is_reported_when_it_is_back(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("echo one; sleep 0.3; echo two", attempt="1.1"))
@@ -38,7 +38,7 @@ def test_a_job_that_ends_while_the_coordinator_is_away_is_reported_when_it_is_ba
 
 
 def test_what_was_not_acknowledged_is_sent_again_once_and_in_order(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.acknowledging = False
@@ -52,7 +52,9 @@ def test_what_was_not_acknowledged_is_sent_again_once_and_in_order(
     assert coordinator.log("1.1") == b"one\ntwo\n"
 
 
-def test_a_lost_acknowledgement_is_made_up_for_without_a_reconnect(coordinator: Scripted, run_worker: Start) -> None:
+def test_a_lost_acknowledgement_is_made_up_for_without_a_reconnect(
+    coordinator: FakeCoordinator, run_worker: Start
+) -> None:
     run_worker(ack_timeout=0.2)
     coordinator.acknowledging = False
     coordinator.assign(assignment("echo one", attempt="1.1"))
@@ -62,7 +64,9 @@ def test_a_lost_acknowledgement_is_made_up_for_without_a_reconnect(coordinator: 
     assert coordinator.count(m.Hello) == 1
 
 
-def test_how_long_ago_a_status_happened_is_told_when_it_comes_late(coordinator: Scripted, run_worker: Start) -> None:
+def test_how_long_ago_a_status_happened_is_told_when_it_comes_late(
+    coordinator: FakeCoordinator, run_worker: Start
+) -> None:
     run_worker(ack_timeout=0.5)
     coordinator.acknowledging = False
     coordinator.assign(assignment("true", attempt="1.1"))
@@ -72,7 +76,7 @@ def test_how_long_ago_a_status_happened_is_told_when_it_comes_late(coordinator: 
 
 
 def test_log_bytes_that_the_coordinator_had_acknowledged_and_lost_are_read_again(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("echo one; sleep 0.2; echo two; sleep 0.3; echo three", attempt="1.1"))
@@ -84,7 +88,9 @@ def test_log_bytes_that_the_coordinator_had_acknowledged_and_lost_are_read_again
     assert coordinator.log("1.1") == b"one\ntwo\nthree\n"
 
 
-def test_a_log_that_was_lost_after_the_job_had_ended_is_read_again(coordinator: Scripted, run_worker: Start) -> None:
+def test_a_log_that_was_lost_after_the_job_had_ended_is_read_again(
+    coordinator: FakeCoordinator, run_worker: Start
+) -> None:
     run_worker()
     coordinator.assign(assignment("echo one; echo two; sleep 0.1", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\ntwo\n", "the log")
@@ -99,7 +105,7 @@ def test_a_log_that_was_lost_after_the_job_had_ended_is_read_again(coordinator: 
 
 
 def test_log_bytes_that_the_coordinator_turns_out_to_lack_are_read_again_though_no_connection_was_lost(
-    coordinator: Scripted, run_worker: Start, tmp_path: Path
+    coordinator: FakeCoordinator, run_worker: Start, tmp_path: Path
 ) -> None:
     go = tmp_path / "go"
     run_worker()
@@ -114,7 +120,7 @@ def test_log_bytes_that_the_coordinator_turns_out_to_lack_are_read_again_though_
 
 @pytest.mark.parametrize("question", [m.GetJobStatus, m.GetJobDependencies])
 def test_a_question_that_is_refused_is_asked_again_for_an_attempt_can_t_go_on_without_its_answer(
-    coordinator: Scripted, run_worker: Start, monkeypatch: pytest.MonkeyPatch, question: type[m.Message]
+    coordinator: FakeCoordinator, run_worker: Start, monkeypatch: pytest.MonkeyPatch, question: type[m.Message]
 ) -> None:
     monkeypatch.setattr("daemon.attempts.table.ASK_AGAIN", 0.1)
     run_worker()
@@ -129,7 +135,7 @@ def test_a_question_that_is_refused_is_asked_again_for_an_attempt_can_t_go_on_wi
     assert coordinator.refuse == set()
 
 
-def test_a_heartbeat_says_what_the_worker_has(coordinator: Scripted, run_worker: Start) -> None:
+def test_a_heartbeat_says_what_the_worker_has(coordinator: FakeCoordinator, run_worker: Start) -> None:
     coordinator.heartbeat = 0.1
     run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
@@ -139,7 +145,9 @@ def test_a_heartbeat_says_what_the_worker_has(coordinator: Scripted, run_worker:
     coordinator.expect(m.Heartbeat, lambda beat: beat.attempts == [])
 
 
-def test_a_coordinator_that_forgot_the_connection_is_greeted_again(coordinator: Scripted, run_worker: Start) -> None:
+def test_a_coordinator_that_forgot_the_connection_is_greeted_again(
+    coordinator: FakeCoordinator, run_worker: Start
+) -> None:
     run_worker()
     coordinator.expect(m.Hello)
     coordinator.send(m.Error(code="not_introduced", message="say hello first"))
@@ -148,7 +156,9 @@ def test_a_coordinator_that_forgot_the_connection_is_greeted_again(coordinator: 
     assert coordinator.final("1.1").status is S.SUCCESS
 
 
-def test_a_coordinator_that_goes_silent_gets_a_fresh_connection(coordinator: Scripted, run_worker: Start) -> None:
+def test_a_coordinator_that_goes_silent_gets_a_fresh_connection(
+    coordinator: FakeCoordinator, run_worker: Start
+) -> None:
     coordinator.heartbeat = 0.2
     run_worker()
     first = coordinator.expect(m.Hello)
@@ -163,7 +173,7 @@ def test_a_coordinator_that_goes_silent_gets_a_fresh_connection(coordinator: Scr
 
 
 def test_a_welcome_that_answers_an_older_hello_takes_nothing_away_that_only_the_newer_one_lists(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     first = coordinator.expect(m.Hello)
@@ -183,7 +193,7 @@ def test_a_welcome_that_answers_an_older_hello_takes_nothing_away_that_only_the_
 
 
 def test_an_attempt_that_the_welcome_does_not_keep_is_discarded(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
@@ -196,7 +206,7 @@ def test_an_attempt_that_the_welcome_does_not_keep_is_discarded(
 
 
 def test_an_attempt_that_is_not_wanted_any_more_is_discarded(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
@@ -208,7 +218,7 @@ def test_an_attempt_that_is_not_wanted_any_more_is_discarded(
 
 
 def test_a_job_whose_log_waits_for_a_dead_coordinator_frees_its_slot_and_keeps_memory_bounded(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker(slots=1, ack_timeout=0.3)
     coordinator.assign(assignment("head -c 5000000 /dev/zero | tr '\\0' x; sleep 0.2", attempt="1.1"))
@@ -228,7 +238,7 @@ def test_a_job_whose_log_waits_for_a_dead_coordinator_frees_its_slot_and_keeps_m
 
 
 def test_a_restarted_daemon_goes_on_with_a_running_job_at_the_acknowledged_byte(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     first = run_worker()
     coordinator.assign(assignment("echo one; sleep 0.6; echo two", attempt="1.1"))
@@ -246,7 +256,7 @@ def test_a_restarted_daemon_goes_on_with_a_running_job_at_the_acknowledged_byte(
 
 
 def test_a_job_that_ended_while_no_daemon_ran_is_reported_by_the_next_one(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     first = run_worker()
     coordinator.assign(assignment("echo begun; sleep 0.3; exit 3", attempt="1.1"))
@@ -260,7 +270,7 @@ def test_a_job_that_ended_while_no_daemon_ran_is_reported_by_the_next_one(
 
 
 def test_a_held_job_of_a_crashed_daemon_is_released_by_the_next_one(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     waiting = assignment("echo free", attempt="1.1", waits_for=unsatisfied("a"))
     coordinator.assignments["1.1"] = waiting
@@ -275,7 +285,7 @@ def test_a_held_job_of_a_crashed_daemon_is_released_by_the_next_one(
 
 
 def test_a_container_that_was_only_created_is_used_by_the_next_daemon(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     coordinator.assignments["1.1"] = assignment("echo ran", attempt="1.1")
     engine.boxes["1.1"] = Box("1.1")
@@ -285,7 +295,7 @@ def test_a_container_that_was_only_created_is_used_by_the_next_daemon(
 
 
 def test_a_found_container_whose_attempt_is_over_is_removed(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.boxes["1.1"] = Box("1.1", "held")
     run_worker()  # the coordinator keeps it, and then has no assignment for it
@@ -294,7 +304,7 @@ def test_a_found_container_whose_attempt_is_over_is_removed(
 
 
 def test_a_found_container_that_moves_is_removed_when_no_coordinator_is_heard_of_for_its_lease(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     coordinator.answering = False
     engine.boxes["1.1"] = Box("1.1", "running", lease=0.5)
@@ -305,7 +315,7 @@ def test_a_found_container_that_moves_is_removed_when_no_coordinator_is_heard_of
 
 
 def test_a_found_container_whose_lease_ends_before_it_is_taken_up_is_given_back_when_nothing_of_it_is_left(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.boxes["1.1"] = Box("1.1", "running", lease=0.5)
     engine.removal_gate.clear()
@@ -324,7 +334,7 @@ def test_a_found_container_whose_lease_ends_before_it_is_taken_up_is_given_back_
 
 
 def test_a_found_container_that_was_canceled_meanwhile_is_stopped_when_it_is_taken_up(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     first = run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
@@ -342,7 +352,7 @@ def test_a_found_container_that_was_canceled_meanwhile_is_stopped_when_it_is_tak
 
 
 def test_the_timeout_of_a_taken_up_job_counts_from_its_release(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     first = run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1", timeout=1.0))
@@ -355,7 +365,7 @@ def test_the_timeout_of_a_taken_up_job_counts_from_its_release(
 
 
 def test_statuses_of_a_restarted_daemon_count_on_even_if_the_clock_was_set_back(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = run_worker()
     coordinator.assign(assignment("sleep 0.3", attempt="1.1"))
@@ -368,7 +378,7 @@ def test_statuses_of_a_restarted_daemon_count_on_even_if_the_clock_was_set_back(
 
 
 def test_a_job_whose_log_can_t_be_read_for_want_of_a_thread_fails_and_does_not_run_for_ever(
-    coordinator: Scripted, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+    coordinator: FakeCoordinator, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     start = THREADS.start
 
@@ -386,7 +396,7 @@ def test_a_job_whose_log_can_t_be_read_for_want_of_a_thread_fails_and_does_not_r
 
 
 def test_a_job_whose_result_can_t_be_told_fails_and_does_not_run_for_ever(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mistake(runner: Runner, result: Result) -> Result:
         raise ValueError("a secret")
@@ -404,7 +414,7 @@ def test_a_job_whose_result_can_t_be_told_fails_and_does_not_run_for_ever(
 
 
 def test_a_graceful_stop_finishes_what_runs_and_hands_back_what_has_not_begun(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     running = run_worker(slots=1)
     coordinator.assign(assignment("sleep 0.3; echo finished", attempt="1.1"))
@@ -430,7 +440,7 @@ def test_a_graceful_stop_finishes_what_runs_and_hands_back_what_has_not_begun(
 
 
 def test_a_second_stop_leaves_the_containers_running_and_says_which(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     running = run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
@@ -445,7 +455,7 @@ def test_a_second_stop_leaves_the_containers_running_and_says_which(
     assert engine.boxes["1.1"].state == "running"
 
 
-def test_a_graceful_stop_is_bounded(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
+def test_a_graceful_stop_is_bounded(coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start) -> None:
     running = run_worker(stop_timeout=0.3)
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
@@ -455,7 +465,7 @@ def test_a_graceful_stop_is_bounded(coordinator: Scripted, engine: StandinEngine
 
 
 def test_a_worker_stops_although_its_coordinator_is_away(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     running = run_worker(stop_timeout=0.3)
     coordinator.expect(m.Hello)
@@ -472,10 +482,10 @@ def test_a_worker_stops_although_its_coordinator_is_away(
 
 
 def test_a_worker_waits_for_a_coordinator_that_comes_later(tmp_path: Path) -> None:
-    with Scripted() as before:
+    with FakeCoordinator() as before:
         address = before.address
-    running = start_worker(address, tmp_path, StandinEngine())
-    with Scripted(address) as coordinator:
+    running = start_worker(address, tmp_path, FakeEngine())
+    with FakeCoordinator(address) as coordinator:
         coordinator.assign(assignment("true", attempt="1.1"))
         assert coordinator.final("1.1").status is S.SUCCESS
         running.leave()

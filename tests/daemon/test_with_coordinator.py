@@ -1,4 +1,4 @@
-"""Real workers on a real coordinator over TCP, with the stand-in engine: the flow, nothing lost, nothing done twice."""
+"""Real workers on a real coordinator over TCP, with the fake engine: the flow, nothing lost, nothing done twice."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
 from protocol.views import JobView, RunView
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import Running, start_worker
-from tests.support.fake_executor import StandinEngine
+from tests.support.fake_executor import FakeEngine
 from tests.support.flaky_link import Cable
 from tests.support.plans import job, plan
 from tests.support.views import jobs_of_run
@@ -37,7 +37,7 @@ class Fleet:
     def __init__(self, state: Path, workers: int, settings: Settings | None = None) -> None:
         self.state = state
         self.settings = settings or Settings()
-        self.engines = [StandinEngine() for _ in range(workers)]
+        self.engines = [FakeEngine() for _ in range(workers)]
         self.workers: list[Running] = []
         self.address = "tcp://127.0.0.1:0"
         self.start_coordinator()
@@ -118,7 +118,7 @@ def test_when_a_worker_is_cut_off_one_job_survives_and_the_other_moves_and_neith
     fleet = Fleet(tmp_path, workers=0, settings=settings)
     try:
         cable, keys = Cable(fleet.address), find_credentials(fleet.address)
-        fleet.engines = [far, near] = [StandinEngine(), StandinEngine()]
+        fleet.engines = [far, near] = [FakeEngine(), FakeEngine()]
         fleet.workers.append(start_worker(cable.address, tmp_path / "far", far, name="far", credentials=keys))
         moves = RetrySpec(max=2, when=["runner_system_failure"])
         run = fleet.submit(
@@ -153,7 +153,7 @@ def test_a_job_that_is_canceled_while_its_worker_is_away_ends_once_and_its_conta
     fleet = Fleet(tmp_path, workers=0, settings=settings)
     try:
         cable, keys = Cable(fleet.address), find_credentials(fleet.address)
-        fleet.engines = [engine] = [StandinEngine()]
+        fleet.engines = [engine] = [FakeEngine()]
 
         def start() -> Running:
             return start_worker(cable.address, tmp_path / "w", engine, name="w", grace=0.1, credentials=keys)
@@ -196,7 +196,7 @@ def test_a_job_that_moves_does_not_run_for_ever_when_its_lease_ends_between_a_he
     monkeypatch.setattr("daemon.worker.WELCOME_WAIT", DEADLINE)  # one hello
     settings = Settings(heartbeat=0.2, lease=2.0, lease_margin=0.5, restart_grace=0.0)
     fleet = Fleet(tmp_path, workers=0, settings=settings)
-    fleet.engines = [engine] = [StandinEngine()]
+    fleet.engines = [engine] = [FakeEngine()]
     take = fleet.coordinator.handlers.take
     again = threading.Event()  # it is the worker's second life
 
@@ -230,7 +230,7 @@ def test_a_worker_lets_go_of_a_job_whose_last_acknowledgement_got_lost_though_it
 ) -> None:
     fleet = Fleet(tmp_path, workers=0)
     lost = threading.Event()
-    engine = StandinEngine()
+    engine = FakeEngine()
     done_before_the_loss: list[str] = []
     send_frames = fleet.coordinator.send_frames
 

@@ -18,8 +18,8 @@ from protocol import messages as m
 from protocol.errors import EngineUnavailable, LongshoreError, UsageError
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
-from tests.support.fake_coordinator import Running, Scripted
-from tests.support.fake_executor import StandinEngine, StandinExecutor, StandinSandbox
+from tests.support.fake_coordinator import FakeCoordinator, Running
+from tests.support.fake_executor import FakeEngine, FakeExecutor, FakeSandbox
 from tests.support.plans import assignment, unsatisfied
 
 Start = Callable[..., Running]
@@ -29,7 +29,7 @@ Start = Callable[..., Running]
 
 
 def test_a_job_runs_and_its_log_is_complete_before_its_final_status(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("echo hello; echo world", attempt="7.1"))
@@ -41,7 +41,7 @@ def test_a_job_runs_and_its_log_is_complete_before_its_final_status(
 
 
 def test_the_container_stays_until_the_final_status_is_acknowledged(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker(ack_timeout=0.2)
     coordinator.assign(assignment("sleep 0.2; echo done", attempt="7.1"))
@@ -54,7 +54,9 @@ def test_the_container_stays_until_the_final_status_is_acknowledged(
     engine.await_step("remove", "7.1")
 
 
-def test_a_script_that_fails_is_a_script_failure_with_its_exit_code(coordinator: Scripted, run_worker: Start) -> None:
+def test_a_script_that_fails_is_a_script_failure_with_its_exit_code(
+    coordinator: FakeCoordinator, run_worker: Start
+) -> None:
     run_worker()
     coordinator.assign(assignment("exit 7", attempt="1.1"))
     final = coordinator.final("1.1")
@@ -62,7 +64,7 @@ def test_a_script_that_fails_is_a_script_failure_with_its_exit_code(coordinator:
 
 
 def test_a_container_out_of_memory_fails_as_oom_killed(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
@@ -76,7 +78,7 @@ def test_a_container_out_of_memory_fails_as_oom_killed(
 
 
 def test_a_container_that_was_ended_from_outside_is_a_failure_of_the_system(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
@@ -89,7 +91,7 @@ def test_a_container_that_was_ended_from_outside_is_a_failure_of_the_system(
 
 
 def test_what_the_engine_refuses_is_the_jobs_failure_with_its_reason_and_message(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.prepare_error = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "no such image: nope:1")
     run_worker()
@@ -105,7 +107,7 @@ def test_what_the_engine_refuses_is_the_jobs_failure_with_its_reason_and_message
 
 
 def test_services_logs_are_sent_as_streams_of_their_own(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.service_logs = {"db": b"ready\n"}
     run_worker()
@@ -118,7 +120,7 @@ def test_services_logs_are_sent_as_streams_of_their_own(
 
 
 def test_no_more_jobs_run_than_there_are_slots_and_the_rest_follow_in_order(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start, tmp_path: Path
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     run_worker(slots=1, hold_limit=2)
     alone, go = tmp_path / "alone", tmp_path / "go"
@@ -134,7 +136,7 @@ def test_no_more_jobs_run_than_there_are_slots_and_the_rest_follow_in_order(
 
 
 def test_a_job_without_a_slot_is_prepared_and_held_meanwhile(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker(slots=1)
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
@@ -146,7 +148,7 @@ def test_a_job_without_a_slot_is_prepared_and_held_meanwhile(
 
 
 def test_waiting_jobs_do_not_take_the_places_of_runnable_ones(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker(slots=1, hold_limit=1)
     for number in (1, 2, 3):
@@ -158,7 +160,7 @@ def test_waiting_jobs_do_not_take_the_places_of_runnable_ones(
 
 
 def test_an_attempt_that_is_assigned_twice_runs_once(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     job = assignment("echo once", attempt="1.1")
@@ -176,7 +178,7 @@ def test_an_attempt_that_is_assigned_twice_runs_once(
 
 
 def test_a_waiting_job_is_held_ready_and_runs_when_its_last_dependency_is_satisfied(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("echo $COLOR", attempt="1.1", waits_for=unsatisfied("a", "b")))
@@ -189,7 +191,7 @@ def test_a_waiting_job_is_held_ready_and_runs_when_its_last_dependency_is_satisf
 
 
 def test_a_waiting_jobs_image_may_come_to_be_while_it_waits(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.prepare_error = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "no such image: built-by-a:1")
     run_worker()
@@ -202,7 +204,7 @@ def test_a_waiting_jobs_image_may_come_to_be_while_it_waits(
 
 
 def test_a_waiting_job_fails_for_its_image_when_all_that_it_waits_for_has_ended(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.prepare_error = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "no such image: nope:1")
     run_worker()
@@ -214,7 +216,7 @@ def test_a_waiting_job_fails_for_its_image_when_all_that_it_waits_for_has_ended(
     assert coordinator.final("1.1").failure_reason is FailureReason.IMAGE_PULL_FAILURE
 
 
-def test_a_waiting_job_takes_no_slot(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
+def test_a_waiting_job_takes_no_slot(coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start) -> None:
     run_worker(slots=1)
     coordinator.assign(assignment("true", attempt="1.1", waits_for=unsatisfied("a")))
     engine.await_step("hold", "1.1")
@@ -223,7 +225,7 @@ def test_a_waiting_job_takes_no_slot(coordinator: Scripted, engine: StandinEngin
 
 
 def test_a_dependency_that_was_missed_while_away_is_asked_for(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("true", attempt="1.1", waits_for=unsatisfied("a")))
@@ -240,7 +242,7 @@ def test_a_dependency_that_was_missed_while_away_is_asked_for(
 
 
 def test_cancel_stops_the_script_and_reports_canceled(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("echo begun; sleep 60", attempt="1.1"))
@@ -255,7 +257,7 @@ def test_cancel_stops_the_script_and_reports_canceled(
 
 
 def test_a_script_that_does_not_obey_is_killed(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.attempts.stopper.KILL_SLACK", 0.1)
     engine.stubborn = True
@@ -267,7 +269,9 @@ def test_a_script_that_does_not_obey_is_killed(
     assert engine.steps("1.1").count("kill") == 1
 
 
-def test_cancel_of_a_held_job_leaves_nothing(coordinator: Scripted, engine: StandinEngine, run_worker: Start) -> None:
+def test_cancel_of_a_held_job_leaves_nothing(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+) -> None:
     run_worker()
     coordinator.assign(assignment("noop", attempt="1.1", waits_for=unsatisfied("a")))
     engine.await_step("hold", "1.1")
@@ -278,7 +282,7 @@ def test_cancel_of_a_held_job_leaves_nothing(coordinator: Scripted, engine: Stan
 
 
 def test_cancel_of_a_queued_job_is_reported_at_once(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker(slots=1, hold_limit=1)
     coordinator.assign(assignment("noop", attempt="1.1", waits_for=unsatisfied("a")))
@@ -290,7 +294,7 @@ def test_cancel_of_a_queued_job_is_reported_at_once(
 
 
 def test_cancel_is_reported_in_time_while_the_engine_still_pulls(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     engine.prepare_gate.clear()
     run_worker()
@@ -304,7 +308,7 @@ def test_cancel_is_reported_in_time_while_the_engine_still_pulls(
 
 
 def test_a_job_that_takes_too_long_fails_with_the_reason(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("echo begun; sleep 60", attempt="1.1", timeout=0.3))
@@ -315,7 +319,7 @@ def test_a_job_that_takes_too_long_fails_with_the_reason(
 
 
 def test_a_revoked_job_is_removed_and_given_back(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.assign(assignment("noop", attempt="1.1", waits_for=unsatisfied("a")))
@@ -327,7 +331,7 @@ def test_a_revoked_job_is_removed_and_given_back(
     assert coordinator.final("1.1").status is S.SUCCESS
 
 
-def test_a_job_that_has_begun_is_not_given_back(coordinator: Scripted, run_worker: Start) -> None:
+def test_a_job_that_has_begun_is_not_given_back(coordinator: FakeCoordinator, run_worker: Start) -> None:
     run_worker()
     coordinator.assign(assignment("sleep 0.3", attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
@@ -338,7 +342,7 @@ def test_a_job_that_has_begun_is_not_given_back(coordinator: Scripted, run_worke
 
 @pytest.mark.parametrize("begun", [True, False])
 def test_a_discarded_attempt_is_removed_and_nothing_is_reported(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start, begun: bool
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, begun: bool
 ) -> None:
     run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1", waits_for=[] if begun else unsatisfied("a")))
@@ -352,7 +356,7 @@ def test_a_discarded_attempt_is_removed_and_nothing_is_reported(
 
 
 def test_an_unknown_attempt_that_is_discarded_is_removed_by_its_labels(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     run_worker()
     coordinator.send(m.DiscardAttempt(attempt="99.1"))
@@ -360,7 +364,7 @@ def test_an_unknown_attempt_that_is_discarded_is_removed_by_its_labels(
 
 
 def test_a_job_that_moves_is_stopped_when_the_coordinator_is_silent_for_its_lease(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     coordinator.heartbeat = 0.3
     run_worker()
@@ -382,7 +386,7 @@ def test_a_job_that_moves_is_stopped_when_the_coordinator_is_silent_for_its_leas
 # bad input and bad starts
 
 
-def test_bad_frames_are_dropped_and_work_goes_on(coordinator: Scripted, run_worker: Start) -> None:
+def test_bad_frames_are_dropped_and_work_goes_on(coordinator: FakeCoordinator, run_worker: Start) -> None:
     running = run_worker()
     coordinator.send_raw(b"\xff\xfe nonsense")
     coordinator.send_raw(b"\x81\xa4type\xa7unknown")
@@ -395,7 +399,7 @@ def test_bad_frames_are_dropped_and_work_goes_on(coordinator: Scripted, run_work
 
 
 def test_a_second_worker_of_the_same_name_on_a_host_is_refused(
-    coordinator: Scripted, run_worker: Start, tmp_path: Path
+    coordinator: FakeCoordinator, run_worker: Start, tmp_path: Path
 ) -> None:
     run_worker()
     coordinator.expect(m.Hello)
@@ -406,7 +410,7 @@ def test_a_second_worker_of_the_same_name_on_a_host_is_refused(
 
 
 def test_no_engine_is_one_clear_error(tmp_path: Path) -> None:
-    class NoEngine(StandinExecutor):
+    class NoEngine(FakeExecutor):
         def facts(self) -> str:
             raise EngineUnavailable("no Docker engine answers at unix:///nowhere")
 
@@ -415,7 +419,7 @@ def test_no_engine_is_one_clear_error(tmp_path: Path) -> None:
 
 
 def test_a_worker_whose_key_was_revoked_ends_its_jobs_before_it_ends(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     running = run_worker()
     coordinator.assign(assignment("sleep 60", attempt="1.1"))
@@ -434,7 +438,7 @@ def test_a_worker_whose_key_was_revoked_ends_its_jobs_before_it_ends(
 
 @pytest.mark.parametrize("code", ["bad_version", "not_yours"])
 def test_a_coordinator_that_can_not_take_the_worker_ends_it_with_what_it_says(
-    coordinator: Scripted, run_worker: Start, code: str
+    coordinator: FakeCoordinator, run_worker: Start, code: str
 ) -> None:
     running = run_worker()
     coordinator.send(m.Error(code=code, message="install the same version on both sides"))  # type: ignore[arg-type]
@@ -449,23 +453,23 @@ def test_names_that_can_not_be_labels_are_refused(tmp_path: Path, name: str) -> 
         WorkerSettings(state_dir=tmp_path, name=name)
 
 
-def test_a_full_disk_is_told_with_the_heartbeat(coordinator: Scripted, run_worker: Start) -> None:
+def test_a_full_disk_is_told_with_the_heartbeat(coordinator: FakeCoordinator, run_worker: Start) -> None:
     coordinator.heartbeat = 0.1
     run_worker(disk_floor=1 << 60)
     coordinator.expect(m.Heartbeat, lambda beat: beat.disk_low)
 
 
 def test_leftovers_of_nobody_are_swept_at_the_start(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
     coordinator.keep = lambda hello: []
-    StandinExecutor(engine).sandbox(assignment("noop", attempt="8.1")).prepare(None)
+    FakeExecutor(engine).sandbox(assignment("noop", attempt="8.1")).prepare(None)
     run_worker()
     engine.await_step("discard", "8.1")
     assert engine.boxes == {}
 
 
-def test_statuses_of_many_short_jobs_share_frames(coordinator: Scripted, run_worker: Start) -> None:
+def test_statuses_of_many_short_jobs_share_frames(coordinator: FakeCoordinator, run_worker: Start) -> None:
     run_worker(slots=20)
     for number in range(1, 21):
         coordinator.assign(assignment("true", attempt=f"{number}.1"))
@@ -476,9 +480,9 @@ def test_statuses_of_many_short_jobs_share_frames(coordinator: Scripted, run_wor
 
 
 def test_a_container_is_removed_when_it_had_time_to_end(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(StandinSandbox, "lingers", 0.3)
+    monkeypatch.setattr(FakeSandbox, "lingers", 0.3)
     run_worker()
     coordinator.assign(assignment("true", attempt="1.1"))
     coordinator.final("1.1")
@@ -488,7 +492,7 @@ def test_a_container_is_removed_when_it_had_time_to_end(
 
 
 def test_what_other_workers_have_left_is_cleared_when_the_coordinator_says_that_they_are_gone(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Callable[..., Running]
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Callable[..., Running]
 ) -> None:
     engine.strangers = {"gone", "away"}
     coordinator.gone_workers = {"gone", "w1", "elsewhere"}
@@ -501,7 +505,7 @@ def test_what_other_workers_have_left_is_cleared_when_the_coordinator_says_that_
 
 
 def test_a_worker_whose_cache_is_removed_under_it_goes_on(
-    coordinator: Scripted, run_worker: Callable[..., Running]
+    coordinator: FakeCoordinator, run_worker: Callable[..., Running]
 ) -> None:
     running = run_worker()
     coordinator.heartbeat = 0.1
@@ -515,12 +519,15 @@ def test_a_worker_whose_cache_is_removed_under_it_goes_on(
 
 
 def test_an_executor_that_fails_at_the_end_does_not_fail_the_worker(
-    coordinator: Scripted, engine: StandinEngine, run_worker: Callable[..., Running], monkeypatch: pytest.MonkeyPatch
+    coordinator: FakeCoordinator,
+    engine: FakeEngine,
+    run_worker: Callable[..., Running],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(_executor: object) -> None:
         raise RuntimeError("an odd object")
 
-    monkeypatch.setattr("tests.support.fake_executor.StandinExecutor.close", fail, raising=False)
+    monkeypatch.setattr("tests.support.fake_executor.FakeExecutor.close", fail, raising=False)
     running = run_worker()
     coordinator.expect(m.Hello)
     running.leave()

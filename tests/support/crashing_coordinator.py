@@ -1,4 +1,4 @@
-"""A coordinator that kills itself at a chosen point of a chosen turn: `python -m tests.support.crashing_coordinator ...`.
+"""Kills itself at a chosen point of a chosen turn: `python -m tests.support.crashing_coordinator STATE BIND [...]`.
 
 The points are the steps of the turn, which are methods of `Coordinator`; nothing in production knows of this.
 """

@@ -20,12 +20,12 @@ from protocol import messages as m
 from protocol.codec import decode_for_coordinator, encode
 from protocol.statuses import ENDED, ExecutionStatus
 from tests.support.eventually import DEADLINE
-from tests.support.fake_executor import StandinEngine, StandinExecutor
+from tests.support.fake_executor import FakeEngine, FakeExecutor
 
 M = TypeVar("M", bound=m.Message)
 
 
-class Scripted:
+class FakeCoordinator:
     """Serves from a thread of its own. Set the flags to misbehave; `expect` waits for a message of a worker."""
 
     def __init__(self, address: str = "tcp://127.0.0.1:*") -> None:
@@ -75,7 +75,7 @@ class Scripted:
                 time.sleep(0.02)
         self._address = self.address = self._socket.get_string(zmq.LAST_ENDPOINT)
 
-    def __enter__(self) -> Scripted:
+    def __enter__(self) -> FakeCoordinator:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -281,7 +281,7 @@ class Scripted:
 class Running:
     """A worker that runs in a thread, and what it left behind."""
 
-    def __init__(self, worker: Worker, engine: StandinEngine) -> None:
+    def __init__(self, worker: Worker, engine: FakeEngine) -> None:
         self.worker = worker
         self.engine = engine
         self.error: BaseException | None = None
@@ -312,12 +312,12 @@ class Running:
 
 
 def start_worker(
-    address: str, state: Path, engine: StandinEngine, executor: Executor | None = None, **settings: object
+    address: str, state: Path, engine: FakeEngine, executor: Executor | None = None, **settings: object
 ) -> Running:
-    """A real worker on the stand-in engine."""
+    """A real worker on the fake engine."""
     chosen = {"name": "w1", "slots": 2, "disk_floor": 0, **settings}
     worker = Worker(
         WorkerSettings(coordinator=address, state_dir=state, **chosen),  # type: ignore[arg-type]
-        executor or StandinExecutor(engine),
+        executor or FakeExecutor(engine),
     )
     return Running(worker, engine)

@@ -1,7 +1,7 @@
 """An executor without containers, for tests and load benchmarks of the real daemon.
 
 A job's script runs as a local shell process; the script `noop` ends at once without one. What Docker would remember
-across a daemon's restart is kept in the `StandinEngine`, which outlives executors.
+across a daemon's restart is kept in the `FakeEngine`, which outlives executors.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Box:
 
 
 @dataclass(eq=False)
-class StandinEngine:
+class FakeEngine:
     """The "engine": boxes by attempt, and everything that was done to them."""
 
     boxes: dict[str, Box] = field(default_factory=dict)
@@ -109,10 +109,10 @@ class StandinEngine:
                     os.killpg(box.process.pid, signal.SIGKILL)
 
 
-class StandinSandbox(Sandbox):
-    """One attempt on the stand-in engine."""
+class FakeSandbox(Sandbox):
+    """One attempt on the fake engine."""
 
-    def __init__(self, engine: StandinEngine, assignment: Assignment) -> None:
+    def __init__(self, engine: FakeEngine, assignment: Assignment) -> None:
         self.engine = engine
         self.assignment = assignment
         self.attempt = assignment.attempt
@@ -235,23 +235,23 @@ class StandinSandbox(Sandbox):
         self.engine.note("remove", self.attempt)
 
 
-class StandinExecutor(Executor):
-    """Makes stand-in sandboxes; several executors on one engine are one worker's lives, one after the other."""
+class FakeExecutor(Executor):
+    """Makes fake sandboxes; several executors on one engine are one worker's lives, one after the other."""
 
-    kind = "stand-in"
+    kind = "fake"
     capabilities = frozenset(Capability)
 
-    def __init__(self, engine: StandinEngine | None = None) -> None:
-        self.engine = engine or StandinEngine()
+    def __init__(self, engine: FakeEngine | None = None) -> None:
+        self.engine = engine or FakeEngine()
 
     def facts(self) -> str:
-        return "stand-in"
+        return "fake"
 
     def find(self) -> list[Found]:
         return [Found(box.attempt, box.state, box.released_at, box.lease) for box in self.engine.boxes.values()]
 
-    def sandbox(self, assignment: Assignment) -> StandinSandbox:
-        return StandinSandbox(self.engine, assignment)
+    def sandbox(self, assignment: Assignment) -> FakeSandbox:
+        return FakeSandbox(self.engine, assignment)
 
     def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
         if dependencies is not None:

@@ -16,7 +16,7 @@ from protocol.events import STATE_TOPIC, AnyEvent, Beacon
 from tests.support.eventually import DEADLINE
 
 
-class ScriptedCoordinator:
+class FakeFeed:
     """Real sockets over TCP; what is said on them is the test's. Methods may be called from the test's thread."""
 
     def __init__(self) -> None:

@@ -13,7 +13,7 @@ from protocol.errors import CoordinatorUnreachable, UsageError
 from protocol.events import LogAppended, RunChanged, log_topic
 from protocol.statuses import ExecutionStatus
 from tests.support.eventually import aeventually
-from tests.support.fake_feed import ScriptedCoordinator
+from tests.support.fake_feed import FakeFeed
 from tests.support.views import run_summary
 from tui.client import connection as link_module
 from tui.client import feed_client as feed_module
@@ -24,9 +24,9 @@ S = ExecutionStatus
 
 
 @pytest.fixture
-def coordinator() -> Iterator[ScriptedCoordinator]:
+def coordinator() -> Iterator[FakeFeed]:
     """A coordinator that has one run, and a snapshot of it."""
-    coordinator = ScriptedCoordinator()
+    coordinator = FakeFeed()
     coordinator.runs = {1: run_summary(1)}  # type: ignore[attr-defined]
 
     def answer(request: m.Message) -> tuple[m.Message, bytes | None] | None:
@@ -42,7 +42,7 @@ def coordinator() -> Iterator[ScriptedCoordinator]:
 
 
 @pytest_asyncio.fixture
-async def client(coordinator: ScriptedCoordinator) -> AsyncIterator[FeedClient]:
+async def client(coordinator: FakeFeed) -> AsyncIterator[FeedClient]:
     """A client that has connected."""
     client = FeedClient(coordinator.address, Model(), lambda: None)
     client.start()
@@ -51,20 +51,20 @@ async def client(coordinator: ScriptedCoordinator) -> AsyncIterator[FeedClient]:
     await client.stop()
 
 
-def change(coordinator: ScriptedCoordinator, status: ExecutionStatus) -> None:
+def change(coordinator: FakeFeed, status: ExecutionStatus) -> None:
     """Changes the run and tells so."""
     coordinator.runs[1] = run_summary(1, status)  # type: ignore[attr-defined]
     coordinator.publish(RunChanged(run=run_summary(1, status)))
 
 
-async def test_events_reach_the_model(coordinator: ScriptedCoordinator, client: FeedClient) -> None:
+async def test_events_reach_the_model(coordinator: FakeFeed, client: FeedClient) -> None:
     change(coordinator, S.FAILED)
     await aeventually(lambda: client.model.runs[1].status is S.FAILED)
     assert coordinator.snapshots == 1
     assert client.model.connection is ConnectionState.ONLINE
 
 
-async def test_a_lost_event_in_between_is_made_up_for(coordinator: ScriptedCoordinator, client: FeedClient) -> None:
+async def test_a_lost_event_in_between_is_made_up_for(coordinator: FakeFeed, client: FeedClient) -> None:
     coordinator.beats = False
     coordinator.runs[2] = run_summary(2)  # type: ignore[attr-defined]
     coordinator.lose()
@@ -72,14 +72,14 @@ async def test_a_lost_event_in_between_is_made_up_for(coordinator: ScriptedCoord
     await aeventually(lambda: 2 in client.model.runs and client.model.runs[1].status is S.FAILED)
 
 
-async def test_a_lost_last_event_is_made_up_for(coordinator: ScriptedCoordinator, client: FeedClient) -> None:
+async def test_a_lost_last_event_is_made_up_for(coordinator: FakeFeed, client: FeedClient) -> None:
     coordinator.runs[2] = run_summary(2)  # type: ignore[attr-defined]
     coordinator.lose()
     await aeventually(lambda: 2 in client.model.runs)
 
 
 async def test_a_restart_of_the_coordinator_is_said_and_caught_up_with(
-    coordinator: ScriptedCoordinator, client: FeedClient
+    coordinator: FakeFeed, client: FeedClient
 ) -> None:
     del coordinator.runs[1]  # type: ignore[attr-defined]
     coordinator.runs[2] = run_summary(2)  # type: ignore[attr-defined]
@@ -92,7 +92,7 @@ async def test_a_restart_of_the_coordinator_is_said_and_caught_up_with(
 
 
 async def test_silence_is_said_and_ends_by_itself(
-    coordinator: ScriptedCoordinator, client: FeedClient, monkeypatch: pytest.MonkeyPatch
+    coordinator: FakeFeed, client: FeedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(link_module, "SILENCE", 0.5)
     monkeypatch.setattr(link_module, "HELLO_TIMEOUT", 0.3)
@@ -103,7 +103,7 @@ async def test_silence_is_said_and_ends_by_itself(
 
 
 async def test_a_request_that_was_asked_before_a_restart_is_answered_after_it(
-    coordinator: ScriptedCoordinator, client: FeedClient
+    coordinator: FakeFeed, client: FeedClient
 ) -> None:
     answer = coordinator.answer
     coordinator.silent = True
@@ -118,7 +118,7 @@ async def test_a_request_that_was_asked_before_a_restart_is_answered_after_it(
 
 
 async def test_a_request_that_nobody_answers_fails_in_the_end(
-    coordinator: ScriptedCoordinator, client: FeedClient, monkeypatch: pytest.MonkeyPatch
+    coordinator: FakeFeed, client: FeedClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_module, "REQUEST_TIMEOUT", 0.2)
     coordinator.silent = True
@@ -126,15 +126,13 @@ async def test_a_request_that_nobody_answers_fails_in_the_end(
         await client.request(m.ListWorkers, m.WorkerList)
 
 
-async def test_a_refusal_is_raised_as_what_it_is(coordinator: ScriptedCoordinator, client: FeedClient) -> None:
+async def test_a_refusal_is_raised_as_what_it_is(coordinator: FakeFeed, client: FeedClient) -> None:
     coordinator.answer = lambda r: (m.Error(id=r.id, code="not_found", message="there is no run 7"), None)  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="there is no run 7"):
         await client.request(m.GetRun, m.RunDetail, run=7)
 
 
-async def test_only_logs_that_are_followed_are_subscribed_to(
-    coordinator: ScriptedCoordinator, client: FeedClient
-) -> None:
+async def test_only_logs_that_are_followed_are_subscribed_to(coordinator: FakeFeed, client: FeedClient) -> None:
     heard: list[tuple[int, bytes]] = []
     client.follow_log("1.1", lambda event, data: heard.append((event.offset, data)))
     await aeventually(lambda: log_topic("1.1") in coordinator.subscriptions)
