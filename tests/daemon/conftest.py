@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.fake_coordinator import FakeCoordinator, Running, start_worker
+from tests.support.fake_coordinator import FakeCoordinator, RunningWorker, start_worker
 from tests.support.fake_executor import FakeEngine
 
 
@@ -27,11 +27,13 @@ def engine() -> Iterator[FakeEngine]:
 
 
 @pytest.fixture
-def run_worker(coordinator: FakeCoordinator, engine: FakeEngine, tmp_path: Path) -> Iterator[Callable[..., Running]]:
+def run_worker(
+    coordinator: FakeCoordinator, engine: FakeEngine, tmp_path: Path
+) -> Iterator[Callable[..., RunningWorker]]:
     """Starts a worker with the settings that are given; it is gone when the test ends."""
-    started: list[Running] = []
+    started: list[RunningWorker] = []
 
-    def start(**settings: object) -> Running:
+    def start(**settings: object) -> RunningWorker:
         running = start_worker(coordinator.address, tmp_path / "state", engine, **settings)
         started.append(running)
         return running

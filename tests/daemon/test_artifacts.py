@@ -13,14 +13,14 @@ from protocol.plan import ArtifactsSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
-from tests.support.fake_coordinator import FakeCoordinator, Running
+from tests.support.fake_coordinator import FakeCoordinator, RunningWorker
 from tests.support.fake_executor import FakeEngine
 from tests.support.plans import assignment
 
 LEAVES = ArtifactsSpec(paths=["out"])
 """That a job leaves something; what, `FakeEngine.artifacts` says."""
 
-Start = Callable[..., Running]
+Start = Callable[..., RunningWorker]
 
 
 def blob(coordinator: FakeCoordinator, size: int, seed: int = 1) -> tuple[str, bytes]:

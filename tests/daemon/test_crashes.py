@@ -18,7 +18,7 @@ from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import RunView
 from tests.support.crashing_coordinator import POINTS, free_address, start
 from tests.support.eventually import DEADLINE, eventually
-from tests.support.fake_coordinator import Running, start_worker
+from tests.support.fake_coordinator import RunningWorker, start_worker
 from tests.support.fake_executor import FakeEngine
 from tests.support.plans import job, plan
 from tests.support.views import jobs_of_run
@@ -95,6 +95,6 @@ def test_each_job_ends_once_and_its_log_is_whole_wherever_the_coordinator_is_kil
         engine.kill_all()
 
 
-def start_daemon(folder: Path, address: str, engine: FakeEngine, credentials: Credentials | None) -> Running:
+def start_daemon(folder: Path, address: str, engine: FakeEngine, credentials: Credentials | None) -> RunningWorker:
     """The next life of the daemon."""
     return start_worker(address, folder / "w", engine, slots=3, ack_timeout=0.5, credentials=credentials)

@@ -12,11 +12,11 @@ from daemon.attempts.runner import Runner
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
-from tests.support.fake_coordinator import FakeCoordinator, Running, start_worker
+from tests.support.fake_coordinator import FakeCoordinator, RunningWorker, start_worker
 from tests.support.fake_executor import Box, FakeEngine
 from tests.support.plans import assignment, unsatisfied
 
-Start = Callable[..., Running]
+Start = Callable[..., RunningWorker]
 
 
 # the coordinator

@@ -15,16 +15,15 @@ from coordinator.engine.effects import Turn
 from coordinator.engine.settings import Settings
 from coordinator.engine.state import Now
 from coordinator.handlers import Outbox
-from coordinator.server import Coordinator
-from coordinator.settings import CoordinatorSettings
 from protocol import messages as m
 from protocol.client import Client
 from protocol.keys import find_credentials
 from protocol.plan import ArtifactsSpec, JobPlan, RetrySpec
 from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
 from protocol.views import JobView, RunView
+from tests.support.coordinator_process import Running
 from tests.support.eventually import DEADLINE, eventually
-from tests.support.fake_coordinator import Running, start_worker
+from tests.support.fake_coordinator import RunningWorker, start_worker
 from tests.support.fake_executor import FakeEngine
 from tests.support.flaky_link import Cable
 from tests.support.plans import job, plan
@@ -38,24 +37,19 @@ class Fleet:
         self.state = state
         self.settings = settings or Settings()
         self.engines = [FakeEngine() for _ in range(workers)]
-        self.workers: list[Running] = []
+        self.workers: list[RunningWorker] = []
         self.address = "tcp://127.0.0.1:0"
         self.start_coordinator()
         self.workers = [self.start_worker(number) for number in range(workers)]
 
     def start_coordinator(self) -> None:
-        settings = CoordinatorSettings(state=self.state / "coordinator", bind=self.address, engine=self.settings)
-        self.coordinator = Coordinator(settings)
-        self.coordinator.start()
-        self.address = self.coordinator.address
-        self._thread = threading.Thread(target=self.coordinator.run, daemon=True)
-        self._thread.start()
+        self._running = Running(self.state / "coordinator", bind=self.address, engine=self.settings)
+        self.coordinator, self.address = self._running.coordinator, self._running.address
 
     def stop_coordinator(self) -> None:
-        self.coordinator.stop()
-        self._thread.join()
+        self._running.close()
 
-    def start_worker(self, number: int) -> Running:
+    def start_worker(self, number: int) -> RunningWorker:
         return start_worker(self.address, self.state / f"w{number}", self.engines[number], name=f"w{number}")
 
     def client(self) -> Client:
@@ -155,7 +149,7 @@ def test_a_job_that_is_canceled_while_its_worker_is_away_ends_once_and_its_conta
         cable, keys = Cable(fleet.address), find_credentials(fleet.address)
         fleet.engines = [engine] = [FakeEngine()]
 
-        def start() -> Running:
+        def start() -> RunningWorker:
             return start_worker(cable.address, tmp_path / "w", engine, name="w", grace=0.1, credentials=keys)
 
         fleet.workers.append(start())

@@ -18,11 +18,11 @@ from protocol import messages as m
 from protocol.errors import EngineUnavailable, LongshoreError, UsageError
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
-from tests.support.fake_coordinator import FakeCoordinator, Running
+from tests.support.fake_coordinator import FakeCoordinator, RunningWorker
 from tests.support.fake_executor import FakeEngine, FakeExecutor, FakeSandbox
 from tests.support.plans import assignment, unsatisfied
 
-Start = Callable[..., Running]
+Start = Callable[..., RunningWorker]
 
 
 # the plain way
@@ -492,7 +492,7 @@ def test_a_container_is_removed_when_it_had_time_to_end(
 
 
 def test_what_other_workers_have_left_is_cleared_when_the_coordinator_says_that_they_are_gone(
-    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Callable[..., Running]
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Callable[..., RunningWorker]
 ) -> None:
     engine.strangers = {"gone", "away"}
     coordinator.gone_workers = {"gone", "w1", "elsewhere"}
@@ -505,7 +505,7 @@ def test_what_other_workers_have_left_is_cleared_when_the_coordinator_says_that_
 
 
 def test_a_worker_whose_cache_is_removed_under_it_goes_on(
-    coordinator: FakeCoordinator, run_worker: Callable[..., Running]
+    coordinator: FakeCoordinator, run_worker: Callable[..., RunningWorker]
 ) -> None:
     running = run_worker()
     coordinator.heartbeat = 0.1
@@ -521,7 +521,7 @@ def test_a_worker_whose_cache_is_removed_under_it_goes_on(
 def test_an_executor_that_fails_at_the_end_does_not_fail_the_worker(
     coordinator: FakeCoordinator,
     engine: FakeEngine,
-    run_worker: Callable[..., Running],
+    run_worker: Callable[..., RunningWorker],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def fail(_executor: object) -> None:

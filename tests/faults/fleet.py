@@ -10,7 +10,6 @@ import json
 import os
 import signal
 import socket
-import subprocess
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -68,13 +67,8 @@ class Fleet(System):
         host = self.network.address if self.network else "127.0.0.1"
         bind = self.address or f"tcp://{host}:{_free_port(host)}"
         command = [sys.executable, "-m", "tests.faults.coordinator", str(self.state), bind, json.dumps(self.settings)]
-        process = self.coordinator = self.spawn(command, "coordinator")
-
-        def listens() -> str:
-            assert process.popen.poll() is None, process.said
-            return process.out.read_text().strip()
-
-        self.address = eventually(listens, every=0.02)
+        process = self.coordinator = self.spawn(command, "coordinator", cwd=ROOT)
+        self.address = eventually(process.printed)
         return process
 
     def add_worker(
@@ -94,23 +88,7 @@ class Fleet(System):
         command += ["--label", member.label] if member.label else []
         if member.link is not None:
             command = ["ip", "netns", "exec", member.link.namespace, *command]
-        member.process = self.spawn(command, member.name, member.environment)
-
-    def spawn(self, command: list[str], name: str, environment: dict[str, str] | None = None) -> Process:
-        """Starts a process; what it logs is added to the file of its name."""
-        log, out = self.folder / f"{name}.log", self.folder / f"{name}.out"
-        with log.open("ab") as stderr, out.open("wb") as stdout:
-            popen = subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env=self.environment() | (environment or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-            )
-        process = Process(name, popen, log, out)
-        self.processes.append(process)
-        return process
+        member.process = self.spawn(command, member.name, cwd=ROOT, environment=member.environment)
 
     def client(self, timeout: float = 20.0) -> Client:
         """A connection to the coordinator."""

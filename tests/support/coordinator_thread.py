@@ -13,8 +13,6 @@ from pathlib import Path
 import msgspec
 import zmq
 
-from coordinator.server import Coordinator
-from coordinator.settings import CoordinatorSettings
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import Client, connect_socket
@@ -22,13 +20,14 @@ from protocol.codec import decode_for_worker, each_of, encode
 from protocol.plan import Plan
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary
+from tests.support.coordinator_process import Running
 from tests.support.eventually import DEADLINE, eventually
 
 CHUNK = 512 << 10
 
 
 class Server:
-    """A coordinator on a thread, in a folder of its own; `restart` starts it anew at the same address."""
+    """A coordinator on a thread, in a folder of its own; `stop` and `start` give it a new life at the same address."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -37,22 +36,16 @@ class Server:
 
     def start(self) -> None:
         """Starts it and waits until it listens."""
-        settings = CoordinatorSettings(state=self._folder / "state", bind=self.address)
-        self._coordinator = Coordinator(settings)
-        self._coordinator.start()
-        self.address = self._coordinator.address
-        self._thread = threading.Thread(target=self._coordinator.run, daemon=True)
-        self._thread.start()
+        self._running = Running(self._folder / "state", bind=self.address)
+        self.address = self._running.address
 
     def stop(self) -> None:
         """Ends it and waits for that."""
-        self._coordinator.stop()
-        self._thread.join(DEADLINE)
-        assert not self._thread.is_alive()
+        self._running.close()
 
     def write_log(self, attempt: str, data: bytes) -> None:
         """Puts a long log into the store without sending it; for an attempt that has none."""
-        path = Path(self._coordinator.logs.path(attempt))
+        path = Path(self._running.coordinator.logs.path(attempt))
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(data)
 

@@ -278,7 +278,7 @@ class FakeCoordinator:
         self._reply(route, state)
 
 
-class Running:
+class RunningWorker:
     """A worker that runs in a thread, and what it left behind."""
 
     def __init__(self, worker: Worker, engine: FakeEngine) -> None:
@@ -313,11 +313,11 @@ class Running:
 
 def start_worker(
     address: str, state: Path, engine: FakeEngine, executor: Executor | None = None, **settings: object
-) -> Running:
+) -> RunningWorker:
     """A real worker on the fake engine."""
     chosen = {"name": "w1", "slots": 2, "disk_floor": 0, **settings}
     worker = Worker(
         WorkerSettings(coordinator=address, state_dir=state, **chosen),  # type: ignore[arg-type]
         executor or FakeExecutor(engine),
     )
-    return Running(worker, engine)
+    return RunningWorker(worker, engine)

@@ -87,6 +87,11 @@ class Process:
         """Ctrl-C."""
         self.popen.send_signal(signal.SIGINT)
 
+    def printed(self) -> str:
+        """What it has written to stdout so far; it has to go on."""
+        assert self.popen.poll() is None, self.said
+        return self.out.read_text().strip()
+
     @property
     def said(self) -> str:
         """What it has written to stderr so far."""
@@ -126,12 +131,18 @@ class System:
     def start(self, *arguments: str, cwd: Path | None = None, name: str = "") -> Process:
         """Starts `longshore ARGUMENTS` and leaves it running."""
         name = name or f"{arguments[0]}-{len(self.processes)}"
+        return self.spawn([str(LONGSHORE), *arguments], name, cwd=cwd or self.folder)
+
+    def spawn(
+        self, command: list[str], name: str, *, cwd: Path, environment: Mapping[str, str] | None = None
+    ) -> Process:
+        """Starts a process; what it logs is added to the file of its name."""
         log, out = self.folder / f"{name}.log", self.folder / f"{name}.out"
         with log.open("ab") as stderr, out.open("wb") as stdout:
             popen = subprocess.Popen(
-                [LONGSHORE, *arguments],
-                cwd=cwd or self.folder,
-                env=self.environment(),
+                command,
+                cwd=cwd,
+                env=self.environment() | dict(environment or {}),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
@@ -143,12 +154,7 @@ class System:
     def start_coordinator(self) -> Process:
         """Starts the coordinator, at the same address as before if there was one."""
         process = self.start("coordinator", "--bind", self.address or "tcp://127.0.0.1:0", name="coordinator")
-
-        def listens() -> str:
-            assert process.popen.poll() is None, process.said
-            return process.out.read_text().strip()
-
-        self.address = eventually(listens)
+        self.address = eventually(process.printed)
         return process
 
     @property

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 
 import msgspec
 import pytest
@@ -13,13 +12,6 @@ from coordinator.transport.publisher import LOG_PIECE, Publisher
 from protocol.client import Feed as Subscriber
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, Beacon, LogAppended, RunRemoved, log_topic
-
-
-@pytest.fixture
-def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    yield made
-    made.destroy(linger=0)
 
 
 @pytest.fixture

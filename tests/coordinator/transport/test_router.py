@@ -20,13 +20,6 @@ from tests.support.plans import job, plan
 
 
 @pytest.fixture
-def context() -> Iterator[zmq.Context[zmq.Socket[bytes]]]:
-    made: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-    yield made
-    made.destroy(linger=0)
-
-
-@pytest.fixture
 def router(context: zmq.Context[zmq.Socket[bytes]]) -> Router:
     return Router(context, "tcp://127.0.0.1:0")
 

@@ -17,7 +17,7 @@ from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from tests.conftest import ROOT
 from tests.daemon.executors.contract import ExecutorContract, Open
-from tests.support.fake_coordinator import FakeCoordinator, Running
+from tests.support.fake_coordinator import FakeCoordinator, RunningWorker
 from tests.support.plans import assignment
 
 
@@ -64,7 +64,7 @@ class TestTheDocumentedExecutor(ExecutorContract):
 
 
 def test_a_worker_runs_jobs_on_it_and_tells_what_it_is(
-    coordinator: FakeCoordinator, run_worker: Callable[..., Running], tmp_path: Path, documented: str
+    coordinator: FakeCoordinator, run_worker: Callable[..., RunningWorker], tmp_path: Path, documented: str
 ) -> None:
     run_worker(executor=open_executor(documented, options(tmp_path)))
     coordinator.assign(assignment("make all", attempt="1.1"))
@@ -73,7 +73,7 @@ def test_a_worker_runs_jobs_on_it_and_tells_what_it_is(
 
 
 def test_a_job_that_asks_for_what_an_executor_can_t_do_fails_and_says_so(
-    coordinator: FakeCoordinator, run_worker: Callable[..., Running], tmp_path: Path, documented: str
+    coordinator: FakeCoordinator, run_worker: Callable[..., RunningWorker], tmp_path: Path, documented: str
 ) -> None:
     from protocol.plan import ServiceSpec
 
