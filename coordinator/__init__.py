@@ -1,4 +1,4 @@
-"""The one process that owns runs and database: server, handlers, queries.
+"""The process that owns runs and database: server, handlers, queries.
 
-`server.py` is its loop, `handlers.py` what it does with a message.
+`server.py` is its loop, `handlers.py` handles each message.
 """

@@ -1,6 +1,6 @@
-"""What the coordinator does with each message: asks the engine, takes bytes, notes what is to be answered.
+"""Message handlers: call the engine, store log and blob bytes, queue replies.
 
-One method per message type. Nothing is sent here: answers go into the turn's outbox and leave after its commit.
+One method per message type. Handlers send nothing: replies go into the turn's outbox and are sent after its commit.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ log = logging.getLogger(__name__)
 WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MOST_SLOTS = 10_000
 SERVICE_LOG_BYTES = 4 << 20
-"""Of one service's log; a worker sends the last of it, a quarter of this."""
+"""Limit of one service's log; a worker sends only its tail, a quarter of this."""
 LOG_SLACK = 1000
-"""Bytes beyond a log's limit: for the line that says how much is missing."""
+"""Bytes allowed beyond a log's limit: for the line that reports the truncation."""
 COMMANDS = (m.Cancel, m.Retry, m.Play, m.DrainWorker)
-"""Requests that do something each time they are handled; a client that asks twice gets the first answer again."""
+"""Requests that are not idempotent; a client's repeated request gets the first answer again."""
 FOR_WORKERS = get_args(m.FromWorker)
 FOR_CLIENTS = get_args(m.FromClient)
 QUERIES = get_args(Query)
@@ -46,20 +46,20 @@ Payload = bytes | memoryview
 
 @dataclass(slots=True)
 class Outbox:
-    """What a turn has to send besides the engine's frames. Replies leave first, in order."""
+    """A turn's outgoing messages besides the engine's frames. Replies are sent first, in order."""
 
     replies: list[tuple[bytes, m.Message, Payload | None]] = field(default_factory=list)
     log_acks: dict[tuple[bytes, str, str], None] = field(default_factory=dict)  # (route, attempt, stream), each once
     appended: list[tuple[str, str, int, Payload]] = field(default_factory=list)  # (attempt, stream, offset, bytes)
 
     def reply(self, route: bytes, message: m.Message, payload: Payload | None = None) -> None:
-        """Answers whoever is at `route`."""
+        """Queues a reply to the peer at `route`."""
         self.replies.append((route, message, payload))
 
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorInfo:
-    """What a welcome says of this coordinator."""
+    """This coordinator's properties, as announced in a welcome."""
 
     coordinator: str
     epoch: str
@@ -68,7 +68,7 @@ class CoordinatorInfo:
 
 
 class Handlers:
-    """Raises ProtocolError for what a peer can't have."""
+    """Handles messages of workers and clients. Methods raise ProtocolError for requests that are refused."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Handlers:
         self._limits = limits
         self._quota = quota
         self._submission = Submission(engine, store, blobs, limits, quota, audit)
-        self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request) that wait for verification
+        self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request id) awaiting verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
             m.JobStatus: self._job_status,
@@ -115,7 +115,7 @@ class Handlers:
         }
 
     def take(self, route: bytes, message: m.Message, payload: Payload, now: Now, outbox: Outbox) -> None:
-        """Does what a message asks for."""
+        """Handles one message."""
         if isinstance(message, m.Hello):
             self._hello(route, message, now, outbox)
             return
@@ -131,7 +131,7 @@ class Handlers:
             self._by_type[type(message)](peer, message, payload, now, outbox)
 
     def take_stateless(self, route: bytes, message: m.Message, payload: Payload, outbox: Outbox) -> bool:
-        """Serves what changes neither engine nor database, even while neither can be changed. False: it is not that."""
+        """Handles messages that change neither engine nor database, even during a stall. Returns False for others."""
         if isinstance(message, m.ClientHello):
             _check_version(message.protocol)
             self._router.introduce_client(route)
@@ -147,22 +147,22 @@ class Handlers:
         return True
 
     def introduced(self, route: bytes, message: m.Message) -> Peer:
-        """Who sent a message. Raises ProtocolError for a stranger, and for what only the other kind of peer may say."""
+        """The sender of a message. Raises ProtocolError for an unknown peer, or a message of the other peer kind."""
         peer = self._router.peer(route)
         if peer is None:
             if name := self._router.superseded(route):
-                raise ProtocolError("not_yours", f"another connection now is worker {name!r}; do two share this name?")
-            raise ProtocolError("not_introduced", "say hello first: this coordinator does not know you (any more)")
+                raise ProtocolError("not_yours", f"worker {name!r} has a newer connection; do two share this name?")
+            raise ProtocolError("not_introduced", "say hello first: this coordinator does not know this connection")
         if isinstance(message, FOR_CLIENTS if peer.worker is not None else FOR_WORKERS):
             kind = "a worker" if peer.worker is not None else "a client"
-            raise ProtocolError("bad_request", f"{type(message).__name__} is not for {kind} to send")
+            raise ProtocolError("bad_request", f"{kind} can't send {type(message).__name__}")
         return peer
 
     def _back_from_silence(self, peer: Peer) -> None:
-        """Has a worker that was taken for gone say hello again: what it held may be another one's now."""
+        """Makes an offline worker say hello again: its attempts may have been reassigned."""
         if not self._engine.workers()[worker_of(peer)].online:
             self._router.forget(peer)
-            raise ProtocolError("not_introduced", "you were silent for too long: say hello again")
+            raise ProtocolError("not_introduced", "silent for too long: say hello again")
 
     def _welcome(self, *, session: str = "", keep: list[str] | None = None, draining: bool = False) -> m.Welcome:
         return m.Welcome(
@@ -181,14 +181,12 @@ class Handlers:
     def _hello(self, route: bytes, hello: m.Hello, now: Now, outbox: Outbox) -> None:
         _check_version(hello.protocol)
         if not WORKER_NAME.fullmatch(hello.name):
-            raise ProtocolError("bad_field", f"a worker can't be called {hello.name[:100]!r}")
+            raise ProtocolError("bad_field", f"bad worker name {hello.name[:100]!r}")
         if not 1 <= hello.slots <= MOST_SLOTS:
             raise ProtocolError("bad_field", f"a worker has 1 to {MOST_SLOTS} slots, not {hello.slots}")
         self._router.introduce_worker(route, hello.name)
         keep = self._engine.worker_hello(hello, now)
-        log.info(
-            "says hello; it keeps %d of its %d attempts", len(keep), len(hello.attempts), extra={"worker": hello.name}
-        )
+        log.info("connected; keeps %d of its %d attempts", len(keep), len(hello.attempts), extra={"worker": hello.name})
         draining = self._engine.workers()[hello.name].draining
         outbox.reply(route, self._welcome(session=hello.session, keep=keep, draining=draining))
 
@@ -220,19 +218,20 @@ class Handlers:
         outbox.log_acks[peer.route, message.attempt, message.stream] = None
 
     def _check_log(self, worker: str, message: m.LogChunk, end: int, now: Now) -> None:
-        """A worker keeps the limits of logs by itself, unless it was taken over, or the limit is a lower one since.
-        Raises ProtocolError, and ends the attempt where its result could never be taken without those bytes.
+        """Enforces log limits. Workers do so themselves, unless compromised or unaware of a limit lowered since.
+
+        Raises ProtocolError. Fails the attempt if its result could never be accepted without the refused bytes.
         """
         if message.stream != "job":
             first = message.offset == 0 and self._logs.size(message.attempt, message.stream) == 0
             if first and len(self._logs.services(message.attempt)) >= self._engine.services(message.attempt):
-                raise ProtocolError("bad_request", f"attempt {message.attempt} has no more services than have a log")
+                raise ProtocolError("bad_request", f"attempt {message.attempt} already has a log for every service")
             bound: int | None = SERVICE_LOG_BYTES
         else:
             bound = self._engine.log_bound(message.attempt)
         if bound is not None and end > bound + LOG_SLACK:
             if message.stream == "job":
-                text = f"its log is longer than the {bound} bytes that this coordinator takes of one"
+                text = f"its log exceeds this coordinator's limit of {bound} bytes"
                 self._engine.give_up(worker, message.attempt, text, now)
             raise ProtocolError("too_large", f"the {message.stream} log of {message.attempt} has at most {bound} bytes")
 
@@ -258,7 +257,7 @@ class Handlers:
         outbox.reply(peer.route, reply)
 
     def _goodbye(self, peer: Peer, message: m.Goodbye, payload: Payload, now: Now, outbox: Outbox) -> None:
-        log.info("leaves", extra={"worker": peer.worker})
+        log.info("disconnecting", extra={"worker": peer.worker})
         self._engine.worker_goodbye(worker_of(peer), message, now)
         self._router.forget(peer)
 
@@ -269,7 +268,7 @@ class Handlers:
         outbox.reply(peer.route, reply)
 
     def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:
-        """Does a command once, however often it is sent."""
+        """Executes a command once, however often it is sent."""
         answer = peer.last_answer
         if answer is None or answer.id != message.id:
             answer = peer.last_answer = self._commands[type(message)](message, now)
@@ -306,7 +305,7 @@ class Handlers:
         outbox.reply(route, m.BlobState(id=message.id, digest=message.digest, received=received, complete=complete))
 
     def answer_uploads(self, outbox: Outbox) -> None:
-        """Answers those whose uploads were verified."""
+        """Answers the peers whose uploads have been verified."""
         for upload in self._blobs.finished():
             for route, id in self._uploads.pop(upload.digest, ()):
                 if upload.problem is None:
@@ -319,7 +318,7 @@ class Handlers:
 
 
 def audit_entry(command: m.Cancel | m.Retry | m.Play | m.DrainWorker) -> tuple[str, str, str]:
-    """What the audit says of a command: action, subject, detail."""
+    """A command's audit entry: action, subject, detail."""
     if isinstance(command, m.DrainWorker):
         return "drain" if command.on else "undrain", f"worker {command.worker}", ""
     action = str(command.__struct_config__.tag)
@@ -330,13 +329,13 @@ def audit_entry(command: m.Cancel | m.Retry | m.Play | m.DrainWorker) -> tuple[s
 
 
 def worker_of(peer: Peer) -> str:
-    """The worker that `Handlers.introduced` has found at the other end."""
+    """The name of a peer that `Handlers.introduced` has identified as a worker."""
     assert peer.worker is not None
     return peer.worker
 
 
 def error_reply(id: int | None, error: ProtocolError) -> m.Error:
-    """What a peer is told of an error; `id` is its request's."""
+    """The error reply to the request `id`."""
     return m.Error(id=id, code=error.code, message=str(error))  # type: ignore[arg-type]
 
 

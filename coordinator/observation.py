@@ -1,7 +1,7 @@
-"""Hooks for those who watch a coordinator at work: one for metrics, one for traces.
+"""Observability hooks of a coordinator: one for metrics, one for traces.
 
-Both are called in the loop's thread, after a turn is durable and announced, and must return at once. What they raise is
-logged and disturbs nothing.
+Both are called in the loop's thread, after a turn is durable and announced, and must return at once. Exceptions are
+logged and otherwise ignored.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from coordinator.engine.state import Now
 
 
 class Metrics(Protocol):
-    """Counts and measures."""
+    """Counters and timings."""
 
     def turn_settled(self, turn: Turn, *, took: float, wrote: float) -> None:
-        """A turn took so many seconds, `wrote` of them for logs and rows."""
+        """Seconds that the turn `took`, of which it `wrote` logs and rows."""
 
 
 class Traces(Protocol):
-    """Follows runs and their jobs through their phases."""
+    """Traces runs and jobs through their phases."""
 
     def turn_settled(self, turn: Turn, now: Now) -> None:
-        """The objects in the turn have changed; `now` is the turn's time."""
+        """Called with the turn's changed objects and its time."""

@@ -1,4 +1,4 @@
-"""Answers to those who only read. Asked after a turn's commit, so an answer never tells what could still be lost."""
+"""Read-only queries, answered after a turn's commit, so that no answer contains state that could still be lost."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from protocol.plan import JobPlan, Variable
 from protocol.statuses import ENDED
 
 MOST_RUNS = 1000
-"""Runs in one answer; whoever wants more asks again with `before`."""
+"""Maximum runs in one answer; `before` pages to older ones."""
 REMEMBERED_RUNS = 4
-"""Finished runs that are kept in memory: whoever reads one log of a run reads the others next."""
+"""Finished runs cached in memory: a reader of one log of a run usually reads its other logs next."""
 MASKED = "[MASKED]"
-"""What a reader sees instead of a masked variable's value."""
+"""Shown to readers instead of a masked variable's value."""
 
 MOST_WAITING = 1000
-"""Queries of one connection that may wait; whoever asks more at once is refused."""
+"""Maximum pending queries of one connection; further ones are refused."""
 
 Query = m.ListRuns | m.GetRun | m.GetJob | m.GetLog | m.ListWorkers | m.GetSnapshot | m.GetGoneWorkers | m.BlobGet
 Answer = tuple[m.Message, bytes | None]
 
 
 class QueryQueue:
-    """Queries that wait for their answers; connections take turns, so that one that asks much delays no other."""
+    """Pending queries. Connections take turns, so a busy one delays no other."""
 
     def __init__(self) -> None:
         self._by_route: OrderedDict[bytes, deque[Query]] = OrderedDict()
@@ -43,14 +43,14 @@ class QueryQueue:
         return bool(self._by_route)
 
     def add(self, route: bytes, query: Query) -> None:
-        """Queues a query. Raises ProtocolError if too many of this connection wait."""
+        """Queues a query. Raises ProtocolError if too many of this connection are pending."""
         waiting = self._by_route.setdefault(route, deque())
         if len(waiting) >= MOST_WAITING:
-            raise ProtocolError("unavailable", f"{MOST_WAITING} requests of this connection wait already")
+            raise ProtocolError("unavailable", f"this connection already has {MOST_WAITING} pending requests")
         waiting.append(query)
 
     def take(self) -> tuple[bytes, Query]:
-        """The next query, and where its answer goes."""
+        """The next query, with the route for its answer."""
         route, waiting = self._by_route.popitem(last=False)
         query = waiting.popleft()
         if waiting:
@@ -58,17 +58,17 @@ class QueryQueue:
         return route, query
 
     def drop(self, route: bytes) -> None:
-        """Forgets what a connection asked that is gone."""
+        """Drops the queries of a closed connection."""
         self._by_route.pop(route, None)
 
     def drop_key(self, key: bytes) -> None:
-        """Forgets what was asked on all connections of a key."""
+        """Drops the queries of all connections of a key."""
         for route in [route for route in self._by_route if route.startswith(key)]:
             del self._by_route[route]
 
 
 class Queries:
-    """Reads the engine's memory for what is under way, and the store for the rest."""
+    """Reads unfinished runs from the engine's memory, everything else from the store."""
 
     def __init__(self, engine: Engine, store: RunStore, logs: Logs, blobs: Blobs, feed: Publisher) -> None:
         self._engine = engine
@@ -86,15 +86,15 @@ class Queries:
             m.GetGoneWorkers: self._gone_workers,
             m.BlobGet: self._blob_get,
         }
-        self._finished: OrderedDict[int, RunState] = OrderedDict()  # read lately; the oldest first
-        self.stored_only = False  # while the store is behind the engine: tell only what is durable
+        self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first
+        self.stored_only = False  # while the store is behind the engine: answer from durable state only
 
     def answer(self, query: Query) -> Answer:
-        """The answer and its payload. Raises ProtocolError for what is not there."""
+        """The answer and its payload. Raises ProtocolError for an unknown run, job, attempt or blob."""
         return self._answers[type(query)](query)
 
     def run(self, id: int) -> RunState:
-        """A run, finished or not. Raises ProtocolError if there is none."""
+        """A run, finished or not. Raises ProtocolError if it does not exist."""
         run = None if self.stored_only else self._engine.unfinished().get(id) or self._finished.get(id)
         if run is not None:
             return run
@@ -108,7 +108,7 @@ class Queries:
         return run
 
     def forget(self, id: int) -> None:
-        """A run has changed: it is to be read again."""
+        """Evicts a run that has changed."""
         self._finished.pop(id, None)
 
     def _job(self, run_id: int, name: str) -> JobState:
@@ -166,7 +166,7 @@ class Queries:
 
     def _gone_workers(self, query: m.GetGoneWorkers) -> Answer:
         if len(query.workers) > m.MOST_WORKERS_ASKED:
-            raise ProtocolError("too_large", f"a message asks of at most {m.MOST_WORKERS_ASKED} workers")
+            raise ProtocolError("too_large", f"a message names at most {m.MOST_WORKERS_ASKED} workers")
         return m.GoneWorkers(id=query.id, workers=self._engine.gone_workers(query.workers)), None
 
     def _blob_get(self, query: m.BlobGet) -> Answer:
@@ -175,12 +175,12 @@ class Queries:
 
 
 def bounded(limit: int) -> int:
-    """How many runs to give to someone who asks for `limit`."""
+    """`limit`, clamped to 0..MOST_RUNS."""
     return max(0, min(limit, MOST_RUNS))
 
 
 def masked(plan: JobPlan) -> JobPlan:
-    """The plan as a reader may see it."""
+    """The plan with masked values replaced, for readers."""
     services = [
         msgspec.structs.replace(service, variables=_masked_variables(service.variables)) for service in plan.services
     ]

@@ -1,8 +1,8 @@
-"""The coordinator: the one place where sockets, database, files and clock meet the engine. One thread, one loop.
+"""The coordinator's event loop, which connects sockets, database, files and clock to the engine. Single-threaded.
 
-A turn of the loop: take what has arrived, hand it to the engine, make all that follows durable, and only then send,
-acknowledge and announce it. What can't be made durable (a full disk, a database that is away) is kept and tried again;
-until it is, nothing new is begun.
+One turn: receive messages, hand them to the engine, make the results durable, and only then send, acknowledge and
+announce them. If writing fails (disk full, database unreachable), the turn is kept and retried, and no new work is
+accepted until it succeeds.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ from protocol.statuses import ENDED
 log = logging.getLogger(__name__)
 
 TICK_EVERY = 0.5
-"""Seconds between the moments at which the engine looks at its deadlines."""
+"""Seconds between engine ticks, which check deadlines."""
 SLOW_PEER_WAIT = 0.002
-"""Seconds until a peer that could take no more is tried again: a ROUTER can't be polled for one peer."""
+"""Seconds until a send to a peer with a full queue is retried: a ROUTER can't be polled for a single peer."""
 TURN_ANSWERS = 200
 TURN_ANSWER_BYTES = 8 << 20
-"""How many queries are answered in one turn, at most; the others wait for the next one."""
+"""Maximum query answers per turn; the remaining queries wait for the next one."""
 STATUSES_OF_A_MESSAGE = 4
-"""So many that come together count as one more message: that is what they cost."""
+"""Statuses in a batch that the rate limit counts as one more message, by their cost."""
 LATE = 2.0
-"""A turn that comes so many seconds after it was due shows that the coordinator was not there to hear anybody."""
+"""A turn this many seconds overdue means that the coordinator was suspended and heard no peer meanwhile."""
 RETRY_FIRST = 0.1
 RETRY_MOST = 5.0
-"""Seconds until a turn that could not be written is tried again; doubled each time, up to this."""
+"""Seconds until a failed write of a turn is retried; doubled each time, up to RETRY_MOST."""
 
 
 def read_clock() -> Now:
@@ -72,7 +72,7 @@ def read_clock() -> Now:
 
 @dataclass(slots=True)
 class Stall:
-    """A turn that is not durable yet, with all that waits for it."""
+    """A turn that could not be written yet, with its pending replies."""
 
     turn: Turn
     outbox: Outbox
@@ -83,9 +83,9 @@ class Stall:
 
 
 class Coordinator:
-    """`start` it, then `run` it in whichever thread; `stop` may be called from any other.
+    """Call `start`, then `run` in any thread; `stop` is thread-safe.
 
-    `context` is for peers that connect by inproc; by default it has one of its own.
+    `context` lets peers connect by inproc; by default the coordinator creates its own.
     """
 
     def __init__(
@@ -100,26 +100,25 @@ class Coordinator:
         self.settings = settings
         self._metrics = metrics
         self._traces = traces
-        self.refused: Counter[str] = Counter()  # frames that could not be taken, by error code
+        self.refused: Counter[str] = Counter()  # rejected frames, by error code
         self._context = context or zmq.Context()
         self._owns_context = context is None
         self._clock = clock
-        self._open: list[Callable[[], object]] = []  # how to close what was opened, in that order
+        self._open: list[Callable[[], object]] = []  # close functions, in order of opening
         self._stopping = False
         self._stall: Stall | None = None
-        self._held_back: dict[bytes, list[bytes]] = {}  # by route: the newest hello that came during a stall
+        self._held_back: dict[bytes, list[bytes]] = {}  # by route: the newest hello received during a stall
         self._next_tick = 0.0
         self._woken, self._waker = socket.socketpair()
         self._woken.setblocking(False)
         self._waker.setblocking(False)
 
-    # its life
+    # life cycle
 
     def start(self) -> None:
-        """Takes its directory and database over and listens; from then on `address` is known.
+        """Acquires the state directory and database, and listens; then `address` is known.
 
-        Raises LongshoreError with what is in the way: another coordinator, a database that can't be used, an address
-        that is taken.
+        Raises LongshoreError if another coordinator is running, or the database or an address can't be used.
         """
         try:
             self._start()
@@ -183,15 +182,15 @@ class Coordinator:
         self._poller.register(self._woken, zmq.POLLIN)
         self.door.watch(self._poller)
         self.door.tell_this_user(self.address, self.feed.address)
-        log.info("listens at %s, feed at %s, %d unfinished runs", self.address, self.feed.address, len(runs))
+        log.info("listening at %s, feed at %s, %d unfinished runs", self.address, self.feed.address, len(runs))
 
     @property
     def address(self) -> str:
-        """Where workers and clients connect."""
+        """The address that workers and clients connect to."""
         return self.router.address
 
     def run(self) -> None:
-        """Works until `stop`, then closes everything. What a killed process leaves behind is all that it needs.
+        """Runs turns until `stop`, then closes everything. A killed process needs no clean-up: it restarts from disk.
 
         Raises Superseded when another coordinator has taken the database; nothing was written or announced since.
         """
@@ -202,17 +201,17 @@ class Coordinator:
             self.close()
 
     def stop(self) -> None:
-        """Ends `run` after the turn that it is in. May be called from any thread, and twice."""
+        """Ends `run` after the current turn. Thread-safe and idempotent."""
         self._stopping = True
         self.wake()
 
     def wake(self) -> None:
-        """Lets the loop look around. May be called from any thread."""
-        with suppress(OSError):  # full: it is awake; closed: it is over
+        """Wakes the loop. Thread-safe."""
+        with suppress(OSError):  # buffer full: a wake-up is pending; closed: the loop has ended
             self._waker.send(b"\0")
 
     def close(self) -> None:
-        """Closes what is open. For a coordinator that was started and never run; `run` does it by itself."""
+        """Closes everything. Only needed for a coordinator that was started and never run; `run` calls it."""
         while self._open:
             self._open.pop()()
         self._woken.close()
@@ -228,7 +227,7 @@ class Coordinator:
         self.door.answer()
         now = self._clock()
         if due and now.mono - due > LATE:
-            log.warning("was not there for %.1f s", now.mono - due)
+            log.warning("event loop stalled for %.1f s", now.mono - due)
             self.engine.was_away(now.mono - due, now)
         if greedy := self.feed.receive_subscriptions():
             self.keep_off_feed(greedy)
@@ -245,7 +244,7 @@ class Coordinator:
             self.keep_house()
 
     def wait(self) -> float:
-        """Sleeps until there is something to do. Returns until when at most (monotonic); 0 at the start."""
+        """Sleeps until there is work. Returns the (monotonic) time at which it was due to wake; 0 at the start."""
         due = min(self.feed.next_beacon, self._stall.retry_at if self._stall else self._next_tick)
         seconds = due - self._clock().mono
         if self.router.flush():
@@ -258,12 +257,12 @@ class Coordinator:
         return due
 
     def receive(self, outbox: Outbox, now: Now) -> None:
-        """Takes what has arrived, up to a turn's bound."""
+        """Receives pending messages, up to a turn's bound."""
         for route, frames in self.router.receive():
             self.take(route, frames, outbox, now)
 
     def take(self, route: bytes, frames: list[bytes], outbox: Outbox, now: Now) -> None:
-        """Takes one message; whatever is wrong with it ends here, as an answer to its sender."""
+        """Handles one message; every error in it is answered to its sender and goes no further."""
         id: int | None = None
         try:
             self.pace.check(route, now.mono)
@@ -299,16 +298,16 @@ class Coordinator:
             self.door.refused(self.router.key_of(route), error)
         outbox.reply(route, error_reply(id, error))
 
-    # who may do what
+    # access
 
     def administer(self, route: bytes, message: m.Message, outbox: Outbox) -> None:
-        """Does what changes seldom and is durable at once: keys, tokens, secrets."""
+        """Handles keys, tokens and secrets: rare changes that are written at once, outside the turn."""
         if self._stall is not None:
             raise ProtocolError("unavailable", self._stall.problem)
         outbox.reply(route, self.door.administer(self.router.key_of(route), message))
 
     def cut_off(self, identity: Identity) -> None:
-        """Ends what a revoked key has open. What still comes on its connections is refused, message by message."""
+        """Drops a revoked key's peers and queries. Later messages on its connections are refused one by one."""
         key = identity.key.encode()
         if identity.role == "worker":
             self.engine.worker_shut_out(identity.name, self._clock())
@@ -317,25 +316,25 @@ class Coordinator:
         self.reopen_feed()
 
     def keep_off_feed(self, keys: Iterable[str]) -> None:
-        """Lets keys have no more of the feed that have asked it for too much."""
+        """Bans keys with too many subscriptions from the feed."""
         for key in keys:
             self.door.keep_off_feed(key)
         self.reopen_feed()
 
     def reopen_feed(self) -> None:
-        """Cuts all subscribers off; those who may are back by themselves at once."""
+        """Disconnects all subscribers; those still allowed reconnect by themselves at once."""
         self._poller.unregister(self.feed.socket)
         self.feed.reopen()
         self._poller.register(self.feed.socket, zmq.POLLIN)
 
     def pass_time(self, now: Now) -> None:
-        """Lets the engine look at its deadlines, now and then."""
+        """Ticks the engine every TICK_EVERY seconds."""
         if now.mono >= self._next_tick:
             self._next_tick = now.mono + TICK_EVERY
             self.engine.tick(now)
 
     def settle(self, turn: Turn, outbox: Outbox, now: Now) -> None:
-        """Makes a turn durable and then known; or keeps it to try again."""
+        """Writes a turn, then announces it; if writing fails, keeps it for a retry."""
         try:
             self.store.confirm()
             self.write_logs()
@@ -344,7 +343,7 @@ class Coordinator:
             raise
         except Exception as error:
             problem = str(failure(error))
-            log.error("no new work is taken until what has happened can be written: %s", problem)
+            log.error("can't write; accepting no new work until it succeeds: %s", problem)
             self.queries.stored_only = True
             self._stall = Stall(turn, outbox, problem, since=now.mono, retry_at=now.mono + RETRY_FIRST)
             return
@@ -354,7 +353,7 @@ class Coordinator:
             self.observe(turn, now, wrote)
 
     def observe(self, turn: Turn, now: Now, wrote: float) -> None:
-        """Shows a settled turn to those who watch; it was durable after `wrote` seconds."""
+        """Passes a settled turn to the observers; writing it took `wrote` seconds."""
         try:
             if self._metrics:
                 self._metrics.turn_settled(turn, took=self._clock().mono - now.mono, wrote=wrote)
@@ -364,15 +363,15 @@ class Coordinator:
             log.exception("an observer failed")
 
     def write_logs(self) -> None:
-        """Makes the turn's log bytes durable."""
+        """Writes the turn's log bytes durably."""
         self.logs.flush()
 
     def write_rows(self, turn: Turn) -> None:
-        """Makes the turn's rows durable, all in one transaction."""
+        """Writes the turn's rows in one transaction."""
         self.store.write_turn(turn)
 
     def announce(self, turn: Turn, outbox: Outbox) -> None:
-        """Sends, acknowledges and announces what is durable now."""
+        """Sends, acknowledges and announces a durable turn."""
         for run in turn.runs:
             self.queries.forget(run.id)
             if run.status in ENDED:
@@ -386,14 +385,14 @@ class Coordinator:
         self.answer_queries()
 
     def send_replies(self, outbox: Outbox) -> None:
-        """Answers requests; a worker's welcome leaves before any frame that its hello has brought about."""
+        """Sends replies; a worker's welcome precedes all frames that its hello caused."""
         for route, message, payload in outbox.replies:
             if isinstance(message, m.JobExecution) and (peer := self.router.peer(route)):
                 message = self.door.with_secrets(peer.worker, message)
             self.router.send(route, message, payload)
 
     def send_frames(self, turn: Turn, outbox: Outbox) -> None:
-        """Sends what the engine has for workers, and acknowledges log bytes."""
+        """Sends the engine's frames to workers, and acknowledges log bytes."""
         by_worker: dict[str, list[m.Message]] = {}
         for send in turn.sends:
             by_worker.setdefault(send.worker, []).append(self.door.with_secrets(send.worker, send.message))
@@ -404,7 +403,7 @@ class Coordinator:
             self.router.send(route, ack)
 
     def publish(self, turn: Turn, outbox: Outbox) -> None:
-        """Announces the turn: a job's log bytes before the news that it has ended."""
+        """Publishes the turn: a job's log bytes before its end."""
         for attempt, stream, offset, data in outbox.appended:
             self.feed.publish_log(attempt, stream, offset, data)
         for ended in turn.ended_attempts:
@@ -414,7 +413,7 @@ class Coordinator:
         self.feed.publish(*turn.events)
 
     def answer_queries(self) -> None:
-        """Answers readers, who see all that was announced; a turn's worth of them."""
+        """Answers queries up to a turn's bound, from state that includes everything announced."""
         sent = 0
         for _ in range(TURN_ANSWERS):
             if not self.waiting or sent > TURN_ANSWER_BYTES:
@@ -435,10 +434,10 @@ class Coordinator:
             if self.router.peer(route) is None:
                 self.waiting.drop(route)
 
-    # what nobody needs any more
+    # garbage collection
 
     def keep_house(self) -> None:
-        """Takes away a run or a blob that the housekeeper has found, unless it is in use after all."""
+        """Removes one run or blob that the housekeeper proposes, unless it is in use."""
         self.quota.count(self.housekeeper.counted)
         what = self.housekeeper.wanted()
         if what is None:
@@ -452,26 +451,26 @@ class Coordinator:
             self.housekeeper.answered(done)
 
     def remove_blob(self, digest: str) -> bool:
-        """Takes a blob away that no run refers to; False if it is too young for that."""
+        """Removes an unreferenced blob; False if it is too young."""
         if not self.blobs.discard(digest, self.settings.retention.young):
             return False
         self.quota.forget(digest)
         return True
 
     def remove_run(self, run: int) -> bool:
-        """Deletes a finished run's rows; False if it is not finished (any more)."""
+        """Deletes a finished run's rows; False if the run is unfinished, for example because it was retried."""
         if run in self.engine.unfinished():
             return False
         self.store.remove_run(run)
         self.queries.forget(run)
         self.feed.publish(RunRemoved(run=run))
-        log.info("removed for its age or size", extra={"run": run})
+        log.info("removed by retention", extra={"run": run})
         return True
 
     # while a turn can't be written
 
     def stalled_turn(self, stall: Stall, now: Now) -> None:
-        """Serves readers and holds all else off; tries again to write what could not be written."""
+        """Serves readers, refuses everything else, and retries the write when due."""
         outbox = Outbox()
         self.handlers.answer_uploads(outbox)
         self.receive(outbox, now)
@@ -483,7 +482,7 @@ class Coordinator:
     def take_stalled(
         self, stall: Stall, route: bytes, message: m.Message, payload: bytes | memoryview, outbox: Outbox, now: Now
     ) -> None:
-        """Takes what changes nothing; a worker's frames are dropped, for it sends them again until acknowledged."""
+        """Handles stateless messages; drops workers' frames, which are resent until acknowledged."""
         if isinstance(message, m.Hello) or self.handlers.take_stateless(route, message, payload, outbox):
             return
         peer = self.handlers.introduced(route, message)
@@ -491,10 +490,10 @@ class Coordinator:
             self.engine.worker_heard(peer.worker, now)
         id = getattr(message, "id", None)
         if id is not None and not is_answered(stall.outbox.replies, route, id):
-            raise ProtocolError("unavailable", f"{stall.problem}; until it can, it takes no new work")
+            raise ProtocolError("unavailable", f"{stall.problem}; it accepts no new work until that is solved")
 
     def resettle(self, stall: Stall, now: Now) -> None:
-        """Tries to write the turn again, later each time."""
+        """Retries writing the turn, with growing pauses."""
         try:
             self.store.confirm()
             self.write_logs()
@@ -506,7 +505,7 @@ class Coordinator:
             stall.delay = min(RETRY_MOST, stall.delay * 2)
             stall.retry_at = now.mono + stall.delay
             return
-        log.warning("what could not be written for %.1f s is written; all goes on", now.mono - stall.since)
+        log.warning("writing succeeded after %.1f s; accepting new work again", now.mono - stall.since)
         self._stall = None
         self.queries.stored_only = False
         self.announce(stall.turn, stall.outbox)
@@ -518,16 +517,16 @@ class Coordinator:
 
 
 def failure(error: Exception) -> ProtocolError:
-    """What to tell somebody whose message met an error. A mistake of ours is logged with all that is known of it."""
+    """The error reply for an exception. Unexpected exceptions, which are bugs, are logged with their traceback."""
     if isinstance(error, PeeweeException | OSError):
         why = str(error).strip().partition("\n")[0]
         return ProtocolError("unavailable", f"the coordinator can't use its database or disk ({why})")
     if isinstance(error, UnreadableRun):
         return ProtocolError("unavailable", str(error))
-    log.error("a mistake in Longshore; the message that met it was dropped", exc_info=error)
-    return ProtocolError("internal", f"the coordinator made a mistake at this ({error!r}); its log tells more")
+    log.error("internal error; the message that caused it was dropped", exc_info=error)
+    return ProtocolError("internal", f"internal error in the coordinator ({error!r}); see its log")
 
 
 def is_answered(replies: Iterable[tuple[bytes, m.Message, object]], route: bytes, id: int) -> bool:
-    """Whether a request has its answer already, which only waits to be sent."""
+    """Whether the reply to a request is already queued."""
     return any(to == route and getattr(reply, "id", None) == id for to, reply, _ in replies)

@@ -1,4 +1,4 @@
-"""What an operator may set of a coordinator."""
+"""A coordinator's settings."""
 
 from __future__ import annotations
 
@@ -14,12 +14,11 @@ from protocol.addresses import DEFAULT_COORDINATOR, TcpAddress, parse_tcp
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinatorSettings:
-    """Where a coordinator keeps things and listens.
+    """Storage, addresses, security, limits, engine timing and retention.
 
     `state` is the directory of logs, blobs and, unless `database` is a URL, an SQLite file. `feed_bind` of None: any
-    free port of the host that `bind` names; peers are told which. `secure`: TCP connections are encrypted, and only
-    those are taken whose keys are known; only tests switch it off. `engine` are the times that jobs depend on,
-    `retention` is what is kept of finished runs.
+    free port of the host in `bind`, announced to peers. `secure`: TCP connections are encrypted and restricted to
+    known keys; only tests switch it off.
     """
 
     state: Path
@@ -33,10 +32,10 @@ class CoordinatorSettings:
 
     @property
     def database_url(self) -> str:
-        """Where the rows are."""
+        """The database's URL; by default an SQLite file in the state directory."""
         return self.database or sqlite_url(self.state / "longshore.db")
 
     @property
     def feed_address(self) -> str:
-        """Where the feed binds. Raises UsageError for a `bind` that it can't be told from."""
+        """The feed's bind address. Raises UsageError if it can't be derived from `bind`."""
         return self.feed_bind or str(TcpAddress(parse_tcp(self.bind).host, 0))

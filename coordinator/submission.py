@@ -1,6 +1,6 @@
-"""The one way in for a run, whoever asks for it: a client, and whatever else may start runs.
+"""Run submission: the single entry point for new runs, from clients and from any other trigger.
 
-Checks what only the coordinator can (uploads, limits, quota), has the engine make the run, and notes who did it.
+Validates uploads, limits and quota, which only the coordinator can; creates the run in the engine and audits it.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ LONGEST_TOKEN = 200
 log = logging.getLogger(__name__)
 
 Audit = Callable[[bytes | None, Now, str, str, str], None]
-"""Notes what the holder of a key does: action, subject, detail."""
+"""Records an action of a key's holder in the audit: action, subject, detail."""
 
 
 class Submission:
-    """Starts runs."""
+    """Validates and starts runs."""
 
     def __init__(
         self, engine: Engine, store: RunStore, blobs: Blobs, limits: Limits, quota: Quota, audit: Audit
@@ -42,9 +42,9 @@ class Submission:
     def submit(
         self, request: m.SubmitRun, key: bytes | None, now: Now, *, parent: ParentJob | None = None
     ) -> m.RunSubmitted:
-        """Starts a run for the holder of `key`, once per token. `parent` is the job that has triggered it.
+        """Starts a run for the holder of `key`, once per token. `parent` is the job that triggered it.
 
-        Raises ProtocolError for a bad token, a workspace that is not there, and what limits and quota refuse.
+        Raises ProtocolError for a bad token, a missing workspace, or an exceeded limit or quota.
         """
         if not 1 <= len(request.token) <= LONGEST_TOKEN or "\0" in request.token:
             raise ProtocolError("bad_field", f"a token has 1 to {LONGEST_TOKEN} characters")
@@ -68,7 +68,7 @@ class Submission:
             return
         size = self._blobs.size(request.workspace)
         if size is None:
-            raise ProtocolError("bad_request", f"the workspace {request.workspace} was not uploaded (completely)")
+            raise ProtocolError("bad_request", f"the workspace {request.workspace} was not uploaded completely")
         if size != request.workspace_size:
             raise ProtocolError(
                 "bad_request", f"the workspace {request.workspace} has {size} bytes, not {request.workspace_size}"

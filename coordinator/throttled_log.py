@@ -1,4 +1,4 @@
-"""Warnings that somebody else can bring about as often as they like: some of them, and how many were left out."""
+"""Rate-limits warnings that peers can trigger, and reports how many were suppressed."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ class ThrottledLogger:
         self._said = 0
 
     def say(self, message: str, *values: object) -> None:
-        """A warning."""
+        """Logs a warning, unless the minute's budget is spent."""
         minute = int(time.monotonic() / 60)
         if minute != self._minute:
             if self._said > PER_MINUTE:
-                self._log.warning("%d more of these were left out", self._said - PER_MINUTE)
+                self._log.warning("%d more warnings suppressed", self._said - PER_MINUTE)
             self._minute, self._said = minute, 0
         self._said += 1
         if self._said <= PER_MINUTE:

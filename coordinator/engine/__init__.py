@@ -1,4 +1,4 @@
-"""The pure heart of the coordinator: messages and times in, rows, frames and events out.
+"""The coordinator's pure state machine: messages and times in, rows, frames and events out.
 
-Imports no socket, database, clock or thread. `machine.py` is its face; `server.py` is the only caller in production.
+Imports no socket, database, clock or thread. `engine.py` is its interface; `server.py` and `handlers.py` call it.
 """

@@ -1,4 +1,4 @@
-"""What a worker is told of an attempt: the assignment and its dependencies. Pure."""
+"""Builds assignments and their dependencies for workers. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from protocol.statuses import ENDED, FailureReason
 
 
 def moves(job: JobState) -> bool:
-    """Whether the job goes to another worker when its own is lost (guarantee 4), instead of surviving there."""
+    """Whether the job is restarted on another worker when its own is lost (guarantee 4), instead of surviving there."""
     retry = job.plan.retry
     return retry.max > 0 and FailureReason.RUNNER_SYSTEM_FAILURE.value in retry.when
 
 
 def dependency(job: JobState, *, with_artifacts: bool) -> Dependency:
-    """How a job stands, for one that depends on it."""
+    """The state of a job, as sent to its dependents' workers."""
     attempt = job.attempt
     ended = job.status in ENDED and attempt is not None
     return Dependency(
@@ -31,10 +31,10 @@ def dependency(job: JobState, *, with_artifacts: bool) -> Dependency:
 
 
 def dependencies(job: JobState, index: RunIndex) -> list[Dependency]:
-    """All that an attempt of `job` depends on: what holds it back, and what leaves files or variables for it.
+    """All dependencies of an attempt of `job`: the jobs that gate it, and the sources of its files and variables.
 
-    Once a job may run, nothing holds it back any more, whatever its needs came to (`when: always`). A job that is
-    called back is held back to the last, even when its needs have all ended.
+    Once a job is released, no dependency gates it, whatever its needs' outcome (`when: always`). A job that is being
+    revoked stays gated, even when all of its needs have ended.
     """
     sources = index.artifact_sources(job)
     named = {source.plan.name for source in sources}
@@ -58,7 +58,7 @@ def _with(entry: Dependency, *, satisfied: bool) -> Dependency:
 
 
 def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_limit: int, lease: float) -> Assignment:
-    """All that a worker needs to run an attempt."""
+    """The complete assignment of an attempt."""
     run = index.run
     return Assignment(
         attempt=attempt.id,

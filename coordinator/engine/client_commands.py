@@ -1,6 +1,6 @@
-"""What clients ask for: submit, cancel, retry, play, drain. Pure.
+"""Client commands: submit, cancel, retry, play, drain. Pure.
 
-Each raises ProtocolError with a message for people when it can't be done.
+Each raises ProtocolError, with a message for people, if it is not possible.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from protocol.statuses import ExecutionStatus as S
 from protocol.views import ParentJob
 
 LONGEST_DELAY = 366 * 86_400.0
-"""Seconds that a delayed job may wait; GitLab's own bound is a week."""
+"""Maximum delay of a job in seconds; GitLab's own bound is a week."""
 
 
 class ClientCommands:
-    """The clients' half of the engine."""
+    """The engine's half for clients."""
 
     def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, runs: RunFactory) -> None:
         self._ledger = ledger
@@ -32,7 +32,7 @@ class ClientCommands:
         self._runs = runs
 
     def submit_run(self, message: m.SubmitRun, known: int | None, parent: ParentJob | None) -> m.RunSubmitted:
-        """Starts a run, unless its token has started one already."""
+        """Starts a run, unless its token has already started one."""
         known = known or next((run.id for run in self._ledger.runs.values() if run.token == message.token), None)
         if known is not None:
             return m.RunSubmitted(id=message.id, run=known)
@@ -67,19 +67,19 @@ class ClientCommands:
     # cancel
 
     def cancel(self, message: m.Cancel) -> m.Done:
-        """Cancels a run or one job: what has not begun ends at once, what runs is stopped by its worker."""
+        """Cancels a run or one job: unstarted jobs end at once, running ones are stopped by their workers."""
         run = self._unfinished(message.run)
         if message.job is None:
             return m.Done(id=message.id, count=self._flow.cancel_run(run, "canceled"))
         job = self._job(run, message.job)
         if job.status in ENDED:
-            raise ProtocolError("bad_request", f"job {job.plan.name!r} of run {run.id} is {job.status.value} already")
+            raise ProtocolError("bad_request", f"job {job.plan.name!r} of run {run.id} is already {job.status.value}")
         return m.Done(id=message.id, count=int(self._flow.cancel_job(job, "canceled")))
 
-    # again
+    # retry and play
 
     def retry(self, message: m.Retry, finished: RunState | None) -> m.Done:
-        """Tries again what did not succeed; what succeeded is kept, what depends on it runs again."""
+        """Retries jobs that did not succeed, and their dependents; successful jobs are kept."""
         run = self._ledger.runs.get(message.run) or finished
         if run is None:
             raise ProtocolError("not_found", f"there is no run {message.run}")
@@ -94,7 +94,7 @@ class ClientCommands:
         else:
             chosen = [job for job in jobs if job.status in (S.FAILED, S.CANCELED, S.SKIPPED)]
         if not chosen:
-            raise ProtocolError("bad_request", f"run {run.id} has no job to retry: all that ended has succeeded")
+            raise ProtocolError("bad_request", f"run {run.id} has no job to retry: all ended jobs succeeded")
         again = dependents_again(jobs, chosen)
         had_ended = self._reopen(run)
         for job in again:
@@ -107,7 +107,7 @@ class ClientCommands:
         return m.Done(id=message.id, count=len(again))
 
     def _reopen(self, run: RunState) -> bool:
-        """A run goes on. Returns whether it had ended."""
+        """Makes a run unfinished. Returns whether it had ended."""
         run.canceling = False
         had_ended = run.id not in self._ledger.runs
         if had_ended:
@@ -121,9 +121,9 @@ class ClientCommands:
         self._ledger.move(job, JobEvent.RESET, text)
 
     def _fail_without_artifacts(self, run: RunState, jobs: list[JobState]) -> None:
-        """Fails those of `jobs` for which artifacts were left that have expired since: what they need is gone.
+        """Fails those of `jobs` that need expired artifacts.
 
-        Artifacts of a run that is under way do not expire, as in GitLab, which locks those of the latest pipeline.
+        Artifacts of an unfinished run do not expire, as in GitLab, which locks those of the latest pipeline.
         """
         index, now = self._ledger.indexes[run.id], self._ledger.now.wall
         for job in jobs:
@@ -138,7 +138,7 @@ class ClientCommands:
                 self._flow.end(job, JobEvent.FAIL, job.message)
 
     def play(self, message: m.Play, finished: RunState | None) -> m.Done:
-        """Starts a manual or delayed job now, with more variables if given."""
+        """Starts a manual or delayed job now, with additional variables if given."""
         run = self._ledger.runs.get(message.run) or finished
         if run is None:
             raise ProtocolError("not_found", f"there is no run {message.run}")
@@ -163,7 +163,7 @@ class ClientCommands:
     # workers and time
 
     def drain(self, message: m.DrainWorker) -> m.Done:
-        """A worker takes no new jobs (or takes them again); what it only holds is called back."""
+        """Starts or ends draining a worker, which then gets no new jobs; attempts that it only holds are revoked."""
         worker = self._ledger.workers.get(message.worker)
         if worker is None:
             known = ", ".join(sorted(self._ledger.workers)) or "none"
@@ -179,7 +179,7 @@ class ClientCommands:
         return m.Done(id=message.id, count=len(worker.attempts))
 
     def check_time(self, pending_timeout: float | None) -> None:
-        """Starts jobs whose delay has ended and fails those that no worker takes."""
+        """Starts jobs whose delay has ended, and fails jobs that no worker has taken within `pending_timeout`."""
         now = self._ledger.now.mono
         for job_id, due in list(self._flow.delayed.items()):
             if due <= now:
@@ -198,7 +198,7 @@ class ClientCommands:
     def _unfinished(self, run_id: int) -> RunState:
         run = self._ledger.runs.get(run_id)
         if run is None:
-            raise ProtocolError("not_found", f"run {run_id} is not under way")
+            raise ProtocolError("not_found", f"run {run_id} has ended or does not exist")
         return run
 
     def _job(self, run: RunState, name: str) -> JobState:
@@ -210,15 +210,15 @@ class ClientCommands:
 
 
 def artifacts_expired(job: JobState, now: float) -> bool:
-    """Whether files that a job has left for others are not kept any more."""
+    """Whether the job's artifact archives have expired."""
     refs = job.attempt.artifacts if job.attempt else []
     return any(ref.kind == "archive" and ref.expires_at is not None and ref.expires_at <= now for ref in refs)
 
 
 def dependents_again(jobs: list[JobState], chosen: list[JobState]) -> list[JobState]:
-    """`chosen` and what has to run again with them, in plan order.
+    """`chosen` and the dependents that must run again with them, in plan order.
 
-    Whatever needs one of them by name runs again; what only comes in a later stage runs again unless it succeeded.
+    Jobs that need one of them by name always run again; jobs merely in a later stage, unless they succeeded.
     """
     again = {job.plan.name for job in chosen}
     first_stage = min(job.stage_index for job in chosen)
@@ -240,7 +240,7 @@ def dependents_again(jobs: list[JobState], chosen: list[JobState]) -> list[JobSt
 
 
 def check(plan: Plan) -> None:
-    """Refuses a plan that no compiler of ours makes. Raises ProtocolError."""
+    """Validates a plan, which need not come from our compiler. Raises ProtocolError."""
     names = [job.name for job in plan.jobs]
     if not names:
         raise ProtocolError("bad_request", "the plan has no jobs")
@@ -249,12 +249,12 @@ def check(plan: Plan) -> None:
     stage_of = {job.name: job.stage for job in plan.jobs}
     for job in plan.jobs:
         if not 0 <= job.start_in <= LONGEST_DELAY:
-            raise ProtocolError("bad_request", f"job {job.name!r} starts in {job.start_in:g} s; a year is the most")
+            raise ProtocolError("bad_request", f"job {job.name!r} starts in {job.start_in:g} s; the maximum is a year")
         if job.stage not in plan.stages:
-            raise ProtocolError("bad_request", f"job {job.name!r} is in stage {job.stage!r}, which the plan has not")
+            raise ProtocolError("bad_request", f"job {job.name!r} is in stage {job.stage!r}, which the plan lacks")
         for need in job.needs or ():
             if need.job not in stage_of:
-                raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which the plan has not")
+                raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which the plan lacks")
             if plan.stages.index(stage_of[need.job]) > plan.stages.index(job.stage):
                 raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which is in a later stage")
     _check_cycles(plan)

@@ -1,4 +1,4 @@
-"""What the engine wants done after a turn. Data only.
+"""The engine's effects: rows, frames and events of a turn. Data only.
 
 The server writes all rows of a `Turn` in one transaction, commits, and only then sends and announces.
 """
@@ -14,7 +14,7 @@ from protocol.messages import Message
 
 @dataclass(slots=True, frozen=True)
 class Send:
-    """Send `message` to the worker; dropped if it has no live connection (its next hello sorts that out)."""
+    """A message for a worker; dropped if it is not connected (its next hello reconciles the state)."""
 
     worker: str
     message: Message
@@ -22,7 +22,7 @@ class Send:
 
 @dataclass(slots=True, frozen=True)
 class Story:
-    """A line for the story of a job, kept in the database and printed by `show --why`."""
+    """A line of a job's story, kept in the database and printed by `show --why`."""
 
     run_id: int
     job: str
@@ -33,7 +33,7 @@ class Story:
 
 @dataclass(slots=True)
 class Turn:
-    """All effects of one turn. Rows hold each changed object once; `sends` and `events` are in order."""
+    """All effects of one turn. Each changed object appears once; `sends` and `events` are in order."""
 
     runs: list[RunState] = field(default_factory=list)
     stages: list[StageState] = field(default_factory=list)

@@ -1,7 +1,7 @@
-"""The engine's face: what may happen to a coordinator, as methods. Pure.
+"""The engine's interface: one method per event that a coordinator can receive. Pure.
 
-Each method changes the state and notes what is to be done; `flush` hands all of it out as one `Turn`. Time comes in as
-`Now` and is never read. Methods that answer a client raise ProtocolError for what can't be done.
+Each method changes the state and records its effects; `flush` returns all of them as one `Turn`. Time is passed in as
+`Now` and never read. Methods that answer a client raise ProtocolError for impossible requests.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from protocol.views import ParentJob, WorkerView
 
 
 class Engine:
-    """Owns all unfinished runs and all known workers."""
+    """Owns the unfinished runs and all known workers."""
 
     def __init__(self, settings: Settings, *, next_run_id: int = 1, next_job_id: int = 1) -> None:
         self.settings = settings
@@ -37,7 +37,7 @@ class Engine:
         self._commands = ClientCommands(self._ledger, self._scheduler, self._flow, runs)
 
     def restore(self, runs: Iterable[RunState], workers: Iterable[WorkerState], now: Now) -> None:
-        """Takes unfinished runs and all known workers over from the store after a start; all workers are offline."""
+        """Restores unfinished runs and all known workers from the store after a start; all workers are offline."""
         self._ledger.now = now
         self._reports.grace_until = now.mono + self.settings.restart_grace
         for worker in workers:
@@ -64,26 +64,26 @@ class Engine:
             self._flow.resume(run)
 
     def flush(self, now: Now) -> Turn:
-        """Schedules what can be scheduled and hands out all that has come about since the last flush."""
+        """Schedules pending jobs and returns all effects since the last flush."""
         self._ledger.now = now
         self._scheduler.run()
         return self._ledger.close_turn()
 
     def tick(self, now: Now) -> None:
-        """Lets time pass: leases, lost workers, delayed jobs, stuck jobs. Call about once a second."""
+        """Checks deadlines: leases, lost workers, delayed jobs, stuck jobs. Call about once a second."""
         self._ledger.now = now
         self._reports.check_workers()
         self._commands.check_time(self.settings.pending_timeout)
 
     def was_away(self, seconds: float, now: Now) -> None:
-        """The coordinator was suspended, or its machine: for so long it has heard nobody, for its own sake."""
+        """Discounts a suspension of the coordinator or its machine: workers were not silent in that time."""
         self._ledger.now = now
         self._reports.was_away(seconds)
 
     # workers
 
     def worker_hello(self, hello: m.Hello, now: Now) -> list[str]:
-        """A worker is here (again). Returns the attempts that it shall keep; send Welcome before the turn's frames."""
+        """Registers a worker's hello. Returns the attempts that it keeps; send Welcome before the turn's frames."""
         self._ledger.now = now
         return self._reports.worker_hello(hello)
 
@@ -95,25 +95,25 @@ class Engine:
         disk_low: bool | None = None,
         held: Sequence[m.HeldAttempt] | None = None,
     ) -> None:
-        """Any frame of a worker; `disk_low` and all that it has, `held`, as its heartbeat says."""
+        """Records a sign of life of a worker; `disk_low` and `held` (all of its attempts) are a heartbeat's."""
         self._ledger.now = now
         self._reports.worker_heard(worker, disk_low=disk_low, held=held)
 
     def worker_goodbye(self, worker: str, goodbye: m.Goodbye, now: Now) -> None:
-        """A worker leaves on purpose."""
+        """Registers a worker's orderly exit."""
         self._ledger.now = now
         self._reports.worker_goodbye(worker, goodbye)
 
     def worker_shut_out(self, worker: str, now: Now, *, revoked_at: float | None = None) -> None:
-        """A worker's key was revoked: what it had is lost at once.
+        """Gives up a worker whose key was revoked: its attempts are lost at once.
 
-        After a start, `revoked_at` (wall clock) tells what it had from what another worker of its name has got since.
+        After a start, `revoked_at` (wall clock) tells its attempts from those of a later worker of the same name.
         """
         self._ledger.now = now
         self._reports.worker_shut_out(worker, revoked_at)
 
     def holds(self, worker: str, attempt: str) -> AttemptState | None:
-        """The unfinished attempt, if this worker holds it: whether its log bytes are taken."""
+        """The unfinished attempt, if this worker holds it; only then are its log bytes accepted."""
         return self._reports.holds(worker, attempt)
 
     def project_of(self, worker: str, attempt: str) -> str | None:
@@ -121,29 +121,29 @@ class Engine:
         return self._reports.project_of(worker, attempt)
 
     def log_bound(self, attempt: str) -> int | None:
-        """How many bytes the log of an unfinished attempt may have but for a line about what is missing; None: any."""
+        """The log limit of an unfinished attempt in bytes, without the line that reports truncation; None: none."""
         return self._reports.log_bound(attempt)
 
     def services(self, attempt: str) -> int:
-        """How many services the job of an unfinished attempt has."""
+        """The number of services of an unfinished attempt's job."""
         return self._reports.services(attempt)
 
     def job_status(self, worker: str, message: m.JobStatus, stored_log: int, now: Now) -> None:
         """Applies a status once and acknowledges it.
 
-        `stored_log` is how many bytes of the attempt's log are durable by this turn's end; a final status that has
-        more is answered with that offset instead, and has to come again.
+        `stored_log` is the number of log bytes durable by this turn's end. A final status with a longer log is not
+        applied: it is answered with that offset, and the worker must send it again.
         """
         self._ledger.now = now
         self._reports.update_job_execution_status(worker, message, stored_log)
 
     def job_returned(self, worker: str, message: m.JobReturned, now: Now) -> None:
-        """A worker has given back an attempt that never began."""
+        """Takes back an attempt that never began."""
         self._ledger.now = now
         self._reports.job_returned(worker, message)
 
     def give_up(self, worker: str, attempt: str, message: str, now: Now) -> None:
-        """An attempt can come to no end that would be taken: it has failed, and its worker drops it."""
+        """Fails an attempt whose result could never be accepted, and has its worker discard it."""
         self._ledger.now = now
         self._reports.give_up(worker, attempt, message)
 
@@ -156,7 +156,7 @@ class Engine:
         return self._reports.get_job_dependencies(worker, message)
 
     def get_job_status(self, worker: str, message: m.GetJobStatus) -> m.JobStatusReply:
-        """How an attempt stands; the caller fills in `log_offset`."""
+        """The status of an attempt; the caller fills in `log_offset` and `status_seq`."""
         return self._reports.get_job_status(worker, message)
 
     # clients
@@ -164,7 +164,7 @@ class Engine:
     def submit_run(
         self, message: m.SubmitRun, now: Now, *, known: int | None = None, parent: ParentJob | None = None
     ) -> m.RunSubmitted:
-        """Starts a run. `known` is the id of the run that its token made before, as the store remembers it."""
+        """Starts a run. `known` is the run that the store already has for its token."""
         self._ledger.now = now
         return self._commands.submit_run(message, known, parent)
 
@@ -174,7 +174,7 @@ class Engine:
         return self._commands.cancel(message)
 
     def retry(self, message: m.Retry, now: Now, *, run: RunState | None = None) -> m.Done:
-        """Tries again. `run` is the finished run as the store loads it, unless the run is unfinished."""
+        """Retries a run or job. `run` is the run as loaded from the store, if it is finished."""
         self._ledger.now = now
         return self._commands.retry(message, run)
 
@@ -184,7 +184,7 @@ class Engine:
         return self._commands.play(message, run)
 
     def drain(self, message: m.DrainWorker, now: Now) -> m.Done:
-        """Lets a worker take no new jobs, or take them again."""
+        """Starts or ends draining a worker."""
         self._ledger.now = now
         return self._commands.drain(message)
 
@@ -199,7 +199,7 @@ class Engine:
         return self._ledger.workers
 
     def gone_workers(self, names: Sequence[str]) -> list[str]:
-        """Of these workers those of which nothing is wanted any more."""
+        """Those of the named workers that are gone for good."""
         return [name for name in names if self._reports.gone(name)]
 
     def worker_views(self) -> list[WorkerView]:

@@ -1,6 +1,6 @@
-"""A run's way from its first stage to its end: which jobs may run now, and what follows from each one's end. Pure.
+"""The progress of a run from its first stage to its end: which jobs may run, and the consequences of each end. Pure.
 
-The functions carry the names of the flow in docs/execution-flow.md, in the order in which they happen.
+The functions have the names of the flow in docs/execution-flow.md, in order of execution.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from protocol.statuses import AT_WORKER, ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 
 NAMES_SHOWN = 5
-"""Jobs that a pending reason names before it only counts."""
+"""Jobs that a pending reason names; the rest are counted."""
 
 
 class Flow:
-    """Moves runs on. Every change of a job that others may wait for ends in `_settle`."""
+    """Advances runs. Every change of a job that may unblock another one ends in `_settle`."""
 
     def __init__(self, ledger: Ledger, scheduler: Scheduler) -> None:
         self._ledger = ledger
@@ -32,10 +32,10 @@ class Flow:
         self._settling = False
         self.delayed: dict[int, float] = {}  # job id -> monotonic time when its delay ends
 
-    # the run goes on, stage by stage
+    # stages
 
     def execute_first_stage(self, run: RunState) -> None:
-        """A run starts: its first stage is executed, and with it every job whose `needs` allow it."""
+        """Starts a run: its first stage, and every job whose `needs` allow it."""
         index = self._ledger.indexes[run.id]
         for job in index.jobs:
             if job.plan.needs is None:
@@ -47,13 +47,13 @@ class Flow:
         self._settle()
 
     def execute_jobs_for_stage(self, stage: StageState) -> None:
-        """A stage begins: each of its jobs that waited for it may run, or not, as the stages before have ended."""
+        """Starts a stage: decides about each job that waited for it, by the outcome of the stages before."""
         for job in stage.jobs:
             if job.plan.needs is None:
                 self.consider(job)
 
     def finalize_stage_execution(self, stage: StageState) -> None:
-        """All jobs of a stage have ended, or need not run: the stage is complete."""
+        """Completes a stage whose jobs have all ended or are optional."""
         run = self._ledger.runs[stage.run_id]
         index = self._ledger.indexes[run.id]
         index.current_stage = stage.index + 1
@@ -61,15 +61,15 @@ class Flow:
             self.execute_next_stage(run)
 
     def execute_next_stage(self, run: RunState) -> None:
-        """The stage after the one that has just been completed begins."""
+        """Starts the stage after the one just completed."""
         self.execute_jobs_for_stage(run.stages[self._ledger.indexes[run.id].current_stage])
 
     def finalize_pipeline_execution(self, run: RunState) -> None:
-        """No stage is left: the run is finished. Its row gets its last status when the turn is closed."""
+        """Finishes a run without further stages. Its row gets the final status when the turn is closed."""
         self._ledger.touch_run(run)
 
     def resume(self, run: RunState) -> None:
-        """Looks at every job that is not at a worker again: after a restart, a retry, or a play."""
+        """Reconsiders every job that is not at a worker: after a restart, a retry, or a play."""
         index = self._ledger.indexes[run.id]
         open_stages = [i for i, tally in enumerate(index.stages) if tally.open]
         index.current_stage = min([index.current_stage, *open_stages])
@@ -87,7 +87,7 @@ class Flow:
     # one job
 
     def consider(self, job: JobState) -> None:
-        """Decides whether a job that has not begun may run, shall be skipped, or still has to wait."""
+        """Decides whether an unstarted job may run, is skipped, or must wait."""
         attempt = self.held_attempt(job)
         if job.status is not S.CREATED and attempt is None:
             return
@@ -109,7 +109,7 @@ class Flow:
             self.queue(job, "may run")
 
     def queue(self, job: JobState, text: str) -> None:
-        """A job may run: from now on it waits for a worker only, or for nothing if there is nothing to do."""
+        """Queues a runnable job for a worker; a job with nothing to do succeeds at once."""
         event = JobEvent.REQUEUE if job.status not in (S.CREATED, S.MANUAL, S.SCHEDULED) else JobEvent.QUEUE
         self.delayed.pop(job.id, None)
         self._ledger.move(job, event, text)
@@ -120,7 +120,7 @@ class Flow:
             self._scheduler.enqueue(job)
 
     def resume_delay(self, job: JobState) -> None:
-        """Goes on with a job's delay by the monotonic clock; from what the wall clock says only after a new boot."""
+        """Continues a job's delay by the monotonic clock; by the wall clock only after a reboot."""
         now = self._ledger.now
         if job.not_before_mono is None or not now.boot or job.not_before_boot != now.boot:
             job.not_before_mono = now.mono + max(0.0, (job.not_before_at or now.wall) - now.wall)
@@ -129,12 +129,12 @@ class Flow:
         self.delayed[job.id] = job.not_before_mono
 
     def at_worker(self, job: JobState) -> None:
-        """A worker has accepted a job or begun it: what needs it may be held ready now."""
+        """Considers dependents of a job that a worker has accepted or started: they may now be held ready."""
         for dependent in self._ledger.index_of(job).dependents.get(job.plan.name, ()):
             self._scheduler.consider_holding(dependent)
 
     def end(self, job: JobState, event: JobEvent, text: str) -> None:
-        """A job ends; everything that follows from it is decided at once."""
+        """Ends a job, and decides all consequences at once."""
         self._ledger.move(job, event, text)
         self._scheduler.withdraw(job)
         self.delayed.pop(job.id, None)
@@ -142,7 +142,7 @@ class Flow:
         self._settle()
 
     def end_attempt(self, attempt: AttemptState, status: S, reason: FailureReason | None, message: str | None) -> None:
-        """An attempt is over, whoever ended it; its slot is free."""
+        """Ends an attempt and frees its slot."""
         self._ledger.detach(attempt)
         attempt.status = status
         attempt.failure_reason = reason
@@ -153,7 +153,7 @@ class Flow:
         self._scheduler.wake()
 
     def give_back(self, job: JobState, attempt: AttemptState, text: str) -> None:
-        """An attempt that never began, and of which nothing is left, is free for another worker."""
+        """Frees an attempt that never began and left nothing behind, for another worker."""
         self._ledger.detach(attempt)
         attempt.worker = ""
         attempt.status = S.PENDING
@@ -164,8 +164,10 @@ class Flow:
         self._hand_out_again(job, text)
 
     def abandon(self, job: JobState, attempt: AttemptState, text: str) -> None:
-        """An attempt that never began is given up with its worker, which may have a container of it: one of another
-        name is made for the next attempt, for two workers may share an engine.
+        """Gives up an attempt that never began, together with its worker.
+
+        The worker may still have a container of it, and two workers may share an engine. A new attempt therefore gets
+        a new number, and with it another container name.
         """
         self.end_attempt(attempt, S.CANCELED, None, text)
         self._hand_out_again(job, text)
@@ -181,14 +183,14 @@ class Flow:
         self._settle()
 
     def cancel_run(self, run: RunState, text: str) -> int:
-        """Cancels all that has not ended; returns how many jobs that touched. What has not begun goes first."""
+        """Cancels all jobs that have not ended, unstarted ones first. Returns the number of jobs affected."""
         run.canceling = True
         self._ledger.touch_run(run)
         jobs = self._ledger.indexes[run.id].jobs
         return sum(self.cancel_job(job, text) for job in sorted(jobs, key=lambda job: job.status in AT_WORKER))
 
     def cancel_job(self, job: JobState, text: str) -> bool:
-        """Ends a job that has not begun at once; has its worker stop one that has."""
+        """Ends an unstarted job at once; has the worker stop a started one. Returns False if it has already ended."""
         if job.status in ENDED:
             return False
         attempt = job.attempt
@@ -208,7 +210,7 @@ class Flow:
         return True
 
     def held_attempt(self, job: JobState) -> AttemptState | None:
-        """The attempt that a worker holds ahead of the job's needs, if one does."""
+        """The attempt that a worker holds ahead of the job's needs, if any."""
         attempt = job.attempt
         if attempt is None or attempt.released or job.status in ENDED:
             return None
@@ -241,7 +243,7 @@ class Flow:
             self.finalize_pipeline_execution(index.run)
 
     def _push_dependency(self, dependent: JobState, job: JobState) -> None:
-        """Tells a worker that holds `dependent` that one of several needs has ended well; the last one: `_let_go`."""
+        """Notifies the worker holding `dependent` that one of its needs succeeded; `_let_go` handles the last one."""
         attempt = self.held_attempt(dependent)
         index = self._ledger.index_of(job)
         if attempt is not None and part_of(job) is Part.WELL and index.before(dependent) is Outcome.OPEN:
@@ -250,7 +252,7 @@ class Flow:
             self._ledger.send(attempt.worker, m.DependencyUpdate(attempt=attempt.id, dependency=update))
 
     def _let_go(self, job: JobState, attempt: AttemptState) -> None:
-        """All needs of a held job have ended well. Its worker is told, unless an idle one can begin it sooner."""
+        """Releases a held job whose needs all succeeded, unless an idle worker can start it sooner."""
         if attempt.revoking:
             return
         worker = self._ledger.workers[attempt.worker]
@@ -323,6 +325,6 @@ class Flow:
 
 
 def names(jobs: list[JobState]) -> str:
-    """A few jobs by name, the rest as a number."""
+    """The first few jobs by name, the rest as a count."""
     shown = ", ".join(job.plan.name for job in jobs[:NAMES_SHOWN])
     return shown + (f" and {len(jobs) - NAMES_SHOWN} more" if len(jobs) > NAMES_SHOWN else "")

@@ -1,7 +1,7 @@
-"""Lets the jobs of a plan share what is equal in them: of thousands, most have the same image, script, tags. Pure.
+"""Shares equal field values between the jobs of a plan: most have the same image, script and tags. Pure.
 
-A plan that has come as bytes has a list, a text, an object of its own for every field of every job: 1.6 KB a job, of
-which 1 KB is the same as in the job before.
+A decoded plan has separate lists, strings and objects for every field of every job: 1.6 KB a job, of which 1 KB equals
+the job before.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SHARED = (
     "retry",
     "resources",
 )
-"""Fields whose values take memory, and that nobody changes once a plan is made."""
+"""Fields that take memory and never change once a plan exists."""
 _parts = attrgetter(*SHARED)
 
 
 def intern_parts(jobs: Iterable[JobPlan]) -> None:
-    """Gives each job the objects of the one before it, where they are equal to its own."""
+    """Replaces each job's values by equal ones of the job before it."""
     before: tuple[object, ...] = (None,) * len(SHARED)
     for job in jobs:
         for name, part, earlier in zip(SHARED, _parts(job), before, strict=True):

@@ -1,7 +1,7 @@
-"""The one place where states change and effects are noted. Pure.
+"""The engine's state and recorded effects. Pure.
 
-Everything else in the engine decides; this records: it applies the transition table, keeps counts and look-ups right,
-tells the story, and remembers what has to be written, sent and announced at the end of the turn.
+The other modules decide; this one records. It applies the transition table, maintains counts and indexes, writes the
+story, and collects the rows, frames and events of the turn.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
 
 STORY_KEPT = 8
-"""Lines of a job's story that an IllegalTransition shows."""
+"""Story lines of a job that an IllegalTransition shows."""
 LINES_SHARED = 10_000
-"""Different lines of stories that are looked through for one that is told again: of another job, most often."""
+"""Distinct story lines that are interned: most recur for other jobs."""
 
 
 class Ledger:
-    """All unfinished runs, all known workers, and what this turn has changed of them."""
+    """All unfinished runs, all known workers, and their changes in this turn."""
 
     def __init__(self) -> None:
         self.now = Now(0.0, 0.0)
@@ -32,7 +32,7 @@ class Ledger:
         self.jobs: dict[int, JobState] = {}
         self.workers: dict[str, WorkerState] = {}
         self._recent: dict[int, list[str]] = {}
-        self._lines: dict[str, str] = {}  # of all jobs: one object for those that are the same
+        self._lines: dict[str, str] = {}  # interned story lines of all jobs
         self._turn = Turn()
         self._runs: dict[int, RunState] = {}
         self._stages: dict[tuple[int, int], StageState] = {}
@@ -41,10 +41,10 @@ class Ledger:
         self._workers: dict[str, WorkerState] = {}
         self._acknowledged: dict[tuple[str, str], int] = {}
 
-    # what is there
+    # look-ups
 
     def add_run(self, run: RunState) -> RunIndex:
-        """Takes a run up: a new one, one from the store, or a finished one that goes on."""
+        """Adds a run: a new one, one from the store, or a reopened one."""
         index = RunIndex(run)
         self.runs[run.id] = run
         self.indexes[run.id] = index
@@ -52,7 +52,7 @@ class Ledger:
         return index
 
     def drop_run(self, run: RunState) -> None:
-        """Lets a finished run go; the store has it."""
+        """Drops a finished run, which the store has."""
         for job in self.indexes.pop(run.id).jobs:
             del self.jobs[job.id]
             self._recent.pop(job.id, None)
@@ -67,7 +67,7 @@ class Ledger:
         return self.indexes[job.run_id]
 
     def find_attempt(self, attempt_id: str) -> tuple[JobState, AttemptState] | None:
-        """The job and attempt of that id, if it is the current one of an unfinished run's job."""
+        """The attempt of that id with its job, if it is the current attempt of an unfinished run's job."""
         job_id, _, _ = attempt_id.partition(".")
         job = self.jobs.get(int(job_id)) if job_id.isdecimal() else None
         if job is None or job.attempt is None or job.attempt.id != attempt_id:
@@ -75,19 +75,19 @@ class Ledger:
         return job, job.attempt
 
     def job_of(self, attempt: AttemptState) -> JobState | None:
-        """The job of an attempt, if it is the current one of an unfinished run's job."""
+        """The job of an attempt, if that is the current attempt of an unfinished run's job."""
         job = self.jobs.get(attempt.job_id)
         return job if job is not None and job.attempts and job.attempts[-1] is attempt else None
 
     def holder_of(self, attempt: AttemptState | None) -> WorkerState | None:
-        """The worker that has an attempt now, if one does."""
+        """The worker that currently has an attempt, if any."""
         worker = self.workers.get(attempt.worker) if attempt else None
         return worker if worker is not None and attempt is not None and attempt.id in worker.attempts else None
 
-    # what changes
+    # changes
 
     def move(self, job: JobState, event: JobEvent, text: str) -> None:
-        """Applies an event to a job. Raises IllegalTransition when the table has no entry."""
+        """Applies an event to a job. Raises IllegalTransition if the table has no entry."""
         target = TABLE[job.status].get(event)
         if target is None:
             raise IllegalTransition(job.plan.name, job.status, event, list(self._recent.get(job.id, ())))
@@ -107,20 +107,20 @@ class Ledger:
         self.touch_job(job)
 
     def allow_to_fail(self, job: JobState) -> None:
-        """Marks that this job's failure is allowed, before it fails."""
+        """Marks a job's failure as allowed, before it fails."""
         index = self.indexes[job.run_id]
         index.count(job, -1)
         job.allowed_to_fail = True
         index.count(job, 1)
 
     def explain(self, job: JobState, reason: str | None) -> None:
-        """Sets why a job is not running yet."""
+        """Sets a job's pending reason."""
         if job.pending_reason != reason:
             job.pending_reason = reason
             self.touch_job(job)
 
     def attach(self, worker: WorkerState, attempt: AttemptState) -> None:
-        """A worker has an attempt from now on; it takes a slot if it is released."""
+        """Gives an attempt to a worker; it takes a slot if it is released."""
         attempt.worker = worker.name
         worker.attempts[attempt.id] = attempt
         if attempt.released:
@@ -131,7 +131,7 @@ class Ledger:
         self.touch_worker(worker)
 
     def detach(self, attempt: AttemptState) -> WorkerState | None:
-        """A worker has an attempt no more. Returns the worker."""
+        """Takes an attempt from its worker. Returns the worker."""
         worker = self.holder_of(attempt)
         if worker is None:
             return None
@@ -144,7 +144,7 @@ class Ledger:
         return worker
 
     def release(self, attempt: AttemptState) -> None:
-        """A held attempt may begin: it takes a slot from now on."""
+        """Lets a held attempt begin; it takes a slot from now on."""
         worker = self.workers[attempt.worker]
         attempt.released = True
         worker.held -= 1
@@ -152,7 +152,7 @@ class Ledger:
         self.touch_attempt(attempt)
         self.touch_worker(worker)
 
-    # what is to be done about it
+    # effects
 
     def tell(self, job: JobState, text: str) -> None:
         """Adds a line to a job's story."""
@@ -166,39 +166,39 @@ class Ledger:
         del recent[:-STORY_KEPT]
 
     def send(self, worker: str, message: Message) -> None:
-        """Notes a frame for a worker."""
+        """Records a frame for a worker."""
         self._turn.sends.append(Send(worker, message))
 
     def acknowledge(self, worker: str, attempt_id: str, seq: int) -> None:
-        """Notes that a status was taken; the newest one of a turn stands for those before it."""
+        """Records the acknowledgement of a status; the newest one of a turn covers those before it."""
         key = worker, attempt_id
         self._acknowledged[key] = max(seq, self._acknowledged.get(key, seq))
 
     def log_complete(self, attempt: AttemptState) -> None:
-        """Notes that no more log bytes of this attempt will be taken."""
+        """Records that this attempt's logs are complete: no more bytes will be accepted."""
         self._turn.ended_attempts.append(attempt)
 
     def touch_run(self, run: RunState) -> None:
-        """Notes that a run's row has to be written."""
+        """Marks a run's row as changed."""
         self._runs[run.id] = run
 
     def touch_job(self, job: JobState) -> None:
-        """Notes that a job's row has to be written; its stage and run may have changed with it."""
+        """Marks a job's row as changed; its stage and run may have changed with it."""
         self._jobs[job.id] = job
         run = self.runs[job.run_id]
         self._stages[job.run_id, job.stage_index] = run.stages[job.stage_index]
         self._runs[run.id] = run
 
     def touch_attempt(self, attempt: AttemptState) -> None:
-        """Notes that an attempt's row has to be written."""
+        """Marks an attempt's row as changed."""
         self._attempts[attempt.id] = attempt
 
     def touch_worker(self, worker: WorkerState) -> None:
-        """Notes that a worker's row has to be written."""
+        """Marks a worker's row as changed."""
         self._workers[worker.name] = worker
 
     def close_turn(self) -> Turn:
-        """Hands out what has to be done, with the statuses of stages and runs as their jobs now stand."""
+        """Derives the statuses of changed stages and runs, and returns the turn's effects."""
         turn = self._turn
         self._turn = Turn()
         for (run_id, _), stage in self._stages.items():
@@ -233,7 +233,7 @@ class Ledger:
         return turn
 
     def jobs_at(self, worker: WorkerState) -> list[str]:
-        """What a worker runs and holds, as people name it: `RUN/JOB`."""
+        """The jobs that a worker runs and holds, as `RUN/JOB`."""
         jobs = map(self.job_of, worker.attempts.values())
         return [f"{job.run_id}/{job.plan.name}" for job in jobs if job is not None]
 

@@ -1,4 +1,4 @@
-"""Look-ups and counts over one run's jobs, and what the jobs before a job come to together. Pure.
+"""Indexes and counts over one run's jobs, and the combined outcome of the jobs before a job. Pure.
 
 Derived from RunState alone, so it is never stored. The rules are those of GitLab's pipeline processing: see "needs",
 "when" and "allow_failure" in its CI/CD YAML reference.
@@ -16,7 +16,7 @@ from protocol.statuses import ExecutionStatus as S
 
 
 class Outcome(Enum):
-    """What a set of jobs comes to, for what comes after them."""
+    """The combined outcome of a set of jobs, for the jobs after them."""
 
     OPEN = "open"
     SUCCESS = "success"
@@ -26,18 +26,18 @@ class Outcome(Enum):
 
 
 class Part(str, Enum):
-    """What one job means for the jobs after it. A string too, for the sake of its hash: it is counted all the time."""
+    """One job's contribution to an outcome. A str for its cheap hash: parts are counted constantly."""
 
     OPEN = "open"  # not ended yet
-    BLOCKING = "blocking"  # open, and only somebody who plays it can change that
-    WELL = "well"  # success, or a failure or cancel that is allowed
+    BLOCKING = "blocking"  # a manual job that must be played
+    WELL = "well"  # success, or an allowed failure or cancellation
     FAILED = "failed"
     CANCELED = "canceled"
-    MISSING = "missing"  # skipped, or a manual job that nobody has to play
+    MISSING = "missing"  # skipped, or an optional manual job
 
 
 def part_of(job: JobState) -> Part:
-    """How a job counts as it stands."""
+    """A job's contribution in its current state."""
     status, tolerated = job.status, job.plan.allow_failure or job.allowed_to_fail
     if status is S.SUCCESS or (tolerated and status in (S.FAILED, S.CANCELED)):
         return Part.WELL
@@ -49,12 +49,12 @@ def part_of(job: JobState) -> Part:
 
 
 def is_open(job: JobState) -> bool:
-    """Whether its stage can't be complete because of this job."""
+    """Whether the job keeps its stage from completing."""
     return part_of(job) in (Part.OPEN, Part.BLOCKING)
 
 
 def outcome_of(parts: Mapping[Part, int], *, needs: bool = False) -> Outcome:
-    """What so many jobs come to. With `needs`, one that did not run counts against them, as GitLab does it."""
+    """The outcome of counted parts. With `needs`, a job that did not run makes it SKIPPED, as in GitLab."""
     if parts.get(Part.OPEN) or parts.get(Part.BLOCKING):
         return Outcome.OPEN
     if parts.get(Part.FAILED):
@@ -67,7 +67,7 @@ def outcome_of(parts: Mapping[Part, int], *, needs: bool = False) -> Outcome:
 
 
 class Tally:
-    """How many jobs of a set stand where; kept up to date by one call per change."""
+    """Running counts of a set of jobs by status and part, maintained by one call per change."""
 
     def __init__(self, jobs: Iterable[JobState] = ()) -> None:
         self.statuses: Counter[S] = Counter()
@@ -76,17 +76,17 @@ class Tally:
             self.add(job.status, part_of(job), 1)
 
     def add(self, status: S, part: Part, sign: int) -> None:
-        """Counts a job in (1) or out (-1) that stands so."""
+        """Counts a job with this status and part in (1) or out (-1)."""
         self.statuses[status] += sign
         self.parts[part] += sign
 
     @property
     def open(self) -> int:
-        """Jobs that have not ended and are not optional."""
+        """The number of jobs that have not ended and are not optional."""
         return self.parts[Part.OPEN] + self.parts[Part.BLOCKING]
 
     def outcome(self) -> Outcome:
-        """What the jobs come to."""
+        """The combined outcome of the jobs."""
         return outcome_of(self.parts)
 
     def status(self, *, canceling: bool = False) -> S:
@@ -99,23 +99,23 @@ class Tally:
             return S.RUNNING
         if self.statuses[S.PENDING]:
             return S.RUNNING if begun else S.PENDING
-        if self.statuses[S.SCHEDULED]:  # before MANUAL: it goes on by itself
+        if self.statuses[S.SCHEDULED]:  # before MANUAL: it continues by itself
             return S.SCHEDULED
         if self.parts[Part.BLOCKING]:
             return S.MANUAL
         return S.RUNNING if begun else S.CREATED
 
     def warnings(self) -> bool:
-        """Whether a job failed that was allowed to."""
+        """Whether a job with allowed failure has failed."""
         return self.statuses[S.FAILED] > self.parts[Part.FAILED]
 
     def counts(self) -> dict[str, int]:
-        """Jobs by status, for people."""
+        """The number of jobs per status; zeros left out."""
         return {status.value: n for status, n in self.statuses.items() if n}
 
 
 class RunIndex:
-    """One run's jobs by name and by what depends on them, with running counts."""
+    """One run's jobs by name, their dependents, and running counts."""
 
     def __init__(self, run: RunState) -> None:
         self.run = run
@@ -131,7 +131,7 @@ class RunIndex:
         self.current_stage = next((i for i, tally in enumerate(self.stages) if tally.open), len(self.stages))
 
     def count(self, job: JobState, sign: int) -> None:
-        """Counts a job in or out of all tallies; call it out before and in after a change of the job."""
+        """Counts a job in or out of all tallies: out (-1) before a change of the job, in (1) after it."""
         status, part = job.status, part_of(job)
         for tally in (self.total, self.stages[job.stage_index]):
             tally.statuses[status] += sign
@@ -139,7 +139,7 @@ class RunIndex:
         self._left.pop(job.stage_index, None)
 
     def _leaving(self, stage_index: int) -> list[JobState]:
-        """Jobs of a stage that have left files or variables; asked for by each job of the stages after it."""
+        """Jobs of a stage with artifacts or dotenv variables; cached, as every job of later stages asks for them."""
         found = self._left.get(stage_index)
         if found is None:
             jobs = self.run.stages[stage_index].jobs
@@ -148,11 +148,11 @@ class RunIndex:
         return found
 
     def needs_of(self, job: JobState) -> list[JobState]:
-        """The jobs that its `needs` names."""
+        """The jobs named in the job's `needs`."""
         return [self.by_name[need.job] for need in job.plan.needs or ()]
 
     def before(self, job: JobState) -> Outcome:
-        """What all that the job waits for comes to: its needs, or all earlier stages."""
+        """The combined outcome of the jobs that this one waits for: its needs, or all earlier stages."""
         if job.plan.needs is not None:
             return outcome_of(Counter(part_of(need) for need in self.needs_of(job)), needs=True)
         earlier: Counter[Part] = Counter()
@@ -161,8 +161,9 @@ class RunIndex:
         return outcome_of(earlier)
 
     def artifact_sources(self, job: JobState) -> list[JobState]:
-        """Jobs whose artifacts are laid into the job's workspace, in plan order; of earlier stages, if the job names
-        none, only those that have left something.
+        """Jobs whose artifacts are unpacked into the job's workspace, in plan order.
+
+        If the job names none: all jobs of earlier stages that have artifacts or dotenv variables.
         """
         plan = job.plan
         if plan.needs is not None:

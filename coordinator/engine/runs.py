@@ -1,4 +1,4 @@
-"""Makes the state of a new run from its plan, with ids of its own. Pure."""
+"""Creates the state of a new run from its plan. Pure."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from protocol.views import ParentJob
 
 
 class RunFactory:
-    """Gives ids to runs and jobs; each is used once in a coordinator's database."""
+    """Creates runs and assigns their ids and those of their jobs; each id is used once in a coordinator's database."""
 
     def __init__(self, *, next_run_id: int, next_job_id: int) -> None:
         self._next_run_id = next_run_id
         self._next_job_id = next_job_id
 
     def make(self, request: m.SubmitRun, at: float, parent: ParentJob | None) -> RunState:
-        """The run of a submission at the wall time `at`; nothing of it has begun."""
+        """A submission's run, created at wall time `at`; no job has started."""
         run_id, self._next_run_id = self._next_run_id, self._next_run_id + 1
         intern_parts(request.plan.jobs)
         names = [name for name in request.plan.stages if any(job.stage == name for job in request.plan.jobs)]
@@ -48,7 +48,7 @@ class RunFactory:
 
 
 def _named(plan: Plan, known: Mapping[str, str]) -> Plan:
-    """The plan with what only its run knows put into the pipeline's name, where that asks for it."""
+    """The plan with the run's own variables expanded in the pipeline's name, if that refers to them."""
     named = next((variable for variable in plan.predefined if variable.key == PIPELINE_NAME), None)
     if named is None or named.raw:
         return plan
