@@ -1,8 +1,8 @@
-"""Which worker gets which job, and why a job has none yet. Pure.
+"""Assigns jobs to workers, and explains why a job has none yet. Pure.
 
-Jobs that may run wait in one queue per set of tags, oldest run first. A job whose needs are under way is handed out
-ahead of them, to be held ready (`waiting`), where a worker has room. `resource_group` locks are taken before a job
-queues, so that the oldest one always gets it next.
+Runnable jobs wait in one queue per set of tags, oldest run first. A job whose needs are at workers is assigned ahead of
+them, to be held ready (`waiting`), if a worker has room. `resource_group` locks are taken before a job queues, so the
+oldest waiting job always gets the lock next.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from protocol.statuses import AT_WORKER
 from protocol.statuses import ExecutionStatus as S
 
 ANY_TAG = "*"
-"""A worker with this label takes jobs whatever their tags, unless another one carries the tags by name."""
+"""Label of a worker that takes jobs with any tags, unless another worker carries the tags by name."""
 
 Place = tuple[int, int, int]
 Lock = tuple[str, str]
 
 
 def place_in_line(job: JobState) -> Place:
-    """Jobs of older runs first, then by stage, then by their order in the file."""
+    """The sort key of a job: run, then stage, then position in the pipeline file."""
     return job.run_id, job.stage_index, job.id
 
 
 class Scheduler:
-    """Hands out what can be handed out. `run` is called once per turn."""
+    """Assigns pending jobs to workers. `run` is called once per turn."""
 
     def __init__(self, ledger: Ledger, *, log_limit: int, lease: float) -> None:
         self._ledger = ledger
@@ -47,13 +47,13 @@ class Scheduler:
         self._dirty = True
 
     def wake(self) -> None:
-        """Something changed that may let a job go out: a worker came, left, or has room."""
+        """Requests a scheduling pass: a worker came, left, or has room."""
         self._dirty = True
 
-    # jobs come and go
+    # queues and locks
 
     def enqueue(self, job: JobState) -> None:
-        """A job may run: queue it, or let it wait for its lock."""
+        """Queues a runnable job, or parks it until its lock is free."""
         lock = self._lock_of(job)
         if lock and self._locks.setdefault(lock, job.id) != job.id:
             heapq.heappush(self._parked.setdefault(lock, []), place_in_line(job))
@@ -66,7 +66,7 @@ class Scheduler:
         self._dirty = True
 
     def withdraw(self, job: JobState) -> None:
-        """A job is not to be handed out any more, or is over; its lock passes on."""
+        """Removes a job that has ended or must not be assigned; its lock passes to the next job."""
         self._queued.pop(job.id, None)
         self._holdable.pop(job.id, None)
         lock = self._lock_of(job)
@@ -83,12 +83,12 @@ class Scheduler:
                     self._explain_lock(waiting, lock)
 
     def take_lock(self, job: JobState) -> None:
-        """After a restart: a job at a worker has its lock."""
+        """Restores the lock of a job at a worker after a restart."""
         if lock := self._lock_of(job):
             self._locks[lock] = job.id
 
     def consider_holding(self, job: JobState) -> None:
-        """A job waits for its needs: remember it if it can be held ready ahead of them."""
+        """Registers a job that waits for its needs, if it can be held ready ahead of them."""
         if self._may_be_held(job):
             self._holdable[job.id] = job
             self._dirty = True
@@ -96,13 +96,13 @@ class Scheduler:
             self._holdable.pop(job.id, None)
 
     def queued_since(self) -> dict[int, float]:
-        """Jobs that no worker has taken yet, and since when (monotonic)."""
+        """Queued jobs by id, with the monotonic time since when they are queued."""
         return self._queued
 
-    # who gets what
+    # assignment
 
     def run(self) -> None:
-        """Hands out all that can be handed out now, and says of the rest why not."""
+        """Assigns all jobs that can be assigned now, and sets the pending reasons of the rest."""
         if not self._dirty:
             return
         self._dirty = False
@@ -139,7 +139,7 @@ class Scheduler:
             self._ledger.explain(job, reason)
 
     def _next_of(self, queue: list[Place]) -> JobState | None:
-        """The first job of a queue; those before it that do not wait any more are taken out."""
+        """The first job of a queue; stale entries before it are removed."""
         while queue:
             job = self._ledger.jobs.get(queue[0][-1])
             if job is not None and job.id in self._queued:
@@ -148,7 +148,7 @@ class Scheduler:
         return None
 
     def _hand_out_ahead(self) -> None:
-        """Lets jobs be held ready where there is room: first those whose needs run, then those whose needs are held."""
+        """Assigns jobs to be held ready where there is room, those with running needs before those with held ones."""
         roomy = [w for w in self._ledger.workers.values() if w.online and w.held < max(1, w.slots)]
         if not self._holdable or not roomy:
             return
@@ -169,7 +169,7 @@ class Scheduler:
                 return
 
     def notify_worker_job_assigned(self, job: JobState, worker: WorkerState, *, released: bool) -> None:
-        """Makes (or reuses) the job's attempt, gives it to the worker and sends the assignment."""
+        """Creates or reuses the job's attempt, attaches it to the worker and sends the assignment."""
         self._queued.pop(job.id, None)
         self._holdable.pop(job.id, None)
         attempt = job.attempt
@@ -186,17 +186,17 @@ class Scheduler:
         self.send_assignment(job, attempt)
 
     def send_assignment(self, job: JobState, attempt: AttemptState) -> None:
-        """Sends an assignment, for the first time or again; the worker knows an attempt that it has."""
+        """Sends or resends an assignment; a worker ignores one for an attempt that it already has."""
         attempt.sent_mono = self._ledger.now.mono
         self._ledger.send(attempt.worker, m.AssignJob(assignment=self.assignment_of(job, attempt)))
 
     def assignment_of(self, job: JobState, attempt: AttemptState) -> m.Assignment:
-        """All that a worker needs to run an attempt."""
+        """The complete assignment of an attempt."""
         index = self._ledger.index_of(job)
         return assignment(job, attempt, index, log_limit=self._log_limit, lease=self._lease)
 
     def better_place(self, job: JobState, worker: WorkerState) -> bool:
-        """Whether another worker could begin the job at once while this one has no free slot for it."""
+        """Whether another worker could start the job at once, while this one has no free slot."""
         if worker.active < worker.slots:
             return False
         return any(other.active < other.slots for other in self._takers(job.plan.tags))
@@ -220,7 +220,7 @@ class Scheduler:
                     surplus, room = surplus - 1, room - 1
 
     def revoke(self, attempt: AttemptState) -> None:
-        """Asks a worker to give an attempt back that has not begun."""
+        """Asks a worker to return an attempt that has not begun."""
         attempt.revoking = True
         self._ledger.touch_attempt(attempt)
         self._ledger.send(attempt.worker, m.RevokeJob(attempt=attempt.id))
@@ -228,7 +228,7 @@ class Scheduler:
     # helpers
 
     def _takers(self, tags: Iterable[str]) -> list[WorkerState]:
-        """The workers that take such jobs now; those that carry their tags by name go before those that take any."""
+        """The workers that take jobs with these tags now; workers with the tags by name displace ANY_TAG ones."""
         takers = [worker for worker in self._ledger.workers.values() if takes(worker, tags)]
         if not tags or not any(ANY_TAG in worker.labels for worker in takers):
             return takers
@@ -279,7 +279,7 @@ class Scheduler:
 
 
 def plural(word: str, n: int) -> str:
-    """The word for n things."""
+    """The word in singular or plural for n things."""
     return word if n == 1 else word + "s"
 
 
@@ -292,5 +292,5 @@ def has_tags(worker: WorkerState, tags: Iterable[str]) -> bool:
 
 
 def takes(worker: WorkerState, tags: Iterable[str]) -> bool:
-    """Whether the worker takes such jobs now."""
+    """Whether the worker takes jobs with these tags now."""
     return worker.online and not worker.draining and not worker.disk_low and has_tags(worker, tags)

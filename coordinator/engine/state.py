@@ -1,7 +1,7 @@
-"""What the engine knows of runs, stages, jobs, attempts and workers. Data only, mutable, owned by the engine.
+"""The engine's state: runs, stages, jobs, attempts and workers. Data only, mutable, owned by the engine.
 
-The store writes these objects as rows and gives them back after a restart. Times named `..._at` are wall clock (shown
-to people, never compared); times named `..._mono` are monotonic seconds since the machine's boot (compared, and never
+The store writes these objects as rows and restores them after a restart. Times named `..._at` are wall clock (shown to
+people, never compared); times named `..._mono` are monotonic seconds since the machine's boot (compared, and never
 stored without the boot).
 """
 
@@ -18,14 +18,14 @@ from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob
 NO_ARTIFACTS: Sequence[ArtifactRef] = []
 NO_VALUES: Mapping[str, str] = {}
 NO_VARIABLES: Sequence[Variable] = []
-"""What most jobs have: the same for all, for three empty ones of its own would be a seventh of what a job takes."""
+"""Shared empty defaults, which most jobs have: separate ones would make up a seventh of a job's memory."""
 
 
 @dataclass(slots=True, frozen=True)
 class Now:
     """The time of a turn, read once by the server: the wall clock and the monotonic one, both in seconds.
 
-    `boot` names what `mono` counts from, beyond the life of the process; empty where that is not known.
+    `boot` identifies the boot that `mono` counts from, across processes; empty if unknown.
     """
 
     wall: float
@@ -35,15 +35,15 @@ class Now:
 
 @dataclass(slots=True, eq=False)
 class AttemptState:
-    """One try of a job at one worker."""
+    """One execution of a job by one worker."""
 
     id: str  # "JOB_ID.NUMBER", unique in a coordinator's database
     job_id: int
     number: int  # counts from 1
-    worker: str  # empty while nobody has it: it came back and waits to be handed out again
+    worker: str  # empty after it was returned, until it is assigned again
     status: ExecutionStatus = ExecutionStatus.PENDING  # PENDING: sent, not yet accepted
     status_seq: int = 0  # newest status frame applied
-    released: bool = False  # the worker was told that nothing holds the script back any more
+    released: bool = False  # the worker may start the script: all needs are met
     canceling: bool = False  # CancelJob was sent; a final status is due
     revoking: bool = False  # RevokeJob was sent; JobReturned or a running status is due
     sent_mono: float = 0.0  # when AssignJob or CancelJob was last sent
@@ -54,7 +54,7 @@ class AttemptState:
     dotenv: Mapping[str, str] = field(default_factory=lambda: NO_VALUES)
     tests: JUnitSummary | None = None
     coverage: float | None = None
-    log_length: int | None = None  # known from the final status on
+    log_length: int | None = None  # set by the final status
     assigned_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
@@ -73,10 +73,10 @@ class JobState:
     pending_reason: str | None = None
     failure_reason: FailureReason | None = None  # set without an attempt too: stuck, missing dependency
     message: str | None = None
-    allowed_to_fail: bool = False  # it failed, and that is allowed: the stage goes on
+    allowed_to_fail: bool = False  # its failure is allowed: the stage continues
     played: bool = False  # a manual or delayed job that was started
     play_variables: Sequence[Variable] = field(default_factory=lambda: NO_VARIABLES)
-    automatic_retries: int = 0  # used up of plan.retry.max since the last retry by hand
+    automatic_retries: int = 0  # of plan.retry.max, since the last manual retry
     not_before_at: float | None = None  # delayed jobs: wall time when the delay ends
     not_before_mono: float | None = None  # the same by the monotonic clock of `not_before_boot`
     not_before_boot: str | None = None
@@ -105,7 +105,7 @@ class StageState:
 
 @dataclass(slots=True, eq=False)
 class RunState:
-    """One run. `token` is the submitting client's, so that a resent submission finds it."""
+    """One run. `token` is chosen by the submitting client and identifies a resent submission."""
 
     id: int
     token: str
@@ -114,7 +114,7 @@ class RunState:
     stages: list[StageState]
     workspace: str | None = None
     workspace_size: int = 0
-    parent: ParentJob | None = None  # the job that has triggered it
+    parent: ParentJob | None = None  # the job that triggered it
     status: ExecutionStatus = ExecutionStatus.CREATED
     canceling: bool = False
     created_at: float | None = None
@@ -124,18 +124,18 @@ class RunState:
 
 @dataclass(slots=True, eq=False)
 class WorkerState:
-    """One worker that has ever said hello."""
+    """One worker that has said hello at least once."""
 
     name: str
     labels: list[str] = field(default_factory=list)
     run_untagged: bool = True
     slots: int = 1
-    executor: ExecutorInfo = ExecutorInfo()  # noqa: RUF009  # it can't be changed
+    executor: ExecutorInfo = ExecutorInfo()  # noqa: RUF009  # immutable
     online: bool = False
     draining: bool = False
     disk_low: bool = False
     last_seen_at: float | None = None
     last_seen_mono: float = 0.0
-    attempts: dict[str, AttemptState] = field(default_factory=dict)  # unfinished ones that it holds, by id
-    active: int = 0  # of `attempts`: released; each takes a slot, or waits there for one
-    held: int = 0  # of `attempts`: held ahead of their needs
+    attempts: dict[str, AttemptState] = field(default_factory=dict)  # its unfinished attempts, by id
+    active: int = 0  # released ones of `attempts`; each takes a slot, or waits there for one
+    held: int = 0  # those of `attempts` held ahead of their needs

@@ -1,6 +1,6 @@
-"""The one table of what may become of a job. Pure.
+"""The transition table of job statuses. Pure.
 
-Two rules: a job's status is changed by `Ledger.move` and nothing else; an event that has no entry for a status is an
+Two rules: only `Ledger.move` changes a job's status; an event without an entry for the current status raises
 `IllegalTransition`, which names job, status and event. The diagram in docs/statuses.md is drawn from `TABLE`.
 """
 
@@ -12,21 +12,21 @@ from protocol.statuses import ExecutionStatus as S
 
 
 class JobEvent(str, Enum):
-    """What can happen to a job."""
+    """Events that change a job's status."""
 
-    QUEUE = "queue"  # all that it waits for has ended well: it may run
-    ASK = "ask"  # it may run once somebody plays it (when: manual)
+    QUEUE = "queue"  # its conditions are met: it may run
+    ASK = "ask"  # it may run once it is played (when: manual)
     DELAY = "delay"  # it may run after its delay (when: delayed)
     HOLD = "hold"  # a worker holds it ahead of its needs
     PREPARE = "prepare"  # a worker prepares it
-    START = "start"  # its script has begun
+    START = "start"  # its script has started
     SUCCEED = "succeed"
     FAIL = "fail"
     CANCEL = "cancel"
-    SKIP = "skip"  # what it depends on went otherwise than it asks
-    REQUEUE = "requeue"  # its attempt came back or is tried again by itself
-    WITHDRAW = "withdraw"  # its attempt came back while its needs are not done
-    RESET = "reset"  # it is to be done again, by hand or because of a job that it depends on
+    SKIP = "skip"  # the outcome of its dependencies does not match its `when`
+    REQUEUE = "requeue"  # its attempt was returned or is retried automatically
+    WITHDRAW = "withdraw"  # its attempt was returned before its needs ended
+    RESET = "reset"  # it runs again, because it or a job that it depends on was retried
 
 
 _ENDS = {JobEvent.SUCCEED: S.SUCCESS, JobEvent.FAIL: S.FAILED, JobEvent.CANCEL: S.CANCELED}
@@ -64,7 +64,7 @@ TABLE: dict[S, dict[JobEvent, S]] = {
 
 
 class IllegalTransition(Exception):
-    """An event reached a job in a status that has no entry for it; the message holds the job's latest story."""
+    """An event without an entry for the job's status; the message includes the job's latest story."""
 
     def __init__(self, job: str, status: S, event: JobEvent, story: list[str]) -> None:
         super().__init__(f"job {job}: {event.value!r} can't happen in status {status.value!r}; before: {story}")
@@ -73,12 +73,12 @@ class IllegalTransition(Exception):
 
 
 def may(status: S, event: JobEvent) -> bool:
-    """Whether the table has an entry."""
+    """Whether the table has an entry for the event in this status."""
     return event in TABLE[status]
 
 
 def mermaid() -> str:
-    """The table as a Mermaid state diagram, for docs/execution-flow.md."""
+    """The table as a Mermaid state diagram, for docs/statuses.md."""
     lines = ["stateDiagram-v2", f"    [*] --> {S.CREATED.value}"]
     for status, events in TABLE.items():
         by_target: dict[S, list[str]] = {}

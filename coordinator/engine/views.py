@@ -1,4 +1,4 @@
-"""Turns states into what readers see. Pure; used by the engine for events and by the store for finished runs."""
+"""Builds views from states. Pure; used by the engine for events and by queries for finished runs."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from protocol.views import AttemptView, JobView, RunSummary, RunView, StageView,
 
 
 def attempt_view(attempt: AttemptState) -> AttemptView:
-    """One try, as shown in a job's details."""
+    """An attempt, as shown in a job's details."""
     return AttemptView(
         id=attempt.id,
         number=attempt.number,
@@ -30,7 +30,7 @@ def attempt_view(attempt: AttemptState) -> AttemptView:
 
 
 def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
-    """One job with its current attempt's facts. By `index` the address of its environment is known in full."""
+    """A job with its current attempt. With `index`, variables in its environment's address are expanded."""
     attempt = job.attempt
     environment = job.plan.environment
     return JobView(
@@ -60,8 +60,9 @@ def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
 
 
 def _address(url: str, job: JobState, index: RunIndex | None) -> str:
-    """Where an environment is reached, with all of the job's variables but secrets put in, as far as they are there:
-    those that the job itself leaves by `reports:dotenv` are, in the end.
+    """An environment's address, with the job's known variables expanded except secrets and masked ones.
+
+    Variables from the job's own `reports:dotenv` are known once it has ended.
     """
     if index is None or not references(url):
         return url
@@ -95,7 +96,7 @@ def _time(seconds: float) -> str:
 
 
 def stage_view(stage: StageState, *, with_jobs: bool, index: RunIndex | None = None) -> StageView:
-    """One stage; its jobs only where they are asked for."""
+    """A stage, with its jobs if requested."""
     return StageView(
         name=stage.name,
         status=stage.status,
@@ -106,7 +107,7 @@ def stage_view(stage: StageState, *, with_jobs: bool, index: RunIndex | None = N
 
 
 def run_summary(run: RunState, tally: Tally | None = None) -> RunSummary:
-    """One line of the list of runs. The jobs are counted here unless the caller keeps a tally of them."""
+    """A run's line in the list of runs. Counts the jobs, unless the caller has a tally of them."""
     return RunSummary(**_summary(run, tally))  # type: ignore[arg-type]
 
 
@@ -138,10 +139,10 @@ def _summary(run: RunState, tally: Tally | None) -> dict[str, object]:
 
 
 def worker_view(worker: WorkerState, jobs: list[str]) -> WorkerView:
-    """One worker; `jobs` are what it runs and holds, as people name them.
+    """A worker; `jobs` are the names of those that it runs and holds.
 
-    More jobs can be released at a worker than it has slots: those that it held all become ready when their last need
-    ends. They wait there until a slot is free, and are shown so.
+    A worker can have more released jobs than slots, as held jobs all become ready when their last need ends. The
+    surplus waits there for a free slot, and is shown as waiting.
     """
     running = min(worker.active, worker.slots)
     status = WorkerStatus.OFFLINE

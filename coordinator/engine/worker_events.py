@@ -1,6 +1,7 @@
-"""What workers say: they come, report, give back, go silent and are lost. Pure.
+"""Worker events: hello, goodbye, status reports, returned attempts, silence and loss. Pure.
 
-Nothing is taken but from the worker that holds the attempt, nothing twice, and no end before its log is complete.
+Reports are accepted only from the worker that holds the attempt, only once, and a final status only after its log is
+complete.
 """
 
 from __future__ import annotations
@@ -22,25 +23,25 @@ from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
 
 PROGRESS = {S.WAITING: JobEvent.HOLD, S.PREPARING: JobEvent.PREPARE, S.RUNNING: JobEvent.START}
-"""What a worker's statuses on the way mean for the job."""
+"""Events of the non-final statuses that a worker reports."""
 LONGEST_KEPT = 100 * 366 * 86_400.0
-"""Seconds; whoever keeps something for longer does not mind, and no clock shows it."""
+"""Maximum `expire_in` in seconds, so that expiry dates stay within the range of date types."""
 
 
 class WorkerEvents:
-    """The workers' half of the engine."""
+    """The engine's half for workers."""
 
     def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, settings: Settings) -> None:
         self._ledger = ledger
         self._scheduler = scheduler
         self._flow = flow
         self._settings = settings
-        self.grace_until = 0.0  # monotonic: until then nobody is called lost, for the coordinator itself was away
+        self.grace_until = 0.0  # monotonic: no worker counts as lost before, as the coordinator itself was down
 
-    # a worker comes and goes
+    # connection
 
     def worker_hello(self, hello: m.Hello) -> list[str]:
-        """A worker is here, for the first time or again. Returns which of its attempts it shall keep."""
+        """Registers a new or returning worker. Returns those of its attempts that it keeps."""
         worker = self._ledger.workers.get(hello.name)
         if worker is None:
             worker = self._ledger.workers[hello.name] = WorkerState(name=hello.name)
@@ -73,7 +74,7 @@ class WorkerEvents:
             text = f"its container is gone from {worker.name}"
             self._fail(job, attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
         elif not present:
-            attempt.status, attempt.status_seq = S.PENDING, 0  # it begins anew there, and counts anew
+            attempt.status, attempt.status_seq = S.PENDING, 0  # it starts over there, with status_seq from 1
             self._ledger.touch_attempt(attempt)
             self._scheduler.send_assignment(job, attempt)
         elif attempt.canceling:
@@ -82,17 +83,16 @@ class WorkerEvents:
             self._ledger.send(worker.name, m.RevokeJob(attempt=attempt.id))
 
     def worker_goodbye(self, name: str, goodbye: m.Goodbye) -> None:
-        """A worker leaves on purpose; what it keeps goes on without it."""
+        """Registers a worker's orderly exit; the attempts that it keeps continue without it."""
         worker = self._ledger.workers.get(name)
         if worker is not None:
             self._go_offline(worker, keeps=set(goodbye.keeps))
 
     def worker_shut_out(self, name: str, revoked_at: float | None) -> None:
-        """Its key was revoked: nobody can report what it has any more, so nobody waits for that.
+        """Fails the attempts of a worker whose key was revoked: it can't report on them any more.
 
-        A job that moves has to wait for its lease all the same, as its container ends by that; see `_check_lost`.
-        `revoked_at` (wall clock) is for a revocation of the past: what was assigned later is at another worker of the
-        same name, and stays.
+        A job that moves must still wait for its lease, which ends its container; see `_check_lost`. `revoked_at` (wall
+        clock) is for a past revocation: attempts assigned later belong to another worker of the same name, and stay.
         """
         worker = self._ledger.workers.get(name)
         if worker is None:
@@ -106,7 +106,7 @@ class WorkerEvents:
                 self._fail(found[0], attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
 
     def worker_heard(self, name: str, *, disk_low: bool | None, held: Sequence[m.HeldAttempt] | None) -> None:
-        """Any frame of a worker; of a heartbeat, what it says."""
+        """Records a sign of life of a worker, and a heartbeat's contents."""
         worker = self._ledger.workers.get(name)
         if worker is None:
             return
@@ -119,8 +119,10 @@ class WorkerEvents:
             self._compare(worker, held)
 
     def _compare(self, worker: WorkerState, held: Sequence[m.HeldAttempt]) -> None:
-        """Mends what the worker and we see differently. Frames come in order: what it has accepted and now has no more
-        is gone without a word. What it may not have heard of yet is left to the assignment that is sent again.
+        """Reconciles our view of a worker's attempts with its own.
+
+        Frames arrive in order, so an attempt that it accepted and no longer has was lost without a report. An attempt
+        that it may not know yet is left to the resent assignment.
         """
         reported = {one.attempt for one in held}
         for attempt in list(worker.attempts.values()):
@@ -131,7 +133,7 @@ class WorkerEvents:
                 self._ledger.send(worker.name, m.DiscardAttempt(attempt=one.attempt))
 
     def check_workers(self) -> None:
-        """Finds silent workers, lost ones, and frames that may have got lost."""
+        """Detects silent and lost workers, and resends frames that may have been lost."""
         now = self._ledger.now.mono
         for worker in self._ledger.workers.values():
             silent = now - worker.last_seen_mono
@@ -145,7 +147,7 @@ class WorkerEvents:
                     self._check_lost(worker, attempt, silent)
 
     def was_away(self, seconds: float) -> None:
-        """The coordinator itself heard nothing for so long, whoever spoke: nobody was silent in that time."""
+        """Discounts `seconds` in which the coordinator itself could not hear any worker."""
         for worker in self._ledger.workers.values():
             worker.last_seen_mono = min(self._ledger.now.mono, worker.last_seen_mono + seconds)
 
@@ -196,7 +198,7 @@ class WorkerEvents:
             self._fail(job, attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
 
     def gone(self, name: str) -> bool:
-        """Whether a worker was not heard of for so long that nothing of it is waited for; one that never came is."""
+        """Whether a worker is unknown, or has been silent beyond `lost_after` and has no attempts left."""
         worker = self._ledger.workers.get(name)
         if worker is None:
             return True
@@ -204,20 +206,20 @@ class WorkerEvents:
         silent = now - worker.last_seen_mono > self._settings.lost_after
         return silent and now >= self.grace_until and not worker.online and not worker.attempts
 
-    # a worker reports
+    # reports
 
     def holds(self, worker: str, attempt_id: str) -> AttemptState | None:
-        """The unfinished attempt, if this worker has it."""
+        """The unfinished attempt, if this worker holds it."""
         state = self._ledger.workers.get(worker)
         return state.attempts.get(attempt_id) if state else None
 
     def project_of(self, worker: str, attempt_id: str) -> str | None:
-        """The project of an unfinished attempt, if this worker has it."""
+        """The project of an unfinished attempt, if this worker holds it."""
         found = self._ledger.find_attempt(attempt_id) if self.holds(worker, attempt_id) else None
         return self._ledger.run_of(found[0]).plan.project if found else None
 
     def log_bound(self, attempt_id: str) -> int | None:
-        """The limit of an unfinished attempt's log; None: there is none."""
+        """The log limit of an unfinished attempt in bytes; None: none."""
         found = self._ledger.find_attempt(attempt_id)
         own = found[0].plan.resources.log_limit if found else None
         return own or self._settings.log_limit or None
@@ -257,7 +259,7 @@ class WorkerEvents:
         event = PROGRESS.get(message.status)
         if event is None or not may(job.status, event):
             if message.status is job.status:
-                attempt.status = message.status  # it has accepted it once more
+                attempt.status = message.status  # accepted again after a reassignment
             else:
                 self._ledger.tell(job, f"{worker} said {message.status.value} while {job.status.value}; not taken")
             return
@@ -287,17 +289,17 @@ class WorkerEvents:
             return
         self._flow.end_attempt(attempt, message.status, None, message.message)
         attempt.finished_at = self._time(job, message.ago)
-        job.message = message.message  # warnings: what was not found or could not be kept
+        job.message = message.message  # warnings, such as artifacts not found or not stored
         if message.status is S.SUCCESS:
-            job.message = message.message  # what was odd but failed nothing
+            job.message = message.message  # warnings
             self._flow.end(job, JobEvent.SUCCEED, f"succeeded on {worker}")
         else:
             self._flow.end(job, JobEvent.CANCEL, "canceled" if canceling else f"canceled by {worker}")
 
     def _time(self, job: JobState, ago: float) -> float:
-        """When something happened that a worker says was so long ago: not in the future, nor before there was the job.
+        """The wall time of an event that a worker reports as `ago` seconds old, clamped to the job's lifetime.
 
-        Otherwise a worker could tell a time that no clock can show.
+        Unclamped, a worker could report a time outside the range of date types.
         """
         now = self._ledger.now.wall
         return min(now, max(job.created_at or 0.0, now - ago))
@@ -310,7 +312,7 @@ class WorkerEvents:
     def _fail(
         self, job: JobState, attempt: AttemptState, reason: FailureReason, message: str | None, *, ago: float = 0.0
     ) -> None:
-        """An attempt has failed: the job is tried again if its `retry` says so, or fails."""
+        """Fails an attempt; the job is retried if its `retry` allows, or fails."""
         canceling = attempt.canceling or self._ledger.run_of(job).canceling
         self._flow.end_attempt(attempt, S.FAILED, reason, message)
         attempt.finished_at = self._time(job, ago)
@@ -340,8 +342,9 @@ class WorkerEvents:
         return "always" in retry.when or reason.value in retry.when or (code is not None and code in retry.exit_codes)
 
     def job_returned(self, worker: str, message: m.JobReturned) -> None:
-        """A worker has given back an attempt of which nothing is left there. As far as it knows that never began; but
-        what has begun after all must not begin again as if it had not.
+        """Takes back an attempt of which nothing is left at the worker.
+
+        To the worker's knowledge it never began. If it did, it fails: a started job must not silently start again.
         """
         attempt = self.holds(worker, message.attempt)
         found = self._ledger.find_attempt(message.attempt)
@@ -357,7 +360,7 @@ class WorkerEvents:
             self._flow.give_back(job, attempt, f"{worker} gave it back")
 
     def give_up(self, worker: str, attempt_id: str, message: str) -> None:
-        """Fails an attempt that its worker can't bring to an end that would be taken; the worker is told to drop it."""
+        """Fails an attempt whose result could never be accepted, and has its worker discard it."""
         attempt = self.holds(worker, attempt_id)
         found = self._ledger.find_attempt(attempt_id)
         if attempt is None or found is None:
@@ -365,24 +368,24 @@ class WorkerEvents:
         self._fail(found[0], attempt, FailureReason.RUNNER_SYSTEM_FAILURE, message)
         self._ledger.send(worker, m.DiscardAttempt(attempt=attempt_id))
 
-    # a worker asks
+    # requests
 
     def get_job_execution(self, worker: str, message: m.GetJobExecution) -> m.JobExecution:
-        """The assignment of an attempt that this worker has."""
+        """The assignment of an attempt that this worker holds."""
         attempt, found = self.holds(worker, message.attempt), self._ledger.find_attempt(message.attempt)
         if attempt is None or found is None:
             return m.JobExecution(id=message.id, assignment=None)
         return m.JobExecution(id=message.id, assignment=self._scheduler.assignment_of(found[0], attempt))
 
     def get_job_dependencies(self, worker: str, message: m.GetJobDependencies) -> m.JobDependencies:
-        """An attempt's dependencies as they now stand; none when the worker does not have it."""
+        """The current dependencies of an attempt; none if the worker does not hold it."""
         attempt, found = self.holds(worker, message.attempt), self._ledger.find_attempt(message.attempt)
         known = attempt is not None and found is not None
         entries = dependencies(found[0], self._ledger.index_of(found[0])) if known and found else []
         return m.JobDependencies(id=message.id, attempt=message.attempt, dependencies=entries)
 
     def get_job_status(self, worker: str, message: m.GetJobStatus) -> m.JobStatusReply:
-        """How an attempt stands that this worker has; of others it is told nothing. The server fills in the offset."""
+        """The status of an attempt that this worker holds, `wanted=False` for others. The caller adds log_offset."""
         attempt, found = self.holds(worker, message.attempt), self._ledger.find_attempt(message.attempt)
         if attempt is None or found is None:
             return m.JobStatusReply(id=message.id, attempt=message.attempt, wanted=False, status=None)

@@ -1,1 +1,1 @@
-"""What the coordinator keeps beside its database: logs, blobs, the journal."""
+"""Files beside the coordinator's database: logs, blobs, the log journal and the owner lock."""

@@ -1,4 +1,4 @@
-"""What the coordinator needs of a keeper of logs and of blobs. Files beside the database are one; knows none."""
+"""Protocols of the log store and the blob store; the implementations beside this module keep files."""
 
 from __future__ import annotations
 
@@ -14,33 +14,33 @@ class Logs(Protocol):
     """Logs of attempts, each an append-only stream of bytes. `log_store` keeps them in files."""
 
     def size(self, attempt: str, stream: str = "job") -> int:
-        """How many bytes a log will have once everything appended is stored."""
+        """A log's length, including appended bytes that are not durable yet."""
 
     def stored(self, attempt: str, stream: str = "job") -> int:
-        """How many of its bytes are durable."""
+        """A log's durable length."""
 
     def streams(self, attempt: str) -> list[str]:
-        """The logs that an attempt has: `job`, and one per service."""
+        """The streams of an attempt: `job`, and one per service with a log."""
 
     def services(self, attempt: str) -> list[str]:
-        """The services of an attempt that have a log."""
+        """The names of an attempt's services with a log."""
 
     def append(self, attempt: str, offset: int, data: Bytes, stream: str = "job") -> Bytes:
-        """Takes bytes that begin at `offset`. Returns those of them that are new; with a gap before them, none."""
+        """Appends bytes that start at `offset`. Returns the new ones; none if they would leave a gap."""
 
     def flush(self) -> None:
-        """Makes everything appended durable. Raises OSError; what was appended then waits for the next call."""
+        """Makes appended bytes durable. Raises OSError; unwritten bytes are kept for the next call."""
 
     def read(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
         """Up to `length` durable bytes from `offset` on."""
 
     def close(self) -> None:
-        """Lets go of what is open."""
+        """Releases all resources."""
 
 
 @dataclass(frozen=True, slots=True)
 class FinishedUpload:
-    """An upload that was verified; `problem` says why it is no blob, if it is none."""
+    """A verified upload; `problem` is set if it was rejected."""
 
     digest: str
     size: int
@@ -51,16 +51,16 @@ class Blobs(Protocol):
     """Content by its SHA-256 digest: workspaces, artifacts, reports. `blob_store` keeps them in files."""
 
     def size(self, digest: str) -> int | None:
-        """How many bytes a blob has; None if it is not there, or not all of it."""
+        """A blob's size; None if it is missing or incomplete."""
 
     def read(self, digest: str, offset: int, length: int) -> tuple[bytes, int]:
         """Up to `length` bytes from `offset` on, and the blob's size. Raises ProtocolError (not_found)."""
 
     def put(self, digest: str, size: int, offset: int, data: Bytes) -> int | None:
-        """Takes a piece. Returns how many bytes are there now; None while the whole is being verified."""
+        """Stores a piece. Returns the number of bytes received so far; None while the blob is being verified."""
 
     def finished(self) -> list[FinishedUpload]:
-        """Uploads that were verified since the last call."""
+        """Uploads verified since the last call."""
 
     def close(self) -> None:
-        """Lets go of what is open."""
+        """Releases all resources."""

@@ -1,8 +1,8 @@
-"""Workspaces and artifacts: files named by the sha256 of their content, uploaded in pieces and served in ranges.
+"""The blob store: workspaces and artifacts as files named by their sha256, uploaded in pieces and served in ranges.
 
-A partial upload is a file too, so it goes on after a restart of either side, and several peers that upload the same
-content help each other. What is complete is verified, synced and put in place by a thread of its own: the coordinator's
-loop only ever copies a piece.
+A partial upload is a file too, so it resumes after a restart of either side, and several peers can upload the same
+content together. Complete uploads are verified, synced and moved into place by a separate thread: the coordinator's
+loop only copies pieces.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 class BlobStore:
-    """The blobs below `directory`. `wake` is called by the verifying thread when `finished` has something to give.
+    """The blobs below `directory`. The verifying thread calls `wake` when `finished` has new results.
 
-    Methods raise ProtocolError for what a peer did wrong, OSError for what the disk did.
+    Methods raise ProtocolError for a peer's mistakes, OSError for disk errors.
     """
 
     def __init__(self, directory: Path, wake: Callable[[], None]) -> None:
@@ -45,22 +45,22 @@ class BlobStore:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread; an upload that it had not verified yet is verified when it is next asked for."""
+        """Ends the verifying thread; an unverified upload is verified when it is resumed."""
         self._complete.put(None)
         self._thread.join()
 
     def path(self, digest: str) -> Path:
-        """Where the blob is, whether it is there or not."""
+        """The path of a blob, whether or not it exists. Raises ProtocolError for a malformed digest."""
         if not DIGEST.fullmatch(digest):
             raise ProtocolError("bad_field", f"a digest is 64 lowercase hexadecimal digits, not {digest[:100]!r}")
         return self._directory / digest[:2] / digest
 
     def size(self, digest: str) -> int | None:
-        """How large the blob is, or None if it is not (completely) there."""
+        """A blob's size; None if it is missing or incomplete."""
         return _size(self.path(digest))
 
     def read(self, digest: str, offset: int, length: int) -> tuple[bytes, int]:
-        """Bytes from `offset` on, at most `length`, and the blob's whole size."""
+        """Up to `length` bytes from `offset` on, and the blob's total size."""
         if offset < 0 or length < 0:
             raise ProtocolError("bad_field", "offset and length are 0 or more")
         try:
@@ -68,24 +68,24 @@ class BlobStore:
                 size = os.fstat(file.fileno()).st_size
                 return os.pread(file.fileno(), min(length, max(0, size - offset)), offset), size
         except FileNotFoundError:
-            raise ProtocolError("not_found", f"no blob {digest} here (any more)") from None
+            raise ProtocolError("not_found", f"no blob {digest}; it may have been removed") from None
 
     def put(self, digest: str, size: int, offset: int, data: bytes | memoryview) -> int | None:
-        """Takes the bytes that continue an upload. Returns how many are there; None while all are being verified.
+        """Appends a piece to an upload. Returns the number of bytes received; None while the blob is being verified.
 
-        A blob of another size than is sent was damaged, or who sends it is wrong: the verification tells which.
+        If a stored blob has another size than `size`, it is damaged or the sender is wrong: verification decides.
         """
         if size < 0 or offset < 0:
             raise ProtocolError("bad_field", "size and offset are 0 or more")
         if self.size(digest) == size:
-            self.path(digest).touch()  # it is about to be used: see `discard`
+            self.path(digest).touch()  # protects it from `discard`: a run is about to refer to it
             return size
         if digest in self._verifying:
             return None
         partial = self._partial / digest
         received = _size(partial) or 0
         if max(received, offset + len(data)) > size:
-            raise ProtocolError("bad_request", f"more than the {size} bytes of blob {digest} were sent")
+            raise ProtocolError("bad_request", f"received more than the {size} bytes of blob {digest}")
         known = received - offset
         if 0 <= known < len(data):
             received += _append(partial, received, memoryview(data)[known:])
@@ -98,15 +98,15 @@ class BlobStore:
         return received
 
     def discard(self, digest: str, young: float) -> bool:
-        """Takes a blob away that no run refers to; False if it was put less than `young` seconds ago: one may come."""
+        """Moves an unreferenced blob to the trash; False if put less than `young` seconds ago: a run may follow."""
         path = self.path(digest)
         if time.time() - path.stat().st_mtime < young:
             return False
-        path.rename(self._trash / digest)  # to delete a large file takes time: whoever empties the trash has it
+        path.rename(self._trash / digest)  # deleting a large file takes time, which the housekeeper's thread has
         return True
 
     def finished(self) -> list[FinishedUpload]:
-        """Uploads that were verified since the last call."""
+        """Uploads verified since the last call."""
         found = []
         while not self._finished.empty():
             upload = self._finished.get()
@@ -133,7 +133,7 @@ class BlobStore:
             if found != digest:
                 partial.unlink()
                 return ProtocolError(
-                    "bad_request", f"what was sent as blob {digest} has the sha256 {found} and was thrown away"
+                    "bad_request", f"the upload of blob {digest} has the sha256 {found} and was discarded"
                 )
             os.fsync(file.fileno())
         place = self.path(digest)
@@ -152,7 +152,7 @@ def _size(path: Path) -> int | None:
 
 
 def _append(path: Path, at: int, data: memoryview) -> int:
-    """Writes at the file's end. Returns how much; a disk that fills up in the middle is noticed by the next piece."""
+    """Writes at offset `at`. Returns the bytes written; a short write on a full disk surfaces with the next piece."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
         return os.pwrite(descriptor, data, at)

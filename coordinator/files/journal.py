@@ -1,9 +1,9 @@
-"""Makes small writes to many files durable with one sync. Knows files and offsets, nothing of what is in them.
+"""A write-ahead journal that makes small writes to many files durable with one sync. Knows only files and offsets.
 
-To sync a file that is new or has grown, the file system has to commit its own metadata, and with it whatever else is
-under way there: a millisecond each, tens of them beside a busy Docker. So the bytes also go into a journal: two files
-of fixed size, overwritten in turn, whose sync touches no metadata (0.2 ms). The files themselves are synced in the
-background when a journal file is full. After a crash, what the journal holds is written to the files again.
+Syncing a new or grown file makes the file system commit its metadata, together with all other pending changes: a
+millisecond each, tens of them beside a busy Docker. The bytes therefore also go into a journal: two files of fixed
+size, overwritten in turn, whose sync touches no metadata (0.2 ms). The files themselves are synced in the background
+when a journal file is full. After a crash, the journal is replayed into the files.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 JOURNAL_BYTES = 4 << 20
-"""Of each of the two files: some thousand log pieces."""
+"""Size of each of the two files: some thousand log pieces."""
 SYNC_THREADS = 8
-"""Files are synced side by side: the file system then commits many of them at once."""
+"""Files are synced in parallel: the file system then commits many of them at once."""
 HEADER = struct.Struct("<8sIQQII")
-"""Magic, checksum of what follows it, lap, offset, and the lengths of path and data, which come after it."""
+"""Magic, checksum of everything after it, lap, offset, and the lengths of path and data, which follow the header."""
 CHECKED_FROM = 12
 MAGIC = b"LONGJRNL"
 
@@ -39,18 +39,18 @@ class Write:
 
 @dataclass(slots=True)
 class _Lap:
-    """One of the two journal files on its way from empty to full."""
+    """One pass through a journal file, from empty to full."""
 
     number: int
     descriptor: int
     end: int = 0
-    unsynced: set[str] = field(default_factory=set)  # files whose bytes are durable only in here
+    unsynced: set[str] = field(default_factory=set)  # files whose bytes are durable only in the journal
 
 
 class Journal:
-    """Opens, or after a crash recovers, what is in `directory`. Used by one thread.
+    """The journal of `directory`, recovered on opening after a crash. Used by one thread.
 
-    Every method raises OSError when the disk fails, and can then be called again.
+    Every method raises OSError when the disk fails, and can then be retried.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -58,16 +58,16 @@ class Journal:
         self._paths = (directory / "journal-0", directory / "journal-1")
         self._threads = ThreadPoolExecutor(SYNC_THREADS, "log sync")
         self._background = ThreadPoolExecutor(1, "journal")
-        self._before: tuple[_Lap, Future[None]] | None = None  # the lap that is being synced to its files
+        self._before: tuple[_Lap, Future[None]] | None = None  # the previous lap, whose files are being synced
         self._lap = self._open(self._recover() + 1)
 
     @property
     def lap(self) -> int:
-        """Counts how often a journal file was begun."""
+        """The number of the current lap."""
         return self._lap.number
 
     def write(self, writes: Sequence[Write]) -> None:
-        """Makes durable what the caller has written to the files already. At most `JOURNAL_BYTES` in all."""
+        """Makes bytes durable that the caller has already written to the files. At most `JOURNAL_BYTES` in all."""
         records = b"".join(_packed(write, self._lap.number) for write in writes)
         if self._lap.end + len(records) > JOURNAL_BYTES:
             self._next_lap()
@@ -77,7 +77,7 @@ class Journal:
         self._lap.unsynced.update(write.path for write in writes)
 
     def sync(self, paths: Collection[str], *, new: Collection[str]) -> None:
-        """Makes durable what is in these files; of those that are `new`, their names too. For large writes."""
+        """Syncs these files, and the directory entries of the `new` ones. For large writes."""
         named = self._lap.unsynced | (set(self._before[0].unsynced) if self._before else set())
         self._sync(paths, unnamed=[path for path in paths if path in new or path in named])
         self._lap.unsynced.difference_update(paths)
@@ -94,7 +94,7 @@ class Journal:
                 sync_directory(self._directory / folder)
 
     def close(self) -> None:
-        """Syncs the files, so that the next start has nothing to recover; what fails at that is left to it."""
+        """Syncs the files, so that the next start has nothing to recover; after an error, that start recovers."""
         with suppress(OSError):
             self._settle_before()
             self._sync(self._lap.unsynced, self._lap.unsynced)
@@ -104,7 +104,7 @@ class Journal:
         os.close(self._lap.descriptor)
 
     def _open(self, number: int) -> _Lap:
-        """The file of a lap, whole on the disk before anything is written over it."""
+        """Opens a lap's file, fully allocated and synced before it is overwritten."""
         path = self._paths[number % 2]
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
@@ -118,14 +118,14 @@ class Journal:
         return _Lap(number, descriptor)
 
     def _next_lap(self) -> None:
-        """Goes on in the other file, whose bytes must have reached their files by now; syncs this one's meanwhile."""
+        """Switches to the other journal file, once its bytes have reached their files; starts syncing this one's."""
         self._settle_before()
         following = self._open(self._lap.number + 1)
         self._before = self._lap, self._sync_lap(self._lap)
         self._lap = following
 
     def _settle_before(self) -> None:
-        """Waits until the lap before is synced. If that has failed, it is begun again, and the error raised."""
+        """Waits until the previous lap is synced. After a failure, restarts the sync and raises the error."""
         if self._before is None:
             return
         lap, synced = self._before
@@ -152,7 +152,7 @@ class Journal:
     # after a crash
 
     def _recover(self) -> int:
-        """Writes what the journal holds to the files. Returns the number of the newest lap."""
+        """Replays the journal into the files. Returns the number of the newest lap."""
         laps = sorted(filter(None, map(_read_lap, self._paths)), key=lambda lap: lap[0])
         paths: set[str] = set()
         for _, writes in laps:
@@ -170,7 +170,7 @@ class Journal:
         return laps[-1][0] if laps else 0
 
     def _empty(self) -> None:
-        """What was synced to its files is not to be written again."""
+        """Invalidates the journal, so that synced records are not replayed."""
         for path in self._paths:
             if path.exists():
                 descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
@@ -181,7 +181,7 @@ class Journal:
 
 
 def _overwrite(descriptor: int, data: bytes, at: int) -> None:
-    """Writes into a file that has these bytes already, and syncs it."""
+    """Overwrites already allocated bytes of a file, and syncs it."""
     if os.pwrite(descriptor, data, at) != len(data):
         raise OSError(errno.EIO, "the log journal could not be written")
     os.fdatasync(descriptor)
@@ -194,7 +194,7 @@ def _packed(write: Write, lap: int) -> bytes:
 
 
 def _read_lap(path: Path) -> tuple[int, list[Write]] | None:
-    """The number of the lap in a file and what was written in it, up to a record that a crash has torn."""
+    """The number of the lap in a file, with its writes up to a torn record."""
     try:
         content = memoryview(path.read_bytes())
     except FileNotFoundError:
@@ -205,7 +205,7 @@ def _read_lap(path: Path) -> tuple[int, list[Write]] | None:
     number = records[0][0]
     writes = []
     for lap, write in records:
-        if lap != number:  # what follows is left of an earlier lap
+        if lap != number:  # the rest is left over from an earlier lap
             break
         writes.append(write)
     return number, writes
@@ -225,7 +225,7 @@ def _records(content: memoryview) -> Iterator[tuple[int, Write]]:
 
 
 def sync_directory(directory: str | Path) -> None:
-    """Makes the names in a directory durable."""
+    """Makes a directory's entries durable."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

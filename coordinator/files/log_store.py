@@ -1,8 +1,8 @@
 """Job logs: one append-only file per attempt and stream. Knows offsets and bytes, nothing of jobs.
 
-Bytes are taken into memory as they arrive and written once per turn, so that a turn's `flush` can be tried again after
-a full disk. Small pieces are made durable by a journal, large ones where they are. After a start, which puts what a
-crash left in the journal where it belongs, the files' sizes are the truth.
+Bytes are buffered in memory as they arrive and written once per turn, so that a turn's `flush` can be retried after a
+full disk. Small writes are made durable by the journal, large ones by syncing the file. Once the journal has been
+replayed at the start, the files' sizes are authoritative.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ ATTEMPT = re.compile(r"(\d{1,19})\.\d{1,9}", re.ASCII)
 STREAM = re.compile(r"job|service-[A-Za-z0-9_.-]{1,200}")
 FILES_PER_DIRECTORY = 1000
 SMALL_BYTES = 64 << 10
-"""What comes of one log in a turn and is no more than this is small."""
+"""Maximum bytes of one log in a turn that go through the journal."""
 WRITE_PIECES = 512
-"""Buffers per system call; the kernel takes at most 1024."""
+"""Buffers per system call; the kernel accepts at most 1024."""
 
 Bytes = bytes | memoryview
 
 
 class _Pending:
-    """What came for one log since the last flush, behind the `stored` bytes that are durable."""
+    """Bytes of one log received since the last flush, after the `stored` durable ones."""
 
     __slots__ = ("path", "pieces", "size", "stored")
 
@@ -38,7 +38,7 @@ class _Pending:
         self.size = stored
 
     def write(self, directory: str) -> None:
-        """Writes; the same bytes at the same place if it is tried again."""
+        """Writes the pieces; idempotent, so it can be retried."""
         descriptor = os.open(f"{directory}/{self.path}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             at = self.stored
@@ -49,7 +49,7 @@ class _Pending:
 
 
 class LogStore:
-    """The logs below `directory`. Methods that name a log raise ProtocolError for a name that can't be one."""
+    """The logs below `directory`. Methods that name a log raise ProtocolError for an invalid name."""
 
     def __init__(self, directory: Path) -> None:
         directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
@@ -58,38 +58,38 @@ class LogStore:
         self._journal = Journal(directory)
 
     def close(self) -> None:
-        """Leaves nothing in the journal. What was not flushed is dropped."""
+        """Closes the journal, leaving nothing in it. Unflushed bytes are dropped."""
         self._journal.close()
 
     def path(self, attempt: str, stream: str = "job") -> str:
-        """Where the log is, whether it is there or not."""
+        """The path of a log, whether or not it exists."""
         return f"{self._directory}/{_relative(attempt, stream)}"
 
     def stored(self, attempt: str, stream: str = "job") -> int:
-        """How many bytes are durable."""
+        """A log's durable length."""
         try:
             return os.stat(self.path(attempt, stream)).st_size
         except FileNotFoundError:
             return 0
 
     def size(self, attempt: str, stream: str = "job") -> int:
-        """How many bytes there are, counting those that the next flush makes durable."""
+        """A log's length, including unflushed bytes."""
         pending = self._pending.get((attempt, stream))
         return pending.size if pending else self.stored(attempt, stream)
 
     def streams(self, attempt: str) -> list[str]:
-        """The streams of an attempt that have a log; its own, "job", first, even if it is empty."""
+        """The streams of an attempt that have a log; "job" first, even if it is empty."""
         found = Path(self.path(attempt)).parent.glob(f"{attempt}.service-*.log")
         names = {path.name[len(attempt) + 1 : -len(".log")] for path in found}
         names |= {stream for pending, stream in self._pending if pending == attempt}
         return ["job", *sorted(names - {"job"})]
 
     def services(self, attempt: str) -> list[str]:
-        """The names of the services that have a log."""
+        """The names of an attempt's services with a log."""
         return [stream.removeprefix("service-") for stream in self.streams(attempt)[1:]]
 
     def append(self, attempt: str, offset: int, data: Bytes, stream: str = "job") -> Bytes:
-        """Takes what continues the log, and returns it: nothing of a piece that is there already or leaves a gap."""
+        """Appends the new part of `data` and returns it; empty if all of it is known, or it would leave a gap."""
         if offset < 0:
             raise ProtocolError("bad_field", f"a log's offset is 0 or more, not {offset}")
         pending = self._pending.get((attempt, stream))
@@ -106,7 +106,7 @@ class LogStore:
         return data
 
     def flush(self) -> None:
-        """Makes all that was taken durable. Raises OSError, and can then be called again."""
+        """Makes appended bytes durable. Raises OSError, and can then be retried."""
         taken = list(self._pending.values())
         for folder in {os.path.dirname(pending.path) for pending in taken if pending.stored == 0}:
             os.makedirs(f"{self._directory}/{folder}", exist_ok=True)
@@ -122,7 +122,7 @@ class LogStore:
         self._pending.clear()
 
     def read(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
-        """Durable bytes from `offset` on, at most `length`; fewer at the end, none where there are none."""
+        """Up to `length` durable bytes from `offset` on; none if the log does not exist."""
         try:
             with open(self.path(attempt, stream), "rb", buffering=0) as file:
                 length = min(length, os.fstat(file.fileno()).st_size - offset)
@@ -134,14 +134,14 @@ class LogStore:
 def _relative(attempt: str, stream: str) -> str:
     matched = ATTEMPT.fullmatch(attempt)
     if not matched or not STREAM.fullmatch(stream):
-        raise ProtocolError("bad_field", f"no log can be called {attempt[:100]!r} {stream[:100]!r}")
+        raise ProtocolError("bad_field", f"bad log name {attempt[:100]!r} {stream[:100]!r}")
     return f"{int(matched[1]) // FILES_PER_DIRECTORY}/{attempt}.{stream}.log"
 
 
 def _write(descriptor: int, pieces: list[Bytes], at: int) -> int:
     wanted = sum(map(len, pieces))
     written = os.pwritev(descriptor, pieces, at)
-    if written < wanted:  # the disk is all but full: the rest goes in, or finds out that it is
+    if written < wanted:  # the disk is nearly full: write the rest, or raise the error
         rest = memoryview(b"".join(pieces))
         while written < wanted:
             written += os.pwrite(descriptor, rest[written:], at + written)

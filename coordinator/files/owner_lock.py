@@ -1,6 +1,6 @@
-"""One owner per data directory and database file: a flock, and in the file the process id of its holder.
+"""Exclusive ownership of a data directory or database file: a flock on a file with the holder's process id.
 
-The kernel drops a flock with its process, so a killed coordinator never has to be cleaned up after.
+The kernel releases a flock with its process, so a killed coordinator needs no clean-up.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from pathlib import Path
 from protocol.errors import UsageError
 
 RETRY_FOR = 1.0
-"""Seconds to try for: the kernel may still be ending the last holder."""
+"""Seconds to keep trying: the kernel may still be ending the previous holder."""
 RETRY_EVERY = 0.02
 
 
 class Lock:
-    """Holds the lock file at `path` until `release` or the end of the process. `what` says what it protects.
+    """Holds the lock file at `path` until `release` or the end of the process. `what` names the protected resource.
 
-    Raises UsageError naming the holder's process id if somebody else has it.
+    Raises UsageError with the holder's process id if the lock is taken.
     """
 
     def __init__(self, path: Path, what: str) -> None:
@@ -43,5 +43,5 @@ class Lock:
         os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
 
     def release(self) -> None:
-        """Gives the lock up. The file stays: who removed it might take it from under a new holder."""
+        """Releases the lock. The file stays: removing it could break a new holder's lock."""
         os.close(self._file)

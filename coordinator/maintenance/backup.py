@@ -1,7 +1,7 @@
-"""Copies a coordinator's state directory while it is in use, so that the copy is one that it could have crashed with.
+"""Hot backup of a coordinator's state directory: a crash-consistent copy, made while it is in use.
 
-The database goes first, in one transaction's view of it. What it refers to is there by then and only grows or stays as
-it is (a log is appended to, a blob never changes), so files that are copied after it have all that it knows of.
+The database is copied first, as one transaction sees it. The files that it refers to exist by then and only grow (logs)
+or stay unchanged (blobs), so files copied afterwards contain everything that it refers to.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from protocol.errors import LongshoreError, UsageError
 
 DATABASE = "longshore.db"
 LEFT_OUT = frozenset({"worker", "partial", "trash", "coordinator.json"})
-"""Directories and files that only mean something to the processes of now: caches, halves of uploads, addresses."""
+"""Directories and files that only matter to running processes: caches, partial uploads, addresses."""
 LEFT_OUT_ENDINGS = (".lock", ".part", "-wal", "-shm")
 
 
 @dataclass(slots=True)
 class Copied:
-    """What a backup has."""
+    """The contents of a backup, counted."""
 
     runs: int = 0
     files: int = 0
@@ -32,16 +32,16 @@ class Copied:
 
 
 def back_up(state: Path, destination: Path) -> Copied:
-    """Makes a copy of the state directory at `destination`, which must not exist yet; a copy that fails leaves none.
+    """Copies the state directory to `destination`, which must not exist yet; a failed copy is removed.
 
-    Raises UsageError for what can't be copied, LongshoreError for what went wrong.
+    Raises UsageError for a bad source or destination, LongshoreError if copying fails.
     """
     if not (state / DATABASE).is_file():
         raise UsageError(f"{state} has no {DATABASE}: is it a coordinator's state directory (LONGSHORE_STATE)?")
     if destination.exists():
-        raise UsageError(f"{destination} is there already; a backup makes a new directory")
+        raise UsageError(f"{destination} already exists; a backup creates a new directory")
     if destination.absolute().is_relative_to(state.absolute()):
-        raise UsageError(f"{destination} is within {state}, which is what is to be copied")
+        raise UsageError(f"{destination} is within {state}, the directory to copy")
     partial = destination.with_name(f"{destination.name}.part")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -81,7 +81,7 @@ def _copy_file(source: Path, target: Path, copied: Copied) -> None:
     try:
         shutil.copy2(source, target, follow_symlinks=False)
     except FileNotFoundError:
-        return  # of a run that retention has removed meanwhile
+        return  # belonged to a run that retention has removed meanwhile
     if not target.is_symlink():
         _sync(target)
         copied.size += target.stat().st_size

@@ -1,8 +1,8 @@
-"""Removes what is kept for too long or takes too much room: old finished runs, their logs, artifacts and workspaces.
+"""Garbage collection by age and size: old finished runs, their logs, artifacts and workspaces.
 
-A thread looks and deletes files, with a database connection of its own that only reads. What must not happen behind the
-coordinator's back (to delete a run's rows, to take a blob away) it asks of the coordinator's loop, a little at a time:
-that one alone knows what is unfinished, and what a client is about to use.
+A thread scans and deletes files, with its own read-only database connection. It leaves removing runs and blobs to the
+coordinator's loop, one request at a time: only the loop knows which runs are unfinished and which blobs a client is
+about to use.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ from coordinator.security.quota import Counted
 from coordinator.store.reader import Reader
 
 RUNS_AT_ONCE = 10
-"""Runs that are removed for their size before what is left is measured again."""
+"""Runs removed for size before usage is measured again."""
 PARTIAL_FOR = 86_400.0
-"""Seconds after its last byte for which a partial upload is kept."""
+"""Seconds for which a partial upload is kept after its last byte."""
 FIRST_AFTER = 60.0
-"""Seconds from the start to the first look: a start has better things to do."""
+"""Seconds from the start to the first pass, which must not slow down the start."""
 
 log = logging.getLogger(__name__)
 
 
 class Housekeeper:
-    """`wake` lets the coordinator's loop look at `wanted`. `close` ends it; a pass that is under way stops early.
+    """The garbage collector's thread. `wake` wakes the coordinator's loop to check `wanted`.
 
     `logs` and `blobs` are the directories of LogStore and BlobStore.
     """
@@ -52,21 +52,21 @@ class Housekeeper:
         self._thread.start()
 
     def close(self) -> None:
-        """Ends the thread."""
+        """Ends the thread; a running pass stops early."""
         self._stop.set()
         self._thread.join()
 
     # the coordinator's loop
 
     def wanted(self) -> int | str | None:
-        """A run (its id) or blob (its digest) that is to be taken away, if there is one. Each is `answered`."""
+        """The next run (id) or blob (digest) to remove, if any. The loop replies to each with `answered`."""
         try:
             return self._wanted.get_nowait()
         except Empty:
             return None
 
     def answered(self, done: bool) -> None:
-        """Whether it was taken away."""
+        """Reports whether the run or blob was removed."""
         self._answers.put(done)
 
     # the thread
@@ -77,7 +77,7 @@ class Housekeeper:
             try:
                 self.look()
             except Exception:
-                log.exception("housekeeping failed; it is tried again in %.0f s", self._retention.every)
+                log.exception("housekeeping failed; retrying in %.0f s", self._retention.every)
             wait = self._retention.every
 
     def look(self) -> None:
@@ -94,17 +94,19 @@ class Housekeeper:
                 removed = [self._ask(run) for run in reader.finished_runs(before=now, limit=RUNS_AT_ONCE)]
                 if not any(removed):
                     log.warning(
-                        "%d bytes are kept for unfinished runs, more than the %d asked for", used, self._retention.size
+                        "%d bytes in use after removing all finished runs, above the limit of %d",
+                        used,
+                        self._retention.size,
                     )
                     return
                 used = self._tidy(reader, now)
 
     def _tidy(self, reader: Reader, now: float) -> int:
-        """Deletes files that no run refers to. Returns how many bytes those have that one does."""
+        """Deletes unreferenced files. Returns the total size of the referenced ones."""
         return self._tidy_logs(reader) + self._tidy_blobs(reader, now)
 
     def _ask(self, what: int | str) -> bool:
-        """Has the loop take something away; False if it would not, or ends."""
+        """Has the loop remove a run or blob; False if it refuses, or the thread is ending."""
         self._wanted.put(what)
         self._wake()
         while not self._stop.is_set():
@@ -115,9 +117,9 @@ class Housekeeper:
         return False
 
     def _tidy_logs(self, reader: Reader) -> int:
-        """Logs of jobs that are in no run any more, a directory at a time, as the ids of jobs go.
+        """Deletes logs of jobs without a run, one directory (a range of job ids) at a time.
 
-        A log is begun when its job is in the database for long; so what is asked after the files are listed is safe.
+        A job is in the database long before its log exists, so querying jobs after listing the files is safe.
         """
         used = 0
         for directory in _directories(self._logs):

@@ -1,4 +1,4 @@
-"""What an operator may say about how much of finished runs is kept. Data only."""
+"""Retention settings for finished runs. Data only."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retention:
-    """What is kept of finished runs; an unfinished one, and the newest, is never touched. None: no bound.
+    """Bounds on finished runs; unfinished runs and the newest run are never removed. None: no bound.
 
-    `runs_for` and `artifacts_for` are seconds from a run's or attempt's end (a job's own `expire_in` comes first),
-    `size` is bytes of logs, artifacts and workspaces together. `every` is how often that is looked after, `young` how
-    long a blob is left alone that no run refers to: it may be one that is being submitted.
+    `runs_for` and `artifacts_for` are seconds from a run's or attempt's end (a job's own `expire_in` takes precedence),
+    `size` is bytes of logs, artifacts and workspaces together. `every` is the interval of passes, `young` the minimum
+    age of an unreferenced blob before its removal: its run may be about to be submitted.
     """
 
     runs_for: float | None = None
