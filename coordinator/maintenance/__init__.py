@@ -1,1 +1,1 @@
-"""Upkeep: retention, garbage collection, backup."""
+"""Maintenance: retention, garbage collection, backup."""

@@ -1,5 +1,5 @@
-"""The coordinator's database: what the engine must still know after a restart, and what readers ask for later.
+"""The coordinator's database: the engine's state across restarts, and history for readers.
 
-`database.py` opens and migrates it, `models.py` names its tables, `rows.py` turns engine objects into rows and back,
-`store.py` is the face. Knows nothing of sockets; logs and blobs are files and live elsewhere.
+`database.py` opens and migrates it, `models.py` defines its tables, `rows.py` converts engine objects to rows and back,
+`store.py` is the interface. Logs and blobs are files, see `coordinator/files`.
 """

@@ -1,4 +1,4 @@
-"""What the coordinator needs of its database, seen from outside the store. `store` is the one that peewee makes."""
+"""Protocol of the run store; `store.py` implements it with peewee."""
 
 from __future__ import annotations
 
@@ -10,35 +10,35 @@ from protocol.views import RunSummary, StoryLine
 
 
 class RunStore(Protocol):
-    """Runs and workers, durable. Every write is one transaction, and none happens under another one's term."""
+    """Durable runs and workers. Every write is one transaction, and fails in another coordinator's term."""
 
     @property
     def coordinator_id(self) -> str:
-        """The lasting id of whoever coordinates with this database."""
+        """The coordinator's lasting id, kept in the database."""
 
     def next_ids(self) -> tuple[int, int]:
-        """The first ids of a run and of a job that were never used."""
+        """The lowest unused ids of a run and of a job."""
 
     def load_unfinished(self) -> tuple[list[RunState], list[WorkerState]]:
-        """All that the engine needs to go on: unfinished runs, oldest first, and every known worker."""
+        """The state that the engine restores: unfinished runs, oldest first, and every known worker."""
 
     def write_turn(self, turn: Turn) -> None:
         """Writes all rows of a turn, or none."""
 
     def load_run(self, id: int) -> RunState | None:
-        """A run with all that belongs to it."""
+        """A run with its stages, jobs and attempts."""
 
     def run_by_token(self, token: str) -> int | None:
-        """The run that a submission with this token has started."""
+        """The id of the run submitted with this token."""
 
     def remove_run(self, id: int) -> None:
         """Removes a finished run."""
 
     def list_runs(self, limit: int, before: int | None = None) -> list[RunSummary]:
-        """The newest runs, newest first; those older than the run `before`."""
+        """Runs, newest first, with ids below `before` if given."""
 
     def story(self, run: int, job: str) -> list[StoryLine]:
-        """What happened to a job, in order."""
+        """A job's story, in order."""
 
     def close(self) -> None:
-        """Lets the database go."""
+        """Closes the database."""

@@ -1,6 +1,6 @@
-"""Opens a coordinator's database: connects, locks, migrates, and refuses what it can't be sure of.
+"""Opens a coordinator's database: connects, locks, migrates, and refuses a damaged or newer one.
 
-The one place that knows how SQLite and PostgreSQL differ.
+The differences between SQLite and PostgreSQL are confined to this module.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SQLITE_PRAGMAS = {
     "foreign_keys": 1,
     "busy_timeout": 5000,
     "journal_size_limit": 64 << 20,
-    "wal_autocheckpoint": 16_000,  # pages, which is as much: the commit that does it takes ten times as long
+    "wal_autocheckpoint": 16_000,  # pages, also 64 MB: a commit that checkpoints takes ten times as long
 }
 POSTGRES_DEFAULTS: dict[str, Any] = {
     "connect_timeout": 5,
@@ -38,7 +38,7 @@ POSTGRES_DEFAULTS: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 2,
 }
-"""A database that does not answer must become an error in bounded time: the coordinator has but one thread."""
+"""An unresponsive database must become an error in bounded time, as the coordinator is single-threaded."""
 POSTGRES_SESSION = {
     "statement_timeout": "30000",
     "idle_in_transaction_session_timeout": "30000",
@@ -47,27 +47,27 @@ POSTGRES_SESSION = {
     "tcp_keepalives_count": "2",
     "tcp_user_timeout": "15000",
 }
-"""How long the server waits for this coordinator. By the system's defaults it would keep the lock of a host that is
-gone for two hours. Set by a statement: poolers refuse most startup parameters."""
+"""The server's timeouts for this session. By the system's defaults it would keep a dead host's lock for two hours. Set
+by a statement, as poolers refuse most startup parameters."""
 HOST_GONE_AFTER = 20
-"""Seconds after which, by `POSTGRES_SESSION`, the server lets go of a host that is gone."""
+"""Seconds after which, by `POSTGRES_SESSION`, the server drops a dead host's connection."""
 CHOSEN_BY_THE_OPERATOR = ("client", "database", "user", "database user")
 """Sources of a setting that ours do not override: the URL's `options`, ALTER DATABASE, ALTER ROLE."""
 ADVISORY_LOCK = 0x6C6F6E6773686F72
-"""Held on PostgreSQL by the one coordinator of a database; the number only has to be ours."""
+"""Number of the advisory lock that a database's coordinator holds on PostgreSQL; arbitrary, but unique to Longshore."""
 LOCK_RETRY_FOR = 2.0
-"""Seconds in which PostgreSQL notices that the connection of a killed coordinator is gone."""
+"""Seconds within which PostgreSQL notices the closed connection of a killed coordinator."""
 PASSWORDS = re.compile(r"(//[^/?#@:]*:)[^/?#]*(?=@)|([?&](?:ssl)?password=)[^&]*")
 
 
 class DatabaseRefused(LongshoreError):
-    """The database can't be used as it is; the message says why and what to do."""
+    """The database can't be used in its current state; the message explains why, and the remedy."""
 
     exit_status = 2
 
 
 class Connection:
-    """A database that is open, migrated and ours alone. Used by one thread at a time, whichever that is."""
+    """An open, migrated and exclusively owned database. Used by one thread at a time, but not bound to one."""
 
     def __init__(self, url: str) -> None:
         self.name = _without_password(url)
@@ -76,19 +76,19 @@ class Connection:
         self._reached = False
         self._read_term = f'SELECT "value" FROM "meta" WHERE "key" = {self.database.param}'
         if isinstance(self.database, peewee.PostgresqlDatabase):
-            self._read_term += " FOR SHARE"  # nobody begins a term before this transaction is over
+            self._read_term += " FOR SHARE"  # no other coordinator can begin a term before this transaction ends
         path = self._sqlite_path()
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                path.touch(PRIVATE_FILE)  # which SQLite makes its other files by
+                path.touch(PRIVATE_FILE)  # SQLite gives its other files the same mode
                 self._file_lock = Lock(path.with_name(path.name + ".lock"), f"the database {path}")
             self._connect()
             self._reached = True
             self._migrate()
             self._check_tables()
             self._term = self._begin_term()
-        except (peewee.PeeweeException, OSError, TypeError) as error:  # TypeError: an option that the driver lacks
+        except (peewee.PeeweeException, OSError, TypeError) as error:  # TypeError: an option unknown to the driver
             self.close()
             raise self.refusal(error) from error
         except LongshoreError:
@@ -108,7 +108,7 @@ class Connection:
                 if time.monotonic() > deadline:
                     raise UsageError(
                         f"the database {self.name} is in use by another coordinator ({self._lock_holder()}); stop that "
-                        "one, or use it instead. If its host is gone, the database lets go of it within "
+                        "one, or use it instead. If its host is gone, the database releases its lock within "
                         f"{HOST_GONE_AFTER} s"
                     )
                 time.sleep(0.05)
@@ -128,8 +128,8 @@ class Connection:
     # the term
 
     def _begin_term(self) -> Term:
-        """Ends the term of whoever had the database before."""
-        if isinstance(self.database, peewee.SqliteDatabase):  # behind its lock file, which no power cut outlives
+        """Begins a new term, which ends the previous owner's."""
+        if isinstance(self.database, peewee.SqliteDatabase):  # not durable: no owner survives a power cut
             self.database.execute_sql("PRAGMA synchronous = normal")
             term = self._write_term()
             self.database.execute_sql(f"PRAGMA synchronous = {SQLITE_PRAGMAS['synchronous']}")
@@ -151,7 +151,7 @@ class Connection:
         return str(row[0]) if row else None
 
     def check_term(self) -> None:
-        """Proves that nobody has taken the database since; in a transaction, until its end. Raises Superseded."""
+        """Verifies that the database is still ours; within a transaction, until its end. Raises Superseded."""
         stored = self._stored_term()
         if stored != str(self._term):
             raise self._term.superseded(self.name, stored)
@@ -171,7 +171,7 @@ class Connection:
             found = self.database.execute_sql("PRAGMA quick_check(1)").fetchone()[0]
             if found != "ok":
                 raise DatabaseRefused(self._damaged(found))
-        for table in TABLES:  # in plain SQL, which peewee would take 4 ms to build
+        for table in TABLES:  # plain SQL: peewee would take 4 ms to build it
             name = f'"{table._meta.table_name}"'
             columns = ", ".join(f'{name}."{field.column_name}"' for field in table._meta.sorted_fields)
             self.database.execute_sql(f"SELECT {columns} FROM {name} LIMIT 0")
@@ -180,16 +180,17 @@ class Connection:
         return f"the database {self.name} is damaged ({why}); restore it from a backup, or move it away to start anew"
 
     def refusal(self, error: Exception) -> DatabaseRefused:
-        """What to tell the user about an error that keeps the coordinator from starting."""
+        """The user-facing error for an exception during the start."""
         why = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         if not self._reached and "malformed" not in why:
             return DatabaseRefused(f"can't open the database {self.name}: {why}")
         return DatabaseRefused(self._damaged(why))
 
     def reconnect(self) -> None:
-        """Replaces a connection that may be broken, if nobody has taken the database meanwhile.
+        """Replaces a connection that may be broken.
 
-        Raises Superseded if somebody has, and what the driver raises if there is no connection to be had.
+        Raises Superseded if another coordinator has taken the database meanwhile, or the driver's error if it can't
+        connect.
         """
         if not self.database.is_closed():
             self.database.close()
@@ -199,7 +200,7 @@ class Connection:
             raise peewee.OperationalError(f"the database's lock is still held by {self._lock_holder()}")
 
     def close(self) -> None:
-        """Lets the database go. No error if it was never reached."""
+        """Closes the connection and releases the lock. No error if the database was never reached."""
         if not self.database.is_closed():
             self.database.close()
         if self._file_lock is not None:
@@ -208,7 +209,7 @@ class Connection:
 
 
 def open_database(url: str) -> peewee.Database:
-    """peewee's database for a URL, for `connect`; its connection is shared by all threads."""
+    """The peewee database of a URL, not connected yet (see `connect`); its connection is shared by all threads."""
     try:
         scheme, host, path, query, _ = urlsplit(url)
     except ValueError as error:
@@ -216,11 +217,11 @@ def open_database(url: str) -> peewee.Database:
     options: dict[str, Any] = {"thread_safe": False, "autoconnect": False}
     if scheme == "sqlite":
         if host or query or len(path) < 2:
-            raise bad_url(url, "it has three slashes before the path of a file, and nothing after it")
+            raise bad_url(url, "an SQLite URL has three slashes, a path, and nothing else")
         options |= {"pragmas": SQLITE_PRAGMAS, "lock_type": "IMMEDIATE", "check_same_thread": False}
         return peewee.SqliteDatabase(unquote(path[1:]), **options)
     if scheme not in ("postgres", "postgresql"):
-        raise bad_url(url, "only SQLite and PostgreSQL keep what a coordinator writes")
+        raise bad_url(url, "only SQLite and PostgreSQL are supported")
     given = _postgres_options(url)
     defaults = {"application_name": f"longshore coordinator, {_this_process()}", **POSTGRES_DEFAULTS}
     options |= {key: value for key, value in defaults.items() if key not in given}
@@ -228,8 +229,8 @@ def open_database(url: str) -> peewee.Database:
 
 
 def _postgres_options(url: str) -> dict[str, Any]:
-    """What a URL of PostgreSQL's own syntax says, several hosts included. Raises UsageError for a bad one."""
-    try:  # not imported above: a process with an SQLite file does without the driver
+    """The options in a PostgreSQL URL, which may name several hosts. Raises UsageError for a bad one."""
+    try:  # imported late: a process with an SQLite file does not need the driver
         import psycopg
         from psycopg.conninfo import conninfo_to_dict
     except ImportError:
@@ -246,20 +247,20 @@ def _postgres_options(url: str) -> dict[str, Any]:
 
 
 def connect(database: peewee.Database) -> None:
-    """Opens the connection, with the bounds that each of ours has. Raises what the driver raises."""
+    """Opens the connection and sets the session's timeouts. Raises the driver's errors."""
     database.connect()
     if isinstance(database, peewee.PostgresqlDatabase):
         values = ", ".join(["(%s, %s)"] * len(POSTGRES_SESSION))
         sources = ", ".join(["%s"] * len(CHOSEN_BY_THE_OPERATOR))
         database.execute_sql(
             f"SELECT set_config(name, wanted.value, false) FROM (VALUES {values}) AS wanted (name, value) "
-            f"JOIN pg_settings USING (name) WHERE source NOT IN ({sources})",  # a server may know fewer of them
+            f"JOIN pg_settings USING (name) WHERE source NOT IN ({sources})",  # a server may not know all of them
             (*[part for item in POSTGRES_SESSION.items() for part in item], *CHOSEN_BY_THE_OPERATOR),
         )
 
 
 def bad_url(url: str, why: object) -> UsageError:
-    """What to tell the user about a URL that can't be one."""
+    """The error for an unusable database URL."""
     return UsageError(
         f"bad database URL {_without_password(url)!r}: {why}; give sqlite:////PATH/TO/FILE or "
         "postgresql://USER:PASSWORD@HOST:PORT/NAME"
@@ -267,7 +268,7 @@ def bad_url(url: str, why: object) -> UsageError:
 
 
 def _without_password(url: str) -> str:
-    """The URL as it may be shown."""
+    """The URL with passwords replaced by asterisks."""
     return PASSWORDS.sub(lambda found: f"{found[1] or found[2]}***", url)
 
 

@@ -1,4 +1,4 @@
-"""Keeps peewee from importing drivers of databases that nobody asked for. Imports nothing itself."""
+"""Keeps peewee from importing unused database drivers. Imports nothing itself."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ OTHERS = ("psycopg2", "psycopg", "psycopg2cffi", "pymysql", "MySQLdb")
 
 
 def only_sqlite() -> None:
-    """For a process whose database is SQLite: has peewee imported without the other drivers that are installed.
+    """Imports peewee without the other installed drivers, for a process that only uses SQLite.
 
-    PostgreSQL's alone takes 0.1 s and 15 MB. From then on this process can open no other database; if peewee was
-    imported before, nothing changes.
+    PostgreSQL's alone takes 0.1 s and 15 MB. Afterwards this process can't open any other database; no effect if peewee
+    was imported before.
     """
     if "peewee" in sys.modules:
         return
     hidden = [name for name in OTHERS if name not in sys.modules]
     for name in hidden:
-        sys.modules[name] = cast(ModuleType, None)  # how Python is told that a module can't be imported
+        sys.modules[name] = cast(ModuleType, None)  # makes importing the module fail
     try:
-        import playhouse.migrations  # noqa: F401 (peewee, and all in it that looks for drivers)
+        import playhouse.migrations  # noqa: F401 (imports peewee, and everything in it that looks for drivers)
     finally:
         for name in hidden:
             del sys.modules[name]

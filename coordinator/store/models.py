@@ -1,6 +1,6 @@
-"""The tables, as peewee models. Bound to no database: `store.py` executes every query on its own.
+"""The tables, as peewee models. Bound to no database: `store.py` executes every query itself.
 
-Times are seconds since the epoch. Columns named `..._json` hold what is never searched, as JSON.
+Times are seconds since the epoch. Columns named `..._json` hold JSON that is never searched.
 A change here needs a new file in `migrations/`.
 """
 
@@ -21,9 +21,9 @@ from peewee import (
 WORD = 32
 """Longest status or failure reason."""
 NAME = 255
-"""Longest indexed name; names in plans may be longer, and are not indexed."""
+"""Longest indexed name; names from plans may be longer and are not indexed."""
 KEY = 64
-"""Room for a public key as text."""
+"""Longest public key as text."""
 DIGEST = 64
 """A sha256 in hexadecimal digits."""
 
@@ -75,7 +75,7 @@ class Stage(Table):
 
 
 class Job(Table):
-    """One job of a run; its plan is the one of that name in the run's plan."""
+    """One job of a run; its plan is found by its name in the run's plan."""
 
     id = BigIntegerField(primary_key=True)
     run = ForeignKeyField(Run, on_delete="CASCADE", index=False)
@@ -97,11 +97,11 @@ class Job(Table):
     not_before_boot = TextField(null=True)
 
     class Meta:
-        indexes = ((("run", "status", "allowed_to_fail"), False),)  # all that a line of the list of runs counts
+        indexes = ((("run", "status", "allowed_to_fail"), False),)  # covers the counts in the list of runs
 
 
 class Attempt(Table):
-    """One try of a job. `id` is "JOB.NUMBER"."""
+    """One attempt of a job. `id` is "JOB.NUMBER"."""
 
     id = CharField(64, primary_key=True)
     job = ForeignKeyField(Job, on_delete="CASCADE")
@@ -126,7 +126,7 @@ class Attempt(Table):
 
 
 class Worker(Table):
-    """One worker that has ever said hello. Whether it is online is not stored: after a start nobody is."""
+    """One worker that has said hello at least once. Its online status is not stored: after a start, all are offline."""
 
     name = CharField(NAME, primary_key=True)
     labels_json = TextField()
@@ -139,7 +139,7 @@ class Worker(Table):
 
 
 class StoryLine(Table):
-    """One thing that happened to a job, in order of `id`."""
+    """One event in a job's story, in order of `id`."""
 
     id = BigIntegerField(primary_key=True)
     run = ForeignKeyField(Run, on_delete="CASCADE")
@@ -150,7 +150,7 @@ class StoryLine(Table):
 
 
 class AccessKey(Table):
-    """A public key that somebody was let in with. Revoked ones stay, so that they stay out."""
+    """An enrolled public key. Revoked keys are kept, so that they stay refused."""
 
     key = CharField(KEY, primary_key=True)
     name = CharField(NAME)
@@ -163,7 +163,7 @@ class AccessKey(Table):
 
 
 class JoinToken(Table):
-    """A join token; `digest` is the sha256 of its secret, which is not kept."""
+    """A join token; `digest` is the sha256 of its secret, which is not stored."""
 
     digest = CharField(DIGEST, primary_key=True)
     role = CharField(WORD)
@@ -175,7 +175,7 @@ class JoinToken(Table):
 
 
 class Secret(Table):
-    """A secret, encrypted by a key that is not in the database. An empty `project` is all of them."""
+    """A secret, encrypted with a key outside the database. An empty `project` means all projects."""
 
     project = CharField(NAME)
     name = CharField(NAME)
@@ -191,7 +191,7 @@ class Secret(Table):
 
 
 class AuditLine(Table):
-    """One thing that somebody did, in order of `id`. The database itself refuses to change or delete a row."""
+    """One audited action, in order of `id`. Triggers in the database refuse to change or delete a row."""
 
     id = BigIntegerField(primary_key=True)
     at = DoubleField()
@@ -203,7 +203,7 @@ class AuditLine(Table):
 
 
 class Meta(Table):
-    """What the database knows of itself: the coordinator's lasting id."""
+    """Metadata of the database: the coordinator's lasting id, and the current term."""
 
     key = CharField(NAME, primary_key=True)
     value = TextField()
@@ -223,4 +223,4 @@ TABLES: tuple[type[Table], ...] = (
     AuditLine,
     Meta,
 )
-"""In an order in which rows can be written."""
+"""In an order that satisfies foreign keys on insertion."""

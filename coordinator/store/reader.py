@@ -1,6 +1,6 @@
-"""A second connection to a coordinator's database, which only reads: for housekeeping, beside the loop that writes.
+"""A second, read-only connection to a coordinator's database, for housekeeping beside the loop.
 
-Takes none of the coordinator's locks, and sees what was committed.
+Takes none of the coordinator's locks, and sees committed data only.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ log = logging.getLogger(__name__)
 ENDED_WORDS = [status.value for status in ENDED]
 ROWS_AT_ONCE = 500
 ARTIFACTS = msgspec.json.Decoder(list[ArtifactRef])
-"""Made at import, by one thread: msgspec is not thread-safe when it first sees a type."""
+"""Created at import, by one thread: msgspec is not thread-safe when it first sees a type."""
 
 
 def _artifacts(attempt: str, text: str) -> list[ArtifactRef]:
     try:
         return ARTIFACTS.decode(text)
     except ValueError as error:
-        log.warning("the artifacts of attempt %s are not kept: their row makes no sense (%s)", attempt, error)
+        log.warning("the artifacts of attempt %s are not kept: its row in the database is invalid (%s)", attempt, error)
         return []
 
 
 class Reader:
-    """Open within `with`. Raises peewee's errors."""
+    """A context manager; open within `with`. Raises peewee's errors."""
 
     def __init__(self, url: str) -> None:
         self._database = open_database(url)
@@ -53,9 +53,9 @@ class Reader:
         return found
 
     def finished_runs(self, *, before: float, limit: int | None = None) -> list[int]:
-        """Runs that ended before that time (seconds since the epoch), oldest first; never the newest one.
+        """Runs that ended before `before` (seconds since the epoch), oldest first; never the newest one.
 
-        The newest run and its jobs have the highest ids: new ones count on from there.
+        The newest run and its jobs have the highest ids, from which new ones continue.
         """
         newest = self._rows(Run.select(fn.MAX(Run.id)))[0][0]
         which = Run.status.in_(ENDED_WORDS) & (Run.finished_at < before) & (Run.id < newest)
@@ -63,15 +63,13 @@ class Reader:
         return [id for (id,) in self._rows(query.limit(limit) if limit else query)]
 
     def known_jobs(self, first: int, last: int) -> set[int]:
-        """The jobs with ids from `first` to `last` that there are."""
+        """The ids of existing jobs from `first` to `last`."""
         return {id for (id,) in self._rows(Job.select(Job.id).where(Job.id.between(first, last)))}
 
     def needed_blobs(self, now: float, artifacts_before: float | None) -> dict[str, str]:
-        """Digests of all that a run may still need, with the project of the first run that names it.
+        """Digests of workspaces and unexpired artifacts, each with the project of the first run that refers to it.
 
-        These are workspaces, and artifacts that have not expired.
-
-        Those of unfinished runs never expire; those of an attempt that ended before `artifacts_before` have.
+        Artifacts of unfinished runs never expire; those of an attempt that ended before `artifacts_before` have.
         """
         workspaces = Run.select(Run.workspace, Run.project).where(Run.workspace.is_null(False)).order_by(Run.id.desc())
         needed: dict[str, str] = dict(self._rows(workspaces))

@@ -1,4 +1,4 @@
-"""Turns the engine's objects into rows and rows back into objects. Pure: plain tuples, in the models' column order."""
+"""Converts the engine's objects to rows and back. Pure: rows are plain tuples in the models' column order."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _load(kind: type[T], text: str) -> T:
 
 
 def _text(value: str) -> str:
-    """PostgreSQL keeps every character but NUL, which only a broken peer would send."""
+    """`value` without NUL, which PostgreSQL can't store and only a broken peer would send."""
     return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in value else value
 
 
@@ -183,7 +183,7 @@ def stage_of(row: Row) -> StageState:
 
 
 def job_plans(plan: Plan) -> dict[str, JobPlan]:
-    """The jobs of a plan by name as `Job` rows have it."""
+    """The jobs of a plan by their names in `Job` rows."""
     intern_parts(plan.jobs)
     return {_text(job.name): job for job in plan.jobs}
 
@@ -296,7 +296,7 @@ def worker_of(row: Row) -> WorkerState:
 
 
 def summary_of(row: Row, counts: dict[str, int], *, warnings: bool) -> RunSummary:
-    """What a reader sees of a row of `Run`. One that makes no sense must not keep the others from being listed."""
+    """The summary of a row of `Run`. An invalid row must not keep the others from being listed."""
     id, _, name, project, source_json, _, _, status, _, created, started, finished, parent_json = row
     try:
         source, status = _load(Source, source_json), ExecutionStatus(status)

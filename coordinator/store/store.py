@@ -1,6 +1,6 @@
-"""The database's face: writes a turn in one transaction, gives runs back after a restart, answers readers.
+"""The database's interface: writes a turn in one transaction, restores runs after a restart, answers readers.
 
-Rows go in through prepared bulk upserts, so writing the same turn again after a failure changes nothing.
+Rows are written by prepared bulk upserts, so writing the same turn again after a failure changes nothing.
 """
 
 from __future__ import annotations
@@ -49,30 +49,29 @@ log = logging.getLogger(__name__)
 
 COORDINATOR_ID = "coordinator_id"
 RECONNECT_EVERY = 1.0
-"""Seconds between attempts to reach a database that is away: each may take a while, and everybody waits for it."""
+"""Seconds between reconnection attempts: each may take a while, and blocks the coordinator's loop."""
 CONFIRM_EVERY = 1.0
-"""Seconds for which the proof is good that the database is still ours."""
+"""Seconds for which a check of the term remains valid."""
 UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Worker, AccessKey, JoinToken, Secret)
 WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, StoryLine, AuditLine, Meta)
 STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
-"""What rows raise that can't be turned into objects."""
+"""Exceptions raised by converting invalid rows."""
 
 
 class UnreadableRun(LongshoreError):
-    """The rows of one run make no sense. Others are not affected."""
+    """The rows of one run are invalid. Other runs are not affected."""
 
     def __init__(self, id: int, error: Exception) -> None:
         why = str(error) or type(error).__name__
-        super().__init__(f"run {id} can't be read: its rows in the database make no sense ({why})")
+        super().__init__(f"run {id} can't be read: its rows in the database are invalid ({why})")
 
 
 class Store:
     """A coordinator's database, open until `close`. Not thread-safe, but bound to no thread.
 
-    Raises UsageError or DatabaseRefused when it can't be opened or makes no sense. Later failures
-    are peewee's DatabaseError and its kin; the call after one connects anew. Superseded is final: another coordinator
-    has the database.
+    Raises UsageError or DatabaseRefused if it can't be opened or is invalid. Later failures raise peewee's errors, and
+    the next call reconnects. Superseded is final: another coordinator has the database.
     """
 
     def __init__(self, url: str) -> None:
@@ -81,7 +80,7 @@ class Store:
         self._broken = False
         self._reconnect_at = 0.0
         self._confirmed_at = time.monotonic()
-        self._audit: list[rows.Row] = []  # lines without their ids that the next transaction writes
+        self._audit: list[rows.Row] = []  # lines, without ids, for the next transaction
         self._statements = {table: self._insert(table, update=True) for table in UPDATED}
         self._statements |= {table: self._insert(table, update=False) for table in WRITTEN_ONCE}
         try:
@@ -94,16 +93,16 @@ class Store:
             raise self._connection.refusal(error) from error
 
     def close(self) -> None:
-        """Lets the database go, for another coordinator to take."""
+        """Releases the database for another coordinator."""
         self._connection.close()
 
     def _insert(self, table: type[Table], *, update: bool) -> str:
-        """The statement that writes one row, a tuple in column order; `update` says what a second time does."""
+        """The statement that inserts a row, a tuple in column order. An existing row is updated, or kept as it is."""
         fields = table._meta.sorted_fields
         key = table._meta.get_primary_keys()
         key_names = {field.name for field in key}
         query = table.insert_many([(None,) * len(fields)], fields=fields)
-        if update:  # what a row belongs to stays, so that no index and no check of it is touched
+        if update:  # foreign keys never change; leaving them out avoids index updates and checks
             changing = [f for f in fields if f.name not in key_names and not isinstance(f, ForeignKeyField)]
             query = query.on_conflict(conflict_target=key, preserve=changing)
         else:
@@ -122,7 +121,7 @@ class Store:
 
     @contextmanager
     def _usable(self) -> Iterator[None]:
-        """Connects anew after a failure, though not all the time, and notes one."""
+        """Reconnects after an earlier failure, at most every RECONNECT_EVERY seconds, and records a new one."""
         if self._broken:
             if time.monotonic() < self._reconnect_at:
                 raise OperationalError("the database could not be reached a moment ago")
@@ -144,9 +143,9 @@ class Store:
             yield
 
     def confirm(self) -> None:
-        """Proves that nobody else has taken the database, if the last proof is old. Raises Superseded if one has.
+        """Verifies that the database is still ours, if the last check is old. Raises Superseded.
 
-        For a coordinator that was suspended or cut off, before it acts on what it remembers.
+        Keeps a coordinator that was suspended or cut off from acting on stale memory.
         """
         now = time.monotonic()
         if now - self._confirmed_at > CONFIRM_EVERY:
@@ -167,7 +166,7 @@ class Store:
     # writing
 
     def write_turn(self, turn: Turn) -> None:
-        """Makes all rows of a turn durable, or none. Writing the same turn twice is the same as once."""
+        """Writes all rows of a turn durably, or none. Idempotent."""
         changes = turn.runs or turn.stages or turn.jobs or turn.attempts or turn.workers or turn.stories
         if not (changes or self._audit):
             return
@@ -188,14 +187,14 @@ class Store:
         self._last_run = max((run.id for run in new_runs), default=self._last_run)
 
     def audit(self, line: rows.Row) -> None:
-        """Notes what somebody does (time, actor, role, action, subject, detail): written with what comes of it."""
+        """Queues an audit line (time, actor, role, action, subject, detail), to be written with the next turn."""
         self._audit.append(line)
 
     def _write_audit(self, lines: Sequence[rows.Row]) -> None:
         self._write(AuditLine, [rows.audit_row(id, line) for id, line in enumerate(lines, self._last_audit + 1)])
 
     def keep(self, line: rows.Row, *changes: tuple[type[Table], rows.Row]) -> None:
-        """Makes rows durable at once, with the line of the audit; for what changes seldom and belongs to no turn."""
+        """Writes rows and their audit line durably at once; for rare changes outside of turns."""
         with self._transaction():
             for table, row in changes:
                 self._write(table, [row])
@@ -203,32 +202,32 @@ class Store:
         self._last_audit += 1
 
     def remove(self, line: rows.Row, table: type[Table], which: Expression) -> None:
-        """Deletes rows, durably, with the line of the audit."""
+        """Deletes rows durably, and writes the audit line."""
         with self._transaction():
             self._database.execute(table.delete().where(which))
             self._write_audit([line])
         self._last_audit += 1
 
     def all(self, query: Any) -> list[rows.Row]:
-        """What a query of the rarer tables finds."""
+        """The rows that a query finds; for the tables of keys, tokens, secrets and the audit."""
         return self._rows(query)
 
     def remove_run(self, id: int) -> None:
-        """Deletes all rows of a run. The files that it refers to are left."""
+        """Deletes all rows of a run, but not the files that it refers to."""
         with self._transaction():
             self._database.execute(Run.delete().where(Run.id == id))
 
     # after a start
 
     def next_ids(self) -> tuple[int, int]:
-        """The ids that the next run and the next job shall have."""
+        """The ids of the next run and the next job."""
         return self._newest(Run) + 1, self._newest(Job) + 1
 
     def load_unfinished(self) -> tuple[list[RunState], list[WorkerState]]:
-        """All that the engine has to go on with: unfinished runs, oldest first, and every known worker.
+        """The state that the engine restores: unfinished runs, oldest first, and every known worker.
 
-        A run whose rows make no sense is set aside as failed, and a worker is forgotten until it says hello; the log
-        names each. Raises DatabaseRefused when the database can't be read at all.
+        A run with invalid rows is marked as failed, and a worker with an invalid row forgotten until it says hello; the
+        log names each. Raises DatabaseRefused if the database can't be read at all.
         """
         unfinished = Run.status.not_in([status.value for status in ENDED])
         try:
@@ -247,7 +246,9 @@ class Store:
             try:
                 runs += self._load(Run.id == id)
             except NONSENSE as error:
-                log.error("%s; it counts as failed, and what its workers have is dropped", UnreadableRun(id, error))
+                log.error(
+                    "%s; marking it as failed; its attempts at workers will be discarded", UnreadableRun(id, error)
+                )
                 ended = {Run.status: ExecutionStatus.FAILED.value, Run.finished_at: time.time()}
                 with self._transaction():
                     self._database.execute(Run.update(ended).where(Run.id == id))
@@ -258,10 +259,10 @@ class Store:
             try:
                 yield rows.worker_of(row)
             except NONSENSE as error:
-                log.error("worker %s can't be read: its row in the database makes no sense (%s)", row[0], error)
+                log.error("worker %s can't be read: its row in the database is invalid (%s)", row[0], error)
 
     def load_run(self, id: int) -> RunState | None:
-        """One run, finished or not, as it was last written. Raises UnreadableRun."""
+        """A run, finished or not, as last written. Raises UnreadableRun."""
         try:
             runs = self._load(Run.id == id)
         except NONSENSE as error:
@@ -270,7 +271,7 @@ class Store:
 
     def _load(self, which: Expression) -> list[RunState]:
         run_rows = self._rows(Run.select().where(which).order_by(Run.id))
-        if not run_rows:  # to look through all jobs for theirs takes a millisecond for each two thousand
+        if not run_rows:  # the queries below scan all jobs: a millisecond per two thousand
             return []
         plans: dict[int, str] = {row[0]: row[1] for row in self._rows(RunPlan.select().join(Run).where(which))}
         runs = {row[0]: rows.run_of(row, plans[row[0]]) for row in run_rows}
@@ -288,18 +289,18 @@ class Store:
             jobs[attempt.job_id].attempts.append(attempt)
         for run in runs.values():
             if (there := sum(len(stage.jobs) for stage in run.stages)) != len(run.plan.jobs):
-                raise LookupError(f"{there} of its {len(run.plan.jobs)} jobs are there")
+                raise LookupError(f"{there} of its {len(run.plan.jobs)} jobs exist")
         return list(runs.values())
 
     # for readers
 
     def run_by_token(self, token: str) -> int | None:
-        """The id of the run that was submitted with this token."""
+        """The id of the run submitted with this token."""
         found = self._rows(Run.select(Run.id).where(Run.token == token))
         return int(found[0][0]) if found else None
 
     def list_runs(self, limit: int, before: int | None = None) -> list[views.RunSummary]:
-        """The newest runs, newest first, with ids below `before` if it is given."""
+        """Runs, newest first, with ids below `before` if given."""
         chosen = Run.select().order_by(Run.id.desc()).limit(limit)
         if before is not None:
             chosen = chosen.where(Run.id < before)
@@ -321,6 +322,6 @@ class Store:
         return [rows.summary_of(row, counts[row[0]], warnings=row[0] in warned) for row in found]
 
     def story(self, run: int, job: str) -> list[views.StoryLine]:
-        """What happened to a job, oldest first."""
+        """A job's story, oldest first."""
         lines = StoryLine.select().where((StoryLine.run == run) & (StoryLine.job == job)).order_by(StoryLine.id)
         return [rows.story_of(row) for row in self._rows(lines)]

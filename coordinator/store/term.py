@@ -1,7 +1,7 @@
-"""Who may write to a database: a coordinator raises the term when it takes the database, and writes in its own only.
+"""Fencing of writes: a coordinator starts a new term when it takes the database, and writes only in its own term.
 
-The lock of a database is not enough. It is lost with its connection, and whoever takes it again later does not learn
-from it that somebody else had it, and wrote, in between.
+The database's lock is not enough. It is lost with its connection, and a coordinator that takes it again does not learn
+from it that another one had it, and wrote, in between.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from uuid import uuid4
 from protocol.errors import LongshoreError
 
 KEY = "term"
-"""Of the row in `Meta`."""
+"""Key of the term's row in `Meta`."""
 
 
 class Superseded(LongshoreError):
-    """Another coordinator has taken the database over. Whoever meets this stops: its memory is out of date."""
+    """Another coordinator has taken over the database. This one must stop, as its memory is stale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """The time in which one coordinator has a database. Equal only to itself, also after a backup was restored.
+    """One coordinator's ownership of a database. Unique, even after a backup was restored.
 
-    `number` grows by one from term to term, and is for people. `holder` names the process.
+    `number` increases by one with each term, for people. `holder` names the process.
     """
 
     number: int
@@ -32,13 +32,13 @@ class Term:
 
     @classmethod
     def after(cls, text: str | None, holder: str) -> Term:
-        """A new term for `holder`; `text` is the row of the one before, if there was any."""
+        """A new term for `holder`; `text` is the previous term's row, if any."""
         before = cls.parse(text)
         return cls((before.number if before else 0) + 1, uuid4().hex, holder)
 
     @classmethod
     def parse(cls, text: str | None) -> Term | None:
-        """The term of a row; None if the row is missing or makes no sense."""
+        """The term of a row; None if the row is missing or malformed."""
         parts = (text or "").split(" ", 2)
         if len(parts) != 3 or not parts[0].isdecimal():
             return None
@@ -48,7 +48,7 @@ class Term:
         return f"{self.number} {self.nonce} {self.holder}"
 
     def superseded(self, database: str, text: str | None) -> Superseded:
-        """What to tell the user where the row `text` is not this term any more."""
+        """The error for the case that the row `text` is no longer this term."""
         other = self.parse(text)
         if other is None or other.number <= self.number:
             what = "was replaced or restored while this coordinator could not reach it"

@@ -1,1 +1,1 @@
-"""Sockets: requests in, answers and events out."""
+"""The coordinator's sockets: requests in, replies and events out."""

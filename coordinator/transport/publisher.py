@@ -1,6 +1,6 @@
-"""The coordinator's PUB side: numbered state events, log bytes by topic, a beacon every second.
+"""The coordinator's publisher: numbered state events, log bytes by topic, a beacon every second.
 
-A subscriber that is too slow loses events, and sees it by their numbers; it never holds anybody up.
+A subscriber that is too slow loses events, and detects it by their numbers; it never delays anyone.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from protocol.keys import KeyPair
 from protocol.liveness import notice_dead_hosts
 
 BACKLOG = 5000
-"""Events that wait for a slow subscriber before it loses some."""
+"""Events queued for a slow subscriber before it loses some."""
 LOG_PIECE = 32 << 10
-"""Largest payload of a log event: bounds what a subscriber that is suspended can hold back in memory."""
+"""Largest payload of a log event: bounds the memory that a suspended subscriber ties up."""
 FRAME_BYTES = 4 << 10
-"""Of the events in one frame, unless one is larger; for the same reason."""
+"""Maximum size of the events in one frame, unless a single one is larger; for the same reason."""
 BEACON_EVERY = 1.0
 """Seconds between beacons."""
 LONGEST_TOPIC = 1024
-"""Bytes that a subscriber may send at once: it has nothing to say but topics."""
+"""Maximum bytes of a subscriber's message, which only contains a topic."""
 MOST_TOPICS = 1000
-"""Topics that one key may have asked for at a time. A dashboard has one for each log that it shows."""
+"""Maximum concurrent topics of one key. A dashboard has one for each log that it shows."""
 TURN_TOPICS = 10_000
-"""So many subscriptions are looked at in a turn, at most."""
+"""Maximum subscriptions processed per turn."""
 REOPEN_SECONDS = 2.0
 REOPEN_PAUSE = 0.002
-"""A closed socket lets its port go a moment later."""
+"""Retries of binding again: a closed socket releases its port a moment later."""
 
 
 class Publisher:
-    """Binds at once; `address` is where. Raises UsageError if it can't."""
+    """The feed's socket. Binds on construction, to `address`. Raises UsageError if it can't."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str, keys: KeyPair | None = None) -> None:
         self.epoch = uuid4().hex
@@ -51,8 +51,8 @@ class Publisher:
         self._open(bind)
 
     def _open(self, bind: str) -> None:
-        self._topics: dict[bytes, str] = {}  # with the key that asked first
-        self._asked: Counter[str] = Counter()  # topics by key
+        self._topics: dict[bytes, str] = {}  # with the key that subscribed first
+        self._asked: Counter[str] = Counter()  # number of topics by key
         self.socket = self._context.socket(zmq.XPUB)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.SNDHWM, BACKLOG)
@@ -64,8 +64,8 @@ class Publisher:
         self.address = bind_socket(self.socket, bind)
 
     def reopen(self) -> None:
-        """Cuts all subscribers off, for ZeroMQ can't cut off one. Those who still may come back by themselves at once,
-        see by the numbers what they have missed, and ask. Raises UsageError if the address was taken meanwhile.
+        """Disconnects all subscribers, as ZeroMQ can't disconnect one. Those still allowed reconnect by themselves at
+        once, detect missed events by their numbers, and recover. Raises UsageError if the address was taken meanwhile.
         """
         self.socket.close()
         deadline = time.monotonic() + REOPEN_SECONDS
@@ -78,13 +78,13 @@ class Publisher:
                 time.sleep(REOPEN_PAUSE)
 
     def close(self) -> None:
-        """Ends it for all subscribers."""
+        """Closes the feed."""
         self.socket.close()
 
     def receive_subscriptions(self) -> set[str]:
-        """Learns who wants what. Only the first subscription to a topic and the end of the last one arrive.
+        """Processes subscriptions. Only the first one to a topic and the end of the last one arrive.
 
-        Returns the keys that have asked for too much: ZeroMQ keeps all topics in memory, and can't refuse one.
+        Returns the keys with too many topics: ZeroMQ keeps all topics in memory, and can't refuse one.
         """
         greedy = set()
         for _ in range(TURN_TOPICS):
@@ -104,7 +104,7 @@ class Publisher:
         return greedy
 
     def publish(self, *events: Event) -> None:
-        """Announces changes of state, each under the next number, in as few frames as can be."""
+        """Publishes state events, numbered consecutively, in as few frames as possible."""
         together: list[bytes] = []
         size = 0
         for event in events:
@@ -125,7 +125,7 @@ class Publisher:
         self.socket.send_multipart([STATE_TOPIC, frame], zmq.DONTWAIT)
 
     def publish_log(self, attempt: str, stream: str, offset: int, data: bytes | memoryview) -> None:
-        """Announces log bytes that were stored, to those who watch this log."""
+        """Publishes stored log bytes, if anyone watches this log."""
         if self.is_watched(attempt):
             topic = log_topic(attempt)
             whole = memoryview(data)
@@ -134,19 +134,19 @@ class Publisher:
                 self._send(topic, event, whole[start : start + LOG_PIECE])
 
     def publish_log_end(self, attempt: str, stream: str, size: int) -> None:
-        """Announces that no byte will come after `size`."""
+        """Publishes that the log is complete at `size` bytes."""
         if self.is_watched(attempt):
             event = LogAppended(attempt=attempt, stream=stream, offset=size, complete=True)
             self._send(log_topic(attempt), event, b"")
 
     def beat(self, now: float, wall: float = 0.0) -> None:
-        """Sends a beacon if it is time (`now` is monotonic); `wall` is what the wall clock says."""
+        """Sends a beacon if one is due at the monotonic time `now`; `wall` is the wall clock's."""
         if now >= self.next_beacon:
             self.next_beacon = now + BEACON_EVERY
             self._send(STATE_TOPIC, Beacon(at=wall))
 
     def is_watched(self, attempt: str) -> bool:
-        """Whether somebody wants an attempt's log."""
+        """Whether anyone is subscribed to an attempt's log."""
         topic = log_topic(attempt)
         return any(topic[:end] in self._topics for end in range(len(topic) + 1))
 

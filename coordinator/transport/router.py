@@ -1,8 +1,8 @@
-"""The coordinator's ROUTER socket: who is at the other end, and bounded queues for those who read slowly.
+"""The coordinator's ROUTER socket: identifies peers, and queues messages for slow ones within bounds.
 
-Knows frames, introductions and back-pressure; nothing of what messages mean. Nothing here blocks. A connection is named
-by its *route*: the public key that ZeroMQ says it was made with, and the routing id. A peer can choose its routing id,
-but not its key, so nobody can speak on another's route.
+Knows frames, introductions and back-pressure, but not the meaning of messages. Never blocks. A connection is identified
+by its *route*: the public key that ZeroMQ authenticated, and the routing id. A peer can choose its routing id, but not
+its key, so no peer can use another's route.
 """
 
 from __future__ import annotations
@@ -26,35 +26,35 @@ log = logging.getLogger(__name__)
 
 TURN_MESSAGES = 1000
 TURN_BYTES = 32 << 20
-"""What is taken from the socket in one turn, at most: bounds a turn's memory and how long its acknowledgements wait."""
+"""Maximum received from the socket per turn: bounds a turn's memory, and the delay of its acknowledgements."""
 SEND_BACKLOG = 100
 RECEIVE_BACKLOG = 200
-"""Messages per peer that the socket itself holds; they may be as large as a piece of a blob."""
+"""Messages per peer queued in the socket itself; each may be as large as a piece of a blob."""
 QUEUE_BYTES = 64 << 20
 QUEUE_MESSAGES = 50_000
-"""What waits here for one peer, at most. A peer that lets it come to more is forgotten and has to introduce itself."""
+"""Maximum queued here for one peer. A peer that exceeds it is forgotten and must introduce itself again."""
 REMEMBERED = 10_000
-"""Superseded connections and clients that are remembered; the oldest go first."""
+"""Maximum superseded connections, and clients, that are remembered; the oldest are evicted."""
 
 CUT_OFF_BYTES = 4 * MAX_MAP_BYTES
-"""A frame of more costs its sender the connection; between this and the codec's bounds there is an error to read."""
+"""A larger frame closes its sender's connection; between this and the codec's bounds the sender gets an error."""
 
 Frames = list[bytes | memoryview]
 
 
 @dataclass(slots=True, eq=False)
 class Peer:
-    """Who speaks on one connection. `worker` is its name, None for a client."""
+    """The peer on one connection. `worker` is its name, None for a client."""
 
     route: bytes
     worker: str | None = None
     queue: deque[Frames] = field(default_factory=deque)
     queued_bytes: int = 0
-    last_answer: m.Done | None = None  # to a client's newest command, in case it asks again
+    last_answer: m.Done | None = None  # to a client's newest command, in case it is resent
 
 
 class Router:
-    """Binds at once; `address` is where. Raises UsageError if it can't."""
+    """The ROUTER socket with its peers. Binds on construction, to `address`. Raises UsageError if it can't."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], bind: str, keys: KeyPair | None = None) -> None:
         self._key_bytes = KEY_CHARACTERS if keys else 0
@@ -76,13 +76,13 @@ class Router:
         self.address = bind_socket(self.socket, bind)
 
     def close(self) -> None:
-        """Cuts everybody off."""
+        """Closes all connections."""
         self.socket.close()
 
-    # who is there
+    # peers
 
     def peer(self, route: bytes) -> Peer | None:
-        """Who has introduced itself on this connection."""
+        """The peer that has introduced itself on this connection, if any."""
         return self._peers.get(route)
 
     def superseded(self, route: bytes) -> str | None:
@@ -90,7 +90,7 @@ class Router:
         return self._superseded.get(route)
 
     def introduce_worker(self, route: bytes, name: str) -> Peer:
-        """A worker has said hello; the newest connection under a name is the worker's."""
+        """Registers a worker's connection, which supersedes earlier ones of the same name."""
         before = self._workers.get(name)
         if before is not None and before.route != route:
             self.forget(before)
@@ -103,7 +103,7 @@ class Router:
         return peer
 
     def introduce_client(self, route: bytes) -> Peer:
-        """A client has said hello."""
+        """Registers a client's connection."""
         peer = self._replace(route, None)
         self._clients[route] = peer
         if len(self._clients) > REMEMBERED:
@@ -117,7 +117,7 @@ class Router:
         return peer
 
     def forget(self, peer: Peer) -> None:
-        """Drops what waits for a peer; if it speaks again, it has to introduce itself."""
+        """Drops a peer and its queue; it must introduce itself again."""
         self._peers.pop(peer.route, None)
         self._clients.pop(peer.route, None)
         self._slow.pop(peer.route, None)
@@ -127,7 +127,7 @@ class Router:
     # frames
 
     def receive(self) -> Iterator[tuple[bytes, list[bytes]]]:
-        """What has arrived, a bounded amount of it: the connection it came on, and its frames."""
+        """Received messages as route and frames, up to a turn's bound."""
         total = 0
         for _ in range(TURN_MESSAGES):
             try:
@@ -149,30 +149,30 @@ class Router:
         frames: list[bytes] = []
         while self.socket.get(zmq.RCVMORE):
             frame = self.socket.recv()
-            if len(frames) <= MAX_FRAMES:  # one too many is told; of a thousand none is kept
+            if len(frames) <= MAX_FRAMES:  # keep one too many, so that the codec reports it
                 frames.append(frame)
         return route, frames
 
     def key_of(self, route: bytes) -> bytes | None:
-        """The public key of a connection; None where keys are not asked for."""
+        """The public key of a connection; None without encryption."""
         return route[: self._key_bytes] if self._key_bytes else None
 
     def forget_key(self, key: bytes) -> None:
-        """Drops all connections that were made with a key, and tells them so."""
+        """Drops all peers with a key, after notifying them."""
         for peer in [peer for route, peer in self._peers.items() if route.startswith(key)]:
             self.send(peer.route, m.Error(code="revoked", message="your key was revoked"))
             self.forget(peer)
 
     def send_to_worker(self, name: str, messages: Iterable[m.Message]) -> None:
-        """Sends to a worker, in as few frames as can be; dropped if it is not connected, for its next hello settles
-        what it missed.
+        """Sends to a worker, in as few frames as possible; dropped if it is not connected, as its next hello reconciles
+        the state.
         """
         if peer := self._workers.get(name):
             for frames in encode_together(messages):
                 self._send(peer.route, frames)
 
     def send(self, route: bytes, message: m.Message, payload: bytes | memoryview | None = None) -> None:
-        """Sends at once or when the peer has read what is before it; dropped if it is gone."""
+        """Sends a message, or queues it behind earlier ones; dropped if the peer is gone."""
         self._send(route, encode(message, payload))
 
     def _send(self, route: bytes, encoded: Frames) -> None:
@@ -187,21 +187,23 @@ class Router:
         peer.queued_bytes += sum(map(len, frames))
         self._slow[peer.route] = peer
         if peer.queued_bytes > QUEUE_BYTES or len(peer.queue) > QUEUE_MESSAGES:
-            log.warning("%s reads too slowly and is cut off", peer.worker or "a client", extra={"worker": peer.worker})
+            log.warning(
+                "%s reads too slowly; dropping its connection", peer.worker or "a client", extra={"worker": peer.worker}
+            )
             self.forget(peer)
 
     def flush(self) -> bool:
-        """Sends on to slow peers. Returns whether something still waits."""
+        """Sends queued messages to slow peers. Returns whether any remain."""
         for peer in list(self._slow.values()):
             while peer.queue and self._transmit(peer.route, peer.queue[0]):
-                if peer.queue:  # it empties when the peer turns out to be gone
+                if peer.queue:  # `_transmit` empties it if the peer is gone
                     peer.queued_bytes -= sum(map(len, peer.queue.popleft()))
             if not peer.queue:
                 self._slow.pop(peer.route, None)
         return bool(self._slow)
 
     def _transmit(self, route: bytes, frames: Frames) -> bool:
-        """Whether the frames are off our hands: on their way, or their peer is gone."""
+        """Whether the frames are done with: sent, or dropped because the peer is gone."""
         try:
             self.socket.send_multipart(frames, zmq.DONTWAIT)
         except zmq.Again:

@@ -1,4 +1,4 @@
-"""How the coordinator's sockets are bound and kept from strangers."""
+"""Binds and encrypts the coordinator's sockets."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from protocol.errors import UsageError
 from protocol.keys import KeyPair
 
 HANDSHAKE_MS = 10_000
-"""How long a connection may take to say who it is; then it is closed, so that silence takes no room."""
+"""Milliseconds until an unfinished handshake is closed, so that silent connections take no resources."""
 
 
 def serve_curve(socket: zmq.Socket[bytes], keys: KeyPair, domain: bytes) -> None:
-    """Lets a socket take encrypted connections only, by those whom the authenticator lets in; before it binds."""
+    """Restricts a socket to encrypted connections that the authenticator accepts. Call before it binds."""
     socket.curve_server = True
     socket.curve_secretkey = keys.secret.encode()
     socket.set(zmq.ZAP_DOMAIN, domain)
@@ -21,11 +21,11 @@ def serve_curve(socket: zmq.Socket[bytes], keys: KeyPair, domain: bytes) -> None
 
 
 def bind_socket(socket: zmq.Socket[bytes], bind: str) -> str:
-    """Binds, and returns where, with the port that it got. Raises UsageError, the socket closed, if it can't."""
+    """Binds a socket and returns its address, with the actual port. On failure closes it and raises UsageError."""
     try:
         if bind.startswith("tcp://"):
             parse_tcp(bind)
-        socket.set(zmq.IPV6, "[" in bind)  # only then: an IPv4 address would be told as a mapped one
+        socket.set(zmq.IPV6, "[" in bind)  # only then: an IPv4 address would be reported as a mapped one
         socket.bind(bind)
     except UsageError:
         socket.close()

@@ -1,7 +1,7 @@
-"""Answers ZeroMQ's question whether a connection may be made (ZAP, RFC 27), inside the coordinator's own loop.
+"""Authenticates connections for ZeroMQ (ZAP, RFC 27), inside the coordinator's own loop.
 
-Knows frames and keys, nothing of roles. It runs in the loop, not in a thread, so a key that is revoked in one turn is
-refused in the next, and nothing has to be locked.
+Knows frames and keys, nothing of roles. As it runs in the loop and not in a thread, it needs no locks, and a key
+revoked in one turn is refused in the next.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from coordinator.throttled_log import ThrottledLogger
 log = logging.getLogger(__name__)
 
 ENDPOINT = "inproc://zeromq.zap.01"
-"""Where ZeroMQ asks; the RFC names it."""
+"""The endpoint that ZeroMQ queries, as defined by the RFC."""
 VERSION = b"1.0"
 MECHANISM = b"CURVE"
 ROUTER_DOMAIN = b"longshore"
 FEED_DOMAIN = b"longshore-feed"
 TURN_QUESTIONS = 500
-"""Questions answered in one turn of the loop, at most: a storm of connections must not hold a turn up."""
+"""Maximum requests answered per turn: a storm of connections must not delay a turn."""
 
 Decide = Callable[[bytes, str], bool]
 
 
 class Authenticator:
-    """Answers for all sockets of a context; `may_connect(domain, key)` decides."""
+    """The ZAP handler of a context; `may_connect(domain, key)` decides."""
 
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], may_connect: Decide) -> None:
         self.refused = 0
@@ -42,11 +42,11 @@ class Authenticator:
         self.socket.bind(ENDPOINT)
 
     def close(self) -> None:
-        """From now on nobody gets in."""
+        """Closes the handler; new connections are refused from now on."""
         self.socket.close()
 
     def answer(self) -> None:
-        """Answers what was asked, a bounded number of it."""
+        """Answers pending requests, up to a turn's bound."""
         for _ in range(TURN_QUESTIONS):
             try:
                 frames = self.socket.recv_multipart(zmq.DONTWAIT)
@@ -61,6 +61,6 @@ class Authenticator:
             reply = [b"200", b"OK", key.encode(), b""]
         else:
             self.refused += 1
-            self._told.say("refused a connection from %s: its key is not known here", address.decode(errors="replace"))
-            reply = [b"400", b"this key is not known here", b"", b""]
+            self._told.say("refused a connection from %s: unknown key", address.decode(errors="replace"))
+            reply = [b"400", b"unknown key", b"", b""]
         self.socket.send_multipart([route, b"", VERSION, request, *reply])

@@ -92,9 +92,7 @@ def test_a_run_under_way_whose_rows_make_no_sense_fails_and_no_other_does(
         caplog.clear()
         with Running(state) as running, running.client() as client:
             assert {run.id: run.status for run in client.list_runs()}[ODD] is S.FAILED
-            with pytest.raises(
-                LongshoreError, match=f"run {ODD} can't be read: its rows in the database make no sense"
-            ):
+            with pytest.raises(LongshoreError, match=f"run {ODD} can't be read: its rows in the database are invalid"):
                 client.get_run(ODD)
             with pytest.raises(LongshoreError, match=f"run {ODD} can't be read"):
                 client.retry(ODD)

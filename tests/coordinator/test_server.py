@@ -420,7 +420,7 @@ def test_an_upload_that_is_not_what_its_name_says_is_refused(worker: WireWorker)
     worker.send(m.BlobPut(id=1, digest="ab" * 32, size=5, offset=0), b"wrong")
     error = worker.expect(m.Error)
     assert (error.id, error.code) == (1, "bad_request")
-    assert "thrown away" in error.message
+    assert "was discarded" in error.message
 
 
 # the feed

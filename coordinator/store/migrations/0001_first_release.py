@@ -1,4 +1,4 @@
-"""The tables of the first release. A frozen copy of the models as they were then, on purpose."""
+"""The tables of the first release. Deliberately a frozen copy of that release's models."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from peewee import (
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Creates all of them."""
+    """Creates the tables."""
 
     class Table(Model):
         class Meta:

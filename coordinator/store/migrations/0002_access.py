@@ -1,4 +1,4 @@
-"""Who may connect, join tokens, secrets, and the audit, which can only grow."""
+"""Enrolled keys, join tokens, secrets, and the append-only audit."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REFUSE = "the audit can only grow"
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Creates the tables, and what guards the audit."""
+    """Creates the tables, and the triggers that protect the audit."""
 
     class Table(Model):
         class Meta:

@@ -1,4 +1,4 @@
-"""When a job's delay ends, by a clock that does not jump."""
+"""The end of a job's delay by the monotonic clock, which does not jump."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from peewee import DoubleField, TextField
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Delays that are under way go on by the wall clock once more."""
+    """Adds the columns; delays in progress continue by the wall clock once more."""
     migrator.migrate(
         migrator.add_column("job", "not_before_mono", DoubleField(null=True)),
         migrator.add_column("job", "not_before_boot", TextField(null=True)),

@@ -1,4 +1,4 @@
-"""The labels that a worker's join token was made with, which its key keeps."""
+"""The labels of join tokens for workers, which their keys inherit."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from peewee import TextField
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Keys from before have none."""
+    """Adds the columns; existing keys have no labels."""
     migrator.migrate(
         migrator.add_column("access_key", "labels_json", TextField(null=True)),
         migrator.add_column("join_token", "labels_json", TextField(null=True)),

@@ -1,4 +1,4 @@
-"""The job that has triggered a run."""
+"""The job that triggered a run."""
 
 from __future__ import annotations
 
@@ -8,5 +8,5 @@ from peewee import TextField
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Runs from before have none."""
+    """Adds the column; existing runs have no parent."""
     migrator.migrate(migrator.add_column("run", "parent_json", TextField(null=True)))

@@ -1,1 +1,1 @@
-"""Numbered schema changes, applied in order at start. A released one is never edited."""
+"""Numbered schema migrations, applied in order at the start. A released one is never edited."""

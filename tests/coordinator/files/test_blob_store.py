@@ -180,7 +180,7 @@ def test_a_larger_upload_that_is_not_the_blob_leaves_it_alone(opened: Opened) ->
     opened.store.put(DIGEST, SIZE + 1, 0, CONTENT + b"x")
     problem = opened.finish().problem
     assert problem is not None
-    assert "thrown away" in str(problem)
+    assert "was discarded" in str(problem)
     assert opened.store.path(DIGEST).read_bytes() == CONTENT
 
 
