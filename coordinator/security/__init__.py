@@ -1,1 +1,1 @@
-"""Who may connect to a coordinator and what they may do; secrets; the audit."""
+"""Authentication and authorization of peers; limits and quota; secrets; the audit."""

@@ -1,6 +1,6 @@
-"""What the coordinator does with messages about keys, tokens, secrets and the audit. Knows no socket.
+"""Handles messages about keys, tokens, secrets and the audit. Knows no socket.
 
-These change seldom, so each is made durable on its own, before its answer is noted.
+Changes are rare, so each is written durably on its own, before its reply is queued.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ MESSAGES = get_args(admin.ToCoordinator)
 
 
 class Administration:
-    """Raises ProtocolError for what can't be done.
+    """Handles administrative messages. Methods raise ProtocolError for requests that are refused.
 
-    `cut_off` is called with whose key was revoked; `worker_names` gives the names that workers use now.
+    `cut_off` is called with the identity of a revoked key; `worker_names` returns the names that workers use now.
     """
 
     def __init__(
@@ -36,11 +36,11 @@ class Administration:
         self._worker_names = worker_names
 
     def enrol(self, key: bytes, message: admin.Enrol) -> admin.Enrolled:
-        """Makes the key of a connection known."""
+        """Enrols the key of a connection."""
         return self._access.enrol(key, message, self._worker_names())
 
     def answer(self, message: m.Message, by: Identity) -> m.Message:
-        """Does what somebody asks who may."""
+        """Executes an authorized request and returns the reply."""
         match message:
             case admin.CreateToken():
                 return self._access.create_token(message, by)

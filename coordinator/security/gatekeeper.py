@@ -1,6 +1,6 @@
-"""The coordinator's door: everything about who may connect and act, behind one face for the server's loop.
+"""The coordinator's access control behind one interface for the server's loop: connections, messages, secrets.
 
-Also on a coordinator that asks for no keys (`secure` of its settings), where everybody is the owner.
+Also used by a coordinator without encryption (`secure` of its settings), where every peer is the owner.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 class Gatekeeper:
-    """Opens before the sockets bind that ask it. `cut_off` is called with whose key was revoked."""
+    """Create it before the sockets bind that it protects. `cut_off` is called with the identity of a revoked key."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Gatekeeper:
         self._authenticator = Authenticator(context, self.access.may_connect) if secure else None
 
     def close(self) -> None:
-        """Nobody gets in any more."""
+        """Withdraws published credentials; new connections are refused from now on."""
         withdraw(self._published)
         if self._authenticator is not None:
             self._authenticator.close()
@@ -63,16 +63,16 @@ class Gatekeeper:
     # connections
 
     def keys_for(self, bind: str) -> KeyPair | None:
-        """What a socket proves itself by. Within the process there is nobody to prove it to."""
+        """The server keys for a socket bound to `bind`; None without encryption, and within the process."""
         return self.access.server if self._authenticator is not None and bind.startswith("tcp://") else None
 
     def watch(self, poller: zmq.Poller) -> None:
-        """Lets the loop wake up when somebody knocks."""
+        """Registers the authenticator's socket, so that new connections wake the loop."""
         if self._authenticator is not None:
             poller.register(self._authenticator.socket, zmq.POLLIN)
 
     def tell_this_user(self, *addresses: str) -> None:
-        """Lets other processes of the same user in, wherever they keep their state."""
+        """Publishes credentials for other processes of the same user, whatever their state directory."""
         if self._authenticator is None:
             return
         tcp = [address for address in addresses if address.startswith("tcp://")]
@@ -82,41 +82,41 @@ class Gatekeeper:
         self._published += [save_credentials(directory, name, self.access.local, pid=os.getpid()) for name in names]
 
     def keep_off_feed(self, key: str) -> None:
-        """Lets a key have no more of the feed until the coordinator's next start."""
+        """Bans a key from the feed until the coordinator's next start."""
         self.access.keep_off_feed(key)
-        log.warning("%s has asked the feed for too many topics and is kept off it", self.access.who(key.encode()))
+        log.warning("%s subscribed to too many topics of the feed and is banned from it", self.access.who(key.encode()))
 
     def answer(self) -> None:
-        """Lets in, or not, who has knocked."""
+        """Answers pending authentication requests."""
         if self._authenticator is not None:
             self._authenticator.answer()
 
     # messages
 
     def check(self, key: bytes | None, kind: type[m.Message]) -> None:
-        """Lets a message of this type pass, if its sender may send it. Raises ProtocolError."""
+        """Checks that the sender may send a message of this type. Raises ProtocolError."""
         if key is not None:
             self.access.check(key, kind)
 
     def check_name(self, key: bytes | None, hello: m.Hello) -> None:
-        """Lets a worker in under its own name only. Raises ProtocolError."""
+        """Checks that a worker uses its key's name. Raises ProtocolError."""
         if key is not None:
             self.access.check_name(key, hello)
 
     def refused(self, key: bytes | None, error: ProtocolError) -> None:
-        """Tells the log of a refusal; not of each one in a flood, or it would fill the disk."""
+        """Logs a refusal, rate-limited so that a flood of them does not fill the disk."""
         self._told.say("refused %s: %s", self.access.who(key), error)
 
     def administer(self, key: bytes | None, message: m.Message) -> m.Message:
-        """Does what changes seldom: keys, tokens, secrets. Raises ProtocolError."""
+        """Executes an administrative request: keys, tokens, secrets. Raises ProtocolError."""
         if not isinstance(message, admin.Enrol):
             return self._administration.answer(message, self.access.identity(key))
         if key is None:
-            raise ProtocolError("bad_request", "this coordinator asks for no keys")
+            raise ProtocolError("bad_request", "this coordinator does not use keys")
         return self._administration.enrol(key, message)
 
     def shut_out_again(self, now: Now) -> None:
-        """After a start: fails what workers had whose keys were revoked just before a crash."""
+        """Fails the attempts of workers whose keys were revoked just before a crash. Call after a start."""
         if self._authenticator is None:
             return
         for name, revoked_at in self.access.shut_out().items():
@@ -125,17 +125,17 @@ class Gatekeeper:
                 self._engine.worker_shut_out(name, now, revoked_at=revoked_at)
 
     def _worker_names(self) -> frozenset[str]:
-        """The names of workers that are here, or have jobs."""
+        """The names of workers that are online or have attempts."""
         workers = self._engine.workers().items()
         return frozenset(name for name, worker in workers if worker.online or worker.attempts)
 
     def note(self, key: bytes | None, now: Now, action: str, subject: str, detail: str) -> None:
-        """Tells the audit what somebody does, to be written with what comes of it."""
+        """Records an action in the audit, to be written with the turn's rows."""
         by = self.access.identity(key)
         self._store.audit((now.wall, by.name, by.role, action, subject, detail))
 
     def with_secrets(self, worker: str | None, message: m.Message) -> m.Message:
-        """An assignment as its worker gets it: what nobody else is told is added when all that is kept is written."""
+        """An assignment with its secrets, which are added only now, after the turn's rows are written."""
         if not isinstance(message, m.AssignJob | m.JobExecution) or message.assignment is None or worker is None:
             return message
         assignment = message.assignment

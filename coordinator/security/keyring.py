@@ -1,7 +1,7 @@
-"""Who may connect, and as whom: the coordinator's own keys, enrolled ones, join tokens.
+"""The keyring: the coordinator's own keys, enrolled keys with their identities, and join tokens.
 
-All of it is in memory too, so that looking at a message costs one look-up in a dict; what changes is durable before it
-counts. Knows no socket.
+Everything is cached in memory, so that checking a message costs one dict look-up; changes are written durably before
+they take effect. Knows no socket.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from protocol.keys import Credentials, KeyPair, keep_key_pair
 log = logging.getLogger(__name__)
 
 SECURITY = "security"
-"""The folder in the state directory that holds what must never leave it."""
+"""Folder in the state directory for private keys, which must never leave it."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 LONGEST_EXPIRY = 30 * 86_400.0
 MOST_OPEN_TOKENS = 1000
@@ -37,13 +37,13 @@ MOST_LABELS = 100
 LONGEST_LABEL = 255
 SECRET_BYTES = 32
 SHORTEST_KEY_PREFIX = 6
-"""So many characters of a key, at least, name it."""
+"""Minimum length of a prefix that identifies a key."""
 MOST_AUDIT_LINES = 1000
-"""In one answer; whoever wants more asks again with `before`."""
+"""Maximum lines in one answer; `before` pages to older ones."""
 
 
 class Keyring:
-    """The door-keeper of one coordinator. Raises ProtocolError for what can't be had, UsageError for bad key files."""
+    """A coordinator's keys and tokens. Raises ProtocolError for refused requests, UsageError for bad key files."""
 
     def __init__(self, state: Path, store: Store) -> None:
         self._store = store
@@ -54,7 +54,7 @@ class Keyring:
         self.owner = Identity(owner.public, _user(), "owner")
         self._keys: dict[str, admin.KeyView] = {}
         self._enrolled_by: dict[str, str] = {}  # public key -> digest of its token
-        self._off_feed: set[str] = set()  # keys that have asked it for too much
+        self._off_feed: set[str] = set()  # keys banned for too many subscriptions
         self._tokens: dict[str, admin.TokenView] = {}  # by the digest of the secret
         self._identities: dict[bytes, Identity] = {owner.public.encode(): self.owner}
         for key, name, role, token, at, by, revoked, labels in store.all(AccessKey.select()):
@@ -67,19 +67,19 @@ class Keyring:
             if (having := _readable(f"join token {digest[:8]}", role, labels)) is not None:
                 self._tokens[digest] = _token_view(digest, role, at, by, expires, used, having)
 
-    # at the door
+    # authentication
 
     def may_connect(self, domain: bytes, key: str) -> bool:
-        """Whether ZeroMQ shall let a connection be made: by known keys, and by strangers while a token is open.
+        """Whether ZeroMQ may accept a connection: from known keys, and from unknown ones while a token is open.
 
-        The feed tells of all runs, so it is for those only who may read them.
+        The feed announces all runs, so it requires a role that may read them.
         """
         if identity := self._identities.get(key.encode()):
             return domain != FEED_DOMAIN or (m.GetSnapshot in identity.allowed and key not in self._off_feed)
         return domain == ROUTER_DOMAIN and key not in self._keys and self._has_open_token()
 
     def keep_off_feed(self, key: str) -> None:
-        """Lets a key have no more of the feed, but for the owner's, until the next start."""
+        """Bans a key from the feed until the next start, except the owner's."""
         if key != self.owner.key:
             self._off_feed.add(key)
 
@@ -88,10 +88,7 @@ class Keyring:
         return any(token.used_by is None and token.expires_at > now for token in self._tokens.values())
 
     def check(self, key: bytes, kind: type[m.Message]) -> None:
-        """Whether a message of this type may be sent with a key; asked before anything is made of the message.
-
-        Raises ProtocolError.
-        """
+        """Checks that a key may send messages of this type, before the message is decoded. Raises ProtocolError."""
         identity = self._identities.get(key)
         if identity is None:
             if kind is admin.Enrol:
@@ -103,19 +100,19 @@ class Keyring:
             raise ProtocolError("forbidden", f"{kind.__name__} is not for a {identity.role} to send")
 
     def check_name(self, key: bytes, hello: m.Hello) -> None:
-        """Whether a worker is who it says. Raises ProtocolError."""
+        """Checks that a worker uses its key's name. Raises ProtocolError."""
         identity = self._identities[key]
         if identity.role == "worker" and hello.name != identity.name:
             raise ProtocolError(
-                "forbidden", f"your key is that of worker {identity.name!r}; it can't be worker {hello.name[:100]!r}"
+                "forbidden", f"your key belongs to worker {identity.name!r}, not to worker {hello.name[:100]!r}"
             )
 
     def identity(self, key: bytes | None) -> Identity:
-        """Who holds a key that was checked; where keys are not asked for, everybody is the owner."""
+        """The identity of a checked key; without encryption, every peer is the owner."""
         return self.owner if key is None else self._identities[key]
 
     def who(self, key: bytes | None) -> str:
-        """What the log calls the holder of a key."""
+        """The holder of a key, for the log."""
         if key is None:
             return "a peer"
         known = self._keys.get(key.decode(errors="replace"))
@@ -126,10 +123,10 @@ class Keyring:
     # tokens
 
     def create_token(self, message: admin.CreateToken, by: Identity) -> admin.TokenCreated:
-        """A new token; its secret is kept nowhere."""
+        """Creates a token; its secret is not stored."""
         now = time.time()
         if not 0 < message.expires <= LONGEST_EXPIRY:
-            raise ProtocolError("bad_request", f"a token is good for at most {LONGEST_EXPIRY / 86_400:.0f} days")
+            raise ProtocolError("bad_request", f"a token is valid for at most {LONGEST_EXPIRY / 86_400:.0f} days")
         if sum(token.used_by is None and token.expires_at > now for token in self._tokens.values()) >= MOST_OPEN_TOKENS:
             raise ProtocolError("bad_request", f"{MOST_OPEN_TOKENS} tokens are open already; let some expire")
         if message.labels and message.role != "worker":
@@ -147,11 +144,11 @@ class Keyring:
         return admin.TokenCreated(id=message.id, secret=secret, server=self.server.public, expires_at=token.expires_at)
 
     def tokens(self) -> list[admin.TokenView]:
-        """All that were ever made, newest first."""
+        """All tokens ever created, newest first."""
         return sorted(self._tokens.values(), key=lambda token: -token.created_at)
 
     def enrol(self, key: bytes, message: admin.Enrol, known_workers: frozenset[str]) -> admin.Enrolled:
-        """Lets a key in. `known_workers` are names that workers without a key of their own use now."""
+        """Enrols a key. `known_workers` are the names in use by workers without a key of their own."""
         public = key.decode()
         digest = _digest(message.secret)
         known = self._keys.get(public)
@@ -164,10 +161,10 @@ class Keyring:
         if token is None or token.used_by is not None or token.expires_at <= now:
             raise ProtocolError("forbidden", "this join token is unknown, used up or expired; ask for a new one")
         if not NAME.fullmatch(message.name):
-            raise ProtocolError("bad_field", f"a key can't be called {message.name[:100]!r}")
+            raise ProtocolError("bad_field", f"bad key name {message.name[:100]!r}")
         taken = next((view for view in self._keys.values() if view.name == message.name and not view.revoked_at), None)
         if taken or message.name == self.owner.name or (token.role == "worker" and message.name in known_workers):
-            raise ProtocolError("forbidden", f"the name {message.name!r} is another's; join under a name of your own")
+            raise ProtocolError("forbidden", f"the name {message.name!r} is taken; join under another name")
         by = token.created_by
         view = admin.KeyView(
             key=public, name=message.name, role=token.role, created_at=now, created_by=by, labels=token.labels
@@ -183,27 +180,27 @@ class Keyring:
     # keys
 
     def labels_of(self, worker: str) -> frozenset[str] | None:
-        """The labels that the key of a worker has; None for one without a key of its own, which is the owner's."""
+        """The labels of a worker's key; None for a worker without a key of its own, which uses the owner's."""
         keys = (view for view in self._keys.values() if view.name == worker and view.role == "worker")
         return next((frozenset(view.labels) for view in keys if view.revoked_at is None), None)
 
     def keys(self) -> list[admin.KeyView]:
-        """All that were ever enrolled, newest first, and the owner's."""
+        """All keys ever enrolled, newest first, then the owner's."""
         own = admin.KeyView(
             key=self.owner.key, name=self.owner.name, role="owner", created_at=0.0, created_by=self.owner.name
         )
         return [*sorted(self._keys.values(), key=lambda view: -view.created_at), own]
 
     def revoke(self, message: admin.RevokeKey, by: Identity) -> Identity:
-        """Shuts a key out: the one that `key` names, or begins. Returns whose it was."""
+        """Revokes the key identified by its name or a prefix of it. Returns its identity."""
         wanted = message.key
         found = [view for view in self._keys.values() if view.revoked_at is None and view.name == wanted]
         if not found and len(wanted) >= SHORTEST_KEY_PREFIX:
             found = [v for v in self._keys.values() if v.revoked_at is None and v.key.startswith(wanted)]
         if not found:
-            raise ProtocolError("not_found", f"no key in use is called {wanted[:100]!r} or begins so")
+            raise ProtocolError("not_found", f"no key in use is named {wanted[:100]!r} or begins with that")
         if len(found) > 1:
-            raise ProtocolError("bad_request", f"{wanted!r} is the beginning of {len(found)} keys; give more of it")
+            raise ProtocolError("bad_request", f"{wanted!r} matches {len(found)} keys; give more characters")
         (view,) = found
         now = time.time()
         revoked = msgspec.structs.replace(view, revoked_at=now)
@@ -214,14 +211,14 @@ class Keyring:
         return self._identities.pop(view.key.encode())
 
     def shut_out(self) -> dict[str, float]:
-        """Names of workers that have no key any more, and when (wall clock) the last one was revoked."""
+        """Workers whose keys were all revoked, with the wall time of the last revocation."""
         keys = [view for view in self._keys.values() if view.role == "worker"]
         in_use = {view.name for view in keys if view.revoked_at is None}
         revoked = sorted((view.revoked_at, view.name) for view in keys if view.revoked_at is not None)
         return {name: at for at, name in revoked if name not in in_use}
 
     def audit(self, message: admin.GetAudit) -> admin.AuditList:
-        """What was done, newest first."""
+        """Audit lines, newest first."""
         query = AuditLine.select().order_by(AuditLine.id.desc()).limit(max(0, min(message.limit, MOST_AUDIT_LINES)))
         if message.before is not None:
             query = query.where(AuditLine.id < message.before)
@@ -250,13 +247,13 @@ def _digest(secret: str) -> str:
 
 
 def _readable(what: str, role: str, labels: str | None) -> list[str] | None:
-    """The labels in a row of a key or token; None, and a line in the log, if the row makes no sense."""
+    """The labels in a row of a key or token; logs an error and returns None if the row is invalid."""
     try:
         if role not in ALLOWED:
-            raise ValueError(f"{role!r} is no role")
+            raise ValueError(f"unknown role {role!r}")
         return msgspec.json.decode(labels, type=list[str]) if labels else []
     except ValueError as error:
-        log.error("%s lets nobody in: its row in the database makes no sense (%s)", what, error)
+        log.error("ignoring %s: its row in the database is invalid (%s)", what, error)
         return None
 
 

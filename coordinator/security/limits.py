@@ -1,6 +1,6 @@
-"""How much one peer or project may ask of a coordinator: each bound has a default, a setting and a clear refusal. Pure.
+"""Limits per peer and project: each has a default, a setting and a clear refusal. Pure.
 
-What a connection may send at once and what may wait for it are bounds of the codec, the router and the query queue.
+Message sizes and queue lengths per connection are bounded by the codec, the router and the query queue.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from protocol.errors import ProtocolError, UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The bounds of one coordinator."""
+    """The limits of one coordinator."""
 
-    messages_per_second: int = 20_000  # of one connection; a busy worker with its logs sends some hundreds
-    runs_per_project: int = 1_000  # unfinished ones
+    messages_per_second: int = 20_000  # per connection; a busy worker with its logs sends some hundreds
+    runs_per_project: int = 1_000  # unfinished runs
     jobs_per_run: int = 50_000
-    blob_bytes: int = 16 << 30  # of one workspace or artifact archive
-    unnamed_bytes: int = 64 << 30  # of blobs that one key has put and no run names yet
+    blob_bytes: int = 16 << 30  # per workspace or artifact archive
+    unnamed_bytes: int = 64 << 30  # of blobs uploaded with one key that no run refers to yet
     project_bytes: int = 256 << 30  # of workspaces and artifacts of a project's runs
-    log_bytes: int = 1 << 30  # what a pipeline file may raise the limit of a job's log to
+    log_bytes: int = 1 << 30  # highest log limit that a pipeline file may set for a job
 
     def check_submission(self, message: m.SubmitRun, unfinished: Mapping[int, RunState]) -> None:
-        """Raises ProtocolError for a run that is too much."""
+        """Raises ProtocolError for a run that exceeds a limit."""
         plan = message.plan
         if len(plan.jobs) > self.jobs_per_run:
             raise ProtocolError(
@@ -55,19 +55,19 @@ class Limits:
 
 
 def parse_limits(texts: Iterable[str]) -> Limits:
-    """Limits from NAME=NUMBER texts. Raises UsageError naming those that there are."""
+    """Parses limits given as NAME=NUMBER. Raises UsageError naming the known limits."""
     names = {field.name for field in fields(Limits)}
     chosen = {}
     for text in texts:
         name, _, number = text.partition("=")
         if name not in names or not number.isdigit() or not int(number):
-            raise UsageError(f"bad limit {text!r}: give NAME=NUMBER; there are: {', '.join(sorted(names))}")
+            raise UsageError(f"bad limit {text!r}: give NAME=NUMBER; known limits: {', '.join(sorted(names))}")
         chosen[name] = int(number)
     return Limits(**chosen)
 
 
 class RateLimiter:
-    """Counts what each connection sends in a second."""
+    """Limits the messages of each connection per second."""
 
     def __init__(self, per_second: int) -> None:
         self._per_second = per_second
@@ -75,7 +75,7 @@ class RateLimiter:
         self._sent: dict[bytes, int] = {}
 
     def check(self, route: bytes, now: float, count: int = 1) -> None:
-        """So many more messages, at a monotonic time. Raises ProtocolError if that is too many."""
+        """Counts `count` more messages at the monotonic time `now`. Raises ProtocolError if that is too many."""
         second = int(now)
         if second != self._second:
             self._second = second

@@ -1,4 +1,4 @@
-"""What others may call this host. Asks the kernel for its routes; sends nothing."""
+"""Finds this host's address on the network, from the kernel's routes; sends nothing."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 import socket
 
 ELSEWHERE = ("192.0.2.1", 9)
-"""An address for documentation (RFC 5737): where the kernel would send from to reach it is our address to others."""
+"""A documentation address (RFC 5737): the kernel's source address for reaching it is our address to other hosts."""
 
 
 def own_address() -> str:
-    """This host's address as other hosts see it, else its name."""
+    """This host's address as seen by other hosts; its host name if it has no route."""
     with contextlib.suppress(OSError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(ELSEWHERE)
         return str(probe.getsockname()[0])

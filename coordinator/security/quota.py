@@ -1,8 +1,8 @@
-"""How many bytes of blobs each project has, and each key has put that no run names yet. Knows no files, no socket.
+"""Quotas in bytes of blobs: per project, and per key for blobs that no run refers to yet. Knows no files, no socket.
 
-A blob belongs to nobody until a run names it, so until then it counts for the key that put it; what is never named is
-taken away an hour later. What projects have is counted anew by each pass of the housekeeper; what their runs name until
-the next one is added here.
+A blob has no project until a run refers to it; until then it is charged to the key that uploaded it. A blob that no run
+ever refers to is removed an hour later. Each pass of the housekeeper measures the projects' usage anew; blobs referred
+to since are added here.
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from coordinator.security.limits import Limits
 from protocol.errors import ProtocolError
 
 LEAST = 1 << 20
-"""Bytes that a blob counts for at least while nobody names it: a million empty ones are too much as well."""
+"""Minimum charge in bytes for an unreferenced blob, which also bounds the number of tiny ones."""
 FORGOTTEN_AFTER = 86_400.0
-"""Seconds after which the half of an upload has been taken away."""
+"""Seconds after which a partial upload has been removed."""
 
 
 class Counted(NamedTuple):
-    """What a pass of the housekeeper has found: bytes of blobs by project, of all that was named before it began."""
+    """Result of a housekeeper's pass: bytes by project, of all blobs referred to before it began."""
 
     began: float
     by_project: Mapping[str, int]
 
 
 class Quota:
-    """The accounts of one coordinator. Times are monotonic."""
+    """The usage of keys and projects of one coordinator. Times are monotonic."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._unnamed: defaultdict[bytes, dict[str, tuple[int, float]]] = defaultdict(dict)
-        self._keys: defaultdict[str, set[bytes]] = defaultdict(set)  # by digest: who puts it
+        self._keys: defaultdict[str, set[bytes]] = defaultdict(set)  # by digest: the uploading keys
         self._total: defaultdict[bytes, int] = defaultdict(int)
         self._counted = Counted(0.0, {})
         self._since: defaultdict[str, dict[str, tuple[int, float]]] = defaultdict(dict)  # by project, then digest
 
     def put(self, key: bytes, digest: str, size: int, now: float) -> None:
-        """Somebody begins or goes on to put a blob that is not there yet. Raises ProtocolError if that is too much."""
+        """Charges an upload of a missing blob to its key. Raises ProtocolError if that exceeds the limit."""
         account = self._unnamed[key]
         if digest in account:
             return
@@ -51,38 +51,38 @@ class Quota:
             if self._total[key] + charged > most:
                 raise ProtocolError(
                     "too_large",
-                    f"{self._total[key]} bytes that you have put are named by no run yet; the limit unnamed_bytes is "
-                    f"{most}: what no run names goes by itself in an hour or two",
+                    f"{self._total[key]} bytes of your uploads are not used by a run yet; the limit unnamed_bytes is "
+                    f"{most}: unused uploads are removed after an hour or two",
                 )
         account[digest] = charged, now
         self._total[key] += charged
         self._keys[digest].add(key)
 
     def forget(self, digest: str) -> None:
-        """A blob is named by a run, or is gone: it counts for nobody's key any more."""
+        """Ends the charges for a blob that a run refers to now, or that was removed."""
         for key in self._keys.pop(digest, ()):
             self._total[key] -= self._unnamed[key].pop(digest)[0]
             if not self._unnamed[key]:
                 del self._unnamed[key], self._total[key]
 
     def name(self, project: str, digest: str, size: int, now: float) -> None:
-        """A run of a project names a blob."""
+        """Charges a blob to the project whose run refers to it."""
         self.forget(digest)
         self._since[project][digest] = size, now
 
     def check(self, project: str) -> None:
-        """Whether a project may have more than it has. Raises ProtocolError."""
+        """Raises ProtocolError if a project has used up its quota."""
         since = sum(size for size, _ in self._since.get(project, {}).values())
         has = self._counted.by_project.get(project, 0) + since
         if has >= self._limits.project_bytes:
             raise ProtocolError(
                 "bad_request",
                 f"project {project!r} has {has} bytes of workspaces and artifacts; the limit project_bytes is "
-                f"{self._limits.project_bytes}: the coordinator's owner can raise it, or let old runs go (--keep-runs)",
+                f"{self._limits.project_bytes}: the coordinator's owner can raise it, or remove old runs (--keep-runs)",
             )
 
     def count(self, counted: Counted) -> None:
-        """Takes the housekeeper's newest figures over; they lack what was named while it counted."""
+        """Adopts the housekeeper's newest figures, keeping the charges made since its pass began."""
         if counted is self._counted:
             return
         self._counted = counted

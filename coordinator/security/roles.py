@@ -1,4 +1,4 @@
-"""Which role may send which message. Pure: one table, and the look-up in it."""
+"""Permissions: the message types that each role may send. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ENTERS: Kinds = frozenset((m.ClientHello, admin.Enrol))
 READS: Kinds = ENTERS | {m.ListRuns, m.GetRun, m.GetJob, m.GetLog, m.ListWorkers, m.GetSnapshot, m.BlobGet}
 ACTS: Kinds = READS | frozenset(get_args(m.FromClient) + get_args(m.FromBoth) + get_args(admin.ForOperators))
 WORKS: Kinds = ENTERS | frozenset(get_args(m.FromWorker) + get_args(m.FromBoth))
-"""A worker says hello as a client too: it asks whose coordinator it is before it takes containers for its own."""
+"""A worker says hello as a client too: it identifies the coordinator before it adopts containers."""
 ALLOWED: dict[Role, Kinds] = {
     "owner": EVERYTHING,
     "operator": ACTS,
@@ -27,7 +27,7 @@ ALLOWED: dict[Role, Kinds] = {
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who holds a key. `allowed` is what may be sent with it."""
+    """The holder of a key, with the message types that it may send (`allowed`)."""
 
     key: str
     name: str
@@ -35,7 +35,7 @@ class Identity:
 
     @property
     def allowed(self) -> Kinds:
-        """The messages that its role may send."""
+        """The message types that the role may send."""
         return ALLOWED[self.role]
 
     def __str__(self) -> str:

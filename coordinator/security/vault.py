@@ -1,7 +1,7 @@
-"""Secrets: kept encrypted by a key that is not in the database, opened only for the assignment that needs them.
+"""The vault: secrets encrypted with a key outside the database, decrypted only for the assignments that need them.
 
-Each is sealed by AES-256-GCM together with its project and name, so that whoever can write to the database can neither
-read one nor pass one off as another. Knows no socket.
+Each is sealed by AES-256-GCM with its project and name as associated data, so that write access to the database allows
+neither reading a secret nor passing it off as another. Knows no socket.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,254}")
 SHORTEST = 8
-"""Characters of a value: a shorter one can't be masked in a log without masking half of the log. GitLab's bound."""
+"""Minimum characters of a value: masking a shorter one in a log would mask half of the log. GitLab's bound."""
 LONGEST = 64 << 10
 LONGEST_PROJECT = 255
 MOST = 10_000
@@ -41,7 +41,7 @@ Place = tuple[str, str]  # (project, name)
 
 
 class Vault:
-    """The secrets of one coordinator. Raises ProtocolError for what a client can't have, UsageError for a bad key."""
+    """The secrets of one coordinator. Raises ProtocolError for refused requests, UsageError for a bad key."""
 
     def __init__(self, state: Path, store: Store) -> None:
         self._store = store
@@ -61,27 +61,27 @@ class Vault:
                     changed_by=by,
                 )
             except ValueError as error:
-                log.error("secret %r is given to no job: its row in the database makes no sense (%s)", name, error)
+                log.error("ignoring secret %r: its row in the database is invalid (%s)", name, error)
                 continue
             self._sealed[project, name] = sealed
         if self._sealed:
             self._open_all()
 
     def _open_all(self) -> None:
-        """A start with the wrong key is no start: jobs would fail one by one for want of their secrets."""
+        """Verifies the key at the start: with a wrong one, jobs would fail one by one for lack of their secrets."""
         if read_private(self._key_file) is None:
             raise UsageError(
-                f"the database has secrets, and their key {self._key_file} is not there; restore it from a backup"
+                f"the database has secrets, but their key {self._key_file} is missing; restore it from a backup"
             )
         for place in self._sealed:
             self._open(place)
 
     def put(self, message: admin.SetSecret, by: Identity) -> None:
-        """Makes or replaces a secret."""
+        """Creates or replaces a secret."""
         if not NAME.fullmatch(message.name):
-            raise ProtocolError("bad_request", f"a variable can't be called {message.name[:100]!r}")
+            raise ProtocolError("bad_request", f"bad variable name {message.name[:100]!r}")
         if len(message.value) < SHORTEST:
-            raise ProtocolError("bad_request", f"a secret has at least {SHORTEST} characters, or it can't be masked")
+            raise ProtocolError("bad_request", f"a secret needs at least {SHORTEST} characters, or it can't be masked")
         if len(message.value) > LONGEST or "\0" in message.value or len(message.project) > LONGEST_PROJECT:
             raise ProtocolError("bad_request", f"a secret has at most {LONGEST} characters, and no NUL")
         place = (message.project, message.name)
@@ -105,24 +105,24 @@ class Vault:
         self._sealed[place] = sealed
 
     def remove(self, message: admin.RemoveSecret, by: Identity) -> None:
-        """Takes a secret away; jobs that have it keep it."""
+        """Removes a secret; jobs that already have it keep it."""
         place = (message.project, message.name)
         view = self._views.get(place)
         if view is None:
             where = f"of project {message.project!r}" if message.project else "for all projects"
-            raise ProtocolError("not_found", f"there is no secret {message.name[:100]!r} {where}")
+            raise ProtocolError("not_found", f"no secret {message.name[:100]!r} {where}")
         line = (time.time(), by.name, by.role, "remove secret", message.name, _scope(view))
         self._store.remove(line, Secret, (Secret.project == message.project) & (Secret.name == message.name))
         del self._views[place], self._sealed[place]
 
     def views(self) -> list[admin.SecretView]:
-        """All of them, without their values."""
+        """All secrets, without their values."""
         return [self._views[place] for place in sorted(self._views, key=lambda place: place[::-1])]
 
     def of(self, project: str, ref: str, labels: Iterable[str]) -> list[Variable]:
-        """The secrets that a run of a project's branch gets on a worker with these labels.
+        """The secrets for a run of a project's branch on a worker with these labels.
 
-        A project's own comes after one of the same name that all have, and so wins.
+        A project's own secret comes after a global one of the same name, and therefore wins.
         """
         if not self._views:
             return []
@@ -138,7 +138,9 @@ class Vault:
     # the seal
 
     def _seal(self, place: Place, value: str) -> str:
-        from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # only who has secrets waits for its import
+        from cryptography.hazmat.primitives.ciphers.aead import (
+            AESGCM,
+        )  # imported late: it is slow, and needed only with secrets
 
         nonce = os.urandom(NONCE_BYTES)
         return base64.b64encode(nonce + AESGCM(self._read_key()).encrypt(nonce, value.encode(), _bound(place))).decode()
@@ -152,8 +154,8 @@ class Vault:
             opened = AESGCM(self._read_key()).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound(place))
         except (InvalidTag, ValueError):  # ValueError: no base64, or too short for a nonce
             raise UsageError(
-                f"secret {place[1]!r} can't be opened: {self._key_file} is not the key that it was sealed by, or the "
-                "database was changed; restore them from one backup"
+                f"secret {place[1]!r} can't be opened: {self._key_file} is not the key that it was sealed with, or the "
+                "database was modified; restore both from the same backup"
             ) from None
         return opened.decode()
 

@@ -188,7 +188,7 @@ def test_statuses_that_come_together_are_counted_and_bounded(tmp_path: Path) -> 
 
 @pytest.mark.parametrize("text", ["", "runs", "runs_per_project", "runs_per_project=", "runs_per_project=0", "x=1"])
 def test_a_limit_that_there_is_not_is_one_clear_line(text: str) -> None:
-    with pytest.raises(UsageError, match="there are: blob_bytes, "):
+    with pytest.raises(UsageError, match="known limits: blob_bytes, "):
         parse_limits([text])
     assert parse_limits(["blob_bytes=5"]) == replace(Limits(), blob_bytes=5)
 
@@ -288,7 +288,7 @@ def test_limits_of_the_command_line_are_checked(tmp_path: Path) -> None:
     folder.mkdir()
     done = System(folder).command("coordinator", "--bind", "tcp://127.0.0.1:0", "--limit", "nothing=1")
     assert done.status == 2
-    assert "there are: blob_bytes" in done.err
+    assert "known limits: blob_bytes" in done.err
 
 
 FLOOD_AND_DIE = """

@@ -224,7 +224,7 @@ def test_an_attempt_that_is_found_after_a_restart_gets_its_secrets_again(tmp_pat
     ("fields", "why"),
     [
         ({"name": "SHORT", "value": "1234567"}, "at least 8"),
-        ({"name": "9X", "value": "12345678"}, "can't be called"),
+        ({"name": "9X", "value": "12345678"}, "bad variable name"),
         ({"name": "NUL", "value": "1234\0005678"}, "no NUL"),
         ({"name": "LONG", "value": "x" * 70_000}, "at most"),
     ],
