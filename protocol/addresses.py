@@ -1,4 +1,4 @@
-"""Where things listen: parsing and checking `tcp://HOST:PORT` and `inproc://NAME`. Pure: opens nothing."""
+"""Addresses: parses and checks `tcp://HOST:PORT`. Pure: opens nothing."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from ipaddress import ip_address
 from protocol.errors import UsageError
 
 DEFAULT_COORDINATOR = "tcp://127.0.0.1:7700"
-"""Where a coordinator listens unless told otherwise: this machine only."""
+"""Default address of a coordinator: this machine only."""
 DEFAULT_DASHBOARD = "127.0.0.1:8700"
-"""Where the dashboard is served to browsers unless told otherwise: this machine only."""
+"""Default address at which the dashboard is served to browsers: this machine only."""
 WILDCARDS = frozenset({"*", "0.0.0.0", "::"})
 
 
 @dataclass(frozen=True, slots=True)
 class TcpAddress:
-    """A TCP endpoint in its parts. `host` has no brackets; `port` 0 means: any free one (binding only)."""
+    """A parsed TCP endpoint. `host` has no brackets; `port` 0 means any free port (binding only)."""
 
     host: str
     port: int
@@ -35,9 +35,9 @@ class TcpAddress:
 
 
 def parse_tcp(address: str, *, default_port: int | None = None) -> TcpAddress:
-    """The parts of `tcp://HOST:PORT`; the scheme, and the port if there is a default, may be left out.
+    """Parses `tcp://HOST:PORT`; the scheme is optional, and the port too if `default_port` is given.
 
-    Raises UsageError naming the address and the form that is expected.
+    Raises UsageError naming the address and the expected form.
     """
     rest = address.removeprefix("tcp://")
     host, colon, port = rest.rpartition(":")
@@ -50,10 +50,10 @@ def parse_tcp(address: str, *, default_port: int | None = None) -> TcpAddress:
 
 
 def reachable_feed(coordinator: str, told: str) -> str:
-    """The feed's address for someone who reached the coordinator at `coordinator`.
+    """The feed's address for a peer that reached the coordinator at `coordinator`.
 
-    A coordinator that listens on every interface tells a wildcard host, which nobody can connect to; the host by
-    which it was reached takes its place.
+    A coordinator that listens on every interface announces a wildcard host, which is no destination; it is replaced by
+    the host at which the coordinator was reached.
     """
     if not told.startswith("tcp://") or not coordinator.startswith("tcp://"):
         return told

@@ -1,7 +1,7 @@
-"""Messages about who may do what: join tokens, keys, secrets, the audit. Pure data; see `messages` for the rest.
+"""Administrative messages: join tokens, keys, secrets, the audit. Pure data; see `messages` for the rest.
 
-Roles: a `worker` runs jobs, an `operator` acts, a `viewer` reads, and the `owner` is the user whose coordinator it is,
-on its own machine: the only one to let others in.
+Roles: a `worker` runs jobs, an `operator` acts, a `viewer` reads. The `owner` is the user running the coordinator, on
+its own machine; only the owner can admit new keys.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Role = Literal["owner", "worker", "operator", "viewer"]
 
 
 class KeyView(View, frozen=True, kw_only=True):
-    """One enrolled key. `key` is its public half; `labels` are those of a worker that secrets may be kept to."""
+    """One enrolled key. `key` is its public half; `labels` are a worker's, to which secrets may be restricted."""
 
     key: str
     name: str
@@ -30,7 +30,7 @@ class KeyView(View, frozen=True, kw_only=True):
 
 
 class TokenView(View, frozen=True, kw_only=True):
-    """One join token, without its secret. `used_by` is the name of the key that it let in."""
+    """One join token, without its secret. `used_by` is the name of the key enrolled with it."""
 
     id: str
     role: EnrolledRole
@@ -42,7 +42,7 @@ class TokenView(View, frozen=True, kw_only=True):
 
 
 class SecretView(View, frozen=True, kw_only=True):
-    """One secret, without its value. An empty `project` is: all of them."""
+    """One secret, without its value. An empty `project` means all projects."""
 
     name: str
     project: str
@@ -54,7 +54,7 @@ class SecretView(View, frozen=True, kw_only=True):
 
 
 class AuditView(View, frozen=True, kw_only=True):
-    """One thing that somebody did. `subject` is what it was done to."""
+    """One audited action. `subject` is its object, such as a run."""
 
     id: int
     at: float
@@ -69,9 +69,9 @@ class AuditView(View, frozen=True, kw_only=True):
 
 
 class Enrol(Message, frozen=True, kw_only=True, tag="enrol"):
-    """Makes the sender's key known, by a join token's secret. The only message that a stranger may send.
+    """Enrols the sender's key with a join token's secret. The only message that an unknown key may send.
 
-    Answer: Enrolled. The same key again, with the token that it was enrolled by, gets the same answer.
+    Answer: Enrolled. Idempotent for the same key and token.
     """
 
     id: int
@@ -80,9 +80,9 @@ class Enrol(Message, frozen=True, kw_only=True, tag="enrol"):
 
 
 class CreateToken(Message, frozen=True, kw_only=True, tag="create_token"):
-    """A new join token that is good once, for `expires` seconds. Answer: TokenCreated.
+    """Creates a join token that is valid once, for `expires` seconds. Answer: TokenCreated.
 
-    `labels` are for workers: what secrets are kept to. Others a worker may state by itself, for jobs' tags only.
+    `labels` are for workers: secrets may be restricted to them. A worker's self-declared labels only match jobs' tags.
     """
 
     id: int
@@ -104,17 +104,17 @@ class ListKeys(Message, frozen=True, kw_only=True, tag="list_keys"):
 
 
 class RevokeKey(Message, frozen=True, kw_only=True, tag="revoke_key"):
-    """Shuts a key out, which cuts its connections off. `key` is a name, or the beginning of a key. Answer: Done."""
+    """Revokes a key and drops its connections. `key` is a name, or a prefix of a public key. Answer: Done."""
 
     id: int
     key: str
 
 
 class SetSecret(Message, frozen=True, kw_only=True, tag="set_secret"):
-    """Makes or replaces a secret. Answer: Done.
+    """Creates or replaces a secret. Answer: Done.
 
-    `project` empty: for all. With `branches` (patterns) only runs of those get it, with `labels` only workers that have
-    all of them. `file`: the variable is the path of a file that has the value.
+    An empty `project` means all projects. `branches` (patterns) restrict it to runs of those branches, `labels` to
+    workers with all of those labels. `file`: the variable is the path of a file with the value.
     """
 
     id: int
@@ -152,7 +152,7 @@ class GetAudit(Message, frozen=True, kw_only=True, tag="get_audit"):
 
 
 class Enrolled(Message, frozen=True, kw_only=True, tag="enrolled"):
-    """Answer to Enrol; the key is known from now on."""
+    """Answer to Enrol; the key is enrolled."""
 
     id: int
     name: str
@@ -160,7 +160,7 @@ class Enrolled(Message, frozen=True, kw_only=True, tag="enrolled"):
 
 
 class TokenCreated(Message, frozen=True, kw_only=True, tag="token_created"):
-    """Answer to CreateToken: its secret, said this once, and the public key of the coordinator."""
+    """Answer to CreateToken: the token's secret, which is never sent again, and the coordinator's public key."""
 
     id: int
     secret: str

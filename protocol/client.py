@@ -1,7 +1,7 @@
 """A blocking client of a coordinator, for the CLI, the dashboard's requests and tests.
 
-Requests have an id and a deadline. A request that stays without an answer is sent again (every request of the protocol
-may be: see SubmitRun.token), so a coordinator that restarts in between is not noticed. One thread per client.
+Requests have an id and a deadline. An unanswered request is resent, which is safe for every request of the protocol
+(see SubmitRun.token), so a coordinator's restart goes unnoticed. One thread per client.
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from protocol.plan import Plan, Variable
 from protocol.views import RunSummary, RunView, WorkerView
 
 RESEND_AFTER = 2.0
-"""Seconds without an answer after which a request is sent again."""
+"""Seconds without an answer after which a request is resent."""
 LET_IN_PAUSE = 0.3
-"""Seconds in which a coordinator that just started publishes how to connect."""
+"""Seconds within which a starting coordinator publishes its credentials."""
 FEED_BACKLOG = 100_000
-"""Events that may wait for a slow reader before some are lost, which it then notices by their numbers."""
+"""Events queued for a slow reader before some are lost, which it detects by their numbers."""
 USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large", "forbidden", "revoked"})
-"""Error codes that are the caller's doing."""
+"""Error codes caused by the caller."""
 
 R = TypeVar("R", bound=m.Message)
 
@@ -55,11 +55,11 @@ def connect_socket(
     immediate: bool = False,
     credentials: Credentials | None = None,
 ) -> zmq.Socket[bytes]:
-    """A connected socket with the bounds that every peer of a coordinator uses.
+    """A connected socket with the options common to all peers of a coordinator.
 
-    `receive_limit` is how many messages may wait unread, `send_limit` how many unsent; `immediate`: none wait for a
-    connection that does not stand. `credentials` are what this user has for the address, unless given.
-    Raises UsageError for an address that can't be, or credentials that can't be used.
+    `receive_limit` and `send_limit` bound the unread and unsent messages; `immediate`: queue none before the connection
+    is established. `credentials` default to this user's for the address.
+    Raises UsageError for a bad address or unusable credentials.
     """
     if address.startswith("tcp://"):
         parse_tcp(address)
@@ -84,10 +84,10 @@ def connect_socket(
 
 
 class Client:
-    """Talks to the coordinator at `address`; `timeout` is the seconds a request may take in all.
+    """A client of the coordinator at `address`; `timeout` is the total time for a request, in seconds.
 
-    Raises CoordinatorUnreachable when nobody answers, UsageError for what the coordinator refuses as the caller's
-    doing, LongshoreError for what it can't do now.
+    Raises CoordinatorUnreachable if the coordinator does not answer, UsageError for errors caused by the caller,
+    LongshoreError for requests that it can't serve now.
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes the socket; requests without an answer are dropped."""
+        """Closes the socket; unanswered requests are dropped."""
         if not self._socket.closed:
             self._socket.disable_monitor()
             self._monitor.close(0)
@@ -133,7 +133,7 @@ class Client:
 
     @property
     def welcome(self) -> m.Welcome:
-        """What the coordinator said of itself when it was first reached."""
+        """The coordinator's welcome on first contact."""
         if self._welcome is None:
             self._introduce(time.monotonic() + self.timeout)
         assert self._welcome is not None
@@ -160,7 +160,7 @@ class Client:
                 reply, data = decode_for_client(self._socket.recv_multipart())
                 if isinstance(reply, m.Welcome) if greets else getattr(reply, "id", None) == id:
                     return reply, data
-                if greets and isinstance(reply, m.Error) and reply.id in (None, id):  # not one to an earlier request
+                if greets and isinstance(reply, m.Error) and reply.id in (None, id):  # not to an earlier request
                     return reply, data
             if time.monotonic() >= deadline:
                 raise CoordinatorUnreachable(
@@ -169,10 +169,7 @@ class Client:
                 )
 
     def _send(self, frames: list[bytes | memoryview], deadline: float) -> bool:
-        """Whether it could be sent in time: not to a coordinator that reads nothing, nor on a refused connection.
-
-        Raises NotLetIn.
-        """
+        """Sends frames. Returns False if the coordinator did not take them by the deadline. Raises NotLetIn."""
         while True:
             try:
                 self._socket.send_multipart(frames, zmq.DONTWAIT)
@@ -184,9 +181,7 @@ class Client:
                 self._await(zmq.POLLOUT, left)
 
     def _await(self, event: int, seconds: float) -> bool:
-        """Whether the socket can be read or written in time. Raises NotLetIn when the coordinator does not know our
-        key.
-        """
+        """Waits until the socket is readable or writable; False after a timeout. Raises NotLetIn for an unknown key."""
         self._poller.register(self._socket, event)
         ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
         if self._socket in ready:
@@ -195,7 +190,7 @@ class Client:
             used = self._credentials
             self.close()
             time.sleep(LET_IN_PAUSE)
-            self._open()  # ZeroMQ itself would never try again, and there may be better credentials by now
+            self._open()  # ZeroMQ itself would never retry, and newer credentials may exist by now
             if self._credentials == used:
                 raise NotLetIn(not_let_in(self.address, used is not None))
         return False
@@ -203,7 +198,7 @@ class Client:
     def request_payload(
         self, kind: type[m.Message], payload: bytes | memoryview | None = None, **fields: Any
     ) -> tuple[m.Message, bytes | memoryview]:
-        """Sends one request and waits for its answer. Returns the answer and its payload (b"" if it has none)."""
+        """Sends a request and waits for its answer. Returns the answer and its payload (b"" if it has none)."""
         deadline = time.monotonic() + self.timeout
         if self._welcome is None:
             self._introduce(deadline)
@@ -221,14 +216,14 @@ class Client:
             raise (UsageError if reply.code in USER_ERRORS else LongshoreError)(reply.message)
 
     def request(self, kind: type[m.Message], expect: type[R], **fields: Any) -> R:
-        """`request_payload` for requests without payload, with the answer's type checked."""
+        """Like `request_payload`, for requests without payload; checks the answer's type."""
         reply, _ = self.request_payload(kind, **fields)
         if not isinstance(reply, expect):
             raise LongshoreError(f"{self.address} answered {kind.__name__} with {type(reply).__name__}")
         return reply
 
     def enrol(self, secret: str, name: str) -> admin.Enrolled:
-        """Makes the key of this client's credentials known by a join token's secret, under a name."""
+        """Enrols this client's key under a name, with a join token's secret."""
         request = admin.Enrol(id=next(self._ids), secret=secret, name=name)
         reply, _ = self._exchange(request, None, time.monotonic() + self.timeout)
         if isinstance(reply, m.Error):
@@ -247,7 +242,7 @@ class Client:
         source: m.Source | None = None,
         token: str | None = None,
     ) -> int:
-        """Starts a run and returns its id; from then on the run is durable."""
+        """Starts a run and returns its id; the run is durable then."""
         return self.request(
             m.SubmitRun,
             m.RunSubmitted,
@@ -259,7 +254,7 @@ class Client:
         ).run
 
     def list_runs(self, limit: int = 100, before: int | None = None) -> list[RunSummary]:
-        """Newest runs first."""
+        """Runs, newest first, with ids below `before` if given."""
         return self.request(m.ListRuns, m.RunList, limit=limit, before=before).runs
 
     def get_run(self, run: int) -> RunView:
@@ -271,11 +266,11 @@ class Client:
         return self.request(m.GetJob, m.JobDetail, run=run, job=job)
 
     def cancel(self, run: int, job: str | None = None) -> int:
-        """Cancels a run or one job; returns how many jobs that touched."""
+        """Cancels a run or one job; returns the number of jobs affected."""
         return self.request(m.Cancel, m.Done, run=run, job=job).count
 
     def retry(self, run: int, job: str | None = None, *, failed_only: bool = False) -> int:
-        """Tries again what did not succeed; returns how many jobs that touched."""
+        """Retries jobs that did not succeed; returns the number of jobs affected."""
         return self.request(m.Retry, m.Done, run=run, job=job, failed_only=failed_only).count
 
     def play(self, run: int, job: str, variables: list[Variable] | None = None) -> int:
@@ -291,7 +286,7 @@ class Client:
         offset: int = 0,
         length: int = CHUNK_BYTES,
     ) -> tuple[m.LogData, bytes]:
-        """A piece of a job's log; `complete` of the answer says whether more may still come after `size`."""
+        """A piece of a job's log; the answer's `complete` is false while the log may still grow beyond `size`."""
         reply, data = self.request_payload(
             m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length
         )
@@ -306,22 +301,22 @@ class Client:
         return self.request(m.ListWorkers, m.WorkerList).workers
 
     def gone_workers(self, workers: list[str]) -> list[str]:
-        """Of these workers those of which the coordinator wants nothing any more."""
+        """Those of the named workers that are gone for good."""
         asked = workers[: m.MOST_WORKERS_ASKED]
         return self.request(m.GetGoneWorkers, m.GoneWorkers, workers=asked).workers
 
     def drain(self, worker: str, on: bool = True) -> int:
-        """Lets a worker take no new jobs, or take them again."""
+        """Starts or ends draining a worker."""
         return self.request(m.DrainWorker, m.Done, worker=worker, on=on).count
 
     # state and files
 
     def snapshot(self, runs: int = 200, run: int | None = None) -> m.Snapshot:
-        """The state that the feed's events change; subscribe first."""
+        """The state to which the feed's events apply; subscribe first."""
         return self.request(m.GetSnapshot, m.Snapshot, runs=runs, run=run)
 
     def upload(self, path: Path) -> tuple[str, int]:
-        """Stores a file as a blob, unless it is there already. Returns its digest and size."""
+        """Uploads a file as a blob, unless the coordinator already has it. Returns its digest and size."""
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = os.fstat(file.fileno()).st_size
@@ -367,25 +362,25 @@ class Client:
 
 
 class Feed:
-    """A subscription to a coordinator's feed; see protocol/events.py for what gaps and epochs mean."""
+    """A subscription to a coordinator's feed; see protocol/events.py for gaps and epochs."""
 
     def __init__(
         self, context: zmq.Context[zmq.Socket[bytes]], address: str, credentials: Credentials | None = None
     ) -> None:
         self.address = address
         self._socket = connect_socket(context, zmq.SUB, address, receive_limit=FEED_BACKLOG, credentials=credentials)
-        self._received: deque[Sequence[bytes | memoryview]] = deque()  # events that came together with one before
+        self._received: deque[Sequence[bytes | memoryview]] = deque()  # remaining events of a received frame
 
     def subscribe(self, topic: bytes) -> None:
         """Adds a topic: STATE_TOPIC or `log_topic(attempt)`."""
         self._socket.setsockopt(zmq.SUBSCRIBE, topic)
 
     def unsubscribe(self, topic: bytes) -> None:
-        """Takes a topic away."""
+        """Removes a topic."""
         self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
 
     def receive(self, timeout: float) -> tuple[AnyEvent, bytes | memoryview] | None:
-        """The next event and its payload, or None when `timeout` seconds passed without one."""
+        """The next event and its payload, or None after `timeout` seconds without one."""
         if not self._received:
             if not self._socket.poll(math.ceil(timeout * 1000)):
                 return None

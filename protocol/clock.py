@@ -1,6 +1,6 @@
-"""The monotonic clock beyond the life of a process. It counts from the machine's boot, whatever the wall clock does.
+"""The monotonic clock across processes. It counts from the machine's boot, independent of the wall clock.
 
-So a reading that is stored with its boot can be compared with one of a later process, until the machine boots again.
+A reading stored with its boot ID can be compared with one of a later process, until the machine reboots.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 @cache
 def boot() -> str:
-    """What is another one after each boot of this machine; empty where no such thing is known."""
+    """The kernel's boot ID; empty if unavailable."""
     try:
         return BOOT_ID.read_text().strip()
     except OSError:
@@ -22,12 +22,12 @@ def boot() -> str:
 
 
 def reading() -> str:
-    """The monotonic clock as it stands, to be stored."""
+    """The boot ID and the monotonic time, as text to be stored."""
     return f"{boot()} {time.monotonic()!r}"
 
 
 def monotonic_of(reading: str) -> float | None:
-    """The monotonic time of a stored reading; None if it is none of this boot."""
+    """The monotonic time of a stored reading; None if it is malformed or of another boot."""
     at, _, seconds = reading.partition(" ")
     try:
         return float(seconds) if at and at == boot() else None

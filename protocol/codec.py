@@ -1,8 +1,8 @@
-"""Packs messages into frames and back, with every bound in one place. Pure: no sockets.
+"""Encodes messages into frames and decodes them, with all size limits in one place. Pure: no sockets.
 
-`decode` accepts nothing that is not exactly one known, complete, well-typed message within the limits, and raises
-`ProtocolError` naming what is wrong. What a coordinator is sent costs it little until it is known that the sender may
-say so much: `kind_of` only skims a map, and most types have no room for anything that is dear to unpack.
+The decoders accept exactly one known, complete, well-typed message within the limits, and raise a `ProtocolError`
+naming the problem. Messages cost the coordinator little before their sender's permission is checked: `kind_of` only
+skims a map, and the limits of most types leave no room for structures that are expensive to unpack.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from protocol.messages import (
 )
 
 MAX_MAP_BYTES = 16 << 20
-"""Largest msgpack map: a plan of some thousand jobs is the largest that is sent."""
+"""Largest msgpack map: a plan of some thousand jobs is the largest one sent."""
 FLAT_MAP_BYTES = 64 << 10
-"""Largest map of a message to the coordinator that has but words and numbers in it."""
+"""Largest map of a message to the coordinator that contains only strings and numbers."""
 NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     SubmitRun: MAX_MAP_BYTES,
     Hello: 1 << 20,
@@ -51,18 +51,18 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     admin.SetSecret: 1 << 20,
     admin.CreateToken: FLAT_MAP_BYTES,
 }
-"""Largest maps of the others, which have lists: to unpack a list costs a thousand times as much as to skip it."""
+"""Largest maps of types with lists: unpacking a list costs a thousand times as much as skipping it."""
 MAX_PAYLOAD_BYTES = 4 << 20
-"""Largest raw frame: log chunks and blob pieces are cut to less."""
+"""Largest raw frame; log chunks and blob pieces are cut to less."""
 MAX_FRAMES = 2
 REQUEST_HEAD_BYTES = 256
-"""Within so many bytes of its start a request has its `id`, the first of its fields."""
+"""Bytes at the start of a request that contain its `id`, the first field."""
 LARGEST_INTEGER = (1 << 63) - 1
-"""Every database keeps integers of this size."""
+"""Largest integer that every database can store."""
 
 
 BATCH_BYTES = 1 << 20
-"""What is put together into one frame; a larger message has one of its own."""
+"""Maximum size of a batch; a larger message is sent by itself."""
 
 Bytes = bytes | memoryview
 S = TypeVar("S", bound=msgspec.Struct)
@@ -75,7 +75,7 @@ def encode(message: msgspec.Struct, payload: Bytes | None = None) -> list[Bytes]
 
 
 def encode_together(messages: Iterable[Message]) -> Iterator[list[Bytes]]:
-    """The frames of messages without payload that one worker is to get, in order: of as few messages as can be."""
+    """The frames of messages (without payload) to one worker, in order and in as few batches as possible."""
     together: list[bytes] = []
     size = 0
     for message in messages:
@@ -94,7 +94,7 @@ def _batch(packed: list[bytes]) -> list[Bytes]:
 
 
 def _by_tag(union: Any) -> dict[str, type[Any]]:
-    """The types of a union by their tags."""
+    """A union's types by tag."""
     return {str(kind.__struct_config__.tag): kind for kind in get_args(union)}
 
 
@@ -105,7 +105,7 @@ EVENTS = _by_tag(AnyEvent | Events)
 
 
 class _Head(msgspec.Struct):
-    """What is looked at first of a message; all else is skipped."""
+    """A message's type field; decoding it skips everything else."""
 
     type: msgspec.Raw = msgspec.Raw(b"\xc0")
 
@@ -113,11 +113,11 @@ class _Head(msgspec.Struct):
 _head = msgspec.msgpack.Decoder(_Head)
 _word = msgspec.msgpack.Decoder(str)
 NO_MESSAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
-"""What msgspec raises for bytes that are not what they should be."""
+"""Exceptions that msgspec raises for malformed input."""
 
 
 def kind_of(frames: Sequence[Bytes]) -> type[Message]:
-    """The type of a message to the coordinator, found at next to no cost however large it is. Raises ProtocolError."""
+    """The type of a message to the coordinator, found cheaply even in a large one. Raises ProtocolError."""
     head, _ = _bounded(frames)
     kind = _kind(head, TO_COORDINATOR)
     if len(head) > (most := NESTED_MAP_BYTES.get(kind, FLAT_MAP_BYTES)):
@@ -127,7 +127,7 @@ def kind_of(frames: Sequence[Bytes]) -> type[Message]:
 
 
 def _kind(head: Bytes, wanted: Mapping[str, type[S]]) -> type[S]:
-    """Which of the types a map is of. Raises ProtocolError."""
+    """The type of a map, out of `wanted`. Raises ProtocolError."""
     try:
         told = _head.decode(head).type
     except NO_MESSAGE as error:
@@ -135,23 +135,23 @@ def _kind(head: Bytes, wanted: Mapping[str, type[S]]) -> type[S]:
     try:
         tag = _word.decode(told)
     except NO_MESSAGE:
-        raise ProtocolError("unknown_type", "a message has a type, which is a word") from None
+        raise ProtocolError("unknown_type", "a message needs a type, which is a string") from None
     kind = wanted.get(tag)
     if kind is None:
-        raise ProtocolError("unknown_type", f"no message type {tag!r:.100} here")
+        raise ProtocolError("unknown_type", f"unknown message type {tag!r:.100}")
     return kind
 
 
 def _bounded(frames: Sequence[Bytes]) -> tuple[Bytes, Bytes]:
-    """The map and the payload (or none) of a message that is not larger than any. Raises ProtocolError."""
+    """The map and the payload (b"" if none) of a message within the general limits. Raises ProtocolError."""
     if not 1 <= len(frames) <= MAX_FRAMES:
         raise ProtocolError("bad_frame", f"a message has 1 or {MAX_FRAMES} frames, not {len(frames)}")
     head = frames[0]
     if len(head) > MAX_MAP_BYTES:
         raise ProtocolError(
             "too_large",
-            f"a message map has at most {MAX_MAP_BYTES} bytes, not {len(head)}; of a plan as large as that, scripts "
-            "and variables belong into files of the repository",
+            f"a message map has at most {MAX_MAP_BYTES} bytes, not {len(head)}; if it is a plan, move scripts and "
+            "variables into files of the repository",
         )
     payload = frames[1] if len(frames) > 1 else b""
     if len(payload) > MAX_PAYLOAD_BYTES:
@@ -160,7 +160,7 @@ def _bounded(frames: Sequence[Bytes]) -> tuple[Bytes, Bytes]:
 
 
 def _unpack(head: Bytes, kind: type[S]) -> S:
-    """The message in a map; what its type does not know is only skipped. Raises ProtocolError."""
+    """The message in a map; unknown fields are skipped. Raises ProtocolError."""
     try:
         return _as_message(head, kind)
     except NO_MESSAGE as error:
@@ -169,8 +169,10 @@ def _unpack(head: Bytes, kind: type[S]) -> S:
 
 
 def _as_message(head: Bytes, kind: type[S]) -> S:
-    """msgspec finds out what a type is made of when it first sees it, and is not thread-safe in that: another thread
-    that sees the half of it ends the process.
+    """Decodes a message, under a lock when its type is first used.
+
+    msgspec analyses a type on first use, which is not thread-safe: another thread that sees incomplete results crashes
+    the process.
     """
     if kind in _seen:
         return msgspec.msgpack.decode(head, type=kind)
@@ -182,7 +184,7 @@ def _as_message(head: Bytes, kind: type[S]) -> S:
 
 
 def _check_numbers(message: msgspec.Struct) -> None:
-    """Refuses numbers that can't be kept or compared, wherever they are. Raises ProtocolError."""
+    """Refuses numbers that can't be stored or compared, at any depth. Raises ProtocolError."""
     rest: list[Iterable[Any]] = [msgspec.structs.astuple(message)]
     while rest:
         for value in rest.pop():
@@ -190,7 +192,7 @@ def _check_numbers(message: msgspec.Struct) -> None:
                 continue
             if isinstance(value, float):
                 if not math.isfinite(value):
-                    _refuse_number(message, f"{value} is no number to work with")
+                    _refuse_number(message, f"{value} is not a finite number")
             elif isinstance(value, int):
                 if not -LARGEST_INTEGER <= value <= LARGEST_INTEGER:
                     _refuse_number(message, f"{value} has more than 63 bits")
@@ -211,7 +213,7 @@ _seen: set[type[msgspec.Struct]] = set()
 
 
 def request_id(frames: Sequence[Bytes]) -> int | None:
-    """The `id` of a request that could not be decoded, as far as there is one: so that its error finds its sender."""
+    """The `id` of a request that could not be decoded, if it can be found, for the error reply."""
     try:
         unpacker = msgpack.Unpacker(raw=False)
         unpacker.feed(frames[0][:REQUEST_HEAD_BYTES])
@@ -219,13 +221,13 @@ def request_id(frames: Sequence[Bytes]) -> int | None:
             key, value = unpacker.unpack(), unpacker.unpack()
             if key == "id":
                 return value if type(value) is int and 0 <= value <= LARGEST_INTEGER else None
-    except Exception:  # whatever is wrong with it was told already
+    except Exception:  # the decoder has already reported the problem
         pass
     return None
 
 
 def _decode(frames: Sequence[Bytes], kind: type[S]) -> tuple[S, Bytes]:
-    """The message with its payload, if it is one that may have one. Raises ProtocolError."""
+    """The message and its payload, if its type may have one. Raises ProtocolError."""
     head, payload = _bounded(frames)
     message = _unpack(head, kind)
     if len(frames) > 1 and kind not in PAYLOAD_TYPES:
@@ -234,19 +236,19 @@ def _decode(frames: Sequence[Bytes], kind: type[S]) -> tuple[S, Bytes]:
 
 
 def decode_for_coordinator(frames: Sequence[Bytes], kind: type[Message] | None = None) -> tuple[Message, Bytes]:
-    """A message that a worker or client sent, of the type that `kind_of` has found. Raises ProtocolError."""
+    """A message from a worker or client, of the type found by `kind_of`. Raises ProtocolError."""
     message, payload = _decode(frames, kind or kind_of(frames))
     _check_numbers(message)
     return message, payload
 
 
 def decode_for_worker(frames: Sequence[Bytes]) -> tuple[Message, Bytes]:
-    """A message that the coordinator sent to a worker. Raises ProtocolError."""
+    """A message from the coordinator to a worker. Raises ProtocolError."""
     return _decode(frames, _kind(_bounded(frames)[0], TO_WORKER))
 
 
 def each_of(message: Message) -> Iterator[Message]:
-    """The messages of a batch to a worker; any other message by itself. Raises ProtocolError."""
+    """The messages of a batch; any other message itself. Raises ProtocolError."""
     if isinstance(message, Batch):
         for packed in message.messages:
             yield decode_for_worker([memoryview(packed)])[0]
@@ -255,12 +257,12 @@ def each_of(message: Message) -> Iterator[Message]:
 
 
 def decode_for_client(frames: Sequence[Bytes]) -> tuple[Message, Bytes]:
-    """A message that the coordinator sent to a client. Raises ProtocolError."""
+    """A message from the coordinator to a client. Raises ProtocolError."""
     return _decode(frames, _kind(_bounded(frames)[0], TO_CLIENT))
 
 
 def each_event(frames: Sequence[Bytes]) -> Iterator[Sequence[Bytes]]:
-    """The frames of each event that the feed has sent together, the topic already taken off. Raises ProtocolError."""
+    """The frames of each event in a message of the feed, without its topic. Raises ProtocolError."""
     head, _ = _bounded(frames)
     if _kind(head, EVENTS) is Events:
         for packed in _unpack(head, Events).events:
@@ -270,6 +272,6 @@ def each_event(frames: Sequence[Bytes]) -> Iterator[Sequence[Bytes]]:
 
 
 def decode_event(frames: Sequence[Bytes]) -> tuple[AnyEvent, Bytes]:
-    """One event of the feed; see `each_event`. Raises ProtocolError."""
+    """One event of the feed, from `each_event`. Raises ProtocolError."""
     head, payload = _bounded(frames)
     return _unpack(head, _kind(head, EVENTS)), payload

@@ -1,7 +1,7 @@
-"""What of somebody else's text may reach a terminal: one filter for names and messages, one for the lines of a log.
+"""Sanitizes untrusted text for terminals: one filter for names and messages, one for the lines of a log.
 
-A name is whatever a pipeline file, a commit or another user made it; a log is whatever a job's programs wrote. Neither
-may move the cursor, change the terminal, hide text or show it in another order. Colours of logs stay. Pure.
+Names come from pipeline files, commits and other users, logs from a job's programs. Neither may move the cursor, change
+the terminal, hide text or reorder it. Colours in logs stay. Pure.
 """
 
 from __future__ import annotations
@@ -12,30 +12,30 @@ UNSHOWN = (
     "\x7f-\x9f\xad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ud800-\udfff\U000e0000-\U000e007f"
 )
-"""DEL, C1, surrogates, and what Unicode has to reverse, separate or hide text; a part of a character class."""
+"""Part of a character class: DEL, C1, surrogates, and Unicode's characters that reverse, separate or hide text."""
 IN_A_NAME = re.compile(f"[\x00-\x1f\u200c\u200d{UNSHOWN}]")
 IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\u200c\u200d{UNSHOWN}]")
 IN_A_LOG = re.compile(f"[\x00-\x08\x0b-\x1a\x1c-\x1f{UNSHOWN}]")
-"""All but ESC, tab, newline and the joiners that some scripts need."""
+"""All control characters except ESC, tab, newline and the joiners that some scripts need."""
 REPLACED = "\ufffd"
 EIGHT_BITS = {code: f"\x1b{chr(code - 0x40)}" for code in range(0x80, 0xA0)}
-"""Each C1 control as the two characters that mean the same."""
+"""Each C1 control character, and its equivalent two-character escape sequence."""
 SECTION = re.compile(r"section_(start|end):(\d+):([^\r\n\[\]]{1,255})(\[[^\]\r\n]*\])?\r?(?:\x1b\[0?K)?")
 """GitLab's marker; its groups are kind, Unix time, name and options."""
 STRINGS = r"\x1b(?:\][^\x07\x1b\n]*(?:\x07|\x1b\\)?|[PX^_][^\x1b\n]*(?:\x1b\\)?"
-"""OSC (titles, links, the clipboard), DCS and its kin: up to their end, or that of the line."""
+"""OSC (titles, links, the clipboard), DCS and similar sequences, up to their terminator or the end of the line."""
 UNCOLORED = re.compile(STRINGS + r"|\[(?![0-9;:]*m)[0-?]*[ -/]*[@-~]?|(?!\[)[ -/]*[0-~]?)")
-"""Every escape sequence but colours (SGR)."""
+"""Every escape sequence except colours (SGR)."""
 COLOR = re.compile(r"\x1b\[([0-9;:]*)m")
 OVERWRITTEN = re.compile(r"[^\n]*\r(?=[^\r\n])")
-"""What a later part of the same line has replaced."""
+"""Text that a carriage return lets the rest of the line overwrite."""
 COLORS_OFF = "\x1b[0m"
 MOST_COLORS = 16
-"""Colour sequences without a reset that are carried on to the next line."""
+"""Maximum colour sequences since the last reset that are carried over to the next line."""
 
 
 def clean(text: str) -> str:
-    """A name or a message on one line; what a terminal would obey is replaced by a sign that something was there."""
+    """A name or message on one line, with control characters replaced by U+FFFD."""
     return IN_A_NAME.sub(REPLACED, " ".join(text.split("\n"))) if IN_A_NAME.search(text) else text
 
 
@@ -63,16 +63,16 @@ def _its_colors(overwritten: re.Match[str]) -> str:
 
 
 class TerminalLines:
-    """Makes the lines of one log fit for a terminal, one after the other.
+    """Sanitizes the lines of one log, in order.
 
-    A colour goes on from line to line, as its program meant it, but not into what others print between them.
+    A colour carries over to the next line of the same log, but not into other output printed between them.
     """
 
     def __init__(self) -> None:
         self._colors: list[str] = []
 
     def line(self, data: bytes) -> bytes:
-        """A line without its end."""
+        """Sanitizes a line, given without its line end."""
         if not self._colors and data.isascii() and data.decode("ascii").isprintable() and b"section_" not in data:
             return data
         text = log_text(data)

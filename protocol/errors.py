@@ -1,4 +1,4 @@
-"""The one tree of errors that a user may see; each carries its message and the CLI's exit status."""
+"""Errors shown to users; each carries its message and the CLI's exit status."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from dataclasses import dataclass
 
 
 class LongshoreError(Exception):
-    """An error with one clear message for the user.
+    """An error with a clear message for the user.
 
-    `exit_status` is what the CLI ends with: 1 the run failed, 2 bad usage or a bad file,
-    3 canceled, 4 the coordinator can't be reached.
+    `exit_status` is the CLI's: 1 the run failed, 2 bad usage or a bad file, 3 canceled, 4 the coordinator can't be
+    reached.
     """
 
     exit_status = 1
 
 
 class UsageError(LongshoreError):
-    """The caller asked for something that can't be: an unknown run, a bad option, a wrong state."""
+    """The caller's mistake: an unknown run, a bad option, a wrong state."""
 
     exit_status = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong in a pipeline file; as text it is one line.
+    """One problem in a pipeline file; as text it is one line.
 
-    `line` counts from 1, 0 is: the whole file. `included_from` is the chain of `FILE:LINE` that brought the file in,
-    the pipeline file itself first.
+    `line` counts from 1; 0 means the whole file. `mend` suggests a fix. `included_from` is the chain of `FILE:LINE`
+    that includes the file, starting with the pipeline file itself.
     """
 
     message: str
@@ -49,7 +49,7 @@ class Problem:
 
 
 class PipelineFileError(LongshoreError):
-    """A pipeline file can't be compiled; `problems` are all that were found, each with file, line, key and mend."""
+    """A pipeline file can't be compiled; `problems` lists all problems found, each with file, line, key and mend."""
 
     exit_status = 2
 
@@ -59,23 +59,23 @@ class PipelineFileError(LongshoreError):
 
 
 class CoordinatorUnreachable(LongshoreError):
-    """No coordinator answered in time at the address that the message names."""
+    """No coordinator answered in time; the message names the address."""
 
     exit_status = 4
 
 
 class NotLetIn(LongshoreError):
-    """A coordinator is there, and takes no connection by this user's key (or by none); the message says what to do."""
+    """A coordinator refused this user's key, or requires one; the message explains the remedy."""
 
     exit_status = 4
 
 
 class EngineUnavailable(LongshoreError):
-    """No Docker engine answers; the message says where it was looked for and what to do."""
+    """No Docker engine answers; the message names its address and the remedy."""
 
 
 class ProtocolError(LongshoreError):
-    """A frame is not what the protocol allows; `code` is the short name that goes into `error` replies."""
+    """A frame or request violates the protocol or is refused; `code` is the short name for `error` replies."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)

@@ -1,8 +1,8 @@
-"""What the coordinator's feed announces: numbered state events, and log bytes as they are stored.
+"""Events of the coordinator's feed: numbered state events, and log bytes as they are stored.
 
 Frames: `[topic, msgpack map]` for state, `[topic, msgpack map, payload]` for log bytes. State events have topic
-`STATE_TOPIC`, and `seq` grows by one with each, also of those that come together in one frame; a gap or a new `epoch`
-means: ask for a snapshot again. Log events have one topic per attempt and no number: their byte offsets show a gap.
+`STATE_TOPIC`, and each increments `seq`, even within one frame; after a gap or with a new `epoch`, request a new
+snapshot. Log events have one topic per attempt and no number: their byte offsets reveal gaps.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def log_topic(attempt: str) -> bytes:
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
-    """Base of all events; the feed fills `epoch` and `seq` in as it publishes."""
+    """Base of all events; the feed sets `epoch` and `seq` on publishing."""
 
     epoch: str = ""
     seq: int = 0
@@ -60,9 +60,9 @@ class WorkerChanged(Event, frozen=True, kw_only=True, tag="worker_changed"):
 
 
 class Beacon(Event, frozen=True, kw_only=True, tag="beacon"):
-    """Sent every second with the newest `seq`, so that a lost last event is noticed too. Takes no number itself.
+    """Sent every second with the newest `seq`, so that a lost last event is noticed too. Has no number of its own.
 
-    `at` is the coordinator's wall clock, for readers whose own is another; 0: not told.
+    `at` is the coordinator's wall clock, for readers whose own differs; 0: not reported.
     """
 
     at: float = 0.0
@@ -75,7 +75,7 @@ class Events(Event, frozen=True, kw_only=True, tag="events"):
 
 
 class LogAppended(Event, frozen=True, kw_only=True, tag="log_appended"):
-    """(+payload) Bytes of a log from `offset` on were stored. An empty payload with `complete`: the log has ended."""
+    """(+payload) Log bytes stored from `offset` on. An empty payload with `complete`: the log has ended."""
 
     attempt: str
     offset: int

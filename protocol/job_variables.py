@@ -1,6 +1,6 @@
-"""Variables of a job that only a run knows: which job of which run it is, and where it runs. Pure.
+"""A job's variables that depend on its run: ids, times and worker. Pure.
 
-The worker gives them to the job; the coordinator needs them for what it shows of the job, as its environment's address.
+The worker passes them to the job; the coordinator expands them in views, such as an environment's address.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from protocol import VERSION
 from protocol.plan import JobPlan, Variable
 
 PIPELINE_NAME = "CI_PIPELINE_NAME"
-"""What `workflow:name` comes to; not raw where it names what only the run knows."""
+"""The expanded `workflow:name`; not raw if it refers to variables of the run."""
 FILES_SUFFIX = ".tmp"
-"""Of the directory beside the project's in which a job finds its variables that are files."""
+"""Suffix of the directory beside the project's that holds a job's file variables."""
 
 
 def of_run(run: int, created_at: float) -> dict[str, str]:
-    """What tells a run from all others. `created_at` is in seconds since the epoch."""
+    """The variables that identify a run. `created_at` is in seconds since the epoch."""
     created = timestamp(datetime.fromtimestamp(created_at, UTC))
     return {"CI_PIPELINE_ID": str(run), "CI_PIPELINE_IID": str(run), "CI_PIPELINE_CREATED_AT": created}
 
 
 def of_job(run: int, created_at: float, job: int) -> list[Variable]:
-    """What tells a job of a run from all others."""
+    """The variables that identify a job of a run."""
     values = {
         **of_run(run, created_at),
         "CI_PIPELINE_URL": f"$CI_PROJECT_URL/-/pipelines/{run}",
@@ -34,7 +34,7 @@ def of_job(run: int, created_at: float, job: int) -> list[Variable]:
 
 
 def of_worker(job: JobPlan, worker: str, image: str, project_dir: str) -> list[Variable]:
-    """What a job is told of the worker that runs it, and of how. `image` may hold variables."""
+    """The variables that describe a job's worker and environment. `image` may contain variables."""
     values = {
         "CI_BUILDS_DIR": "/builds",
         "CI_DISPOSABLE_ENVIRONMENT": "true",
@@ -53,12 +53,12 @@ def of_worker(job: JobPlan, worker: str, image: str, project_dir: str) -> list[V
 
 
 def timestamp(moment: datetime) -> str:
-    """A time as GitLab writes it into variables."""
+    """A time in the format of GitLab's variables."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def as_path(variable: Variable, project_dir: str) -> Variable:
-    """A variable as the job sees it: of one that is a file, the path."""
+    """A variable as the job sees it: a file variable becomes its path."""
     if not variable.file:
         return variable
     return Variable(key=variable.key, value=f"{project_dir}{FILES_SUFFIX}/{variable.key}", raw=True)

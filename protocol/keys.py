@@ -1,9 +1,8 @@
-"""Keys on this machine: what a client or worker shows a coordinator, and where such files lie. Opens no connection.
+"""Keys and credentials files on this machine. Opens no connection.
 
-Every TCP socket of Longshore is encrypted by CURVE: the client knows the server's public key, and the server knows who
-is at the other end by the client's. A file of credentials is named after the address that it is for. It is looked for
-in the state directory first (where `login` and `worker --join` write it), then among those that coordinators of this
-user have published for the time they run.
+Every TCP socket of Longshore is encrypted by CURVE: the client knows the server's public key, and the server identifies
+the client by its key. A credentials file is named after its address. It is searched for in the state directory first
+(where `login` and `worker --join` write it), then among those published by this user's running coordinators.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ PRIVATE_DIRECTORY = 0o700
 KEY_CHARACTERS = 40
 """A CURVE key in ZeroMQ's Z85 text."""
 JOIN_PREFIX = "longshore-join-"
-"""What join tokens begin with, so that a secret scanner (or a person) knows one by its looks."""
+"""Prefix of join tokens, by which secret scanners (and people) recognize one."""
 OURS = "coordinator.lock"
-"""A directory that has this file is a coordinator's state directory."""
+"""Marker file of a coordinator's state directory."""
 ACCESS = "access"
 """The folder of credentials in a state directory."""
 
@@ -45,37 +44,37 @@ class KeyPair:
     public: str
     secret: str
 
-    def __repr__(self) -> str:  # a secret must not come out through a log line or an assertion
+    def __repr__(self) -> str:  # keeps the secret out of logs and assertions
         return f"KeyPair({self.public})"
 
 
 def new_key_pair() -> KeyPair:
-    """A fresh key pair."""
+    """A newly generated key pair."""
     public, secret = zmq.curve_keypair()
     return KeyPair(public.decode(), secret.decode())
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """How to connect to one coordinator: its public key, and the key pair that it knows us by."""
+    """Credentials for one coordinator: its public key, and our key pair."""
 
     server: str
     keys: KeyPair
 
     def apply(self, socket: zmq.Socket[bytes]) -> None:
-        """Sets a socket up; before it connects."""
+        """Configures a socket, before it connects."""
         socket.curve_serverkey = self.server.encode()
         socket.curve_publickey = self.keys.public.encode()
         socket.curve_secretkey = self.keys.secret.encode()
 
 
 HANDSHAKE_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-"""Events of a socket's monitor: the other side does not know our key, or asks for one and got none."""
+"""Events of a socket's monitor: the other side does not know our key, or requires one."""
 
 
 @dataclass(frozen=True, slots=True)
 class JoinToken:
-    """What `token create` prints, once, as one line of text."""
+    """A join token; `token create` prints it once, as one line of text."""
 
     address: str
     server: str
@@ -90,7 +89,7 @@ class JoinToken:
 
 
 def parse_join_token(text: str) -> JoinToken:
-    """The parts of a join token. Raises UsageError, which does not repeat the text."""
+    """Parses a join token. Raises UsageError, without repeating the text."""
     text = text.strip()
     packed = text.removeprefix(JOIN_PREFIX)
     try:
@@ -102,7 +101,7 @@ def parse_join_token(text: str) -> JoinToken:
             raise ValueError
     except (ValueError, binascii.Error, TypeError):
         raise UsageError(
-            f"this is no join token: one begins with {JOIN_PREFIX!r} and is printed by `longshore token create`"
+            f"not a join token: they begin with {JOIN_PREFIX!r} and are printed by `longshore token create`"
         ) from None
     return JoinToken(str(parse_tcp(address)), server, secret)
 
@@ -111,12 +110,12 @@ def parse_join_token(text: str) -> JoinToken:
 
 
 def published_directory() -> Path:
-    """Where coordinators of this user tell the user's other processes how to connect, whatever LONGSHORE_STATE says."""
+    """The directory of credentials published by this user's coordinators, independent of LONGSHORE_STATE."""
     return Path.home() / ".local" / "state" / "longshore" / "loopback"
 
 
 def credentials_file(address: str) -> str:
-    """The name of the file with the credentials for an address. Raises UsageError."""
+    """The file name of the credentials for an address. Raises UsageError."""
     tcp = parse_tcp(address)
     host = "127.0.0.1" if tcp.host == "localhost" else tcp.host
     return f"{host.replace(':', '_')}-{tcp.port}.json"
@@ -125,8 +124,8 @@ def credentials_file(address: str) -> str:
 def find_credentials(address: str) -> Credentials | None:
     """The credentials for the coordinator (or feed) at `address`; None if this user has none, or it is not TCP.
 
-    What a process has published that lives goes before what one has left behind that does not: another coordinator may
-    have come to its address. Raises UsageError for a file that others can read, or that makes no sense.
+    Credentials of a living process precede those left behind by a dead one, as another coordinator may now have its
+    address. Raises UsageError for a file that others can read, or that is malformed.
     """
     if not address.startswith("tcp://"):
         return None
@@ -141,30 +140,30 @@ def find_credentials(address: str) -> Credentials | None:
 
 
 def read_credentials(path: Path) -> Credentials | None:
-    """The credentials in a file; None if there is no such file. Raises UsageError."""
+    """The credentials in a file; None if it does not exist. Raises UsageError."""
     told = read_private_json(path)
     if told is None:
         return None
     try:
         return Credentials(str(told["server"]), KeyPair(str(told["public"]), str(told["secret"])))
     except KeyError:
-        raise UsageError(f"{path} is no file of credentials; remove it and log in again") from None
+        raise UsageError(f"{path} is not a credentials file; remove it and log in again") from None
 
 
 def _lives(pid: object) -> bool:
-    """Whether a process is there; True for None: what needs none."""
+    """Whether a process exists; True for None, for credentials not bound to a process."""
     try:
         if pid is not None:
             os.kill(int(str(pid)), 0)
     except (ProcessLookupError, ValueError):
         return False
     except PermissionError:
-        pass  # it lives, and is another user's
+        pass  # it exists, and belongs to another user
     return True
 
 
 def save_credentials(directory: Path, address: str, credentials: Credentials, *, pid: int | None = None) -> Path:
-    """Writes the credentials for an address; `pid` is of the process while which they are good, if they end with it."""
+    """Writes the credentials for an address; `pid` is the process with which they expire, if any."""
     directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
     path = directory / credentials_file(address)
     told = {"address": address, "server": credentials.server, **asdict(credentials.keys)}
@@ -173,13 +172,13 @@ def save_credentials(directory: Path, address: str, credentials: Credentials, *,
 
 
 def publish(addresses: Iterable[str], credentials: Credentials) -> list[Path]:
-    """Tells this user's other processes how to connect, for as long as this process lives.
+    """Publishes credentials to this user's other processes, for the lifetime of this process.
 
-    Files of processes that are gone are removed. A home that can't be written to is no error: then only those find the
-    coordinator who share its state directory.
+    Files of dead processes are removed. An unwritable home is no error: then only processes that share the state
+    directory find the coordinator.
     """
     directory = published_directory()
-    if not Path.home().is_dir():  # a service's user may have none, which is not to be made
+    if not Path.home().is_dir():  # a service's user may have none; don't create it
         return []
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
@@ -190,7 +189,7 @@ def publish(addresses: Iterable[str], credentials: Credentials) -> list[Path]:
 
 
 def withdraw(paths: Iterable[Path]) -> None:
-    """Takes back what this process has published."""
+    """Removes the credentials that this process has published."""
     for path in paths:
         with contextlib.suppress(OSError, UsageError):
             if (read_private_json(path) or {}).get("pid") == os.getpid():
@@ -205,7 +204,7 @@ def _remove_stale(directory: Path) -> None:
 
 
 def local_addresses(address: str, host: str | None = None) -> list[str]:
-    """All that processes of this host may call the socket at `address`, which may listen on every interface.
+    """The addresses by which processes of this host reach the socket at `address`; several for a wildcard host.
 
     `host` is another name of this host.
     """
@@ -220,14 +219,14 @@ def local_addresses(address: str, host: str | None = None) -> list[str]:
 
 
 def make_private(directory: Path) -> None:
-    """Makes a directory that only this user can look into; one that has others' things in it is left as it is."""
+    """Makes a directory accessible to this user only; one that already has foreign contents keeps its mode."""
     directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
     if not any(directory.iterdir()) or (directory / OURS).exists():
         directory.chmod(PRIVATE_DIRECTORY)
 
 
 def write_private(path: Path, text: str) -> None:
-    """Writes a file that only this user can read, whole or not at all."""
+    """Atomically writes a file that only this user can read."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     with contextlib.suppress(FileNotFoundError):
         partial.unlink()
@@ -240,14 +239,14 @@ def write_private(path: Path, text: str) -> None:
 
 
 def read_private(path: Path) -> str | None:
-    """The text of a file that only this user may read; None if it is not there. Raises UsageError if others can."""
+    """The text of a private file; None if it does not exist. Raises UsageError if others can read it."""
     try:
         with path.open() as file:
             facts = os.fstat(file.fileno())
             if facts.st_uid not in (os.geteuid(), 0):
-                raise UsageError(f"{path} belongs to another user; it is not used")
+                raise UsageError(f"{path} belongs to another user; refusing to use it")
             if stat.S_IMODE(facts.st_mode) & 0o077:
-                raise UsageError(f"others can read {path}; take that away (chmod 600 {path}), or replace the key")
+                raise UsageError(f"others can read {path}; restrict it (chmod 600 {path}), or replace the key")
             return file.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -256,7 +255,7 @@ def read_private(path: Path) -> str | None:
 
 
 def read_private_json(path: Path) -> dict[str, Any] | None:
-    """The JSON object in such a file. Raises UsageError."""
+    """The JSON object in a private file; None if it does not exist. Raises UsageError."""
     text = read_private(path)
     if text is None:
         return None
@@ -270,29 +269,29 @@ def read_private_json(path: Path) -> dict[str, Any] | None:
 
 
 def keep_key_pair(path: Path) -> KeyPair:
-    """The key pair in a file, made at the first call. Raises UsageError."""
+    """The key pair in a file, created if missing. Raises UsageError."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
-    with (path.parent / ".lock").open("a") as lock:  # two processes that start at once make one pair
+    with (path.parent / ".lock").open("a") as lock:  # processes that start concurrently share one pair
         fcntl.flock(lock, fcntl.LOCK_EX)
         told = read_private_json(path)
         if told is not None:
             try:
                 return KeyPair(str(told["public"]), str(told["secret"]))
             except KeyError:
-                raise UsageError(f"{path} is no key pair; restore it from a backup or remove it") from None
+                raise UsageError(f"{path} is not a key pair; restore it from a backup or remove it") from None
         pair = new_key_pair()
         write_private(path, json.dumps(asdict(pair)) + "\n")
         return pair
 
 
 def not_let_in(address: str, has_key: bool) -> str:
-    """What to tell somebody whose connection was refused."""
+    """The error message for a refused connection."""
     if has_key:
         return (
-            f"{address} does not let you in: your key is not known there (any more); `longshore login TOKEN` lets you "
-            "in again, by a new join token of its owner"
+            f"{address} refused your key, which is unknown or revoked there; ask its owner for a new join token and "
+            "use `longshore login TOKEN`"
         )
     return (
-        f"{address} lets nobody in without a key, and this user has none for it: use `longshore login TOKEN` with a "
-        "join token, which its owner makes by `longshore token create`"
+        f"{address} requires a key, and this user has none for it: use `longshore login TOKEN` with a join token, "
+        "which its owner creates with `longshore token create`"
     )

@@ -132,10 +132,10 @@ def test_an_ended_run_whose_rows_make_no_sense_is_said_to_be_unreadable(state: P
     [
         (
             "INSERT INTO access_key VALUES ('k', 'odd', 'worker', 't', 1, 'x', NULL, '{')",
-            "the key of 'odd' lets nobody",
+            "ignoring the key of 'odd'",
         ),
         ("INSERT INTO access_key VALUES ('k', 'odd', 'king', 't', 1, 'x', NULL, NULL)", "unknown role 'king'"),
-        ("INSERT INTO join_token VALUES ('d', 'worker', 1, 'x', 9e9, NULL, 'nope')", "join token d lets nobody"),
+        ("INSERT INTO join_token VALUES ('d', 'worker', 1, 'x', 9e9, NULL, 'nope')", "ignoring join token d"),
         ("INSERT INTO secret VALUES ('', 'ODD', '[]', 'nope', 0, 'x', 1, 'x')", "ignoring secret 'ODD'"),
         ("UPDATE worker SET labels_json = '{broken'", "worker w1 can't be read"),
     ],
