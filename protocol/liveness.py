@@ -1,7 +1,7 @@
-"""How a socket notices that the host at the other end is gone. The kernel does it, not ZeroMQ.
+"""Detection of dead hosts by TCP keepalive, in the kernel instead of ZeroMQ.
 
-ZeroMQ's own heartbeats are off: where messages wait unread, a peer that is killed and a heartbeat that is due end the
-process (`Assertion failed: !_io_error`, libzmq 4.3.5), which anybody who is let in could bring about.
+ZeroMQ's own heartbeats stay off: with unread messages queued, a killed peer and a due heartbeat abort the process
+(`Assertion failed: !_io_error`, libzmq 4.3.5), which any admitted peer could provoke.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ IDLE_SECONDS = 3
 PROBE_SECONDS = 3
 PROBES = 3
 GONE_MILLISECONDS = 10_000
-"""How long what was sent, or a probe, may stay without the other host's acknowledgement."""
+"""Milliseconds that sent data or a probe may stay unacknowledged by the other host."""
 
 
 def notice_dead_hosts(socket: zmq.Socket[bytes]) -> None:
-    """Sets a socket up, before it binds or connects."""
+    """Configures a socket, before it binds or connects."""
     socket.set(zmq.TCP_KEEPALIVE, 1)
     socket.set(zmq.TCP_KEEPALIVE_IDLE, IDLE_SECONDS)
     socket.set(zmq.TCP_KEEPALIVE_INTVL, PROBE_SECONDS)

@@ -1,7 +1,7 @@
-"""Every message on the ROUTER/DEALER sockets, both ways, by who sends it. Pure data.
+"""All messages on the ROUTER/DEALER sockets, by sender. Pure data.
 
-A message is one msgpack map, told apart by its `type`. Types marked (+payload) are followed by one raw frame.
-`id` ties a reply to its request; a worker's notices have none. `attempt` names the try that a frame is about.
+A message is one msgpack map, identified by its `type`. Types marked (+payload) are followed by one raw frame.
+`id` matches a reply to its request; a worker's notifications have none. `attempt` is an attempt's id.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_
 
 
 class HeldAttempt(msgspec.Struct, frozen=True, kw_only=True):
-    """An attempt that a worker has: a container, or a final status not yet acknowledged."""
+    """An attempt at a worker, with a container or an unacknowledged final status."""
 
     attempt: str
     status: ExecutionStatus
@@ -53,10 +53,10 @@ class Hello(Message, frozen=True, kw_only=True, tag="hello"):
 
 
 class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
-    """Sent every `Welcome.heartbeat` seconds by the loop that does the work; any other frame counts as one too.
+    """Sent every `Welcome.heartbeat` seconds by the worker's main loop; any other frame counts as one too.
 
-    `attempts` are all that the worker has, as in its hello: what one side has and the other has not is mended then,
-    whatever frame was lost or never sent. None: it does not say.
+    `attempts` are all attempts at the worker, as in its hello; the coordinator reconciles differences, whichever frame
+    was lost or never sent. None: not reported.
     """
 
     disk_low: bool = False
@@ -64,10 +64,10 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
 
 
 class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
-    """Where an attempt stands. `seq` counts from 1 per attempt; it is resent until acknowledged.
+    """The status of an attempt. `seq` counts from 1 per attempt; resent until acknowledged.
 
-    `ago` is how long ago (seconds) it happened, so that clocks of hosts need not agree. A final status carries
-    `log_length`, the bytes of its whole log; the coordinator takes it only when it has stored all of them.
+    `ago` is its age in seconds, so that clocks of hosts need not agree. A final status carries `log_length`, the bytes
+    of the whole log; the coordinator accepts it only after storing all of them.
     """
 
     attempt: str
@@ -89,13 +89,13 @@ MOST_WORKERS_ASKED = 500
 
 
 class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):
-    """At most MOST_STATUSES of several attempts, or of one, in order: what a worker has to say at a time."""
+    """At most MOST_STATUSES statuses of one or more attempts, in order, sent together."""
 
     statuses: list[JobStatus]
 
 
 class LogChunk(Message, frozen=True, kw_only=True, tag="log_chunk"):
-    """(+payload) Bytes of an attempt's log from byte `offset` on. `stream` is "job" or "service-ALIAS"."""
+    """(+payload) Bytes of an attempt's log from `offset` on. `stream` is "job" or "service-ALIAS"."""
 
     attempt: str
     offset: int
@@ -103,37 +103,37 @@ class LogChunk(Message, frozen=True, kw_only=True, tag="log_chunk"):
 
 
 class JobReturned(Message, frozen=True, kw_only=True, tag="job_returned"):
-    """The worker has given an attempt back before its script began: on `revoke_job`, or because it drains.
+    """The worker returned an attempt before its script began: after `revoke_job`, or because it drains.
 
-    Nothing of it is left on the worker, so the coordinator may hand it to another one.
+    Nothing of it is left on the worker, so the coordinator may assign it to another one.
     """
 
     attempt: str
 
 
 class GetJobExecution(Message, frozen=True, kw_only=True, tag="get_job_execution"):
-    """Asks for the assignment of an attempt whose container was found after a restart. Answer: JobExecution."""
+    """Requests the assignment of an attempt whose container was found after a restart. Answer: JobExecution."""
 
     id: int
     attempt: str
 
 
 class GetJobDependencies(Message, frozen=True, kw_only=True, tag="get_job_dependencies"):
-    """Asks for an attempt's dependencies with their statuses. Answer: JobDependencies."""
+    """Requests an attempt's dependencies with their statuses. Answer: JobDependencies."""
 
     id: int
     attempt: str
 
 
 class GetJobStatus(Message, frozen=True, kw_only=True, tag="get_job_status"):
-    """Asks how the coordinator sees an attempt: is it still wanted, and in which status. Answer: JobStatusReply."""
+    """Requests an attempt's status at the coordinator, and whether it is still wanted. Answer: JobStatusReply."""
 
     id: int
     attempt: str
 
 
 class GetGoneWorkers(Message, frozen=True, kw_only=True, tag="get_gone_workers"):
-    """Asks which of these workers, at most MOST_WORKERS_ASKED, are gone for good. Answer: GoneWorkers.
+    """Requests those of the named workers, at most MOST_WORKERS_ASKED, that are gone for good. Answer: GoneWorkers.
 
     Workers and clients may send it.
     """
@@ -143,7 +143,7 @@ class GetGoneWorkers(Message, frozen=True, kw_only=True, tag="get_gone_workers")
 
 
 class BlobGet(Message, frozen=True, kw_only=True, tag="blob_get"):
-    """Asks for bytes of a blob. Answer: BlobData (+payload). Workers and clients may send it."""
+    """Requests bytes of a blob. Answer: BlobData (+payload). Workers and clients may send it."""
 
     id: int
     digest: str
@@ -154,7 +154,7 @@ class BlobGet(Message, frozen=True, kw_only=True, tag="blob_get"):
 class BlobPut(Message, frozen=True, kw_only=True, tag="blob_put"):
     """(+payload) Bytes of a blob of `size` bytes whose sha256 is `digest`, in order. Answer: BlobState.
 
-    An empty payload only asks how many bytes are there. Workers and clients may send it.
+    An empty payload only requests the number of bytes received. Workers and clients may send it.
     """
 
     id: int
@@ -164,7 +164,7 @@ class BlobPut(Message, frozen=True, kw_only=True, tag="blob_put"):
 
 
 class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
-    """A worker leaves on purpose. `keeps` are attempts whose containers go on and will be re-adopted."""
+    """A worker's orderly exit. `keeps` are attempts whose containers continue, to be adopted after its restart."""
 
     keeps: list[str] = []
 
@@ -175,8 +175,8 @@ class Goodbye(Message, frozen=True, kw_only=True, tag="goodbye"):
 class Dependency(msgspec.Struct, frozen=True, kw_only=True):
     """One job that an attempt depends on, as the coordinator sees it.
 
-    `satisfied` says whether the attempt may start as far as this one is concerned (the coordinator alone knows
-    allow_failure and rules). `artifacts` and `variables` are what it leaves for this attempt.
+    `satisfied`: this dependency no longer keeps the attempt from starting (only the coordinator knows allow_failure and
+    rules). `artifacts` and `variables` are the job's outputs for this attempt.
     """
 
     job: str
@@ -187,13 +187,13 @@ class Dependency(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Assignment(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a worker needs to run one attempt.
+    """The complete description of an attempt for its worker.
 
     `variables` are the coordinator's own of this run and job (CI_PIPELINE_ID, ...), between `predefined` and the
     job's. A job with unsatisfied `dependencies` is held until they are satisfied.
-    `secrets` are added as it is sent, and kept nowhere else; they come between the job's variables and the run's.
-    `lease` is set for attempts that move: stop when the coordinator was not heard of for so many seconds.
-    `to_come`: how many other jobs of the run have not ended; for a worker to see what pays.
+    `secrets` are added on sending and stored nowhere else; they come between the job's variables and the run's.
+    `lease` is set for attempts that move: stop after this many seconds without contact to the coordinator.
+    `to_come`: the number of other unfinished jobs of the run, by which a worker decides what is worth preparing.
     """
 
     attempt: AttemptId
@@ -220,8 +220,7 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
     """Answer to a hello (worker or client). `feed` is the XPUB address to connect to.
 
     `epoch` is new with each start of the coordinator; `coordinator` is its lasting id. For a worker, `session` is that
-    of the hello which it answers, and `keep` names the attempts of that hello that are still wanted; the others it
-    removes.
+    of the answered hello, and `keep` lists those of its attempts that are still wanted; the worker removes all others.
     """
 
     protocol: int
@@ -235,7 +234,7 @@ class Welcome(Message, frozen=True, kw_only=True, tag="welcome"):
 
 
 class AssignJob(Message, frozen=True, kw_only=True, tag="assign_job"):
-    """Hands an attempt to a worker. Sending it twice is harmless: the worker knows the attempt."""
+    """Assigns an attempt to a worker. Idempotent: a worker ignores an attempt that it already has."""
 
     assignment: Assignment
 
@@ -248,25 +247,25 @@ class DependencyUpdate(Message, frozen=True, kw_only=True, tag="dependency_updat
 
 
 class CancelJob(Message, frozen=True, kw_only=True, tag="cancel_job"):
-    """Stop an attempt: SIGTERM, grace, SIGKILL; after_script runs; then a final `canceled` status is due."""
+    """Stop an attempt: SIGTERM, grace, SIGKILL; run after_script; then report a final `canceled` status."""
 
     attempt: str
 
 
 class RevokeJob(Message, frozen=True, kw_only=True, tag="revoke_job"):
-    """Give a held attempt back if its script has not begun: answer JobReturned; else ignore it."""
+    """Return an attempt whose script has not begun, with JobReturned; otherwise ignore this."""
 
     attempt: str
 
 
 class DiscardAttempt(Message, frozen=True, kw_only=True, tag="discard_attempt"):
-    """Nobody wants this attempt any more: remove all of it, report nothing."""
+    """The attempt is no longer wanted: remove everything of it, report nothing."""
 
     attempt: str
 
 
 class Ack(Message, frozen=True, kw_only=True, tag="ack"):
-    """What is durable of an attempt: the newest status `seq` and the log bytes stored, per stream."""
+    """Acknowledges durable data of an attempt: the newest status `seq`, and the log bytes stored, per stream."""
 
     attempt: str
     status_seq: int | None = None
@@ -275,7 +274,7 @@ class Ack(Message, frozen=True, kw_only=True, tag="ack"):
 
 
 class Batch(Message, frozen=True, kw_only=True, tag="batch"):
-    """Whole messages in order: what a turn has for one worker. None of them has a payload, none is a batch."""
+    """A turn's messages to one worker, in order. None of them has a payload or is a batch itself."""
 
     messages: list[msgspec.Raw]
 
@@ -287,7 +286,7 @@ class Drain(Message, frozen=True, kw_only=True, tag="drain"):
 
 
 class JobExecution(Message, frozen=True, kw_only=True, tag="job_execution"):
-    """Answer to GetJobExecution; None when the attempt is not wanted any more."""
+    """Answer to GetJobExecution; None if the attempt is no longer wanted."""
 
     id: int
     assignment: Assignment | None
@@ -302,9 +301,9 @@ class JobDependencies(Message, frozen=True, kw_only=True, tag="job_dependencies"
 
 
 class JobStatusReply(Message, frozen=True, kw_only=True, tag="job_status_reply"):
-    """Answer to GetJobStatus: `wanted` is false for an attempt that is over, superseded or another worker's.
+    """Answer to GetJobStatus: `wanted` is false for an attempt that has ended, is superseded or another worker's.
 
-    `log_offset` and `status_seq` are what is durable; a restarted worker goes on from there.
+    `log_offset` and `status_seq` are durable; a restarted worker resumes from them.
     """
 
     id: int
@@ -316,9 +315,9 @@ class JobStatusReply(Message, frozen=True, kw_only=True, tag="job_status_reply")
 
 
 class GoneWorkers(Message, frozen=True, kw_only=True, tag="gone_workers"):
-    """Answer to GetGoneWorkers: those that were not heard of for long and have no attempt that is not over.
+    """Answer to GetGoneWorkers: those that have been silent for long and have no unfinished attempts.
 
-    Nothing that they have left is wanted.
+    Their leftovers may be removed.
     """
 
     id: int
@@ -326,7 +325,7 @@ class GoneWorkers(Message, frozen=True, kw_only=True, tag="gone_workers"):
 
 
 class BlobData(Message, frozen=True, kw_only=True, tag="blob_data"):
-    """(+payload) Answer to BlobGet; `size` is the whole blob's."""
+    """(+payload) Answer to BlobGet; `size` is the blob's total size."""
 
     id: int
     digest: str
@@ -335,7 +334,7 @@ class BlobData(Message, frozen=True, kw_only=True, tag="blob_data"):
 
 
 class BlobState(Message, frozen=True, kw_only=True, tag="blob_state"):
-    """Answer to BlobPut: `received` bytes are there; `complete` once all are there and the digest was right."""
+    """Answer to BlobPut: the number of bytes `received`; `complete` once all arrived and the digest matched."""
 
     id: int
     digest: str
@@ -355,7 +354,7 @@ class ClientHello(Message, frozen=True, kw_only=True, tag="client_hello"):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a run comes from, for people: repository, branch, commit, pipeline file."""
+    """The origin of a run, for people: pipeline file, branch, commit and user."""
 
     file: str = ""
     ref: str = ""
@@ -365,9 +364,9 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubmitRun(Message, frozen=True, kw_only=True, tag="submit_run"):
-    """Start a run. Its workspace blob must be there already. Answer: RunSubmitted.
+    """Start a run. Its workspace blob must have been uploaded. Answer: RunSubmitted.
 
-    `token` is chosen by the client: the same token again answers with the same run, so a resend starts no second one.
+    `token` is chosen by the client and makes the request idempotent: the same token yields the same run.
     """
 
     id: int
@@ -449,7 +448,7 @@ class ListWorkers(Message, frozen=True, kw_only=True, tag="list_workers"):
 
 
 class DrainWorker(Message, frozen=True, kw_only=True, tag="drain_worker"):
-    """Let a worker take no new jobs (`on`), or take them again. Answer: Done."""
+    """Start (`on`) or end draining a worker, which then gets no new jobs. Answer: Done."""
 
     id: int
     worker: str
@@ -457,9 +456,9 @@ class DrainWorker(Message, frozen=True, kw_only=True, tag="drain_worker"):
 
 
 class GetSnapshot(Message, frozen=True, kw_only=True, tag="snapshot"):
-    """The state that the feed's events change. Subscribe first, then ask. Answer: Snapshot.
+    """Requests the state to which the feed's events apply. Subscribe first. Answer: Snapshot.
 
-    `runs` newest runs are summed up; `run` is given whole, if asked for.
+    It has summaries of the `runs` newest runs, and `run` in full if given.
     """
 
     id: int
@@ -492,9 +491,9 @@ class RunDetail(Message, frozen=True, kw_only=True, tag="run_detail"):
 
 
 class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
-    """Answer to GetJob. `variables` have masked values replaced.
+    """Answer to GetJob. Masked values in `job` are replaced.
 
-    `services` are the names of those whose log is kept of the current attempt: its stream is "service-NAME".
+    `services` are the current attempt's services with a log, whose stream is "service-NAME".
     """
 
     id: int
@@ -505,7 +504,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):
-    """(+payload) Answer to GetLog. `size` is what is stored; `complete` says that no more will come."""
+    """(+payload) Answer to GetLog. `size` is the stored size; `complete`: the log will not grow."""
 
     id: int
     attempt_id: str | None
@@ -533,14 +532,14 @@ class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot_state"):
 
 
 class Done(Message, frozen=True, kw_only=True, tag="done"):
-    """Answer to a command that has nothing to tell but that it was done. `count` is of what it touched."""
+    """Answer to a command without other results. `count` is the number of objects affected."""
 
     id: int
     count: int = 0
 
 
 class Error(Message, frozen=True, kw_only=True, tag="error"):
-    """Answer to what can't be done. `code` is a short name; `message` is for people."""
+    """Answer to a failed request. `code` is a short name; `message` is for people."""
 
     id: int | None = None
     code: Literal[
@@ -589,7 +588,7 @@ FromClient = (
     | GetSnapshot
 )
 ToCoordinator = FromWorker | FromBoth | FromClient
-"""Everything that the coordinator's ROUTER accepts."""
+"""All messages that the coordinator's ROUTER accepts, except administrative ones."""
 ToWorker = (
     Welcome
     | AssignJob
@@ -624,4 +623,4 @@ ToClient = (
     | Error
 )
 PAYLOAD_TYPES = (LogChunk, BlobPut, BlobData, LogData)
-"""Messages that are followed by one raw frame."""
+"""Messages followed by one raw frame."""

@@ -1,6 +1,6 @@
-"""What ids look like on the wire that become parts of file names and of containers' names. Pure data.
+"""Formats of ids that become parts of file names and container names. Pure data.
 
-They are checked as a message is decoded, by every side: whoever sends them may have been taken over.
+Every side checks them on decoding a message, as their sender may be compromised.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 
 CHUNK_BYTES = 1 << 20
-"""What senders cut logs and blobs to."""
+"""Piece size in bytes into which senders cut logs and blobs."""
 
 Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
 """A blob's sha256."""

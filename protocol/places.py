@@ -1,4 +1,4 @@
-"""Where a user's Longshore keeps things. Reads the environment; imports nothing heavy."""
+"""Paths of a user's state and settings. Reads the environment; imports nothing heavy."""
 
 from __future__ import annotations
 

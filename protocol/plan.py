@@ -1,6 +1,6 @@
-"""The plan: what a pipeline file compiles to. No includes, no anchors, no rules left.
+"""The plan: a compiled pipeline, with all includes, anchors and rules resolved.
 
-`pipeline/` makes it, the coordinator stores it, a worker runs one `JobPlan` of it.
+`pipeline/` creates it, the coordinator stores it, a worker runs one `JobPlan` of it.
 Durations are seconds, sizes are bytes.
 """
 
@@ -15,14 +15,14 @@ SaveWhen = Literal["on_success", "on_failure", "always"]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Base of everything in a plan: immutable, typed, nothing unknown."""
+    """Base of a plan's types: immutable, without unknown fields."""
 
 
 class Variable(Part, frozen=True, kw_only=True):
     """One variable of a job; a later one of the same key wins.
 
     `raw` values are not expanded (`expand: false`); `masked` values never appear in logs or views;
-    `file` values are written to a file in the container whose path becomes the value.
+    `file` values are written to a file in the container, whose path becomes the value.
     """
 
     key: str
@@ -41,7 +41,7 @@ class Need(Part, frozen=True, kw_only=True):
 
 
 class ImageSpec(Part, frozen=True, kw_only=True):
-    """An image to run; `name` may hold `$VARIABLES`, which the worker expands."""
+    """An image to run; `name` may contain `$VARIABLES`, which the worker expands."""
 
     name: str
     entrypoint: list[str] | None = None
@@ -64,7 +64,7 @@ class ServiceSpec(Part, frozen=True, kw_only=True):
 
 
 class ArtifactsSpec(Part, frozen=True, kw_only=True):
-    """Files that a job leaves for later jobs. Patterns are relative to the project directory."""
+    """A job's artifacts and reports. Patterns are relative to the project directory."""
 
     paths: list[str] = []
     exclude: list[str] = []
@@ -77,9 +77,9 @@ class ArtifactsSpec(Part, frozen=True, kw_only=True):
 
 
 class CacheSpec(Part, frozen=True, kw_only=True):
-    """A directory set that is kept where the worker is, from job to job.
+    """A set of directories kept on the worker's host from job to job.
 
-    `key` may hold `$VARIABLES`; with `key_files`, names and patterns, the worker hashes those files and prepends
+    `key` may contain `$VARIABLES`; with `key_files` (names and patterns), the worker hashes those files and prepends
     `key_prefix`, or the cache's index in its job.
     """
 
@@ -94,7 +94,7 @@ class CacheSpec(Part, frozen=True, kw_only=True):
 
 
 class RetrySpec(Part, frozen=True, kw_only=True):
-    """How often a failed job is tried again by itself; empty `when` and `exit_codes` mean any failure."""
+    """Automatic retries of a failed job; empty `when` and `exit_codes` mean any failure."""
 
     max: int = 0
     when: list[str] = []
@@ -102,7 +102,7 @@ class RetrySpec(Part, frozen=True, kw_only=True):
 
 
 class EnvironmentSpec(Part, frozen=True, kw_only=True):
-    """Where a job deploys to; recorded and shown."""
+    """A job's deployment target; recorded and shown."""
 
     name: str
     url: str = ""
@@ -118,7 +118,7 @@ class Resources(Part, frozen=True, kw_only=True):
 
 
 class JobPlan(Part, frozen=True, kw_only=True):
-    """One job, ready to run. `needs` of None means: wait for all earlier stages; [] means: wait for nothing."""
+    """One job, ready to run. `needs`: None waits for all earlier stages, [] for nothing."""
 
     name: str
     stage: str
@@ -146,14 +146,14 @@ class JobPlan(Part, frozen=True, kw_only=True):
     resources: Resources = Resources()
     manual_confirmation: str | None = None
     no_op: str | None = None
-    """Why there is nothing to do for the job here; it then succeeds at once, without a worker."""
+    """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
 
 
 class Plan(Part, frozen=True, kw_only=True):
     """A whole pipeline, ready to run.
 
-    `stages` are in order, `.pre` first and `.post` last, only those that have jobs. A job's variables are, lowest
-    precedence first: `predefined`, what the coordinator and worker add for this run and job, the job's own
+    `stages` are in order, `.pre` first and `.post` last; stages without jobs are omitted. A job's variables, lowest
+    precedence first: `predefined`, those added by coordinator and worker for this run and job, the job's own
     `variables`, those of `reports:dotenv` of its dependencies, `run_variables` (`--var`).
     """
 

@@ -1,4 +1,4 @@
-"""The words for how far something has come and why it failed. GitLab's words and spelling where it has one."""
+"""Statuses and failure reasons, with GitLab's names and spelling where it has them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class ExecutionStatus(str, Enum):
-    """How far a run, a stage or a job has come; docs/statuses.md explains each word."""
+    """The status of a run, stage or job; docs/statuses.md explains each one."""
 
     CREATED = "created"
     MANUAL = "manual"
@@ -25,14 +25,14 @@ class ExecutionStatus(str, Enum):
 
 
 ENDED = frozenset({ExecutionStatus.SUCCESS, ExecutionStatus.FAILED, ExecutionStatus.CANCELED, ExecutionStatus.SKIPPED})
-"""No further transition without a retry."""
+"""Final statuses: no further transition without a retry."""
 UNFINISHED = frozenset(ExecutionStatus) - ENDED
 AT_WORKER = frozenset({ExecutionStatus.WAITING, ExecutionStatus.PREPARING, ExecutionStatus.RUNNING})
-"""A worker has accepted the job's current attempt."""
+"""Statuses in which a worker has accepted the job's current attempt."""
 
 
 class FailureReason(str, Enum):
-    """Why a job failed; `retry: when` takes exactly these (and `always`)."""
+    """The reason of a job's failure; `retry: when` accepts exactly these, and `always`."""
 
     SCRIPT_FAILURE = "script_failure"
     JOB_EXECUTION_TIMEOUT = "job_execution_timeout"

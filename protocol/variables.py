@@ -1,7 +1,7 @@
 """Expands `$NAME`, `${NAME}` and `%NAME%` in values as GitLab and its runner do. Pure.
 
-The compiler uses it for what must be known before a run (includes, rules, environment names), the worker for what is
-only known then (image names, cache keys, the final environment of a script).
+The compiler expands values that must be known before a run (includes, rules, environment names), the worker those only
+known at run time (image names, cache keys, the final environment of a script).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from protocol.errors import LongshoreError
 from protocol.plan import Variable
 
 MAX_VALUE_LENGTH = 1 << 20
-"""Longest value, in characters, that an expansion may give: more than any shell's environment takes."""
+"""Maximum length of an expanded value in characters: more than any shell's environment takes."""
 MAX_TOTAL_LENGTH = 16 << 20
-"""Longest that all values of one job may be together."""
+"""Maximum total length of one job's values, in characters."""
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -31,16 +31,16 @@ REFERENCE = re.compile(
 
 
 class VariableTooLong(LongshoreError):
-    """An expansion would give a value longer than `MAX_VALUE_LENGTH`, or values longer than `MAX_TOTAL_LENGTH`."""
+    """An expanded value would exceed `MAX_VALUE_LENGTH`, or all values together `MAX_TOTAL_LENGTH`."""
 
     exit_status = 2
 
 
 def expand(text: str, mapping: Mapping[str, str], *, keep: Collection[str] = ()) -> str:
-    """`text` with all references replaced, once: what a value brings in is not expanded again.
+    """`text` with all references replaced once: references within the replaced values are not expanded.
 
-    An unknown name becomes nothing and `$$` becomes `$`, as in GitLab Runner; an unknown `%NAME%` is left as it is, as
-    in GitLab. References to names in `keep` are left as they are. Raises VariableTooLong.
+    An unknown name becomes empty and `$$` becomes `$`, as in GitLab Runner; an unknown `%NAME%` stays, as in GitLab.
+    References to names in `keep` stay. Raises VariableTooLong.
     """
     if "$" not in text and "%" not in text:
         return text
@@ -74,13 +74,12 @@ def _references(text: str) -> frozenset[str]:
 
 
 def expand_all(variables: Iterable[Variable], fixed: Mapping[str, str] = NOTHING) -> dict[str, str]:
-    """All variables by key, each with its references to the others replaced, whatever their order.
+    """All variables by key, with references between them replaced, in whatever order they are defined.
 
-    Below them are `fixed` values, as if they came first and were raw.
+    `fixed` values have the lowest precedence, as if they came first and were raw.
 
     A later variable of the same key wins, and may refer to the one that it replaces (`PATH: "$PATH:/opt"`). `raw`
-    values are not expanded, and neither is what they bring into others. A reference that closes a circle is left as
-    it is.
+    values are not expanded, not even within the values that refer to them. A reference that closes a cycle stays.
     Raises VariableTooLong.
     """
     layers = _by_key(variables)
@@ -90,18 +89,19 @@ def expand_all(variables: Iterable[Variable], fixed: Mapping[str, str] = NOTHING
     for key, same_key in layers.items():
         last = same_key[-1]
         if last.raw or ("$" not in last.value and "%" not in last.value):
-            done[key] = last.value  # most values refer to nothing: they are done at once
+            done[key] = last.value  # fast path: most values have no references
         else:
             done.pop(key, None)
     length = sum(map(len, done.values()))
-    for key in [key for key in layers if key not in done]:  # in order: a circle is broken at its first variable
+    for key in [key for key in layers if key not in done]:  # in order: a cycle is broken at its first variable
         length = _resolve(key, layers, done, length)
     return done
 
 
 def expand_with(text: str, variables: Iterable[Variable]) -> str:
-    """`text` with what its references come to among `variables`, as in `expand_all`; those to unknown names stay, also
-    within the values that it brings in. Raises VariableTooLong.
+    """`text` with its references expanded from `variables`, as in `expand_all`.
+
+    References to unknown names stay, also within the replaced values. Raises VariableTooLong.
     """
     names = references(text)
     layers = _by_key(variables)
@@ -120,16 +120,16 @@ def _by_key(variables: Iterable[Variable]) -> dict[str, list[Variable]]:
 
 
 def _name(match: re.Match[str]) -> str | None:
-    """The variable that a reference names; None for `$$` and the shell's own `$1`, `$?`, ..."""
+    """The name of the referenced variable; None for `$$` and the shell's own `$1`, `$?`, ..."""
     return match["braced"] or match["plain"] or match["percent"]
 
 
 def _resolve(
     key: str, layers: Mapping[str, list[Variable]], done: dict[str, str], length: int, *, keep_unknown: bool = False
 ) -> int:
-    """Fills `done[key]` and all that it needs, with a stack of its own: a chain of variables may be long.
+    """Fills `done[key]` and everything that it refers to. Iterative, as a chain of references may be long.
 
-    Returns how long all values are together; `length` is how long they were.
+    Takes and returns the total length of all values.
     """
     entered: set[str] = set()
     stack = [key]
@@ -152,7 +152,7 @@ def _resolve(
 def _value(
     same_key: list[Variable], layers: Mapping[str, list[Variable]], done: dict[str, str], *, keep_unknown: bool
 ) -> str:
-    """The last one's value, expanded; a reference to its own key is to the one before it."""
+    """The expanded value of the last variable of a key; a reference to its own key means the previous one."""
     value: str | None = None
     for variable in same_key:
         if variable.raw:

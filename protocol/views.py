@@ -1,6 +1,6 @@
-"""What a reader sees of runs, stages, jobs and workers. Times are seconds since the epoch (UTC), or None.
+"""Views of runs, stages, jobs and workers for readers. Times are seconds since the epoch (UTC), or None.
 
-The CLI's `--json` and the dashboard are both made of these.
+The CLI's `--json` and the dashboard are both based on them.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ class ArtifactRef(View, frozen=True, kw_only=True):
 
 
 class ParentJob(View, frozen=True, kw_only=True):
-    """The job that has triggered a run."""
+    """The job that triggered a run."""
 
     run: int
     job: str
 
 
 class JUnitSummary(View, frozen=True, kw_only=True):
-    """Counts of a job's `reports:junit`, with the first failures named."""
+    """Test counts of a job's `reports:junit`, and the names of its first failures."""
 
     total: int = 0
     failed: int = 0
@@ -46,7 +46,7 @@ class JUnitSummary(View, frozen=True, kw_only=True):
 
 
 class AttemptView(View, frozen=True, kw_only=True):
-    """One try of a job."""
+    """One attempt of a job."""
 
     id: str
     number: int
@@ -60,9 +60,9 @@ class AttemptView(View, frozen=True, kw_only=True):
 
 
 class JobView(View, frozen=True, kw_only=True):
-    """One job of a run, as its current attempt stands. `attempt` counts from 1; 0 is: not tried yet.
+    """One job of a run with its current attempt. `attempt` counts from 1; 0 means none yet.
 
-    `by_stage`: it names no `needs` and waits for all earlier stages.
+    `by_stage`: the job has no `needs` and waits for all earlier stages.
     """
 
     id: int
@@ -100,7 +100,7 @@ class StageView(View, frozen=True, kw_only=True):
 
 
 class RunSummary(View, frozen=True, kw_only=True):
-    """One line of the list of runs. `counts` is jobs by status; `warnings`: a job failed that was allowed to."""
+    """One line of the list of runs. `counts` is jobs by status; `warnings`: a job with allowed failure failed."""
 
     id: int
     name: str
@@ -124,21 +124,21 @@ class RunView(RunSummary, frozen=True, kw_only=True):
 
 
 class Capability(str, Enum):
-    """What an executor can do for jobs; which rows of the contract suite it passes."""
+    """A capability of an executor; each stands for rows of the contract suite that it must pass."""
 
     SCRIPTS = "scripts"  # runs a job's scripts; its exit code is the script's
     HOLD = "hold"  # keeps a started job at its gate, so that opening it costs nothing
-    FILES = "files"  # brings the workspace and artifacts in, takes artifacts and caches out
-    STOP = "stop"  # ends a script with grace, after_script still runs
-    RECOVERY = "recovery"  # jobs outlive the daemon, and are found by the next one
+    FILES = "files"  # provides workspace and artifacts, collects artifacts and caches
+    STOP = "stop"  # stops a script with grace; after_script still runs
+    RECOVERY = "recovery"  # jobs survive the daemon, and the next one finds them
     SERVICES = "services"  # runs services beside a job
     HEALTH_CHECKS = "health-checks"  # waits until a service's own health check passes
     LIMITS = "limits"  # bounds a job's CPUs and memory
-    LEASES = "leases"  # ends a job by itself when nobody prolongs it
+    LEASES = "leases"  # stops a job by itself when its lease is not renewed
 
 
 class ExecutorInfo(View, frozen=True, kw_only=True):
-    """What runs a worker's jobs: its kind, a line about its engine for people, and what it can do."""
+    """A worker's executor: its kind, a line about its engine for people, and its capabilities."""
 
     kind: str = ""
     engine: str = ""
@@ -146,7 +146,7 @@ class ExecutorInfo(View, frozen=True, kw_only=True):
 
 
 class WorkerView(View, frozen=True, kw_only=True):
-    """One worker. `running` takes slots, never more than there are; `waiting` waits there, for its needs or a slot."""
+    """One worker. `running` jobs take slots, at most `slots`; `waiting` ones wait there for their needs or a slot."""
 
     name: str
     status: WorkerStatus
@@ -160,7 +160,7 @@ class WorkerView(View, frozen=True, kw_only=True):
 
 
 class StoryLine(View, frozen=True, kw_only=True):
-    """One thing that happened to a job, for `show --why`."""
+    """One event in a job's story, for `show --why`."""
 
     at: float
     job: str

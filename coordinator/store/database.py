@@ -217,7 +217,7 @@ def open_database(url: str) -> peewee.Database:
     options: dict[str, Any] = {"thread_safe": False, "autoconnect": False}
     if scheme == "sqlite":
         if host or query or len(path) < 2:
-            raise bad_url(url, "an SQLite URL has three slashes, a path, and nothing else")
+            raise bad_url(url, "an SQLite URL has three slashes, the path of a file, and nothing else")
         options |= {"pragmas": SQLITE_PRAGMAS, "lock_type": "IMMEDIATE", "check_same_thread": False}
         return peewee.SqliteDatabase(unquote(path[1:]), **options)
     if scheme not in ("postgres", "postgresql"):

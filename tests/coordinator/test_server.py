@@ -357,7 +357,7 @@ def test_a_failure_in_one_message_is_its_own(running: Running, client: Client, m
         (lambda client: client.get_run((1 << 63) - 1), "no run"),
         (lambda client: client.get_job(1, "nobody"), "no job 'nobody'"),
         (lambda client: client.get_log(1, "nobody"), "no job 'nobody'"),
-        (lambda client: client.get_log(1, "a", stream="../x"), "no log"),
+        (lambda client: client.get_log(1, "a", stream="../x"), "bad log name"),
         (lambda client: client.cancel(77), "run 77"),
         (lambda client: client.retry(77), "no run 77"),
         (lambda client: client.play(1, "a"), "nothing to play"),

@@ -158,7 +158,7 @@ def test_no_worker_takes_the_name_of_another(running: Running) -> None:
     alice = Wire(running, join(running, "worker", "alice"), name="alice")
     alice.hello()
     mallory.send(m.Hello(protocol=1, name="alice", session="s"))
-    assert "can't be worker 'alice'" in mallory.expect(m.Error).message
+    assert "not to worker 'alice'" in mallory.expect(m.Error).message
     with pytest.raises(UsageError, match="is taken"):
         join(running, "worker", "alice")
     alice.settle()

@@ -151,7 +151,7 @@ def test_who_can_write_to_the_database_can_neither_read_a_secret_nor_swap_two(tm
     with pytest.raises(UsageError, match="can't be opened"):
         Running(state)
     (state / "security" / "secrets.key").unlink()
-    with pytest.raises(UsageError, match=r"their key .* is not there"):
+    with pytest.raises(UsageError, match=r"their key .* is missing"):
         Running(state)
 
 
