@@ -66,7 +66,7 @@ RETRY_MOST = 5.0
 
 
 def read_clock() -> Now:
-    """The time of a turn."""
+    """The current time, read once per turn."""
     return Now(wall=time.time(), mono=time.monotonic(), boot=boot())
 
 
@@ -291,7 +291,7 @@ class Coordinator:
             self.refuse(route, id, failure(error), outbox)
 
     def refuse(self, route: bytes, id: int | None, error: ProtocolError, outbox: Outbox) -> None:
-        """Answers with an error, and counts it."""
+        """Queues an error reply, and counts it."""
         self.refused[error.code] += 1
         log.debug("refused: %s: %s", error.code, error)
         if error.code in ("forbidden", "revoked"):

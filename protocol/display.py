@@ -40,12 +40,12 @@ def clean(text: str) -> str:
 
 
 def clean_lines(text: str) -> str:
-    """The same for a text of several lines, with tabs."""
+    """Like `clean`, for text of several lines with tabs."""
     return IN_LINES.sub(REPLACED, text) if IN_LINES.search(text) else text
 
 
 def log_text(data: bytes) -> str:
-    """Lines of a log as their writer meant them to look: the last state of each line, and of escapes only colours."""
+    """Lines of a log as displayed: the final state of overwritten lines, without escape sequences except colours."""
     text = data.decode("utf-8", "replace")
     if not text.isascii():
         text = text.translate(EIGHT_BITS)

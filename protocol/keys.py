@@ -34,7 +34,7 @@ JOIN_PREFIX = "longshore-join-"
 OURS = "coordinator.lock"
 """Marker file of a coordinator's state directory."""
 ACCESS = "access"
-"""The folder of credentials in a state directory."""
+"""Folder of credentials in a state directory."""
 
 
 @dataclass(frozen=True, slots=True)

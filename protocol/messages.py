@@ -240,7 +240,7 @@ class AssignJob(Message, frozen=True, kw_only=True, tag="assign_job"):
 
 
 class DependencyUpdate(Message, frozen=True, kw_only=True, tag="dependency_update"):
-    """A dependency of a held attempt has ended (a push, not a poll)."""
+    """Notifies that a dependency of a held attempt has ended (pushed, not polled)."""
 
     attempt: str
     dependency: Dependency
@@ -280,7 +280,7 @@ class Batch(Message, frozen=True, kw_only=True, tag="batch"):
 
 
 class Drain(Message, frozen=True, kw_only=True, tag="drain"):
-    """Take no new jobs (`on`), or take them again."""
+    """Accept no new jobs (`on`), or accept them again."""
 
     on: bool = True
 
@@ -409,7 +409,7 @@ class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
 
 
 class Retry(Message, frozen=True, kw_only=True, tag="retry"):
-    """A new attempt of all jobs that did not succeed, only the failed ones, or one job. Answer: Done."""
+    """Retry all jobs that did not succeed, only the failed ones, or one job. Answer: Done."""
 
     id: int
     run: int

@@ -48,7 +48,7 @@ class FailureReason(str, Enum):
 
 
 class WorkerStatus(str, Enum):
-    """Whether a worker takes jobs."""
+    """The status of a worker; only an online one gets new jobs."""
 
     ONLINE = "online"
     DRAINING = "draining"

@@ -18,7 +18,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArtifactRef(View, frozen=True, kw_only=True):
-    """A stored file set of an attempt: `kind` is archive, dotenv or junit; `digest` is sha256 of a gzipped tar."""
+    """A stored artifact of an attempt: `kind` is archive, dotenv or junit; `digest` is the sha256 of a gzipped tar."""
 
     kind: str
     digest: Digest

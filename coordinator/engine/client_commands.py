@@ -190,7 +190,7 @@ class ClientCommands:
             job = self._ledger.jobs.get(job_id)
             if job is not None and now - since > pending_timeout and may(job.status, JobEvent.FAIL):
                 job.failure_reason = FailureReason.STUCK_OR_TIMEOUT_FAILURE
-                job.message = f"no worker took it in {pending_timeout:.0f} s: {job.pending_reason}"
+                job.message = f"no worker took it within {pending_timeout:.0f} s: {job.pending_reason}"
                 self._flow.end(job, JobEvent.FAIL, job.message)
 
     # helpers

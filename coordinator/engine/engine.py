@@ -191,7 +191,7 @@ class Engine:
     # for readers
 
     def unfinished(self) -> Mapping[int, RunState]:
-        """Runs in memory, by id."""
+        """Unfinished runs, by id."""
         return self._ledger.runs
 
     def workers(self) -> Mapping[str, WorkerState]:
@@ -203,5 +203,5 @@ class Engine:
         return [name for name in names if self._reports.gone(name)]
 
     def worker_views(self) -> list[WorkerView]:
-        """All known workers, as readers see them."""
+        """Views of all known workers, by name."""
         return [worker_view(worker, self._ledger.jobs_at(worker)) for _, worker in sorted(self._ledger.workers.items())]

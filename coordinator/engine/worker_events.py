@@ -69,7 +69,7 @@ class WorkerEvents:
             self._flow.end_attempt(attempt, S.CANCELED, None, None)
             self._flow.end(job, JobEvent.CANCEL, f"canceled; nothing of it is left on {worker.name}")
         elif not present and attempt.revoking:
-            self._flow.give_back(job, attempt, f"{worker.name} does not have it any more")
+            self._flow.give_back(job, attempt, f"{worker.name} no longer has it")
         elif not present and job.status is S.RUNNING:
             text = f"its container is gone from {worker.name}"
             self._fail(job, attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
@@ -164,11 +164,11 @@ class WorkerEvents:
                 self._ledger.detach(attempt)
             elif attempt.canceling:
                 self._flow.end_attempt(attempt, S.CANCELED, None, None)
-                self._flow.end(found[0], JobEvent.CANCEL, f"canceled while {worker.name} is away")
+                self._flow.end(found[0], JobEvent.CANCEL, f"canceled while {worker.name} is offline")
             elif not attempt.released or attempt.id not in keeps:
-                self._flow.abandon(found[0], attempt, f"{worker.name} went away before it began")
+                self._flow.abandon(found[0], attempt, f"{worker.name} went offline before it began")
             else:
-                self._ledger.tell(found[0], f"{worker.name} is away; the job goes on there")
+                self._ledger.tell(found[0], f"{worker.name} is offline; the job continues there")
 
     def _check_attempts(self, worker: WorkerState) -> None:
         now = self._ledger.now.mono
@@ -194,7 +194,7 @@ class WorkerEvents:
         if moves(job):
             bound = min(bound, self._settings.lease + self._settings.lease_margin)
         if silent > bound:
-            text = f"worker {worker.name} was not heard of for {silent:.0f} s"
+            text = f"worker {worker.name} was silent for {silent:.0f} s"
             self._fail(job, attempt, FailureReason.RUNNER_SYSTEM_FAILURE, text)
 
     def gone(self, name: str) -> bool:
@@ -230,7 +230,7 @@ class WorkerEvents:
         return len(found[0].plan.services) if found else 0
 
     def update_job_execution_status(self, worker: str, message: m.JobStatus, stored_log: int) -> None:
-        """Applies a worker's report to its attempt and job, once, and acknowledges it."""
+        """Applies a status report to its attempt and job, once, and acknowledges it."""
         attempt = self.holds(worker, message.attempt)
         job = self._ledger.job_of(attempt) if attempt else None
         if attempt is None or job is None:
@@ -261,7 +261,7 @@ class WorkerEvents:
             if message.status is job.status:
                 attempt.status = message.status  # accepted again after a reassignment
             else:
-                self._ledger.tell(job, f"{worker} said {message.status.value} while {job.status.value}; not taken")
+                self._ledger.tell(job, f"{worker} reported {message.status.value} while {job.status.value}; ignored")
             return
         attempt.status = message.status
         if event is JobEvent.START and not attempt.released:
@@ -323,7 +323,7 @@ class WorkerEvents:
         if not canceling and self._tries_again(job, reason, code):
             job.automatic_retries += 1
             left = job.plan.retry.max - job.automatic_retries
-            self._flow.queue(job, f"{text}; tried again ({left} left)")
+            self._flow.queue(job, f"{text}; retrying ({left} left)")
             return
         job.failure_reason, job.message = reason, message
         if job.plan.allow_failure or (code is not None and code in job.plan.allow_failure_exit_codes):

@@ -90,7 +90,7 @@ class Journal:
                 result.result()
         folders = {os.path.dirname(path) for path in unnamed}
         for folder in [*folders, ""] if folders else []:
-            with suppress(FileNotFoundError):  # it was removed since
+            with suppress(FileNotFoundError):  # removed meanwhile
                 sync_directory(self._directory / folder)
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class Journal:
         return self._background.submit(self._sync, paths, paths)
 
     def _sync_file(self, path: str) -> None:
-        with suppress(FileNotFoundError):  # it was removed since
+        with suppress(FileNotFoundError):  # removed meanwhile
             descriptor = os.open(self._directory / path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 os.fdatasync(descriptor)

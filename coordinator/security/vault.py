@@ -152,7 +152,7 @@ class Vault:
         try:
             sealed = base64.b64decode(self._sealed[place])
             opened = AESGCM(self._read_key()).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound(place))
-        except (InvalidTag, ValueError):  # ValueError: no base64, or too short for a nonce
+        except (InvalidTag, ValueError):  # ValueError: not base64, or too short for a nonce
             raise UsageError(
                 f"secret {place[1]!r} can't be opened: {self._key_file} is not the key that it was sealed with, or the "
                 "database was modified; restore both from the same backup"

@@ -155,7 +155,7 @@ class Store:
 
     def _write(self, table: type[Table], new: Iterable[rows.Row]) -> None:
         if batch := list(new):
-            with __exception_wrapper__:  # cursors of the driver raise the driver's own errors
+            with __exception_wrapper__:  # the driver's cursors raise its own errors
                 self._database.cursor().executemany(self._statements[table], batch)
 
     def _rows(self, query: Any) -> list[rows.Row]:
@@ -240,7 +240,7 @@ class Store:
             raise self._connection.refusal(error) from error
 
     def _load_one_by_one(self, which: Expression) -> list[RunState]:
-        """Those that can be loaded; the others are set aside, so that the next start does not meet them again."""
+        """Loads runs one by one, and marks unreadable ones as failed, so that the next start skips them."""
         runs = []
         for (id,) in self._rows(Run.select(Run.id).where(which).order_by(Run.id)):
             try:

@@ -142,7 +142,7 @@ def test_one_that_was_cut_off_while_another_came_and_went_does_not_write_over_it
     run, worker, attempt = running_job(first)
     site.cable.cut()
     worker.send(m.JobStatus(attempt=attempt, seq=3, status=S.SUCCESS, exit_code=0, log_length=0))
-    eventually(lambda: "no new work is taken" in first.log.read_text())
+    eventually(lambda: "accepting no new work" in first.log.read_text())
     second = site.start("b", site.direct)
     with second.client() as client:
         assert client.cancel(run) == 1
@@ -202,7 +202,7 @@ def test_a_connection_that_broke_for_a_moment_is_no_takeover(site: Site) -> None
     run, worker, attempt = running_job(first)
     site.cable.cut()
     worker.send(m.JobStatus(attempt=attempt, seq=3, status=S.SUCCESS, exit_code=0, log_length=0))
-    eventually(lambda: "no new work is taken" in first.log.read_text())
+    eventually(lambda: "accepting no new work" in first.log.read_text())
     site.cable.mend()
     worker.expect(m.Ack, lambda ack: ack.status_seq == 3)
     with first.client() as client:
