@@ -1,4 +1,3 @@
-"""The `longshore` command: reads arguments, starts processes, talks to a coordinator, prints for people or as JSON.
-
-The only package that knows all the others. `main.py` is the door and imports nothing heavy.
+"""The `longshore` command: parses arguments, starts processes, talks to a coordinator, prints text or JSON.
+The only package that imports all the others. `main.py` is the entry point and imports nothing heavy.
 """

@@ -1,4 +1,4 @@
-"""`python -m cli`: how Longshore's processes start each other, whatever is on the PATH."""
+"""`python -m cli`: starts Longshore processes independently of PATH."""
 
 from cli.main import main
 

@@ -1,6 +1,6 @@
-"""The `longshore` command's door: finds the verb, and turns errors into one message and an exit status.
+"""Entry point of the `longshore` command: resolves the verb and turns errors into a message and an exit status.
 
-Imports nothing of size but click at its top: a verb's module is loaded when the verb is called.
+Imports only click at module level; a verb's module is loaded when the verb is called.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from protocol import VERSION
 from protocol.errors import LongshoreError
 
 INTERRUPTED = 130
-"""Exit status after Ctrl-C, as shells have it."""
+"""Exit status after Ctrl-C, by shell convention."""
 
 
 @dataclass(frozen=True, slots=True)
 class Verb:
-    """One subcommand: where it lives and the line that help shows, so that help needs not load it."""
+    """A subcommand's module and its help line, stored here so that help does not import the module."""
 
     module: str
     help: str
@@ -31,35 +31,35 @@ class Verb:
 
 
 VERBS = {
-    "run": Verb("run", "Run a pipeline file and follow it to its end."),
-    "plan": Verb("plan", "Show what a pipeline file would run."),
-    "validate": Verb("plan", "Check a pipeline file."),
+    "run": Verb("run", "Run a pipeline and follow it until it ends."),
+    "plan": Verb("plan", "Show the plan of a pipeline file without running it."),
+    "validate": Verb("plan", "Check a pipeline file for errors."),
     "list": Verb("read", "List runs."),
-    "show": Verb("read", "Show a run, a job, or why a job stands where it does."),
+    "show": Verb("read", "Show a run, a job, or the reason for a job's status."),
     "logs": Verb("read", "Print the log of a run or a job."),
     "cancel": Verb("act", "Cancel a run or one of its jobs."),
-    "retry": Verb("act", "Try again what did not succeed."),
+    "retry": Verb("act", "Retry jobs that did not succeed."),
     "play": Verb("act", "Start a manual job."),
     "workers": Verb("read", "List workers."),
-    "drain": Verb("act", "Let a worker take no new jobs."),
-    "token": Verb("token", "Let workers and people join."),
-    "login": Verb("login", "Use a join token up, to be let in at its coordinator."),
-    "keys": Verb("keys", "See who has joined, and shut somebody out."),
-    "secret": Verb("secret", "Keep variables that nobody may see."),
-    "audit": Verb("audit", "Show who did what, and when."),
-    "config": Verb("config", "Show settings, and where each comes from."),
-    "backup": Verb("backup", "Copy the state directory while its coordinator is at work."),
-    "doctor": Verb("doctor", "Check Docker, disk and state; remove what nobody comes back for."),
+    "drain": Verb("act", "Stop assigning new jobs to a worker."),
+    "token": Verb("token", "Create and list join tokens for workers and users."),
+    "login": Verb("login", "Redeem a join token."),
+    "keys": Verb("keys", "List and revoke enrolled keys."),
+    "secret": Verb("secret", "Manage secret variables."),
+    "audit": Verb("audit", "Show the audit log."),
+    "config": Verb("config", "Show each setting and its source."),
+    "backup": Verb("backup", "Back up the state directory while its coordinator runs."),
+    "doctor": Verb("doctor", "Check Docker, disk and state; remove leftovers."),
     "up": Verb("up", "Start a coordinator and workers on this machine."),
     "coordinator": Verb("coordinator", "Start a coordinator."),
     "worker": Verb("worker", "Start a worker."),
     "tui": Verb("tui", "Open the dashboard."),
-    "background": Verb("background", "Finish what an embedded run left unfinished.", hidden=True),
+    "background": Verb("background", "Finish the runs that an embedded coordinator left unfinished.", hidden=True),
 }
 
 
 class LazyGroup(click.Group):
-    """A group that knows its verbs by name and imports a verb's module only to call it."""
+    """A click group that imports a verb's module only when the verb is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [name for name, verb in VERBS.items() if not verb.hidden]
@@ -79,27 +79,39 @@ class LazyGroup(click.Group):
 
             near = difflib.get_close_matches(args[0], self.list_commands(ctx), n=1)
             hint = f" Did you mean {near[0]!r}?" if near else ""
-            raise click.UsageError(f"no such verb: {args[0]!r}.{hint}", ctx)
+            raise click.UsageError(f"no such command: {args[0]!r}.{hint}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Verbs"):
+        with formatter.section("Commands"):
             formatter.write_dl([(name, VERBS[name].help) for name in self.list_commands(ctx)])
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
-@click.option("--coordinator", "coordinator", metavar="ADDRESS", help="The coordinator to talk to, tcp://HOST:PORT.")
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=lambda *a: _print_version(*a))
+@click.option("--coordinator", "coordinator", metavar="ADDRESS", help="Coordinator to connect to, tcp://HOST:PORT.")
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=lambda *a: _print_version(*a),
+    help="Show the version and exit.",
+)
 @click.pass_context
 def cli(ctx: click.Context, coordinator: str | None) -> None:
     """Run GitLab-CI pipelines on your own machines, from a laptop to a fleet.
 
-    LONGSHORE_COORDINATOR names the coordinator, as --coordinator does. Without one, `run` needs nothing else: it
-    brings a coordinator and a worker of its own, and keeps runs and logs in LONGSHORE_STATE
-    ($XDG_STATE_HOME/longshore unless set), where the other verbs read them.
+    Select a coordinator with --coordinator or LONGSHORE_COORDINATOR. Without one, `run` starts its own coordinator and
+    worker, and stores runs and logs in LONGSHORE_STATE (default: $XDG_STATE_HOME/longshore), where the other commands
+    read them.
 
-    Exit status: 0 the run succeeded (or the verb did), 1 it failed, 2 bad usage or a bad pipeline file, 3 it was
-    canceled, 4 the coordinator can't be reached.
+    \b
+    Exit status:
+      0  success
+      1  the run failed
+      2  bad usage or an invalid pipeline file
+      3  the run was canceled
+      4  the coordinator is unreachable
     """
     ctx.obj = coordinator
 
@@ -111,7 +123,7 @@ def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -
 
 
 def main() -> NoReturn:
-    """Runs the verb that the command line names and ends the process with its status."""
+    """Runs the verb named on the command line and exits with its status."""
     interpreter.begin()
     try:
         status = cli.main(standalone_mode=False)
@@ -131,7 +143,7 @@ def main() -> NoReturn:
         print(f"longshore: {clean_lines(str(error))}", file=sys.stderr)
         status = error.exit_status
     except BrokenPipeError:
-        # Whoever read our output has had enough of it; that is no failure, and flushing at exit must not fail again.
+        # The reader of our output closed it early; that is no failure, and flushing at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except (click.Abort, KeyboardInterrupt):

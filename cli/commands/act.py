@@ -1,4 +1,4 @@
-"""The verbs that change something and leave the rest to the coordinator: cancel, retry, play, drain."""
+"""Commands that change a run or a worker through the coordinator: cancel, retry, play, drain."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from protocol.plan import Variable
 @click.argument("job", required=False)
 @coordinator_option
 def cancel_command(where: Target, run: int, job: str | None) -> None:
-    """Cancel RUN, or one JOB of it. Containers stop within seconds; after_script still runs."""
+    """Cancel RUN, or only its job JOB. Containers stop within seconds; after_script still runs."""
     with acting_session(where) as session:
         count = session.client.cancel(run, job)
     click.echo(f"canceled {_jobs(count)} of run {run}")
@@ -28,25 +28,25 @@ def cancel_command(where: Target, run: int, job: str | None) -> None:
 @click.command("retry")
 @run_argument
 @click.argument("job", required=False)
-@click.option("--failed", is_flag=True, help="Only what failed, not what was canceled.")
+@click.option("--failed", is_flag=True, help="Retry only failed jobs, not canceled ones.")
 @coordinator_option
 def retry_command(where: Target, run: int, job: str | None, failed: bool) -> None:
-    """Try again all jobs of RUN that did not succeed, or one JOB, and what depends on them."""
+    """Retry all jobs of RUN that did not succeed, or only JOB, and the jobs that depend on them."""
     if job and failed:
-        raise click.UsageError("--failed is for a whole run; leave it or JOB out")
+        raise click.UsageError("--failed applies to a whole run; omit it or JOB")
     with acting_session(where) as session:
         count = session.client.retry(run, job, failed_only=failed)
-    click.echo(f"{_jobs(count)} of run {run} will be tried again; `longshore logs {run} -f` follows")
+    click.echo(f"{_jobs(count)} of run {run} will be retried; `longshore logs {run} -f` follows")
 
 
 @click.command("play")
 @run_argument
 @click.argument("job")
 @variable_option
-@click.option("--yes", is_flag=True, help="Do not ask the job's `manual_confirmation`.")
+@click.option("--yes", is_flag=True, help="Skip the job's `manual_confirmation` prompt.")
 @coordinator_option
 def play_command(where: Target, run: int, job: str, variables: list[Variable], yes: bool) -> None:
-    """Start a manual JOB of RUN, or a delayed one before its time."""
+    """Start the manual job JOB of RUN, or start a delayed job early."""
     with acting_session(where) as session:
         question = session.client.get_job(run, job).job.manual_confirmation
         if question and not yes and sys.stdin.isatty():
@@ -57,10 +57,10 @@ def play_command(where: Target, run: int, job: str, variables: list[Variable], y
 
 @click.command("drain")
 @click.argument("worker")
-@click.option("--off", is_flag=True, help="Let it take jobs again.")
+@click.option("--off", is_flag=True, help="Resume assigning jobs to the worker.")
 @coordinator_option
 def drain_command(where: Target, worker: str, off: bool) -> None:
-    """Let WORKER take no new jobs; those that it runs go on."""
+    """Stop assigning new jobs to WORKER; its running jobs continue."""
     with reading_session(where) as session:
         session.client.drain(worker, on=not off)
     name = clean(worker)

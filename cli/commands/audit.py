@@ -1,4 +1,4 @@
-"""The verb `audit`: who did what, and when."""
+"""The verb `audit`: the log of administrative actions and run commands."""
 
 from __future__ import annotations
 
@@ -8,12 +8,19 @@ from cli.options.common import Target, coordinator_option
 
 
 @click.command("audit")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
-@click.option("--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="At most so many lines.")
-@click.option("--before", type=click.IntRange(min=1), help="Only lines with a lower id.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 1000),
+    metavar="N",
+    default=100,
+    show_default=True,
+    help="Maximum number of entries.",
+)
+@click.option("--before", type=click.IntRange(min=1), metavar="N", help="Show only entries with a lower id.")
 @coordinator_option
 def audit_command(where: Target, as_json: bool, limit: int, before: int | None) -> None:
-    """Show who submitted, canceled, retried, played, let in, shut out: newest first. Lines are only ever added."""
+    """Show who submitted, canceled, retried, played, enrolled or revoked, newest first. The log is append-only."""
     from cli.render.json_views import rfc3339
     from cli.render.rows import print_rows
     from cli.session.session import reading_session

@@ -1,4 +1,4 @@
-"""The hidden verb that finishes what an embedded run left unfinished."""
+"""The hidden verb that finishes the runs an embedded coordinator left unfinished."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
     from protocol.client import Client
 
 FIRST_IDLE_SECONDS = 15.0
-"""How long the background process waits for its first run: that of the verb that has started it."""
+"""Time to wait for the first run, submitted by the verb that started this process."""
 
 
 IDLE_SECONDS = 2.0
-"""How long it stays after the last run has ended, for those who follow it."""
+"""Time to stay up after the last run ends, for clients that still follow it."""
 
 
 IDLE_POLL_SECONDS = 0.5
@@ -40,7 +40,7 @@ RUNS_LOOKED_AT = 1000
 @click.argument("state", type=click.Path(path_type=Path))
 @serving_options
 def background_command(serving: Serving, state: Path) -> None:
-    """Serve the state directory STATE until all its runs have ended."""
+    """Serve the state directory STATE until all of its runs end."""
     from cli.process.log_setup import log_to_stderr
     from cli.session.embedded import Embedded
     from cli.session.state_directory import StateDirectory
@@ -53,7 +53,7 @@ def background_command(serving: Serving, state: Path) -> None:
     deadline = time.monotonic() + LOCK_SECONDS
     while not directory.try_lock():
         if directory.owner() is not None or time.monotonic() > deadline:
-            return  # somebody else serves it already
+            return  # another process serves it already
         time.sleep(LOCK_RETRY_SECONDS)
     idle_seconds = FIRST_IDLE_SECONDS
     while True:
@@ -64,12 +64,12 @@ def background_command(serving: Serving, state: Path) -> None:
             _until_idle(client, embedded.check, stopped, idle_seconds)
         if not embedded.stop() or stopped.is_set():
             break
-        idle_seconds = IDLE_SECONDS  # a run came in the very moment of leaving
+        idle_seconds = IDLE_SECONDS  # a run was submitted during shutdown
     directory.release()
 
 
 def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Event, idle_seconds: float) -> None:
-    """Returns when no run has gone on for a while; `idle_seconds` is that while until the first run is seen."""
+    """Returns after `idle_seconds` without an unfinished run; once a run was seen, after IDLE_SECONDS."""
     newest_before: int | None = None
     busy_at = time.monotonic()
     while True:

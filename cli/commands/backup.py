@@ -1,4 +1,4 @@
-"""The verb `backup`: a consistent copy of the state directory, while runs go on."""
+"""The verb `backup`: a consistent copy of the state directory, taken while runs continue."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from protocol.places import state_directory
 @click.command("backup")
 @click.argument("destination", type=click.Path(path_type=Path))
 def backup_command(destination: Path) -> None:
-    """Copy the state directory to DESTINATION, a new directory, while its coordinator goes on.
+    """Copy the state directory to DESTINATION, a new directory, while its coordinator keeps running.
 
-    The copy has runs, logs, artifacts and keys; start it with LONGSHORE_STATE=DESTINATION. It is made of the directory
-    that LONGSHORE_STATE names, so run it on the coordinator's host. With a PostgreSQL database, use pg_dump first and
-    then copy the directory.
+    The copy contains runs, logs, artifacts and keys; start it with LONGSHORE_STATE=DESTINATION. The source is the
+    directory that LONGSHORE_STATE names, so run this on the coordinator's host. With a PostgreSQL database, run
+    pg_dump first, then copy the directory.
     """
     from coordinator.maintenance.backup import back_up
 

@@ -1,4 +1,4 @@
-"""The verb `config`: what each setting is here, and where that comes from."""
+"""The verb `config`: effective settings and their sources."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import click
 from cli.options.settings_files import TABLES, Settings, options_of, settings_of
 
 IN_PROJECTS = ("run", "up")
-"""The verbs for which a project's own file counts."""
+"""Verbs to which a project's own file applies."""
 
 
 @click.command("config")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 def config_command(as_json: bool) -> None:
-    """Show the settings of `run`, `up`, `worker` and `coordinator` in this folder, and where each comes from."""
+    """Show the settings of `run`, `up`, `worker` and `coordinator` in this directory, and the source of each."""
     from cli.render.rows import print_rows
 
     rows: list[dict[str, Any]] = []
@@ -33,7 +33,7 @@ def config_command(as_json: bool) -> None:
 
 
 def _value(option: click.Option, settings: Settings) -> tuple[Any, str]:
-    """A setting's value as JSON has it, and where it comes from: a variable, a file, or nothing but its default."""
+    """A setting's value as in JSON, and its source: an environment variable, a file, or the default."""
     name = option.name or ""
     if isinstance(option.envvar, str) and os.environ.get(option.envvar):
         return os.environ[option.envvar], f"${option.envvar}"

@@ -26,9 +26,13 @@ if TYPE_CHECKING:
 
 
 @click.command("coordinator", cls=ServingCommand)
-@click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, metavar="ADDRESS", help="Where to listen.")
-@click.option("--feed-bind", metavar="ADDRESS", help="Where the feed listens; default: a free port of the same host.")
-@click.option("--database", metavar="URL", help="sqlite:///PATH or postgresql://...; default: in LONGSHORE_STATE.")
+@click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, metavar="ADDRESS", help="Address to listen on.")
+@click.option(
+    "--feed-bind", metavar="ADDRESS", help="Address of the event feed; default: a free port on the same host."
+)
+@click.option(
+    "--database", metavar="URL", help="sqlite:///PATH or postgresql://...; default: SQLite in LONGSHORE_STATE."
+)
 @log_json_option
 @until_eof_option
 @coordinator_options
@@ -40,7 +44,7 @@ def coordinator_command(
     log_json: bool,
     until_eof: bool,
 ) -> None:
-    """Start a coordinator. Its address goes to stdout once it listens, its log to stderr."""
+    """Start a coordinator. Prints its address to stdout once it listens, and logs to stderr."""
     from cli.process.log_setup import log_to_stderr
     from cli.session.state_directory import StateDirectory
     from coordinator.store.drivers import only_sqlite
@@ -78,7 +82,7 @@ def coordinator_command(
 
 
 def _allow_connections() -> None:
-    """As many open files as the host lets us have: a storm of connections must not keep a log from being opened."""
+    """Raises the open-file limit to the host's maximum: many connections must not keep a log from being opened."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(OSError, ValueError):

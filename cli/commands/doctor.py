@@ -1,4 +1,4 @@
-"""The verb `doctor`: is all there that runs need, and what is left on Docker that nobody comes back for."""
+"""The verb `doctor`: checks the requirements of runs, and finds and removes leftovers on Docker."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ SIGNS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "r
 
 
 @click.command("doctor")
-@click.option("--clean", "cleans", is_flag=True, help="Remove from Docker what nobody comes back for.")
-@click.option("--force", is_flag=True, help="With --clean: also what a dead worker's next start would take up.")
-@click.option("--yes", is_flag=True, help="With --clean: don't ask first.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of lines.")
+@click.option("--clean", "cleans", is_flag=True, help="Remove leftovers from Docker.")
+@click.option(
+    "--force", is_flag=True, help="With --clean: also remove containers that a dead worker would recover on restart."
+)
+@click.option("--yes", is_flag=True, help="With --clean: skip the confirmation prompt.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
 @coordinator_option
 def doctor_command(where: Target, cleans: bool, force: bool, yes: bool, as_json: bool) -> int:
-    """Look whether all is there that runs need, and what they have left on Docker. Changes nothing without --clean."""
+    """Check the requirements for running jobs, and list leftovers on Docker. Changes nothing without --clean."""
     from daemon.executors.docker.api_client import DockerClient
     from daemon.executors.docker.checkup import check_engine, check_state
 
     if (force or yes) and not cleans:
-        raise click.UsageError("--force and --yes are for --clean")
+        raise click.UsageError("--force and --yes require --clean")
     engine = DockerClient(patience=0)
     checks = [*check_engine(engine), *check_state(where.state)]
     there = checks[0].status == "ok"
@@ -64,7 +66,7 @@ def doctor_command(where: Target, cleans: bool, force: bool, yes: bool, as_json:
 
 
 class _Coordinators:
-    """The coordinator that is named, or that of the state directory: what it says of its workers."""
+    """The named coordinator, or that of the state directory, as the source of its workers' state."""
 
     def __init__(self, where: Target) -> None:
         from cli.session.session import reading_session
@@ -73,7 +75,7 @@ class _Coordinators:
         self._session: Session | None = None
         self._failure = ""
         if where.coordinator is None and not (where.state / "owner.lock").exists():
-            return  # there was no run yet; to look must not make anything
+            return  # no run yet; a check must not create anything
         try:
             self._session = reading_session(where)
         except LongshoreError as error:
@@ -84,13 +86,13 @@ class _Coordinators:
         from daemon.executors.docker.checkup import Check
 
         if self._failure:
-            return Check("coordinator", "error", self._failure, "start it, or name another one (--coordinator)")
+            return Check("coordinator", "error", self._failure, "start it, or select another one with --coordinator")
         if self._session is None or isinstance(self._session, ReadingSession):
-            return Check("coordinator", "ok", "none runs here, and `longshore run` brings its own")
+            return Check("coordinator", "ok", "none runs here; `longshore run` starts its own")
         return Check("coordinator", "ok", f"answers at {self._session.client.address}")
 
     def ask(self, workers: dict[str, set[str]]) -> dict[str, Told]:
-        """What it says of those of these workers, by coordinator, that are its own."""
+        """The coordinator's report on those of these workers (by coordinator) that are its own."""
         from cli.session.session import ReadingSession
         from daemon.executors.docker.inventory import Told
 
@@ -103,7 +105,7 @@ class _Coordinators:
             return {}
         views = {view.name: view for view in client.workers()}
         busy = frozenset(name for name in names if name in views and views[name].jobs)
-        if isinstance(self._session, ReadingSession):  # it hears nobody, and knows from the database alone
+        if isinstance(self._session, ReadingSession):  # no worker connects to it; it knows the database only
             return {own: Told(busy=busy)}
         online = frozenset(name for name in names if name in views and views[name].status != "offline")
         return {own: Told(gone=frozenset(client.gone_workers(sorted(names))), busy=busy | online)}
@@ -132,7 +134,7 @@ def _confirmed(leftovers: list[Leftover], force: bool) -> bool:
     if not chosen:
         return False
     if not sys.stdin.isatty():
-        raise click.UsageError("nobody is there to be asked: give --yes")
+        raise click.UsageError("no terminal to confirm on; pass --yes")
     return click.confirm(f"Remove {_counted(chosen)}?")
 
 
@@ -149,20 +151,20 @@ def _show(checks: list[Check], leftovers: list[Leftover]) -> None:
 
 
 def _groups(leftovers: list[Leftover]) -> Iterator[str]:
-    """A line for each worker and verdict: how much, how old, why, and what to do."""
+    """One line per worker and verdict: count, age, reason and remedy."""
     from cli.render.phrases import duration
     from daemon.executors.docker.inventory import Verdict, owner
 
     hints = {
         Verdict.KEEP: "",
         Verdict.CLEAN: "; `longshore doctor --clean` removes it",
-        Verdict.FORCE: "; `longshore doctor --clean --force` removes it all the same",
+        Verdict.FORCE: "; `longshore doctor --clean --force` removes it anyway",
     }
     groups: dict[tuple[tuple[str, str], Verdict, str], list[Leftover]] = {}
     for one in leftovers:
         groups.setdefault((owner(one.thing), one.verdict, one.reason), []).append(one)
     if not groups:
-        yield "Nothing of Longshore's is on Docker."
+        yield "No leftovers on Docker."
     for ((coordinator, worker), verdict, reason), ones in sorted(groups.items(), key=lambda item: item[0]):
         oldest = time.time() - min(one.thing.created for one in ones)
         whose = f"worker {worker} of coordinator {coordinator[:12]}"

@@ -1,4 +1,4 @@
-"""The verbs `keys list` and `keys revoke`: who has joined, and shutting somebody out."""
+"""The verbs `keys list` and `keys revoke`: enrolled keys and their revocation."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from cli.options.common import Target, coordinator_option
 
 @click.group("keys")
 def keys_group() -> None:
-    """See who has joined, and shut somebody out."""
+    """List and revoke enrolled keys."""
 
 
 @keys_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 @coordinator_option
 def list_command(where: Target, as_json: bool) -> None:
-    """List enrolled keys, newest first; the last one is the owner's own."""
+    """List enrolled keys, newest first; the last one is the owner's."""
     from cli.render.json_views import rfc3339
     from cli.render.rows import print_rows
     from cli.session.session import reading_session
@@ -43,11 +43,11 @@ def list_command(where: Target, as_json: bool) -> None:
 @click.argument("key")
 @coordinator_option
 def revoke_command(where: Target, key: str) -> None:
-    """Shut out the KEY of that name, or that begins so. Its connections end at once, and a worker's jobs fail."""
+    """Revoke KEY, given by name or prefix. Its connections close at once; a worker's jobs fail."""
     from cli.session.session import reading_session
     from protocol.admin import RevokeKey
     from protocol.messages import Done
 
     with reading_session(where) as session:
         session.client.request(RevokeKey, Done, key=key)
-    click.echo(f"{key} is shut out")
+    click.echo(f"{key} is revoked")

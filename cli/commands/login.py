@@ -1,4 +1,4 @@
-"""The verb `login`: lets this user in at a coordinator."""
+"""The verb `login`: enrols this user at a coordinator."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from protocol.errors import UsageError
 
 @click.command("login")
 @click.argument("token")
-@click.option("--name", help="What you are called there, in the audit and in `keys list`; default: USER@HOST.")
+@click.option("--name", metavar="NAME", help="Name shown in `audit` and `keys list`; default: USER@HOST.")
 def login_command(token: str, name: str | None) -> None:
-    """Use a join TOKEN up (`-` reads it from stdin): from then on its coordinator lets this user in."""
+    """Redeem the join token TOKEN (`-` reads it from stdin); its coordinator then accepts this user."""
     from cli.session.enrolment import enrol
     from protocol.keys import ACCESS, credentials_file, parse_join_token
     from protocol.places import state_directory
@@ -27,6 +27,6 @@ def login_command(token: str, name: str | None) -> None:
     enrolled = enrol(joined, name, directory)
     if enrolled.role == "worker":
         (directory / credentials_file(joined.address)).unlink()
-        raise UsageError("this join token is for a worker, and is used up now; workers join by `worker --join TOKEN`")
+        raise UsageError("this join token is for a worker, and is now spent; workers join with `worker --join TOKEN`")
     click.echo(f"logged in at {joined.address} as the {clean(enrolled.role)} {clean(enrolled.name)}. To use it:")
     click.echo(f"  export LONGSHORE_COORDINATOR={joined.address}")

@@ -1,4 +1,4 @@
-"""The verbs `plan` and `validate`: what a pipeline file says, for people and for scripts. Starts nothing."""
+"""The verbs `plan` and `validate`: print or check a pipeline file's plan. Starts nothing."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.command("plan")
 @file_argument
 @variable_option
-@click.option("--job", "jobs", metavar="NAME", multiple=True, help="Only this job and what it needs. May be repeated.")
+@click.option("--job", "jobs", metavar="NAME", multiple=True, help="Select this job and the jobs it needs. Repeatable.")
 @file_options
-@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 def plan(
     file: Path,
     variables: list[Variable],
@@ -31,13 +31,13 @@ def plan(
     inputs: dict[str, str],
     as_json: bool,
 ) -> int:
-    """Show what the pipeline of FILE (the repository's .gitlab-ci.yml) would run here and now, and why other jobs are
-    left out.
+    """Show the jobs that the pipeline of FILE (default: the repository's .gitlab-ci.yml) would run here and now, and
+    why other jobs are excluded.
     """
     compilation = _compile(file, variables, jobs, projects, inputs)
     _print_warnings(compilation.warnings)
     if compilation.left_out:
-        print(f"longshore: {clean(str(file))}: nothing runs: {clean(compilation.left_out)}", file=sys.stderr)
+        print(f"longshore: {clean(str(file))}: nothing to run: {clean(compilation.left_out)}", file=sys.stderr)
     if as_json:
         from cli.render.json_views import print_json
         from cli.render.plan_json import plan_json
@@ -55,9 +55,8 @@ def plan(
 @variable_option
 @file_options
 def validate(file: Path, variables: list[Variable], projects: dict[str, Path], inputs: dict[str, str]) -> int:
-    """Check the pipeline of FILE (the repository's .gitlab-ci.yml) and print all that is wrong with it, each with its
-    place.
-    """
+    """Check the pipeline of FILE (default: the repository's .gitlab-ci.yml) and print every error with its location."""
+
     try:
         compilation = _compile(file, variables, (), projects, inputs)
     except PipelineFileError as error:

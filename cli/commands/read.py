@@ -1,4 +1,4 @@
-"""The verbs that only read: list, show, logs, workers."""
+"""Read-only verbs: list, show, logs, workers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,20 @@ from cli.session.session import ReadingSession, Session, reading_session
 from protocol.errors import UsageError
 from protocol.views import JobView, RunSummary, RunView
 
-json_option = click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 run_argument = click.argument("run", type=click.IntRange(min=1))
 
 
 @click.command("list")
 @json_option
-@click.option("--limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many runs.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1, 10_000),
+    metavar="N",
+    default=50,
+    show_default=True,
+    help="Maximum number of runs.",
+)
 @coordinator_option
 def list_command(where: Target, as_json: bool, limit: int) -> None:
     """List runs, newest first."""
@@ -40,14 +47,14 @@ def list_command(where: Target, as_json: bool, limit: int) -> None:
 @click.command("show")
 @run_argument
 @click.argument("job", required=False)
-@click.option("--why", is_flag=True, help="What happened to the run's jobs (or to JOB), line by line.")
-@click.option("--watch", is_flag=True, help="Go on until the run has ended, and show what changes.")
+@click.option("--why", is_flag=True, help="Explain the status: print the event history of RUN's jobs, or of JOB.")
+@click.option("--watch", is_flag=True, help="Keep updating until the run ends.")
 @json_option
 @coordinator_option
 def show_command(where: Target, run: int, job: str | None, why: bool, watch: bool, as_json: bool) -> None:
-    """Show RUN with its jobs, one JOB with its attempts, or with --why how it came about."""
+    """Show RUN with its jobs, or JOB with its attempts; with --why, the history of their status."""
     if watch and (job or why or as_json):
-        raise click.UsageError("--watch shows a run's jobs; leave JOB, --why and --json out")
+        raise click.UsageError("--watch shows a run's jobs; omit JOB, --why and --json")
     with reading_session(where) as session:
         view = session.client.get_run(run)
         if watch and not _note_unserved(session, [view]):
@@ -85,24 +92,26 @@ def show_command(where: Target, run: int, job: str | None, why: bool, watch: boo
 @click.command("logs")
 @run_argument
 @click.argument("job", required=False)
-@click.option("-f", "--follow", is_flag=True, help="Go on until the run (or the job) has ended.")
-@click.option("--attempt", type=click.IntRange(min=1), help="An earlier attempt of JOB, by its number.")
-@click.option("--service", metavar="NAME", help="Of JOB's service of this name or alias, instead of its own.")
-@click.option("--raw", is_flag=True, help="Every byte, on a terminal too: also what moves its cursor or changes it.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log until the run (or the job) ends.")
+@click.option(
+    "--attempt", type=click.IntRange(min=1), metavar="N", help="Print the log of this earlier attempt of JOB."
+)
+@click.option("--service", metavar="NAME", help="Print the log of JOB's service with this name or alias.")
+@click.option("--raw", is_flag=True, help="Print every byte to a terminal too, including control sequences.")
 @coordinator_option
 def logs_command(
     where: Target, run: int, job: str | None, follow: bool, attempt: int | None, service: str | None, raw: bool
 ) -> None:
-    """Print the log of JOB, or those of all jobs of RUN with the job's name before each line.
+    """Print the log of JOB, or the logs of all jobs of RUN, each line prefixed with the job's name.
 
-    A file or a pipe gets every byte of the log, a terminal its text and colours.
+    A file or a pipe gets every byte of the log; a terminal gets text and colours only.
     """
     if attempt and not job:
         raise click.UsageError("--attempt needs a JOB")
     if attempt and follow:
-        raise click.UsageError("an earlier attempt has ended; there is nothing to follow")
+        raise click.UsageError("an earlier attempt has ended and can't be followed; omit -f")
     if service and (follow or not job):
-        raise click.UsageError("--service needs a JOB, and shows what is there; leave -f out")
+        raise click.UsageError("--service needs a JOB and can't be followed; omit -f")
     from cli.follow.log_printer import follow_logs, print_log, print_logs, print_service_log
 
     with reading_session(where) as session:
@@ -137,11 +146,11 @@ def workers_command(where: Target, as_json: bool) -> None:
     if workers:
         console(sys.stdout).print(workers_table(workers))
     else:
-        click.echo("no worker has ever been here; `longshore worker --coordinator ADDRESS` adds one", err=True)
+        click.echo("no worker has ever connected; `longshore worker --coordinator ADDRESS` adds one", err=True)
 
 
 def find_job(run: RunView, name: str) -> JobView:
-    """The job of that name. Raises UsageError naming those that there are."""
+    """The job of this name. Raises UsageError listing the existing jobs."""
     jobs = {job.name: job for stage in run.stages for job in stage.jobs}
     if name not in jobs:
         raise UsageError(f"run {run.id} has no job {name!r}; it has: {', '.join(jobs)}")
@@ -149,7 +158,7 @@ def find_job(run: RunView, name: str) -> JobView:
 
 
 def _note_unserved(session: Session, runs: list[RunSummary] | list[RunView]) -> bool:
-    """Says so where a run is unfinished and no process is there to go on with it."""
+    """Warns about unfinished runs that no process serves."""
     from protocol.statuses import UNFINISHED, ExecutionStatus
 
     stuck = [str(run.id) for run in runs if run.status in UNFINISHED - {ExecutionStatus.MANUAL}]
@@ -157,7 +166,7 @@ def _note_unserved(session: Session, runs: list[RunSummary] | list[RunView]) -> 
         return False
     click.echo(
         f"unfinished, and no process is running it: run {', '.join(stuck)}. "
-        "The next `longshore run` or `longshore up` goes on with it.",
+        "The next `longshore run` or `longshore up` resumes it.",
         err=True,
     )
     return True

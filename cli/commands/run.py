@@ -30,22 +30,26 @@ if TYPE_CHECKING:
     from protocol.views import RunView
 
 BREAKS_AFTER_ASKING = 2
-"""The press that ends trying again to submit a run that the coordinator may have taken already."""
+"""The signal that ends retries of a submission the coordinator may already have accepted."""
 IMPORT_AFTER = 0.1
-"""Seconds after which a container is on its way, in which nothing is to be done here."""
+"""Seconds after submission at which the first container is starting and this process is idle."""
 EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
-"""By the run's status; for all others it is 0."""
+"""Exit status by run status; 0 for all others."""
 
 
 @click.command("run", cls=ServingCommand, in_project=True)
 @file_argument
-@click.option("-d", "--detach", is_flag=True, help="Print the run's id and leave it to the coordinator.")
+@click.option("-d", "--detach", is_flag=True, help="Print the run's id and exit; the coordinator continues the run.")
 @variable_option
-@click.option("--job", "jobs", metavar="NAME", multiple=True, help="Only this job and what it needs. May be repeated.")
+@click.option(
+    "--job", "jobs", metavar="NAME", multiple=True, help="Run only this job and the jobs it needs. Repeatable."
+)
 @file_options
-@click.option("--default-image", metavar="IMAGE", help="The image of jobs for which the file names none.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document of the run on stdout, its logs on stderr.")
-@click.option("--plain", is_flag=True, help="Only lines, as where there is no terminal: no live view below them.")
+@click.option("--default-image", metavar="IMAGE", help="Image of jobs that name none.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print the run as one JSON document to stdout, its logs to stderr."
+)
+@click.option("--plain", is_flag=True, help="Print lines only, without the live view, as without a terminal.")
 @coordinator_option
 @serving_options
 def run_command(
@@ -61,11 +65,11 @@ def run_command(
     as_json: bool,
     plain: bool,
 ) -> int:
-    """Run the pipeline of FILE (the repository's .gitlab-ci.yml) on its files as they are now, and follow it to its
-    end.
+    """Run the pipeline of FILE (default: the repository's .gitlab-ci.yml) on its files as they are now, and follow it
+    until it ends.
 
-    Without a coordinator it is run right here, in Docker, and the tags of its jobs choose nothing unless --label gives
-    labels. Ctrl-C then cancels the run; at a coordinator that is named, it only ends the following.
+    Without a coordinator, the run executes on this machine in Docker; job tags are ignored unless --label sets labels,
+    and Ctrl-C cancels the run. With a coordinator, Ctrl-C only stops following.
     """
     interrupts = Interrupts()
     interrupts.install()
@@ -75,7 +79,7 @@ def run_command(
             from pipeline import Repository
 
             repository = Repository(file.resolve().parent)
-            git = ThreadPoolExecutor(1, "git")  # a question to git takes a process's time; others can be imported
+            git = ThreadPoolExecutor(1, "git")  # a git query waits for its process; imports use that time
             git.submit(repository.ask)
             files = git.submit(repository.listing)
             from cli.session.session import acting_session, import_ahead, running_session
@@ -97,12 +101,12 @@ def run_command(
 
 
 def _say_what_counts(session: Session, where: Target, serving: Serving, project: Project) -> None:
-    """Names the options that have no effect, and says once that tags choose nothing where they do not."""
+    """Reports options without effect, and reports once that tags are ignored where they are."""
     options = ", ".join(serving.given if where.coordinator else serving.meant)
     if options and not session.serves:
         _say(
-            f"no effect here: {options}. The coordinator at {session.client.address} runs already; "
-            "what is allowed and kept is said where it and its workers were started"
+            f"no effect here: {options}. The coordinator at {session.client.address} is already running; "
+            "set permissions and retention where it and its workers are started"
         )
     if serving.not_allowed and where.coordinator is None:
         _say(serving.not_allowed)
@@ -114,15 +118,15 @@ def _say_what_counts(session: Session, where: Target, serving: Serving, project:
     else:
         try:
             labels = [label for worker in session.client.workers() for label in worker.labels]
-        except CoordinatorUnreachable:  # the next request finds who serves then
+        except CoordinatorUnreachable:  # the next request finds the new owner
             return
     if ANY_TAG in labels:
-        what = "1 job has tags, which choose" if tagged == 1 else f"{tagged} jobs have tags, which choose"
-        _say(f"{what} no worker here; --label L would choose by them")
+        what = "1 job has tags" if tagged == 1 else f"{tagged} jobs have tags"
+        _say(f"{what}, which are ignored here; set worker labels with --label L")
 
 
 def _submit(session: Session, project: Project, files: Future[set[str]], interrupts: Interrupts) -> int:
-    """The new run's id. Signals break in before the run is asked for; from then on its id is waited for."""
+    """Submits the run and returns its id. Signals interrupt only before the request is sent; after that it waits."""
     from cli.submit.snapshot import write_snapshot
 
     token = uuid4().hex
@@ -146,7 +150,7 @@ def _submit(session: Session, project: Project, files: Future[set[str]], interru
                 except Interrupted as interrupted:
                     if not asked:
                         raise
-                    unknown = "the coordinator does not answer; `longshore list` tells whether it has taken the run"
+                    unknown = "the coordinator does not answer; `longshore list` shows whether it has accepted the run"
                     raise Interrupted(interrupted.status, unknown) from interrupted
 
 
@@ -159,15 +163,15 @@ def _leave(session: Session, run: int, interrupts: Interrupts, *, as_json: bool)
         click.echo(run)
     if not interrupts.presses:
         return 0
-    _say(f"run {run} was submitted already and goes on; `longshore cancel {run}` cancels it")
+    _say(f"run {run} was already submitted and continues; `longshore cancel {run}` cancels it")
     return interrupts.status
 
 
 class _Following:
-    """Follows a run that was submitted, and cancels it (if it `cancels`) when somebody asks this process to end.
+    """Follows a submitted run; if `cancels`, a request to end this process cancels the run.
 
-    The first press cancels the run, the next one leaves that to whoever serves it then. Where it does not cancel, the
-    first one ends the following.
+    The first signal cancels the run, the next leaves the cancellation to the next owner. Without `cancels`, the first
+    signal stops following.
     """
 
     def __init__(self, session: Session, run: int, interrupts: Interrupts, *, cancels: bool) -> None:
@@ -179,7 +183,7 @@ class _Following:
         interrupts.patience = 2 if cancels else 1
 
     def to_the_end(self, project: Project, *, as_json: bool, plain: bool) -> int:
-        """The exit status of `run`."""
+        """Follows the run to its end and returns the exit status of `run`."""
         from cli.follow.progress import Progress
 
         stages: dict[str, list[str]] = {stage: [] for stage in project.plan.stages}
@@ -194,8 +198,8 @@ class _Following:
             with closing(progress):
                 view = self._follow(progress)
         except Interrupted:
-            pass  # nobody answered, and somebody would not wait
-        except OSError:  # nobody reads what it prints any more
+            pass  # the coordinator is unreachable, and the user ended the wait
+        except OSError:  # the reader of our output is gone
             self._say_what_goes_on()
             raise
         if view is None:
@@ -218,7 +222,7 @@ class _Following:
         view = follower.follow(lambda: self._interrupts.presses > 0)
         if view is not None or self._interrupts.hung_up:
             return view
-        progress.say(f"canceling run {self._run}; Ctrl-C again does not wait until its containers have stopped")
+        progress.say(f"canceling run {self._run}; Ctrl-C again stops waiting for its containers to stop")
         self._cancel()
         return follower.follow(lambda: self._interrupts.presses > 1 or self._interrupts.hung_up)
 
@@ -229,16 +233,16 @@ class _Following:
                 self._canceled = True
             except CoordinatorUnreachable:
                 self._session.again()
-            except UsageError:  # it has ended meanwhile
+            except UsageError:  # it has ended in the meantime
                 return
 
     def _say_what_goes_on(self) -> None:
         run = self._run
         if self._canceled:
             self._session.leaves_containers = True
-            _say(f"run {run} is being canceled; a background process sees that through")
+            _say(f"run {run} is being canceled; a background process finishes that")
         else:
-            _say(f"run {run} goes on; `longshore logs {run} -f` follows it, `longshore cancel {run}` cancels it")
+            _say(f"run {run} continues; `longshore logs {run} -f` follows it, `longshore cancel {run}` cancels it")
 
 
 def _say(text: str) -> None:
@@ -249,7 +253,7 @@ def _say(text: str) -> None:
 
 
 def exit_status(run: RunView) -> int:
-    """What `run` ends with. A run that waits for somebody to play a job has not failed, unless one of its jobs has."""
+    """Exit status of `run`. A run that waits for a manual job has not failed, unless one of its jobs has."""
     jobs = [job for stage in run.stages for job in stage.jobs]
     if run.status is ExecutionStatus.MANUAL and any(
         job.status is ExecutionStatus.FAILED and not job.allow_failure for job in jobs
@@ -259,9 +263,9 @@ def exit_status(run: RunView) -> int:
 
 
 def _import_ahead() -> None:
-    """What the summary needs, while the run goes on: at its end nobody has to wait for it.
+    """Imports the summary's modules while the run is in progress, so that its end does not wait for them.
 
-    Not at its beginning: threads of this process that have an engine to talk to would wait for the interpreter.
+    Not at the start: the imports would hold the interpreter while other threads talk to the engine.
     """
     time.sleep(IMPORT_AFTER)
     import cli.render.tables  # noqa: F401

@@ -1,4 +1,4 @@
-"""The verbs `secret set`, `secret list`, `secret rm`. A value comes from stdin or a prompt, never from an argument."""
+"""The verbs `secret set`, `secret list`, `secret rm`. Values come from stdin or a prompt, never from arguments."""
 
 from __future__ import annotations
 
@@ -8,25 +8,33 @@ import click
 
 from cli.options.common import Target, coordinator_option
 
-project_option = click.option("--project", default="", help="The project that has it; default: all projects.")
+project_option = click.option(
+    "--project", default="", metavar="NAME", help="Project that the secret belongs to; default: all projects."
+)
 
 
 @click.group("secret")
 def secret_group() -> None:
-    """Keep variables that nobody may see: encrypted, given to jobs only, masked in their logs."""
+    """Manage secret variables: encrypted at rest, passed only to jobs, masked in their logs."""
 
 
 @secret_group.command("set")
 @click.argument("name")
 @project_option
-@click.option("--branch", "branches", multiple=True, metavar="PATTERN", help="Only for runs of such branches or tags.")
-@click.option("--label", "labels", multiple=True, metavar="L", help="Only on workers with this label, by their token.")
-@click.option("--file", "file", is_flag=True, help="Jobs get it as a file; the variable is the file's path.")
+@click.option(
+    "--branch",
+    "branches",
+    multiple=True,
+    metavar="PATTERN",
+    help="Limit to runs of matching branches or tags. Repeatable.",
+)
+@click.option("--label", "labels", multiple=True, metavar="L", help="Limit to workers whose token carries this label.")
+@click.option("--file", "file", is_flag=True, help="Pass the secret as a file; the variable holds its path.")
 @coordinator_option
 def set_command(
     where: Target, name: str, project: str, branches: tuple[str, ...], labels: tuple[str, ...], file: bool
 ) -> None:
-    """Set the secret NAME to what stdin has, or to what you type: the last line end of stdin is left out."""
+    """Set the secret NAME, read from stdin or a prompt. A trailing newline on stdin is dropped."""
     from cli.session.session import reading_session
     from protocol.admin import SetSecret
     from protocol.messages import Done
@@ -50,7 +58,7 @@ def set_command(
 
 
 @secret_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 @coordinator_option
 def list_command(where: Target, as_json: bool) -> None:
     """List secrets, without their values."""
@@ -81,7 +89,7 @@ def list_command(where: Target, as_json: bool) -> None:
 @project_option
 @coordinator_option
 def remove_command(where: Target, name: str, project: str) -> None:
-    """Take the secret NAME away. Jobs that run keep it."""
+    """Remove the secret NAME. Running jobs keep it."""
     from cli.session.session import reading_session
     from protocol.admin import RemoveSecret
     from protocol.messages import Done

@@ -1,4 +1,4 @@
-"""The verbs `token create` and `token list`: who may join."""
+"""The verbs `token create` and `token list`: join tokens for workers and users."""
 
 from __future__ import annotations
 
@@ -12,23 +12,25 @@ from cli.options.common import Target, coordinator_option
 
 @click.group("token")
 def token_group() -> None:
-    """Let others in: a join token is used up by `login`, or by `worker --join`."""
+    """Manage join tokens, which are redeemed by `login` or `worker --join`."""
 
 
 @token_group.command("create")
-@click.option("--role", type=click.Choice(["worker", "operator", "viewer"]), required=True, help="What it lets be.")
-@click.option("--label", "labels", multiple=True, metavar="L", help="What a worker may be trusted with: secrets for L.")
-@click.option("--expires", default="1h", show_default=True, metavar="TIME", help="How long it is good: 30m, 1h, 2d.")
-@click.option("--address", metavar="ADDRESS", help="Where others reach the coordinator; default: found out.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of the token alone.")
+@click.option(
+    "--role", type=click.Choice(["worker", "operator", "viewer"]), required=True, help="Role granted by the token."
+)
+@click.option("--label", "labels", multiple=True, metavar="L", help="Let the worker receive secrets restricted to L.")
+@click.option("--expires", default="1h", show_default=True, metavar="TIME", help="Validity, such as 30m, 1h or 2d.")
+@click.option("--address", metavar="ADDRESS", help="Coordinator's address as seen from other hosts; default: detected.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the token alone.")
 @coordinator_option
 def create_command(
     where: Target, role: str, labels: tuple[str, ...], expires: str, address: str | None, as_json: bool
 ) -> None:
-    """Print a new join token, good once. Only the coordinator's owner can, on its machine.
+    """Create a single-use join token and print it. Only the coordinator's owner can, on its machine.
 
-    A worker states its labels by itself; secrets that are kept to a label (`secret set --label`) go to a worker only if
-    its token was made with that label too.
+    A worker declares its own labels; a secret restricted to a label (`secret set --label`) reaches a worker only if its
+    token was created with that label.
     """
     from cli.session.session import ReadingSession, reading_session
     from coordinator.security.local_address import own_address
@@ -40,10 +42,10 @@ def create_command(
 
     seconds = seconds_of(expires)
     if seconds is None:
-        raise click.BadParameter(f"{expires!r} is no time; give it as 30m, 1h or 2d", param_hint="--expires")
+        raise click.BadParameter(f"{expires!r} is not a duration; use 30m, 1h or 2d", param_hint="--expires")
     with reading_session(where) as session:
         if isinstance(session, ReadingSession):
-            raise UsageError("no coordinator runs that anybody could join; start `longshore coordinator` first")
+            raise UsageError("no coordinator is running to join; start one with `longshore coordinator`")
         listens = parse_tcp(session.client.address)
         created = session.client.request(CreateToken, TokenCreated, role=role, expires=seconds, labels=list(labels))
     host = own_address() if listens.host in WILDCARDS else listens.host
@@ -57,17 +59,17 @@ def create_command(
         return
     click.echo(token)
     usage = "worker --join" if role == "worker" else "login"
-    sys.stderr.write(f"good once, for {expires}, at {reached}: longshore {usage} TOKEN\n")
+    sys.stderr.write(f"valid once, for {expires}, at {reached}: longshore {usage} TOKEN\n")
     if parse_tcp(reached).loopback:
-        sys.stderr.write("only this machine reaches that address; for other hosts start the coordinator with ")
+        sys.stderr.write("that address is local to this machine; for other hosts, start the coordinator with ")
         sys.stderr.write("--bind tcp://0.0.0.0:7700\n")
 
 
 @token_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document instead of a table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
 @coordinator_option
 def list_command(where: Target, as_json: bool) -> None:
-    """List join tokens, newest first; their secrets are kept nowhere."""
+    """List join tokens, newest first; their secrets are not stored."""
     from cli.render.json_views import rfc3339
     from cli.render.rows import print_rows
     from cli.session.session import reading_session

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     metavar="[HOST:PORT]",
     is_flag=False,
     flag_value=DEFAULT_DASHBOARD,
-    help=f"Serve it to a browser; at {DEFAULT_DASHBOARD}, this machine only, unless told otherwise.",
+    help=f"Serve it to a browser; default address: {DEFAULT_DASHBOARD} (this machine only).",
 )
 @coordinator_option
 def tui_command(where: Target, web: str | None) -> None:

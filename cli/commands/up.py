@@ -24,22 +24,22 @@ from protocol.errors import LongshoreError
 from protocol.places import state_directory
 
 START_SECONDS = 30.0
-"""How long the coordinator may take to listen."""
+"""Time for the coordinator to start listening."""
 STOP_SECONDS = 15.0
-"""How long a process may take to end at once before it is killed; nothing is lost by that."""
+"""Time for a process to end before it is killed, which loses nothing."""
 RESTART_SECONDS = 1.0
 SHORT_LIFE_SECONDS = 5.0
 SHORT_LIVES = 5
-"""A process that so many times in a row lived no longer than SHORT_LIFE_SECONDS is not started again."""
+"""A process with this many consecutive lifetimes under SHORT_LIFE_SECONDS is not restarted."""
 PROMPT_SECONDS = 2.0
-"""How long a process that has nothing to finish takes to end."""
+"""Time for an idle process to end."""
 POLL_SECONDS = 0.2
 COLORS = (32, 36, 35, 34, 33)
 
 
 @dataclass(slots=True)
 class Child:
-    """One process that is kept running."""
+    """A supervised process."""
 
     name: str
     arguments: list[str]
@@ -52,13 +52,21 @@ class Child:
 
 
 @click.command("up", cls=ServingCommand, in_project=True)
-@click.option("--workers", type=click.IntRange(0, 64), default=1, show_default=True, help="How many workers.")
-@click.option("--bind", default=DEFAULT_COORDINATOR, show_default=True, help="Where the coordinator listens.")
+@click.option(
+    "--workers", type=click.IntRange(0, 64), metavar="N", default=1, show_default=True, help="Number of workers."
+)
+@click.option(
+    "--bind",
+    default=DEFAULT_COORDINATOR,
+    show_default=True,
+    metavar="ADDRESS",
+    help="Address that the coordinator listens on.",
+)
 @serving_options
 def up_command(serving: Serving, workers: int, bind: str) -> None:
     """Start a coordinator and workers on this machine and keep them running until Ctrl-C.
 
-    Tags choose none of its workers, which take jobs of any, unless --label gives them labels.
+    Its workers accept jobs with any tags, unless --label gives them labels.
     """
     parse_tcp(bind)
     if serving.not_allowed:
@@ -85,20 +93,18 @@ def _say_how_to_go_on(address: str, serving: Serving) -> None:
     parsed = parse_tcp(address)
     click.echo(f"\nLongshore is up at {address}. In another terminal:\n  longshore run\n  longshore tui\n")
     if ANY_TAG in serving.labels:
-        click.echo("Tags choose nothing here: its workers take jobs of any. --label gives them labels instead.\n")
+        click.echo("Job tags are ignored here: its workers accept any. Set labels with --label.\n")
     if parsed.loopback:
-        click.echo(
-            "Only this machine reaches it. For workers on other hosts, start it with --bind tcp://0.0.0.0:7700\n"
-        )
+        click.echo("It is local to this machine. For workers on other hosts, start it with --bind tcp://0.0.0.0:7700\n")
     else:
         click.echo(
-            "Another worker: make a join token here, and use it up on a host with Docker:\n"
+            "Another worker: create a join token here and redeem it on a host with Docker:\n"
             "  longshore token create --role worker\n  longshore worker --join TOKEN\n"
         )
 
 
 class Supervisor:
-    """Starts processes, passes their output on with their names, and starts again what ends by itself."""
+    """Starts processes, prefixes their output with their names, and restarts those that exit."""
 
     def __init__(self, state: StateDirectory) -> None:
         self._state = state
@@ -108,11 +114,11 @@ class Supervisor:
         self._colors = sys.stderr.isatty()
 
     def interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        """A signal handler: the first one lets `watch` return, the second one lets `stop` hurry."""
+        """Signal handler: the first signal ends `watch`, the second makes `stop` hurry."""
         self._presses.add()
 
     def start_coordinator(self, bind: str, options: list[str]) -> str:
-        """Starts the coordinator and returns its address. Raises LongshoreError if it does not come up."""
+        """Starts the coordinator and returns its address. Raises LongshoreError if it fails to start."""
         child = self.add("coordinator", ["coordinator", "--until-eof", *options, "--bind", bind])
         deadline = time.monotonic() + START_SECONDS
         self._start_due()
@@ -120,12 +126,12 @@ class Supervisor:
             self._pump(POLL_SECONDS / 4)
             if child.process is None or child.process.poll() is not None or time.monotonic() > deadline:
                 self._pump(0)
-                raise LongshoreError("the coordinator did not come up; what it said is above")
-        child.arguments[-1] = owner.address  # the same after a restart, for the workers know no other
+                raise LongshoreError("the coordinator did not start; see its output above")
+        child.arguments[-1] = owner.address  # the same after a restart: workers know no other address
         return owner.address
 
     def add(self, name: str, arguments: list[str]) -> Child:
-        """Keeps `longshore ARGUMENTS` running from now on."""
+        """Starts `longshore ARGUMENTS` and keeps it running."""
         prefix = f"{name:11} | "
         if self._colors:
             prefix = f"\x1b[{COLORS[len(self._children) % len(COLORS)]}m{prefix}\x1b[0m"
@@ -134,7 +140,7 @@ class Supervisor:
         return child
 
     def watch(self) -> None:
-        """Until a signal. Raises LongshoreError for a process that can't be kept running."""
+        """Supervises until a signal. Raises LongshoreError for a process that keeps exiting."""
         while not self._presses.count:
             self._start_due()
             self._pump(POLL_SECONDS)
@@ -143,11 +149,11 @@ class Supervisor:
                     self._ended(child, child.process)
 
     def stop(self) -> None:
-        """Ends all processes. Workers finish what they run, unless a second signal comes; the coordinator goes last."""
+        """Ends all processes: workers finish their jobs unless a second signal comes; the coordinator ends last."""
         workers, coordinator = self._children[1:], self._children[:1]
         self._end(workers)
         if self._alive(workers):
-            click.echo("waiting for running jobs; Ctrl-C again leaves them running in their containers", err=True)
+            click.echo("waiting for running jobs; Ctrl-C again leaves their containers running", err=True)
         while self._alive(workers) and self._presses.count < 2:
             self._pump(POLL_SECONDS)
         self._end(self._alive(workers))
@@ -167,7 +173,7 @@ class Supervisor:
             self._pump(POLL_SECONDS / 4)
 
     def _reap(self, children: list[Child]) -> None:
-        """Waits for processes that were told to end at once."""
+        """Waits for terminated processes."""
         deadline = time.monotonic() + STOP_SECONDS
         while (alive := self._alive(children)) and time.monotonic() < deadline:
             self._pump(POLL_SECONDS / 4)
@@ -182,11 +188,11 @@ class Supervisor:
             if child.process is None and child.start_at <= time.monotonic():
                 child.process = subprocess.Popen(
                     [sys.executable, "-m", "cli", *child.arguments],
-                    stdin=subprocess.PIPE,  # never written to: its end tells them that this process is gone
+                    stdin=subprocess.PIPE,  # never written: EOF reports the end of this process
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.PIPE,
-                    env=os.environ | {"LONGSHORE_CONFIG": os.devnull},  # all settings are in the arguments
-                    start_new_session=True,  # Ctrl-C is for this process, which then ends them in order
+                    env=os.environ | {"LONGSHORE_CONFIG": os.devnull},  # the arguments carry all settings
+                    start_new_session=True,  # Ctrl-C is for this process only, which ends the others in order
                 )
                 child.started = time.monotonic()
                 assert child.process.stderr is not None
@@ -200,12 +206,12 @@ class Supervisor:
         process.stdin.close()
         child.process = None
         if child.short_lives >= SHORT_LIVES or process.returncode == 2:
-            raise LongshoreError(f"{child.name} does not stay up (exit status {process.returncode}); see above why")
-        self._print(child, f"ended with status {process.returncode}; starting it again\n".encode())
+            raise LongshoreError(f"{child.name} keeps exiting (exit status {process.returncode}); see its output above")
+        self._print(child, f"exited with status {process.returncode}; restarting it\n".encode())
         child.start_at = time.monotonic() + RESTART_SECONDS
 
     def _pump(self, timeout: float) -> None:
-        """Passes on what the processes have written."""
+        """Forwards the processes' output."""
         for key, _ in self._selector.select(timeout):
             stream: IO[bytes] = key.fileobj  # type: ignore[assignment]
             data = stream.read()

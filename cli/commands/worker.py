@@ -31,14 +31,14 @@ if TYPE_CHECKING:
     default=DEFAULT_COORDINATOR,
     envvar="LONGSHORE_COORDINATOR",
     show_default=True,
-    help="The coordinator to work for, tcp://HOST:PORT.",
+    help="Coordinator to connect to, tcp://HOST:PORT.",
 )
-@click.option("--join", metavar="TOKEN", help="A join token of the coordinator; needed once, and ignored after that.")
-@click.option("--name", help="What it is called at the coordinator; default: the host's name.")
+@click.option("--join", metavar="TOKEN", help="Join token of the coordinator; needed only for the first start.")
+@click.option("--name", metavar="NAME", help="Name of the worker; default: the host name.")
 @click.option(
     "--executor",
     metavar="NAME",
-    help="What runs its jobs: docker (the default), dummy (succeeds at once, for load tests), or MODULE:CLASS.",
+    help="Executor of its jobs: docker (the default), dummy (succeeds at once, for load tests), or MODULE:CLASS.",
 )
 @log_json_option
 @until_eof_option
@@ -52,10 +52,10 @@ def worker_command(
     log_json: bool,
     until_eof: bool,
 ) -> None:
-    """Start a worker: it runs jobs, in this host's Docker engine unless told otherwise, until SIGTERM or Ctrl-C.
+    """Start a worker: it runs jobs, by default in this host's Docker engine, until SIGTERM or Ctrl-C.
 
-    The first signal lets it finish what runs and hand back the rest; the second one ends it at once, and the next
-    worker of its name on this host takes the running containers over.
+    The first signal lets running jobs finish and hands back waiting ones; the second ends the worker at once, and the
+    next worker of the same name on this host takes over the running containers.
     """
     import zmq
 
@@ -92,8 +92,8 @@ def worker_command(
     on_signals(daemon.stop, calls=2)
     tell_on_signal(daemon.tell)
     if stdin is not None:
-        stdin.then(daemon.stop, daemon.stop)  # at once: the next `up` takes the containers over
+        stdin.then(daemon.stop, daemon.stop)  # at once: the next `up` takes over the containers
     if not stopped.is_set():
         interpreter.settle()
         daemon.run()
-        zmq.Context.instance().term()  # when its goodbye has left, or had its time
+        zmq.Context.instance().term()  # once its goodbye is sent or has timed out

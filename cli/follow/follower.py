@@ -1,7 +1,7 @@
-"""Follows a run to its end: every byte of its jobs' logs, in order, and every change of its jobs. Prints nothing.
+"""Follows a run to its end: every byte of its jobs' logs, in order, and every status change. Prints nothing.
 
-The feed tells what is new at once; whatever it may have lost (a subscription that came late, a full queue, another
-coordinator) is fetched from the stored log by its byte offset, or from a snapshot.
+The feed announces changes at once; anything it may have lost (late subscription, full queue, new coordinator) is
+fetched by byte offset from the stored log, or from a snapshot.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 
 POLL_SECONDS = 0.25
-"""How long one wait for an event lasts; between waits, what is due is done."""
+"""Timeout of one wait for an event; due work is done between waits."""
 SETTLE_SECONDS = (0.0, 0.3)
-"""When a log is fetched after its topic was subscribed: subscribing takes effect some time later."""
+"""Delays between subscribing to a log's topic and fetching the log: a subscription takes time to become effective."""
 LATE_SECONDS = 1.5
 SILENCE_SECONDS = 4.0
-"""The feed says something every second. When it is late, a quick look; after this long the coordinator is asked."""
+"""The feed sends a heartbeat every second. If late, the session is checked; after SILENCE, the coordinator is asked."""
 STOPPED = ENDED | {ExecutionStatus.MANUAL}
-"""A run in one of these goes no further by itself."""
+"""A run in one of these statuses makes no progress by itself."""
 
 
 class Listener(Protocol):
-    """Who is told of a run's progress."""
+    """Callbacks for a run's progress."""
 
     def job_log(self, job: JobView, data: bytes | memoryview) -> None:
         """The next bytes of a job's log."""
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
-        """A job has changed; when it has ended, all its log was given before."""
+        """A job has changed; when it has ended, its complete log was delivered before."""
 
     def run_changed(self, run: RunSummary) -> None:
-        """The run itself has changed."""
+        """The run has changed."""
 
     def time_passes(self) -> None:
-        """Called a few times a second, whatever happens."""
+        """Called a few times a second, regardless of events."""
 
     def connection(self, lost: bool) -> None:
-        """The coordinator does not answer, or does again."""
+        """The coordinator stopped answering, or answers again."""
 
 
 @dataclass(slots=True)
 class _Followed:
-    """One attempt whose log is followed: how many bytes were given on, and when to look for missed ones."""
+    """A followed attempt: the bytes delivered so far, and the times at which to fetch missed ones."""
 
     job: JobView
     offset: int = 0
@@ -60,7 +60,7 @@ class _Followed:
 
 
 class Follower:
-    """Follows one run, and of it `only` the job of that name if given; without `logs` only how its jobs stand."""
+    """Follows a run, or `only` its job of that name; without `logs`, only statuses."""
 
     def __init__(
         self, session: Session, run: int, listener: Listener, *, only: str | None = None, logs: bool = True
@@ -78,9 +78,9 @@ class Follower:
         self._ended = False
 
     def follow(self, stopped: Callable[[], bool] = lambda: False) -> RunView | None:
-        """Returns the run when it (or the one job) has ended or waits for somebody to start a manual job.
+        """Returns the run when it (or the one job) has ended or waits for a manual job.
 
-        None soon after `stopped` says so; following can then be taken up again. Raises CoordinatorUnreachable when the
+        Returns None soon after `stopped` does; following can then be resumed. Raises CoordinatorUnreachable when the
         coordinator stays away.
         """
         while not (self._ended or stopped()):
@@ -93,9 +93,9 @@ class Follower:
         return self._view if self._ended else None
 
     def _follow_connected(self, stopped: Callable[[], bool]) -> None:
-        """Until the end, `stopped`, or a feed that has gone silent while the coordinator answers (it restarted)."""
+        """Follows until the end, `stopped`, or a silent feed of a coordinator that answers (it restarted)."""
         self._session.check()
-        self._session.client.get_run(self._run)  # so that the feed's address is that of the coordinator of now
+        self._session.client.get_run(self._run)  # updates the feed's address to the current coordinator's
         feed = self._session.client.feed()
         try:
             for attempt in self._logs:
@@ -115,7 +115,7 @@ class Follower:
                 self._fetch_due(now)
                 self._listener.time_passes()
             if self._ended:
-                self._resynchronize(feed)  # the run's end may be announced before that of its last job
+                self._resynchronize(feed)  # the run's end may be announced before its last job's
         finally:
             feed.close()
 
@@ -191,7 +191,7 @@ class Follower:
                 self._fetch(followed, attempt)
 
     def _fetch(self, followed: _Followed, attempt: str) -> None:
-        """Gives on all that is stored of a log from where we are."""
+        """Delivers the rest of a stored log, from the current offset."""
         number = int(attempt.rpartition(".")[2])
         while not followed.complete:
             found, data = self._session.client.get_log(

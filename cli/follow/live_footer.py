@@ -1,6 +1,6 @@
-"""A few lines that stay at the foot of a terminal while other output scrolls by above them. Knows nothing of runs.
+"""A few lines kept at the bottom of a terminal while other output scrolls above. Knows nothing of runs.
 
-rich's Live is not used: it lays text out anew, and what jobs print has to reach the terminal byte for byte.
+rich's Live is unsuitable: it re-flows text, and job output must reach the terminal byte for byte.
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from rich.text import Text
 from cli.render.safe_console import PlainConsole
 
 DRAW_SECONDS = 0.125
-"""Least time between two drawings; what is written in between waits for the next."""
+"""Minimum interval between redraws; output in between waits for the next one."""
 MOST_PENDING = 1 << 18
-"""Bytes that may wait."""
+"""Maximum number of pending bytes."""
 MARGIN = 3
-"""Columns at the right that stay free: the cursor rests behind the last line, where a terminal shows ^C."""
+"""Columns left free at the right: the cursor rests behind the last line, where a terminal echoes ^C."""
 
 
 class LiveFooter:
-    """Takes whole lines as bytes for `stream`, a terminal, and keeps what `lines(width, height)` returns below them.
+    """Writes whole lines (bytes) to the terminal `stream`, and keeps the result of `lines(width, height)` below them.
 
-    Each drawing is one write: the old foot away, new output, the new foot, so that nothing flickers.
+    Each redraw is one write (erase the footer, print new output, print the footer), to avoid flicker.
     """
 
     def __init__(self, stream: TextIO, lines: Callable[[int, int], list[Text]]) -> None:
@@ -33,17 +33,17 @@ class LiveFooter:
         self._console = PlainConsole(file=stream, highlight=False)
         self._lines = lines
         self._pending = bytearray()
-        self._shown: list[int] = []  # the widths of the lines that are there now
+        self._shown: list[int] = []  # widths of the lines now on screen
         self._last: tuple[str, int] = "", 0
         self._drawn_at = 0.0
         self._closed = False
 
     def write(self, data: bytes) -> None:
-        """Whole lines, to be shown above the foot."""
+        """Takes whole lines to print above the footer."""
         self._pending += data
 
     def flush(self) -> None:
-        """Shows what was written, soon."""
+        """Prints pending output soon."""
         if self._closed:
             self._put(b"")
         elif len(self._pending) > MOST_PENDING:
@@ -52,12 +52,12 @@ class LiveFooter:
             self.tick()
 
     def tick(self) -> None:
-        """To be called often: draws if it is time."""
+        """Redraws if due; to be called often."""
         if time.monotonic() - self._drawn_at >= DRAW_SECONDS:
             self.draw()
 
     def draw(self) -> None:
-        """Shows what was written, and the foot as it is now."""
+        """Prints pending output and the current footer."""
         self._drawn_at = time.monotonic()
         width, height = self._console.size
         lines = self._lines(max(width - MARGIN, 1), max(height // 2, 1))
@@ -71,11 +71,11 @@ class LiveFooter:
             self._shown, self._last = [line.cell_len for line in lines], (text, width)
 
     def away(self) -> None:
-        """Takes the foot away until the next drawing, so that somebody else can write a line."""
+        """Hides the footer until the next redraw, so that other code can print a line."""
         self._put(b"")
 
     def close(self) -> None:
-        """Takes the foot away for good. A terminal that is gone is no error."""
+        """Removes the footer for good. A closed terminal is no error."""
         self._closed = True
         with contextlib.suppress(OSError):
             self._put(b"")
@@ -88,9 +88,9 @@ class LiveFooter:
         self._raw.flush()
 
     def _erasure(self, width: int) -> bytes:
-        """From behind the foot's last line to before its first; a narrower terminal has broken its lines since.
+        """Erases the footer, from behind its last line to its start; a narrower terminal has re-wrapped its lines.
 
-        Line by line: tmux keeps in its history what one sequence erases down from the top of the screen.
+        Line by line: tmux keeps in its history whatever one sequence erases down from the top of the screen.
         """
         if not self._shown:
             return b""

@@ -1,4 +1,4 @@
-"""How what jobs print reaches a terminal or a file: whole lines, with the job's name before each. Knows no sockets.
+"""Writes job output to a terminal or a file in whole lines, prefixed with the job's name. Knows no sockets.
 
 A file gets every byte. A terminal gets text and colours: see `protocol.display`.
 """
@@ -12,17 +12,17 @@ from typing import Protocol
 from protocol.display import TerminalLines, clean
 
 COLORS = (36, 35, 34, 33, 32, 96, 95, 94, 93, 92)
-"""ANSI foreground colours that jobs take in turn; red is left for failures."""
+"""ANSI foreground colours assigned to jobs in turn; red is reserved for failures."""
 LONGEST_NAME = 30
-"""Characters of a job's name before its lines on a terminal; a longer name loses its middle."""
+"""Maximum width of a job's name before its lines on a terminal; a longer name is shortened in the middle."""
 LONGEST_LINE = 1 << 20
-"""Bytes after which a line that has no end yet is broken, so that it takes no more memory."""
+"""Length at which an unfinished line is broken, to bound its memory."""
 ECHO = re.compile(rb"^(\$ [^\n]*)", re.MULTILINE)
 """A command that a job's shell echoed before running it."""
 
 
 class Sink(Protocol):
-    """Where lines go: a binary stream, or something before one."""
+    """Destination of lines: a binary stream, or a layer above one."""
 
     def write(self, data: bytes, /) -> object:
         """Takes whole lines."""
@@ -32,7 +32,7 @@ class Sink(Protocol):
 
 
 class TerminalLog:
-    """Writes the log of one job, as it comes, to a terminal: whole lines, made fit for it."""
+    """Writes one job's log to a terminal as it arrives, in whole sanitized lines."""
 
     def __init__(self, stream: Sink) -> None:
         self._stream = stream
@@ -49,16 +49,16 @@ class TerminalLog:
             self._stream.flush()
 
     def end(self) -> None:
-        """The log has ended, or what there is of it yet: its last line is printed even without a line end."""
+        """End of the log, or of its current content: the last line is printed even if unfinished."""
         if self._partial:
             self.write(b"\n")
 
 
 class JobOutput:
-    """Prints the logs of several jobs as they come, never mixing two jobs in a line.
+    """Prints several jobs' logs as they arrive, never mixing two jobs in one line.
 
-    With `colors`, for a terminal: names are coloured by job and not too long, and echoed commands stand out. Logs are
-    made fit for a terminal then, unless they are to be `raw`.
+    With `colors`, for a terminal: names are coloured per job and shortened, echoed commands are highlighted, and logs
+    are sanitized unless `raw`.
     """
 
     def __init__(self, stream: Sink, names: list[str], *, colors: bool, raw: bool = False) -> None:
@@ -84,7 +84,7 @@ class JobOutput:
         return padded.encode() + b" "
 
     def log(self, job: str, data: bytes | memoryview) -> None:
-        """Takes the next bytes of a job's log; an unfinished line waits for its end."""
+        """Takes the next bytes of a job's log; an unfinished line is held back."""
         whole, newline, rest = (self._partial.pop(job, b"") + bytes(data)).rpartition(b"\n")
         if len(rest) > LONGEST_LINE:
             whole, newline, rest = whole + newline + rest, b"\n", b""
@@ -94,12 +94,12 @@ class JobOutput:
             self._print(job, whole)
 
     def end(self, job: str) -> None:
-        """A job's log has ended: its last line is printed even without a line end."""
+        """End of a job's log: its last line is printed even if unfinished."""
         if rest := self._partial.pop(job, b""):
             self._print(job, rest)
 
     def note(self, job: str, text: str, *, bad: bool = False) -> None:
-        """A line of ours about a job, between its log's lines."""
+        """Prints a line of ours about a job, between lines of its log."""
         line = clean(text).encode()
         if self._colors:
             line = (b"\x1b[1;31m" if bad else b"\x1b[1m") + line + b"\x1b[0m"
@@ -120,7 +120,7 @@ class JobOutput:
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal `text` takes: wide characters take two, combining ones none."""
+    """Width of `text` in terminal columns: wide characters take two, combining ones none."""
     if text.isascii():
         return len(text)
     return sum(

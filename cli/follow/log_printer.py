@@ -18,24 +18,24 @@ from protocol.views import JobView, RunSummary, RunView
 
 
 def print_log(client: Client, run: int, job: str, attempt: int | None = None, *, raw: bool = False) -> None:
-    """One job's log as it is stored now: byte for byte, unless it is for a terminal and not `raw`."""
+    """Prints one job's log as stored now: byte for byte, unless it goes to a terminal and is not `raw`."""
     _print(client, run, job, attempt, "job", raw=raw)
 
 
 def print_service_log(
     client: Client, run: int, job: str, service: str, attempt: int | None = None, *, raw: bool = False
 ) -> None:
-    """The log of one of a job's services, likewise. Raises UsageError if none of it is kept."""
+    """Prints the log of one of a job's services, likewise. Raises UsageError if none is stored."""
     found, _ = client.get_log(run, job, attempt, f"service-{service}", length=1)
     if not found.size:
         kept = client.get_job(run, job).services
-        hint = f"there are those of {', '.join(kept)}" if kept else "services' logs come when their job has ended"
-        raise UsageError(f"job {job!r} of run {run} has no log of a service {service!r}; {hint}")
+        hint = f"available: {', '.join(kept)}" if kept else "service logs are stored when their job ends"
+        raise UsageError(f"job {job!r} of run {run} has no log of service {service!r}; {hint}")
     _print(client, run, job, attempt, f"service-{service}", raw=raw)
 
 
 def print_logs(client: Client, run: RunView, *, raw: bool = False) -> None:
-    """The logs of all jobs as they are stored now, job after job."""
+    """Prints all jobs' logs as stored now, job by job."""
     output = _output(run, raw)
     for stage in run.stages:
         for job in stage.jobs:
@@ -44,35 +44,35 @@ def print_logs(client: Client, run: RunView, *, raw: bool = False) -> None:
 
 
 def follow_logs(session: Session, run: RunView, job: str | None, *, raw: bool = False) -> None:
-    """The logs of all jobs as they come, or that of one job, until the end."""
+    """Prints the logs of all jobs, or of one job, as they arrive, until the end."""
     sink = _sink(raw)
     Follower(session, run.id, _LogListener(None if job else _output(run, raw), sink), only=job).follow()
     sink.end()
 
 
 class _Sink(Protocol):
-    """Where one log goes."""
+    """Destination of one log."""
 
     def write(self, data: bytes | memoryview, /) -> None:
         """The next bytes."""
 
     def end(self) -> None:
-        """There are no more."""
+        """End of the log."""
 
 
 class _Exact:
-    """Writes a log to stdout byte for byte, as it comes."""
+    """Writes a log to stdout byte for byte, as it arrives."""
 
     def write(self, data: bytes | memoryview, /) -> None:
         sys.stdout.buffer.write(data)
         sys.stdout.buffer.flush()
 
     def end(self) -> None:
-        """Nothing is kept back."""
+        """Nothing is buffered."""
 
 
 class _LogListener:
-    """Prints what the jobs of a followed run log: to `output` with their names, or that of one job to `sink`."""
+    """Prints the logs of a followed run: to `output` with job names, or one job's log to `sink`."""
 
     def __init__(self, output: JobOutput | None, sink: _Sink) -> None:
         self._output = output
@@ -89,10 +89,10 @@ class _LogListener:
             self._output.end(job.name)
 
     def run_changed(self, run: RunSummary) -> None:
-        """The jobs tell it."""
+        """Unused: job events suffice."""
 
     def time_passes(self) -> None:
-        """Logs need no clock."""
+        """Unused: logs need no clock."""
 
     def connection(self, lost: bool) -> None:
         if lost:

@@ -1,4 +1,4 @@
-"""A run in a few lines, as it goes on: its stages, the jobs that are at work, how long it has taken. Prints nothing."""
+"""A running run in a few lines: stages, active jobs, elapsed time. Prints nothing."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
 from protocol.views import JobView
 
 BAR = 20
-"""Columns of a stage's bar, where there is room."""
+"""Columns of a stage's progress bar, space permitting."""
 LONGEST_NAME = 24
-"""Columns of a stage's or a worker's name."""
+"""Columns of a stage's or worker's name."""
 
 
 class Overview:
-    """The jobs of a run by stage, and since when each is as it is, by this machine's clock."""
+    """A run's jobs by stage, and the time since each last changed, by this machine's clock."""
 
     def __init__(self, run: int, stages: Mapping[str, list[str]]) -> None:
         self._run = run
@@ -29,14 +29,14 @@ class Overview:
         self._started = time.monotonic()
 
     def take(self, job: JobView) -> None:
-        """A job as it is now."""
+        """Updates a job."""
         before = self._jobs.get(job.name)
         if before is None or (before.status, before.attempt) != (job.status, job.attempt):
             self._since[job.name] = time.monotonic() - (_running_for(job) if before is None else 0.0)
         self._jobs[job.name] = job
 
     def lines(self, width: int, height: int) -> list[Text]:
-        """At most `height` lines, made for `width` columns; a longer one may be cut."""
+        """At most `height` lines for `width` columns; longer ones may be cut."""
         busy = sorted((job for job in self._jobs.values() if job.status in AT_WORKER), key=self._urgency)
         room = max(height - 1, 0)
         stages = self._most_telling_stages(max(room - min(len(busy), room // 2), 0))
@@ -53,7 +53,7 @@ class Overview:
         return job.status is not ExecutionStatus.RUNNING, self._since[job.name]
 
     def _most_telling_stages(self, count: int) -> list[str]:
-        """In their order; where there are too many, those that have ended go first, then the last ones."""
+        """The selected stages in order; if there are too many, finished ones are dropped first, then the last ones."""
         if len(self._stages) <= count:
             return list(self._stages)
         ended = {name for name, jobs in self._stages.items() if all(s in ENDED for s in self._statuses(jobs))}
@@ -103,14 +103,14 @@ class Overview:
 
 
 def _running_for(job: JobView) -> float:
-    """Seconds that a job has run already when it is first heard of."""
+    """Seconds that a job had already run when first reported."""
     if job.status is not ExecutionStatus.RUNNING or job.started_at is None:
         return 0.0
     return max(0.0, time.time() - job.started_at)
 
 
 def _stage_status(statuses: list[ExecutionStatus], *, failed: bool) -> ExecutionStatus:
-    """The status whose sign stands for a stage: a failure first, then what goes on, then what is to come."""
+    """The status shown for a stage: a failure first, then active jobs, then pending ones."""
     if failed:
         return ExecutionStatus.FAILED
     for status in (
@@ -130,7 +130,7 @@ def _stage_status(statuses: list[ExecutionStatus], *, failed: bool) -> Execution
 
 
 def _clock(seconds: float) -> str:
-    """0:07, 12:34, 1:02:03: whole seconds, so that a drawing changes once a second."""
+    """0:07, 12:34, 1:02:03: whole seconds, so that the text changes once a second."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

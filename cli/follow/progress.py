@@ -1,4 +1,4 @@
-"""What `run` shows while a run goes on: its jobs' logs, what becomes of them, why nothing moves, and a summary."""
+"""Output of `run` during a run: job logs, status changes, reasons for a stall, and a summary."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 
 STUCK_SECONDS = 3.0
-"""After so long with no job at a worker, the reason is told."""
+"""With no job on a worker for this long, the pending reason is printed."""
 
 
 class Progress:
-    """A listener that prints on `stream`; if `live`, with the run's stages and busy jobs below the lines meanwhile.
+    """A listener that prints to `stream`; if `live`, with the run's stages and active jobs below the lines.
 
-    `stages` names the jobs of each.
+    `stages` maps each stage to its jobs' names.
     """
 
     def __init__(self, run: int, stages: Mapping[str, list[str]], stream: TextIO, *, live: bool) -> None:
@@ -36,13 +36,13 @@ class Progress:
         self._begun: dict[str, int] = {}
 
     def say(self, text: str) -> None:
-        """A line that is about no job."""
+        """Prints a line that concerns no particular job."""
         if self._live is not None:
             self._live.foot.away()
         print(f"longshore: {clean(text)}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
-        """Nothing goes on any more: only lines stay. They can still be added to."""
+        """Ends the live view; lines can still be printed."""
         if self._live is not None:
             self._live.foot.close()
 
@@ -67,7 +67,7 @@ class Progress:
             self._output.note(job.name, f"{job.pending_reason}; `longshore play` starts it at once")
 
     def _begins(self, job: JobView) -> None:
-        """Says once where an attempt runs: its log may come sooner than its status."""
+        """Reports once which worker runs an attempt: its log may arrive before its status."""
         if self._begun.get(job.name) != job.attempt and job.worker is not None:
             self._begun[job.name] = job.attempt
             again = f", attempt {job.attempt}" if job.attempt > 1 else ""
@@ -79,7 +79,7 @@ class Progress:
         self._tell_why_nothing_moves()
 
     def run_changed(self, run: RunSummary) -> None:
-        """The jobs tell it."""
+        """Unused: job events suffice."""
 
     def _tell_why_nothing_moves(self) -> None:
         if time.monotonic() - self._moved_at < STUCK_SECONDS:
@@ -96,7 +96,7 @@ class Progress:
         self.say("the coordinator does not answer; waiting for it" if lost else "the coordinator answers again")
 
     def sum_up(self, run: RunView) -> None:
-        """The run's end: its jobs in a table."""
+        """Prints the run's jobs as a table at its end."""
         from cli.render.tables import console, run_headline, run_table
 
         out = console(self._stream)
@@ -106,17 +106,17 @@ class Progress:
         out.print(run_headline(run))
         manual = [job for stage in run.stages for job in stage.jobs if job.status is ExecutionStatus.MANUAL]
         if run.status is ExecutionStatus.MANUAL:
-            self.say(f"run {run.id} goes on when these jobs are played:")
+            self.say(f"run {run.id} continues when these jobs are played:")
             for job in manual:
                 if not job.allow_failure:
                     self.say(f"  longshore play {run.id} {shlex.quote(job.name)}")
         elif manual:
             names = ", ".join(job.name for job in manual)
-            self.say(f"not played, and not waited for: {names}; `longshore play {run.id} JOB` starts one")
+            self.say(f"manual jobs not played (optional): {names}; `longshore play {run.id} JOB` starts one")
 
 
 class _Live:
-    """What `run` shows below the lines on a terminal; loads rich."""
+    """The live view of `run` on a terminal; imports rich."""
 
     def __init__(self, run: int, stages: Mapping[str, list[str]], stream: TextIO) -> None:
         from cli.follow.live_footer import LiveFooter

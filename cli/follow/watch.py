@@ -1,4 +1,4 @@
-"""Shows how a run's jobs stand, anew whenever that changes, until the run has ended: the verb `show --watch`."""
+"""Shows the status of a run's jobs, updated until the run ends: the verb `show --watch`."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from protocol.statuses import ENDED
 from protocol.views import JobView, RunSummary, RunView
 
 DRAW_SECONDS = 0.125
-"""Least time between two drawings of the table."""
+"""Minimum interval between redraws of the table."""
 
 
 def watch_run(session: Session, run: RunView) -> None:
-    """Until the run has ended or waits for somebody: on a terminal its table, drawn anew; else a line a change."""
+    """Until the run ends or waits for a manual job: on a terminal, an updating table; otherwise a line per change."""
     if not sys.stdout.isatty():
         Follower(session, run.id, _Lines(), logs=False).follow()
         return
@@ -33,7 +33,7 @@ def watch_run(session: Session, run: RunView) -> None:
     try:
         with live:
             ended = Follower(session, run.id, table, logs=False).follow()
-    except KeyboardInterrupt:  # what was to be seen stays
+    except KeyboardInterrupt:  # the last picture stays on screen
         out.print(table.picture())
         raise
     out.print(_whole(ended or table.run))
@@ -44,7 +44,7 @@ def _whole(run: RunView) -> Group:
 
 
 class _LiveTable:
-    """Keeps a run's table on a terminal up to date; of a run that is too long for it, its stages and busy jobs."""
+    """Keeps a run's table on a terminal up to date; if it does not fit, shows the stages and active jobs instead."""
 
     def __init__(self, run: RunView, live: Live) -> None:
         self.run = run
@@ -56,7 +56,7 @@ class _LiveTable:
                 self._overview.take(job)
 
     def picture(self) -> Group:
-        """The run, on one screen."""
+        """The run, fitted to one screen."""
         out = self._live.console
         whole = _whole(self.run)
         if sum(len(stage.jobs) for stage in self.run.stages) < out.height and len(out.render_lines(whole)) < out.height:
@@ -67,7 +67,7 @@ class _LiveTable:
         return Group(run_headline(self.run), *lines)
 
     def job_log(self, job: JobView, data: bytes | memoryview) -> None:
-        """A table has no logs."""
+        """Unused: the table shows no logs."""
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
         self._overview.take(job)
@@ -92,13 +92,13 @@ class _LiveTable:
 
 
 class _Lines:
-    """Prints a line for each change of a status."""
+    """Prints a line per status change."""
 
     def __init__(self) -> None:
         self._last = ""
 
     def job_log(self, job: JobView, data: bytes | memoryview) -> None:
-        """A line a change has no logs."""
+        """Unused: status lines show no logs."""
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
         if before is None or (before.status, before.attempt) != (job.status, job.attempt):
@@ -110,7 +110,7 @@ class _Lines:
             print(f"run {run.id}: {run.status}", flush=True)
 
     def time_passes(self) -> None:
-        """A line a change needs no clock."""
+        """Unused: status lines need no clock."""
 
     def connection(self, lost: bool) -> None:
         if lost:

@@ -1,4 +1,4 @@
-"""The types of options that are a duration or a size."""
+"""Option types for durations and sizes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Duration(click.ParamType):  # type: ignore[type-arg]
             return None
         seconds = seconds_of(value)
         if seconds is None:
-            self.fail(f"{value!r} is no duration; give one as '90 days', '12h', or 'never'", param, ctx)
+            self.fail(f"{value!r} is not a duration; use '90 days', '12h' or 'never'", param, ctx)
         return seconds
 
 
@@ -39,5 +39,5 @@ class Size(click.ParamType):  # type: ignore[type-arg]
             return value
         size = bytes_of(value)
         if size is None:
-            self.fail(f"{value!r} is no size; give one as '20G' or '500m'", param, ctx)
+            self.fail(f"{value!r} is not a size; use '20G' or '500m'", param, ctx)
         return size

@@ -1,6 +1,6 @@
-"""The options of the verbs that serve: what a worker and a coordinator take, wherever they run.
+"""Options of workers and coordinators, shared by every verb that starts one.
 
-`worker` and `coordinator` take them, and so does each verb that brings both along: `run`, `up` and `background`.
+`worker` and `coordinator` take their own options; `run`, `up` and `background` start both and take both sets.
 """
 
 from __future__ import annotations
@@ -28,96 +28,95 @@ if TYPE_CHECKING:
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 SETTINGS = "longshore.settings"
-"""Where a context of click keeps what the settings files say."""
+"""Key in click's `Context.meta` that holds the settings read from files."""
 ANY_TAG = "*"
-"""The label of a worker that takes jobs of any tags."""
+"""Label of a worker that accepts jobs with any tags."""
 TAKEOVER_SECONDS = 15.0
-"""How long such a worker waits for the one before it, which may still be leaving."""
+"""Time that such a worker waits for its predecessor, which may still be shutting down."""
 OWN_WORKER = re.compile(r"local(-[0-9]+)?")
-"""What the workers that `run` and `up` bring are called, whichever process serves the state directory: a worker takes
-the containers of its name over."""
+"""Names of the workers started by `run` and `up`, whichever process serves the state directory: a worker takes over
+the containers of its predecessor of the same name."""
 
 
 def own_worker(number: int) -> str:
-    """The name of the worker of that number, from 1 on."""
+    """The name of worker `number`, counted from 1."""
     return "local" if number == 1 else f"local-{number}"
 
 
 class _Shared(click.Option):
-    """An option that several verbs take; `--help` shows it below the title of its section."""
+    """An option shared by several verbs; `--help` lists it under the title of its section."""
 
     section = ""
 
 
 class WorkerOption(_Shared):
-    """What somebody may set of a worker."""
+    """An option of a worker."""
 
-    section = "Options of the worker"
+    section = "Worker options"
 
 
 class CoordinatorOption(_Shared):
-    """What somebody may set of a coordinator."""
+    """An option of a coordinator."""
 
-    section = "Options of the coordinator"
+    section = "Coordinator options"
 
 
 WORKER: Sequence[WorkerOption] = (
     WorkerOption(
         ["--slots"],
         type=click.IntRange(min=1),
+        metavar="N",
         envvar="LONGSHORE_SLOTS",
-        help="Jobs to run at a time; default: the number of CPUs.",
+        help="Maximum number of concurrent jobs; default: the number of CPUs.",
     ),
     WorkerOption(
         ["--label", "labels"],
         multiple=True,
         metavar="L",
         envvar="LONGSHORE_LABEL",
-        help="A tag that jobs can ask for, `*`: any. May be repeated.",
+        help="Tag that jobs can select; `*` matches any. Repeatable.",
     ),
-    WorkerOption(
-        ["--tagged-only"], is_flag=True, envvar="LONGSHORE_TAGGED_ONLY", help="Take no jobs that have no tags."
-    ),
+    WorkerOption(["--tagged-only"], is_flag=True, envvar="LONGSHORE_TAGGED_ONLY", help="Reject jobs without tags."),
     WorkerOption(
         ["--allow"],
         multiple=True,
         metavar="WHAT",
         envvar="LONGSHORE_ALLOW",
-        help="What jobs may do beyond their containers: privileged, new-privileges, volume:/PATH, "
-        "volume:/HOST:/PATH[:ro].",
+        help="Privileges granted to jobs: privileged, new-privileges, volume:/PATH, volume:/HOST:/PATH[:ro].",
     ),
     WorkerOption(
         ["--allow-image", "images"],
         multiple=True,
         metavar="PATTERN",
         envvar="LONGSHORE_ALLOW_IMAGE",
-        help="Run only such images, as `alpine:*`.",
+        help="Allow only images matching this pattern, such as `alpine:*`. Repeatable.",
     ),
     WorkerOption(
         ["--pids-limit"],
         type=click.IntRange(min=1),
+        metavar="N",
         envvar="LONGSHORE_PIDS_LIMIT",
-        help="Processes that a container may have; default: 4096.",
+        help="Maximum number of processes per container; default: 4096.",
     ),
     WorkerOption(
         ["--fresh-networks"],
         is_flag=True,
         envvar="LONGSHORE_FRESH_NETWORKS",
-        help="Make each job a network of its own; else jobs of one image take turns in one.",
+        help="Create a new network for every job; by default, jobs of the same image reuse one in turn.",
     ),
     WorkerOption(
         ["--cache-size", "cache_limit"],
         type=Size(),
         metavar="SIZE",
         envvar="LONGSHORE_CACHE_SIZE",
-        help="What jobs' caches may take, and again as much copies of workspaces and artifacts; default: 10G each.",
+        help="Size limit of job caches, and separately of workspace and artifact copies; default: 10G each.",
     ),
     WorkerOption(
         ["--keep-caches"],
         type=Duration(),
         metavar="DURATION",
         envvar="LONGSHORE_KEEP_CACHES",
-        help="Remove from both what was not used for so long (30 days); default: only when there is no room.",
+        help="Evict entries of both unused for this long, such as 30d; default: only when space runs out.",
     ),
 )
 COORDINATOR: Sequence[CoordinatorOption] = (
@@ -126,35 +125,35 @@ COORDINATOR: Sequence[CoordinatorOption] = (
         type=Duration(),
         metavar="DURATION",
         envvar="LONGSHORE_KEEP_RUNS",
-        help="Remove finished runs, with their logs and files, so long after their end (90 days); default: never.",
+        help="Remove finished runs, with their logs and files, this long after they end, such as 90d; default: never.",
     ),
     CoordinatorOption(
         ["--keep-artifacts"],
         type=Duration(),
         metavar="DURATION",
         envvar="LONGSHORE_KEEP_ARTIFACTS",
-        help="Remove artifacts so long after their job, unless it says less itself; default: with their run.",
+        help="Remove artifacts this long after their job ends, unless the job sets less; default: with the run.",
     ),
     CoordinatorOption(
         ["--keep-size"],
         type=Size(),
         metavar="SIZE",
         envvar="LONGSHORE_KEEP_SIZE",
-        help="Remove the oldest finished runs when logs and files take more than this (20G); default: no limit.",
+        help="Remove the oldest finished runs when logs and files exceed this size, such as 20G; default: no limit.",
     ),
     CoordinatorOption(
         ["--limit", "limits"],
         multiple=True,
         metavar="NAME=N",
         envvar="LONGSHORE_LIMIT",
-        help="A bound on what one peer or project may ask.",
+        help="Override a limit per peer or project. Repeatable.",
     ),
 )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerOptions:
-    """The values of WORKER. None: the worker's own default. Seconds and bytes."""
+    """Values of the options in WORKER, in seconds and bytes. None selects the worker's own default."""
 
     slots: int | None = None
     labels: tuple[str, ...] = ()
@@ -167,14 +166,14 @@ class WorkerOptions:
     keep_caches: float | None = None
 
     def check(self) -> None:
-        """Raises UsageError for an allowance that there is not."""
+        """Raises UsageError for an unknown permission."""
         if self.allow:
             from daemon.executors.policy import PIDS, make_policy
 
             make_policy("worker", self.allow, self.images, self.pids_limit or PIDS)
 
     def settings(self, **own: Any) -> WorkerSettings:
-        """The settings of a worker with these options, and with `own` ones that no option gives."""
+        """Worker settings from these options, completed by `own` settings that no option covers."""
         from daemon.settings import WorkerSettings
 
         given = {"slots": self.slots, "pids_limit": self.pids_limit, "cache_limit": self.cache_limit}
@@ -190,13 +189,13 @@ class WorkerOptions:
         )
 
     def arguments(self) -> list[str]:
-        """What gives these options to another process."""
+        """Command-line arguments that pass these options to another process."""
         return _arguments(WORKER, self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoordinatorOptions:
-    """The values of COORDINATOR. Seconds and bytes; None: no bound."""
+    """Values of the options in COORDINATOR, in seconds and bytes. None means no limit."""
 
     keep_runs: float | None = None
     keep_artifacts: float | None = None
@@ -205,29 +204,30 @@ class CoordinatorOptions:
 
     @property
     def retention(self) -> Retention:
-        """What is kept of finished runs."""
+        """Retention policy for finished runs."""
         from coordinator.maintenance.retention import Retention
 
         return Retention(runs_for=self.keep_runs, artifacts_for=self.keep_artifacts, size=self.keep_size)
 
     @property
     def bounds(self) -> Limits:
-        """What one peer or project may ask. Raises UsageError for a limit that there is not."""
+        """Limits per peer and per project. Raises UsageError for an unknown limit."""
         from coordinator.security.limits import parse_limits
 
         return parse_limits(self.limits)
 
     def arguments(self) -> list[str]:
-        """What gives these options to another process."""
+        """Command-line arguments that pass these options to another process."""
         return _arguments(COORDINATOR, self)
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """The options of a verb that brings a coordinator and workers.
+    """Options of a verb that starts a coordinator and workers.
 
-    `given` are the names of those on its command line, `meant` also those of its environment and its project.
-    `not_allowed` says what its project asks for in vain. Without labels its workers take jobs of any tags.
+    `given` names the options set on the command line; `meant` adds those set by the environment and the project's
+    file. `not_allowed` reports permissions that the project's file requests but the user has not granted. Workers
+    without labels accept jobs with any tags.
     """
 
     worker: WorkerOptions = field(default_factory=WorkerOptions)
@@ -242,18 +242,18 @@ class Serving:
         return self.worker.labels or (ANY_TAG,)
 
     def workers(self, count: int, busy: Iterable[str]) -> dict[str, WorkerOptions]:
-        """So many workers by name, and those of its kind that were `busy` before: these take nothing new."""
+        """`count` workers by name, plus the `busy` ones of an earlier owner: these accept no new jobs."""
         takers = {own_worker(number): replace(self.worker, labels=self.labels) for number in range(1, count + 1)}
         finishing = replace(self.worker, labels=(), tagged_only=True)
         return {name: finishing for name in busy if OWN_WORKER.fullmatch(name)} | takers
 
     def arguments(self) -> list[str]:
-        """What gives these options to another process of such a verb."""
+        """Command-line arguments that pass these options to another process of such a verb."""
         return self.worker.arguments() + self.coordinator.arguments()
 
 
 def worker_options(command: Command) -> Command:
-    """Gives a verb the options WORKER, and its function a WorkerOptions as `worker`."""
+    """Adds the WORKER options to a verb and passes them to its function as `worker`, a WorkerOptions."""
 
     def take(_ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
         worker = WorkerOptions(**{name: values.pop(name) for name in _names(WORKER)})
@@ -264,7 +264,7 @@ def worker_options(command: Command) -> Command:
 
 
 def coordinator_options(command: Command) -> Command:
-    """Gives a verb the options COORDINATOR, and its function a CoordinatorOptions as `options`."""
+    """Adds the COORDINATOR options to a verb and passes them to its function as `options`, a CoordinatorOptions."""
 
     def take(_ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
         return {"options": CoordinatorOptions(**{name: values.pop(name) for name in _names(COORDINATOR)})}
@@ -273,7 +273,7 @@ def coordinator_options(command: Command) -> Command:
 
 
 def serving_options(command: Command) -> Command:
-    """Gives a verb the options of both, and its function a Serving as `serving`."""
+    """Adds both sets of options to a verb and passes them to its function as `serving`, a Serving."""
 
     def take(ctx: click.Context, values: dict[str, Any]) -> dict[str, Any]:
         worker = WorkerOptions(**{name: values.pop(name) for name in _names(WORKER)})
@@ -289,10 +289,10 @@ def serving_options(command: Command) -> Command:
 
 
 class ServingCommand(click.Command):
-    """A command that the settings files hold for, and whose help shows shared options apart from its own.
+    """A command that reads the settings files and lists shared options in help sections of their own.
 
-    `settings_of` is the verb whose settings it takes, itself unless given; `in_project`: a project's own count too,
-    that of the argument FILE or of the working directory.
+    `settings_of` is the verb whose settings apply (default: the command itself); with `in_project`, a project's own
+    file applies too, that of the argument FILE or of the working directory.
     """
 
     def __init__(self, *args: Any, settings_of: str | None = None, in_project: bool = False, **options: Any) -> None:
@@ -328,7 +328,7 @@ class ServingCommand(click.Command):
 
 
 def default_serving() -> Serving:
-    """What the user's settings file says for `run`, for a verb that takes none of its options."""
+    """Options from the user's settings file for `run`, for a verb that takes none of these options itself."""
     from cli.options.settings_files import settings_of
 
     values = settings_of("run", None).defaults()
@@ -339,7 +339,7 @@ def default_serving() -> Serving:
 
 
 def _given(ctx: click.Context, source: ParameterSource) -> tuple[str, ...]:
-    """The options that come from there; of those that come from files, the ones of the project's own file."""
+    """Options set by `source`; of those set by settings files, only the ones from the project's own file."""
     names = [name for name in _names((*WORKER, *COORDINATOR)) if ctx.get_parameter_source(name) is source]
     if source is ParameterSource.DEFAULT_MAP:
         settings: Settings = ctx.meta[SETTINGS]
@@ -348,7 +348,7 @@ def _given(ctx: click.Context, source: ParameterSource) -> tuple[str, ...]:
 
 
 def _not_allowed(ctx: click.Context, worker: WorkerOptions) -> str | None:
-    """What a project's file asks for and nobody allows: only who runs its jobs can."""
+    """Reports permissions that a project's file requests and the user has not granted; only the user can grant them."""
     settings: Settings | None = ctx.meta.get(SETTINGS)
     if settings is None or settings.asked_by is None:
         return None
@@ -357,7 +357,7 @@ def _not_allowed(ctx: click.Context, worker: WorkerOptions) -> str | None:
         return None
     options = " ".join(f"--allow {shlex.quote(what)}" for what in missing)
     return (
-        f"{settings.asked_by} asks for {options}; only you can allow that, by the option, or in {settings_file()} for "
+        f"{settings.asked_by} requests {options}; only you can grant that, with the option or in {settings_file()} for "
         f"this project: [projects.{json.dumps(str(settings.asked_by.parent))}.worker]"
     )
 

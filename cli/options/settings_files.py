@@ -1,7 +1,7 @@
-"""The settings files: what a user's own and a project's say where command line and environment say nothing.
+"""Settings files of the user and the project: defaults below the command line and the environment.
 
-A project's file comes with a repository that somebody else may have written. It chooses how its jobs run, never what
-they may do beyond their containers, what is kept of other projects' runs, or where anything listens.
+A project's file comes with a repository that somebody else may have written. It chooses how its jobs run; it never
+grants privileges beyond their containers, sets the retention of other projects' runs, or sets listening addresses.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from protocol.places import settings_file
 PROJECT_FILE = ".longshore.toml"
 TABLES = ("run", "up", "worker", "coordinator")
 PROJECTS = "projects"
-"""A table of the user's own file: for each project's folder, tables that hold for that project only."""
+"""A table in the user's own file: per project directory, tables that apply to that project only."""
 SHARED = {"run": ("worker", "coordinator"), "up": ("worker", "coordinator")}
-"""Of which other tables a verb takes what fits it, below what its own table says."""
+"""Tables from which a verb inherits matching settings, with lower priority than its own table."""
 OF_ONE_CALL = {
     "run": {"detach", "as_json", "jobs", "variables", "inputs", "coordinator"},
     "worker": {"join", "until_eof"},
@@ -34,12 +34,12 @@ OF_A_PROJECT = {
     *("default-image", "plain", "label", "tagged-only", "slots", "workers"),
     *("pids-limit", "fresh-networks", "allow-image", "allow"),
 }
-"""Keys that a project's own file may have."""
+"""Keys allowed in a project's own file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value of an option as its file has it and as its type makes of it, and that file."""
+    """An option's value as written and as converted by the option's type, with its file."""
 
     written: Any
     value: Any
@@ -48,30 +48,30 @@ class Setting:
 
 
 Tables = dict[str, dict[str, tuple[Any, Any]]]
-"""What a file says, by table and key: as it is written, and as the option's type makes of it."""
+"""A file's settings by table and key: as written, and as converted by the option's type."""
 
 
 @dataclass(slots=True)
 class Settings:
-    """What the files say for one verb, by the names of its options; `asked` is what a project's file wants allowed."""
+    """One verb's settings from files, by option name; `asked` lists the permissions that a project's file requests."""
 
     values: dict[str, Setting] = field(default_factory=dict)
     asked: tuple[str, ...] = ()
     asked_by: Path | None = None
 
     def defaults(self) -> dict[str, Any]:
-        """The values alone."""
+        """The converted values alone."""
         return {name: setting.value for name, setting in self.values.items()}
 
 
 def project_root(folder: Path) -> Path:
-    """The folder of the repository that `folder` is in, or itself where there is none."""
+    """The root of the repository that contains `folder`, or `folder` itself outside a repository."""
     folder = folder.resolve()
     return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
 
 
 def settings_of(verb: str, folder: Path | None) -> Settings:
-    """What the files say for a verb, in a project's folder if one is given. Raises UsageError naming file and key."""
+    """A verb's settings from files, for a project's directory if given. Raises UsageError naming file and key."""
     settings = Settings()
     own = _document(settings_file())
     root = project_root(folder) if folder is not None else None
@@ -94,10 +94,10 @@ def settings_of(verb: str, folder: Path | None) -> Settings:
 
 
 def _document(path: Path) -> dict[str, Any] | None:
-    """What a file says; None where there is none."""
+    """A file's content; None if it does not exist."""
     try:
         if path.is_fifo():
-            raise UsageError(f"{path}: no file")
+            raise UsageError(f"{path}: not a regular file")
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
@@ -105,12 +105,12 @@ def _document(path: Path) -> dict[str, Any] | None:
         raise UsageError(f"can't read the settings in {path}: {error.strerror}") from error
     if not data:
         return None
-    import tomllib  # only where there is something to read
+    import tomllib  # only if there is something to parse
 
     try:
         return tomllib.loads(data.decode())
     except ValueError as error:
-        raise UsageError(f"{path}: no TOML: {error}") from error
+        raise UsageError(f"{path}: invalid TOML: {error}") from error
 
 
 def options_of(verb: str) -> dict[str, click.Option]:
@@ -127,19 +127,19 @@ def options_of(verb: str) -> dict[str, click.Option]:
 
 
 def _checked(path: Path, document: Mapping[str, Any], place: str = "", *, project: bool = False) -> Tables:
-    """The tables of a file. Raises UsageError for whatever is wrong in any of them."""
+    """The tables of a file. Raises UsageError for any error in them."""
     checked: Tables = {}
     for name, table in document.items():
         _known(path, f"{place}{name}", name, TABLES if place or project else (*TABLES, PROJECTS), "table")
         if not isinstance(table, dict):
-            raise UsageError(f"{path}: {place}{name}: is a table; write [{place}{name}], and its settings below that")
+            raise UsageError(f"{path}: {place}{name}: must be a table; write [{place}{name}] and its settings below")
         options = options_of(name)
         checked[name] = {}
         for key, value in table.items():
             where = f"{path}: [{place}{name}] {key}"
             _known(path, f"[{place}{name}] {key}", key, options, "setting")
             if project and key not in OF_A_PROJECT:
-                raise UsageError(f"{where}: is not for a project's file to set; put it into {settings_file()}")
+                raise UsageError(f"{where}: not allowed in a project's file; set it in {settings_file()}")
             checked[name][key] = value, _converted(where, key, options[key], value)
     return checked
 
@@ -148,7 +148,7 @@ def _known(path: Path, where: str, name: str, known: Iterable[str], what: str) -
     names = list(known)
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names)}"
+        hint = f"did you mean {near[0]}?" if near else f"valid: {', '.join(names)}"
         raise UsageError(f"{path}: {where}: no such {what}; {hint}")
 
 
@@ -160,7 +160,7 @@ def _check_projects(projects: Any) -> None:
 def _converted(where: str, key: str, option: click.Option, value: Any) -> Any:
     if option.multiple:
         if not isinstance(value, list):
-            raise UsageError(f'{where}: is a list; write {key} = ["...", "..."]')
+            raise UsageError(f'{where}: must be a list; write {key} = ["...", "..."]')
         converted: Any = tuple(_one(where, key, option, each) for each in value)
     else:
         converted = _one(where, key, option, value)
@@ -189,7 +189,7 @@ def _one(where: str, key: str, option: click.Option, value: Any) -> Any:
     if isinstance(option.type, Size | Duration) and type(value) is int:
         value = str(value)
     if type(value) is not wanted:
-        raise UsageError(f"{where}: {value!r} is of the wrong type; write {key} = {example}")
+        raise UsageError(f"{where}: {value!r} has the wrong type; write {key} = {example}")
     try:
         return value if wanted is bool else option.type.convert(value, option, None)
     except click.BadParameter as error:
@@ -197,7 +197,7 @@ def _one(where: str, key: str, option: click.Option, value: Any) -> Any:
 
 
 def _fitting(verb: str, options: Mapping[str, click.Option], tables: Tables) -> dict[str, tuple[Any, Any]]:
-    """What a file's tables say for a verb, by key; its own table wins."""
+    """A verb's settings from a file's tables, by key; the verb's own table takes precedence."""
     found: dict[str, tuple[Any, Any]] = {}
     for table in (*SHARED.get(verb, ()), verb):
         found |= {key: value for key, value in tables.get(table, {}).items() if key in options}
@@ -222,7 +222,7 @@ def _take_from_project(
     tables: Tables,
     root: Path,
 ) -> None:
-    """What keeps jobs in may be made stricter by a project, never weaker."""
+    """Applies a project's settings: it may tighten the restrictions on its jobs, never loosen them."""
     from daemon.executors.policy import PIDS
 
     for key, (written, value) in _fitting(verb, options, tables).items():

@@ -1,1 +1,1 @@
-"""What a long-lived process needs: logging, signals, the interpreter."""
+"""Process-level concerns of long-lived processes: logging, signals, the interpreter."""

@@ -1,6 +1,4 @@
-"""How our processes use Python's interpreter: when it looks for garbage, how its threads take turns, what becomes of
-characters that a terminal lacks, how it ends.
-"""
+"""Tunes the Python interpreter for our processes: garbage collection, thread switching, output encoding, exit."""
 
 from __future__ import annotations
 
@@ -12,30 +10,30 @@ from contextlib import suppress
 from typing import NoReturn
 
 START_GARBAGE = 250_000, 10, 10
-"""A start leaves no garbage in circles; to look for it takes 20 ms of all that is imported."""
+"""Startup creates no cyclic garbage; scanning all imported objects for it takes 20 ms."""
 COLLECT_GARBAGE_AFTER = 10_000, 10, 10
-"""What our processes keep (runs, jobs, plans) lives long and goes by reference count; to look through all of it for
-circles as often as Python would takes a fifth of a busy coordinator's time."""
+"""Our long-lived objects (runs, jobs, plans) are freed by reference count; scanning them for cycles at Python's
+default rate takes a fifth of a busy coordinator's time."""
 SWITCH_SECONDS = 0.0005
-"""How long a thread may keep the interpreter when others want it. A job is handed from thread to thread ten times."""
+"""Switch interval between threads waiting for the interpreter. A job is handed from thread to thread ten times."""
 
 
 def begin() -> None:
-    """The first that a process does."""
+    """To be called first in a process."""
     gc.set_threshold(*START_GARBAGE)
     sys.setswitchinterval(SWITCH_SECONDS)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a locale without UTF-8 lacks our signs, and names of jobs
+        sys.stdout.reconfigure(errors="replace")  # a locale without UTF-8 lacks our symbols and some job names
 
 
 def settle() -> None:
-    """A process that stays has imported and made all that it needs."""
+    """To be called once a long-lived process has imported and created what it needs."""
     gc.freeze()
     gc.set_threshold(*COLLECT_GARBAGE_AFTER)
 
 
 def end(status: int) -> NoReturn:
-    """Ends the process as it is: to take apart all that was imported would take as long as to make a container."""
+    """Exits without interpreter shutdown, which would take as long as creating a container."""
     with suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()

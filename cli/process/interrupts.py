@@ -1,7 +1,7 @@
-"""What `run` does with the signals that ask it to end: it counts them, and says where they may break in.
+"""Signal handling of `run`: counts signals and defines the places they may interrupt.
 
-A handler that raises does so anywhere: between a request and its answer, where nobody knows whether the run is there.
-So signals only count, except inside `breaks`, where nothing is half done.
+A handler that raises could do so anywhere: between a request and its answer, leaving it unknown whether the run
+exists. Signals are therefore only counted, except inside `breaks`, where no operation is half done.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 
 PRESS_SECONDS = 0.5
-"""Signals that come this close together are one press: `timeout` and npm send each of theirs twice."""
+"""Signals this close together count as one press: `timeout` and npm send each of theirs twice."""
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """Signals have broken in where that is allowed. `status` is what the process ends with, `told` what the user is."""
+    """Raised where signals may interrupt. `status` is the exit status, `told` the message to the user."""
 
     def __init__(self, status: int, told: str = "ended before the run began") -> None:
         super().__init__(status)
@@ -27,14 +27,14 @@ class Interrupted(BaseException):
 
 
 class Presses:
-    """Counts signals as somebody means them: those that come close together are one press."""
+    """Counts key presses: signals close together are one press."""
 
     def __init__(self) -> None:
         self.count = 0
         self._at = 0.0
 
     def add(self) -> bool:
-        """One more signal; whether it is a press of its own."""
+        """Records a signal; returns whether it starts a new press."""
         now = time.monotonic()
         fresh = not self.count or now - self._at > PRESS_SECONDS
         if fresh:
@@ -44,34 +44,34 @@ class Presses:
 
 
 class Interrupts:
-    """SIGINT, SIGTERM and SIGHUP of this process, from `install` on. Only the main thread may use it."""
+    """SIGINT, SIGTERM and SIGHUP of this process, once installed. For the main thread only."""
 
     def __init__(self) -> None:
-        self.hung_up = False  # the terminal is gone: what can go on without it is to go on
-        self.patience = 1  # the press that ends waiting for a coordinator
+        self.hung_up = False  # the terminal is gone: work that can continue without it continues
+        self.patience = 1  # the press that ends the wait for a coordinator
         self._presses = Presses()
         self._first = 0
         self._break_at: int | None = None
 
     @property
     def presses(self) -> int:
-        """How often somebody has asked this process to end."""
+        """Number of requests to end this process."""
         return self._presses.count
 
     def install(self) -> None:
-        """Takes the signals over. SIGHUP stays ignored where it is (nohup)."""
+        """Installs the handlers. SIGHUP stays ignored if it was (nohup)."""
         for number in SIGNALS:
             if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._handle)
 
     @property
     def status(self) -> int:
-        """What a process ends with that the first of them has ended, as shells have it."""
+        """Exit status of a process ended by the first signal, by shell convention."""
         return 128 + self._first
 
     @contextmanager
     def breaks(self, press: int = 1) -> Iterator[None]:
-        """Inside, so many presses (or SIGHUP) raise Interrupted, also those that came before."""
+        """Inside, `press` presses (or SIGHUP) raise Interrupted, including earlier ones."""
         outer, self._break_at = self._break_at, press
         try:
             self._look()
@@ -81,7 +81,7 @@ class Interrupts:
         self._look()
 
     def waits(self) -> AbstractContextManager[None]:
-        """Inside, a coordinator is waited for, which may take long."""
+        """Marks a wait for a coordinator, which may be long."""
         return self.breaks(self.patience)
 
     def _handle(self, number: int, _frame: FrameType | None) -> None:

@@ -1,6 +1,6 @@
-"""How Longshore logs: processes on stderr, a readable line or (--log-json) a JSON object per record; verbs to a file.
+"""Logging: processes log to stderr, as lines or (--log-json) JSON objects; verbs log to a file.
 
-Which run, job, attempt or worker a record is about is given by `extra`, and shown in both forms.
+`extra` carries a record's run, job, attempt or worker, shown in both forms.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 from protocol.display import IN_A_NAME, IN_LINES
 
 FILE_BYTES = 4 << 20
-"""What a log file grows to before it is put aside; one such file is kept."""
+"""Size at which a log file is rotated; one old file is kept."""
 FIELDS = ("run", "job", "attempt", "worker")
-"""What records may carry besides their message."""
+"""Context fields of a record."""
 
 
 class ReadableFormatter(logging.Formatter):
@@ -28,7 +28,7 @@ class ReadableFormatter(logging.Formatter):
         fields = " ".join(f"{name}={value}" for name, value in _fields(record).items())
         text = f"{clock}.{int(record.msecs):03} {record.levelname:7} {record.name}: {record.getMessage()}"
         text += f" ({fields})" if fields else ""
-        text = IN_A_NAME.sub(_escaped, text)  # names of others' making are in it
+        text = IN_A_NAME.sub(_escaped, text)  # it contains names chosen by other parties
         return f"{text}\n{IN_LINES.sub(_escaped, self.formatException(record.exc_info))}" if record.exc_info else text
 
 
@@ -57,20 +57,20 @@ def _fields(record: logging.LogRecord) -> dict[str, object]:
 
 
 def log_to_stderr(*, as_json: bool = False) -> None:
-    """For a process that is all Longshore: its log is what it says."""
+    """For a dedicated process: the log is its output."""
     _log_to(logging.StreamHandler(sys.stderr), JsonFormatter() if as_json else ReadableFormatter())
 
 
 def log_to_file(path: Path) -> None:
-    """For a verb that has a coordinator in its process: the terminal belongs to what the verb prints."""
+    """For a verb with a coordinator in its process: the terminal is reserved for the verb's output."""
     from logging.handlers import RotatingFileHandler
 
-    logging.raiseExceptions = False  # a record that can't be written, for want of room, say, is not for the terminal
+    logging.raiseExceptions = False  # a failed write (disk full, say) must not reach the terminal
     handler: logging.Handler = RotatingFileHandler(path, maxBytes=FILE_BYTES, backupCount=1, delay=True)
     try:
         path.open("ab").close()
     except OSError as error:
-        print(f"longshore: goes on without a log: {path}: {error.strerror}", file=sys.stderr)
+        print(f"longshore: continuing without a log: {path}: {error.strerror}", file=sys.stderr)
         handler = logging.NullHandler()
     _log_to(handler, ReadableFormatter())
 

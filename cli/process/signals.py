@@ -1,4 +1,4 @@
-"""What a long-lived process does on a signal."""
+"""Signal handling of long-lived processes."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     pass
 
 LEAVE_SECONDS = 12.0
-"""How long a process of `up` takes at most to end after `up` itself; nothing is lost by its being cut short."""
+"""Maximum time for a process of `up` to outlive `up`; cutting it short loses nothing."""
 
 
 class EndOfInput:
-    """Ends this process with the one that holds the other end of its stdin, however that ends.
+    """Ends this process with the process that holds the other end of its stdin, however that one ends.
 
-    A pipe, not the kernel's parent-death signal: that one comes when the parent's *thread* ends, and is not sent to a
-    process whose parent was gone before it asked.
+    A pipe, not the kernel's parent-death signal: that one fires when the parent's *thread* ends, and not at all if the
+    parent was gone before the request.
     """
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class EndOfInput:
         threading.Thread(target=self._read, name="stdin", daemon=True).start()
 
     def then(self, *stops: Callable[[], object]) -> None:
-        """What stops this process from now on; called at once if the end was there already."""
+        """Sets the callbacks that stop this process; calls them at once if stdin has already closed."""
         with self._lock:
             self._stops = stops
             at_end = self._at_end
@@ -49,7 +49,7 @@ class EndOfInput:
                 pass
         with self._lock:
             self._at_end = True
-        logging.getLogger(__name__).warning("`longshore up` has ended, and this process with it")
+        logging.getLogger(__name__).warning("`longshore up` has ended; stopping this process")
         self._stop()
         time.sleep(LEAVE_SECONDS)
         os._exit(1)
@@ -60,15 +60,14 @@ class EndOfInput:
 
 
 def tell_on_signal(tell: Callable[[], object] = lambda: None) -> None:
-    """SIGUSR1 has a process say what it is at: by `tell`, and where each of its threads is, to stderr."""
+    """On SIGUSR1, dumps the process state to stderr: `tell`, and the stack of each thread."""
     signal.signal(signal.SIGUSR1, lambda _number, _frame: tell())
     faulthandler.register(signal.SIGUSR1, all_threads=True, chain=True)
 
 
 def on_signals(stop: Callable[[], object], *, calls: int = 1) -> None:
-    """The first `calls` presses of Ctrl-C, or SIGTERMs, call `stop`; one more ends the process at once, which loses
-    nothing.
-    """
+    """Calls `stop` on the first `calls` SIGINTs or SIGTERMs; one more ends the process at once, which loses nothing."""
+
     presses = Presses()
 
     def handler(number: int, _frame: FrameType | None) -> None:

@@ -1,4 +1,4 @@
-"""Views as the documents that `--json` prints. The contract is docs/schemas/: fields may be added, never changed."""
+"""JSON documents printed by `--json`. The contract is docs/schemas/: fields may be added, never changed."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from protocol.views import ArtifactRef, AttemptView, JobView, RunSummary, RunVie
 
 
 def print_json(document: Any) -> None:
-    """Writes the one document of a `--json` verb to stdout."""
+    """Prints the single document of a `--json` verb to stdout."""
     text = json.dumps(document, indent=2, ensure_ascii=False)
-    sys.stdout.write(IN_LINES.sub(_escaped, text) + "\n")  # only strings have such characters, where this is the same
+    sys.stdout.write(IN_LINES.sub(_escaped, text) + "\n")  # only strings contain these; escapes are equivalent
     sys.stdout.flush()
 
 
@@ -27,14 +27,14 @@ def _escaped(found: re.Match[str]) -> str:
 
 
 def rfc3339(seconds: float | None) -> str | None:
-    """A time in UTC with milliseconds, as RFC 3339 writes it."""
+    """A time in RFC 3339, in UTC with milliseconds."""
     if seconds is None:
         return None
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def summary_json(run: RunSummary) -> dict[str, Any]:
-    """A run in a list."""
+    """A run as a list entry."""
     return {
         "id": run.id,
         "status": str(run.status),
@@ -67,7 +67,7 @@ def _stage_json(stage: StageView) -> dict[str, Any]:
 
 
 def job_json(job: JobView) -> dict[str, Any]:
-    """A job as its current attempt stands."""
+    """A job with the state of its current attempt."""
     return {
         "id": job.id,
         "name": job.name,
@@ -97,7 +97,7 @@ def _artifact_json(ref: ArtifactRef) -> dict[str, Any]:
 
 
 def job_detail_json(run: int, stage: str, job: JobView, detail: JobDetail) -> dict[str, Any]:
-    """One job with its attempts and its story."""
+    """One job with its attempts and event history."""
     return job_json(job) | {
         "run": run,
         "stage": stage,

@@ -1,4 +1,4 @@
-"""How durations, failures and jobs are said in a few words. Imports nothing heavy."""
+"""Short phrases for durations, failures and jobs. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocol.views import JobView, JUnitSummary
 
 
 def duration(seconds: float | None) -> str:
-    """As people say it: 0.4 s, 12.3 s, 3 min 05 s, 2 h 10 min."""
+    """Human-readable: 0.4 s, 12.3 s, 3 min 05 s, 2 h 10 min."""
     if seconds is None:
         return ""
     if seconds < 60:
@@ -22,12 +22,12 @@ def duration(seconds: float | None) -> str:
 
 
 def elapsed(started: float | None, finished: float | None) -> float | None:
-    """Seconds between two times, the second of which may be still to come."""
+    """Seconds between two times; until now if not finished."""
     return None if started is None else (finished or time.time()) - started
 
 
 def failure_text(reason: FailureReason | None, exit_code: int | None, message: str | None) -> str:
-    """Why something failed, in a line."""
+    """A failure's reason in one line."""
     parts = [str(reason or "failed")]
     if exit_code is not None and f"exit code {exit_code}" not in (message or ""):
         parts.append(f"exit code {exit_code}")
@@ -35,7 +35,7 @@ def failure_text(reason: FailureReason | None, exit_code: int | None, message: s
 
 
 def job_note(job: JobView) -> str:
-    """Why a job stands as it does, in a line."""
+    """The reason for a job's status in one line."""
     if job.status in UNFINISHED:
         return job.pending_reason or ""
     notes = [tests_text(job.tests)] if job.tests is not None else []
@@ -48,7 +48,7 @@ def job_note(job: JobView) -> str:
 
 
 def job_ending(job: JobView) -> str:
-    """How a job has ended, in a line."""
+    """A job's outcome in one line."""
     seconds = elapsed(job.started_at, job.finished_at)
     text = str(job.status) if seconds is None else f"{job.status} in {duration(seconds)}"
     note = job_note(job)
@@ -63,7 +63,7 @@ def tests_text(tests: JUnitSummary) -> str:
 
 
 def job_facts(job: JobView, detail: JobDetail) -> list[str]:
-    """What else there is to know of one job, a line each."""
+    """Further facts about a job, one per line."""
     facts = [f"failed test: {name}" for name in job.tests.failures] if job.tests else []
     if job.coverage is not None:
         facts.append(f"coverage: {job.coverage:g} %")

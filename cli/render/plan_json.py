@@ -1,4 +1,4 @@
-"""A plan as the document of `plan --json`. The contract: fields may be added, never changed."""
+"""The document of `plan --json`. The contract: fields may be added, never changed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from protocol.plan import JobPlan
 
 
 def plan_json(compilation: Compilation) -> list[dict[str, Any]]:
-    """One object a job. `needs` are as the file has them; `jobs` in each are the jobs of this plan that it means."""
+    """One object per job. `needs` are as written in the file; each one's `jobs` are the planned jobs it resolves to."""
     declared = {job.name: job for job in compilation.jobs}
     return [_job_json(job, declared[job.name], compilation) for job in compilation.plan.jobs]
 

@@ -1,4 +1,4 @@
-"""A plan for people: a table of its jobs, a graph of what waits for what, and what is left out. Decides nothing."""
+"""A plan as text: a table of jobs, a dependency graph, and the excluded jobs. Decides nothing."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from pipeline import Compilation
 from protocol.plan import JobPlan
 
 PIPE_WIDTH = 200
-"""Columns where there is no terminal, so that a name is not cut in two."""
+"""Width without a terminal, so that names are not cut."""
 MAX_GRAPH_JOBS = 200
-"""A graph of more jobs is no help to anybody."""
+"""A larger graph is unreadable."""
 
 
 def print_plan(compilation: Compilation) -> None:
-    """The plan's jobs as a table, what they wait for as a graph, and what is left out with the reason."""
+    """Prints the plan's jobs as a table, their dependencies as a graph, and the excluded jobs with reasons."""
     console = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     plan = compilation.plan
     if plan.jobs:
@@ -39,14 +39,13 @@ def print_plan(compilation: Compilation) -> None:
 
 
 def other_pipelines(empty: Compilation) -> str:
-    """How to ask for the pipelines that many files have jobs for alone; "" where there are no jobs, or one was asked
-    for.
-    """
+    """A hint at pipeline types that commonly have their own jobs; "" if there are no jobs, or a type was given."""
+
     asked = {variable.key for variable in empty.plan.run_variables} & {"CI_PIPELINE_SOURCE", "CI_COMMIT_TAG"}
     if asked or not empty.jobs:
         return ""
     return (
-        "; for the pipeline of a merge request give --var CI_PIPELINE_SOURCE=merge_request_event, for that of a tag "
+        "; for a merge request pipeline pass --var CI_PIPELINE_SOURCE=merge_request_event, for a tag pipeline "
         "--var CI_COMMIT_TAG=NAME"
     )
 
@@ -92,7 +91,7 @@ def _waits_for(job: JobPlan, previous_stage: str) -> str:
 
 
 def _graph(compilation: Compilation) -> Tree:
-    """Each job once, below the last of the jobs that it needs; the others are named beside it."""
+    """Each job once, below the last of its needs; the other needs are listed beside it."""
     tree = Tree("[bold]Graph[/bold]: a job starts when those above it are done", guide_style="dim")
     stages = compilation.plan.stages
     jobs = {job.name: job for job in compilation.plan.jobs}

@@ -1,4 +1,4 @@
-"""Rows of plain words as a table for people, or as one JSON document. Knows nothing of what they mean."""
+"""Rows of plain values as a table or one JSON document. Knows nothing of their meaning."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cli.render.tables import console
 
 
 def print_rows(rows: Sequence[dict[str, Any]], *, as_json: bool, empty: str = "none yet") -> None:
-    """Prints rows that all have the same keys; `empty` is for people when there are none."""
+    """Prints rows with identical keys; `empty` is the text for an empty table."""
     if as_json:
         print_json(list(rows))
         return

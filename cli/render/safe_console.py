@@ -1,4 +1,4 @@
-"""Writes what others have named to a terminal, without what would do something to it: titles, colours, cursors."""
+"""Prints untrusted names to a terminal without their control sequences: titles, colours, cursor movement."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from protocol.display import IN_LINES, clean_lines
 
 
 class PlainConsole(Console):
-    """Only rich's own control codes get through it."""
+    """A console that passes only rich's own control codes."""
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """See Console."""

@@ -1,4 +1,4 @@
-"""Runs, jobs and workers as tables for people. Colour only where the terminal takes it; rich decides that."""
+"""Runs, jobs and workers as tables. Coloured only if the terminal supports it, which rich decides."""
 
 from __future__ import annotations
 
@@ -29,19 +29,19 @@ SIGNS = {
     ExecutionStatus.SCHEDULED: ("◷", "yellow"),
     ExecutionStatus.CREATED: ("·", "bright_black"),
 }
-"""A sign and a colour for each status; the word is always beside it, so neither is needed."""
+"""Symbol and colour per status; the word always accompanies them, so neither is required."""
 WORKER_COLORS = {WorkerStatus.ONLINE: "green", WorkerStatus.DRAINING: "yellow", WorkerStatus.OFFLINE: "red"}
 PIPE_WIDTH = 200
-"""Columns where there is no terminal to ask, so that nothing is cut for a file."""
+"""Width without a terminal, so that nothing is cut in a file."""
 
 
 def console(stream: IO[str]) -> Console:
-    """Writes to `stream`, wide enough if that is no terminal."""
+    """A console on `stream`, wide if that is not a terminal."""
     return PlainConsole(file=stream, width=None if stream.isatty() else PIPE_WIDTH, highlight=False, soft_wrap=False)
 
 
 def status_text(status: ExecutionStatus, *, warning: bool = False) -> Text:
-    """A status with its sign; `warning`: it failed, and that was allowed."""
+    """A status with its symbol; `warning` marks an allowed failure."""
     sign, color = ("!", "yellow") if warning else SIGNS[status]
     return Text(f"{sign} {status}", style=color)
 
@@ -75,7 +75,7 @@ def run_headline(run: RunSummary) -> Text:
 
 
 def runs_table(runs: Iterable[RunSummary]) -> Table:
-    """Runs, one a line."""
+    """Runs, one per line."""
     table = _table("Run", "Status", "Name", "Project", "Ref", "Jobs", "Created", "Duration")
     for run in runs:
         done, every = sum(run.counts.get(str(status), 0) for status in ENDED), sum(run.counts.values())
@@ -93,7 +93,7 @@ def runs_table(runs: Iterable[RunSummary]) -> Table:
 
 
 def workers_table(workers: Iterable[WorkerView]) -> Table:
-    """Workers, one a line."""
+    """Workers, one per line."""
     table = _table("Worker", "Status", "Slots", "Running", "Waiting", "Labels", "Last seen", "Engine")
     for worker in workers:
         table.add_row(
@@ -126,7 +126,7 @@ def attempts_table(detail: JobDetail) -> Table:
 
 
 def story_table(details: Iterable[tuple[str, JobDetail]]) -> Table:
-    """What happened to jobs, in order of time."""
+    """Events of jobs in chronological order."""
     table = _table("When", "Job", "Attempt", "What happened")
     lines = sorted(((line, name) for name, detail in details for line in detail.story), key=lambda pair: pair[0].at)
     for line, name in lines:

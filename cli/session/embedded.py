@@ -1,7 +1,7 @@
-"""A coordinator, and a worker if wanted, in threads of this process: what `run` brings when nobody else serves.
+"""A coordinator, optionally with a worker, in threads of this process: used by `run` when no other process serves.
 
-The same code and the same sockets as in processes of their own. Crash-only: ending this process at any moment is
-allowed; whoever serves the state directory next goes on, and its worker takes the containers back.
+Same code and sockets as in separate processes. Crash-only: this process may end at any moment; the next owner of the
+state directory resumes, and its worker takes over the containers.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from daemon.worker import Worker
 
 MIN_SLOTS = 2
-"""Also one CPU overlaps the waiting of two jobs."""
+"""Even a single CPU overlaps the waits of two jobs."""
 STOP_SECONDS = 5.0
-"""How long a thread may take to stop; the process may end all the same."""
+"""Time for a thread to stop; the process may exit regardless."""
 
 
 class Embedded:
@@ -35,7 +35,7 @@ class Embedded:
     def __init__(self, state: StateDirectory, serving: Serving, *, worker: bool = True) -> None:
         self._state = state
         self._failure: BaseException | None = None
-        self._ready = Event()  # the workers have an engine, or something has failed
+        self._ready = Event()  # the workers have an engine, or a thread has failed
         self._workers: list[Worker] = []
         if worker:
             Thread(target=_import_worker, name="import", daemon=True).start()
@@ -86,25 +86,25 @@ class Embedded:
         return thread
 
     def wait_for_engine(self) -> None:
-        """Returns when the worker has a Docker engine. Raises EngineUnavailable when there is none."""
+        """Returns once the worker has a Docker engine. Raises EngineUnavailable if there is none."""
         self._ready.wait()
         self.check()
         interpreter.settle()
 
     def check(self) -> None:
-        """Raises what has ended one of the threads."""
+        """Raises the failure of any thread that has ended."""
         if isinstance(self._failure, LongshoreError):
             raise self._failure
         if self._failure is not None:
             raise LongshoreError(f"a part of Longshore failed: {self._failure!r}") from self._failure
 
     def stop(self) -> bool:
-        """Stops the threads, never the jobs' containers. Returns whether runs are left that could go on."""
+        """Stops the threads, never the jobs' containers. Returns whether resumable runs remain."""
         if self._worker_threads:
             self._ready.wait(STOP_SECONDS)
             for worker in self._workers:
-                worker.stop()  # the first stop lets what runs finish,
-                worker.stop()  # the second one leaves it to the next worker of this name
+                worker.stop()  # the first stop lets running jobs finish,
+                worker.stop()  # the second leaves them to the next worker of this name
             for thread in self._worker_threads:
                 thread.join(STOP_SECONDS)
         self._coordinator.stop()
@@ -114,5 +114,5 @@ class Embedded:
 
 
 def _import_worker() -> None:
-    """While the coordinator waits for its disk."""
+    """Runs while the coordinator waits for its disk."""
     import cli.session.worker_factory  # noqa: F401

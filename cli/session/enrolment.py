@@ -1,4 +1,4 @@
-"""Uses join tokens up: makes a key pair here, has its public half enrolled, and keeps both for the next time."""
+"""Redeems join tokens: generates a key pair, has its public half enrolled, and stores both."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ ENROL_SECONDS = 15.0
 
 
 def enrol(token: JoinToken, name: str, directory: Path) -> Enrolled:
-    """Joins under a name; the credentials are in `directory` from then on.
+    """Enrols under `name` and stores the credentials in `directory`.
 
-    Raises UsageError if the token is not taken, CoordinatorUnreachable.
+    Raises UsageError if the token is rejected, CoordinatorUnreachable.
     """
     credentials = Credentials(token.server, new_key_pair())
     with Client(token.address, timeout=ENROL_SECONDS, name=name, credentials=credentials) as client:
@@ -30,24 +30,24 @@ def enrol(token: JoinToken, name: str, directory: Path) -> Enrolled:
             enrolled = client.enrol(token.secret, name)
         except NotLetIn as error:
             raise UsageError(
-                f"{token.address} takes no new keys now: this join token is used up or expired; ask for a new one"
+                f"{token.address} enrols no new keys now: this join token is spent or expired; ask for a new one"
             ) from error
     save_credentials(directory, token.address, credentials)
     return enrolled
 
 
 def worker_keys(state: Path, name: str) -> Path:
-    """Where a worker of this host keeps its credentials: each has a key of its own."""
+    """Directory of a worker's credentials on this host: each worker has its own key."""
     return state / "worker" / "keys" / name
 
 
 def worker_credentials(state: Path, name: str, address: str) -> Credentials | None:
-    """The credentials of a worker that has joined."""
+    """The credentials of an enrolled worker."""
     return read_credentials(worker_keys(state, name) / credentials_file(address))
 
 
 def join_worker(state: Path, name: str, token: JoinToken) -> Credentials:
-    """The credentials of a worker, by its token if it has none yet: so that the same command starts it again."""
+    """A worker's credentials, enrolled by token if it has none, so that the same command works again on restart."""
     found = worker_credentials(state, name, token.address)
     if found is not None and found.server == token.server:
         return found
@@ -55,7 +55,7 @@ def join_worker(state: Path, name: str, token: JoinToken) -> Credentials:
     if enrolled.role != "worker":
         credentials_path = worker_keys(state, name) / credentials_file(token.address)
         credentials_path.unlink()
-        raise UsageError(f"this join token is for a {enrolled.role}; it is used up now. Ask for one for a worker")
+        raise UsageError(f"this join token is for a {enrolled.role}, and is now spent. Ask for one for a worker")
     found = worker_credentials(state, name, token.address)
     assert found is not None
     return found

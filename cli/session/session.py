@@ -1,7 +1,6 @@
-"""How a verb gets at a coordinator: one that is named, one that serves the state directory, or one of its own.
+"""Connects a verb to a coordinator: the named one, the owner of the state directory, or one of its own.
 
-A session outlives the coordinator it talks to: after `CoordinatorUnreachable`, `again` finds the one that has taken
-over, or takes over itself.
+A session outlives its coordinator: after `CoordinatorUnreachable`, `again` finds the successor or becomes it.
 """
 
 from __future__ import annotations
@@ -27,48 +26,48 @@ if TYPE_CHECKING:
     from cli.session.embedded import Embedded
 
 CONNECT_SECONDS = 5.0
-"""How long a coordinator that was named may take to say welcome."""
+"""Timeout of the handshake with a named coordinator."""
 REQUEST_SECONDS = 15.0
-"""How long a request to a coordinator that was reached may take."""
+"""Timeout of a request to a connected coordinator."""
 KNOCK_SECONDS = 1.0
-"""How long an owner that has just been read of may take to say welcome."""
+"""Timeout of the handshake with a just-published owner."""
 TAKEOVER_SECONDS = 30.0
-"""How long a state directory may be locked by a process that answers nobody: another verb that reads, or a start."""
+"""Time that a state directory may stay locked by a process that does not answer: a reading verb, or a start."""
 RETRY_SECONDS = 0.02
 Waits = Callable[[], AbstractContextManager[None]]
-"""What is entered while a coordinator is waited for: the one place where a session may be broken off."""
+"""Context entered while waiting for a coordinator: the only place where a session may be interrupted."""
 BACKGROUND_LOG = "background.log"
 PATIENCE_SECONDS = 120.0
-"""How long a run is followed without an answer of its coordinator."""
+"""Time to follow a run without an answer from its coordinator."""
 
 
 class Session(ABC):
-    """A way to a coordinator. `client` is connected; it is the session's and changes with `again`."""
+    """A connection to a coordinator. `client` is connected, owned by the session, and replaced by `again`."""
 
     client: Client
     leaves_containers = False
-    """Whether containers of a canceled run are left to be removed after `close`."""
+    """Whether containers of a canceled run remain to be removed after `close`."""
 
     @abstractmethod
     def again(self) -> None:
-        """Finds the coordinator again after it did not answer. Raises CoordinatorUnreachable when patience ends."""
+        """Reconnects after a lost connection. Raises CoordinatorUnreachable when patience ends."""
 
     @property
     def embedded(self) -> Embedded | None:
-        """The coordinator and worker in this process, if this session runs them."""
+        """The coordinator and worker in this process, if any."""
         return None
 
     @property
     def serves(self) -> bool:
-        """Whether this session has brought the coordinator: what it was told of it has an effect."""
+        """Whether this session started the coordinator, so that its options take effect."""
         return False
 
     @abstractmethod
     def check(self) -> None:
-        """A quick look, without asking the coordinator. Raises CoordinatorUnreachable if it is known to be gone."""
+        """Cheap check without a request. Raises CoordinatorUnreachable if the coordinator is known to be gone."""
 
     def close(self) -> None:
-        """Lets go of the coordinator; one of our own hands unfinished runs over."""
+        """Releases the coordinator; an embedded one hands over its unfinished runs."""
         self.client.close()
 
     def __enter__(self) -> Session:
@@ -81,7 +80,7 @@ class Session(ABC):
 
 
 class RemoteSession(Session):
-    """A coordinator that the user has named."""
+    """A coordinator named by the user."""
 
     def __init__(self, address: str, waits: Waits = nullcontext) -> None:
         self._waits = waits
@@ -109,14 +108,13 @@ class RemoteSession(Session):
                 return
 
     def check(self) -> None:
-        """Only asking tells."""
+        """Only a request can tell."""
 
 
 class StateSession(Session):
-    """The coordinator of a state directory: its live owner, or, where there is none and `own` is set, our own.
+    """The coordinator of a state directory: its live owner, or else an embedded one (`own`) or a background process.
 
-    Where there is none and `own` is not set, a background process is started. `serving` is for the coordinator and
-    the worker of either; None: as the settings files say.
+    `serving` configures the coordinator and worker of either; None: as in the settings files.
     """
 
     def __init__(
@@ -156,7 +154,7 @@ class StateSession(Session):
             return
         owner = self._state.owner()
         if owner is None or owner.address != self.client.address:
-            raise CoordinatorUnreachable(f"nobody serves {self._state.path} at {self.client.address} any more")
+            raise CoordinatorUnreachable(f"{self._state.path} is no longer served at {self.client.address}")
 
     def again(self) -> None:
         self.client.close()
@@ -201,7 +199,7 @@ class StateSession(Session):
 
 
 class ReadingSession(Session):
-    """Reads a state directory that nobody serves, by a coordinator that lives as long as the verb and runs nothing."""
+    """Reads an unowned state directory, through a coordinator that lives only for this verb and runs nothing."""
 
     def __init__(self, state: StateDirectory) -> None:
         self._state = state
@@ -221,27 +219,27 @@ class ReadingSession(Session):
 
 
 def running_session(where: Target, serving: Serving | None = None, waits: Waits = nullcontext) -> Session:
-    """For `run` and the dashboard: brings a coordinator and a worker into this process if nobody else serves."""
+    """For `run` and the dashboard: embeds a coordinator and a worker if no other process serves."""
     if where.coordinator:
         return RemoteSession(where.coordinator, waits)
     return StateSession(StateDirectory(where.state), serving, own=True, waits=waits)
 
 
 def import_ahead(where: Target) -> None:
-    """What `running_session` will import, for who has something else under way meanwhile."""
+    """Imports the dependencies of `running_session` early, while the caller waits for something else."""
     if where.coordinator is None and StateDirectory(where.state).owner() is None:
         _import_embedded()
 
 
 def acting_session(where: Target, serving: Serving | None = None, waits: Waits = nullcontext) -> Session:
-    """For verbs that leave work to be done after them: a background process does it if nobody else serves."""
+    """For verbs that leave work behind: a background process does it if no other process serves."""
     if where.coordinator:
         return RemoteSession(where.coordinator, waits)
     return StateSession(StateDirectory(where.state), serving, own=False, waits=waits)
 
 
 def reading_session(where: Target) -> Session:
-    """For verbs that only read: with a coordinator in this process for as long, if nobody else serves."""
+    """For read-only verbs: embeds a temporary coordinator if no other process serves."""
     if where.coordinator:
         return RemoteSession(where.coordinator)
     state = StateDirectory(where.state)
@@ -277,7 +275,7 @@ def _client_of(embedded: Embedded) -> Client:
 
 
 def _knock(state: StateDirectory) -> Client | None:
-    """A client of the state's owner, if it is there and answers."""
+    """A client of the state directory's owner, if it answers."""
     if (owner := state.owner()) is None:
         return None
     client = Client(owner.address, timeout=KNOCK_SECONDS, name="cli")
@@ -298,9 +296,9 @@ def _is_free(state: StateDirectory) -> bool:
 
 
 def start_background(state: StateDirectory, serving: Serving | None) -> subprocess.Popen[bytes]:
-    """Starts a process of its own that serves the state directory until all its runs have ended."""
+    """Starts a process that serves the state directory until all of its runs end."""
     options = [] if serving is None else serving.arguments()
-    settings = {} if serving is None else {"LONGSHORE_CONFIG": os.devnull}  # all of them are in the options
+    settings = {} if serving is None else {"LONGSHORE_CONFIG": os.devnull}  # the options carry all settings
     with (state.path / BACKGROUND_LOG).open("ab") as log:
         return subprocess.Popen(
             [sys.executable, "-m", "cli", "background", *options, "--", str(state.path)],

@@ -1,8 +1,8 @@
-"""The state directory: who owns it, and where its owner listens. Knows no sockets and no database.
+"""The state directory: its lock and its owner's address. Knows no sockets and no database.
 
-At most one process at a time runs a coordinator on a state directory: the one that holds `owner.lock`. The kernel drops
-the lock with its process, however that ends, so a lock is never stale. An owner that takes clients says where it
-listens in `coordinator.json`; that file may be stale, and is only believed of a process that lives.
+At most one process runs a coordinator on a state directory: the holder of `owner.lock`. The kernel releases the lock
+with its process, however that ends, so a lock is never stale. An owner that accepts clients publishes its address in
+`coordinator.json`; that file may be stale, and is trusted only if its process is alive.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     pass
 
 LOCK_SECONDS = 15.0
-"""How long to wait for another process to leave the state directory: a verb that reads, or one that hands over."""
+"""Time to wait for another process to release the state directory: a reading verb, or one that hands over."""
 LOCK_RETRY_SECONDS = 0.02
 
 ENDED = "ZX"
-"""The kernel's letters for a process that has ended."""
+"""Kernel state letters of a terminated process."""
 
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """The process that serves a state directory, as long as the process `lives_with` is there if that is given."""
+    """The process that serves a state directory, for as long as the process `lives_with` (if given) is alive."""
 
     address: str
     pid: int
@@ -39,12 +39,12 @@ class Owner:
 
     @property
     def is_leaving(self) -> bool:
-        """Whether it is about to end, because the process is gone that it lives with."""
+        """Whether it is about to end, because the process it lives with is gone."""
         return self.lives_with is not None and not _lives(self.lives_with)
 
 
 class StateDirectory:
-    """One state directory as one process sees it."""
+    """A state directory as seen by one process."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -52,18 +52,18 @@ class StateDirectory:
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise LongshoreError(f"can't make the state directory {path}: {error.strerror}") from error
+            raise LongshoreError(f"can't create the state directory {path}: {error.strerror}") from error
         self._hide_from_git()
 
     def _hide_from_git(self) -> None:
-        """A state directory inside a project is none of its files: it has keys and secrets, and jobs get all files."""
+        """Ignores a state directory inside a project: it holds keys and secrets, and jobs get all project files."""
         with contextlib.suppress(OSError):
             ignore = os.open(self.path / ".gitignore", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             os.write(ignore, b"*\n")
             os.close(ignore)
 
     def try_lock(self) -> bool:
-        """Becomes the owner, if nobody is."""
+        """Takes ownership if it is free."""
         if self.lock_patiently is not None:
             return True
         try:
@@ -80,38 +80,38 @@ class StateDirectory:
         return True
 
     def release(self) -> None:
-        """Is the owner no more."""
+        """Gives up ownership."""
         if self.lock_patiently is not None:
             self._withdraw()
             os.close(self.lock_patiently)
             self.lock_patiently = None
 
     def publish(self, address: str, lives_with: int | None = None) -> None:
-        """Tells where clients reach this owner, and with which process it ends."""
+        """Publishes this owner's address, and the process it ends with."""
         partial = self.path / "coordinator.json.part"
         partial.write_text(json.dumps({"address": address, "pid": os.getpid(), "lives_with": lives_with}) + "\n")
         partial.replace(self.path / "coordinator.json")
 
     def owner(self) -> Owner | None:
-        """Who has published last, if that process lives."""
+        """The last published owner, if its process is alive."""
         try:
             told = json.loads((self.path / "coordinator.json").read_text())
             owner = Owner(str(told["address"]), int(told["pid"]), told["lives_with"])
-        except (OSError, ValueError, KeyError, TypeError):  # none, or none of our making
+        except (OSError, ValueError, KeyError, TypeError):  # missing, or not written by us
             return None
         return owner if _lives(owner.pid) else None
 
     def _withdraw(self) -> None:
-        with contextlib.suppress(OSError):  # not there; or no file, as whoever publishes will say
+        with contextlib.suppress(OSError):  # missing; or not a file, which `publish` reports
             (self.path / "coordinator.json").unlink()
 
 
 def _lives(pid: int) -> bool:
-    """Whether a process is there that still does something; one that has ended stays known until it is waited for."""
+    """Whether a process is running; a terminated one remains listed until its parent reaps it."""
     try:
         if pid > 0:
             os.kill(pid, 0)
-    except PermissionError:  # another user's
+    except PermissionError:  # owned by another user
         return True
     except (ProcessLookupError, OverflowError):
         return False
@@ -125,7 +125,7 @@ def lock_patiently(state: StateDirectory) -> None:
     while not state.try_lock():
         if (owner := state.owner()) is not None and not owner.is_leaving:
             raise UsageError(
-                f"process {owner.pid} serves {state.path} already, at {owner.address}; "
+                f"process {owner.pid} already serves {state.path}, at {owner.address}; "
                 "use that one, stop it, or set LONGSHORE_STATE to another directory"
             )
         if time.monotonic() > deadline:

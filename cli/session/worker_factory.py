@@ -1,4 +1,4 @@
-"""Puts a worker together: whose it is, and the executor that runs its jobs."""
+"""Assembles a worker: its coordinator's identity, and the executor of its jobs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from protocol.errors import CoordinatorUnreachable
 from protocol.keys import Credentials
 
 ASK_SECONDS = 2.0
-"""How long one try to reach the coordinator lasts."""
+"""Timeout of one attempt to reach the coordinator."""
 
 logger = logging.getLogger(__name__)
 
 
 def make_worker(settings: WorkerSettings, coordinator: str) -> Worker:
-    """A worker of the coordinator with this id, which keeps apart what several have on one engine.
+    """A worker of the coordinator with this id, which separates several coordinators' workers on one engine.
 
-    Raises EngineUnavailable when no engine answers, UsageError for an executor that there is not.
+    Raises EngineUnavailable when no engine answers, UsageError for an unknown executor.
     """
     options = ExecutorOptions(
         worker=settings.name,
@@ -39,9 +39,9 @@ def make_worker(settings: WorkerSettings, coordinator: str) -> Worker:
 
 
 def ask_coordinator_id(address: str, stopped: Callable[[], bool], credentials: Credentials | None = None) -> str | None:
-    """The lasting id of the coordinator at `address`, as soon as it answers; None once `stopped`.
+    """The permanent id of the coordinator at `address`, once it answers; None once `stopped`.
 
-    Raises NotLetIn when it does not let us in.
+    Raises NotLetIn if it rejects our credentials.
     """
     told = False
     while not stopped():

@@ -1,4 +1,4 @@
-"""From a pipeline file to what a run is submitted with: the plan, the project's folder, and where it comes from."""
+"""From a pipeline file to a submission: the plan, the project's root, and its origin."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from protocol.plan import Plan, Variable
 
 @dataclass(frozen=True, slots=True)
 class Project:
-    """What is run: `root` is the folder whose files make up the workspace."""
+    """The project to run: the files below `root` are the workspace."""
 
     root: Path
     plan: Plan
@@ -36,10 +36,10 @@ def compile_for_run(
     default_image: str | None,
     repository: Repository | None = None,
 ) -> Project:
-    """Compiles `file` of the `repository` (it is looked for); warnings go to stderr. `default_image` is for jobs that
-    name none.
+    """Compiles `file` of the `repository`, which it locates; warnings go to stderr. `default_image` is for jobs
+    that name none.
 
-    Raises PipelineFileError with all that is wrong, UsageError where nothing is left to run.
+    Raises PipelineFileError listing all errors, UsageError if no job is left to run.
     """
     repository = repository or Repository(file.resolve().parent)
     compiled = compile_pipeline(
@@ -55,7 +55,7 @@ def compile_for_run(
     if not compiled.plan.jobs:
         from cli.render.plan_text import other_pipelines
 
-        why = compiled.left_out or "its rules leave all jobs out"
+        why = compiled.left_out or "its rules exclude all jobs"
         raise UsageError(f"{file}: nothing to run: {why}{other_pipelines(compiled)}")
     commit = repository.commit
     source = Source(

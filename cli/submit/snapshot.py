@@ -1,8 +1,8 @@
-"""Packs a project's files into one tar that is the same for the same files. Knows no coordinator.
+"""Packs a project's files into a reproducible tar. Knows no coordinator.
 
-In are all that `project_files` lists, with uncommitted changes. Owner and time are fixed, permission bits are kept, so
-the digest depends on names, contents and modes alone. Plain, not gzipped: compressing (100 MB/s) takes about
-as long as it saves on a gigabit line, and far longer on loopback.
+Contains every file that `project_files` lists, with uncommitted changes. Owner and time are fixed and permission bits
+kept, so the digest depends on names, contents and modes alone. Uncompressed: gzip (100 MB/s) takes about as long as it
+saves on a gigabit line, and far longer on loopback.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from pipeline.file_listing import project_files
 from protocol.errors import LongshoreError
 
 MTIME = 946_684_800
-"""2000-01-01 UTC for every file: the same for everybody, and late enough for zip files, whose time starts in 1980."""
+"""2000-01-01 UTC for every file: reproducible, and late enough for zip files, whose time starts in 1980."""
 COPY_BYTES = 1 << 20
 AT_ONCE_BYTES = 4 << 20
-"""Files up to this size are read in one go."""
+"""Files up to this size are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A finished tar: where it lies, the sha256 of its bytes, and how many there are."""
+    """A finished tar: its path, sha256 and size in bytes."""
 
     path: Path
     digest: str
@@ -51,9 +51,9 @@ class _HashingFile:
 
 
 def write_snapshot(root: Path, target: Path, files: set[str] | None = None) -> Snapshot:
-    """Writes the tar of the project at `root` to `target`; its `files` are found out unless given.
+    """Writes the tar of the project at `root` to `target`; lists the project's files unless `files` are given.
 
-    Raises LongshoreError naming what can't be read.
+    Raises LongshoreError naming the unreadable file.
     """
     with target.open("wb") as file:
         hashing = _HashingFile(file)
@@ -74,7 +74,7 @@ def write_snapshot(root: Path, target: Path, files: set[str] | None = None) -> S
 
 
 def _with_parents(names: set[str]) -> list[str]:
-    """The names and all folders above them, each folder before what is in it."""
+    """The names and all parent directories, each directory before its contents."""
     names = {name.rstrip("/") for name in names}
     every = set(names)
     for name in names:
@@ -90,7 +90,7 @@ def _add(tar: tarfile.TarFile, root: Path, name: str) -> None:
     try:
         found = os.lstat(path)
     except FileNotFoundError:
-        return  # gone since it was listed
+        return  # deleted since it was listed
     info = tarfile.TarInfo(name)
     info.mode = stat.S_IMODE(found.st_mode)
     info.mtime = MTIME
@@ -105,11 +105,11 @@ def _add(tar: tarfile.TarFile, root: Path, name: str) -> None:
 
 
 def _add_file(tar: tarfile.TarFile, info: tarfile.TarInfo, path: str) -> None:
-    """A file may change while it is packed: a log, what an editor saves. A small one goes in as it is at one moment."""
+    """A file may change while it is packed: a log, an editor's save. A small one is read atomically, in one go."""
     try:
         file = open(path, "rb")  # noqa: SIM115
     except FileNotFoundError:
-        return  # gone since it was looked at
+        return  # deleted since the stat
     with file:
         info.size = os.fstat(file.fileno()).st_size
         if info.size <= AT_ONCE_BYTES:

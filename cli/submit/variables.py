@@ -1,4 +1,4 @@
-"""Which pipeline file a verb reads, and what it is given: FILE, `--var`, `--project` and `--input`."""
+"""Pipeline file arguments of a verb: FILE, `--var`, `--project` and `--input`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ PIPELINE_FILE = ".gitlab-ci.yml"
 
 
 def pipeline_file(folder: Path) -> Path:
-    """The pipeline file for somebody who works in `folder`: its own, else the nearest one above it in its repository.
+    """The pipeline file for work in `folder`: its own, or the nearest one above it in its repository.
 
-    The path is relative to `folder`. Where there is none, it is the one that is missing in `folder`.
+    The path is relative to `folder`. If none exists, the path of the missing one in `folder`.
     """
     above = (folder, *folder.parents)
     top = next((number for number, parent in enumerate(above) if (parent / ".git").exists()), 0)
@@ -34,19 +34,19 @@ def _here() -> Path:
     try:
         return Path.cwd()
     except FileNotFoundError:
-        raise UsageError("the folder that you are in was removed; go to another one") from None
+        raise UsageError("the current directory was removed; change to another one") from None
 
 
 def chosen_file(given: Path | None) -> Path:
-    """The pipeline file that the argument FILE, a file or a folder, stands for; without it, the one around here."""
+    """The pipeline file that the argument FILE (a file or a directory) denotes; by default the nearest one."""
     if given is None:
         return pipeline_file(_here())
     return given / PIPELINE_FILE if (given / PIPELINE_FILE).is_file() else given
 
 
 def file_argument(command: Command) -> Command:
-    """Gives a verb the argument FILE, which may be a folder that has a pipeline file; without it, the pipeline file is
-    looked for as git looks for its repository.
+    """Adds the argument FILE to a verb: a pipeline file, or a directory that has one; by default it is searched for
+    upwards, as git does for its repository.
     """
     argument = click.argument(
         "file",
@@ -73,7 +73,7 @@ variable_option = click.option(
     metavar="K=V",
     multiple=True,
     callback=_parse,
-    help="A variable for all jobs, above those of the file. May be given more than once.",
+    help="Variable for all jobs; overrides those of the file. Repeatable.",
 )
 
 
@@ -88,14 +88,14 @@ def _pairs(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]
 
 
 def file_options(command: Command) -> Command:
-    """What every verb takes that reads a pipeline file, besides `--var` and `--job`."""
+    """Adds the options of every verb that reads a pipeline file, besides `--var` and `--job`."""
     project = click.option(
         "--project",
         "projects",
         metavar="NAME=DIR",
         multiple=True,
         callback=lambda *given: {name: Path(folder) for name, folder in _pairs(*given).items()},
-        help="Take what an `include` names from this directory: a project, a group, the beginning of a URL.",
+        help="Resolve includes of this project, group or URL prefix from this directory. Repeatable.",
     )
     inputs = click.option(
         "--input",
@@ -103,6 +103,6 @@ def file_options(command: Command) -> Command:
         metavar="K=V",
         multiple=True,
         callback=_pairs,
-        help="An input that the file's `spec:inputs` asks for. May be repeated.",
+        help="Input declared in the file's `spec:inputs`. Repeatable.",
     )
     return project(inputs(command))

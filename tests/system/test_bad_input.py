@@ -163,4 +163,4 @@ def test_a_folder_that_is_gone_is_told(system_without_docker: System, tmp_path: 
         ["sh", "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
-    assert "the folder that you are in was removed" in done.stderr
+    assert "the current directory was removed" in done.stderr

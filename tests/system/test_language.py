@@ -42,7 +42,7 @@ job:
     assert fleet.command("logs", str(run), "job", "--service", "web").out == "up\n"
     unknown = fleet.command("logs", str(run), "job", "--service", "db")
     assert unknown.status == 2
-    assert "there are those of web" in unknown.err
+    assert "available: web" in unknown.err
     assert fleet.command("show", str(run), "job", "--json").json["services"] == ["web"]
 
 

@@ -87,7 +87,7 @@ after: {stage: after, script: [echo after]}
     done = fleet.command("run", cwd=folder)
     assert done.status == 0, done.err
     run = fleet.command("list", "--json").json[0]["id"]
-    assert f"run {run} goes on when these jobs are played:" in done.err
+    assert f"run {run} continues when these jobs are played:" in done.err
     assert f"longshore play {run} deploy\n" in done.err
     assert "optional\n" not in done.err
     assert statuses(fleet.show(run)) == {

@@ -48,7 +48,7 @@ def up(system: System, *arguments: str) -> Iterator[Process]:
 def test_tags_choose_nothing_on_one_s_own_machine_and_that_is_said_once(system: System, tmp_path: Path) -> None:
     done = system.command("run", cwd=project_of(tmp_path / "project", TAGGED))
     assert done.status == 0, done.err
-    assert done.err == "longshore: 2 jobs have tags, which choose no worker here; --label L would choose by them\n"
+    assert done.err == "longshore: 2 jobs have tags, which are ignored here; set worker labels with --label L\n"
     assert statuses(system.show(1)) == {"first": "success", "second": "success", "third": "success"}
 
 
@@ -73,7 +73,7 @@ def test_tags_choose_nothing_at_up_unless_it_has_labels(system: System, tmp_path
     with up(system, "--slots", "1"):
         done = system.command("run", cwd=project)
         assert done.status == 0, done.err
-        assert "2 jobs have tags, which choose no worker here" in done.err
+        assert "2 jobs have tags, which are ignored here" in done.err
         assert [worker["labels"] for worker in system.workers()] == [["*"]]
 
 
@@ -210,7 +210,7 @@ def test_a_project_s_file_allows_nothing_and_says_what_it_asks_for(system: Syste
     system.extra["LONGSHORE_CONFIG"] = str(config)
     done = system.command("run", cwd=project)
     assert done.status == 0
-    asks = f"longshore: {project}/.longshore.toml asks for --allow new-privileges; only you can allow that"
+    asks = f"longshore: {project}/.longshore.toml requests --allow new-privileges; only you can grant that"
     assert asks in done.err
     assert "NoNewPrivs:\t1\n" in system.log(1, "job")
     config.write_text(f'[projects."{project}".worker]\nallow = ["new-privileges"]\n')

@@ -128,7 +128,7 @@ def test_up_starts_a_crashed_worker_again(system: System) -> None:
     children = Path(f"/proc/{up.popen.pid}/task/{up.popen.pid}/children").read_text().split()
     victim = next(int(pid) for pid in children if b"\0worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(victim, signal.SIGKILL)
-    eventually(lambda: "starting it again" in up.said)
+    eventually(lambda: "restarting it" in up.said)
     eventually(lambda: [each["status"] for each in system.workers()] == ["online"])
     up.interrupt()
     assert up.popen.wait(DEADLINE) == 0

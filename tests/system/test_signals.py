@@ -138,7 +138,7 @@ def test_the_next_press_leaves_the_containers_of_a_canceled_run_to_the_backgroun
     time.sleep(PRESS_SECONDS + 0.1)  # what comes sooner is the same press
     run.popen.send_signal(signal.SIGTERM)
     assert run.popen.wait(20) == 143
-    assert "run 1 is being canceled; a background process sees that through" in run.said
+    assert "run 1 is being canceled; a background process finishes that" in run.said
     assert system.finished(1)["status"] == "canceled"
     background = system.folder / "state" / "background.log"
     eventually(lambda: background.exists() and "stops gracefully" in background.read_text())
@@ -149,7 +149,7 @@ def test_a_hang_up_while_a_run_is_submitted_leaves_it_to_the_background(system: 
     project = project_of(tmp_path / "project", SHORT)
     done = run_signaled(system, project, SUBMIT, "before", signal.SIGHUP, 2)
     assert done.returncode == 129, done.stderr
-    assert "run 1 goes on; " in done.stderr
+    assert "run 1 continues; " in done.stderr
     assert "`longshore cancel 1` cancels it" in done.stderr
     assert system.finished(1)["status"] == "success"
     eventually(lambda: nobody_serves(system))
@@ -159,7 +159,7 @@ def test_signals_while_a_detached_run_is_submitted_say_that_it_goes_on(system: S
     project = project_of(tmp_path / "project", SHORT)
     done = run_signaled(system, project, SUBMIT, "before", signal.SIGTERM, 2, "-d")
     assert (done.returncode, done.stdout) == (143, "1\n")
-    assert "run 1 was submitted already and goes on; `longshore cancel 1` cancels it" in done.stderr
+    assert "run 1 was already submitted and continues; `longshore cancel 1` cancels it" in done.stderr
     assert system.finished(1)["status"] == "success"
     eventually(lambda: nobody_serves(system))
 
@@ -171,7 +171,7 @@ def test_at_a_named_coordinator_two_signals_end_only_the_following(fleet: System
         run.popen.send_signal(signal.SIGTERM)
     assert run.popen.wait(20) == 143
     number = max(each["id"] for each in fleet.command("list", "--json").json)
-    assert f"run {number} goes on; " in run.said
+    assert f"run {number} continues; " in run.said
     assert fleet.finished(number)["status"] == "success"
 
 
@@ -203,7 +203,7 @@ def test_a_run_whose_output_nobody_reads_any_more_says_that_it_goes_on(system: S
     assert popen.stderr is not None
     popen.stdout.readline()
     popen.stdout.close()
-    assert b"run 1 goes on; " in popen.stderr.read()
+    assert b"run 1 continues; " in popen.stderr.read()
     popen.stderr.close()
     popen.wait(20)
     assert system.finished(1)["status"] == "success"

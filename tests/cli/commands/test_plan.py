@@ -104,7 +104,7 @@ def test_plan_of_a_pipeline_that_does_not_run_is_empty_and_says_why(project: Pro
     project.write(".gitlab-ci.yml", "workflow: {rules: [{if: $NO}]}\njob: {script: [x]}\n")
     done = longshore(project, "plan", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    assert done.stderr == "longshore: .gitlab-ci.yml: nothing runs: its `workflow:rules` leave the pipeline out\n"
+    assert done.stderr == "longshore: .gitlab-ci.yml: nothing to run: its `workflow:rules` leave the pipeline out\n"
     asked = longshore(project, "plan", "--var", "CI_PIPELINE_SOURCE=web")
     assert asked.stdout == "Nothing would run.\n"
     hint = longshore(project, "plan").stdout

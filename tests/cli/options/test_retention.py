@@ -43,7 +43,7 @@ def test_retention_is_what_the_options_say(arguments: list[str], wanted: Retenti
 def test_what_is_no_duration_or_size_is_refused(arguments: list[str]) -> None:
     result = CliRunner().invoke(verb, arguments)
     assert result.exit_code == 2
-    assert "give one as" in result.output
+    assert "; use '" in result.output
 
 
 def test_a_worker_s_caches_are_bounded_as_its_options_say(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -143,28 +143,28 @@ def test_what_reaches_beyond_a_project_is_not_for_its_file(user_file: Path, proj
     table, _, key = text.split(" = ")[0].partition(".")
     with pytest.raises(UsageError) as error:
         settings_of("run", project)
-    wanted = f"{project / PROJECT_FILE}: [{table}] {key}: is not for a project's file to set; put it into {user_file}"
+    wanted = f"{project / PROJECT_FILE}: [{table}] {key}: not allowed in a project's file; set it in {user_file}"
     assert str(error.value) == wanted
 
 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("[worker]\nslots = ?\n", "no TOML: Invalid value (at line 2, column 9)"),
-        ("\xff", "no TOML: Invalid statement (at line 1, column 1)"),
+        ("[worker]\nslots = ?\n", "invalid TOML: Invalid value (at line 2, column 9)"),
+        ("\xff", "invalid TOML: Invalid statement (at line 1, column 1)"),
         ("worker.lable = []", "[worker] lable: no such setting; did you mean label?"),
-        ("worker.bogus = 1", "[worker] bogus: no such setting; there are: coordinator, name,"),
+        ("worker.bogus = 1", "[worker] bogus: no such setting; valid: coordinator, name,"),
         ("[wroker]", "wroker: no such table; did you mean worker?"),
-        ("slots = 1", "slots: no such table; there are: run, up, worker, coordinator, projects"),
-        ("worker = 1", "worker: is a table; write [worker], and its settings below that"),
-        ('worker.slots = "4"', "[worker] slots: '4' is of the wrong type; write slots = 4"),
-        ("worker.slots = true", "[worker] slots: True is of the wrong type; write slots = 4"),
+        ("slots = 1", "slots: no such table; valid: run, up, worker, coordinator, projects"),
+        ("worker = 1", "worker: must be a table; write [worker] and its settings below"),
+        ('worker.slots = "4"', "[worker] slots: '4' has the wrong type; write slots = 4"),
+        ("worker.slots = true", "[worker] slots: True has the wrong type; write slots = 4"),
         ("worker.slots = 0", "[worker] slots: 0 is not in the range x>=1."),
-        ('worker.tagged-only = "yes"', "[worker] tagged-only: 'yes' is of the wrong type; write tagged-only = true"),
-        ('worker.label = "a"', '[worker] label: is a list; write label = ["...", "..."]'),
-        ("worker.label = [1]", '[worker] label: 1 is of the wrong type; write label = "..."'),
-        ('worker.cache-size = "much"', "[worker] cache-size: 'much' is no size; give one as '20G' or '500m'"),
-        ('run.keep-runs = "soon"', "[run] keep-runs: 'soon' is no duration; give one as"),
+        ('worker.tagged-only = "yes"', "[worker] tagged-only: 'yes' has the wrong type; write tagged-only = true"),
+        ('worker.label = "a"', '[worker] label: must be a list; write label = ["...", "..."]'),
+        ("worker.label = [1]", '[worker] label: 1 has the wrong type; write label = "..."'),
+        ('worker.cache-size = "much"', "[worker] cache-size: 'much' is not a size; use '20G' or '500m'"),
+        ('run.keep-runs = "soon"', "[run] keep-runs: 'soon' is not a duration; use"),
         ('worker.allow = ["root"]', "[worker] allow: there is no --allow 'root'; there are: privileged"),
         ('run.limit = ["jobs=1"]', "[run] limit: bad limit 'jobs=1'"),
         ("run.detach = true", "[run] detach: no such setting"),
@@ -187,7 +187,7 @@ def test_a_file_that_can_not_be_read_is_named(user_file: Path) -> None:
         settings_of("run", None)
     user_file.rmdir()
     os.mkfifo(user_file)
-    with pytest.raises(UsageError, match=f"{user_file}: no file"):
+    with pytest.raises(UsageError, match=f"{user_file}: not a regular file"):
         settings_of("run", None)
 
 
@@ -216,5 +216,5 @@ def test_help_is_there_whatever_a_file_says(client: System, user_file: Path) -> 
     done = client.command("run")
     assert (done.status, done.err) == (
         2,
-        f"longshore: {user_file}: bogus: no such table; there are: run, up, worker, coordinator, projects\n",
+        f"longshore: {user_file}: bogus: no such table; valid: run, up, worker, coordinator, projects\n",
     )

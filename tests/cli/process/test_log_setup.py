@@ -33,7 +33,7 @@ def test_a_log_that_can_not_be_written_is_said_once_and_does_not_fill_the_termin
         log_to_file(tmp_path / "longshore.log")
         logging.getLogger("x").warning("lost")
         assert capsys.readouterr().err.splitlines() == [
-            f"longshore: goes on without a log: {tmp_path / 'longshore.log'}: Is a directory"
+            f"longshore: continuing without a log: {tmp_path / 'longshore.log'}: Is a directory"
         ]
     finally:
         root.handlers[:], root.level = before[0], before[1]

@@ -93,7 +93,7 @@ def test_the_address_is_published_whole(tmp_path: Path) -> None:
 
 def test_a_state_directory_that_can_not_be_made_is_one_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(LongshoreError, match="can't make the state directory"):
+    with pytest.raises(LongshoreError, match="can't create the state directory"):
         StateDirectory(tmp_path / "file" / "state")
 
 
