@@ -1,6 +1,5 @@
-"""The pipeline language: compiles `.gitlab-ci.yml` and all that it includes into a `protocol.plan.Plan`.
-
-`compile.py` holds the steps in their order. Knows no socket, no database and no engine; asks git for facts.
+"""The pipeline language: compiles `.gitlab-ci.yml` and all its includes into a `protocol.plan.Plan`.
+`compiler.py` holds the steps in order. Knows no socket, database or engine; queries git for facts.
 """
 
 from pipeline.compiler import Compilation, compile_pipeline

@@ -1,4 +1,4 @@
-"""Compiles a pipeline file into a plan: the steps in their order, and what the rest of Longshore calls."""
+"""Compiles a pipeline file into a plan: the steps in order, and the entry point for the rest of Longshore."""
 
 from __future__ import annotations
 
@@ -39,25 +39,25 @@ DEFAULT_STAGES = ("build", "test", "deploy")
 DEFAULT_STAGE = "test"
 FIRST_STAGE, LAST_STAGE = ".pre", ".post"
 MAX_NAME = 255
-"""Characters of a job's name in the file, as in GitLab; those of a matrix may add to it."""
+"""Maximum length of a job's name in the file, as in GitLab; `parallel` may make it longer."""
 LATE = frozenset(of_run(0, 0.0))
-"""What a pipeline's name may ask for and only the coordinator knows."""
+"""Variables allowed in a pipeline's name that only the coordinator knows."""
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-"""What would break the lines of logs and tables."""
+"""Characters that would break the lines of logs and tables."""
 MAX_JOBS = 20_000
-"""Jobs in a pipeline."""
+"""Maximum number of jobs in a pipeline."""
 
 
 @dataclass(slots=True)
 class Compilation:
-    """A plan, and what its file says besides: jobs that are left out with the reason, declared needs, warnings."""
+    """A plan with the rest of the file's meaning: excluded jobs and reasons, declared needs, warnings."""
 
     plan: Plan
     jobs: list[Job]
     links: dict[str, Links]
     warnings: list[Problem] = field(default_factory=list)
     left_out: str = ""
-    """Why the pipeline as a whole does not run, if so."""
+    """Reason why the pipeline as a whole does not run, if so."""
 
 
 def compile_pipeline(
@@ -69,12 +69,12 @@ def compile_pipeline(
     projects: Mapping[str, Path] | None = None,
     inputs: Mapping[str, str] | None = None,
 ) -> Compilation:
-    """The plan of a pipeline file, with all that is known besides.
+    """Compiles a pipeline file into its plan and everything else known about it.
 
-    `variables` are the user's (`--var`) and win over all others, the project's own (see `project_variables`) over those
-    of the file. `jobs` keeps only jobs of these names and what they need. `projects` maps names of other projects to
-    directories. `inputs` are those of the file's `spec`. Raises PipelineFileError with all problems, UsageError for a
-    job that is not there.
+    `variables` are the user's (`--var`) and override all others; the project's own (see `project_variables`) override
+    those of the file. `jobs` keeps only these jobs and their needs. `projects` maps other projects' names to
+    directories. `inputs` are those of the file's `spec`. Raises PipelineFileError listing all problems, UsageError for
+    an unknown job.
     """
     try:
         return _Compiler(path, repository, variables or {}, projects or {}).compile(jobs, inputs or {})
@@ -142,7 +142,7 @@ class _Compiler:
         return data
 
     def _load(self, data: bytes, variables: Known, inputs: Mapping[str, str]) -> Map:
-        """The file with everything that it includes, extends and refers to."""
+        """The file with all includes, `extends` and references resolved."""
         top = Mark(Origin(self._name), 0)
         given = Map(top, [(key, Written(value), top) for key, value in inputs.items()])
         including = Including(WorkTree(self._repository), variables, self._projects, self._conditions, self._report)
@@ -157,7 +157,7 @@ class _Compiler:
         return pipeline
 
     def _check_incomplete(self, pipeline: Map) -> None:
-        """Checks what can be checked where a file is missing, or a job that others extend or refer to."""
+        """Checks what can still be checked if a file, or a job used by `extends` or `!reference`, is missing."""
         for name, written, mark in pipeline.entries():
             value = flattened(written)
             if name in FIELDS["global"] and name != "default":
@@ -251,7 +251,7 @@ class _Compiler:
         )
 
     def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
-        """A job with what it inherits; None if it is no valid job."""
+        """A job with its inherited keywords; None if invalid."""
         if not isinstance(value, Map):
             what = f"is no keyword, and no job either: a job is a mapping, not {kind_of(value)}"
             self._report.problem(what, mark, name, nearest(name, FIELDS["global"]))
@@ -303,7 +303,7 @@ class _Compiler:
 
 
 def _auto_cancel(workflow: Map, rule: Map | None, key: str, default: str) -> str:
-    """What a rule of the workflow, else the workflow itself, says under `auto_cancel:KEY`."""
+    """The value of `auto_cancel:KEY` from the workflow's rule, or else from the workflow itself."""
     for holder in (rule, workflow):
         value = holder.get("auto_cancel") if holder is not None else None
         if isinstance(value, Map) and value.get(key) is not None:
@@ -316,7 +316,7 @@ def _link_fields(links: Links) -> dict[str, object]:
 
 
 def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) -> list[JobPlan]:
-    """The jobs of the wanted names and all that they need; a manual job that is asked for is not waited for."""
+    """The wanted jobs and all their needs; a wanted manual job does not block."""
     by_name = {plan.name: plan for plan in plans}
     asked: dict[str, None] = {}
     for name in wanted:

@@ -1,6 +1,6 @@
-"""The language of `rules:if`: GitLab's grammar, precedence and notion of truth. Pure; regular expressions are RE2's.
+"""The expression language of `rules:if`: GitLab's grammar, precedence and truthiness. Pure; uses RE2 for patterns.
 
-`==`, `!=`, `=~` and `!~` bind tighter than `&&`, which binds tighter than `||`; all go from left to right.
+`==`, `!=`, `=~` and `!~` bind tighter than `&&`, which binds tighter than `||`; all are left-associative.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _WORDS: Mapping[str, Result] = {"null": None, "true": True, "false": False}
 
 
 class BadExpression(Exception):
-    """The text is no expression; the message says why and where."""
+    """The text is not an expression; the message gives the reason and place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,12 +151,12 @@ def _apply(operator: str, left: Result, right: Result) -> Result:
 
 
 def _present(value: Result) -> bool:
-    """Ruby's truth inside an expression: an empty string is true there."""
+    """Ruby's truthiness inside an expression: an empty string is true there."""
     return value is not None and value is not False
 
 
 def _found(text: Result, pattern: Result) -> bool:
-    """Whether the pattern is found in the text. A string that is no pattern is searched for the text, as in GitLab."""
+    """Whether the pattern matches the text. A string that is not a pattern is searched for the text, as in GitLab."""
     subject = text.text if isinstance(text, Pattern) else "" if text is None else str(text)
     if pattern is None or isinstance(pattern, bool):
         return False

@@ -1,7 +1,6 @@
-"""Which files make up a project: those that git knows or would take, as they are on disk. Asks git, reads no file.
+"""Lists the files of a project: those that git tracks or would add, as they are on disk. Runs git, reads no file.
 
-Workspaces, `rules:exists` and `include:local` all go by this one listing, so that a job which is in the pipeline for a
-file finds that file.
+Workspaces, `rules:exists` and `include:local` share this listing, so a job included because of a file finds that file.
 """
 
 from __future__ import annotations
@@ -15,19 +14,19 @@ from pathlib import Path
 from protocol.errors import LongshoreError
 
 GIT_SECONDS = 60.0
-"""Within which git has to answer a question about commits."""
+"""Timeout of a git query about commits."""
 MAX_LISTED = 2_000_000
-"""Files that are looked at in a folder without git; it might be a whole disk."""
+"""Maximum number of files in a directory without git, which might be a whole disk."""
 SUBMODULE_MODE = b"160000"
 NOT_OURS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_PREFIX", "GIT_OBJECT_DIRECTORY")
-"""What git sets for its hooks: it would name the repository of the hook, whichever folder is asked about."""
+"""Set by git for its hooks; they would redirect any query to the hook's repository."""
 
 
 def project_files(root: Path) -> set[str]:
-    """Names below `root` of all files and symlinks of the project and, with a slash at their end, of its empty folders.
+    """Names below `root` of all files and symlinks of the project and, with a trailing slash, of its empty directories.
 
-    In are tracked and untracked-but-not-ignored files that are on disk, and those of submodules and repositories inside
-    it; all files where there is no git repository. Raises LongshoreError where git can't be asked.
+    Includes tracked and untracked-but-not-ignored files on disk, and those of submodules and nested repositories; all
+    files if there is no git repository. Raises LongshoreError if git can't be run.
     """
     if (root / ".git").exists():
         return set(_by_git(root))
@@ -37,11 +36,11 @@ def project_files(root: Path) -> set[str]:
 def git_run(
     root: Path, *arguments: str, asked: bytes | None = None, seconds: float | None = GIT_SECONDS
 ) -> subprocess.CompletedProcess[bytes]:
-    """Runs git in `root`; no program that the repository configures is run. `asked` goes to its stdin.
+    """Runs git in `root`, with `asked` on its stdin; programs configured by the repository are not run.
 
-    Raises FileNotFoundError without git, LongshoreError if it takes longer than `seconds`.
+    Raises FileNotFoundError without git, LongshoreError after `seconds`.
     """
-    # Whoever may run this project's jobs may read it, whoever owns the folder.
+    # Anyone who may run this project's jobs may read it, whoever owns the directory.
     command = ["git", "-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-C", str(root), *arguments]
     environment = {key: value for key, value in os.environ.items() if key not in NOT_OURS}
     environment |= {"GIT_OPTIONAL_LOCKS": "0", "LC_ALL": "C"}
@@ -53,7 +52,7 @@ def git_run(
 
 def _by_git(root: Path) -> Iterator[str]:
     links: dict[str, bool] = {}
-    folders: list[str] = []  # that git does not know: new ones, and those that have taken a file's place
+    folders: list[str] = []  # unknown to git: new, or replacing a file
     for line in _lines(root, "ls-files", "-z", "--stage"):
         head, _, raw = line.partition(b"\t")
         name = os.fsdecode(raw)
@@ -79,9 +78,9 @@ def _by_git(root: Path) -> Iterator[str]:
 
 
 def _is_file(root: Path, name: str, links: dict[str, bool]) -> bool:
-    """Whether a tracked file is still one: on disk, not replaced by a folder, not reached through a link.
+    """Whether a tracked file still is one: on disk, not replaced by a directory, not reached through a link.
 
-    `links` remembers which folders are, or lie below, a link that has taken a folder's place.
+    `links` caches which directories are, or lie below, a link that replaced a directory.
     """
     path = root / name
     return os.path.lexists(path) and not _is_folder(path) and not _through_link(root, os.path.dirname(name), links)
@@ -96,7 +95,7 @@ def _through_link(root: Path, folder: str, links: dict[str, bool]) -> bool:
 
 
 def _nested(root: Path, name: str) -> Iterator[str]:
-    """The files of a submodule or of a repository inside the repository; its folder alone if it is not checked out."""
+    """Files of a submodule or a nested repository; only its directory if it is not checked out."""
     if (root / name / ".git").exists():
         yield from (f"{name}/{inner}" for inner in project_files(root / name))
     elif _is_folder(root / name):
@@ -136,10 +135,10 @@ def _by_walking(root: Path) -> Iterator[str]:
 
 
 def _lines(root: Path, *arguments: str, asked: bytes | None = None) -> list[bytes]:
-    """What a git command prints, cut at its NULs."""
+    """Output of a git command, split at NULs."""
     if shutil.which("git") is None:
         raise LongshoreError(f"{root} is a git repository, and git is not installed: install it (apt-get install git)")
-    done = git_run(root, *arguments, asked=asked, seconds=None)  # a large tree on a slow disk takes its time
+    done = git_run(root, *arguments, asked=asked, seconds=None)  # a large tree on a slow disk takes long
     nothing_ignored = arguments[0] == "check-ignore" and done.returncode == 1
     if done.returncode != 0 and not nothing_ignored:
         raise LongshoreError(f"git can't list the files of {root}: {os.fsdecode(done.stderr).strip()}")

@@ -1,6 +1,6 @@
-"""Facts of the project that a pipeline file belongs to, asked of git. Works in a folder that is no repository too.
+"""Facts about the project of a pipeline file, from git. Also works in a directory that is no repository.
 
-Facts are read when they are first wanted: listing files or comparing commits costs a process.
+Facts are read lazily: listing files or comparing commits costs a process each.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pipeline.file_listing import git_run, project_files
 from protocol.errors import LongshoreError
 
 NO_SHA = "0" * 40
-"""What GitLab says where there is no commit."""
+"""GitLab's placeholder for a missing commit."""
 NO_MESSAGE = "No commit message"
 """GitLab's title of a commit without a message."""
 LONG_TITLE = 100
-"""Characters from which on a title is one that GitLab shows cut."""
+"""Title length from which GitLab shows it truncated."""
 FALLBACK_BRANCH = "main"
 FALLBACK_NAME = "project"
-"""What a folder is called whose name has nothing in it that a path may have."""
+"""Project name for a directory whose name has no character allowed in a path."""
 LOCAL_GROUP = "local"
 MAX_PATH_NAME = 200
-"""Characters that are kept of a name that has to be changed; names of folders have 255 bytes at most."""
+"""Characters kept of a rewritten name; a file system's limit is 255 bytes."""
 HASH_LENGTH = 6
-"""Hex digits that keep apart names which differ only in what a path can't have."""
+"""Hex digits that distinguish names which differ only in characters not allowed in a path."""
 _PATH_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]*(?<!\.)(?<!\.git)(?<!\.atom)")
-"""What GitLab takes as the name of a project or group."""
+"""Names that GitLab accepts for a project or group."""
 _IMAGE_NAME = re.compile(r"[A-Za-z0-9]+(?:(?:\.|__?|-+)[A-Za-z0-9]+)*(?<!\.git)(?<!\.atom)")
-"""What may besides, in lower case, be part of an image's name; projects that are new to GitLab have such a name."""
+"""Names also valid, in lower case, as part of an image's name; GitLab requires this of new projects."""
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _URL = re.compile(r"(?P<scheme>https?|ssh|git)://(?:[^@/]*@)?(?P<host>[^:/]+)(?::(?P<port>\d+))?/(?P<path>.+)\Z")
 _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[^:/]+):(?!//)(?P<path>.+)\Z")
@@ -42,7 +42,7 @@ _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[^:/]+):(?!//)(?P<path>.+)\Z")
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """Where the project is kept: `path` is GROUP/NAME, `url` has no credentials, `title` is the name for people."""
+    """The project's remote: `path` is GROUP/NAME, `url` has no credentials, `title` is the display name."""
 
     host: str
     path: str
@@ -54,7 +54,7 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """The commit that is checked out."""
+    """The checked-out commit."""
 
     sha: str = NO_SHA
     before_sha: str = NO_SHA
@@ -71,7 +71,7 @@ class Commit:
 
     @property
     def description(self) -> str:
-        """The message without its title; all of it where the title is too long to be shown as one."""
+        """The message without its title; the whole message if the title is too long to be shown as one."""
         if len(self.title) >= LONG_TITLE:
             return self.message
         if self.title == NO_MESSAGE:
@@ -80,9 +80,9 @@ class Commit:
 
 
 class Repository:
-    """One project. `root` is the top of its work tree, or the folder itself where there is no git repository.
+    """A project. `root` is the top of its work tree, or the directory itself without a git repository.
 
-    A `whole` folder is a project by itself, even if it lies in a repository of another.
+    A `whole` directory is a project of its own, even inside another repository.
     """
 
     def __init__(self, folder: Path, *, whole: bool = False) -> None:
@@ -93,12 +93,12 @@ class Repository:
         self.has_git = top is not None
 
     def ask(self) -> None:
-        """Asks git for all that every pipeline's variables tell, so that it is there when it is wanted."""
+        """Reads the facts that every pipeline's variables need, ahead of their first use."""
         _ = self.commit, self.branch, self.remote, self.default_branch
 
     @cached_property
     def commit(self) -> Commit:
-        """The commit that is checked out, or a blank one before the first."""
+        """The checked-out commit, or a blank one before the first commit."""
         shown = self._git(
             "log", "-1", "--no-show-signature", "--encoding=UTF-8", "--format=%H%x00%P%x00%an <%ae>%x00%cI%x00%B"
         )
@@ -109,11 +109,11 @@ class Repository:
 
     @cached_property
     def tag(self) -> str | None:
-        """The tag that is checked out, when no branch is."""
+        """The checked-out tag, if no branch is checked out."""
         return self._git("describe", "--tags", "--exact-match", "HEAD") if self._head is None else None
 
     def tag_message(self, tag: str) -> str:
-        """What an annotated tag says, without a signature; nothing for a tag that is none, or not there."""
+        """Message of an annotated tag without its signature; empty for a lightweight or missing tag."""
         ref = f"refs/tags/{tag}"
         form = "--format=%(objecttype) %(refname)%00%(contents)%00%(contents:signature)"
         shown = self._git("for-each-ref", "--count=1", form, ref)
@@ -123,7 +123,7 @@ class Repository:
 
     @cached_property
     def branch(self) -> str | None:
-        """The branch that is checked out; for a lone commit a branch that points at it; None for a tag."""
+        """The checked-out branch; for a detached commit, a branch that points at it; None for a tag."""
         if self._head or not self.has_git:
             return self._head or FALLBACK_BRANCH
         if self.tag:
@@ -134,7 +134,7 @@ class Repository:
 
     @cached_property
     def default_branch(self) -> str:
-        """The remote's default branch as git remembers it, else main or master if there, else the current one."""
+        """The remote's default branch as known to git, else main or master if present, else the current one."""
         if remote := self._git("symbolic-ref", "-q", "--short", "refs/remotes/origin/HEAD"):
             return remote.partition("/")[2]
         present = self._git("for-each-ref", "--format=%(refname:short)", "refs/heads/main", "refs/heads/master") or ""
@@ -142,7 +142,7 @@ class Repository:
 
     @cached_property
     def remote(self) -> Remote:
-        """The remote `origin`, else the first one, else one that is made up of the folder's name."""
+        """The remote `origin`, else the first one, else one derived from the directory's name."""
         config = self._configuration
         names = [key for key in config if key.startswith("remote.") and key.endswith(".url")]
         url = config.get("remote.origin.url") or (config[names[0]] if names else "")
@@ -150,16 +150,16 @@ class Repository:
 
     @property
     def user(self) -> tuple[str, str]:
-        """The user's name and address, as git is configured."""
+        """The user's name and address from git's configuration."""
         return self._configuration.get("user.name", ""), self._configuration.get("user.email", "")
 
     @cached_property
     def files(self) -> list[str]:
-        """All files of the project, relative to the root: what `project_files` says, without folders."""
+        """All files of the project, relative to the root: `project_files` without directories."""
         return sorted(readable(name) for name in self.listing() if not name.endswith("/"))
 
     def listing(self) -> set[str]:
-        """See `project_files`; asked for once."""
+        """See `project_files`; read once."""
         return self._listed
 
     @cached_property
@@ -167,10 +167,10 @@ class Repository:
         return project_files(self.root)
 
     def changed_files(self, compare_to: str | None) -> set[str] | None:
-        """What has changed since `compare_to` parted from here, deletions too; None if the history doesn't tell.
+        """Files changed since the merge base with `compare_to`, including deletions; None if history doesn't tell.
 
-        Without `compare_to`: since the branch was last pushed, or parted from the default branch; if that is here,
-        since the commit before. What is not committed is in it. Raises LongshoreError for an unknown `compare_to`.
+        Without `compare_to`: since the branch's last push, or its merge base with the default branch; on that branch,
+        since the previous commit. Includes uncommitted changes. Raises LongshoreError for an unknown `compare_to`.
         """
         base = self._base() if compare_to is None else self.merge_base(compare_to)
         if base is None:
@@ -192,7 +192,7 @@ class Repository:
         return self.commit.before_sha if self.commit.before_sha != NO_SHA else None
 
     def merge_base(self, ref: str) -> str | None:
-        """The commit at which what is checked out has parted from `ref`; None if that is no ref, or never did."""
+        """The merge base of the checked-out commit and `ref`; None if `ref` is unknown or unrelated."""
         if ref.startswith("-"):
             return None
         for name in (ref, f"origin/{ref.removeprefix('refs/heads/')}"):
@@ -211,7 +211,7 @@ class Repository:
         return {key: value for key, _, value in pairs}
 
     def _git(self, *arguments: str, strip: bool = True) -> str | None:
-        """What a git command prints; None if it fails, or there is no repository or no git."""
+        """Output of a git command; None if it fails, or without a repository or git."""
         if not self.has_git:
             return None
         output = git_output(self.root, *arguments)
@@ -222,7 +222,7 @@ class Repository:
 
 
 def git_output(root: Path, *arguments: str) -> bytes | None:
-    """What a git command prints in `root`; None if it fails or can't be. No program of the repository's is run."""
+    """Output of a git command in `root`; None if it fails or can't run. No program of the repository's is run."""
     try:
         done = git_run(root, *arguments)
     except (FileNotFoundError, ValueError):
@@ -231,12 +231,12 @@ def git_output(root: Path, *arguments: str) -> bytes | None:
 
 
 def readable(name: str) -> str:
-    """A name as text that can be encoded: what is no UTF-8 in it becomes a replacement character."""
+    """A name as encodable text: bytes that are not UTF-8 become replacement characters."""
     return os.fsencode(name).decode("utf-8", "replace")
 
 
 def parse_remote(url: str, fallback_name: str) -> Remote:
-    """A remote's parts, from any form of address that git knows."""
+    """Parses a remote's address, in any form that git accepts."""
     trimmed = url.strip().rstrip("/").removesuffix(".git")
     if match := _URL.match(trimmed):
         scheme = match["scheme"] if match["scheme"].startswith("http") else "https"
@@ -253,7 +253,7 @@ def parse_remote(url: str, fallback_name: str) -> Remote:
 
 
 def _path_and_title(written: str) -> tuple[str, str]:
-    """GROUP/NAME as GitLab would have it, and the name as people know it."""
+    """GROUP/NAME in GitLab's form, and the display name."""
     parts = [part for part in readable(written).split("/") if part not in ("", ".", "~")] or [FALLBACK_NAME]
     title = " ".join(_UNPRINTABLE.sub(" ", parts[-1]).split())
     if len(parts) == 1:
@@ -262,9 +262,9 @@ def _path_and_title(written: str) -> tuple[str, str]:
 
 
 def path_name(written: str, form: re.Pattern[str]) -> str:
-    """A name as one part of a project's path: as it is written where that has the right form.
+    """A name as one component of a project's path, unchanged if it matches `form`.
 
-    One that had to be changed ends in a hash of how it was written, so that two such names never become one.
+    A rewritten name ends in a hash of the original, so that two names never collide.
     """
     if form.fullmatch(written):
         return written

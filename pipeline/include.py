@@ -1,4 +1,4 @@
-"""Reads a pipeline file with everything that it includes, and merges all of it into one mapping."""
+"""Reads a pipeline file with all its includes and merges them into one mapping."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ from protocol.errors import LongshoreError, PipelineFileError
 from protocol.variables import expand
 
 MAX_INCLUDES = 150
-"""Included files, as in GitLab."""
+"""Maximum number of included files, as in GitLab."""
 MAX_TOTAL_BYTES = 30 << 20
 GITLAB = "gitlab-org/gitlab"
 TEMPLATES = "lib/gitlab/ci/templates"
-"""Where that project keeps what `include:template` names."""
+"""Location of `include:template` files in that project."""
 _COMPONENT = re.compile(r"(?P<host>[^/\s]+)/(?P<project>.+)/(?P<name>[^/@]+)@(?P<ref>[^@]+)\Z")
 _KINDS = ("local", "project", "component", "remote", "template")
 
 
 class _Target(NamedTuple):
-    """One file to read."""
+    """A file to read."""
 
     source: Source
     path: str
@@ -41,7 +41,7 @@ class _Target(NamedTuple):
 
 @dataclass(slots=True)
 class Including:
-    """What including needs to know. `known` are the variables that there are before the pipeline is."""
+    """State of include resolution. `known` are the variables that exist before the pipeline does."""
 
     source: Source
     known: Known
@@ -53,7 +53,7 @@ class Including:
     chain: list[tuple[str, str, str]] = field(default_factory=list)
 
     def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
-        """The pipeline file itself with all its includes merged in; the file itself has the last word."""
+        """The pipeline file with all includes merged in; the file itself takes precedence."""
         return self._merged(data, Origin(name), _Target(self.source, name), inputs)
 
     def _merged(self, data: bytes, origin: Origin, target: _Target, inputs: Map) -> Map:

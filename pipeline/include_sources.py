@@ -1,4 +1,4 @@
-"""Where included files are read from: a work tree, or a ref of a git repository. Knows nothing of YAML."""
+"""Sources of included files: a work tree, or a ref of a git repository. Knows nothing of YAML."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol.errors import LongshoreError
 
 BLOB = "blob"
-"""What git calls a file; a tree has submodules too, of which it knows no file."""
+"""Git's type name for a file; a tree also lists submodules, whose files it does not know."""
 _RAW_FILE = re.compile(r"https?://[^/]+/(?P<project>.+?)/-/raw/(?P<ref>[^/]+)/(?P<path>.+)\Z")
 
 
 class Source(Protocol):
-    """A project's files. `label` stands before their names in messages; it is empty for the project itself."""
+    """A project's files. `label` precedes their names in messages; it is empty for the project itself."""
 
     label: str
 
     @property
     def files(self) -> list[str]:
-        """All files, relative to the project's top."""
+        """All files, relative to the project's root."""
 
     def read(self, path: str) -> bytes | None:
-        """A file's bytes (at most one more than a pipeline file may have); None if there is none.
+        """A file's content (at most one byte more than a pipeline file may have); None if it does not exist.
 
-        Raises LongshoreError for what can't be read.
+        Raises LongshoreError for an unreadable file.
         """
 
 
 class WorkTree:
-    """The files as they lie in a directory."""
+    """The files in a directory, as they are."""
 
     def __init__(self, repository: Repository, label: str = "") -> None:
         self.label = label
@@ -53,14 +53,14 @@ class WorkTree:
         return data
 
     def _is_ours(self, path: str) -> bool:
-        """Whether a file that is there belongs to the project, as do those that `files` has for wildcards."""
+        """Whether an existing file belongs to the project, like those that `files` lists for wildcards."""
         root = self._repository.root
         real = (root / path).resolve()
         return real.is_relative_to(root) and str(real.relative_to(root)) in self._repository.listing()
 
 
 class GitTree:
-    """The files as they are in a commit."""
+    """The files of a commit."""
 
     def __init__(self, root: Path, ref: str, label: str) -> None:
         self.label = label
@@ -85,9 +85,9 @@ class GitTree:
 
 
 def read_file(path: Path) -> bytes | None:
-    """A regular file's first bytes, one more than a pipeline file may have; None if there is none.
+    """A regular file's first bytes, one more than a pipeline file may have; None if it does not exist.
 
-    Raises LongshoreError saying why it can't be read.
+    Raises LongshoreError with the reason if it can't be read.
     """
     try:
         mode = path.stat().st_mode
@@ -103,9 +103,9 @@ def read_file(path: Path) -> bytes | None:
 
 
 def mapped_project(name: str, projects: Mapping[str, Path]) -> Path:
-    """The directory that the user keeps a project in: its own, or one in that of its group. Case makes no difference.
+    """The user's directory of a project: its own, or one inside its group's. Case-insensitive.
 
-    Raises LongshoreError naming the option that says so.
+    Raises LongshoreError naming the option that maps it.
     """
     found = _mapped(name, projects)
     if found is None:
@@ -119,10 +119,10 @@ def mapped_project(name: str, projects: Mapping[str, Path]) -> Path:
 
 
 def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str]:
-    """Where the user keeps what a URL names, and its path there. Nothing is ever fetched.
+    """The user's local source of a URL, and the path in it. Nothing is ever fetched.
 
-    It is in a directory that is mapped to the beginning of the URL, or, if it is the address of a raw file on a GitLab
-    server, in that project. Raises LongshoreError naming the option that says so.
+    The source is a directory mapped to a prefix of the URL or, for a raw file's address on a GitLab server, that
+    project. Raises LongshoreError naming the option that maps it.
     """
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     found = _mapped(bare, {name: root for name, root in projects.items() if "://" in name})
@@ -134,13 +134,12 @@ def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str]:
         return source_of(mapped_project(raw["project"], projects), raw["ref"], f"{raw['project']}:"), raw["path"]
     where = raw["project"] if raw is not None else bare.rpartition("/")[0]
     raise LongshoreError(
-        f"{url[:200]} is not fetched: nothing is taken from a network; name a directory that has it: "
-        f"--project {where}=DIR"
+        f"{url[:200]} is not fetched: includes are local only; name a directory that has it: --project {where}=DIR"
     )
 
 
 def _mapped(name: str, projects: Mapping[str, Path]) -> tuple[Path, str] | None:
-    """The directory of the longest name that `name` is or begins with, and what is left of `name`."""
+    """The directory of the longest mapped prefix of `name`, and the rest of `name`."""
     known = {key.strip("/").casefold(): root for key, root in projects.items()}
     parts = name.split("/")
     for count in range(len(parts), 0, -1):
@@ -152,12 +151,12 @@ def _mapped(name: str, projects: Mapping[str, Path]) -> tuple[Path, str] | None:
 
 
 def source_of(root: Path, ref: str | None, label: str) -> Source:
-    """A mapped project's files: at a ref if one is given, else as they lie there, as in a directory without git.
+    """A mapped project's files: at a ref if given, else as they are on disk, as in a directory without git.
 
     Raises LongshoreError.
     """
     if not root.is_dir():
-        raise LongshoreError(f"the directory {root} that it is mapped to is not there")
+        raise LongshoreError(f"the directory {root} that it is mapped to does not exist")
     repository = Repository(root, whole=True)
     if ref is None or not repository.has_git:
         return WorkTree(repository, label)

@@ -1,4 +1,4 @@
-"""`spec:inputs` and `$[[ ... ]]`: what a file takes from whoever includes it, put in before anything else. Pure."""
+"""`spec:inputs` and `$[[ ... ]]`: inputs of an included file, interpolated before anything else. Pure."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from pipeline.yaml_loader import MAX_FILE_BYTES, load, plain_value
 from protocol.variables import expand
 
 MAX_FUNCTIONS = 3
-"""Functions in one block, as in GitLab."""
+"""Maximum number of functions in one block, as in GitLab."""
 _BLOCK = re.compile(r"\$\[\[\s*(.*?)\s*\]\]", re.DOTALL)
 _ACCESS = re.compile(r"(inputs|component)\.(.+)\Z", re.DOTALL)
 _STEP = re.compile(r"\[(?P<index>\d{1,6})\]|\.(?P<key>[^.\[\]]+)")
-"""From a list to one of its items, from a mapping to one of its values."""
+"""A step from a list to an item, or from a mapping to a value."""
 _TRUNCATE = re.compile(r"truncate\(\s*(\d{1,6})\s*,\s*(\d{1,6})\s*\)\Z")
 _SPLIT = re.compile(r"split\('([^']+)'\)\Z")
 _MATRIX = re.compile(r"matrix\.")
 _INPUT = re.compile(r"\$\[\[\s*inputs\.(.+?)\s*\]\]")
 _UNSAFE = re.compile(r"[^A-Za-z0-9_\-.,:+/@\n]")
-"""What a shell may take for something else than itself; so has it Ruby's `shellescape`, which GitLab uses."""
+"""Characters special to a shell; the set is that of Ruby's `shellescape`, which GitLab uses."""
 
 
 class Written(str):
-    """The value of an input as the command line has it: what it means depends on the input's type."""
+    """An input's value from the command line; its meaning depends on the input's type."""
 
     __slots__ = ()
 
     def of_type(self, kind: str, name: str, report: Report) -> Value:
-        """The value for an input of this type. Raises PipelineFileError for a list that is no YAML."""
+        """Converts the value to the input's type. Raises PipelineFileError for a list that is not YAML."""
         if kind == "string":
             return str(self)
         if kind != "array":
@@ -47,7 +47,7 @@ class Written(str):
 
 @dataclass(slots=True)
 class Context:
-    """What `$[[ ... ]]` may name in one file. `component` is set for files that are included as one."""
+    """Names available to `$[[ ... ]]` in one file. `component` is set for files included as a component."""
 
     inputs: Mapping[str, Value]
     component: Mapping[str, str] | None = None
@@ -55,7 +55,7 @@ class Context:
 
 
 def split_header(documents: list[Value], origin: Origin, report: Report) -> tuple[Map | None, Value]:
-    """A file's `spec` (None without a header) and its pipeline."""
+    """Splits a file into its `spec` (None without a header) and its pipeline."""
     first = documents[0] if documents else None
     if not isinstance(first, Map) or "spec" not in first:
         if len(documents) > 1:
@@ -73,19 +73,19 @@ def split_header(documents: list[Value], origin: Origin, report: Report) -> tupl
 
 
 def resolve_inputs(spec: Map | None, given: Map, report: Report) -> dict[str, Value]:
-    """The value of each input: what was given, else its default; checked. Problems go into the report."""
+    """Each input's checked value: the given one, else its default. Problems go into the report."""
     declared = spec.get("inputs") if spec is not None else None
     known = declared if isinstance(declared, Map) else Map(given.mark)
     for name, _, mark in given.entries():
         if name not in known:
-            reason = "the file that is included knows no input of that name"
+            reason = "the included file declares no such input"
             report.problem(reason, mark, f"inputs.{name}", nearest(name, known))
     resolving = _Resolving(known, given, report)
     return {name: resolving.value_of(name) for name in known if resolving.has_value(name)}
 
 
 class _Resolving:
-    """The values of one file's inputs; one whose `rules` ask for others comes after those."""
+    """Resolves one file's inputs; an input whose `rules` refer to others is resolved after them."""
 
     def __init__(self, known: Map, given: Map, report: Report) -> None:
         self._known = known
@@ -96,7 +96,7 @@ class _Resolving:
         self._done: set[str] = set()
 
     def has_value(self, name: str) -> bool:
-        """Whether the input has a value that it may have, after finding out."""
+        """Whether the input has a valid value; resolves it if necessary."""
         if name in self._asked:
             circle = " -> ".join((*self._asked[self._asked.index(name) :], name))
             raise fatal(f"goes in a circle: {circle}", self._known.at(name), f"spec.inputs.{name}.rules")
@@ -108,7 +108,7 @@ class _Resolving:
         return name in self._values
 
     def value_of(self, name: str) -> Value:
-        """The input's value; nothing if it has none."""
+        """The input's value; empty if it has none."""
         return self._values.get(name) if self.has_value(name) else None
 
     def _resolve(self, name: str) -> None:
@@ -132,9 +132,9 @@ class _Resolving:
             self._values[name] = "" if value is None and rules and _type_of(details) == "string" else value
 
     def _with_rule(self, name: str, details: Map, rules: Seq) -> Map:
-        """An input with the options and the default of the first rule that holds; its first option is the default where
-        the rule names none. If no rule holds, the input has no value, which is an empty text in one of type string; one
-        of another type needs a rule that names a default.
+        """An input with the options and default of its first matching rule; the default is the rule's first option
+        unless it names one. If no rule matches, an input of type string is empty, and one of another type needs a rule
+        with a default.
         """
         found = [rule for rule in rules if isinstance(rule, Map)]
         given = "default" in details
@@ -154,7 +154,7 @@ class _Resolving:
         return details
 
     def _holds(self, condition: str, mark: Mark, key: str) -> bool:
-        """Whether an expression of `$[[ inputs.NAME ]]` holds."""
+        """Whether an expression over `$[[ inputs.NAME ]]` holds."""
         names = {name: f"input_{number}" for number, name in enumerate(_INPUT.findall(condition))}
         for name in names:
             if name not in self._known:
@@ -173,12 +173,12 @@ def _type_of(details: Map) -> str:
 
 
 def _comparable(value: Value) -> str | bool | None:
-    """An input's value in an expression: booleans and null stay what they are."""
+    """An input's value in an expression: booleans and null keep their type."""
     return value if value is None or isinstance(value, bool) else _text(value)
 
 
 def _complaint(value: Value, details: Map) -> str:
-    """Why the value is not what the input takes; nothing if it is."""
+    """Why the value is not valid for the input; empty if it is."""
     kind = _type_of(details)
     fits = {
         "string": isinstance(value, str) or value is None,
@@ -207,9 +207,9 @@ def _complaint(value: Value, details: Map) -> str:
 
 
 def interpolate(value: Value, context: Context, mark: Mark) -> Value:
-    """The value with all `$[[ ... ]]` in keys and strings replaced; a string that is one block alone keeps its type.
+    """Replaces all `$[[ ... ]]` in keys and strings; a string consisting of a single block keeps the value's type.
 
-    Raises PipelineFileError for a block that names nothing.
+    Raises PipelineFileError for a block with an unknown name.
     """
     return _Interpolator(context).value(value, mark)
 
@@ -270,7 +270,7 @@ class _Interpolator:
         return component[match[2]]
 
     def _input(self, path: str, mark: Mark) -> Value:
-        """The value of an input, or an item of it: `list[0]`, `list[0].key`. Its name may have any characters."""
+        """The value of an input, or an item in it: `list[0]`, `list[0].key`. Names may contain any characters."""
         inputs = self._context.inputs
         found = [name for name in inputs if path == name or path.startswith((f"{name}[", f"{name}."))]
         if not found:
@@ -310,7 +310,7 @@ class _Interpolator:
 
 
 def _text(value: Value) -> str:
-    """A value inside a string: a list or mapping is written as JSON."""
+    """A value embedded in a string; lists and mappings are written as JSON."""
     if isinstance(value, Seq | Map):
         return json.dumps(value, ensure_ascii=False, default=str)
     return str(value) if isinstance(value, Reference) else text_of(value)

@@ -1,4 +1,4 @@
-"""One job of a pipeline on its way to the plan: its instances, and what its rules make of each. Knows no other job."""
+"""Compiles one job into the plan: its instances, and the effect of its rules on each. Knows no other job."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from protocol.variables import VariableTooLong, expand, expand_all
 NOT_TRIGGERED = "other pipelines are not started here"
 """Why a job with `trigger` does nothing."""
 MAX_EXPANDED = 256 << 20
-"""Bytes that the expanded variables of all jobs may take together, in memory and time."""
+"""Maximum total size in bytes of all jobs' expanded variables, which bounds memory and time."""
 VALUE_OVERHEAD = 100
-"""Bytes that a value takes besides its characters."""
+"""Overhead of a value in bytes, besides its characters."""
 
 
 @dataclass(slots=True)
 class Scope:
-    """What all jobs of a pipeline share. `expanded` counts the bytes of their expanded variables."""
+    """State shared by all jobs of a pipeline. `expanded` counts the bytes of their expanded variables."""
 
     predefined: list[Variable]
     variables: list[Variable]
@@ -37,11 +37,11 @@ class Scope:
     has_workflow_rules: bool = False
     expanded: int = 0
     fixed: dict[str, str] | None = None
-    """Those of `predefined` that are raw; set when they are first wanted, as is `below` for the others."""
+    """The raw ones of `predefined`; computed on first use, as is `below` for the others."""
     below: list[Variable] = field(default_factory=list)
 
     def known(self, variables: list[Variable]) -> Known:
-        """All variables of a job as far as they are known before the run."""
+        """All variables of a job that are known before the run."""
         if self.fixed is None:
             self.fixed = {variable.key: variable.value for variable in self.predefined if variable.raw}
             self.below = [variable for variable in self.predefined if not variable.raw]
@@ -55,7 +55,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class DeclaredNeed:
-    """One entry of `needs` as it is written; `selector` is its `parallel:matrix`."""
+    """An entry of `needs` as written; `selector` is its `parallel:matrix`."""
 
     job: str
     artifacts: bool
@@ -67,7 +67,7 @@ class DeclaredNeed:
 
 @dataclass(slots=True)
 class Job:
-    """One instance of a job. `config` has everything inherited; `needs` are as declared."""
+    """An instance of a job. `config` includes inherited keywords; `needs` are as declared."""
 
     base: str
     instance: Instance
@@ -78,7 +78,7 @@ class Job:
     allow_failure: Value = False
     needs: list[DeclaredNeed] | None = None
     excluded: str = ""
-    """Why the job is not in the pipeline; nothing if it is."""
+    """Why the job is excluded; empty if it is not."""
     plan: JobPlan | None = None
     """Set if the job is in the pipeline."""
 
@@ -88,13 +88,13 @@ class Job:
 
     @property
     def dependencies(self) -> list[str] | None:
-        """The names under `dependencies` as they are written."""
+        """The names under `dependencies`, as written."""
         value = self.config.get("dependencies")
         return texts(value) if isinstance(value, Seq) else None
 
 
 def make_jobs(base: str, config: Map, stage: str, mark: Mark, scope: Scope) -> list[Job]:
-    """The instances of one job, each with its rules decided. Problems go into the report."""
+    """The instances of one job, with their rules evaluated. Problems go into the report."""
     try:
         made = [Job(base, instance, config, stage, mark) for instance in instances(base, config)]
         for job in made:
@@ -140,7 +140,7 @@ def _decide(job: Job, scope: Scope) -> None:
 
 
 class _Described(NamedTuple):
-    """A job's own variables, with those of its environment below them, and what all its variables come to."""
+    """A job's own variables, with those of its environment below them, and the result of all its variables."""
 
     variables: list[Variable]
     known: Known
@@ -155,7 +155,7 @@ def _described(job: Job, own: list[Variable], scope: Scope) -> _Described:
     details = job.config.get("environment")
     tier = text(details.get("deployment_tier")) if isinstance(details, Map) else ""
     given = fixed(predefined_variables.of_environment(environment.name, environment.action, tier))
-    if environment.url:  # expanded where all that it may name is known: by the job's worker
+    if environment.url:  # the worker expands it: only the worker knows all variables it may name
         given.append(Variable(key="CI_ENVIRONMENT_URL", value=environment.url))
     own = layered(given, own)
     return _Described(own, scope.known(own), environment)
@@ -215,7 +215,7 @@ def _declared_need(job: Job, need: Map, mark: Mark, key: str) -> DeclaredNeed:
 
 
 def _plan(job: Job, described: _Described, rule: Map | None, report: Report) -> JobPlan:
-    """The job's plan; what it needs and depends on is put in when all jobs are known."""
+    """The job's plan; needs and dependencies are filled in once all jobs are known."""
     variables, environment, known = described.variables, described.environment, described.known.expanded
     parts = Parts(job.base, job.config, known, report)
     if job.when == "manual":
@@ -252,13 +252,13 @@ def _plan(job: Job, described: _Described, rule: Map | None, report: Report) -> 
 
 
 def _tags(value: Value, known: Mapping[str, str]) -> list[str]:
-    """The tags after expansion, each once: a comma separates two, blanks around one don't count, nothing is no tag."""
+    """The expanded tags without duplicates: comma-separated, trimmed, empty ones dropped."""
     written = ",".join(expand(tag, known) for tag in texts(value))
     return list(dict.fromkeys(tag for part in written.split(",") if (tag := part.strip())))
 
 
 def _no_op(trigger: Value) -> str | None:
-    """Why there is nothing to do for a job with `trigger`, and how to run a child pipeline all the same."""
+    """Why a job with `trigger` does nothing, and how to run its child pipeline anyway."""
     if trigger is None:
         return None
     file = child_file(trigger)
@@ -266,7 +266,7 @@ def _no_op(trigger: Value) -> str | None:
 
 
 def child_file(trigger: Value) -> str:
-    """The file of this project that a `trigger` would start as a child pipeline; nothing if it is no single one."""
+    """The local file that a `trigger` would start as a child pipeline; empty unless it is a single one."""
     include = trigger.get("include") if isinstance(trigger, Map) else None
     if isinstance(include, Seq) and len(include) == 1:
         include = include[0]
@@ -276,7 +276,7 @@ def child_file(trigger: Value) -> str:
 
 
 def declared_allow_failure(job: Job) -> bool | dict[str, Scalar | list[Scalar]]:
-    """`allow_failure` as it is written, for people and scripts: true, false or the exit codes."""
+    """`allow_failure` as written, for output: true, false or the exit codes."""
     if not isinstance(job.allow_failure, Map):
         return job.allow_failure is True
     codes = job.allow_failure.get("exit_codes")

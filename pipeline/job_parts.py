@@ -1,4 +1,4 @@
-"""Turns the checked keywords of one job into the parts of its plan. Pure; what cannot be understood is reported."""
+"""Converts one job's checked keywords into the parts of its plan. Pure; reports invalid values."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PullPolicy = Literal["always", "if-not-present", "never"]
 
 
 def texts(value: Value) -> list[str]:
-    """A string or a list of them (numbers count as what they look like) as a list."""
+    """A string, or a list of them, as a list (numbers become text)."""
     items = value if isinstance(value, Seq) else [value]
     return [text_of(item) for item in items if isinstance(item, str | int | float)]
 
@@ -41,7 +41,7 @@ def text(value: Value, default: str = "") -> str:
 
 
 class Parts:
-    """The parts of one job. `variables` are what the compiler knows of its variables."""
+    """The parts of one job. `variables` are the job's variables known to the compiler."""
 
     def __init__(self, name: str, job: Map, variables: Mapping[str, str], report: Report) -> None:
         self._name = name
@@ -58,7 +58,7 @@ class Parts:
         return value if isinstance(value, Map) else Map(self._job.at(key))
 
     def commands(self, key: str) -> list[str]:
-        """The commands of a script; an empty string is no command, and keeps one of `default` away."""
+        """A script's commands; an empty string is no command, but overrides one of `default`."""
         return [] if self._job.get(key) == "" else texts(self._job.get(key))
 
     def image(self) -> ImageSpec | None:
@@ -71,7 +71,7 @@ class Parts:
         return ImageSpec(**self._container(self._inner("image")))
 
     def services(self) -> list[ServiceSpec]:
-        """The job's sidecars."""
+        """The job's service containers."""
         found: list[ServiceSpec] = []
         services = self._job.get("services")
         for service in services if isinstance(services, Seq) else ():
@@ -91,7 +91,7 @@ class Parts:
         return found
 
     def _container(self, spec: Map) -> dict[str, Any]:
-        """What images and services have in common."""
+        """Fields shared by images and services."""
         docker = spec.get("docker")
         details = docker if isinstance(docker, Map) else Map(spec.mark)
         entrypoint = spec.get("entrypoint")
@@ -104,7 +104,7 @@ class Parts:
         }
 
     def artifacts(self) -> ArtifactsSpec | None:
-        """What the job leaves."""
+        """The job's artifacts."""
         artifacts = self._inner("artifacts")
         if not artifacts:
             return None
@@ -131,7 +131,7 @@ class Parts:
         return seconds
 
     def caches(self) -> list[CacheSpec]:
-        """The job's caches; one that names no files caches nothing."""
+        """The job's caches; one without files caches nothing."""
         cache = self._job.get("cache")
         entries = cache if isinstance(cache, Seq) else [cache]
         found = [self._cache(entry) for entry in entries if isinstance(entry, Map)]
@@ -160,7 +160,7 @@ class Parts:
         )
 
     def retry(self) -> RetrySpec:
-        """How often the job is tried again."""
+        """The job's retry policy."""
         retry = self._job.get("retry")
         if isinstance(retry, int):
             return RetrySpec(max=retry)
@@ -173,7 +173,7 @@ class Parts:
         return RetrySpec(max=times, when=reasons, exit_codes=exit_codes(details))
 
     def environment(self) -> EnvironmentSpec | None:
-        """Where the job deploys to. Its address stays as it is written: most that it may name only a run knows."""
+        """The job's deployment target. Its URL stays unexpanded: most of its variables are known only to the run."""
         environment = self._job.get("environment")
         details = self._inner("environment")
         name = expand(text(environment) or text(details.get("name")), self._variables)
@@ -182,7 +182,7 @@ class Parts:
         return EnvironmentSpec(name=name, url=text(details.get("url")), action=text(details.get("action")) or "start")
 
     def timeout(self) -> float:
-        """How long the job may run."""
+        """The job's timeout."""
         written = text(self._job.get("timeout"))
         if not written:
             return DEFAULT_TIMEOUT
@@ -192,7 +192,7 @@ class Parts:
         return seconds or DEFAULT_TIMEOUT
 
     def start_in(self, rule: Map | None) -> float:
-        """How long a delayed job waits."""
+        """The delay of a delayed job."""
         holder = rule if rule is not None and rule.get("start_in") is not None else self._job
         written = text(holder.get("start_in"))
         seconds = seconds_of(written) if written else None
@@ -203,7 +203,7 @@ class Parts:
         return seconds or 0.0
 
     def coverage(self) -> str | None:
-        """The expression that finds the job's coverage in its log."""
+        """The regular expression that finds the job's coverage in its log."""
         written = text(self._job.get("coverage"))
         if not written:
             return None

@@ -1,4 +1,4 @@
-"""Writes the table of keywords in docs/pipeline-file.md from the table in keywords.py, so that it can't drift.
+"""Generates the keyword table in docs/pipeline-file.md from keywords.py, so that the two can't diverge.
 
 Run it as `python -m pipeline.keyword_docs docs/pipeline-file.md`.
 """
@@ -26,18 +26,18 @@ _PLACES = {
     "policy": "only:",
     "rule": "rules:",
 }
-"""How GitLab's reference writes the mappings that keywords stand in."""
+"""GitLab's notation for the mappings that contain keywords."""
 
 
 def display_name(path: str) -> str:
-    """A keyword as GitLab's reference names it: `job.cache.key` is `cache:key`."""
+    """A keyword in the notation of GitLab's reference: `job.cache.key` is `cache:key`."""
     place = max((known for known in _PLACES if path.startswith(f"{known}.")), key=len, default="")
     rest = path[len(place) + 1 :] if place else path
     return _PLACES.get(place, "") + rest.replace(".", ":")
 
 
 def table() -> str:
-    """The table in Markdown, in sections, one row a keyword."""
+    """The table in Markdown, by section, one row per keyword."""
     lines: list[str] = []
     for title, keywords in SECTIONS.items():
         lines += [f"### {title}", "", "| keyword | here | how, or why |", "| --- | --- | --- |"]
@@ -50,7 +50,7 @@ def _row(keyword: Keyword) -> str:
 
 
 def with_table(text: str) -> str:
-    """A document with the table between its two marks replaced."""
+    """The document with the table between its markers replaced."""
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"

@@ -1,7 +1,7 @@
-"""Every keyword of GitLab's pipeline files: what it may hold, and whether it works here. The one table of them.
+"""All keywords of GitLab's pipeline files: their shape, and whether they work here. The single source of both.
 
-Validation, the hints at misspelled keys and the table in docs/pipeline-file.md all come from it. A keyword's path is
-the mapping that it stands in and its name: `job.cache.key` is `key` inside a job's `cache`.
+Validation, hints for misspelled keys and the table in docs/pipeline-file.md derive from it. A keyword's path is the
+path of its mapping plus its name: `job.cache.key` is `key` inside a job's `cache`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pipeline.schema import (
 
 
 class Status(Enum):
-    """Whether a keyword does what GitLab's reference says."""
+    """Whether a keyword behaves as in GitLab's reference."""
 
     WORKS = "works"
     DIFFERS = "differs"
@@ -36,7 +36,7 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Keyword:
-    """One keyword. `note` says how it differs, why it has no effect, or why it is refused."""
+    """A keyword. `note` describes the difference, the reason it has no effect, or the reason it is refused."""
 
     path: str
     shape: Shape
@@ -53,17 +53,17 @@ class Keyword:
 
 
 def works(path: str, shape: Shape, note: str = "") -> Keyword:
-    """A keyword that does what the reference says; a note adds a limit or a detail."""
+    """A keyword that behaves as in the reference; a note adds a limit or a detail."""
     return Keyword(path, shape, Status.WORKS, note)
 
 
 def differs(path: str, shape: Shape, note: str) -> Keyword:
-    """A keyword that does something else than the reference says."""
+    """A keyword that behaves differently from the reference."""
     return Keyword(path, shape, Status.DIFFERS, note)
 
 
 def ignored(path: str, note: str) -> Keyword:
-    """A keyword that is taken and does nothing; whoever uses it is warned."""
+    """A keyword that is accepted without effect; its use causes a warning."""
     return Keyword(path, Anything(), Status.IGNORED, note)
 
 
@@ -167,9 +167,9 @@ DEFAULT_KEYS = (
     "timeout",
     "x-longshore",
 )
-"""What `default` may hold, and what jobs take from it."""
+"""Keywords allowed in `default` and inherited by jobs."""
 GLOBAL_DEFAULTS = ("image", "services", "cache", "before_script", "after_script")
-"""What may stand at the top of a file too, as an older way to write `default`."""
+"""Keywords also allowed at the top level, an older way to write `default`."""
 
 GLOBAL = [
     works("global.default", Fields("job", DEFAULT_KEYS)),
@@ -428,6 +428,6 @@ SECTIONS = {
 }
 KEYWORDS: tuple[Keyword, ...] = tuple(keyword for keywords in SECTIONS.values() for keyword in keywords)
 FIELDS = fields_by_path((keyword.path, keyword) for keyword in KEYWORDS)
-"""Keywords by the mapping that they stand in."""
+"""Keywords by the mapping that contains them."""
 NOT_JOBS = frozenset((*FIELDS["global"], "spec"))
-"""Names at the top of a file that are no jobs."""
+"""Top-level names that are not jobs."""

@@ -1,4 +1,4 @@
-"""`parallel`: the jobs that one job becomes, and the selectors that pick some of them. Pure."""
+"""`parallel`: expands a job into its instances, and selects among them. Pure."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from pipeline.nodes import Map, Mark, Seq, Value, text_of
 from pipeline.problems import fatal, nearest
 
 MAX_JOBS = 200
-"""Jobs of one `parallel`, as in GitLab."""
+"""Maximum number of jobs of one `parallel`, as in GitLab."""
 MAX_NAME = 2_000
-"""Characters of a job's name with its matrix' values."""
+"""Maximum length of a job's name including its matrix values."""
 _EXPRESSION = re.compile(r"\$\[\[\s*matrix\.([A-Za-z0-9_-]+)\s*\]\]")
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """One of the jobs that a job becomes. `index` counts from 1, None for a job without `parallel`."""
+    """An instance of a job. `index` counts from 1; None for a job without `parallel`."""
 
     name: str
     index: int | None = None
@@ -29,7 +29,7 @@ class Instance:
 
 
 def instances(name: str, job: Map) -> list[Instance]:
-    """The jobs of `parallel`, named as GitLab names them: `test 1/3` and `test: [a, b]`. Raises PipelineFileError."""
+    """The instances of `parallel`, named as in GitLab: `test 1/3` and `test: [a, b]`. Raises PipelineFileError."""
     parallel = job.get("parallel")
     if parallel is None:
         return [Instance(name)]
@@ -58,7 +58,7 @@ def selected(matrix: Mapping[str, str], selector: Seq) -> bool:
 
 
 def uses_expressions(selector: Seq) -> bool:
-    """Whether `$[[ matrix.NAME ]]` stands in a selector."""
+    """Whether a selector contains `$[[ matrix.NAME ]]`."""
     return any(
         _EXPRESSION.search(text)
         for entry in selector
@@ -69,7 +69,7 @@ def uses_expressions(selector: Seq) -> bool:
 
 
 def with_expressions(selector: Seq, matrix: Mapping[str, str], mark: Mark, key: str) -> Seq:
-    """The selector with `$[[ matrix.NAME ]]` replaced by the needing job's own values. Raises PipelineFileError."""
+    """Replaces `$[[ matrix.NAME ]]` in a selector by the needing job's own values. Raises PipelineFileError."""
 
     def value_of(match: re.Match[str]) -> str:
         if match[1] not in matrix:

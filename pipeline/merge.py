@@ -1,7 +1,7 @@
-"""Brings a pipeline's parts together: merging of files, `extends`, `!reference`, `default`. Pure.
+"""Merges the parts of a pipeline: files, `extends`, `!reference`, `default`. Pure.
 
-Nothing is copied that need not be: what two mappings don't share keeps being the same object. What references bring in
-is counted, so that references of references can't grow without bound.
+Copies only where necessary: unshared parts of two mappings remain the same objects. Values inserted by references are
+counted, so that nested references can't grow without bound.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from pipeline.problems import Report, fatal, nearest
 from protocol.errors import PipelineFileError
 
 MAX_EXTENDS = 11
-"""Levels of `extends`, as in GitLab."""
+"""Maximum levels of `extends`, as in GitLab."""
 MAX_REFERENCES = 10
-"""References that lead to references, as in GitLab."""
+"""Maximum levels of references to references, as in GitLab."""
 MAX_LIST_LEVELS = 10
-"""Lists inside lists, as in GitLab."""
+"""Maximum depth of lists inside lists, as in GitLab."""
 MAX_DEPTH = 200
 MAX_VALUES = 1_000_000
-"""Values that `extends` copies, and values that references bring in."""
+"""Maximum number of values copied by `extends`, and of values inserted by references."""
 
 
 class _Budget:
-    """Counts values, and refuses more than `MAX_VALUES`."""
+    """Counts values and rejects more than `MAX_VALUES`."""
 
     def __init__(self, what: str) -> None:
         self._what = what
@@ -36,7 +36,7 @@ class _Budget:
 
 
 def deep_merge(under: Map, over: Map, budget: _Budget | None = None) -> Map:
-    """Both mappings in one: of what both have, mappings are merged, and anything else is taken from `over`."""
+    """Merges two mappings recursively; other values of shared keys come from `over`."""
     if budget is not None:
         budget.spend(len(under) + len(over), over.mark)
     merged = Map(over.mark, under.entries())
@@ -51,7 +51,7 @@ def deep_merge(under: Map, over: Map, budget: _Budget | None = None) -> Map:
 
 
 def extend_jobs(pipeline: Map, report: Report) -> Map:
-    """The pipeline with every `extends` done and gone."""
+    """The pipeline with every `extends` resolved and removed."""
     return _Extender(pipeline, report).all()
 
 
@@ -111,7 +111,7 @@ class _Extender:
 
 
 def resolve_references(pipeline: Map, report: Report) -> Map:
-    """The pipeline with every `!reference` replaced, and lists inside lists made flat."""
+    """The pipeline with every `!reference` resolved, and nested lists flattened."""
     resolver = _Resolver(pipeline)
     resolved = Map(pipeline.mark)
     for name, value, mark in pipeline.entries():
@@ -131,12 +131,12 @@ class _Resolver:
         self._pipeline = pipeline
         self._budget = _Budget("its references bring in")
         self._settled: set[int] = set()
-        """Containers of the pipeline, by identity, that hold neither references nor lists in lists."""
+        """Containers of the pipeline, by identity, without references and nested lists."""
 
     def value(
         self, value: Value, mark: Mark, key: str, followed: tuple[Reference, ...], depth: int, lists: int
     ) -> Value:
-        """A value without references. `followed` led to it, `depth` and `lists` are the containers it is in."""
+        """A value without references. `followed` led to it; `depth` and `lists` count its enclosing containers."""
         if depth > MAX_DEPTH:
             raise fatal("its references are nested too deeply", mark, key)
         if isinstance(value, Reference):
@@ -171,7 +171,7 @@ class _Resolver:
             resolved = self.value(item, where, key, followed, depth + 1, lists)
             for part, place in resolved.entries() if isinstance(resolved, Seq) else [(resolved, where)]:
                 if part is None and isinstance(resolved, Seq) and key.endswith(".needs"):
-                    continue  # GitLab takes an empty item of a list in `needs` for none
+                    continue  # GitLab ignores an empty item of a list in `needs`
                 flat.append(part)
                 flat.marks.append(place)
         if len(flat) == len(value) and all(new is old for new, old in zip(flat, value, strict=True)):
@@ -201,14 +201,14 @@ class _Resolver:
 
 
 def _part(value: Value, name: str) -> Value:
-    """What a mapping has under a name, or a list at a number."""
+    """A mapping's value by name, or a list's item by number."""
     if isinstance(value, Seq):
         return value[int(name)] if name.isdecimal() and len(name) < 7 and int(name) < len(value) else None
     return value.get(name) if isinstance(value, Map) else None
 
 
 def flattened(value: Value) -> Value:
-    """The value with lists inside lists made flat, and references left as they are."""
+    """The value with nested lists flattened, and references left alone."""
     if isinstance(value, Map):
         return Map(value.mark, ((key, flattened(item), mark) for key, item, mark in value.entries()))
     if not isinstance(value, Seq):
@@ -223,7 +223,7 @@ def flattened(value: Value) -> Value:
 
 
 def merge_defaults(pipeline: Map, report: Report) -> Map:
-    """What jobs inherit: `default`, with the older global keywords in it."""
+    """The defaults that jobs inherit: `default`, merged with the older global keywords."""
     default = pipeline.get("default")
     merged = default if isinstance(default, Map) else Map(pipeline.at("default"))
     for key in GLOBAL_DEFAULTS:
@@ -239,7 +239,7 @@ def merge_defaults(pipeline: Map, report: Report) -> Map:
 
 
 def inherit_defaults(job: Map, default: Map) -> Map:
-    """The job with all that it does not set itself and may inherit."""
+    """The job with all inheritable keywords that it does not set itself."""
     inherit = job.get("inherit")
     allowed = inherit.get("default") if isinstance(inherit, Map) else True
     if allowed is False:

@@ -1,4 +1,4 @@
-"""Finds the jobs that `needs` and `dependencies` mean, and refuses what can never start. Pure."""
+"""Resolves `needs` and `dependencies` to jobs, and rejects those that can never start. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from protocol.plan import Need
 
 @dataclass(slots=True)
 class Links:
-    """What one job depends on, as names of jobs of the plan."""
+    """One job's dependencies, as names of planned jobs."""
 
     needs: list[Need] | None = None
     dependencies: list[str] | None = None
     by_entry: dict[str, list[str]] = field(default_factory=dict)
-    """What each entry of `needs` means, by its key."""
+    """The jobs of each entry of `needs`, by its key."""
 
     def jobs_of(self, need: DeclaredNeed) -> list[str]:
-        """The jobs that one entry of `needs` means."""
+        """The jobs of one entry of `needs`."""
         return self.by_entry.get(need.key, [])
 
 
@@ -33,7 +33,7 @@ class Linker:
     stages: Sequence[str]
     report: Report
     invalid: Collection[str] = ()
-    """Jobs that are not among `jobs` because something else is wrong with them."""
+    """Jobs missing from `jobs` because of another problem with them."""
     _by_name: dict[str, list[Job]] = field(default_factory=dict)
     _order: dict[str, int] = field(default_factory=dict)
 
@@ -44,7 +44,7 @@ class Linker:
                 self._by_name.setdefault(name, []).append(job)
 
     def link(self) -> dict[str, Links]:
-        """The links of every job that is in the pipeline, by its name. Problems go into the report."""
+        """The links of every job in the pipeline, by name. Problems go into the report."""
         links: dict[str, Links] = {}
         for job in self.jobs:
             if self.report.full:
@@ -134,7 +134,7 @@ class Linker:
 
 
 def find_circle(graph: Mapping[str, Iterable[str]]) -> list[str]:
-    """Some names that lead to each other in a circle; none if there is no circle."""
+    """A cycle of names; empty if there is none."""
     done: set[str] = set()
     for start in graph:
         path: list[str] = []

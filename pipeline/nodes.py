@@ -1,6 +1,6 @@
-"""What a pipeline file is made of: YAML values whose containers know where each part was written. Pure.
+"""Building blocks of a pipeline file: YAML values whose containers record the place of each part. Pure.
 
-Containers are never changed once they are made: aliases share them.
+Containers are immutable once built: aliases share them.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import NamedTuple, TypeAlias
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """A file as messages name it, and the chain of `FILE:LINE` that included it."""
+    """A file's name in messages, and the chain of `FILE:LINE` that included it."""
 
     name: str
     included_from: tuple[str, ...] = ()
 
 
 class Mark(NamedTuple):
-    """Where something was written; lines count from 1."""
+    """A place in a file; lines count from 1."""
 
     origin: Origin
     line: int
@@ -27,7 +27,7 @@ class Mark(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """A `!reference [job, key, ...]` that is not resolved yet."""
+    """An unresolved `!reference [job, key, ...]`."""
 
     path: tuple[str, ...]
     mark: Mark
@@ -37,7 +37,7 @@ class Reference:
 
 
 class Map(dict[str, "Value"]):
-    """A mapping. `mark` is where it begins, `marks` where each of its keys is written."""
+    """A mapping. `mark` is its place, `marks` the place of each key."""
 
     __slots__ = ("mark", "marks")
 
@@ -50,16 +50,16 @@ class Map(dict[str, "Value"]):
             self.marks[key] = where
 
     def at(self, key: str) -> Mark:
-        """Where `key` is written, or the mapping's own place."""
+        """The place of `key`, or of the mapping itself."""
         return self.marks.get(key, self.mark)
 
     def entries(self) -> Iterator[tuple[str, Value, Mark]]:
-        """All keys with their values and places, in order."""
+        """All keys with values and places, in order."""
         for key, value in self.items():
             yield key, value, self.at(key)
 
     def without(self, *keys: str) -> Map:
-        """The same mapping, lacking `keys`."""
+        """The same mapping without `keys`."""
         return Map(self.mark, (entry for entry in self.entries() if entry[0] not in keys))
 
     def having(self, key: str, value: Value, mark: Mark) -> Map:
@@ -71,7 +71,7 @@ class Map(dict[str, "Value"]):
 
 
 class Seq(list["Value"]):
-    """A list. `mark` is where it begins, `marks` where each item is written."""
+    """A list. `mark` is its place, `marks` the place of each item."""
 
     __slots__ = ("mark", "marks")
 
@@ -93,7 +93,7 @@ Value: TypeAlias = Scalar | Map | Seq | Reference
 
 
 def text_of(value: Scalar) -> str:
-    """A scalar as GitLab (Ruby) writes it into a string."""
+    """A scalar as GitLab (Ruby) formats it."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -102,7 +102,7 @@ def text_of(value: Scalar) -> str:
 
 
 def kind_of(value: Value) -> str:
-    """What a value is, in the words of messages."""
+    """A value's type, as named in messages."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):
@@ -119,6 +119,6 @@ def kind_of(value: Value) -> str:
 
 
 def shown(value: object, limit: int = 60) -> str:
-    """A value for a message: quoted, on one line, cut to `limit` characters."""
+    """A value for a message: quoted, on one line, truncated to `limit` characters."""
     text = str(value)
     return repr(text if len(text) <= limit else text[: limit - 1] + "…")

@@ -1,4 +1,4 @@
-"""Regular expressions and globs, both run by RE2, so that none can take more than linear time. Pure."""
+"""Regular expressions and globs, both run by RE2, which guarantees linear time. Pure."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ _WRITTEN = re.compile(r"/(.*)/([ismU]*)\Z", re.DOTALL)
 
 
 class BadPattern(Exception):
-    """A regular expression is none, or too big; the message says why."""
+    """An invalid or oversized regular expression; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A compiled regular expression. `text` is how it was written."""
+    """A compiled regular expression. `text` is its source."""
 
     text: str
     program: Any
@@ -34,7 +34,7 @@ class Pattern:
 
 @lru_cache(maxsize=4096)
 def compile_pattern(text: str) -> Pattern:
-    """A pattern of the form `/regex/flags`, with GitLab's flags i, s, m and U. Raises BadPattern."""
+    """Compiles a pattern `/regex/flags`, with GitLab's flags i, s, m and U. Raises BadPattern."""
     match = _WRITTEN.match(text)
     if match is None:
         raise BadPattern(f"{text[:60]!r} is no pattern of the form /regex/")
@@ -42,19 +42,19 @@ def compile_pattern(text: str) -> Pattern:
 
 
 def written_pattern(text: str) -> Pattern:
-    """A pattern as it stands in an expression, where `\\/` is a slash. Raises BadPattern."""
+    """Compiles a pattern as written in an expression, where `\\/` is a slash. Raises BadPattern."""
     compiled = compile_pattern(text.replace("\\/", "/"))
     return Pattern(text, compiled.program)
 
 
 @lru_cache(maxsize=1024)
 def bare_pattern(regex: str) -> Pattern:
-    """A regular expression without slashes. Raises BadPattern."""
+    """Compiles a regular expression without slashes. Raises BadPattern."""
     return Pattern(regex, _program(regex, ""))
 
 
 def _program(regex: str, flags: str) -> Any:
-    import re2  # costs 10 ms to load, which files without a pattern shall not pay
+    import re2  # loading takes 10 ms, which files without a pattern should not pay
 
     if len(regex) > MAX_PATTERN_LENGTH:
         raise BadPattern(f"the regular expression is longer than {MAX_PATTERN_LENGTH} characters")
@@ -70,20 +70,20 @@ def _program(regex: str, flags: str) -> Any:
 
 @lru_cache(maxsize=4096)
 def glob_pattern(glob: str) -> Pattern:
-    """A glob over paths as Ruby's fnmatch has it (FNM_PATHNAME, FNM_DOTMATCH, FNM_EXTGLOB): `*`, `?` and `[...]` stay
-    within a folder, `**/` is any folders or none, `{a,b}` is either. Raises BadPattern.
+    """Compiles a path glob with the semantics of Ruby's fnmatch (FNM_PATHNAME, FNM_DOTMATCH, FNM_EXTGLOB): `*`, `?` and
+    `[...]` stay within a directory, `**/` matches any number of directories, `{a,b}` either. Raises BadPattern.
     """
     return Pattern(glob, _program(_glob_regex(glob), "s"))
 
 
 def include_pattern(glob: str) -> Pattern:
-    """A glob of `include:local`, where `**` is anything and `*` anything but a slash. Raises BadPattern."""
+    """Compiles a glob of `include:local`: `**` matches anything, `*` anything but a slash. Raises BadPattern."""
     regex = re.escape(glob).replace(r"\*\*", ".*").replace(r"\*", "[^/]*")
     return Pattern(glob, _program(regex, "s"))
 
 
 def is_glob(text: str) -> bool:
-    """Whether a path has anything in it that a glob takes for something else than itself."""
+    """Whether a path contains glob metacharacters."""
     return any(character in text for character in "*?[{")
 
 

@@ -1,6 +1,6 @@
-"""The `CI_*` variables that are known before a run: of the project, its commit, and one job. Pure.
+"""The `CI_*` variables known before a run: those of the project, its commit, and one job. Pure.
 
-What only a run knows (`CI_PIPELINE_ID`, `CI_JOB_ID`, `CI_RUNNER_*`, ...) is added by the coordinator and the worker.
+The coordinator and the worker add those known only to a run (`CI_PIPELINE_ID`, `CI_JOB_ID`, `CI_RUNNER_*`, ...).
 """
 
 from __future__ import annotations
@@ -13,40 +13,39 @@ from collections.abc import Mapping
 from pipeline.git_repository import NO_SHA, Repository
 
 MERGE_REQUEST = "merge_request_event"
-"""`CI_PIPELINE_SOURCE` of a merge request's pipeline."""
+"""`CI_PIPELINE_SOURCE` of a merge request pipeline."""
 EXTERNAL_PULL_REQUEST = "external_pull_request_event"
 OF_A_PUSH = ("push", "parent_pipeline")
-"""`CI_PIPELINE_SOURCE` of pipelines that a push has started; a child pipeline has the push of its parent."""
+"""`CI_PIPELINE_SOURCE` of pipelines caused by a push; a child pipeline inherits its parent's push."""
 TRIGGERED = "trigger"
-"""`CI_PIPELINE_SOURCE` of a pipeline that a trigger token has started."""
+"""`CI_PIPELINE_SOURCE` of a pipeline started with a trigger token."""
 MAX_TEXT_BYTES = 100_000
-"""Of what people wrote to a commit or a tag, as in GitLab: longer strings start no program (see `MAX_STRING_BYTES`)."""
+"""Limit of commit and tag texts, as in GitLab: longer strings can't be passed to a program (see `MAX_STRING_BYTES`)."""
 MAX_DESCRIPTION = 2_700
-"""Characters of a merge request's description, as in GitLab."""
+"""Maximum length of a merge request's description, as in GitLab."""
 MAX_TITLE = 255
-"""Characters of a merge request's title, and of a pipeline's name, as in GitLab."""
+"""Maximum length of a merge request's title and of a pipeline's name, as in GitLab."""
 BUILDS_DIR = "/builds"
 GITLAB_REGISTRY = "registry.gitlab.com"
-"""Where GitLab's own templates have their images."""
+"""Registry of the images in GitLab's own templates."""
 _DRAFT = re.compile(r"\s*(?:\[draft\]|\(draft\)|draft:)", re.IGNORECASE)
-"""How the title of a merge request begins that is none to merge yet."""
+"""Title prefix of a draft merge request."""
 _GROUPED = re.compile(r"(?:[\s:]+(?:\[.*\]|\d+[\s:/\\]+\d+)){1,3}\s*\Z")
-"""What tells a job's name from the others of its group: `1/3`, `[ruby, ubuntu]`."""
+"""Suffix that distinguishes the jobs of a group: `1/3`, `[ruby, ubuntu]`."""
 SLUG_LENGTH = 63
 ENVIRONMENT_SLUG_LENGTH = 24
 SHORT_SHA = 8
 
 
 def project_dir(repository: Repository) -> str:
-    """Where a job finds the project in its container."""
+    """The project's directory in a job's container."""
     return f"{BUILDS_DIR}/{repository.remote.path}"
 
 
 def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, str]) -> dict[str, str]:
-    """What is the same in all jobs of a pipeline.
+    """Variables shared by all jobs of a pipeline.
 
-    Where the user's own variables (`given`) say that the pipeline is one of a tag or of a merge request, the others
-    go with that.
+    If the user's own variables (`given`) make it a tag or merge request pipeline, the others follow.
     """
     remote, commit = repository.remote, repository.commit
     namespace, _, name = remote.path.rpartition("/")
@@ -109,7 +108,7 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
 
 
 def _of_ref(repository: Repository, known: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """What is different for a branch, a tag, a merge request and a pull request from elsewhere."""
+    """Variables that differ between a branch, a tag, a merge request and an external pull request."""
     branch = given.get("CI_COMMIT_BRANCH") or given.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
     tag = given.get("CI_COMMIT_TAG") or (repository.tag if not branch else None)
     ref = tag or branch or repository.branch or ""
@@ -166,7 +165,7 @@ def _of_merge_request(
 
 
 def of_job(name: str, stage: str, index: int | None, total: int) -> dict[str, str]:
-    """What belongs to one job; `index` counts the jobs of a `parallel` from 1."""
+    """Variables of one job; `index` counts the jobs of a `parallel` from 1."""
     variables = {
         "CI_JOB_GROUP_NAME": _GROUPED.sub("", name).strip() or name,
         "CI_JOB_NAME": name,
@@ -180,7 +179,7 @@ def of_job(name: str, stage: str, index: int | None, total: int) -> dict[str, st
 
 
 def of_environment(name: str, action: str, tier: str) -> dict[str, str]:
-    """What an `environment` gives to its job, besides its address."""
+    """Variables that an `environment` gives its job, except its URL."""
     return {
         "CI_ENVIRONMENT_NAME": name,
         "CI_ENVIRONMENT_SLUG": environment_slug(name),
@@ -190,7 +189,7 @@ def of_environment(name: str, action: str, tier: str) -> dict[str, str]:
 
 
 def cut(text: str) -> str:
-    """The text up to `MAX_TEXT_BYTES`, never within a character."""
+    """The text truncated to `MAX_TEXT_BYTES`, never within a character."""
     data = text.encode("utf-8", "replace")
     return data[:MAX_TEXT_BYTES].decode("utf-8", "ignore") if len(data) > MAX_TEXT_BYTES else text
 
@@ -201,7 +200,7 @@ def slug(text: str) -> str:
 
 
 def environment_slug(name: str) -> str:
-    """GitLab's short name of an environment: what had to be changed ends in a hash of the full name."""
+    """GitLab's short name of an environment; a rewritten one ends in a hash of the full name."""
     short = re.sub(r"[^a-z0-9]", "-", name.lower())
     if not re.match(r"[a-z]", short):
         short = f"env-{short}"
@@ -217,7 +216,7 @@ def environment_slug(name: str) -> str:
 
 
 def environment_tier(name: str) -> str:
-    """The tier that GitLab guesses from an environment's name."""
+    """The tier that GitLab derives from an environment's name."""
     patterns = {
         "production": r"pro?d|live",
         "staging": r"sta?g|mode?l|pre|demo|non",

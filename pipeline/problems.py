@@ -1,4 +1,4 @@
-"""Collects what is wrong in a pipeline file, so that all of it can be told at once. Pure."""
+"""Collects the problems of a pipeline file, so that all are reported at once. Pure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from pipeline.nodes import Mark
 from protocol.errors import PipelineFileError, Problem
 
 MAX_PROBLEMS = 100
-"""More than anybody reads; a file that is wrong in a million places is told no more."""
+"""Maximum number of reported problems: more than anyone reads."""
 
 
 MAX_COMPARED = 2_000
-"""Known words that one unknown word is compared with."""
+"""Maximum number of known words compared with an unknown one."""
 
 
 def problem(message: str, mark: Mark | None, key: str = "", mend: str = "") -> Problem:
@@ -25,19 +25,19 @@ def problem(message: str, mark: Mark | None, key: str = "", mend: str = "") -> P
 
 
 def fatal(message: str, mark: Mark | None, key: str = "", mend: str = "") -> PipelineFileError:
-    """The error for a problem after which nothing else can be said of the file."""
+    """The error for a problem that ends the analysis of the file."""
     return PipelineFileError([problem(message, mark, key, mend)])
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """`did you mean X?` if a known word is close to `word`, else nothing."""
+    """`did you mean X?` if a known word is close to `word`, else empty."""
     likely = (other for other in known if abs(len(other) - len(word)) <= len(word) // 2)
     found = difflib.get_close_matches(word[:100], itertools.islice(likely, MAX_COMPARED), n=1, cutoff=0.7)
     return f"did you mean {found[0]!r}?" if found else ""
 
 
 class Report:
-    """The problems and warnings of one compilation, each told once."""
+    """The problems and warnings of one compilation, without duplicates."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -46,31 +46,31 @@ class Report:
         self._told: set[str] = set()
 
     def problem(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
-        """Notes what makes the file invalid."""
+        """Records a problem that makes the file invalid."""
         self._note(self.problems, "problem", problem(message, mark, key, mend))
 
     def warning(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
-        """Notes what is odd, or has no effect here."""
+        """Records something odd or without effect here."""
         self._note(self.warnings, "warning", problem(message, mark, key, mend))
 
     def without_effect(self, keyword: str, reason: str, mark: Mark, key: str) -> None:
-        """Warns of a keyword that has no effect here, once a compilation and not in every job that has it."""
+        """Warns of a keyword without effect here, once per compilation rather than in every job."""
         if keyword not in self._told:
             self._told.add(keyword)
             self.warning(f"has no effect here: {reason}", mark, key)
 
     def add(self, error: PipelineFileError) -> None:
-        """Takes over the problems of an error that ended one part of the work."""
+        """Adds the problems of an error that ended one part of the work."""
         for found in error.problems:
             self._note(self.problems, "problem", found)
 
     @property
     def full(self) -> bool:
-        """Whether nothing more will be told, so that looking for more problems can end."""
+        """Whether the report takes no more, so that the search for problems can end."""
         return len(self.problems) > MAX_PROBLEMS
 
     def raise_if_any(self) -> None:
-        """Raises PipelineFileError if a problem was noted."""
+        """Raises PipelineFileError if a problem was recorded."""
         if self.problems:
             raise PipelineFileError(self.problems)
 

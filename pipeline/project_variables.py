@@ -1,8 +1,8 @@
 """The project's own CI/CD variables, which GitLab keeps in its settings: here in a file beside the pipeline file.
 
 Name and format are those of the peer gitlab-ci-local, so that its users' files work: `NAME: value`, or
-`NAME: {type: variable|file, values: {"*": value}}`. A value that is a path is never read as a file, as the peer does
-it: a repository that brings such a file along must not get at the files of whoever runs it.
+`NAME: {type: variable|file, values: {"*": value}}`. Unlike in the peer, a path as value is never read as a file: a
+repository that carries such a file must not gain access to the user's files.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from protocol.plan import Variable
 
 FILE_NAME = ".gitlab-ci-local-variables.yml"
 EVERYWHERE = "*"
-"""The scope of a value that counts in all environments."""
+"""Scope of a value that applies to all environments."""
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KINDS = ("variable", "file")
 KEYS = ("type", "values")
 
 
 def project_variables(folder: Path, report: Report) -> list[Variable]:
-    """The variables of the file in `folder`; none if it is not there. Problems go into the report.
+    """The variables of the file in `folder`; empty if it does not exist. Problems go into the report.
 
     Raises PipelineFileError if the file can't be read at all.
     """
@@ -73,7 +73,7 @@ def _of_scope(key: str, values: Value, mark: Mark, report: Report, *, is_file: b
         return None
     for scope, _, where in values.entries():
         if scope != EVERYWHERE:
-            what = f"values for single environments are left out; that of `{EVERYWHERE}` counts in all"
+            what = f"values for single environments are ignored; that of `{EVERYWHERE}` applies to all"
             report.warning(what, where, f"{key}.values")
     content = values.get(EVERYWHERE)
     return Variable(key=key, value=content, raw=is_file, file=is_file) if isinstance(content, str) else None

@@ -1,4 +1,4 @@
-"""Decides by `rules`, `only` and `except` whether something is in a pipeline. Knows no plan; asks git for files."""
+"""Evaluates `rules`, `only` and `except`. Knows no plan; queries git for files."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from protocol.errors import LongshoreError
 from protocol.variables import expand, references
 
 MAX_COMPARISONS = 5_000_000
-"""Paths times patterns of one rule; beyond that nobody waits for the answer."""
+"""Maximum number of paths times patterns of one rule, which bounds the time."""
 SOURCES: Mapping[str, tuple[str, ...]] = {
     "api": ("api",),
     "chat": ("chat",),
@@ -31,18 +31,18 @@ SOURCES: Mapping[str, tuple[str, ...]] = {
     "triggers": ("trigger",),
     "web": ("web",),
 }
-"""Words of `only` and `except` for where a pipeline comes from, and `CI_PIPELINE_SOURCE` for each."""
+"""Keywords of `only` and `except` for a pipeline's source, with the `CI_PIPELINE_SOURCE` of each."""
 
 
 class Known(NamedTuple):
-    """What variables are before a run: as they are `written`, which is what `if` sees, and `expanded`."""
+    """Variables before a run: as `written`, which `if` evaluates, and `expanded`."""
 
     written: Mapping[str, str]
     expanded: Mapping[str, str]
 
 
 class Conditions:
-    """Evaluates conditions for one project. Problems go into the report, and what is wrong does not hold."""
+    """Evaluates conditions for one project. Problems go into the report; an invalid condition does not hold."""
 
     def __init__(self, repository: Repository, projects: Mapping[str, Path], report: Report) -> None:
         self._repository = repository
@@ -53,7 +53,7 @@ class Conditions:
         self._changes: dict[str | None, set[str] | None] = {}
 
     def first_match(self, rules: Value, known: Known, key: str, source: Source | None = None) -> tuple[int, Map] | None:
-        """The first rule that holds, with its number; the syntax of those below it is checked too.
+        """The first matching rule and its number; the syntax of later rules is checked too.
 
         `source` is where `exists` looks, if not in the project itself.
         """
@@ -106,7 +106,7 @@ class Conditions:
         return self._any_matches(value, files, variables, mark, key)
 
     def _files_for(self, value: Value, variables: Mapping[str, str], source: Source) -> set[str]:
-        """Paths of all files and, with a slash at their end, of all directories."""
+        """Paths of all files and, with a trailing slash, of all directories."""
         project = value.get("project") if isinstance(value, Map) else None
         if not isinstance(project, str):
             if source not in self._existing:
@@ -118,7 +118,7 @@ class Conditions:
         return _with_folders(source_of(root, expand(ref, variables) if isinstance(ref, str) else None, name).files)
 
     def _any_matches(self, value: Value, paths: set[str], variables: Mapping[str, str], mark: Mark, key: str) -> bool:
-        """Whether one of the paths is meant by a list of globs, or a mapping with `paths` and `regexp`."""
+        """Whether a path matches a list of globs, or a mapping with `paths` and `regexp`."""
         globs = _texts(value.get("paths") if isinstance(value, Map) else value)
         regexp = value.get("regexp") if isinstance(value, Map) else None
         if len(globs) * len(paths) > MAX_COMPARISONS:
@@ -134,10 +134,9 @@ class Conditions:
             return False
 
     def allowed_by_policies(self, job: Map, known: Known, key: str, *, has_workflow_rules: bool) -> bool:
-        """Whether `only` and `except` let a job without `rules` in.
+        """Whether `only` and `except` admit a job without `rules`.
 
-        Where `only` names no refs it is for branches and tags; a job without `only` is too, unless the workflow has
-        rules of its own.
+        An `only` without refs applies to branches and tags; so does a missing `only`, unless the workflow has rules.
         """
         only, excluded = job.get("only"), job.get("except")
         included = self._clauses(only, known, job.at("only"), f"{key}.only")
@@ -194,7 +193,7 @@ class Conditions:
 
 
 def _target(variables: Mapping[str, str]) -> str | None:
-    """The branch that the pipeline's merge or pull request goes to, if it is one of those."""
+    """The target branch of a merge or pull request pipeline; None for others."""
     if target := variables.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"):
         return target
     if variables.get("CI_PIPELINE_SOURCE") == EXTERNAL_PULL_REQUEST:
@@ -203,12 +202,12 @@ def _target(variables: Mapping[str, str]) -> str | None:
 
 
 def _is_push_of_a_branch(variables: Mapping[str, str]) -> bool:
-    """Whether there is anything to compare with; else every path counts as changed, as in GitLab."""
+    """Whether there is something to compare with; otherwise every path counts as changed, as in GitLab."""
     return not variables.get("CI_COMMIT_TAG") and variables.get("CI_PIPELINE_SOURCE", "push") in OF_A_PUSH
 
 
 def _split_pattern(word: str) -> tuple[str, str, str]:
-    """`/regex/@group/project` in its parts; the expression may hold an @ itself."""
+    """Splits `/regex/@group/project` into its parts; the expression may contain an @ itself."""
     end = word.rfind("/@")
     return (word, "", "") if end <= 0 else (word[: end + 1], "@", word[end + 2 :])
 
@@ -223,12 +222,12 @@ def _with_folders(files: Iterable[str]) -> set[str]:
 
 
 def _expanded(glob: str, variables: Mapping[str, str]) -> str:
-    """The glob with all variables that there are; another `$` is part of the path."""
+    """The glob with all known variables expanded; any other `$` is part of the path."""
     return expand(glob, variables, keep=references(glob) - variables.keys())
 
 
 def _means(path: str, known: set[str]) -> bool:
-    """Whether a path or glob is, or matches, one of the known paths."""
+    """Whether a path or glob equals or matches one of the known paths."""
     if not is_glob(path):
         return path in known
     pattern = glob_pattern(path)

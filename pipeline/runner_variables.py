@@ -1,7 +1,7 @@
-"""Tells of variables in a pipeline file that steer GitLab's runner and have no effect here. Pure.
+"""Warns of variables in a pipeline file that configure GitLab's runner and have no effect here. Pure.
 
-Those with an effect are the worker's. Nothing is said of those that only make GitLab's runner faster or more patient
-(GIT_DEPTH, *_ATTEMPTS, *_COMPRESSION_LEVEL), nor of what is always so here (CI_DEBUG_SERVICES, FF_NETWORK_PER_BUILD).
+Variables with an effect are the worker's concern. No warning for those that only tune GitLab's runner (GIT_DEPTH,
+*_ATTEMPTS, *_COMPRESSION_LEVEL), nor for behaviour that is always on here (CI_DEBUG_SERVICES, FF_NETWORK_PER_BUILD).
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from pipeline.nodes import Map, text_of
 from pipeline.problems import Report
 
 NO_EFFECT = {
-    "DOCKER_AUTH_CONFIG": "images are pulled with the logins that `docker login` has left on the worker",
+    "DOCKER_AUTH_CONFIG": "images are pulled with the worker's `docker login` credentials",
     "GIT_CLONE_PATH": "the project is always where CI_PROJECT_DIR says",
-    "RUNNER_GENERATE_ARTIFACTS_METADATA": "no metadata is made of artifacts",
+    "RUNNER_GENERATE_ARTIFACTS_METADATA": "artifact metadata is not generated",
     "SECURE_FILES_DOWNLOAD_PATH": "there is no GitLab server in a Longshore run that could keep secure files",
 }
 FLAGS, KUBERNETES = "FF_", "KUBERNETES_"
@@ -37,11 +37,11 @@ QUIET_FLAGS = frozenset(
         "FF_USE_WINDOWS_JOB_OBJECT",
     }
 )
-"""Feature flags with an effect here, and those whose effect nobody would miss."""
+"""Feature flags with an effect here, and those whose effect is negligible."""
 
 
 def warn_of_runner_variables(report: Report, holders: Iterable[tuple[str, Map]]) -> None:
-    """Warns of what is in `variables`, of the whole file and of jobs; each holder comes with its job's name."""
+    """Warns of `variables` of the whole file and of jobs; each holder comes with its job's name."""
     for name, holder in holders:
         variables = holder.get("variables")
         if not isinstance(variables, Map):

@@ -1,6 +1,6 @@
-"""The shapes that a keyword's value can have, and the check of a value against one. Pure; knows no keyword.
+"""The shapes of keyword values, and the validation of a value against one. Pure; knows no keyword.
 
-`check` reports everything that is wrong below a value, each with its own place. A null counts as absent everywhere.
+`check` reports every error below a value, each with its place. A null counts as absent everywhere.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from pipeline.problems import Report, nearest
 
 
 class Shape(Protocol):
-    """What a value may look like."""
+    """The shape of a value."""
 
     @property
     def name(self) -> str:
-        """The shape in the words of messages, with its article."""
+        """The shape as named in messages, with its article."""
 
     def fits(self, value: Value) -> bool:
-        """Whether the value is of this shape's kind; its parts may still be wrong."""
+        """Whether the value has this shape's type; its parts may still be invalid."""
 
     def parts(self, value: Value, mark: Mark, key: str, check: Check) -> None:
-        """Checks what is inside a value that fits."""
+        """Checks the contents of a value that fits."""
 
 
 class Check:
-    """Checks values and reports what is wrong. `fields` tells what keys a mapping of a given path takes."""
+    """Validates values and reports errors. `fields` maps a mapping's path to its keys."""
 
     def __init__(self, report: Report, fields: Mapping[str, Mapping[str, Field]]) -> None:
         self.report = report
         self.fields = fields
 
     def value(self, value: Value, shape: Shape, mark: Mark, key: str) -> None:
-        """Checks one value; a reference that is not resolved may be anything."""
+        """Validates one value; an unresolved reference may be anything."""
         if value is None or isinstance(value, Reference):
             return
         if shape.fits(value):
@@ -46,22 +46,22 @@ class Check:
 
 
 class Field(Protocol):
-    """What a mapping's key means: its shape, and whether it is refused or has no effect."""
+    """The meaning of a mapping's key: its shape, and whether it is refused or has no effect."""
 
     @property
     def shape(self) -> Shape: ...
     @property
     def refused(self) -> str:
-        """Why the key is refused, or nothing."""
+        """Why the key is refused; empty if it is not."""
 
     @property
     def ignored(self) -> str:
-        """Why the key has no effect, or nothing."""
+        """Why the key has no effect; empty if it has one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Anything:
-    """Any value: what has no effect is not looked into."""
+    """Any value; used for keywords without effect."""
 
     name: str = "anything"
 
@@ -74,9 +74,7 @@ class Anything:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A string; `scalars` lets numbers and booleans count as what they look like. `mend` helps where a mapping was read
-    instead.
-    """
+    """A string; `scalars` also accepts numbers and booleans as text. `mend` is the hint for a mapping found instead."""
 
     scalars: bool = False
     empty: bool = True
@@ -130,7 +128,7 @@ class Number:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """One of a few words; with `variables`, also what holds a variable. `hints` mend words that are often tried."""
+    """One of a few words; with `variables`, also text that contains a variable. `hints` cover common mistakes."""
 
     words: tuple[str, ...]
     variables: bool = False
@@ -150,7 +148,7 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class ListOf:
-    """A list, each item of one shape."""
+    """A list whose items share one shape."""
 
     item: Shape
     least: int = 0
@@ -180,7 +178,7 @@ class ListOf:
 
 @dataclass(frozen=True, slots=True)
 class MapOf:
-    """A mapping with keys that the user chooses, each value of one shape."""
+    """A mapping with user-defined keys, whose values share one shape."""
 
     item: Shape
     most: int = 10_000
@@ -204,9 +202,9 @@ class MapOf:
 
 @dataclass(frozen=True, slots=True)
 class Fields:
-    """A mapping whose keys are keywords: those of the table under `path`, or only those that are named.
+    """A mapping whose keys are keywords: those of the table under `path`, or only the given ones.
 
-    `mend` helps where a required one is missing.
+    `mend` is the hint for a missing required key.
     """
 
     path: str
@@ -244,7 +242,7 @@ class Fields:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """Any of several shapes: the first that fits decides."""
+    """Any of several shapes; the first that fits decides."""
 
     shapes: tuple[Shape, ...]
 
@@ -270,7 +268,7 @@ def any_of(*shapes: Shape) -> AnyOf:
 
 
 def fields_by_path(paths: Iterable[tuple[str, Field]]) -> dict[str, dict[str, Field]]:
-    """Keywords by the path of the mapping that they stand in: `job.cache.key` is `key` under `job.cache`."""
+    """Keywords by the path of their mapping: `job.cache.key` is `key` under `job.cache`."""
     table: dict[str, dict[str, Field]] = {}
     for path, field in paths:
         parent, _, name = path.rpartition(".")

@@ -1,4 +1,4 @@
-"""Durations and sizes as people write them: `1h 30m`, `2 weeks`, `never`, `512m`. Pure."""
+"""Durations and sizes in human notation: `1h 30m`, `2 weeks`, `never`, `512m`. Pure."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LONGEST = 100
 
 
 def seconds_of(text: str) -> float | None:
-    """A duration in seconds, as GitLab reads it (a bare number is seconds); None if it is none."""
+    """A duration in seconds, as GitLab parses it (a bare number is seconds); None if invalid."""
     text = text.strip().lower()
     if not text or len(text) > _LONGEST:
         return None
@@ -48,7 +48,7 @@ def seconds_of(text: str) -> float | None:
 
 
 def bytes_of(text: str) -> int | None:
-    """A size in bytes, with Docker's units (1k is 1024); None if it is none."""
+    """A size in bytes, with Docker's units (1k is 1024); None if invalid."""
     match = _SIZE.match(text.strip()) if len(text) <= _LONGEST else None
     if match is None:
         return None

@@ -1,4 +1,4 @@
-"""A job's variables: which it has, in which order they count, and what they are when it is decided about. Pure."""
+"""A job's variables: their set, precedence, and values at compile time. Pure."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from protocol.variables import references
 
 
 def variables_of(value: Value) -> list[Variable]:
-    """What `variables:` says, with `expand: false` as `raw`."""
+    """The variables of `variables:`, with `expand: false` as `raw`."""
     found: list[Variable] = []
     for key, item in value.items() if isinstance(value, Map) else ():
         if isinstance(item, Map):
@@ -23,12 +23,12 @@ def variables_of(value: Value) -> list[Variable]:
 
 
 def fixed(values: Mapping[str, str]) -> list[Variable]:
-    """Variables whose values are not looked into for others: a commit's message may hold anything."""
+    """Variables with literal values, never expanded: a commit's message may contain anything."""
     return [Variable(key=key, value=value, raw=True) for key, value in values.items()]
 
 
 def inherited_variables(job: Map, variables: list[Variable]) -> list[Variable]:
-    """The global variables that a job takes, as its `inherit` says."""
+    """The global variables that a job inherits, per its `inherit`."""
     inherit = job.get("inherit")
     allowed = inherit.get("variables") if isinstance(inherit, Map) else None
     if allowed is False:
@@ -39,7 +39,7 @@ def inherited_variables(job: Map, variables: list[Variable]) -> list[Variable]:
 
 
 def layered(*layers: Iterable[Variable]) -> list[Variable]:
-    """All layers, lowest first; of one key the last is kept, and those that it builds on (`PATH: "$PATH:/opt"`)."""
+    """All layers, lowest first; of each key the last is kept, plus those it builds on (`PATH: "$PATH:/opt"`)."""
     kept: list[Variable] = []
     wanted: dict[str, bool] = {}
     for variable in reversed([variable for layer in layers for variable in layer]):

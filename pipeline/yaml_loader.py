@@ -1,7 +1,7 @@
-"""Reads YAML as GitLab does (libyaml's grammar, YAML 1.1's plain scalars), keeping the place of every key. No files.
+"""Reads YAML as GitLab does (libyaml's grammar, YAML 1.1's plain scalars), with the place of every key. No files.
 
-Works on libyaml's events with a stack of its own, so that depth, size and what aliases stand for are bounded before
-anything is built.
+Processes libyaml's events with its own stack, so that depth, size and alias expansion are bounded before anything is
+built.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from protocol.errors import PipelineFileError
 
 MAX_FILE_BYTES = 10 << 20
 MAX_DEPTH = 64
-"""Containers inside each other, aliases counted with what they stand for."""
+"""Maximum nesting of containers, counting the contents of aliases."""
 MAX_VALUES = 500_000
-"""Values in one document, aliases counted with what they stand for: what an alias bomb runs into."""
+"""Maximum number of values in a document, counting the contents of aliases: the bound on alias bombs."""
 MAX_DOCUMENTS = 2
 """A header with `spec:`, and the pipeline."""
 
@@ -35,10 +35,9 @@ _TAG = "tag:yaml.org,2002:"
 
 
 def load(data: bytes, origin: Origin, report: Report, *, as_written: bool = False) -> list[Value]:
-    """The documents of a file but for empty ones. Raises PipelineFileError with file and line for what is no YAML or
-    too big.
+    """The non-empty documents of a file. Raises PipelineFileError with file and line if it is too large or not YAML.
 
-    With `as_written` every scalar is the text that stands there: `1.10` is no number.
+    With `as_written` every scalar is kept as text: `1.10` is no number.
     """
     composed = _Composer(origin, report, as_written=as_written).compose(_events(_text(data, origin), origin))
     documents: list[Value] = [document for document in composed if document is not None]
@@ -86,7 +85,7 @@ def _events(text: str, origin: Origin) -> Iterator[yaml.Event]:
 
 
 def _mend(error: yaml.MarkedYAMLError, text: str) -> str:
-    """What to do about what is written most often that YAML takes for something else; "" for all the rest."""
+    """Hint for the most common mistakes that YAML misreads; "" for all others."""
     problem, context = error.problem or "", error.context or ""
     if problem.startswith("mapping values are not allowed"):
         return "put quotes around a value that holds `: `"
@@ -103,7 +102,7 @@ def _mend(error: yaml.MarkedYAMLError, text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class _Anchored:
-    """What an alias stands for; `value` is unset while the anchored container is still being read."""
+    """The value of an anchor; `value` is unset while the anchored container is still being read."""
 
     value: Value
     weight: int
@@ -113,9 +112,7 @@ class _Anchored:
 
 @dataclass(slots=True)
 class _Frame:
-    """A container that is being read. `key` is the key whose value comes next; `written` has lines of keys that no
-    `<<` brought in.
-    """
+    """A container being read. `key` is the key of the next value; `written` has the lines of keys not added by `<<`."""
 
     mark: Mark
     tag: str | None
@@ -133,7 +130,7 @@ _Start: TypeAlias = yaml.SequenceStartEvent | yaml.MappingStartEvent
 
 
 class _Composer:
-    """Turns the events of one file into values."""
+    """Builds the values of one file from its events."""
 
     def __init__(self, origin: Origin, report: Report, *, as_written: bool) -> None:
         self._origin = origin
@@ -245,8 +242,8 @@ class _Composer:
 
 
 def _merge(frame: _Frame, value: Value, mark: Mark) -> None:
-    """Takes over what `<<` names, in the order in which it is written: it wins over what stands above it, and what
-    follows wins over it. Of a list the first one wins. So does GitLab's YAML library.
+    """Merges the mapping under `<<`, at its place: it overrides keys above it, and keys below override it. In a list
+    the first one wins. GitLab's YAML library does the same.
     """
     for source in reversed(value) if isinstance(value, Seq) else [value]:
         if not isinstance(source, Map):
@@ -281,7 +278,7 @@ def _scalar_value(event: yaml.ScalarEvent, mark: Mark) -> Scalar:
 
 
 def plain_value(text: str) -> Scalar:
-    """What an unquoted scalar means in YAML 1.1, as GitLab reads it; numbers of absurd length stay text."""
+    """The YAML 1.1 meaning of an unquoted scalar, as GitLab reads it; absurdly long numbers stay text."""
     if len(text) > _LONGEST_NUMBER:
         return text
     if _NULL.match(text):

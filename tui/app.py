@@ -1,4 +1,4 @@
-"""The dashboard's application: its main pages, keys and refreshes."""
+"""The dashboard application: its main pages, keys and refresh cycle."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from tui.widgets.coalescer import Coalescer
 from tui.widgets.key_bar import keys_of
 
 NOT_OFFERED = ("Quit", "Keys", "Maximize", "Minimize")
-"""Textual's own commands that the dashboard has its own words for, or no use."""
+"""Textual's own commands that the dashboard renames or does not use."""
 
 
 class LongshoreApp(Dashboard):
-    """The dashboard of the coordinator at `address`. `clock` tells the wall clock's time, for tests to set."""
+    """The dashboard of the coordinator at `address`. `clock` returns wall-clock time; tests replace it."""
 
     TITLE = "Longshore"
     CSS_PATH = "style.tcss"
@@ -48,22 +48,22 @@ class LongshoreApp(Dashboard):
         self._changed = Coalescer(self, self._refresh_page)
 
     def on_mount(self) -> None:
-        """Begins to connect, and lets times tick."""
+        """Starts connecting, and starts the timer for elapsed times."""
         self.feed.start()
         self.set_interval(1.0, self._refresh_page)
 
     async def on_unmount(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         await self.feed.stop()
 
     def on_app_blur(self, event: events.AppBlur) -> None:
-        """A page in a browser has the keys at first: Textual says it has not, maybe after the page has said it has."""
+        """Ignores the first blur in a browser: the page has the focus, but Textual may report a blur after it."""
         if self.is_web and not self._has_been_away:
             event.prevent_default()
         self._has_been_away = True
 
     def model_changed(self) -> None:
-        """See Dashboard. Many changes in a moment refresh the page once."""
+        """See Dashboard. Changes within one frame refresh the page once."""
         self._changed.poke()
 
     def _refresh_page(self) -> None:
@@ -73,16 +73,16 @@ class LongshoreApp(Dashboard):
                 break
 
     async def action_show_page(self, page: str) -> None:
-        """Goes to one of the main pages; it is as one has left it."""
+        """Switches to one of the main pages, which keeps its state."""
         if not isinstance(self.screen, ModalScreen):
             await self.switch_mode(page)
 
     def action_help(self) -> None:
-        """Shows all keys of the screen."""
+        """Shows all keys of the current screen."""
         self.push_screen(HelpScreen([(entry.shown, entry.does) for entry in keys_of(self.screen)]))
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """What the command palette offers: the screen's keys, then Textual's own commands."""
+        """Entries of the command palette: the screen's keys, then Textual's own commands."""
         for entry in keys_of(screen):
             if not entry.applies:
                 continue

@@ -1,4 +1,4 @@
-"""What every screen may ask of the dashboard: model, connection, time, dialogs. Knows no screen."""
+"""The dashboard's interface to its screens: model, connection, time, dialogs. Knows no screen."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class Dashboard(App[None]):
-    """The dashboard of the coordinator at `address`. `clock` gives the wall clock's time, for tests to set."""
+    """The dashboard of the coordinator at `address`. `clock` returns wall-clock time; tests replace it."""
 
     def __init__(self, address: str, *, clock: Callable[[], float] = time.time) -> None:
         super().__init__()
@@ -26,12 +26,12 @@ class Dashboard(App[None]):
         self.feed = FeedClient(address, self.model, self.model_changed)
 
     def model_changed(self) -> None:
-        """The feed has changed the model; `app` refreshes the page in front."""
+        """Called after the feed changed the model; `app` refreshes the page in front."""
 
     def now(self) -> float:
-        """The time by the coordinator's clock, by which all times that it gives are."""
+        """The time on the coordinator's clock, which is the reference of all its timestamps."""
         return self._clock() + self.model.skew
 
     async def ask(self, dialog: ModalScreen[T]) -> T | None:
-        """Shows a dialog and gives its answer."""
+        """Shows a dialog and returns its answer."""
         return await self.push_screen_wait(dialog)

@@ -1,4 +1,4 @@
-"""Runs a pipeline file from the dashboard, by the command line's own `longshore run -d`: one way to start a run."""
+"""Runs a pipeline file from the dashboard through `longshore run -d`, the one way to start a run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from protocol.errors import LongshoreError
 
 
 def longshore_command() -> list[str]:
-    """The command line that belongs to this Python, else the one on the path."""
+    """The `longshore` command of this Python installation, else the one on the PATH."""
     beside = Path(sys.executable).with_name("longshore")
     found = str(beside) if beside.exists() else shutil.which("longshore")
     if found is None:
@@ -22,7 +22,7 @@ def longshore_command() -> list[str]:
 
 
 async def start_run(address: str, file: str, variables: list[str]) -> int:
-    """Submits a run to the coordinator at `address` and gives its id. Raises LongshoreError with what was wrong."""
+    """Submits a run to the coordinator at `address` and returns its id. Raises LongshoreError with the reason."""
     command = [*longshore_command(), "run", str(Path(file).expanduser()), "--detach", "--coordinator", address]
     for variable in variables:
         command += ["--var", variable]

@@ -1,8 +1,8 @@
-"""Serves the dashboard to a browser through textual-serve, to those only who have the token that it prints.
+"""Serves the dashboard to a browser through textual-serve, protected by a token that it prints.
 
-Each browser gets a dashboard process of its own. Whoever gets in may do all that the dashboard can, so: loopback unless
-told otherwise, a token in the address, which becomes a cookie at once, and no answer to a page of another origin.
-Nothing is loaded from any other server.
+Each browser gets its own dashboard process. A client has all powers of the dashboard, hence: loopback by default, a
+token in the URL that is turned into a cookie at once, and no responses to pages of another origin. Nothing is loaded
+from any other server.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ HEAD = """<link rel="icon" href="data:,">
 <style>@font-face { font-family: "Roboto Mono"; font-weight: 100 700;
   src: url("STATICfonts/RobotoMono-VariableFont_wght.ttf") format("truetype"); }</style>
 <style>body { margin: 0; overflow: hidden; }</style>
-<script>  /* keys go to the terminal as soon as it is there */
+<script>  /* give the terminal the keyboard as soon as it exists */
   const waiting = setInterval(() => {
     const keys = document.querySelector(".xterm-helper-textarea");
     if (keys && document.body.classList.contains("-first-byte")) { keys.focus(); clearInterval(waiting); }
@@ -49,7 +49,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class DashboardServer(Server):
-    """Serves the dashboard of the coordinator at `address`; `ready` is given the address to open when it listens."""
+    """Serves the dashboard of the coordinator at `address`; calls `ready` with the URL once it listens."""
 
     def __init__(self, address: str, host: str, port: int, ready: Callable[[str], None]) -> None:
         command = shlex.join([*longshore_command(), "tui", "--coordinator", address])
@@ -59,22 +59,22 @@ class DashboardServer(Server):
 
     @property
     def link(self) -> str:
-        """The address to open in a browser."""
+        """The URL to open in a browser."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/?token={self.token}"
 
     def serve(self, debug: bool = False) -> None:
-        """Serves until it is interrupted. Raises LongshoreError if it can't listen."""
+        """Serves until interrupted. Raises LongshoreError if it can't listen."""
         try:
             super().serve(debug)
         except OSError as error:
             raise LongshoreError(f"can't serve at {self.host}:{self.port}: {error.strerror or error}") from error
 
     def initialize_logging(self) -> None:
-        """Logging is the command line's business."""
+        """Left to the command line."""
 
     async def on_startup(self, app: web.Application) -> None:
-        """Tells where it is."""
+        """Announces the URL."""
         self._ready(self.link)
 
     async def _make_app(self) -> web.Application:
@@ -89,7 +89,7 @@ class DashboardServer(Server):
         return app
 
     async def handle_index(self, request: web.Request) -> web.Response:
-        """The page, with nothing in it from elsewhere, and with addresses as the browser knows this server by."""
+        """The page, self-contained, with this server's address as seen by the browser."""
         self.public_url = f"http://{request.host}"
         page = await super().handle_index(request)
         assert isinstance(page, web.Response)
@@ -100,11 +100,11 @@ class DashboardServer(Server):
 
     @property
     def _cookie(self) -> str:
-        """Cookies do not know ports, and another dashboard may be served by another one."""
+        """Cookies are shared across ports, and another port may serve another dashboard; hence the port in the name."""
         return f"longshore-{self.port}"
 
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
-        """Lets through who has the token, and speaks to us by our own name from our own page."""
+        """Admits requests with the token, addressed to our own name, from our own page."""
         if not self._is_our_name(request.host):
             return _refusal("this is not the name of this server")
         origin = request.headers.get("Origin")
@@ -112,7 +112,7 @@ class DashboardServer(Server):
             return _refusal("pages of other servers may not use this one")
         given = request.query.get("token")
         if given is not None and request.path == "/" and hmac.compare_digest(given.encode(), self.token.encode()):
-            onwards = web.HTTPFound("/")  # the token does not stay in the address bar
+            onwards = web.HTTPFound("/")  # removes the token from the address bar
             onwards.set_cookie(self._cookie, self.token, httponly=True, samesite="Strict", path="/")
             raise onwards
         if not hmac.compare_digest(request.cookies.get(self._cookie, "").encode(), self.token.encode()):
@@ -120,7 +120,7 @@ class DashboardServer(Server):
         return await handler(request)
 
     def _is_our_name(self, name: str) -> bool:
-        """Against names that are made to point here by someone else's DNS: on loopback only loopback's are ours."""
+        """Defends against DNS rebinding: on loopback, only loopback names are ours."""
         host = urlsplit(f"//{name}").hostname or ""
         if self.host in ("127.0.0.1", "::1", "localhost"):
             return host in ("127.0.0.1", "::1", "localhost")
@@ -136,10 +136,10 @@ def _refusal(why: str) -> web.Response:
 
 
 def serve(address: str, place: str = DEFAULT_DASHBOARD, ready: Callable[[str], None] = print) -> None:
-    """Serves the dashboard of the coordinator at `address` at `place`, HOST:PORT, until it is interrupted.
+    """Serves the dashboard of the coordinator at `address` at `place`, HOST:PORT, until interrupted.
 
-    `ready` is given the address to open, with its token. Raises UsageError for a place that can't be, LongshoreError
-    for one that can't be had.
+    Calls `ready` with the URL, including the token. Raises UsageError for an invalid place, LongshoreError for an
+    unavailable one.
     """
     if not address.startswith("tcp://"):
         raise UsageError("a dashboard for browsers needs a coordinator of its own; see `longshore up`")

@@ -56,7 +56,6 @@ def plan(
 @file_options
 def validate(file: Path, variables: list[Variable], projects: dict[str, Path], inputs: dict[str, str]) -> int:
     """Check the pipeline of FILE (default: the repository's .gitlab-ci.yml) and print every error with its location."""
-
     try:
         compilation = _compile(file, variables, (), projects, inputs)
     except PipelineFileError as error:

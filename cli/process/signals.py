@@ -67,7 +67,6 @@ def tell_on_signal(tell: Callable[[], object] = lambda: None) -> None:
 
 def on_signals(stop: Callable[[], object], *, calls: int = 1) -> None:
     """Calls `stop` on the first `calls` SIGINTs or SIGTERMs; one more ends the process at once, which loses nothing."""
-
     presses = Presses()
 
     def handler(number: int, _frame: FrameType | None) -> None:

@@ -40,7 +40,6 @@ def print_plan(compilation: Compilation) -> None:
 
 def other_pipelines(empty: Compilation) -> str:
     """A hint at pipeline types that commonly have their own jobs; "" if there are no jobs, or a type was given."""
-
     asked = {variable.key for variable in empty.plan.run_variables} & {"CI_PIPELINE_SOURCE", "CI_COMMIT_TAG"}
     if asked or not empty.jobs:
         return ""

@@ -86,7 +86,7 @@ def test_a_problem_in_an_included_file_names_the_chain(project: Project) -> None
         ("{local: here.yml, project: x}", "names local and project at once"),
         (
             "https://example.com/a/x.yml",
-            "nothing is taken from a network; name a directory that has it: --project https://example.com/a=DIR",
+            "includes are local only; name a directory that has it: --project https://example.com/a=DIR",
         ),
         ("https://example.com/g/p/-/raw/v1/x.yml", "name a directory that has it: --project g/p=DIR"),
         (
@@ -297,7 +297,7 @@ def test_functions_in_interpolations(project: Project, expression: str, value: s
         ("{given: x, list: a}", "inputs.list: the input takes a value of type array, not a string"),
         ("{given: 1}", "inputs.given: the input takes a value of type string, not a number"),
         ("{given: x, version: '1'}", "does not match the input's regular expression"),
-        ("{given: x, nmae: dev}", "the file that is included knows no input of that name; did you mean 'name'?"),
+        ("{given: x, nmae: dev}", "the included file declares no such input; did you mean 'name'?"),
         ("{}", "part.yml:8: spec.inputs.given: the input has no value and no default; pass it by `inputs`"),
     ],
 )  # fmt: skip

@@ -1,8 +1,8 @@
-"""The dashboard's sockets, on a thread of their own: requests over DEALER, the feed over SUB. Knows no state.
+"""The dashboard's sockets, on a dedicated thread: requests over DEALER, the feed over SUB. Holds no model state.
 
-A *session* is one connection to one life of the coordinator: hello, welcome, feed. When the feed falls silent (it beats
-every second), the coordinator's epoch changes or it says that it does not know us, the session is over and a new one is
-tried for ever. What happens is handed to `deliver` in batches, on the link's thread.
+A *session* is a connection to one coordinator epoch: hello, welcome, feed. It ends when the feed falls silent (its
+heartbeat is every second), when the epoch changes, or when the coordinator no longer knows us; a new session is then
+attempted indefinitely. Events are passed to `deliver` in batches, on the connection's thread.
 """
 
 from __future__ import annotations
@@ -26,29 +26,29 @@ from protocol.events import STATE_TOPIC, AnyEvent, Beacon
 from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
 
 HELLO_TIMEOUT = 2.0
-"""Seconds to wait for a welcome before trying anew with fresh sockets."""
+"""Seconds to wait for a welcome before retrying with new sockets."""
 REFUSED_PAUSE = 2.0
-"""Seconds between two tries of somebody who is not let in."""
+"""Seconds between two attempts of a user whom the coordinator rejects."""
 SILENCE = 4.0
-"""Seconds without a word from the feed after which the coordinator counts as gone; it beats every second."""
+"""Seconds without a message from the feed after which the coordinator counts as gone; its heartbeat is every second."""
 BATCH = 500
-"""Frames taken from a socket before what they say is handed on."""
+"""Frames read from a socket before their contents are delivered."""
 FEED_BACKLOG = 20_000
-"""Events that may wait unread in the SUB socket; more are lost, and noticed by their numbers."""
+"""Unread events in the SUB socket; more are dropped, and detected by their sequence numbers."""
 
 Socket = zmq.Socket[bytes]
 
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The coordinator has welcomed us; the feed is being subscribed to."""
+    """The coordinator has accepted us; the feed subscription is under way."""
 
     welcome: m.Welcome
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The session is over. Requests without an answer are sent again in the next one."""
+    """The session has ended. Unanswered requests are resent in the next one."""
 
     why: str
 
@@ -71,7 +71,7 @@ class EventReceived:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The coordinator does not let this user in; it is asked again, for a key may come by `longshore login`."""
+    """The coordinator rejects this user; the attempt is repeated, because `longshore login` may provide a key."""
 
     why: str
 
@@ -85,7 +85,7 @@ class _Session:
     feed: Socket
     welcome: m.Welcome
     heard_at: float
-    over: str = ""  # why it ended; empty while it lives
+    over: str = ""  # why it ended; empty while it is open
 
     def close(self) -> None:
         self.dealer.close()
@@ -93,9 +93,9 @@ class _Session:
 
 
 class Connection:
-    """Keeps a session with the coordinator at `address` until `stop`.
+    """Maintains a session with the coordinator at `address` until `stop`.
 
-    `send`, `forget`, `subscribe` and `unsubscribe` are for one thread, the caller's; none of them blocks.
+    `send`, `forget`, `subscribe` and `unsubscribe` must be called from a single thread; none of them blocks.
     """
 
     def __init__(self, address: str, deliver: Callable[[list[ConnectionEvent]], None]) -> None:
@@ -110,22 +110,22 @@ class Connection:
         self._waker = self._context.socket(zmq.PAIR)
         self._thread = threading.Thread(target=self._run, name="longshore-link", daemon=True)
 
-    # for the caller's thread
+    # called on the caller's thread
 
     def start(self) -> None:
-        """Begins to connect."""
+        """Starts connecting."""
         self._waker.bind(self._wake_address)
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends the thread and closes all sockets; waits for that."""
+        """Stops the thread, closes all sockets, and waits for both."""
         self._stopping.set()
         self._wake()
         self._thread.join(timeout=5)
         self._waker.close(linger=0)
 
     def send(self, request_id: int, message: m.Message, payload: bytes | None = None) -> None:
-        """Sends a request, now or as soon as there is a session, and again in each new one until it is answered."""
+        """Sends a request once there is a session, and again in each new session until it is answered."""
         frames = encode(message, payload)
 
         def command(session: _Session | None) -> None:
@@ -136,7 +136,7 @@ class Connection:
         self._command(command)
 
     def forget(self, request_id: int) -> None:
-        """Nobody waits for this answer any more."""
+        """Discards the future answer to a request."""
 
         def command(_session: _Session | None) -> None:
             self._unanswered.pop(request_id, None)
@@ -144,7 +144,7 @@ class Connection:
         self._command(command)
 
     def subscribe(self, topic: bytes) -> None:
-        """Takes a topic of the feed, in this session and all later ones."""
+        """Subscribes to a topic of the feed, in this session and all later ones."""
 
         def command(session: _Session | None) -> None:
             self._topics.add(topic)
@@ -154,7 +154,7 @@ class Connection:
         self._command(command)
 
     def unsubscribe(self, topic: bytes) -> None:
-        """Leaves a topic."""
+        """Unsubscribes from a topic."""
 
         def command(session: _Session | None) -> None:
             if topic in self._topics:
@@ -172,7 +172,7 @@ class Connection:
         with contextlib.suppress(zmq.ZMQError):
             self._waker.send(b"", zmq.NOBLOCK)
 
-    # the link's thread
+    # called on the connection's thread
 
     def _run(self) -> None:
         wake = self._context.socket(zmq.PAIR)
@@ -193,7 +193,7 @@ class Connection:
             wake.close(linger=0)
 
     def _join(self, wake: Socket) -> _Session | None:
-        """Says hello; returns the session, or None if nobody answered in time or we were not let in."""
+        """Says hello; returns the session, or None on timeout or rejection."""
         try:
             credentials = find_credentials(self.address)
             dealer = connect_socket(self._context, zmq.DEALER, self.address, credentials=credentials)
@@ -226,7 +226,7 @@ class Connection:
         return self._begin(dealer, welcome, credentials) if welcome is not None else None
 
     def _wait_refused(self, why: str, wake: Socket) -> None:
-        """Tells why there is no session, and lets some time pass."""
+        """Reports the rejection, and pauses."""
         self._deliver([Refused(why)])
         deadline = time.monotonic() + REFUSED_PAUSE
         while (left := deadline - time.monotonic()) > 0 and not self._stopping.is_set():
@@ -243,7 +243,7 @@ class Connection:
         return _Session(dealer=dealer, feed=feed, welcome=welcome, heard_at=time.monotonic())
 
     def _serve(self, session: _Session, wake: Socket) -> None:
-        """Passes everything on until the session is over or the link is stopped."""
+        """Forwards all messages until the session ends or the connection is stopped."""
         while not session.over and not self._stopping.is_set():
             ready = _poll((session.dealer, session.feed, wake), 0.5)
             if wake in ready:
@@ -292,7 +292,7 @@ class Connection:
 
 
 def _welcome_in(dealer: Socket) -> m.Welcome | None:
-    """The welcome that has come, if that is what has come."""
+    """The welcome, if that is the message received."""
     with contextlib.suppress(ProtocolError):
         message, _ = decode_for_client(dealer.recv_multipart())
         if isinstance(message, m.Welcome):
@@ -308,7 +308,7 @@ def _poll(sockets: tuple[Socket, ...], timeout: float) -> set[Socket]:
 
 
 def _drain(socket: Socket) -> list[list[bytes]]:
-    """What waits in a socket, at most a batch of it."""
+    """The frames waiting in a socket, at most one batch."""
     found: list[list[bytes]] = []
     with contextlib.suppress(zmq.Again):
         while len(found) < BATCH:

@@ -1,6 +1,6 @@
-"""The Clone pattern's client: keeps the model equal to the coordinator's state, and asks the screens' questions.
+"""The Clone pattern's client: keeps the model in sync with the coordinator, and sends the screens' requests.
 
-Lives on the application's asyncio loop and owns the `Connection`, whose thread does all the waiting. Knows no widgets.
+Runs on the application's asyncio loop and owns the `Connection`, whose thread does all waiting. Knows no widgets.
 """
 
 from __future__ import annotations
@@ -24,21 +24,21 @@ from tui.client.connection import Answer, Connected, Connection, ConnectionEvent
 from tui.client.model import SNAPSHOT_RUNS, ConnectionState, Model, Verdict
 
 REQUEST_TIMEOUT = 10.0
-"""Seconds that a request may take in all, a restart of the coordinator in between included."""
+"""Total seconds for a request, including a restart of the coordinator."""
 RESYNC_PAUSE = 0.25
-"""Seconds between two snapshots when the first one was of no use."""
+"""Seconds between two snapshot requests if the first one was outdated."""
 WAITING_LOG_BYTES = 8 << 20
-"""Log bytes that may wait for the loop; more are dropped here and fetched later, as the viewer sees by the offsets."""
+"""Log bytes queued for the loop; more are dropped here and fetched later, when the viewer sees the gap in offsets."""
 
 R = TypeVar("R", bound=m.Message)
 LogListener = Callable[[LogAppended, bytes], None]
 
 
 class FeedClient:
-    """Follows the coordinator at `address` into `model`, for ever.
+    """Follows the coordinator at `address` into `model`, indefinitely.
 
-    `on_change` is called on the loop after the model has changed; it has to be quick. Requests raise
-    CoordinatorUnreachable, UsageError (the coordinator refused) or LongshoreError.
+    `on_change` is called on the loop after each change of the model and must be quick. Requests raise
+    CoordinatorUnreachable, UsageError (rejected by the coordinator) or LongshoreError.
     """
 
     def __init__(self, address: str, model: Model, on_change: Callable[[], None]) -> None:
@@ -55,16 +55,16 @@ class FeedClient:
         self._arrived: list[ConnectionEvent] = []
         self._waiting_log_bytes = 0
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._context = contextvars.copy_context()  # the loop's own, from `start` on: callbacks of a thread have none
+        self._context = contextvars.copy_context()  # the loop's context, set by `start`: a thread's callbacks have none
 
     def start(self) -> None:
-        """Begins to connect; call it on the running loop."""
+        """Starts connecting; must be called on the running loop."""
         self._loop = asyncio.get_running_loop()
         self._context = contextvars.copy_context()
         self._link.start()
 
     async def stop(self) -> None:
-        """Ends the link; requests without an answer fail."""
+        """Closes the connection; unanswered requests fail."""
         self._loop = None
         if self._resync_task is not None:
             self._resync_task.cancel()
@@ -77,7 +77,7 @@ class FeedClient:
     async def request_payload(
         self, kind: type[m.Message], payload: bytes | None = None, **fields: Any
     ) -> tuple[m.Message, bytes]:
-        """Asks the coordinator; gives its answer and the answer's payload."""
+        """Sends a request; returns the answer and its payload."""
         request_id = next(self._ids)
         future: asyncio.Future[tuple[m.Message, bytes]] = asyncio.get_running_loop().create_future()
         self._futures[request_id] = future
@@ -96,14 +96,14 @@ class FeedClient:
         return reply, data
 
     async def request(self, kind: type[m.Message], expect: type[R], **fields: Any) -> R:
-        """`request_payload` for answers without payload, with the answer's type checked."""
+        """`request_payload` for answers without payload; checks the answer's type."""
         reply, _ = await self.request_payload(kind, **fields)
         if not isinstance(reply, expect):
             raise LongshoreError(f"{self.address} answered {kind.__name__} with {type(reply).__name__}")
         return reply
 
     async def download(self, digest: str, path: Path) -> int:
-        """Fetches a blob into `path`; gives its size. Raises LongshoreError if it arrived damaged."""
+        """Downloads a blob to `path`; returns its size. Raises LongshoreError if it is corrupt."""
         partial = path.with_name(path.name + ".part")
         hasher, offset, size = hashlib.sha256(), 0, 1
         try:
@@ -125,10 +125,10 @@ class FeedClient:
             partial.unlink(missing_ok=True)
         return size
 
-    # what is looked at
+    # subscriptions
 
     async def watch_run(self, run: int) -> None:
-        """Loads a run whole into the model and keeps it up to date, until another one is watched."""
+        """Loads a run in full into the model and keeps it current, until another one is watched."""
         self._watched = run
         snapshot = await self.request(m.GetSnapshot, m.Snapshot, runs=0, run=run)
         if self._watched != run:
@@ -138,21 +138,21 @@ class FeedClient:
         self._on_change()
 
     def unwatch_run(self) -> None:
-        """No run is looked at any more."""
+        """Stops watching a run."""
         self._watched = None
         self.model.drop_detail()
 
     def follow_log(self, attempt: str, listener: LogListener) -> None:
-        """Gives the attempt's log bytes to `listener` as they are stored; offsets show what was missed."""
+        """Passes the attempt's log bytes to `listener` as they are stored; offsets reveal gaps."""
         self._listeners[attempt] = listener
         self._link.subscribe(log_topic(attempt))
 
     def unfollow_log(self, attempt: str) -> None:
-        """Takes no more of that log."""
+        """Stops following that log."""
         if self._listeners.pop(attempt, None) is not None:
             self._link.unsubscribe(log_topic(attempt))
 
-    # what arrives: first on the link's thread, then on the loop
+    # delivery: first on the connection's thread, then on the loop
 
     def _arrive(self, items: list[ConnectionEvent]) -> None:
         loop = self._loop
@@ -169,7 +169,7 @@ class FeedClient:
         if wake:
             try:
                 loop.call_soon_threadsafe(self._take, context=self._context)
-            except RuntimeError:  # the loop has closed in between: nobody is there to tell
+            except RuntimeError:  # the loop was closed in the meantime
                 self._loop = None
 
     def _take(self) -> None:
@@ -216,16 +216,16 @@ class FeedClient:
             self._resync_task = asyncio.get_running_loop().create_task(self._load_snapshot())
 
     async def _load_snapshot(self) -> None:
-        """Asks for snapshots until one fits the events that have arrived."""
+        """Requests snapshots until one matches the received events."""
         while True:
             try:
                 snapshot = await self.request(m.GetSnapshot, m.Snapshot, runs=SNAPSHOT_RUNS, run=self._watched)
-            except UsageError:  # the watched run has been removed meanwhile
+            except UsageError:  # the watched run was removed in the meantime
                 self._watched = None
                 continue
             except LongshoreError:
                 if self.model.connection is not ConnectionState.ONLINE:
-                    return  # the next session begins with a snapshot anyway
+                    return  # the next session starts with a snapshot anyway
                 await asyncio.sleep(RESYNC_PAUSE)
                 continue
             verdict = self.model.load_snapshot(snapshot, time.time())

@@ -1,8 +1,8 @@
-"""What the dashboard knows of a coordinator: a snapshot and the numbered events after it. Pure: no sockets, no clock.
+"""The dashboard's model of a coordinator: a snapshot plus numbered events. Pure: no sockets, no clock.
 
-The Clone pattern's client half. Every event has the coordinator's epoch and a number that grows by one; the model takes
-them in order, says when one is missing, and is then given a new snapshot. Events that arrived early are kept, so that a
-snapshot that is older than them catches up at once.
+The Clone pattern's client half. Every event carries the coordinator's epoch and a sequence number; the model applies
+them in order, reports a gap, and then receives a new snapshot. Early events are kept, so that an older snapshot catches
+up at once.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from protocol.statuses import ENDED, WorkerStatus
 from protocol.views import JobView, RunSummary, RunView, StageView, WorkerView
 
 RECENT_EVENTS = 4096
-"""How many events a snapshot may be older than what has arrived, and still be of use."""
+"""Maximum lag, in events, of a usable snapshot."""
 SNAPSHOT_RUNS = 1000
-"""Newest runs that a snapshot is asked for; one that has fewer has all that there are."""
+"""Newest runs requested with a snapshot; one with fewer is complete."""
 TOLERATED_SKEW = 1.5
-"""Seconds by which two clocks may differ before it is thought of: a beacon may be late by some of them."""
+"""Seconds of clock difference to tolerate: a heartbeat may be late by part of that."""
 JOURNAL_LENGTH = 1000
-"""How many events the Feed screen can show."""
+"""Events shown by the Feed screen."""
 MOST_TOLD = 20_000
-"""Things of which it is known what the journal said last."""
+"""Entities whose last journal entry is remembered."""
 
 
 class ConnectionState(Enum):
-    """How the dashboard stands with the coordinator."""
+    """State of the connection to the coordinator."""
 
     CONNECTING = "connecting"
     ONLINE = "online"
@@ -47,7 +47,7 @@ class ConnectionState(Enum):
 
 
 class Verdict(Enum):
-    """What became of an event."""
+    """Outcome of applying an event."""
 
     APPLIED = "applied"
     OLD = "old"
@@ -56,7 +56,7 @@ class Verdict(Enum):
 
 @dataclass(slots=True)
 class StageDetail:
-    """One stage of the run that is looked at; `jobs` in the plan's order."""
+    """A stage of the watched run; `jobs` in plan order."""
 
     view: StageView
     jobs: dict[str, JobView] = field(default_factory=dict)
@@ -64,22 +64,22 @@ class StageDetail:
 
 @dataclass(slots=True)
 class RunDetail:
-    """The one run that is looked at, whole, as of event `seq`."""
+    """The watched run in full, as of event `seq`."""
 
     run: int
     seq: int
     stages: dict[str, StageDetail]
-    expected: dict[str, float] = field(default_factory=dict)  # seconds a job is expected to take, by name
+    expected: dict[str, float] = field(default_factory=dict)  # expected seconds of a job, by name
 
     def job(self, name: str) -> JobView | None:
-        """The job of that name, if the run has it."""
+        """The job of this name, if the run has it."""
         for stage in self.stages.values():
             if (job := stage.jobs.get(name)) is not None:
                 return job
         return None
 
     def stage_of(self, name: str) -> str:
-        """The stage that a job is in, or an empty string."""
+        """The stage of a job, or an empty string."""
         return next((stage for stage, detail in self.stages.items() if name in detail.jobs), "")
 
     def jobs(self) -> list[JobView]:
@@ -89,7 +89,7 @@ class RunDetail:
 
 @dataclass(frozen=True, slots=True)
 class EventLogEntry:
-    """Something that the Feed screen lists: an event, or a note of the dashboard itself."""
+    """An entry of the Feed screen: an event, or a note from the dashboard itself."""
 
     at: float
     seq: int
@@ -98,34 +98,34 @@ class EventLogEntry:
 
 
 def detail_of(run: RunView, seq: int) -> RunDetail:
-    """The run's stages and jobs, ready to take events after `seq`."""
+    """The run's stages and jobs, ready for events after `seq`."""
     stages = {stage.name: StageDetail(view=stage, jobs={job.name: job for job in stage.jobs}) for stage in run.stages}
     return RunDetail(run=run.id, seq=seq, stages=stages)
 
 
 class Model:
-    """The state that all screens show. Owned by the application's loop; nobody else touches it.
+    """The state behind all screens. Owned by the application's loop exclusively.
 
-    `version` grows with every change, so that a screen can tell whether it has shown the newest.
+    `version` increases with every change, so that a screen can detect that it is outdated.
     """
 
     def __init__(self) -> None:
         self.connection = ConnectionState.CONNECTING
-        self.problem = ""  # why we are not let in, if that is so
+        self.problem = ""  # why the coordinator rejects us, if it does
         self.epoch = ""
         self.seq = 0
         self.runs: dict[int, RunSummary] = {}
         self.workers: dict[str, WorkerView] = {}
         self.detail: RunDetail | None = None
         self.journal: deque[EventLogEntry] = deque(maxlen=JOURNAL_LENGTH)
-        self.skew = 0.0  # seconds that the coordinator's clock is ahead of ours
+        self.skew = 0.0  # seconds by which the coordinator's clock is ahead of ours
         self.version = 0
-        self.runs_version = 0  # grows when the list of runs changes
-        self._told: dict[object, object] = {}  # what the journal said last of a run, a stage, a job, a worker
+        self.runs_version = 0  # increases when the list of runs changes
+        self._told: dict[object, object] = {}  # last journal entry of each run, stage, job and worker
         self._recent: deque[AnyEvent] = deque(maxlen=RECENT_EVENTS)
         self._newest_first: list[RunSummary] | None = None
 
-    # what a screen reads
+    # read by screens
 
     def newest_first(self) -> list[RunSummary]:
         """The known runs, newest first."""
@@ -134,31 +134,31 @@ class Model:
         return self._newest_first
 
     def is_offline(self, worker: str | None) -> bool:
-        """Whether a worker is known, and has not been heard of for a while."""
+        """Whether a worker is known and has not been heard of for a while."""
         view = self.workers.get(worker) if worker is not None else None
         return view is not None and view.status is WorkerStatus.OFFLINE
 
     def active_runs(self) -> int:
-        """How many known runs have not ended."""
+        """Number of known runs that have not ended."""
         return sum(run.status not in ENDED for run in self.runs.values())
 
-    # what the feed client writes
+    # written by the feed client
 
     def set_connection(self, connection: ConnectionState, at: float, note: str) -> None:
-        """Notes that the coordinator was reached or lost."""
+        """Records a change of the connection."""
         self.connection = connection
         self.problem = note if connection is ConnectionState.REFUSED else ""
         self.note(note, at)
 
     def note(self, text: str, at: float) -> None:
-        """Puts a line of the dashboard's own into the journal."""
+        """Adds a note from the dashboard to the journal."""
         self.journal.append(EventLogEntry(at=at, seq=self.seq, note=text))
         self.version += 1
 
     def load_snapshot(self, snapshot: Snapshot, at: float) -> Verdict:
-        """Takes a snapshot, then what has arrived since it. GAP: it was already too old, ask again.
+        """Applies a snapshot and the events received after it. GAP: it was already too old, request another one.
 
-        Older runs that were paged in stay, unless the snapshot has all that there are.
+        Older runs loaded by paging are kept, unless the snapshot is complete.
         """
         if snapshot.epoch != self.epoch:
             self._recent = deque((e for e in self._recent if e.epoch == snapshot.epoch), maxlen=RECENT_EVENTS)
@@ -176,7 +176,7 @@ class Model:
         return Verdict.APPLIED
 
     def load_detail(self, snapshot: Snapshot) -> Verdict:
-        """Takes the run that a snapshot gives whole, and nothing else of it. GAP: load a whole snapshot."""
+        """Applies only a snapshot's detailed run. GAP: load a whole snapshot."""
         if snapshot.run is None or snapshot.epoch != self.epoch:
             return Verdict.GAP
         oldest_kept = self._recent[0].seq if self._recent else self.seq + 1
@@ -190,18 +190,18 @@ class Model:
         return Verdict.APPLIED
 
     def drop_detail(self) -> None:
-        """No run is looked at any more."""
+        """Drops the watched run."""
         self.detail = None
         self.version += 1
 
     def add_older_runs(self, runs: list[RunSummary]) -> None:
-        """Takes runs from before the snapshot, as ListRuns gives them."""
+        """Adds runs older than the snapshot, as returned by ListRuns."""
         for run in runs:
             self.runs.setdefault(run.id, run)
         self._touch_runs()
 
     def apply(self, event: AnyEvent, at: float) -> Verdict:
-        """Takes one event of the feed. GAP: it, or one before it, needs a new snapshot."""
+        """Applies one event of the feed. GAP: it, or one before it, requires a new snapshot."""
         if isinstance(event, LogAppended):
             return Verdict.OLD
         if isinstance(event, Beacon):
@@ -215,7 +215,7 @@ class Model:
         return verdict
 
     def _is_news(self, event: AnyEvent) -> bool:
-        """Whether an event says what the journal has not said yet; counts of jobs and slots change all the time."""
+        """Whether an event is new to the journal; counts of jobs and slots change all the time."""
         about: object
         said: object
         match event:
@@ -236,7 +236,7 @@ class Model:
         self._told[about] = said
         return True
 
-    # how it changes
+    # state changes
 
     def _place(self, event: AnyEvent) -> Verdict:
         if event.epoch != self.epoch:

@@ -1,1 +1,1 @@
-"""The log viewer's insides: a sparse document of pages, its colours and sections, and what fills it."""
+"""Internals of the log viewer: a sparse document of pages, its colours and sections, and its data source."""

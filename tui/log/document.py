@@ -1,7 +1,7 @@
-"""A log as rows to scroll through, of which only the pages that were looked at are known. Pure: fetches nothing.
+"""A log as scrollable rows, of which only visited pages are loaded. Pure: fetches nothing.
 
-Whoever fills it asks `wanted` which pages to fetch, and gives them to `load`; bytes that arrive live go to `append`.
-Rows of unknown pages are guessed from the known ones, so positions that have to last are (page, line) pairs.
+The data source asks `wanted` for the pages to fetch and passes them to `load`; live bytes go to `append`. Row counts
+of unknown pages are estimated, so persistent positions are (page, line) pairs.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ from tui.log.page import PAGE_BYTES, Layout, Marker, Page
 from tui.log.text import is_error
 
 KEPT_PAGES = 64
-"""Pages whose bytes are kept: 16 MiB."""
+"""Number of cached pages: 16 MiB."""
 RECENT_PIECE = 64 << 10
 RECENT_PIECES = 16
-"""Live bytes that are kept, in pieces, to complete a page that was fetched meanwhile: 1 MiB."""
+"""Live bytes cached, in pieces, to complete a page fetched meanwhile: 1 MiB."""
 GUESSED_LINE_BYTES = 80.0
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Position:
-    """A line: its page, and its number in that page."""
+    """A line, by page and line number in that page."""
 
     page: int
     line: int
@@ -33,7 +33,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What a row shows: part `part` of a line (wrapped lines have several). `known`: the page's bytes are there."""
+    """Content of a row: part `part` of a line (wrapped lines have several). `known`: the page is loaded."""
 
     position: Position
     part: int
@@ -42,7 +42,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """A collapsible part of the log, from its header line to its end; `end` is None while it is open or unknown."""
+    """A collapsible section of the log, from header line to end; `end` is None while open or unknown."""
 
     start: Position
     end: Position | None
@@ -57,25 +57,25 @@ class Document:
     def __init__(self) -> None:
         self.size = 0
         self.complete = False
-        self.is_known = False  # its size has been told, be it 0
-        self.version = 0  # grows with every change that may be seen
+        self.is_known = False  # whether its size is known, even if 0
+        self.version = 0  # increases with every visible change
         self.sections: list[Section] = []
         self._pages: list[Page] = []
         self._loaded: OrderedDict[int, Page] = OrderedDict()  # least recently used first
         self._recent: deque[tuple[int, bytearray]] = deque()
         self._pinned = range(0)
         self._line_bytes = GUESSED_LINE_BYTES
-        self._rows_per_line = 1.0  # where lines are wrapped
+        self._rows_per_line = 1.0  # with wrapped lines
         self._wrap = 0
         self._folded: set[Position] = set()
-        self._unfolded: set[Position] = set()  # by hand, though the log asks for collapsed
+        self._unfolded: set[Position] = set()  # expanded by the user, although the log requests collapsed
         self._hidden: dict[int, tuple[tuple[int, int], ...]] = {}
         self._row_ends: list[int] | None = None
 
-    # filling
+    # loading
 
     def set_size(self, size: int, complete: bool) -> None:
-        """Learns how long the log is; it never shrinks."""
+        """Sets the log's size; it never shrinks."""
         self.is_known = True
         self.complete = self.complete or complete
         self.size = max(self.size, size)
@@ -86,7 +86,7 @@ class Document:
         self._changed()
 
     def restart(self) -> None:
-        """Forgets the log: its bytes have been replaced by others."""
+        """Discards all content: the log's bytes were replaced."""
         self.size = 0
         self.sections = []
         self._pages.clear()
@@ -96,7 +96,7 @@ class Document:
         self._changed()
 
     def append(self, offset: int, data: bytes) -> None:
-        """Takes bytes that arrived live; what was missed before them is wanted later."""
+        """Adds live bytes; a gap before them is fetched later."""
         self._remember(offset, data)
         end = offset + len(data)
         first = min(offset, self.size) // PAGE_BYTES
@@ -112,7 +112,7 @@ class Document:
         self._changed()
 
     def load(self, index: int, data: bytes, byte_before: bytes) -> None:
-        """Takes a page as it was fetched. `byte_before` is the byte before it, empty for the first page."""
+        """Adds a fetched page. `byte_before` is the byte before it, empty for the first page."""
         page = self._pages[index]
         carried = self._pages[index - 1].carried_out if index else ""
         page.load(data, byte_before in (b"", b"\n"), carried)
@@ -124,7 +124,7 @@ class Document:
         self._changed()
 
     def wanted(self, top: int, height: int) -> list[int]:
-        """Pages to fetch so that the rows from `top` on can be shown; known ones among them are kept from now on."""
+        """Pages to fetch to show the rows from `top` on; loaded ones among them become most recently used."""
         if not self._pages:
             return []
         first = self.place(top).position.page
@@ -133,16 +133,16 @@ class Document:
         return [index for index in range(last, first - 1, -1) if not self.is_whole(index)]
 
     def is_whole(self, index: int) -> bool:
-        """Whether all bytes that the log has of a page are known."""
+        """Whether a page is loaded as far as the log has bytes of it."""
         return self._pages[index].data is not None and self._end_of(index) == self.extent(index)[1]
 
     def extent(self, index: int) -> tuple[int, int]:
-        """The bytes of a page: its first, and the one after its last."""
+        """A page's byte range: its first byte, and the one after its last."""
         return index * PAGE_BYTES, min((index + 1) * PAGE_BYTES, self.size)
 
     @property
     def page_count(self) -> int:
-        """How many pages the log has."""
+        """Number of pages of the log."""
         return len(self._pages)
 
     def _end_of(self, index: int) -> int:
@@ -150,7 +150,7 @@ class Document:
         return page.offset + (len(page.data) if page.data is not None else 0)
 
     def _remember(self, offset: int, data: bytes) -> None:
-        """Keeps the newest live bytes, in few pieces."""
+        """Caches the newest live bytes, in few pieces."""
         if self._recent:
             start, piece = self._recent[-1]
             if start + len(piece) == offset and len(piece) < RECENT_PIECE:
@@ -161,7 +161,7 @@ class Document:
             self._recent.popleft()
 
     def _begin_page(self, page: Page) -> None:
-        """Starts a page with live bytes, if all before it is known."""
+        """Starts a page from live bytes, if everything before it is known."""
         if page.index == 0:
             page.load(b"", True, "")
         else:
@@ -172,7 +172,7 @@ class Document:
         self._keep(page)
 
     def _complete_page(self, page: Page) -> None:
-        """Adds remembered live bytes to a page that was fetched before they came."""
+        """Appends cached live bytes to a page fetched before they arrived."""
         for offset, data in self._recent:
             have = self._end_of(page.index)
             until = min(offset + len(data), page.offset + PAGE_BYTES)
@@ -206,9 +206,9 @@ class Document:
     # rows
 
     def lay_out(self, width: int, near: Position | None) -> None:
-        """Sets the width that lines wrap at (0: they are not), and counts the rows near a line (None: the end).
+        """Sets the wrap width (0: no wrapping), and counts the rows near a position (None: the end).
 
-        Rows of pages further off are guessed until one comes near them.
+        Rows of distant pages remain estimates until they come near.
         """
         if width != self._wrap:
             self._wrap = width
@@ -224,25 +224,25 @@ class Document:
 
     @property
     def rows(self) -> int:
-        """Rows of the whole log; a guess while there are pages that were never seen."""
+        """Total rows; an estimate while pages are unknown."""
         ends = self._ends()
         return ends[-1] if ends else 0
 
     @property
     def lines(self) -> tuple[int, bool]:
-        """Lines of the whole log, and whether that is exact."""
+        """Total lines, and whether that is exact."""
         exact = all(page.counted for page in self._pages)
         return sum(page.line_count if page.counted else self._guess(page.index) for page in self._pages), exact
 
     def line_number(self, position: Position) -> int | None:
-        """The number of a line, from 1; None while pages before it are unknown."""
+        """A line's number, from 1; None while earlier pages are unknown."""
         before = self._pages[: position.page]
         if not all(page.counted for page in before):
             return None
         return sum(page.line_count for page in before) + position.line + 1
 
     def place(self, row: int) -> Place:
-        """What a row shows; rows past either end show the nearest one."""
+        """The content of a row; rows beyond either end are clamped."""
         ends = self._ends()
         row = max(0, min(row, self.rows - 1))
         index = min(bisect_right(ends, row), len(ends) - 1)
@@ -269,17 +269,17 @@ class Document:
         return before + min(position.line * rows // max(1, lines), max(0, rows - 1))
 
     def line_bytes(self, position: Position) -> bytes:
-        """A line of a known page."""
+        """A line of a loaded page."""
         page = self._pages[position.page]
         self._loaded.move_to_end(position.page)
         return page.line_bytes(position.line)
 
     def carried_into(self, position: Position) -> str:
-        """The colour sequences in force where a line of a known page begins."""
+        """The colour sequences in effect at the start of a line of a loaded page."""
         return self._pages[position.page].carried_into(position.line)
 
     def offset_of(self, position: Position) -> int:
-        """The byte of the log that a line of a known page begins with."""
+        """The byte offset of a line of a loaded page."""
         page = self._pages[position.page]
         return page.offset + (page.starts[position.line] if position.line < len(page.starts) else 0)
 
@@ -289,7 +289,7 @@ class Document:
         return self._row_ends
 
     def _rows_of(self, page: Page) -> int:
-        """A page's rows: counted, or guessed from its lines, or from its size."""
+        """A page's rows: counted, or estimated from its lines or its size."""
         layout = self._layout_of(page.index)
         if page.is_laid_out(layout):
             return page.row_count
@@ -307,14 +307,14 @@ class Document:
     # sections
 
     def section_at(self, position: Position) -> Section | None:
-        """The section whose header this line is."""
+        """The section with this line as header."""
         at = bisect_left(self.sections, position, key=lambda section: section.start)
         if at < len(self.sections) and self.sections[at].start == position:
             return self.sections[at]
         return None
 
     def is_folded(self, section: Section) -> bool:
-        """Whether only the section's header is shown."""
+        """Whether the section is collapsed to its header."""
         return section.start in self._folded
 
     def fold(self, sections: Iterable[Section], folded: bool) -> None:
@@ -325,13 +325,13 @@ class Document:
         self._hide()
 
     def reveal(self, position: Position) -> None:
-        """Unfolds what hides a line."""
+        """Expands the sections that hide a line."""
         hiding = [s for s in self.sections if s.start in self._folded and s.start < position <= self._last_of(s)]
         if hiding:
             self.fold(hiding, False)
 
     def _find_sections(self, new: list[Marker]) -> None:
-        """Pairs all known markers up; there are few of them."""
+        """Pairs all known markers; they are few."""
         if not new and not self.sections:
             return
         sections: list[Section] = []
@@ -357,7 +357,7 @@ class Document:
         self._hide()
 
     def _last_of(self, section: Section) -> Position:
-        """A section's last line; of an open one, the last line that is known without a hole before it."""
+        """A section's last line; of an open one, the last line known without a gap."""
         if section.end is not None:
             return section.end
         index = section.start.page
@@ -366,7 +366,7 @@ class Document:
         return Position(index, self._pages[index].line_count)
 
     def _hide(self) -> None:
-        """Notes which lines folded sections and bare end markers hide."""
+        """Computes the lines hidden by collapsed sections and bare end markers."""
         hidden: dict[int, list[tuple[int, int]]] = {}
         for page in self._pages:
             for marker in page.markers:
@@ -382,14 +382,14 @@ class Document:
         self._hidden = {index: tuple(ranges) for index, ranges in hidden.items()}
         self._changed()
 
-    # looking for something
+    # searching
 
     def text_of(self, index: int) -> str:
-        """The plain text of a known page's lines, for a search."""
+        """The plain text of a loaded page's lines, for searching."""
         return self._pages[index].text()
 
     def first_error(self, index: int) -> Position | None:
-        """The first line of a known page that looks like an error."""
+        """The first line of a loaded page that looks like an error."""
         for line, text in enumerate(self.text_of(index).split("\n")):
             if is_error(text):
                 return Position(index, line)

@@ -1,7 +1,7 @@
-"""One page of a log: a fixed range of its bytes, where lines begin in it, and how many rows they take. Pure.
+"""One page of a log: a fixed byte range, its line starts, and its row counts. Pure.
 
-A line belongs to the page that it starts in. A page may be unknown (its rows are then guessed), known, or known and let
-go of again (its counts stay, its bytes are fetched anew when they are looked at).
+A line belongs to the page that it starts in. A page is unknown (rows are estimated), loaded, or unloaded (counts are
+kept, bytes are fetched again on demand).
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ PAGE_BYTES = 256 << 10
 COLOR = re.compile(rb"\x1b\[([0-9;:]*)m")
 RESET = re.compile(rb"(?:^|;)0*$|^0*$")
 MAX_CARRIED = 256
-"""Bytes of colour sequences that are carried from line to line; a log that stacks more of them starts over."""
+"""Bytes of colour sequences carried from line to line; a log that accumulates more starts over."""
 NEWLINE = 10
 
 Layout = tuple[int, tuple[tuple[int, int], ...]]
-"""What rows depend on: the width that lines wrap at (0: they do not), and the ranges of hidden lines."""
+"""Parameters of the layout: the wrap width (0: no wrapping), and the ranges of hidden lines."""
 
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """A section marker in line `line` of its page. `bare`: the line shows nothing else."""
+    """A section marker in line `line` of its page. `bare`: the line has no other content."""
 
     line: int
     start: bool
@@ -47,18 +47,18 @@ class Page:
     def __init__(self, index: int) -> None:
         self.index = index
         self.data: bytearray | None = None
-        self.after_newline = index == 0  # whether the byte before this page ends a line
-        self.starts: array[int] = array("I")  # where lines begin, relative to the page
+        self.after_newline = index == 0  # whether the byte before this page is a newline
+        self.starts: array[int] = array("I")  # line starts, relative to the page
         self.markers: list[Marker] = []
         self.line_count = 0
         self.counted = False  # line_count and markers are known
         self.row_count = 0
-        self._row_ends: array[int] | None = None  # rows up to and including each line; None: a row per line
+        self._row_ends: array[int] | None = None  # cumulative rows per line; None: one row per line
         self._layout: Layout | None = None
-        self._carried_lines: list[int] = []  # lines from which on ...
-        self._carried: list[str] = []  # ... these colour sequences are in force
+        self._carried_lines: list[int] = []  # first lines at which ...
+        self._carried: list[str] = []  # ... these colour sequences are in effect
         self._in_force = b""
-        self._continuation = b""  # how the page's last line goes on in the next page
+        self._continuation = b""  # continuation of the page's last line in the next page
 
     @property
     def offset(self) -> int:
@@ -66,7 +66,7 @@ class Page:
         return self.index * PAGE_BYTES
 
     def load(self, data: bytes, after_newline: bool, carried: str) -> None:
-        """Takes the page's bytes from its first one on, as far as they are known."""
+        """Loads the page's known bytes, from its first one on."""
         self.data = bytearray()
         self.after_newline = after_newline
         self.starts = array("I")
@@ -76,7 +76,7 @@ class Page:
         self.extend(data)
 
     def extend(self, data: bytes | memoryview) -> None:
-        """Takes the bytes after those that are known."""
+        """Appends bytes after the known ones."""
         assert self.data is not None
         old = len(self.data)
         old_lines = len(self.starts)
@@ -90,7 +90,7 @@ class Page:
             position = self.data.find(b"\n", position + 1)
         self.line_count = len(self.starts)
         self.counted = True
-        rescan = self.starts[old_lines - 1] if old_lines else 0  # the last line has grown, with all that is in it
+        rescan = self.starts[old_lines - 1] if old_lines else 0  # the last line has grown, with all it contains
         self._find_markers(max(0, old_lines - 1), rescan)
         self._find_colors(self._open_sequence(old))
         if self._layout is not None:
@@ -99,7 +99,7 @@ class Page:
             self.row_count = self.line_count
 
     def continue_last_line(self, head: bytes) -> None:
-        """Takes what the next page has of this page's last line."""
+        """Adds the continuation of this page's last line from the next page."""
         head = head[:MAX_LINE_BYTES]
         if head != self._continuation:
             self._continuation = head
@@ -107,7 +107,7 @@ class Page:
                 self._lay_out_from(len(self.starts) - 1)
 
     def unload(self) -> None:
-        """Lets the bytes go and keeps the counts."""
+        """Drops the bytes and keeps the counts."""
         self.data = None
         self.starts = array("I")
         self._row_ends = None
@@ -116,15 +116,15 @@ class Page:
 
     @property
     def carried_out(self) -> str:
-        """The colour sequences in force at the page's end."""
+        """The colour sequences in effect at the page's end."""
         return self._in_force.decode("ascii", "ignore")
 
     def carried_into(self, line: int) -> str:
-        """The colour sequences in force where a line begins."""
+        """The colour sequences in effect at the start of a line."""
         return self._carried[bisect_right(self._carried_lines, line) - 1] if self._carried else ""
 
     def line_bytes(self, line: int) -> bytes:
-        """A line's bytes without its newline, at most `MAX_LINE_BYTES` of them."""
+        """A line's bytes without its newline, truncated to `MAX_LINE_BYTES`."""
         assert self.data is not None
         start = self.starts[line]
         if line + 1 < len(self.starts):
@@ -133,22 +133,22 @@ class Page:
         return bytes(piece + self._continuation).rstrip(b"\n")[:MAX_LINE_BYTES]
 
     def head(self) -> bytes:
-        """The bytes before the page's first line, which end a line of an earlier page."""
+        """The bytes before the page's first line, which belong to a line of an earlier page."""
         assert self.data is not None
         return bytes(self.data[: self.starts[0] if self.starts else len(self.data)][:MAX_LINE_BYTES]).rstrip(b"\n")
 
     def line_at(self, position: int) -> int:
-        """The line that holds a byte of the page; -1 for the end of an earlier page's line."""
+        """The line that contains a byte of the page; -1 for the end of an earlier page's line."""
         return bisect_right(self.starts, position) - 1
 
     # rows
 
     def is_laid_out(self, layout: Layout) -> bool:
-        """Whether `row_count` is right for a layout."""
+        """Whether `row_count` matches a layout."""
         return self.data is not None and self._layout == layout
 
     def lay_out(self, layout: Layout) -> None:
-        """Counts rows for a layout; needs the page's bytes."""
+        """Counts rows for a layout; requires the page's bytes."""
         self._layout = layout
         self._row_ends = None
         self._lay_out_from(0)
@@ -166,19 +166,19 @@ class Page:
             for line in range(max(begin, first), min(end + 1, len(self.starts))):
                 needed[line - first] = 0
         ends.extend(accumulate(needed, initial=ends[-1] if ends else 0))
-        del ends[first]  # what accumulate began with
+        del ends[first]  # the initial value of accumulate
         self._row_ends = ends
         self.row_count = ends[-1] if ends else 0
 
     def _rows_needed(self, first: int, width: int) -> list[int]:
-        """How many rows each line from `first` on takes when it is wrapped."""
+        """Rows of each wrapped line from `first` on."""
         text = self.text(first)
         lines = text.split("\n") if first < len(self.starts) else []
         count = len if text.isascii() else cell_len
         return [max(1, -(-min(count(line), MAX_LINE_BYTES) // width)) for line in lines]
 
     def text(self, first: int = 0) -> str:
-        """The plain text of the lines from `first` on, whole ones, joined by newlines."""
+        """The plain text of the complete lines from `first` on, joined by newlines."""
         assert self.data is not None
         if first >= len(self.starts):
             return ""
@@ -186,19 +186,19 @@ class Page:
         return plain(body + self.line_bytes(len(self.starts) - 1))
 
     def line_of_row(self, row: int) -> tuple[int, int]:
-        """The line that a row of the page shows, and which of the line's rows it is."""
+        """The line shown in a row of the page, and the row's number within that line."""
         if self._row_ends is None:
             return row, 0
         line = bisect_right(self._row_ends, row)
         return line, row - (self._row_ends[line - 1] if line else 0)
 
     def row_of_line(self, line: int) -> int:
-        """The first row of a line; for a hidden one, the row of what comes after it."""
+        """The first row of a line; for a hidden one, the row of the next visible content."""
         if self._row_ends is None:
             return min(line, self.row_count)
         return self._row_ends[line - 1] if 0 < line <= len(self._row_ends) else 0
 
-    # what the bytes say
+    # parsing
 
     def _find_markers(self, from_line: int, from_byte: int) -> None:
         assert self.data is not None
@@ -225,7 +225,7 @@ class Page:
             )
 
     def _open_sequence(self, old: int) -> int:
-        """Where to look for colours after new bytes: a sequence that was cut in two begins before them."""
+        """Where to resume scanning for colours: a sequence split across two chunks starts before the new bytes."""
         assert self.data is not None
         escape = self.data.rfind(b"\x1b", max(0, old - MAX_CARRIED), old)
         match = COLOR.match(self.data, escape) if escape >= 0 else None

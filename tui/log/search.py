@@ -1,4 +1,4 @@
-"""Where a text occurs in a log, page by page, so that a long search can pause between pages. Pure."""
+"""Searches a log page by page, so that a long search can pause between pages. Pure."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from tui.log.document import Position
 
 
 class Search:
-    """The lines that hold `query`; capitals in it make the difference between capitals and small letters count."""
+    """The lines that contain `query`; case-sensitive if it contains capitals."""
 
     def __init__(self, query: str) -> None:
         self.query = query
         flags = 0 if any(letter.isupper() for letter in query) else re.IGNORECASE
         self.pattern = re.compile(re.escape(query), flags)
         self.count = 0  # lines found so far
-        self._found: dict[int, tuple[int, list[int]]] = {}  # by page: the bytes searched, and the lines found
+        self._found: dict[int, tuple[int, list[int]]] = {}  # by page: bytes searched, lines found
 
     def searched(self, index: int) -> int:
-        """How many bytes of a page have been searched; -1: none yet."""
+        """Bytes of a page already searched; -1: none."""
         return self._found[index][0] if index in self._found else -1
 
     def take(self, index: int, length: int, text: str) -> None:
-        """Searches the text of a page's lines; `length` is how many bytes of the page were known for it."""
+        """Searches the text of a page's lines; `length` is the number of bytes known of the page."""
         lines: list[int] = []
         if self.pattern.search(text):
             lines = [number for number, line in enumerate(text.split("\n")) if self.pattern.search(line)]
@@ -31,7 +31,7 @@ class Search:
         self._found[index] = (length, lines)
 
     def next(self, after: Position | None, *, backwards: bool = False) -> Position | None:
-        """The nearest match after (or before) a line, going around at the end."""
+        """The nearest match after (or before) a line, wrapping around at the end."""
         pages = sorted(index for index, (_, lines) in self._found.items() if lines)
         if not pages:
             return None
@@ -49,7 +49,7 @@ class Search:
         return Position(page, self._found[page][1][0])
 
     def ordinal(self, position: Position) -> int | None:
-        """Which match a line is, from 1, among those found so far."""
+        """A match's number, from 1, among those found so far."""
         if position.page not in self._found:
             return None
         lines = self._found[position.page][1]

@@ -1,7 +1,7 @@
-"""Fills a document with one log of the coordinator: pages when they are looked at, live bytes as they come.
+"""Fills a document with a log of the coordinator: pages on demand, live bytes as they arrive.
 
-Lives on the application's loop. The document may be opened at its end, read backwards, jumped about in, while the log
-goes on growing; whatever was missed (a slow link, a restart of the coordinator) is seen by its size and fetched.
+Runs on the application's loop. The document may be opened at its end, read backwards and at random while the log
+grows; gaps (slow connection, restarted coordinator) are detected by size and fetched.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from tui.log.document import Document, Position
 from tui.log.search import Search
 
 PAGES_AT_ONCE = 3
-"""Pages in one request of a search: what fits into the largest answer, with the byte before them."""
+"""Pages in one request of a search: as many as fit into the largest answer, with the byte before them."""
 REQUESTS_AHEAD = 3
 POLL = 3.0
-"""Seconds between two looks at the size of a log that still grows, in case its last bytes were missed on the feed."""
+"""Seconds between two size checks of a growing log, in case the feed lost its last bytes."""
 ARRIVAL_GRAIN = 0.25
-"""Seconds that lines have to be apart for their times of arrival to differ."""
+"""Minimum seconds between different arrival times of lines."""
 
 
 class LogSource:
-    """One stream of one attempt's log. `on_change` is called whenever the document has changed.
+    """One stream of an attempt's log. `on_change` is called after every change of the document.
 
-    `attempt` is the attempt's number, `attempt_id` its name on the feed; both None if the job was not tried yet.
+    `attempt` is the attempt's number, `attempt_id` its name on the feed; both are None before the job's first attempt.
     """
 
     def __init__(
@@ -50,15 +50,15 @@ class LogSource:
     ) -> None:
         self.document = Document()
         self.run, self.job, self.attempt, self.attempt_id, self.stream = run, job, attempt, attempt_id, stream
-        self.problem = ""  # why the log can't be shown at the moment
+        self.problem = ""  # why the log can't be shown at present
         self._feed = feed
         self._on_change = on_change
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading: set[int] = set()
-        self._arrivals: list[tuple[int, float]] = []  # offsets, and when the bytes from there on came
+        self._arrivals: list[tuple[int, float]] = []  # offsets, and the arrival time of the bytes from there on
 
     def open(self) -> None:
-        """Begins with the log's end."""
+        """Starts at the log's end."""
         if self.attempt_id is not None:
             self._feed.follow_log(self.attempt_id, self._arrive)
         self._start(self._poll())
@@ -71,19 +71,19 @@ class LogSource:
             task.cancel()
 
     def look(self, top: int, height: int) -> None:
-        """Fetches what is missing of the rows from `top` on."""
+        """Fetches the missing rows from `top` on."""
         for index in self.document.wanted(top, height):
             if index not in self._loading:
                 self._loading.add(index)
                 self._start(self._load(index))
 
     def arrived_at(self, position: Position) -> float | None:
-        """When a line came, if it came while we watched."""
+        """Arrival time of a line, if it arrived while open."""
         at = bisect_right(self._arrivals, (self.document.offset_of(position), float("inf"))) - 1
         return self._arrivals[at][1] if at >= 0 else None
 
     async def search(self, search: Search, first: int) -> None:
-        """Searches the whole log, from page `first` on and around; call it again when the log has grown."""
+        """Searches the whole log, from page `first` on with wrap-around; to be repeated when the log has grown."""
         document = self.document
 
         def left(index: int) -> bool:
@@ -104,7 +104,7 @@ class LogSource:
         return None
 
     async def write(self, file: BinaryIO) -> int:
-        """Writes the log, as far as it goes now, to a file; gives its size."""
+        """Writes the log's current content to a file; returns its size."""
         offset = 0
         while True:
             reply, data = await self._get(offset, CHUNK_BYTES)
@@ -130,7 +130,7 @@ class LogSource:
         return reply, data
 
     async def _poll(self) -> None:
-        """Learns the log's size, at first and for as long as it may grow."""
+        """Fetches the log's size, at first and for as long as it may grow."""
         while not self.document.complete:
             try:
                 reply, _ = await self._get(self.document.size, 0)
@@ -143,7 +143,7 @@ class LogSource:
             await asyncio.sleep(POLL)
 
     def _take_size(self, reply: m.LogData) -> None:
-        if reply.size < self.document.size:  # the log was cut to its limit: what is known of it is no more true
+        if reply.size < self.document.size:  # the log was truncated to its limit: the known bytes are invalid
             self.document.restart()
             self._arrivals.clear()
         self.document.set_size(reply.size, reply.complete)
@@ -160,7 +160,7 @@ class LogSource:
         self._on_change()
 
     async def _fetch(self, index: int, count: int = 1) -> None:
-        """Loads pages, with the byte before them: that tells whether the first begins with a line."""
+        """Loads pages, with the byte before them, which tells whether the first one begins a line."""
         start, end = self.document.extent(index)[0], self.document.extent(index + count - 1)[1]
         offset = max(0, start - 1)
         _, data = await self._get(offset, end - offset)
@@ -170,7 +170,7 @@ class LogSource:
             self.document.load(number, data[first - offset : last - offset], before)
 
     async def _visit(self, pages: list[int]) -> AsyncIterator[int]:
-        """Gives pages in this order, whole, fetching what is missing in few requests, some ahead of need."""
+        """Yields complete pages in this order, fetching missing ones in few requests, some ahead of need."""
         runs: list[list[int]] = []
         for index in pages:
             if runs and runs[-1][-1] == index - 1 and len(runs[-1]) < PAGES_AT_ONCE:
@@ -184,7 +184,7 @@ class LogSource:
                     ahead.append(asyncio.ensure_future(self._have(later)))
                 await ahead.popleft()
                 for index in run:
-                    if not self.document.is_whole(index):  # it has grown, or was let go of again
+                    if not self.document.is_whole(index):  # it has grown, or was unloaded
                         await self._fetch(index)
                     if self.document.is_whole(index):
                         yield index
@@ -194,11 +194,11 @@ class LogSource:
                 task.cancel()
 
     async def _have(self, pages: list[int]) -> None:
-        """Fetches pages that follow each other, unless they are all here."""
+        """Fetches consecutive pages, unless all are loaded."""
         if not all(self.document.is_whole(index) for index in pages):
             await self._fetch(pages[0], len(pages))
 
-    # what comes by itself
+    # live events
 
     def _arrive(self, event: LogAppended, data: bytes) -> None:
         if event.stream != self.stream:

@@ -1,7 +1,7 @@
-"""From a log's bytes to what is shown of them: plain text to search and measure, coloured text to draw. Pure.
+"""Converts a log's bytes for display: plain text to search and measure, coloured text to draw. Pure.
 
-A log is a program's output for a terminal: it has colours, progress bars that overwrite their line, and GitLab's
-section markers. Of all that only colours and the last state of a line are shown; see `protocol.display`.
+A log is a program's terminal output: it contains colours, progress bars that overwrite their line, and GitLab's section
+markers. Only colours and the final state of each line are shown; see `protocol.display`.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ ERROR = re.compile(
     r"\b(?:error|fatal|panic|traceback|exception|segmentation fault|failed|failure)\b(?!\s*[:=]\s*0\b)|\bnot found\b",
     re.IGNORECASE,
 )
-"""What the first error of a log looks like."""
+"""Pattern of an error line."""
 NO_ERROR = re.compile(r"\b(?:0|no) (?:errors?|failed|failures?)\b|\bfailed[:=]\s*0\b", re.IGNORECASE)
 TAB_WIDTH = 8
 MAX_LINE_BYTES = 16_384
-"""Of a longer line the rest is not shown; saving the log gives all of it."""
+"""Longer lines are truncated on screen; saving the log gives the full text."""
 COMMAND = "$ "
-"""How a job's log marks the commands of its script."""
+"""Prefix of the script's commands in a job's log."""
 
 
 def plain(data: bytes) -> str:
-    """The text of one or more lines as a reader sees it, without any control character but newlines."""
+    """The visible text of one or more lines, without control characters other than newlines."""
     text = log_text(data)
     if "\x1b" in text:
         text = COLOR.sub("", text)
@@ -38,7 +38,7 @@ def plain(data: bytes) -> str:
 
 
 def colored(data: bytes, carried: str, base: Style) -> Text:
-    """One line with its colours, on top of `base`. `carried` are the colour sequences still in force before it."""
+    """One line with its colours, on top of `base`. `carried` are the colour sequences in effect before it."""
     text = log_text(data)
     if carried or "\x1b" in text:
         decoder = AnsiDecoder()
@@ -53,5 +53,5 @@ def colored(data: bytes, carried: str, base: Style) -> Text:
 
 
 def is_error(line: str) -> bool:
-    """Whether a line of plain text looks like an error; a command that speaks of one is none."""
+    """Whether a line of plain text looks like an error; an echoed command that mentions one does not."""
     return not line.startswith(COMMAND) and ERROR.search(line) is not None and NO_ERROR.search(line) is None

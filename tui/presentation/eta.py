@@ -1,7 +1,7 @@
-"""Guesses at how long a run still takes, from earlier runs of the same jobs. Pure.
+"""Estimates the remaining time of a run from earlier runs of the same jobs. Pure.
 
-A job's end is the latest end of what it needs, plus its own time: known if it has ended, else what it took before. The
-chain of jobs that ends last is the critical path. Slots are not thought of: with few of them it takes longer.
+A job's end is the latest end of its needs plus its own duration: actual if it has ended, else the earlier one. The
+chain of jobs that ends last is the critical path. Slots are ignored; with few slots a run takes longer.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from tui.presentation.formatting import elapsed
 
 BARRIER = "\0stage "
 LEAST_GUESS = 0.0
-"""Seconds guessed for a job that was never seen before."""
+"""Estimate in seconds for a job never seen before."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """`critical`: the jobs of the path that ends last. `remaining`: seconds, None if too little is known."""
+    """`critical`: the jobs of the path that ends last. `remaining`: seconds; None if too little is known."""
 
     critical: frozenset[str]
     remaining: float | None
 
 
 def expected_durations(earlier: Iterable[RunView]) -> dict[str, float]:
-    """Seconds that each job took in earlier runs where it succeeded: the median, by job name."""
+    """Median seconds of each job's successful earlier runs, by job name."""
     taken: dict[str, list[float]] = {}
     for run in earlier:
         for stage in run.stages:
@@ -39,10 +39,10 @@ def expected_durations(earlier: Iterable[RunView]) -> dict[str, float]:
 
 
 def predecessors(stages: list[list[JobView]]) -> dict[str, list[str]]:
-    """What each job waits for: its needs, or the *barrier* after the stage before its own.
+    """Each job's dependencies: its needs, or the *barrier* after the previous stage.
 
-    A barrier is an entry of its own (see `is_barrier`) that waits for all jobs of a stage and of those before it, so
-    that two stages of a thousand jobs each are two thousand lines and not a million.
+    A barrier is an entry of its own (see `is_barrier`) that depends on all jobs of a stage and the earlier ones, so
+    that two stages of a thousand jobs each need two thousand edges instead of a million.
     """
     before: dict[str, list[str]] = {}
     barrier: str | None = None
@@ -58,12 +58,12 @@ def predecessors(stages: list[list[JobView]]) -> dict[str, list[str]]:
 
 
 def is_barrier(name: str) -> bool:
-    """Whether a name of `predecessors` is no job, but the end of a stage."""
+    """Whether a name of `predecessors` is the end of a stage instead of a job."""
     return name.startswith(BARRIER)
 
 
 def estimate(stages: list[list[JobView]], expected: dict[str, float], now: float) -> Estimate:
-    """The critical path of a run and how long it still takes."""
+    """The critical path of a run, and its remaining time."""
     jobs = {job.name: job for stage in stages for job in stage}
     before = predecessors(stages)
     lengths: dict[str, float] = {}
@@ -87,7 +87,7 @@ def estimate(stages: list[list[JobView]], expected: dict[str, float], now: float
 
 
 def _times(job: JobView, expected: dict[str, float], now: float) -> tuple[float, float]:
-    """Seconds that a job has taken, and those that it may still take."""
+    """A job's elapsed seconds, and its estimated remaining ones."""
     spent = elapsed(job.started_at, job.finished_at, now) or 0.0
     if job.status in ENDED or job.status is ExecutionStatus.MANUAL:
         return spent, 0.0
@@ -95,7 +95,7 @@ def _times(job: JobView, expected: dict[str, float], now: float) -> tuple[float,
 
 
 def in_order(before: Mapping[str, Sequence[str]]) -> list[str]:
-    """Job names, each after all that it waits for; jobs in a circle (a plan has none) come last."""
+    """Job names in topological order; jobs in a cycle (a plan has none) come last."""
     order: list[str] = []
     missing = {name: {need for need in needs if need in before} for name, needs in before.items()}
     waiting_for: dict[str, list[str]] = {}

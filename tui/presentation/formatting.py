@@ -1,4 +1,4 @@
-"""How things are put into words and signs: statuses, times, sizes, names from outside. Pure: no clock, no widgets."""
+"""Formats statuses, times, sizes and untrusted names as words and symbols. Pure: no clock, no widgets."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ S = ExecutionStatus
 
 @dataclass(frozen=True, slots=True)
 class Sign:
-    """A status in three ways, so that colour is never the only one: shape, letter, and a colour's name.
+    """Three representations of a status, so that colour is never the only one: shape, letter, and a colour's name.
 
-    `color` is a name of the theme (success, error, ...), or "" for plain text; `label` is the word.
+    `color` is a colour of the theme (success, error, ...), or "" for plain text; `label` is the word.
     """
 
     shape: str
@@ -42,9 +42,9 @@ SIGNS: dict[ExecutionStatus, Sign] = {
     S.SKIPPED: Sign("»", "K", "muted", "skipped"),
 }
 WARNING = Sign("▲", "A", "warning", "failed, allowed")
-"""A job that failed and was allowed to, or a stage that passed with such a job."""
+"""A failed job that is allowed to fail, or a stage that passed with such a job."""
 PASSED_WITH_WARNINGS = Sign("▲", "S", "warning", "warnings")
-"""A run that passed with jobs that failed and were allowed to."""
+"""A run that passed with allowed failures."""
 
 WORKER_SIGNS: dict[WorkerStatus, Sign] = {
     WorkerStatus.ONLINE: Sign("●", "O", "success", "online"),
@@ -54,21 +54,21 @@ WORKER_SIGNS: dict[WorkerStatus, Sign] = {
 
 
 def job_sign(job: JobView) -> Sign:
-    """How a job is marked; a failure that is allowed is a warning."""
+    """A job's symbol; an allowed failure is a warning."""
     if job.status is S.FAILED and job.allow_failure:
         return WARNING
     return SIGNS[job.status]
 
 
 def run_sign(run: RunSummary) -> Sign:
-    """How a run is marked; a success with allowed failures says so."""
+    """A run's symbol; a success with allowed failures has its own."""
     if run.status is S.SUCCESS and run.warnings:
         return PASSED_WITH_WARNINGS
     return SIGNS[run.status]
 
 
 def worker_sign(worker: WorkerView) -> Sign:
-    """How a worker is marked."""
+    """A worker's symbol."""
     return WORKER_SIGNS[worker.status]
 
 
@@ -85,7 +85,7 @@ def duration(seconds: float | None) -> str:
 
 
 def age(seconds: float | None) -> str:
-    """How long ago: `now`, `12s`, `5m`, `3h`, `2d`; a dash for None."""
+    """Time since: `now`, `12s`, `5m`, `3h`, `2d`; a dash for None."""
     if seconds is None:
         return "–"
     whole = max(0, int(seconds))
@@ -96,7 +96,7 @@ def age(seconds: float | None) -> str:
 
 
 def size(count: int) -> str:
-    """Bytes for people: `812 B`, `3.4 MiB`."""
+    """A human-readable size: `812 B`, `3.4 MiB`."""
     amount = float(count)
     for unit in ("B", "KiB", "MiB"):
         if amount < 1024:
@@ -106,7 +106,7 @@ def size(count: int) -> str:
 
 
 def clock(at: float | None) -> str:
-    """A wall clock time of today's kind, in the terminal's time zone: `14:03:59`."""
+    """A time of day in the terminal's time zone: `14:03:59`."""
     return "–" if at is None else datetime.fromtimestamp(at).strftime("%H:%M:%S")
 
 
@@ -116,21 +116,21 @@ def plural(count: int, word: str) -> str:
 
 
 def elapsed(started: float | None, finished: float | None, now: float) -> float | None:
-    """Seconds that something has taken so far; None if it has not begun."""
+    """Elapsed seconds so far; None if it has not begun."""
     if started is None:
         return None
     return max(0.0, (now if finished is None else finished) - started)
 
 
 def queued(job: JobView, now: float) -> float | None:
-    """Seconds that a job waited before it began; None if it never did, or is tried again (since when is not told)."""
+    """Seconds that a job waited to begin; None if it never did, or is retried (the start of that wait is unknown)."""
     if job.attempt > 1 or job.created_at is None or (job.status in ENDED and job.started_at is None):
         return None
     return max(0.0, (now if job.started_at is None else job.started_at) - job.created_at)
 
 
 def failure(tried: JobView | AttemptView) -> str:
-    """Why a job or one try of it failed, on one line."""
+    """The reason for a job's or an attempt's failure, on one line."""
     reason = str(tried.failure_reason) if tried.failure_reason else "failed"
     if tried.exit_code is not None:
         reason += f", exit code {tried.exit_code}"
@@ -139,7 +139,7 @@ def failure(tried: JobView | AttemptView) -> str:
 
 
 def why(job: JobView) -> str:
-    """One line on why a job is as it is: its failure, or what it waits for."""
+    """The reason for a job's status on one line: its failure, or what it waits for."""
     if job.status is S.FAILED:
         return failure(job)
     if job.status in ENDED:
@@ -148,12 +148,12 @@ def why(job: JobView) -> str:
 
 
 def progress(counts: dict[str, int]) -> tuple[int, int]:
-    """Jobs that have ended, and all jobs."""
+    """Number of finished jobs, and of all jobs."""
     ended = sum(count for status, count in counts.items() if status in {s.value for s in ENDED})
     return ended, sum(counts.values())
 
 
 def matches(words: list[str], *texts: str) -> bool:
-    """Whether each word of a filter is in one of the texts."""
+    """Whether each word of a filter occurs in one of the texts."""
     joined = "\n".join(texts).lower()
     return all(word in joined for word in words)

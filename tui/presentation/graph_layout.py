@@ -1,8 +1,8 @@
-"""Draws what needs what: jobs in layers from left to right, lines between them made of box characters. Pure.
+"""Draws the dependency graph: jobs in layers from left to right, connected by box characters. Pure.
 
-Four steps: an item's layer is the longest chain before it; long lines get a *bend* in every layer that they pass; the
-order within layers is chosen so that few lines cross; then each item is put as near as it can be to what it is tied to.
-Lines from the same jobs to the same jobs share a track, and a stage that waits for a whole stage has one trunk.
+Four steps: an item's layer is its longest chain of predecessors; long edges get a *bend* in every layer they pass; the
+order within layers is chosen to minimize crossings; then each item is placed as close as possible to its neighbours.
+Edges from the same jobs to the same jobs share a track, and a stage that waits for a whole stage has a single trunk.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from tui.presentation.eta import in_order, is_barrier
 
 UP, DOWN, LEFT, RIGHT = 1, 2, 4, 8
 BOX = " ╵╷│╴╯╮┤╶╰╭├─┴┬┼"
-"""Box characters by the directions that they go to."""
+"""Box characters, indexed by their directions."""
 ROUNDS = 3
-"""Sweeps over the layers; more change nearly nothing."""
+"""Sweeps over the layers; more have almost no effect."""
 NODE_ROWS = 2
-"""Rows that a job takes: itself, and one to breathe."""
+"""Rows per job: the job, and a blank one."""
 
 
 @dataclass(slots=True, eq=False)
 class Item:
-    """A job, a barrier or a bend of a long line, in its layer. `name` is empty for what is not drawn as a job."""
+    """A job, a barrier or a bend of a long edge, in its layer. `name` is empty unless drawn as a job."""
 
     name: str
     layer: int
@@ -33,7 +33,7 @@ class Item:
 
     @property
     def rows(self) -> int:
-        """Rows that it takes at least."""
+        """Minimum number of rows."""
         return NODE_ROWS if self.name else 1
 
 
@@ -49,7 +49,7 @@ class Node:
 
 @dataclass(slots=True)
 class Graph:
-    """A drawing. `lines` has, by row and column, the directions that lines go to from a cell."""
+    """A drawing. `lines` holds, by row and column, the directions of the lines leaving a cell."""
 
     nodes: dict[str, Node] = field(default_factory=dict)
     width: int = 0
@@ -77,7 +77,7 @@ class Graph:
 
 
 def draw(before: Mapping[str, Sequence[str]], node_width: int) -> Graph:
-    """A drawing of jobs and barriers (see estimate.predecessors), with jobs `node_width` cells wide."""
+    """Draws jobs and barriers (see estimate.predecessors), with jobs `node_width` cells wide."""
     layers = _items(_useful(before))
     for _ in range(ROUNDS):
         _sort_by(layers, "before")
@@ -95,7 +95,7 @@ def draw(before: Mapping[str, Sequence[str]], node_width: int) -> Graph:
 
 
 def _useful(before: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
-    """Without barriers that nothing waits for, and with those passed through that wait for one thing only."""
+    """Removes barriers without successors, and bypasses those with a single predecessor."""
     kept = {name: [need for need in dict.fromkeys(needs) if need in before] for name, needs in before.items()}
     for name in reversed(in_order(kept)):
         if is_barrier(name) and not any(name in needs for needs in kept.values()):
@@ -110,7 +110,7 @@ def _useful(before: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
 
 
 def _items(before: Mapping[str, Sequence[str]]) -> list[list[Item]]:
-    """All items in layers, tied to each other from layer to layer."""
+    """All items in layers, linked from layer to layer."""
     items: dict[str, Item] = {}
     bends: dict[tuple[str, int], Item] = {}
     layers: list[list[Item]] = []
@@ -144,13 +144,13 @@ def _depths(before: Mapping[str, Sequence[str]]) -> dict[str, int]:
 
 
 def _tie(left: Item, right: Item) -> None:
-    if left.layer < right.layer:  # not so only in a circle, which a plan does not have
+    if left.layer < right.layer:  # false only in a cycle, which a plan does not have
         left.after.append(right)
         right.before.append(left)
 
 
 def _sort_by(layers: Iterable[list[Item]], side: str) -> None:
-    """Orders each layer by where the items that it is tied to are."""
+    """Orders each layer by the positions of its items' neighbours."""
     for layer in layers:
         slots = {id(item): float(slot) for slot, item in enumerate(layer)}
 
@@ -164,7 +164,7 @@ def _sort_by(layers: Iterable[list[Item]], side: str) -> None:
 
 
 def _stack(layers: Iterable[list[Item]]) -> None:
-    """Puts each layer's items under each other."""
+    """Stacks each layer's items vertically."""
     for layer in layers:
         y = 0
         for item in layer:
@@ -173,12 +173,12 @@ def _stack(layers: Iterable[list[Item]]) -> None:
 
 
 def _pull(layers: Iterable[list[Item]], side: str) -> None:
-    """Moves items as near as can be to what they are tied to, in their order and without overlapping.
+    """Moves items as close as possible to their neighbours, preserving order without overlap.
 
-    Least squares under an order: pool adjacent violators on the positions less the rows that have to be before them.
+    Isotonic least squares: pool adjacent violators on the positions minus the rows needed before them.
     """
     for layer in layers:
-        pools: list[tuple[float, int]] = []  # mean of the wishes, and how many items share it
+        pools: list[tuple[float, int]] = []  # mean of the desired positions, and the number of items that share it
         offset = 0
         for item in layer:
             tied: list[Item] = getattr(item, side)
@@ -197,7 +197,7 @@ def _pull(layers: Iterable[list[Item]], side: str) -> None:
 
 @dataclass(slots=True)
 class _Net:
-    """Lines that share a track: all of `sources` go to all of `targets`."""
+    """Edges that share a track: from all `sources` to all `targets`."""
 
     sources: list[Item]
     targets: list[Item]
@@ -208,7 +208,7 @@ class _Net:
 
 
 def _lines(layers: list[list[Item]], node_width: int) -> Graph:
-    """Gives each layer its column, and draws the lines in the gutters between them."""
+    """Assigns columns to layers, and draws the edges in the gutters between them."""
     graph = Graph()
     x = 0
     for number, layer in enumerate(layers):
@@ -248,8 +248,8 @@ def _nets(layer: list[Item]) -> list[_Net]:
 def _tracks(nets: list[_Net]) -> list[int]:
     """A column for each net's vertical line.
 
-    Where one net begins in a row that another ends in, its column has to be further left, or the two would seem to be
-    one. Nets that are in different rows may share a column.
+    Where one net begins in a row in which another ends, its column must be further left, or the two would look
+    connected. Nets in different rows may share a column.
     """
     starting: dict[int, int] = {source.y: number for number, net in enumerate(nets) for source in net.sources}
     left_of: dict[str, list[str]] = {

@@ -1,4 +1,4 @@
-"""A job's definition, story and test report as text to read. Pure."""
+"""A job's definition, history and test report as text. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MASK = "[MASKED]"
 
 
 def definition(job: JobPlan) -> Content:
-    """What the job was compiled to, in the pipeline file's own words; masked values stay masked."""
+    """The job's compiled definition in the pipeline file's vocabulary; masked values stay masked."""
     lines: list[tuple[str, str]] = []
 
     def entry(key: str, value: object) -> None:
@@ -65,7 +65,7 @@ def definition(job: JobPlan) -> Content:
 
 
 def story(lines: Sequence[StoryLine]) -> Content:
-    """What happened to the job, line by line."""
+    """The job's history, line by line."""
     if not lines:
         return Content("Nothing has happened yet.")
     parts: list[tuple[str, str]] = []

@@ -1,4 +1,4 @@
-"""A bar that shows how far a run is, readable without colours."""
+"""A progress bar of a run, readable without colours."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ BAR_PARTS = (
     ("running", "▒", "primary"),
     ("preparing", "▒", "primary"),
 )
-"""Parts of a progress bar: told apart without colour too."""
+"""Segments of a progress bar, distinguishable without colour."""
 
 
 def bar(counts: dict[str, int], cells: int) -> list[Span]:
@@ -25,7 +25,7 @@ def bar(counts: dict[str, int], cells: int) -> list[Span]:
     for number, (count, shape, paint) in enumerate(parts):
         done += count
         later = sum(other > 0 for other, _, _ in parts[number + 1 :])
-        least = drawn + (count > 0)  # neither a failure nor what is left is rounded away
+        least = drawn + (count > 0)  # neither a failure nor a remainder is rounded to nothing
         until = min(cells, max(least, min(round(done * cells / total), cells - later)))
         spans.append((shape * (until - drawn), paint))
         drawn = until

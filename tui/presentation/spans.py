@@ -1,4 +1,4 @@
-"""Text cut to a width, with its styles. Pure."""
+"""Styled text fitted to a width. Pure."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Spans = Sequence[Span]
 
 
 SHORTEST_BROKEN = 8
-"""Cells from which on a name that is too long loses its middle instead of its end."""
+"""Width from which a long name is shortened in the middle instead of at its end."""
 
 
 def fit(text: str, width: int) -> str:
-    """The text in exactly `width` cells, with an ellipsis if it is too long."""
+    """The text in exactly `width` cells, with an ellipsis if truncated."""
     if text.isascii():
         length = len(text)
         return text.ljust(width) if length <= width else text[: max(0, width - 1)] + "…"[:width]
@@ -28,7 +28,7 @@ def fit(text: str, width: int) -> str:
 
 
 def fit_name(name: str, width: int) -> str:
-    """A name in exactly `width` cells. What is too long loses its middle: names of a matrix differ in their ends."""
+    """A name in exactly `width` cells, shortened in the middle: the names of a matrix differ in their ends."""
     if cell_len(name) <= width or width < SHORTEST_BROKEN:
         return fit(name, width)
     tail = ""
@@ -40,7 +40,7 @@ def fit_name(name: str, width: int) -> str:
 
 
 def fit_spans(spans: Spans, width: int, *, right: bool = False) -> list[Span]:
-    """Spans in exactly `width` cells, the last visible one cut with an ellipsis if they are too long."""
+    """Spans in exactly `width` cells, the last visible one truncated with an ellipsis if necessary."""
     total = sum(cell_len(text) for text, _ in spans)
     if total <= width:
         gap = (" " * (width - total), "")

@@ -1,7 +1,7 @@
-"""What there is to say about a run or a job in two or three lines. Pure.
+"""Summaries of a run or a job in two or three lines. Pure.
 
-Colours are the theme's, by name, so that a text fits whichever theme it is shown in. Where a line is too short for all,
-what matters least goes first; nothing is broken in the middle but a name that has no room.
+Colours are theme names, so that a text fits any theme. If a line is too short, the least important pieces are dropped
+first; nothing is broken in the middle but a name that does not fit.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from tui.presentation.spans import fit
 MUTED = "$foreground 60%"
 GAP = 3
 PADDING = 2
-"""Cells at the sides of the bars that these texts are in."""
+"""Horizontal padding of the bars that contain these texts, in cells."""
 LEAST_CUT = 10
-"""Cells that a piece has to keep when it is cut; with less room it is left out."""
+"""Minimum width of a truncated piece; with less room it is dropped."""
 SHORTEST_BAR, LONGEST_BAR = 10, 30
 
 Piece = tuple[str, str]
@@ -32,9 +32,9 @@ Piece = tuple[str, str]
 
 
 def flow(pieces: Sequence[Piece], width: int, lines: int = 1, *, cut: bool = True) -> Content:
-    """Pieces one after the other on at most so many lines of `width` cells. Those that have no room are left out.
+    """Lays out pieces on at most `lines` lines of `width` cells. Pieces that do not fit are dropped.
 
-    With `cut`, the first one of them is cut instead, and nothing comes after it.
+    With `cut`, the first of them is truncated instead, and the rest are dropped.
     """
     rows: list[list[Piece]] = [[]]
     used = 0
@@ -56,7 +56,7 @@ def flow(pieces: Sequence[Piece], width: int, lines: int = 1, *, cut: bool = Tru
 
 
 def run_facts(run: RunSummary, estimate: Estimate, now: float, width: int) -> Content:
-    """What it is; how far it is, what that took, what is left. `width` is the terminal's."""
+    """A run's identity, progress, elapsed and remaining time. `width` is the terminal's."""
     sign = run_sign(run)
     room = width - PADDING
     first: list[Piece] = [
@@ -94,7 +94,7 @@ def _run_notes(run: RunSummary, estimate: Estimate, now: float) -> list[str]:
 
 
 def job_facts(job: JobView, now: float, width: int, *, offline: bool) -> Content:
-    """A job under the cursor: where it is, what it needs and leaves, why it is as it is. `offline`: see `_place`."""
+    """The job under the cursor: location, needs, outputs and the reason for its status. `offline`: see `_place`."""
     sign = job_sign(job)
     notes = [_place(job, offline)] if job.worker else []
     if job.attempt > 1:
@@ -114,7 +114,7 @@ def job_facts(job: JobView, now: float, width: int, *, offline: bool) -> Content
 
 
 def job_head(run: int, job: JobView, stage: str, attempt: int, now: float, width: int, *, offline: bool) -> Content:
-    """A job that is looked at; `attempt` is the one whose log is shown. `offline`: see `_place`."""
+    """Head of a job's page; `attempt` is the one whose log is shown. `offline`: see `_place`."""
     sign = job_sign(job)
     notes = [f"stage {clean(stage)}"] if stage else []
     if job.attempt:
@@ -141,7 +141,7 @@ NOTHING_WRITTEN = "It wrote nothing."
 
 
 def no_log(job: JobView) -> str:
-    """What stands where a job's log would be while there is none of it."""
+    """Placeholder for a job's log while it is empty."""
     match job.status:
         case ExecutionStatus.RUNNING:
             return "Nothing written yet."
@@ -156,7 +156,7 @@ def no_log(job: JobView) -> str:
 
 
 def _place(job: JobView, offline: bool) -> str:
-    """Where a job is; `offline`: its worker has not been heard of for a while."""
+    """A job's location; `offline`: its worker has not been heard of for a while."""
     return f"on {clean(job.worker or '')}{', which is offline' if offline and job.status not in ENDED else ''}"
 
 
@@ -168,5 +168,5 @@ def _reason(job: JobView) -> list[str | Piece]:
 
 
 def color(paint: str) -> str:
-    """A paint's colour as the theme calls it."""
+    """A paint's colour in the theme."""
     return {"": "", "strong": "bold", "muted": MUTED}.get(paint, f"$text-{paint}")

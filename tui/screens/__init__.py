@@ -1,1 +1,1 @@
-"""One screen per file; a screen shows the model and asks the feed client, nothing else."""
+"""One screen per file; a screen shows the model and uses the feed client, nothing else."""

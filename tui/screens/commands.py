@@ -1,4 +1,4 @@
-"""Commands on runs and jobs that several screens offer, and to what they apply."""
+"""Commands on runs and jobs shared by several screens, and their targets."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from tui.screens.page import Page
 
 PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
 UNSUCCESSFUL = (ExecutionStatus.FAILED, ExecutionStatus.CANCELED, ExecutionStatus.SKIPPED)
-"""What retrying a run tries again."""
+"""Statuses that a retry of the run applies to."""
 
 
 class CommandPage(Page):
-    """A page whose keys cancel, retry and play."""
+    """A page with keys to cancel, retry and play."""
 
     def cancel_run(self, run: RunSummary) -> None:
-        """Cancels a run, after a question."""
+        """Cancels a run after confirmation."""
         if run.status in ENDED:
             self.tell(f"run {run.id} has ended already", bad=True)
             return
@@ -32,7 +32,7 @@ class CommandPage(Page):
         self.command(cancel())
 
     def retry_run(self, run: RunSummary, *, failed_only: bool) -> None:
-        """Tries jobs of a run again: the failed ones, or all that did not succeed."""
+        """Retries jobs of a run: the failed ones, or all unsuccessful ones."""
 
         async def retry() -> str:
             done = await self.app.feed.request(m.Retry, m.Done, run=run.id, failed_only=failed_only)
@@ -41,7 +41,7 @@ class CommandPage(Page):
         self.command(retry())
 
     def cancel_job(self, run: int, job: JobView) -> None:
-        """Cancels one job, after a question."""
+        """Cancels a job after confirmation."""
         if job.status in ENDED:
             self.tell(f"{job.name} has ended already", bad=True)
             return
@@ -55,7 +55,7 @@ class CommandPage(Page):
         self.command(cancel())
 
     def retry_job(self, run: int, job: JobView) -> None:
-        """A new attempt of one job."""
+        """Starts a new attempt of a job."""
         if job.status not in ENDED:
             self.tell(f"{job.name} is {job.status}: it can be tried again when it has ended", bad=True)
             return
@@ -67,7 +67,7 @@ class CommandPage(Page):
         self.command(retry())
 
     def play_job(self, run: int, job: JobView) -> None:
-        """Starts a manual or delayed job, after its own question if it has one."""
+        """Starts a manual or delayed job, after its own confirmation if it has one."""
         if job.status not in PLAYABLE:
             self.tell(f"{job.name} is {job.status}: only a manual or delayed job can be played", bad=True)
             return
@@ -84,7 +84,7 @@ class CommandPage(Page):
 
 
 def job_applies(job: JobView | None, action: str) -> bool:
-    """Whether one of the actions on a job could do anything to this one."""
+    """Whether a job action could have an effect on this job."""
     match action:
         case "play":
             return job is not None and job.status in PLAYABLE
@@ -96,7 +96,7 @@ def job_applies(job: JobView | None, action: str) -> bool:
 
 
 def run_applies(run: RunSummary | None, action: str) -> bool:
-    """Whether one of the actions on a whole run could do anything to this one."""
+    """Whether a run action could have an effect on this run."""
     counts = run.counts if run is not None else {}
     match action:
         case "cancel_run":

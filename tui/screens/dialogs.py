@@ -1,4 +1,4 @@
-"""Small questions in front of a screen: yes or no, a line of text, a pipeline file to run."""
+"""Small dialogs: a confirmation, a line of text, a pipeline file to run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from textual.widgets import Button, Input, Label
 
 
 class Confirm(ModalScreen[bool]):
-    """Asks before something is destroyed: `y` does it, anything else does not."""
+    """Confirms a destructive action: `y` proceeds, anything else does not."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("y", "answer(True)", "Yes"),
@@ -37,7 +37,7 @@ class Confirm(ModalScreen[bool]):
                 yield Button("No (n)", id="no")
 
     def on_mount(self) -> None:
-        """The careful answer is the one that Enter gives."""
+        """Focuses the safe answer."""
         self.query_one("#no").focus()
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
@@ -49,12 +49,12 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(yes)
 
     def action_other(self) -> None:
-        """From one button to the other."""
+        """Moves to the other button."""
         self.focus_next()
 
 
 class Ask(ModalScreen["str | None"]):
-    """Asks for one line of text."""
+    """Asks for a line of text."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Never mind")]
 
@@ -64,24 +64,24 @@ class Ask(ModalScreen["str | None"]):
         self._value = value
 
     def compose(self) -> ComposeResult:
-        """The question and a line to fill in."""
+        """The question and an input line."""
         with Vertical(classes="dialog"):
             yield Label(self._question, classes="question", markup=False)
             yield Input(self._value, id="answer", select_on_focus=False)
             yield Label("enter: go on   esc: never mind", classes="detail", markup=False)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Answers, if there is anything."""
+        """Answers, unless empty."""
         self.dismiss(event.value.strip() or None)
 
 
 class NewRun(ModalScreen["tuple[str, list[str]] | None"]):
-    """Asks which pipeline file to run, and with which variables."""
+    """Asks for a pipeline file to run, and its variables."""
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Never mind")]
 
     def compose(self) -> ComposeResult:
-        """Two lines to fill in."""
+        """Two input lines."""
         with Vertical(classes="dialog"):
             yield Label("Run a pipeline file", classes="question")
             yield Label(f"of this machine, from {Path.cwd()}", classes="detail", markup=False)
@@ -90,6 +90,6 @@ class NewRun(ModalScreen["tuple[str, list[str]] | None"]):
             yield Label("enter: run it   tab: next field   esc: never mind", classes="detail")
 
     def on_input_submitted(self, _event: Input.Submitted) -> None:
-        """Answers, if there is a file."""
+        """Answers, if a file is given."""
         if file := self.query_one("#file", Input).value.strip():
             self.dismiss((file, self.query_one("#variables", Input).value.split()))

@@ -1,4 +1,4 @@
-"""What has happened lately: the feed's events as they came, and the dashboard's own notes about the connection."""
+"""Recent history: the feed's events in order of arrival, and the dashboard's notes on the connection."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class EventsScreen(ListPage):
         yield Table(COLUMNS, id, empty=empty, stays_on_top=True, id="events")
 
     def show(self) -> None:
-        """The events that pass the filter."""
+        """Shows the events that match the filter."""
         model = self.app.model
         at = (model.version, self.query_one(FilterBar).value.lower())
         if at != self._shown:
@@ -91,7 +91,7 @@ class EventsScreen(ListPage):
         self.query_one(Table).show(self._rows, self.app.now())
 
     def on_table_opened(self, event: Table.Opened) -> None:
-        """Goes to the run that the event is about."""
+        """Opens the run of the event."""
         entry = event.table.row_at_cursor
         match entry.event if entry is not None else None:
             case JobChanged(run=number, job=job):

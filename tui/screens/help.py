@@ -1,4 +1,4 @@
-"""Every key and every sign, on one page."""
+"""All keys and symbols, on one page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MOVES = (
 
 
 class HelpScreen(ModalScreen[None]):
-    """What the keys of the screen behind it do, and what the signs mean."""
+    """Explains the keys of the screen behind it, and the symbols."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,question_mark,q,enter", "dismiss(None)", "Close"),
@@ -38,16 +38,16 @@ class HelpScreen(ModalScreen[None]):
         self._keys = keys
 
     def compose(self) -> ComposeResult:
-        """One text to scroll through."""
+        """A scrollable text."""
         with VerticalScroll(classes="help"):
             yield Static(self._text())
 
     def on_mount(self) -> None:
-        """The text has the keys."""
+        """Focuses the text."""
         self.query_one(VerticalScroll).focus()
 
     def action_scroll(self, rows: int) -> None:
-        """A line up or down."""
+        """Scrolls by lines."""
         self.query_one(VerticalScroll).scroll_relative(y=rows, animate=False)
 
     def _text(self) -> Content:

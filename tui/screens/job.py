@@ -1,4 +1,4 @@
-"""One job: its live log, attempts, definition, artifacts, tests and story."""
+"""One job: its live log, attempts, definition, artifacts, tests and history."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ ARTIFACTS: tuple[Column[ArtifactRef], ...] = (
 
 
 class JobScreen(LogPage):
-    """A job of a run. It shows the newest attempt, and goes along when there is a new one, until another is chosen."""
+    """A job of a run. Shows the newest attempt, including future ones, until another is selected."""
 
     AUTO_FOCUS = "LogView"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,7 +76,7 @@ class JobScreen(LogPage):
         super().__init__()
         self.run_id = run
         self.job_name = job
-        self._chosen: int | None = None  # an attempt that was chosen, instead of the newest
+        self._chosen: int | None = None  # an attempt selected instead of the newest
         self._stream = "job"
         self._detail: m.JobDetail | None = None
         self._attempts: list[AttemptView] = []  # newest first
@@ -84,7 +84,7 @@ class JobScreen(LogPage):
         self._services: dict[str, str] = {}  # tab -> alias
 
     def compose_body(self) -> ComposeResult:
-        """Facts, tabs, and what the tabs show."""
+        """Facts, tabs, and the tabs' contents."""
         yield Static(id="job-head", markup=False)
         yield Tabs(
             Tab("Log", id="log"),
@@ -108,12 +108,12 @@ class JobScreen(LogPage):
                 yield Static(id="story-text", markup=False)
 
     def on_mount(self) -> None:
-        """The tabs leave the keys to what they show."""
+        """Keeps the focus in the tabs' contents."""
         super().on_mount()
         self.query_one(Tabs).can_focus = False
 
     def on_screen_resume(self) -> None:
-        """Makes sure that the run is the one that the feed is followed for."""
+        """Makes the feed follow this run."""
         super().on_screen_resume()
         detail = self.app.model.detail
         if detail is None or detail.run != self.run_id:
@@ -123,16 +123,16 @@ class JobScreen(LogPage):
         await self.app.feed.watch_run(self.run_id)
         self.refresh_view()
 
-    # what is shown
+    # display
 
     @property
     def job(self) -> JobView | None:
-        """The job as the run has it now."""
+        """The job as currently in the run."""
         detail = self.app.model.detail
         return detail.job(self.job_name) if detail is not None and detail.run == self.run_id else None
 
     def show(self) -> None:
-        """The job as it is now."""
+        """Shows the job's current state."""
         job = self.job
         if job is None:
             return
@@ -160,7 +160,7 @@ class JobScreen(LogPage):
         return NOTHING_WRITTEN if self._chosen else no_log(job)
 
     async def _load_detail(self) -> None:
-        """Asks for what the feed does not tell: attempts, definition, story."""
+        """Fetches details not on the feed: attempts, definition, history."""
         self._detail = await self.app.feed.request(m.GetJob, m.JobDetail, run=self.run_id, job=self.job_name)
         job = self.job
         if not self.is_composed or job is None:
@@ -184,11 +184,11 @@ class JobScreen(LogPage):
 
     @property
     def log_is_shown(self) -> bool:
-        """Whether one of the log's tabs is in front."""
+        """Whether a log tab is in front."""
         return self.is_composed and self.query_one(ContentSwitcher).current == "pane-log"
 
     def on_tabs_tab_activated(self, event: Tabs.TabActivated) -> None:
-        """Shows what the tab stands for."""
+        """Shows the tab's content."""
         name = event.tab.id or "log"
         service = self._services.get(name)
         stream = f"service-{service}" if service is not None else "job"
@@ -203,12 +203,12 @@ class JobScreen(LogPage):
         self.refresh_bindings()
 
     def action_tab(self, step: int) -> None:
-        """The next tab, or the one before."""
+        """Selects the next or previous tab."""
         tabs = self.query_one(Tabs)
         (tabs.action_next_tab if step > 0 else tabs.action_previous_tab)()
 
     def on_table_opened(self, event: Table.Opened) -> None:
-        """Shows an attempt's log, or downloads an artifact."""
+        """Opens an attempt's log, or downloads an artifact."""
         if event.table.id == "pane-attempts":
             job = self.job
             self._chosen = None if job is not None and event.key == job.attempt else int(str(event.key))
@@ -233,11 +233,11 @@ class JobScreen(LogPage):
     # keys
 
     def applies(self, action: str) -> bool:
-        """Cancel is for what goes on, retry for what has ended, play for what waits for it."""
+        """Cancel applies to active jobs, retry to ended ones, play to waiting ones."""
         return job_applies(self.job, action) and super().applies(action)
 
     def action_retry(self) -> None:
-        """A new attempt."""
+        """Starts a new attempt."""
         if self.job is not None:
             self._chosen = None
             self.retry_job(self.run_id, self.job)
@@ -257,7 +257,7 @@ class JobScreen(LogPage):
         return _file_name(f"run-{self.run_id}-{self.job_name}-{source.attempt or 0}.log")
 
     def action_copy(self) -> None:
-        """Copies the attempt's id, or the job's before it was tried."""
+        """Copies the attempt's id, or the job's before its first attempt."""
         if self.job is not None:
             self.copy(self.job.attempt_id or f"{self.run_id} {self.job.name}")
 
@@ -267,5 +267,5 @@ def _file_name(text: str) -> str:
 
 
 def _service_tab(alias: str) -> str:
-    """A widget id for a service's tab."""
+    """Widget id of a service's tab."""
     return "service-" + "".join(letter if letter.isalnum() else f"_{ord(letter):x}" for letter in alias)

@@ -1,4 +1,4 @@
-"""What the screens that are one filtered table have in common: the filter's keys and its way back to the table."""
+"""Base of the screens with one filtered table: the filter's keys, and the way back to the table."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class ListPage(CommandPage):
     """A page whose body is one FilterBar and one Table."""
 
     def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
-        """Filters as one types."""
+        """Filters while typing."""
         self.refresh_view()
 
     def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
-        """From the filter back to the list."""
+        """Returns from the filter to the list."""
         self.query_one(Table).focus()
 
     def action_filter(self) -> None:
@@ -23,11 +23,11 @@ class ListPage(CommandPage):
         self.query_one(FilterBar).open()
 
     def action_back(self) -> None:
-        """Takes the filter away."""
+        """Clears the filter."""
         self.query_one(FilterBar).clear()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Back is for the filter here."""
+        """Back applies to the filter here."""
         if action == "back":
             return self.is_composed and bool(self.query_one(FilterBar).value)
         return True

@@ -1,4 +1,4 @@
-"""Ties a log pane to the coordinator: opens and closes logs, repaints them as they grow, searches them."""
+"""Connects a log pane to the coordinator: opens, closes, repaints and searches logs."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from tui.widgets.log_pane import LogPane
 
 
 class LogController:
-    """Shows one log at a time in `pane`. Close it when the pane goes."""
+    """Shows one log at a time in `pane`. Must be closed with the pane."""
 
     def __init__(self, feed: FeedClient, pane: LogPane) -> None:
         self.source: LogSource | None = None
         self._feed = feed
         self._pane = pane
-        self._changed = Coalescer(pane.screen, self._sync)  # not the pane: what its children say would end there
+        self._changed = Coalescer(pane.screen, self._sync)  # not the pane, which would stop its children's messages
         self._searching: asyncio.Task[None] | None = None
 
     def open(self, run: int, job: JobView, *, attempt: int | None, stream: str = "job") -> bool:
-        """Opens the log of an attempt; says whether that is another one than before."""
+        """Opens an attempt's log; returns whether that differs from the current one."""
         attempt_id = f"{job.id}.{attempt}" if attempt else None
         source = self.source
         if source is not None and (source.run, source.job, source.attempt_id, source.stream) == (
@@ -54,25 +54,25 @@ class LogController:
         return True
 
     def close(self) -> None:
-        """Lets the log go."""
+        """Closes the log."""
         self._stop_searching()
         if self.source is not None:
             self.source.close()
             self.source = None
 
     def look(self, top: int, height: int) -> None:
-        """Fetches what is looked at."""
+        """Fetches the visible rows."""
         if self.source is not None:
             self.source.look(top, height)
 
     def search(self, text: str) -> None:
-        """Looks for a text from now on; an empty one ends the search."""
+        """Searches for a text from now on; an empty one ends the search."""
         self._stop_searching()
         self._pane.look_for(Search(text) if text else None)
         self._search_on()
 
     def _sync(self) -> None:
-        """Repaints the log after changes, at most once a frame."""
+        """Repaints the log after changes, at most once per frame."""
         pane = self._pane
         if not pane.is_mounted or self.source is None:
             return
@@ -91,7 +91,7 @@ class LogController:
         self._pane.busy = ""
 
     def _search_on(self) -> None:
-        """Searches what has not been searched yet, in the background."""
+        """Searches the rest of the log in the background."""
         pane, source = self._pane, self.source
         search = pane.view.search
         if search is None or source is None or (self._searching is not None and not self._searching.done()):

@@ -1,4 +1,4 @@
-"""A page that shows a log, and the keys to use it."""
+"""A page with a log, and its keys."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ MATCH_KEYS = ("next_match", "previous_match")
 LOG_KEYS = frozenset(
     {*MATCH_KEYS, "follow", "times", "wrap", "search", "first_error", "save", "pager", "fold", "folds"}
 )
-"""Actions that only make sense while a log is shown."""
+"""Actions that require a visible log."""
 NO_SECTIONS = "this log has no sections"
 
 
 class LogPage(CommandPage):
-    """Has one `LogPane`, and a follower that fills it. A subclass opens logs, and tells what to call their files."""
+    """Has one `LogPane` and the controller that fills it. Subclasses open logs and name their files."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("f", "follow", "Follow"),
@@ -50,45 +50,45 @@ class LogPage(CommandPage):
 
     @property
     def log_is_shown(self) -> bool:
-        """Whether the log is what is to be seen."""
+        """Whether the log is visible."""
         return self.is_composed
 
     def log_file_name(self, source: LogSource) -> str:
-        """What a saved log is called unless one says otherwise."""
+        """Default name of a saved log."""
         raise NotImplementedError
 
     @cached_property
     def follower(self) -> LogController:
-        """What fills the pane."""
+        """The controller of the pane."""
         return LogController(self.app.feed, self.query_one(LogPane))
 
     @property
     def pane(self) -> LogPane:
-        """The log with its search and status line."""
+        """The log with its search and status lines."""
         return self.query_one(LogPane)
 
     def on_unmount(self) -> None:
-        """Lets the log go."""
+        """Closes the log."""
         self.follower.close()
 
     def on_log_view_looked(self, event: LogView.Looked) -> None:
-        """Fetches what is looked at."""
+        """Fetches the visible rows."""
         self.follower.look(event.top, event.height)
 
     def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
-        """Looks for the text, as it is typed."""
+        """Searches while typing."""
         self.follower.search(event.value)
         self.refresh_bindings()
 
     def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
-        """From the search back to the log."""
+        """Returns from the search to the log."""
         self.pane.view.focus()
         self.refresh_bindings()
 
     # keys
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hides the log's keys when no log is shown, and those for matches when nothing is looked for."""
+        """Hides the log's keys without a visible log, and the match keys without a search."""
         if action in LOG_KEYS and not self.log_is_shown:
             return False
         if action in MATCH_KEYS:
@@ -96,13 +96,13 @@ class LogPage(CommandPage):
         return super().check_action(action, parameters)
 
     def applies(self, action: str) -> bool:
-        """Folding is for logs with sections."""
+        """Folding requires sections."""
         if action in ("fold", "folds"):
             return self.log_is_shown and bool(self.pane.view.document.sections)
         return super().applies(action)
 
     def action_back(self) -> None:
-        """Takes the search away, else goes back."""
+        """Ends the search, or goes back."""
         bar = self.pane.query_one(FilterBar)
         if self.log_is_shown and bar.value:
             bar.clear()
@@ -110,17 +110,17 @@ class LogPage(CommandPage):
             super().action_back()
 
     def action_follow(self) -> None:
-        """Follows the log's end, or stops following."""
+        """Toggles following the log's end."""
         self.pane.view.follow(not self.pane.view.following)
 
     def action_times(self) -> None:
-        """Shows when lines came, or not."""
+        """Toggles arrival times."""
         self.pane.view.times = not self.pane.view.times
         self.pane.view.repaint()
         self.pane.sync()
 
     def action_wrap(self) -> None:
-        """Wraps long lines, or not."""
+        """Toggles wrapping of long lines."""
         self.pane.view.wrap = not self.pane.view.wrap
         self.pane.view.repaint()
         self.pane.sync()
@@ -130,15 +130,15 @@ class LogPage(CommandPage):
         self.pane.query_one(FilterBar).open()
 
     def action_next_match(self) -> None:
-        """To the next match."""
+        """Jumps to the next match."""
         self.pane.jump()
 
     def action_previous_match(self) -> None:
-        """To the match before."""
+        """Jumps to the previous match."""
         self.pane.jump(backwards=True)
 
     def action_first_error(self) -> None:
-        """To the first line that looks like an error."""
+        """Jumps to the first line that looks like an error."""
         source, pane = self.follower.source, self.pane
         if source is None:
             return
@@ -160,7 +160,7 @@ class LogPage(CommandPage):
         self.command(find())
 
     def action_fold(self) -> None:
-        """Folds or unfolds the section on the screen."""
+        """Toggles the section on the screen."""
         section = self.pane.view.visible_section()
         if section is None:
             self.tell(NO_SECTIONS)
@@ -168,7 +168,7 @@ class LogPage(CommandPage):
             self.pane.view.toggle_section(section)
 
     def action_folds(self) -> None:
-        """Folds all sections, or unfolds them if they are."""
+        """Folds all sections, or unfolds them if all are folded."""
         document = self.pane.view.document
         if not document.sections:
             self.tell(NO_SECTIONS)
@@ -176,7 +176,7 @@ class LogPage(CommandPage):
         self.pane.view.sync()
 
     def action_save(self) -> None:
-        """Saves the log to a file: of this machine, or in a browser of the machine that the browser is on."""
+        """Saves the log to a file on this machine or, in a browser, on the browser's machine."""
         if (source := self.follower.source) is not None:
             self.command(self._deliver(source) if self.app.is_web else self._save(source))
 
@@ -193,7 +193,7 @@ class LogPage(CommandPage):
         return f"{path}: {size(count)}"
 
     async def _deliver(self, source: LogSource) -> None:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - the driver reads it later, and closes it
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the driver reads and closes it later
         await source.write(file)
         file.seek(0)
         self.app.deliver_binary(file, save_filename=self.log_file_name(source))

@@ -1,4 +1,4 @@
-"""What all screens have: the bars, the keys that work everywhere, and how commands are given and answered."""
+"""Base of all screens: the bars, the global keys, and the commands with their answers."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tui.widgets.key_bar import KeyBar
 from tui.widgets.top_bar import TopBar
 
 GOOD_NEWS, BAD_NEWS = 3.0, 8.0
-"""Seconds that a message stays."""
+"""Seconds that a notification stays."""
 
 
 class Page(Screen[None]):
-    """A screen of the dashboard. `show` brings it up to date with the model; the app calls it when that has changed,
-    and once a second so that times tick."""
+    """A screen of the dashboard. `show` updates it from the model; the app calls it after changes, and once a second to
+    advance times."""
 
     PAGE: ClassVar[str] = "runs"
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -34,7 +34,7 @@ class Page(Screen[None]):
     app: Dashboard
 
     def compose(self) -> ComposeResult:
-        """The bars around what the screen itself has."""
+        """The bars around the screen's own widgets."""
         yield TopBar()
         yield Static(id="problem", markup=False)
         yield from self.compose_body()
@@ -45,16 +45,16 @@ class Page(Screen[None]):
         raise NotImplementedError
 
     def show(self) -> None:
-        """Shows the model as it is now."""
+        """Updates the screen from the model."""
         raise NotImplementedError
 
     @property
     def is_composed(self) -> bool:
-        """Whether all widgets and their parts are there: not yet before it is mounted, not any more when closed."""
+        """Whether all widgets exist: false before mounting and after closing."""
         return self.is_mounted and self.is_attached and bool(self.query(KeyBar))
 
     def refresh_view(self) -> None:
-        """Brings bars and body up to date."""
+        """Updates bars and body."""
         if not self.is_composed:
             return
         model = self.app.model
@@ -69,34 +69,34 @@ class Page(Screen[None]):
         self.query_one(KeyBar).sync()
 
     def on_screen_resume(self) -> None:
-        """Catches up with what happened while another screen was in front."""
+        """Catches up with changes made while another screen was in front."""
         self.refresh_view()
 
     def on_mount(self) -> None:
-        """Shows something at once."""
+        """Shows the current state at once."""
         self.call_after_refresh(self.refresh_view)
 
     # keys
 
     def action_back(self) -> None:
-        """To the screen before."""
+        """Returns to the previous screen."""
         if len(self.app.screen_stack) > 1:
             self.app.pop_screen()
 
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
-        """Hides keys that never do anything here."""
+        """Hides keys that never apply here."""
         if action == "back":
             return len(self.app.screen_stack) > 1
         return True
 
     def applies(self, action: str) -> bool:
-        """Whether a key could do anything as things are; else it is shown dim, and tells why if it is pressed."""
+        """Whether a key has an effect at present; otherwise it is dimmed, and explains why when pressed."""
         return True
 
     # commands
 
     def command(self, request: Awaitable[str | None]) -> None:
-        """Gives a command in the background and tells how it ended: the answer's text, or why it was refused."""
+        """Runs a command in the background and shows its outcome: the answer's text, or the reason for a rejection."""
 
         async def run() -> None:
             try:
@@ -110,13 +110,13 @@ class Page(Screen[None]):
         self.app.run_worker(run(), group="commands", exit_on_error=True)
 
     def tell(self, text: str, *, bad: bool = False) -> None:
-        """A short message in the corner."""
+        """Shows a short notification."""
         if bad:
             self.app.notify(text, severity="error", timeout=BAD_NEWS, markup=False)
         else:
             self.app.notify(text, timeout=GOOD_NEWS, markup=False)
 
     def copy(self, text: str) -> None:
-        """Puts a text into the terminal's clipboard."""
+        """Copies a text to the terminal's clipboard."""
         self.app.copy_to_clipboard(text)
         self.tell(f"copied {text}")

@@ -1,4 +1,4 @@
-"""One run: its stages as columns, or its jobs as a graph of what needs what."""
+"""One run: its stages as columns, or its jobs as a dependency graph."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ from tui.widgets.needs_graph import NeedsGraph
 from tui.widgets.stage_columns import StageColumn, StageColumns
 
 EARLIER_RUNS = 3
-"""Earlier runs of the same project that a guess at the remaining time is made from."""
+"""Earlier runs of the same project used to estimate the remaining time."""
 PREVIEW_HEIGHT = 28
-"""Lines that a terminal has to have for the log of the job under the cursor."""
+"""Minimum terminal height, in lines, for the log preview."""
 CURSOR_RESTS = 0.15
-"""Seconds after which a cursor that has moved shows the log of the job that it is on."""
+"""Seconds that the cursor must rest on a job before its log is shown."""
 
 
 class RunScreen(CommandPage):
@@ -58,7 +58,7 @@ class RunScreen(CommandPage):
     def __init__(self, run: int, job: str | None = None) -> None:
         super().__init__()
         self.run_id = run
-        self._wanted_job = job  # to put the cursor on once it is there; None: the first that has failed
+        self._wanted_job = job  # cursor target once it exists; None: the first failed job
         self._cursor_is_put = False
         self._estimate = Estimate(frozenset(), None)
         self._estimated: tuple[int, int] = (-1, -1)
@@ -66,7 +66,7 @@ class RunScreen(CommandPage):
         self._preview_timer: Timer | None = None
 
     def compose_body(self) -> ComposeResult:
-        """Facts of the run above its jobs, the job under the cursor below."""
+        """The run's facts, its jobs, and the job under the cursor."""
         yield Static(id="run-facts", markup=False)
         yield FilterBar("filter by job, status, worker or reason", id="jobs-filter")
         with ContentSwitcher(initial="columns"):
@@ -80,16 +80,16 @@ class RunScreen(CommandPage):
         return LogController(self.app.feed, self.query_one(LogPane))
 
     def on_unmount(self) -> None:
-        """Lets the log go."""
+        """Closes the log."""
         self._follower.close()
 
     def on_resize(self, _event: events.Resize) -> None:
-        """A low terminal has no room for the log of the job under the cursor."""
+        """Hides the log preview on a low terminal."""
         self.query_one(LogPane).display = self._preview and self.size.height >= PREVIEW_HEIGHT
         self.call_after_refresh(self.refresh_view)
 
     def on_screen_resume(self) -> None:
-        """Asks for the run, unless one comes back from one of its jobs."""
+        """Loads the run, unless returning from one of its jobs."""
         super().on_screen_resume()
         if self.app.model.detail is None or self.app.model.detail.run != self.run_id:
             self.command(self._load())
@@ -100,7 +100,7 @@ class RunScreen(CommandPage):
         await self._load_expected()
 
     async def _load_expected(self) -> None:
-        """Learns from earlier runs how long jobs take."""
+        """Learns job durations from earlier runs."""
         run, detail = self.run, self._detail
         if run is None or detail is None or detail.expected:
             return
@@ -115,18 +115,18 @@ class RunScreen(CommandPage):
         for number in earlier:
             try:
                 runs.append((await self.app.feed.request(m.GetRun, m.RunDetail, run=number)).run)
-            except LongshoreError:  # a guess that can't be made is none
+            except LongshoreError:  # the estimate is optional
                 return
         if (detail := self._detail) is not None:
             detail.expected.update(expected_durations(runs))
             self._estimated = (-1, -1)
             self.refresh_view()
 
-    # what is shown
+    # display
 
     @property
     def run(self) -> RunSummary | None:
-        """The run, once it is known."""
+        """The run, once known."""
         return self.app.model.runs.get(self.run_id)
 
     @property
@@ -135,7 +135,7 @@ class RunScreen(CommandPage):
         return detail if detail is not None and detail.run == self.run_id else None
 
     def show(self) -> None:
-        """The run as it is now."""
+        """Shows the run's current state."""
         now = self.app.now()
         detail = self._detail
         if detail is not None:
@@ -152,14 +152,14 @@ class RunScreen(CommandPage):
         self._show_log()
 
     def _put_cursor(self, detail: RunDetail) -> None:
-        """Where one most likely wants to look first."""
+        """Places the cursor on the most relevant job."""
         failed = (job.name for job in detail.jobs() if job_sign(job) is SIGNS[ExecutionStatus.FAILED])
         wanted = self._wanted_job or next(failed, None)
         if wanted is not None:
             self._body.select(wanted)
 
     def _guess(self, detail: RunDetail, now: float) -> None:
-        """Makes the estimate anew once a second, or when something has changed."""
+        """Updates the estimate once a second, or after a change."""
         at = (self.app.model.version, int(now))
         if at != self._estimated:
             self._estimated = at
@@ -190,7 +190,7 @@ class RunScreen(CommandPage):
         self.query_one("#job-facts", Static).update(job_facts(job, now, width, offline=offline) if job else "")
 
     def _show_log(self) -> None:
-        """Shows the log of the job under the cursor, where there is room for it."""
+        """Shows the log of the job under the cursor, space permitting."""
         job, pane = self.job, self.query_one(LogPane)
         if job is None or not pane.display:
             self._follower.close()
@@ -199,13 +199,13 @@ class RunScreen(CommandPage):
             self._follower.open(self.run_id, job, attempt=job.attempt or None)
 
     def on_log_view_looked(self, event: LogView.Looked) -> None:
-        """Fetches what is looked at."""
+        """Fetches the visible rows."""
         self._follower.look(event.top, event.height)
 
-    # moving
+    # movement
 
     def _moved(self) -> None:
-        """Tells about the job that the cursor is on; its log comes when the cursor rests."""
+        """Shows the facts of the job under the cursor; its log follows once the cursor rests."""
         self._show_facts(self.app.now())
         self.refresh_bindings()
         if self._preview_timer is not None:
@@ -222,27 +222,27 @@ class RunScreen(CommandPage):
         return self.query_one(NeedsGraph).job if self._graph_shown else self.query_one(StageColumns).job
 
     def on_stage_columns_moved(self, _event: StageColumns.Moved) -> None:
-        """Tells about the job that the cursor is on."""
+        """Shows the job under the cursor."""
         self._moved()
 
     def on_needs_graph_moved(self, _event: NeedsGraph.Moved) -> None:
-        """Tells about the job that the cursor is on."""
+        """Shows the job under the cursor."""
         self._moved()
 
     def on_stage_columns_opened(self, event: StageColumns.Opened) -> None:
-        """Goes to the job."""
+        """Opens the job."""
         self.app.push_screen(JobScreen(self.run_id, event.job))
 
     def on_needs_graph_opened(self, event: NeedsGraph.Opened) -> None:
-        """Goes to the job."""
+        """Opens the job."""
         self.app.push_screen(JobScreen(self.run_id, event.job))
 
     def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
-        """Filters as one types."""
+        """Filters while typing."""
         self.refresh_view()
 
     def on_filter_bar_done(self, _event: FilterBar.Done) -> None:
-        """From the filter back to the jobs."""
+        """Returns from the filter to the jobs."""
         self._body.focus()
 
     @property
@@ -252,11 +252,11 @@ class RunScreen(CommandPage):
     # keys
 
     def applies(self, action: str) -> bool:
-        """What can be done to the job under the cursor, and to the run."""
+        """Actions applicable to the job under the cursor, and to the run."""
         return job_applies(self.job if self.is_composed else None, action) and run_applies(self.run, action)
 
     def action_back(self) -> None:
-        """Takes the filter away, else goes back."""
+        """Clears the filter, or goes back."""
         if self.query_one("#jobs-filter", FilterBar).value:
             self.query_one("#jobs-filter", FilterBar).clear()
         else:
@@ -264,7 +264,7 @@ class RunScreen(CommandPage):
             super().action_back()
 
     def action_view(self) -> None:
-        """From columns to the graph and back; the cursor stays on its job."""
+        """Toggles between columns and graph; the cursor stays on its job."""
         job = self.job
         self.query_one(ContentSwitcher).current = "columns" if self._graph_shown else "graph"
         self.refresh_view()
@@ -273,7 +273,7 @@ class RunScreen(CommandPage):
         self._body.focus()
 
     def action_preview(self) -> None:
-        """Shows the log of the job under the cursor below the jobs, or not."""
+        """Toggles the log preview."""
         self._preview = self.query_one(LogPane).display = not self.query_one(LogPane).display
         self.call_after_refresh(self.refresh_view)
 
@@ -284,12 +284,12 @@ class RunScreen(CommandPage):
         self.query_one("#jobs-filter", FilterBar).open()
 
     def action_retry(self) -> None:
-        """A new attempt of the job under the cursor."""
+        """Retries the job under the cursor."""
         if self.job is not None:
             self.retry_job(self.run_id, self.job)
 
     def action_retry_failed(self) -> None:
-        """New attempts of all failed jobs."""
+        """Retries all failed jobs."""
         if self.run is not None:
             self.retry_run(self.run, failed_only=True)
 
@@ -309,7 +309,7 @@ class RunScreen(CommandPage):
             self.cancel_run(self.run)
 
     def action_next_failed(self) -> None:
-        """Moves to the next job that has failed."""
+        """Moves to the next failed job."""
         detail = self._detail
         failed = [job.name for job in detail.jobs() if job.status is ExecutionStatus.FAILED] if detail else []
         if not failed:

@@ -24,10 +24,10 @@ from tui.widgets.key_bar import KeyBar
 from tui.widgets.table import Column, Table
 
 PROGRESS_CELLS = 14
-"""Cells of the bar and the count beside it; a long count leaves the bar less."""
+"""Cells of the bar and its count; a long count shortens the bar."""
 BAR_CELLS, LEAST_BAR = 8, 3
 PAGE_OF_RUNS = 200
-"""Older runs that are fetched when the cursor comes to the list's end."""
+"""Older runs fetched when the cursor reaches the list's end."""
 
 
 def _status(run: RunSummary, _now: float) -> Spans:
@@ -85,7 +85,7 @@ class RunsScreen(ListPage):
         yield Table(COLUMNS, lambda run: run.id, empty="No runs yet. Press n to run a pipeline file.", id="runs")
 
     def show(self) -> None:
-        """The runs that pass the filter."""
+        """Shows the runs that match the filter."""
         self.query_one(Table).show(self._rows(), self.app.now())
 
     def _rows(self) -> Sequence[RunSummary]:
@@ -111,12 +111,12 @@ class RunsScreen(ListPage):
         return self.query_one(Table).row_at_cursor
 
     def on_table_opened(self, event: Table.Opened) -> None:
-        """Goes to the run."""
+        """Opens the run."""
         assert isinstance(event.key, int)
         self.app.push_screen(RunScreen(event.key))
 
     def on_table_moved(self, event: Table.Moved) -> None:
-        """Shows what can be done to the run; at the end of the list, fetches older ones."""
+        """Updates the run's applicable keys; at the end of the list, fetches older runs."""
         self.query_one(KeyBar).sync()
         rows = event.table.rows
         if rows and event.key == rows[-1].id and not self._paging and not self._all_paged:
@@ -134,7 +134,7 @@ class RunsScreen(ListPage):
             self._paging = False
 
     def action_new(self) -> None:
-        """Runs a pipeline file and goes to the run."""
+        """Runs a pipeline file and opens the run."""
 
         async def run() -> str | None:
             answer = await self.app.ask(NewRun())
@@ -149,7 +149,7 @@ class RunsScreen(ListPage):
         self.command(run())
 
     def applies(self, action: str) -> bool:
-        """What can be done to the run under the cursor."""
+        """Actions applicable to the run under the cursor."""
         return not self.is_composed or run_applies(self.run, action)
 
     def action_cancel_run(self) -> None:
@@ -158,12 +158,12 @@ class RunsScreen(ListPage):
             self.cancel_run(self.run)
 
     def action_retry_run(self) -> None:
-        """Tries again what did not succeed."""
+        """Retries all unsuccessful jobs."""
         if self.run is not None:
             self.retry_run(self.run, failed_only=False)
 
     def action_retry_failed(self) -> None:
-        """Tries the failed jobs again."""
+        """Retries the failed jobs."""
         if self.run is not None:
             self.retry_run(self.run, failed_only=True)
 

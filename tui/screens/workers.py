@@ -1,4 +1,4 @@
-"""The workers: slots, labels, load, what each runs, when it was last heard of."""
+"""The workers: slots, labels, load, current jobs, last contact."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _status(worker: WorkerView, _now: float) -> Spans:
 
 
 def _slots(worker: WorkerView, _now: float) -> Spans:
-    """A cell per slot, or a share of some cells if there are more; then what waits there and takes no slot."""
+    """One cell per slot, or a share of some cells if there are more; then the number of jobs waiting without a slot."""
     cells = min(BAR_CELLS, max(1, worker.slots))
     used = min(cells, -(-worker.running * cells // max(1, worker.slots)))
     full = worker.running >= worker.slots
@@ -59,7 +59,7 @@ COLUMNS: Sequence[Column[WorkerView]] = (
 
 
 class WorkersScreen(ListPage):
-    """All workers that the coordinator knows."""
+    """All workers known to the coordinator."""
 
     PAGE = "workers"
     AUTO_FOCUS = "Table"
@@ -80,7 +80,7 @@ class WorkersScreen(ListPage):
         )
 
     def show(self) -> None:
-        """The workers that pass the filter, by name."""
+        """Shows the workers that match the filter, by name."""
         words = self.query_one(FilterBar).value.lower().split()
         rows = [
             worker
@@ -95,7 +95,7 @@ class WorkersScreen(ListPage):
         return self.query_one(Table).row_at_cursor
 
     def on_table_opened(self, _event: Table.Opened) -> None:
-        """Goes to what the worker runs, the first of it."""
+        """Opens the worker's first job."""
         worker = self.worker
         if worker is None or not worker.jobs:
             self.tell("this worker runs nothing")
@@ -104,7 +104,7 @@ class WorkersScreen(ListPage):
         self.app.push_screen(RunScreen(int(run), job))
 
     def action_drain(self) -> None:
-        """Lets the worker take no new jobs, after a question; or take them again."""
+        """Drains the worker after confirmation; or lets it take jobs again."""
         worker = self.worker
         if worker is None:
             return

@@ -1,1 +1,1 @@
-"""Widgets that are given plain views and know no data source; they draw only what is visible."""
+"""Widgets that receive plain views and know no data source; they draw only visible content."""

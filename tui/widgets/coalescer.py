@@ -1,4 +1,4 @@
-"""Makes many small changes into few repaints."""
+"""Merges many small changes into few repaints."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from textual.message_pump import MessagePump
 from textual.timer import Timer
 
 FRAME = 0.05
-"""Seconds between two repaints at most: 20 a second."""
+"""Minimum seconds between two repaints: 20 per second."""
 
 
 class Coalescer:
-    """Calls `action` soon after `poke`, however often it is poked, and never more often than once a frame."""
+    """Calls `action` soon after `poke`, at most once per frame however often it is poked."""
 
     def __init__(self, owner: MessagePump, action: Callable[[], None]) -> None:
         self._owner = owner
@@ -22,7 +22,7 @@ class Coalescer:
         self._last = 0.0
 
     def poke(self) -> None:
-        """Asks for the action."""
+        """Requests the action."""
         if self._timer is None:
             wait = max(0.001, self._last + FRAME - time.monotonic())
             self._timer = self._owner.set_timer(wait, self._act)

@@ -1,4 +1,4 @@
-"""A line to type a filter into; out of sight while there is none."""
+"""A filter's input line; hidden while there is no filter."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from textual.widgets import Input, Label
 
 
 class FilterBar(Horizontal):
-    """Opened with `/`; Enter keeps the filter, Esc takes it away."""
+    """Opened with `/`; Enter keeps the filter, Esc clears it."""
 
     class Changed(Message):
         """The filter's text has changed."""
@@ -22,7 +22,7 @@ class FilterBar(Horizontal):
             self.value = value
 
     class Done(Message):
-        """The typing has ended; the filter stays as it is."""
+        """Typing has ended; the filter stays."""
 
     DEFAULT_CSS = """
     FilterBar { height: 1; display: none; background: $boost; }
@@ -40,7 +40,7 @@ class FilterBar(Horizontal):
         self._sign = sign
 
     def compose(self) -> ComposeResult:
-        """The sign and the line."""
+        """The symbol and the input."""
         yield Label(self._sign, markup=False)
         yield Input(placeholder=self._placeholder, compact=True)
 
@@ -51,18 +51,18 @@ class FilterBar(Horizontal):
         return inputs.first().value if inputs else ""
 
     def open(self) -> None:
-        """Shows the line and takes the keys."""
+        """Shows and focuses the line."""
         self.display = True
-        self.screen.set_focus(self.query_one(Input))  # at once: what is typed next is for the line already
+        self.screen.set_focus(self.query_one(Input))  # at once: the next key is already for this line
 
     def clear(self) -> None:
-        """Takes the filter away."""
+        """Clears the filter."""
         self.query_one(Input).value = ""
         self.display = False
         self.post_message(self.Done())
 
     def action_clear(self) -> None:
-        """Takes the filter away."""
+        """Clears the filter."""
         self.clear()
 
     def action_done(self) -> None:
@@ -70,7 +70,7 @@ class FilterBar(Horizontal):
         self.post_message(self.Done())
 
     def on_input_changed(self, event: Input.Changed) -> None:
-        """Tells the screen."""
+        """Notifies the screen."""
         event.stop()
         self.post_message(self.Changed(event.value))
 

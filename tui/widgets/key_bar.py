@@ -1,4 +1,4 @@
-"""The bar of keys at the bottom: every key of the screen with what it does, on as many lines as that takes."""
+"""The key bar at the bottom: every key of the screen and its action, on as many lines as necessary."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from textual.widgets import Input
 
 MOST_LINES = 4
 EVERYWHERE = ("back", "app.help", "app.quit")
-"""Actions that come last, in this order."""
+"""Actions listed last, in this order."""
 GAP = 2
 TOASTS = "#textual-toastrack"
-"""Where Textual shows notifications."""
+"""Selector of Textual's notifications."""
 
 
 class Entry(NamedTuple):
-    """A key: its name, what is written for it, what it does, the action behind it, and whether that is of use now."""
+    """A key: its name, its display form, its description, its action, and whether that applies now."""
 
     key: str
     shown: str
@@ -32,17 +32,16 @@ class Entry(NamedTuple):
 
 @runtime_checkable
 class Discerning(Protocol):
-    """A screen that knows which of its keys are of use as things are."""
+    """A screen that knows which of its keys apply at present."""
 
     def applies(self, action: str) -> bool:
-        """Whether an action could do anything now; if it could not, it says why when it is asked for."""
+        """Whether an action has an effect now; otherwise it explains why when invoked."""
 
 
 class KeyBar(Widget):
-    """Like Textual's Footer, but it wraps instead of scrolling out of sight; a click presses the key.
+    """Like Textual's Footer, but wraps instead of scrolling; a click presses the key.
 
-    Keys that are of no use as things are stay in their place and are shown dim, so that nothing moves about.
-    Notifications are kept from covering it.
+    Keys that do not apply at present are dimmed in place, so that nothing moves. Notifications do not cover it.
     """
 
     ALLOW_SELECT = False
@@ -62,7 +61,7 @@ class KeyBar(Widget):
         self._shown: list[Entry] = []
 
     def on_mount(self) -> None:
-        """Listens for changes of what the keys do."""
+        """Subscribes to changes of the bindings."""
         self.screen.bindings_updated_signal.subscribe(self, self._bindings_changed)
 
     def _bindings_changed(self, screen: Screen[object]) -> None:
@@ -70,7 +69,7 @@ class KeyBar(Widget):
             self.refresh(layout=True)
 
     def sync(self) -> None:
-        """Shows which keys are of use now."""
+        """Updates which keys apply."""
         if self.is_attached and self._shown != keys_of(self.screen):
             self.refresh(layout=True)
 
@@ -87,7 +86,7 @@ class KeyBar(Widget):
         return lines[:MOST_LINES]
 
     def get_content_height(self, container: Size, viewport: Size, width: int) -> int:
-        """As many lines as the keys take."""
+        """The number of lines that the keys need."""
         return len(self._lines(width))
 
     def render(self) -> Content:
@@ -110,16 +109,16 @@ class KeyBar(Widget):
             x += _cells(entry) + GAP
 
     def on_resize(self, _event: events.Resize) -> None:
-        """Wraps anew, and keeps notifications above itself."""
+        """Re-wraps, and keeps notifications above itself."""
         for toasts in self.screen.query(TOASTS):
             toasts.styles.margin = (0, 0, self.outer_size.height, 0)
         self.refresh(layout=True)
 
 
 def keys_of(screen: Screen[Any]) -> list[Entry]:
-    """What the keys do on a screen as it is now, each action once; those that do the same everywhere come last."""
+    """The keys of a screen at present, each action once; global ones come last."""
     found: dict[str, Entry] = {}
-    typing = isinstance(screen.focused, Input)  # then a screen's letters are text
+    typing = isinstance(screen.focused, Input)  # letters are then text
     for node, binding, enabled, _ in screen.active_bindings.values():
         if binding.show and enabled and binding.action not in found and not (typing and node is screen):
             applies = not isinstance(screen, Discerning) or screen.applies(binding.action)

@@ -1,4 +1,4 @@
-"""The base of all widgets that draw line by line: painted spans of text, vi keys, and nothing that is not visible."""
+"""Base of all widgets that draw line by line: painted spans, vi keys, visible lines only."""
 
 from __future__ import annotations
 
@@ -74,12 +74,12 @@ class LineWidget(ScrollView, can_focus=True):
         self._paints: dict[str, Style] = {}
 
     def notify_style_update(self) -> None:
-        """Forgets the theme's colours when it changes."""
+        """Clears cached colours when the theme changes."""
         super().notify_style_update()
         self._paints.clear()
 
     def paint(self, name: str) -> Style:
-        """The style of a paint, without a background of its own unless that is the point of it."""
+        """The style of a paint, without a background unless that is its purpose."""
         if not name:
             return self.rich_style
         style = self._paints.get(name)
@@ -92,7 +92,7 @@ class LineWidget(ScrollView, can_focus=True):
         return style
 
     def strip(self, spans: Spans, width: int, over: Style | None = None) -> Strip:
-        """A line of exactly `width` cells. `over` is laid over all of it: the cursor."""
+        """A line of exactly `width` cells. `over` is a style applied to all of it: the cursor."""
         base = self.rich_style
         segments = [Segment(text, base + self.paint(paint) if paint else base) for text, paint in spans if text]
         if over is not None:

@@ -1,4 +1,4 @@
-"""The log view with its search line and the line that tells where one is."""
+"""The log view with its search line and its status line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tui.widgets.log_view import LogView
 
 
 class LogPane(Vertical):
-    """A log, its search and its status line. Says `FilterBar.Changed` when another text is looked for."""
+    """A log, its search and its status line. Posts `FilterBar.Changed` when the search text changes."""
 
     DEFAULT_CSS = """
     LogPane { height: 1fr; }
@@ -27,7 +27,7 @@ class LogPane(Vertical):
         super().__init__(id=id)
         self._takes_keys = takes_keys
         self.problem = ""
-        self.busy = ""  # what is going on in the background
+        self.busy = ""  # the background activity
 
     def compose(self) -> ComposeResult:
         """View, search, status."""
@@ -43,22 +43,22 @@ class LogPane(Vertical):
         return self.query_one(LogView)
 
     def say_if_empty(self, text: str) -> None:
-        """What stands where the log would be while there is nothing of it."""
+        """Sets the placeholder for an empty log."""
         if self.view.empty != text:
             self.view.empty = text
             self.view.refresh()
 
     def sync(self) -> None:
-        """Shows what has changed in the document."""
+        """Shows the document's changes."""
         self.view.sync()
         self.show_status()
 
     def on_log_view_changed(self, _event: LogView.Changed) -> None:
-        """Tells whether the end is followed."""
+        """Updates the following indicator."""
         self.show_status()
 
     def show_status(self) -> None:
-        """Where one is, how long the log is, what was found."""
+        """Shows position, log length and search result."""
         view, document = self.view, self.view.document
         if document.complete:
             parts: list[tuple[str, str]] = [("■ complete", "$foreground 60%")]
@@ -91,14 +91,14 @@ class LogPane(Vertical):
     # search
 
     def look_for(self, search: Search | None) -> None:
-        """Marks what is looked for; None: nothing any more."""
+        """Highlights a search; None clears it."""
         self.view.search = search
         self.view.found = None
         self.view.repaint()
         self.show_status()
 
     def jump(self, *, backwards: bool = False) -> bool:
-        """Goes to the next match, or the one before; says whether there is one."""
+        """Jumps to the next or previous match; returns whether there is one."""
         view = self.view
         if view.search is None:
             return False
@@ -113,7 +113,7 @@ class LogPane(Vertical):
         return True
 
     def show_found(self, position: Position) -> None:
-        """Goes to a line and marks it."""
+        """Jumps to a line and highlights it."""
         view = self.view
         view.found = position
         view.go(position)

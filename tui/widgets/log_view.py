@@ -1,4 +1,4 @@
-"""Shows a `Document`: only the visible rows are made into colours, however long the log is."""
+"""Shows a `Document`: only visible rows are coloured, however long the log is."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from tui.widgets.line_widget import LineWidget
 
 TIME_CELLS = 10
 NO_TIME = "   –"
-"""Instead of a time, for lines that were there before one looked."""
+"""Placeholder time of lines that arrived before the log was opened."""
 WIDEST_LINE = 16_384
 AHEAD = 2
-"""Screens before and after the visible one that are fetched too, so that scrolling meets no hole."""
+"""Screens before and after the visible one that are prefetched, so that scrolling meets no gap."""
 
 
 class LogView(LineWidget):
-    """A log to scroll through. It follows the end until one scrolls up, and again from the end on.
+    """A scrollable log. Follows the end until the user scrolls up, and again once at the end.
 
-    `arrived_at` tells when a line came, for the times that `t` shows. The view never fetches: it says by `Looked` which
-    rows it shows, and `sync` is called when the document has changed.
+    `arrived_at` returns a line's arrival time, shown by `t`. The view never fetches: it posts `Looked` with the visible
+    rows, and `sync` is called after changes of the document.
     """
 
     class Looked(Message):
-        """These rows are on the screen now, or near it."""
+        """These rows are now visible, or nearly so."""
 
         def __init__(self, top: int, height: int) -> None:
             super().__init__()
@@ -43,7 +43,7 @@ class LogView(LineWidget):
             self.height = height
 
     class Changed(Message):
-        """Following, or something else that a status line shows, has changed."""
+        """Following, or another value of the status line, has changed."""
 
     DEFAULT_CSS = """
     LogView { overflow-y: scroll; }
@@ -53,19 +53,19 @@ class LogView(LineWidget):
         super().__init__(id=id)
         self.document = Document()
         self.arrived_at: Callable[[Position], float | None] = lambda _position: None
-        self.empty = ""  # what is said of a log that has nothing in it
+        self.empty = ""  # placeholder of an empty log
         self.following = True
         self.wrap = False
         self.times = False
         self.search: Search | None = None
-        self.found: Position | None = None  # the match that one has jumped to
+        self.found: Position | None = None  # the match jumped to
         self._top = Position(0, 0)
         self._syncing = False
         self._shown_version = -1
         self._widest = 0
         self._strips: dict[Place, Strip] = {}
 
-    # what is shown
+    # display
 
     def open(self, document: Document, arrived_at: Callable[[Position], float | None]) -> None:
         """Shows another log, from its end."""
@@ -78,7 +78,7 @@ class LogView(LineWidget):
         self.sync()
 
     def sync(self) -> None:
-        """Draws what has changed in the document; keeps the place, or the end if it is followed."""
+        """Draws the document's changes; keeps the position, or the end while following."""
         document = self.document
         document.lay_out(self._text_width if self.wrap else 0, None if self.following else self._top)
         if document.version != self._shown_version:
@@ -99,7 +99,7 @@ class LogView(LineWidget):
         self.refresh()
 
     def repaint(self) -> None:
-        """Draws anew after a change of the search."""
+        """Redraws after a change of the search."""
         self._strips.clear()
         self.refresh()
 
@@ -123,7 +123,7 @@ class LogView(LineWidget):
 
     @property
     def place(self) -> Position:
-        """The line that one looks at: what was found, if it is on the screen, else the top."""
+        """The line in focus: the match, if visible, else the top line."""
         if self.found is not None:
             row = self.document.row(self.found) - round(self.scroll_y)
             if 0 <= row < self.scrollable_size.height:
@@ -135,10 +135,10 @@ class LogView(LineWidget):
         top = max(0, round(self.scroll_y) - AHEAD * height)
         self.post_message(self.Looked(top, round(self.scroll_y) + (1 + AHEAD) * height - top))
 
-    # moving
+    # movement
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
-        """Notes the place, and whether it is the end."""
+        """Records the position, and whether it is the end."""
         super().watch_scroll_y(old_value, new_value)
         if self._syncing or not self.document.rows:
             return
@@ -149,15 +149,15 @@ class LogView(LineWidget):
             self.following = following
             self.post_message(self.Changed())
         if self._top.page != page:
-            self.sync()  # counts the rows of the pages that have come near
+            self.sync()  # counts the rows of pages that came near
         self._tell()
 
     def on_resize(self, _event: events.Resize) -> None:
-        """Wraps anew, and keeps the place."""
+        """Re-wraps, and keeps the position."""
         self.sync()
 
     def follow(self, on: bool) -> None:
-        """Keeps the end in sight from now on, or stays here."""
+        """Starts or stops following the end."""
         self.following = on
         self._top = self.top
         self.sync()
@@ -176,19 +176,19 @@ class LogView(LineWidget):
         self.scroll_to(y=max(0, min(self.scroll_y + rows, self.max_scroll_y)), animate=False, force=True)
 
     def action_down(self) -> None:
-        """A line on."""
+        """One line down."""
         self._scroll(1)
 
     def action_up(self) -> None:
-        """A line back."""
+        """One line up."""
         self._scroll(-1)
 
     def action_page_down(self) -> None:
-        """A screen on."""
+        """One screen down."""
         self._scroll(max(1, self.scrollable_size.height - 1))
 
     def action_page_up(self) -> None:
-        """A screen back."""
+        """One screen up."""
         self._scroll(-max(1, self.scrollable_size.height - 1))
 
     def action_top(self) -> None:
@@ -196,15 +196,15 @@ class LogView(LineWidget):
         self._scroll(-(1 << 40))
 
     def action_bottom(self) -> None:
-        """The last line; follows from there on."""
+        """The last line; starts following."""
         self.follow(True)
 
     def action_left(self) -> None:
-        """Half a screen to the left."""
+        """Half a screen left."""
         self.scroll_to(x=max(0, self.scroll_x - self.scrollable_size.width // 2), animate=False, force=True)
 
     def action_right(self) -> None:
-        """Half a screen to the right."""
+        """Half a screen right."""
         self.scroll_to(
             x=min(self.max_scroll_x, self.scroll_x + self.scrollable_size.width // 2), animate=False, force=True
         )
@@ -212,7 +212,7 @@ class LogView(LineWidget):
     # sections
 
     def visible_section(self) -> Section | None:
-        """The section whose header is the first one on the screen, or else the one that the screen is in."""
+        """The section whose header is the first on the screen, or else the one that contains the screen."""
         document = self.document
         top = round(self.scroll_y)
         for row in range(top, min(top + self.scrollable_size.height, document.rows)):
@@ -222,14 +222,14 @@ class LogView(LineWidget):
         return before[-1] if before else None
 
     def toggle_section(self, section: Section) -> None:
-        """Folds or unfolds a section and keeps its header in sight."""
+        """Toggles a section and keeps its header visible."""
         self.following = False
         self._top = min(self.top, section.start)
         self.document.fold([section], not self.document.is_folded(section))
         self.sync()
 
     def on_click(self, event: events.Click) -> None:
-        """Folds or unfolds the section whose header was clicked."""
+        """Toggles the section whose header was clicked."""
         row = round(self.scroll_y) + event.y
         if row < self.document.rows:
             place = self.document.place(row)
@@ -295,7 +295,7 @@ class LogView(LineWidget):
         return NO_TIME if arrived is None else clock(arrived)
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
-        """The text that was marked with the mouse, as far as it is known."""
+        """The text selected with the mouse, as far as it is loaded."""
         first = selection.start.y if selection.start else 0
         last = selection.end.y if selection.end else self.document.rows - 1
         rows = []
@@ -306,7 +306,7 @@ class LogView(LineWidget):
 
 
 def _part(text: Text, part: int, width: int) -> Text:
-    """The `part`-th piece of a line that is cut every `width` cells, wherever that is."""
+    """The `part`-th piece of a line broken every `width` cells, regardless of words."""
     if cell_len(text.plain) <= width:
         return text
     cuts, used = [], 0

@@ -1,4 +1,4 @@
-"""A run's jobs as a graph of what needs what, to move about in."""
+"""A run's jobs as a navigable dependency graph."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from tui.widgets.line_widget import LineWidget
 from tui.widgets.stage_columns import CRITICAL
 
 NARROWEST = 18
-"""Cells of a job at least; else as many as the longest name and its time take, if all layers have room then."""
+"""Minimum width of a job; otherwise the longest name plus its time, if all layers fit."""
 FACTS = 11
 """Cells of a job beside its name."""
 LINES = 6
-"""Cells between two layers, about."""
+"""Approximate cells between two layers."""
 LAYERS_SEEN = 2
-"""Layers that have to fit on the screen beside each other, however narrow it is."""
+"""Layers that must fit side by side, however narrow the screen."""
 USUAL_WIDEST = 32
-"""Cells of a job with a long name where not all layers have room anyway."""
+"""Width of a job with a long name if not all layers fit anyway."""
 
 
 class NeedsGraph(LineWidget):
-    """Jobs in layers with lines between them; it is only drawn anew when the jobs or their needs change."""
+    """Jobs in layers connected by lines; the layout is recomputed only when jobs or needs change."""
 
     class Opened(Message):
         """A job was chosen with Enter or a second click."""
@@ -86,7 +86,7 @@ class NeedsGraph(LineWidget):
         self.refresh()
 
     def on_resize(self, _event: events.Resize) -> None:
-        """Makes jobs wider or narrower, and keeps the cursor in sight."""
+        """Adapts the jobs' width, and keeps the cursor visible."""
         self.show(self._stages, self._critical, self._now)
         if self._at is not None:
             self.select(self._at)
@@ -120,10 +120,10 @@ class NeedsGraph(LineWidget):
         self.post_message(self.Moved(name))
         self.refresh()
 
-    # moving
+    # movement
 
     def _step(self, layers: int, rows: int) -> None:
-        """To the nearest job in a direction; sideways along a line first."""
+        """Moves to the nearest job in a direction; sideways along an edge first."""
         here = self._graph.nodes.get(self._at or "")
         if here is None:
             return
@@ -146,15 +146,15 @@ class NeedsGraph(LineWidget):
         self._step(0, 1)
 
     def action_up(self) -> None:
-        """Job before in the layer."""
+        """Previous job of the layer."""
         self._step(0, -1)
 
     def action_left(self) -> None:
-        """What the job needs."""
+        """A job it needs."""
         self._step(-1, 0)
 
     def action_right(self) -> None:
-        """What needs the job."""
+        """A job that needs it."""
         self._step(1, 0)
 
     def action_page_down(self) -> None:
@@ -181,7 +181,7 @@ class NeedsGraph(LineWidget):
             self.post_message(self.Opened(self._at))
 
     def on_click(self, event: events.Click) -> None:
-        """Selects a job, or opens the one that is selected."""
+        """Selects a job, or opens the selected one."""
         x, y = event.x + self.scroll_offset.x, event.y + self.scroll_offset.y
         for node in self._by_row.get(y, ()):
             if node.x <= x < node.x + self._node_width:

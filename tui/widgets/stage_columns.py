@@ -1,4 +1,4 @@
-"""A run's stages as columns with their jobs, as on GitLab's pipeline page."""
+"""A run's stages as columns of jobs, as on GitLab's pipeline page."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tui.presentation.spans import Span, fit, fit_name, fit_spans
 from tui.widgets.line_widget import LineWidget
 
 HEAD = 2
-"""Lines at the top that stay: the stages' names, and a rule."""
+"""Fixed lines at the top: the stages' names, and a rule."""
 NARROWEST, WIDEST = 26, 44
 GAP = 3
 CRITICAL = "◆"
@@ -29,14 +29,14 @@ CRITICAL = "◆"
 
 @dataclass(frozen=True, slots=True)
 class StageColumn:
-    """One stage with the jobs to show of it."""
+    """A stage with its visible jobs."""
 
     view: StageView
     jobs: Sequence[JobView]
 
 
 class StageColumns(LineWidget):
-    """Columns to move about in; the cursor stays on its job while jobs change around it."""
+    """Navigable columns; the cursor stays on its job while jobs change around it."""
 
     class Opened(Message):
         """A job was chosen with Enter or a second click."""
@@ -64,7 +64,7 @@ class StageColumns(LineWidget):
         self._job: str | None = None  # the job under it
         self._card = 1  # lines per job
 
-    # what is shown
+    # display
 
     def show(
         self, stages: Sequence[StageColumn], critical: frozenset[str], expected: dict[str, float], now: float
@@ -92,7 +92,7 @@ class StageColumns(LineWidget):
                     return
 
     def _find_cursor(self) -> None:
-        """After a change: the same job, else the nearest one."""
+        """Restores the cursor after a change: the same job, else the nearest one."""
         job = self.job
         if job is not None and job.name == self._job:
             return
@@ -110,10 +110,10 @@ class StageColumns(LineWidget):
         self._job = self.job.name if self.job else None
         self.post_message(self.Moved(self._job))
 
-    # where things are
+    # layout
 
     def on_resize(self, _event: events.Resize) -> None:
-        """Makes columns wider or narrower."""
+        """Adapts the columns' width."""
         self._lay_out()
 
     def _lay_out(self) -> None:
@@ -126,7 +126,7 @@ class StageColumns(LineWidget):
 
     @property
     def _pitch(self) -> int:
-        """Lines from one job to the next: cards of two lines have room between them."""
+        """Lines from one job to the next: two-line cards are separated by a blank one."""
         return self._card + (self._card > 1)
 
     @property
@@ -137,7 +137,7 @@ class StageColumns(LineWidget):
         room = self.scrollable_size.width // len(self._stages) - GAP
         return max(min(NARROWEST, self.scrollable_size.width - 2), min(WIDEST, room))
 
-    # moving
+    # movement
 
     def _move(self, column: int, row: int) -> None:
         if not self._stages:
@@ -169,11 +169,11 @@ class StageColumns(LineWidget):
         self._move(self._at[0], self._at[1] + 1)
 
     def action_up(self) -> None:
-        """Job before."""
+        """Previous job."""
         self._move(self._at[0], self._at[1] - 1)
 
     def action_left(self) -> None:
-        """Stage before."""
+        """Previous stage."""
         self._sideways(-1)
 
     def action_right(self) -> None:
@@ -202,7 +202,7 @@ class StageColumns(LineWidget):
             self.post_message(self.Opened(self._job))
 
     def on_click(self, event: events.Click) -> None:
-        """Selects a job, or opens the one that is selected."""
+        """Selects a job, or opens the selected one."""
         if event.y < HEAD:
             return
         column, within = divmod(event.x + self.scroll_offset.x, self._width + GAP)
@@ -274,7 +274,7 @@ class StageColumns(LineWidget):
         return [(text, cursor) for text, _ in spans]
 
     def _time(self, job: JobView, room: int) -> str:
-        """Time taken so far, and where there is room what it is expected to take."""
+        """Elapsed time and, space permitting, the expected one."""
         taken = elapsed(job.started_at, job.finished_at, self._now)
         guess = self._expected.get(job.name)
         if job.status in ENDED or guess is None:
@@ -299,7 +299,7 @@ class StageColumns(LineWidget):
 
 
 def _label(name: str, before: str, width: int) -> str:
-    """A job's name in `width` cells. Of a matrix's jobs that are too long only the first one says the matrix's name."""
+    """A job's name in `width` cells. Of consecutive long matrix names, only the first shows the matrix's name."""
     matrix, bracket, values = name.partition(": [")
     if cell_len(name) <= width or not bracket:
         return fit_name(name, width)

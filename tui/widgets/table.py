@@ -1,4 +1,4 @@
-"""A table of any number of rows that formats only the visible ones, and drops columns when it gets narrow."""
+"""A table of any number of rows that formats only visible ones, and drops columns when narrow."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from tui.widgets.line_widget import LineWidget
 R = TypeVar("R")
 GAP = 2
 MARGIN = 2
-"""Cells at the left, where the cursor's mark is: it shows where the cursor is without any colour."""
+"""Cells at the left for the cursor's mark, which shows the cursor without colour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Column(Generic[R]):
-    """A column. `cell` makes a row's spans from the row and the time.
+    """A column. `cell` returns a row's spans from the row and the time.
 
-    A fixed column has `width` cells; a flexible one at least that, and a share of what is left. When there is no room
-    for all, the column with the highest `rank` goes first; rank 0 stays.
+    A fixed column has `width` cells; a flexible one at least that, plus a share of the rest. If space is short, the
+    column with the highest `rank` is dropped first; rank 0 stays.
     """
 
     title: str
@@ -38,9 +38,9 @@ class Column(Generic[R]):
 
 
 class Table(LineWidget, Generic[R]):
-    """Rows to move through and open. The cursor stays on its row's key when rows come and go.
+    """Rows to navigate and open. The cursor stays on its row's key when rows come and go.
 
-    With `stays_on_top`, a cursor on the first row stays there instead: for lists that one reads from the newest on.
+    With `stays_on_top`, a cursor on the first row stays there instead: for lists read from the newest entry on.
     """
 
     class Opened(Message):
@@ -53,7 +53,7 @@ class Table(LineWidget, Generic[R]):
 
         @property
         def control(self) -> Table[Any]:
-            """The table that it happened in."""
+            """The table that sent it."""
             return self.table
 
     class Moved(Message):
@@ -66,7 +66,7 @@ class Table(LineWidget, Generic[R]):
 
         @property
         def control(self) -> Table[Any]:
-            """The table that it happened in."""
+            """The table that sent it."""
             return self.table
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("enter", "open", "Open")]
@@ -89,7 +89,7 @@ class Table(LineWidget, Generic[R]):
         self._index: dict[Hashable, int] = {}
         self._cursor = 0
         self._now = 0.0
-        self._widths: tuple[int, list[tuple[Column[R], int]]] = (-1, [])  # columns that have room, at a width
+        self._widths: tuple[int, list[tuple[Column[R], int]]] = (-1, [])  # columns that fit, at a width
 
     # rows
 
@@ -112,7 +112,7 @@ class Table(LineWidget, Generic[R]):
             self._cursor = followed
             if self.scroll_offset.y > 0:
                 self.scroll_relative(y=followed - was, animate=False)
-            elif was < self.scrollable_size.height - 1:  # it was in sight, and stays so
+            elif was < self.scrollable_size.height - 1:  # it was visible, and stays so
                 self._scroll_to_cursor()
         if self.key_at_cursor != at:
             self.post_message(self.Moved(self, self.key_at_cursor))
@@ -120,7 +120,7 @@ class Table(LineWidget, Generic[R]):
 
     @property
     def rows(self) -> Sequence[R]:
-        """The rows that are shown."""
+        """The visible rows."""
         return self._rows
 
     @property
@@ -134,11 +134,11 @@ class Table(LineWidget, Generic[R]):
         return self._rows[self._cursor] if self._cursor < len(self._rows) else None
 
     def select(self, key: Hashable) -> None:
-        """Puts the cursor on a row, if it is there."""
+        """Puts the cursor on a row, if it exists."""
         if (number := self._index.get(key)) is not None:
             self._move(number)
 
-    # moving
+    # movement
 
     def _move(self, number: int) -> None:
         number = max(0, min(number, len(self._rows) - 1))
@@ -161,7 +161,7 @@ class Table(LineWidget, Generic[R]):
         self._move(self._cursor + 1)
 
     def action_up(self) -> None:
-        """Row before."""
+        """Previous row."""
         self._move(self._cursor - 1)
 
     def action_page_down(self) -> None:
@@ -186,7 +186,7 @@ class Table(LineWidget, Generic[R]):
             self.post_message(self.Opened(self, key))
 
     def on_click(self, event: events.Click) -> None:
-        """Selects a row, or opens the one that is selected."""
+        """Selects a row, or opens the selected one."""
         number = self.scroll_offset.y + event.y - 1
         if event.y < 1 or number >= len(self._rows):
             return
@@ -198,7 +198,7 @@ class Table(LineWidget, Generic[R]):
     # drawing
 
     def _columns_at(self, width: int) -> list[tuple[Column[R], int]]:
-        """The columns that have room, and how many cells each gets."""
+        """The columns that fit, and their widths."""
         if self._widths[0] != width:
             self._widths = (width, self._choose_widths(width))
         return self._widths[1]

@@ -1,4 +1,4 @@
-"""The bar at the top: the main pages with their keys, and how the connection stands."""
+"""The bar at the top: the main pages with their keys, and the connection's state."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONNECTIONS = {
 
 
 class TopBar(Widget):
-    """Shows where one is; a click on a page goes there."""
+    """Shows the current page; a click on a page opens it."""
 
     ALLOW_SELECT = False
     DEFAULT_CSS = """
@@ -40,7 +40,7 @@ class TopBar(Widget):
     facts: reactive[str] = reactive("")
 
     def render(self) -> Content:
-        """Pages at the left, connection at the right."""
+        """Pages on the left, connection on the right."""
         pages = self._pages()
         words, style = CONNECTIONS[self.connection]
         address = self.address.removeprefix("tcp://")
@@ -48,7 +48,7 @@ class TopBar(Widget):
         facts = Content.styled(f"{self.facts}   ", "$foreground 60%")
         where = Content.styled(f"{words} {address}", style)
         short = Content.styled(words.removesuffix(" to").split(",")[0], style)
-        for left, right in (  # from the fullest to the shortest
+        for left, right in (  # from longest to shortest
             (name + pages, facts + where),
             (name + pages, where),
             (pages, where),

@@ -108,7 +108,9 @@ def test_plan_of_a_pipeline_that_does_not_run_is_empty_and_says_why(project: Pro
     asked = longshore(project, "plan", "--var", "CI_PIPELINE_SOURCE=web")
     assert asked.stdout == "Nothing would run.\n"
     hint = longshore(project, "plan").stdout
-    assert "a merge request give --var CI_PIPELINE_SOURCE=merge_request_event, for that of a tag --var" in hint
+    assert (
+        "a merge request pipeline pass --var CI_PIPELINE_SOURCE=merge_request_event, for a tag pipeline --var" in hint
+    )
 
 
 def test_a_bad_file_ends_with_status_2_and_every_problem_on_stderr(project: Project) -> None:
