@@ -1,1 +1,1 @@
-"""Measures Longshore, the physical limit and the peers side by side: `make bench`. Nothing of Longshore imports it."""
+"""Benchmarks of Longshore against the physical limit and its peers: `make bench`. Not imported by Longshore."""

@@ -1,4 +1,4 @@
-"""`python -m benchmarks`: measures all rows, or those that are named, prints the table, writes JSON and SVG."""
+"""`python -m benchmarks`: measures all or selected rows, prints the table, writes JSON and SVG."""
 
 from __future__ import annotations
 
@@ -23,16 +23,18 @@ def short(message: str) -> str:
 
 
 def main() -> int:
-    """Exit status 0 when every row has a value or says which peer is missing, 1 when one could not be measured."""
+    """Exit status 0 if every row has a value or names a missing peer, 1 if one could not be measured."""
     names = [row.name for comparison in COMPARISONS for row in comparison.ROWS]
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"which rows; default: all of {', '.join(names)}")
+    parser.add_argument("rows", nargs="*", metavar="ROW", help=f"rows to measure; default: all of {', '.join(names)}")
     parser.add_argument("--scale", type=Scale, default=Scale.FULL, choices=list(Scale), help="full, quick or tiny")
-    parser.add_argument("--no-peers", action="store_true", help="install and measure no peers")
-    parser.add_argument("--out", type=Path, default=OUT, metavar="DIRECTORY", help="where bench.json and bench.svg go")
+    parser.add_argument("--no-peers", action="store_true", help="neither install nor measure peers")
+    parser.add_argument(
+        "--out", type=Path, default=OUT, metavar="DIRECTORY", help="output directory of bench.json and bench.svg"
+    )
     options = parser.parse_args()
     if unknown := sorted(set(options.rows) - set(names)):
-        parser.error(f"no row {', '.join(unknown)}; there are: {', '.join(names)}")
+        parser.error(f"unknown row {', '.join(unknown)}; valid: {', '.join(names)}")
     peers = Peers(none=options.no_peers)
     findings: list[Finding] = []
     failed = False

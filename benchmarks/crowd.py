@@ -1,7 +1,7 @@
-"""Many workers in one process that speak the protocol and run nothing: what loads a coordinator as a large fleet does.
+"""Many protocol-level workers in one process that run nothing: the coordinator load of a large fleet.
 
-A job of theirs takes as long as it is told to, and writes a log line now and then. No daemon could be had a thousand
-times on one machine; the coordinator can't tell these from real ones.
+Their jobs take a given time and write a log line now and then. One machine can't host a thousand daemons; the
+coordinator can't tell these workers from real ones.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ LINE = b"x" * 70 + b"\n"
 
 
 class Crowd:
-    """`count` workers of `slots` each. A job takes `job_seconds` on average, half as long or up to half as long again,
-    so that the workers are not in step; with None, a job that was begun never ends.
+    """`count` workers of `slots` each. Jobs take `job_seconds` on average, 0.5 to 1.5 times that, so that the
+    workers are out of step; None: jobs never end.
 
-    `sent` maps (attempt, status) to when its frame left (monotonic), for whoever measures how long it takes to be seen.
+    `sent` maps (attempt, status) to the time its frame was sent (monotonic), for latency measurements.
     """
 
     def __init__(
@@ -56,11 +56,11 @@ class Crowd:
             self.at(now + HEARTBEAT * number / count, worker.beat)
 
     def at(self, when: float, action: Callable[[], None]) -> None:
-        """Calls `action` when the monotonic clock says so."""
+        """Calls `action` at this monotonic time."""
         heapq.heappush(self._due, (when, next(self._numbers), action))
 
     def work(self, seconds: float) -> None:
-        """One look at sockets and clock, of at most `seconds`."""
+        """Polls sockets and timers once, for at most `seconds`."""
         now = time.monotonic()
         wait = min(seconds, max(0.0, self._due[0][0] - now)) if self._due else seconds
         for socket, _ in self._poller.poll(int(wait * 1000)):
@@ -70,12 +70,12 @@ class Crowd:
             heapq.heappop(self._due)[2]()
 
     def close(self) -> None:
-        """All of them are gone."""
+        """Disconnects all workers."""
         for socket in self._workers:
             socket.close()
 
     def begin(self, worker: _Worker, attempt: str) -> None:
-        """An attempt runs, from now until it has run its time."""
+        """Runs an attempt, from now until its time is up."""
         self.running += 1
         now = time.monotonic()
         if self._job_seconds is not None:
@@ -89,7 +89,7 @@ class Crowd:
 
 
 class _Worker:
-    """One of the crowd."""
+    """One worker of the crowd."""
 
     def __init__(self, crowd: Crowd, socket: zmq.Socket[bytes], name: str, slots: int) -> None:
         self._crowd = crowd
@@ -123,7 +123,7 @@ class _Worker:
             self._crowd.begin(self, attempt)
 
     def write(self, attempt: str) -> bool:
-        """A line for a log. False: the attempt has ended."""
+        """Writes a log line. False: the attempt has ended."""
         offset = self._logs.get(attempt)
         if offset is None:
             return False

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Measures the dashboard with much to show: how soon a key is painted, how much memory it takes.
+"""Measures the dashboard under load: key-to-paint latency and memory use.
 
     .venv/bin/python benchmarks/dashboard.py
 
 A real coordinator in a process of its own has 1,000 runs, one of them with 2,000 jobs, 100 workers, and a job whose log
-has 1,000,000 lines and goes on growing by 10,000 lines a second. The real dashboard runs in a terminal (a pty); a key's
-time is from its byte going in until the change that it makes comes out.
+has 1,000,000 lines and grows by 10,000 lines a second. The real dashboard runs in a terminal (a pty); a key's latency
+is from the input of its byte to the output of the resulting change.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ ROWS, COLUMNS = 40, 120
 RUNS, JOBS, WORKERS = 1000, 2000, 100
 LINES, LINES_PER_SECOND = 1_000_000, 10_000
 KEYS = 60
-"""Keys that are measured on each screen."""
+"""Key presses measured on each screen."""
 LINE = b"\x1b[32m%07d\x1b[0m compiling a file with a name of usual length ... ok\n"
 LOG_LIMIT = 1 << 30
-"""Bytes: more than the log will have."""
+"""Bytes; larger than the log will get."""
 MOST_MILLISECONDS, MOST_MEGABYTES = 50.0, 200.0
 
 
@@ -56,7 +56,7 @@ def plan(name: str, jobs: list[JobPlan]) -> Plan:
 
 
 class Workers:
-    """100 workers on one thread; the first runs the job with the log."""
+    """100 workers on one thread; the first one runs the job with the log."""
 
     def __init__(self, address: str) -> None:
         self.rate = 0
@@ -69,12 +69,12 @@ class Workers:
         self._thread.start()
 
     def stop(self) -> None:
-        """Lets them go."""
+        """Stops them."""
         self._stopping.set()
         self._thread.join(5)
 
     def write(self, lines: int) -> bytes:
-        """The next lines of the log."""
+        """Writes the next lines of the log."""
         first, self._line = self._line, self._line + lines
         return b"".join(LINE % number for number in range(first, self._line))
 
@@ -136,7 +136,7 @@ class Terminal:
         self._bytes = b""
 
     def read(self, seconds: float) -> bytes:
-        """What comes out within that time, or at once if something does."""
+        """Output within that time; returns at the first output."""
         ready, _, _ = select.select([self.fd], [], [], seconds)
         if not ready:
             return b""
@@ -146,13 +146,13 @@ class Terminal:
         return data
 
     def settle(self, quiet: float = 0.3, most: float = 10.0) -> None:
-        """Reads on until nothing has come for a while."""
+        """Reads until there has been no output for `quiet` seconds."""
         deadline = time.monotonic() + most
         while time.monotonic() < deadline and self.read(quiet):
             pass
 
     def drain(self) -> None:
-        """Reads what is there."""
+        """Reads pending output."""
         while self.read(0):
             pass
 
@@ -161,7 +161,7 @@ class Terminal:
         os.write(self.fd, keys)
 
     def expect(self, text: str, within: float = 20.0) -> float:
-        """Reads until a text comes out; gives the seconds that it took."""
+        """Reads until a text appears; returns the seconds it took."""
         began, seen, wanted = time.monotonic(), b"", text.encode()
         while time.monotonic() - began < within:
             seen = (seen + self.read(0.05))[-200_000:]
@@ -170,14 +170,14 @@ class Terminal:
         raise SystemExit(f"the dashboard did not show {text!r}; it showed {seen[-2000:]!r}")
 
     def press(self, key: bytes, shows: str) -> float:
-        """Presses a key; gives the milliseconds until what it changes is painted."""
+        """Presses a key; returns the milliseconds until its effect is painted."""
         self.drain()
         self.send(key)
         return self.expect(shows) * 1000
 
     @property
     def megabytes(self) -> float:
-        """The most memory that it ever had (resident)."""
+        """Peak resident memory."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 
@@ -188,7 +188,7 @@ class Terminal:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def close(self) -> None:
-        """Ends it."""
+        """Ends the dashboard."""
         os.kill(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
         os.close(self.fd)
@@ -204,7 +204,7 @@ def wait(claim: Callable[[], object], what: str, within: float = 120.0) -> None:
 
 
 def fill(address: str) -> Workers:
-    """Gives the coordinator all that the dashboard is to show."""
+    """Fills the coordinator with the benchmark's runs, jobs, workers and log."""
     workers = Workers(address)
     with Client(address, timeout=60) as client:
         wait(lambda: len(client.workers()) == WORKERS, "all workers are there")
@@ -225,7 +225,7 @@ def fill(address: str) -> Workers:
 
 
 def report(name: str, times: list[float]) -> bool:
-    """Prints how soon keys were painted; says whether that is soon enough."""
+    """Prints key latencies; returns whether they are within bounds."""
     median, worst = statistics.median(times), max(times)
     p95 = statistics.quantiles(times, n=20)[-1]
     print(f"{name:<44} key to paint: median {median:5.1f} ms   p95 {p95:5.1f} ms   worst {worst:5.1f} ms")
@@ -233,7 +233,7 @@ def report(name: str, times: list[float]) -> bool:
 
 
 def toggle(terminal: Terminal, key: bytes, shows: str) -> list[float]:
-    """Presses a key that turns something on, and off again; gives the milliseconds of turning it on."""
+    """Toggles something on and off; returns the milliseconds of turning it on."""
     times = []
     for _ in range(KEYS // 2):
         times.append(terminal.press(key, shows))
@@ -243,7 +243,7 @@ def toggle(terminal: Terminal, key: bytes, shows: str) -> list[float]:
 
 
 def main() -> int:
-    """Measures; the exit status tells whether all is as it should be."""
+    """Measures; the exit status tells whether all results are within bounds."""
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     with tempfile.TemporaryDirectory(prefix="longshore-") as folder:
         environment = {**os.environ, "LONGSHORE_STATE": f"{folder}/state"}
@@ -260,7 +260,7 @@ def main() -> int:
 
 
 def measure(address: str, folder: str) -> int:
-    """Drives the dashboard over all that there is to see."""
+    """Drives the dashboard through all of its screens."""
     workers = fill(address)
     down, escape, enter = b"\x1b[B", b"\x1b", b"\r"
     good = True

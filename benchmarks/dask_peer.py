@@ -1,6 +1,6 @@
 """Dask's side of the comparison, run by Dask's own Python: reads `tasks N` or `single N`, prints seconds.
 
-Two worker processes of one thread each. Imports nothing of ours.
+Two single-threaded worker processes. Imports nothing of ours.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A Dask cluster in a process of its own, driven over its stdin; `dask_peer.py` is the other end."""
+"""A Dask cluster in a process of its own, driven over its stdin by the protocol of `dask_peer.py`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ STOP_SECONDS = 20.0
 
 
 class Dask:
-    """Two workers, there until the end of the `with`. Raises Missing if they don't come up."""
+    """A cluster of two workers for the duration of the `with`. Raises Missing if it fails to start."""
 
     def __init__(self, python: list[str]) -> None:
         self._process = subprocess.Popen(
@@ -48,9 +48,9 @@ class Dask:
         return float(self._line())
 
     def tasks(self, count: int) -> float:
-        """Seconds for so many tasks at once."""
+        """Seconds for `count` tasks submitted at once."""
         return self._ask(f"tasks {count}")
 
     def single(self, count: int) -> float:
-        """Seconds for so many tasks one after the other."""
+        """Seconds for `count` tasks, one after another."""
         return self._ask(f"single {count}")

@@ -26,19 +26,19 @@ from protocol.statuses import ENDED, ExecutionStatus
 ROOT = Path(__file__).parent.parent
 LONGSHORE = str(Path(sys.executable).parent / "longshore")
 PATIENCE = 600.0
-"""Seconds that anything may take before a benchmark gives up."""
+"""Timeout in seconds of any wait in a benchmark."""
 POLL = 0.01
 
 T = TypeVar("T")
 
 
 class BenchmarkFailed(Exception):
-    """Longshore did not do what was measured; a number would be worth nothing."""
+    """Longshore failed during a measurement, which makes the number worthless."""
 
 
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A directory on the disk, gone afterwards."""
+    """A temporary directory on the disk."""
     path = Path(tempfile.mkdtemp(prefix="longshore-bench-"))
     try:
         yield path
@@ -55,13 +55,13 @@ class Fleet:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def environment(self) -> dict[str, str]:
-        """What commands get that are to use this fleet; without a coordinator, its state directory."""
+        """Environment for commands that use this fleet; before the coordinator starts, its state directory."""
         chosen = {key: value for key, value in os.environ.items() if not key.startswith(("LONGSHORE_", "CI"))}
         chosen |= {"LONGSHORE_STATE": str(self.folder / "state"), "PYTHONPATH": str(ROOT)}
         return chosen | ({"LONGSHORE_COORDINATOR": self.address} if self.address else {})
 
     def start(self, command: list[str], name: str) -> subprocess.Popen[bytes]:
-        """Starts a process whose output goes to a file of that name."""
+        """Starts a process with its output in a file of that name."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
                 command, env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
@@ -70,7 +70,7 @@ class Fleet:
         return process
 
     def start_coordinator(self) -> subprocess.Popen[bytes]:
-        """Starts the coordinator, and waits until it listens."""
+        """Starts the coordinator and waits until it listens."""
         command = [LONGSHORE, "coordinator", "--bind", "tcp://127.0.0.1:0"]
         process = self.start(command, "coordinator")
         log = self.folder / "coordinator.log"
@@ -83,7 +83,7 @@ class Fleet:
         return next((line for line in log.read_text().splitlines() if line.startswith("tcp://")), "")
 
     def start_workers(self, count: int, *, slots: int, executor: str = "docker") -> None:
-        """Starts workers, and waits until they are online. `executor` is `docker`, or `noop` that does nothing."""
+        """Starts workers and waits until they are online. `executor` is `docker`, or `noop`, which does nothing."""
         for number in range(count):
             options = ["--coordinator", self.address, "--name", f"{executor}-{number}", "--slots", str(slots)]
             command = (
@@ -94,7 +94,7 @@ class Fleet:
             until(lambda: len(client.workers()) >= count, f"the workers do not come; see {self.folder}")
 
     def stop(self) -> None:
-        """Ends the processes, the youngest first."""
+        """Ends the processes, in reverse order of their start."""
         for process in reversed(self.processes):
             process.terminate()
         for process in reversed(self.processes):
@@ -107,7 +107,7 @@ class Fleet:
 
 @contextmanager
 def fleet(workers: int, *, slots: int, executor: str = "docker") -> Iterator[Fleet]:
-    """A fleet that runs, gone afterwards."""
+    """A running fleet, stopped on exit."""
     with scratch() as folder:
         made = Fleet(folder)
         try:
@@ -119,9 +119,9 @@ def fleet(workers: int, *, slots: int, executor: str = "docker") -> Iterator[Fle
 
 
 class Submitter:
-    """Submits plans and waits for their ends, as told by the feed.
+    """Submits plans and waits for their ends on the feed.
 
-    Events are told apart by a look at their bytes: to decode all of them would take the time of a core.
+    Events are filtered by their raw bytes: decoding all of them would occupy a core.
     """
 
     def __init__(self, address: str) -> None:
@@ -140,9 +140,9 @@ class Submitter:
         self.client.close()
 
     def seconds(self, *plans: Plan, at_once: int = 1) -> float:
-        """From the first submission to the last run's success, with so many runs under way at a time.
+        """Seconds from the first submission to the last run's success, with `at_once` runs in flight.
 
-        Raises BenchmarkFailed if a run ends otherwise.
+        Raises BenchmarkFailed if a run does not succeed.
         """
         started = time.perf_counter()
         to_come = list(plans)
@@ -162,7 +162,7 @@ class Submitter:
 
 
 def ended_in(event: AnyEvent) -> set[int]:
-    """The run that has ended, if that is what an event tells. Raises BenchmarkFailed if it has not succeeded."""
+    """The run whose end an event announces, if any. Raises BenchmarkFailed if it did not succeed."""
     if not isinstance(event, RunChanged) or event.run.status not in ENDED:
         return set()
     if event.run.status is not ExecutionStatus.SUCCESS:
@@ -171,7 +171,7 @@ def ended_in(event: AnyEvent) -> set[int]:
 
 
 def until(condition: Callable[[], T], problem: str) -> T:
-    """The first true value of `condition`. Raises BenchmarkFailed when patience ends."""
+    """The first true value of `condition`. Raises BenchmarkFailed on timeout."""
     deadline = time.monotonic() + PATIENCE
     while not (value := condition()):
         if time.monotonic() > deadline:

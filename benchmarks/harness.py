@@ -1,7 +1,7 @@
-"""What a measurement is: rows with targets, contenders that take turns, medians and ranges. Knows nothing of Longshore.
+"""The measurement framework: rows with targets, alternating contenders, medians and ranges. Knows no Longshore.
 
-Absolute times of a shared machine mean little; what counts are ratios of contenders that were measured alternately, so
-that whatever else the machine does meets all of them.
+Absolute times on a shared machine mean little; ratios of contenders measured alternately do, because other load affects
+all of them.
 """
 
 from __future__ import annotations
@@ -13,47 +13,47 @@ from enum import Enum
 
 
 class Scale(Enum):
-    """How much work a run of the benchmarks does."""
+    """Amount of work of a benchmark run."""
 
     FULL = "full"
     QUICK = "quick"  # all rows within two minutes
-    TINY = "tiny"  # for the smoke test: that it works, not how fast
+    TINY = "tiny"  # for the smoke test: checks function, not speed
 
 
 class Missing(Exception):
-    """A contender, or what a row needs, can't be had on this machine; the message says why."""
+    """A contender or a prerequisite is unavailable on this machine; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Series:
-    """Repeated measurements of one thing, in the order in which they were made."""
+    """Repeated measurements of one quantity, in chronological order."""
 
     values: tuple[float, ...]
 
     @property
     def median(self) -> float:
-        """The middle one."""
+        """The median."""
         return statistics.median(self.values)
 
     @property
     def low(self) -> float:
-        """The smallest."""
+        """The minimum."""
         return min(self.values)
 
     @property
     def high(self) -> float:
-        """The largest."""
+        """The maximum."""
         return max(self.values)
 
     def quantile(self, share: float) -> float:
-        """The value that `share` of all are not above."""
+        """The smallest value not exceeded by `share` of all values."""
         ordered = sorted(self.values)
         return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The bounds of a row: what is required, and the goal; `at_least` where more is better."""
+    """A row's bounds: the required value and the goal; `at_least` if more is better."""
 
     must: float
     goal: float
@@ -69,7 +69,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table. `unit` is that of the judged value: "x" for a ratio."""
+    """A line of the table. `unit` is that of the judged value: "x" for a ratio."""
 
     name: str
     title: str
@@ -79,10 +79,10 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a row came to.
+    """A row's result.
 
-    `value` is what is judged, `sides` what was measured of each contender, in `side_unit`; `note` says of what size.
-    `missing` says why there is no value.
+    `value` is the judged quantity, `sides` the contenders' measurements in `side_unit`; `note` describes the
+    size of the measurement. `missing` is the reason for a missing value.
     """
 
     row: Row
@@ -102,7 +102,7 @@ Measure = Callable[[], float]
 
 
 def interleave(contenders: Mapping[str, Measure], rounds: int) -> dict[str, Series]:
-    """Lets the contenders take turns, `rounds` times, beginning with another one each time."""
+    """Measures the contenders in turn, `rounds` times, starting with a different one each round."""
     names = list(contenders)
     values: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
@@ -113,17 +113,17 @@ def interleave(contenders: Mapping[str, Measure], rounds: int) -> dict[str, Seri
 
 
 def ratios(ours: Series, theirs: Series) -> Series:
-    """Ours by theirs, round by round: both of a round met the same machine."""
+    """Ours divided by theirs, round by round: both values of a round saw the same machine load."""
     return Series(tuple(a / b for a, b in zip(ours.values, theirs.values, strict=True)))
 
 
 def compare(row: Row, ours: Series, theirs: Series | None, *, other: str, unit: str = "s", note: str = "") -> Finding:
-    """The finding of a row that is the ratio of two contenders; `theirs` of None: the other one is missing."""
+    """The finding of a row that is the ratio of two contenders; `theirs` is None if the other one is missing."""
     if theirs is None:
-        return Finding(row, sides={"Longshore": ours}, side_unit=unit, note=note, missing=f"{other} is not there")
+        return Finding(row, sides={"Longshore": ours}, side_unit=unit, note=note, missing=f"{other} is not available")
     return Finding(row, ratios(ours, theirs), {"Longshore": ours, other: theirs}, unit, note)
 
 
 def series(values: Iterable[float]) -> Series:
-    """A series of what was measured one after the other."""
+    """A series from consecutive measurements."""
     return Series(tuple(values))

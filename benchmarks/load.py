@@ -1,7 +1,7 @@
-"""Many workers and many jobs while processes are killed: `python -m benchmarks.load --workers 200 --jobs 10000`.
+"""Many workers and jobs while processes are killed: `python -m benchmarks.load --workers 200 --jobs 10000`.
 
-The daemons are the real ones, with virtual containers; the coordinator is the one of the command line. Every job must
-end once, as its dependencies say, with its whole log. Prints what that took; exits with 1 if anything was lost.
+The daemons are real, with virtual containers; the coordinator is the command line's. Every job must end exactly once,
+consistent with its dependencies, with its complete log. Prints the figures; exits with 1 if anything was lost.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ DOWN_SECONDS = (0.0, 0.5, 2.0)
 
 @dataclass(slots=True)
 class Load:
-    """What is submitted, and what has to become of it."""
+    """The submitted runs, and their expected outcomes."""
 
     plans: list[Plan] = field(default_factory=list)
     wanted: list[dict[str, S]] = field(default_factory=list)
@@ -43,7 +43,7 @@ class Load:
 
 
 def make_load(jobs: int, chance: random.Random) -> Load:
-    """Runs of jobs of up to half a second; each may need up to three others, one in forty fails."""
+    """Runs of jobs of up to half a second; each needs up to three others, one in forty fails."""
     load = Load()
     for first in range(0, jobs, JOBS_PER_RUN):
         planned: list[JobPlan] = []
@@ -66,31 +66,31 @@ def make_load(jobs: int, chance: random.Random) -> Load:
 
 @dataclass(slots=True)
 class Killer:
-    """Kills a process now and then, and starts it again a little later."""
+    """Kills a process now and then, and restarts it a little later."""
 
     fleet: Fleet
     chance: random.Random
-    workers: list[list[str]]  # the command of each process of workers
+    workers: list[list[str]]  # the command of each worker process
     bind: str
     kills: int = 0
     restarts: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
-    alive: dict[int, int] = field(default_factory=dict)  # index of the process of workers -> process in the fleet
+    alive: dict[int, int] = field(default_factory=dict)  # index of the worker process -> process in the fleet
     coordinator: int = 0
-    ended: set[int] = field(default_factory=set)  # processes that are known to have ended
+    ended: set[int] = field(default_factory=set)  # processes known to have ended
     surprises: list[str] = field(default_factory=list)
 
     def start_workers(self, index: int) -> None:
-        """Starts a process of workers, for the first time or again."""
+        """Starts a worker process, or restarts it."""
         self.fleet.start(self.workers[index], f"workers-{index}")
         self.alive[index] = len(self.fleet.processes) - 1
 
     def start_coordinator(self) -> None:
-        """Starts the coordinator again, where it was."""
+        """Restarts the coordinator at its address."""
         self.fleet.start([LONGSHORE, "coordinator", "--bind", self.bind], "coordinator")
         self.coordinator = len(self.fleet.processes) - 1
 
     def work(self, seconds: float) -> None:
-        """For so long."""
+        """Kills and restarts for this long."""
         end = time.monotonic() + seconds
         kill_at = time.monotonic() + 1.0
         while time.monotonic() <= end or self.restarts:
@@ -106,7 +106,7 @@ class Killer:
             time.sleep(0.05)
 
     def _see_who_ended(self) -> None:
-        """Who was not killed by us should be there."""
+        """Records processes that ended without being killed."""
         for number, process in enumerate(self.fleet.processes):
             if number not in self.ended and process.poll() is not None:
                 self.ended.add(number)
@@ -129,7 +129,7 @@ class Killer:
 
 
 def patiently(address: str, ask: Callable[[Client], object]) -> object:
-    """What `ask` gives, asked again while the coordinator is away."""
+    """The result of `ask`, retried while the coordinator is away."""
     deadline = time.monotonic() + END_WITHIN
     while True:
         try:
@@ -142,7 +142,7 @@ def patiently(address: str, ask: Callable[[Client], object]) -> object:
 
 
 def check(address: str, load: Load, runs: list[int]) -> list[str]:
-    """What of the load did not become what it had to."""
+    """Deviations from the expected outcomes."""
     wrong = []
     with Client(address, timeout=60.0) as client:
         for run, wanted in zip(runs, load.wanted, strict=True):
@@ -151,12 +151,12 @@ def check(address: str, load: Load, runs: list[int]) -> list[str]:
                 if job.status is not wanted[job.name]:
                     wrong.append(f"run {run}, {job.name}: {job.status} ({job.message}), not {wanted[job.name]}")
                 elif job.status is not S.SKIPPED and client.get_log(run, job.name)[1] != f"{job.name}\n".encode():
-                    wrong.append(f"run {run}, {job.name}: another log")
+                    wrong.append(f"run {run}, {job.name}: wrong log")
     return wrong
 
 
 def run_load(workers: int, jobs: int, seconds: float, seed: int) -> list[str]:
-    """All of it; prints the figures, and returns what was wrong."""
+    """Runs the whole load test; prints the figures, and returns the deviations."""
     chance = random.Random(seed)
     load = make_load(jobs, chance)
     with scratch() as folder:

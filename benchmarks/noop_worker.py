@@ -1,6 +1,6 @@
-"""A worker daemon whose executor does nothing, so that what is measured is Longshore alone.
+"""A worker daemon with an executor that does nothing, to measure Longshore alone.
 
-Its jobs need no Docker. Everything else of the daemon (sockets, slots, threads, acknowledgements) is the real one.
+Its jobs need no Docker. The rest of the daemon (sockets, slots, threads, acknowledgements) is real.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Gets the peers that Longshore is measured against, each into an environment of its own below a cache directory.
+"""Installs the peers that Longshore is compared with, each into its own environment below a cache directory.
 
-Whatever can't be had raises Missing with the reason; the table then says so.
+An unavailable peer raises Missing with the reason, which the table shows.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from benchmarks.harness import Missing
 
 DASK = "distributed==2026.8.0"
 GITLAB_CI_LOCAL = ["gitlab-ci-local@4.75.1", "node@24"]
-"""It needs a newer Node than many systems have, so that comes from the registry too."""
+"""It needs a newer Node than many systems have, so Node is installed from the registry too."""
 INSTALL_SECONDS = 300.0
 
 
 class Peers:
-    """Peers by name; `none` turns all of them off. A peer is installed when it is first asked for."""
+    """Peers by name, installed on first use; `none` disables all of them."""
 
     def __init__(self, *, none: bool = False) -> None:
         self._none = none
         self._cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore-bench"
 
     def dask(self) -> list[str]:
-        """A Python that has Dask's `distributed`."""
+        """A Python with Dask's `distributed`."""
 
         def install(place: Path) -> None:
             _run([sys.executable, "-m", "venv", str(place)])
@@ -47,9 +47,9 @@ class Peers:
         return [str(modules / ".bin" / "node"), str(modules / "gitlab-ci-local" / "dist" / "index.js")]
 
     def _install(self, what: str, install: Callable[[Path], None], needs: str | None = None) -> Path:
-        """Where it is. What it `needs` is a program that no registry has."""
+        """The peer's directory. `needs` names a required program that no registry provides."""
         if self._none:
-            raise Missing("peers were not asked for")
+            raise Missing("peers are disabled")
         if needs and shutil.which(needs) is None:
             raise Missing(f"it needs {needs}, which is not installed")
         place = self._cache / what.replace("@", "-").replace("==", "-").replace(" ", "-")

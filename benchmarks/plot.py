@@ -1,4 +1,4 @@
-"""Draws findings as one SVG: each row's result on a scale on which its targets are, medians and ranges. Plain SVG."""
+"""Draws findings as one SVG: each row's median and range on a scale relative to its targets. Plain SVG."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from benchmarks.harness import Finding
 from benchmarks.report import spread
 
 LABELS, PLOT, RIGHT, LINE, TOP = 560, 420, 210, 34, 64
-"""Widths of the columns, and heights, in pixels."""
+"""Column widths and heights, in pixels."""
 DECADES = 2.0
-"""How far the scale goes to either side of the must, in powers of ten."""
+"""Extent of the scale to either side of the must, in powers of ten."""
 COLOURS = {"goal": "#2e9e5b", "must": "#c58b00", "missed": "#cf3b3b", "missing": "#888"}
 
 
 def position(finding: Finding, value: float) -> float:
-    """Where a value is on its row: the must is in the middle, better is to the left."""
+    """The x position of a value in its row: the must is in the middle, better is to the left."""
     share = math.log10(max(value, 1e-9) / finding.row.target.must) / DECADES
     if finding.row.target.at_least:
         share = -share

@@ -1,4 +1,4 @@
-"""Prints findings as a table, and writes them as JSON. Knows nothing of how they were measured."""
+"""Prints findings as a table and writes them as JSON. Independent of the measurements."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ STYLES = {"goal": "green", "must": "yellow", "missed": "red", "missing": "magent
 
 
 def number(value: float) -> str:
-    """Three digits that mean something."""
+    """A number with three significant digits."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
 def spread(found: Series, unit: str) -> str:
-    """A median, and the range if there is one."""
+    """A median, with the range if there is one."""
     unit = "" if unit == "x" else f" {unit}"
     if len(found.values) == 1:
         return f"{number(found.median)}{unit}"
@@ -33,7 +33,7 @@ def spread(found: Series, unit: str) -> str:
 
 
 def table(findings: Sequence[Finding]) -> Table:
-    """One line per row: what is judged, its targets, and what was measured of each contender."""
+    """One line per row: the judged value, its targets, and each contender's measurements."""
     made = Table(title="Longshore, the limit and the peers, measured side by side: medians (ranges)")
     for column in ("what", "result", "must", "goal", "met", "measured"):
         made.add_column(column, overflow="fold")
@@ -53,13 +53,13 @@ def table(findings: Sequence[Finding]) -> Table:
 
 
 def show(findings: Sequence[Finding]) -> None:
-    """Prints the table, as wide as it wants to be where nobody's terminal is narrower."""
+    """Prints the table, at full width unless the terminal is narrower."""
     console = Console()
     (console if console.is_terminal else Console(width=200)).print(table(findings))
 
 
 def write_json(findings: Sequence[Finding], scale: Scale, path: Path) -> None:
-    """All that was measured, every single value of it."""
+    """Writes all measurements, value by value."""
     document = {
         "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "scale": scale.value,

@@ -1,4 +1,4 @@
-"""The limit: what Docker itself takes. Runs containers through the SDK on some threads, prints the seconds of the work.
+"""The limit: the cost of Docker itself. Runs containers through the SDK on several threads, prints the work's seconds.
 
 python -m benchmarks.sdk_limit JOBS THREADS IMAGE
 """
@@ -13,7 +13,7 @@ import docker
 
 
 def main(jobs: int, threads: int, image: str) -> None:
-    """Create, start, wait, remove: nobody can run a container with less."""
+    """Create, start, wait, remove: the minimum for running a container."""
     client = docker.from_env()
 
     def run(_: int) -> None:

@@ -1,7 +1,7 @@
-"""An executor whose containers are files and time: what Docker would remember outlives the daemon, nothing really runs.
+"""An executor with virtual containers: state in files, time by the clock; it outlives the daemon as Docker's would.
 
-The script of a job is `SECONDS EXIT-CODE`: it ends so long after its release, with that code, and its log is its own
-name. Releasing a container twice is noted, for it must not happen: `doubles` tells how often it has.
+A job's script is `SECONDS EXIT-CODE`: it ends that long after its release with that code, and its log is its own name.
+A second release of a container, which must not happen, is recorded: `doubles` lists them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ DOUBLES = "doubles"
 
 
 class VirtualSandbox(Sandbox):
-    """One attempt: a file named after it, with the time of its release and what its script says."""
+    """One attempt: a file named after it, with its release time and its script's values."""
 
     def __init__(self, directory: Path, assignment: Assignment) -> None:
         self._path = directory / assignment.attempt
@@ -128,5 +128,5 @@ class VirtualExecutor(Executor):
 
 
 def doubles(directory: Path) -> list[str]:
-    """Attempts that were released twice, of all workers below `directory`."""
+    """Attempts released twice, of all workers below `directory`."""
     return [line for path in directory.glob(f"*/{DOUBLES}") for line in path.read_text().split()]

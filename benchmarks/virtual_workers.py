@@ -1,6 +1,6 @@
 """Real worker daemons with virtual containers, each in a thread of one process.
 
-Killed at any moment; the next process of the same names goes on with their containers.
+Killed at any moment; the next process with the same names takes over their containers.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from daemon.worker import Worker
 
 
 def main() -> None:
-    """Runs until it is killed."""
+    """Runs until killed."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.virtual_workers")
     parser.add_argument("--coordinator", required=True, metavar="ADDRESS")
     parser.add_argument("--directory", required=True, type=Path)

@@ -1,4 +1,4 @@
-"""A subscriber of the feed: prints `ready`, and at SIGTERM when it saw each attempt in each status (monotonic).
+"""A subscriber of the feed: prints `ready`, and on SIGTERM the time of each attempt's statuses (monotonic).
 
 python -m benchmarks.watcher ADDRESS
 """

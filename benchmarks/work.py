@@ -1,4 +1,4 @@
-"""The work that is measured: plans for the coordinator, and the same as pipeline files in git repositories."""
+"""The measured work: plans for the coordinator, and the same as pipeline files in git repositories."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pathlib import Path
 from protocol.plan import ImageSpec, JobPlan, Need, Plan, Resources
 
 IMAGE = "longshore/demo:latest"
-"""A static busybox; `scripts/images.sh demo` makes it."""
+"""A static busybox, built by `scripts/images.sh demo`."""
 LOG_LIMIT = 1 << 30
 
 
 def independent_plan(jobs: int, script: str = "true") -> Plan:
-    """Jobs that wait for nothing."""
+    """A plan of independent jobs."""
     return _plan([_job(f"job {number}", script) for number in range(jobs)])
 
 
 def chain_plan(jobs: int, script: str) -> Plan:
-    """Jobs each of which needs the one before it."""
+    """A plan of jobs in a chain of needs."""
     return _plan(
         [
             _job(f"job {number}", script, needs=[Need(job=f"job {number - 1}")] if number else [])

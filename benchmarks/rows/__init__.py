@@ -12,7 +12,7 @@ from benchmarks.rows import chain, embedded, feed, gate, independent, latency, l
 
 
 class Comparison(Protocol):
-    """What each module offers: the rows that it fills, and how to measure them (several may share one measurement)."""
+    """Interface of each module: its rows, and their measurement (several rows may share one)."""
 
     ROWS: list[Row]
     measure: Callable[[Scale, Peers], list[Finding]]

@@ -1,4 +1,4 @@
-"""10 jobs each of which needs the one before it: against a shell loop of `docker run`."""
+"""10 jobs in a chain of needs, against a shell loop of `docker run`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SIZES = {Scale.FULL: (10, 5), Scale.QUICK: (10, 2), Scale.TINY: (2, 1)}
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
-    """Both as whole commands; Longshore's with a coordinator and a worker of 2 slots that run already."""
+    """Both as whole commands; Longshore's with a running coordinator and a running worker of 2 slots."""
     jobs, rounds = SIZES[scale]
     with scratch() as folder, fleet(1, slots=2) as system:
         project = repository(folder / "project", chain_file(jobs))

@@ -1,4 +1,4 @@
-"""One job by `longshore run` with nothing running yet, coordinator and worker included: against `docker run`."""
+"""One job by `longshore run` from a cold start, coordinator and worker included, against `docker run`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROUNDS = {Scale.FULL: 10, Scale.QUICK: 4, Scale.TINY: 1}
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
-    """Whole commands; the state directory is there from the first, uncounted run."""
+    """Whole commands; the state directory exists after the first, uncounted run."""
     with scratch() as folder:
         project = repository(folder / "project", independent_file(1))
         environment = Fleet(folder).environment()

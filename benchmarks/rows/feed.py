@@ -1,4 +1,4 @@
-"""From a status frame that leaves a worker to the event that a subscriber receives, while 100 workers are busy."""
+"""Latency from a worker's status frame to the subscriber's event, with 100 busy workers."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WORKERS = 100
 JOB_SECONDS = 1.0
 LINE_EVERY = 0.25
 WARM_UP = 1.0
-"""Seconds until the workers, which all begin at once, are out of step."""
+"""Seconds until the workers, which all start at once, are out of step."""
 SIZES = {Scale.FULL: (15.0, 3), Scale.QUICK: (6.0, 1), Scale.TINY: (1.5, 1)}
 """Seconds, rounds."""
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
-    """Each worker runs one job after the other, of a second, with four lines of log: 300 statuses/s, 300 lines/s."""
+    """Each worker runs one-second jobs in succession, with four log lines each: 300 statuses/s, 300 lines/s."""
     seconds, rounds = SIZES[scale]
     measured = [_p99(seconds) for _ in range(rounds)]
     p99 = Series(tuple(one.quantile(0.99) for one in measured))

@@ -1,4 +1,4 @@
-"""From a dependency's last instruction to the first one of the job that is held at its gate, on the same worker."""
+"""Gap between a dependency's last instruction and the first of the job held at its gate, on the same worker."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STAMP = re.compile(rb"(first|last)=([0-9.]+)=")
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
-    """One chain; both clocks are the one of this machine."""
+    """A single chain; both times are from this machine's clock."""
     links = LINKS[scale]
     with fleet(1, slots=2) as system, Submitter(system.address) as submitter:
         submitter.seconds(chain_plan(links + 1, SCRIPT))

@@ -1,4 +1,4 @@
-"""40 jobs that wait for nothing, on 2 slots: against Docker's SDK on 2 threads, and against gitlab-ci-local."""
+"""40 independent jobs on 2 slots, against Docker's SDK on 2 threads, and against gitlab-ci-local."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = {Scale.FULL: (40, 4), Scale.QUICK: (20, 1), Scale.TINY: (2, 1)}
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
-    """Longshore and gitlab-ci-local as whole commands; of the SDK only the work, without the time to import it."""
+    """Longshore and gitlab-ci-local as whole commands; of the SDK only the work, without the import time."""
     jobs, rounds = SIZES[scale]
     with scratch() as folder, fleet(1, slots=SLOTS) as system:
         project = repository(folder / "project", independent_file(jobs))
@@ -34,7 +34,7 @@ def measure(scale: Scale, peers: Peers) -> list[Finding]:
             command = [*peers.gitlab_ci_local(), "--concurrency", str(SLOTS), "--helper-image", IMAGE]
             contenders["gitlab-ci-local"] = lambda: timed(command, project)
         except Missing as error:
-            missing = f"gitlab-ci-local is not there: {error}"
+            missing = f"gitlab-ci-local is not available: {error}"
         found = interleave(contenders, rounds)
     note = f"{jobs} jobs"
     against_peer = compare(PEER, found["Longshore"], found.get("gitlab-ci-local"), other="gitlab-ci-local", note=note)

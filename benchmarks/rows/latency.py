@@ -1,4 +1,4 @@
-"""From submitting one job that does nothing to its result, on an idle system: against Dask."""
+"""Latency from submitting one no-op job to its result on an idle system, against Dask."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.work import independent_plan
 ROW = Row("latency", "submit-to-result latency of one no-op job against Dask's", Target(0.8, 0.3))
 ROWS = [ROW]
 SIZES = {Scale.FULL: (20, 10), Scale.QUICK: (20, 3), Scale.TINY: (2, 1)}
-"""Jobs one after the other, rounds."""
+"""Consecutive jobs, rounds."""
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
@@ -31,5 +31,5 @@ def measure(scale: Scale, peers: Peers) -> list[Finding]:
                 found = interleave(contenders, rounds)
         except Missing as error:
             alone = interleave({"Longshore": longshore}, rounds)
-            return [Finding(ROW, sides=alone, side_unit="ms", note=note, missing=f"Dask is not there: {error}")]
+            return [Finding(ROW, sides=alone, side_unit="ms", note=note, missing=f"Dask is not available: {error}")]
     return [Finding(ROW, ratios(found["Longshore"], found["Dask"]), found, "ms", note)]

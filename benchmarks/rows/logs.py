@@ -1,4 +1,4 @@
-"""Lines of a job on their way from its container to the coordinator's disk: against `docker run` to /dev/null."""
+"""Throughput of log lines from a job's container to the coordinator's disk, against `docker run` to /dev/null."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ SIZES = {Scale.FULL: (100, 3), Scale.QUICK: (50, 1), Scale.TINY: (2, 1)}
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
-    """MB/s of a job from its submission to its result, which comes only after the last byte is durable."""
+    """MB/s of a job from submission to result, which arrives only after the last byte is durable."""
     megabytes, rounds = SIZES[scale]
     size = megabytes * 1_000_000
-    script = f"yes {LINE} | head -c {size} || true"  # `yes` dies of its closed pipe, as it should
+    script = f"yes {LINE} | head -c {size} || true"  # `yes` dies of its closed pipe, as intended
     with fleet(1, slots=2) as system, Submitter(system.address) as submitter:
 
         def longshore() -> float:

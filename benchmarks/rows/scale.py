@@ -1,4 +1,4 @@
-"""What grows with work: the time per job, and the coordinator's memory with a large fleet and a long history."""
+"""Costs that grow with work: time per job, and the coordinator's memory with a large fleet and a long history."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SMALL_ROUNDS = 3
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
-    """First the jobs, which then are the history that a crowd of busy workers meets."""
+    """Runs the jobs first; they are the history when the crowd of busy workers connects."""
     runs, workers, slots = SIZES[scale]
     jobs = JOBS_PER_RUN if scale is not Scale.TINY else 20
     with fleet(2, slots=50, executor="noop") as system:

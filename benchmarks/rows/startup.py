@@ -1,4 +1,4 @@
-"""How long the command line takes to get going: `longshore --help` against `python -c pass`."""
+"""Startup time of the command line: `longshore --help` against `python -c pass`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROUNDS = {Scale.FULL: 30, Scale.QUICK: 15, Scale.TINY: 1}
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
-    """Both by the same Python, after one call of each that nobody counts."""
+    """Both with the same Python, after one uncounted call of each."""
     contenders = {
         "Longshore": lambda: timed([LONGSHORE, "--help"], Path("/")) * 1000,
         "python": lambda: timed([sys.executable, "-c", "pass"], Path("/")) * 1000,

@@ -1,4 +1,4 @@
-"""Jobs that do nothing, per second, on two workers, every transition durable: against Dask's tasks per second."""
+"""No-op jobs per second on two workers, every transition durable, against Dask's tasks per second."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZES = {Scale.FULL: (2000, 5), Scale.QUICK: (1000, 3), Scale.TINY: (20, 1)}
 
 
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
-    """From submission until the last result is known to whoever submitted."""
+    """From submission until the submitter knows the last result."""
     jobs, rounds = SIZES[scale]
     note = f"{jobs} jobs"
     with fleet(2, slots=SLOTS, executor="noop") as system, Submitter(system.address) as submitter:
@@ -31,5 +31,5 @@ def measure(scale: Scale, peers: Peers) -> list[Finding]:
                 found = interleave({"Longshore": longshore, "Dask": lambda: jobs / dask.tasks(jobs)}, rounds)
         except Missing as error:
             alone = interleave({"Longshore": longshore}, rounds)
-            return [Finding(ROW, sides=alone, side_unit="/s", note=note, missing=f"Dask is not there: {error}")]
+            return [Finding(ROW, sides=alone, side_unit="/s", note=note, missing=f"Dask is not available: {error}")]
     return [Finding(ROW, ratios(found["Longshore"], found["Dask"]), found, "/s", note)]

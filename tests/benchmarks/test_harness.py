@@ -35,7 +35,7 @@ def test_a_ratio_is_of_what_was_measured_in_the_same_round() -> None:
     assert ratios(ours, theirs).values == (0.5, 1.0, 3.0)
     assert compare(SMALLER, ours, theirs, other="peer").value == Series((0.5, 1.0, 3.0))
     alone = compare(SMALLER, ours, None, other="peer")
-    assert (alone.value, alone.verdict, alone.missing) == (None, "missing", "peer is not there")
+    assert (alone.value, alone.verdict, alone.missing) == (None, "missing", "peer is not available")
 
 
 def test_a_series_has_a_median_a_range_and_quantiles() -> None:
@@ -112,7 +112,7 @@ def test_peers_that_were_not_asked_for_are_missing_for_that_and_not_for_what_the
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
     for peer in (Peers(none=True).gitlab_ci_local, Peers(none=True).dask):
-        with pytest.raises(Missing, match="peers were not asked for"):
+        with pytest.raises(Missing, match="peers are disabled"):
             peer()
     with pytest.raises(Missing, match="rsync"):
         Peers().gitlab_ci_local()

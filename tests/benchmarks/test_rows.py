@@ -29,7 +29,7 @@ def test_a_comparison_runs_and_prints_its_rows(comparison: ModuleType, images: I
         assert all(values and min(values) > 0 for values in row["sides"].values())
         if name in NEED_A_PEER:
             assert row["verdict"] == "missing"
-            assert "peers were not asked for" in row["missing"]
+            assert "peers are disabled" in row["missing"]
         else:
             assert row["values"]
         assert row["title"].split()[0] in done.stdout
@@ -45,5 +45,5 @@ def test_an_unknown_row_is_refused_with_the_names_of_those_that_there_are() -> N
     command = [sys.executable, "-m", "benchmarks", "throughputt"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 2
-    assert "no row throughputt" in done.stderr
+    assert "unknown row throughputt" in done.stderr
     assert "throughput" in done.stderr
