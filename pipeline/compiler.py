@@ -138,7 +138,7 @@ class _Compiler:
         except LongshoreError as error:
             raise PipelineFileError([Problem(str(error), str(self._path))]) from None
         if data is None:
-            raise PipelineFileError([Problem("there is no such file", str(self._path))])
+            raise PipelineFileError([Problem("no such file", str(self._path))])
         return data
 
     def _load(self, data: bytes, variables: Known, inputs: Mapping[str, str]) -> Map:
@@ -190,7 +190,7 @@ class _Compiler:
     def _left_out(self, workflow: Map, rule: Map | None) -> str:
         if workflow.get("rules") is None or (rule is not None and rule.get("when") != "never"):
             return ""
-        return "its `workflow:rules` " + ("leave the pipeline out" if rule is None else "say `when: never`")
+        return "`workflow:rules` " + ("exclude the pipeline" if rule is None else "say `when: never`")
 
     def _scope(self, pipeline: Map, workflow: Map, rule: Map | None, scope: Scope) -> Scope:
         by_rule = variables_of(rule.get("variables")) if rule is not None else []
@@ -217,7 +217,7 @@ class _Compiler:
             stage = text(config.get("stage")) or DEFAULT_STAGE
             if stage not in known_stages:
                 self._report.problem(
-                    f"there is no stage {shown(stage)}; stages are {', '.join(stages[:20])}",
+                    f"unknown stage {shown(stage)}; stages are {', '.join(stages[:20])}",
                     config.at("stage"),
                     f"{name}.stage",
                     nearest(stage, stages) or "add it to `stages`",
@@ -253,11 +253,13 @@ class _Compiler:
     def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
         """A job with its inherited keywords; None if invalid."""
         if not isinstance(value, Map):
-            what = f"is no keyword, and no job either: a job is a mapping, not {kind_of(value)}"
+            what = f"is neither a keyword nor a job: a job is a mapping, not {kind_of(value)}"
             self._report.problem(what, mark, name, nearest(name, FIELDS["global"]))
             return None
         if not 1 <= len(name) <= MAX_NAME or CONTROL.search(name):
-            self._report.problem(f"a job's name has 1 to {MAX_NAME} characters, none of control", mark, shown(name))
+            self._report.problem(
+                f"a job's name must have 1 to {MAX_NAME} characters and no control characters", mark, shown(name)
+            )
             return None
         before = len(self._report.problems)
         self._check.value(value, Fields("job"), mark, name)
@@ -281,7 +283,7 @@ class _Compiler:
         seen: set[str] = set()
         for job in jobs:
             if job.name in seen:
-                self._report.problem(f"there are two jobs of the name {shown(job.name)}", job.mark, job.base)
+                self._report.problem(f"two jobs are named {shown(job.name)}", job.mark, job.base)
             seen.add(job.name)
 
     def _plan(self, jobs: list[JobPlan], stages: Sequence[str], workflow: Map, rule: Map | None, scope: Scope) -> Plan:

@@ -131,7 +131,7 @@ def _by_walking(root: Path) -> Iterator[str]:
             yield f"{os.path.relpath(path, root)}/"
         count += len(files)
         if count > MAX_LISTED:
-            raise LongshoreError(f"{root} is no git repository and has more than {MAX_LISTED} files")
+            raise LongshoreError(f"{root} is not a git repository and has more than {MAX_LISTED} files")
 
 
 def _lines(root: Path, *arguments: str, asked: bytes | None = None) -> list[bytes]:

@@ -175,7 +175,7 @@ class Repository:
         base = self._base() if compare_to is None else self.merge_base(compare_to)
         if base is None:
             if compare_to is not None and self.commit.sha != NO_SHA:
-                raise LongshoreError(f"{compare_to!r} is no ref of this repository")
+                raise LongshoreError(f"{compare_to!r} is not a ref of this repository")
             return None
         changed = self._git("diff", "--name-only", "--no-renames", "--no-ext-diff", "-z", base, strip=False)
         untracked = self._git("ls-files", "-z", "--others", "--exclude-standard", strip=False)

@@ -183,7 +183,7 @@ class Including:
     def _component(self, address: str, mark: Mark, key: str) -> _Target:
         match = _COMPONENT.match(address)
         if match is None:
-            raise fatal(f"{shown(address)} is no component address", mark, key, "write HOST/GROUP/PROJECT/NAME@REF")
+            raise fatal(f"{shown(address)} is not a component address", mark, key, "write HOST/GROUP/PROJECT/NAME@REF")
         project, name, ref = match["project"], match["name"], match["ref"]
         variables = self.known.expanded
         if project == variables.get("CI_PROJECT_PATH") and ref == variables.get("CI_COMMIT_SHA"):

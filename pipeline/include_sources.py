@@ -49,7 +49,7 @@ class WorkTree:
     def read(self, path: str) -> bytes | None:
         data = read_file(self._repository.root / path)
         if data is not None and not self.label and not self._is_ours(path):
-            raise LongshoreError("is no file of the project: git ignores it, or a link leads out to it")
+            raise LongshoreError("is not a file of the project: git ignores it, or a link leads outside")
         return data
 
     def _is_ours(self, path: str) -> bool:
@@ -92,7 +92,7 @@ def read_file(path: Path) -> bytes | None:
     try:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
-            raise LongshoreError("is a directory" if stat.S_ISDIR(mode) else "is no regular file")
+            raise LongshoreError("is a directory" if stat.S_ISDIR(mode) else "is not a regular file")
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):

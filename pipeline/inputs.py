@@ -99,7 +99,7 @@ class _Resolving:
         """Whether the input has a valid value; resolves it if necessary."""
         if name in self._asked:
             circle = " -> ".join((*self._asked[self._asked.index(name) :], name))
-            raise fatal(f"goes in a circle: {circle}", self._known.at(name), f"spec.inputs.{name}.rules")
+            raise fatal(f"is circular: {circle}", self._known.at(name), f"spec.inputs.{name}.rules")
         if name not in self._done:
             self._asked.append(name)
             self._resolve(name)
@@ -124,7 +124,7 @@ class _Resolving:
                 value = value.of_type(_type_of(details), name, self._report)
         if value is None and "default" not in details:
             self._report.problem(
-                "the input has no value and no default", mark, f"spec.inputs.{name}", "pass it by `inputs`"
+                "the input has no value and no default", mark, f"spec.inputs.{name}", "pass it in `inputs`"
             )
         elif not (value is None and rules) and (complaint := _complaint(value, details)):
             self._report.problem(complaint, place, f"inputs.{name}")
@@ -158,13 +158,13 @@ class _Resolving:
         names = {name: f"input_{number}" for number, name in enumerate(_INPUT.findall(condition))}
         for name in names:
             if name not in self._known:
-                self._report.problem(f"there is no input {name!r}", mark, key, nearest(name, self._known))
+                self._report.problem(f"unknown input {name!r}", mark, key, nearest(name, self._known))
                 return False
         values = {variable: _comparable(self.value_of(name)) for name, variable in names.items()}
         try:
             return parse(_INPUT.sub(lambda match: f"${names[match[1]]}", condition)).holds(values)
         except BadExpression as error:
-            self._report.problem(f"{shown(condition)} is no valid expression: {error}", mark, key)
+            self._report.problem(f"{shown(condition)} is not a valid expression: {error}", mark, key)
             return False
 
 
@@ -259,12 +259,12 @@ class _Interpolator:
     def _named(self, name: str, block: str, mark: Mark) -> Value:
         match = _ACCESS.match(name)
         if match is None:
-            raise fatal(f"$[[ {block[:60]} ]] names nothing that is known here", mark, mend="write $[[ inputs.NAME ]]")
+            raise fatal(f"$[[ {block[:60]} ]] is unknown here", mark, mend="write $[[ inputs.NAME ]]")
         if match[1] == "inputs":
             return self._input(match[2], mark)
         component = self._context.component
         if component is None:
-            raise fatal(f"{name} is only known in a file that is included as a component", mark)
+            raise fatal(f"{name} is only available in a file included as a component", mark)
         if match[2] not in component:
             raise fatal(f"{name} is unknown", mark, mend=nearest(match[2], component))
         return component[match[2]]
@@ -281,7 +281,9 @@ class _Interpolator:
         while position < len(path):
             step = _STEP.match(path, position)
             if step is None:
-                raise fatal(f"inputs.{shown(path)} is no way to an item of input {shown(name)}", mark, mend="[NUMBER]")
+                raise fatal(
+                    f"inputs.{shown(path)} is not a path to an item of input {shown(name)}", mark, mend="[NUMBER]"
+                )
             here = f"inputs.{path[: step.end()]}"
             if step["index"] is not None:
                 if not isinstance(value, Seq) or int(step["index"]) >= len(value):
@@ -305,7 +307,7 @@ class _Interpolator:
         if split := _SPLIT.match(function):
             parts = (part.strip() for part in text.split(split[1]))
             return Seq(mark, ((part, mark) for part in parts if part))
-        mend = "there are expand_vars, truncate(OFFSET, LENGTH), posix_escape and split('SEPARATOR')"
+        mend = "available: expand_vars, truncate(OFFSET, LENGTH), posix_escape and split('SEPARATOR')"
         raise fatal(f"unknown function {shown(function)} in $[[ ... ]]", mark, mend=mend)
 
 

@@ -133,7 +133,7 @@ def _decide(job: Job, scope: Scope) -> None:
     elif not scope.conditions.allowed_by_policies(
         config, described.known, job.base, has_workflow_rules=scope.has_workflow_rules
     ):
-        job.excluded = "its `only` or `except` leaves it out"
+        job.excluded = "its `only` or `except` excludes it"
     job.needs = _declared_needs(job, needs, mark)
     if not job.excluded:
         job.plan = _plan(job, described, rule, scope.report)
@@ -164,7 +164,7 @@ def _described(job: Job, own: list[Variable], scope: Scope) -> _Described:
 def _apply_rules(job: Job, known: Known, scope: Scope) -> Map | None:
     match = scope.conditions.first_match(job.config["rules"], known, f"{job.base}.rules")
     if match is None:
-        job.excluded = "none of its rules holds"
+        job.excluded = "none of its rules matches"
         return None
     number, rule = match
     if rule.get("when") is not None:

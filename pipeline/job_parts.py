@@ -127,7 +127,7 @@ class Parts:
             return None
         seconds = seconds_of(written)
         if seconds is None:
-            self._problem(f"{shown(written)} is no duration", "artifacts.expire_in", "`2 weeks`", within=artifacts)
+            self._problem(f"{shown(written)} is not a duration", "artifacts.expire_in", "`2 weeks`", within=artifacts)
         return seconds
 
     def caches(self) -> list[CacheSpec]:
@@ -188,7 +188,7 @@ class Parts:
             return DEFAULT_TIMEOUT
         seconds = seconds_of(written)
         if not seconds:
-            self._problem(f"{shown(written)} is no duration", "timeout", "write something like `1h 30m`")
+            self._problem(f"{shown(written)} is not a duration", "timeout", "write something like `1h 30m`")
         return seconds or DEFAULT_TIMEOUT
 
     def start_in(self, rule: Map | None) -> float:
@@ -199,7 +199,7 @@ class Parts:
         if not written:
             self._problem("a delayed job needs `start_in`", "start_in", "write something like `30 minutes`")
         elif seconds is None or not 0 < seconds <= MAX_DELAY:
-            self._problem(f"{shown(written)} is no duration of at most a week", "start_in", within=holder)
+            self._problem(f"{shown(written)} is not a duration of at most a week", "start_in", within=holder)
         return seconds or 0.0
 
     def coverage(self) -> str | None:
@@ -230,7 +230,7 @@ class Parts:
         size = bytes_of(written)
         if not size:
             self._problem(
-                f"{shown(written)} is no size", f"x-longshore.{key}", "write something like `512m`", within=limits
+                f"{shown(written)} is not a size", f"x-longshore.{key}", "write something like `512m`", within=limits
             )
         return size
 

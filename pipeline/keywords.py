@@ -149,7 +149,7 @@ REPORTS_NOT_READ = (
     "secret_detection",
     "terraform",
 )
-NO_SERVER = "there is no GitLab server in a Longshore run"
+NO_SERVER = "a Longshore run has no GitLab server"
 
 DEFAULT_KEYS = (
     "after_script",
@@ -174,7 +174,7 @@ GLOBAL_DEFAULTS = ("image", "services", "cache", "before_script", "after_script"
 GLOBAL = [
     works("global.default", Fields("job", DEFAULT_KEYS)),
     works("global.include", one_or_more(any_of(TEXT, Fields("include")))),
-    works("global.stages", ListOf(WORD), "`.pre` and `.post` are there without being listed"),
+    works("global.stages", ListOf(WORD), "`.pre` and `.post` always exist"),
     works("global.variables", VARIABLES),
     works("global.workflow", Fields("workflow")),
     *(works(f"global.{key}", Anything(), f"an older way to write `default:{key}`") for key in GLOBAL_DEFAULTS),
@@ -200,7 +200,7 @@ GLOBAL = [
 ]
 
 INCLUDE = [
-    works("include.local", TEXT, "files of the project as they are on disk; what git ignores is not of it"),
+    works("include.local", TEXT, "files of the project as they are on disk, except those that git ignores"),
     differs(
         "include.project",
         TEXT,
@@ -232,16 +232,16 @@ INCLUDE = [
     ),
     refused("include.artifact", "it belongs under `trigger:include`"),
     refused("include.job", "it belongs under `trigger:include`"),
-    ignored("include.integrity", "only `include:remote` has use for it"),
-    ignored("include.cache", "only `include:remote` has use for it"),
+    ignored("include.integrity", "it only applies to `include:remote`"),
+    ignored("include.cache", "it only applies to `include:remote`"),
 ]
 
 SPEC = [
     works("header.spec", Fields("spec")),
-    works("spec.inputs", MapOf(Fields("spec.input")), "names may have any characters, as a slash"),
+    works("spec.inputs", MapOf(Fields("spec.input")), "names may contain any characters, such as a slash"),
     works("spec.component", ListOf(TEXT)),
     ignored("spec.description", "it is for readers"),
-    refused("spec.include", "inputs that are kept in other files are not supported; write them here"),
+    refused("spec.include", "inputs from other files are not supported; define them here"),
     works("spec.input.default", Anything()),
     works("spec.input.description", TEXT),
     works("spec.input.options", ListOf(Anything())),
@@ -269,7 +269,7 @@ JOB = [
         "as GitLab's `except`; the pipeline is one of a push, unless `--var CI_PIPELINE_SOURCE=...` says otherwise",
     ),
     works("job.extends", one_or_more(TEXT)),
-    ignored("job.hooks", "jobs get their workspace as a snapshot; there is no fetching of sources to hook into"),
+    ignored("job.hooks", "jobs get their workspace as a snapshot; no source fetch exists to hook into"),
     ignored("job.id_tokens", f"{NO_SERVER} that could sign tokens"),
     ignored("job.identity", f"{NO_SERVER} that could vouch for an identity"),
     works("job.image", any_of(TEXT, Fields("job.image", required=("name",)))),
@@ -295,15 +295,15 @@ JOB = [
     works(
         "job.services",
         ListOf(any_of(TEXT, Fields("job.services", required=("name",)))),
-        "one that ends with an error, or never gets healthy, fails the job (`service_unhealthy`)",
+        "one that exits with an error, or never becomes healthy, fails the job (`service_unhealthy`)",
     ),
     works("job.stage", WORD),
     works("job.start_in", DURATION),
     works(
         "job.tags",
         ListOf(WORD),
-        "one that expands to nothing is none. On one's own machine (`run` alone, `up`) they choose nothing, "
-        "unless `--label` gives labels ([docs/cli.md](cli.md#where-runs-are))",
+        "a tag that expands to nothing is dropped. On one's own machine (`run` alone, `up`) tags are ignored, "
+        "unless `--label` sets labels ([docs/cli.md](cli.md#where-runs-are))",
     ),
     works("job.timeout", DURATION),
     differs(
@@ -329,16 +329,16 @@ JOB_PARTS = [
     works("job.artifacts.when", SAVE_WHEN),
     works("job.artifacts.reports", Fields("job.artifacts.reports")),
     works("job.artifacts.reports.dotenv", one_or_more(TEXT)),
-    works("job.artifacts.reports.junit", one_or_more(TEXT), "a file that is no report is passed over with a warning"),
+    works("job.artifacts.reports.junit", one_or_more(TEXT), "a file that is not a report is skipped with a warning"),
     *(ignored(f"job.artifacts.reports.{kind}", "GitLab's server shows it") for kind in REPORTS_NOT_READ),
-    ignored("job.artifacts.access", "artifacts are for whoever can reach the coordinator"),
-    ignored("job.artifacts.public", "artifacts are for whoever can reach the coordinator"),
-    ignored("job.artifacts.expose_as", "merge requests are a GitLab server's"),
+    ignored("job.artifacts.access", "artifacts are available to all users of the coordinator"),
+    ignored("job.artifacts.public", "artifacts are available to all users of the coordinator"),
+    ignored("job.artifacts.expose_as", "merge requests exist only on a GitLab server"),
     works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
     works(
         "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#files-that-jobs-leave)"
     ),
-    differs("job.cache.key.files_commits", TEXTS, "the files' contents make the key, not their last commits"),
+    differs("job.cache.key.files_commits", TEXTS, "the key derives from the files' contents, not their last commits"),
     works("job.cache.key.prefix", WORD),
     works("job.cache.paths", TEXTS),
     works("job.cache.untracked", FLAG),
@@ -347,7 +347,7 @@ JOB_PARTS = [
     works("job.cache.fallback_keys", ListOf(TEXT, most=5)),
     ignored("job.cache.unprotect", "there are no protected branches here, so caches are not split by them"),
     works("job.environment.name", TEXT),
-    works("job.environment.url", TEXT, "with all variables of the job, also those that only its run knows"),
+    works("job.environment.url", TEXT, "with all variables of the job, including those known only to its run"),
     works("job.environment.action", Choice(("start", "prepare", "stop", "verify", "access"))),
     works("job.environment.deployment_tier", TEXT, "gives `CI_ENVIRONMENT_TIER`"),
     ignored("job.environment.on_stop", "environments are recorded and shown, not stopped"),
@@ -384,24 +384,20 @@ JOB_PARTS = [
     differs(
         "need.parallel.matrix",
         MATRIX,
-        "a selector may name some of the matrix' variables only, in any order: it means all jobs that have them",
+        "a selector may name a subset of the matrix' variables, in any order: it selects all jobs that have them",
     ),
-    differs(
-        "need.pipeline", WORD, "other pipelines are not looked at: such a need counts as met, and brings no artifacts"
-    ),
-    differs(
-        "need.project", TEXT, "other projects are not looked at: such a need counts as met, and brings no artifacts"
-    ),
+    differs("need.pipeline", WORD, "other pipelines are not consulted: such a need counts as met, without artifacts"),
+    differs("need.project", TEXT, "other projects are not consulted: such a need counts as met, without artifacts"),
     differs("need.ref", TEXT, "see `needs:project`"),
     works("policy.refs", one_or_more(TEXT)),
     works("policy.variables", one_or_more(TEXT)),
     works("policy.changes", TEXTS),
-    differs("policy.kubernetes", TEXT, "there is no cluster: a job that asks for one is left out"),
-    works("rule.if", TEXT, "with what is written in variables: as in GitLab, variables inside them are not expanded"),
+    differs("policy.kubernetes", TEXT, "no cluster exists: a job that requires one is excluded"),
+    works("rule.if", TEXT, "with variables as written: as in GitLab, variables inside them are not expanded"),
     differs(
         "rule.changes",
         CHANGES,
-        "what a push would bring and what is not committed; without a push or a history every path counts as changed",
+        "changes that a push would contain, plus uncommitted ones; without push or history, all paths count as changed",
     ),
     works("rule.changes.paths", TEXTS),
     works("rule.changes.regexp", Text(longest=255)),

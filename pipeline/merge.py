@@ -83,7 +83,7 @@ class _Extender:
         mark = job.at("extends")
         if name in below:
             chain = " -> ".join((*below[below.index(name) :], name))
-            raise fatal(f"goes in a circle: {chain}", mark, f"{name}.extends")
+            raise fatal(f"is circular: {chain}", mark, f"{name}.extends")
         if len(below) >= MAX_EXTENDS:
             raise fatal(f"goes through more than {MAX_EXTENDS} levels", mark, f"{name}.extends")
         extended = Map(job.mark)
@@ -91,7 +91,7 @@ class _Extender:
             value = self._pipeline.get(parent)
             if not isinstance(value, Map) or parent in NOT_JOBS:
                 raise fatal(
-                    f"there is no job {parent!r} to extend", mark, f"{name}.extends", nearest(parent, self._pipeline)
+                    f"unknown job {parent!r} to extend", mark, f"{name}.extends", nearest(parent, self._pipeline)
                 )
             extended = deep_merge(extended, self._job(parent, value, (*below, name)), self._budget)
         self._done[name] = deep_merge(extended, job, self._budget)
@@ -129,7 +129,7 @@ def resolve_references(pipeline: Map, report: Report) -> Map:
 class _Resolver:
     def __init__(self, pipeline: Map) -> None:
         self._pipeline = pipeline
-        self._budget = _Budget("its references bring in")
+        self._budget = _Budget("references insert")
         self._settled: set[int] = set()
         """Containers of the pipeline, by identity, without references and nested lists."""
 
@@ -184,7 +184,7 @@ class _Resolver:
         self, reference: Reference, key: str, followed: tuple[Reference, ...], depth: int, lists: int
     ) -> Value:
         if any(reference.path == earlier.path for earlier in followed):
-            raise fatal(f"{reference} goes in a circle", reference.mark, key)
+            raise fatal(f"{reference} is circular", reference.mark, key)
         if len(followed) >= MAX_REFERENCES:
             raise fatal(f"{reference} is reached through more than {MAX_REFERENCES} others", reference.mark, key)
         value: Value = self._pipeline

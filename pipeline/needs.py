@@ -72,9 +72,7 @@ class Linker:
         candidates = self._by_name.get(need.job, [])
         if not candidates:
             if not need.optional and need.job not in self.invalid:
-                self.report.problem(
-                    f"there is no job {need.job!r}", need.mark, need.key, nearest(need.job, self._by_name)
-                )
+                self.report.problem(f"unknown job {need.job!r}", need.mark, need.key, nearest(need.job, self._by_name))
             return []
         if need.selector is not None and any(found.instance.index is not None for found in candidates):
             candidates = [found for found in candidates if selected(found.instance.matrix or {}, need.selector)]
@@ -104,7 +102,7 @@ class Linker:
             candidates = self._by_name.get(name, [])
             if not candidates:
                 if name not in self.invalid:
-                    self.report.problem(f"there is no job {name!r}", mark, key, nearest(name, self._by_name))
+                    self.report.problem(f"unknown job {name!r}", mark, key, nearest(name, self._by_name))
             elif self._stage(candidates[0]) > self._stage(job):
                 self.report.problem(f"{name!r} is in a later stage, {candidates[0].stage!r}", mark, key)
             found.update({candidate.name: None for candidate in candidates if not candidate.excluded})
@@ -127,9 +125,7 @@ class Linker:
         circle = find_circle({name: [need.job for need in link.needs or ()] for name, link in links.items()})
         if circle:
             job = self._by_name[circle[0]][0]
-            what = (
-                "the job needs itself" if len(circle) == 1 else f"goes in a circle: {' -> '.join((*circle, circle[0]))}"
-            )
+            what = "the job needs itself" if len(circle) == 1 else f"is circular: {' -> '.join((*circle, circle[0]))}"
             self.report.problem(what, job.config.at("needs"), f"{job.base}.needs")
 
 

@@ -37,7 +37,7 @@ def compile_pattern(text: str) -> Pattern:
     """Compiles a pattern `/regex/flags`, with GitLab's flags i, s, m and U. Raises BadPattern."""
     match = _WRITTEN.match(text)
     if match is None:
-        raise BadPattern(f"{text[:60]!r} is no pattern of the form /regex/")
+        raise BadPattern(f"{text[:60]!r} is not a pattern of the form /regex/")
     return Pattern(text, _program(match[1], match[2]))
 
 
@@ -65,7 +65,7 @@ def _program(regex: str, flags: str) -> Any:
         return re2.compile(f"(?{flags}){regex}" if flags else regex, options=options)
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else error
-        raise BadPattern(f"/{regex[:60]}/ is no regular expression that RE2 knows: {reason}") from None
+        raise BadPattern(f"/{regex[:60]}/ is not a regular expression that RE2 supports: {reason}") from None
 
 
 @lru_cache(maxsize=4096)

@@ -80,4 +80,4 @@ class Report:
         if len(kept) > MAX_PROBLEMS or what in self._seen:
             return
         self._seen.add(what)
-        kept.append(found if len(kept) < MAX_PROBLEMS else Problem("there are more; mend these first", found.file))
+        kept.append(found if len(kept) < MAX_PROBLEMS else Problem("there are more; fix these first", found.file))

@@ -48,7 +48,7 @@ def project_variables(folder: Path, report: Report) -> list[Variable]:
 
 def _variable(key: str, value: Value, mark: Mark, report: Report) -> Variable | None:
     if not NAME.fullmatch(key):
-        report.problem(f"{shown(key)} is no name of a variable", mark, mend="letters, digits and `_`")
+        report.problem(f"{shown(key)} is not a valid variable name", mark, mend="letters, digits and `_`")
         return None
     if isinstance(value, str):
         if value.startswith(("/", "~/")):

@@ -78,7 +78,7 @@ class Conditions:
         try:
             return parse(text).holds(variables)
         except BadExpression as error:
-            self._report.problem(f"{text.strip()[:100]!r} is no valid expression: {error}", mark, key)
+            self._report.problem(f"{text.strip()[:100]!r} is not a valid expression: {error}", mark, key)
             return False
 
     def _changed(self, value: Value, variables: Mapping[str, str], mark: Mark, key: str) -> bool:

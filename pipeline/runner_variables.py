@@ -15,7 +15,7 @@ NO_EFFECT = {
     "DOCKER_AUTH_CONFIG": "images are pulled with the worker's `docker login` credentials",
     "GIT_CLONE_PATH": "the project is always where CI_PROJECT_DIR says",
     "RUNNER_GENERATE_ARTIFACTS_METADATA": "artifact metadata is not generated",
-    "SECURE_FILES_DOWNLOAD_PATH": "there is no GitLab server in a Longshore run that could keep secure files",
+    "SECURE_FILES_DOWNLOAD_PATH": "a Longshore run has no GitLab server that could keep secure files",
 }
 FLAGS, KUBERNETES = "FF_", "KUBERNETES_"
 QUIET_FLAGS = frozenset(

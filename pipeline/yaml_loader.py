@@ -43,7 +43,7 @@ def load(data: bytes, origin: Origin, report: Report, *, as_written: bool = Fals
     documents: list[Value] = [document for document in composed if document is not None]
     if len(documents) > MAX_DOCUMENTS:
         raise fatal(
-            f"the file has {len(documents)} YAML documents; a header and a pipeline are all that there can be",
+            f"the file has {len(documents)} YAML documents; at most a header and a pipeline are allowed",
             Mark(origin, 1),
             mend="remove the `---` lines that begin the others",
         )
@@ -56,7 +56,7 @@ def _text(data: bytes, origin: Origin) -> str:
     nul = data.find(b"\0")
     if nul >= 0:
         line = data.count(b"\n", 0, nul) + 1
-        raise fatal("the file is binary (it holds a NUL byte), no YAML", Mark(origin, line))
+        raise fatal("the file is binary (it contains a NUL byte), not YAML", Mark(origin, line))
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -76,12 +76,12 @@ def _events(text: str, origin: Origin) -> Iterator[yaml.Event]:
             context += f" that begins in line {error.context_mark.line + 1}"
         message = ", ".join(part for part in (error.problem, context) if part)
         place = Mark(origin, mark.line + 1 if mark else 0)
-        raise fatal(f"no valid YAML: {message}", place, mend=_mend(error, text)) from None
+        raise fatal(f"invalid YAML: {message}", place, mend=_mend(error, text)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise fatal(f"no valid YAML: {error.reason}", Mark(origin, line)) from None
+        raise fatal(f"invalid YAML: {error.reason}", Mark(origin, line)) from None
     except yaml.YAMLError as error:
-        raise fatal(f"no valid YAML: {error}", Mark(origin, 0)) from None
+        raise fatal(f"invalid YAML: {error}", Mark(origin, 0)) from None
 
 
 def _mend(error: yaml.MarkedYAMLError, text: str) -> str:
@@ -220,9 +220,9 @@ class _Composer:
         frame.weight += weight
         frame.depth = max(frame.depth, depth + 1)
         if frame.weight > MAX_VALUES:
-            raise fatal(f"more than {MAX_VALUES} values, with what its aliases stand for", mark)
+            raise fatal(f"more than {MAX_VALUES} values, with its aliases expanded", mark)
         if frame.depth > MAX_DEPTH:
-            raise fatal(f"nested more than {MAX_DEPTH} deep, with what its aliases stand for", mark)
+            raise fatal(f"nested more than {MAX_DEPTH} deep, with its aliases expanded", mark)
         if not frame.mapping:
             frame.items.append((value, mark))
             return
@@ -263,7 +263,7 @@ def _reference(frame: _Frame) -> Reference:
 
 
 def _unknown_tag(tag: str, mark: Mark) -> PipelineFileError:
-    return fatal(f"unknown YAML tag {shown(tag)}", mark, mend="of custom tags there is only !reference [job, key]")
+    return fatal(f"unknown YAML tag {shown(tag)}", mark, mend="the only custom tag is !reference [job, key]")
 
 
 def _scalar_value(event: yaml.ScalarEvent, mark: Mark) -> Scalar:

@@ -1,1 +1,1 @@
-"""How a verb reaches a coordinator: a remote one, a state directory's owner, or one of its own."""
+"""Connects verbs to a coordinator: a remote one, the owner of a state directory, or an embedded one."""

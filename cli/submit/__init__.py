@@ -1,1 +1,1 @@
-"""From a folder to a run: snapshot, variables, compiled plan."""
+"""From a directory to a run: snapshot, variables, compiled plan."""

@@ -32,7 +32,7 @@ def soon() -> Iterator[None]:
         (b"just text", ".gitlab-ci.yml:1: a pipeline file holds a mapping of jobs, not a string"),
         (b"- a\n- b\n", ".gitlab-ci.yml:1: a pipeline file holds a mapping of jobs, not a list"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", ".gitlab-ci.yml:3: the file is binary"),
-        (b"job:\n  script: [x\n", ".gitlab-ci.yml:3: no valid YAML"),
+        (b"job:\n  script: [x\n", ".gitlab-ci.yml:3: invalid YAML"),
         (b"\xff\xfej\x00o\x00b\x00", ".gitlab-ci.yml:1: the file is binary"),
         (b'job: {script: ["a\\0b"]}\n', ".gitlab-ci.yml:1: a string holds a NUL character"),
         (b"job: &a {script: [x], b: *a}\n", ".gitlab-ci.yml:1: alias *a stands inside what &a names"),
@@ -61,7 +61,7 @@ def test_a_file_of_many_jobs_is_refused_beyond_a_bound(project: Project) -> None
 def test_a_thousand_mistakes_are_not_all_told(project: Project) -> None:
     problems = project.problems("".join(f"j{i}: {{scrpt: [x]}}\n" for i in range(1000)))
     assert len(problems) == 101
-    assert problems[-1] == ".gitlab-ci.yml: there are more; mend these first"
+    assert problems[-1] == ".gitlab-ci.yml: there are more; fix these first"
 
 
 def test_rules_that_compare_many_patterns_with_many_files_are_refused(project: Project) -> None:
@@ -102,5 +102,5 @@ def test_what_is_no_file_is_refused(project: Project, kind: str) -> None:
         os.mkfifo(path)
     with pytest.raises(PipelineFileError) as raised:
         compile_pipeline(path)
-    message = {"missing": "there is no such file", "directory": "is a directory", "fifo": "is no regular file"}
+    message = {"missing": "no such file", "directory": "is a directory", "fifo": "is not a regular file"}
     assert message[kind] in str(raised.value)

@@ -298,7 +298,7 @@ def test_functions_in_interpolations(project: Project, expression: str, value: s
         ("{given: 1}", "inputs.given: the input takes a value of type string, not a number"),
         ("{given: x, version: '1'}", "does not match the input's regular expression"),
         ("{given: x, nmae: dev}", "the included file declares no such input; did you mean 'name'?"),
-        ("{}", "part.yml:8: spec.inputs.given: the input has no value and no default; pass it by `inputs`"),
+        ("{}", "part.yml:8: spec.inputs.given: the input has no value and no default; pass it in `inputs`"),
     ],
 )  # fmt: skip
 def test_wrong_inputs_are_refused(project: Project, inputs: str, message: str) -> None:
@@ -311,10 +311,10 @@ def test_wrong_inputs_are_refused(project: Project, inputs: str, message: str) -
     ("block", "message"),
     [
         ("inputs.y", "`spec:inputs` of this file has no 'y'"),
-        ("variables.x", "names nothing that is known here"),
+        ("variables.x", "is unknown here"),
         ("inputs.x | shout", "unknown function 'shout'"),
         ("inputs.x | a | b | c | d", "has more than 3 functions"),
-        ("component.name", "is only known in a file that is included as a component"),
+        ("component.name", "is only available in a file included as a component"),
     ],
 )
 def test_wrong_interpolations_are_refused_with_their_line(project: Project, block: str, message: str) -> None:
@@ -376,10 +376,10 @@ def test_inputs_may_depend_on_other_inputs_by_rules(project: Project, inputs: di
         (
             "- {if: '$[[ inputs.xx ]]', default: b}",
             {},
-            "spec.inputs.y.rules[0].if: there is no input 'xx'",
+            "spec.inputs.y.rules[0].if: unknown input 'xx'",
         ),
-        ("- {if: '$[[ inputs.x ]] ==', default: b}", {}, "is no valid expression: a value is missing at its end"),
-        ("- {if: '$[[ inputs.y ]]', default: b}", {}, "spec.inputs.y.rules: goes in a circle: y -> y"),
+        ("- {if: '$[[ inputs.x ]] ==', default: b}", {}, "is not a valid expression: a value is missing at its end"),
+        ("- {if: '$[[ inputs.y ]]', default: b}", {}, "spec.inputs.y.rules: is circular: y -> y"),
         ("- {when: never, default: b}", {}, "spec.inputs.y.rules[0].when: unknown keyword"),
     ],
 )
@@ -462,7 +462,7 @@ def test_an_include_sees_only_files_of_the_project_as_they_are_on_disk(project: 
     assert project.names("include: [tracked.yml, /ci/new.yml]\n") == ["tracked", "new"]
     assert "there is no file 'ci/gone.yml'" in project.problems("include: ci/gone.yml\n")[0]
     (problem,) = project.problems("include: ci/secret.yml\n")
-    assert "ci/secret.yml is no file of the project: git ignores it" in problem
+    assert "ci/secret.yml is not a file of the project: git ignores it" in problem
 
 
 def test_an_include_does_not_leave_the_project_through_a_link(project: Project) -> None:
@@ -473,7 +473,7 @@ def test_an_include_does_not_leave_the_project_through_a_link(project: Project) 
     (project.root / "near.yml").symlink_to("inside.yml")
     project.commit()
     assert project.names("include: near.yml\n") == ["inside"]
-    assert "a link leads out to it" in project.problems("include: link.yml\n")[0]
+    assert "a link leads outside" in project.problems("include: link.yml\n")[0]
 
 
 @pytest.mark.parametrize(
@@ -514,7 +514,7 @@ def test_an_item_of_an_input_is_named_by_its_number_and_key(project: Project) ->
         "of/list[3]": "there is no inputs.of/list[3]: inputs.of/list is a list of 3",
         "of/list[0][0]": "inputs.of/list[0] is a string",
         "of/list[2].other": "there is no inputs.of/list[2].other",
-        "of/list[x]": "is no way to an item of input 'of/list'",
+        "of/list[x]": "is not a path to an item of input 'of/list'",
     }.items():
         assert message in project.problems(f"{head}job: {{script: ['$[[ inputs.{wrong} ]]']}}\n")[0]
 
@@ -545,7 +545,7 @@ def test_an_input_on_the_command_line_is_what_its_type_makes_of_it(
         ("boolean", "1", "takes a value of type boolean, not a number"),
         ("array", "a", "takes a value of type array, not a string"),
         ("array", "", "takes a value of type array"),
-        ("array", "[a", "--input x:2: no valid YAML"),
+        ("array", "[a", "--input x:2: invalid YAML"),
     ],
 )
 def test_an_input_of_another_type_is_refused(project: Project, kind: str, given: str, message: str) -> None:

@@ -173,7 +173,7 @@ def test_dependencies_are_jobs_of_this_plan(project: Project) -> None:
     [
         ("needs: [null]", "job.needs[0]: is empty"),
         ("needs: {job: build}", "job.needs: lacks 'pipeline'; write the jobs of this pipeline as a list"),
-        ("needs: [plian]", "job.needs[0]: there is no job 'plian'; did you mean 'plain'?"),
+        ("needs: [plian]", "job.needs[0]: unknown job 'plian'; did you mean 'plain'?"),
         ("needs: [late]", "job.needs[0]: 'late' is in a later stage, '.post'"),
         ("needs: [gone]", "'gone' is not in this pipeline: rule 1 says `when: never`"),
         ("needs: [job]", "job.needs: the job needs itself"),
@@ -182,10 +182,10 @@ def test_dependencies_are_jobs_of_this_plan(project: Project) -> None:
         ("needs: [{job: many, parallel: {matrix: [{OS: bsd}]}}]", "no job of 'many' has these matrix values"),
         ("needs: [{job: split, parallel: {matrix: [{OS: bsd}]}}]", "no job of 'split' has these matrix values"),
         ("needs: [{job: many, parallel: {matrix: [{OS: '$[[ matrix.OS ]]'}]}}]", "have a `parallel:matrix` themselves"),
-        ("dependencies: [unknown]", "job.dependencies: there is no job 'unknown'"),
+        ("dependencies: [unknown]", "job.dependencies: unknown job 'unknown'"),
         ("dependencies: [late]", "job.dependencies: 'late' is in a later stage"),
         ("needs: [plain], dependencies: [split]", "'split' must be in `needs` too"),
-        ("stage: tset", "there is no stage 'tset'; stages are .pre, build, test, .post; did you mean 'test'?"),
+        ("stage: tset", "unknown stage 'tset'; stages are .pre, build, test, .post; did you mean 'test'?"),
     ],
 )
 def test_wrong_links_are_refused(project: Project, job: str, message: str) -> None:
@@ -198,7 +198,7 @@ def test_wrong_links_are_refused(project: Project, job: str, message: str) -> No
 
 def test_a_circle_of_needs_is_named(project: Project) -> None:
     text = "a: {script: [x], needs: [b]}\nb: {script: [x], needs: [c]}\nc: {script: [x], needs: [a]}\n"
-    assert project.problems(text) == [".gitlab-ci.yml:1: a.needs: goes in a circle: a -> b -> c -> a"]
+    assert project.problems(text) == [".gitlab-ci.yml:1: a.needs: is circular: a -> b -> c -> a"]
 
 
 def test_a_chain_of_many_thousand_needs_has_no_circle() -> None:

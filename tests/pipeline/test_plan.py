@@ -321,7 +321,7 @@ def test_a_script_of_what_is_no_command_is_told_once_and_quotes_are_named_only_w
         ("script: [x], image: {name: a, pull_policy: sometimes}", "job.image.pull_policy: must be one of always"),
         ("script: [x], services: {name: a}", "job.services: must be a list, not a mapping"),
         ("script: [x], artifacts: {paths: a}", "job.artifacts.paths: must be a list, not a string"),
-        ("script: [x], artifacts: {expire_in: soon}", "job.artifacts.expire_in: 'soon' is no duration"),
+        ("script: [x], artifacts: {expire_in: soon}", "job.artifacts.expire_in: 'soon' is not a duration"),
         ("script: [x], cache: {paths: a}", "job.cache.paths: must be a list, not a string"),
         (
             "script: [x], cache: {key: {files: [a, b, c]}, paths: [x]}",
@@ -330,11 +330,11 @@ def test_a_script_of_what_is_no_command_is_told_once_and_quotes_are_named_only_w
         ("script: [x], cache: {policy: push-pull}", "job.cache.policy: must be one of pull-push, pull, push"),
         ("script: [x], retry: 3", "job.retry: must be at least 0 and at most 2, not '3'"),
         ("script: [x], retry: {when: boredom}", "job.retry.when: must be one of always"),
-        ("script: [x], timeout: soon", "job.timeout: 'soon' is no duration"),
-        ("script: [x], coverage: 5%", "job.coverage: '5%' is no pattern of the form /regex/"),
+        ("script: [x], timeout: soon", "job.timeout: 'soon' is not a duration"),
+        ("script: [x], coverage: 5%", "job.coverage: '5%' is not a pattern of the form /regex/"),
         ("script: [x], allow_failure: maybe", "job.allow_failure: must be true or false or a mapping, not a string"),
         ("script: [x], interruptible: 1", "job.interruptible: must be true or false, not a number"),
-        ("script: [x], x-longshore: {memory: lots}", "job.x-longshore.memory: 'lots' is no size"),
+        ("script: [x], x-longshore: {memory: lots}", "job.x-longshore.memory: 'lots' is not a size"),
         ("script: [x], x-longshore: {cpus: 0}", "job.x-longshore.cpus: must be at least 0.01"),
         ("script: [x], inherit: {default: [imgae]}", "job.inherit.default[0]: must be one of"),
         ("run: [{name: a}]", "job.run: is refused: steps need GitLab's step runner"),
@@ -352,7 +352,7 @@ def test_wrong_jobs_are_refused(project: Project, job: str, message: str) -> Non
     [
         (
             "stage: [build]",
-            "stage: is no keyword, and no job either: a job is a mapping, not a list; did you mean 'stages'?",
+            "stage: is neither a keyword nor a job: a job is a mapping, not a list; did you mean 'stages'?",
         ),
         ("stages: build", "stages: must be a list, not a string"),
         ("stages: [{a: b}]", "stages[0]: must be a string, not a mapping"),
@@ -361,8 +361,8 @@ def test_wrong_jobs_are_refused(project: Project, job: str, message: str) -> Non
         ("default: {script: [x]}", "default.script: unknown keyword"),
         ("default: {imagee: x}", "default.imagee: unknown keyword; did you mean 'image'?"),
         ("cache: 3", "default.cache: must be a mapping or a list, not a number"),
-        ("? ''\n: {script: [x]}", "a job's name has 1 to 255 characters"),
-        (f"{'x' * 256}: {{script: [x]}}", "a job's name has 1 to 255 characters"),
+        ("? ''\n: {script: [x]}", "a job's name must have 1 to 255 characters"),
+        (f"{'x' * 256}: {{script: [x]}}", "a job's name must have 1 to 255 characters"),
     ],
 )
 def test_wrong_globals_are_refused(project: Project, text: str, message: str) -> None:

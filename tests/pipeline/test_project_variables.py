@@ -70,11 +70,11 @@ def test_an_empty_file_has_none(project: Project, text: str) -> None:
     [
         ("[a, b]", "1: must be a mapping, not a list"),
         ("A: 1\nB: [x]\n", "2: B: must be a string or a mapping, not a list"),
-        ("A-B: 1\n", "1: 'A-B' is no name of a variable"),
+        ("A-B: 1\n", "1: 'A-B' is not a valid variable name"),
         ("A: {type: secret, values: {'*': x}}\n", "1: A.type: must be one of variable, file"),
         ("A: {value: {'*': x}}\n", "1: A.value: unknown keyword; did you mean 'values'?"),
         ("A: {values: x}\n", "1: A.values: must be a mapping of environments to strings"),
-        ("A: 'open\n", "no valid YAML"),
+        ("A: 'open\n", "invalid YAML"),
         ("A: 1\n---\nB: 2\n", "1: has two documents"),
         ("a: &a [x]\nb: [*a, *a]\n", "1: a: must be a string or a mapping, not a list"),
     ],

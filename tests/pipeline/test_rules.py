@@ -42,9 +42,9 @@ def test_why_a_job_is_left_out_is_known(project: Project) -> None:
         c: {script: [x], only: [tags]}
         """
     assert {job.name: job.excluded for job in project.compile(text).jobs} == {
-        "a": "none of its rules holds",
+        "a": "none of its rules matches",
         "b": "rule 2 says `when: never`",
-        "c": "its `only` or `except` leaves it out",
+        "c": "its `only` or `except` excludes it",
     }
 
 
@@ -82,7 +82,9 @@ def test_conditions_see_job_matrix_and_user_variables(project: Project) -> None:
 
 def test_every_expression_is_checked_even_below_the_rule_that_holds(project: Project) -> None:
     (problem,) = project.problems("job:\n  script: [x]\n  rules:\n    - when: always\n    - if: $A ==\n")
-    assert problem.startswith(".gitlab-ci.yml:5: job.rules[1].if: '$A ==' is no valid expression: a value is missing")
+    assert problem.startswith(
+        ".gitlab-ci.yml:5: job.rules[1].if: '$A ==' is not a valid expression: a value is missing"
+    )
 
 
 def test_exists_sees_files_globs_folders_and_variables(project: Project) -> None:
@@ -220,7 +222,7 @@ def test_changes_compare_to_a_ref_that_is_named(project: Project) -> None:
     text = "job: {script: [x], rules: [{changes: {paths: ['*.md'], compare_to: %s}}]}\n"
     assert project.names(text % "$BASE", variables={"BASE": "v1"}) == ["job"]
     assert project.names("job: {script: [x], rules: [{changes: {paths: [src/*], compare_to: v1}}]}\n") == []
-    assert "'v9' is no ref of this repository" in project.problems(text % "v9")[0]
+    assert "'v9' is not a ref of this repository" in project.problems(text % "v9")[0]
     project.git("update-ref", "refs/remotes/origin/far", "v1")
     assert project.names(text % "far") == project.names(text % "refs/heads/far") == ["job"]
 
@@ -359,8 +361,8 @@ def test_workflow_rules_leave_a_whole_pipeline_out(project: Project) -> None:
         job: {script: [x]}
         """
     assert project.names(text, variables={"WANTED": "main"}) == ["job"]
-    assert project.compile(text).left_out == "its `workflow:rules` leave the pipeline out"
-    assert project.compile(text, variables={"NO": "1"}).left_out == "its `workflow:rules` say `when: never`"
+    assert project.compile(text).left_out == "`workflow:rules` exclude the pipeline"
+    assert project.compile(text, variables={"NO": "1"}).left_out == "`workflow:rules` say `when: never`"
     assert project.names(text) == []
 
 
@@ -437,10 +439,10 @@ def test_only_and_except(project: Project, policy: str, variables: dict[str, str
         ("when: never", "`never` belongs into `rules`"),
         ("rules: [{if: $A}], only: [main]", "job.only: can't be used together with `rules`"),
         ("rules: [{when: delayed}]", "job.start_in: a delayed job needs `start_in`"),
-        ("rules: [{when: delayed, start_in: 8 days}]", "is no duration of at most a week"),
+        ("rules: [{when: delayed, start_in: 8 days}]", "is not a duration of at most a week"),
         ("only: main", "job.only: must be a list or a mapping, not a string"),
         ("rules: [{exists: {paths: [x], project: a/b}}]", "name its directory: --project a/b=DIR"),
-        ("rules: [{exists: {regexp: '('}}]", "is no regular expression that RE2 knows"),
+        ("rules: [{exists: {regexp: '('}}]", "is not a regular expression that RE2 supports"),
     ],
 )
 def test_wrong_rules_are_refused(project: Project, job: str, message: str) -> None:

@@ -82,7 +82,7 @@ def test_a_file_above_the_repository_is_not_taken_for_its_own(system_without_doc
     for folder in (inner, tmp_path / "inner"):
         done = system_without_docker.command("plan", cwd=folder)
         assert (done.status, done.out) == (2, "")
-        assert ".gitlab-ci.yml: there is no such file" in done.err
+        assert ".gitlab-ci.yml: no such file" in done.err
 
 
 @pytest.mark.parametrize("kind", ["50 MB of YAML", "50 MB in a line", "binary", "a directory"])

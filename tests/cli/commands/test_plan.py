@@ -86,7 +86,7 @@ def test_plan_for_people_is_a_table_a_graph_and_what_is_left_out(project: Projec
     ]
     assert "└── unit" in graph
     assert "all after stage build" in graph
-    assert "release: none of its rules holds" in left_out
+    assert "release: none of its rules matches" in left_out
 
 
 def test_plan_takes_variables_jobs_and_inputs(project: Project) -> None:
@@ -104,7 +104,7 @@ def test_plan_of_a_pipeline_that_does_not_run_is_empty_and_says_why(project: Pro
     project.write(".gitlab-ci.yml", "workflow: {rules: [{if: $NO}]}\njob: {script: [x]}\n")
     done = longshore(project, "plan", "--json")
     assert (done.returncode, json.loads(done.stdout)) == (0, [])
-    assert done.stderr == "longshore: .gitlab-ci.yml: nothing to run: its `workflow:rules` leave the pipeline out\n"
+    assert done.stderr == "longshore: .gitlab-ci.yml: nothing to run: `workflow:rules` exclude the pipeline\n"
     asked = longshore(project, "plan", "--var", "CI_PIPELINE_SOURCE=web")
     assert asked.stdout == "Nothing would run.\n"
     hint = longshore(project, "plan").stdout
@@ -124,7 +124,7 @@ def test_a_bad_file_ends_with_status_2_and_every_problem_on_stderr(project: Proj
 
 
 def test_a_missing_file_and_bad_options_end_with_status_2(project: Project) -> None:
-    assert "nope.yml: there is no such file" in longshore(project, "plan", "nope.yml").stderr
+    assert "nope.yml: no such file" in longshore(project, "plan", "nope.yml").stderr
     for arguments in (["nope.yml"], ["--var", "1X=y"], ["--project", "x"], ["--input", "x"], ["--bad"]):
         done = longshore(project, "validate", *arguments)
         assert done.returncode == 2
