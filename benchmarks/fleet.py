@@ -55,7 +55,7 @@ class Fleet:
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
 
     def environment(self) -> dict[str, str]:
-        """Environment for commands that use this fleet; before the coordinator starts, its state directory."""
+        """Environment for commands that use this fleet; without a coordinator, its state directory."""
         chosen = {key: value for key, value in os.environ.items() if not key.startswith(("LONGSHORE_", "CI"))}
         chosen |= {"LONGSHORE_STATE": str(self.folder / "state"), "PYTHONPATH": str(ROOT)}
         return chosen | ({"LONGSHORE_COORDINATOR": self.address} if self.address else {})

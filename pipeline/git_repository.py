@@ -169,8 +169,9 @@ class Repository:
     def changed_files(self, compare_to: str | None) -> set[str] | None:
         """Files changed since the merge base with `compare_to`, including deletions; None if history doesn't tell.
 
-        Without `compare_to`: since the branch's last push, or its merge base with the default branch; on that branch,
-        since the previous commit. Includes uncommitted changes. Raises LongshoreError for an unknown `compare_to`.
+        Without `compare_to`: since the branch's last push, or its merge base with the default branch; if that is
+        the current commit, since its parent. Includes uncommitted changes. Raises LongshoreError for an unknown
+        `compare_to`.
         """
         base = self._base() if compare_to is None else self.merge_base(compare_to)
         if base is None:

@@ -74,7 +74,7 @@ WORKER: Sequence[WorkerOption] = (
         multiple=True,
         metavar="L",
         envvar="LONGSHORE_LABEL",
-        help="Tag that jobs can select; `*` matches any. Repeatable.",
+        help="Label matched against the `tags` of jobs; `*` matches any. Repeatable.",
     ),
     WorkerOption(["--tagged-only"], is_flag=True, envvar="LONGSHORE_TAGGED_ONLY", help="Reject jobs without tags."),
     WorkerOption(
@@ -116,7 +116,7 @@ WORKER: Sequence[WorkerOption] = (
         type=Duration(),
         metavar="DURATION",
         envvar="LONGSHORE_KEEP_CACHES",
-        help="Evict entries of both unused for this long, such as 30d; default: only when space runs out.",
+        help="Evict cache entries and copies unused for this long, such as 30d; default: only for lack of space.",
     ),
 )
 COORDINATOR: Sequence[CoordinatorOption] = (

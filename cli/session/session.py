@@ -30,7 +30,7 @@ CONNECT_SECONDS = 5.0
 REQUEST_SECONDS = 15.0
 """Timeout of a request to a connected coordinator."""
 KNOCK_SECONDS = 1.0
-"""Timeout of the handshake with a just-published owner."""
+"""Timeout of the handshake with the owner named in `coordinator.json`."""
 TAKEOVER_SECONDS = 30.0
 """Time that a state directory may stay locked by a process that does not answer: a reading verb, or a start."""
 RETRY_SECONDS = 0.02

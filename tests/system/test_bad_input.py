@@ -66,7 +66,7 @@ def test_a_pipeline_that_is_empty_but_for_other_sources_says_how_to_ask_for_them
     project = repository(tmp_path / "project", {".gitlab-ci.yml": file})
     done = system_without_docker.command("run", cwd=project)
     assert (done.status, done.out) == (2, "")
-    assert "give --var CI_PIPELINE_SOURCE=merge_request_event" in done.err
+    assert "pass --var CI_PIPELINE_SOURCE=merge_request_event" in done.err
 
 
 def test_a_file_that_is_not_there(system_without_docker: System, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ class Table(LineWidget, Generic[R]):
 
     @property
     def rows(self) -> Sequence[R]:
-        """The visible rows."""
+        """The current rows, on screen or not."""
         return self._rows
 
     @property
