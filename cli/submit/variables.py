@@ -73,7 +73,7 @@ variable_option = click.option(
     metavar="K=V",
     multiple=True,
     callback=_parse,
-    help="Variable for all jobs; overrides those of the file. Repeatable.",
+    help="Set a variable; overrides those of the file. Repeatable.",
 )
 
 
