@@ -177,7 +177,7 @@ class ExecutorContract:
         assert [found.state for found in executor.find()] == ["created"]
         sandbox.release(Dependencies())
         successor = executors()
-        until(lambda: [(one.attempt, one.state) for one in successor.find()] == [(job.attempt, "running")])
+        eventually(lambda: [(one.attempt, one.state) for one in successor.find()] == [(job.attempt, "running")])
         taken_up = successor.sandbox(job)
         log = bytearray()
         taken_up.follow_log(0, log.extend)

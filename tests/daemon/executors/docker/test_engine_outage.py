@@ -6,6 +6,7 @@ import contextlib
 import os
 import select
 import socket
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -89,12 +90,13 @@ def _relay(near: socket.socket, far: socket.socket, forgets: bool) -> None:
 
 
 @pytest.fixture
-def relay(tmp_path: Path) -> Iterator[Relay]:
-    """A relay that is open."""
-    relay = Relay(tmp_path / "engine.sock")
-    yield relay
-    with contextlib.suppress(FileNotFoundError):
-        relay.cut()
+def relay() -> Iterator[Relay]:
+    """A relay that is open. Its path is short wherever tests have their files: a socket's has at most 107 bytes."""
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        relay = Relay(Path(directory) / "engine.sock")
+        yield relay
+        with contextlib.suppress(FileNotFoundError):
+            relay.cut()
 
 
 @pytest.fixture
