@@ -1,1 +1,1 @@
-"""The worker daemon beside an engine: one loop (`worker.py`), and what its attempts need."""
+"""The worker daemon beside an engine: one loop (`worker.py`) and the parts that run its attempts."""

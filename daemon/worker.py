@@ -1,7 +1,7 @@
-"""The worker daemon: one loop that owns the connection, the clock and all state. Jobs block in threads of their own.
+"""The worker daemon: one loop owns the connection, the clock and all state. Jobs block in their own threads.
 
-Crash-only: whatever matters is in Docker or at the coordinator, so a worker that is killed and started again goes on.
-Start here to read the daemon; then `jobs` (what may happen to an attempt) and `runner` (one attempt's life).
+Crash-only: all durable state is in the engine or at the coordinator, so a killed worker resumes when restarted.
+Start here to read the daemon; then `attempts.machine` (an attempt's events) and `attempts.runner` (one attempt's life).
 """
 
 from __future__ import annotations
@@ -35,38 +35,38 @@ from protocol.errors import LongshoreError, UsageError
 from protocol.views import ExecutorInfo
 
 TICK = 1.0
-"""Seconds between looks at what is overdue."""
+"""Seconds between checks for overdue work."""
 HEARTBEAT = 5.0
-"""Seconds between heartbeats until a welcome says otherwise."""
+"""Seconds between heartbeats until a welcome sets the interval."""
 WELCOME_WAIT = 2.0
-"""Seconds without a welcome after which a hello is sent again."""
+"""Seconds without a welcome before the hello is sent again."""
 SILENT_HEARTBEATS = 3
-"""After so many heartbeats without a word from the coordinator the socket is replaced."""
+"""Heartbeats without a frame from the coordinator before the socket is replaced."""
 REMOVE_BOUND = 10.0
-"""Seconds that a stop waits for containers that are being removed."""
+"""Seconds that a stop waits for container removals in progress."""
 NAME_RETRY = 0.05
 BRIEFLY = 2.0
-"""Seconds that others may hold the lock of the worker's name: `longshore doctor`, which looks whether the worker lives,
-and a child of the worker before it between fork and exec."""
+"""Seconds for which another process may hold the lock of the worker's name: `longshore doctor`, which checks whether
+the worker is alive, or a child of the previous worker between fork and exec."""
 NOBODY = "0.0"
-"""No attempt has this id: asking for it only asks whether the coordinator is there."""
+"""An id that no attempt has: a request for it only checks that the coordinator answers."""
 
 MOST_GREETINGS = 10
-"""Hellos whose answer may still come: a slow coordinator is greeted again and again."""
+"""Unanswered hellos to remember: a slow coordinator may still answer an old one."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Greeting:
-    """A hello that was sent: when (monotonic), and the attempts that it listed."""
+    """A sent hello: its time (monotonic) and the attempts that it listed."""
 
     at: float
     listed: set[str]
 
 
 class Worker:
-    """A worker, which runs jobs by its executor. `run` blocks until `stop`."""
+    """A worker: runs jobs on its executor. `run` blocks until `stop`."""
 
     def __init__(
         self,
@@ -83,10 +83,10 @@ class Worker:
         self._heartbeat = HEARTBEAT
         self._heartbeat_timer: Timer | None = None
         self._probe: Future[Answer] | None = None
-        self._greetings: OrderedDict[str, _Greeting] = OrderedDict()  # those without an answer, by session
+        self._greetings: OrderedDict[str, _Greeting] = OrderedDict()  # unanswered, by session
         self._greeted = False
         self._opened_at = self._greeted_at = 0.0
-        self._renewed_at = 0.0  # when the newest frame was sent that the coordinator has answered
+        self._renewed_at = 0.0  # send time of the newest frame that was answered
         self._done = False
         self._stops = 0
         self._leave_at = 0.0
@@ -95,21 +95,21 @@ class Worker:
     # any thread
 
     def stop(self) -> None:
-        """The first call is graceful: what has not begun is handed back, what runs is finished. The second one leaves
-        at once: containers go on, and are taken up again by the next daemon of this name.
+        """The first call is graceful: returns attempts that have not begun and finishes running ones. The second call
+        leaves at once: containers continue, and the next daemon of this name resumes them.
         """
         self._mailbox.post(self._on_stop)
 
     def tell(self) -> None:
-        """Logs all that it has and how far that is."""
+        """Logs the worker's attempts and their progress."""
         self._mailbox.post(self._tell)
 
     # the loop's thread
 
     def run(self) -> None:
-        """Works until stopped. Raises EngineUnavailable when no engine answers at the start, UsageError when another
-        worker of this name runs on this host, LongshoreError when one runs elsewhere or the coordinator speaks another
-        protocol.
+        """Works until stopped. Raises EngineUnavailable if no engine answers at the start, UsageError if another worker
+        of this name runs on this host, LongshoreError if one runs elsewhere or the coordinator speaks another protocol
+        version.
         """
         with self._name_lock():
             executor = self._executor
@@ -143,7 +143,7 @@ class Worker:
 
     @contextmanager
     def _name_lock(self) -> Iterator[None]:
-        """Two daemons of one name would take each other's containers for their own."""
+        """Holds the name's lock: two daemons of one name would each treat the other's containers as their own."""
         path = self.settings.lock_path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -157,11 +157,11 @@ class Worker:
                 waited = time.monotonic() - began
                 if waited > max(self.settings.name_wait, BRIEFLY):
                     raise UsageError(
-                        f"a worker named {self.settings.name!r} runs on this host already (it holds {path}); "
+                        f"a worker named {self.settings.name!r} already runs on this host (it holds {path}); "
                         "give this one another name"
                     )
                 if not told and waited > BRIEFLY:
-                    logger.info("another worker named %s is there; waiting for its end", self.settings.name)
+                    logger.info("another worker named %s is running; waiting for it to end", self.settings.name)
                     told = True
                 time.sleep(NAME_RETRY)
             yield
@@ -189,12 +189,12 @@ class Worker:
 
     def _tell(self) -> None:
         told = self._attempts.machine.descriptions()
-        logger.info("%s, attempts at hand: %d", self._link.state.value, len(told))
+        logger.info("%s, attempts: %d", self._link.state.value, len(told))
         for line in told:
             logger.info("%s", line)
 
     def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Whatever goes wrong with one message or job, the others go on."""
+        """Calls `function`; an exception of one message or job must not stop the rest."""
         try:
             function(*arguments)
         except Exception:
@@ -224,14 +224,14 @@ class Worker:
                 self._greetings.popitem(last=False)
 
     def _on_disconnected(self) -> None:
-        logger.warning("lost the coordinator at %s; jobs go on", self.settings.coordinator)
+        logger.warning("lost the coordinator at %s; jobs continue", self.settings.coordinator)
         self._greeted = False
         self._requests.disconnected()
         self._attempts.machine.disconnected()
 
     def _on_welcome(self, welcome: m.Welcome) -> None:
         greeting = self._greetings.pop(welcome.session, None)
-        if greeting is None:  # a second answer: what it keeps is out of date
+        if greeting is None:  # a second answer: its list of attempts to keep is stale
             return
         if self._greeted:
             self._on_disconnected()
@@ -254,12 +254,12 @@ class Worker:
             self._renew(now)
 
     def _renew(self, now: float) -> None:
-        """Asks for a sign of life. A lease counts from the question: what comes unasked may come from a coordinator
-        that has not heard of this worker for long.
+        """Probes the coordinator. The lease counts from the probe's send time: an unsolicited frame may come from a
+        coordinator that has not heard from this worker for a long time.
         """
 
         def answered(probe: Future[Answer]) -> None:
-            if not probe.cancelled():  # that it can't tell just now is a sign of life too
+            if not probe.cancelled():  # an error is a sign of life too
                 self._renewed_at = max(self._renewed_at, now)
 
         if self._probe:
@@ -270,8 +270,8 @@ class Worker:
     def _disk_low(self) -> bool:
         try:
             return shutil.disk_usage(self.settings.blobs).free < self.settings.disk_floor
-        except OSError as error:  # somebody has removed it; the next blob makes it again
-            logger.warning("can't look at the disk of the cache: %s", error)
+        except OSError as error:  # the directory was removed; the next blob recreates it
+            logger.warning("can't read the free space of the cache's disk: %s", error)
             return False
 
     def _tick(self) -> None:
@@ -286,7 +286,7 @@ class Worker:
             self._link.lost()
 
     def _sweep(self, executor: Executor, cache: BlobCache, *, at_start: bool = False) -> None:
-        """Removes what belongs to no attempt that is known and what is too old, now and from time to time."""
+        """Removes leftovers of unknown attempts and expired cache entries, now and periodically."""
 
         run_in_background(executor.sweep, self._attempts.machine.known)
         run_in_background(cache.trim)
@@ -295,7 +295,7 @@ class Worker:
         self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, cache))
 
     def _ask_of_strangers(self, executor: Executor) -> None:
-        """Clears away what workers have left on this engine that never came back, if the coordinator says so."""
+        """Removes leftovers on this engine of workers that the coordinator reports as gone."""
         if not (strangers := executor.strangers()):
             return
 
@@ -304,7 +304,7 @@ class Worker:
                 reply = future.result()[0]
                 for worker in reply.workers if isinstance(reply, m.GoneWorkers) else ():
                     if worker in strangers:
-                        logger.info("clears away what worker %s has left on this engine", worker)
+                        logger.info("removing the leftovers of worker %s from this engine", worker)
                         run_in_background(executor.clear, worker)
 
         names = sorted(strangers)[: m.MOST_WORKERS_ASKED]
@@ -330,7 +330,7 @@ class Worker:
             case m.Welcome():
                 self._on_welcome(message)
             case m.Drain():
-                logger.info("draining: no new jobs will come" if message.on else "takes new jobs again")
+                logger.info("draining: accepting no new jobs" if message.on else "accepting new jobs again")
             case m.Error():
                 self._on_error(message)
             case _:
@@ -347,14 +347,14 @@ class Worker:
         elif error.id is not None:
             self._requests.answered(error, b"")
         else:
-            logger.error("the coordinator refused a frame: %s", error.message, extra={"code": error.code})
+            logger.error("the coordinator rejected a frame: %s", error.message, extra={"code": error.code})
 
     # the end
 
     def _shut_out(self, error: m.Error) -> None:
-        """Nobody takes what jobs here come to any more, and others may be given them now: they end first."""
+        """Ends all jobs first: the coordinator accepts no results from here and may assign the jobs elsewhere."""
         if self._fatal is None:
-            logger.error("%s: ends all its jobs", error.message)
+            logger.error("%s: ending all jobs", error.message)
             self._fatal = LongshoreError(f"{self.settings.coordinator}: {error.message}")
             for held in self._attempts.machine.held():
                 self._attempts.feed(self._attempts.machine.discard, held.attempt)
@@ -365,14 +365,14 @@ class Worker:
         if self._stops > 1:
             self._leave()
             return
-        logger.info("stops gracefully; stop it again to leave at once")
+        logger.info("stopping gracefully; stop again to leave at once")
         self._leave_at = time.monotonic() + self.settings.stop_timeout
         self._attempts.feed(self._attempts.machine.return_not_begun)
         if self._greeted:
-            self._greet()  # as a worker without labels that runs nothing untagged: no new jobs come
+            self._greet()  # without labels and untagged jobs: no job matches
 
     def _leave(self) -> None:
-        """Containers go on; only what is being removed is waited for."""
+        """Leaves containers running; waits only for removals in progress."""
         self._stops = max(2, self._stops)
         self._leave_at = time.monotonic() + REMOVE_BOUND
         self._attempts.feed(self._attempts.machine.leave)
@@ -388,7 +388,7 @@ class Worker:
 
 
 def _locked(file: int) -> bool:
-    """Whether this process now has the lock of a file."""
+    """Takes the lock of a file. Returns whether this process now holds it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -1,1 +1,1 @@
-"""What a worker knows of its attempts, and what it decides about them."""
+"""State and decisions of a worker about its attempts, and the threads that run them."""

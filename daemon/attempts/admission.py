@@ -1,8 +1,8 @@
-"""Which jobs a worker prepares, and which it lets run: slots and places ahead of them. Pure.
+"""Selects the jobs that a worker prepares and runs, by its slots and its places ahead of them. Pure.
 
 A running job takes a slot. Up to `ahead` more are prepared while they wait for a slot or for their dependencies. Jobs
-whose dependencies are not satisfied never take the places that runnable ones need, so no job waits here for one that
-is queued behind it.
+with unsatisfied dependencies never take a place that a runnable job needs, so no job waits here for one queued behind
+it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from daemon.attempts.attempt import OVER, TAKES_SLOT, Attempt, Phase
 
 
 def to_admit(jobs: Iterable[Attempt], slots: int, ahead: int, threads: int) -> list[Attempt]:
-    """Queued jobs to prepare now, runnable ones first, oldest first. `threads` bounds all jobs that have a runner."""
+    """Queued jobs to prepare now: runnable ones first, oldest first. `threads` bounds all jobs with a runner."""
     runnable = waiting = over = 0
     queue: list[Attempt] = []
     for job in jobs:
@@ -40,7 +40,7 @@ def to_admit(jobs: Iterable[Attempt], slots: int, ahead: int, threads: int) -> l
 
 
 def to_open(jobs: Iterable[Attempt], slots: int) -> list[Attempt]:
-    """Prepared jobs whose gate opens now: as many as slots are free, those that were runnable first before others."""
+    """Prepared jobs whose gate opens now, one per free slot, in the order in which they became runnable."""
     free = slots
     ready = []
     for job in jobs:

@@ -1,6 +1,6 @@
-"""What the worker's core knows of one attempt: how far it is, and what of it the coordinator has yet to acknowledge.
+"""One attempt's state in the worker's core: its phase, and its statuses and log bytes not yet acknowledged.
 
-Pure: the log is offsets and chunks, time is an argument, messages go to the `send` of the caller.
+Pure: the log is offsets and chunks, time is an argument, messages go through the caller's `send`.
 """
 
 from __future__ import annotations
@@ -18,32 +18,32 @@ from protocol.statuses import ENDED, ExecutionStatus
 Send = Callable[[m.Message, "bytes | None"], bool]
 
 MAX_ACK_TIMEOUT = 30.0
-"""Seconds to which the wait for an acknowledgement grows: a coordinator that is only slow must not be flooded."""
+"""Limit in seconds of the growing wait for an acknowledgement: a coordinator that is only slow must not be flooded."""
 SEND_AGAIN_AFTER = 1.0
-"""Seconds since the last progress after which an acknowledgement of nothing new means that bytes were lost."""
+"""Seconds since the last progress after which an acknowledgement without progress means that bytes were lost."""
 
 
 class Phase(str, Enum):
-    """How far an attempt has come on this worker. A string too, for the sake of its hash."""
+    """An attempt's progress on this worker. A str too, for a fast hash."""
 
-    QUEUED = "queued"  # accepted; there is no room to prepare it yet
-    PREPARING = "preparing"  # its thread pulls the image and makes the container
+    QUEUED = "queued"  # accepted; no place to prepare it yet
+    PREPARING = "preparing"  # its thread pulls the image and creates the container
     READY = "ready"  # prepared; waits for its dependencies or a slot, held at its gate
-    OPENED = "opened"  # its thread lays the artifacts in and opens the gate; takes a slot from here on
+    OPENED = "opened"  # its thread unpacks the artifacts and opens the gate; takes a slot from here on
     RUNNING = "running"
-    ENDED = "ended"  # the container has ended; log and artifacts are on their way
-    REPORTED = "reported"  # the final status is to be acknowledged
+    ENDED = "ended"  # the container has ended; log and artifacts are in transfer
+    REPORTED = "reported"  # the final status awaits its acknowledgement
 
 
 TAKES_SLOT = frozenset({Phase.OPENED, Phase.RUNNING})
 NOT_BEGUN = frozenset({Phase.QUEUED, Phase.PREPARING, Phase.READY})
-"""The script has not begun, so that the attempt can be given back."""
+"""Phases before the script begins, in which the attempt can still be returned."""
 OVER = frozenset({Phase.ENDED, Phase.REPORTED})
 
 
 @dataclass(slots=True)
 class Report:
-    """A status that was not acknowledged yet."""
+    """An unacknowledged status."""
 
     seq: int
     status: ExecutionStatus
@@ -53,7 +53,7 @@ class Report:
 
     @property
     def short(self) -> bool:
-        """Whether it is but words and numbers."""
+        """Whether it carries only words and numbers."""
         result = self.result
         return result is None or not (result.message or result.artifacts or result.dotenv or result.tests)
 
@@ -79,46 +79,46 @@ class Report:
 
 @dataclass(slots=True, eq=False)
 class Attempt:
-    """One attempt at this worker. `seq` is that of its newest status."""
+    """One attempt on this worker. `seq` is the sequence number of its newest status."""
 
     assignment: m.Assignment
     log: Log
     seq: int
     phase: Phase = Phase.QUEUED
     status: ExecutionStatus = ExecutionStatus.PENDING
-    has_runner: bool = False  # from PREPARING on, unless there could be none
+    has_runner: bool = False  # from PREPARING on, unless starting one failed
     dependencies: dict[str, m.Dependency] = field(default_factory=dict)
-    runnable_at: float | None = None  # when the last dependency was satisfied
-    finished_at: float = 0.0  # when its result was there
+    runnable_at: float | None = None  # time at which the last dependency was satisfied
+    finished_at: float = 0.0  # time of its result
     stop: StopReason | None = None
-    after_seconds: float | None = None  # what bounds its after_script, if the job says so itself
-    synced: bool = True  # the coordinator's view of it is known; not so after a reconnect until it has told
+    after_seconds: float | None = None  # limit of its after_script, if the job sets one
+    synced: bool = True  # the coordinator's view is known; after a reconnect only once it has answered
     reports: list[Report] = field(default_factory=list)
-    progress_at: float = 0.0  # when something was last acknowledged, or first sent after all was
-    patience: float = 0.0  # seconds until unacknowledged things are sent again
+    progress_at: float = 0.0  # time of the last acknowledgement, or of the first send after all was acknowledged
+    patience: float = 0.0  # seconds until unacknowledged messages are resent
     flushed_at: float = 0.0
     flush: Timer | None = None
-    deadline: Timer | None = None  # of the job's timeout, then of a stop that takes too long
+    deadline: Timer | None = None  # of the job's timeout, then of its stop
 
     def __post_init__(self) -> None:
         for dependency in self.assignment.dependencies:
             self.dependencies[dependency.job] = dependency
 
     def __str__(self) -> str:
-        """All that matters of it in one line, for whoever looks for a fault."""
+        """The attempt's state in one line, for troubleshooting."""
         log = self.log
         told = [
             f"{self.id} is {self.phase.value}, {self.status}",
-            f"of its log {log.end} bytes were read, {log.sent} sent, {log.acknowledged} acknowledged",
+            f"log: {log.end} bytes read, {log.sent} sent, {log.acknowledged} acknowledged",
             *(f"{one.status} ({one.seq}) {'not acknowledged' if one.sent else 'not sent'}" for one in self.reports),
         ]
         if not self.runnable:
             waits = [name for name, dependency in self.dependencies.items() if not dependency.satisfied]
             told.append(f"waits for {', '.join(waits)}")
         if self.stop is not None:
-            told.append(f"stops: {self.stop.value}")
+            told.append(f"stopping: {self.stop.value}")
         if not self.synced:
-            told.append("the coordinator has not told yet how it sees it")
+            told.append("the coordinator's view of it is not known yet")
         return "; ".join(told)
 
     @property
@@ -133,28 +133,28 @@ class Attempt:
 
     @property
     def final(self) -> bool:
-        """Whether its final status is made."""
+        """Whether it has its final status."""
         return self.status in ENDED
 
     @property
     def settled(self) -> bool:
-        """Whether the coordinator has all of it; what is left is to remove it."""
+        """Whether the coordinator has all of it; only the removal is left."""
         return self.final and not self.reports
 
     def report(self, status: ExecutionStatus, now: float, result: Result | None = None) -> None:
-        """Notes a status to be sent by `send`."""
+        """Queues a status for `send`."""
         self.seq += 1
         self.status = status
         self.reports.append(Report(self.seq, status, now, result))
 
     def send(self, send: Send, now: float) -> None:
-        """Sends what was not sent yet: log bytes first, then statuses; the final one only after all of the log."""
+        """Sends everything unsent: log bytes first, then statuses; the final status only after the whole log."""
         self.send_log(send, now)
         for report in self.due_reports():
             report.sent = send(report.message(self.id, now), None)
 
     def send_log(self, send: Send, now: float) -> None:
-        """Sends the log bytes that were not sent yet."""
+        """Sends the unsent log bytes."""
         if not self.synced:
             return
         if not self.told:
@@ -164,7 +164,7 @@ class Attempt:
             send(m.LogChunk(attempt=self.id, offset=offset), data)
 
     def due_reports(self) -> list[Report]:
-        """The statuses that were not sent yet, once the log bytes have been that were written before them."""
+        """Unsent statuses whose preceding log bytes have been sent."""
         if not self.synced:
             return []
         return [
@@ -175,11 +175,11 @@ class Attempt:
 
     @property
     def told(self) -> bool:
-        """Whether something was sent that is not acknowledged."""
+        """Whether a sent message is unacknowledged."""
         return self.log.unacknowledged or any(report.sent for report in self.reports)
 
     def send_again(self, send: Send, now: float) -> None:
-        """Sends all that was not acknowledged, from the start."""
+        """Sends everything unacknowledged again, from the start."""
         self.synced = True
         self.progress_at = now
         for offset, data in self.log.again():
@@ -189,7 +189,7 @@ class Attempt:
         self.send(send, now)
 
     def overdue(self, now: float, ack_timeout: float) -> bool:
-        """Whether something is not acknowledged for long, be it sent or not; the next time it takes twice as long."""
+        """Whether something, sent or not, has gone unacknowledged for too long; each time doubles the wait."""
         if not self.synced or not (self.log.unacknowledged or self.reports):
             return False
         self.patience = self.patience or ack_timeout
@@ -199,16 +199,16 @@ class Attempt:
         return True
 
     def lacks(self, log_offset: int | None, now: float) -> bool:
-        """Whether an acknowledgement shows that log bytes were lost on the way: it says what the one before said."""
+        """Whether an acknowledgement shows log bytes lost in transit: it repeats the one before."""
         stands = log_offset == self.log.acknowledged and self.log.unacknowledged
         return stands and self.synced and now - self.progress_at > SEND_AGAIN_AFTER
 
     def lost(self, log_offset: int | None) -> bool:
-        """Whether an acknowledgement shows that the coordinator has less of the log than it has acknowledged."""
+        """Whether an acknowledgement shows that the coordinator has lost log bytes that it had acknowledged."""
         return self.synced and log_offset is not None and log_offset < self.log.acknowledged
 
     def acknowledged(self, *, seq: int | None, log_offset: int | None, now: float) -> bool:
-        """The coordinator has stored so much. Returns whether the final status is among it."""
+        """Handles an acknowledgement. Returns whether it covers the final status."""
         news = log_offset is not None and self.log.acknowledge(log_offset)
         if seq is not None and self.reports and self.reports[0].seq <= seq:
             self.reports = [report for report in self.reports if report.seq > seq]

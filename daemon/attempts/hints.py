@@ -1,7 +1,7 @@
-"""Which option of this worker would have let a failed job go further, told from what the job's programs say. Pure.
+"""Suggests worker options that would have let a failed job get further, from the output of its programs. Pure.
 
-Only words are looked for that a program says for want of a privilege and hardly for anything else. A hint decides
-nothing: it is added to the message of a job that has failed already.
+Matches only messages that programs print for lack of a privilege and rarely for another reason. A hint decides nothing:
+it is appended to the message of a job that has already failed.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from daemon.executors.policy import Policy
 
 TAIL_BYTES = 64 << 10
-"""How much of a log's end is looked at: a script ends with the command that has failed."""
+"""Bytes searched at the end of a log: a script ends with the command that failed."""
 NO_NEW_PRIVILEGES = re.compile(
     rb'"no new privileges" flag is set'  # sudo
     rb"|effective uid is not 0, is (?:sudo|\S+ on a file system with)"  # sudo before 1.9
@@ -42,8 +42,8 @@ WHOSE = "an option of run, up and worker"
 
 
 def hints(policy: Policy, log: bytes, services: Mapping[str, bytes], images: Iterable[str]) -> list[str]:
-    """What would let a failed job go further. `log` is the end of its log, `services` are those of its services by
-    name, `images` those that its services run.
+    """Hints for a failed job. `log` is the end of its log, `services` are the logs of its services by name, `images`
+    their images.
     """
     found = []
     if not (policy.new_privileges or policy.privileged) and NO_NEW_PRIVILEGES.search(log):
@@ -51,7 +51,7 @@ def hints(policy: Policy, log: bytes, services: Mapping[str, bytes], images: Ite
     if not policy.privileged:
         found += _unprivileged(policy, log, services, images)
     if NO_PROCESS.search(log):
-        found.append(f"it may have as many processes as --pids-limit lets it ({policy.pids}), {WHOSE}")
+        found.append(f"it may have reached --pids-limit ({policy.pids} processes), {WHOSE}")
     return found
 
 

@@ -1,6 +1,6 @@
-"""What the worker's core wants done, one small record each. Data only.
+"""Instructions of the worker's core, one small record each. Data only.
 
-The core (`machine`) appends instructions in the order in which they are to happen; `manager` carries them out.
+The core (`machine`) appends them in the order of execution; `manager` carries them out.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from protocol import messages as m
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a message to the coordinator. It may get lost; the core sends again what is not acknowledged."""
+    """Send a message to the coordinator. It may get lost; the core resends unacknowledged messages."""
 
     message: m.Message
     payload: bytes | None
@@ -21,7 +21,7 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """Ask the coordinator about an attempt, not before `after` seconds. `answered` or `refused` brings the outcome."""
+    """Ask the coordinator about an attempt, after `after` seconds at the earliest. Ends in `answered` or `refused`."""
 
     number: int
     kind: type[m.Message]
@@ -31,7 +31,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class StartRunner:
-    """Give an attempt its runner. If there can be none, `failed_to_start` says why."""
+    """Give an attempt its runner. On failure call `failed_to_start`."""
 
     assignment: m.Assignment
     resume_point: ResumePoint
@@ -51,7 +51,7 @@ class HoldAtGate:
 
 @dataclass(frozen=True, slots=True)
 class Prefetch:
-    """Fetch the artifacts of a dependency that has ended, while others have not."""
+    """Fetch the artifacts of a dependency that has ended, while other dependencies still run."""
 
     attempt: str
     dependency: m.Dependency
@@ -67,7 +67,7 @@ class OpenGate:
 
 @dataclass(frozen=True, slots=True)
 class StopRunner:
-    """Tell the runner that its attempt ends differently; a running script is stopped by an instruction of its own."""
+    """Notify the runner that its attempt ends early; a running script is stopped by a separate instruction."""
 
     attempt: str
     reason: StopReason
@@ -91,7 +91,7 @@ class Kill:
 
 @dataclass(frozen=True, slots=True)
 class Prolong:
-    """Let a job with a lease go on for `seconds`."""
+    """Let a job with a lease continue for `seconds`."""
 
     attempt: str
     seconds: float
@@ -99,14 +99,14 @@ class Prolong:
 
 @dataclass(frozen=True, slots=True)
 class ReadLogAgain:
-    """The coordinator has lost log bytes: read the log again from where its sender was set back to."""
+    """The coordinator has lost log bytes: read the log again from its sender's new offset."""
 
     attempt: str
 
 
 @dataclass(frozen=True, slots=True)
 class Settle:
-    """The coordinator has everything: remove what is left, once the container has had time to end by itself."""
+    """The coordinator has everything: remove the rest, once the container has had time to end by itself."""
 
     attempt: str
     finished_at: float  # monotonic
@@ -114,21 +114,21 @@ class Settle:
 
 @dataclass(frozen=True, slots=True)
 class Forget:
-    """Nothing is left of an attempt: drop its runner."""
+    """Nothing of an attempt is left: drop its runner."""
 
     attempt: str
 
 
 @dataclass(frozen=True, slots=True)
 class DiscardLeftover:
-    """Remove what an earlier life of this daemon has left of an attempt that nobody wants."""
+    """Remove an unwanted attempt's leftovers of an earlier daemon process."""
 
     attempt: str
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUpLeftover:
-    """Remove what an earlier life has left of an attempt that may run elsewhere; `gave_up` says whether it is gone."""
+    """Remove an earlier process's leftovers of an attempt that may run elsewhere; `gave_up` reports the outcome."""
 
     attempt: str
 

@@ -1,8 +1,8 @@
-"""The worker's core: what may happen to its attempts, as methods; what is to be done, as instructions. Pure.
+"""The worker's core: events of its attempts as methods, effects as instructions. Pure.
 
-Each event carries the time (`now`, monotonic seconds), changes the table and appends instructions; `take` hands them
-out. It reads no clock, starts no thread and knows neither socket nor engine, as the coordinator's engine does not.
-`manager` stands between it and the world.
+Each event carries the time (`now`, monotonic seconds), changes the table and appends instructions; `take` returns them.
+Like the coordinator's engine, it reads no clock, starts no thread and knows neither socket nor engine. `manager`
+connects it to the outside.
 """
 
 from __future__ import annotations
@@ -35,20 +35,20 @@ from protocol.names import CHUNK_BYTES
 from protocol.statuses import ExecutionStatus, FailureReason
 
 FLUSH_AFTER = 0.05
-"""Seconds that log bytes wait for more of their kind, unless the line was quiet before."""
+"""Seconds that log bytes wait to be sent together, unless the line was quiet before."""
 LOG_GATHERS = 0.002
-"""Seconds that log bytes wait at least: a script's last words then leave together with the news of its end."""
+"""Minimum wait of log bytes in seconds: a script's last output then leaves together with the report of its end."""
 
 logger = logging.getLogger(__name__)
 
 
 class AttemptMachine:
-    """All attempts at this worker. `open_log` makes the log of a new attempt; `first_seq` is above all status numbers
-    that an earlier life of this daemon has used.
+    """All attempts on this worker. `open_log` creates a new attempt's log; `first_seq` exceeds all status numbers of
+    earlier daemon processes.
     """
 
     def __init__(self, settings: CoreSettings, open_log: Callable[[str], Log], first_seq: int) -> None:
-        self.stopping = False  # nothing new is accepted
+        self.stopping = False  # no new attempts are accepted
         self._settings = settings
         self._open_log = open_log
         self._first_seq = first_seq
@@ -59,43 +59,43 @@ class AttemptMachine:
         self._may_go_on = False
         self._just_prepared: list[Attempt] = []
 
-    # what there is
+    # state
 
     def __len__(self) -> int:
         return len(self._table.attempts)
 
     def take(self) -> list[Instruction]:
-        """What is to be done since the last call, in order."""
+        """The instructions since the last call, in order."""
         return self._table.take()
 
     @property
     def known(self) -> set[str]:
-        """The attempts that a sweep must leave alone; a live set that another thread may look into."""
+        """Attempts that a sweep must not remove; a live set that another thread may read."""
         return self._table.known
 
     @property
     def due(self) -> float:
-        """When `wake` or `flush` has something to do (monotonic); infinite: nothing is to come by itself."""
+        """Time at which `wake` or `flush` has work (monotonic); infinite if only an event brings some."""
         return min(self._table.timers.next(), self._reporter.due)
 
     def held(self) -> list[m.HeldAttempt]:
-        """What a hello says: all attempts of which there is something here."""
+        """The attempts that a hello lists: all with a trace on this worker."""
         mine = [m.HeldAttempt(attempt=one.id, status=one.status) for one in self._table.attempts.values()]
         return self._recovery.held() + mine
 
     def descriptions(self) -> list[str]:
-        """All that there is, a line for each, for people."""
-        left = [f"{held.attempt} was found here, {held.status}; not taken up yet" for held in self._recovery.held()]
+        """One line per attempt, for people."""
+        left = [f"{held.attempt} was found here, {held.status}; not resumed yet" for held in self._recovery.held()]
         return left + [str(attempt) for attempt in self._table.attempts.values()]
 
     def unfinished(self) -> list[str]:
-        """Attempts whose containers go on when the daemon leaves."""
+        """Attempts whose containers continue when the daemon leaves."""
         begun = [attempt.id for attempt in self._table.attempts.values() if attempt.phase not in NOT_BEGUN]
         return [held.attempt for held in self._recovery.held()] + begun
 
     @property
     def removing(self) -> bool:
-        """Whether something is still being removed."""
+        """Whether a removal is in progress."""
         return any(
             attempt.stop is StopReason.DISCARD
             or (attempt.stop is not StopReason.LEAVE and (attempt.phase in NOT_BEGUN or attempt.settled))
@@ -105,22 +105,22 @@ class AttemptMachine:
     # the coordinator's connection
 
     def found(self, found: Iterable[Found]) -> None:
-        """At the start: containers of an earlier life. Which of them are still wanted, the welcome says."""
+        """At the start: containers of an earlier process. The welcome decides which of them are still wanted."""
         self._recovery.found(found)
 
     def disconnected(self) -> None:
-        """From now on it is unknown what has arrived."""
+        """The connection is lost: delivery of sent messages is now unknown."""
         self._table.connected = False
         for attempt in self._table.attempts.values():
             attempt.synced = False
 
     def welcomed(self, keep: set[str], listed: set[str], now: float) -> None:
-        """Of what the hello `listed`, the coordinator wants `keep`. All else is asked about."""
+        """Of the attempts that the hello `listed`, the coordinator wants `keep`. Asks about all others."""
         self._table.now = now
         self._table.connected = True
         for attempt in listed - keep:
             self._discard(attempt)
-        for attempt in keep - self._table.known:  # given back since the hello
+        for attempt in keep - self._table.known:  # returned since the hello
             self._table.send(m.JobReturned(attempt=attempt))
         for attempt in keep:
             if attempt in self._recovery:
@@ -132,17 +132,17 @@ class AttemptMachine:
         """The coordinator has answered an `Ask`."""
         self._table.now = now
         self._table.answered(number, reply)
-        self._may_go_on = True  # what an earlier life has left may have made room
+        self._may_go_on = True  # an earlier process's leftovers may have freed a place
 
     def refused(self, number: int, now: float) -> None:
         """The coordinator could not answer an `Ask`."""
         self._table.now = now
         self._table.refused(number)
 
-    # what an earlier life has left
+    # leftovers of an earlier process
 
     def adopt(self, found: Found, assignment: m.Assignment, reply: m.JobStatusReply, stop: StopReason | None) -> None:
-        """Goes on with an attempt of an earlier life, where the container and the coordinator stand."""
+        """Resumes an attempt of an earlier process from the state of its container and of the coordinator."""
         now = self._table.now
         attempt = self._new_attempt(assignment)
         attempt.seq = max(attempt.seq, reply.status_seq)
@@ -169,10 +169,10 @@ class AttemptMachine:
         self._recovery.gave_up(attempt, removed)
         self._may_go_on = True
 
-    # how the coordinator sees an attempt
+    # the coordinator's view of an attempt
 
     def get_job_status(self, attempt: Attempt) -> None:
-        """Asks how the coordinator sees an attempt, to send again just what it lacks."""
+        """Asks for the coordinator's view of an attempt, to resend only the missing part."""
         self._table.ask(m.GetJobStatus, attempt.id, partial(self._job_status, attempt))
 
     def _job_status(self, attempt: Attempt, reply: m.Message) -> None:
@@ -192,7 +192,7 @@ class AttemptMachine:
             self.get_job_dependencies(attempt)
 
     def get_job_dependencies(self, attempt: Attempt) -> None:
-        """Asks for the dependencies as they now stand: pushes may have got lost."""
+        """Asks for the dependencies' current state: pushed updates may have been lost."""
         self._table.ask(m.GetJobDependencies, attempt.id, partial(self._job_dependencies, attempt))
 
     def _job_dependencies(self, attempt: Attempt, reply: m.Message) -> None:
@@ -200,10 +200,10 @@ class AttemptMachine:
             for dependency in reply.dependencies:
                 self._update_dependency(attempt.id, dependency)
 
-    # what the coordinator wants
+    # the coordinator's orders
 
     def execute_job(self, assignment: m.Assignment, now: float) -> None:
-        """Accepts an attempt; one that is known already is not run twice."""
+        """Accepts an attempt; a known one does not run twice."""
         table = self._table
         table.now = now
         attempt = table.attempts.get(assignment.attempt)
@@ -232,7 +232,7 @@ class AttemptMachine:
         return ExecutionStatus.PREPARING if attempt.runnable else ExecutionStatus.WAITING
 
     def update_dependency(self, attempt: str, dependency: m.Dependency, now: float) -> None:
-        """A dependency has ended, or stands otherwise than it did."""
+        """A dependency has ended or changed its state."""
         self._table.now = now
         self._update_dependency(attempt, dependency)
 
@@ -254,7 +254,7 @@ class AttemptMachine:
             self.report_job_status(attempt, ExecutionStatus.PREPARING)
 
     def acknowledge(self, ack: m.Ack, now: float) -> None:
-        """Something of an attempt is durable."""
+        """The coordinator has stored something of an attempt durably."""
         self._table.now = now
         attempt = self._table.attempts.get(ack.attempt)
         if attempt is not None and ack.stream == "job":
@@ -274,19 +274,19 @@ class AttemptMachine:
                 self._table.forget(attempt)
 
     def cancel(self, attempt: str, now: float) -> None:
-        """Stop it; a final status follows, `canceled` unless it has ended already."""
+        """Stops an attempt; a final status follows, `canceled` unless it has already ended."""
         self._table.now = now
         self._stop(attempt, StopReason.CANCEL)
 
     def revoke(self, attempt: str, now: float) -> None:
-        """Give it back, if it has not begun."""
+        """Returns an attempt, if it has not begun."""
         self._table.now = now
         mine = self._table.attempts.get(attempt)
         if mine is None or mine.phase in NOT_BEGUN:
             self._stop(attempt, StopReason.RETURN)
 
     def discard(self, attempt: str, now: float) -> None:
-        """Remove all of it and report nothing."""
+        """Removes all of an attempt and reports nothing."""
         self._table.now = now
         self._discard(attempt)
 
@@ -303,10 +303,10 @@ class AttemptMachine:
         elif attempt in self._recovery:
             self._recovery.stop(attempt, why)
 
-    # the daemon's end
+    # shutdown
 
     def return_not_begun(self, now: float) -> None:
-        """Accepts nothing more, and removes what has not begun."""
+        """Accepts no new attempts, and removes those that have not begun."""
         self._table.now = now
         self.stopping = True
         for attempt in list(self._table.attempts.values()):
@@ -314,7 +314,7 @@ class AttemptMachine:
                 self._stopper.stop(attempt, StopReason.RETURN)
 
     def leave(self, now: float) -> None:
-        """The daemon goes: what has begun stays as it is, and its threads are left behind."""
+        """The daemon leaves: attempts that have begun stay as they are, and their threads are abandoned."""
         self.return_not_begun(now)
         for attempt in self._table.attempts.values():
             stays = attempt.has_runner and attempt.phase not in NOT_BEGUN and not attempt.settled
@@ -325,9 +325,9 @@ class AttemptMachine:
     # time
 
     def tick(self, renewed_at: float, now: float) -> None:
-        """About once a second: sends again what was not acknowledged, stops what may not go on alone.
+        """About once a second: resends unacknowledged messages and stops attempts whose lease is over.
 
-        `renewed_at`: the leases of jobs that move count from then on.
+        Leases of movable jobs count from `renewed_at`.
         """
         self._table.now = now
         self._recovery.tick(renewed_at)
@@ -338,19 +338,19 @@ class AttemptMachine:
                 self._stopper.keep_lease(attempt, renewed_at + attempt.assignment.lease - now)
 
     def wake(self, now: float) -> None:
-        """Does what is due by now: deadlines, and log bytes that have waited long enough."""
+        """Handles expired deadlines, and log bytes that have waited long enough."""
         self._table.now = now
         for action in self._table.timers.due(now):
             action()
 
     def flush(self, now: float) -> None:
-        """The end of a turn of the loop, whatever happened in it: reports statuses, and lets go on what may."""
+        """The end of a loop turn: reports statuses, and starts and opens the attempts that may continue."""
         self._table.now = now
         self._reporter.report()
         self._schedule()
 
     def _schedule(self) -> None:
-        """Prepares, opens and holds what there is room for."""
+        """Prepares, opens and holds as many attempts as there are places."""
         settings, attempts = self._settings, self._table.attempts
         while self._may_go_on:
             self._may_go_on = False
@@ -374,21 +374,21 @@ class AttemptMachine:
                 self._table.instruct(Prefetch(attempt.id, dependency))
 
     def failed_to_start(self, attempt: str, reason: FailureReason, message: str, now: float) -> None:
-        """A `StartRunner` could not be carried out."""
+        """A `StartRunner` failed."""
         self._table.now = now
         if mine := self._table.attempts.get(attempt):
             mine.has_runner = False
             self._finished(attempt, Result(status=ExecutionStatus.FAILED, failure_reason=reason, message=message))
 
     def report_job_status(self, attempt: Attempt, status: ExecutionStatus, result: Result | None = None) -> None:
-        """Reports how far an attempt is; it is reported again until the coordinator has acknowledged it."""
+        """Reports a status, repeatedly until the coordinator has acknowledged it."""
         attempt.report(status, self._table.now, result)
         self._reporter.add(attempt)
 
-    # what runners say
+    # news from runners
 
     def prepared(self, attempt: str, now: float) -> None:
-        """Its container is there."""
+        """Its container exists."""
         self._table.now = now
         mine = self._table.attempts.get(attempt)
         if mine is not None and mine.stop is None:
@@ -397,13 +397,13 @@ class AttemptMachine:
             self._may_go_on = True
 
     def took_up(self, attempt: str, after_seconds: float | None, now: float) -> None:
-        """A runner goes on with a script that an earlier life has started; `after_seconds` as for `started`."""
+        """A runner has resumed a script that an earlier process started; `after_seconds` as for `started`."""
         self._table.now = now
         if mine := self._table.attempts.get(attempt):
             mine.after_seconds = after_seconds
 
     def started(self, attempt: str, after_seconds: float | None, now: float) -> None:
-        """Its gate is open; its time runs. `after_seconds` bound its after_script, if it says so itself."""
+        """Its gate is open; its timeout runs. `after_seconds` limits its after_script, if the job sets a limit."""
         self._table.now = now
         if mine := self._table.attempts.get(attempt):
             mine.phase = Phase.RUNNING
@@ -424,7 +424,7 @@ class AttemptMachine:
             self._may_go_on = True
 
     def finished(self, attempt: str, result: Result, now: float) -> None:
-        """Nothing of it is left to do but to be acknowledged."""
+        """Only the acknowledgement of its result is left."""
         self._table.now = now
         self._finished(attempt, result)
 

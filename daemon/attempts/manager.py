@@ -1,7 +1,6 @@
-"""Stands between the worker's core and the world: feeds events to `machine`, carries its instructions out.
+"""Connects the worker's core to the outside: feeds events to `machine` and carries out its instructions.
 
-Runs in the worker's loop and never blocks: runners and whatever asks the engine have threads of their own. Decides
-nothing.
+Runs in the worker's loop and never blocks: runners and engine calls have their own threads. Decides nothing.
 """
 
 from __future__ import annotations
@@ -33,9 +32,9 @@ logger = logging.getLogger(__name__)
 
 
 class AttemptManager:
-    """The worker's attempts. Also the `RunnerListener` of their runners, whose calls come in through `post`.
+    """The worker's attempts. Also the `RunnerListener` of their runners, whose calls arrive through `post`.
 
-    `send` sends a message to the coordinator; `timers` are the worker's loop's.
+    `send` sends a message to the coordinator; `timers` belong to the worker's loop.
     """
 
     def __init__(
@@ -87,18 +86,18 @@ class AttemptManager:
     # events
 
     def find(self) -> None:
-        """At the start: looks for containers of an earlier life. Blocks."""
+        """At the start: finds containers of an earlier process. Blocks."""
         self.machine.found(self._executor.find())
 
     def feed(self, event: Callable[..., None], *arguments: Any) -> None:
-        """An event of the machine happens now; carries out what comes of it."""
+        """Passes an event to the machine at the current time, and carries out the resulting instructions."""
         try:
             event(*arguments, time.monotonic())
         finally:
             self.carry_out()
 
     def carry_out(self) -> None:
-        """Carries out the machine's instructions, and those that come of them. One that fails leaves the others."""
+        """Carries out the machine's instructions, and those that follow from them. A failed one doesn't stop others."""
         while instructions := self.machine.take():
             for instruction in instructions:
                 try:
@@ -107,7 +106,7 @@ class AttemptManager:
                     logger.exception("%s failed", type(instruction).__name__)
 
     def tick(self, renewed_at: float) -> None:
-        """About once a second. Runners for which there was no thread try again."""
+        """About once a second. Runners that got no thread try again."""
         for runner in self._runners.values():
             runner.go_on()
         self.feed(self.machine.tick, renewed_at)
@@ -128,7 +127,7 @@ class AttemptManager:
         future.add_done_callback(answered)
 
     def _with_runner(self, action: Callable[[Runner, Any], None]) -> Callable[[Any], None]:
-        """An instruction to a runner; one that could not be started is told nothing."""
+        """An instruction to a runner; dropped if the attempt has no runner."""
 
         def carry_out(instruction: Any) -> None:
             if runner := self._runners.get(instruction.attempt):
@@ -147,7 +146,7 @@ class AttemptManager:
         except JobFailed as error:
             self.machine.failed_to_start(attempt, error.reason, error.message, time.monotonic())
         except Exception as error:
-            logger.exception("an attempt can't be started", extra={"attempt": attempt})
+            logger.exception("starting an attempt failed", extra={"attempt": attempt})
             message = f"{type(error).__name__}: {error}"
             self.machine.failed_to_start(attempt, FailureReason.RUNNER_SYSTEM_FAILURE, message, time.monotonic())
         else:
@@ -168,7 +167,7 @@ class AttemptManager:
         del self._logs[forget.attempt]
 
     def _give_up(self, attempt: str) -> None:
-        """In a thread of its own."""
+        """Runs in its own thread."""
         removed = False
         try:
             self._executor.discard(attempt)
@@ -180,7 +179,7 @@ class AttemptManager:
         log = self._logs[attempt] = LogSender(partial(self._post, self.feed, self.machine.log_ready, attempt))
         return log
 
-    # what runners say (any thread)
+    # news from runners (any thread)
 
     def prepared(self, attempt: str) -> None:
         """See RunnerListener."""

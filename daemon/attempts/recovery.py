@@ -1,4 +1,4 @@
-"""What an earlier life of this daemon has left on the engine, until the coordinator says what becomes of it. Pure."""
+"""Leftovers of an earlier daemon process on the engine, until the coordinator decides about them. Pure."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from protocol import messages as m
 from protocol.statuses import ExecutionStatus
 
 STATUSES = {"created": ExecutionStatus.PREPARING, "held": ExecutionStatus.WAITING}
-"""What a hello says of a container that was not released yet."""
+"""Statuses in a hello for containers that have not been released yet."""
 
 logger = logging.getLogger(__name__)
 
 
 class RecoveryListener(Protocol):
-    """Takes found attempts up."""
+    """Resumes found attempts."""
 
     def adopt(self, found: Found, assignment: m.Assignment, reply: m.JobStatusReply, stop: StopReason | None) -> None:
-        """Go on with it. `stop` is what the coordinator has asked for meanwhile."""
+        """Resumes an attempt. `stop` is the coordinator's request in the meantime."""
 
 
 class Recovery:
@@ -33,11 +33,11 @@ class Recovery:
         self._table = table
         self._listener = listener
         self._found: dict[str, Found] = {}
-        self._over: set[str] = set()  # those of them whose lease is over, while they are removed
+        self._over: set[str] = set()  # those whose lease is over, during their removal
         self._stops: dict[str, StopReason] = {}
 
     def found(self, found: Iterable[Found]) -> None:
-        """At the start: the containers of an earlier life."""
+        """At the start: the containers of an earlier process."""
         self._found = {one.attempt: one for one in found}
         self._table.known.update(self._found)
 
@@ -45,7 +45,7 @@ class Recovery:
         return attempt in self._found
 
     def held(self) -> list[m.HeldAttempt]:
-        """What a hello says of them."""
+        """Their entries in a hello."""
         return [
             m.HeldAttempt(attempt=found.attempt, status=STATUSES.get(found.state, ExecutionStatus.RUNNING))
             for found in self._found.values()
@@ -53,11 +53,11 @@ class Recovery:
 
     @property
     def running(self) -> int:
-        """How many of them run, and so take slots."""
+        """Number of running ones, which take slots."""
         return sum(found.state == "running" for found in self._found.values())
 
     def get_job_execution(self, attempt: str) -> None:
-        """Asks for the assignment of a container, then how the coordinator sees it, then has it adopted."""
+        """Asks for a container's assignment, then for the coordinator's view, then has the attempt adopted."""
 
         def assigned(reply: m.Message) -> None:
             if isinstance(reply, m.JobExecution) and reply.assignment is not None:
@@ -76,32 +76,32 @@ class Recovery:
             self.discard(attempt)
             return
         found = self._found.pop(attempt)
-        logger.info("takes up an attempt that is %s", found.state, extra={"attempt": attempt})
+        logger.info("resuming an attempt that is %s", found.state, extra={"attempt": attempt})
         self._listener.adopt(found, assignment, reply, self._stops.pop(attempt, None))
 
     def stop(self, attempt: str, why: StopReason) -> None:
-        """Keeps in mind what is asked for before it is known how to do it."""
+        """Records a stop request until the attempt is adopted."""
         self._stops[attempt] = why
 
     def discard(self, attempt: str) -> None:
-        """Removes an attempt that nobody wants, found or not."""
+        """Removes an unwanted attempt, found or not."""
         self._found.pop(attempt, None)
         self._stops.pop(attempt, None)
         self._table.known.discard(attempt)
         self._table.instruct(DiscardLeftover(attempt))
 
     def tick(self, renewed_at: float) -> None:
-        """Those that move may have begun elsewhere if the coordinator was not heard of for their lease."""
+        """Stops movable attempts without contact to the coordinator for their lease: they may have begun elsewhere."""
         for found in self._found.values():
             lease_over = found.lease is not None and self._table.now - renewed_at > found.lease
             if lease_over and found.attempt not in self._over:
-                logger.warning("stops an attempt whose lease is over", extra={"attempt": found.attempt})
+                logger.warning("stopping an attempt whose lease is over", extra={"attempt": found.attempt})
                 self._over.add(found.attempt)
                 self._table.instruct(GiveUpLeftover(found.attempt))
 
     def gave_up(self, attempt: str, removed: bool) -> None:
-        """The outcome of GiveUpLeftover. The coordinator may be told only when nothing is left; what could not be
-        removed is tried again with the next tick.
+        """The outcome of GiveUpLeftover. Reports the attempt to the coordinator only once nothing of it is left; a
+        failed removal is tried again with the next tick.
         """
         self._over.discard(attempt)
         if removed and attempt in self._found:

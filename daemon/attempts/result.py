@@ -1,4 +1,4 @@
-"""Why an attempt is stopped and how it ends: the words that a job's thread and the worker's loop share. Pure data."""
+"""Stop reasons and results of attempts: the vocabulary of runner threads and the worker's loop. Pure data."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from protocol.views import ArtifactRef, JUnitSummary
 
 
 class StopReason(Enum):
-    """Why an attempt is to be stopped."""
+    """Reason to stop an attempt."""
 
-    CANCEL = "cancel"  # somebody asked for it
-    TIMEOUT = "timeout"  # it took longer than its plan allows
-    LEASE = "lease"  # the coordinator was not heard of for too long, and may start it elsewhere
-    RETURN = "return"  # it is handed back, not begun
-    DISCARD = "discard"  # nobody wants it any more
-    LEAVE = "leave"  # the daemon goes; the container stays
+    CANCEL = "cancel"  # requested by a user or the coordinator
+    TIMEOUT = "timeout"  # it exceeded its plan's timeout
+    LEASE = "lease"  # no contact to the coordinator for too long: it may start the attempt elsewhere
+    RETURN = "return"  # it is returned, not begun
+    DISCARD = "discard"  # it is no longer wanted
+    LEAVE = "leave"  # the daemon leaves; the container stays
 
 
 class ResumePoint(Enum):
-    """Where in its life the thread finds the attempt."""
+    """The attempt's state when its thread starts."""
 
-    NEW = "new"  # no container, or one that was not started
+    NEW = "new"  # no container, or an unstarted one
     HELD = "held"  # its container waits at the gate
     RELEASED = "released"  # its container runs or has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """How an attempt ended, as its final status will say it."""
+    """How an attempt ended; the content of its final status."""
 
     status: ExecutionStatus
     exit_code: int | None = None

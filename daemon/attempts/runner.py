@@ -1,8 +1,7 @@
-"""One attempt's life, from its image to the removal of its container, in threads that may block.
+"""One attempt's life, from the image pull to the container's removal, in threads that may block.
 
-An `Actor`: it yields where it waits for a message, and its thread is free for others. Its news go to a
-`RunnerListener`, the worker's loop. Knows the executor's Protocols and transfers, and decides nothing about slots,
-dependencies or deadlines.
+An `Actor`: it yields to wait for a message, which releases its thread. It reports to a `RunnerListener`, the worker's
+loop. Knows the executor's Protocols and transfers, and decides nothing about slots, dependencies or deadlines.
 """
 
 from __future__ import annotations
@@ -36,20 +35,20 @@ from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
 
 REMOVE_TRIES = 8
-"""Removing is tried again with growing pauses, about four minutes in all; then the sweep has it."""
+"""Attempts at a removal, with growing pauses, about four minutes in all; then the sweep takes over."""
 LONGEST_PAUSE = 60.0
 LOG_ENDS_WITHIN = 0.05
-"""Seconds in which the rest of a log is read after the script unless the coordinator is slow. So long the loop need not
-be told that the slot is free: it will be told the result."""
+"""Seconds to read the rest of the log after the script, unless the coordinator is slow. Within this time the loop gets
+no separate notice of the free slot: the result follows."""
 LOG_TRIES = 5
-"""How often a log that the engine fails to give is asked for again."""
+"""Attempts at reading a log that the engine fails to return."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class _Hold:
-    """Nothing to run yet: start it held at its gate."""
+    """Nothing to run yet: start the container, held at its gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class _Open:
 
 @dataclass(frozen=True, slots=True)
 class _Look:
-    """Look whether it is to stop, or is acknowledged."""
+    """Check for a stop request or the acknowledgement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +81,14 @@ _Course = Generator[None, _Told, None]
 
 
 class _StopNow(Exception):
-    """The attempt is stopped before its script has begun, or abandoned after."""
+    """The attempt is stopped before its script began, or abandoned after."""
 
 
 class RunnerListener(Protocol):
-    """What a runner tells the loop. All methods may be called from any thread and return at once."""
+    """Receives a runner's events. All methods may be called from any thread and return at once."""
 
     def prepared(self, attempt: str) -> None:
-        """The container is there; answer with `hold` or `open`."""
+        """The container exists; answer with `hold` or `open`."""
 
     def started(self, attempt: str) -> None:
         """The gate is open; the job's time runs."""
@@ -98,17 +97,17 @@ class RunnerListener(Protocol):
         """The container has ended; its slot is free."""
 
     def finished(self, attempt: str, result: Result) -> None:
-        """Nothing is left to do but to be acknowledged."""
+        """Only the acknowledgement of the result is left."""
 
     def service_log(self, attempt: str, alias: str, data: bytes) -> None:
         """The whole (bounded) log of a service."""
 
     def gone(self, attempt: str) -> None:
-        """Nothing of the attempt is left on this host, and its thread ends."""
+        """Nothing of the attempt is left on this host; its thread ends."""
 
 
 class Runner:
-    """Runs one attempt. The methods that tell it something are the loop's, and return at once."""
+    """Runs one attempt. The loop calls the methods that send it a message; they return at once."""
 
     def __init__(
         self,
@@ -137,32 +136,32 @@ class Runner:
         self._tail = LogTail() if assignment.job.coverage else None
         self._end = LogTail(hints.TAIL_BYTES)
         self._log_error: str | None = None
-        self._failing = Event()  # the job has failed for want of an engine or a container: its log won't come either
+        self._failing = Event()  # failed without an engine or a container, and so without a log
 
-    # told by the loop
+    # called by the loop
 
     def start(self) -> None:
-        """Begins."""
+        """Starts the attempt."""
         self._life.begin()
 
     def go_on(self) -> None:
-        """Tries again to go on, if there was no thread for it."""
+        """Continues, if no thread was available before."""
         self._life.go_on()
 
     def hold(self) -> None:
-        """It has to wait: start the container at its gate."""
+        """The attempt must wait: start its container at the gate."""
         self._life.tell(_Hold())
 
     def prefetch(self, dependency: Dependency) -> None:
-        """A dependency has ended; there may be time to fetch its artifacts before the last one ends."""
+        """A dependency has ended: fetch its artifacts, if time allows, before the last one ends."""
         self._life.tell(_Prefetch(dependency))
 
     def open(self, dependencies: list[Dependency]) -> None:
-        """Let it run."""
+        """Run the job."""
         self._life.tell(_Open(dependencies))
 
     def stop(self, why: StopReason) -> None:
-        """Changes how the attempt ends. A running script is stopped by the caller, through the sandbox."""
+        """Changes the attempt's end. The caller stops a running script, through the sandbox."""
         self._stop = why
         if why is not StopReason.TIMEOUT:
             self._transfer.abort()
@@ -172,23 +171,23 @@ class Runner:
         self._life.tell(_Look())
 
     def read_again(self) -> None:
-        """The log sender was restarted: read the log again, if that is not under way."""
+        """The log sender was restarted: read the log again, unless that is in progress."""
         self._life.tell(_ReadAgain())
 
     def settle(self) -> None:
-        """The final status is acknowledged: remove what is left."""
+        """The final status is acknowledged: remove the rest."""
         self._acknowledged = True
         self._life.tell(_Look())
 
-    # a thread
+    # in a thread
 
     def _whole_life(self) -> _Course:
         result = yield from self._result()
         try:
             told = result and self._without_secrets(result)
-        except Exception as error:  # without a result it would run for ever
-            logger.exception("a result can't be told", extra={"attempt": self.attempt})
-            why = f"its result can't be told without its secrets ({type(error).__name__})"
+        except Exception as error:  # without a result the attempt would run forever
+            logger.exception("masking a result failed", extra={"attempt": self.attempt})
+            why = f"its result can't be masked ({type(error).__name__})"
             told = self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, why)
         if told is not None and self._stop is not StopReason.LEAVE:
             self._host.finished(self.attempt, told)
@@ -199,7 +198,7 @@ class Runner:
             self._host.gone(self.attempt)
 
     def _result(self) -> Generator[None, _Told, Result | None]:
-        """How it ended; None if nothing is to be reported."""
+        """Its result; None if nothing is to be reported."""
         try:
             if self._entry is ResumePoint.RELEASED:
                 return self._finish(None)
@@ -229,7 +228,7 @@ class Runner:
             raise _StopNow
 
     def wait_and_run_dependent_job(self) -> Generator[None, _Told, Result]:
-        """Prepares all that can be, waits until its dependencies are satisfied and there is a slot, then runs it."""
+        """Prepares the job, waits for its dependencies and a slot, then runs it."""
         self._check_stop()
         prepared = self._entry is not ResumePoint.NEW or self._prepare_ahead()
         self._host.prepared(self.attempt)
@@ -248,7 +247,7 @@ class Runner:
                 self._prefetch(told.dependency)
 
     def _check_capabilities(self) -> None:
-        """Raises JobFailed for a job that asks for what this worker's executor can't do."""
+        """Raises JobFailed for a job that needs a capability that this worker's executor lacks."""
         job, able = self._assignment.job, self._executor.capabilities
         asked = {
             Capability.SERVICES: ("services", bool(job.services)),
@@ -257,7 +256,7 @@ class Runner:
         }
         for capability, (what, wanted) in asked.items():
             if wanted and capability not in able:
-                message = f"the job has {what}, which the executor {self._executor.kind!r} of this worker can't give it"
+                message = f"the job has {what}, which this worker's executor {self._executor.kind!r} does not support"
                 raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
 
     def _prepare(self) -> None:
@@ -271,13 +270,13 @@ class Runner:
         self._check_stop()
 
     def _prepare_ahead(self) -> bool:
-        """Whether it is prepared. What it waits for may yet build its image, or fail: until then no failure counts."""
+        """Whether it is prepared. Failures do not count yet: a dependency may still build the image, or fail."""
         try:
             self._prepare()
         except JobFailed as error:
             if all(dependency.satisfied for dependency in self._assignment.dependencies):
                 raise
-            logger.info("can't be prepared yet: %s", self._masker.text(error.message), extra={"attempt": self.attempt})
+            logger.info("preparing ahead failed: %s", self._masker.text(error.message), extra={"attempt": self.attempt})
             return False
         return True
 
@@ -288,19 +287,19 @@ class Runner:
         try:
             for archive in self._archives(dependency):
                 self._transfer.artifact(*archive)
-        except JobFailed as error:  # it counts only if they are still not there when the job is to run
+        except JobFailed as error:  # fails the job only if they are still missing at its start
             logger.info(
-                "artifacts can't be fetched yet: %s", self._masker.text(error.message), extra={"attempt": self.attempt}
+                "fetching artifacts ahead failed: %s", self._masker.text(error.message), extra={"attempt": self.attempt}
             )
 
     def run_job(self, dependencies: list[Dependency]) -> Result:
-        """Brings the dependencies' artifacts in, opens the gate and sees the job through."""
+        """Unpacks the dependencies' artifacts, opens the gate and runs the job to its end."""
         archives = [self._transfer.artifact(*one) for dependency in dependencies for one in self._archives(dependency)]
         self._check_stop()
         return self._finish(Dependencies(dependencies, archives))
 
     def _finish(self, dependencies: Dependencies | None) -> Result:
-        """From the gate to the last byte: the job runs, then its log and what it leaves are brought home."""
+        """From the gate to the last byte: runs the job, then collects its log and its files."""
         follower: Task | None = None
 
         def opened() -> None:
@@ -309,7 +308,7 @@ class Runner:
                 self._host.started(self.attempt)
             task = Task(self._follow_log, f"log {self.attempt}")
             THREADS.start(task)
-            follower = task  # to be waited for only if it could be started
+            follower = task  # joined only if it could be started
 
         try:
             outcome = self._executor.execute(self.sandbox, dependencies, opened)
@@ -345,7 +344,7 @@ class Runner:
 
     @property
     def _leaves_something(self) -> bool:
-        """Whether more is to be brought home than a log."""
+        """Whether the job has more to collect than a log."""
         job = self._assignment.job
         return bool(job.artifacts or job.caches or job.services)
 
@@ -354,19 +353,19 @@ class Runner:
             raise _StopNow
 
     def _verdict(self, outcome: Outcome) -> Result:
-        """What the end of the container means, seeing why it was stopped if it was."""
+        """The result for the container's end and the stop reason, if any."""
         if self._stop is StopReason.CANCEL:
             return Result(status=ExecutionStatus.CANCELED)
         if self._stop is StopReason.TIMEOUT:
-            message = f"it ran longer than its timeout of {self._assignment.job.timeout:g} s"
+            message = f"it exceeded its timeout of {self._assignment.job.timeout:g} s"
             return self._failed(FailureReason.JOB_EXECUTION_TIMEOUT, message)
         if self._stop is StopReason.LEASE:
-            message = f"stopped: the coordinator was not heard of for {self._assignment.lease:g} s"
+            message = f"stopped: no contact to the coordinator for {self._assignment.lease:g} s"
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
         if outcome.expired:
-            message = "the script ran longer than RUNNER_SCRIPT_TIMEOUT"
+            message = "the script exceeded RUNNER_SCRIPT_TIMEOUT"
             return self._failed(FailureReason.JOB_EXECUTION_TIMEOUT, message, outcome.exit_code or None)
-        if outcome.failure:  # whatever the engine gives as its exit code then: one that was killed itself gives 0
+        if outcome.failure:  # overrides the exit code: a killed engine reports 0
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, outcome.failure, outcome.exit_code)
         if outcome.exit_code == 0:
             return Result(status=ExecutionStatus.SUCCESS, exit_code=0)
@@ -375,7 +374,7 @@ class Runner:
         return self._failed(FailureReason.SCRIPT_FAILURE, f"exit code {outcome.exit_code}", outcome.exit_code)
 
     def _take_reports(self, result: Result) -> tuple[Result, Reports]:
-        """Stores what the job leaves; if that fails, a job that has succeeded fails with it."""
+        """Stores the job's files; if that fails, an otherwise successful job fails with it."""
         job = self._assignment.job
         if self._stop in (StopReason.CANCEL, StopReason.LEASE) or not (job.artifacts or job.caches):
             return result, Reports()
@@ -393,7 +392,7 @@ class Runner:
         return result, reports
 
     def _follow_log(self) -> None:
-        """The body of the log's own thread: it may fall behind the job, and the slot is free all the same."""
+        """The body of the log's own thread: the log may lag behind the job without occupying the slot."""
         for attempt in itertools.count():
             limit = LogLimit(self._assignment.log_limit, self._log.write, self._log.resume())
             try:
@@ -414,19 +413,19 @@ class Runner:
                     return
 
     def _follow_masked(self, limit: LogLimit) -> None:
-        """Reads the log from its beginning, for what is masked depends on all of it; then leaves out what is known."""
+        """Reads the log from its beginning, since masking depends on all of it; then drops the bytes already stored."""
         skipper = OffsetFilter(limit.start, limit.write)
         stream = self._masker.stream(self._tapped(skipper.write))
         self.sandbox.follow_log(0, stream.write)
         stream.close()
 
     def _without_secrets(self, result: Result) -> Result:
-        """What the coordinator, and so everybody, is told of a result."""
+        """The result with secrets masked, for the coordinator and its users."""
         if not self._masker:
             return result
         hidden = [key for key, value in result.dotenv.items() if self._masker.hides(value)]
         said = [result.message] if result.message else []
-        said += [f"dotenv: {key} has a secret in it and is not passed on" for key in hidden]
+        said += [f"dotenv: {key} contains a secret and is not passed on" for key in hidden]
         tests = result.tests
         if tests is not None:
             failures = [self._masker.text(failure) for failure in tests.failures]
@@ -456,13 +455,13 @@ class Runner:
         if not expression or self._tail is None:
             return None
         found = find_coverage(expression, self._tail)
-        if found is None and self._entry is ResumePoint.RELEASED:  # the line may have passed by before a restart
+        if found is None and self._entry is ResumePoint.RELEASED:  # the line may predate a restart
             self.sandbox.follow_log(0, self._tail.add)
             found = find_coverage(expression, self._tail)
         return found
 
     def _service_logs(self) -> dict[str, bytes]:
-        """Best effort: a service's log helps to find out what went wrong, and decides nothing."""
+        """Best effort: a service's log helps troubleshooting, and decides nothing."""
         logs: dict[str, bytes] = {}
         try:
             logs = self.sandbox.service_logs()
@@ -474,18 +473,18 @@ class Runner:
         return logs
 
     def _hints(self, service_logs: Mapping[str, bytes]) -> list[str]:
-        """Which of this worker's options would have let the job go further."""
+        """Worker options that would have let the job get further."""
         images = [service.name for service in self._assignment.job.services]
         return hints.hints(self._policy, self._end.bytes(), service_logs, images)
 
     def _await_acknowledgement(self) -> _Course:
-        """Until the coordinator has taken the result, the container stays: its log is the spool."""
+        """Keeps the container until the coordinator has taken the result: its log is the spool."""
         while not self._acknowledged and self._stop not in (StopReason.DISCARD, StopReason.LEAVE):
             if isinstance((yield), _ReadAgain):
                 self._follow_log()
 
     def _remove(self) -> bool:
-        """Removes all that belongs to the attempt. Returns False if the engine does not let it, for long."""
+        """Removes everything of the attempt. Returns False if the engine keeps failing."""
         for tries in range(REMOVE_TRIES):
             if self._stop is StopReason.LEAVE:
                 return False

@@ -1,4 +1,4 @@
-"""When the coordinator learns how far attempts are: at once or a moment later, many statuses in one message. Pure."""
+"""Batches attempts' statuses for the coordinator: sent at once or a moment later, many in one message. Pure."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from protocol import messages as m
 from protocol.statuses import ExecutionStatus
 
 REPORT_WITHIN = 0.01
-"""Seconds within which it is told that an attempt is prepared or runs, unless the line was quiet before. By then it may
-have ended, and one frame, one row and one event tell all of it."""
+"""Seconds within which `preparing` and `running` are reported, unless the line was quiet before. By then the attempt
+may have ended, and one frame, one row and one event cover all of it."""
 MAY_WAIT = frozenset({ExecutionStatus.PREPARING, ExecutionStatus.RUNNING})
 
 
@@ -21,12 +21,12 @@ class StatusReporter:
 
     def __init__(self, table: AttemptTable) -> None:
         self._table = table
-        self._waiting: dict[str, float] = {}  # attempts with new statuses -> until when these wait (monotonic)
-        self._urgent: list[str] = []  # those of them that do not wait
-        self._sent_at = -math.inf  # when statuses were last sent (monotonic)
+        self._waiting: dict[str, float] = {}  # attempts with new statuses -> end of their wait (monotonic)
+        self._urgent: list[str] = []  # those that do not wait
+        self._sent_at = -math.inf  # time of the last send (monotonic)
 
     def add(self, attempt: Attempt) -> None:
-        """An attempt has a new status to report."""
+        """Queues an attempt's new status."""
         now = self._table.now
         if attempt.status not in MAY_WAIT or now - self._sent_at > REPORT_WITHIN:
             self._urgent.append(attempt.id)
@@ -34,13 +34,13 @@ class StatusReporter:
 
     @property
     def due(self) -> float:
-        """When `report` has something to do (monotonic); infinite: there is nothing to report."""
+        """Time at which `report` has work (monotonic); infinite if nothing is to be reported."""
         if self._urgent:
             return 0.0
         return next(iter(self._waiting.values()), math.inf)
 
     def report(self) -> None:
-        """Sends the statuses that are due, in as few frames as possible. Once per turn of the loop."""
+        """Sends the due statuses in as few frames as possible. Called once per loop turn."""
         table = self._table
         if table.now < self.due:
             return
@@ -60,7 +60,7 @@ class StatusReporter:
 
 
 def in_frames(reports: list[tuple[Attempt, Report]]) -> Iterator[list[tuple[Attempt, Report]]]:
-    """Statuses that go into one frame: many short ones, or a long one by itself."""
+    """Groups statuses by frame: many short ones, or one long one."""
     together: list[tuple[Attempt, Report]] = []
     for one in reports:
         if not one[1].short:

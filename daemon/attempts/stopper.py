@@ -1,4 +1,4 @@
-"""How attempts are stopped: which reason wins over which, by what means, and within which bounds. Pure."""
+"""Stops attempts: the precedence of reasons, the means, and the time limits. Pure."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from protocol import messages as m
 from protocol.statuses import ExecutionStatus
 
 PREPARE_CANCEL_BOUND = 3.0
-"""Seconds until a cancel is reported although the engine (pulling an image, say) has not let go of the attempt."""
+"""Seconds until a cancel is reported even if the engine (pulling an image, say) still works on the attempt."""
 KILL_SLACK = 5.0
-"""Seconds on top of grace and after_script until a container that was asked to stop is killed."""
+"""Seconds beyond grace and after_script before a container that was asked to stop is killed."""
 
 logger = logging.getLogger(__name__)
 
 
 class Stopper:
-    """`finished` reports a final status."""
+    """Stops attempts. `finished` reports a final status."""
 
     def __init__(self, settings: CoreSettings, table: AttemptTable, finished: Callable[[str, Result], None]) -> None:
         self._settings = settings
@@ -29,12 +29,12 @@ class Stopper:
         self._finished = finished
 
     def stop(self, attempt: Attempt, why: StopReason) -> None:
-        """Stops an attempt in any phase. The first reason counts; but cancel outdoes timeout, and discard all."""
+        """Stops an attempt in any phase. The first reason counts, but cancel overrides timeout, and discard any."""
         if attempt.stop in (StopReason.DISCARD, StopReason.LEAVE):
             return
         if why is not StopReason.DISCARD and (attempt.stop not in (None, StopReason.TIMEOUT) or attempt.phase in OVER):
             return
-        logger.info("stops an attempt: %s", why.value, extra={"attempt": attempt.id})
+        logger.info("stopping an attempt: %s", why.value, extra={"attempt": attempt.id})
         before, attempt.stop = attempt.stop, why
         if not attempt.has_runner:
             self._drop(attempt, why)
@@ -52,7 +52,7 @@ class Stopper:
             self._table.instruct(Kill(attempt.id))
 
     def _drop(self, attempt: Attempt, why: StopReason) -> None:
-        """Stops an attempt that has no runner, and so nothing on the engine."""
+        """Stops an attempt without a runner, and so without anything on the engine."""
         if why is StopReason.CANCEL:
             self._finished(attempt.id, Result(status=ExecutionStatus.CANCELED))
             return
@@ -61,7 +61,7 @@ class Stopper:
             self._table.send(m.JobReturned(attempt=attempt.id))
 
     def stop_script(self, attempt: Attempt) -> None:
-        """Stops the script of a released attempt as `attempt.stop` says: with grace, at once, or not at all."""
+        """Stops a released attempt's script according to `attempt.stop`: with grace, at once, or not at all."""
         if attempt.stop is StopReason.LEAVE:
             return
         if attempt.stop not in (StopReason.CANCEL, StopReason.TIMEOUT):
@@ -74,7 +74,7 @@ class Stopper:
         self._set_deadline(attempt, bound, lambda: self._table.instruct(Kill(attempt.id)))
 
     def keep_lease(self, attempt: Attempt, left: float) -> None:
-        """Stops an attempt whose lease is over; one that runs may go on in its container for the seconds `left`."""
+        """Stops an attempt whose lease is over; a running one may continue in its container for `left` seconds."""
         if left < 0:
             self.stop(attempt, StopReason.LEASE)
         elif attempt.phase is Phase.RUNNING and attempt.stop is None and attempt.has_runner:

@@ -1,4 +1,4 @@
-"""What the parts of the worker's core share: attempts, time, timers, and what is to be done. Pure."""
+"""State shared by the parts of the worker's core: attempts, time, timers, and pending instructions. Pure."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ from daemon.runtime.timers import Timers
 from protocol import messages as m
 
 REMEMBERED = 1000
-"""Attempts that are over and acknowledged, and must not run again if a late frame asks for it."""
+"""Number of acknowledged, ended attempts to remember: a late frame must not run them again."""
 ASK_AGAIN = 5.0
-"""Seconds until a refused question is asked again: the attempt can't go on without its answer."""
+"""Seconds until a refused question is asked again: the attempt can't continue without its answer."""
 
 
 @dataclass(slots=True)
 class CoreSettings:
-    """What the core needs of a worker's settings. Durations are seconds."""
+    """The core's part of a worker's settings. Durations are seconds."""
 
     slots: int
-    ahead: int  # attempts that may be prepared beyond those that run
+    ahead: int  # attempts prepared beyond the running ones
     grace: float  # from SIGTERM to SIGKILL of a script
     after_script_timeout: float
     holds: bool  # the executor can keep a started job at its gate
-    ack_timeout: float  # what is not acknowledged is sent again after so long
+    ack_timeout: float  # until unacknowledged messages are resent
 
     @property
     def runners(self) -> int:
-        """How many attempts may have a runner: each blocks a few threads."""
+        """Limit of attempts with a runner: each blocks a few threads."""
         return 4 * (self.slots + self.ahead) + 16
 
 
@@ -40,9 +40,9 @@ class AttemptTable:
     """Each event sets `now` (monotonic) before it changes anything."""
 
     now: float = 0.0
-    connected: bool = False  # the coordinator has said welcome and was not lost since
+    connected: bool = False  # welcomed by the coordinator, and not lost since
     attempts: dict[str, Attempt] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)  # what a sweep must leave alone; another thread may look into it
+    known: set[str] = field(default_factory=set)  # kept by sweeps; another thread may read it
     over: OrderedDict[str, None] = field(default_factory=OrderedDict)
     timers: Timers = field(default_factory=Timers)
     _out: list[Instruction] = field(default_factory=list)
@@ -50,16 +50,16 @@ class AttemptTable:
     _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
 
     def instruct(self, instruction: Instruction) -> None:
-        """Appends what is to be done."""
+        """Appends an instruction."""
         self._out.append(instruction)
 
     def take(self) -> list[Instruction]:
-        """What is to be done since the last call, in order."""
+        """The instructions since the last call, in order."""
         taken, self._out = self._out, []
         return taken
 
     def send(self, message: m.Message, payload: bytes | None = None) -> bool:
-        """Sends, if connected. Returns whether it was."""
+        """Sends, if connected. Returns whether connected."""
         if self.connected:
             self._out.append(Send(message, payload))
         return self.connected
@@ -71,7 +71,7 @@ class AttemptTable:
         self._out.append(question)
 
     def answered(self, number: int, reply: m.Message) -> None:
-        """The answer to a question has come."""
+        """Passes an answer to its question."""
         self._questions.pop(number)[1](reply)
 
     def refused(self, number: int) -> None:
@@ -80,18 +80,18 @@ class AttemptTable:
         self.ask(question.kind, question.attempt, then, ASK_AGAIN)
 
     def add(self, attempt: Attempt) -> None:
-        """An attempt is at hand from now on."""
+        """Adds an attempt."""
         self.attempts[attempt.id] = attempt
         self.known.add(attempt.id)
 
     def remember_over(self, attempt: Attempt) -> None:
-        """The coordinator has all of it."""
+        """Remembers an attempt that the coordinator has stored entirely."""
         self.over[attempt.id] = None
         if len(self.over) > REMEMBERED:
             self.over.popitem(last=False)
 
     def forget(self, attempt: Attempt) -> None:
-        """Nothing is left of an attempt here."""
+        """Drops an attempt of which nothing is left here."""
         for timer in (attempt.deadline, attempt.flush):
             if timer:
                 timer.cancel()

@@ -1,1 +1,1 @@
-"""What runs a job. `base` is all that the rest of the daemon may import."""
+"""Executors, which run jobs. `base` is their interface; only `docker` knows Docker."""

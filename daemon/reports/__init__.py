@@ -1,1 +1,1 @@
-"""Report files that a job leaves."""
+"""A job's report files."""

@@ -1,1 +1,1 @@
-"""Threads, timers and mailboxes; knows nothing of jobs."""
+"""Threads, timers and mailboxes, independent of jobs."""

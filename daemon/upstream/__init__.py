@@ -1,1 +1,1 @@
-"""What goes to the coordinator and comes from it."""
+"""The worker's side of the coordinator's protocol: connection, requests, transfers."""

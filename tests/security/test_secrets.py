@@ -125,7 +125,7 @@ def test_a_secret_is_hunted_for_and_found_nowhere_but_in_its_job(system: System,
     heard = watch.stop()
     assert log.count("[MASKED]") >= 8
     assert b"[MASKED]" in heard
-    assert "dotenv: KEY has a secret in it" in shown
+    assert "dotenv: KEY contains a secret" in shown
     told = "\n".join([shown, done.out, done.err, secrets.out, log, system.command("audit", "--json").out])
     everything = {"told": told.encode(), "feed and command lines": heard}
     for path in system.folder.rglob("*"):

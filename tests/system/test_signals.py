@@ -141,7 +141,7 @@ def test_the_next_press_leaves_the_containers_of_a_canceled_run_to_the_backgroun
     assert "run 1 is being canceled; a background process finishes that" in run.said
     assert system.finished(1)["status"] == "canceled"
     background = system.folder / "state" / "background.log"
-    eventually(lambda: background.exists() and "stops gracefully" in background.read_text())
+    eventually(lambda: background.exists() and "stopping gracefully" in background.read_text())
     eventually(lambda: nobody_serves(system))
 
 

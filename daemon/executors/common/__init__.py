@@ -1,1 +1,1 @@
-"""What executors share; knows no Docker."""
+"""Code shared by executors; independent of Docker."""

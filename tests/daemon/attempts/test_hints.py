@@ -89,7 +89,7 @@ def test_a_job_that_looks_for_the_engine_s_socket_is_told_of_both_ways() -> None
 @pytest.mark.parametrize("said", NO_PROCESS)
 def test_a_bound_on_processes_is_named_with_its_number(said: str) -> None:
     (hint,) = hints(Policy(pids=77), said.encode(), {}, [])
-    assert "--pids-limit lets it (77)" in hint
+    assert "--pids-limit (77 processes)" in hint
 
 
 @pytest.mark.parametrize("said", NOTHING)

@@ -1,1 +1,1 @@
-"""Files on their way into and out of a job's container."""
+"""File transfer into and out of a job's container."""

@@ -1,1 +1,1 @@
-"""A container's output, live and as the engine has stored it."""
+"""A container's output: the live stream and the engine's stored log."""

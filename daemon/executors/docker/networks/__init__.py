@@ -1,1 +1,1 @@
-"""Networks that jobs of one image use one after the other."""
+"""A pool of networks that jobs reuse, one job at a time."""
