@@ -30,9 +30,7 @@ class WorkerSettings:
     credentials: Credentials | None = None  # None: this user's for the coordinator's address
     name: str = field(default_factory=socket.gethostname)
     slots: int = field(default_factory=lambda: os.cpu_count() or 1)
-    hold_limit: int | None = (
-        None  # jobs prepared before they have a slot or their needs; None: as many as slots
-    )
+    hold_limit: int | None = None  # jobs prepared before they have a slot or their needs; None: as many as slots
     labels: tuple[str, ...] = ()
     run_untagged: bool = True
     executor: str = "docker"  # see `executors.registry`

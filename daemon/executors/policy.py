@@ -1,6 +1,6 @@
-"""What jobs may do on a worker: nothing that leaves their containers, unless the worker's operator allows it. Pure.
+"""Limits of jobs on a worker: they can't reach beyond their containers unless the worker's operator allows it. Pure.
 
-A pipeline file has no say in this.
+A pipeline file can't change this.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from protocol.errors import UsageError
 from protocol.statuses import FailureReason
 
 PIDS = 4096
-"""Processes and threads of one container: more than builds need, less than brings a host down."""
+"""Processes and threads per container: more than builds need, fewer than would bring a host down."""
 PRIVILEGED = "privileged"
 NEW_PRIVILEGES = "new-privileges"
 VOLUME = "volume:"
@@ -24,7 +24,7 @@ NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`volumes` are as Docker binds them; `images` are patterns, none: any image. `pids` is per container."""
+    """`volumes` are in Docker's bind syntax; `images` are patterns, none: any image. `pids` is per container."""
 
     privileged: bool = False
     new_privileges: bool = False
@@ -33,17 +33,17 @@ class Policy:
     pids: int = PIDS
 
     def check_image(self, name: str) -> None:
-        """Raises JobFailed for an image that is not to be run here, or that is none: names become parts of URLs."""
+        """Raises JobFailed for a forbidden image or an invalid name: names become parts of URLs."""
         if any(part in ("", ".", "..") for part in name.split("/")):
-            raise JobFailed(FailureReason.IMAGE_PULL_FAILURE, f"no image can be called {name!r}")
+            raise JobFailed(FailureReason.IMAGE_PULL_FAILURE, f"invalid image name: {name!r}")
         if self.images and not any(fnmatch.fnmatchcase(each, p) for each in _spellings(name) for p in self.images):
             allowed = ", ".join(self.images)
-            message = f"image {name!r} is not allowed on this worker; it takes: {allowed} (--allow-image)"
+            message = f"image {name!r} is not allowed on this worker; allowed: {allowed} (--allow-image)"
             raise JobFailed(FailureReason.IMAGE_PULL_FAILURE, message)
 
 
 def make_policy(worker: str, allowed: Iterable[str], images: Iterable[str], pids: int) -> Policy:
-    """The policy of a worker from its options. Raises UsageError for an allowance that there is not."""
+    """A worker's policy from its options. Raises UsageError for an unknown allowance."""
     volumes = []
     flags = set()
     for text in allowed:
@@ -53,7 +53,7 @@ def make_policy(worker: str, allowed: Iterable[str], images: Iterable[str], pids
             volumes.append(_bind(worker, text.removeprefix(VOLUME)))
         else:
             raise UsageError(
-                f"there is no --allow {text!r}; there are: {PRIVILEGED}, {NEW_PRIVILEGES} (sudo and its like), "
+                f"unknown --allow {text!r}; use {PRIVILEGED}, {NEW_PRIVILEGES} (sudo and its like), "
                 "volume:/PATH (kept from job to job), volume:/HOST/PATH:/PATH[:ro]"
             )
     return Policy(PRIVILEGED in flags, NEW_PRIVILEGES in flags, tuple(volumes), tuple(images), pids)
@@ -69,9 +69,9 @@ def _bind(worker: str, text: str) -> str:
 
 
 def _spellings(name: str) -> list[str]:
-    """What an image may be called in a pattern: as it is, without its tag, with Docker's own registry spelled out.
+    """An image's names in patterns: as is, without its tag, with Docker's own registry spelled out.
 
-    A digest counts for more than a tag before it, which then may say anything.
+    A digest takes precedence over a tag before it, which may then be anything.
     """
     plain = name.partition("@")[0]
     head, slash, last = plain.rpartition("/")

@@ -1,6 +1,6 @@
-"""Executors by name: which there are, and how a worker gets the one that its operator has chosen.
+"""Executors by name: the built-in ones, and how a worker opens the one that its operator has chosen.
 
-An executor's module is imported only when it is chosen. Another package's is named `MODULE:CLASS`; see
+An executor's module is imported only when it is chosen. Name another package's as `MODULE:CLASS`; see
 docs/executors.md.
 """
 
@@ -23,16 +23,16 @@ BUILT_IN = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExecutorOptions:
-    """What a worker hands to the executor that it opens. Durations are seconds, sizes are bytes.
+    """A worker's options for the executor that it opens. Durations are seconds, sizes are bytes.
 
-    `coordinator` keeps apart what workers of several coordinators have on one engine. `directory` is for what the
-    executor keeps on this host; `networks` is how many networks jobs may share one after the other.
+    `coordinator` separates the objects of several coordinators' workers on one engine. `directory` is for the
+    executor's state on this host; `networks` limits the networks that successive jobs may share.
     """
 
     worker: str
     coordinator: str
     directory: Path
-    lock: Path | None = None  # locked while the worker lives
+    lock: Path | None = None  # held for the worker's lifetime
     url: str | None = None
     cache_limit: int
     keep_caches: float | None
@@ -42,20 +42,20 @@ class ExecutorOptions:
 
 
 class ExecutorClass(Protocol):
-    """What a name in the registry stands for."""
+    """The class behind a name in the registry."""
 
     def open(self, options: ExecutorOptions) -> Executor:
         """An executor for a worker; a classmethod. Raises EngineUnavailable when its engine does not answer."""
 
 
 def open_executor(name: str, options: ExecutorOptions) -> Executor:
-    """The executor called `name`, ready for a worker. Raises UsageError for one that is not there, and what the
-    executor raises when its engine does not answer.
+    """The executor called `name`, ready for a worker. Raises UsageError for an unknown name, and the executor's
+    exceptions if its engine does not answer.
     """
     module, colon, attribute = BUILT_IN.get(name, name).partition(":")
     if not colon:
         known = ", ".join(sorted(BUILT_IN))
-        raise UsageError(f"there is no executor {name!r}; there are {known}, and MODULE:CLASS of an installed package")
+        raise UsageError(f"unknown executor {name!r}; use {known}, or MODULE:CLASS of an installed package")
     try:
         chosen: ExecutorClass = getattr(importlib.import_module(module), attribute)
     except (ImportError, AttributeError) as error:

@@ -1,7 +1,7 @@
 """Finds a job's test coverage in its log, by the job's `coverage` expression. Pure.
 
-As in GitLab: lines are looked at from the last one back, the last match in a line counts, and the first number in it
-is the result. RE2 does the matching, so no expression can hang the worker.
+As in GitLab: the last line with a match counts, then the last match in it, and the first number in that match is the
+result. RE2 does the matching, so no expression can hang the worker.
 """
 
 from __future__ import annotations
@@ -10,32 +10,32 @@ import re
 from collections.abc import Iterator
 
 TAIL_BYTES = 1 << 20
-"""How much of a log's end is looked at."""
+"""Bytes searched at the end of a log."""
 MAX_LINE = 64 << 10
-"""A longer line is no summary of a test tool; only its end is looked at."""
+"""A longer line is no summary of a test tool; only its end is searched."""
 SLASHED = re.compile(r"/(?P<body>.*)/(?P<flags>[ims]*)", re.DOTALL)
 NUMBER = re.compile(r"\d+(?:\.\d+)?", re.ASCII)
 
 
 class LogTail:
-    """Keeps the end of a log that passes by, `size` bytes of it."""
+    """Keeps the last `size` bytes of a log."""
 
     def __init__(self, size: int = TAIL_BYTES) -> None:
         self._size = size
         self._bytes = bytearray()
 
     def add(self, data: bytes) -> None:
-        """More of the log."""
+        """Appends bytes of the log."""
         self._bytes += data[-self._size :]
         if len(self._bytes) > 2 * self._size:
             del self._bytes[: -self._size]
 
     def bytes(self) -> bytes:
-        """What is kept."""
+        """The bytes kept."""
         return bytes(self._bytes[-self._size :])
 
     def lines(self) -> Iterator[str]:
-        """Lines from the last one back."""
+        """Yields lines, the last one first."""
         text = self.bytes().decode("utf-8", "replace")
         for line in reversed(text.split("\n")):
             yield line.rstrip("\r")[-MAX_LINE:]

@@ -1,6 +1,6 @@
-"""Keeps a job's log within its limit: its head as it comes, its tail at its end, and a line between that says so. Pure.
+"""Cuts a job's log to its limit: keeps its head and its tail, with a line about the gap between them. Pure.
 
-What is kept depends on the log alone, so that it comes out the same when a restarted worker reads the log again.
+The result depends on the log alone, so a restarted worker that reads the log again gets the same one.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 TAIL_BYTES = 1 << 20
-"""The most that is kept of the end: it waits in memory until the log ends."""
+"""Maximum size of the tail, which stays in memory until the log ends."""
 TAIL_SHARE = 4
-"""Of a small limit, one part in so many is for the tail."""
+"""Divisor of a small limit for the tail's share."""
 
 
 class LogLimit:
-    """Passes a log of any length on to `sink` as at most `limit` bytes and one line; a limit of 0 passes all.
+    """Passes a log of any length to `sink` as at most `limit` bytes and one line; a limit of 0 passes everything.
 
-    `stored` is how much of what comes out has been passed on before. Feed it the log from `start` on, then `close`.
+    `stored` is the number of output bytes passed on before. Feed it the log from `start` on, then `close`.
     """
 
     def __init__(self, limit: int, sink: Callable[[bytes], None], stored: int = 0) -> None:

@@ -1,18 +1,18 @@
-"""What the worker's core sees of a log on its way to the coordinator: offsets and chunks. Pure."""
+"""The worker core's view of a log in transfer to the coordinator: offsets and chunks. Pure."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 FLUSH_BYTES = 64 << 10
-"""This many waiting bytes are worth a frame at once."""
+"""Unsent bytes that justify a frame at once."""
 
 Chunk = tuple[int, bytes]
 """Offset of the first byte, and the bytes."""
 
 
 class Log(Protocol):
-    """Bytes between the runner that writes them and the coordinator that stores them; `logs.sender` is the real one."""
+    """Bytes between the runner that writes them and the coordinator that stores them; implemented by `logs.sender`."""
 
     @property
     def end(self) -> int:
@@ -28,20 +28,20 @@ class Log(Protocol):
 
     @property
     def waiting(self) -> int:
-        """How many bytes have not been sent."""
+        """Number of unsent bytes."""
 
     @property
     def unacknowledged(self) -> bool:
-        """Whether bytes were sent that are not acknowledged."""
+        """Whether sent bytes are unacknowledged."""
 
     def take(self) -> list[Chunk]:
-        """The bytes not sent yet, in chunks; they count as sent from now on."""
+        """The unsent bytes, in chunks; they count as sent from now on."""
 
     def acknowledge(self, offset: int) -> bool:
-        """Drops the bytes below `offset`, which the coordinator has stored. Returns whether that is news."""
+        """Drops the bytes below `offset`, which the coordinator has stored. Returns whether that is progress."""
 
     def again(self) -> list[Chunk]:
-        """The bytes sent but not acknowledged, to be sent again."""
+        """The sent but unacknowledged bytes, to be resent."""
 
     def restart(self, offset: int) -> None:
         """Drops everything; the log will be read again from `offset`."""

@@ -1,8 +1,7 @@
-"""Takes secrets out of what a job prints, before a byte of it leaves the worker. Pure.
+"""Masks secrets in a job's output, before a byte of it leaves the worker. Pure.
 
-What comes out is a function of the whole stream alone, whatever the pieces in which it arrives: so a log that is read
-again after a restart has the same bytes at the same offsets. Of the end of a piece only what may be the beginning of a
-secret is held back.
+The result depends on the whole stream alone, not on its division into pieces: a log that is read again after a restart
+has the same bytes at the same offsets. Of a piece's end, only a possible beginning of a secret is held back.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ from urllib.parse import quote, quote_plus
 from protocol.messages import Assignment
 
 MASK = "[MASKED]"
-"""GitLab's word."""
+"""GitLab's mask."""
 SHORTEST = 4
-"""Bytes of a value, or of one of its lines: masking less would make a log unreadable and hide nothing."""
+"""Minimum bytes of a value, or of one of its lines: masking less would make a log unreadable and hide nothing."""
 BASE64_WIDTHS = (76, 64)
-"""Where tools break lines of base64: coreutils and MIME, and PEM."""
+"""Line widths of base64 output: coreutils and MIME, and PEM."""
 SHORTEST_BASE64 = 6
 PATTERN_BYTES = 256 << 20
-"""Memory that looking for the forms may take, at most; some secrets take a thousandth of it."""
+"""Limit of the memory to search for the forms; some secrets take a thousandth of it."""
 
 Sink = Callable[[bytes], object]
 
 
 def secrets_of(assignment: Assignment) -> list[str]:
-    """The values that nobody is to see of an attempt."""
+    """The secret values of an attempt."""
     layers = (
         assignment.predefined,
         assignment.variables,
@@ -44,7 +43,7 @@ def secrets_of(assignment: Assignment) -> list[str]:
 
 
 class Masker:
-    """What a set of secrets looks like, in all the forms that are looked for."""
+    """A set of secrets, in all the forms to search for."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         forms = {form for secret in secrets for form in _forms(secret) if len(form) >= SHORTEST}
@@ -57,23 +56,23 @@ class Masker:
         return self._pattern is not None
 
     def whole(self, data: bytes) -> bytes:
-        """`data`, which is whole, without secrets."""
+        """`data`, a complete text, with secrets masked."""
         return bytes(self._pattern.sub(MASK.encode(), data)) if self._pattern else data
 
     def text(self, text: str) -> str:
-        """`text` without secrets."""
+        """`text` with secrets masked."""
         return self.whole(text.encode(errors="surrogateescape")).decode(errors="replace") if self else text
 
     def hides(self, text: str) -> bool:
-        """Whether there is a secret in `text`."""
+        """Whether `text` contains a secret."""
         return self._pattern is not None and self._pattern.search(text.encode(errors="surrogateescape")) is not None
 
     def stream(self, sink: Sink) -> MaskedStream:
-        """A stream whose pieces go on to `sink` without secrets."""
+        """A stream that masks its pieces and passes them to `sink`."""
         return MaskedStream(self, sink)
 
     def split(self, data: bytes, *, last: bool) -> tuple[bytes, bytes]:
-        """What of `data` is decided, without secrets, and the rest, which has to wait for more."""
+        """The decided part of `data`, masked, and the rest, which must wait for more data."""
         assert self._pattern is not None
         out: list[bytes] = []
         at = 0
@@ -87,12 +86,12 @@ class Masker:
         return b"".join(out), data[held:]
 
     def _undecided(self, data: bytes, start: int) -> int:
-        """Where the first form may begin, at `start` or later, that `data` does not have the end of."""
+        """Index, at `start` or later, where the first form without its end in `data` may begin."""
         for at in range(max(start, len(data) - self._longest + 1), len(data)):
             if data[at] in self._first:
                 tail = data[at:]
                 near = bisect_left(self._sorted, tail)
-                # a form that is just `tail` comes first; only those after it are longer
+                # a form equal to `tail` sorts first; only later ones are longer
                 if near < len(self._sorted) and self._sorted[near] == tail:
                     near += 1
                 if near < len(self._sorted) and self._sorted[near].startswith(tail):
@@ -101,7 +100,7 @@ class Masker:
 
 
 class MaskedStream:
-    """One reading of a log, from its first byte on."""
+    """One pass over a log, from its first byte."""
 
     def __init__(self, masker: Masker, sink: Sink) -> None:
         self._masker = masker
@@ -123,8 +122,8 @@ class MaskedStream:
 
 
 def _any_of(forms: Iterable[bytes]) -> Any:
-    """A pattern of all forms, of which the longest counts where several begin at one place."""
-    import re2  # ten times faster than Python's at this; few jobs have secrets
+    """A pattern of all forms; the longest wins where several begin at one place."""
+    import re2  # ten times faster than Python's here; few jobs have secrets
 
     options = re2.Options()
     options.encoding = re2.Options.Encoding.LATIN1
@@ -135,7 +134,7 @@ def _any_of(forms: Iterable[bytes]) -> Any:
 
 
 def _forms(secret: str) -> Iterator[bytes]:
-    """How a secret may come out: as it is, line by line, and as usual tools encode it."""
+    """Possible forms of a secret in output: as is, line by line, and in the common encodings."""
     stripped = secret.strip()
     for text in dict.fromkeys([secret, stripped, secret.replace("\n", "\r\n"), *map(str.strip, secret.splitlines())]):
         if len(text.encode()) < SHORTEST:
@@ -155,7 +154,7 @@ def _url_encoded(text: str) -> Iterator[bytes]:
 
 
 def _base64(data: bytes) -> Iterator[bytes]:
-    """The characters that `data` alone decides, wherever in an encoded text it begins; and broken into lines."""
+    """The characters determined by `data` alone, at any offset in an encoded text; and broken into lines."""
     for before in range(3):
         encoded = base64.b64encode(bytes(before) + data)
         sure = encoded[-(-before * 4 // 3) : (before + len(data)) * 8 // 6]

@@ -1,4 +1,4 @@
-"""Where a log is read on: drops what is known of it already. Pure."""
+"""Resumes a log: drops its known part. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The log of one attempt on its way to the coordinator: offsets, credit, resending. Knows no socket and no clock.
+"""One attempt's log in transfer to the coordinator: offsets, credit, resending. Knows no socket and no clock.
 
-One thread writes, and is blocked while a window of bytes is not acknowledged; the loop takes chunks, sends them, and
-tells what was acknowledged. Bytes are kept until then, so that they can be sent again.
+One thread writes, and blocks while a window of bytes is unacknowledged; the loop takes chunks, sends them, and reports
+acknowledgements. Bytes are kept until acknowledged, to be resent.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from daemon.logs.log import FLUSH_BYTES, Chunk
 from protocol.names import CHUNK_BYTES
 
 WINDOW_BYTES = 1 << 20
-"""Unacknowledged bytes per job. More stays in the engine's log, so that a slow coordinator costs no memory here."""
+"""Unacknowledged bytes per job. The rest stays in the engine's log, so that a slow coordinator costs no memory here."""
 
 
 class LogAborted(Exception):
-    """Nobody wants the rest of this log."""
+    """The rest of this log is not wanted."""
 
 
 class LogRestarted(Exception):
-    """The coordinator has lost bytes that are not kept here any more: read the log again from `LogSender.resume` on."""
+    """The coordinator has lost bytes that are no longer kept here: read the log again from `LogSender.resume` on."""
 
 
 class LogSender:
-    """Bytes from `offset` on. `wake` is called from the writing thread when there is something new to take."""
+    """Bytes from `offset` on. Calls `wake` in the writing thread when there are new bytes to take."""
 
     def __init__(self, wake: Callable[[], None], offset: int = 0, window: int = WINDOW_BYTES) -> None:
         self._wake = wake
@@ -43,7 +43,7 @@ class LogSender:
     # the writing thread
 
     def write(self, data: bytes) -> None:
-        """Takes bytes over; blocks while the window is full. Raises LogAborted, LogRestarted."""
+        """Takes bytes; blocks while the window is full. Raises LogAborted, LogRestarted."""
         if not data:
             return
         with self._changed:
@@ -62,16 +62,16 @@ class LogSender:
 
     @property
     def end(self) -> int:
-        """The offset after the last byte that was written."""
+        """The offset after the last written byte."""
         return self._end
 
     def whole(self) -> int | None:
-        """How long the log is, if all of it was written; None if it was restarted since, and must be read again."""
+        """The log's length, if all of it was written; None if it was restarted since, and must be read again."""
         with self._changed:
             return None if self._restarted and not self._aborted else self._end
 
     def resume(self) -> int:
-        """Where the writing thread is to start, or to start again after LogRestarted."""
+        """Offset where the writing thread must start, or restart after LogRestarted."""
         with self._changed:
             self._restarted = False
             return self._end
@@ -80,7 +80,7 @@ class LogSender:
 
     @property
     def sent(self) -> int:
-        """The offset after the last byte that was sent."""
+        """The offset after the last sent byte."""
         return self._sent
 
     @property
@@ -90,16 +90,16 @@ class LogSender:
 
     @property
     def waiting(self) -> int:
-        """How many bytes were not sent yet."""
+        """Number of unsent bytes."""
         return self._end - self._sent
 
     @property
     def unacknowledged(self) -> bool:
-        """Whether something was sent and not yet acknowledged."""
+        """Whether sent bytes are unacknowledged."""
         return self._sent > self._acknowledged
 
     def take(self) -> list[Chunk]:
-        """What was not sent yet, in chunks; from now on it counts as sent."""
+        """The unsent bytes, in chunks; they count as sent from now on."""
         with self._changed:
             data = b"".join(self._unsent)
             self._unsent.clear()
@@ -109,7 +109,7 @@ class LogSender:
             return chunks
 
     def acknowledge(self, offset: int) -> bool:
-        """The coordinator has stored all bytes below `offset`. Returns whether that is news."""
+        """The coordinator has stored all bytes below `offset`. Returns whether that is progress."""
         with self._changed:
             if not self._acknowledged < offset <= self._sent:
                 return False
@@ -123,12 +123,12 @@ class LogSender:
             return True
 
     def again(self) -> list[Chunk]:
-        """What was sent and not acknowledged, to be sent again."""
+        """The sent but unacknowledged bytes, to be resent."""
         with self._changed:
             return list(self._in_flight)
 
     def restart(self, offset: int) -> None:
-        """Drops everything: the log is to be read again from `offset` on."""
+        """Drops everything: the log must be read again from `offset` on."""
         with self._changed:
             self._unsent.clear()
             self._in_flight.clear()
@@ -137,7 +137,7 @@ class LogSender:
             self._changed.notify()
 
     def abort(self) -> None:
-        """Frees a blocked writer; nothing more is taken."""
+        """Releases a blocked writer; takes no more bytes."""
         with self._changed:
             self._aborted = True
             self._changed.notify()

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 MAX_BYTES = 64 << 10
 """GitLab allows 5 KB unless an administrator allows more."""
 MAX_VARIABLES = 150
-"""What GitLab's largest plan allows."""
+"""The limit of GitLab's largest plan."""
 KEY = re.compile(r"[A-Za-z0-9_]+", re.ASCII)
 
 
@@ -22,7 +22,7 @@ class BadDotenv(Exception):
 
 
 def parse_dotenv(files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
-    """The variables of report files, given as (name, content); of the same key the last one wins. Raises BadDotenv."""
+    """The variables of report files, given as (name, content); the last value of a key wins. Raises BadDotenv."""
     variables: dict[str, str] = {}
     for name, content in files:
         if len(content) > MAX_BYTES:
@@ -38,7 +38,7 @@ def parse_dotenv(files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
             if not equals:
                 raise BadDotenv(f"{name}, line {number}: {line[:80]!r} is not KEY=VALUE (no comments or empty lines)")
             if not KEY.fullmatch(key):
-                raise BadDotenv(f"{name}, line {number}: {key[:80]!r} is no name: use letters, digits and '_'")
+                raise BadDotenv(f"{name}, line {number}: {key[:80]!r} is not a valid name: use letters, digits and '_'")
             variables[key] = value.strip()
         if len(variables) > MAX_VARIABLES:
             raise BadDotenv(f"{name}: dotenv reports have at most {MAX_VARIABLES} variables")

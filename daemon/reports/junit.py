@@ -1,8 +1,8 @@
-"""Sums up `artifacts:reports:junit` files. Pure: reads streams that it is given.
+"""Summarises `artifacts:reports:junit` files. Pure: reads the streams that it is given.
 
-The files come out of jobs, so nothing in them is trusted: entities are not taken, nothing external is read, and no tree
-is built, so memory does not grow with the file. What is merely careless is read all the same: text in another encoding
-than the file says, characters that XML does not allow.
+The files come from jobs, so they are untrusted: entities are refused, nothing external is read, and no tree is built,
+so memory does not grow with the file. Careless files are still read: text in an encoding other than the declared one,
+characters that XML does not allow.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from xml.parsers import expat
 from protocol.views import JUnitSummary
 
 MAX_BYTES = 100 << 20
-"""Bytes read of one file."""
+"""Maximum size of a file."""
 MAX_DEPTH = 100
 MAX_FAILURES = 20
-"""Failed tests that are named; the rest are only counted."""
+"""Limit of failed tests listed by name; further ones are only counted."""
 MAX_NAME = 300
 PIECE = 64 << 10
 LONGEST_REFERENCE = 12
-"""Characters of a reference to a character, such as `&#x1b;`; with more zeros it is not looked for."""
+"""Maximum length of a character reference, such as `&#x1b;`; one with more zeros is not recognised."""
 BYTE_ORDER_MARKS = (
     (codecs.BOM_UTF8, "utf-8-sig"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -34,7 +34,7 @@ BYTE_ORDER_MARKS = (
     (b"<\0", "utf-16-le"),
     (b"\0<", "utf-16-be"),
 )
-"""How a file begins whose declaration does not count: with a mark, or with a `<` of two bytes."""
+"""Beginnings of files whose declaration does not count: a byte order mark, or a two-byte `<`."""
 DECLARED = re.compile(rb"""<\?xml[^>]{0,200}?\sencoding\s*=\s*["']([A-Za-z][A-Za-z0-9._:-]{0,40})["']""")
 NOT_IN_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")
 NOT_IN_XML_BY_NUMBER = re.compile("&#(?:0*(?:[0-8]|1[124-9]|2[0-9]|3[01])|[xX]0*(?:[0-8bBcCeEfF]|1[0-9a-fA-F]));")
@@ -48,7 +48,7 @@ class BadJUnit(Exception):
 
 
 class _Counter:
-    """expat's handlers. A test case counts once, as the worst that it has: error, failure, skipped."""
+    """expat's handlers. A test case counts once, by its worst outcome: error, failure, skipped."""
 
     def __init__(self) -> None:
         self.total = self.failed = self.errors = self.skipped = 0
@@ -64,7 +64,7 @@ class _Counter:
         if self._depth > MAX_DEPTH:
             raise BadJUnit(f"nested deeper than {MAX_DEPTH} elements")
         if self._depth == 1 and tag not in ("testsuites", "testsuite"):
-            raise BadJUnit(f"the outermost element is <testsuites> or <testsuite>, not <{tag[:80]}>")
+            raise BadJUnit(f"the outermost element must be <testsuites> or <testsuite>, not <{tag[:80]}>")
         if tag == "testcase":
             parts = (attributes.get("classname", ""), attributes.get("name", ""))
             self._case = " ".join(".".join(part for part in parts if part).split())[:MAX_NAME] or "(no name)"
@@ -103,7 +103,7 @@ def _seconds(text: str) -> float:
 
 
 def _encoding(start: bytes) -> str:
-    """How the text of a file is encoded that begins like this."""
+    """The text encoding of a file with this beginning."""
     for mark, encoding in BYTE_ORDER_MARKS:
         if start.startswith(mark):
             return encoding
@@ -111,13 +111,13 @@ def _encoding(start: bytes) -> str:
     try:
         found = codecs.lookup(declared[1].decode() if declared else "utf-8")
         one = "<".encode(found.name)
-    except (LookupError, UnicodeError):  # none, or none of text
+    except (LookupError, UnicodeError):  # unknown, or not a text encoding
         return "utf-8"
     return found.name if one == b"<" else "utf-8"
 
 
 def _text(stream: BinaryIO) -> Iterator[str]:
-    """The text of a file, without what XML does not allow. Raises BadJUnit."""
+    """The text of a file, without characters that XML does not allow. Raises BadJUnit."""
     start = stream.read(PIECE)
     decoder = codecs.getincrementaldecoder(_encoding(start))("replace")
     left, kept, piece = MAX_BYTES, "", start.lstrip() if start.lstrip().startswith(b"<") else start
@@ -156,14 +156,14 @@ def _read(stream: BinaryIO, counter: _Counter) -> None:
 
 @dataclass(slots=True)
 class JUnitReport:
-    """What report files come to. `summary` is None if no file could be read; `odd` are why not, by file."""
+    """Summary of report files. `summary` is None if no file could be read; `odd` has the reasons, by file."""
 
     summary: JUnitSummary | None = None
     odd: list[str] = field(default_factory=list)
 
 
 def parse_junit(files: Iterable[tuple[str, BinaryIO]]) -> JUnitReport:
-    """The sum over report files, given as (name, stream); one that is none is passed over."""
+    """The summary of report files, given as (name, stream); an unreadable one is skipped."""
     report = JUnitReport()
     total = _Counter()
     read = False

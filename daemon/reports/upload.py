@@ -1,4 +1,4 @@
-"""Reads what a job leaves (dotenv and junit reports) and stores it at the coordinator. Called by job threads."""
+"""Reads a job's dotenv and junit reports and stores its files at the coordinator. Called by job threads."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from protocol.views import ArtifactRef, JUnitSummary
 
 PIECE_BYTES = 1 << 20
 MOST_NAMED = 3
-"""Report files that a message names."""
+"""Limit of report files named in a message."""
 
 
 @dataclass(slots=True)
 class Reports:
-    """What a job has left. `warning` is for people: a report that can't be read but fails nothing.
+    """A job's reports. `warning` is for people: an unreadable report that does not fail the job.
 
     `failure` is a report that fails the job.
     """
@@ -33,10 +33,10 @@ class Reports:
 
 
 def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker) -> Reports:
-    """Reads the reports and stores all files as blobs, reports without secrets; an archive is the job's own affair.
+    """Reads the reports and stores all files as blobs: reports with secrets masked, archives as they are.
 
-    A dotenv report that breaks GitLab's rules fails the job, as its upload does there; a junit report does not. Neither
-    takes anything else away. Raises JobFailed, TransferAborted.
+    A dotenv report that breaks GitLab's rules fails the job, as its upload does there; a junit report does not. Other
+    files are stored in both cases. Raises JobFailed, TransferAborted.
     """
     reports = Reports()
     _read_dotenv(collected, reports)
@@ -50,7 +50,7 @@ def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker
 
 
 def _mask(path: Path, masker: Masker) -> None:
-    """Takes secrets out of a file."""
+    """Masks secrets in a file."""
     masked = path.with_name(f"{path.name}.masked")
     with path.open("rb") as source, masked.open("wb") as target:
         stream = masker.stream(target.write)

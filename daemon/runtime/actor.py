@@ -1,4 +1,4 @@
-"""What goes on for long, waits now and then, and has a thread only while it does not wait. Knows nothing of jobs."""
+"""An actor: a generator that releases its thread while it waits for a message. Independent of jobs."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ logger = logging.getLogger(__name__)
 
 
 class Actor(Generic[Word]):
-    """A generator that yields where it has to be told something, and goes on in whichever thread takes what it is told.
+    """A generator that yields to wait for a message, and continues in whichever thread delivers one.
 
-    One thread at a time has it in hand, and it gets its words one by one, in order. Thread-safe.
+    One thread at a time runs it; messages arrive one by one, in order. Thread-safe.
     """
 
     def __init__(self, name: str, course: Generator[None, Word | None, None]) -> None:
         self._name = name
         self._course = course
-        self._inbox: deque[Word | None] = deque()  # None begins it
+        self._inbox: deque[Word | None] = deque()  # None starts it
         self._lock = Lock()
-        self._under_way = True  # a thread has it in hand; it is nobody's before `begin`
+        self._under_way = True  # a thread runs it; blocks all threads before `begin`
 
     def begin(self) -> None:
-        """Begins; what it was told before waits for it, in order."""
+        """Starts it; earlier messages wait for it, in order."""
         self._inbox.appendleft(None)
         self._under_way = False
         self.go_on()
 
     def tell(self, word: Word) -> None:
-        """Returns at once."""
+        """Sends a message. Returns at once."""
         self._inbox.append(word)
         self.go_on()
 
     def go_on(self) -> None:
-        """Has a thread go on with what it was told, if none does; what there was no thread for is tried again so."""
+        """Runs it in a thread, unless one already does; also retries after a lack of threads."""
         with self._lock:
             if self._under_way or not self._inbox:
                 return
@@ -52,7 +52,7 @@ class Actor(Generic[Word]):
             logger.error("%s waits for a thread: %s", self._name, error)
 
     def _live(self) -> None:
-        """Until there is nothing more to do, for now or at all."""
+        """Runs until no message is left, or the generator ends."""
         try:
             while True:
                 with self._lock:

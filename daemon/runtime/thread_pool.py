@@ -1,10 +1,10 @@
-"""Threads that are used again: a new one takes 0.2 ms, more than all else that a short job needs of the daemon.
+"""A thread pool: a new thread takes 0.2 ms, more than everything else that a short job costs the daemon.
 
-To wake one up costs much too, so it is not done for each task: one thread at a time is on its way. The one that has
-come takes task after task; as soon as one of them blocks, the thread that is on its way runs, and has the next one
-come. So a crowd of short tasks is done by one or two threads, and no task waits for one that blocks.
+Waking a thread is expensive too, so at most one wake-up is in flight. The woken thread takes task after task; as soon
+as one of them blocks, the next woken thread runs and wakes another. So one or two threads handle a burst of short
+tasks, and no task waits for a blocked one.
 
-All are daemon threads: the process may end at any moment, whatever they wait for. Knows nothing of jobs.
+All are daemon threads: the process may end at any moment, whatever they wait for. Independent of jobs.
 """
 
 from __future__ import annotations
@@ -15,23 +15,23 @@ from collections import deque
 from collections.abc import Callable
 
 MOST_IDLE = 256
-"""Threads that wait for work; those that get free beyond that end."""
+"""Limit of idle threads; any further thread ends when it becomes idle."""
 
 logger = logging.getLogger(__name__)
 
 
 class Task:
-    """What a thread is to do; `name` is the thread's while it does it."""
+    """A unit of work; `name` is its thread's name while it runs."""
 
     def __init__(self, body: Callable[[], object], name: str) -> None:
         self.name = name
         self._body = body
-        self._free = threading.Lock()  # whoever gets it runs the body
+        self._free = threading.Lock()  # its holder runs the body
         self._running = threading.Lock()
         self._running.acquire()
 
     def run(self) -> None:
-        """The body, unless it has begun; what it raises is logged."""
+        """Runs the body, unless it has begun; logs its exception."""
         if not self._free.acquire(blocking=False):
             return
         try:
@@ -42,13 +42,13 @@ class Task:
             self._running.release()
 
     def join(self) -> None:
-        """Returns when the body has; if no thread has begun with it yet, the caller does it."""
+        """Returns after the body; if no thread has begun it yet, the caller runs it."""
         self.run()
         with self._running:
             pass
 
     def returns_within(self, seconds: float) -> bool:
-        """Whether the body has begun, and returns in so long a time."""
+        """Whether the body has begun, and returns within this time."""
         returned = self._free.locked() and self._running.acquire(timeout=seconds)
         if returned:
             self._running.release()
@@ -56,21 +56,21 @@ class Task:
 
 
 class Threads:
-    """As many threads as there is work at a time. Thread-safe."""
+    """As many threads as there are concurrent tasks. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._tasks: deque[Task] = deque()
-        self._idle: list[threading.Lock] = []  # each is released to wake its thread
-        self._coming = False  # a thread was woken, or made, and does not run yet
+        self._idle: list[threading.Lock] = []  # releasing one wakes its thread
+        self._coming = False  # a woken or new thread does not run yet
 
     @property
     def idle(self) -> int:
-        """How many wait for work."""
+        """Number of idle threads."""
         return len(self._idle)
 
     def start(self, task: Task) -> None:
-        """Runs the task in a thread, at once. Raises RuntimeError when there is no thread for it, nor one to be had."""
+        """Runs the task in a thread, at once. Raises RuntimeError if no thread is idle and none can be created."""
         with self._lock:
             self._tasks.append(task)
             fetch = self._next_thread()
@@ -79,12 +79,12 @@ class Threads:
         except RuntimeError:
             with self._lock:
                 if task not in self._tasks:
-                    return  # somebody had time for it after all
+                    return  # a thread took it after all
                 self._tasks.remove(task)
             raise
 
     def _next_thread(self) -> Callable[[], None] | None:
-        """How to have one more thread come, unless one is on its way; to be called with the lock held."""
+        """The way to get one more thread, unless one is coming; call it with the lock held."""
         if self._coming:
             return None
         self._coming = True
@@ -113,11 +113,11 @@ class Threads:
             while task := self._take():
                 thread.name = task.name
                 task.run()
-                del task  # it may hold much
+                del task  # it may hold a lot of memory
             stays = self._rest(woken)
 
     def _take(self) -> Task | None:
-        """The next task; another thread comes for the one after it."""
+        """The next task; triggers another thread for the one after it."""
         with self._lock:
             if not self._tasks:
                 return None
@@ -130,7 +130,7 @@ class Threads:
         return task
 
     def _rest(self, woken: threading.Lock) -> bool:
-        """Waits to be woken. Returns False if there are enough that wait."""
+        """Waits for a wake-up. Returns False if enough threads are idle."""
         with self._lock:
             if len(self._idle) >= MOST_IDLE:
                 return False
@@ -139,11 +139,11 @@ class Threads:
 
 
 THREADS = Threads()
-"""Those of this process."""
+"""This process's threads."""
 
 
 def run_in_background(action: Callable[..., object], *arguments: object) -> None:
-    """Calls what may block, such as the engine, from a thread of its own. What it raises is logged."""
+    """Calls a blocking function, such as an engine request, in a thread. Logs its exception."""
 
     def run() -> None:
         try:

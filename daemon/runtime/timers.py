@@ -1,4 +1,4 @@
-"""Deadlines of one loop, by the monotonic clock that the caller reads. Pure."""
+"""One loop's deadlines, by the monotonic time that the caller passes. Pure."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 
 class Timer:
-    """One pending call; `cancel` makes it never happen."""
+    """One pending call; `cancel` prevents it."""
 
     __slots__ = ("action", "at")
 
@@ -18,7 +18,7 @@ class Timer:
         self.action: Callable[[], None] | None = action
 
     def cancel(self) -> None:
-        """Forgets the call. No error if it has happened."""
+        """Drops the call. No error if it has happened."""
         self.action = None
 
 
@@ -36,13 +36,13 @@ class Timers:
         return timer
 
     def next(self) -> float:
-        """When the next call is due; infinite: there is none."""
+        """Time of the next call; infinite if there is none."""
         while self._heap and self._heap[0][2].action is None:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else math.inf
 
     def due(self, now: float) -> list[Callable[[], None]]:
-        """Takes the calls that are due, in order."""
+        """Takes the due calls, in order."""
         actions = []
         while self._heap and self._heap[0][0] <= now:
             timer = heapq.heappop(self._heap)[2]

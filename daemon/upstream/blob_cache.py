@@ -1,7 +1,7 @@
-"""Blobs on this host by their sha256: workspaces and artifacts, bounded in size. Knows no network.
+"""Size-bounded cache of blobs on this host by their sha256: workspaces and artifacts. Knows no network.
 
-Several workers may share a directory: files appear by rename, whole and checked, and a job holds what it uses by a
-hard link of its own (a pin), so that nothing is pulled from under it; what has more than one link is never evicted.
+Several workers may share a directory: files appear by rename, complete and verified. A job pins the files that it uses
+with hard links of its own; a file with more than one link is never evicted.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from protocol.keys import PRIVATE_DIRECTORY
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
 EVICT_DOWN_TO = 0.9
-"""Share of the limit that is left by an eviction, so that not each new blob brings one."""
+"""Share of the limit that an eviction leaves, so that not every new blob triggers one."""
 STALE_PARTIAL = 24 * 3600.0
-"""Seconds after which a partial file is somebody's that crashed."""
+"""Age in seconds after which a partial file is the leftover of a crashed process."""
 
 
 class Corrupt(Exception):
-    """Bytes do not have the digest that they were asked by."""
+    """Bytes do not match their digest."""
 
 
 class Partial:
-    """A blob on its way in: write it in order, then `pin` it. Leaving the `with` block without that removes it."""
+    """A blob in transfer: write it in order, then `pin` it. Leaving the `with` block without a pin removes it."""
 
     def __init__(self, cache: BlobCache, digest: str) -> None:
         self._cache = cache
@@ -56,7 +56,7 @@ class Partial:
         self._hasher.update(data)
 
     def pin(self, attempt: str) -> Path:
-        """Puts the blob into the cache, held for `attempt`. Raises Corrupt."""
+        """Moves the blob into the cache, pinned for `attempt`. Raises Corrupt."""
         self._file.close()
         if self._hasher.hexdigest() != self._digest:
             raise Corrupt(f"blob {self._digest} came with other bytes")
@@ -64,7 +64,7 @@ class Partial:
 
 
 class BlobCache:
-    """The cache in `directory`, of at most `limit` bytes; what was not used for `keep_for` seconds goes too.
+    """The cache in `directory`, of at most `limit` bytes; evicts entries unused for `keep_for` seconds.
 
     `owner` is the worker's name, unique on this host.
     """
@@ -76,14 +76,14 @@ class BlobCache:
         self._limit = limit
         self._keep_for = keep_for
         self._lock = Lock()
-        self._held: set[str] = set()  # attempts that have a directory here
-        self._size: int | None = None  # as far as this process knows; counted again when it passes the limit
+        self._held: set[str] = set()  # attempts with a directory here
+        self._size: int | None = None  # this process's estimate; recounted when it exceeds the limit
         directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         for path in (self._blobs, self._partial, self._jobs):
             path.mkdir(parents=True, exist_ok=True)
 
     def clean_up(self) -> None:
-        """At a start: drops what earlier lives of this worker have left."""
+        """At the start: removes leftovers of earlier processes of this worker."""
         for path in self._jobs.iterdir():
             shutil.rmtree(path, ignore_errors=True)
         for path in self._partial.iterdir():
@@ -92,12 +92,12 @@ class BlobCache:
                     path.unlink()
 
     def partial_path(self) -> Path:
-        """A fresh name for a file that may become a blob."""
-        self._partial.mkdir(parents=True, exist_ok=True)  # somebody may have emptied the cache
+        """A fresh path for a file that may become a blob."""
+        self._partial.mkdir(parents=True, exist_ok=True)  # the cache may have been emptied by hand
         return self._partial / uuid4().hex
 
     def pin(self, attempt: str, digest: str, size: int | None = None) -> Path | None:
-        """The blob's file, held for `attempt` until `release`; None if it is not here. `size` guards against damage."""
+        """The blob's file, pinned for `attempt` until `release`; None if absent. `size` detects damage."""
         path = self._path(digest)
         try:
             pinned = self._link(attempt, digest, path)
@@ -106,12 +106,12 @@ class BlobCache:
                 path.unlink(missing_ok=True)
                 return None
             os.utime(pinned)
-        except OSError:  # not here, or no file: a new one takes its place
+        except OSError:  # absent, or no file: a new one replaces it
             return None
         return pinned
 
     def scratch(self, attempt: str) -> Path:
-        """A directory for the files of an attempt, on the cache's file system, so that they can be adopted."""
+        """A directory for an attempt's files, on the cache's file system, so that they can be adopted."""
         return self._directory(attempt, "scratch")
 
     def _directory(self, attempt: str, name: str) -> Path:
@@ -121,17 +121,17 @@ class BlobCache:
         return path
 
     def release(self, attempt: str) -> None:
-        """Lets go of all that an attempt has pinned, and removes its scratch directory."""
+        """Removes all pins of an attempt, and its scratch directory."""
         if attempt in self._held:
             shutil.rmtree(self._jobs / attempt, ignore_errors=True)
             self._held.discard(attempt)
 
     def receive(self, digest: str) -> Partial:
-        """Starts to take a blob in."""
+        """Starts the transfer of a blob into the cache."""
         return Partial(self, digest)
 
     def adopt(self, attempt: str, digest: str, file: Path) -> Path:
-        """Moves a whole, checked file of this file system into the cache, held for `attempt`. Returns the pin."""
+        """Moves a complete, verified file of this file system into the cache, pinned for `attempt`. Returns the pin."""
         size = file.stat().st_size
         path = self._path(digest)
         pinned = self._link(attempt, digest, file)  # first, so that it can't be evicted in between
@@ -143,7 +143,7 @@ class BlobCache:
         return pinned
 
     def _put(self, file: Path, path: Path) -> None:
-        """Moves a file to its place, whatever somebody else has put there."""
+        """Moves a file to its place, replacing whatever is there."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.replace(file, path)
@@ -157,7 +157,7 @@ class BlobCache:
             os.replace(file, path)
 
     def trim(self) -> None:
-        """Removes what is too old."""
+        """Evicts expired entries."""
         if self._keep_for is not None:
             with self._lock:
                 self._evict(time.time() - self._keep_for)
@@ -169,8 +169,8 @@ class BlobCache:
         return pinned
 
     def _path(self, digest: str) -> Path:
-        if not DIGEST.fullmatch(digest):  # what is told by others becomes the name of a file that may be removed
-            raise Corrupt(f"no blob can be called {digest[:100]!r}")
+        if not DIGEST.fullmatch(digest):  # untrusted input, used as the name of a file that may be removed
+            raise Corrupt(f"not a blob's digest: {digest[:100]!r}")
         return self._blobs / digest[:2] / digest
 
     def _files(self) -> list[tuple[float, int, int, Path]]:
@@ -185,7 +185,7 @@ class BlobCache:
         return sum(size for _, size, _, _ in self._files())
 
     def _evict(self, before: float = 0.0) -> None:
-        """Removes the least recently used that nobody has pinned: those last used `before`, and until there is room."""
+        """Evicts unpinned entries, least recently used first: those last used `before`, then until the limit is met."""
         files = sorted(self._files())
         total = sum(size for _, size, _, _ in files)
         enough = total if total <= self._limit else self._limit * EVICT_DOWN_TO

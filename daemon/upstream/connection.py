@@ -1,7 +1,7 @@
-"""The worker's one connection to the coordinator: a DEALER socket that reconnects for ever and knows if it was greeted.
+"""The worker's connection to the coordinator: a DEALER socket that reconnects forever and tracks the greeting.
 
-Knows frames and liveness, nothing of jobs. Owned by one loop. Nothing is queued for a coordinator that is not there:
-what is not delivered is sent again by those who keep it.
+Handles frames and liveness, not jobs. Owned by one loop. It queues nothing for an absent coordinator: the owners of
+undelivered messages resend them.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from protocol.errors import ProtocolError
 from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
 
 TURN_FRAMES = 200
-"""Messages taken per turn of the loop, so that timers and threads get theirs in a storm."""
+"""Messages handled per loop turn, so that timers and threads get their share during a burst."""
 SEND_BACKLOG = 20_000
-"""Frames that may wait in the socket while a live coordinator is slow."""
+"""Frames that may queue in the socket while a live coordinator is slow."""
 LET_IN_PAUSE = 1.0
-"""Seconds until a coordinator that did not let us in is tried again, by what credentials there are then."""
+"""Seconds until a reconnect, with the then current credentials, after the coordinator rejected the worker."""
 EVENT_BYTES = 2
 GOODBYE_LINGER = 500
-"""Milliseconds that the last frames get when the socket closes."""
+"""Milliseconds for the last frames when the socket closes."""
 
 MONITORED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | HANDSHAKE_FAILURES
 
@@ -39,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class ConnectionState(Enum):
-    """How far the connection has come."""
+    """Progress of the connection."""
 
     CONNECTING = "connecting"
     GREETING = "greeting"  # hello was sent
@@ -47,13 +47,13 @@ class ConnectionState(Enum):
 
 
 class HasFileno(Protocol):
-    """What can be polled."""
+    """An object that can be polled."""
 
     def fileno(self) -> int: ...
 
 
 class Connection:
-    """Call `wait`, then `receive`; when `wait` says so, send a hello by `greet`."""
+    """Call `wait`, then `receive`; when `wait` returns True, send a hello with `greet`."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Connection:
         self._address = address
         self._given = credentials
         self._wakeup = wakeup.fileno()
-        self._told = False  # that the coordinator does not let us in
+        self._told = False  # the rejection by the coordinator is logged
         self._open()
 
     def _open(self) -> None:
@@ -82,8 +82,8 @@ class Connection:
             credentials=self._credentials,
         )
         self._monitor = self._socket.get_monitor_socket(MONITORED)
-        self._reopen_at: float | None = None  # monotonic; set when the coordinator did not let us in
-        self._broken = False  # disconnected, and not connected again; the socket may look writable all the same
+        self._reopen_at: float | None = None  # monotonic; set after a rejection by the coordinator
+        self._broken = False  # disconnected, and not reconnected; the socket may still look writable
         self._poller = zmq.Poller()
         self._poller.register(self._monitor, zmq.POLLIN)
         self._poller.register(self._wakeup, zmq.POLLIN)
@@ -95,12 +95,12 @@ class Connection:
         self._poller.register(self._socket, zmq.POLLIN | zmq.POLLOUT if to_greet else zmq.POLLIN)
 
     def reopen(self) -> None:
-        """A fresh socket, for when the old one's peer does not speak any more."""
+        """Opens a fresh socket, for use when the old one's peer has gone silent."""
         self._close(0)
         self._open()
 
     def close(self) -> None:
-        """Closes the socket; the last frames get a moment to leave."""
+        """Closes the socket, with a short linger for the last frames."""
         self._close(GOODBYE_LINGER)
 
     def _close(self, linger: int) -> None:
@@ -109,7 +109,7 @@ class Connection:
         self._socket.close(linger)
 
     def wait(self, seconds: float) -> bool:
-        """Sleeps until something is to be done. Returns whether a hello can be sent (and is due)."""
+        """Sleeps until there is work. Returns whether a hello is due and can be sent."""
         if self._reopen_at is not None:
             seconds = min(seconds, self._reopen_at - time.monotonic())
         ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
@@ -123,7 +123,7 @@ class Connection:
         return self.state is ConnectionState.CONNECTING and not self._broken and writable
 
     def _noticed(self, event: int) -> None:
-        """Something has happened to the connection."""
+        """Handles an event of the socket's monitor."""
         if event & HANDSHAKE_FAILURES:
             if not self._told:
                 logger.error("%s", not_let_in(self._address, self._credentials is not None))
@@ -135,19 +135,19 @@ class Connection:
             self._expect(ConnectionState.CONNECTING if self._broken else self.state)
 
     def greet(self, hello: m.Hello) -> bool:
-        """Sends the first frame of a connection. Returns False if there is no connection after all."""
+        """Sends the first frame of a connection. Returns False if the connection is lost."""
         if not self._transmit(hello, None):
             return False
         self._expect(ConnectionState.GREETING)
         return True
 
     def new_session(self) -> str:
-        """An id for the hello that is to be sent now."""
+        """A new session id, for the next hello."""
         self.session = uuid4().hex
         return self.session
 
     def lost(self) -> None:
-        """The coordinator does not know this connection (any more): greet again."""
+        """The coordinator does not know this connection (any more): greet it again."""
         self._expect(ConnectionState.CONNECTING)
 
     def welcomed(self) -> None:
@@ -159,7 +159,7 @@ class Connection:
         return self.state is ConnectionState.GREETED and self._transmit(message, payload)
 
     def say_goodbye(self, goodbye: m.Goodbye) -> None:
-        """The last frame; it needs no welcome before it."""
+        """Sends the last frame, even without a welcome."""
         if self.state is not ConnectionState.CONNECTING:
             self._transmit(goodbye, None)
 
@@ -171,7 +171,7 @@ class Connection:
         return True
 
     def receive(self) -> Iterator[tuple[m.Message, bytes | memoryview]]:
-        """What has arrived, a bounded number of it. A bad frame is logged and skipped."""
+        """Yields arrived messages, a bounded number. A bad frame is logged and skipped."""
         for _ in range(TURN_FRAMES):
             try:
                 frames = self._socket.recv_multipart(zmq.DONTWAIT)
@@ -182,9 +182,9 @@ class Connection:
                 for one in each_of(message):
                     yield one, payload
             except ProtocolError as error:
-                logger.warning("dropped a frame of the coordinator: %s", error, extra={"code": error.code})
+                logger.warning("dropped a frame from the coordinator: %s", error, extra={"code": error.code})
 
 
 def _event_of(frames: list[bytes]) -> int:
-    """The event in a monitor's message, whose first frame begins with it. (pyzmq's own reader imports asyncio.)"""
+    """The event in a monitor's message, at the start of its first frame. (pyzmq's own reader imports asyncio.)"""
     return int.from_bytes(frames[0][:EVENT_BYTES], sys.byteorder)

@@ -1,6 +1,6 @@
-"""Requests to the coordinator that have an answer: threads call, the loop sends, and sends again until it is answered.
+"""Requests to the coordinator: threads call, and the loop sends and resends until an answer arrives.
 
-Every request of the protocol may be sent twice, so a lost connection only costs time. Knows no socket.
+All requests of the protocol are idempotent, so a lost connection only costs time. Knows no socket.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 from protocol import messages as m
 
 RESEND_AFTER = 5.0
-"""Seconds without an answer, while connected, after which a request is sent again."""
+"""Seconds without an answer, while connected, before a request is resent."""
 BUSY_WAIT = 1.0
-"""Seconds until a request is sent again that the coordinator could not do just now (its disk is full, say)."""
+"""Seconds before a request is resent to a coordinator that is temporarily unable (its disk is full, say)."""
 
 Answer = tuple[m.Message, bytes | memoryview]
 Send = Callable[[m.Message, "bytes | memoryview | None"], object]
 
 
 class Refused(Exception):
-    """The coordinator answered with an error that asking again would not change."""
+    """The coordinator answered with an error that a retry would not change."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
@@ -61,9 +61,9 @@ class Requests:
         after: float = 0.0,
         **fields: Any,
     ) -> Future[Answer]:
-        """Asks; the future gets the answer and its payload, or Refused. Cancel it to lose interest.
+        """Sends a request; the future gets the answer and its payload, or Refused. Cancel it to drop the request.
 
-        `patient`: a coordinator that can't do it just now is asked again. `after`: not before so many seconds.
+        `patient`: retry while the coordinator is temporarily unable. `after`: seconds to wait before the first send.
         """
         future: Future[Answer] = Future()
         self._post(self._start, future, kind, payload, fields, patient, after)
@@ -92,16 +92,16 @@ class Requests:
         self._send(request.message, request.payload)
 
     def connected(self) -> None:
-        """Sends all that is open, in the order in which it was asked."""
+        """Sends all open requests, in their original order."""
         self._connected = True
         self.tick(float("inf"))
 
     def disconnected(self) -> None:
-        """Holds everything back."""
+        """Holds all requests back."""
         self._connected = False
 
     def tick(self, now: float) -> None:
-        """Sends again what was not answered in time; forgets what nobody waits for any more."""
+        """Resends overdue requests; drops cancelled ones."""
         for number, request in list(self._open.items()):
             if request.future.cancelled():
                 del self._open[number]
@@ -109,7 +109,7 @@ class Requests:
                 self._transmit(request)
 
     def answered(self, message: m.Message, payload: bytes | memoryview) -> None:
-        """An answer has come; the second one to a request that was sent twice is ignored."""
+        """Handles an answer; a duplicate, from a request that was sent twice, is ignored."""
         number = getattr(message, "id", None)
         waiting = self._open.get(number) if number is not None else None
         if isinstance(message, m.Error) and message.code == "unavailable" and waiting is not None and waiting.patient:

@@ -1,6 +1,6 @@
-"""Moves blobs between the coordinator and this worker's cache, several pieces at a time. Called by job threads.
+"""Transfers blobs between the coordinator and this worker's cache, several pieces at a time. Called by job threads.
 
-Knows requests and the cache, nothing of sockets or Docker.
+Knows requests and the cache, but neither sockets nor Docker.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from protocol.names import CHUNK_BYTES
 from protocol.statuses import FailureReason
 
 PIPELINE = 4
-"""Pieces on the way at once: hides the round trip, and bounds memory to so many times CHUNK_BYTES per transfer."""
+"""Pieces in flight: hides the round trip, and bounds memory to PIPELINE times CHUNK_BYTES per transfer."""
 UPLOAD_ROUNDS = 10
-"""How often an upload starts over because pieces were lost on the way."""
+"""Restarts of an upload after lost pieces."""
 
 
 class TransferAborted(Exception):
-    """Nobody wants this transfer any more."""
+    """The transfer is no longer wanted."""
 
 
 class Transfers:
-    """One per worker, for all its jobs; a blob that several jobs want at once is fetched once."""
+    """A worker's transfers, for all its jobs; a blob that several jobs want at once is fetched once."""
 
     def __init__(self, requests: Requests, cache: BlobCache) -> None:
         self._requests = requests
@@ -43,7 +43,7 @@ class Transfers:
 
     @contextmanager
     def _alone(self, digest: str) -> Iterator[None]:
-        """One thread of this process at a time fetches a digest."""
+        """Lets one thread of this process at a time fetch a digest."""
         with self._guard:
             lock, users = self._locks.get(digest, (Lock(), 0))
             self._locks[digest] = (lock, users + 1)
@@ -70,7 +70,7 @@ class Transfers:
     def _download(self, transfer: Transfer, digest: str, size: int | None) -> Path:
         with self.cache.receive(digest) as partial:
             asked, done = 0, 0
-            total = size or None  # not told: the first answer tells
+            total = size or None  # unknown: the first answer carries it
             window: deque[Future[Answer]] = deque()
             while total is None or done < total:
                 while len(window) < (PIPELINE if total is not None else 1) and (total is None or asked < total):
@@ -78,7 +78,7 @@ class Transfers:
                     asked += CHUNK_BYTES
                 reply, data = transfer.result(window.popleft())
                 if not isinstance(reply, m.BlobData) or (size is not None and reply.size != size):
-                    raise Corrupt(f"blob {digest} is not what was announced: {reply}")
+                    raise Corrupt(f"blob {digest} differs from its announcement: {reply}")
                 total = reply.size
                 if reply.offset != done or len(data) != min(CHUNK_BYTES, total - done):
                     raise Corrupt(f"blob {digest}: {len(data)} bytes at {reply.offset} instead of {done}")
@@ -108,7 +108,7 @@ class Transfer:
             return future
 
     def result(self, future: Future[Answer]) -> Answer:
-        """Waits for an answer, as long as it takes. Raises Refused, TransferAborted."""
+        """Waits for an answer without a time limit. Raises Refused, TransferAborted."""
         try:
             return future.result()
         except CancelledError:
@@ -118,7 +118,7 @@ class Transfer:
                 self._open.discard(future)
 
     def abort(self) -> None:
-        """Ends what is under way; new calls raise TransferAborted."""
+        """Ends transfers in progress; new calls raise TransferAborted."""
         with self._guard:
             self._aborted = True
             pending = list(self._open)
@@ -126,11 +126,11 @@ class Transfer:
             future.cancel()
 
     def scratch(self) -> Path:
-        """Where to put files that are to be stored."""
+        """Directory for files that are to be stored."""
         return self._transfers.cache.scratch(self.attempt)
 
     def close(self) -> None:
-        """Lets go of all files."""
+        """Releases all files."""
         self._transfers.cache.release(self.attempt)
 
     def workspace(self, digest: str, size: int) -> Path:
@@ -145,14 +145,14 @@ class Transfer:
         try:
             return self._transfers.fetch(self, digest, size)
         except Refused as error:
-            message = f"the artifacts of job {job} are not there any more: {error}"
+            message = f"the artifacts of job {job} no longer exist: {error}"
             raise JobFailed(FailureReason.MISSING_DEPENDENCY_FAILURE, message) from error
         except (Corrupt, OSError) as error:
             message = f"the artifacts of job {job} can't be fetched: {error}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def store(self, file: Path) -> tuple[str, int]:
-        """Sends a file to the coordinator, unless it has it, and moves it into the cache: (digest, size).
+        """Uploads a file, unless the coordinator has it, and moves it into the cache: (digest, size).
 
         `file` must be on the cache's file system. Raises JobFailed, TransferAborted.
         """
@@ -168,14 +168,14 @@ class Transfer:
         return digest, size
 
     def _upload(self, descriptor: int, digest: str, size: int) -> None:
-        """Sends from where the coordinator is; an answer that is behind means: pieces were lost, go on from there."""
+        """Sends from the coordinator's offset; an answer that lags means lost pieces: continues from there."""
         state = self._put(self.call(m.BlobPut, b"", digest=digest, size=size, offset=0))
         rounds = 0
         while not state.complete:
             sent = state.received
             rounds += 1
             if sent >= size or rounds > UPLOAD_ROUNDS:
-                raise Refused("bad_request", f"{sent} of {size} bytes were taken, and no more")
+                raise Refused("bad_request", f"the upload stalled at {sent} of {size} bytes")
             window: deque[Future[Answer]] = deque()
             expected: deque[int] = deque()
             while not state.complete and (window or sent < size):
@@ -186,7 +186,7 @@ class Transfer:
                     expected.append(sent)
                 state = self._put(window.popleft())
                 if state.received != expected.popleft():
-                    sent = size  # let the window run empty, then start over from what is there
+                    sent = size  # drain the window, then restart from the coordinator's offset
 
     def _put(self, future: Future[Answer]) -> m.BlobState:
         reply, _ = self.result(future)

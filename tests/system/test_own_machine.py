@@ -112,13 +112,13 @@ def test_only_allowed_images_run(system: System, tmp_path: Path) -> None:
     done = system.command("run", "--allow-image", "alpine:*", cwd=project_of(tmp_path / "project", TAGGED))
     assert done.status == 1
     message = jobs_of(system.show(1))["third"]["message"]
-    assert "'longshore/busybox:test' is not allowed on this worker; it takes: alpine:* (--allow-image)" in message
+    assert "'longshore/busybox:test' is not allowed on this worker; allowed: alpine:* (--allow-image)" in message
 
 
 @pytest.mark.parametrize(
     ("arguments", "mend"),
     [
-        (["--allow", "everything"], "there is no --allow 'everything'; there are: privileged"),
+        (["--allow", "everything"], "unknown --allow 'everything'; use privileged"),
         (["--limit", "jobs=3"], "bad limit 'jobs=3'"),
     ],
 )

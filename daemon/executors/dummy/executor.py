@@ -1,4 +1,4 @@
-"""Every job succeeds at once, so that what is measured is Longshore alone."""
+"""An executor whose jobs succeed at once, to measure Longshore alone."""
 
 from __future__ import annotations
 

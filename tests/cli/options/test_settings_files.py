@@ -165,7 +165,7 @@ def test_what_reaches_beyond_a_project_is_not_for_its_file(user_file: Path, proj
         ("worker.label = [1]", '[worker] label: 1 has the wrong type; write label = "..."'),
         ('worker.cache-size = "much"', "[worker] cache-size: 'much' is not a size; use '20G' or '500m'"),
         ('run.keep-runs = "soon"', "[run] keep-runs: 'soon' is not a duration; use"),
-        ('worker.allow = ["root"]', "[worker] allow: there is no --allow 'root'; there are: privileged"),
+        ('worker.allow = ["root"]', "[worker] allow: unknown --allow 'root'; use privileged"),
         ('run.limit = ["jobs=1"]', "[run] limit: bad limit 'jobs=1'"),
         ("run.detach = true", "[run] detach: no such setting"),
         ('worker.join = "token"', "[worker] join: no such setting"),

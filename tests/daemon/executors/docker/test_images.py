@@ -146,11 +146,11 @@ def test_an_image_whose_variable_is_not_set_is_the_default_one(executor: DockerE
         ),
         (
             {"image": ImageSpec(name="$HOST/img:$TAG")},
-            "no image can be called '/img:' (in '$HOST/img:$TAG': $HOST, $TAG",
+            "invalid image name: '/img:' (in '$HOST/img:$TAG': $HOST, $TAG",
         ),
         (
             {"services": [ServiceSpec(name="${DB}", aliases=["db"])]},
-            "no image can be called '' (in '${DB}': $DB not set;",
+            "invalid image name: '' (in '${DB}': $DB not set;",
         ),
     ],
     ids=["all of it", "a part", "a service"],
