@@ -1,11 +1,11 @@
-"""What an archive may have in it before anything of it is unpacked. Pure: knows names, kinds and sizes.
+"""Checks an archive's members before they are unpacked. Pure: knows names, kinds and sizes.
 
-Archives come from other workers by way of the coordinator, so they may be anybody's work. A symbolic link may lead
-wherever it likes (a virtual environment's do), but nothing is unpacked through one that an archive brought: within one
-archive that is refused; between two of them the later one wins, and a directory takes the place of the link.
+Archives come from other workers through the coordinator, so they are untrusted. A symbolic link may point anywhere (a
+virtual environment's do), but nothing is unpacked through a link from an archive: within one archive that is refused;
+between two archives the later one wins, and a directory replaces the link.
 
-The engine sets the times of directories last, by their names. So the reverse, something else in the place of an earlier
-archive's directory, can't be unpacked together with that one.
+The engine sets the times of directories last, by their names. The reverse, a non-directory in the place of an earlier
+archive's directory, can therefore not be unpacked together with that archive.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import posixpath
 
 MOST_MEMBERS = 1_000_000
 MOST_BYTES = 64 << 30
-"""Of all members together, unpacked: a small file that grows without end is not let fill a disk."""
+"""Limit of all members together, unpacked: a small archive of endless data must not fill a disk."""
 
 
 class BadMember(Exception):
-    """A member that is not unpacked; the message says which and why."""
+    """A member is refused; the message names it and the reason."""
 
 
 class Clash(Exception):
-    """A member takes the place of a directory of an earlier archive: that one is to be unpacked before, by itself."""
+    """A member replaces a directory of an earlier archive, which must be unpacked before, by itself."""
 
 
 class Guard:
-    """Looks at the members of archives that are unpacked into one place, in order.
+    """Checks the members of archives that are unpacked into one place, in order.
 
-    Each look returns the directories to make before the member, where an earlier archive has left a symbolic link.
+    Each check returns the directories to create before the member, where an earlier archive has left a symbolic link.
     """
 
     def __init__(self) -> None:
@@ -40,7 +40,7 @@ class Guard:
         self._bytes = 0
 
     def next_archive(self, *, together: bool) -> None:
-        """The members that follow are another archive's; `together`: one that is unpacked together with the last."""
+        """Begins another archive; `together`: it is unpacked together with the last one."""
         self._earlier_links |= self._links
         self._links = set()
         self._earlier_directories = self._earlier_directories | self._directories if together else set()
@@ -74,7 +74,7 @@ class Guard:
         return replaced
 
     def hard_link(self, name: str, target: str) -> list[str]:
-        """Another name for a member. Raises BadMember, Clash."""
+        """A hard link to a member. Raises BadMember, Clash."""
         self._count(0)
         other, above_other = self._checked(target)
         if other in self._links or other in self._earlier_links:
@@ -85,13 +85,13 @@ class Guard:
         return above_other + replaced
 
     def made(self, path: str) -> None:
-        """A directory is made, though no archive has it."""
+        """A directory is created that is in no archive."""
         while path and path not in self._directories:
             self._directories.add(path)
             path = posixpath.dirname(path)
 
     def _replace(self, path: str) -> None:
-        """Something that is no directory takes the place of whatever an earlier archive has there."""
+        """A non-directory replaces an earlier archive's member at this path."""
         if path in self._directories:
             raise BadMember(f"{path[:200]!r} is a directory and something else")
         if path in self._earlier_directories:
@@ -102,18 +102,18 @@ class Guard:
         self._members += 1
         self._bytes += size
         if self._members > MOST_MEMBERS:
-            raise BadMember(f"there are more than {MOST_MEMBERS} members")
+            raise BadMember(f"it has more than {MOST_MEMBERS} members")
         if size < 0 or self._bytes > MOST_BYTES:
-            raise BadMember(f"unpacked it has more than {MOST_BYTES >> 30} GiB")
+            raise BadMember(f"it unpacks to more than {MOST_BYTES >> 30} GiB")
 
     def _checked(self, name: str) -> tuple[str, list[str]]:
-        """The name in its plain form, if it is inside of the place and not beyond a link of its own archive.
+        """The normalised name, if it is inside the place and not beyond a link of its own archive.
 
-        With it, the links of earlier archives that it would be beyond: they are forgotten.
+        Also returns the links of earlier archives that it would be beyond; they are dropped.
         """
         path = posixpath.normpath(name)
         if name.startswith("/") or path == ".." or path.startswith("../") or "\0" in name:
-            raise BadMember(f"{name[:200]!r} is outside of the directory")
+            raise BadMember(f"{name[:200]!r} is outside the directory")
         replaced: list[str] = []
         if self._links or self._earlier_links:
             above = posixpath.dirname(path)

@@ -1,7 +1,7 @@
-"""Members of tar archives that come out of containers: chosen, copied, written into archives of ours. Knows no engine.
+"""Selects members of tar archives from containers, and writes them into Longshore's archives. Knows no engine.
 
-What comes out is anything that a job can make; of it only files, directories and links with a name inside of the
-project are taken. Everything is streamed.
+A job controls its container's archives; only files, directories and links with a name inside the project are taken.
+Everything is streamed.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ GZIP_LEVEL = 1
 
 
 class Members(Protocol):
-    """Where members of an archive go.
+    """Receives the members of an archive.
 
-    `names` are those that it has, to which hard links may lead; `follows`: a symbolic link to a file is to be the file.
+    `names` are its members, possible targets of hard links; `follows`: replace a symbolic link to a file by the file.
     """
 
     names: set[str]
     follows: bool
 
     def directory(self, info: tarfile.TarInfo) -> None:
-        """A directory that there is, whether it is wanted or not; what is in it follows."""
+        """A directory of the source, wanted or not, before its content."""
 
     def add(self, info: tarfile.TarInfo, data: BinaryIO | None) -> None:
         """A wanted member, with its data if it is a file."""
 
 
 class ArchiveWriter:
-    """A gzipped tar that depends on its members alone: no owners, no time of its making.
+    """A gzipped tar that depends only on its members: no owners, no creation time.
 
-    Directories above a member are written before it, as the source had them, so that what is unpacked has their modes.
+    Parent directories are written before a member, as in the source, so that unpacking restores their modes.
     """
 
     follows = False
@@ -52,11 +52,11 @@ class ArchiveWriter:
         self.names: set[str] = set()
 
     def directory(self, info: tarfile.TarInfo) -> None:
-        """Remembers a directory, to be written if something in it is."""
+        """Remembers a directory, to be written with its first wanted member."""
         self._directories[info.name] = info
 
     def add(self, info: tarfile.TarInfo, data: BinaryIO | None) -> None:
-        """Writes a member, unless one of its name is there."""
+        """Writes a member, unless its name is present."""
         if info.name in self.names:
             return
         above = posixpath.dirname(info.name)
@@ -78,26 +78,26 @@ class ArchiveWriter:
 
 @dataclass(slots=True)
 class Selected:
-    """What is to be copied out of a tar, and what could not be.
+    """A selection of a tar's members, and the wanted members that could not be copied.
 
-    `place` gives a member's name in the target (None: not inside of what is taken); `wanted` is asked with that name
-    and whether it is a directory, `through` whether patterns lead through a symbolic link of that name.
+    `place` returns a member's name in the target (None: outside the selection); `wanted` takes that name and whether
+    it is a directory; `through` returns whether patterns lead through a symbolic link of that name.
     """
 
     place: Callable[[str], str | None]
     wanted: Callable[[str, bool], bool]
     through: Callable[[str], bool]
     hard_links: list[str] = field(default_factory=list)
-    """Names of hard links whose target was not taken: they have no data of their own."""
+    """Names of hard links without a copied target: they have no data of their own."""
     links: list[tarfile.TarInfo] = field(default_factory=list)
-    """Symbolic links that patterns lead through, and wanted ones that are to be followed."""
+    """Symbolic links that patterns lead through, and wanted ones to follow."""
     left_out: list[str] = field(default_factory=list)
     """Names of wanted devices and pipes."""
 
 
 def copy_members(stream: BinaryIO, selected: Selected, out: Members) -> None:
-    """Copies the members of a tar stream that are selected to `out`. Raises BadArchive."""
-    targets: dict[str, str] = {}  # of symbolic links, for a hard link may lead to one
+    """Copies the selected members of a tar stream to `out`. Raises BadArchive."""
+    targets: dict[str, str] = {}  # of symbolic links: a hard link may point to one
     with reading(stream) as tar:
         for member in tar:
             name = selected.place(posixpath.normpath(member.name))
@@ -130,9 +130,9 @@ def copy_members(stream: BinaryIO, selected: Selected, out: Members) -> None:
 
 
 def copy_file(stream: BinaryIO, name: str, out: Members) -> tuple[bool, str]:
-    """Copies a file, which a tar stream has alone, to `out` as `name`.
+    """Copies the single file of a tar stream to `out` as `name`.
 
-    Returns whether it is one, and the target if it is a symbolic link. Raises BadArchive.
+    Returns whether it is a file, and the target if it is a symbolic link. Raises BadArchive.
     """
     with reading(stream) as tar:
         member = tar.next()

@@ -1,7 +1,7 @@
-"""Tar archives that go into containers: joined, looked at, given to an owner. Knows no engine.
+"""Joins and checks tar archives for containers, and sets their owner. Knows no engine.
 
-Everything is streamed. What goes in was made by Longshore (workspace, artifacts, caches: owner 0, no devices); it is
-joined header by header without a parse, for a container takes 30 ms for one archive, however small.
+Everything is streamed. Longshore made the input (workspace, artifacts, caches: owner 0, no devices); it is joined
+header by header without a parse, since a container takes 30 ms per archive, however small.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from daemon.executors.common.archive_guard import BadMember, Guard
 BLOCK = tarfile.BLOCKSIZE
 COPY_BYTES = 1 << 20
 SEND_BYTES = 256 << 10
-"""Headers and small files are sent together, about so much at a time."""
+"""Bytes of headers and small files to send together."""
 GZIP_MAGIC = b"\x1f\x8b"
 FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
 EXTENSIONS = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
-"""Members that only say more of the next one."""
+"""Members that only extend the next one's header."""
 LONGEST_EXTENSION = 1 << 20
 OPEN_DIRECTORY = 0o777
 
 
 class BadArchive(Exception):
-    """A file is no tar archive, or is cut short."""
+    """A file is no tar archive, or is truncated."""
 
 
 class Owner(NamedTuple):
-    """Numeric user and group that files in a container belong to."""
+    """Numeric user and group for files in a container."""
 
     uid: int
     gid: int
@@ -47,9 +47,9 @@ ROOT = Owner(0, 0)
 
 
 class Leaving:
-    """Symbolic links with a relative target above the place that an archive is unpacked into, by name.
+    """Symbolic links, by name, with a relative target above the directory that an archive is unpacked into.
 
-    The engine refuses them there. It takes them where nothing is above: at the root.
+    The engine refuses them there. It accepts them at the root, which has nothing above it.
     """
 
     def __init__(self) -> None:
@@ -59,21 +59,21 @@ class Leaving:
         return bool(self._links)
 
     def clear(self) -> None:
-        """Forgets all."""
+        """Drops all links."""
         self._links.clear()
 
     def keep(self, name: str, target: str, mtime: int) -> None:
-        """Keeps a link, the last one of its name."""
+        """Keeps a link; the last one of a name wins."""
         info = tarfile.TarInfo(name)
         info.type, info.linkname, info.mode, info.mtime = tarfile.SYMTYPE, target, 0o777, mtime
         self._links[name] = info
 
     def replaced(self, name: str) -> None:
-        """Forgets a link, for something else of this name follows."""
+        """Drops a link that another member replaces."""
         self._links.pop(name, None)
 
     def archive(self, directory: str, owner: Owner) -> Iterator[bytes]:
-        """A tar of the links, to be unpacked at the root, that puts them into `directory`."""
+        """A tar of the links, for unpacking at the root, that puts them into `directory`."""
         for name, link in self._links.items():
             info = copy.copy(link)
             info.name = posixpath.join(directory.lstrip("/"), name)
@@ -83,11 +83,11 @@ class Leaving:
 
 
 class Place:
-    """The directory that archives are unpacked into, one after the other, and what of them is there by now.
+    """The directory for successive archives, and its content up to now.
 
     `directories` are known directories, and links to such; only for an `owner` that is not root.
-    `leaving` are links of the last joint archive that are to be unpacked after it. In a place that is `opened`
-    everybody may write to what is unpacked, as to what git checks out with umask 0.
+    `leaving` are links of the last joint archive, to be unpacked after it. If `opened`, everybody may write to the
+    unpacked files, as to those that git checks out with umask 0.
     """
 
     def __init__(self, owner: Owner, directories: Iterable[str] = (), *, opened: bool = False) -> None:
@@ -99,14 +99,14 @@ class Place:
         self._path = Path()
 
     def next_archive(self, path: Path, *, together: bool) -> None:
-        """The members that follow are those of the archive at `path`."""
+        """Begins the archive at `path`."""
         if not together:
             self.leaving.clear()
         self._guard.next_archive(together=together)
         self._path = path
 
     def look(self, kind: bytes, name: str, target: str, size: int, mtime: int) -> tuple[list[str], bool]:
-        """The directories to make before a member, and whether it goes in; else it is kept apart.
+        """The directories to create before a member, and whether it goes in; otherwise it is kept apart.
 
         Raises BadArchive, Clash.
         """
@@ -134,7 +134,7 @@ class Place:
         return replaced, not apart
 
     def unknown_above(self, name: str, kind: bytes) -> list[str]:
-        """The directories that a member is in and that are not known yet; from now on they are."""
+        """The parent directories of a member that are not known yet; marks them as known."""
         path = posixpath.normpath(name)
         unknown = [above for above in _above(path) if above not in self.directories]
         self.directories.update(unknown, [path] if kind in (tarfile.DIRTYPE, tarfile.SYMTYPE) else ())
@@ -143,19 +143,19 @@ class Place:
         return unknown
 
     def directory(self, name: str) -> bytes:
-        """The member that makes a directory which no archive has."""
+        """The member for a directory that is in no archive."""
         return _encoded(_directory(name, self.owner, OPEN_DIRECTORY if self.opened else 0o755))
 
     def made(self, directory: str) -> None:
-        """A directory goes in that no archive has."""
+        """Registers a directory that is in no archive."""
         self._guard.made(directory)
 
 
 def joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
-    """One tar, in pieces, of the members of several (plain or gzipped), in order, for one place, all of its owner.
+    """One tar, in pieces, of the members of several (plain or gzipped), in order, for one place and its owner.
 
-    Links that lead out of the place are left in `place.leaving` instead. Raises BadArchive, OSError, and Clash if
-    archives are to be unpacked one by one.
+    Links out of the place go to `place.leaving` instead. Raises BadArchive, OSError, and Clash if the archives must be
+    unpacked one by one.
     """
     batch: list[bytes] = []
     size = 0
@@ -184,7 +184,7 @@ def _joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
 
 
 def _read_out(stream: BinaryIO, path: Path) -> None:
-    """Reads what is behind the last member: a gzipped file's checksum is looked at only there. Raises BadArchive."""
+    """Reads past the last member: only there a gzipped file's checksum is verified. Raises BadArchive."""
     try:
         while stream.read(COPY_BYTES):
             pass
@@ -193,15 +193,15 @@ def _read_out(stream: BinaryIO, path: Path) -> None:
 
 
 def _leads_above(name: str, target: str) -> bool:
-    """Whether the engine refuses a symbolic link: an absolute target is one within the place to it."""
+    """Whether the engine refuses a symbolic link: to it, an absolute target is within the place."""
     path = posixpath.normpath(f"{posixpath.dirname(name)}/{target}".lstrip("/"))
     return path == ".." or path.startswith("../")
 
 
 def _given(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
-    """The members of one tar, and the directories that they are in, which the engine would make for root.
+    """The members of one tar, with their parent directories, which the engine would create for root.
 
-    But none that is known: that would put a directory in the place of a link.
+    Known directories are omitted: they would replace a link by a directory.
     """
     owner, there = place.owner, place.directories
     with reading(stream, path) as tar:
@@ -234,7 +234,7 @@ def _encoded(info: tarfile.TarInfo) -> bytes:
 
 
 def _above(name: str) -> Iterator[str]:
-    """The directories that a name is in, outermost first."""
+    """A name's parent directories, outermost first."""
     parts = name.split("/")[:-1]
     return ("/".join(parts[: end + 1]) for end in range(len(parts)))
 
@@ -246,9 +246,9 @@ def _directory(name: str, owner: Owner, mode: int = 0o755) -> tarfile.TarInfo:
 
 
 def groundwork(directory: str, files: Mapping[str, str], owner: Owner, *, opened: bool = False) -> Iterator[bytes]:
-    """A tar, to be unpacked at the root, of a directory and of text files by absolute path, all of them `owner`'s.
+    """A tar, for unpacking at the root, of a directory and of text files by absolute path, all owned by `owner`.
 
-    Everybody may write to an `opened` directory. Only the owner can get at the files.
+    An `opened` directory is writable by everybody. The files are accessible to the owner only.
     """
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w", format=tarfile.PAX_FORMAT) as tar:
@@ -265,7 +265,7 @@ def groundwork(directory: str, files: Mapping[str, str], owner: Owner, *, opened
 
 @contextmanager
 def open_tar(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a tar that may be gzipped."""
+    """The bytes of a tar, gunzipped if necessary."""
     with path.open("rb") as file:
         magic = file.read(len(GZIP_MAGIC))
         file.seek(0)
@@ -283,13 +283,13 @@ def names(path: Path) -> frozenset[str]:
 
 
 def check(path: Path) -> None:
-    """Reads a whole archive as if it was to be unpacked. Raises BadArchive, OSError."""
+    """Reads a whole archive as for unpacking. Raises BadArchive, OSError."""
     for _ in joined([path], Place(ROOT)):
         pass
 
 
 def hash_files(path: Path, wanted: Callable[[str], bool]) -> dict[str, str]:
-    """The sha256 of those files of a tar that are `wanted`; of a symbolic link, that of target and file together.
+    """The sha256 of a tar's `wanted` files; for a symbolic link, of target and file together.
 
     Raises BadArchive, OSError.
     """
@@ -320,19 +320,19 @@ def _hash_files(path: Path, wanted: Callable[[str], bool], hashes: dict[str, str
 
 
 def _open_mode(is_directory: bool, mode: int) -> int:
-    """What git makes of a mode with umask 0: it keeps nothing but whether a file can be run."""
+    """A mode as git sets it with umask 0: only the executable bit is kept."""
     return OPEN_DIRECTORY if is_directory or mode & 0o111 else 0o666
 
 
 def _opened(header: bytes) -> bytes:
-    """The header of a file or directory with the mode that it has when it is open to everybody."""
+    """The header of a file or directory with an open mode."""
     mode = _open_mode(header[156:157] == tarfile.DIRTYPE, _number(header[100:108]))
     changed = header[:100] + b"%07o\0" % mode + header[108:148] + b" " * 8 + header[156:]
     return changed[:148] + b"%06o\0 " % sum(changed) + changed[156:]
 
 
 def _end(name: str, links: Mapping[str, str]) -> str:
-    """Where a symbolic link leads to by way of other ones, if not in a circle."""
+    """A symbolic link's final target through other links, unless they form a cycle."""
     seen: set[str] = set()
     while name in links and name not in seen:
         seen.add(name)
@@ -341,14 +341,14 @@ def _end(name: str, links: Mapping[str, str]) -> str:
 
 
 def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
-    """The members of one tar, without the blocks that end it."""
-    told: dict[str, str] = {}  # of the next member: what its header has no room for
-    head: list[bytes] = []  # of the next member, as far as it was read
+    """The members of one tar, without its end blocks."""
+    told: dict[str, str] = {}  # of the next member: fields too large for its header
+    head: list[bytes] = []  # of the next member, the part read so far
     try:
         while (header := stream.read(BLOCK)) and header != bytes(BLOCK):
             kind = header[156:157]
             if header[257:262] != b"ustar":
-                raise BadArchive(f"{path} is no archive of files")
+                raise BadArchive(f"{path} is not an archive of files")
             head.append(header)
             if kind in EXTENSIONS:
                 size = _number(header[124:136])
@@ -390,7 +390,7 @@ def _number(field: bytes) -> int:
 
 
 def _told(kind: bytes, data: bytes) -> dict[str, str]:
-    """What a member that extends the next one's header says of it. Raises ValueError."""
+    """The next member's fields from an extension member. Raises ValueError."""
     if kind != tarfile.XHDTYPE:
         return {"path" if kind == tarfile.GNUTYPE_LONGNAME else "linkpath": _text(data)}
     told: dict[str, str] = {}
@@ -417,7 +417,7 @@ def _text(field: bytes) -> str:
 
 @contextmanager
 def reading(stream: BinaryIO, path: Path | None = None) -> Iterator[tarfile.TarFile]:
-    """A tar as it comes; `path` is for messages. Raises BadArchive."""
+    """A tar as a stream; `path` is for messages. Raises BadArchive."""
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=COPY_BYTES, errorlevel=2) as tar:
             yield tar
@@ -426,7 +426,7 @@ def reading(stream: BinaryIO, path: Path | None = None) -> Iterator[tarfile.TarF
 
 
 def plain(member: tarfile.TarInfo, name: str) -> tarfile.TarInfo:
-    """`member` with nothing but name, type, size, mode, time and link target."""
+    """`member` reduced to name, type, size, mode, time and link target."""
     info = tarfile.TarInfo(name)
     info.type, info.size, info.linkname = member.type, member.size, member.linkname
     info.mode, info.mtime = member.mode & 0o7777, int(member.mtime)

@@ -1,24 +1,24 @@
-# What a job's container runs, in bash if the image has it, else in its sh: waits at a gate, runs the script, then
-# after_script. POSIX sh with builtins only (and sleep, where there is one), so that it works in any image with a shell.
+# Entry of a job's container, in bash if the image has it, else in its sh: waits at a gate, runs the script, then
+# after_script. POSIX sh with builtins only (and sleep, if present), so that it works in any image with a shell.
 # It comes in the environment, as do the scripts, so that no process has their text in its command line, where
-# `pkill -f` would find it. Comments are taken out first.
+# `pkill -f` would find it. Comments are stripped first.
 #
-# A small workspace comes in the environment too, for a container of root whose image has tar and base64. With
-# LONGSHORE_OPEN everybody may write to the project's directory, which the engine has made: its own way takes ten times as
-# long.
+# A small workspace comes in the environment too, for a root container whose image has tar and base64. With
+# LONGSHORE_OPEN the project's directory, which the engine has created, becomes writable by everybody: the engine's own
+# way takes ten times as long.
 #
-# Lines on stdin: `begin` forgets what came so far, `+TEXT` is a line of shell to evaluate first (final variables), `go`
-# opens the gate (`go SECONDS COUNTS`: after_script may take so long, and its failure counts or not, 1 or 0); after that
-# `stop STATUS GRACE` ends the script: SIGTERM to all its processes, SIGKILL after GRACE seconds, and CI_JOB_STATUS of
-# after_script is STATUS (`expired` is `failed`, for a script that took too long). All of them may be sent again, by
-# another daemon too.
-# `lease SECONDS`, before the word and again and again after it: unless the next one comes in time, everything ends with
-# exit code 75 and without a last line. So a job that may be begun elsewhere does not outlive its daemon here.
+# Lines on stdin: `begin` discards earlier input, `+TEXT` is a line of shell to evaluate first (final variables), `go`
+# opens the gate (`go SECONDS COUNTS`: time limit of after_script, and whether its failure counts, 1 or 0); after that
+# `stop STATUS GRACE` ends the script: SIGTERM to all its processes, SIGKILL after GRACE seconds, and after_script's
+# CI_JOB_STATUS is STATUS (`expired` is `failed`, for a script that took too long). All of them may be repeated, also
+# by another daemon.
+# `lease SECONDS`, before `go` and repeatedly after it: unless the next one comes in time, everything ends with exit
+# code 75 and without a last line. A job that may be restarted elsewhere thus does not outlive its daemon here.
 #
-# The script writes to stdout alone. stderr tells the daemon when this shell reads its stdin (an entrypoint of the image
-# may take its time before that), and when the gate opened. The last line on stdout says that the log is whole (and ends
-# a last line that has no end of its own), how the script ended, and whether memory or time ran out: the engine takes
-# some 60 ms longer to see the container's end. All of them are taken out of the log again.
+# The script writes only to stdout. stderr reports to the daemon that this shell reads its stdin (an entrypoint of the
+# image may delay that), and that the gate has opened. The last line on stdout marks the log as complete (and ends an
+# unterminated last line), and carries the script's exit code and whether memory or time ran out: the engine takes some
+# 60 ms longer to see the container's end. All of these marks are removed from the log.
 
 exec 3>&2 2>/dev/null 4<&0 </dev/null
 trap : TERM
@@ -55,7 +55,7 @@ printf '\036longshore ready\n' >&3
 longshore_directory=$LONGSHORE_DIRECTORY
 unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_DIRECTORY
 
-# What a new shell does with the text in $1: its first failing command ends it.
+# Run by a new shell with the text in $1: the first failing command ends it.
 longshore_run='exec 2>&1 3>&- 4<&-
 trap - TERM USR1 USR2 ALRM VTALRM
 cd "$longshore_directory" || exit 1
@@ -71,7 +71,7 @@ $1"'
 case $(set -o) in *pipefail*) longshore_run="set -o pipefail
 $longshore_run" ;; esac
 
-# The processes of the script are all but this one and those above it: the entrypoint of the image may still be there.
+# The script's processes are all but this one and its ancestors: the image's entrypoint may still be running.
 longshore_spared=" $$ "
 longshore_process=$$
 while [ "$longshore_process" -gt 1 ]; do
@@ -81,7 +81,7 @@ while [ "$longshore_process" -gt 1 ]; do
 	longshore_spared="$longshore_spared$longshore_process "
 done
 
-# longshore_signal SIGNAL: to the processes of the script, but not to the one that calls it; whether there are any.
+# longshore_signal SIGNAL: signals the script's processes, except the caller. Succeeds if there are any.
 longshore_signal() {
 	read -r longshore_line longshore_process </proc/self/stat
 	longshore_found="$longshore_spared$longshore_line "
@@ -96,8 +96,8 @@ longshore_signal() {
 	return "$longshore_line"
 }
 
-# longshore_expire SECONDS LISTENER: ends everything after so long, unless its listener is gone before. It looks second
-# by second, so that one that was put off is soon gone too.
+# longshore_expire SECONDS LISTENER: ends everything after this time, unless its listener ends before. Checks every
+# second, so that a postponed one ends soon too.
 longshore_expire() {
 	longshore_left=$1
 	while [ "$longshore_left" -gt 0 ]; do
@@ -108,7 +108,7 @@ longshore_expire() {
 	longshore_signal KILL
 }
 
-# longshore_prolong SECONDS: puts the end of the lease off.
+# longshore_prolong SECONDS: postpones the end of the lease.
 longshore_prolong() {
 	[ -z "$longshore_watch" ] || kill -KILL "$longshore_watch"
 	read -r longshore_line longshore_process </proc/self/stat
@@ -116,7 +116,7 @@ longshore_prolong() {
 	longshore_watch=$!
 }
 
-# The listener: ends the script, or puts the end of its lease off.
+# The listener: ends the script, or postpones the end of its lease.
 longshore_listen() {
 	longshore_watch=
 	[ -z "$longshore_lease" ] || longshore_prolong "$longshore_lease"
@@ -187,7 +187,7 @@ elif [ -n "$longshore_after" ]; then
 	[ -z "$longshore_lease" ] || longshore_listen <&4 >/dev/null 3>&- 4<&- &
 fi
 
-# Whether the kernel has killed something for want of memory; the engine may learn that too late.
+# Whether the kernel has killed a process for lack of memory; the engine may notice too late.
 longshore_oom=${longshore_expired:+2}
 longshore_oom=${longshore_oom:-0}
 for longshore_file in /sys/fs/cgroup/memory.events /sys/fs/cgroup/memory/memory.oom_control; do
@@ -213,6 +213,6 @@ fi
 printf '\036longshore end %d %d\n' "$longshore_code" "$longshore_oom"
 [ -z "$longshore_listener" ] || kill -KILL "$longshore_listener"
 
-# To take a container apart keeps the engine busy. Whatever waits for this script's end is to begin first.
+# Tearing down a container keeps the engine busy. Everything that waits for this script's end must begin first.
 sleep 0.02
 exit "$longshore_code"

@@ -1,6 +1,6 @@
-"""What variables a job's container and script see. Pure but for the time, which is given.
+"""The variables of a job's container and script. Pure: the time is an argument.
 
-From lowest precedence to highest: the worker's own, `predefined`, the coordinator's, the job's, those of
+In increasing precedence: the worker's own, `predefined`, the coordinator's, the job's, those of
 `reports:dotenv` of its dependencies, secrets, those of the run.
 """
 
@@ -17,47 +17,47 @@ from protocol.plan import Variable
 from protocol.variables import expand, expand_all
 
 MAX_STRING_BYTES = 128 * 1024 - 1
-"""Linux takes no longer string in an environment."""
+"""Linux's limit for one string of an environment."""
 MAX_ENVIRONMENT_BYTES = 3 << 19
-"""Of all variables: what Linux's 2 MiB leave when scripts and workspace are in the environment too."""
+"""Limit of all variables: the rest of Linux's 2 MiB when scripts and workspace are in the environment too."""
 POINTER_BYTES = 9
 MOST_BYTES_OF_A_CHARACTER = 4
 ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-"""Names that GitLab Runner gives in another way than Linux."""
+"""Architectures that GitLab Runner names differently from Linux."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """All variables of a job, expanded. `files` are contents by path of those that are files."""
+    """All variables of a job, expanded. `files` are the contents of file variables, by path."""
 
     values: Mapping[str, str]
     files: Mapping[str, str]
 
     def expand(self, text: str) -> str:
-        """`text` with the job's variables put in."""
+        """`text` with the job's variables expanded."""
         return expand(text, self.values)
 
     def as_raw(self) -> list[Variable]:
-        """All variables as such that are not expanded again."""
+        """All variables, marked as not to be expanded again."""
         return [Variable(key=key, value=value, raw=True) for key, value in self.values.items()]
 
     def changes(self, later: Environment) -> dict[str, str]:
-        """What is new or other in `later`."""
+        """New or changed variables in `later`."""
         return {key: value for key, value in later.values.items() if self.values.get(key) != value}
 
     def too_long(self) -> str | None:
-        """Why no program could be started with the variables, if so."""
+        """The reason why Linux would start no program with the variables, if any."""
         return too_long(f"{key}={value}" for key, value in self.values.items())
 
 
 def too_long(strings: Iterable[str]) -> str | None:
-    """Why no program could be started with an environment of these `KEY=VALUE` strings, if so."""
+    """The reason why Linux would start no program with these `KEY=VALUE` strings, if any."""
     sizes = {string: len(string) for string in strings}
     if MOST_BYTES_OF_A_CHARACTER * sum(sizes.values()) > MAX_STRING_BYTES:
         sizes = {string: len(string.encode("utf-8", "surrogateescape")) for string in sizes}
     for string, size in sizes.items():
         if size > MAX_STRING_BYTES:
-            return f"variable {string.partition('=')[0]} is longer than the 128 KiB that Linux takes"
+            return f"variable {string.partition('=')[0]} is longer than Linux's limit of 128 KiB"
     total = sum(sizes.values()) + POINTER_BYTES * len(sizes)
     if total > MAX_ENVIRONMENT_BYTES:
         longest = max(sizes, key=lambda string: sizes[string]).partition("=")[0]
@@ -69,7 +69,7 @@ def too_long(strings: Iterable[str]) -> str | None:
 
 
 def dotenv_of(dependencies: Iterable[Dependency]) -> list[Variable]:
-    """The variables that dependencies leave; a later dependency's wins. They are taken as they are."""
+    """The variables from dependencies' dotenv reports; a later dependency's wins. They are not expanded."""
     merged: dict[str, str] = {}
     for dependency in dependencies:
         merged.update(dependency.variables)
@@ -79,7 +79,7 @@ def dotenv_of(dependencies: Iterable[Dependency]) -> list[Variable]:
 def job_environment(
     assignment: Assignment, worker: str, image: str, dotenv: Iterable[Variable] = (), started: datetime | None = None
 ) -> Environment:
-    """The variables of a job; before its dependencies have ended, without their `dotenv` and without a start."""
+    """A job's variables; before its dependencies have ended, without their `dotenv` and without a start."""
     arch = ARCHITECTURES.get(platform.machine(), platform.machine())
     own = [
         *of_worker(assignment.job, worker, image, assignment.project_dir),

@@ -1,7 +1,7 @@
 """Matches paths as GitLab Runner's file patterns do (doublestar). Pure.
 
-`*` and `?` stay within one path component, `**` as a whole component is any number of them, `[a-z]` and `[!a-z]` are
-sets, `{a,b}` is either; a dot at the start of a name is nothing special.
+`*` and `?` stay within one path component, `**` as a whole component matches any number of them, `[a-z]` and `[!a-z]`
+are sets, `{a,b}` is an alternative; a leading dot in a name is not special.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import Any
 from protocol.errors import UsageError
 
 MOST_ALTERNATIVES = 30
-"""Of braces in one pattern, as far as they may stand for symbolic links."""
+"""Limit of a pattern's brace alternatives that are considered for symbolic links."""
 _COMPONENT = re.compile(r"(?:[^/\[\\]|\\.|\[.[^\]]*\]|\[)+", re.DOTALL)
 META = re.compile(r"[*?\[{\\]")
 
 
 def relative_pattern(pattern: str, project_dir: str) -> str | None:
-    """`pattern` relative to the project directory, "" for the directory itself; None if it leads out of it."""
+    """`pattern` relative to the project directory, "" for the directory itself; None if it is outside."""
     path = posixpath.normpath(posixpath.join(project_dir, pattern))
     if path == project_dir:
         return ""
@@ -29,7 +29,7 @@ def relative_pattern(pattern: str, project_dir: str) -> str | None:
 
 
 def fixed_prefix(pattern: str) -> str:
-    """The leading components of `pattern` that hold nothing special: where all its matches are. "" is everywhere."""
+    """The leading components of `pattern` without wildcards: the directory of all its matches. "" is the root."""
     fixed: list[str] = []
     for component in pattern.split("/"):
         if META.search(component):
@@ -39,7 +39,7 @@ def fixed_prefix(pattern: str) -> str:
 
 
 def outermost(prefixes: Sequence[str]) -> list[str]:
-    """Those of `prefixes` that lie in no other one, each once, in order."""
+    """Those of `prefixes` that are not below another one, each once, in order."""
     chosen: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not any(not other or prefix.startswith(other + "/") for other in chosen):
@@ -48,7 +48,7 @@ def outermost(prefixes: Sequence[str]) -> list[str]:
 
 
 class Patterns:
-    """Several patterns, relative to one directory. Raises UsageError for one that is malformed."""
+    """Several patterns, relative to one directory. Raises UsageError for a malformed one."""
 
     def __init__(self, patterns: Sequence[str]) -> None:
         self._patterns = patterns
@@ -67,15 +67,15 @@ class Patterns:
         return [index for index, pattern in enumerate(self._within) if pattern.fullmatch(path)]
 
     def beyond(self, path: str) -> set[int]:
-        """Indexes of the patterns whose first components, none of them `**`, match `path`, and that go on below it."""
-        if self._above is None:  # only what has symbolic links needs it
+        """Indexes of the patterns whose first components, none of them `**`, match `path`, and that go deeper."""
+        if self._above is None:  # needed only for symbolic links
             self._above = [_compiled_regex(pattern, _regex_above(pattern)) for pattern in self._patterns]
         path = _text(path)
         return {index for index, above in enumerate(self._above) if above and above.fullmatch(path)}
 
 
 def _regex_above(pattern: str) -> str:
-    """What matches the directories that lead to a match of `pattern`, as far as there is no `**`; "" for none."""
+    """A regex for the directories on the way to a match of `pattern`, up to the first `**`; "" for none."""
     leading: dict[str, None] = {}
     for alternative in itertools.islice(_alternatives(pattern), MOST_ALTERNATIVES):
         components = _COMPONENT.findall(alternative)[:-1]
@@ -85,7 +85,7 @@ def _regex_above(pattern: str) -> str:
 
 
 def _alternatives(pattern: str) -> Iterator[str]:
-    """`pattern` without braces: one for each of what they stand for."""
+    """`pattern` without braces: one for each combination of alternatives."""
     depth = start = 0
     cuts: list[int] = []
     index = 0
@@ -113,7 +113,7 @@ def _alternatives(pattern: str) -> Iterator[str]:
 
 
 def _text(path: str) -> str:
-    """`path` without what is no UTF-8, which re2 does not take."""
+    """`path` with invalid UTF-8, which re2 rejects, replaced."""
     return path if path.isascii() else path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
@@ -122,10 +122,10 @@ def _compiled(pattern: str, suffix: str) -> Any:
 
 
 def _compiled_regex(pattern: str, regex: str) -> Any:
-    """With re2, whose time is bounded whatever the pattern; None for "". Raises UsageError."""
+    """Compiled with re2, whose time is bounded for any pattern; None for "". Raises UsageError."""
     if not regex:
         return None
-    import re2  # takes 2 ms, for which a job that leaves no files does not wait
+    import re2  # takes 2 ms; a job without files need not pay them
 
     options = re2.Options()
     options.log_errors = False
@@ -167,7 +167,7 @@ def _regex(pattern: str) -> str:
             index += negated
             end = pattern.find("]", index + 1)
             if end < 0:
-                raise UsageError(f"bad file pattern {pattern!r}: a '[' without its ']'")
+                raise UsageError(f"bad file pattern {pattern!r}: a '[' without a ']'")
             body = pattern[index:end].replace("\\", "\\\\").replace("[", "\\[").replace("^", "\\^")
             out.append(f"[^/{body}]" if negated else f"[{body}]")
             index = end + 1
@@ -182,5 +182,5 @@ def _regex(pattern: str) -> str:
         else:
             out.append(re.escape(char))
     if depth:
-        raise UsageError(f"bad file pattern {pattern!r}: a '{{' without its '}}'")
+        raise UsageError(f"bad file pattern {pattern!r}: a '{{' without a '}}'")
     return "".join(out)

@@ -1,6 +1,6 @@
-"""Turns a job's commands into what its container runs, as GitLab Runner does it. Pure: strings in, strings out.
+"""Turns a job's commands into its container's command, as GitLab Runner does. Pure: strings in, strings out.
 
-The shell side is `entry.sh`; this module makes the environment that it expects and the lines that it is told on stdin.
+The shell side is `entry.sh`; this module makes its environment and its input lines.
 """
 
 from __future__ import annotations
@@ -13,26 +13,25 @@ from importlib.resources import files
 from typing import Literal
 
 RELEASED_MARK = b"\x1elongshore released\n"
-"""On stderr, when the gate has opened: the engine's time stamp of it is when the script began."""
+"""On stderr, when the gate has opened: its time stamp by the engine is the script's start."""
 READY_MARK = b"\x1elongshore ready\n"
-"""On stderr, before the other one: `entry.sh` reads its stdin, and a workspace that came in the environment is in its
-place."""
+"""On stderr, before RELEASED_MARK: `entry.sh` reads its stdin, and a workspace from the environment is unpacked."""
 BARE_MARK = b"\x1elongshore bare\n"
-"""On stderr, from a shell that reads its stdin and has none of the container's environment: see `first_line`."""
+"""On stderr, from a shell that reads its stdin but lacks the container's environment: see `first_line`."""
 END_MARK = re.compile(rb"\x1elongshore end (\d{1,3}) ([012])\n")
-"""On stdout, after the last byte of script and after_script: the exit code, and if memory (1) or time (2) ran out."""
+"""On stdout, after the last byte of script and after_script: exit code, and whether memory (1) or time (2) ran out."""
 END_MARK_START = b"\x1elongshore end "
 END_MARK_BYTES = len(END_MARK_START) + 6
 
 WORKSPACE = "LONGSHORE_WORKSPACE"
 
 LEASE_OVER = 75
-"""Exit code of a container that has ended itself, and without END_MARK: it was not told to go on in time."""
+"""Exit code of a container that ended itself, without END_MARK: its lease was not prolonged in time."""
 
 PIECE_BYTES = 100_000
-"""What scripts are cut to: Linux takes at most 128 KiB in one string of an environment."""
+"""Size of a script's pieces: Linux allows at most 128 KiB in one string of an environment."""
 MOST_IN_ENVIRONMENT = 256 << 10
-"""Bytes of script and after_script; larger ones are files, for Linux takes 2 MiB of environment and arguments."""
+"""Bytes of script and after_script; larger ones become files: Linux allows 2 MiB of environment and arguments."""
 
 FIND_SHELL = (
     "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash; do "
@@ -45,7 +44,7 @@ StopStatus = Literal["canceled", "failed", "expired"]
 
 
 def without_comments(text: str) -> str:
-    """The shell reads the text for every job, so only what it needs is given to it."""
+    """Strips comments: the shell parses the text for every job, so it gets no more than it needs."""
     return "\n".join(line for line in text.splitlines() if line and not line.startswith("#")) + "\n"
 
 
@@ -60,9 +59,9 @@ def quoted(text: str) -> str:
 def script_text(commands: Sequence[str], *, trace: bool = False) -> str:
     """Shell text that runs `commands` in order, each echoed before its output; "" for none.
 
-    With `trace`, the shell also tells each command that it really runs.
+    With `trace`, the shell also prints each command as it executes it.
 
-    The echo is in a group of its own with stderr closed, so that `set -x` in the script does not show it a second time.
+    The echo is a group with stderr closed, so that `set -x` in the script does not show it a second time.
     """
     lines: list[str] = ["set -o xtrace"] if trace and commands else []
     for command in commands:
@@ -76,7 +75,7 @@ def script_text(commands: Sequence[str], *, trace: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """What a container runs, as shell text. `files` are those that the text reads, by absolute path."""
+    """A container's scripts, as shell text. `files` are the files that the text reads, by absolute path."""
 
     script: str
     after_script: str
@@ -84,7 +83,7 @@ class Scripts:
 
 
 def scripts_of(script: Sequence[str], after_script: Sequence[str], directory: str, *, trace: bool = False) -> Scripts:
-    """The scripts of a job; those that are too large for an environment are files beside its project directory."""
+    """A job's scripts; those too large for an environment become files beside its project directory."""
     texts = {"script": script_text(script, trace=trace), "after_script": script_text(after_script, trace=trace)}
     if sum(len(text.encode()) for text in texts.values()) <= MOST_IN_ENVIRONMENT:
         return Scripts(texts["script"], texts["after_script"], {})
@@ -111,10 +110,10 @@ def _pieces(name: str, text: str) -> dict[str, str]:
 def entry_environment(
     script: str, after_script: str, *, directory: str, workspace: str | None = None, opens: bool = False
 ) -> dict[str, str]:
-    """The variables that `entry.sh` reads; it takes them out of the environment again.
+    """The variables for `entry.sh`, which removes them from the environment.
 
-    `directory` is the project's in the container; `workspace` is a tar in base64 that is to be unpacked into it. If
-    the container `opens` the directory, all its users may write there.
+    `directory` is the project's in the container; `workspace` is a tar in base64 to be unpacked into it. If the
+    container `opens` the directory, all its users may write there.
     """
     return {
         "LONGSHORE_ENTRY": ENTRY,
@@ -127,17 +126,17 @@ def entry_environment(
 
 
 def entry_command(entrypoint: Sequence[str]) -> list[str]:
-    """The command of the container; its `entrypoint`, if any, gets it as its arguments.
+    """The container's command; its `entrypoint`, if any, gets it as arguments.
 
-    One that is nothing but a shell would take `sh` for the name of a script. One that drops the environment leaves us
-    a shell that is told all on its stdin.
+    An entrypoint that is just a shell would take `sh` for a script's name. One that drops the environment leaves a
+    shell that gets everything on its stdin.
     """
     command = ["-c", f'[ -n "$LONGSHORE_ENTRY" ] || exec sh; {FIND_SHELL}']
     return command if _is_shell(entrypoint) else ["sh", *command]
 
 
 def _is_shell(entrypoint: Sequence[str]) -> bool:
-    """Whether these words end with a shell and nothing but options for it: `/bin/bash -l`, `tini -- sh`."""
+    """Whether these words end with a shell and only options for it: `/bin/bash -l`, `tini -- sh`."""
     words = list(entrypoint)
     while words and words[-1].startswith("-") and words[-1] != "--" and "c" not in words[-1]:
         words.pop()
@@ -145,11 +144,11 @@ def _is_shell(entrypoint: Sequence[str]) -> bool:
 
 
 def first_line() -> bytes:
-    """What a container is sent first. `entry.sh` ignores it.
+    """The first line sent to a container. `entry.sh` ignores it.
 
-    An entrypoint such as `sh -c` drops our command and comes to a shell that reads its stdin: it gets there by this
-    line. Such a shell may read ahead, so nothing else is sent before READY_MARK. A shell without our environment says
-    BARE_MARK and waits for `bare_lines`.
+    An entrypoint such as `sh -c` drops our command and starts a shell that reads its stdin: this line leads it to
+    `entry.sh`. Such a shell may read ahead, so nothing else is sent before READY_MARK. A shell without our environment
+    writes BARE_MARK and waits for `bare_lines`.
     """
     return (
         f"if [ -n \"$LONGSHORE_ENTRY\" ]; then {FIND_SHELL}; else printf '\\036longshore bare\\n' >&2; fi\n"
@@ -157,7 +156,7 @@ def first_line() -> bytes:
 
 
 def bare_lines(environment: Sequence[str]) -> bytes:
-    """What brings a shell to `entry.sh` that has nothing of its container's `environment` (`NAME=VALUE`)."""
+    """Leads a shell without its container's `environment` (`NAME=VALUE`) to `entry.sh`."""
     pairs = (variable.partition("=") for variable in environment)
     text = "".join(f"export {key}={quoted(value)}\n" for key, _, value in pairs if IDENTIFIER.fullmatch(key))
     return text.encode() + first_line()
@@ -170,12 +169,12 @@ def release_lines(
     after_seconds: float = 300.0,
     after_counts: bool = False,
 ) -> bytes:
-    """What opens the gate: final values of `variables` for the script, then the word; see `lease_line` for `lease`.
+    """Opens the gate: final values of `variables` for the script, then `go`; see `lease_line` for `lease`.
 
-    `after_seconds` bounds after_script; if it `after_counts`, its failure is the job's.
+    `after_seconds` limits after_script; if it `after_counts`, its failure is the job's.
 
-    It begins with a line's end, in case that an earlier daemon died in the middle of a line. Names that no shell takes
-    are left out.
+    It begins with a newline, in case an earlier daemon died in the middle of a line. Names that are invalid in a shell
+    are omitted.
     """
     text = "".join(f"export {key}={quoted(value)}\n" for key, value in variables.items() if IDENTIFIER.fullmatch(key))
     lines = ["\nbegin\n", *(f"+{line}\n" for line in text.split("\n")[:-1])]
@@ -185,10 +184,10 @@ def release_lines(
 
 
 def lease_line(seconds: float) -> bytes:
-    """What lets the job go on for so long; without another one, all of it then ends with LEASE_OVER."""
+    """Lets the job continue for this time; without another one, the container then ends with LEASE_OVER."""
     return f"\nlease {max(0, int(seconds))}\n".encode()
 
 
 def stop_line(status: StopStatus, grace: float) -> bytes:
-    """What ends the script; see `entry.sh`."""
+    """Ends the script; see `entry.sh`."""
     return f"\nstop {status} {max(0, round(grace))}\n".encode()

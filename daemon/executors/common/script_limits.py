@@ -1,4 +1,4 @@
-"""The variables of a job that bound its script and after_script, as GitLab's runner takes them. Pure."""
+"""A job's variables that limit its script and after_script, as in GitLab Runner. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRUE = frozenset({"1", "t", "true", "yes", "on"})
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Seconds that script and after_script may take (None: nothing is said), and whether after_script's failure counts.
+    """Time limits of script and after_script in seconds (None: not set), and whether after_script's failure counts.
 
     `warnings` are for people.
     """
@@ -28,19 +28,19 @@ class Limits:
 
 
 def is_true(value: str) -> bool:
-    """Whether a variable that switches something on does."""
+    """Whether a switch variable is on."""
     return value.strip().lower() in TRUE
 
 
 def limits_of(values: Mapping[str, str]) -> Limits:
-    """What a job's variables say. A value that is no duration has no effect but a warning, as in GitLab."""
+    """The limits set by a job's variables. An invalid duration only causes a warning, as in GitLab."""
     warnings: list[str] = []
 
     def seconds(name: str) -> float | None:
         text = values.get(name, "").strip()
         found = _duration(text)
         if text and found is None:
-            warnings.append(f"{name} has no effect: {text[:100]!r} is no duration such as 40s or 1h20m")
+            warnings.append(f"{name} has no effect: {text[:100]!r} is not a duration such as 40s or 1h20m")
         return found or None
 
     ignores = values.get(IGNORE_ERRORS, "")
@@ -49,7 +49,7 @@ def limits_of(values: Mapping[str, str]) -> Limits:
 
 
 def _duration(text: str) -> float | None:
-    """Seconds of a duration as Go writes it, blanks between its parts allowed; None if it is none."""
+    """Seconds of a duration in Go's syntax, with spaces allowed between its parts; None if invalid."""
     if text == "0":
         return 0.0
     total, at = 0.0, 0

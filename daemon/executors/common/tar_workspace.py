@@ -1,4 +1,4 @@
-"""A workspace that came as a tar."""
+"""A workspace in the form of a tar."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""Talks to a Docker engine over its HTTP API. Knows requests and streams, nothing of jobs.
+"""A client for a Docker engine's HTTP API. Handles requests and streams, not jobs.
 
-The docker SDK knows contexts and registry credentials; the requests are made here, because a job is a handful of calls
-and the SDK's way through `requests` costs each of them some milliseconds, and because its readers of logs and archives
-go frame by frame. Each request has a connection of its own (50 us on a Unix socket), so a restarted engine
-leaves no stale ones. All requests are idempotent as we use them (containers have names), so one that broke is repeated.
+The docker SDK provides contexts and registry credentials; the requests are made here, because a job is a handful of
+calls and the SDK's way through `requests` costs each some milliseconds, and because its readers of logs and archives
+go frame by frame. Each request has its own connection (50 us on a Unix socket), so a restarted engine leaves no stale
+ones. All our requests are idempotent (containers have names), so a broken one is repeated.
 """
 
 from __future__ import annotations
@@ -26,28 +26,28 @@ from protocol.errors import EngineUnavailable, LongshoreError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 CALL_TIMEOUT = 120.0
-"""Seconds that the engine may take for an answer; waiting for a container and reading a log have no bound."""
+"""Seconds that the engine may take to answer; waiting for a container and reading a log have no limit."""
 FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
-"""Seconds between attempts to reach an engine that is away."""
+"""Seconds between attempts to reach an absent engine."""
 KEEPALIVE_SECONDS = 60
-"""After so much silence, a far engine is asked whether it is still there."""
+"""Seconds of silence before a remote engine is probed."""
 BUFFER_BYTES = 1 << 20
 CREATE_TRIES = 5
 REMOVAL_SECONDS = 600.0
-"""How long a removal by somebody else is waited for: the engine takes minutes for a container with many files."""
+"""Seconds to wait for a removal by another client: the engine takes minutes for a container with many files."""
 GOING = ("removing", "dead")
-"""States of a container whose removal has begun: it can't be started any more, and its log can't be read."""
+"""States of a container whose removal has begun: it can't be started, and its log can't be read."""
 UP = ("running", "paused", "restarting")
-"""States of a container that has processes, or will have them again without us."""
+"""States of a container that has processes, or will have some again without our doing."""
 TIMED_OUT, BAD_ANSWER = 504, 502
-"""Statuses of errors that are not the engine's own words: it gave no answer in time, or one that is no JSON."""
+"""Statuses of errors that are not from the engine: it did not answer in time, or not in JSON."""
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
 
 
 class EngineError(LongshoreError):
-    """The engine has answered a request with an error, or not in time; `message` is the engine's own, if it has one."""
+    """The engine answered with an error, or not in time; `message` is the engine's own, if any."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -56,12 +56,12 @@ class EngineError(LongshoreError):
 
 
 GONE = (ConnectionError, FileNotFoundError, http.client.HTTPException)
-"""What a request raises when no engine is there, or when it goes away before its answer is complete."""
+"""Exceptions of a request when no engine answers, or when it goes away before its answer is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where an engine listens: a Unix socket's `path`, or `host` and `port`."""
+    """An engine's address: a Unix socket's `path`, or `host` and `port`."""
 
     url: str
     path: str = ""
@@ -71,7 +71,7 @@ class Endpoint:
 
     @property
     def local(self) -> bool:
-        """Whether the engine's containers can be reached from this host by their addresses."""
+        """Whether this host can reach the engine's containers by their addresses."""
         return bool(self.path)
 
     def connect(self, timeout: float | None) -> socket.socket:
@@ -93,9 +93,9 @@ class Endpoint:
 
 
 def find_endpoint(url: str | None) -> Endpoint:
-    """The engine at `url`, or where Docker's own tools would look: DOCKER_HOST, the current context, the default.
+    """The engine at `url`, or the default of Docker's own tools: DOCKER_HOST, the current context, the default.
 
-    Raises EngineUnavailable for an address of a kind that can't be used.
+    Raises EngineUnavailable for an unsupported kind of address.
     """
     if url is None:
         url = os.environ.get("DOCKER_HOST") or _context_url() or DEFAULT_URL
@@ -110,7 +110,7 @@ def find_endpoint(url: str | None) -> Endpoint:
 
 
 def _context_url() -> str | None:
-    """What DOCKER_CONTEXT or `docker context use` has chosen, if anything. Raises EngineUnavailable."""
+    """The URL chosen by DOCKER_CONTEXT or `docker context use`, if any. Raises EngineUnavailable."""
     name = os.environ.get("DOCKER_CONTEXT")
     if name is None:
         directory = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
@@ -120,7 +120,7 @@ def _context_url() -> str | None:
             return None
     if not name or name == "default":
         return None
-    from docker.context import ContextAPI  # takes 45 ms to import, and hardly anybody has contexts
+    from docker.context import ContextAPI  # takes 45 ms to import, and contexts are rare
 
     try:
         context = ContextAPI.get_context(name)
@@ -132,7 +132,7 @@ def _context_url() -> str | None:
 
 
 def _tls_context() -> ssl.SSLContext:
-    """As Docker's own tools: ca.pem, cert.pem and key.pem of DOCKER_CERT_PATH."""
+    """As Docker's own tools do: ca.pem, cert.pem and key.pem of DOCKER_CERT_PATH."""
     directory = Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
     context = ssl.create_default_context(cafile=str(directory / "ca.pem"))
     context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
@@ -140,7 +140,7 @@ def _tls_context() -> ssl.SSLContext:
 
 
 class _Connection(http.client.HTTPConnection):
-    """One request to an endpoint; `http.client` knows TCP only."""
+    """One request to an endpoint, for `http.client` alone supports only TCP."""
 
     def __init__(self, endpoint: Endpoint, timeout: float | None) -> None:
         super().__init__(endpoint.host or "docker", timeout=timeout, blocksize=BUFFER_BYTES)
@@ -151,26 +151,26 @@ class _Connection(http.client.HTTPConnection):
 
 
 class NameTaken(EngineError):
-    """A container has the name that we need, and is not ours."""
+    """The container name that we need is taken by a container of another owner."""
 
     def __init__(self, name: str) -> None:
         super().__init__(
             409,
-            f"a container named {name} is there that this worker has not made: rename it (docker rename {name} OTHER)",
+            f"a container named {name}, not created by this worker, exists: rename it (docker rename {name} OTHER)",
         )
 
 
 class Created(NamedTuple):
-    """A container by its id; `made`: just now, else it was there."""
+    """A container's id; `made`: created just now, otherwise it existed."""
 
     id: str
     made: bool
 
 
 class DockerClient:
-    """One Docker engine. Thread-safe: it holds no connection.
+    """One Docker engine. Thread-safe: it keeps no connection.
 
-    `patience` is how many seconds a request waits for an engine that is away (restarted, upgraded) before it raises
+    `patience` is how many seconds a request waits for an absent engine (restarted, upgraded) before it raises
     EngineUnavailable.
     """
 
@@ -188,7 +188,7 @@ class DockerClient:
         timeout: float | None = CALL_TIMEOUT,
         patience: float | None = None,
     ) -> Any:
-        """The engine's answer, from JSON; None for an empty one. Raises EngineError, EngineUnavailable."""
+        """The engine's answer, decoded from JSON; None for an empty one. Raises EngineError, EngineUnavailable."""
         data = None if body is None else json.dumps(body).encode()
         headers = {} if data is None else {"Content-Type": "application/json"}
 
@@ -198,7 +198,7 @@ class DockerClient:
             try:
                 return json.loads(answer) if answer.strip() else None
             except ValueError:
-                raise EngineError(BAD_ANSWER, f"its answer to {method} {path} is no JSON: {answer[:100]!r}") from None
+                raise EngineError(BAD_ANSWER, f"its answer to {method} {path} is not JSON: {answer[:100]!r}") from None
 
         try:
             return self.patiently(attempt, patience)
@@ -212,10 +212,10 @@ class DockerClient:
         keep: Callable[[Mapping[str, Any]], bool],
         owned: Callable[[Mapping[str, str]], bool],
     ) -> Created:
-        """Creates the container that `query` names, unless one of that name is there and is one to `keep`.
+        """Creates the container that `query` names, unless one of that name exists and is one to `keep`.
 
-        Any other is removed first, and one whose removal has begun is waited for. One that by its labels is not
-        `owned` is left alone: then it raises NameTaken. Raises EngineError, EngineUnavailable.
+        Any other is removed first; a removal in progress is waited for. One that is not `owned`, by its labels, is left
+        alone: then raises NameTaken. Raises EngineError, EngineUnavailable.
         """
         name = str(query["name"])
         for _ in range(CREATE_TRIES):
@@ -228,7 +228,7 @@ class DockerClient:
             try:
                 there = self.call("GET", f"/containers/{name}/json")
             except EngineError as error:
-                if error.status == 404:  # it went just now
+                if error.status == 404:  # just removed
                     continue
                 raise
             if not owned(labels_of(there.get("Config"))):
@@ -239,9 +239,9 @@ class DockerClient:
         raise conflict
 
     def delete(self, path: str) -> bool:
-        """Removes a container (running or not, its anonymous volumes too), network or volume; False: it is not there.
+        """Removes a container (running or not, its anonymous volumes too), network or volume; False: it does not exist.
 
-        It is gone then, also if somebody else has begun to remove it. Raises EngineError, EngineUnavailable.
+        Waits for a removal in progress by another client. Raises EngineError, EngineUnavailable.
         """
         try:
             self.call("DELETE", path, query={"force": 1, "v": 1} if path.startswith("/containers/") else None)
@@ -265,10 +265,10 @@ class DockerClient:
                 raise
             time.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
-        raise EngineError(409, f"{path} is being removed for more than {REMOVAL_SECONDS:.0f} s")
+        raise EngineError(409, f"the removal of {path} has taken more than {REMOVAL_SECONDS:.0f} s")
 
     def put_archive(self, container: str, directory: str, tar: Callable[[], Iterable[bytes]]) -> None:
-        """Unpacks a tar (plain or gzipped), given piecewise, into a directory of a container. Raises EngineError."""
+        """Unpacks a tar (plain or gzipped), passed in pieces, into a container's directory. Raises EngineError."""
         url = _url(f"/containers/{container}/archive", {"path": directory})
 
         def attempt() -> None:
@@ -278,7 +278,7 @@ class DockerClient:
         self.patiently(attempt)
 
     def has_file(self, container: str, path: str) -> bool:
-        """Whether a container, started or not, has such a file. Raises EngineError, EngineUnavailable."""
+        """Whether a container, started or not, has this file. Raises EngineError, EngineUnavailable."""
         url = _url(f"/containers/{container}/archive", {"path": path})
 
         def attempt() -> bool:
@@ -294,32 +294,31 @@ class DockerClient:
 
     @contextmanager
     def get_archive(self, container: str, path: str) -> Iterator[http.client.HTTPResponse]:
-        """A tar of a file or directory of a container, to be read piecewise. Raises EngineError (404: not there)."""
+        """A tar stream of a container's file or directory. Raises EngineError (404: not found)."""
         url = _url(f"/containers/{container}/archive", {"path": path})
         with self.patiently(lambda: self._open("GET", url, None, {}, CALL_TIMEOUT)) as response:
             yield response
 
     @contextmanager
     def lines(self, path: str, query: Query, headers: Mapping[str, str], silence: float) -> Iterator[Iterator[bytes]]:
-        """Posts, and gives the lines of the answer as they come. Raises EngineError.
+        """Posts, and yields the answer's lines as they arrive. Raises EngineError.
 
-        In the middle, one of GONE may come, and TimeoutError after `silence` seconds without a byte.
+        While reading, raises one of GONE, or TimeoutError after `silence` seconds without a byte.
         """
         with self.patiently(lambda: self._open("POST", _url(path, query), None, headers, silence)) as response:
             yield iter(response.readline, b"")
 
     def raw(self, path: str, query: Query) -> socket.socket:
-        """The body of an answer as a socket to receive from until it is closed; for logs.
+        """An answer's body as a socket, to receive from until it is closed; for logs.
 
-        HTTP/1.0, so that the body comes as it is, not in chunks. One attempt: raises EngineError, or one of GONE.
+        HTTP/1.0, so that the body is not chunked. One attempt: raises EngineError, or one of GONE.
         """
         return self._raw(f"GET {_url(path, query)} HTTP/1.0\r\n\r\n", (200,))
 
     def attach(self, container: str, *, output: bool) -> socket.socket:
-        """A socket whose bytes go to a container's stdin, and that gives, if asked for, its `output` from now on.
+        """A socket to a container's stdin that also returns, on request, its `output` from now on.
 
-        A container whose output is asked for and not received stands still. One attempt: raises EngineError, or one of
-        GONE.
+        A container whose requested output is not received blocks. One attempt: raises EngineError, or one of GONE.
         """
         query = {"stream": 1, "stdin": 1} | ({"stdout": 1, "stderr": 1} if output else {})
         url = _url(f"/containers/{container}/attach", query)
@@ -327,7 +326,7 @@ class DockerClient:
         return self._raw(f"POST {url} HTTP/1.1\r\n{headers}\r\n", (101, 200))
 
     def patiently(self, attempt: Callable[[], T], patience: float | None = None) -> T:
-        """What `attempt` gives, tried again with growing pauses while no engine answers. Raises EngineUnavailable."""
+        """The result of `attempt`, retried with growing pauses while no engine answers. Raises EngineUnavailable."""
         deadline = time.monotonic() + (self._patience if patience is None else patience)
         delay = FIRST_DELAY
         while True:
@@ -348,7 +347,7 @@ class DockerClient:
         else:
             mend = (
                 "start it (systemctl start docker), install it (Debian, Ubuntu: apt-get install docker.io), "
-                "or name another one in DOCKER_HOST"
+                "or set DOCKER_HOST to another one"
             )
         cause = getattr(error, "strerror", None) or str(error) or type(error).__name__
         return EngineUnavailable(f"no Docker engine answers at {self.endpoint.url} ({cause}): {mend}")
@@ -356,14 +355,14 @@ class DockerClient:
     def _open(
         self, method: str, url: str, body: Any, headers: Mapping[str, str], timeout: float | None
     ) -> http.client.HTTPResponse:
-        """The response to a request, its body not yet read; closing it closes the connection."""
+        """The response to a request, with its body unread; closing it closes the connection."""
         connection = _Connection(self.endpoint, timeout)
         try:
             try:
                 connection.request(method, url, body=body, headers={**headers, "Connection": "close"})
             except (BrokenPipeError, ConnectionResetError):
                 if body is None:
-                    raise  # with a body, the engine may have refused it before its end, and says why
+                    raise  # the engine may have rejected the body before its end, with a reason
             response = connection.getresponse()
             if response.status >= 400:
                 raise EngineError(response.status, _error_message(response.read()))
@@ -384,7 +383,7 @@ class DockerClient:
         try:
             connection.sendall(request.encode())
             head = bytearray()
-            while not head.endswith(b"\r\n\r\n"):  # byte by byte: what follows the head belongs to the reader
+            while not head.endswith(b"\r\n\r\n"):  # byte by byte: the rest belongs to the reader
                 byte = connection.recv(1)
                 if not byte:
                     raise http.client.BadStatusLine(head.decode(errors="replace"))
@@ -408,12 +407,12 @@ class DockerClient:
 
 
 def labels_of(holder: Mapping[str, Any] | None) -> Mapping[str, str]:
-    """The labels in a part of an answer: the engine says null where there are none."""
+    """The labels in a part of an answer: without labels the engine sends null."""
     return (holder or {}).get("Labels") or {}
 
 
 def _url(path: str, query: Query | None) -> str:
-    """Without an API version, which means the engine's newest: what is used here is in all of them."""
+    """Without an API version, which means the engine's newest: everything used here exists in all versions."""
     return quote(path) + (f"?{urlencode(query)}" if query else "")
 
 

@@ -1,7 +1,7 @@
-"""What Longshore has made on an engine, by its labels: containers, networks, volumes. Knows no worker and no job.
+"""Longshore's objects on an engine, by their labels: containers, networks, volumes. Knows no worker and no job.
 
-Whatever else carries some of our labels is reported once and left alone: made by hand, by another version, or run from
-an image that was committed from a container of ours (an image keeps the labels of its container).
+Other objects with some of our labels are reported once and left alone: made by hand, by another version, or run from
+an image that was committed from a Longshore container (an image keeps its container's labels).
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from daemon.executors.docker.api_client import DockerClient, EngineError, labels
 
 COORDINATOR, WORKER, ATTEMPT, ROLE = (f"longshore.{key}" for key in ("coordinator", "worker", "attempt", "role"))
 BOOT, LOCK = "longshore.boot", "longshore.lock"
-"""The boot of the kernel on which a worker runs, and the file that it locks there: see `inventory`."""
+"""The kernel's boot ID where a worker runs, and the file that it locks there: see `inventory`."""
 NETWORK = "longshore.network"
-"""On a network's holder: its name at its creation. On a job's container: the holder whose network it has joined."""
+"""On a network's holder: its name at creation. On a job's container: the holder of the network that it joined."""
 LEASE = "longshore.lease"
 SHORT_ID = 12
-"""How many characters of a coordinator's id are in names."""
+"""Characters of a coordinator's id in names."""
 ATTEMPT_ID = re.compile(r"[0-9]{1,19}\.[0-9]{1,9}")
 HOLDER_ROLE = "network"
 ROLES = ("job", "service", HOLDER_ROLE)
@@ -32,14 +32,14 @@ MOST_TOLD = 10_000
 
 Kind = Literal["containers", "networks", "volumes"]
 KINDS: tuple[Kind, ...] = ("containers", "networks", "volumes")
-"""In the order of their removal: a network or volume can't go while a container uses it."""
+"""In the order of removal: a network or volume can't be removed while a container uses it."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Thing:
-    """One object on the engine. `state` is a container's, "" for others; `created` is in seconds since the epoch."""
+    """One object on the engine. `state` is a container's, "" otherwise; `created` is in seconds since the epoch."""
 
     kind: Kind
     id: str
@@ -50,18 +50,18 @@ class Thing:
 
     @property
     def path(self) -> str:
-        """Where the engine has it."""
+        """Its path in the engine's API."""
         return f"/{self.kind}/{self.id}"
 
     @property
     def attempt(self) -> str | None:
-        """The attempt that it belongs to, if its label is one."""
+        """The attempt that it belongs to, if its label is valid."""
         attempt = self.labels.get(ATTEMPT, "")
         return attempt if ATTEMPT_ID.fullmatch(attempt) else None
 
     @property
     def holder(self) -> bool:
-        """Whether it is the container that holds a network for jobs."""
+        """Whether it is a container that holds a network for jobs."""
         return self.kind == "containers" and self.labels.get(ROLE) == HOLDER_ROLE
 
     def __str__(self) -> str:
@@ -69,12 +69,12 @@ class Thing:
 
 
 def own_name(coordinator: str, what: str) -> str:
-    """What an object of a coordinator's worker is called."""
+    """The name for an object of a coordinator's worker."""
     return "-".join(filter(None, ["longshore", coordinator[:SHORT_ID], what]))
 
 
 class Once:
-    """Says each thing once: a sweep meets the same odd objects every time. Thread-safe."""
+    """Logs each warning once: every sweep meets the same odd objects. Thread-safe."""
 
     def __init__(self) -> None:
         self._told: set[tuple[str, str]] = set()
@@ -90,7 +90,7 @@ class Once:
 
 
 class Belongings:
-    """Those with all of `labels`, or (None) of all workers and coordinators. Thread-safe."""
+    """The objects with all of `labels`, or (None) of all workers and coordinators. Thread-safe."""
 
     def __init__(self, engine: DockerClient, labels: Mapping[str, str] | None = None) -> None:
         self._engine = engine
@@ -99,7 +99,7 @@ class Belongings:
         self.once = Once()
 
     def things(self, kinds: tuple[Kind, ...] = KINDS, *also: str) -> Iterator[Thing]:
-        """Those of these kinds, in order, that have the labels `also` (`KEY=VALUE`) too. Asks for one kind at a time.
+        """Objects of these kinds, in order, that also have the labels `also` (`KEY=VALUE`). Queries one kind at a time.
 
         Raises EngineError, EngineUnavailable.
         """
@@ -110,7 +110,7 @@ class Belongings:
                     yield thing
 
     def things_of(self, attempt: str) -> Iterator[Thing]:
-        """All that belongs to an attempt."""
+        """All objects of an attempt."""
         return self.things(KINDS, f"{ATTEMPT}={attempt}")
 
     def _answers(self, kind: Kind, also: tuple[str, ...]) -> list[Any]:
@@ -126,11 +126,11 @@ class Belongings:
     def _made_by_us(self, thing: Thing) -> bool:
         labels = thing.labels
         if thing.kind == "containers" and labels.get(ROLE) not in ROLES:
-            self.once.warn(thing, f"has our labels but the unknown role {labels.get(ROLE)!r}: it is left alone")
+            self.once.warn(thing, f"has Longshore's labels but the unknown role {labels.get(ROLE)!r}: left alone")
         elif not thing.holder and thing.attempt is None:
-            self.once.warn(thing, f"has our labels but no attempt ({labels.get(ATTEMPT)!r}): it is left alone")
+            self.once.warn(thing, f"has Longshore's labels but no attempt ({labels.get(ATTEMPT)!r}): left alone")
         elif not self._has_own_name(thing) and self._inherited(thing):
-            self.once.warn(thing, "has our labels from its image only: it is left alone")
+            self.once.warn(thing, "has Longshore's labels from its image only: left alone")
         else:
             return True
         return False
@@ -140,7 +140,7 @@ class Belongings:
         return thing.name == expected or thing.name.startswith(expected + "-")
 
     def _inherited(self, thing: Thing) -> bool:
-        """Whether a container has its labels from its image, or nobody knows; one of ours that was renamed has not."""
+        """Whether a container's labels come from its image, or may; not so for a renamed one of ours."""
         if thing.kind != "containers":
             return False
         if thing.id not in self._inherits:
@@ -155,7 +155,7 @@ class Belongings:
 
 
 def _read(kind: Kind, answer: Any) -> Thing | None:
-    """An entry of a list, whatever is missing in it; None if there is nothing by which it could be asked for."""
+    """An entry of a list, with any field missing; None if it lacks an identity."""
     if not isinstance(answer, dict):
         return None
     name = (answer.get("Names") or [""])[0].removeprefix("/") if kind == "containers" else answer.get("Name")
@@ -168,7 +168,7 @@ def _read(kind: Kind, answer: Any) -> Thing | None:
 
 
 def _seconds(when: Any) -> float:
-    """A time of the engine's; 0 if it is none."""
+    """A time of the engine's; 0 if invalid."""
     if isinstance(when, int | float):
         return float(when)
     try:

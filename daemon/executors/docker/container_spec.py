@@ -1,4 +1,4 @@
-"""What the engine is asked to make for a job: the body of a request to create its container. Pure."""
+"""Builds the request body that creates a job's container. Pure."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NANOS = 1_000_000_000
 
 
 def host_config(policy: Policy, binds: Sequence[str] = ()) -> dict[str, Any]:
-    """What of a job's or service's HostConfig keeps its container in; `binds` are volumes of its own."""
+    """The part of a job's or service's HostConfig that confines its container; `binds` are its own volumes."""
     host: dict[str, Any] = {"PidsLimit": policy.pids}
     if policy.privileged:
         host["Privileged"] = True
@@ -45,12 +45,12 @@ def job_container(
     workspace: str | None = None,
     opens: bool = False,
 ) -> dict[str, Any]:
-    """The container of a job: held at its gate once it is started, its stdin open for good.
+    """A job's container: held at its gate once started, its stdin open for good.
 
     The image's entrypoint stays in place unless the job overrides it; it gets our shell as its arguments, as in GitLab.
-    `entrypoint` is the one that comes of it. `binds` are volumes of its own, `aliases` its names in
-    `network`. `workspace` is one that the container unpacks itself, as text; `opens`: it lets all its users write to
-    the project's directory.
+    `entrypoint` is the resulting one. `binds` are its own volumes, `aliases` its names in `network`. `workspace` is
+    one that the container unpacks itself, as text; `opens`: it makes the project's directory writable for all its
+    users.
     Raises JobFailed for variables that Linux would not start.
     """
     resources = assignment.job.resources
@@ -87,13 +87,11 @@ def job_container(
 
 
 def start_hint(error: str, environment: Environment) -> str:
-    """What to add to an engine's `error` at the start of a job's container; "" if it is about something else."""
+    """A hint for an engine's `error` at the start of a job's container; "" if it is unrelated."""
     if '"sh"' not in error:
         return ""
     path = environment.values.get("PATH")
     if path is None:
-        return " (an image for jobs needs a shell)"
+        return " (a job's image needs a shell)"
     mend = "write `export PATH=...` in `before_script` instead"
-    return (
-        f" (the job's variable PATH, {path[:200]!r}, takes the place of the image's, which it can't build on: {mend})"
-    )
+    return f" (the job's variable PATH, {path[:200]!r}, replaces the image's and can't refer to it: {mend})"

@@ -1,4 +1,4 @@
-"""Finds out to whom the files of a job have to belong: the user that its container runs as."""
+"""Finds the owner of a job's files: the user that its container runs as."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from daemon.executors.common.archives import ROOT, Owner
 from daemon.executors.docker.api_client import DockerClient, EngineError
 
 FILE_BYTES = 4 << 20
-"""A passwd or group file is read no further."""
+"""Maximum bytes read of a passwd or group file."""
 
 
 def is_root(user: str) -> bool:
-    """Whether `user` (`name`, `uid`, each with `:group` or not; "" is none) is root without a look into the image."""
+    """Whether `user` (`name`, `uid`, each with `:group` or not; "" is none) is root, without reading the image."""
     name, _, group = user.partition(":")
     return name in ("", "0", "root") and group in ("", "0", "root")
 
 
 def owner_of(engine: DockerClient, container: str, user: str) -> Owner:
-    """The numbers of `user` (`name`, `uid`, each with `:group` or not) in a container, as Docker resolves them.
+    """The numeric `user` (`name`, `uid`, each with `:group` or not) in a container, as Docker resolves it.
 
-    Raises EngineError. A name that the image does not know is root here: the container's start is what fails then.
+    Raises EngineError. A name unknown to the image is root here: then the container's start fails.
     """
     if is_root(user):
         return ROOT

@@ -1,6 +1,6 @@
-"""Runs jobs in containers of one Docker engine, and finds and removes what it has made there by its labels.
+"""Runs jobs in containers of one Docker engine, and finds and removes its objects there by their labels.
 
-Everything made here carries labels that say whose it is; nothing else is ever touched.
+All objects carry labels that name their owner; nothing else is ever touched.
 """
 
 from __future__ import annotations
@@ -46,25 +46,25 @@ from protocol.messages import Assignment
 from protocol.views import Capability
 
 LOG_BYTES = 4 << 30
-"""Past this size a log is rotated, and what its reader has not read by then may be lost: the guard of the disk."""
+"""Size at which a log is rotated; its unread part may then be lost: protects the disk."""
 ABANDONED_SECONDS = 86_400.0
-"""How old what another worker has left must be before it is cleared away here."""
+"""Age in seconds of another worker's leftovers before they are removed here."""
 
 logger = logging.getLogger(__name__)
 
 
 def default_directory() -> Path:
-    """Where caches are kept for the user."""
+    """The user's cache directory."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
 
 
 class DockerExecutor:
     """See `daemon.executors.base.Executor`. Thread-safe.
 
-    `coordinator` keeps apart what workers of several coordinators have on one engine: their attempts may have the same
-    ids. `lock` is the file that the worker holds locked while it lives. `directory` is for caches, `cache_limit` their
-    bytes, `keep_caches` how many seconds they stay unused; `patience` is seconds to wait for an engine that is away,
-    `networks` how many networks jobs may use one after the other; with 0 each has its own.
+    `coordinator` separates the objects of several coordinators' workers on one engine: their attempts may have the same
+    ids. `lock` is the file that the worker holds locked for its lifetime. `directory` is for caches, `cache_limit`
+    their bytes, `keep_caches` the seconds that they may stay unused; `patience` is seconds to wait for an absent
+    engine, `networks` the size of the pool of networks for successive jobs; with 0 each job has its own.
     """
 
     def __init__(
@@ -90,7 +90,7 @@ class DockerExecutor:
         self._mine = {COORDINATOR: coordinator, WORKER: worker}
         self._lock_labels = {BOOT: boot(), LOCK: str(lock)} if lock else {}
         self._belongings = Belongings(self._engine, self._mine)
-        self._ids: dict[str, str] = {}  # containers that were found, by attempt
+        self._ids: dict[str, str] = {}  # containers found, by attempt
         directory = directory or default_directory()
         removals = RemovalGuard()
         pool = NetworkPool(self._engine, {**self._mine, **self._lock_labels}, self._name(HOLDER_ROLE), networks, policy)
@@ -131,12 +131,12 @@ class DockerExecutor:
         return executor
 
     def facts(self) -> str:
-        """See Executor. The engine is asked once: on a busy host it takes 60 ms to count itself."""
+        """See Executor. Asks the engine once: on a busy host it takes 60 ms to count itself."""
         if self._facts is None:
             try:
                 info = self._engine.call("GET", "/info", patience=0)
             except EngineError as error:
-                raise EngineUnavailable(f"Docker can't tell about itself: {error.message}") from error
+                raise EngineUnavailable(f"`docker info` fails: {error.message}") from error
             self._facts = _about(info if isinstance(info, dict) else {})
         return self._facts
 
@@ -165,7 +165,7 @@ class DockerExecutor:
         return sandbox.wait()
 
     def find(self) -> list[Found]:
-        """See Executor. Raises EngineUnavailable when the engine does not list its containers for long."""
+        """See Executor. Raises EngineUnavailable if the engine keeps failing to list its containers."""
         found: dict[str, Found] = {}
         for thing in self._listed():
             attempt = thing.attempt
@@ -178,7 +178,7 @@ class DockerExecutor:
         return list(found.values())
 
     def _listed(self) -> list[Thing]:
-        """The containers of jobs. Without the list nothing could be said of what is there, so it is asked for again."""
+        """The job containers. The list is essential, so a failed query is retried."""
         deadline = time.monotonic() + self._patience
         delay = FIRST_DELAY
         while True:
@@ -187,18 +187,18 @@ class DockerExecutor:
             except EngineError as error:
                 if time.monotonic() > deadline:
                     raise EngineUnavailable(f"Docker can't list its containers: {error.message}") from error
-                logger.warning("Docker can't list its containers, and is asked again: %s", error.message)
+                logger.warning("Docker can't list its containers, will retry: %s", error.message)
             time.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY)
 
     def _look(self, thing: Thing, attempt: str) -> Found | None:
-        """How far the attempt of a container is; None if the container goes, as nobody can bring its result home.
+        """The state of a container's attempt; None if the container is being removed, as its result is lost.
 
-        What can't be read is taken for begun: an attempt runs at most once.
+        An unreadable container counts as begun: an attempt runs at most once.
         """
         up = thing.state in UP
         if thing.state in GOING:
-            self._belongings.once.warn(thing, f"is {thing.state}: its attempt is not taken up", logging.INFO)
+            self._belongings.once.warn(thing, f"is {thing.state}: its attempt is not resumed", logging.INFO)
             return None
         lease = _lease_of(thing.labels)
         if thing.state == "created":
@@ -207,7 +207,7 @@ class DockerExecutor:
             released = stored.released_at(self._engine, thing.id)
         except EngineError as error:
             if error.status in (404, 409):
-                self._belongings.once.warn(thing, f"can't be taken up: {error.message}")
+                self._belongings.once.warn(thing, f"can't be resumed: {error.message}")
                 return None
             self._belongings.once.warn(thing, f"has a log that can't be read: {error.message}")
             released = datetime.now(UTC)
@@ -216,7 +216,7 @@ class DockerExecutor:
         return Found(attempt, "running" if up else "exited", self._released_mono(thing.name, released), lease)
 
     def _released_mono(self, name: str, released: datetime) -> float:
-        """As its daemon has noted it, which no jump of a clock changes; without a note, by the engine's wall clock."""
+        """From its daemon's note, which no clock change affects; without a note, by the engine's wall clock."""
         at = self._site.released_at(name)
         return time.monotonic() - max(0.0, (datetime.now(UTC) - released).total_seconds()) if at is None else at
 
@@ -248,7 +248,7 @@ class DockerExecutor:
 
 
 def _about(info: Mapping[str, Any]) -> str:
-    """One line about an engine; not all engines that speak Docker's language tell all of it."""
+    """One line about an engine; not all engines with Docker's API report everything."""
     memory = f"{info['MemTotal'] / (1 << 30):.1f} GiB" if info.get("MemTotal") else ""
     cpus = f"{info['NCPU']} CPUs" if info.get("NCPU") else ""
     known = [f"Docker {info.get('ServerVersion', '')}".strip(), info.get("OperatingSystem"), info.get("Architecture")]
@@ -256,7 +256,7 @@ def _about(info: Mapping[str, Any]) -> str:
 
 
 def _lease_of(labels: Mapping[str, str]) -> float | None:
-    """The lease in a container's label; None if there is none, or no number that could be one."""
+    """The lease in a container's label; None if it is missing or invalid."""
     try:
         lease = float(labels.get(LEASE) or 0)
     except ValueError:

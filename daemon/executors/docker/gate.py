@@ -1,7 +1,7 @@
-"""The conversation with the shell in a job's container: brings it to `entry.sh`, opens the gate, stops the script.
+"""The protocol with the shell in a job's container: leads it to `entry.sh`, opens the gate, stops the script.
 
-An image's entrypoint comes first. It may take its time before it runs its arguments or a shell, or never do; decision
-0011 says how the two are told apart. Knows one container by name, nothing of jobs.
+An image's entrypoint comes first. It may take its time before it runs its arguments or a shell, or never do so;
+decision 0011 explains how the two are distinguished. Knows one container by name, nothing of jobs.
 """
 
 from __future__ import annotations
@@ -21,61 +21,61 @@ from daemon.executors.docker.logs.attached import AttachedOutput
 from daemon.executors.docker.logs.multiplexed import ScriptEnd
 
 QUIET_SECONDS = 30.0
-"""How long a container may give no sign of life before its shell answers; then it never will. More than an entrypoint
-waits idly for anything, less than a person would look at a job that hangs."""
+"""Seconds without a sign of life from a container before its shell answers; then it never will. Longer than an
+entrypoint waits idly, shorter than a person would watch a hung job."""
 LONGEST_SECONDS = 600.0
-"""How long an entrypoint may be at work before it comes to our shell."""
+"""Seconds that an entrypoint may work before it starts our shell."""
 LOOK_SECONDS = 2.0
-"""Between looks for signs of life."""
+"""Seconds between checks for signs of life."""
 LATE_SECONDS = 2.0
-"""A look that comes so late, or takes so long, tells of a host that is busy or was asleep, not of the container."""
+"""A check this late or slow indicates a busy or suspended host, and says nothing of the container."""
 PAUSED = "paused"
 SLICE_SECONDS = 0.2
-"""How soon a wait sees that it is interrupted, and a container that has ended."""
+"""Delay in seconds until a wait notices an interrupt or the container's end."""
 STORED_SECONDS = 0.05
-"""Between looks at a stored log, by a daemon that was not attached when the container started."""
+"""Seconds between reads of a stored log, by a daemon that was not attached when the container started."""
 
 
 class NoAnswer(Exception):
-    """The container gives no sign that our shell will ever run in it. The message says how that was seen."""
+    """The container gives no sign that our shell will ever run in it. The message names the evidence."""
 
 
 class EntryEnded(Exception):
-    """The container has ended before our shell was ready."""
+    """The container ended before our shell was ready."""
 
 
 class Gate:
-    """That of one container. Thread-safe.
+    """One container's gate. Thread-safe.
 
-    `container` is what the engine is asked for. `ended` is called as soon as the script's end is known from the
-    container's live output. `interrupt` ends all waits for the entry. Unless it says otherwise, a method that talks to
-    the engine raises EngineError, EngineUnavailable, and one of GONE.
+    `container` is its name or id for the engine. `ended` is called as soon as the container's live output shows the
+    script's end. `interrupt` ends all waits for the entry. Unless stated otherwise, a method that talks to the engine
+    raises EngineError, EngineUnavailable, and one of GONE.
     """
 
     def __init__(self, engine: DockerClient, container: str, ended: Callable[[ScriptEnd], None]) -> None:
         self._engine = engine
         self.container = container
         self._ended = ended
-        self._lock = Lock()  # `stop` comes from a thread of its own
+        self._lock = Lock()  # `stop` comes from another thread
         self._connection: socket.socket | None = None
         self._live: AttachedOutput | None = None
-        self._followed = False  # somebody has taken the live output
+        self._followed = False  # the live output is taken
         self._ready_before = 0  # READY_MARKs in the log from before the container was started again
         self._interrupted = Event()
 
     @property
     def attached(self) -> bool:
-        """Whether the container's output comes here, since its start. After a restart of the engine it does not."""
+        """Whether the container's output arrives here, since its start. Not so after a restart of the engine."""
         with self._lock:
             return self._live is not None and self._live.open
 
     def take_live(self) -> AttachedOutput | None:
-        """The container's output since its start, for the first who asks."""
+        """The container's output since its start, for the first caller only."""
         taken, self._followed = self._followed, True
         return None if taken else self._live
 
     def attach(self, state: str, start: Callable[[], None]) -> None:
-        """Starts the container, attached; one that runs is attached only, and its output is in its log."""
+        """Starts the container, attached; a running one is only attached, and its output is in its log."""
         with self._lock:
             self._hang_up()
             if state == "created":
@@ -88,7 +88,7 @@ class Gate:
         start()
 
     def greet(self) -> None:
-        """Brings a shell to our entry that an image's entrypoint has started without our command."""
+        """Leads a shell, which an image's entrypoint started without our command, to our entry."""
         self.tell(first_line())
 
     def _attached(self, *, output: bool = False) -> socket.socket:
@@ -98,7 +98,7 @@ class Gate:
         return self._connection
 
     def hang_up(self) -> None:
-        """Lets go of the container."""
+        """Detaches from the container."""
         with self._lock:
             self._hang_up()
 
@@ -110,7 +110,7 @@ class Gate:
             self._connection = None
 
     def tell(self, lines: bytes) -> None:
-        """Writes to the stdin of the running container, over a new connection if the old one broke."""
+        """Writes to the running container's stdin, over a new connection if the old one broke."""
         with self._lock:
             try:
                 self._attached().sendall(lines)
@@ -118,14 +118,14 @@ class Gate:
                 self._hang_up()
                 self._attached().sendall(lines)
 
-    # what it says
+    # its output
 
     def interrupt(self) -> None:
-        """Has `await_entry` raise Interrupted. Returns at once."""
+        """Makes `await_entry` raise Interrupted. Returns at once."""
         self._interrupted.set()
 
     def await_entry(self) -> None:
-        """Until our shell reads its stdin, its workspace in place. Raises NoAnswer, EntryEnded, Interrupted."""
+        """Waits until our shell reads its stdin, its workspace in place. Raises NoAnswer, EntryEnded, Interrupted."""
         signs = self.signs_of_life()
         deadline = time.monotonic() + LONGEST_SECONDS
         bare = False
@@ -141,14 +141,14 @@ class Gate:
                 raise EntryEnded
             signs.check()
             if time.monotonic() > deadline:
-                raise NoAnswer(f"it was not there after {LONGEST_SECONDS:.0f} s")
+                raise NoAnswer(f"it was not ready after {LONGEST_SECONDS:.0f} s")
 
     def signs_of_life(self) -> SignsOfLife:
-        """The container's, from now on."""
+        """The container's signs of life, from now on."""
         return SignsOfLife(self._engine, self.container, self._received)
 
     def answered(self, timeout: float = 0.0) -> bool:
-        """Whether the gate has opened; waits for that at most so many seconds."""
+        """Whether the gate has opened; waits at most `timeout` seconds for that."""
         return self._heard(RELEASED_MARK, timeout)
 
     def _heard(self, mark: bytes, timeout: float = 0.0) -> bool:
@@ -174,7 +174,7 @@ class Gate:
 
 
 class SignsOfLife:
-    """Whether a container does anything: it writes (`received` bytes so far), or uses CPU time."""
+    """Detects a container's activity: it writes (`received` bytes so far), or uses CPU time."""
 
     def __init__(self, engine: DockerClient, container: str, received: Callable[[], int]) -> None:
         self._engine = engine
@@ -184,7 +184,7 @@ class SignsOfLife:
         self._looked = self._since = time.monotonic()
 
     def check(self) -> None:
-        """Looks now and then. Raises NoAnswer when there was no sign for QUIET_SECONDS, and what the engine raises."""
+        """Checks periodically. Raises NoAnswer after QUIET_SECONDS without a sign, and the engine's exceptions."""
         now = time.monotonic()
         passed = now - self._looked
         if passed < LOOK_SECONDS:
@@ -194,16 +194,16 @@ class SignsOfLife:
         if late or seen != self._last or seen[0] == PAUSED:
             self._since = now
         elif now - self._since > QUIET_SECONDS:
-            raise NoAnswer(f"nothing was heard of it for {QUIET_SECONDS:.0f} s")
+            raise NoAnswer(f"it gave no sign of life for {QUIET_SECONDS:.0f} s")
         self._looked, self._last = now, seen
 
     def state(self) -> str:
-        """What changes while the container is at work: the CPU seconds of its processes and of their ended children."""
+        """A value that changes with the container's work: CPU seconds of its processes and of their ended children."""
         path = f"/containers/{self._container}"
         if self._engine.call("GET", f"{path}/json")["State"]["Paused"]:
             return PAUSED
         try:
             table = self._engine.call("GET", f"{path}/top", query={"ps_args": "-eo pid,cputimes S"})
             return str(sum(int(seconds) for _, seconds in table["Processes"]))
-        except (EngineError, ValueError):  # it has ended just now, or the engine's host has another `ps`
+        except (EngineError, ValueError):  # it has just ended, or the engine's host has a different `ps`
             return ""

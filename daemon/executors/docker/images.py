@@ -1,4 +1,4 @@
-"""Has an image ready on the engine, as its pull policy says, and tells what a job needs to know of it."""
+"""Provides a job's image on the engine, according to its pull policy, and its properties."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from protocol.statuses import FailureReason
 from protocol.variables import references
 
 DEFAULT_POLICY = "if-not-present"
-"""GitLab's is `always`; images that were only built here are as common on one's own machines as a registry's."""
+"""GitLab's is `always`; on private machines, locally built images are as common as a registry's."""
 PULL_SILENCE = 300.0
-"""Seconds without a word from the registry after which a pull has failed."""
+"""Seconds without data from the registry after which a pull fails."""
 
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """An image that is on the engine. `ports` are those TCP ports that it exposes."""
+    """An image on the engine. `ports` are its exposed TCP ports."""
 
     name: str
     id: str
@@ -36,7 +36,7 @@ class Image:
 
 
 class Images:
-    """The images of one engine. Thread-safe; one image is pulled once at a time."""
+    """The images of one engine. Thread-safe; each image has one pull at a time."""
 
     def __init__(self, engine: DockerClient, policy: Policy) -> None:
         self._engine = engine
@@ -44,7 +44,7 @@ class Images:
         self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def ensure(self, name: str, policies: Sequence[str], platform: str | None) -> Image:
-        """The image, pulled if need be. The policies are tried in order until one gives it.
+        """The image, pulled if necessary. The policies are tried in order until one succeeds.
 
         Raises JobFailed with the engine's own message.
         """
@@ -63,7 +63,7 @@ class Images:
                     self._engine.patiently(partial(self._pull, name, platform))
                 if image := self._inspect(name):
                     return image
-                reasons.append("not there after it was pulled")
+                reasons.append("missing after the pull")
             except EngineError as error:
                 reasons.append(error.message)
         raise JobFailed(FailureReason.IMAGE_PULL_FAILURE, f"image {name!r}: {'; '.join(dict.fromkeys(reasons))}")
@@ -97,17 +97,17 @@ class Images:
                     if error := json.loads(line).get("error"):
                         raise EngineError(500, str(error))
         except TimeoutError as error:
-            raise EngineError(504, f"nothing heard of the registry for {PULL_SILENCE:.0f} s") from error
+            raise EngineError(504, f"no data from the registry for {PULL_SILENCE:.0f} s") from error
 
 
 def unset_in(name: str, values: Mapping[str, str]) -> str:
-    """A word about the variables in an image's `name`, as it is written, that have no value; "" if all have one."""
+    """A message about the variables without a value in an image's raw `name`; "" if all have one."""
     unset = sorted(f"${variable}" for variable in references(name) if not values.get(variable))
     return f"{', '.join(unset)} not set; give a value with --var" if unset else ""
 
 
 def no_image(name: str, values: Mapping[str, str]) -> JobFailed:
-    """The failure of a job that names no image, or one that comes to nothing."""
+    """The failure of a job without an image, or with one that expands to nothing."""
     mend = "give it `image:`, all jobs one with `default: {image: ...}`, or the run one with --default-image"
     if unset := unset_in(name, values):
         mend = f"in {name!r}: {unset}, or the run an image with --default-image"
@@ -116,7 +116,7 @@ def no_image(name: str, values: Mapping[str, str]) -> JobFailed:
 
 @contextmanager
 def name_explained(name: str, values: Mapping[str, str]) -> Iterator[None]:
-    """Adds to a failure that comes of an image which variables in its `name` have no value."""
+    """Adds to an image's failure the variables in its raw `name` that have no value."""
     try:
         yield
     except JobFailed as error:
@@ -127,7 +127,7 @@ def name_explained(name: str, values: Mapping[str, str]) -> Iterator[None]:
 
 
 def _credentials(repository: str) -> dict[str, str]:
-    """The header that logs in to the registry, from Docker's own configuration files and credential helpers."""
+    """The registry's login header, from Docker's own configuration files and credential helpers."""
     import docker.auth
     from docker.errors import DockerException
 

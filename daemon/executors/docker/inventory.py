@@ -1,7 +1,7 @@
-"""What all workers have left on an engine, and what of it nobody comes back for. Reads labels and locks; asks nobody.
+"""All workers' objects on an engine, and verdicts on which are abandoned. Reads labels and locks; sends no request.
 
-A worker lives if the file is locked that its labels name. That can be seen on its own host and under its own kernel
-only; of any other worker nothing is known but how old its things are.
+A worker is alive if the file that its labels name is locked. That is visible only on its own host and under its own
+kernel; for any other worker only the age of its objects is known.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from daemon.executors.docker.logs import stored
 from protocol.clock import boot
 
 OLD_SECONDS = 86_400.0
-"""What a worker has left for longer than this, it has left for good."""
+"""Age in seconds after which a worker's leftovers count as abandoned."""
 
 Owner = tuple[str, str]
 """A coordinator's id and a worker's name."""
 
 
 class Life(Enum):
-    """Whether a worker lives."""
+    """Whether a worker is alive."""
 
     ALIVE = "alive"
     DEAD = "dead"
@@ -45,16 +45,16 @@ class Life(Enum):
 
 
 class Verdict(str, Enum):
-    """What is to become of a thing."""
+    """A decision about an object."""
 
-    KEEP = "keep"  # somebody needs it, or may
-    CLEAN = "clean"  # nobody comes back for it
-    FORCE = "force"  # its worker is dead, and the next one of its name would take it up
+    KEEP = "keep"  # in use, or possibly
+    CLEAN = "clean"  # abandoned
+    FORCE = "force"  # its worker is dead, and the next one of its name would resume it
 
 
 @dataclass(frozen=True, slots=True)
 class Leftover:
-    """A thing with its verdict; `reason` is for people."""
+    """An object with its verdict; `reason` is for people."""
 
     thing: Thing
     life: Life
@@ -64,19 +64,19 @@ class Leftover:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a coordinator that could be asked says of its workers: those `gone` for good, and the `busy` with jobs."""
+    """A reachable coordinator's report on its workers: those `gone` for good, and the `busy` ones with jobs."""
 
     gone: frozenset[str] = frozenset()
     busy: frozenset[str] = frozenset()
 
 
 def inventory(engine: DockerClient) -> list[Thing]:
-    """All that Longshore has on an engine, whoever has made it. Raises EngineError, EngineUnavailable."""
+    """All of Longshore's objects on an engine, of any worker. Raises EngineError, EngineUnavailable."""
     return list(Belongings(engine).things())
 
 
 def find_begun(engine: DockerClient, things: Iterable[Thing]) -> frozenset[str]:
-    """The ids of those jobs' containers whose script has begun, or of which nobody knows: they may have a result.
+    """Ids of job containers whose script has begun, or may have: they may have a result.
 
     Raises EngineUnavailable.
     """
@@ -93,7 +93,7 @@ def find_begun(engine: DockerClient, things: Iterable[Thing]) -> frozenset[str]:
 
 
 def owner(thing: Thing) -> Owner:
-    """Whose it is."""
+    """An object's owner."""
     return thing.labels.get(COORDINATOR, ""), thing.labels.get(WORKER, "")
 
 
@@ -105,7 +105,7 @@ def judge(
     local: bool,
     now: float | None = None,
 ) -> list[Leftover]:
-    """A verdict for each. `told` is by coordinator, `begun` as `find_begun` gives it; `local`: the engine and all its
+    """A verdict for each object. `told` is by coordinator, `begun` from `find_begun`; `local`: the engine and all its
     workers are on this host.
     """
     now = time.time() if now is None else now
@@ -128,26 +128,26 @@ def _judge(thing: Thing, life: Life, told: Told | None, begun: bool, now: float)
         return Leftover(thing, life, what, reason)
 
     if life is Life.ALIVE:
-        return verdict(Verdict.KEEP, "its worker lives")
+        return verdict(Verdict.KEEP, "its worker is alive")
     if told is not None and worker in told.busy:
-        return verdict(Verdict.KEEP, "its coordinator waits for its worker to come back")
+        return verdict(Verdict.KEEP, "its coordinator waits for its worker to return")
     if told is not None and (worker in told.gone or life is Life.DEAD):
         if old or life is Life.DEAD:
-            return verdict(Verdict.CLEAN, "its coordinator wants nothing of its worker")
-        return verdict(Verdict.KEEP, "it is not a day old")
+            return verdict(Verdict.CLEAN, "its coordinator needs nothing from its worker")
+        return verdict(Verdict.KEEP, "it is less than a day old")
     if life is Life.DEAD:
         if old and not begun:
-            return verdict(Verdict.CLEAN, "its worker is dead, for more than a day")
-        return verdict(Verdict.FORCE, "its worker is dead, and another one of its name would take it up")
+            return verdict(Verdict.CLEAN, "its worker has been dead for more than a day")
+        return verdict(Verdict.FORCE, "its worker is dead, and another one of its name would resume it")
     if told is not None or not old:
-        return verdict(Verdict.KEEP, "its worker may live" if told is not None else "it is not a day old")
+        return verdict(Verdict.KEEP, "its worker may be alive" if told is not None else "it is less than a day old")
     if begun and thing.state in UP:
-        return verdict(Verdict.KEEP, "it runs, and nobody knows whether its worker lives")
-    return verdict(Verdict.CLEAN, "it is more than a day old, and no worker of it is known")
+        return verdict(Verdict.KEEP, "it is running, and its worker's state is unknown")
+    return verdict(Verdict.CLEAN, "it is more than a day old, and its worker is unknown")
 
 
 def _together(judged: list[Leftover]) -> list[Leftover]:
-    """What a container uses that stays has to stay too, with the same verdict."""
+    """Extends a kept container's verdict to the objects that it uses."""
     order = (Verdict.CLEAN, Verdict.FORCE, Verdict.KEEP)
     attempts: dict[str, Leftover] = {}
     networks: dict[str, Leftover] = {}
@@ -170,7 +170,7 @@ def _together(judged: list[Leftover]) -> list[Leftover]:
 
 
 def _life(things: Iterable[Thing], local: bool) -> Life:
-    """That of the worker which has made these things: what it said last counts."""
+    """The state of the worker with these objects: its newest information counts."""
     said = [(thing.labels[BOOT], thing.labels[LOCK]) for thing in things if {BOOT, LOCK} <= thing.labels.keys()]
     lives = {_life_of(*one, local=local) for one in set(said)}
     return next((life for life in (Life.ALIVE, Life.UNKNOWN, Life.DEAD) if life in lives), Life.UNKNOWN)
@@ -181,7 +181,7 @@ def _life_of(its_boot: str, lock: str, *, local: bool) -> Life:
         return Life.DEAD if local and its_boot and boot() else Life.UNKNOWN
     try:
         file = os.open(Path(lock), os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # not there: it may be in a container of its own, where the same path leads elsewhere
+    except OSError:  # absent: the worker may run in a container, where the path differs
         return Life.UNKNOWN
     try:
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -193,7 +193,7 @@ def _life_of(its_boot: str, lock: str, *, local: bool) -> Life:
 
 
 def clean(engine: DockerClient, leftovers: Collection[Leftover], *, force: bool) -> tuple[list[Leftover], list[str]]:
-    """Removes those that are to go, containers first. Returns what is gone, and why the rest is not."""
+    """Removes the abandoned objects, containers first. Returns those removed, and problems with the rest."""
     wanted = {Verdict.CLEAN, Verdict.FORCE} if force else {Verdict.CLEAN}
     order = {"containers": 0, "networks": 1, "volumes": 2}
     gone: list[Leftover] = []

@@ -1,4 +1,4 @@
-"""Keeps apart what removes an attempt's leftovers and what prepares the attempt: both know them by the same names."""
+"""Stops cleanup from deleting containers that a new preparation of the same attempt is creating."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from threading import Condition
 
 
 class RemovalGuard:
-    """Attempts of which something is being removed. Thread-safe."""
+    """Attempts with a removal in progress. Thread-safe."""
 
     def __init__(self) -> None:
         self._under_way: Counter[str] = Counter()
@@ -17,7 +17,7 @@ class RemovalGuard:
 
     @contextmanager
     def of(self, attempt: str, wanted: Callable[[], bool]) -> Iterator[bool]:
-        """Whether something of the attempt may be removed now: if that is `wanted` still, in the moment it begins."""
+        """Whether an object of the attempt may be removed now: if that is still `wanted` when the removal begins."""
         with self._change:
             begun = wanted()
             if begun:
@@ -28,10 +28,10 @@ class RemovalGuard:
             if begun:
                 with self._change:
                     self._under_way[attempt] -= 1
-                    self._under_way += Counter()  # forgets who is at zero
+                    self._under_way += Counter()  # drops zero counts
                     self._change.notify_all()
 
     def wait(self, attempt: str) -> None:
-        """Until nothing of the attempt is being removed. Whether more will be is up to who wants it."""
+        """Waits until no removal of the attempt's objects is in progress. The caller must prevent new ones."""
         with self._change:
             self._change.wait_for(lambda: not self._under_way[attempt])

@@ -1,11 +1,11 @@
-"""One attempt's container and all that belongs to it: prepare, hold, release, follow, wait, stop, collect, remove.
+"""One attempt's container and its objects: prepare, hold, release, follow, wait, stop, collect, remove.
 
-Every step may be called again, also by another daemon that has found the container: names, labels and the container's
-own log tell all that it needs. No step knows what comes after it.
+Every step may be repeated, also by another daemon that has found the container: names, labels and the container's own
+log carry all its state. No step depends on a later one.
 
-Where the time goes, in ms (medians on two idle cores, Docker 20.10, a job `true` on the default bridge): prepare 37
-(create 5, lay the workspace in 30), hold 130, release 0.3, from there to the known end of the script 3, remove 90 at
-once (the engine takes the network down then) or 5 a little later.
+Durations in ms (medians on two idle cores, Docker 20.10, a job `true` on the default bridge): prepare 37 (create 5,
+unpack the workspace 30), hold 130, release 0.3, from there to the known end of the script 3, remove 90 immediately (the
+engine then tears down the network) or 5 a little later.
 """
 
 from __future__ import annotations
@@ -54,25 +54,25 @@ from protocol.statuses import FailureReason
 from protocol.variables import references
 
 NO_SOURCES = ("none", "empty")
-"""Values of GIT_STRATEGY with which a job has an empty project directory."""
+"""Values of GIT_STRATEGY for an empty project directory."""
 NO_UMASK = "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR"
-"""The variable that keeps the modes that files have in the repository; without it everybody may write to them."""
+"""The variable that keeps the repository's file modes; without it everybody may write to the files."""
 FILE_KEYS_LABEL = "longshore.cache-keys"
 JOB_LABEL = "longshore.job-digest"
 LINGERS = 0.03
-"""Seconds from the script's last line to the end of its container: `entry.sh` waits for most of it."""
+"""Seconds from the script's last line to the container's end: mostly a wait in `entry.sh`."""
 SCRIPT_GRACE = 10.0
-"""Seconds from SIGTERM to SIGKILL of a script whose own time is over."""
+"""Seconds from SIGTERM to SIGKILL of a script that has exceeded its own time limit."""
 ANSWERS_WITHIN = 2.0
-"""Seconds that a stop waits for the answer of a gate that was opened; without one it is a kill."""
+"""Seconds that a stop waits for an opened gate's answer; without one it kills."""
 LAST_WORDS = 2000
-"""How many bytes of its log the message about a container has that did not even begin."""
+"""Bytes of the log in the message about a container whose script did not begin."""
 
 
 class DockerSandbox:
-    """See `daemon.executors.base.Sandbox`. `warnings` are for people: what is odd but fails nothing.
+    """See `daemon.executors.base.Sandbox`. `warnings` are non-fatal problems, for people.
 
-    `container` is the id of one that was found: names can be changed, and be others'.
+    `container` is the id of a found one: names can change, or belong to another container.
     """
 
     def __init__(
@@ -90,29 +90,29 @@ class DockerSandbox:
         self._name = name
         self._labels = labels
         self._spec = assignment.job.image or ImageSpec(name=assignment.default_image or "")
-        self._early = self._environment([])  # without what dependencies leave: the container's own
+        self._early = self._environment([])  # without dependencies' variables: the container's own
         self._final: Environment | None = None
         self._postponed: list[Workspace] | None = None
-        self._fresh = False  # this daemon has made the container and has not started it yet
+        self._fresh = False  # created by this daemon and not started yet
         opened = not is_true(self._early.values.get(NO_UMASK, ""))
         self._files = SandboxFiles(site, assignment, name, opened=opened)
         self._joined = NetworkLease(site.engine, site.networks, name)
         self._id: str | None = None
-        self._released_at: float | None = None  # monotonic; set by the daemon that did it
+        self._released_at: float | None = None  # monotonic; set by the releasing daemon
         self._killed = False
         self._ends: SimpleQueue[ScriptEnd | int | Exception] = SimpleQueue()  # from the log, from the engine
         self._gate = Gate(site.engine, name, self._ends.put)
-        self._entrypoint: Sequence[str] = ()  # as far as it is known: from `prepare`, or when the container is started
+        self._entrypoint: Sequence[str] = ()  # once known: from `prepare`, or at the container's start
         if container is not None:
             self._found(container)
 
     def _found(self, container: str) -> None:
-        """The container is this one."""
+        """Adopts this container."""
         self._id = self._joined.id = self._files.id = self._gate.container = container
 
     @property
     def _container(self) -> str:
-        """What the engine is asked for."""
+        """The container's name or id for the engine."""
         return self._id or self._name
 
     def _environment(self, dependencies: Sequence[Dependency], started: datetime | None = None) -> Environment:
@@ -126,7 +126,7 @@ class DockerSandbox:
     # prepare
 
     def prepare(self, workspace: Workspace | None) -> None:
-        """See Sandbox. An image whose name waits for a dependency's variables is left to `release`."""
+        """See Sandbox. An image whose name depends on a dependency's variables is left to `release`."""
         self._site.removals.wait(self._assignment.attempt)
         if self._early.values.get("GIT_STRATEGY") in NO_SOURCES:
             workspace = None
@@ -140,7 +140,7 @@ class DockerSandbox:
                 self._prepare(workspace, environment)
 
     def _prepare(self, workspace: Workspace | None, known: Environment) -> None:
-        """With the variables that are `known`, image and services are found."""
+        """Prepares with image and services as resolved by the `known` variables."""
         name = known.expand(self._spec.name) or self._assignment.default_image
         if not name:
             raise no_image(self._spec.name, known.values)
@@ -194,22 +194,22 @@ class DockerSandbox:
         *,
         opens: bool,
     ) -> bool:
-        """Makes the container, unless one is there that was started. `brings` is a workspace that it unpacks itself.
+        """Creates the container, unless a started one exists. `brings` is a workspace that it unpacks itself.
 
-        `opens`: it lets all its users write to the project's directory.
+        `opens`: it makes the project's directory writable for all its users.
 
-        Returns whether it was made now, so that other files are still to be laid in.
+        Returns whether it was created now, so that other files must still be unpacked.
         """
         job = self._assignment.job
         digest = hashlib.sha256(msgspec.json.encode((self._assignment.run, job))).hexdigest()
-        labels = {LEASE: "", **self._labels, ROLE: "job", JOB_LABEL: digest}  # all, lest the image's own count
+        labels = {LEASE: "", **self._labels, ROLE: "job", JOB_LABEL: digest}  # all of them, to override the image's own
         if job.caches:
             labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, workspace))
         self._files.note(workspace)
         query = {"name": self._name} | ({"platform": self._spec.platform} if self._spec.platform else {})
 
         def keep(there: Mapping[str, Any]) -> bool:
-            """Not another job's, of a coordinator that was started afresh; nor one of which nobody knows its files."""
+            """Not another job's, of a recreated coordinator; nor one whose files are unknown."""
             started = there["State"]["Status"] != "created"
             return bool(started and labels_of(there["Config"]).get(JOB_LABEL) == digest)
 
@@ -241,7 +241,7 @@ class DockerSandbox:
     def _create_apart(
         self, query: dict[str, str], body: Mapping[str, Any], keep: Callable[[Mapping[str, Any]], bool]
     ) -> Created:
-        """Under another name if somebody else's container has this one."""
+        """Creates it under another name if an unrelated container has this one."""
         owned = partial(_has, self._labels)
         try:
             return self._engine.create(query, body, keep, owned)
@@ -309,19 +309,19 @@ class DockerSandbox:
             self._note_release()
 
     def _lay_in(self, caches: JobCaches | None, cached: Sequence[Path], artifacts: Sequence[Path]) -> None:
-        """Caches, then artifacts over them. A job can do without a cache: one that is damaged is a warning."""
+        """Unpacks caches, then artifacts over them. A job can do without a cache: a damaged one causes a warning."""
         try:
             self._files.lay_in([*cached, *artifacts])
         except (BadArchive, OSError) as error:
             sound = caches.sound(cached) if caches else []
             if len(sound) == len(cached):
                 raise
-            self.warnings.append(f"a cache is passed over: {error}")
+            self.warnings.append(f"a cache is skipped: {error}")
             if sound or artifacts:
                 self._files.lay_in([*sound, *artifacts])
 
     def _bring_to_gate(self, environment: Environment) -> None:
-        """Has the container wait at its gate, also if it has died there with the engine; never once it was past it."""
+        """Makes the container wait at its gate, even if it died there with the engine; never once it was past it."""
         if self._gate.attached:
             return
         state = "created"
@@ -331,7 +331,7 @@ class DockerSandbox:
         self._fresh = False
         if state not in ("created", *UP):
             if stored.released_at(self._engine, self._container):
-                raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container has run already")
+                raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container has already run")
             if services := self._services(environment):
                 services.start()
                 services.await_ready()
@@ -347,7 +347,7 @@ class DockerSandbox:
             raise self._never_begins(error) from error
 
     def _never_begins(self, how: NoAnswer) -> JobFailed:
-        """The job's failure, its container killed."""
+        """The job's failure; kills its container."""
         words = self._last_words()
         self.kill()
         what = f"the job's shell does not start in its container: {how}"
@@ -358,7 +358,7 @@ class DockerSandbox:
         self._gate.interrupt()
 
     def _note_release(self) -> None:
-        """For another daemon, which has to know how long the job has run. Without it the engine's clock tells."""
+        """For another daemon, which must know the job's running time. Without a note the engine's clock is used."""
         with suppress(OSError):
             self._site.directory.mkdir(parents=True, exist_ok=True)
             self._site.release_note(self._name).write_text(reading())
@@ -388,13 +388,13 @@ class DockerSandbox:
                 self._ends.put(end)
         finally:
             if follower.lost:
-                self.warnings.append("bytes of its log are lost: it printed more than the engine keeps")
+                self.warnings.append("part of its log is lost: it printed more than the engine keeps")
 
     def wait(self) -> Outcome:
         """See Sandbox. Raises JobFailed if the script did not begin, or if the container is gone.
 
-        A script's end is known from the last line of its log, if that is read, some 60 ms before the engine has seen
-        the container end. (A daemon that did not release it waits for that: it needs the times.)
+        The last line of the log, if read, gives a script's end some 60 ms before the engine sees the container's end.
+        (A daemon that did not release it waits for the latter: it needs the times.)
         """
         THREADS.start(Task(self._await_container, f"wait {self._assignment.attempt}"))
         with self._failures():
@@ -414,23 +414,23 @@ class DockerSandbox:
             if not oom_killed and not self._killed:
                 if not stored.released_at(self._engine, self._container):
                     raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(code))
-                failure = f"the container was ended from outside of the job (exit code {code})"
+                failure = f"the container was ended from outside the job (exit code {code})"
                 if code == LEASE_OVER and self._assignment.lease is not None:
-                    failure = f"it ended itself: its worker was not there for {self._assignment.lease:g} s"
+                    failure = f"it ended itself: no contact to its worker for {self._assignment.lease:g} s"
             return Outcome(code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
 
     def _outcome(self, end: ScriptEnd, ran_for: float) -> Outcome:
-        """Of a script that came to its end. One that fails after its network was taken away is not to blame."""
+        """The outcome of a complete script. A failure after its network was removed is not the script's."""
         failure = ""
         if end.exit_code != 0 and not self._killed and self._joined.gone():
-            failure = f"its network was taken away from outside: the container {self._joined.holder} was ended"
+            failure = f"its network was removed from outside: the container {self._joined.holder} was ended"
         oom_killed = end.out_of_memory and end.exit_code != 0
         return Outcome(end.exit_code, oom_killed=oom_killed, ran_for=ran_for, failure=failure, expired=end.expired)
 
     def _first_end(self) -> ScriptEnd | int | Exception:
-        """The first news of the script's end; stops a script whose time is over.
+        """The first report of the script's end; stops a script that has exceeded its time limit.
 
-        Raises JobFailed if a gate that this daemon has opened does not answer.
+        Raises JobFailed if a gate opened by this daemon does not answer.
         """
         expires = self._expires_at()
         quiet_until = self._released_at + QUIET_SECONDS if self._released_at is not None else None
@@ -453,7 +453,7 @@ class DockerSandbox:
                         raise self._never_begins(error) from error
 
     def _expires_at(self) -> float | None:
-        """When the script's own time is over (monotonic), if it has one."""
+        """End of the script's own time limit (monotonic), if it has one."""
         limit = limits_of(self._last_environment().values).script
         if limit is None:
             return None
@@ -475,7 +475,7 @@ class DockerSandbox:
             self._ends.put(error)
 
     def _ran_for(self) -> float:
-        """By the engine's clock, for a daemon that did not release it."""
+        """By the engine's clock, for a daemon that did not release the job."""
         released = stored.released_at(self._engine, self._container)
         finished = datetime.fromisoformat(self._inspect()["State"]["FinishedAt"])
         return max(0.0, (finished - released).total_seconds()) if released else 0.0
@@ -484,15 +484,15 @@ class DockerSandbox:
         return f"the container ended before the script began (exit code {code}); {self._last_words()}"
 
     def _last_words(self) -> str:
-        """What a container has said that did not come to its script, and what might mend that."""
+        """The output of a container whose script did not begin, and a possible remedy."""
         said = stored.read_tail(self._engine, self._container, LAST_WORDS).decode(errors="replace").strip()
-        words = [f"it said: {said}"] if said else []
+        words = [f"its output: {said}"] if said else []
         if self._entrypoint:
             words.append(
-                f"the image's entrypoint {json.dumps(list(self._entrypoint))} has to run its arguments or a shell that "
-                'reads its stdin; to do without it, give the job `image: {name: ..., entrypoint: [""]}`'
+                f"the image's entrypoint {json.dumps(list(self._entrypoint))} must run its arguments or a shell that "
+                'reads its stdin; to bypass it, give the job `image: {name: ..., entrypoint: [""]}`'
             )
-        return "; ".join(words) or "it said nothing"
+        return "; ".join(words) or "it has no output"
 
     def prolong(self, seconds: float) -> None:
         """See Sandbox."""
@@ -500,7 +500,7 @@ class DockerSandbox:
             try:
                 self._gate.tell(lease_line(seconds))
             except EngineError as error:
-                if error.status not in (404, 409):  # not there, not running
+                if error.status not in (404, 409):  # not found, not running
                     raise
 
     def stop(self, grace: float, *, canceled: bool = True) -> None:
@@ -512,11 +512,11 @@ class DockerSandbox:
                 else:
                     self.kill()
             except EngineError as error:
-                if error.status not in (404, 409):  # not there, not running
+                if error.status not in (404, 409):  # not found, not running
                     raise
 
     def _begun(self) -> bool:
-        """Whether there is a script to stop. One that was told to begin just now may take a moment to say so."""
+        """Whether there is a script to stop. A just released one may take a moment to report."""
         if self._released_at is not None and self._gate.answered(ANSWERS_WITHIN):
             return True
         return stored.released_at(self._engine, self._container) is not None
@@ -553,7 +553,7 @@ class DockerSandbox:
             return collected
 
     def _last_environment(self) -> Environment:
-        """The one that the script had, as far as a daemon knows that did not release it."""
+        """The script's environment, as far as known to a daemon that did not release it."""
         if self._final is None:
             self._final = self._environment(self._assignment.dependencies)
         return self._final
@@ -574,29 +574,29 @@ class DockerSandbox:
         self._site.forget(self._name)
 
     def _is_gone(self, error: EngineError) -> bool:
-        """Whether an error says that the container is not there any more, or on its way out."""
+        """Whether an error means that the container is gone, or being removed."""
         named = self._id is not None and error.status == 404 and self._id in error.message
         return named or (error.status == 409 and "marked for removal" in error.message)
 
     @contextmanager
     def _failures(self) -> Iterator[None]:
-        """What goes wrong with the engine or on this host is the job's result: a failure of the system."""
+        """Turns engine and host errors into the job's result: a system failure."""
         try:
             yield
         except EngineError as error:
-            why = "its container was removed from outside of the job" if self._is_gone(error) else f"Docker: {error}"
+            why = "its container was removed from outside the job" if self._is_gone(error) else f"Docker: {error}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, why) from error
         except (EngineUnavailable, BadArchive, OSError, *GONE) as error:
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, str(error) or repr(error)) from error
-        except LongshoreError as error:  # a bad file pattern, a variable that grows without bound
+        except LongshoreError as error:  # a bad file pattern, an unbounded variable
             raise JobFailed(FailureReason.SCRIPT_FAILURE, str(error)) from error
 
 
 def _has(own: Mapping[str, str], labels: Mapping[str, str]) -> bool:
-    """Whether `labels` say that something belongs to the same attempt of the same worker."""
+    """Whether `labels` belong to the same attempt of the same worker."""
     return all(labels.get(key) == own[key] for key in (COORDINATOR, WORKER, ATTEMPT))
 
 
 def _words(entrypoint: Sequence[str] | None) -> Sequence[str]:
-    """An entrypoint as Docker takes it: `[""]` is none."""
+    """An entrypoint as Docker interprets it: `[""]` is none."""
     return entrypoint if entrypoint and any(entrypoint) else ()

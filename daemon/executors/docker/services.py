@@ -1,6 +1,6 @@
 """A job's services: sidecar containers on a private network with GitLab's aliases, ready before the job begins.
 
-As in GitLab, job and services share the volume that the project lies in, and the volumes that the operator has allowed.
+As in GitLab, job and services share the project's volume and the volumes that the operator has allowed.
 """
 
 from __future__ import annotations
@@ -28,23 +28,23 @@ from protocol.statuses import FailureReason
 from protocol.variables import expand_all
 
 HEALTH_SECONDS = 120.0
-"""How long a service with a health check may take to get healthy."""
+"""Time limit in seconds for a service with a health check to become healthy."""
 PORT_SECONDS = 30.0
-"""How long one without may take to listen on a port that its image exposes; GitLab Runner's, which then only warns."""
+"""Time limit for a service without one to listen on an exposed port; GitLab Runner's, which then only warns."""
 SETTLE_SECONDS = 0.2
-"""How long a service without a health check has to stay alive before it counts as started."""
+"""Seconds that a service without a health check must stay alive before it counts as started."""
 FIRST_LOOK, LONGEST_LOOK = 0.05, 0.5
-"""Seconds between two looks at a service that is not ready."""
+"""Seconds between two checks of a service that is not ready."""
 LOG_BYTES = 1 << 20
-"""How much of the end of a service's log is kept."""
+"""Bytes kept of the end of a service's log."""
 LAST_WORDS = 2000
-"""How many bytes of a failed service's log its message has."""
+"""Bytes of a failed service's log in its message."""
 
 JOB_ALIAS = "build"
 BUILDS = "/builds"
-"""Where the project's directory is, for the job and its services."""
+"""Parent of the project's directory, for the job and its services."""
 CERTS = "/certs"
-"""Where docker:dind keeps its TLS keys, unless DOCKER_TLS_CERTDIR says otherwise; those in `client` are for the job."""
+"""Directory of docker:dind's TLS keys, unless DOCKER_TLS_CERTDIR sets another; `client` holds the job's."""
 
 PORT = re.compile(r":\d+$")
 
@@ -52,7 +52,7 @@ logger = logging.getLogger(__name__)
 
 
 def default_aliases(name: str) -> list[str]:
-    """The names that a service has by its image: `host:5000/my/db:1` is `host__my__db` and `host-my-db`."""
+    """A service's names from its image: `host:5000/my/db:1` is `host__my__db` and `host-my-db`."""
     repository = name.partition("@")[0]
     head, slash, last = repository.rpartition("/")
     path = head + slash + last.partition(":")[0]
@@ -63,7 +63,7 @@ def default_aliases(name: str) -> list[str]:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """One service of a job, with the container that it is to have."""
+    """One service of a job, with its container."""
 
     spec: ServiceSpec
     image: str
@@ -72,20 +72,20 @@ class Service:
 
     @property
     def name(self) -> str:
-        """What its log is called: the job's own name for it, if there is one."""
+        """The name of its log: the job's own name for it, if any."""
         own = [alias for alias in self.aliases if alias not in default_aliases(self.image)]
         return (own or self.aliases)[0]
 
 
 def service_container(prefix: str, index: int) -> str:
-    """The name of the container of a job's service."""
+    """The name of a service's container."""
     return f"{prefix}-service-{index}"
 
 
 def shared_volumes(prefix: str, environment: Environment, policy: Policy) -> dict[str, str]:
-    """The volumes of an attempt that has services: where each is, by its name.
+    """The volumes of an attempt with services: mount points by name.
 
-    A Docker engine in a service needs a privileged container, so only there its client's keys are shared.
+    A Docker engine in a service needs a privileged container, so its client's keys are shared only there.
     """
     places = {"builds": BUILDS}
     if policy.privileged and (certs := environment.values.get("DOCKER_TLS_CERTDIR", CERTS)).startswith("/"):
@@ -95,9 +95,9 @@ def shared_volumes(prefix: str, environment: Environment, policy: Policy) -> dic
 
 
 def plan_services(specs: Sequence[ServiceSpec], environment: Environment, prefix: str) -> list[Service]:
-    """The services with their names filled in.
+    """The services with their names expanded.
 
-    As in GitLab, one whose aliases are all taken by earlier ones is left out.
+    As in GitLab, one whose aliases are all taken by earlier ones is omitted.
     """
     taken: set[str] = set()
     planned: list[Service] = []
@@ -112,7 +112,7 @@ def plan_services(specs: Sequence[ServiceSpec], environment: Environment, prefix
 
 
 class Services:
-    """The services of one attempt. `warnings` are for people: what is odd but fails nothing."""
+    """The services of one attempt. `warnings` are non-fatal problems, for people."""
 
     def __init__(
         self,
@@ -137,16 +137,16 @@ class Services:
 
     @property
     def binds(self) -> list[str]:
-        """The volumes as the containers of the attempt have them."""
+        """The volumes in the attempt's containers."""
         return [f"{name}:{place}" for name, place in self.volumes.items()]
 
     @property
     def job_aliases(self) -> list[str]:
-        """By what names the services reach the job: GitLab's, unless one of them has it."""
+        """The job's aliases for the services: GitLab's, unless a service has them."""
         return [JOB_ALIAS] if all(JOB_ALIAS not in service.aliases for service in self.services) else []
 
     def start(self) -> None:
-        """Makes network and volumes and starts all services, each unless it is there. Raises JobFailed, EngineError."""
+        """Creates network and volumes and starts all services, each unless it exists. Raises JobFailed, EngineError."""
         for name in self.volumes:
             self._engine.call("POST", "/volumes/create", body={"Name": name, "Labels": dict(self._labels)})
         try:
@@ -156,7 +156,7 @@ class Services:
             if error.status != 409:
                 raise
             if not self._owned(labels_of(self._engine.call("GET", f"/networks/{self.network}"))):
-                message = f"a network named {self.network} is there that this worker has not made: remove it"
+                message = f"a network named {self.network}, not created by this worker, exists: remove it"
                 raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
         for service in self.services:
             spec = service.spec
@@ -197,7 +197,7 @@ class Services:
         self._engine.create(query, body, keep=lambda there: True, owned=self._owned)
 
     def _owned(self, labels: Mapping[str, str]) -> bool:
-        """Whether something with such labels was made for this job."""
+        """Whether an object with these labels belongs to this job."""
         return all(labels.get(key) == self._labels[key] for key in (COORDINATOR, WORKER, ATTEMPT))
 
     def _variables(self, spec: ServiceSpec) -> Mapping[str, str]:
@@ -235,11 +235,11 @@ class Services:
                 facts = self._engine.call("GET", f"/containers/{service.container}/json")
             except EngineError as error:
                 if error.status == 404:
-                    raise self._failed(service, "was removed from outside of the job") from error
+                    raise self._failed(service, "was removed from outside the job") from error
                 raise
             state = facts["State"]
             if not state["Running"] and state["ExitCode"] == 0:
-                self.warnings.append(f"service {service.image!r} has ended by itself; the job runs all the same")
+                self.warnings.append(f"service {service.image!r} has ended by itself; the job runs anyway")
                 return
             if not state["Running"]:
                 raise self._failed(service, f"has ended with exit code {state['ExitCode']}")
@@ -254,14 +254,14 @@ class Services:
             elif waited > PORT_SECONDS:
                 self.warnings.append(
                     f"service {service.image!r} does not listen on {'/'.join(map(str, image.ports))} "
-                    f"after {PORT_SECONDS:.0f} s; the job runs all the same"
+                    f"after {PORT_SECONDS:.0f} s; the job runs anyway"
                 )
                 return
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_LOOK)
 
     def _listens(self, facts: Mapping[str, Any], image: Image) -> bool:
-        """Whether the service has opened one of its ports, or can't be asked (none is known, the engine is far)."""
+        """Whether the service has opened a port, or can't be checked (no port is known, the engine is remote)."""
         address = facts["NetworkSettings"]["Networks"].get(self.network, {}).get("IPAddress")
         if not image.ports or not address or not self._engine.endpoint.local:
             return True
@@ -276,9 +276,9 @@ class Services:
     def _failed(self, service: Service, what: str) -> JobFailed:
         try:
             words = read_tail(self._engine, service.container, LAST_WORDS).decode(errors="replace").strip()
-        except EngineError:  # somebody removes it
+        except EngineError:  # it is being removed
             words = ""
-        said = f"; its log ends with: {words}" if words else "; its log tells nothing"
+        said = f"; its log ends with: {words}" if words else "; its log is empty"
         return JobFailed(FailureReason.SERVICE_UNHEALTHY, f"service {service.image!r} {what}{said}")
 
     def logs(self) -> dict[str, bytes]:
@@ -288,6 +288,6 @@ class Services:
             try:
                 found[service.name] = read_tail(self._engine, service.container, LOG_BYTES)
             except EngineError as error:
-                if error.status not in (404, 409):  # gone, or going
+                if error.status not in (404, 409):  # gone, or being removed
                     logger.warning("the log of service %s can't be read: %s", service.container, error.message)
         return found

@@ -1,4 +1,4 @@
-"""Where sandboxes are: the engine, and the little that this host keeps about each container. Knows no job."""
+"""Resources shared by all sandboxes of one Docker engine, and this host's notes about each container."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from protocol.clock import monotonic_of
 
 @dataclass(frozen=True, slots=True)
 class SharedResources:
-    """What all sandboxes of an executor share. `directory` keeps what has to outlive a daemon, by container."""
+    """An executor's resources for all its sandboxes. `directory` keeps state that outlives a daemon, by container."""
 
     engine: DockerClient
     images: Images
@@ -35,25 +35,25 @@ class SharedResources:
     policy: Policy
 
     def listing(self, container: str) -> Path:
-        """Where the names of the files are kept that were in a container's workspace."""
+        """Path of the list of the files in a container's workspace."""
         return self.directory / f"{container}.names"
 
     def directories(self, container: str) -> Path:
-        """Where the names of the directories are kept that were laid into a container for another user than root."""
+        """Path of the list of directories unpacked into a container of a user other than root."""
         return self.directory / f"{container}.directories"
 
     def release_note(self, container: str) -> Path:
-        """Where it is kept when a container's gate was opened (`protocol.clock`)."""
+        """Path of the note of a container's release time (`protocol.clock`)."""
         return self.directory / f"{container}.released"
 
     def forget(self, container: str) -> None:
-        """Removes what is kept about a container."""
+        """Removes the notes about a container."""
         for path in (self.listing(container), self.directories(container), self.release_note(container)):
-            with suppress(OSError):  # it is no file of ours, or not there
+            with suppress(OSError):  # absent, or not our file
                 path.unlink()
 
     def released_at(self, container: str) -> float | None:
-        """When a container's gate was opened (monotonic), if that was noted since this machine's boot."""
+        """A container's release time (monotonic), if noted since this machine's boot."""
         with suppress(OSError, ValueError):  # no note, or a damaged one
             return monotonic_of(self.release_note(container).read_text())
         return None

@@ -1,4 +1,4 @@
-"""Removes what is on the engine and nobody wants. One object that can't go is reported once and keeps no other back."""
+"""Removes unwanted objects from the engine. An object that can't be removed is reported once and blocks no other."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from daemon.executors.docker.removal_guard import RemovalGuard
 
 
 class Sweeper:
-    """For one worker's `belongings`. `forget` drops what this host keeps about a container. Thread-safe.
+    """Removes one worker's `belongings`. `forget` drops this host's notes about a container. Thread-safe.
 
-    All raise EngineUnavailable, and EngineError if the engine can't list what it has.
+    All methods raise EngineUnavailable, and EngineError if the engine can't list its objects.
     """
 
     def __init__(
@@ -31,9 +31,9 @@ class Sweeper:
         self._forget = forget
 
     def sweep(self, keep: Collection[str]) -> int:
-        """Removes what belongs to no attempt in `keep`, and networks that nobody uses. Returns how many objects.
+        """Removes objects that belong to no attempt in `keep`, and unused networks. Returns the number of objects.
 
-        What is being removed already is not waited for, and what it holds in use is left to the next sweep.
+        Does not wait for removals in progress; objects that they still use are left to the next sweep.
         """
         pass_ = _Pass(self, wait=False)
         for thing in self._belongings.things():
@@ -42,8 +42,8 @@ class Sweeper:
         return pass_.count
 
     def discard(self, attempt: str) -> None:
-        """Removes all of an attempt. Raises EngineError if a container of it is left, after all else is gone; a network
-        in which somebody else's container is, is left to the sweep.
+        """Removes all of an attempt. Raises EngineError if a container is left, after everything else is gone; a
+        network with a foreign container in it is left to the sweep.
         """
         pass_ = _Pass(self, wait=True)
         for thing in self._belongings.things_of(attempt):
@@ -52,7 +52,7 @@ class Sweeper:
             raise pass_.failures[0]
 
     def clear(self, others: Belongings, before: float) -> int:
-        """Removes what another worker has left that was made `before` (seconds since the epoch). Returns how many."""
+        """Removes another worker's objects created `before` (seconds since the epoch). Returns their number."""
         pass_ = _Pass(self, wait=False)
         for thing in others.things():
             if thing.created < before:
@@ -63,7 +63,7 @@ class Sweeper:
         return pass_.count
 
     def remove(self, thing: Thing, chosen: Callable[[str], bool], *, wait: bool) -> bool:
-        """Removes one object if its attempt is `chosen` still, in the moment it begins. Whether it is gone."""
+        """Removes one object if its attempt is still `chosen` when the removal begins. Returns whether it is gone."""
         if thing.state in GOING and not wait:
             return False
         if thing.attempt is None:
@@ -80,12 +80,12 @@ class Sweeper:
         return True
 
     def told(self, thing: Thing, error: EngineError) -> None:
-        """An object can't be removed."""
+        """An object could not be removed."""
         self._belongings.once.warn(thing, f"can't be removed: {error.message}")
 
 
 class _Pass:
-    """One walk over objects, containers first. `failures` are of containers that can't be removed."""
+    """One pass over objects, containers first. `failures` are containers that could not be removed."""
 
     def __init__(self, sweeper: Sweeper, *, wait: bool) -> None:
         self.count = 0
@@ -94,10 +94,10 @@ class _Pass:
         self._wait = wait
         self._holders: dict[str, Thing] = {}
         self._used: set[str] = set()  # holders whose networks are in use
-        self._in_the_way: set[str] = set()  # attempts that have containers still
+        self._in_the_way: set[str] = set()  # attempts that still have containers
 
     def take(self, thing: Thing, chosen: Callable[[str], bool]) -> None:
-        """Removes an object that is `chosen` by its attempt; a holder waits for `take_holders`."""
+        """Removes an object if its attempt is `chosen`; a holder waits for `take_holders`."""
         if thing.holder:
             self._holders[thing.labels.get(NETWORK) or thing.name] = thing
         elif thing.kind == "containers":
@@ -107,13 +107,13 @@ class _Pass:
             self._remove(thing, chosen)
 
     def spare(self, thing: Thing) -> None:
-        """A container stays, and so does what it uses."""
+        """Keeps a container, and everything it uses."""
         if thing.kind == "containers":
             self._in_the_way.add(thing.attempt or "")
             self._used.add(thing.labels.get(NETWORK, ""))
 
     def take_holders(self, unused: Callable[[Iterable[str], set[str]], list[str]]) -> None:
-        """Removes those holders that are `unused`, seeing which are used."""
+        """Removes the holders that are `unused`, given the used ones."""
         for name in unused(self._holders, self._used):
             self._remove(self._holders[name], lambda _: True)
 
@@ -130,5 +130,5 @@ class _Pass:
 
 
 def workers_of(things: Iterable[Thing], before: float) -> set[str]:
-    """The names of workers that have made some of these objects `before` (seconds since the epoch)."""
+    """Names of workers with some of these objects created `before` (seconds since the epoch)."""
     return {thing.labels.get(WORKER, "") for thing in things if thing.created < before} - {""}

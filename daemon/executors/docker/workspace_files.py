@@ -1,4 +1,4 @@
-"""Files that go into the container of a job: its workspace, artifacts, variables of type file, as its own user's."""
+"""Files for a job's container: its workspace, artifacts and file variables, owned by the container's user."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from protocol.messages import Assignment
 
 
 class SandboxFiles:
-    """Of the container of this name. All that talks to the engine raises EngineError, EngineUnavailable.
+    """Files of the container of this name. Methods that talk to the engine raise EngineError, EngineUnavailable.
 
-    `owner` is to whom they belong, the user that the container runs as; None until somebody has found out. `id` is the
-    container's, once it is known. If the project is `opened`, everybody in the container may write to it.
+    `owner` is the files' owner, the container's user; None until determined. `id` is the container's, once known. If
+    the project is `opened`, everybody in the container may write to it.
     """
 
     def __init__(self, site: SharedResources, assignment: Assignment, container: str, *, opened: bool) -> None:
@@ -32,14 +32,14 @@ class SandboxFiles:
         self._container = container
 
     def note(self, workspace: Workspace | None) -> None:
-        """Files that are not in the workspace are `untracked`; a daemon that collects them may be another one."""
+        """Records the workspace's names for another daemon: files outside it are `untracked` when collected."""
         job = self._assignment.job
         if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
             self._site.directory.mkdir(parents=True, exist_ok=True)
             self._site.listing(self._container).write_text(json.dumps(sorted(workspace.names())) if workspace else "[]")
 
     def known_names(self) -> frozenset[str]:
-        """What `note` has noted."""
+        """The names recorded by `note`."""
         return frozenset(json.loads(self._site.listing(self._container).read_text()))
 
     def _find_owner(self) -> Owner:
@@ -49,13 +49,13 @@ class SandboxFiles:
         return self.owner
 
     def lay_workspace(self, workspace: Path) -> None:
-        """Unpacks the tar of the workspace into the project directory."""
+        """Unpacks the workspace's tar into the project directory."""
         self._lay_in([[workspace]], archives.Place(self._find_owner(), self._directories(), opened=self.opened))
 
     def lay_in(self, paths: Sequence[Path]) -> None:
-        """Unpacks tars over the workspace, as one archive: a container takes one in 30 ms, however small.
+        """Unpacks tars over the workspace, as one archive: a container takes 30 ms per archive, however small.
 
-        If a later one replaces directories of an earlier one, they are unpacked one by one.
+        If a later one replaces directories of an earlier one, they are unpacked separately.
         """
         owner = self._find_owner()
         try:
@@ -64,13 +64,13 @@ class SandboxFiles:
             self._lay_in([[path] for path in paths], archives.Place(owner, self._directories()))
 
     def _lay_in(self, parts: Sequence[Sequence[Path]], place: archives.Place) -> None:
-        """Each part is one archive; links that lead out of the project directory, if there are any, are another one."""
+        """Unpacks each part as one archive; links out of the project directory, if any, form another one."""
         container, directory = self.id or self._container, self._assignment.project_dir
         for paths in parts:
             before = frozenset(place.directories)
 
             def tar(paths: Sequence[Path] = paths, before: frozenset[str] = before) -> Iterator[bytes]:
-                place.directories = set(before)  # an engine that went away in the middle is asked again
+                place.directories = set(before)  # reset for a retry after a lost engine
                 return archives.joined(paths, place)
 
             self._engine.put_archive(container, directory, tar)
@@ -81,12 +81,12 @@ class SandboxFiles:
             self._site.directories(self._container).write_text(json.dumps(sorted(place.directories)))
 
     def _directories(self) -> list[str]:
-        """Directories, and links that may be such, that were laid in before for a user that is not root."""
+        """Directories, and links that may be such, unpacked before for a user other than root."""
         note = self._site.directories(self._container)
         return json.loads(note.read_text()) if self.owner != archives.ROOT and note.exists() else []
 
     def lay_ground(self, files: Mapping[str, str]) -> None:
-        """The project directory as the user's own (the engine makes it root's), and variables of type file."""
+        """Creates the project directory for the user (the engine would make it root's), and file variables."""
         owner = self._find_owner()
         directory = self._assignment.project_dir
         self._engine.put_archive(

@@ -1,4 +1,4 @@
-"""Takes files out of an ended container by GitLab's patterns: artifacts, reports, what goes into a cache."""
+"""Takes files out of an ended container by GitLab's patterns: artifacts, reports, cache contents."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
 
 NOT_THERE = re.compile("not a directory|file name too long", re.IGNORECASE)
-"""What the engine says of a path that leads through a file, or that no file could have."""
+"""The engine's error for a path that leads through a file, or that is invalid."""
 CIRCULAR = re.compile("too many (levels of symbolic )?links", re.IGNORECASE)
-"""What the engine says of a path to or through a symbolic link that leads to itself."""
+"""The engine's error for a path to or through a cyclic symbolic link."""
 MOST_LINKS = 40
-"""From one symbolic link to the next, as Linux has it."""
+"""Limit of links from one to the next, as in Linux."""
 REPORT_BYTES = 64 << 20
-"""A report file that is larger is left where it is."""
+"""Maximum size of a report file; a larger one is skipped."""
 
 Expand = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """What to take, relative to the project directory. `known`: also take all files but these (None: don't)."""
+    """Files to take, relative to the project directory. `known`: also take all files but these (None: don't)."""
 
     patterns: Sequence[str]
     exclude: Sequence[str] = ()
@@ -41,7 +41,7 @@ class Selection:
 
 @dataclass(slots=True)
 class FileCollector:
-    """Takes selections out of one container. `warnings` are for people: patterns that match nothing, or can't."""
+    """Takes selections out of one container. `warnings` are for people: patterns without a match, or invalid ones."""
 
     engine: DockerClient
     container: str
@@ -50,7 +50,7 @@ class FileCollector:
     warnings: list[str] = field(default_factory=list)
 
     def take(self, selection: Selection, out: Members) -> bool:
-        """Gives all selected files to `out`; whether there were any. Raises EngineError, BadArchive, UsageError."""
+        """Passes selected files to `out`; returns whether any exist. Raises EngineError, BadArchive, UsageError."""
         relative = {pattern: relative_pattern(self.expand(pattern), self.project_dir) for pattern in selection.patterns}
         self.warnings += [
             f"{pattern}: not in the project directory" for pattern, path in relative.items() if path is None
@@ -65,7 +65,7 @@ class FileCollector:
         return taking.taken > 0
 
     def _sound(self, patterns: Iterable[str]) -> list[str]:
-        """Those that are patterns: as in GitLab, one that is none matches nothing."""
+        """The valid patterns: as in GitLab, an invalid one matches nothing."""
         sound = []
         for pattern in patterns:
             try:
@@ -77,7 +77,7 @@ class FileCollector:
 
 
 class _Taking:
-    """One selection on its way out of a container. `inside` are its patterns."""
+    """One selection in transfer out of a container. `inside` are its patterns."""
 
     def __init__(
         self, taker: FileCollector, selection: Selection, inside: Sequence[str], exclude: Patterns, out: Members
@@ -95,20 +95,20 @@ class _Taking:
         self._followed: set[str] = set()
 
     def warnings(self) -> list[str]:
-        """What people should know."""
+        """Warnings for people."""
         said = [f"{path or '.'}: no matching files" for i, path in enumerate(self._inside) if i not in self._matched]
         if self._excluded and not self.taken:
-            said.append(f"exclude leaves nothing of the {self._excluded} files and directories that match")
+            said.append(f"exclude removes all {self._excluded} matching files and directories")
         if self._left_out:
             others = len(self._left_out) - 1
             more = f" (and {others} more)" if others else ""
-            said.append(f"{printable(self._left_out[0])}{more}: left out, for it is a device or a pipe")
+            said.append(f"{printable(self._left_out[0])}{more}: left out, as it is a device or a pipe")
         return said
 
     def take_below(self, prefix: str, linked: frozenset[int] | None = None) -> None:
-        """Files under one path; the engine's archive of it has its last component as the first of all names.
+        """Takes files under one path; names in the engine's archive begin with the path's last component.
 
-        `linked`: the path is a symbolic link, and of what it leads to only matches of these patterns are taken.
+        `linked`: the path is a symbolic link, and only matches of these patterns are taken below its target.
         """
         path = posixpath.join(self._taker.project_dir, prefix) if prefix else self._taker.project_dir
         top, parent = posixpath.basename(path), posixpath.dirname(prefix)
@@ -128,7 +128,7 @@ class _Taking:
 
         selected = Selected(place, wanted, through)
         try:
-            # With a slash at its end the engine takes the path of a link for that of the directory that it leads to.
+            # With a trailing slash the engine resolves a link's path to the target directory.
             asked = path if linked is None else f"{path}/"
             with self._taker.engine.get_archive(self._taker.container, asked) as stream:
                 copy_members(stream, selected, self._out)
@@ -145,18 +145,18 @@ class _Taking:
         for link in selected.links:
             if not self._take_beyond(link, linked) and self._wanted(link.name, False, linked):
                 self._take_link(link)
-        for name in selected.hard_links:  # asked for by itself, a hard link comes with its data
+        for name in selected.hard_links:  # requested by itself, a hard link carries its data
             self.take_below(name)
 
     def _take_beyond(self, link: tarfile.TarInfo, linked: frozenset[int] | None) -> bool:
-        """What matches below a link to a directory, under the link's name; whether there is anything."""
+        """Takes matches below a link to a directory, under the link's name; returns whether there are any."""
         before = self.taken
         if beyond := self._beyond(link.name, linked):
             self.take_below(link.name, beyond)
         return self.taken > before
 
     def _take_link(self, link: tarfile.TarInfo) -> None:
-        """A link as it is, or the file that it leads to."""
+        """Takes a link itself, or its target file."""
         if not self._out.follows:
             self._out.add(link, None)
             return
@@ -198,12 +198,12 @@ class _Taking:
 
 
 class ReportFiles:
-    """Puts report files into a directory, each by itself."""
+    """Puts report files into a directory, each separately."""
 
     follows = True
 
     def __init__(self, kind: str, directory: Path, warnings: list[str]) -> None:
-        self.names: set[str] = set()  # never any: a hard link is a report by itself
+        self.names: set[str] = set()  # always empty: a hard link is its own report
         self.collected: list[Collected] = []
         self._kept: set[str] = set()
         self._kind = kind
@@ -229,22 +229,22 @@ class ReportFiles:
 
 
 def printable(name: str) -> str:
-    """The name of a file as messages can have it: control characters and bytes that are no UTF-8 are escaped."""
+    """A file's name for messages: control characters and invalid UTF-8 are escaped."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def due(when: str, succeeded: bool) -> bool:
-    """Whether something that is kept `when` is kept now."""
+    """Whether something with this `when` is kept now."""
     return when == "always" or (when == "on_success") == succeeded
 
 
 def collect_artifacts(
     spec: ArtifactsSpec, taker: FileCollector, known: Callable[[], frozenset[str]], directory: Path, *, succeeded: bool
 ) -> list[Collected]:
-    """Archive and reports of a job, in `directory`; reports are taken however the job has ended.
+    """A job's archive and reports, in `directory`; reports are taken regardless of the job's result.
 
-    `known` gives the names in the workspace as it was laid in. Raises EngineError, BadArchive, UsageError, OSError.
+    `known` returns the names in the unpacked workspace. Raises EngineError, BadArchive, UsageError, OSError.
     """
     collected: list[Collected] = []
     if due(spec.when, succeeded) and (spec.paths or spec.untracked):

@@ -1,8 +1,8 @@
-"""A small workspace in its container's environment, where the container unpacks it before its gate. Knows no jobs.
+"""Passes a small workspace in its container's environment; the container unpacks it before its gate. Knows no jobs.
 
-The engine unpacks an archive into a container by a process of its own: 38 ms of CPU time however small it is, a sixth
-of all that a short job costs. The image's own `tar` takes 3. What is not small and plain goes the engine's way, and so
-does the first workspace for an image that was not looked at yet.
+The engine unpacks an archive in a separate process: 38 ms of CPU time, however small it is, a sixth of a short job's
+total. The image's own `tar` takes 3. Workspaces that are not small and plain go through the engine, as does the first
+workspace for an image that was not checked yet.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.images import Image
 
 MOST_BYTES = 64 << 10
-"""Of the tar. Its text has to stay below the 128 KiB that Linux takes in one string of an environment."""
+"""Limit of the tar's size. Its text must stay below the 128 KiB that Linux allows in one string of an environment."""
 MOST_KNOWN = 500
-"""Images that are remembered."""
+"""Limit of remembered images."""
 PROGRAMS = ("tar", "base64")
 DIRECTORIES = ("/bin", "/usr/bin")
-"""Where `entry.sh` looks for them: the job may have a PATH of its own."""
+"""Directories that `entry.sh` searches for the programs: the job may have its own PATH."""
 
 
 def packed(workspace: Path, *, opened: bool) -> str | None:
-    """The text of a tar that is small, and that any `tar` can unpack; else None. `opened`: see `archives.joined`.
+    """The text of a tar that is small and that any `tar` can unpack, otherwise None. `opened`: see `archives.joined`.
 
     Raises BadArchive, OSError.
     """
@@ -52,21 +52,21 @@ def packed(workspace: Path, *, opened: bool) -> str | None:
 
 
 class InlineWorkspaces:
-    """Which images can be trusted to unpack a workspace. Thread-safe; `directory` has what was learnt before."""
+    """Images that can unpack a workspace. Thread-safe; `directory` keeps earlier results."""
 
     def __init__(self, engine: DockerClient, directory: Path) -> None:
         self._engine = engine
         self._file = directory / "unpackers.json"
         self._known: dict[str, bool] = {}
-        with contextlib.suppress(OSError, msgspec.MsgspecError):  # none yet, or damaged: then it is learnt again
+        with contextlib.suppress(OSError, msgspec.MsgspecError):  # absent or damaged: learn it again
             self._known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, bool])
 
     def can(self, image: Image) -> bool:
-        """Whether it is known to have the programs."""
+        """Whether the image is known to have the programs."""
         return self._known.get(image.id, False)
 
     def learn(self, image: Image, container: str) -> None:
-        """Looks for the programs in a container of the image, once. Raises EngineError, EngineUnavailable."""
+        """Checks for the programs in a container of the image, once. Raises EngineError, EngineUnavailable."""
         if image.id in self._known:
             return
         found = all(

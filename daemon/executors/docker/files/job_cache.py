@@ -1,6 +1,6 @@
-"""Keeps jobs' caches on the worker's disk, from job to job: one archive per project and key, oldest used out first.
+"""Keeps jobs' caches on the worker's disk, between jobs: one archive per project and key, evicted by last use.
 
-Workers of one host may share the directory: archives appear by rename, whole.
+Workers of one host may share the directory: archives appear by rename, complete.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from protocol.errors import EngineUnavailable, UsageError
 from protocol.plan import CacheSpec
 
 EVICT_DOWN_TO = 0.9
-"""Share of the limit that is left by an eviction, so that not each new cache brings one."""
+"""Share of the limit that an eviction leaves, so that not every new cache triggers one."""
 IN_USE_SECONDS = 600.0
-"""A cache that was used so recently may be on its way into a container: it stays, whatever room there is."""
+"""A cache used within this time may be in transfer into a container: it is kept, even over the limit."""
 SUFFIX = ".tar.gz"
 
 
 class CacheStore:
-    """All caches of a host, at most `limit` bytes of them; what was not used for `keep_for` seconds goes too."""
+    """All caches of a host, at most `limit` bytes of them; evicts entries unused for `keep_for` seconds."""
 
     def __init__(self, directory: Path, limit: int, keep_for: float | None = None) -> None:
         self._directory = directory
@@ -42,12 +42,12 @@ class CacheStore:
         self._keep_for = keep_for
 
     def _path(self, project: str, key: str) -> Path:
-        """Keys are anything; file names are not."""
+        """The archive's path: keys are arbitrary, file names are not."""
         project_part = hashlib.sha256(project.encode()).hexdigest()[:16]
         return self._directory / project_part / (hashlib.sha256(key.encode()).hexdigest()[:32] + SUFFIX)
 
     def find(self, project: str, keys: Sequence[str]) -> Path | None:
-        """The archive of the first of `keys` that has one that can be used; it now is the most recently used."""
+        """The archive of the first of `keys` with a usable one; marks it as most recently used."""
         for key in keys:
             path = self._path(project, key)
             with contextlib.suppress(OSError):
@@ -57,12 +57,12 @@ class CacheStore:
         return None
 
     def discard(self, path: Path) -> None:
-        """Removes an archive that can't be read."""
+        """Removes an unreadable archive."""
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
 
     def store(self, project: str, key: str, taker: FileCollector, selection: Selection) -> None:
-        """Replaces a cache by the files that `selection` gives, if there are any."""
+        """Replaces a cache with the files of `selection`, if there are any."""
         path = self._path(project, key)
         path.parent.mkdir(parents=True, exist_ok=True)
         partial = path.with_name(f"{uuid4().hex}.partial")
@@ -70,7 +70,7 @@ class CacheStore:
             with ArchiveWriter(partial) as out:
                 any_taken = taker.take(selection, out)
             if any_taken:
-                if path.is_dir():  # none of ours
+                if path.is_dir():  # not ours
                     shutil.rmtree(path)
                 partial.replace(path)
         finally:
@@ -78,12 +78,12 @@ class CacheStore:
         self.trim()
 
     def trim(self) -> None:
-        """Removes what is too old, and the least recently used of what is too much."""
+        """Evicts expired caches, then the least recently used ones above the limit."""
         now = time.time()
         oldest = 0.0 if self._keep_for is None else now - max(self._keep_for, IN_USE_SECONDS)
         files: list[tuple[float, int, Path]] = []
         for path in self._directory.glob(f"*/*{SUFFIX}"):
-            with contextlib.suppress(OSError):  # gone, or no file of ours
+            with contextlib.suppress(OSError):  # gone, or not our file
                 stat = path.stat()
                 if stat.st_mtime < oldest:
                     path.unlink()
@@ -102,7 +102,7 @@ class CacheStore:
 
 @dataclass(frozen=True, slots=True)
 class JobCaches:
-    """The caches of one job. `file_keys` are what `key:files` comes to, one for each; see `file_keys_of`."""
+    """One job's caches. `file_keys` are the values of `key:files`, one per cache; see `file_keys_of`."""
 
     store: CacheStore
     project: str
@@ -116,7 +116,7 @@ class JobCaches:
         return expand(spec.key) or "default"
 
     def to_lay_in(self, environment: Environment) -> list[Path]:
-        """The archives that there are for the job, in the caches' order."""
+        """The existing archives for the job, in the caches' order."""
         archives: list[Path] = []
         for index, spec in enumerate(self.specs):
             if environment.expand(spec.policy) in ("pull", "pull-push"):
@@ -127,7 +127,7 @@ class JobCaches:
         return archives
 
     def sound(self, archives: Sequence[Path]) -> list[Path]:
-        """Those that can be read; the others are removed, so that the next job does not meet them again."""
+        """The readable ones; removes the others, so that the next job does not meet them again."""
         sound = []
         for path in archives:
             try:
@@ -138,7 +138,7 @@ class JobCaches:
         return sound
 
     def save(self, taker: FileCollector, known: Callable[[], frozenset[str]], *, succeeded: bool) -> None:
-        """Stores what the job has left for the next ones; what can't be stored is a warning, as in GitLab.
+        """Stores the job's caches for later jobs; a failure is a warning, as in GitLab.
 
         Raises UsageError.
         """
@@ -155,9 +155,9 @@ class JobCaches:
 
 
 def file_keys_of(specs: Sequence[CacheSpec], workspace: Workspace | None) -> list[str]:
-    """For each cache, a hash of the files in the workspace that its key means; `default` if none is there.
+    """For each cache, a hash of the workspace files named by its key; `default` if none exists.
 
-    The files are named, or a directory of them is, or a pattern matches them. A name with a bracket in it may be both.
+    A name may be a file, a directory of files, or a pattern. A name with a bracket may be both.
     Raises BadArchive, OSError.
     """
     named = [[posixpath.normpath(each) for each in spec.key_files if each] for spec in specs]
@@ -180,10 +180,10 @@ def file_keys_of(specs: Sequence[CacheSpec], workspace: Workspace | None) -> lis
 
 
 def _patterns(names: Sequence[str]) -> list[Patterns]:
-    """Those of the names that may be patterns."""
+    """The names that may be patterns."""
     patterns: list[Patterns] = []
     for name in names:
         if fixed_prefix(name) != name:
-            with contextlib.suppress(UsageError):  # what is no pattern is a name
+            with contextlib.suppress(UsageError):  # an invalid pattern is a name
                 patterns.append(Patterns([name]))
     return patterns

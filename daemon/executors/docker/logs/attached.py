@@ -1,8 +1,8 @@
-"""What a container writes, as it writes it, for as long as somebody keeps up with it.
+"""A container's live output, for as long as its follower keeps up.
 
-The engine reads back a stored log at a third of the speed at which it passes output on. But a container whose
-attachment is not read stands still; so a thread reads it all the time, and if what it has read piles up, it lets go:
-whoever follows the log goes on with the stored one.
+The engine reads a stored log at a third of the speed of live output. But a container blocks if its attachment is not
+read; therefore a thread reads it continuously, and detaches if the backlog grows too large: the follower then continues
+with the stored log.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from daemon.logs.resume import Sink
 from daemon.runtime.thread_pool import THREADS, Task
 
 MAX_BACKLOG_BYTES = 8 << 20
-"""How far a follower may fall behind before it has to go on with the stored log."""
+"""Maximum backlog before the follower must continue with the stored log."""
 
 
 class AttachedOutput:
-    """The output of a container that is attached to `connection` since before its start.
+    """The output of a container that has been attached to `connection` since before its start.
 
     `ended` is called from the reading thread as soon as the script's end is known.
     """
@@ -62,17 +62,17 @@ class AttachedOutput:
 
     @property
     def received(self) -> int:
-        """How many bytes have come."""
+        """Number of bytes received."""
         return self._reader.raw_bytes
 
     def heard(self, mark: bytes, timeout: float = 0.0) -> bool:
-        """Whether a mark (see `script`) has come; waits for it at most so many seconds while more may come."""
+        """Whether a mark (see `script`) has arrived; waits at most `timeout` seconds while more data may come."""
         with self._change:
             self._change.wait_for(lambda: mark in self._marks or not self.open, timeout)
             return mark in self._marks
 
     def close(self) -> None:
-        """Lets go of the container."""
+        """Detaches from the container."""
         with self._change:
             self.open = False
             self._change.notify_all()
@@ -80,9 +80,9 @@ class AttachedOutput:
             self._connection.shutdown(socket.SHUT_RDWR)
 
     def follow(self, sink: Sink, runs: Callable[[], bool]) -> tuple[int, bool]:
-        """Gives the log from its beginning to `sink`, as far as it comes on this way.
+        """Passes the log from its beginning to `sink`, as far as it arrives live.
 
-        Returns how many bytes these were, and whether the log is whole. `runs` tells whether the container does.
+        Returns the number of bytes, and whether the log is complete. `runs` returns whether the container is running.
         """
         given = 0
         while True:

@@ -1,6 +1,6 @@
-"""Follows a container's log as the engine has stored it: over connections that break, to its end, past what is lost.
+"""Follows a container's stored log to its end: over broken connections, and past lost parts.
 
-Knows the engine's streams; nothing of who wants the log.
+Handles the engine's streams; independent of the log's user.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from daemon.logs.resume import OffsetFilter
 from protocol.errors import EngineUnavailable
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
-"""Seconds before a dropped stream is asked for again."""
+"""Seconds before a dropped stream is reopened."""
 LOST = (
     b"\n[longshore: bytes of this log are lost here: the engine keeps the newest 4 to 8 GiB of what a job prints, and "
     b"more had come before it was read. What follows may repeat some of what is above]\n"
@@ -24,10 +24,10 @@ LOST = (
 
 
 class LogFollower:
-    """Gives a log from byte `offset` on to `sink`. `lost`: the engine had dropped parts of it before they were read.
+    """Passes a log from byte `offset` on to `sink`. `lost`: the engine dropped parts of it before they were read.
 
-    It drops the oldest of a log that has become too large, without a word. That is seen by the log's beginning: the
-    gate's mark is not there, or it is another one than before. How much is missing nobody knows; the log says that.
+    The engine silently drops the oldest part of a log that has become too large. The log's beginning reveals it: the
+    gate's mark is missing, or differs from before. The amount lost is unknown; a line in the log says that.
     """
 
     def __init__(self, engine: DockerClient, container: str, offset: int, sink: Callable[[bytes], None]) -> None:
@@ -40,10 +40,10 @@ class LogFollower:
         self._reader = StreamDemultiplexer(self._log, stored=True)
 
     def follow(self) -> ScriptEnd | None:
-        """Returns when the log is whole: how the script ended, unless it was cut off.
+        """Returns when the log is complete: the script's end, unless it was cut off.
 
-        When the container ends, the engine may close the stream before it has sent all of it. So unless our own last
-        line was seen, the log is read once more when it can grow no longer.
+        When the container ends, the engine may close the stream before it has sent everything. Unless our own last line
+        was seen, the log is therefore read once more when it can no longer grow.
         Raises EngineError, EngineUnavailable, and whatever the sink raises.
         """
         pause = FIRST_PAUSE
@@ -70,13 +70,13 @@ class LogFollower:
         return self._log.end
 
     def _unmarked(self) -> None:
-        """So much has come, and not the gate's mark: it is behind what an entrypoint says, or it was dropped."""
+        """Much output without the gate's mark: it follows the output of an entrypoint, or was dropped."""
         if marked_at(self._engine, self._container) is None:
             self._skipper.skip_no_more()
             self._say_lost()
 
     def _begin_anew(self) -> None:
-        """What was read is not in the engine's log any more: goes on with all that is."""
+        """The part read is no longer in the engine's log: continues with the rest."""
         self._log.close()
         self._say_lost()
         self._log = JobLog(self._sink)
@@ -84,9 +84,9 @@ class LogFollower:
         self._reader = StreamDemultiplexer(self._log, stored=True)
 
     def _look_back(self) -> None:
-        """Whether the engine has dropped something while the log was followed: it jumps over that.
+        """Checks whether the engine has dropped a part while the log was followed, and skips that part.
 
-        The log is whole without that; so an engine that is away is not waited for.
+        The log is complete without it, so an absent engine is not waited for.
         """
         with suppress(EngineError, EngineUnavailable, *GONE):
             try:

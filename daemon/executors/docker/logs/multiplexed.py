@@ -1,8 +1,8 @@
-"""Makes a job's log of what the engine gives: its stored log, or what it passes on while the job writes. Pure.
+"""Assembles a job's log from the engine's stream: its stored log, or the live output. Pure.
 
-The log is what a container wrote on stderr before its gate opened (the image's entrypoint may have) and then all of its
-stdout up to our last line. So it is a function of what was written alone, whatever its way and the pieces in which it
-comes; a byte offset means the same to every daemon that reads it.
+The log is a container's stderr before its gate opened (possibly the image's entrypoint's) and then all of its stdout up
+to our last line. It thus depends only on the output, not on its source or division into pieces; a byte offset means
+the same to every daemon that reads it.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from daemon.executors.common.script import (
 from daemon.logs.resume import Sink
 
 HEADER_BYTES = 8
-"""Before each piece of a stream: stream number, three zeros, length as a big-endian 32-bit number."""
+"""Before each piece of a stream: stream number, three zero bytes, length as a big-endian 32-bit number."""
 STDERR = 2
 DETAIL_BYTES = 1
-"""Each stored piece begins with its details: none, and a space. They are asked for as an empty piece leaves no other
-trace."""
+"""Each stored piece begins with its details: none, and a space. They are requested because an empty piece leaves no
+other trace."""
 PIECE_BYTES = 16 << 10
-"""The engine stores a longer line in pieces of this size and a rest, maybe an empty one. Its driver `local` loses the
-end of such a line, so a rest without one gets it back. (Only a killed container leaves a line that really has none.)"""
+"""The engine stores a longer line in pieces of this size and a rest, possibly empty. Its driver `local` loses the
+newline of such a line, so a rest without one gets it back. (Only a killed container leaves a line without one.)"""
 NEWLINE = 10
 RECEIVE_BYTES = 256 << 10
 MAX_HELD_BYTES = 16 << 20
-"""How much stdout waits for the gate's mark on stderr. The mark is written first, so more is an entrypoint's, or the
-engine has dropped the beginning of the log."""
+"""Limit of stdout held back for the gate's mark on stderr. The mark is written first, so more is an entrypoint's, or
+the engine has dropped the beginning of the log."""
 BEGINNING_BYTES = 64
-"""By so many bytes the beginning of a stored log is known again: it has the gate's mark."""
+"""Bytes that identify the beginning of a stored log: they include the gate's mark."""
 
 LONGEST_MARK = max(map(len, (READY_MARK, BARE_MARK, RELEASED_MARK)))
 
 
 class ScriptEnd(NamedTuple):
-    """How a script ended, as our last line in its log says.
+    """A script's end, from our last line in its log.
 
-    `out_of_memory`: the kernel has killed something for it. `expired`: it was told that its time is over.
+    `out_of_memory`: the kernel killed a process of it. `expired`: it was stopped at its time limit.
     """
 
     exit_code: int
@@ -52,21 +52,21 @@ class ScriptEnd(NamedTuple):
 
 
 class Source(Protocol):
-    """What bytes are received from: a socket."""
+    """A source of bytes, such as a socket."""
 
     def recv_into(self, buffer: memoryview, /) -> int: ...
 
 
 class LogTruncated(Exception):
-    """A stored log does not begin any more as it began: the engine has dropped its oldest part."""
+    """A stored log no longer begins as before: the engine has dropped its oldest part."""
 
 
 class JobLog:
-    """Puts a job's log together from pieces of its stdout and stderr, and gives it to `sink`.
+    """Assembles a job's log from pieces of its stdout and stderr, and passes it to `sink`.
 
-    `end` is what our last line says, after which nothing belongs to the log. `length` is what was given so far.
-    `unmarked` is called when so much has come without the gate's mark that no more of it is held back, `noticed` with
-    each of READY_MARK, BARE_MARK and RELEASED_MARK as it comes.
+    `end` comes from our last line, after which nothing belongs to the log. `length` is the number of bytes passed on.
+    `unmarked` is called when so much has arrived without the gate's mark that no more of it is held back, `noticed`
+    with each of READY_MARK, BARE_MARK and RELEASED_MARK as it arrives.
     """
 
     def __init__(
@@ -79,9 +79,9 @@ class JobLog:
         self._unmarked = unmarked
         self._noticed = noticed
         self._errors = bytearray()
-        self._early = bytearray()  # stdout from before the mark on stderr was seen
+        self._early = bytearray()  # stdout before the mark on stderr
         self._released = False
-        self._held = b""  # the end of the log so far, where it may be the beginning of END_MARK
+        self._held = b""  # the end of the log so far, if it may begin END_MARK
         self.end: ScriptEnd | None = None
         self.length = 0
 
@@ -96,7 +96,7 @@ class JobLog:
                 del self._errors[at : at + len(mark)]
                 self._noticed(mark)
         if (at := self._errors.find(RELEASED_MARK, looked)) >= 0:
-            del self._errors[at:]  # what comes after it on stderr is no script's
+            del self._errors[at:]  # later stderr is not the script's
             self.begin()
             self._noticed(RELEASED_MARK)
 
@@ -111,7 +111,7 @@ class JobLog:
             self.begin()
 
     def begin(self) -> None:
-        """Holds nothing back for the gate's mark any more."""
+        """Stops holding output back for the gate's mark."""
         if not self._released:
             self._released = True
             self._give(bytes(self._errors))
@@ -120,7 +120,7 @@ class JobLog:
             self._early.clear()
 
     def close(self) -> None:
-        """Nothing comes any more: passes on what was held back."""
+        """End of input: passes on the bytes held back."""
         self.begin()
         held, self._held = self._held, b""
         self._give(held)
@@ -146,16 +146,16 @@ class JobLog:
 
 
 def _may_be_mark(data: bytes) -> bool:
-    """Whether `data` is a beginning of END_MARK."""
+    """Whether `data` is a prefix of END_MARK."""
     rest = data.removeprefix(END_MARK_START)
     return END_MARK_START.startswith(data) or (rest != data and rest.replace(b" ", b"").isdigit())
 
 
 class StreamDemultiplexer:
-    """Takes the engine's multiplexed stream apart. `stored`: it is that of a stored log, else that of an attachment.
+    """Demultiplexes the engine's stream. `stored`: it is a stored log's, otherwise an attachment's.
 
-    A stored log may take several connections. Each begins with the log's beginning; `read` skips what it has taken.
-    `beginning` are the first bytes that were taken.
+    A stored log may take several connections. Each starts from the log's beginning; `read` skips the known part.
+    `beginning` are the first bytes read.
     """
 
     def __init__(self, log: JobLog, *, stored: bool) -> None:
@@ -165,9 +165,9 @@ class StreamDemultiplexer:
         self.beginning = b""
 
     def read(self, source: Source) -> None:
-        """Takes all that `source` has, until it is closed or our last line is there.
+        """Reads `source` until it is closed or our last line has arrived.
 
-        An unfinished piece at its end is left to the next connection. Raises Beheaded.
+        An unfinished piece at its end is left to the next connection. Raises LogTruncated.
         """
         buffer = bytearray(RECEIVE_BYTES)
         view = memoryview(buffer)
@@ -192,7 +192,7 @@ class StreamDemultiplexer:
                 view = memoryview(buffer)
 
     def check_beginning(self, source: Source) -> int:
-        """Takes from a new connection as much as is known of the log's beginning; how much. Raises Beheaded."""
+        """Reads the known beginning of the log from a new connection; returns its length. Raises LogTruncated."""
         known = self.beginning
         received = bytearray()
         buffer = bytearray(len(known))
@@ -203,7 +203,7 @@ class StreamDemultiplexer:
         return len(received)
 
     def _take(self, view: memoryview, end: int) -> int:
-        """Passes on the whole pieces in `view[:end]`; gives how many bytes they are."""
+        """Passes on the complete pieces in `view[:end]`; returns their length."""
         stored, details = self._stored, DETAIL_BYTES if self._stored else 0
         start = 0
         pieces: list[bytes | memoryview] = []

@@ -1,4 +1,4 @@
-"""Reads the log of a container from the engine: all of it, its end, or what it says about the gate."""
+"""Reads a container's stored log: all of it, its end, or its gate's marks."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ from daemon.executors.docker.logs.multiplexed import (
 )
 
 END_LINES = 100
-"""How many of the last lines are looked at for our last one: processes left in the background may write after it."""
+"""Number of last lines searched for our last line: background processes may write after it."""
 QUIET_SECONDS = 15.0
-"""After so long without a byte it is looked whether the container runs at all: the engine may never end a stream that
-was opened in the very moment of the container's end (moby issue 31323)."""
+"""Seconds without data before checking whether the container is still running: the engine may never end a stream that
+was opened at the very moment of the container's end (moby issue 31323)."""
 STAMP = rb"(\d{4}-\d\d-\d\dT[^ ]+Z) "
 RELEASED = re.compile(STAMP + rb"[^\n]*" + re.escape(RELEASED_MARK))
 OLDEST = re.compile(STAMP)
@@ -34,8 +34,8 @@ OLDEST = re.compile(STAMP)
 def job_log_driver(max_bytes: int) -> dict[str, object]:
     """The engine's settings for a job's log.
 
-    Driver `local` keeps bytes as they are (json-file replaces what is no UTF-8). It keeps two files: when a third is
-    begun the oldest goes, read or not. So they are as large as a disk can bear.
+    Driver `local` preserves bytes (json-file replaces invalid UTF-8). It keeps two files: when a third begins, the
+    oldest is deleted, read or not. They are therefore as large as a disk can bear.
     """
     return {"Type": "local", "Config": {"max-size": str(max_bytes), "max-file": "2", "compress": "false"}}
 
@@ -44,19 +44,19 @@ def job_log_driver(max_bytes: int) -> dict[str, object]:
 def stored(
     engine: DockerClient, container: str, *, follow: bool = False, tail: str = "all", patience: float | None = None
 ) -> Iterator[Source]:
-    """The stream of a stored log, for StreamReader. Raises EngineError, EngineUnavailable (`patience` as in Engine)."""
+    """A stored log's stream. Raises EngineError, EngineUnavailable (`patience` as in DockerClient)."""
     query: dict[str, str | int] = {"stdout": 1, "stderr": 1, "details": 1, "follow": int(follow), "tail": tail}
     with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query), patience)) as stream:
         yield _Watched(stream, partial(runs, engine, container)) if follow else stream
 
 
 def runs(engine: DockerClient, container: str) -> bool:
-    """Whether a container runs. Raises EngineError, EngineUnavailable."""
+    """Whether a container is running. Raises EngineError, EngineUnavailable."""
     return bool(engine.call("GET", f"/containers/{container}/json")["State"]["Running"])
 
 
 class _Watched:
-    """A stream that also ends when nothing comes and nothing can come any more."""
+    """A stream that also ends when no more data can come."""
 
     def __init__(self, stream: socket.socket, runs: Callable[[], bool]) -> None:
         self._stream = stream
@@ -75,7 +75,7 @@ class _Watched:
 def read_tail(engine: DockerClient, container: str, most: int) -> bytes:
     """The last lines of a log, at most `most` bytes of them. Raises EngineError, EngineUnavailable.
 
-    Whole lines only: what hides secrets can't know the rest of one that was cut in the middle.
+    Whole lines only: the masker can't know the rest of a line that was cut in the middle.
     """
     entries = max(END_LINES, most // 100)
     kept = bytearray()
@@ -83,7 +83,7 @@ def read_tail(engine: DockerClient, container: str, most: int) -> bytes:
     def keep(data: bytes) -> None:
         kept.extend(data)
         if len(kept) > 2 * most:
-            del kept[: -most - 1]  # one more tells that there was more
+            del kept[: -most - 1]  # one extra byte shows that there was more
 
     log = JobLog(keep)
     with stored(engine, container, tail=str(entries)) as stream:
@@ -95,7 +95,7 @@ def read_tail(engine: DockerClient, container: str, most: int) -> bytes:
 
 
 def script_end(engine: DockerClient, container: str) -> ScriptEnd | None:
-    """How the script of an ended container ended; None if it was cut off. Raises EngineError, EngineUnavailable."""
+    """The end of an ended container's script; None if it was cut off. Raises EngineError, EngineUnavailable."""
     log = JobLog(lambda data: None)
     with stored(engine, container, tail=str(END_LINES)) as stream:
         StreamDemultiplexer(log, stored=True).read(stream)
@@ -104,17 +104,17 @@ def script_end(engine: DockerClient, container: str) -> ScriptEnd | None:
 
 
 def released_at(engine: DockerClient, container: str) -> datetime | None:
-    """When the gate of a container was opened, by the engine's clock; None if it was not.
+    """Time of the gate's opening, by the engine's clock; None if it has not opened.
 
-    If the engine has dropped the beginning of the log, with the gate's mark: the time of the oldest line that is left.
+    If the engine has dropped the beginning of the log, with the gate's mark: the time of the oldest remaining line.
     """
     return marked_at(engine, container) or _beheaded_at(engine, container)
 
 
 def marked_at(engine: DockerClient, container: str) -> datetime | None:
-    """When the gate's mark was written, if it is there.
+    """Time of the gate's mark, if present.
 
-    Reads no further than to it; it is the first thing on stderr but for what the image's entrypoint says.
+    Reads only up to it; on stderr, only the image's entrypoint may write before it.
     """
     received = bytearray()
     with _stamped(engine, container, "stderr") as pieces:
@@ -126,7 +126,7 @@ def marked_at(engine: DockerClient, container: str) -> datetime | None:
 
 
 def _beheaded_at(engine: DockerClient, container: str) -> datetime | None:
-    """The time of the oldest line in a log without the gate's mark, if there is more of it than an entrypoint says."""
+    """Time of the oldest line in a log without the gate's mark, if there is more of it than an entrypoint writes."""
     oldest = b""
     length = 0
     with _stamped(engine, container, "stdout") as pieces:
@@ -139,7 +139,7 @@ def _beheaded_at(engine: DockerClient, container: str) -> datetime | None:
 
 
 def count_of(engine: DockerClient, container: str, mark: bytes) -> int:
-    """How often a mark (see `script`) is in a stored log. Raises EngineError, EngineUnavailable, one of GONE."""
+    """Occurrences of a mark (see `script`) in a stored log. Raises EngineError, EngineUnavailable, one of GONE."""
     said = bytearray()
     query: dict[str, str | int] = {"stdout": 0, "stderr": 1}
     with closing(engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))) as stream:
@@ -150,7 +150,7 @@ def count_of(engine: DockerClient, container: str, mark: bytes) -> int:
 
 @contextmanager
 def _stamped(engine: DockerClient, container: str, stream: str) -> Iterator[Iterator[bytes]]:
-    """One stream of a log, a time before each line, piecewise. Raises EngineError, EngineUnavailable."""
+    """One stream of a log in pieces, each line with its time. Raises EngineError, EngineUnavailable."""
     query: dict[str, str | int] = {"stdout": 0, "stderr": 0, "timestamps": 1, stream: 1}
     connection = engine.patiently(lambda: engine.raw(f"/containers/{container}/logs", query))
     with closing(connection):

@@ -1,4 +1,4 @@
-"""The network that one container of a job has joined, if it has none of its own. Its label tells another daemon."""
+"""A job container's lease on a pooled network, recorded in a label so that a restarted daemon can return it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from daemon.executors.docker.networks.pool import NetworkPool
 
 
 class NetworkLease:
-    """That of the container of this name, whichever daemon has made it. All raise EngineError, EngineUnavailable.
+    """The lease of the container of this name, whichever daemon created it. All raise EngineError, EngineUnavailable.
 
-    `id` is the container's, as soon as it is known.
+    `id` is the container's, once known.
     """
 
     def __init__(self, engine: DockerClient, networks: NetworkPool, container: str) -> None:
@@ -23,16 +23,16 @@ class NetworkLease:
         self._engine = engine
         self._networks = networks
         self._container = container
-        self._holder: str | None = None  # the name that it got
+        self._holder: str | None = None  # its name at creation
         self._holder_id: str | None = None
-        self._known = False  # what the holder is; else the container's label tells
+        self._known = False  # the holder is known; otherwise read it from the container's label
 
     @contextmanager
     def joining(self, image: str, to_come: int) -> Iterator[PauseContainer | None]:
-        """Joins a network that is free for an image with this id; None if there is none.
+        """Joins a free network for an image with this id; None if there is none.
 
-        `to_come`: how many more jobs may want one. It is left again if the block ends before `joined` was called: the
-        container was not made.
+        `to_come`: number of further jobs that may want one. If the block ends before `joined` was called, the container
+        was not created, and the network is freed.
         """
         self._known = False
         holder = self._networks.lease(image, self._container, to_come)
@@ -45,7 +45,7 @@ class NetworkLease:
                 self._networks.free(holder.name, self._container)
 
     def joined(self) -> None:
-        """The container was made so."""
+        """The container was created in the network."""
         self._known = True
 
     def _find(self) -> str | None:
@@ -66,7 +66,7 @@ class NetworkLease:
         return facts
 
     def revive(self) -> bool:
-        """Starts a holder again that has ended, with the engine or by somebody's hand. Returns whether it was so."""
+        """Restarts an ended holder, which ended with the engine or was stopped by hand. Returns whether it did."""
         holder = self._find()
         facts = self._inspect(self._holder_id or holder) if holder else None
         if facts is None or facts["State"]["Running"]:
@@ -76,11 +76,11 @@ class NetworkLease:
 
     @property
     def holder(self) -> str:
-        """The name that the holder got, as far as it is known; "" for none."""
+        """The holder's name at creation, once known; "" for none."""
         return self._holder or ""
 
     def gone(self) -> bool:
-        """Whether somebody has ended the holder, and the network of the container with it."""
+        """Whether the holder has ended, and the container's network with it."""
         holder = self._find()
         if not holder or (self._holder_id and self._networks.holds(holder)):
             return False
@@ -89,7 +89,7 @@ class NetworkLease:
 
     @contextmanager
     def leaving(self) -> Iterator[None]:
-        """Around the container's removal; after it the network is free."""
+        """Wraps the container's removal; frees the network after it."""
         holder = self._find()
         yield
         self._holder, self._known = None, True

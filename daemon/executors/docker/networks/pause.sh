@@ -1,6 +1,6 @@
-# What the container runs that holds a network for jobs of its own image, one after the other (see `networks.py`). POSIX sh
-# with builtins only, and `ls` where there is one. It says `ready`, then answers each line on stdin with what is left in
-# the network by who was in it: `changed` if a file is not as it was that Docker shares with who joins, `busy` if a
+# Script of the container that holds a network for successive jobs of its own image (see `pool.py`). POSIX sh with
+# builtins only, and `ls` if present. It writes `ready`, then answers each line on stdin with the traces that the last
+# job left in the network: `changed` if a file was modified that Docker shares with joining containers, `busy` if a
 # connection is not over, else `clean`.
 
 exec 2>/dev/null
@@ -15,7 +15,7 @@ shared() {
 	done
 }
 
-# Each of these files has a line of titles, and then one for each connection or listener.
+# Each of these files has a header line, then one line for each connection or listener.
 busy() {
 	for file in /proc/net/tcp /proc/net/tcp6; do
 		[ -r "$file" ] || continue

@@ -1,7 +1,7 @@
-"""One network that jobs use one after the other, and the container of ours that holds it. Knows when it is fit for use.
+"""One network for successive jobs, and the container that holds it. Checks whether it is fit for reuse.
 
-The container is made of the jobs' own image, as nothing else is sure to be there; so it may serve jobs of that image
-only, which trust it anyway. It runs `pause.sh`, on Docker's default bridge, with no right at all.
+The container uses the jobs' own image, the only one sure to exist; so it can serve jobs of that image only, which
+trust it anyway. It runs `pause.sh`, on Docker's default bridge, without any privileges.
 """
 
 from __future__ import annotations
@@ -21,35 +21,35 @@ from daemon.executors.docker.logs.multiplexed import HEADER_BYTES
 
 READY_SECONDS = 30.0
 ANSWER_SECONDS = 2.0
-"""A look takes some 3 ms; a job that has filled the shared files can make it longer."""
+"""A check takes some 3 ms; a job that has filled the shared files can make it longer."""
 MEMORY = 32 << 20
 PIDS = 16
 SCRIPT = without_comments(files(__package__).joinpath("pause.sh").read_text(encoding="utf-8"))
 
 
 class Unfit(Exception):
-    """Its container does not answer, or not as it should."""
+    """Its container does not answer, or not as expected."""
 
 
 class Trace(Enum):
-    """What those who were in a network have left there."""
+    """Traces of earlier jobs in a network."""
 
-    CLEAN = "clean"  # nothing
+    CLEAN = "clean"  # none
     BUSY = "busy"  # connections that are not over
-    CHANGED = "changed"  # files that are shared with who comes next
+    CHANGED = "changed"  # files shared with the next container
 
 
 class PauseContainer:
-    """A network by the name that its container gets, and keeps as a label. `image` is an id. One thread at a time."""
+    """A network, by its container's name at creation, which is also a label. `image` is an id. Not thread-safe."""
 
     def __init__(self, name: str, image: str) -> None:
         self.name = name
         self.image = image
-        self.id = ""  # its container's, once it is made: whoever renames a container keeps that
+        self.id = ""  # its container's, once created: unaffected by a rename
         self._connection: socket.socket | None = None
 
     def make(self, engine: DockerClient, labels: Mapping[str, str]) -> None:
-        """Makes the container. Raises EngineError, EngineUnavailable, OSError, Unfit."""
+        """Creates the container. Raises EngineError, EngineUnavailable, OSError, Unfit."""
         body: dict[str, Any] = {
             "Image": self.image,
             "Entrypoint": ["sh", "-c", SCRIPT],
@@ -73,10 +73,10 @@ class PauseContainer:
         self._connection = engine.patiently(partial(engine.attach, self.id, output=True))
         engine.call("POST", f"/containers/{self.id}/start")
         if (said := self._answer(READY_SECONDS)) != "ready":
-            raise Unfit(f"it said {said[:100]!r}")
+            raise Unfit(f"it answered {said[:100]!r}")
 
     def look(self) -> Trace:
-        """Looks at what is left in the network. Raises OSError, Unfit."""
+        """Checks for traces in the network. Raises OSError, Unfit."""
         if self._connection is None:
             raise Unfit("it is not attached")
         self._connection.sendall(b"look\n")
@@ -84,7 +84,7 @@ class PauseContainer:
         try:
             return Trace(said)
         except ValueError:
-            raise Unfit(f"it said {said[:100]!r}") from None
+            raise Unfit(f"it answered {said[:100]!r}") from None
 
     def _answer(self, seconds: float) -> str:
         assert self._connection is not None
@@ -106,7 +106,7 @@ class PauseContainer:
         return data
 
     def answers(self) -> bool:
-        """Whether its container has not ended, as far as is known without asking it: it never speaks unasked."""
+        """Whether its container has not ended, as far as known without a request: it never writes unasked."""
         if self._connection is None:
             return False
         poll = select.poll()

@@ -1,7 +1,7 @@
-"""The networks that a worker's jobs use one after the other: making one takes Docker longer than the rest of a start.
+"""A worker's pool of networks for successive jobs: Docker takes longer to create one than for the rest of a start.
 
-A job's container joins the network of a holder (`network_holder`). It is alone in it, and comes after nobody who has
-left anything there: decision 0008. Knows containers by their names, nothing of jobs.
+A job's container joins the network of a holder (`pause_container`). It is alone in it, and never follows a container
+that left traces there: decision 0008. Knows containers by their names, nothing of jobs.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from daemon.runtime.thread_pool import THREADS, Task
 from protocol.errors import EngineUnavailable
 
 MANY = 8
-"""With so many jobs to come, the first one that has to do without makes another network: that costs the engine what it
-saves two of them, and removing it something too."""
+"""With this many jobs to come, the first one without a network triggers the creation of another: that costs the engine
+as much as it saves two jobs, and its removal costs something too."""
 FEW = 4
-"""With fewer to come, the last of so many that had to do without in RECENT seconds."""
+"""With fewer to come, the last of this many jobs without a network in RECENT seconds triggers it."""
 RECENT = 30.0
 KEEP_SECONDS = 15.0
-"""How long a network stays that nobody uses."""
+"""Lifetime of an unused network."""
 REST_SECONDS = 61.0
-"""When a network is looked at again whose connections were not over: Linux keeps their ports for a minute."""
+"""Seconds until a network with open connections is checked again: Linux keeps their ports for a minute."""
 UNFIT_SECONDS = 600.0
-"""How long no network is made of an image with which it went wrong."""
+"""Seconds without another network for an image after a failure with it."""
 CLOSE_SECONDS = 10.0
-"""How long the daemon's end waits for them to be gone."""
+"""Seconds that the daemon's end waits for their removal."""
 NAME_DIGITS = 12
 MOST_MISSED = 64
 EVICT_SECONDS = 5.0
-"""So long unused, a network makes room for one of another image."""
+"""Idle seconds after which a network may be evicted for another image."""
 FAILURES = (EngineError, EngineUnavailable, Unfit, OSError, *GONE)
 
 logger = logging.getLogger(__name__)
@@ -47,14 +47,14 @@ logger = logging.getLogger(__name__)
 
 class _State(Enum):
     FREE = "free"
-    RESTING = "resting"  # somebody's connections are not over yet
+    RESTING = "resting"  # earlier connections are not over yet
     TAKEN = "taken"
     GOING = "going"  # it is being removed
 
 
 @dataclass(slots=True)
 class _Network:
-    """`user` is the container that has it; `since` (monotonic) counts from its last change of state."""
+    """`user` is the container that uses it; `since` (monotonic) is the time of its last state change."""
 
     holder: PauseContainer
     user: str
@@ -66,10 +66,10 @@ class _Network:
 
 
 class NetworkPool:
-    """Those of one worker's life. Thread-safe.
+    """The networks of one worker process. Thread-safe.
 
     The holders have `labels` (the worker's own) and names that begin with `prefix`. There are at most `most`. With
-    none, or where the policy lets jobs reach beyond their containers, all jobs get networks of their own.
+    none, or where the policy lets jobs reach beyond their containers, all jobs get their own networks.
     """
 
     def __init__(
@@ -86,16 +86,16 @@ class NetworkPool:
         self._most = 0 if policy.privileged or policy.volumes else most
         self._change = Condition()
         self._networks: dict[str, _Network] = {}
-        self._missed: deque[tuple[str, float]] = deque(maxlen=MOST_MISSED)  # image, when
-        self._unfit: dict[str, float] = {}  # image, until when
+        self._missed: deque[tuple[str, float]] = deque(maxlen=MOST_MISSED)  # image, time
+        self._unfit: dict[str, float] = {}  # image, end of the pause
         self._minded = False
         self._closed = False
 
     def lease(self, image: str, container: str, to_come: int = 0) -> PauseContainer | None:
-        """The holder that `container`, of the image with this id, is to join; None: it takes its own network.
+        """The holder for `container`, of the image with this id, to join; None: it uses its own network.
 
-        The network is that container's until `free`. `to_come`: how many more containers there may be soon; if it pays,
-        a network is made for it that they can use then.
+        The network belongs to that container until `free`. `to_come`: number of further containers expected soon; if
+        worthwhile, a network is created that they can use then.
         """
         while network := self._take(image, container):
             if network.holder.answers():
@@ -106,34 +106,34 @@ class NetworkPool:
         return None
 
     def free(self, name: str, container: str) -> None:
-        """A container is gone that had joined the network of this holder. Nobody uses one of an earlier life again."""
+        """A container that had joined this holder's network is gone. Networks of earlier processes are not reused."""
         with self._change:
             network = self._networks.get(name)
             if network and (network.state is not _State.TAKEN or network.user != container):
-                return  # it was freed before, and may be another one's now
+                return  # freed before, and possibly in use by another one
             if network:
                 network.turn(_State.TAKEN)
         if network:
             self._look(network)
-        elif name.startswith(f"{self._prefix}-"):  # a label is anything
+        elif name.startswith(f"{self._prefix}-"):  # labels are untrusted
             try:
                 self._engine.delete(f"/containers/{name}")
             except FAILURES as error:
-                logger.warning("the network %s can't be removed, which is left to a sweep: %s", name, error)
+                logger.warning("removing the network %s failed, left to a sweep: %s", name, error)
 
     def holds(self, name: str) -> bool:
-        """Whether the network of this holder is there still, as far as is known without asking its container."""
+        """Whether this holder's network still exists, as far as known without asking its container."""
         with self._change:
             network = self._networks.get(name)
         return network is None or network.holder.answers()
 
     def left_behind(self, holders: Iterable[str], used: set[str]) -> list[str]:
-        """Of the holders that are on the engine, those of an earlier life that no container of a job has joined."""
+        """Of the holders on the engine, those of an earlier process that no job's container has joined."""
         with self._change:
             return [name for name in holders if name not in used and name not in self._networks]
 
     def close(self) -> None:
-        """Removes those that nobody uses, within a bound. What is left is for the next daemon of this name."""
+        """Removes unused networks, within a time limit. The rest is for the next daemon of this name."""
         with self._change:
             self._closed = True
             self._change.notify_all()
@@ -144,7 +144,7 @@ class NetworkPool:
                 lambda: all(network.state is not _State.GOING for network in self._networks.values()), CLOSE_SECONDS
             )
 
-    # which one, and whether it is time for another
+    # selection and growth
 
     def _take(self, image: str, container: str) -> _Network | None:
         with self._change:
@@ -155,7 +155,7 @@ class NetworkPool:
             return None
 
     def _add(self, image: str, container: str, to_come: int) -> _Network | None:
-        """One more, to be made for a container that else has to do without; None if that does not pay."""
+        """Another network, to be created for a container that would otherwise get none; None if not worthwhile."""
         now = time.monotonic()
         with self._change:
             if not self._most or self._closed or now < self._unfit.get(image, 0.0):
@@ -183,14 +183,14 @@ class NetworkPool:
         ]
         return min(unused, key=lambda n: n.since, default=None)
 
-    # their lives
+    # life cycle
 
     def _make(self, network: _Network) -> bool:
-        """Whether it is there now."""
+        """Creates the network. Returns whether it succeeded."""
         try:
             network.holder.make(self._engine, self._labels)
         except FAILURES as error:
-            logger.info("no network can be made of %s: %s", network.holder.image, error)
+            logger.info("creating a network from %s failed: %s", network.holder.image, error)
             if not isinstance(error, EngineUnavailable):
                 self._unfit[network.holder.image] = time.monotonic() + UNFIT_SECONDS
             self._drop(network)
@@ -198,20 +198,20 @@ class NetworkPool:
         return True
 
     def _let_go(self, network: _Network) -> None:
-        """Has one removed by another thread: that may take long."""
+        """Has a network removed by another thread, as that may take long."""
         network.turn(_State.GOING)
         try:
             THREADS.start(Task(partial(self._drop, network), "network"))
         except RuntimeError as error:
-            logger.warning("no thread to remove a network, which is left to a sweep: %s", error)
+            logger.warning("no thread to remove a network, left to a sweep: %s", error)
             self._networks.pop(network.holder.name, None)
 
     def _look(self, network: _Network, *, again: bool = False) -> None:
-        """Lets it be used again if its next user would find nothing of the last one."""
+        """Makes a network available again if no traces of its last user are left."""
         try:
             trace = network.holder.look()
         except FAILURES as error:
-            logger.info("a network can't be looked at: %s", error)
+            logger.info("checking a network failed: %s", error)
             self._drop(network)
         else:
             if trace is Trace.CHANGED or (again and trace is Trace.BUSY):
@@ -231,17 +231,17 @@ class NetworkPool:
             self._drop(network)
 
     def _drop(self, network: _Network) -> None:
-        """Removes one that nobody can take (any more). If the engine does not let it, that is left to a sweep."""
+        """Removes a network that can't be used (any more). If the engine fails, that is left to a sweep."""
         try:
             network.holder.remove(self._engine)
         except FAILURES as error:
-            logger.warning("a network can't be removed: %s", error)
+            logger.warning("removing a network failed: %s", error)
         with self._change:
             self._networks.pop(network.holder.name, None)
             self._change.notify_all()
 
     def _mind(self) -> None:
-        """Looks after those that nobody uses, for as long as there are any."""
+        """Maintains the unused networks, as long as there are any."""
         while due := self._next_due():
             network, state = due
             if state is _State.RESTING:
@@ -250,7 +250,7 @@ class NetworkPool:
                 self._drop(network)
 
     def _next_due(self) -> tuple[_Network, _State] | None:
-        """Waits for one whose time is over, and takes it; None when there are none left."""
+        """Waits for and takes the next network that is due; None when none are left."""
         with self._change:
             while self._networks and not self._closed:
                 now = time.monotonic()
@@ -267,6 +267,6 @@ class NetworkPool:
             return None
 
     def _due(self, network: _Network) -> float | None:
-        """When something is to be done about one (monotonic)."""
+        """Time at which a network needs attention (monotonic)."""
         waits = {_State.FREE: KEEP_SECONDS, _State.RESTING: REST_SECONDS}.get(network.state)
         return None if waits is None else network.since + waits

@@ -71,9 +71,9 @@ def test_a_job_whose_container_somebody_ends_failed_for_the_system(
     result = running.end()
     if isinstance(result, JobFailed):
         assert result.reason is FailureReason.RUNNER_SYSTEM_FAILURE
-        assert "outside of the job" in result.message
+        assert "outside the job" in result.message
     else:
-        assert "outside of the job" in result.failure
+        assert "outside the job" in result.failure
     running.sandbox.remove()
     assert leftovers() == []
 
@@ -144,7 +144,7 @@ def test_a_container_that_is_removed_at_its_gate_fails_its_job_for_the_system(
     sandbox.prepare(None)
     sandbox.hold()
     docker_client.containers.get(container_name(job)).remove(force=True)
-    with pytest.raises(JobFailed, match="removed from outside of the job") as failed:
+    with pytest.raises(JobFailed, match="removed from outside the job") as failed:
         sandbox.release(Dependencies())
     assert failed.value.reason is FailureReason.RUNNER_SYSTEM_FAILURE
     sandbox.remove()

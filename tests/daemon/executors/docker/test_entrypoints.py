@@ -102,8 +102,8 @@ def test_an_entrypoint_that_never_comes_to_a_shell_fails_the_job_and_says_how_to
         run_job(executor, assignment("true", image=ImageSpec(name=BUSYBOX, entrypoint=entrypoint)))
     assert 3 < time.monotonic() - begun < 15
     assert failed.value.reason is FailureReason.RUNNER_SYSTEM_FAILURE
-    assert "nothing was heard of it for 3 s" in failed.value.message
-    assert "it said: what shall I do" in failed.value.message
+    assert "it gave no sign of life for 3 s" in failed.value.message
+    assert "its output: what shall I do" in failed.value.message
     assert 'entrypoint: [""]' in failed.value.message
     assert leftovers() == []
 

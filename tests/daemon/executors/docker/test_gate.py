@@ -131,7 +131,7 @@ def test_a_gate_that_was_opened_twice_lets_the_script_run_once(executor: DockerE
     sandbox.follow_log(0, log.extend)
     assert log.decode().splitlines() == ["$ echo ran", "ran", "$ sleep 1"]
     eventually(lambda: [found.state for found in executor.find()] == ["exited"])
-    with pytest.raises(JobFailed, match="has run already"):
+    with pytest.raises(JobFailed, match="has already run"):
         another_daemon(tmp_path).sandbox(job).release(Dependencies())
 
 
@@ -212,5 +212,5 @@ def test_a_container_that_is_gone_is_told(executor: DockerExecutor, docker_clien
     sandbox.prepare(None)
     sandbox.release(Dependencies())
     docker_client.containers.get(container_name(job)).remove(force=True)
-    with pytest.raises(JobFailed, match="removed from outside of the job"):
+    with pytest.raises(JobFailed, match="removed from outside the job"):
         sandbox.wait()

@@ -37,7 +37,7 @@ def test_a_duration_is_written_as_in_go(text: str, seconds: float | None) -> Non
 def test_what_is_no_duration_is_told_of_and_has_no_effect(text: str) -> None:
     limits = limits_of({"RUNNER_SCRIPT_TIMEOUT": text})
     assert limits.script is None
-    assert limits.warnings == (f"RUNNER_SCRIPT_TIMEOUT has no effect: {text!r} is no duration such as 40s or 1h20m",)
+    assert limits.warnings == (f"RUNNER_SCRIPT_TIMEOUT has no effect: {text!r} is not a duration such as 40s or 1h20m",)
 
 
 @pytest.mark.parametrize(("text", "counts"), [("false", True), ("0", True), ("true", False), ("1", False), ("", False)])
@@ -119,7 +119,7 @@ def test_after_script_s_failure_is_the_job_s_if_it_is_not_to_be_ignored(
 def test_a_malformed_limit_is_a_warning_of_the_job(executor: DockerExecutor) -> None:
     ran = run_job(executor, assignment("true", variables=variables(RUNNER_SCRIPT_TIMEOUT="90")))
     assert ran.outcome.exit_code == 0
-    assert ran.warnings == ["RUNNER_SCRIPT_TIMEOUT has no effect: '90' is no duration such as 40s or 1h20m"]
+    assert ran.warnings == ["RUNNER_SCRIPT_TIMEOUT has no effect: '90' is not a duration such as 40s or 1h20m"]
 
 
 def test_a_debug_trace_shows_what_really_runs(executor: DockerExecutor) -> None:

@@ -90,7 +90,7 @@ def test_a_service_that_ends_at_once_fails_the_job_with_its_last_words(
 def test_a_service_that_has_done_its_work_and_ended_fails_nothing(executor: DockerExecutor) -> None:
     ran = run_job(executor, assignment("true", services=[ServiceSpec(name=BUSYBOX, command=["echo", "done"])]))
     assert ran.outcome.exit_code == 0
-    assert ran.warnings == ["service 'longshore/busybox:test' has ended by itself; the job runs all the same"]
+    assert ran.warnings == ["service 'longshore/busybox:test' has ended by itself; the job runs anyway"]
 
 
 def test_a_service_that_never_gets_healthy_fails_the_job(

@@ -96,7 +96,7 @@ BIG = "x" * (140 << 10)
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"BIG": BIG}, "variable BIG is longer than the 128 KiB that Linux takes"),
+        ({"BIG": BIG}, "variable BIG is longer than Linux's limit of 128 KiB"),
         ({f"V{number}": "x" * 100_000 for number in range(25)}, "bytes together, at most 1572864"),
         ({f"V{number}": "€" * 30_000 for number in range(25)}, "bytes together, at most 1572864"),
     ],

@@ -113,7 +113,7 @@ def test_devices_pipes_and_sockets_are_left_out(executor: DockerExecutor, scratc
     )
     ran = run_job(executor, job, scratch=scratch)
     assert ran.archive().keys() == {"d/", "d/file"}
-    assert ran.warnings == ["d/device (and 1 more): left out, for it is a device or a pipe"]
+    assert ran.warnings == ["d/device (and 1 more): left out, as it is a device or a pipe"]
 
 
 def test_an_exclude_that_means_nothing_in_the_project_excludes_nothing_and_one_that_means_all_is_told(
@@ -124,7 +124,7 @@ def test_an_exclude_that_means_nothing_in_the_project_excludes_nothing_and_one_t
         assert {"build/z.o", "build/z.txt"} <= ran.archive().keys()
     ran = left(executor, scratch, ArtifactsSpec(paths=["build/z.*"], exclude=["**/*"]))
     assert ran.collected == []
-    assert ran.warnings == ["exclude leaves nothing of the 2 files and directories that match"]
+    assert ran.warnings == ["exclude removes all 2 matching files and directories"]
 
 
 def test_odd_names_of_files_are_printable_in_warnings_and_reports(executor: DockerExecutor, scratch: Path) -> None:
@@ -136,7 +136,7 @@ def test_odd_names_of_files_are_printable_in_warnings_and_reports(executor: Dock
     ran = run_job(executor, job, scratch=scratch)
     assert [one.name for one in ran.collected] == ["artifacts", r"a\nb\xff\x1b.xml"]
     assert ran.warnings == [
-        r"a\nb\xff\x1b: left out, for it is a device or a pipe",
+        r"a\nb\xff\x1b: left out, as it is a device or a pipe",
         r"a\nb\xff\x1b.l.xml: a symbolic link that leads to no file",
     ]
     (archive, _) = ran.collected

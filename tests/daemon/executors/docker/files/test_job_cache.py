@@ -193,7 +193,7 @@ def test_a_damaged_cache_is_passed_over_with_a_word_and_once_only(
     job = assignment("cat b c", caches=specs)
     ran = run_job(executor, job, dependencies=Dependencies([], [artifacts]))
     assert ran.lines[1:] == ["b", "c"]
-    assert [warning.partition(":")[0] for warning in ran.warnings] == ["a cache is passed over"] * (damage != "empty")
+    assert [warning.partition(":")[0] for warning in ran.warnings] == ["a cache is skipped"] * (damage != "empty")
     again = run_job(executor, assignment("cat b", caches=specs))
     assert (again.lines[1:], again.warnings) == (["b"], [])
 

@@ -194,7 +194,7 @@ def test_what_the_engine_drops_of_a_log_that_nobody_reads_in_time_is_said_in_it_
         assert b"".join(printed).endswith(rest.replace(b"$ echo all is printed; sleep 600\n", b""))
         assert LOST in early
         for one in (late, slow):
-            assert one.warnings == ["bytes of its log are lost: it printed more than the engine keeps"]
+            assert one.warnings == ["part of its log is lost: it printed more than the engine keeps"]
     finally:
         first.sweep(set())
 
