@@ -47,7 +47,7 @@ def hints(policy: Policy, log: bytes, services: Mapping[str, bytes], images: Ite
     """
     found = []
     if not (policy.new_privileges or policy.privileged) and NO_NEW_PRIVILEGES.search(log):
-        found.append(f"sudo and its like need --allow new-privileges, {WHOSE}")
+        found.append(f"sudo and similar tools need --allow new-privileges, {WHOSE}")
     if not policy.privileged:
         found += _unprivileged(policy, log, services, images)
     if NO_PROCESS.search(log):

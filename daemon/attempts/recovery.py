@@ -91,7 +91,7 @@ class Recovery:
         self._table.instruct(DiscardLeftover(attempt))
 
     def tick(self, renewed_at: float) -> None:
-        """Stops movable attempts without contact to the coordinator for their lease: they may have begun elsewhere."""
+        """Stops movable attempts whose lease ran out without contact with the coordinator: they may run elsewhere."""
         for found in self._found.values():
             lease_over = found.lease is not None and self._table.now - renewed_at > found.lease
             if lease_over and found.attempt not in self._over:

@@ -14,7 +14,7 @@ class StopReason(Enum):
 
     CANCEL = "cancel"  # requested by a user or the coordinator
     TIMEOUT = "timeout"  # it exceeded its plan's timeout
-    LEASE = "lease"  # no contact to the coordinator for too long: it may start the attempt elsewhere
+    LEASE = "lease"  # no contact with the coordinator for too long: it may start the attempt elsewhere
     RETURN = "return"  # it is returned, not begun
     DISCARD = "discard"  # it is no longer wanted
     LEAVE = "leave"  # the daemon leaves; the container stays

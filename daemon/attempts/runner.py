@@ -360,7 +360,7 @@ class Runner:
             message = f"it exceeded its timeout of {self._assignment.job.timeout:g} s"
             return self._failed(FailureReason.JOB_EXECUTION_TIMEOUT, message)
         if self._stop is StopReason.LEASE:
-            message = f"stopped: no contact to the coordinator for {self._assignment.lease:g} s"
+            message = f"stopped: no contact with the coordinator for {self._assignment.lease:g} s"
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
         if outcome.expired:
             message = "the script exceeded RUNNER_SCRIPT_TIMEOUT"

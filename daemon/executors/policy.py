@@ -53,7 +53,7 @@ def make_policy(worker: str, allowed: Iterable[str], images: Iterable[str], pids
             volumes.append(_bind(worker, text.removeprefix(VOLUME)))
         else:
             raise UsageError(
-                f"unknown --allow {text!r}; use {PRIVILEGED}, {NEW_PRIVILEGES} (sudo and its like), "
+                f"unknown --allow {text!r}; use {PRIVILEGED}, {NEW_PRIVILEGES} (sudo and similar tools), "
                 "volume:/PATH (kept from job to job), volume:/HOST/PATH:/PATH[:ro]"
             )
     return Policy(PRIVILEGED in flags, NEW_PRIVILEGES in flags, tuple(volumes), tuple(images), pids)

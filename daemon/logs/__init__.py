@@ -1,1 +1,1 @@
-"""A job's log on its way from an executor to the coordinator."""
+"""A job's log between executor and coordinator: masking, limits, resending."""

@@ -42,7 +42,7 @@ class LogTail:
 
 
 def find_coverage(expression: str, tail: LogTail) -> float | None:
-    """The coverage in percent; None if there is none or the expression is no RE2."""
+    """The coverage in percent; None if there is none or the expression is not valid RE2."""
     import re2  # only jobs with `coverage` pay for it
 
     written = SLASHED.fullmatch(expression)

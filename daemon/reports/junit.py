@@ -44,7 +44,7 @@ NUMBER = re.compile(r"\d*\.?\d+(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
 
 class BadJUnit(Exception):
-    """The file is not JUnit's XML."""
+    """The file is not JUnit XML."""
 
 
 class _Counter:

@@ -126,7 +126,7 @@ class Threads:
         try:
             self._fetch(fetch)
         except RuntimeError as error:
-            logger.error("a task waits until a thread is free: %s", error)
+            logger.error("a task waits for a free thread: %s", error)
         return task
 
     def _rest(self, woken: threading.Lock) -> bool:

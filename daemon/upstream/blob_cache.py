@@ -59,7 +59,7 @@ class Partial:
         """Moves the blob into the cache, pinned for `attempt`. Raises Corrupt."""
         self._file.close()
         if self._hasher.hexdigest() != self._digest:
-            raise Corrupt(f"blob {self._digest} came with other bytes")
+            raise Corrupt(f"blob {self._digest} does not match its digest")
         return self._cache.adopt(attempt, self._digest, self._path)
 
 

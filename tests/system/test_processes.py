@@ -99,7 +99,7 @@ def test_a_worker_logs_on_request_what_it_has_and_where_its_threads_are(system: 
     run = system.submit(repository(tmp_path / "project", {".gitlab-ci.yml": file}))
     eventually(lambda: "begun\n" in system.logged(run, "job"))
     worker.popen.send_signal(signal.SIGUSR1)
-    eventually(lambda: "1.1 is running, running; of its log " in worker.said)
+    eventually(lambda: "1.1 is running, running; log: " in worker.said)
     assert "greeted, attempts: 1\n" in worker.said
     assert "Thread 0x" in worker.said
     assert worker.popen.poll() is None

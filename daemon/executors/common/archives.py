@@ -356,7 +356,7 @@ def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
                     raise BadArchive(f"{path} has a name of {size} bytes")
                 data = stream.read(-(-size // BLOCK) * BLOCK)
                 if len(data) < size:
-                    raise BadArchive(f"{path} is cut short")
+                    raise BadArchive(f"{path} is truncated")
                 told |= _told(kind, data[:size])
                 head.append(data)
                 continue
@@ -375,7 +375,7 @@ def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
             while left:
                 data = stream.read(min(left, COPY_BYTES))
                 if not data:
-                    raise BadArchive(f"{path} is cut short")
+                    raise BadArchive(f"{path} is truncated")
                 left -= len(data)
                 yield data
     except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:

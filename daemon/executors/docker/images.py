@@ -108,9 +108,9 @@ def unset_in(name: str, values: Mapping[str, str]) -> str:
 
 def no_image(name: str, values: Mapping[str, str]) -> JobFailed:
     """The failure of a job without an image, or with one that expands to nothing."""
-    mend = "give it `image:`, all jobs one with `default: {image: ...}`, or the run one with --default-image"
+    mend = "set `image:` in it, `default: {image: ...}` for all jobs, or --default-image for the run"
     if unset := unset_in(name, values):
-        mend = f"in {name!r}: {unset}, or the run an image with --default-image"
+        mend = f"in {name!r}: {unset}, or set --default-image for the run"
     return JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, f"the job has no image: {mend}")
 
 

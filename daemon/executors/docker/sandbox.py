@@ -416,7 +416,7 @@ class DockerSandbox:
                     raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, self._why_not_begun(code))
                 failure = f"the container was ended from outside the job (exit code {code})"
                 if code == LEASE_OVER and self._assignment.lease is not None:
-                    failure = f"it ended itself: no contact to its worker for {self._assignment.lease:g} s"
+                    failure = f"it ended itself: no contact with its worker for {self._assignment.lease:g} s"
             return Outcome(code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
 
     def _outcome(self, end: ScriptEnd, ran_for: float) -> Outcome:
