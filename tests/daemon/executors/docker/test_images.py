@@ -127,7 +127,7 @@ def test_credentials_come_from_docker_s_own_files(
 
 
 def test_a_job_without_an_image_says_how_to_give_it_one(executor: DockerExecutor) -> None:
-    with pytest.raises(JobFailed, match="give it `image:`"):
+    with pytest.raises(JobFailed, match="set `image:` in it"):
         run_job(executor, assignment("true", image=ImageSpec(name="")))
     assert run_job(executor, assignment("echo ran", image=None, default_image=BUSYBOX)).lines[-1] == "ran"
 
