@@ -176,7 +176,7 @@ def test_a_foreign_container_with_the_name_of_a_service_fails_the_job_and_is_lef
 ) -> None:
     job = assignment("true", services=[ServiceSpec(name=BUSYBOX, command=["sleep", "600"], aliases=["side"])])
     foreign = by_hand({}, name=f"{container_name(job)}-service-0")
-    with pytest.raises(JobFailed, match="that this worker has not made") as failed:
+    with pytest.raises(JobFailed, match="not created by this worker") as failed:
         run_job(executor, job)
     assert failed.value.reason is FailureReason.RUNNER_SYSTEM_FAILURE
     foreign.reload()
