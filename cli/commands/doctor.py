@@ -29,9 +29,10 @@ SIGNS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "r
     "--force", is_flag=True, help="With --clean: also remove containers that a dead worker would recover on restart."
 )
 @click.option("--yes", is_flag=True, help="With --clean: skip the confirmation prompt.")
+@click.option("--only", metavar="ID", help="Only leftovers of the coordinator whose id begins so.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
 @coordinator_option
-def doctor_command(where: Target, cleans: bool, force: bool, yes: bool, as_json: bool) -> int:
+def doctor_command(where: Target, cleans: bool, force: bool, yes: bool, only: str | None, as_json: bool) -> int:
     """Check the requirements for running jobs, and list leftovers on Docker. Changes nothing without --clean."""
     from daemon.executors.docker.api_client import DockerClient
     from daemon.executors.docker.checkup import check_engine, check_state
@@ -45,7 +46,7 @@ def doctor_command(where: Target, cleans: bool, force: bool, yes: bool, as_json:
     with closing(_Coordinators(where)) as coordinators:
         checks.append(coordinators.check())
         if there:
-            leftovers = _leftovers(engine, coordinators)
+            leftovers = _leftovers(engine, coordinators, only or "")
     if not as_json:
         _show(checks, leftovers)
     gone: list[Leftover] = []
@@ -115,10 +116,11 @@ class _Coordinators:
             self._session.close()
 
 
-def _leftovers(engine: DockerClient, coordinators: _Coordinators) -> list[Leftover]:
+def _leftovers(engine: DockerClient, coordinators: _Coordinators, only: str) -> list[Leftover]:
+    """Objects of coordinators whose id begins with `only`, with their verdicts."""
     from daemon.executors.docker.inventory import find_begun, inventory, judge, owner
 
-    things = inventory(engine)
+    things = [thing for thing in inventory(engine) if owner(thing)[0].startswith(only)]
     workers: dict[str, set[str]] = {}
     for thing in things:
         coordinator, worker = owner(thing)

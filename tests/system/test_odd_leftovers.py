@@ -109,7 +109,7 @@ def test_doctor_clears_away_what_a_killed_run_has_left_when_it_is_forced_to(
     coordinator = coordinator_of(system)
 
     def seen(*arguments: str) -> list[dict[str, Any]]:
-        document = system.command("doctor", "--json", *arguments).json
+        document = system.command("doctor", "--json", "--only", coordinator, *arguments).json
         return [one for one in document["leftovers"] if one["coordinator"] == coordinator]
 
     (alive,) = seen()
@@ -120,8 +120,8 @@ def test_doctor_clears_away_what_a_killed_run_has_left_when_it_is_forced_to(
     assert (wanted["verdict"], wanted["worker_is"], wanted["removed"]) == ("keep", "dead", False)
     other = System(tmp_path / "other", extra={"LONGSHORE_STATE": str(tmp_path / "elsewhere")})
     other.folder.mkdir()
-    unknown = other.command("doctor", "--json", "--clean").json["leftovers"]
-    assert [one["verdict"] for one in unknown if one["coordinator"] == coordinator] == ["force"]
+    unknown = other.command("doctor", "--json", "--clean", "--only", coordinator).json["leftovers"]
+    assert [one["verdict"] for one in unknown] == ["force"]
     assert leftovers(docker_client, coordinator) != []
     assert system.command("cancel", "1").status == 0
     assert statuses(system.finished(1)) == {"job": "canceled"}
