@@ -23,13 +23,25 @@ MOST_RUNS = 1000
 """Maximum runs in one answer; `before` pages to older ones."""
 REMEMBERED_RUNS = 4
 """Finished runs cached in memory: a reader of one log of a run usually reads its other logs next."""
+MOST_WORKSPACES = 32
+"""Maximum workspaces in one answer."""
 MASKED = "[MASKED]"
 """Shown to readers instead of a masked variable's value."""
 
 MOST_WAITING = 1000
 """Maximum pending queries of one connection; further ones are refused."""
 
-Query = m.ListRuns | m.GetRun | m.GetJob | m.GetLog | m.ListWorkers | m.GetSnapshot | m.GetGoneWorkers | m.BlobGet
+Query = (
+    m.ListRuns
+    | m.GetWorkspaces
+    | m.GetRun
+    | m.GetJob
+    | m.GetLog
+    | m.ListWorkers
+    | m.GetSnapshot
+    | m.GetGoneWorkers
+    | m.BlobGet
+)
 Answer = tuple[m.Message, bytes | None]
 
 
@@ -78,6 +90,7 @@ class Queries:
         self._feed = feed
         self._answers: dict[type[m.Message], Callable[..., Answer]] = {
             m.ListRuns: self._list_runs,
+            m.GetWorkspaces: self._get_workspaces,
             m.GetRun: self._get_run,
             m.GetJob: self._get_job,
             m.GetLog: self._get_log,
@@ -121,6 +134,15 @@ class Queries:
     def _list_runs(self, query: m.ListRuns) -> Answer:
         runs = self._store.list_runs(bounded(query.limit), query.before)
         return m.RunList(id=query.id, runs=runs), None
+
+    def _get_workspaces(self, query: m.GetWorkspaces) -> Answer:
+        """Only those whose packs are all stored: retention may remove a run and its blobs at any time."""
+        found = [
+            workspace
+            for workspace in self._store.git_workspaces(query.project, min(bounded(query.limit), MOST_WORKSPACES))
+            if all(self._blobs.size(pack.digest) == pack.size for pack in workspace.packs)
+        ]
+        return m.Workspaces(id=query.id, workspaces=found), None
 
     def _get_run(self, query: m.GetRun) -> Answer:
         return m.RunDetail(id=query.id, run=run_view(self.run(query.run))), None

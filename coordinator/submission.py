@@ -17,6 +17,7 @@ from coordinator.store.base import RunStore
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.views import ParentJob
+from protocol.workspace import MOST_PACKS
 
 LONGEST_TOKEN = 200
 
@@ -59,17 +60,19 @@ class Submission:
             source = request.source
             detail = " ".join(filter(None, [request.plan.project, source.ref, source.sha[:12], source.user]))
             self._audit(key, now, "submit", f"run {reply.run}", detail)
-        if request.workspace is not None:
-            self._quota.name(request.plan.project, request.workspace, request.workspace_size, now.mono)
+        for blob in request.workspace.blobs if request.workspace else ():
+            self._quota.name(request.plan.project, blob.digest, blob.size, now.mono)
         return reply
 
     def _check_workspace(self, request: m.SubmitRun) -> None:
         if request.workspace is None:
             return
-        size = self._blobs.size(request.workspace)
-        if size is None:
-            raise ProtocolError("bad_request", f"the workspace {request.workspace} was not uploaded completely")
-        if size != request.workspace_size:
-            raise ProtocolError(
-                "bad_request", f"the workspace {request.workspace} has {size} bytes, not {request.workspace_size}"
-            )
+        if len(request.workspace.blobs) > MOST_PACKS:
+            raise ProtocolError("bad_request", f"a workspace has at most {MOST_PACKS} packs")
+        for blob in request.workspace.blobs:
+            size = self._blobs.size(blob.digest)
+            if size is None:
+                raise ProtocolError("bad_request", f"the workspace's blob {blob.digest} was not uploaded completely")
+            if size != blob.size:
+                message = f"the workspace's blob {blob.digest} has {size} bytes, not {blob.size}"
+                raise ProtocolError("bad_request", message)

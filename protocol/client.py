@@ -32,6 +32,7 @@ from protocol.liveness import notice_dead_hosts
 from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
 from protocol.views import RunSummary, RunView, WorkerView
+from protocol.workspace import GitWorkspace, Workspace
 
 RESEND_AFTER = 2.0
 """Seconds without an answer after which a request is resent."""
@@ -237,8 +238,7 @@ class Client:
     def submit_run(
         self,
         plan: Plan,
-        workspace: str | None = None,
-        workspace_size: int = 0,
+        workspace: Workspace | None = None,
         source: m.Source | None = None,
         token: str | None = None,
     ) -> int:
@@ -249,9 +249,12 @@ class Client:
             token=token or uuid4().hex,
             plan=plan,
             workspace=workspace,
-            workspace_size=workspace_size,
             source=source or m.Source(),
         ).run
+
+    def workspaces(self, project: str) -> list[GitWorkspace]:
+        """The newest git workspaces of a project, for a new one to build on."""
+        return self.request(m.GetWorkspaces, m.Workspaces, project=project).workspaces
 
     def list_runs(self, limit: int = 100, before: int | None = None) -> list[RunSummary]:
         """Runs, newest first, with ids below `before` if given."""

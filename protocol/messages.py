@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from protocol.names import AttemptId, CoordinatorId, Digest
+from protocol.names import AttemptId, CoordinatorId
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
@@ -23,6 +23,7 @@ from protocol.views import (
     StoryLine,
     WorkerView,
 )
+from protocol.workspace import GitWorkspace, Workspace
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", omit_defaults=True):
@@ -207,8 +208,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     variables: list[Variable]
     run_variables: list[Variable]
     secrets: list[Variable] = []
-    workspace: Digest | None = None
-    workspace_size: int = 0
+    workspace: Workspace | None = None
     default_image: str | None = None
     dependencies: list[Dependency] = []
     log_limit: int = 0
@@ -333,6 +333,13 @@ class BlobData(Message, frozen=True, kw_only=True, tag="blob_data"):
     size: int
 
 
+class Workspaces(Message, frozen=True, kw_only=True, tag="workspaces"):
+    """Answer to GetWorkspaces, newest first, without repetitions: a client may build a new one on their packs."""
+
+    id: int
+    workspaces: list[GitWorkspace]
+
+
 class BlobState(Message, frozen=True, kw_only=True, tag="blob_state"):
     """Answer to BlobPut: the number of bytes `received`; `complete` once all arrived and the digest matched."""
 
@@ -364,7 +371,7 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SubmitRun(Message, frozen=True, kw_only=True, tag="submit_run"):
-    """Start a run. Its workspace blob must have been uploaded. Answer: RunSubmitted.
+    """Start a run. Its workspace's blobs must have been uploaded. Answer: RunSubmitted.
 
     `token` is chosen by the client and makes the request idempotent: the same token yields the same run.
     """
@@ -372,9 +379,16 @@ class SubmitRun(Message, frozen=True, kw_only=True, tag="submit_run"):
     id: int
     token: str
     plan: Plan
-    workspace: str | None = None
-    workspace_size: int = 0
+    workspace: Workspace | None = None
     source: Source = Source()
+
+
+class GetWorkspaces(Message, frozen=True, kw_only=True, tag="get_workspaces"):
+    """The newest git workspaces of a project's runs whose packs are all stored. Answer: Workspaces."""
+
+    id: int
+    project: str
+    limit: int = 8
 
 
 class ListRuns(Message, frozen=True, kw_only=True, tag="list_runs"):
@@ -576,6 +590,7 @@ FromBoth = BlobGet | BlobPut | GetGoneWorkers
 FromClient = (
     ClientHello
     | SubmitRun
+    | GetWorkspaces
     | ListRuns
     | GetRun
     | GetJob
@@ -610,6 +625,7 @@ ToWorker = (
 ToClient = (
     Welcome
     | RunSubmitted
+    | Workspaces
     | RunList
     | RunDetail
     | JobDetail

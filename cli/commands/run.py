@@ -22,6 +22,7 @@ from cli.submit.variables import file_argument, file_options, variable_option
 from protocol.errors import CoordinatorUnreachable, UsageError
 from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus
+from protocol.workspace import TarWorkspace
 
 if TYPE_CHECKING:
     from cli.follow.progress import Progress
@@ -134,6 +135,7 @@ def _submit(session: Session, project: Project, files: Future[set[str]], interru
     with tempfile.TemporaryDirectory(prefix="longshore-") as folder:
         with interrupts.breaks():
             snapshot = write_snapshot(project.root, Path(folder) / "workspace.tar", files.result())
+        workspace = TarWorkspace(digest=snapshot.digest, size=snapshot.size)
         while True:
             try:
                 with interrupts.breaks(BREAKS_AFTER_ASKING if asked else 1):
@@ -141,9 +143,7 @@ def _submit(session: Session, project: Project, files: Future[set[str]], interru
                     if session.embedded is not None:
                         session.embedded.wait_for_engine()
                 asked = True
-                return session.client.submit_run(
-                    project.plan, snapshot.digest, snapshot.size, source=project.source, token=token
-                )
+                return session.client.submit_run(project.plan, workspace, source=project.source, token=token)
             except CoordinatorUnreachable:
                 try:
                     session.again()

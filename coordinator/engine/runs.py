@@ -41,7 +41,6 @@ class RunFactory:
             source=request.source,
             stages=stages,
             workspace=request.workspace,
-            workspace_size=request.workspace_size,
             parent=parent,
             created_at=at,
         )

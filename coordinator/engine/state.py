@@ -14,6 +14,7 @@ from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob
+from protocol.workspace import Workspace
 
 NO_ARTIFACTS: Sequence[ArtifactRef] = []
 NO_VALUES: Mapping[str, str] = {}
@@ -112,8 +113,7 @@ class RunState:
     plan: Plan
     source: Source
     stages: list[StageState]
-    workspace: str | None = None
-    workspace_size: int = 0
+    workspace: Workspace | None = None
     parent: ParentJob | None = None  # the job that triggered it
     status: ExecutionStatus = ExecutionStatus.CREATED
     canceling: bool = False

@@ -7,6 +7,7 @@ from typing import Protocol
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import RunState, WorkerState
 from protocol.views import RunSummary, StoryLine
+from protocol.workspace import GitWorkspace
 
 
 class RunStore(Protocol):
@@ -36,6 +37,9 @@ class RunStore(Protocol):
 
     def list_runs(self, limit: int, before: int | None = None) -> list[RunSummary]:
         """Runs, newest first, with ids below `before` if given."""
+
+    def git_workspaces(self, project: str, limit: int) -> list[GitWorkspace]:
+        """The newest git workspaces of a project's runs, newest first, without repetitions."""
 
     def story(self, run: int, job: str) -> list[StoryLine]:
         """A job's story, in order."""

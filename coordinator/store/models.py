@@ -43,14 +43,13 @@ class Run(Table):
     name = TextField()
     project = TextField()
     source_json = TextField()
-    workspace = CharField(NAME, null=True)
-    workspace_size = BigIntegerField()
     status = CharField(WORD, index=True)
     canceling = BooleanField()
     created_at = DoubleField(null=True)
     started_at = DoubleField(null=True)
     finished_at = DoubleField(null=True)
     parent_json = TextField(null=True)
+    workspace_json = TextField(null=True)
 
 
 class RunPlan(Table):

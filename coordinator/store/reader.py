@@ -14,8 +14,10 @@ from peewee import fn
 
 from coordinator.store.database import connect, open_database
 from coordinator.store.models import Attempt, Job, Run
+from coordinator.store.rows import workspace_of
 from protocol.statuses import ENDED
 from protocol.views import ArtifactRef
+from protocol.workspace import Pack
 
 log = logging.getLogger(__name__)
 
@@ -30,6 +32,14 @@ def _artifacts(attempt: str, text: str) -> list[ArtifactRef]:
         return ARTIFACTS.decode(text)
     except ValueError as error:
         log.warning("the artifacts of attempt %s are not kept: its row in the database is invalid (%s)", attempt, error)
+        return []
+
+
+def _blobs(run: int, text: str) -> list[Pack]:
+    try:
+        return workspace_of(text).blobs
+    except ValueError as error:
+        log.warning("the workspace of run %d is not kept: its row in the database is invalid (%s)", run, error)
         return []
 
 
@@ -71,8 +81,11 @@ class Reader:
 
         Artifacts of unfinished runs never expire; those of an attempt that ended before `artifacts_before` have.
         """
-        workspaces = Run.select(Run.workspace, Run.project).where(Run.workspace.is_null(False)).order_by(Run.id.desc())
-        needed: dict[str, str] = dict(self._rows(workspaces))
+        workspaces = Run.select(Run.id, Run.workspace_json, Run.project).where(Run.workspace_json.is_null(False))
+        needed: dict[str, str] = {}
+        for run, text, project in self._rows(workspaces.order_by(Run.id)):
+            for blob in _blobs(run, text):
+                needed.setdefault(blob.digest, project)
         after = ""
         while True:
             query = (

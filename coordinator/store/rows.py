@@ -14,6 +14,7 @@ from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob, RunSummary, StoryLine
+from protocol.workspace import GitWorkspace, TarWorkspace, Workspace
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -25,6 +26,12 @@ def _json(value: object) -> str:
 
 def _load(kind: type[T], text: str) -> T:
     return msgspec.json.decode(text, type=kind)
+
+
+def workspace_of(text: str) -> Workspace:
+    """A workspace of its column in `Run`. Raises msgspec.MsgspecError."""
+    workspace: Workspace = msgspec.json.decode(text, type=GitWorkspace | TarWorkspace)
+    return workspace
 
 
 def _text(value: str) -> str:
@@ -52,14 +59,13 @@ def run_row(run: RunState) -> Row:
         _text(run.plan.name),
         _text(run.plan.project),
         _json(run.source),
-        run.workspace,
-        run.workspace_size,
         run.status.value,
         run.canceling,
         run.created_at,
         run.started_at,
         run.finished_at,
         _json(run.parent) if run.parent else None,
+        _json(run.workspace) if run.workspace else None,
     )
 
 
@@ -150,15 +156,14 @@ def audit_row(id: int, line: Row) -> Row:
 
 def run_of(row: Row, plan_json: str) -> RunState:
     """The run of a row of `Run`, without its stages."""
-    id, token, _, _, source, workspace, workspace_size, status, canceling, created, started, finished, parent = row
+    id, token, _, _, source, status, canceling, created, started, finished, parent, workspace = row
     return RunState(
         id=id,
         token=token,
         plan=_load(Plan, plan_json),
         source=_load(Source, source),
         stages=[],
-        workspace=workspace,
-        workspace_size=workspace_size,
+        workspace=workspace_of(workspace) if workspace else None,
         status=ExecutionStatus(status),
         canceling=bool(canceling),
         created_at=created,

@@ -9,7 +9,7 @@ import logging
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
@@ -44,6 +44,7 @@ from coordinator.store.models import (
 from protocol import views
 from protocol.errors import LongshoreError
 from protocol.statuses import ENDED, ExecutionStatus
+from protocol.workspace import GitWorkspace
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +58,8 @@ WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, StoryLine, AuditLine, Meta)
 STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
 """Exceptions raised by converting invalid rows."""
+GIT_WORKSPACE = '{"form":"git"'
+"""How the column of a git workspace begins."""
 
 
 class UnreadableRun(LongshoreError):
@@ -320,6 +323,18 @@ class Store:
             if allowed_to_fail and status == ExecutionStatus.FAILED.value:
                 warned.add(run)
         return [rows.summary_of(row, counts[row[0]], warnings=row[0] in warned) for row in found]
+
+    def git_workspaces(self, project: str, limit: int) -> list[GitWorkspace]:
+        """The newest git workspaces of a project's runs, newest first, without repetitions."""
+        named = (Run.project == project) & Run.workspace_json.startswith(GIT_WORKSPACE)
+        chosen = Run.select(Run.workspace_json).where(named).order_by(Run.id.desc()).limit(limit)
+        found: dict[str, GitWorkspace] = {}
+        for (text,) in self._rows(chosen):
+            with suppress(ValueError):  # a damaged row: another one will do
+                workspace = rows.workspace_of(text)
+                if isinstance(workspace, GitWorkspace):
+                    found.setdefault(workspace.snapshot, workspace)
+        return list(found.values())
 
     def story(self, run: int, job: str) -> list[views.StoryLine]:
         """A job's story, oldest first."""

@@ -18,7 +18,7 @@ import msgspec
 
 from daemon.attempts import hints
 from daemon.attempts.result import Result, ResumePoint, StopReason
-from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome
+from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Workspace
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
 from daemon.logs.coverage import LogTail, find_coverage
@@ -30,6 +30,7 @@ from daemon.reports.upload import Reports, store_reports
 from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
+from protocol import workspace as snapshots
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
@@ -263,11 +264,16 @@ class Runner:
         self._check_capabilities()
         workspace = None
         if self._assignment.workspace and Capability.FILES in self._executor.capabilities:
-            path = self._transfer.workspace(self._assignment.workspace, self._assignment.workspace_size)
-            workspace = TarWorkspace(path)
+            workspace = self._workspace(self._assignment.workspace)
         self._check_stop()
         self.sandbox.prepare(workspace)
         self._check_stop()
+
+    def _workspace(self, snapshot: snapshots.Workspace) -> Workspace:
+        """The run's snapshot, on this host. Raises JobFailed, TransferAborted."""
+        if isinstance(snapshot, snapshots.TarWorkspace):
+            return TarWorkspace(self._transfer.workspace(snapshot.digest, snapshot.size), snapshot.digest)
+        raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, "this worker can't check out a git repository")
 
     def _prepare_ahead(self) -> bool:
         """Whether it is prepared. Failures do not count yet: a dependency may still build the image, or fail."""

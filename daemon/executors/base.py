@@ -6,7 +6,7 @@ follow_log + wait, collect, remove. `registry` finds executors by name; docs/exe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -71,17 +71,64 @@ class Dependencies:
     archives: list[Path] = field(default_factory=list)
 
 
-class Workspace(Protocol):
-    """A run's snapshot of its project on this host, in any form. Several attempts may use it."""
+@dataclass(frozen=True, slots=True)
+class CheckoutOptions:
+    """A job's wishes for its checkout: GitLab's variables GIT_STRATEGY, GIT_DEPTH, ..., parsed.
+
+    `depth` 0 is the whole history, also for `submodule_depth`. Without `files` (GIT_CHECKOUT: "false") only `.git` is
+    there. `submodules` is "none", "normal" or "recursive"; `submodule_paths` are pathspecs that choose among them.
+    """
+
+    depth: int = 20
+    files: bool = True
+    submodules: str = "none"
+    submodule_paths: tuple[str, ...] = ()
+    submodule_depth: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """A part of a project directory that jobs may share, read-only.
+
+    `key` identifies its content, owner and modes: equal keys, equal layers. `size` is the sum of its files, in bytes.
+    `archive` streams it as a tar, relative to the project directory, each directory before its content; a character
+    device 0:0 removes the lower layers' file or directory of that name. It may be called again; raises BadArchive,
+    OSError.
+    """
+
+    key: str
+    size: int
+    archive: Callable[[], Iterator[bytes]]
+
+
+class Checkout(Protocol):
+    """A run's snapshot as one job wants to find it in its project directory."""
+
+    @property
+    def size(self) -> int:
+        """The sum of all files, in bytes: what a job without shared layers costs."""
 
     def names(self) -> frozenset[str]:
-        """All files and directories, relative to the project directory."""
+        """All files and directories, relative to the project directory, without `.git`."""
 
     def hashes(self, wanted: Callable[[str], bool]) -> dict[str, str]:
         """Content hashes of the `wanted` files, by name; a symbolic link's hash covers its target too."""
 
     def tar(self) -> Path:
-        """The workspace as a tar, plain or gzipped, for an engine that takes archives."""
+        """All of it as a tar, plain or gzipped, with owner 0, for an engine that takes archives."""
+
+    def layers(self, owner: tuple[int, int], *, opened: bool) -> Sequence[Layer]:
+        """All of it as layers, lowest first, owned by this user and group; if `opened`, everybody may write to it."""
+
+
+class Workspace(Protocol):
+    """A run's snapshot of its project on this host, in any form. Several attempts may use it.
+
+    Methods of it and of its checkouts raise BadArchive, OSError, LongshoreError.
+    """
+
+    def checkout(self, options: CheckoutOptions) -> Checkout:
+        """The snapshot as a job wants it."""
 
 
 class Sandbox(Protocol):

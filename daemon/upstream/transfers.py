@@ -134,9 +134,9 @@ class Transfer:
         self._transfers.cache.release(self.attempt)
 
     def workspace(self, digest: str, size: int) -> Path:
-        """The file of the run's workspace. Raises JobFailed, TransferAborted."""
+        """The file of a blob of the run's workspace. Raises JobFailed, TransferAborted."""
         try:
-            return self._transfers.fetch(self, digest, size or None)
+            return self._transfers.fetch(self, digest, size)
         except (Refused, Corrupt, OSError) as error:
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, f"the workspace can't be fetched: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import secrets
 import tarfile
@@ -84,7 +85,9 @@ def run_job(
     """Runs a job from `prepare` to `remove`; with a `scratch` directory it is also asked for what it leaves."""
     sandbox = executor.sandbox(job)
     try:
-        sandbox.prepare(TarWorkspace(workspace) if workspace else None)
+        sandbox.prepare(
+            TarWorkspace(workspace, hashlib.sha256(workspace.read_bytes()).hexdigest()) if workspace else None
+        )
         sandbox.release(dependencies or Dependencies())
         log = bytearray()
         sandbox.follow_log(0, log.extend)

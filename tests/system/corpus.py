@@ -18,6 +18,7 @@ from cli.submit.snapshot import write_snapshot
 from protocol.client import Client
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import JobView, RunView
+from protocol.workspace import TarWorkspace
 from tests.conftest import Images
 from tests.support.eventually import eventually
 from tests.support.system import System, commit_all
@@ -89,7 +90,9 @@ def submit(client: Client, folder: Path, key: str, images: Images) -> int:
     )
     snapshot = write_snapshot(compiled.root, project.parent / "workspace.tar")
     client.upload(snapshot.path)
-    return client.submit_run(compiled.plan, snapshot.digest, snapshot.size, source=compiled.source, token=key)
+    return client.submit_run(
+        compiled.plan, TarWorkspace(digest=snapshot.digest, size=snapshot.size), source=compiled.source, token=key
+    )
 
 
 def ended(system: System, run: int, play: list[str]) -> RunView:

@@ -1,29 +1,56 @@
-"""A workspace in the form of a tar."""
+"""The workspace of a directory that is no git repository: a tar."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.executors.base import Workspace
+from daemon.executors.base import Checkout, CheckoutOptions, Layer, Workspace
 from daemon.executors.common import archives
+from daemon.executors.common.archives import Owner, Place
 
 
 @dataclass(frozen=True, slots=True)
 class TarWorkspace(Workspace):
-    """The tar at `path`, plain or gzipped. Methods raise BadArchive, OSError."""
+    """The tar at `path`, plain or gzipped, with this sha256. It has no history, so all checkouts are the same."""
 
     path: Path
+    digest: str
+
+    def checkout(self, options: CheckoutOptions) -> Checkout:
+        """See Workspace."""
+        return TarCheckout(self.path, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class TarCheckout(Checkout):
+    """See Checkout."""
+
+    path: Path
+    digest: str
+
+    @property
+    def size(self) -> int:
+        """See Checkout."""
+        return self.path.stat().st_size
 
     def names(self) -> frozenset[str]:
-        """See Workspace."""
+        """See Checkout."""
         return archives.names(self.path)
 
     def hashes(self, wanted: Callable[[str], bool]) -> dict[str, str]:
-        """See Workspace."""
+        """See Checkout."""
         return archives.hash_files(self.path, wanted)
 
     def tar(self) -> Path:
-        """See Workspace."""
+        """See Checkout."""
         return self.path
+
+    def layers(self, owner: tuple[int, int], *, opened: bool) -> Sequence[Layer]:
+        """See Checkout: one layer."""
+
+        def archive() -> Iterator[bytes]:
+            return archives.joined([self.path], Place(Owner(*owner), opened=opened))
+
+        return [Layer(f"{self.digest}-{owner[0]}-{owner[1]}-{opened:d}", self.size, archive)]

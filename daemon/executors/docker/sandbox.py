@@ -24,7 +24,7 @@ from uuid import uuid4
 
 import msgspec
 
-from daemon.executors.base import Collected, Dependencies, JobFailed, Outcome, Workspace
+from daemon.executors.base import Checkout, CheckoutOptions, Collected, Dependencies, JobFailed, Outcome, Workspace
 from daemon.executors.common.archives import BadArchive
 from daemon.executors.common.environment import Environment, dotenv_of, job_environment
 from daemon.executors.common.script import LEASE_OVER, Scripts, lease_line, release_lines, scripts_of, stop_line
@@ -92,7 +92,7 @@ class DockerSandbox:
         self._spec = assignment.job.image or ImageSpec(name=assignment.default_image or "")
         self._early = self._environment([])  # without dependencies' variables: the container's own
         self._final: Environment | None = None
-        self._postponed: list[Workspace] | None = None
+        self._postponed: list[Checkout] | None = None
         self._fresh = False  # created by this daemon and not started yet
         opened = not is_true(self._early.values.get(NO_UMASK, ""))
         self._files = SandboxFiles(site, assignment, name, opened=opened)
@@ -128,18 +128,19 @@ class DockerSandbox:
     def prepare(self, workspace: Workspace | None) -> None:
         """See Sandbox. An image whose name depends on a dependency's variables is left to `release`."""
         self._site.removals.wait(self._assignment.attempt)
+        checkout = workspace.checkout(CheckoutOptions()) if workspace else None
         if self._early.values.get("GIT_STRATEGY") in NO_SOURCES:
-            workspace = None
+            checkout = None
         with self._failures():
             ended = [dependency for dependency in self._assignment.dependencies if dependency.satisfied]
             environment = self._environment(ended) if ended else self._early
             to_come = len(self._assignment.dependencies) > len(ended)
             if to_come and references(self._spec.name) - environment.values.keys():
-                self._postponed = [workspace] if workspace else []
+                self._postponed = [checkout] if checkout else []
             else:
-                self._prepare(workspace, environment)
+                self._prepare(checkout, environment)
 
-    def _prepare(self, workspace: Workspace | None, known: Environment) -> None:
+    def _prepare(self, checkout: Checkout | None, known: Environment) -> None:
         """Prepares with image and services as resolved by the `known` variables."""
         name = known.expand(self._spec.name) or self._assignment.default_image
         if not name:
@@ -158,18 +159,18 @@ class DockerSandbox:
         files = {**self._early.files, **scripts.files}
         unpackers = self._site.unpackers
         small = None
-        if workspace and not files and not self._entrypoint and is_root(user):
-            small = packed(workspace.tar(), opened=self._files.opened)
+        if checkout and not files and not self._entrypoint and is_root(user):
+            small = packed(checkout.tar(), opened=self._files.opened)
         brings = small if small and unpackers.can(image) else None
         opened, root = self._files.opened, is_root(user)
         ground = bool(files or services or not root or (opened and self._entrypoint))
-        if self._create(image, workspace, services, scripts, brings, opens=opened and not brings and not ground):
+        if self._create(image, checkout, services, scripts, brings, opens=opened and not brings and not ground):
             self._fresh = True
             self._files.owner = owner_of(self._engine, self._container, user)
             if ground:
                 self._files.lay_ground(files)
-            if workspace and not brings:
-                self._files.lay_workspace(workspace.tar())
+            if checkout and not brings:
+                self._files.lay_workspace(checkout.tar())
                 if small:
                     unpackers.learn(image, self._container)
         if services:
@@ -187,7 +188,7 @@ class DockerSandbox:
     def _create(
         self,
         image: Image,
-        workspace: Workspace | None,
+        checkout: Checkout | None,
         services: Services | None,
         scripts: Scripts,
         brings: str | None,
@@ -204,8 +205,8 @@ class DockerSandbox:
         digest = hashlib.sha256(msgspec.json.encode((self._assignment.run, job))).hexdigest()
         labels = {LEASE: "", **self._labels, ROLE: "job", JOB_LABEL: digest}  # all of them, to override the image's own
         if job.caches:
-            labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, workspace))
-        self._files.note(workspace)
+            labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, checkout))
+        self._files.note(checkout)
         query = {"name": self._name} | ({"platform": self._spec.platform} if self._spec.platform else {})
 
         def keep(there: Mapping[str, Any]) -> bool:

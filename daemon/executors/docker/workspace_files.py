@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from daemon.executors.base import Workspace
+from daemon.executors.base import Checkout
 from daemon.executors.common import archives
 from daemon.executors.common.archive_guard import Clash
 from daemon.executors.common.archives import Owner
@@ -31,12 +31,12 @@ class SandboxFiles:
         self._assignment = assignment
         self._container = container
 
-    def note(self, workspace: Workspace | None) -> None:
+    def note(self, checkout: Checkout | None) -> None:
         """Records the workspace's names for another daemon: files outside it are `untracked` when collected."""
         job = self._assignment.job
         if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
             self._site.directory.mkdir(parents=True, exist_ok=True)
-            self._site.listing(self._container).write_text(json.dumps(sorted(workspace.names())) if workspace else "[]")
+            self._site.listing(self._container).write_text(json.dumps(sorted(checkout.names())) if checkout else "[]")
 
     def known_names(self) -> frozenset[str]:
         """The names recorded by `note`."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from daemon.executors.base import Workspace
+from daemon.executors.base import Checkout
 from daemon.executors.common.archive_members import ArchiveWriter
 from daemon.executors.common.archives import BadArchive, check
 from daemon.executors.common.environment import Environment
@@ -154,7 +154,7 @@ class JobCaches:
                     taker.warnings.append(f"the cache {printable(key)} is not saved: {error}")
 
 
-def file_keys_of(specs: Sequence[CacheSpec], workspace: Workspace | None) -> list[str]:
+def file_keys_of(specs: Sequence[CacheSpec], checkout: Checkout | None) -> list[str]:
     """For each cache, a hash of the workspace files named by its key; `default` if none exists.
 
     A name may be a file, a directory of files, or a pattern. A name with a bracket may be both.
@@ -171,7 +171,7 @@ def file_keys_of(specs: Sequence[CacheSpec], workspace: Workspace | None) -> lis
     def wanted(name: str) -> bool:
         return any(means(index, name) for index in range(len(specs)))
 
-    hashes: Mapping[str, str] = workspace.hashes(wanted) if any(named) and workspace else {}
+    hashes: Mapping[str, str] = checkout.hashes(wanted) if any(named) and checkout else {}
     keys: list[str] = []
     for index in range(len(specs)):
         found = "".join(f"{name} {hashes[name]}\n" for name in sorted(hashes) if means(index, name))

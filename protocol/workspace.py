@@ -1,0 +1,127 @@
+"""A run's workspace as it travels: the project's files and history in git packs, or a plain tar. Pure data.
+
+`cli/submit` writes it, the coordinator stores its bytes as blobs, `daemon/checkouts` turns it into a job's project
+directory. See docs/decisions/0017-a-workspace-is-git-packs.md.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from protocol.names import Digest
+
+ObjectId = Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")]
+"""A git object's id: sha1 or sha256, by the repository's object format."""
+MOST_PACKS = 64
+"""Maximum packs of one workspace; a client then starts again with a pack that holds everything."""
+MANIFEST = "manifest"
+"""Name of the manifest's blob in a snapshot's tree."""
+STAGED = "staged"
+"""Name of the tree of blobs that only a repository's index refers to, each named by its object id."""
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of this module's types."""
+
+
+class Pack(Part, frozen=True, kw_only=True):
+    """A git pack, stored as a blob. It may be thin: deltas against objects of the packs before it."""
+
+    digest: Digest
+    size: int
+
+
+class GitWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="git"):
+    """A snapshot of a git repository.
+
+    `snapshot` is a tree: the blob `manifest` (a `Manifest` in msgpack), the tree `staged`, and for each of the
+    manifest's repositories, by its index, the tree of its files as they are on disk. `packs`, oldest first, contain
+    that tree and all that it refers to, and the history of `commits` (commits and annotated tags) without what lies
+    beyond `shallow` commits. `depth` is that of the history; 0 is unlimited.
+    """
+
+    snapshot: ObjectId
+    packs: list[Pack]
+    commits: list[ObjectId] = []
+    shallow: list[ObjectId] = []
+    depth: int = 0
+
+    @property
+    def blobs(self) -> list[Pack]:
+        """All blobs of the workspace."""
+        return self.packs
+
+    @property
+    def object_format(self) -> str:
+        """The repository's object format, as git calls it."""
+        return "sha1" if len(self.snapshot) == 40 else "sha256"
+
+
+class TarWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="tar"):
+    """A directory that is no git repository, as a tar."""
+
+    digest: Digest
+    size: int
+
+    @property
+    def blobs(self) -> list[Pack]:
+        """All blobs of the workspace."""
+        return [Pack(digest=self.digest, size=self.size)]
+
+
+Workspace = GitWorkspace | TarWorkspace
+
+
+class IndexEntry(Part, frozen=True, kw_only=True):
+    """An entry of a repository's index that differs from its head's tree, or has a flag.
+
+    `mode` is git's (0o100644, 0o100755, 0o120000, 0o160000); 0 removes the head's entry from the index. `clean`: git
+    considers the file on disk unmodified although its bytes differ from the blob's (Git LFS, line endings).
+    """
+
+    path: bytes
+    mode: int
+    id: ObjectId | None = None
+    stage: int = 0
+    clean: bool = False
+    intent_to_add: bool = False
+    skip_worktree: bool = False
+
+
+class Modes(Part, frozen=True, kw_only=True):
+    """Permission bits on disk: of most files, executables and directories, and by path those of all `other` ones."""
+
+    file: int = 0o644
+    executable: int = 0o755
+    directory: int = 0o755
+    other: dict[bytes, int] = {}
+
+
+class RepositoryManifest(Part, frozen=True, kw_only=True):
+    """One repository of a snapshot: the project's own, or a submodule that is checked out. Paths are bytes, relative
+    to the repository's top; `path` is that top's, relative to the top of the repository number `parent`.
+
+    `name` is the submodule's in `.gitmodules`. `url` is the address of `origin`, without credentials; empty without
+    one. `head` is the checked-out commit; None before the first one. `branch` is the checked-out branch, also the
+    unborn one. `refs` are full names as they are to be in a job: `refs/remotes/origin/BRANCH`, `refs/tags/TAG`.
+    `empty` are directories without files.
+    """
+
+    path: bytes = b""
+    parent: int = 0
+    name: bytes = b""
+    url: str = ""
+    head: ObjectId | None = None
+    branch: str = ""
+    refs: dict[bytes, ObjectId] = {}
+    index: list[IndexEntry] = []
+    modes: Modes = Modes()
+    empty: list[bytes] = []
+
+
+class Manifest(Part, frozen=True, kw_only=True):
+    """What a snapshot's trees can't say. The first repository is the project's; parents come before submodules."""
+
+    repositories: list[RepositoryManifest]
