@@ -56,7 +56,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One file set from the ended container, as a gzipped tar (or plain report file) on the worker's disk."""
+    """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk."""
 
     kind: str  # "archive", "dotenv" or "junit"
     path: Path
@@ -115,7 +115,7 @@ class Checkout(Protocol):
         """Content hashes of the `wanted` files, by name; a symbolic link's hash covers its target too."""
 
     def tar(self) -> Path:
-        """All of it as a tar, plain or gzipped, with owner 0, for an engine that takes archives."""
+        """All of it as a tar, plain or compressed, with owner 0, for an engine that takes archives."""
 
     def layers(self, owner: tuple[int, int], *, opened: bool) -> Sequence[Layer]:
         """All of it as layers, lowest first, owned by this user and group; if `opened`, everybody may write to it."""

@@ -6,18 +6,16 @@ Everything is streamed.
 
 from __future__ import annotations
 
-import gzip
 import posixpath
 import tarfile
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from daemon.executors.common.archives import plain, reading
-
-GZIP_LEVEL = 1
-"""Artifacts are written once and read a few times: speed before size."""
+from protocol.compression import compressed
 
 
 class Members(Protocol):
@@ -37,7 +35,7 @@ class Members(Protocol):
 
 
 class ArchiveWriter:
-    """A gzipped tar that depends only on its members: no owners, no creation time.
+    """A compressed tar that depends only on its members: no owners, no creation time.
 
     Parent directories are written before a member, as in the source, so that unpacking restores their modes.
     """
@@ -46,8 +44,11 @@ class ArchiveWriter:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("wb")
-        self._gzip = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, compresslevel=GZIP_LEVEL, mtime=0)
-        self._tar = tarfile.open(fileobj=self._gzip, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        self._stack = ExitStack()
+        self._stack.enter_context(self._file)
+        packed = self._stack.enter_context(compressed(self._file))
+        tar = tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
+        self._tar = self._stack.enter_context(tar)
         self._directories: dict[str, tarfile.TarInfo] = {}
         self.names: set[str] = set()
 
@@ -69,11 +70,7 @@ class ArchiveWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self._tar.close()
-            self._gzip.close()
-        finally:
-            self._file.close()
+        self._stack.close()
 
 
 @dataclass(slots=True)

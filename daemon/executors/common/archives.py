@@ -7,24 +7,24 @@ header by header without a parse, since a container takes 30 ms per archive, how
 from __future__ import annotations
 
 import copy
-import gzip
 import hashlib
 import io
 import posixpath
 import tarfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from daemon.executors.common.archive_guard import BadMember, Guard
+from protocol.compression import DAMAGE, decompressed
 
 BLOCK = tarfile.BLOCKSIZE
+END = bytes(BLOCK)
+"""A member's header in the archive's end, without which it is truncated."""
 COPY_BYTES = 1 << 20
 SEND_BYTES = 256 << 10
 """Bytes of headers and small files to send together."""
-GZIP_MAGIC = b"\x1f\x8b"
 FILES = (tarfile.REGTYPE, tarfile.AREGTYPE, tarfile.DIRTYPE)
 EXTENSIONS = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 """Members that only extend the next one's header."""
@@ -152,7 +152,7 @@ class Place:
 
 
 def joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
-    """One tar, in pieces, of the members of several (plain or gzipped), in order, for one place and its owner.
+    """One tar, in pieces, of the members of several (plain or compressed), in order, for one place and its owner.
 
     Links out of the place go to `place.leaving` instead. Raises BadArchive, OSError, and Clash if the archives must be
     unpacked one by one.
@@ -174,7 +174,7 @@ def _joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
         yield place.directory(".")
     for index, path in enumerate(paths):
         place.next_archive(path, together=index > 0)
-        with open_tar(path) as stream:
+        with decompressed(path) as stream:
             if place.owner == ROOT:
                 yield from _as_they_are(stream, path, place)
             else:
@@ -184,11 +184,11 @@ def _joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
 
 
 def _read_out(stream: BinaryIO, path: Path) -> None:
-    """Reads past the last member: only there a gzipped file's checksum is verified. Raises BadArchive."""
+    """Reads past the last member: only there a compressed file's checksum is verified. Raises BadArchive."""
     try:
         while stream.read(COPY_BYTES):
             pass
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except DAMAGE as error:
         raise BadArchive(f"{path}: {error}") from error
 
 
@@ -263,22 +263,9 @@ def groundwork(directory: str, files: Mapping[str, str], owner: Owner, *, opened
     yield out.getvalue()
 
 
-@contextmanager
-def open_tar(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a tar, gunzipped if necessary."""
-    with path.open("rb") as file:
-        magic = file.read(len(GZIP_MAGIC))
-        file.seek(0)
-        if magic == GZIP_MAGIC:
-            with gzip.open(file) as unpacked:
-                yield unpacked  # type: ignore[misc]  # a GzipFile reads bytes, though it is not declared a BinaryIO
-        else:
-            yield file
-
-
 def names(path: Path) -> frozenset[str]:
     """The names of all members of a tar, without a leading `./`. Raises BadArchive, OSError."""
-    with open_tar(path) as stream, reading(stream, path) as tar:
+    with decompressed(path) as stream, reading(stream, path) as tar:
         return frozenset(posixpath.normpath(member.name) for member in tar)
 
 
@@ -308,7 +295,7 @@ def hash_files(path: Path, wanted: Callable[[str], bool]) -> dict[str, str]:
 
 
 def _hash_files(path: Path, wanted: Callable[[str], bool], hashes: dict[str, str], links: dict[str, str]) -> None:
-    with open_tar(path) as stream, reading(stream, path) as tar:
+    with decompressed(path) as stream, reading(stream, path) as tar:
         for member in tar:
             name = posixpath.normpath(member.name)
             if not (member.isreg() or member.issym()) or not wanted(name):
@@ -345,7 +332,9 @@ def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
     told: dict[str, str] = {}  # of the next member: fields too large for its header
     head: list[bytes] = []  # of the next member, the part read so far
     try:
-        while (header := stream.read(BLOCK)) and header != bytes(BLOCK):
+        while (header := stream.read(BLOCK)) != END:
+            if len(header) < BLOCK:
+                raise BadArchive(f"{path} is truncated")
             kind = header[156:157]
             if header[257:262] != b"ustar":
                 raise BadArchive(f"{path} is not an archive of files")
@@ -378,7 +367,7 @@ def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
                     raise BadArchive(f"{path} is truncated")
                 left -= len(data)
                 yield data
-    except (EOFError, gzip.BadGzipFile, zlib.error, ValueError) as error:
+    except (*DAMAGE, ValueError) as error:
         raise BadArchive(f"{path}: {error}") from error
 
 
@@ -421,7 +410,7 @@ def reading(stream: BinaryIO, path: Path | None = None) -> Iterator[tarfile.TarF
     try:
         with tarfile.open(fileobj=stream, mode="r|", bufsize=COPY_BYTES, errorlevel=2) as tar:
             yield tar
-    except (tarfile.TarError, EOFError, gzip.BadGzipFile, zlib.error) as error:
+    except (tarfile.TarError, *DAMAGE) as error:
         raise BadArchive(f"{path}: {error}" if path else str(error)) from error
 
 

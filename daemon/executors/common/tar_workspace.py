@@ -13,7 +13,7 @@ from daemon.executors.common.archives import Owner, Place
 
 @dataclass(frozen=True, slots=True)
 class TarWorkspace(Workspace):
-    """The tar at `path`, plain or gzipped, with this sha256. It has no history, so all checkouts are the same."""
+    """The tar at `path`, plain or compressed, with this sha256. It has no history, so all checkouts are the same."""
 
     path: Path
     digest: str

@@ -249,7 +249,7 @@ def collect_artifacts(
     collected: list[Collected] = []
     if due(spec.when, succeeded) and (spec.paths or spec.untracked):
         selection = Selection(spec.paths, spec.exclude, known() if spec.untracked else None)
-        path = directory / "artifacts.tar.gz"
+        path = directory / "artifacts.tar.zst"
         with ArchiveWriter(path) as out:
             any_taken = taker.take(selection, out)
         if any_taken:

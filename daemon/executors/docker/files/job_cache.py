@@ -30,7 +30,7 @@ EVICT_DOWN_TO = 0.9
 """Share of the limit that an eviction leaves, so that not every new cache triggers one."""
 IN_USE_SECONDS = 600.0
 """A cache used within this time may be in transfer into a container: it is kept, even over the limit."""
-SUFFIX = ".tar.gz"
+SUFFIX = ".tar.zst"
 
 
 class CacheStore:
