@@ -19,9 +19,10 @@ from protocol import messages as m
 from protocol.client import USER_ERRORS
 from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.events import LogAppended, log_topic
+from protocol.feed_position import Verdict
 from protocol.names import CHUNK_BYTES
 from tui.client.connection import Answer, Connected, Connection, ConnectionEvent, EventReceived, Lost, Refused
-from tui.client.model import SNAPSHOT_RUNS, ConnectionState, Model, Verdict
+from tui.client.model import SNAPSHOT_RUNS, ConnectionState, Model
 
 REQUEST_TIMEOUT = 10.0
 """Total seconds for a request, including a restart of the coordinator."""
