@@ -40,6 +40,7 @@ from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.sweeper import Sweeper, workers_of
 from daemon.executors.policy import Policy
 from daemon.executors.registry import ExecutorOptions
+from protocol.backoff import Backoff
 from protocol.clock import boot
 from protocol.errors import EngineUnavailable
 from protocol.messages import Assignment
@@ -180,7 +181,7 @@ class DockerExecutor:
     def _listed(self) -> list[Thing]:
         """The job containers. The list is essential, so a failed query is retried."""
         deadline = time.monotonic() + self._patience
-        delay = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         while True:
             try:
                 return list(self._belongings.things(("containers",), f"{ROLE}=job"))
@@ -188,8 +189,7 @@ class DockerExecutor:
                 if time.monotonic() > deadline:
                     raise EngineUnavailable(f"Docker can't list its containers: {error.message}") from error
                 logger.warning("Docker can't list its containers, will retry: %s", error.message)
-            time.sleep(delay)
-            delay = min(2 * delay, LONGEST_DELAY)
+            time.sleep(backoff.pause())
 
     def _look(self, thing: Thing, attempt: str) -> Found | None:
         """The state of a container's attempt; None if the container is being removed, as its result is lost.
