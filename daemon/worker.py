@@ -6,7 +6,6 @@ Start here to read the daemon; then `attempts.machine` (an attempt's events) and
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 import time
@@ -32,6 +31,7 @@ from daemon.upstream.transfers import Transfers
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import LongshoreError, UsageError
+from protocol.file_lock import try_lock
 from protocol.views import ExecutorInfo
 
 TICK = 1.0
@@ -153,7 +153,7 @@ class Worker:
         with file:
             began = time.monotonic()
             told = False
-            while not _locked(file.fileno()):
+            while not try_lock(file.fileno()):
                 waited = time.monotonic() - began
                 if waited > max(self.settings.name_wait, BRIEFLY):
                     raise UsageError(
@@ -385,12 +385,3 @@ class Worker:
         if not busy or time.monotonic() >= self._leave_at:
             self._link.say_goodbye(m.Goodbye(keeps=attempts.unfinished()))
             self._done = True
-
-
-def _locked(file: int) -> bool:
-    """Takes the lock of a file. Returns whether this process now holds it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
