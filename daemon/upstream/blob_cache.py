@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import time
 from pathlib import Path
@@ -19,8 +18,8 @@ from typing import BinaryIO
 from uuid import uuid4
 
 from protocol.keys import PRIVATE_DIRECTORY
+from protocol.names import DIGEST
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
 EVICT_DOWN_TO = 0.9
 """Share of the limit that an eviction leaves, so that not every new blob triggers one."""
 STALE_PARTIAL = 24 * 3600.0
