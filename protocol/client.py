@@ -23,12 +23,12 @@ import zmq
 
 from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
-from protocol.addresses import parse_tcp, reachable_feed
+from protocol.addresses import reachable_feed
 from protocol.codec import decode_event, decode_for_client, each_event, encode
+from protocol.dealer import Dealer, connect_socket
 from protocol.errors import CoordinatorUnreachable, LongshoreError, NotLetIn, ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent
-from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
-from protocol.liveness import notice_dead_hosts
+from protocol.keys import Credentials
 from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
 from protocol.views import RunSummary, RunView, WorkerView
@@ -43,44 +43,6 @@ USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large", "
 """Error codes caused by the caller."""
 
 R = TypeVar("R", bound=m.Message)
-
-
-def connect_socket(
-    context: zmq.Context[zmq.Socket[bytes]],
-    kind: int,
-    address: str,
-    *,
-    receive_limit: int = 1000,
-    send_limit: int = 1000,
-    immediate: bool = False,
-    credentials: Credentials | None = None,
-) -> zmq.Socket[bytes]:
-    """A connected socket with the options common to all peers of a coordinator.
-
-    `receive_limit` and `send_limit` bound the unread and unsent messages; `immediate`: queue none before the connection
-    is established. `credentials` default to this user's for the address.
-    Raises UsageError for a bad address or unusable credentials.
-    """
-    if address.startswith("tcp://"):
-        parse_tcp(address)
-        credentials = credentials or find_credentials(address)
-    socket = context.socket(kind)
-    if credentials is not None and address.startswith("tcp://"):
-        credentials.apply(socket)
-    socket.set(zmq.LINGER, 0)
-    socket.set(zmq.RECONNECT_IVL, 100)
-    socket.set(zmq.RECONNECT_IVL_MAX, 2000)
-    notice_dead_hosts(socket)
-    socket.set(zmq.IPV6, 1)
-    socket.set(zmq.RCVHWM, receive_limit)
-    socket.set(zmq.SNDHWM, send_limit)
-    socket.set(zmq.IMMEDIATE, immediate)
-    try:
-        socket.connect(address)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise UsageError(f"can't connect to {address!r}: {error}") from error
-    return socket
 
 
 class Client:
@@ -109,12 +71,11 @@ class Client:
         self._welcome: m.Welcome | None = None
 
     def _open(self) -> None:
-        self._credentials = self._given or find_credentials(self.address)
-        self._socket = connect_socket(self._context, zmq.DEALER, self.address, credentials=self._credentials)
-        self._monitor = self._socket.get_monitor_socket(HANDSHAKE_FAILURES)
+        self._dealer = Dealer(self._context, self.address, self._given)
+        self._socket = self._dealer.socket
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(self._dealer.monitor, zmq.POLLIN)
 
     def __enter__(self) -> Client:
         return self
@@ -126,10 +87,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the socket; unanswered requests are dropped."""
-        if not self._socket.closed:
-            self._socket.disable_monitor()
-            self._monitor.close(0)
-            self._socket.close()
+        self._dealer.close()
 
     @property
     def welcome(self) -> m.Welcome:
@@ -186,13 +144,13 @@ class Client:
         ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
         if self._socket in ready:
             return True
-        if self._monitor in ready:
-            used = self._credentials
+        if self._dealer.monitor in ready:
+            refused = self._dealer
             self.close()
             time.sleep(LET_IN_PAUSE)
             self._open()  # ZeroMQ itself would never retry, and newer credentials may exist by now
-            if self._credentials == used:
-                raise NotLetIn(not_let_in(self.address, used is not None))
+            if self._dealer.credentials == refused.credentials:
+                raise NotLetIn(refused.refusal())
         return False
 
     def request_payload(
@@ -355,7 +313,7 @@ class Client:
 
     def feed(self, *, state: bool = True) -> Feed:
         """The coordinator's events from now on."""
-        feed = Feed(self._context, reachable_feed(self.address, self.welcome.feed), self._credentials)
+        feed = Feed(self._context, reachable_feed(self.address, self.welcome.feed), self._dealer.credentials)
         if state:
             feed.subscribe(STATE_TOPIC)
         return feed
