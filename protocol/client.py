@@ -6,7 +6,6 @@ Requests have an id and a deadline. An unanswered request is resent, which is sa
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import math
@@ -31,6 +30,7 @@ from protocol.events import STATE_TOPIC, AnyEvent
 from protocol.keys import Credentials
 from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
+from protocol.replies import IncomingBlob, expected, refusal
 from protocol.views import RunSummary, RunView, WorkerView
 
 RESEND_AFTER = 2.0
@@ -39,8 +39,6 @@ LET_IN_PAUSE = 0.3
 """Seconds within which a starting coordinator publishes its credentials."""
 FEED_BACKLOG = 100_000
 """Events queued for a slow reader before some are lost, which it detects by their numbers."""
-USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large", "forbidden", "revoked"})
-"""Error codes caused by the caller."""
 
 R = TypeVar("R", bound=m.Message)
 
@@ -171,14 +169,12 @@ class Client:
             if reply.code == "not_introduced":
                 self._introduce(deadline)
                 continue
-            raise (UsageError if reply.code in USER_ERRORS else LongshoreError)(reply.message)
+            raise refusal(reply)
 
     def request(self, kind: type[m.Message], expect: type[R], **fields: Any) -> R:
         """Like `request_payload`, for requests without payload; checks the answer's type."""
         reply, _ = self.request_payload(kind, **fields)
-        if not isinstance(reply, expect):
-            raise LongshoreError(f"{self.address} answered {kind.__name__} with {type(reply).__name__}")
-        return reply
+        return expected(reply, expect, kind, self.address)
 
     def enrol(self, secret: str, name: str) -> admin.Enrolled:
         """Enrols this client's key under a name, with a join token's secret."""
@@ -186,9 +182,7 @@ class Client:
         reply, _ = self._exchange(request, None, time.monotonic() + self.timeout)
         if isinstance(reply, m.Error):
             raise UsageError(reply.message)
-        if not isinstance(reply, admin.Enrolled):
-            raise LongshoreError(f"{self.address} answered Enrol with {type(reply).__name__}")
-        return reply
+        return expected(reply, admin.Enrolled, admin.Enrol, self.address)
 
     # runs
 
@@ -248,9 +242,7 @@ class Client:
         reply, data = self.request_payload(
             m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length
         )
-        if not isinstance(reply, m.LogData):
-            raise LongshoreError(f"{self.address} answered GetLog with {type(reply).__name__}")
-        return reply, bytes(data)
+        return expected(reply, m.LogData, m.GetLog, self.address), bytes(data)
 
     # workers
 
@@ -286,30 +278,13 @@ class Client:
 
     def _put(self, digest: str, size: int, offset: int, piece: bytes) -> m.BlobState:
         reply, _ = self.request_payload(m.BlobPut, piece, digest=digest, size=size, offset=offset)
-        if not isinstance(reply, m.BlobState):
-            raise LongshoreError(f"{self.address} answered BlobPut with {type(reply).__name__}")
-        return reply
+        return expected(reply, m.BlobState, m.BlobPut, self.address)
 
     def download(self, digest: str, path: Path) -> None:
         """Fetches a blob into `path`. Raises LongshoreError if its bytes do not match its digest."""
-        partial = path.with_name(path.name + ".part")
-        hasher, offset, size = hashlib.sha256(), 0, 1
-        try:
-            with partial.open("wb") as file:
-                while offset < size:
-                    reply, data = self.request_payload(m.BlobGet, digest=digest, offset=offset, length=CHUNK_BYTES)
-                    if not isinstance(reply, m.BlobData) or (not data and reply.size > offset):
-                        raise LongshoreError(f"{self.address} sent no bytes of blob {digest}")
-                    size = reply.size
-                    file.write(data)
-                    hasher.update(data)
-                    offset += len(data)
-            if hasher.hexdigest() != digest:
-                raise LongshoreError(f"blob {digest} arrived damaged from {self.address}")
-            partial.replace(path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
+        with IncomingBlob(digest, path, self.address) as blob:
+            while not blob.complete:
+                blob.take(*self.request_payload(m.BlobGet, **blob.next_piece()))
 
     def feed(self, *, state: bool = True) -> Feed:
         """The coordinator's events from now on."""
