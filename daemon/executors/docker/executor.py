@@ -9,12 +9,12 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from daemon.executors.base import Dependencies, Found, Outcome, Sandbox
+from daemon.executors.base import Executor, Found, Sandbox
 from daemon.executors.docker.api_client import FIRST_DELAY, GOING, LONGEST_DELAY, UP, DockerClient, EngineError
 from daemon.executors.docker.belongings import (
     ATTEMPT,
@@ -59,7 +59,7 @@ def default_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
 
 
-class DockerExecutor:
+class DockerExecutor(Executor):
     """See `daemon.executors.base.Executor`. Thread-safe.
 
     `coordinator` separates the objects of several coordinators' workers on one engine: their attempts may have the same
@@ -157,13 +157,6 @@ class DockerExecutor:
         if assignment.lease is not None:
             labels[LEASE] = str(assignment.lease)
         return DockerSandbox(self._site, assignment, name, labels, self._ids.pop(assignment.attempt, None))
-
-    def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
-        """See Executor."""
-        if dependencies is not None:
-            sandbox.release(dependencies)
-        opened()
-        return sandbox.wait()
 
     def find(self) -> list[Found]:
         """See Executor. Raises EngineUnavailable if the engine keeps failing to list its containers."""
