@@ -19,6 +19,7 @@ from typing import Any
 import zmq
 
 from daemon.attempts.manager import AttemptManager
+from daemon.attempts.observation import Metrics, Observers, Traces
 from daemon.executors.base import Executor
 from daemon.runtime.mailbox import Mailbox
 from daemon.runtime.thread_pool import run_in_background
@@ -74,8 +75,11 @@ class Worker:
         executor: Executor,
         *,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        metrics: Metrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.settings = settings
+        self._observers = Observers(metrics, traces)
         self._executor = executor
         self._context = context
         self._mailbox = Mailbox()
@@ -123,7 +127,14 @@ class Worker:
             self._requests = Requests(self._mailbox.post, self._send, time.monotonic)
             transfers = Transfers(self._requests, cache)
             self._attempts = AttemptManager(
-                self.settings, executor, transfers, self._requests, self._timers, self._send, self._mailbox.post
+                self.settings,
+                executor,
+                transfers,
+                self._requests,
+                self._timers,
+                self._send,
+                self._mailbox.post,
+                self._observers,
             )
             self._attempts.find()
             self._sweep(executor, cache, at_start=True)
