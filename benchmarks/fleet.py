@@ -17,8 +17,9 @@ from typing import TypeVar
 import zmq
 
 from protocol.addresses import reachable_feed
-from protocol.client import Client, connect_socket
+from protocol.client import Client
 from protocol.codec import decode_event, each_event
+from protocol.dealer import connect_socket
 from protocol.events import STATE_TOPIC, AnyEvent, RunChanged
 from protocol.plan import Plan
 from protocol.statuses import ENDED, ExecutionStatus

@@ -7,7 +7,6 @@ repository that carries such a file must not gain access to the user's files.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pipeline.include_sources import read_file
@@ -16,11 +15,11 @@ from pipeline.problems import Report, fatal, nearest
 from pipeline.yaml_loader import load
 from protocol.errors import LongshoreError
 from protocol.plan import Variable
+from protocol.variables import VARIABLE_NAME
 
 FILE_NAME = ".gitlab-ci-local-variables.yml"
 EVERYWHERE = "*"
 """Scope of a value that applies to all environments."""
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KINDS = ("variable", "file")
 KEYS = ("type", "values")
 
@@ -47,7 +46,7 @@ def project_variables(folder: Path, report: Report) -> list[Variable]:
 
 
 def _variable(key: str, value: Value, mark: Mark, report: Report) -> Variable | None:
-    if not NAME.fullmatch(key):
+    if not VARIABLE_NAME.fullmatch(key):
         report.problem(f"{shown(key)} is not a valid variable name", mark, mend="letters, digits and `_`")
         return None
     if isinstance(value, str):

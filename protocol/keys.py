@@ -68,10 +68,6 @@ class Credentials:
         socket.curve_secretkey = self.keys.secret.encode()
 
 
-HANDSHAKE_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-"""Events of a socket's monitor: the other side does not know our key, or requires one."""
-
-
 @dataclass(frozen=True, slots=True)
 class JoinToken:
     """A join token; `token create` prints it once, as one line of text."""

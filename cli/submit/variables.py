@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,9 +11,9 @@ import click
 
 from protocol.errors import UsageError
 from protocol.plan import Variable
+from protocol.variables import VARIABLE_NAME
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 PIPELINE_FILE = ".gitlab-ci.yml"
 
@@ -61,7 +60,7 @@ def _parse(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]
     variables = []
     for text in given:
         key, equals, value = text.partition("=")
-        if not equals or not NAME.fullmatch(key):
+        if not equals or not VARIABLE_NAME.fullmatch(key):
             raise click.BadParameter(f"{text!r} is not NAME=VALUE; a name has letters, digits and '_'")
         variables.append(Variable(key=key, value=value))
     return variables

@@ -31,13 +31,14 @@ from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
 from protocol import workspace as snapshots
+from protocol.backoff import Backoff
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
 
 REMOVE_TRIES = 8
 """Attempts at a removal, with growing pauses, about four minutes in all; then the sweep takes over."""
-LONGEST_PAUSE = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 LOG_ENDS_WITHIN = 0.05
 """Seconds to read the rest of the log after the script, unless the coordinator is slow. Within this time the loop gets
 no separate notice of the free slot: the result follows."""
@@ -399,6 +400,7 @@ class Runner:
 
     def _follow_log(self) -> None:
         """The body of the log's own thread: the log may lag behind the job without occupying the slot."""
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         for attempt in itertools.count():
             limit = LogLimit(self._assignment.log_limit, self._log.write, self._log.resume())
             try:
@@ -414,7 +416,7 @@ class Runner:
                 return
             except Exception as error:
                 logger.warning("reading a log failed: %r", error, extra={"attempt": self.attempt})
-                if attempt >= LOG_TRIES or self._failing.wait(min(2.0**attempt, LONGEST_PAUSE)):
+                if attempt >= LOG_TRIES or self._failing.wait(backoff.pause()):
                     self._log_error = f"the rest of its log can't be read: {error}"
                     return
 
@@ -491,7 +493,8 @@ class Runner:
 
     def _remove(self) -> bool:
         """Removes everything of the attempt. Returns False if the engine keeps failing."""
-        for tries in range(REMOVE_TRIES):
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        for _ in range(REMOVE_TRIES):
             if self._stop is StopReason.LEAVE:
                 return False
             try:
@@ -499,5 +502,5 @@ class Runner:
                 return True
             except Exception as error:
                 logger.warning("removing an attempt failed: %r", error, extra={"attempt": self.attempt})
-                time.sleep(min(2.0**tries, LONGEST_PAUSE))
+                time.sleep(backoff.pause())
         return False

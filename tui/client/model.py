@@ -21,6 +21,7 @@ from protocol.events import (
     StageChanged,
     WorkerChanged,
 )
+from protocol.feed_position import FeedPosition, Verdict
 from protocol.messages import Snapshot
 from protocol.statuses import ENDED, WorkerStatus
 from protocol.views import JobView, RunSummary, RunView, StageView, WorkerView
@@ -44,14 +45,6 @@ class ConnectionState(Enum):
     ONLINE = "online"
     RECONNECTING = "reconnecting"
     REFUSED = "refused"
-
-
-class Verdict(Enum):
-    """Outcome of applying an event."""
-
-    APPLIED = "applied"
-    OLD = "old"
-    GAP = "gap"
 
 
 @dataclass(slots=True)
@@ -112,8 +105,7 @@ class Model:
     def __init__(self) -> None:
         self.connection = ConnectionState.CONNECTING
         self.problem = ""  # why the coordinator rejects us, if it does
-        self.epoch = ""
-        self.seq = 0
+        self._position = FeedPosition()
         self.runs: dict[int, RunSummary] = {}
         self.workers: dict[str, WorkerView] = {}
         self.detail: RunDetail | None = None
@@ -126,6 +118,16 @@ class Model:
         self._newest_first: list[RunSummary] | None = None
 
     # read by screens
+
+    @property
+    def epoch(self) -> str:
+        """The coordinator's epoch; "" before the first snapshot."""
+        return self._position.epoch
+
+    @property
+    def seq(self) -> int:
+        """Number of the newest applied event."""
+        return self._position.seq
 
     def newest_first(self) -> list[RunSummary]:
         """The known runs, newest first."""
@@ -162,7 +164,7 @@ class Model:
         """
         if snapshot.epoch != self.epoch:
             self._recent = deque((e for e in self._recent if e.epoch == snapshot.epoch), maxlen=RECENT_EVENTS)
-        self.epoch, self.seq = snapshot.epoch, snapshot.seq
+        self._position.restart(snapshot.epoch, snapshot.seq)
         oldest = min(run.id for run in snapshot.runs) if len(snapshot.runs) >= SNAPSHOT_RUNS else 0
         self.runs = {run: view for run, view in self.runs.items() if run < oldest}
         self.runs.update((run.id, run) for run in snapshot.runs)
@@ -207,7 +209,7 @@ class Model:
         if isinstance(event, Beacon):
             ahead = event.at - at if event.at else 0.0
             self.skew = ahead if abs(ahead) > TOLERATED_SKEW else 0.0
-            return Verdict.GAP if event.epoch != self.epoch or event.seq > self.seq else Verdict.OLD
+            return self._position.place(event)
         self._recent.append(event)
         verdict = self._place(event)
         if verdict is not Verdict.OLD and self._is_news(event):
@@ -239,15 +241,10 @@ class Model:
     # state changes
 
     def _place(self, event: AnyEvent) -> Verdict:
-        if event.epoch != self.epoch:
-            return Verdict.GAP
-        if event.seq <= self.seq:
-            return Verdict.OLD
-        if event.seq > self.seq + 1:
-            return Verdict.GAP
-        self.seq = event.seq
-        self._apply(event)
-        return Verdict.APPLIED
+        verdict = self._position.place(event)
+        if verdict is Verdict.APPLIED:
+            self._apply(event)
+        return verdict
 
     def _apply(self, event: AnyEvent) -> None:
         match event:

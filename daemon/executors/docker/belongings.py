@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
+from protocol.names import ATTEMPT_ID
 
 COORDINATOR, WORKER, ATTEMPT, ROLE = (f"longshore.{key}" for key in ("coordinator", "worker", "attempt", "role"))
 BOOT, LOCK = "longshore.boot", "longshore.lock"
@@ -25,7 +25,6 @@ NETWORK = "longshore.network"
 LEASE = "longshore.lease"
 SHORT_ID = 12
 """Characters of a coordinator's id in names."""
-ATTEMPT_ID = re.compile(r"[0-9]{1,19}\.[0-9]{1,9}")
 HOLDER_ROLE = "network"
 ROLES = ("job", "service", HOLDER_ROLE)
 MOST_TOLD = 10_000

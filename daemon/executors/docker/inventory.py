@@ -6,7 +6,6 @@ kernel; for any other worker only the age of its objects is known.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -28,6 +27,7 @@ from daemon.executors.docker.belongings import (
 )
 from daemon.executors.docker.logs import stored
 from protocol.clock import boot
+from protocol.file_lock import try_lock
 
 OLD_SECONDS = 86_400.0
 """Age in seconds after which a worker's leftovers count as abandoned."""
@@ -184,12 +184,11 @@ def _life_of(its_boot: str, lock: str, *, local: bool) -> Life:
     except OSError:  # absent: the worker may run in a container, where the path differs
         return Life.UNKNOWN
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+        return Life.DEAD if try_lock(file, shared=True) else Life.ALIVE
+    except OSError:  # a file system without locks: rather alive than robbed
         return Life.ALIVE
     finally:
         os.close(file)
-    return Life.DEAD
 
 
 def clean(engine: DockerClient, leftovers: Collection[Leftover], *, force: bool) -> tuple[list[Leftover], list[str]]:
