@@ -303,7 +303,7 @@ JOB = [
         "job.tags",
         ListOf(WORD),
         "a tag that expands to nothing is dropped. On one's own machine (`run` alone, `up`) tags are ignored, "
-        "unless `--label` sets labels ([docs/cli.md](cli.md#where-runs-are))",
+        "unless `--label` sets labels ([docs/cli.md](cli.md#where-runs-are-stored))",
     ),
     works("job.timeout", DURATION),
     differs(
@@ -321,7 +321,7 @@ JOB = [
 ]
 
 JOB_PARTS = [
-    works("job.artifacts.paths", TEXTS, "see [Files](#files-that-jobs-leave)"),
+    works("job.artifacts.paths", TEXTS, "see [Files](#artifacts-and-caches)"),
     works("job.artifacts.exclude", TEXTS),
     works("job.artifacts.expire_in", DURATION, "while a run is under way, its artifacts are kept"),
     works("job.artifacts.name", TEXT),
@@ -336,7 +336,7 @@ JOB_PARTS = [
     ignored("job.artifacts.expose_as", "merge requests exist only on a GitLab server"),
     works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
     works(
-        "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#files-that-jobs-leave)"
+        "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#artifacts-and-caches)"
     ),
     differs("job.cache.key.files_commits", TEXTS, "the key derives from the files' contents, not their last commits"),
     works("job.cache.key.prefix", WORD),
