@@ -50,7 +50,7 @@ class Report:
         self._note(self.problems, "problem", problem(message, mark, key, mend))
 
     def warning(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
-        """Records something odd or without effect here."""
+        """Records a suspicious construct, or one without effect here."""
         self._note(self.warnings, "warning", problem(message, mark, key, mend))
 
     def without_effect(self, keyword: str, reason: str, mark: Mark, key: str) -> None:
@@ -66,7 +66,7 @@ class Report:
 
     @property
     def full(self) -> bool:
-        """Whether the report takes no more, so that the search for problems can end."""
+        """Whether MAX_PROBLEMS is reached, so the search for problems can stop."""
         return len(self.problems) > MAX_PROBLEMS
 
     def raise_if_any(self) -> None:

@@ -45,7 +45,7 @@ def create_command(
         raise click.BadParameter(f"{expires!r} is not a duration; use 30m, 1h or 2d", param_hint="--expires")
     with reading_session(where) as session:
         if isinstance(session, ReadingSession):
-            raise UsageError("no coordinator is running to join; start one with `longshore coordinator`")
+            raise UsageError("no coordinator is running; start one with `longshore coordinator`")
         listens = parse_tcp(session.client.address)
         created = session.client.request(CreateToken, TokenCreated, role=role, expires=seconds, labels=list(labels))
     host = own_address() if listens.host in WILDCARDS else listens.host
