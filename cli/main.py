@@ -133,9 +133,9 @@ def main() -> NoReturn:
 
         from protocol.display import clean_lines
 
-        told = StringIO()
-        error.show(file=told)
-        sys.stderr.write(clean_lines(told.getvalue()))
+        output = StringIO()
+        error.show(file=output)
+        sys.stderr.write(clean_lines(output.getvalue()))
         status = error.exit_code
     except LongshoreError as error:
         from protocol.display import clean_lines

@@ -43,7 +43,7 @@ class Report:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._seen: set[tuple[object, ...]] = set()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def problem(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
         """Records a problem that makes the file invalid."""
@@ -55,8 +55,8 @@ class Report:
 
     def without_effect(self, keyword: str, reason: str, mark: Mark, key: str) -> None:
         """Warns of a keyword without effect here, once per compilation rather than in every job."""
-        if keyword not in self._told:
-            self._told.add(keyword)
+        if keyword not in self._warned:
+            self._warned.add(keyword)
             self.warning(f"has no effect here: {reason}", mark, key)
 
     def add(self, error: PipelineFileError) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from cli.session.session import Session
     from daemon.executors.docker.api_client import DockerClient
     from daemon.executors.docker.checkup import Check
-    from daemon.executors.docker.inventory import Leftover, Told
+    from daemon.executors.docker.inventory import Leftover, WorkersReport
 
 SIGNS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "red")}
 
@@ -92,10 +92,10 @@ class _Coordinators:
             return Check("coordinator", "ok", "none runs here; `longshore run` starts its own")
         return Check("coordinator", "ok", f"answers at {self._session.client.address}")
 
-    def ask(self, workers: dict[str, set[str]]) -> dict[str, Told]:
+    def ask(self, workers: dict[str, set[str]]) -> dict[str, WorkersReport]:
         """The coordinator's report on its own workers among these, which are grouped by coordinator."""
         from cli.session.session import ReadingSession
-        from daemon.executors.docker.inventory import Told
+        from daemon.executors.docker.inventory import WorkersReport
 
         if self._session is None:
             return {}
@@ -107,9 +107,9 @@ class _Coordinators:
         views = {view.name: view for view in client.workers()}
         busy = frozenset(name for name in names if name in views and views[name].jobs)
         if isinstance(self._session, ReadingSession):  # no worker connects to it; it knows the database only
-            return {own: Told(busy=busy)}
+            return {own: WorkersReport(busy=busy)}
         online = frozenset(name for name in names if name in views and views[name].status != "offline")
-        return {own: Told(gone=frozenset(client.gone_workers(sorted(names))), busy=busy | online)}
+        return {own: WorkersReport(gone=frozenset(client.gone_workers(sorted(names))), busy=busy | online)}
 
     def close(self) -> None:
         if self._session is not None:
@@ -125,8 +125,8 @@ def _leftovers(engine: DockerClient, coordinators: _Coordinators, only: str) -> 
     for thing in things:
         coordinator, worker = owner(thing)
         workers.setdefault(coordinator, set()).add(worker)
-    told = coordinators.ask(workers)
-    return judge(things, told, find_begun(engine, things), local=engine.endpoint.local)
+    reports = coordinators.ask(workers)
+    return judge(things, reports, find_begun(engine, things), local=engine.endpoint.local)
 
 
 def _confirmed(leftovers: list[Leftover], force: bool) -> bool:
