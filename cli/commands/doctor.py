@@ -29,7 +29,7 @@ SIGNS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "r
     "--force", is_flag=True, help="With --clean: also remove containers that a dead worker would recover on restart."
 )
 @click.option("--yes", is_flag=True, help="With --clean: skip the confirmation prompt.")
-@click.option("--only", metavar="ID", help="Consider only the coordinator with this id or prefix of it.")
+@click.option("--only", metavar="ID", help="Consider only the coordinator with this id or id prefix.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
 @coordinator_option
 def doctor_command(where: Target, cleans: bool, force: bool, yes: bool, only: str | None, as_json: bool) -> int:

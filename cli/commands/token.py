@@ -19,7 +19,13 @@ def token_group() -> None:
 @click.option(
     "--role", type=click.Choice(["worker", "operator", "viewer"]), required=True, help="Role granted by the token."
 )
-@click.option("--label", "labels", multiple=True, metavar="L", help="Let the worker receive secrets restricted to L.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="L",
+    help="Let the worker receive secrets restricted to L. Repeatable.",
+)
 @click.option("--expires", default="1h", show_default=True, metavar="TIME", help="Validity, such as 30m, 1h or 2d.")
 @click.option("--address", metavar="ADDRESS", help="Coordinator's address as seen from other hosts; default: detected.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the token alone.")
