@@ -302,8 +302,8 @@ JOB = [
     works(
         "job.tags",
         ListOf(WORD),
-        "a tag that expands to nothing is dropped. On one's own machine (`run` alone, `up`) tags are ignored, "
-        "unless `--label` sets labels ([docs/cli.md](cli.md#where-runs-are-stored))",
+        "a tag that expands to nothing is dropped. Local workers (`run` alone, `up`) ignore tags, unless `--label` "
+        "sets labels ([docs/cli.md](cli.md#where-runs-are-stored))",
     ),
     works("job.timeout", DURATION),
     differs(
