@@ -92,7 +92,7 @@ class Fleet:
             )
             self.start([*command, *options], f"worker-{number}")
         with Client(self.address) as client:
-            until(lambda: len(client.workers()) >= count, f"the workers do not come; see {self.folder}")
+            until(lambda: len(client.workers()) >= count, f"the workers do not connect; see {self.folder}")
 
     def stop(self) -> None:
         """Ends the processes, in reverse order of their start."""

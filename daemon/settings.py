@@ -38,7 +38,7 @@ class WorkerSettings:
     cache_dir: Path | None = None
     cache_limit: int = 10 << 30  # for job caches, and again for workspaces and artifacts
     keep_caches: float | None = None  # lifetime of unused entries; None: until space runs out
-    disk_floor: int = 1 << 30  # below this free space the worker asks for no more work
+    disk_floor: int = 1 << 30  # below this free space the worker accepts no work
     ack_timeout: float = 5.0  # until an unacknowledged status or log byte is resent
     allow: tuple[str, ...] = ()  # privileges of jobs beyond their containers: see `policy`
     allow_images: tuple[str, ...] = ()  # patterns of allowed images; none: any

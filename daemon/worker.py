@@ -163,7 +163,7 @@ class Worker:
             raise LongshoreError(f"can't write to the worker's state directory: {path}: {error.strerror}") from error
         with file:
             began = time.monotonic()
-            told = False
+            announced = False
             while not try_lock(file.fileno()):
                 waited = time.monotonic() - began
                 if waited > max(self.settings.name_wait, BRIEFLY):
@@ -171,9 +171,9 @@ class Worker:
                         f"a worker named {self.settings.name!r} already runs on this host (it holds {path}); "
                         "give this one another name"
                     )
-                if not told and waited > BRIEFLY:
+                if not announced and waited > BRIEFLY:
                     logger.info("another worker named %s is running; waiting for it to end", self.settings.name)
-                    told = True
+                    announced = True
                 time.sleep(NAME_RETRY)
             yield
 
@@ -199,9 +199,9 @@ class Worker:
                 self._guarded(self._see_whether_done)
 
     def _tell(self) -> None:
-        told = self._attempts.machine.descriptions()
-        logger.info("%s, attempts: %d", self._link.state.value, len(told))
-        for line in told:
+        lines = self._attempts.machine.descriptions()
+        logger.info("%s, attempts: %d", self._link.state.value, len(lines))
+        for line in lines:
             logger.info("%s", line)
 
     def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:

@@ -40,7 +40,7 @@ def project_variables(folder: Path, report: Report) -> list[Variable]:
     content = documents[0]
     if len(documents) > 1 or not isinstance(content, Map):
         what = "has two documents" if len(documents) > 1 else f"must be a mapping, not {kind_of(content)}"
-        raise fatal(what, Mark(origin, 1), mend="write one `NAME: value` a line")
+        raise fatal(what, Mark(origin, 1), mend="write one `NAME: value` per line")
     made = [_variable(key, value, mark, report) for key, value, mark in content.entries()]
     return [variable for variable in made if variable is not None]
 

@@ -88,8 +88,8 @@ class StateDirectory:
     def owner(self) -> Owner | None:
         """The last published owner, if its process is alive."""
         try:
-            told = json.loads((self.path / "coordinator.json").read_text())
-            owner = Owner(str(told["address"]), int(told["pid"]), told["lives_with"])
+            fields = json.loads((self.path / "coordinator.json").read_text())
+            owner = Owner(str(fields["address"]), int(fields["pid"]), fields["lives_with"])
         except (OSError, ValueError, KeyError, TypeError):  # missing, or not written by us
             return None
         return owner if _lives(owner.pid) else None

@@ -37,7 +37,7 @@ def _here() -> Path:
 
 
 def chosen_file(given: Path | None) -> Path:
-    """The pipeline file that the argument FILE (a file or a directory) denotes; by default the nearest one."""
+    """The pipeline file named by the argument FILE (a file or a directory); by default the nearest one."""
     if given is None:
         return pipeline_file(_here())
     return given / PIPELINE_FILE if (given / PIPELINE_FILE).is_file() else given

@@ -66,7 +66,7 @@ class Connection:
         self._address = address
         self._given = credentials
         self._wakeup = wakeup.fileno()
-        self._told = False  # the rejection by the coordinator is logged
+        self._rejection_logged = False  # the rejection by the coordinator is logged
         self._open()
 
     def _open(self) -> None:
@@ -112,13 +112,13 @@ class Connection:
     def _noticed(self, event: int) -> None:
         """Handles an event of the socket's monitor."""
         if event & HANDSHAKE_FAILURES:
-            if not self._told:
+            if not self._rejection_logged:
                 logger.error("%s", self._dealer.refusal())
-            self._told = True
+            self._rejection_logged = True
             self._reopen_at = time.monotonic() + LET_IN_PAUSE
         else:
             self._broken = event == zmq.EVENT_DISCONNECTED
-            self._told = self._told and self._broken
+            self._rejection_logged = self._rejection_logged and self._broken
             self._expect(ConnectionState.CONNECTING if self._broken else self.state)
 
     def greet(self, hello: m.Hello) -> bool:

@@ -84,7 +84,7 @@ class _Session:
     feed: Socket
     welcome: m.Welcome
     heard_at: float
-    over: str = ""  # why it ended; empty while it is open
+    over: str = ""  # the reason for its end; empty while it is open
 
     def close(self) -> None:
         self.dealer.close()
@@ -253,7 +253,7 @@ class Connection:
             if items:
                 self._deliver(items)
             if time.monotonic() - session.heard_at > SILENCE:
-                session.over = f"{self.address} has gone silent"
+                session.over = f"no heartbeat from {self.address}"
 
     def _obey(self, wake: Socket, session: _Session | None) -> None:
         while wake.poll(0):
@@ -268,7 +268,7 @@ class Connection:
             except ProtocolError:
                 continue
             if isinstance(message, m.Error) and message.code == "not_introduced":
-                session.over = "the coordinator does not know us any more"
+                session.over = "the coordinator no longer knows this client"
                 return
             request_id = getattr(message, "id", None)
             if request_id is not None and self._unanswered.pop(request_id, None) is not None:
@@ -283,7 +283,7 @@ class Connection:
                 continue
             for event, payload in events:
                 if isinstance(event, Beacon) and event.epoch != session.welcome.epoch:
-                    session.over = "the coordinator was started anew"
+                    session.over = "the coordinator has restarted"
                     return
                 items.append(EventReceived(event, payload))
 

@@ -186,7 +186,7 @@ class FeedClient:
     def _joined(self, welcome: m.Welcome) -> None:
         known = self.model.epoch
         if known and known != welcome.epoch:
-            note = "connected: the coordinator was started anew"
+            note = "connected: the coordinator has restarted"
         else:
             note = "connected again" if known else f"connected to {self.address}"
         self.model.set_connection(ConnectionState.ONLINE, time.time(), note)

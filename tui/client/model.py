@@ -34,7 +34,7 @@ TOLERATED_SKEW = 1.5
 """Seconds of clock difference to tolerate: a heartbeat may be late by part of that."""
 JOURNAL_LENGTH = 1000
 """Events shown by the Feed screen."""
-MOST_TOLD = 20_000
+MOST_REMEMBERED = 20_000
 """Entities whose last journal entry is remembered."""
 
 
@@ -104,7 +104,7 @@ class Model:
 
     def __init__(self) -> None:
         self.connection = ConnectionState.CONNECTING
-        self.problem = ""  # why the coordinator rejects us, if it does
+        self.problem = ""  # the coordinator's reason for rejecting us, if it does
         self._position = FeedPosition()
         self.runs: dict[int, RunSummary] = {}
         self.workers: dict[str, WorkerView] = {}
@@ -113,7 +113,7 @@ class Model:
         self.skew = 0.0  # seconds by which the coordinator's clock is ahead of ours
         self.version = 0
         self.runs_version = 0  # increases when the list of runs changes
-        self._told: dict[object, object] = {}  # last journal entry of each run, stage, job and worker
+        self._noted: dict[object, object] = {}  # last journal entry of each run, stage, job and worker
         self._recent: deque[AnyEvent] = deque(maxlen=RECENT_EVENTS)
         self._newest_first: list[RunSummary] | None = None
 
@@ -231,11 +231,11 @@ class Model:
                 about, said = worker.name, worker.status
             case _:
                 return True
-        if self._told.get(about) == said:
+        if self._noted.get(about) == said:
             return False
-        if len(self._told) >= MOST_TOLD:
-            self._told.clear()
-        self._told[about] = said
+        if len(self._noted) >= MOST_REMEMBERED:
+            self._noted.clear()
+        self._noted[about] = said
         return True
 
     # state changes

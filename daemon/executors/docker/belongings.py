@@ -27,7 +27,7 @@ SHORT_ID = 12
 """Characters of a coordinator's id in names."""
 HOLDER_ROLE = "network"
 ROLES = ("job", "service", HOLDER_ROLE)
-MOST_TOLD = 10_000
+MOST_LOGGED = 10_000
 
 Kind = Literal["containers", "networks", "volumes"]
 KINDS: tuple[Kind, ...] = ("containers", "networks", "volumes")
@@ -73,18 +73,18 @@ def own_name(coordinator: str, what: str) -> str:
 
 
 class Once:
-    """Logs each warning once: every sweep meets the same odd objects. Thread-safe."""
+    """Logs each warning once: every sweep meets the same unusual objects. Thread-safe."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._lock = Lock()
 
     def warn(self, thing: Thing, what: str, level: int = logging.WARNING) -> None:
         """Logs `what` about an object."""
         with self._lock:
-            if (thing.id, what) in self._told or len(self._told) >= MOST_TOLD:
+            if (thing.id, what) in self._logged or len(self._logged) >= MOST_LOGGED:
                 return
-            self._told.add((thing.id, what))
+            self._logged.add((thing.id, what))
         logger.log(level, "%s %s", thing, what)
 
 

@@ -19,8 +19,8 @@ from protocol.errors import EngineUnavailable
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds before a dropped stream is reopened."""
 LOST = (
-    b"\n[longshore: bytes of this log are lost here: the engine keeps the newest 4 to 8 GiB of what a job prints, and "
-    b"more had come before it was read. What follows may repeat some of what is above]\n"
+    b"\n[longshore: bytes of this log are lost here: the engine keeps only the newest 4 to 8 GiB of a job's output "
+    b"and dropped the rest unread. The following may repeat output from above]\n"
 )
 
 
