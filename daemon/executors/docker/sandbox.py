@@ -24,8 +24,9 @@ from uuid import uuid4
 
 import msgspec
 
-from daemon.executors.base import Checkout, CheckoutOptions, Collected, Dependencies, JobFailed, Outcome, Workspace
+from daemon.executors.base import Checkout, Collected, Dependencies, JobFailed, Outcome, Workspace
 from daemon.executors.common.archives import BadArchive
+from daemon.executors.common.checkout_options import checkout_options
 from daemon.executors.common.environment import Environment, dotenv_of, job_environment
 from daemon.executors.common.script import LEASE_OVER, Scripts, lease_line, release_lines, scripts_of, stop_line
 from daemon.executors.common.script_limits import is_true, limits_of
@@ -53,8 +54,6 @@ from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
 from protocol.variables import references
 
-NO_SOURCES = ("none", "empty")
-"""Values of GIT_STRATEGY for an empty project directory."""
 NO_UMASK = "FF_DISABLE_UMASK_FOR_DOCKER_EXECUTOR"
 """The variable that keeps the repository's file modes; without it everybody may write to the files."""
 FILE_KEYS_LABEL = "longshore.cache-keys"
@@ -128,10 +127,9 @@ class DockerSandbox:
     def prepare(self, workspace: Workspace | None) -> None:
         """See Sandbox. An image whose name depends on a dependency's variables is left to `release`."""
         self._site.removals.wait(self._assignment.attempt)
-        checkout = workspace.checkout(CheckoutOptions()) if workspace else None
-        if self._early.values.get("GIT_STRATEGY") in NO_SOURCES:
-            checkout = None
         with self._failures():
+            options = checkout_options(self._early.values, self.warnings)
+            checkout = workspace.checkout(options) if workspace and options else None
             ended = [dependency for dependency in self._assignment.dependencies if dependency.satisfied]
             environment = self._environment(ended) if ended else self._early
             to_come = len(self._assignment.dependencies) > len(ended)
