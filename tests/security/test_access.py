@@ -54,7 +54,7 @@ def elsewhere(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_every_message_that_a_coordinator_takes_is_in_the_table_of_some_role() -> None:
     assert set().union(*ALLOWED.values()) == EVERYTHING
-    assert not ALLOWED["viewer"] & {*get_args(m.FromWorker), m.SubmitRun, m.Cancel, m.BlobPut}
+    assert not ALLOWED["viewer"] & {*get_args(m.FromWorker), m.SubmitRun, m.GetWorkspaces, m.Cancel, m.BlobPut}
     assert not ALLOWED["worker"] & ({*get_args(m.FromClient)} - {m.ClientHello})
     assert not ALLOWED["operator"] & {*get_args(m.FromWorker), *get_args(admin.ForOwners)}
 

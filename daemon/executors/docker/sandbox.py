@@ -16,8 +16,9 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from daemon.executors.base import Checkout, CheckoutOptions, Collected, Dependencies, JobFailed, Outcome, Workspace
+from daemon.executors.base import Checkout, Collected, Dependencies, JobFailed, Outcome, Workspace
 from daemon.executors.common.archives import BadArchive
+from daemon.executors.common.checkout_options import checkout_options
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.script import lease_line, release_lines, stop_line
 from daemon.executors.common.script_limits import limits_of
@@ -36,8 +37,6 @@ from protocol.messages import Assignment
 from protocol.statuses import FailureReason
 from protocol.variables import references
 
-NO_SOURCES = ("none", "empty")
-"""Values of GIT_STRATEGY for an empty project directory."""
 LINGERS = 0.03
 """Seconds from the script's last line to the container's end: mostly a wait in `entry.sh`."""
 ANSWERS_WITHIN = 2.0
@@ -82,10 +81,9 @@ class DockerSandbox:
         """See Sandbox. An image whose name depends on a dependency's variables is left to `release`."""
         self._site.removals.wait(self._assignment.attempt)
         container = self._container
-        checkout = workspace.checkout(CheckoutOptions()) if workspace else None
-        if container.early.values.get("GIT_STRATEGY") in NO_SOURCES:
-            checkout = None
         with container.failures():
+            options = checkout_options(container.early.values, container.warnings)
+            checkout = workspace.checkout(options) if workspace and options else None
             ended = [dependency for dependency in self._assignment.dependencies if dependency.satisfied]
             environment = container.environment(ended) if ended else container.early
             to_come = len(self._assignment.dependencies) > len(ended)
