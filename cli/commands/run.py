@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import click
 
-from cli.options.common import Target, coordinator_option
+from cli.options.common import Target, coordinator_option, output_option
 from cli.options.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from cli.process.interrupts import Interrupted, Interrupts
 from cli.submit.variables import file_argument, file_options, variable_option
@@ -26,6 +26,7 @@ from protocol.workspace import TarWorkspace
 
 if TYPE_CHECKING:
     from cli.follow.progress import Progress
+    from cli.render.output import Output
     from cli.session.session import Session
     from cli.submit.compile import Project
     from protocol.views import RunView
@@ -47,9 +48,7 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 )
 @file_options
 @click.option("--default-image", metavar="IMAGE", help="Image of jobs that name none.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the run as one JSON document to stdout, its logs to stderr."
-)
+@output_option("Print the run as one JSON document to stdout, its logs to stderr.")
 @click.option("--plain", is_flag=True, help="Print lines only, without the live view, as without a terminal.")
 @coordinator_option
 @serving_options
@@ -63,7 +62,7 @@ def run_command(
     projects: dict[str, Path],
     inputs: dict[str, str],
     default_image: str | None,
-    as_json: bool,
+    output: Output,
     plain: bool,
 ) -> int:
     """Run the pipeline of FILE (default: the repository's .gitlab-ci.yml) on its files as they are now, and follow it
@@ -93,9 +92,9 @@ def run_command(
             _say_what_counts(session, where, serving, project)
             run = _submit(session, project, files, interrupts)
             if detach:
-                return _leave(session, run, interrupts, as_json=as_json)
+                return _leave(session, run, interrupts, output)
             following = _Following(session, run, interrupts, cancels=where.coordinator is None)
-            return following.to_the_end(project, as_json=as_json, plain=plain)
+            return following.to_the_end(project, output, plain=plain)
     except Interrupted as interrupted:
         _say(interrupted.message)
         return interrupted.status
@@ -154,13 +153,8 @@ def _submit(session: Session, project: Project, files: Future[set[str]], interru
                     raise Interrupted(interrupted.status, unknown) from interrupted
 
 
-def _leave(session: Session, run: int, interrupts: Interrupts, *, as_json: bool) -> int:
-    if as_json:
-        from cli.render.json_views import print_json, run_json
-
-        print_json(run_json(session.client.get_run(run)))
-    else:
-        click.echo(run)
+def _leave(session: Session, run: int, interrupts: Interrupts, output: Output) -> int:
+    output.submitted(run, lambda: session.client.get_run(run))
     if not interrupts.presses:
         return 0
     _say(f"run {run} was already submitted and continues; `longshore cancel {run}` cancels it")
@@ -182,14 +176,14 @@ class _Following:
         self._canceled = False
         interrupts.patience = 2 if cancels else 1
 
-    def to_the_end(self, project: Project, *, as_json: bool, plain: bool) -> int:
+    def to_the_end(self, project: Project, output: Output, *, plain: bool) -> int:
         """Follows the run to its end and returns the exit status of `run`."""
         from cli.follow.progress import Progress
 
         stages: dict[str, list[str]] = {stage: [] for stage in project.plan.stages}
         for job in project.plan.jobs:
             stages[job.stage].append(job.name)
-        stream = sys.stderr if as_json else sys.stdout
+        stream = output.logs
         live = stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb") and not plain
         progress = Progress(self._run, stages, stream, live=live)
         Thread(target=_import_ahead, name="import", daemon=True).start()
@@ -206,10 +200,7 @@ class _Following:
             self._say_what_goes_on()
             return self._interrupts.status
         progress.sum_up(view)
-        if as_json:
-            from cli.render.json_views import print_json, run_json
-
-            print_json(run_json(view))
+        output.ended(view)
         return exit_status(view)
 
     def _follow(self, progress: Progress) -> RunView | None:
