@@ -13,7 +13,8 @@ import pytest
 from daemon.executors.docker import belongings
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.executor import DockerExecutor
-from daemon.executors.docker.networks.pool import NetworkPool
+from daemon.executors.docker.networks.pause_container import PauseContainer
+from daemon.executors.docker.networks.pool import MANY, NetworkPool
 from daemon.executors.policy import Policy
 from tests.conftest import Images
 from tests.support.docker_jobs import WORKER
@@ -63,7 +64,18 @@ def _images(images: Images, docker_client: docker.DockerClient) -> None:
 
 
 class SharedNetworks(NetworkPool):
-    """Networks that outlive the executors that use them."""
+    """Networks that outlive the executors that use them, for every image that is used more than once."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._seen: set[str] = set()
+
+    def lease(self, image: str, container: str, to_come: int = 0) -> PauseContainer | None:
+        """See NetworkPool."""
+        if image in self._seen:
+            to_come = MANY
+        self._seen.add(image)
+        return super().lease(image, container, to_come)
 
     def close(self) -> None:
         """One of the executors ends."""
