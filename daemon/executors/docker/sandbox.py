@@ -152,8 +152,7 @@ class DockerSandbox:
         user = known.expand(self._spec.user) if self._spec.user else image.user
         job = self._assignment.job
         trace = is_true(self._early.values.get("CI_DEBUG_TRACE", ""))
-        commands = [*job.before_script, *job.script]
-        scripts = scripts_of(commands, job.after_script, self._assignment.project_dir, trace=trace)
+        scripts = scripts_of(job, self._assignment.project_dir, trace=trace)
         files = {**self._early.files, **scripts.files}
         unpackers = self._site.unpackers
         small = None
