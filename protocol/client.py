@@ -6,7 +6,6 @@ Requests have an id and a deadline. An unanswered request is resent, which is sa
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import math
@@ -23,14 +22,15 @@ import zmq
 
 from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
-from protocol.addresses import parse_tcp, reachable_feed
+from protocol.addresses import reachable_feed
 from protocol.codec import decode_event, decode_for_client, each_event, encode
+from protocol.dealer import Dealer, connect_socket
 from protocol.errors import CoordinatorUnreachable, LongshoreError, NotLetIn, ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent
-from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
-from protocol.liveness import notice_dead_hosts
+from protocol.keys import Credentials
 from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
+from protocol.replies import IncomingBlob, expected, refusal
 from protocol.views import RunSummary, RunView, WorkerView
 from protocol.workspace import GitWorkspace, Pack, Workspace
 
@@ -44,53 +44,8 @@ QUICK_ANSWER = 0.5
 """Seconds within which a piece is answered if the link can take another one."""
 FEED_BACKLOG = 100_000
 """Events queued for a slow reader before some are lost, which it detects by their numbers."""
-USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large", "forbidden", "revoked"})
-"""Error codes caused by the caller."""
 
 R = TypeVar("R", bound=m.Message)
-
-
-def connect_socket(
-    context: zmq.Context[zmq.Socket[bytes]],
-    kind: int,
-    address: str,
-    *,
-    receive_limit: int = 1000,
-    send_limit: int = 1000,
-    immediate: bool = False,
-    credentials: Credentials | None = None,
-) -> zmq.Socket[bytes]:
-    """A connected socket with the options common to all peers of a coordinator.
-
-    `receive_limit` and `send_limit` bound the unread and unsent messages; `immediate`: queue none before the connection
-    is established. `credentials` default to this user's for the address.
-    Raises UsageError for a bad address or unusable credentials.
-    """
-    if address.startswith("tcp://"):
-        parse_tcp(address)
-        credentials = credentials or find_credentials(address)
-    socket = context.socket(kind)
-    if credentials is not None and address.startswith("tcp://"):
-        credentials.apply(socket)
-    socket.set(zmq.LINGER, 0)
-    socket.set(zmq.RECONNECT_IVL, 100)
-    socket.set(zmq.RECONNECT_IVL_MAX, 2000)
-    notice_dead_hosts(socket)
-    socket.set(zmq.IPV6, 1)
-    socket.set(zmq.RCVHWM, receive_limit)
-    socket.set(zmq.SNDHWM, send_limit)
-    socket.set(zmq.IMMEDIATE, immediate)
-    try:
-        socket.connect(address)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise UsageError(f"can't connect to {address!r}: {error}") from error
-    return socket
-
-
-def refusal(error: m.Error) -> LongshoreError:
-    """An error answer as an exception."""
-    return (UsageError if error.code in USER_ERRORS else LongshoreError)(error.message)
 
 
 class Client:
@@ -119,12 +74,11 @@ class Client:
         self._welcome: m.Welcome | None = None
 
     def _open(self) -> None:
-        self._credentials = self._given or find_credentials(self.address)
-        self._socket = connect_socket(self._context, zmq.DEALER, self.address, credentials=self._credentials)
-        self._monitor = self._socket.get_monitor_socket(HANDSHAKE_FAILURES)
+        self._dealer = Dealer(self._context, self.address, self._given)
+        self._socket = self._dealer.socket
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(self._dealer.monitor, zmq.POLLIN)
 
     def __enter__(self) -> Client:
         return self
@@ -136,10 +90,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the socket; unanswered requests are dropped."""
-        if not self._socket.closed:
-            self._socket.disable_monitor()
-            self._monitor.close(0)
-            self._socket.close()
+        self._dealer.close()
 
     @property
     def welcome(self) -> m.Welcome:
@@ -196,13 +147,13 @@ class Client:
         ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
         if self._socket in ready:
             return True
-        if self._monitor in ready:
-            used = self._credentials
+        if self._dealer.monitor in ready:
+            refused = self._dealer
             self.close()
             time.sleep(LET_IN_PAUSE)
             self._open()  # ZeroMQ itself would never retry, and newer credentials may exist by now
-            if self._credentials == used:
-                raise NotLetIn(not_let_in(self.address, used is not None))
+            if self._dealer.credentials == refused.credentials:
+                raise NotLetIn(refused.refusal())
         return False
 
     def request_payload(
@@ -228,9 +179,7 @@ class Client:
     def request(self, kind: type[m.Message], expect: type[R], **fields: Any) -> R:
         """Like `request_payload`, for requests without payload; checks the answer's type."""
         reply, _ = self.request_payload(kind, **fields)
-        if not isinstance(reply, expect):
-            raise LongshoreError(f"{self.address} answered {kind.__name__} with {type(reply).__name__}")
-        return reply
+        return expected(reply, expect, kind, self.address)
 
     def enrol(self, secret: str, name: str) -> admin.Enrolled:
         """Enrols this client's key under a name, with a join token's secret."""
@@ -238,9 +187,7 @@ class Client:
         reply, _ = self._exchange(request, None, time.monotonic() + self.timeout)
         if isinstance(reply, m.Error):
             raise UsageError(reply.message)
-        if not isinstance(reply, admin.Enrolled):
-            raise LongshoreError(f"{self.address} answered Enrol with {type(reply).__name__}")
-        return reply
+        return expected(reply, admin.Enrolled, admin.Enrol, self.address)
 
     # runs
 
@@ -302,9 +249,7 @@ class Client:
         reply, data = self.request_payload(
             m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length
         )
-        if not isinstance(reply, m.LogData):
-            raise LongshoreError(f"{self.address} answered GetLog with {type(reply).__name__}")
-        return reply, bytes(data)
+        return expected(reply, m.LogData, m.GetLog, self.address), bytes(data)
 
     # workers
 
@@ -397,34 +342,17 @@ class Client:
 
     def _put(self, digest: str, size: int, offset: int, piece: bytes) -> m.BlobState:
         reply, _ = self.request_payload(m.BlobPut, piece, digest=digest, size=size, offset=offset)
-        if not isinstance(reply, m.BlobState):
-            raise LongshoreError(f"{self.address} answered BlobPut with {type(reply).__name__}")
-        return reply
+        return expected(reply, m.BlobState, m.BlobPut, self.address)
 
     def download(self, digest: str, path: Path) -> None:
         """Fetches a blob into `path`. Raises LongshoreError if its bytes do not match its digest."""
-        partial = path.with_name(path.name + ".part")
-        hasher, offset, size = hashlib.sha256(), 0, 1
-        try:
-            with partial.open("wb") as file:
-                while offset < size:
-                    reply, data = self.request_payload(m.BlobGet, digest=digest, offset=offset, length=CHUNK_BYTES)
-                    if not isinstance(reply, m.BlobData) or (not data and reply.size > offset):
-                        raise LongshoreError(f"{self.address} sent no bytes of blob {digest}")
-                    size = reply.size
-                    file.write(data)
-                    hasher.update(data)
-                    offset += len(data)
-            if hasher.hexdigest() != digest:
-                raise LongshoreError(f"blob {digest} arrived damaged from {self.address}")
-            partial.replace(path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
+        with IncomingBlob(digest, path, self.address) as blob:
+            while not blob.complete:
+                blob.take(*self.request_payload(m.BlobGet, **blob.next_piece()))
 
     def feed(self, *, state: bool = True) -> Feed:
         """The coordinator's events from now on."""
-        feed = Feed(self._context, reachable_feed(self.address, self.welcome.feed), self._credentials)
+        feed = Feed(self._context, reachable_feed(self.address, self.welcome.feed), self._dealer.credentials)
         if state:
             feed.subscribe(STATE_TOPIC)
         return feed

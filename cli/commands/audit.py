@@ -20,7 +20,7 @@ from cli.options.common import Target, coordinator_option
 @click.option("--before", type=click.IntRange(min=1), metavar="N", help="Show only entries with a lower id.")
 @coordinator_option
 def audit_command(where: Target, as_json: bool, limit: int, before: int | None) -> None:
-    """Show who submitted, canceled, retried, played, enrolled or revoked, newest first. The log is append-only."""
+    """Show run commands and administrative actions with their users, newest first. The log is append-only."""
     from cli.render.json_views import rfc3339
     from cli.render.rows import print_rows
     from cli.session.session import reading_session

@@ -1,4 +1,4 @@
-"""The verb `run`: compile, pack, submit, follow, sum up."""
+"""The verb `run`: compiles, packs, submits and follows a pipeline, and prints a summary."""
 
 from __future__ import annotations
 
@@ -99,12 +99,12 @@ def run_command(
                 following = _Following(session, run, interrupts, cancels=where.coordinator is None)
                 return following.to_the_end(project, as_json=as_json, plain=plain)
     except Interrupted as interrupted:
-        _say(interrupted.told)
+        _say(interrupted.message)
         return interrupted.status
 
 
 def _say_what_counts(session: Session, where: Target, serving: Serving, project: Project) -> None:
-    """Reports options without effect, and reports once that tags are ignored where they are."""
+    """Warns of options without effect, of permissions not granted, and of ignored tags."""
     options = ", ".join(serving.given if where.coordinator else serving.meant)
     if options and not session.serves:
         _say(
@@ -121,7 +121,7 @@ def _say_what_counts(session: Session, where: Target, serving: Serving, project:
     else:
         try:
             labels = [label for worker in session.client.workers() for label in worker.labels]
-        except CoordinatorUnreachable:  # the next request finds the new owner
+        except CoordinatorUnreachable:  # the next request finds its successor
             return
     if ANY_TAG in labels:
         what = "1 job has tags" if tagged == 1 else f"{tagged} jobs have tags"
@@ -198,7 +198,7 @@ class _Following:
                 view = self._follow(progress)
         except Interrupted:
             pass  # the coordinator is unreachable, and the user ended the wait
-        except OSError:  # the reader of our output is gone
+        except OSError:  # our output's reader has exited
             self._say_what_goes_on()
             raise
         if view is None:

@@ -28,7 +28,13 @@ def secret_group() -> None:
     metavar="PATTERN",
     help="Limit to runs of matching branches or tags. Repeatable.",
 )
-@click.option("--label", "labels", multiple=True, metavar="L", help="Limit to workers whose token carries this label.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="L",
+    help="Limit to workers whose token has this label. Repeatable.",
+)
 @click.option("--file", "file", is_flag=True, help="Pass the secret as a file; the variable holds its path.")
 @coordinator_option
 def set_command(

@@ -19,7 +19,13 @@ def token_group() -> None:
 @click.option(
     "--role", type=click.Choice(["worker", "operator", "viewer"]), required=True, help="Role granted by the token."
 )
-@click.option("--label", "labels", multiple=True, metavar="L", help="Let the worker receive secrets restricted to L.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="L",
+    help="Let the worker receive secrets restricted to L. Repeatable.",
+)
 @click.option("--expires", default="1h", show_default=True, metavar="TIME", help="Validity, such as 30m, 1h or 2d.")
 @click.option("--address", metavar="ADDRESS", help="Coordinator's address as seen from other hosts; default: detected.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the token alone.")
@@ -45,7 +51,7 @@ def create_command(
         raise click.BadParameter(f"{expires!r} is not a duration; use 30m, 1h or 2d", param_hint="--expires")
     with reading_session(where) as session:
         if isinstance(session, ReadingSession):
-            raise UsageError("no coordinator is running to join; start one with `longshore coordinator`")
+            raise UsageError("no coordinator is running; start one with `longshore coordinator`")
         listens = parse_tcp(session.client.address)
         created = session.client.request(CreateToken, TokenCreated, role=role, expires=seconds, labels=list(labels))
     host = own_address() if listens.host in WILDCARDS else listens.host

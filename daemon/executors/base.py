@@ -223,6 +223,10 @@ class Executor(Protocol):
 
         `dependencies` is None if it was released before this daemon started: then only waits for its end.
         """
+        if dependencies is not None:
+            sandbox.release(dependencies)
+        opened()
+        return sandbox.wait()
 
     def discard(self, attempt: str) -> None:
         """Removes everything of an unwanted attempt, by its labels alone."""

@@ -38,6 +38,11 @@ def tar_of(path: Path, files: Mapping[str, str | bytes], *, mode: str = "w") -> 
     return path
 
 
+def tar_workspace(path: Path) -> TarWorkspace:
+    """The workspace of a tar."""
+    return TarWorkspace(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
 def contents(path: Path) -> dict[str, str]:
     """The files of an archive by name; directories have a name that ends in `/`, links show where they lead."""
     found = {}
@@ -85,9 +90,7 @@ def run_job(
     """Runs a job from `prepare` to `remove`; with a `scratch` directory it is also asked for what it leaves."""
     sandbox = executor.sandbox(job)
     try:
-        sandbox.prepare(
-            TarWorkspace(workspace, hashlib.sha256(workspace.read_bytes()).hexdigest()) if workspace else None
-        )
+        sandbox.prepare(tar_workspace(workspace) if workspace else None)
         sandbox.release(dependencies or Dependencies())
         log = bytearray()
         sandbox.follow_log(0, log.extend)

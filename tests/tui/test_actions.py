@@ -144,7 +144,7 @@ async def test_all_failed_jobs_are_tried_again(server: Server, worker: ScriptedW
     async with dashboard(server.address) as seen:
         await seen.sees("✗F failed")
         await seen.press("R")
-        await seen.sees("2 jobs to be tried again")
+        await seen.sees("2 jobs will be retried")
         worker.run("b")
         worker.run("c")
         await seen.sees("✓S success")
@@ -282,7 +282,7 @@ async def test_what_the_coordinator_refuses_is_said(server: Server, worker: Scri
     async with dashboard(server.address) as seen:
         await seen.sees("✓S success")
         await seen.press("c")
-        await seen.sees("run 1 has ended already")
+        await seen.sees("run 1 has already ended")
 
 
 async def test_the_palette_offers_the_screens_actions(server: Server, worker: ScriptedWorker) -> None:
@@ -331,7 +331,7 @@ async def test_a_pipeline_file_is_run_from_the_dashboard(
         await seen.press("tab")
         await seen.fill("TARGET=all")
         await seen.press("enter")
-        await seen.sees("run 1 is submitted")
+        await seen.sees("run 1 submitted")
         await seen.sees("compile")
     assert [v.value for v in worker.wait_for("compile").run_variables if v.key == "TARGET"] == ["all"]
 
@@ -356,7 +356,7 @@ async def test_who_has_no_key_is_told_what_to_do_and_is_let_in_as_soon_as_there_
         patched.setenv("HOME", str(tmp_path / "nobody"))
         patched.setenv("LONGSHORE_STATE", str(tmp_path / "nothing"))
         async with dashboard(server.address) as seen:
-            await seen.sees("not let in by", "longshore login TOKEN")
+            await seen.sees("rejected by", "longshore login TOKEN")
             patched.undo()
             await seen.sees("●R running")
             await seen.sees_no("longshore login")

@@ -156,7 +156,7 @@ class JobScreen(LogPage):
 
     def _no_log(self, job: JobView) -> str:
         if self._stream != "job" and job.status not in ENDED:
-            return "The log of a service comes when its job has ended."
+            return "A service's log is available once its job has ended."
         return NOTHING_WRITTEN if self._chosen else no_log(job)
 
     async def _load_detail(self) -> None:

@@ -106,7 +106,7 @@ class Place:
         self._path = path
 
     def look(self, kind: bytes, name: str, target: str, size: int, mtime: int) -> tuple[list[str], bool]:
-        """The directories to create before a member, and whether it goes in; otherwise it is kept apart.
+        """The directories to create before a member, and whether to include it; otherwise it is set aside.
 
         Raises BadArchive, Clash.
         """
@@ -342,7 +342,7 @@ def _end(name: str, links: Mapping[str, str]) -> str:
 
 def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
     """The members of one tar, without its end blocks."""
-    told: dict[str, str] = {}  # of the next member: fields too large for its header
+    fields: dict[str, str] = {}  # of the next member: fields too large for its header
     head: list[bytes] = []  # of the next member, the part read so far
     try:
         while (header := stream.read(BLOCK)) and header != bytes(BLOCK):
@@ -357,11 +357,11 @@ def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
                 data = stream.read(-(-size // BLOCK) * BLOCK)
                 if len(data) < size:
                     raise BadArchive(f"{path} is truncated")
-                told |= _told(kind, data[:size])
+                fields |= _fields(kind, data[:size])
                 head.append(data)
                 continue
-            size = int(told["size"]) if "size" in told else _number(header[124:136])
-            name, target = told.get("path") or _name(header), told.get("linkpath") or _text(header[157:257])
+            size = int(fields["size"]) if "size" in fields else _number(header[124:136])
+            name, target = fields.get("path") or _name(header), fields.get("linkpath") or _text(header[157:257])
             replaced, goes_in = place.look(kind, name, target, size, _number(header[136:148]))
             for above in (*(place.unknown_above(name, kind) if place.opened else ()), *replaced):
                 yield place.directory(above)
@@ -369,7 +369,7 @@ def _as_they_are(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
                 head[-1] = _opened(header)
             if goes_in:
                 yield from head
-            told = {}
+            fields = {}
             head = []
             left = -(-size // BLOCK) * BLOCK if kind in FILES else 0
             while left:
@@ -389,11 +389,11 @@ def _number(field: bytes) -> int:
     return int(field.strip(b" \0") or b"0", 8)
 
 
-def _told(kind: bytes, data: bytes) -> dict[str, str]:
+def _fields(kind: bytes, data: bytes) -> dict[str, str]:
     """The next member's fields from an extension member. Raises ValueError."""
     if kind != tarfile.XHDTYPE:
         return {"path" if kind == tarfile.GNUTYPE_LONGNAME else "linkpath": _text(data)}
-    told: dict[str, str] = {}
+    fields: dict[str, str] = {}
     while data:
         length = int(data[: data.index(b" ")])
         key, equals, value = data[:length].partition(b" ")[2].partition(b"=")
@@ -401,9 +401,9 @@ def _told(kind: bytes, data: bytes) -> dict[str, str]:
             raise ValueError("a damaged pax header")
         if key.startswith(b"GNU.sparse"):
             raise ValueError("a sparse file")
-        told[_text(key)] = _text(value[:-1])
+        fields[_text(key)] = _text(value[:-1])
         data = data[length:]
-    return told
+    return fields
 
 
 def _name(header: bytes) -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
+from protocol.backoff import Backoff
 from protocol.errors import EngineUnavailable, LongshoreError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
@@ -255,7 +256,7 @@ class DockerClient:
 
     def _await_gone(self, path: str) -> None:
         deadline = time.monotonic() + REMOVAL_SECONDS
-        delay = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         while time.monotonic() < deadline:
             try:
                 self.call("GET", f"{path}/json")
@@ -263,8 +264,7 @@ class DockerClient:
                 if error.status == 404:
                     return
                 raise
-            time.sleep(delay)
-            delay = min(2 * delay, LONGEST_DELAY)
+            time.sleep(backoff.pause())
         raise EngineError(409, f"the removal of {path} has taken more than {REMOVAL_SECONDS:.0f} s")
 
     def put_archive(self, container: str, directory: str, tar: Callable[[], Iterable[bytes]]) -> None:
@@ -328,7 +328,7 @@ class DockerClient:
     def patiently(self, attempt: Callable[[], T], patience: float | None = None) -> T:
         """The result of `attempt`, retried with growing pauses while no engine answers. Raises EngineUnavailable."""
         deadline = time.monotonic() + (self._patience if patience is None else patience)
-        delay = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         while True:
             try:
                 return attempt()
@@ -338,8 +338,7 @@ class DockerClient:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise self._unavailable(error) from error
-            time.sleep(min(delay, left))
-            delay = min(2 * delay, LONGEST_DELAY)
+            time.sleep(min(backoff.pause(), left))
 
     def _unavailable(self, error: Exception) -> EngineUnavailable:
         if isinstance(error, PermissionError):

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from daemon.executors.base import Dependencies
-from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ArtifactsSpec
-from tests.support.docker_jobs import WORKER, Ran, contents, run_job, tar_of
+from tests.support.docker_jobs import WORKER, Ran, contents, run_job, tar_of, tar_workspace
 from tests.support.images import BUSYBOX, ENTRYPOINT
 from tests.support.plans import assignment, variables
 
@@ -214,7 +213,7 @@ def test_a_daemon_that_took_the_job_over_collects_the_same(
 ) -> None:
     job = assignment("echo x >new", artifacts=ArtifactsSpec(untracked=True))
     sandbox = executor.sandbox(job)
-    sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"old": ""})))
+    sandbox.prepare(tar_workspace(tar_of(tmp_path / "w.tar", {"old": ""})))
     sandbox.release(Dependencies())
     sandbox.wait()
     other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)

@@ -10,13 +10,12 @@ from typing import Any
 
 import pytest
 
-from daemon.executors.base import Dependencies
-from daemon.executors.common.tar_workspace import TarWorkspace
+from daemon.executors.base import Checkout, CheckoutOptions, Dependencies
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.artifacts import Selection
 from daemon.executors.docker.files.job_cache import CacheStore, file_keys_of
 from protocol.plan import ArtifactsSpec, CacheSpec
-from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of
+from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of, tar_workspace
 from tests.support.plans import assignment, variables
 
 
@@ -37,6 +36,11 @@ def with_cache(executor: DockerExecutor, scratch: Path, spec: CacheSpec, *comman
         workspace=workspace if isinstance(workspace, Path) else None,
         scratch=scratch,
     )
+
+
+def checkout(path: Path) -> Checkout:
+    """The project directory of a job whose workspace is this tar."""
+    return tar_workspace(path).checkout(CheckoutOptions())
 
 
 def brought(ran: Ran) -> str:
@@ -118,15 +122,15 @@ def test_a_key_of_files_is_made_of_the_contents_of_all_that_a_pattern_matches(
     tmp_path: Path, pattern: str, meant: set[str]
 ) -> None:
     specs = [CacheSpec(key_files=[pattern, "missing"], paths=["store"])]
-    (key,) = file_keys_of(specs, TarWorkspace(tar_of(tmp_path / "w.tar", LOCKS)))
+    (key,) = file_keys_of(specs, checkout(tar_of(tmp_path / "w.tar", LOCKS)))
     assert (key == "default") is (not meant)
     changing = set()
     for name in LOCKS:
-        (other,) = file_keys_of(specs, TarWorkspace(tar_of(tmp_path / "w.tar", LOCKS | {name: "2"})))
+        (other,) = file_keys_of(specs, checkout(tar_of(tmp_path / "w.tar", LOCKS | {name: "2"})))
         if other != key:
             changing.add(name)
     assert changing == meant
-    (more,) = file_keys_of(specs, TarWorkspace(tar_of(tmp_path / "w.tar", LOCKS | {"unrelated": ""})))
+    (more,) = file_keys_of(specs, checkout(tar_of(tmp_path / "w.tar", LOCKS | {"unrelated": ""})))
     assert (more != key) is (pattern == "*")
 
 
@@ -138,7 +142,7 @@ def test_a_key_of_a_file_that_is_a_link_follows_target_and_content(tmp_path: Pat
                 info = tarfile.TarInfo(name)
                 info.type, info.linkname = tarfile.SYMTYPE, linked
                 tar.addfile(info)
-        return file_keys_of([CacheSpec(key_files=["*o*"], paths=["x"])], TarWorkspace(path))[0]
+        return file_keys_of([CacheSpec(key_files=["*o*"], paths=["x"])], checkout(path))[0]
 
     keys = [key(target, content) for target in ("real/lock", "same/lock", "../out", "lock") for content in "12"]
     assert len(set(keys)) == 6  # what is elsewhere, and a circle, have no content
@@ -170,7 +174,7 @@ def test_a_daemon_that_took_the_job_over_saves_under_the_same_key(
     workspace = tar_of(tmp_path / "w.tar", {"lock": "1"})
     job = assignment(FILL, caches=[spec], variables=variables(VALUE="x"))
     sandbox = executor.sandbox(job)
-    sandbox.prepare(TarWorkspace(workspace))
+    sandbox.prepare(tar_workspace(workspace))
     sandbox.release(Dependencies())
     sandbox.wait()
     other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
