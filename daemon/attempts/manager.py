@@ -17,6 +17,7 @@ from daemon.attempts.machine import AttemptMachine
 from daemon.attempts.result import Result, ResumePoint
 from daemon.attempts.runner import Runner
 from daemon.attempts.table import CoreSettings
+from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Executor, JobFailed
 from daemon.logs.sender import LogSender
 from daemon.runtime.thread_pool import run_in_background
@@ -42,6 +43,7 @@ class AttemptManager:
         settings: WorkerSettings,
         executor: Executor,
         transfers: Transfers,
+        checkouts: CheckoutStores,
         requests: Requests,
         timers: Timers,
         send: Callable[[m.Message, bytes | None], bool],
@@ -50,6 +52,7 @@ class AttemptManager:
         self._policy = settings.policy
         self._executor = executor
         self._transfers = transfers
+        self._checkouts = checkouts
         self._requests = requests
         self._timers = timers
         self._send = send
@@ -141,7 +144,14 @@ class AttemptManager:
             transfer = self._transfers.open(attempt)
             log = self._logs[attempt]
             runner = Runner(
-                start.assignment, self._executor, transfer, log, self, start.resume_point, policy=self._policy
+                start.assignment,
+                self._executor,
+                transfer,
+                self._checkouts,
+                log,
+                self,
+                start.resume_point,
+                policy=self._policy,
             )
         except JobFailed as error:
             self.machine.failed_to_start(attempt, error.reason, error.message, time.monotonic())
