@@ -7,6 +7,7 @@ gets objects of another one.
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -46,6 +47,10 @@ class Source:
         """Pins a set of this project; None if there is none."""
         return self.shelf.pin(self.name, name, self.pins)
 
+    def unpin(self, name: str) -> None:
+        """Drops a pin."""
+        shutil.rmtree(self.pins / name, ignore_errors=True)
+
     def put(self, name: str, made: Path) -> Path:
         """Moves a directory that was made in `shelf.partial` to the shelf, pinned."""
         return self.shelf.put(self.name, name, made, self.pins)
@@ -65,6 +70,7 @@ class Source:
     def _pin_pack(self, name: str) -> Path | None:
         pinned = self.pin(name)
         if pinned is not None and not _is_whole(pinned, self.ref.object_format):
+            self.unpin(name)
             self.shelf.drop(self.name, name)
             return None
         return pinned

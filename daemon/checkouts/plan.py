@@ -73,21 +73,31 @@ def make_plan(
     source: Source, snapshot: Snapshot, options: CheckoutOptions, known: KnownIndexes | None
 ) -> tuple[Plan, Path]:
     """The plan of a checkout, and its pinned set. `known` indexes of an earlier one save time."""
-    key = key_of(source.ref, *_encodable(options))
-    name = f"plan-{key}"
+    name = f"plan-{key_of(source.ref, *_encodable(options))}"
     with source.shelf.making(source.name, name):
         pinned = source.pin(name)
-        if pinned is None:
-            with Objects(source.view()) as objects, source.shelf.partial() as partial:
-                chosen = snapshot.chosen(options)
-                made = [
-                    _plan_repository(source, objects, snapshot, chosen, number, options, known, partial)
-                    for number in range(len(chosen))
-                ]
-                (partial / "plan").write_bytes(msgspec.msgpack.encode(Plan(made)))
-                pinned = source.put(name, partial)
+        plan = pinned and _whole_plan(source, pinned)
+        if plan and pinned:
+            return plan, pinned
+        if pinned:  # some of its packs were evicted
+            source.unpin(name)
+            source.shelf.drop(source.name, name)
+        with Objects(source.view()) as objects, source.shelf.partial() as partial:
+            chosen = snapshot.chosen(options)
+            made = [
+                _plan_repository(source, objects, snapshot, chosen, number, options, known, partial)
+                for number in range(len(chosen))
+            ]
+            plan = Plan(made)
+            (partial / "plan").write_bytes(msgspec.msgpack.encode(plan))
+            return plan, source.put(name, partial)
+
+
+def _whole_plan(source: Source, pinned: Path) -> Plan | None:
+    """A plan that was made before, if all its packs are there."""
     plan = msgspec.msgpack.decode((pinned / "plan").read_bytes(), type=Plan)
-    return plan, pinned
+    packs = [pack for one in plan.repositories for pack in one.packs]
+    return plan if all(source.pin(pack.set) for pack in packs) else None
 
 
 def _encodable(options: CheckoutOptions) -> tuple[object, ...]:
