@@ -173,10 +173,11 @@ def test_a_limited_depth_is_that_of_git_clone(
     made = unpacked(host, client.workspace(project, depth=0), tmp_path / "out", CheckoutOptions(depth=depth))
     for question in (("log", "--format=%H"), ("rev-parse", "--is-shallow-repository"), ("status", "--porcelain")):
         assert git(made, *question) == git(clone, *question)
-    shallow = [top / ".git" / "shallow" for top in (made, clone)]
-    assert [sorted(path.read_text().split()) if path.exists() else [] for path in shallow][0] == (
-        sorted(shallow[1].read_text().split()) if shallow[1].exists() else []
+    found, expected = (
+        sorted(path.read_text().split()) if path.exists() else []
+        for path in (made / ".git" / "shallow", clone / ".git" / "shallow")
     )
+    assert found == expected
     assert git(made, "fsck", "--strict") == b""
 
 
