@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Sequence
 from threading import Lock
@@ -40,6 +41,8 @@ def _warn(text: str) -> None:
 
 def workspace_maker(repository: Repository) -> WorkspaceMaker:
     """What makes the workspace of a run of this project."""
+    if repository.has_git and shutil.which("git"):
+        return GitWorkspaceMaker(repository)
     return TarWorkspaceMaker(repository)
 
 
