@@ -12,10 +12,10 @@ class Backoff:
         self._next = first
 
     def pause(self) -> float:
-        """Seconds until the next attempt; the one after it comes later."""
+        """Seconds until the next attempt; doubles with each call."""
         pause, self._next = self._next, min(2 * self._next, self._most)
         return pause
 
     def reset(self) -> None:
-        """The next pause is the first one again: something has succeeded."""
+        """Restarts with the first pause, after a success."""
         self._next = self._first

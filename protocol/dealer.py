@@ -98,12 +98,12 @@ class Dealer:
         self.monitor = self.socket.get_monitor_socket()
 
     def events(self) -> Iterator[int]:
-        """The monitor's events that have come, each once. (pyzmq's own reader imports asyncio.)"""
+        """The monitor's new events. (pyzmq's own reader imports asyncio.)"""
         while not self.monitor.closed and self.monitor.poll(0):
             yield int.from_bytes(self.monitor.recv_multipart()[0][:EVENT_BYTES], sys.byteorder)
 
     def refusal(self) -> str:
-        """The message for people after one of HANDSHAKE_FAILURES."""
+        """The message for the user after one of HANDSHAKE_FAILURES."""
         return not_let_in(self.address, self.credentials is not None)
 
     def close(self, linger: int = 0) -> None:

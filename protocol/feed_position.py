@@ -1,4 +1,4 @@
-"""A reader's position in the coordinator's feed: tells the next event from an old one and from a gap. Pure."""
+"""A reader's position in the coordinator's feed: distinguishes the next event, old events and gaps. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from protocol.events import Beacon, Event
 
 
 class Verdict(Enum):
-    """How an event stands to the position."""
+    """An event's relation to the position."""
 
     APPLIED = "applied"  # the next one: the position has moved past it
     OLD = "old"  # already contained in the state

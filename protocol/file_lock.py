@@ -1,4 +1,4 @@
-"""The lock of an open file (flock). The kernel releases it with its process, so a killed holder needs no clean-up."""
+"""Locks open files (flock). The kernel releases a lock with its process, so a killed holder needs no clean-up."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A coordinator's replies to clients, whatever their socket: errors as exceptions, the expected type, whole blobs."""
+"""Handles a coordinator's replies to clients over any socket: errors as exceptions, expected types, whole blobs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def expected(reply: m.Message, kind: type[R], request: type[m.Message], address:
 
 
 class IncomingBlob:
-    """A blob that arrives in order. It appears at `path` once complete and verified; before that, not at all.
+    """A blob that arrives in order. It appears at `path` only once complete and verified.
 
     While not `complete`, request BlobGet with `next_piece`, and `take` the reply. Use in a `with` block.
     """
@@ -51,7 +51,7 @@ class IncomingBlob:
 
     @property
     def complete(self) -> bool:
-        """Whether all bytes have come."""
+        """Whether all bytes have arrived."""
         return self.size is not None and self._offset >= self.size
 
     def next_piece(self) -> dict[str, Any]:

@@ -128,6 +128,6 @@ class RepositoryManifest(Part, frozen=True, kw_only=True):
 
 
 class Manifest(Part, frozen=True, kw_only=True):
-    """What a snapshot's trees can't say. The first repository is the project's; parents come before submodules."""
+    """Data that a snapshot's trees can't express. The first repository is the project's; parents precede submodules."""
 
     repositories: list[RepositoryManifest]

@@ -27,8 +27,8 @@ class Traces(Protocol):
     """Traces attempts through their phases."""
 
     def turn_settled(self, turn: Sequence[Instruction], now: float) -> None:
-        """Called with the turn's instructions and its time (monotonic). A message counts as sent, even if it is lost:
-        the core repeats it then.
+        """Called with the turn's instructions and its time (monotonic). A lost message counts as sent; the core then
+        repeats it.
         """
 
 

@@ -73,7 +73,7 @@ class Dependencies:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutOptions:
-    """A job's wishes for its checkout: GitLab's variables GIT_STRATEGY, GIT_DEPTH, ..., parsed.
+    """A job's checkout options: GitLab's variables GIT_STRATEGY, GIT_DEPTH, ..., parsed.
 
     `depth` 0 is the whole history, also for `submodule_depth`. Without `files` (GIT_CHECKOUT: "false") only `.git` is
     there. `submodules` is "none", "normal" or "recursive"; `submodule_paths` are pathspecs that choose among them.
@@ -102,11 +102,11 @@ class Layer:
 
 
 class Checkout(Protocol):
-    """A run's snapshot as one job wants to find it in its project directory."""
+    """A run's snapshot, checked out for one job."""
 
     @property
     def size(self) -> int:
-        """The sum of all files, in bytes: what a job without shared layers costs."""
+        """Total size of all files in bytes: the cost of a job without shared layers."""
 
     def names(self) -> frozenset[str]:
         """All files and directories, relative to the project directory, without `.git`."""
@@ -128,7 +128,7 @@ class Workspace(Protocol):
     """
 
     def checkout(self, options: CheckoutOptions) -> Checkout:
-        """The snapshot as a job wants it."""
+        """The snapshot, checked out with a job's options."""
 
 
 class Sandbox(Protocol):

@@ -1,4 +1,4 @@
-"""Evicts the least recently used files of a cache directory. Independent of what they contain."""
+"""Evicts the least recently used files of a cache directory, independent of their content."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def evict(entries: Iterable[Entry], limit: int, before: float = 0.0) -> int:
 
 
 def _removed(entry: Entry) -> bool:
-    """Removes an entry; False if it is in use, or no file of ours."""
+    """Removes an entry; False if it is in use, or not one of our files."""
     if entry.in_use:
         return False
     with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
-"""One attempt's container as the steps of its sandbox share it: what identifies it, and what this daemon knows of it.
+"""State of one attempt's container, shared by the steps of its sandbox: identity, and this daemon's knowledge of it.
 
-Another daemon that has found the container knows less of it; each field says what it then holds.
+A daemon that has only found the container knows less; each field documents its value then.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class JobContainer:
             self.adopt(found)
 
     def adopt(self, container: str) -> None:
-        """From now on, this is the attempt's container, by its id."""
+        """Sets the attempt's container, by its id."""
         self.id = self.network.id = self.files.id = self.gate.container = container
 
     @property
@@ -103,7 +103,7 @@ class JobContainer:
     # the engine
 
     def inspect(self) -> Mapping[str, Any]:
-        """The engine's facts about it. Raises EngineError, EngineUnavailable."""
+        """The engine's description of it. Raises EngineError, EngineUnavailable."""
         facts: Mapping[str, Any] = self.engine.call("GET", f"/containers/{self.key}/json")
         return facts
 

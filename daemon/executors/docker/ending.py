@@ -1,4 +1,4 @@
-"""Waits for the end of one attempt's script, enforces its own time limit, and says how it ended."""
+"""Waits for the end of one attempt's script, enforces its own time limit, and determines its outcome."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def _container_outcome(container: JobContainer, code: int) -> Outcome:
 
 
 def _ran_for(container: JobContainer) -> float:
-    """By the engine's clock, for a daemon that did not release the job."""
+    """The job's running time by the engine's clock, for a daemon that did not release the job."""
     released = stored.released_at(container.engine, container.key)
     finished = datetime.fromisoformat(container.inspect()["State"]["FinishedAt"])
     return max(0.0, (finished - released).total_seconds()) if released else 0.0

@@ -98,9 +98,8 @@ def _create(
 ) -> bool:
     """Creates the container, unless a started one exists. `brings` is a workspace that it unpacks itself.
 
-    `opens`: it makes the project's directory writable for all its users.
-
-    Returns whether it was created now, so that other files must still be unpacked.
+    `opens`: it makes the project's directory writable for all its users. Returns whether the container is new, so
+    its files must still be unpacked.
     """
     assignment, spec, site = container.assignment, container.spec, container.site
     job = assignment.job

@@ -149,7 +149,7 @@ class DockerSandbox:
         self._gate.interrupt()
 
     def _note_release(self) -> None:
-        """For another daemon, which must know the job's running time. Without a note the engine's clock is used."""
+        """Records the release time for a later daemon, which otherwise has only the engine's clock."""
         with suppress(OSError):
             self._site.directory.mkdir(parents=True, exist_ok=True)
             self._site.release_note(self._container.name).write_text(reading())

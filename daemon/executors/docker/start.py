@@ -1,4 +1,4 @@
-"""Starts one attempt's container and leads it to its gate; says why its script did not begin."""
+"""Starts one attempt's container and leads it to its gate; explains a script that did not begin."""
 
 from __future__ import annotations
 
