@@ -36,7 +36,7 @@ class WorkerSettings:
     after_script_timeout: float = 300.0  # for after_script once the script has ended; GitLab Runner's default
     stop_timeout: float = 3600.0  # a graceful stop's limit for running jobs
     cache_dir: Path | None = None
-    cache_limit: int = 10 << 30  # for job caches, and again for workspaces and artifacts
+    cache_limit: int = 10 << 30  # for job caches, again for artifacts and tars, and again for git checkouts
     keep_caches: float | None = None  # lifetime of unused entries; None: until space runs out
     disk_floor: int = 1 << 30  # below this free space the worker accepts no work
     ack_timeout: float = 5.0  # until an unacknowledged status or log byte is resent
@@ -82,3 +82,8 @@ class WorkerSettings:
     def blobs(self) -> Path:
         """The directory of the blob cache."""
         return self.cache_dir or self.state_dir / "cache"
+
+    @property
+    def checkouts(self) -> Path:
+        """The directory of the checkouts' store, on the file system of the blob cache."""
+        return self.blobs / "checkouts"

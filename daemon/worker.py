@@ -20,6 +20,7 @@ import zmq
 
 from daemon.attempts.manager import AttemptManager
 from daemon.attempts.observation import Metrics, Observers, Traces
+from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Executor
 from daemon.runtime.mailbox import Mailbox
 from daemon.runtime.thread_pool import run_in_background
@@ -126,10 +127,12 @@ class Worker:
             cache.clean_up()
             self._requests = Requests(self._mailbox.post, self._send, time.monotonic)
             transfers = Transfers(self._requests, cache)
+            checkouts = CheckoutStores(self.settings.checkouts, self.settings.cache_limit, self.settings.keep_caches)
             self._attempts = AttemptManager(
                 self.settings,
                 executor,
                 transfers,
+                checkouts,
                 self._requests,
                 self._timers,
                 self._send,
@@ -137,7 +140,7 @@ class Worker:
                 self._observers,
             )
             self._attempts.find()
-            self._sweep(executor, cache, at_start=True)
+            self._sweep(executor, (cache, checkouts), at_start=True)
             context = self._context or zmq.Context.instance()
             self._link = Connection(context, self.settings.coordinator, self._mailbox, self.settings.credentials)
             self._renewed_at = self._opened_at = time.monotonic()
@@ -296,14 +299,15 @@ class Worker:
         elif self._link.state is ConnectionState.GREETING and now - self._greeted_at > WELCOME_WAIT:
             self._link.lost()
 
-    def _sweep(self, executor: Executor, cache: BlobCache, *, at_start: bool = False) -> None:
+    def _sweep(self, executor: Executor, caches: tuple[BlobCache, CheckoutStores], *, at_start: bool = False) -> None:
         """Removes leftovers of unknown attempts and expired cache entries, now and periodically."""
 
         run_in_background(executor.sweep, self._attempts.machine.known)
-        run_in_background(cache.trim)
+        for cache in caches:
+            run_in_background(cache.trim)
         if not at_start:
             run_in_background(self._ask_of_strangers, executor)
-        self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, cache))
+        self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, caches))
 
     def _ask_of_strangers(self, executor: Executor) -> None:
         """Removes leftovers on this engine of workers that the coordinator reports as gone."""

@@ -61,6 +61,10 @@ class Parts:
         """A script's commands; an empty string is no command, but overrides one of `default`."""
         return [] if self._job.get(key) == "" else texts(self._job.get(key))
 
+    def hook(self, key: str) -> list[str]:
+        """The commands of one of the job's `hooks`."""
+        return [command for command in texts(self._inner("hooks").get(key)) if command]
+
     def image(self) -> ImageSpec | None:
         """The job's image."""
         image = self._job.get("image")

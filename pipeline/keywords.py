@@ -269,7 +269,12 @@ JOB = [
         "as GitLab's `except`; the source is `push`, unless `--var CI_PIPELINE_SOURCE=...` sets another one",
     ),
     works("job.extends", one_or_more(TEXT)),
-    ignored("job.hooks", "jobs get their workspace as a snapshot; no source fetch exists to hook into"),
+    works("job.hooks", Fields("job.hooks")),
+    differs(
+        "job.hooks.pre_get_sources_script",
+        SCRIPT,
+        "runs in the job's own image, beside the project's directory, whose files are there already",
+    ),
     ignored("job.id_tokens", f"{NO_SERVER} that could sign tokens"),
     ignored("job.identity", f"{NO_SERVER} that could vouch for an identity"),
     works("job.image", any_of(TEXT, Fields("job.image", required=("name",)))),

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -32,12 +32,16 @@ from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
 from protocol.replies import IncomingBlob, expected, refusal
 from protocol.views import RunSummary, RunView, WorkerView
-from protocol.workspace import GitWorkspace, Workspace
+from protocol.workspace import GitWorkspace, Pack, Workspace
 
 RESEND_AFTER = 2.0
 """Seconds without an answer after which a request is resent."""
 LET_IN_PAUSE = 0.3
 """Seconds within which a starting coordinator publishes its credentials."""
+PIPELINE = 4
+"""Pieces of an upload in flight: hides the round trip, as a worker's do."""
+QUICK_ANSWER = 0.5
+"""Seconds within which a piece is answered if the link can take another one."""
 FEED_BACKLOG = 100_000
 """Events queued for a slow reader before some are lost, which it detects by their numbers."""
 
@@ -268,16 +272,73 @@ class Client:
         """The state to which the feed's events apply; subscribe first."""
         return self.request(m.GetSnapshot, m.Snapshot, runs=runs, run=run)
 
-    def upload(self, path: Path) -> tuple[str, int]:
+    def upload(self, path: Path, digest: str | None = None) -> tuple[str, int]:
         """Uploads a file as a blob, unless the coordinator already has it. Returns its digest and size."""
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest is None:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = os.fstat(file.fileno()).st_size
             state = self._put(digest, size, 0, b"")
             while not state.complete:
-                file.seek(state.received)
-                state = self._put(digest, size, state.received, file.read(CHUNK_BYTES))
+                state = self._put_pieces(file.fileno(), state, digest, size)
         return digest, size
+
+    def missing_blobs(self, blobs: Iterable[Pack]) -> list[Pack]:
+        """Those of the blobs that the coordinator lacks; it keeps the others for a while, for a run to refer to."""
+        if self._welcome is None:
+            self._introduce(time.monotonic() + self.timeout)
+        asked: dict[int, Pack] = {}
+        for blob in blobs:
+            request = m.BlobPut(id=next(self._ids), digest=blob.digest, size=blob.size, offset=0)
+            self._send(encode(request, b""), time.monotonic() + self.timeout)
+            asked[request.id] = blob
+        missing: list[Pack] = []
+        while asked:
+            reply = self._answer_to(asked, RESEND_AFTER)
+            if not isinstance(reply, m.BlobState):  # lost, or refused: one by one
+                return missing + [
+                    blob for blob in asked.values() if not self._put(blob.digest, blob.size, 0, b"").complete
+                ]
+            blob = asked.pop(reply.id)
+            if not reply.complete:
+                missing.append(blob)
+        return missing
+
+    def _put_pieces(self, descriptor: int, state: m.BlobState, digest: str, size: int) -> m.BlobState:
+        """Sends pieces from the coordinator's offset, several at a time, until it has all or some were lost.
+
+        A slow link gets one at a time, so that none is taken for lost.
+        """
+        sent, window = state.received, 1
+        flying: dict[int, tuple[int, float]] = {}  # by request: the offset behind the piece, and the time
+        while not state.complete and (flying or sent < size):
+            while len(flying) < window and sent < size:
+                piece = os.pread(descriptor, CHUNK_BYTES, sent)
+                request = m.BlobPut(id=next(self._ids), digest=digest, size=size, offset=sent)
+                if not self._send(encode(request, piece), time.monotonic() + self.timeout):
+                    break
+                sent += len(piece)
+                flying[request.id] = sent, time.monotonic()
+            reply = self._answer_to(flying, RESEND_AFTER)
+            if isinstance(reply, m.Error) and reply.code != "not_introduced":
+                raise refusal(reply)
+            if not isinstance(reply, m.BlobState):
+                break
+            behind, since = flying.pop(reply.id)
+            if reply.received != behind and not reply.complete:
+                break
+            state = reply
+            window = min(window + 1, PIPELINE) if time.monotonic() - since < QUICK_ANSWER else 1
+        return state if state.complete else self._put(digest, size, 0, b"")
+
+    def _answer_to(self, ids: Container[int], seconds: float) -> m.Message | None:
+        """The next answer to one of these requests; None after a timeout."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and self._await(zmq.POLLIN, left):
+            reply, _ = decode_for_client(self._socket.recv_multipart())
+            if getattr(reply, "id", None) in ids:
+                return reply
+        return None
 
     def _put(self, digest: str, size: int, offset: int, piece: bytes) -> m.BlobState:
         reply, _ = self.request_payload(m.BlobPut, piece, digest=digest, size=size, offset=offset)

@@ -3,6 +3,7 @@
 #   demo  longshore/demo:latest     Debian's static busybox: sh, the usual tools, users, /tmp
 #   test  longshore/busybox:test    the same image
 #         longshore/debian:test     Debian's own bash, dash and GNU tools, from this machine's configured mirror
+#         longshore/git:test        the same and git
 # Images built by this version of the script (with IMAGES_OF=NAME: for NAME) are reused.
 set -euo pipefail
 
@@ -92,16 +93,19 @@ make_busybox() {
     import "$root" "$image"
 }
 
+# make_debian IMAGE PACKAGE...: builds IMAGE from DEBIAN_PACKAGES, these packages, and their libraries.
 make_debian() {
     local image=$1 root=$WORK/debian-root
+    local packages=("${DEBIAN_PACKAGES[@]}" "${@:2}")
+    rm -rf "$root"
     say "making the image $image"
     have apt-get && have dpkg-deb || die "the image $image needs Debian packages, and this machine has no apt"
     need_package_lists
     local wanted
     mapfile -t wanted < <(apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
-        --no-replaces --no-enhances "${DEBIAN_PACKAGES[@]}" | grep '^[a-z0-9]' | grep -E '^(lib[a-z0-9.+-]+|gcc-.*-base)$' |
+        --no-replaces --no-enhances "${packages[@]}" | grep '^[a-z0-9]' | grep -E '^(lib[a-z0-9.+-]+|zlib1g|gcc-.*-base)$' | grep -v perl |
         grep -v ':' | sort -u)
-    fetch_packages "$root" "${DEBIAN_PACKAGES[@]}" "${wanted[@]}"
+    fetch_packages "$root" "${packages[@]}" "${wanted[@]}"
     basics "$root"
     [ -e "$root/bin/sh" ] || ln -s dash "$root/bin/sh"
     ln -s mawk "$root/usr/bin/awk" # as Debian's installation scripts do
@@ -117,6 +121,7 @@ for group in "$@"; do
         test)
             is_current longshore/busybox:test || docker tag longshore/demo:latest longshore/busybox:test
             is_current longshore/debian:test || make_debian longshore/debian:test
+            is_current longshore/git:test || make_debian longshore/git:test git
             ;;
         *) die "images.sh: no group '$group'; the groups are: demo test" ;;
     esac

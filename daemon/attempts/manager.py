@@ -18,6 +18,7 @@ from daemon.attempts.observation import Observers
 from daemon.attempts.result import Result, ResumePoint
 from daemon.attempts.runner import Runner
 from daemon.attempts.table import CoreSettings
+from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Executor, JobFailed
 from daemon.logs.sender import LogSender
 from daemon.runtime.thread_pool import run_in_background
@@ -43,6 +44,7 @@ class AttemptManager:
         settings: WorkerSettings,
         executor: Executor,
         transfers: Transfers,
+        checkouts: CheckoutStores,
         requests: Requests,
         timers: Timers,
         send: Callable[[m.Message, bytes | None], bool],
@@ -52,6 +54,7 @@ class AttemptManager:
         self._policy = settings.policy
         self._executor = executor
         self._transfers = transfers
+        self._checkouts = checkouts
         self._requests = requests
         self._timers = timers
         self._send = send
@@ -147,7 +150,14 @@ class AttemptManager:
             transfer = self._transfers.open(attempt)
             log = self._logs[attempt]
             runner = Runner(
-                start.assignment, self._executor, transfer, log, self, start.resume_point, policy=self._policy
+                start.assignment,
+                self._executor,
+                transfer,
+                self._checkouts,
+                log,
+                self,
+                start.resume_point,
+                policy=self._policy,
             )
         except JobFailed as error:
             self.machine.failed_to_start(attempt, error.reason, error.message, time.monotonic())

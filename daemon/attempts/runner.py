@@ -18,6 +18,7 @@ import msgspec
 
 from daemon.attempts import hints
 from daemon.attempts.result import Result, ResumePoint, StopReason
+from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Workspace
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
@@ -115,6 +116,7 @@ class Runner:
         assignment: Assignment,
         executor: Executor,
         transfer: Transfer,
+        checkouts: CheckoutStores,
         log: LogSender,
         host: RunnerListener,
         entry: ResumePoint = ResumePoint.NEW,
@@ -126,6 +128,7 @@ class Runner:
         self._executor = executor
         self._assignment = assignment
         self._transfer = transfer
+        self._checkouts = checkouts
         self._log = log
         self._host = host
         self._entry = entry
@@ -273,7 +276,18 @@ class Runner:
         """The run's snapshot, on this host. Raises JobFailed, TransferAborted."""
         if isinstance(snapshot, snapshots.TarWorkspace):
             return TarWorkspace(self._transfer.workspace(snapshot.digest, snapshot.size), snapshot.digest)
-        raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, "this worker can't check out a git repository")
+        transfer = self._transfer
+        try:
+            return self._checkouts.workspace(
+                snapshot,
+                self._assignment.project,
+                lambda pack: transfer.workspace(pack.digest, pack.size),
+                transfer.checkout(),
+                lambda pack: transfer.drop(pack.digest),
+            )
+        except OSError as error:
+            message = f"the workspace can't be checked out: {error}"
+            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def _prepare_ahead(self) -> bool:
         """Whether it is prepared. Failures do not count yet: a dependency may still build the image, or fail."""

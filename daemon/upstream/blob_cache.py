@@ -112,6 +112,15 @@ class BlobCache:
         """A directory for an attempt's files, on the cache's file system, so that they can be adopted."""
         return self._directory(attempt, "scratch")
 
+    def checkout(self, attempt: str) -> Path:
+        """A directory for what an attempt uses of the checkouts' store, which is on the cache's file system."""
+        return self._directory(attempt, "checkout")
+
+    def drop(self, attempt: str, digest: str) -> None:
+        """Removes a blob that was put elsewhere, and its pin; pins of other attempts stay."""
+        for path in (self._path(digest), self._jobs / attempt / "pins" / digest):
+            path.unlink(missing_ok=True)
+
     def _directory(self, attempt: str, name: str) -> Path:
         path = self._jobs / attempt / name
         self._held.add(attempt)
@@ -119,7 +128,7 @@ class BlobCache:
         return path
 
     def release(self, attempt: str) -> None:
-        """Removes all pins of an attempt, and its scratch directory."""
+        """Removes all pins of an attempt, and its directories."""
         if attempt in self._held:
             shutil.rmtree(self._jobs / attempt, ignore_errors=True)
             self._held.discard(attempt)

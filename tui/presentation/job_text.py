@@ -49,6 +49,7 @@ def definition(job: JobPlan) -> Content:
     for service in job.services:
         entry("service", f"{service.name} as {_list(service.aliases) or service.name}")
     for key, script in (
+        ("hooks:pre_get_sources_script", job.pre_get_sources_script),
         ("before_script", job.before_script),
         ("script", job.script),
         ("after_script", job.after_script),

@@ -8,10 +8,11 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Literal
 
+from protocol.plan import JobPlan
 from protocol.variables import VARIABLE_NAME
 
 RELEASED_MARK = b"\x1elongshore released\n"
@@ -33,7 +34,7 @@ LEASE_OVER = 75
 PIECE_BYTES = 100_000
 """Size of a script's pieces: Linux allows at most 128 KiB in one string of an environment."""
 MOST_IN_ENVIRONMENT = 256 << 10
-"""Bytes of script and after_script; larger ones become files: Linux allows 2 MiB of environment and arguments."""
+"""Bytes of a job's scripts; larger ones become files: Linux allows 2 MiB of environment and arguments."""
 
 FIND_SHELL = (
     "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash; do "
@@ -76,22 +77,31 @@ def script_text(commands: Sequence[str], *, trace: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """A container's scripts, as shell text. `files` are the files that the text reads, by absolute path."""
+    """A container's scripts, as shell text; `hook` runs first, in a shell of its own, outside the project's directory.
+
+    `files` are the files that the text reads, by absolute path.
+    """
 
     script: str
-    after_script: str
-    files: Mapping[str, str]
+    after_script: str = ""
+    hook: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
-def scripts_of(script: Sequence[str], after_script: Sequence[str], directory: str, *, trace: bool = False) -> Scripts:
+def scripts_of(job: JobPlan, directory: str, *, trace: bool = False) -> Scripts:
     """A job's scripts; those too large for an environment become files beside its project directory."""
-    texts = {"script": script_text(script, trace=trace), "after_script": script_text(after_script, trace=trace)}
+    commands = {
+        "script": [*job.before_script, *job.script],
+        "after_script": job.after_script,
+        "hook": job.pre_get_sources_script,
+    }
+    texts = {name: script_text(each, trace=trace) for name, each in commands.items()}
     if sum(len(text.encode()) for text in texts.values()) <= MOST_IN_ENVIRONMENT:
-        return Scripts(texts["script"], texts["after_script"], {})
+        return Scripts(texts["script"], texts["after_script"], texts["hook"])
     paths = {name: f"{directory}.tmp/longshore.{name}" for name in texts}  # no variable's name has a dot
     read = {name: f". {quoted(paths[name])}\n" if text else "" for name, text in texts.items()}
     files = {paths[name]: text for name, text in texts.items() if text}
-    return Scripts(read["script"], read["after_script"], files)
+    return Scripts(read["script"], read["after_script"], read["hook"], files)
 
 
 def _pieces(name: str, text: str) -> dict[str, str]:
@@ -109,7 +119,7 @@ def _pieces(name: str, text: str) -> dict[str, str]:
 
 
 def entry_environment(
-    script: str, after_script: str, *, directory: str, workspace: str | None = None, opens: bool = False
+    scripts: Scripts, *, directory: str, workspace: str | None = None, opens: bool = False
 ) -> dict[str, str]:
     """The variables for `entry.sh`, which removes them from the environment.
 
@@ -119,8 +129,9 @@ def entry_environment(
     return {
         "LONGSHORE_ENTRY": ENTRY,
         "LONGSHORE_DIRECTORY": directory,
-        **_pieces("LONGSHORE_SCRIPT", script),
-        **_pieces("LONGSHORE_AFTER", after_script),
+        **_pieces("LONGSHORE_SCRIPT", scripts.script),
+        **_pieces("LONGSHORE_AFTER", scripts.after_script),
+        **(_pieces("LONGSHORE_HOOK", scripts.hook) if scripts.hook else {}),
         **({WORKSPACE: workspace} if workspace else {}),
         **({"LONGSHORE_OPEN": "1"} if opens else {}),
     }

@@ -82,10 +82,8 @@ def caches_of(container: JobContainer) -> JobCaches | None:
 
 
 def _scripts(container: JobContainer) -> Scripts:
-    job = container.assignment.job
     trace = is_true(container.early.values.get("CI_DEBUG_TRACE", ""))
-    commands = [*job.before_script, *job.script]
-    return scripts_of(commands, job.after_script, container.assignment.project_dir, trace=trace)
+    return scripts_of(container.assignment.job, container.assignment.project_dir, trace=trace)
 
 
 def _create(
