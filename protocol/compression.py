@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol, cast
 
 import zstandard
 
@@ -25,6 +25,13 @@ GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 DAMAGE = (EOFError, gzip.BadGzipFile, zlib.error, zstandard.ZstdError)
 """Errors of a reader of damaged data. A zstd stream cut short ends without an error: its content must say its end."""
+
+
+class Output(Protocol):
+    """A file to write to."""
+
+    def write(self, data: bytes, /) -> int:
+        """Writes all of it."""
 
 
 @contextmanager
@@ -45,10 +52,10 @@ def decompressed(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def compressed(file: BinaryIO) -> Iterator[BinaryIO]:
+def compressed(file: Output) -> Iterator[BinaryIO]:
     """Writes zstd to `file`: equal content, equal bytes."""
     compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
-    with compressor.stream_writer(file, write_size=READ_BYTES, closefd=False) as packed:
+    with compressor.stream_writer(cast(BinaryIO, file), write_size=READ_BYTES, closefd=False) as packed:
         yield packed
 
 

@@ -56,11 +56,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk."""
+    """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
-    kind: str  # "archive", "dotenv" or "junit"
+    `kind` is "archive", "dotenv" or "junit"; `digest` is the file's sha256, if known.
+    """
+
+    kind: str
     path: Path
     name: str = ""
+    digest: str = ""
 
 
 @dataclass(slots=True)

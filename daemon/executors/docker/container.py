@@ -13,9 +13,9 @@ from queue import SimpleQueue
 from typing import Any
 
 from daemon.executors.base import JobFailed
-from daemon.executors.common.archives import BadArchive
 from daemon.executors.common.environment import Environment, dotenv_of, job_environment
 from daemon.executors.common.script_limits import is_true
+from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import GONE, EngineError
 from daemon.executors.docker.gate import Gate
 from daemon.executors.docker.logs import stored

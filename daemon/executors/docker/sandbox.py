@@ -17,11 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.executors.base import Checkout, Collected, Dependencies, JobFailed, Outcome, Workspace
-from daemon.executors.common.archives import BadArchive
 from daemon.executors.common.checkout_options import checkout_options
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.script import lease_line, release_lines, stop_line
 from daemon.executors.common.script_limits import limits_of
+from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end

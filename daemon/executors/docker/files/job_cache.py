@@ -18,9 +18,10 @@ from uuid import uuid4
 
 from daemon.executors.base import Checkout
 from daemon.executors.common.archive_members import ArchiveWriter
-from daemon.executors.common.archives import BadArchive, check
+from daemon.executors.common.archives import check
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.globs import Patterns, fixed_prefix
+from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.files.artifacts import Expand, FileCollector, Selection, due, printable
 from daemon.runtime.eviction import Entry, evict

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
-from daemon.executors.common.archives import ROOT, BadArchive, Owner, Place, groundwork, hash_files, joined, names
+from daemon.executors.common.archives import Place, groundwork, hash_files, joined, names
+from daemon.executors.common.tar_stream import ROOT, BadArchive, Owner
 from tests.support.docker_jobs import tar_of
 
 LONG = "long/" + "n" * 120 + "/é" + "x" * 120
@@ -75,7 +76,7 @@ def broken(path: Path) -> bytes:
 @pytest.mark.parametrize("owner", [ROOT, Owner(1, 1)])
 @pytest.mark.parametrize(
     "damage",
-    ["empty", "cut", "noise", "gzip", "zstd", "zstd's checksum", "zstd's window", "device"],
+    ["empty", "cut", "cut between members", "noise", "gzip", "zstd", "zstd's checksum", "zstd's window", "device"],
 )
 def test_what_is_no_whole_archive_of_files_is_refused(tmp_path: Path, damage: str, owner: Owner) -> None:
     path = tmp_path / "broken.tar"
@@ -84,6 +85,8 @@ def test_what_is_no_whole_archive_of_files_is_refused(tmp_path: Path, damage: st
         path.touch()
     elif damage == "cut":
         path.write_bytes(whole[:1500])
+    elif damage == "cut between members":
+        path.write_bytes(whole[: 512 + 2048])
     elif damage == "zstd":
         path.write_bytes(zstandard.compress(os.urandom(300_000) + whole)[:250_000])
     elif damage == "zstd's checksum":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 
 from daemon.executors.base import Checkout, CheckoutOptions, Dependencies
+from daemon.executors.common.tar_stream import Member
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.artifacts import Selection
 from daemon.executors.docker.files.job_cache import CacheStore, file_keys_of
@@ -225,9 +225,7 @@ class Files:
 
     def take(self, _: Selection, out: object) -> bool:
         """Into the archive."""
-        info = tarfile.TarInfo("file")
-        info.size = self._size
-        out.add(info, io.BytesIO(os.urandom(self._size)))  # type: ignore[attr-defined]
+        out.add(Member("file", tarfile.REGTYPE, self._size), iter([os.urandom(self._size)]))  # type: ignore[attr-defined]
         return True
 
 
