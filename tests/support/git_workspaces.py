@@ -111,7 +111,11 @@ class Received:
 
     def commits(self) -> list[str]:
         """All commits that the workspace says it has, newest first."""
-        return self.git("rev-list", *self.workspace.commits).decode().split() if self.workspace.commits else []
+        return (
+            self.git("rev-list", "--topo-order", *self.workspace.commits).decode().split()
+            if self.workspace.commits
+            else []
+        )
 
 
 class Receiver:

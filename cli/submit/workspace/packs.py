@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile, mkstemp
 
+import msgspec
+
 from cli.submit.workspace.history import CommitReader, History
 from cli.submit.workspace.objects import TREE_MODE, commit_data, tree_data
 from cli.submit.workspace.processes import GitFailed
-from cli.submit.workspace.store import SnapshotStore
+from cli.submit.workspace.store import SnapshotStore, replace_file
 from protocol.workspace import MOST_PACKS, GitWorkspace, Pack
 
 LARGE_FILES = 8 << 20
@@ -32,6 +34,8 @@ KEPT_SECONDS = 86400.0
 COMMAND = ("pack-objects", "--stdout", "--delta-base-offset", "-q")
 REVISIONS = ("--revs", "--thin", "--shallow")
 SHALLOW = "--shallow "
+FIRST = "first"
+"""File of the last workspace that was made of whole packs."""
 EMPTY_PACK = 12
 """Bytes of a pack's header; the last four count its objects."""
 
@@ -76,7 +80,9 @@ class Packer:
         for found in same_form:
             if found.snapshot == snapshot and self._has_history(found):
                 return Made(found, {})
-        base = self._best(same_form)
+        base = self._best(same_form[:BASES])
+        if not base.packs and same_form and not _outgrown(same_form[0].packs):
+            base = self._best(self._first())
         request = self._history_request(base)
         pending = self._start(request, "--missing=allow-any"), self._start(self._files_request(snapshot, base))
         history = self._partial(request, pending[0])
@@ -95,7 +101,16 @@ class Packer:
             depth=self._depth,
             history=len(base.packs) + (history is not None),
         )
+        if not base.packs:
+            replace_file(self._store.directory / FIRST, msgspec.msgpack.encode(workspace))
         return Made(workspace, paths)
+
+    def _first(self) -> list[GitWorkspace]:
+        """The project's last workspace that was made of whole packs: others have grown out of it."""
+        try:
+            return [msgspec.msgpack.decode((self._store.directory / FIRST).read_bytes(), type=GitWorkspace)]
+        except (OSError, msgspec.MsgspecError):
+            return []
 
     def _has_history(self, found: GitWorkspace) -> bool:
         own = self._history
@@ -104,7 +119,7 @@ class Packer:
     def _best(self, workspaces: Sequence[GitWorkspace]) -> Base:
         """The base that leaves the least to send; an empty one if none helps."""
         best, least = Base(), -1
-        for found in workspaces[:BASES]:
+        for found in workspaces:
             base = self._base(found)
             if base is None:
                 continue
@@ -120,8 +135,7 @@ class Packer:
         files = sum(pack.size for pack in found.packs[found.history :])
         holder = self._store.holder(found.snapshot) if files > LARGE_FILES else None
         packs = found.packs if holder is not None else found.packs[: found.history]
-        grown = sum(pack.size for pack in packs[1:]) > max(packs[0].size / 2, LARGE_FILES) if packs else True
-        if len(packs) > MOST_BUILT_ON or grown:
+        if len(packs) > MOST_BUILT_ON or _outgrown(packs):
             return None
         shallow = set(found.shallow)
         if self._history.whole:
@@ -149,18 +163,16 @@ class Packer:
         if self._history.whole:
             if not new_tips:
                 return []
-            return [
-                *(f"{SHALLOW}{id}" for id in sorted(self._history.shallow)),
-                *new_tips,
-                *(f"^{id}" for id in sorted(base.known)),
-            ]
+            shallow = sorted(self._history.shallow | ({base.holder} if base.holder else set()))
+            edges = [*sorted(base.known), *([base.holder] if base.holder else [])]
+            return [*(f"{SHALLOW}{id}" for id in shallow), *new_tips, *(f"^{id}" for id in edges)]
         lacking = self._lacking(base)
         tags = [id for id in new_tips if id not in self._history.commits]
         if not lacking and not tags:
             return []
         parents = {id for ids in self._reader.parents(lacking).values() for id in ids or ()}
         near = (parents | set(self._history.tips)) & base.known
-        edges = sorted(near)[:EDGES] or sorted(base.known)[:1]
+        edges = [*(sorted(near)[:EDGES] or sorted(base.known)[:1]), *([base.holder] if base.holder else [])]
         named = sorted(self._history.commits | set(edges))
         # a tag leads to its commit, which the receiver may have
         return [*(f"{SHALLOW}{id}" for id in named), *lacking, *tags, *(f"^{id}" for id in edges)]
@@ -226,6 +238,12 @@ class Packer:
         finally:
             Path(name).unlink(missing_ok=True)
         return Pack(digest=digest.hexdigest(), size=size), path
+
+
+def _outgrown(packs: Sequence[Pack]) -> bool:
+    """Whether increments have more than half the size of what they build on."""
+    first, grown = (sum(pack.size for pack in part) for part in (packs[:2], packs[2:]))
+    return grown > max(first / 2, LARGE_FILES)
 
 
 def remove_old(folder: Path) -> None:
