@@ -17,8 +17,9 @@ from typing import TypeVar
 import zmq
 
 from protocol.addresses import reachable_feed
-from protocol.client import Client, connect_socket
+from protocol.client import Client
 from protocol.codec import decode_event, each_event
+from protocol.dealer import connect_socket
 from protocol.events import STATE_TOPIC, AnyEvent, RunChanged
 from protocol.plan import Plan
 from protocol.statuses import ENDED, ExecutionStatus
@@ -121,7 +122,7 @@ class Fleet:
             return len(client.workers()) >= count
 
         with Client(self.address) as client:
-            until(online, f"the workers do not come; see {self.folder}")
+            until(online, f"the workers do not connect; see {self.folder}")
 
     def token(self, role: str, address: str) -> str:
         """A join token for a coordinator that is found at another address than its own."""

@@ -151,7 +151,7 @@ class Parts:
             if key.get(kind) is not None and not 1 <= len(files) <= 2:
                 self._problem(f"takes one or two files, not {len(files)}", f"cache.key.{kind}", within=key)
         if isinstance(key, str) and "/" in key:
-            self._report.warning("GitLab takes no key with a / in it", cache.at("key"), f"{self._name}.cache.key")
+            self._report.warning("GitLab rejects a key that contains /", cache.at("key"), f"{self._name}.cache.key")
         return CacheSpec(
             key=text(key) or "default",
             key_files=files,

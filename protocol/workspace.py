@@ -43,7 +43,8 @@ class GitWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="git")
     `snapshot` is a tree: the blob `manifest` (a `Manifest` in msgpack), the tree `staged`, and for each of the
     manifest's repositories, by its index, the tree of its files as they are on disk. `packs`, oldest first, contain
     that tree and all that it refers to, and the history of `commits` (commits and annotated tags) without what lies
-    beyond `shallow` commits. `depth` is that of the history; 0 is unlimited.
+    beyond `shallow` commits. `depth` is that of the history; 0 is unlimited. The first `history` packs contain all of
+    that history; the others contain only files.
     """
 
     snapshot: ObjectId
@@ -51,6 +52,7 @@ class GitWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="git")
     commits: Commits = []
     shallow: Commits = []
     depth: Annotated[int, msgspec.Meta(ge=0)] = 0
+    history: Size = 0
 
     @property
     def blobs(self) -> list[Pack]:
@@ -126,6 +128,6 @@ class RepositoryManifest(Part, frozen=True, kw_only=True):
 
 
 class Manifest(Part, frozen=True, kw_only=True):
-    """What a snapshot's trees can't say. The first repository is the project's; parents come before submodules."""
+    """Data that a snapshot's trees can't express. The first repository is the project's; parents precede submodules."""
 
     repositories: list[RepositoryManifest]

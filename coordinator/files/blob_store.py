@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable
@@ -21,8 +20,7 @@ from coordinator.files.base import FinishedUpload
 from coordinator.files.journal import sync_directory
 from protocol.errors import ProtocolError
 from protocol.keys import PRIVATE_DIRECTORY
-
-DIGEST = re.compile(r"[0-9a-f]{64}")
+from protocol.names import DIGEST
 
 
 class BlobStore:

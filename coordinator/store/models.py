@@ -36,7 +36,7 @@ class Table(Model):
 
 
 class Run(Table):
-    """One run's summary. What can be large and never changes is in `RunPlan` and `RunWorkspace`."""
+    """One run's summary. Its large, immutable parts are in `RunPlan` and `RunWorkspace`."""
 
     id = BigIntegerField(primary_key=True)
     token = CharField(NAME, unique=True)

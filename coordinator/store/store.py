@@ -60,7 +60,7 @@ STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
 """Exceptions raised by converting invalid rows."""
 GIT_WORKSPACE = '{"form":"git"'
-"""How the JSON of a git workspace begins."""
+"""Prefix of a git workspace's JSON."""
 
 
 class UnreadableRun(LongshoreError):
@@ -333,7 +333,7 @@ class Store:
         chosen = RunWorkspace.select(RunWorkspace.workspace_json).join(Run).where(wanted)
         found: dict[str, GitWorkspace] = {}
         for (text,) in self._rows(chosen.order_by(RunWorkspace.run.desc()).limit(limit)):
-            with suppress(ValueError):  # a damaged row: another one will do
+            with suppress(ValueError):  # a damaged row: skip it
                 workspace = rows.workspace_of(text)
                 if isinstance(workspace, GitWorkspace):
                     found.setdefault(workspace.snapshot, workspace)

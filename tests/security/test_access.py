@@ -18,8 +18,8 @@ from coordinator.security.roles import ALLOWED, EVERYTHING
 from coordinator.transport.publisher import MOST_TOPICS
 from protocol import admin
 from protocol import messages as m
-from protocol.client import connect_socket
 from protocol.codec import decode_for_client, encode, kind_of
+from protocol.dealer import connect_socket
 from protocol.errors import LongshoreError, NotLetIn, UsageError
 from protocol.events import STATE_TOPIC
 from protocol.keys import (

@@ -298,7 +298,7 @@ import pathlib, sys, time
 import zmq
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
-from protocol.client import connect_socket
+from protocol.dealer import connect_socket
 
 coordinator = Coordinator(CoordinatorSettings(state=pathlib.Path(sys.argv[1]), bind="tcp://127.0.0.1:0"))
 coordinator.start()

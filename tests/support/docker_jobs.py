@@ -13,6 +13,7 @@ from pathlib import Path
 from daemon.executors.base import Collected, Dependencies, Outcome
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
+from protocol.compression import decompressed
 from protocol.messages import Assignment
 
 WORKER = f"tests-{secrets.token_hex(3)[:5]}"
@@ -38,6 +39,12 @@ def tar_of(path: Path, files: Mapping[str, str | bytes], *, mode: str = "w") -> 
     return path
 
 
+def unpacked(path: Path) -> tarfile.TarFile:
+    """An archive's members, however it is compressed."""
+    with decompressed(path) as stream:
+        return tarfile.open(fileobj=io.BytesIO(stream.read()))
+
+
 def tar_workspace(path: Path) -> TarWorkspace:
     """The workspace of a tar."""
     return TarWorkspace(path, hashlib.sha256(path.read_bytes()).hexdigest())
@@ -46,7 +53,7 @@ def tar_workspace(path: Path) -> TarWorkspace:
 def contents(path: Path) -> dict[str, str]:
     """The files of an archive by name; directories have a name that ends in `/`, links show where they lead."""
     found = {}
-    with tarfile.open(path) as tar:
+    with unpacked(path) as tar:
         for member in tar:
             if member.isdir():
                 found[member.name + "/"] = ""

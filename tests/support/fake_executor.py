@@ -263,12 +263,6 @@ class FakeExecutor(Executor):
     def sandbox(self, assignment: Assignment) -> FakeSandbox:
         return FakeSandbox(self.engine, assignment)
 
-    def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
-        if dependencies is not None:
-            sandbox.release(dependencies)
-        opened()
-        return sandbox.wait()
-
     def discard(self, attempt: str) -> None:
         self.engine.note("discarding", attempt)
         self.engine.removal_gate.wait()

@@ -1,4 +1,4 @@
-"""A job's variables that say what it wants to find in its project directory, parsed as GitLab Runner does. Pure.
+"""Parses a job's checkout options from its variables, as GitLab Runner does. Pure.
 
 GIT_CLEAN_FLAGS and GIT_FETCH_EXTRA_FLAGS have nothing to act on: each job starts with a fresh checkout.
 """
@@ -21,7 +21,7 @@ INTEGER = re.compile(r"[+-]?\d{1,18}")
 
 
 def checkout_options(values: Mapping[str, str], warnings: list[str]) -> CheckoutOptions | None:
-    """The options by a job's variables; None for an empty project directory. Adds to `warnings`, which are for people.
+    """The options set by a job's variables; None for an empty project directory. Adds to `warnings`, for people.
 
     Raises JobFailed for an unknown strategy and a bad pathspec, as GitLab does.
     """

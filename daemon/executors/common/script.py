@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Literal
 
 from protocol.plan import JobPlan
+from protocol.variables import VARIABLE_NAME
 
 RELEASED_MARK = b"\x1elongshore released\n"
 """On stderr, when the gate has opened: its time stamp by the engine is the script's start."""
@@ -40,7 +41,6 @@ FIND_SHELL = (
     '[ -x "$shell" ] && exec "$shell" -c \'eval "$LONGSHORE_ENTRY"\' "$shell"; done; eval "$LONGSHORE_ENTRY"'
 )
 SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 StopStatus = Literal["canceled", "failed", "expired"]
 
@@ -170,7 +170,7 @@ def first_line() -> bytes:
 def bare_lines(environment: Sequence[str]) -> bytes:
     """Leads a shell without its container's `environment` (`NAME=VALUE`) to `entry.sh`."""
     pairs = (variable.partition("=") for variable in environment)
-    text = "".join(f"export {key}={quoted(value)}\n" for key, _, value in pairs if IDENTIFIER.fullmatch(key))
+    text = "".join(f"export {key}={quoted(value)}\n" for key, _, value in pairs if VARIABLE_NAME.fullmatch(key))
     return text.encode() + first_line()
 
 
@@ -188,7 +188,9 @@ def release_lines(
     It begins with a newline, in case an earlier daemon died in the middle of a line. Names that are invalid in a shell
     are omitted.
     """
-    text = "".join(f"export {key}={quoted(value)}\n" for key, value in variables.items() if IDENTIFIER.fullmatch(key))
+    text = "".join(
+        f"export {key}={quoted(value)}\n" for key, value in variables.items() if VARIABLE_NAME.fullmatch(key)
+    )
     lines = ["\nbegin\n", *(f"+{line}\n" for line in text.split("\n")[:-1])]
     if lease is not None:
         lines.append(lease_line(lease).decode())

@@ -23,6 +23,7 @@ from daemon.executors.docker.container_spec import host_config
 from daemon.executors.docker.images import Image, Images, name_explained
 from daemon.executors.docker.logs.stored import read_tail
 from daemon.executors.policy import Policy
+from protocol.backoff import Backoff
 from protocol.plan import ServiceSpec
 from protocol.statuses import FailureReason
 from protocol.variables import expand_all
@@ -229,7 +230,7 @@ class Services:
     def _await(self, service: Service) -> None:
         image = self._found[service.container]
         start = time.monotonic()
-        pause = FIRST_LOOK
+        backoff = Backoff(FIRST_LOOK, LONGEST_LOOK)
         while True:
             try:
                 facts = self._engine.call("GET", f"/containers/{service.container}/json")
@@ -257,8 +258,7 @@ class Services:
                     f"after {PORT_SECONDS:.0f} s; the job runs anyway"
                 )
                 return
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_LOOK)
+            time.sleep(backoff.pause())
 
     def _listens(self, facts: Mapping[str, Any], image: Image) -> bool:
         """Whether the service has opened a port, or can't be checked (no port is known, the engine is remote)."""

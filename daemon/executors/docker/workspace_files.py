@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.executors.base import Checkout
 from daemon.executors.common import archives
 from daemon.executors.common.archive_guard import Clash
-from daemon.executors.common.archives import Owner
+from daemon.executors.common.tar_stream import ROOT, Owner
 from daemon.executors.docker.container_user import owner_of
 from daemon.executors.docker.shared import SharedResources
 from protocol.messages import Assignment
@@ -76,14 +76,14 @@ class SandboxFiles:
             self._engine.put_archive(container, directory, tar)
             if place.leaving:
                 self._engine.put_archive(container, "/", lambda: place.leaving.archive(directory, place.owner))
-        if place.owner != archives.ROOT:
+        if place.owner != ROOT:
             self._site.directory.mkdir(parents=True, exist_ok=True)
             self._site.directories(self._container).write_text(json.dumps(sorted(place.directories)))
 
     def _directories(self) -> list[str]:
         """Directories, and links that may be such, unpacked before for a user other than root."""
         note = self._site.directories(self._container)
-        return json.loads(note.read_text()) if self.owner != archives.ROOT and note.exists() else []
+        return json.loads(note.read_text()) if self.owner != ROOT and note.exists() else []
 
     def lay_ground(self, files: Mapping[str, str]) -> None:
         """Creates the project directory for the user (the engine would make it root's), and file variables."""

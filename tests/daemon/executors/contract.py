@@ -6,7 +6,6 @@ follow each other. A test runs where the executor claims the capability that it 
 
 from __future__ import annotations
 
-import tarfile
 import threading
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import pytest
 from daemon.executors.base import Dependencies, Executor, Outcome, Sandbox
 from protocol.plan import ArtifactsSpec, Resources, ServiceSpec
 from protocol.views import Capability
-from tests.support.docker_jobs import tar_of, tar_workspace
+from tests.support.docker_jobs import tar_of, tar_workspace, unpacked
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.images import BUSYBOX
 from tests.support.plans import assignment
@@ -194,7 +193,7 @@ class ExecutorContract:
         sandbox.prepare(tar_workspace(tar_of(tmp_path / "workspace.tar", {"in.txt": "content"})))
         assert execute(executor, sandbox)[0].exit_code == 0
         (collected,) = sandbox.collect(tmp_path, succeeded=True)
-        with tarfile.open(collected.path) as tar:
+        with unpacked(collected.path) as tar:
             copy = tar.extractfile("out/copy")
             assert copy is not None
             assert copy.read() == b"content"
