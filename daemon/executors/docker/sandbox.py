@@ -26,7 +26,7 @@ from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end
 from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts
-from daemon.executors.docker.files.job_cache import JobCaches
+from daemon.executors.docker.files.job_cache import Found, JobCaches
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
@@ -124,7 +124,7 @@ class DockerSandbox:
     def _add_files(self, final: Environment, artifacts: Sequence[Path]) -> None:
         """Files that `prepare` could not know: caches, artifacts, file variables."""
         caches = caches_of(self._container)
-        cached = caches.to_lay_in(final) if caches else []
+        cached = caches.find(final) if caches else []
         if cached or artifacts or self._container.entrypoint:
             await_entry(self._container)
         if cached or artifacts:
@@ -132,17 +132,17 @@ class DockerSandbox:
         if final.files != self._container.early.files:
             self._files.lay_ground(final.files)
 
-    def _lay_in(self, caches: JobCaches | None, cached: Sequence[Path], artifacts: Sequence[Path]) -> None:
+    def _lay_in(self, caches: JobCaches | None, cached: Sequence[Found], artifacts: Sequence[Path]) -> None:
         """Unpacks caches, then artifacts over them. A job can do without a cache: a damaged one causes a warning."""
         try:
-            self._files.lay_in([*cached, *artifacts])
+            self._files.lay_in([*(one.cached.path for one in cached), *artifacts])
         except (BadArchive, OSError) as error:
             sound = caches.sound(cached) if caches else []
             if len(sound) == len(cached):
                 raise
             self.warnings.append(f"a cache is skipped: {error}")
             if sound or artifacts:
-                self._files.lay_in([*sound, *artifacts])
+                self._files.lay_in([*(one.cached.path for one in sound), *artifacts])
 
     def interrupt(self) -> None:
         """See Sandbox."""

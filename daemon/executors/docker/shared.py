@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.executors.docker.api_client import DockerClient
+from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.inline_workspace import InlineWorkspaces
-from daemon.executors.docker.files.job_cache import CacheStore
 from daemon.executors.docker.images import Images
 from daemon.executors.docker.networks.pool import NetworkPool
 from daemon.executors.docker.removal_guard import RemovalGuard
