@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.received_workspaces import Receiver
 from tests.support.project import GIT_ENVIRONMENT, Project
+from tests.support.received_workspaces import Receiver
 
 
 @pytest.fixture(autouse=True)

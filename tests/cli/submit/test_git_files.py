@@ -13,8 +13,8 @@ import pytest
 from cli.submit.workspace.maker import GitWorkspaceMaker
 from pipeline import Repository
 from protocol.errors import LongshoreError
-from tests.support.received_workspaces import Receiver, make, plan_of
 from tests.support.project import Project
+from tests.support.received_workspaces import Receiver, make, plan_of
 
 FIRST = {b"a": b"one\ntwo\nthree\n", b"dir/b": b"b\n", b"run.sh": b"#!/bin/sh\n"}
 

@@ -12,8 +12,8 @@ from cli.submit.workspace.depths import Wanted, wanted
 from cli.submit.workspace.maker import is_ref
 from cli.submit.workspace.store import cache_home
 from protocol.workspace import GitWorkspace
-from tests.support.received_workspaces import Receiver, git, make, plan_of
 from tests.support.project import Project
+from tests.support.received_workspaces import Receiver, git, make, plan_of
 
 SMALL = 4096
 """Bytes for a commit, a manifest and the like, however the pack is made."""

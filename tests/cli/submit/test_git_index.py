@@ -6,8 +6,8 @@ import os
 from hashlib import sha256
 
 from cli.submit.workspace.store import cache_home
-from tests.support.received_workspaces import Receiver, git, make
 from tests.support.project import Project
+from tests.support.received_workspaces import Receiver, git, make
 
 
 def test_staged_changes_come_with_their_blobs(repository: Project, receiver: Receiver) -> None:

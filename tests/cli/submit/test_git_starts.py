@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from cli.submit.workspace.repositories import without_password
-from tests.support.received_workspaces import Receiver, git, make, plan_of
 from tests.support.project import Project
+from tests.support.received_workspaces import Receiver, git, make, plan_of
 
 FILES = {b"a", b"dir/b", b"run.sh"}
 
