@@ -86,13 +86,16 @@ class Place:
     """The directory for successive archives, and its content up to now.
 
     `directories` are known directories, and links to such; only for an `owner` that is not root.
-    `leaving` are links of the last joint archive, to be unpacked after it. If `opened`, everybody may write to the
-    unpacked files, as to those that git checks out with umask 0.
+    `leaving` are links of the last joint archive, to be unpacked after it; if `whole`, they stay in it. If `opened`,
+    everybody may write to the unpacked files, as to those that git checks out with umask 0.
     """
 
-    def __init__(self, owner: Owner, directories: Iterable[str] = (), *, opened: bool = False) -> None:
+    def __init__(
+        self, owner: Owner, directories: Iterable[str] = (), *, opened: bool = False, whole: bool = False
+    ) -> None:
         self.owner = owner
         self.opened = opened
+        self.whole = whole
         self.directories = set(directories)
         self.leaving = Leaving()
         self._guard = Guard()
@@ -128,7 +131,7 @@ class Place:
         path = posixpath.normpath(name)
         for each in (*replaced, path):
             self.leaving.replaced(each)
-        apart = kind == tarfile.SYMTYPE and _leads_above(path, target)
+        apart = not self.whole and kind == tarfile.SYMTYPE and leads_above(path, target)
         if apart:
             self.leaving.keep(path, target, mtime)
         return replaced, not apart
@@ -136,7 +139,7 @@ class Place:
     def unknown_above(self, name: str, kind: bytes) -> list[str]:
         """The parent directories of a member that are not known yet; marks them as known."""
         path = posixpath.normpath(name)
-        unknown = [above for above in _above(path) if above not in self.directories]
+        unknown = [above for above in parents(path) if above not in self.directories]
         self.directories.update(unknown, [path] if kind in (tarfile.DIRTYPE, tarfile.SYMTYPE) else ())
         for above in unknown:
             self.made(above)
@@ -192,7 +195,7 @@ def _read_out(stream: BinaryIO, path: Path) -> None:
         raise BadArchive(f"{path}: {error}") from error
 
 
-def _leads_above(name: str, target: str) -> bool:
+def leads_above(name: str, target: str) -> bool:
     """Whether the engine refuses a symbolic link: to it, an absolute target is within the place."""
     path = posixpath.normpath(f"{posixpath.dirname(name)}/{target}".lstrip("/"))
     return path == ".." or path.startswith("../")
@@ -209,7 +212,7 @@ def _given(stream: BinaryIO, path: Path, place: Place) -> Iterator[bytes]:
             name = posixpath.normpath(member.name)
             replaced, goes_in = place.look(member.type, member.name, member.linkname, member.size, int(member.mtime))
             there.difference_update(replaced)
-            for above in (*_above(name), *replaced):
+            for above in (*parents(name), *replaced):
                 if above not in there:
                     there.add(above)
                     place.made(above)
@@ -233,7 +236,7 @@ def _encoded(info: tarfile.TarInfo) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _above(name: str) -> Iterator[str]:
+def parents(name: str) -> Iterator[str]:
     """A name's parent directories, outermost first."""
     parts = name.split("/")[:-1]
     return ("/".join(parts[: end + 1]) for end in range(len(parts)))

@@ -38,6 +38,7 @@ from daemon.executors.docker.files.inline_workspace import packed
 from daemon.executors.docker.files.job_cache import JobCaches, file_keys_of
 from daemon.executors.docker.gate import LOOK_SECONDS, QUIET_SECONDS, EntryEnded, Gate, NoAnswer, SignsOfLife
 from daemon.executors.docker.images import Image, name_explained, no_image
+from daemon.executors.docker.layers.project_directory import ProjectDirectory
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.logs.multiplexed import ScriptEnd
@@ -45,7 +46,7 @@ from daemon.executors.docker.networks.lease import NetworkLease
 from daemon.executors.docker.services import Services, plan_services
 from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.workspace_files import SandboxFiles
-from daemon.runtime.thread_pool import THREADS, Task
+from daemon.runtime.thread_pool import THREADS, Task, run_for
 from protocol.clock import reading
 from protocol.errors import EngineUnavailable, LongshoreError
 from protocol.messages import Assignment, Dependency
@@ -65,6 +66,8 @@ SCRIPT_GRACE = 10.0
 """Seconds from SIGTERM to SIGKILL of a script that has exceeded its own time limit."""
 ANSWERS_WITHIN = 2.0
 """Seconds that a stop waits for an opened gate's answer; without one it kills."""
+REMOVE_SECONDS = 1.0
+"""Seconds that a removal is waited for, many times what it takes without large files."""
 LAST_WORDS = 2000
 """Bytes of the log in the message about a container whose script did not begin."""
 
@@ -96,10 +99,12 @@ class DockerSandbox:
         self._fresh = False  # created by this daemon and not started yet
         opened = not is_true(self._early.values.get(NO_UMASK, ""))
         self._files = SandboxFiles(site, assignment, name, opened=opened)
+        self._project = ProjectDirectory(site, assignment.attempt, name, labels, assignment.project_dir, opened=opened)
         self._joined = NetworkLease(site.engine, site.networks, name)
         self._id: str | None = None
         self._released_at: float | None = None  # monotonic; set by the releasing daemon
         self._killed = False
+        self._adopted = container is not None
         self._ends: SimpleQueue[ScriptEnd | int | Exception] = SimpleQueue()  # from the log, from the engine
         self._gate = Gate(site.engine, name, self._ends.put)
         self._entrypoint: Sequence[str] = ()  # once known: from `prepare`, or at the container's start
@@ -148,10 +153,11 @@ class DockerSandbox:
         with name_explained(self._spec.name, known.values):
             image = self._site.images.ensure(name, self._spec.pull_policy, self._spec.platform)
         self._entrypoint = _words(image.entrypoint if self._spec.entrypoint is None else self._spec.entrypoint)
+        user = known.expand(self._spec.user) if self._spec.user else image.user
+        self._project.lay_out(checkout, image, user)
         services = self._services(known)
         if services:
             services.start()
-        user = known.expand(self._spec.user) if self._spec.user else image.user
         job = self._assignment.job
         trace = is_true(self._early.values.get("CI_DEBUG_TRACE", ""))
         commands = [*job.before_script, *job.script]
@@ -159,8 +165,9 @@ class DockerSandbox:
         files = {**self._early.files, **scripts.files}
         unpackers = self._site.unpackers
         small = None
-        if checkout and not files and not self._entrypoint and is_root(user):
-            small = packed(checkout.tar(), opened=self._files.opened)
+        copied = checkout if self._project.view is None else None
+        if copied and not files and not self._entrypoint and is_root(user):
+            small = packed(copied.tar(), opened=self._files.opened)
         brings = small if small and unpackers.can(image) else None
         opened, root = self._files.opened, is_root(user)
         ground = bool(files or services or not root or (opened and self._entrypoint))
@@ -169,10 +176,12 @@ class DockerSandbox:
             self._files.owner = owner_of(self._engine, self._container, user)
             if ground:
                 self._files.lay_ground(files)
-            if checkout and not brings:
-                self._files.lay_workspace(checkout.tar())
+            if copied and not brings:
+                self._files.lay_workspace(copied.tar())
                 if small:
                     unpackers.learn(image, self._container)
+            elif checkout and not copied:
+                self._files.note_view(checkout)
         if services:
             services.await_ready()
             self.warnings += services.warnings
@@ -182,7 +191,14 @@ class DockerSandbox:
         if not planned:
             return None
         return Services(
-            self._engine, self._site.images, planned, self._name, self._labels, environment, self._site.policy
+            self._engine,
+            self._site.images,
+            planned,
+            self._name,
+            self._labels,
+            environment,
+            self._site.policy,
+            self._project,
         )
 
     def _create(
@@ -203,7 +219,7 @@ class DockerSandbox:
         """
         job = self._assignment.job
         digest = hashlib.sha256(msgspec.json.encode((self._assignment.run, job))).hexdigest()
-        labels = {LEASE: "", **self._labels, ROLE: "job", JOB_LABEL: digest}  # all of them, to override the image's own
+        labels = {LEASE: "", **self._labels, **self._project.labels, ROLE: "job", JOB_LABEL: digest}  # over the image's
         if job.caches:
             labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, checkout))
         self._files.note(checkout)
@@ -227,7 +243,7 @@ class DockerSandbox:
                 policy=self._site.policy,
                 scripts=scripts,
                 entrypoint=self._entrypoint,
-                binds=services.binds if services else (),
+                binds=services.binds if services else self._project.binds,
                 aliases=services.job_aliases if services else (),
                 workspace=brings,
                 opens=opens,
@@ -329,6 +345,7 @@ class DockerSandbox:
         if not self._fresh:
             facts = self._inspect()
             state, self._entrypoint = facts["State"]["Status"], _words(facts["Config"]["Entrypoint"])
+            self._project.adopt(labels_of(facts["Config"]))
         self._fresh = False
         if state not in ("created", *UP):
             if stored.released_at(self._engine, self._container):
@@ -399,6 +416,8 @@ class DockerSandbox:
         """
         THREADS.start(Task(self._await_container, f"wait {self._assignment.attempt}"))
         with self._failures():
+            if self._adopted:
+                self._project.adopt(labels_of(self._inspect()["Config"]))
             end = self._first_end()
             if isinstance(end, ScriptEnd) and self._released_at is not None:
                 return self._outcome(end, time.monotonic() - self._released_at)
@@ -421,8 +440,10 @@ class DockerSandbox:
             return Outcome(code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
 
     def _outcome(self, end: ScriptEnd, ran_for: float) -> Outcome:
-        """The outcome of a complete script. A failure after its network was removed is not the script's."""
-        failure = ""
+        """The outcome of a complete script. A failure after its network was removed is not the script's, and neither
+        is any result after files were.
+        """
+        failure = "" if self._killed else self._project.damage()
         if end.exit_code != 0 and not self._killed and self._joined.gone():
             failure = f"its network was removed from outside: the container {self._joined.holder} was ended"
         oom_killed = end.out_of_memory and end.exit_code != 0
@@ -565,13 +586,23 @@ class DockerSandbox:
         return services.logs() if services else {}
 
     def remove(self) -> None:
-        """See Sandbox. Raises EngineError, EngineUnavailable."""
+        """See Sandbox. Returns after REMOVE_SECONDS at the latest: the engine then continues by itself.
+
+        Raises EngineError, EngineUnavailable.
+        """
         self._gate.hang_up()
-        if self._id is not None:
-            with self._joined.leaving():
-                self._engine.delete(f"/containers/{self._id}")
-        if self._id is None or self._assignment.job.services:
-            self._site.sweeper.discard(self._assignment.attempt)
+        run_for(self._remove_all, REMOVE_SECONDS)
+
+    def _remove_all(self) -> None:
+        with self._site.removals.of(self._assignment.attempt, lambda: True):
+            if self._id is not None:
+                with self._joined.leaving():
+                    self._engine.delete(f"/containers/{self._id}")
+            if self._id is None or self._adopted or self._assignment.job.services:
+                self._site.sweeper.discard(self._assignment.attempt)
+                self._project.release()
+            else:
+                self._project.remove()
         self._site.forget(self._name)
 
     def _is_gone(self, error: EngineError) -> bool:

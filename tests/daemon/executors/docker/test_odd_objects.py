@@ -308,7 +308,7 @@ def test_an_engine_that_never_gives_the_list_is_told_with_its_own_words(behind: 
 
 def test_what_an_engine_does_not_tell_of_itself_is_left_out(behind: DockerExecutor, odd: OddEngine) -> None:
     odd.answer("GET /info", 200, {"ServerVersion": "1.0"})
-    assert behind.facts() == "Docker 1.0"
+    assert behind.facts() == "Docker 1.0; project directories: copy-on-write"
 
 
 def test_a_damaged_note_of_a_release_is_none(
