@@ -170,7 +170,7 @@ class DockerSandbox:
             small = packed(copied.tar(), opened=self._files.opened)
         brings = small if small and unpackers.can(image) else None
         opened, root = self._files.opened, is_root(user)
-        ground = bool(files or services or not root or (opened and self._entrypoint))
+        ground = bool(files or services or not root or (opened and self._entrypoint) or self._project.is_operators)
         if self._create(image, checkout, services, scripts, brings, opens=opened and not brings and not ground):
             self._fresh = True
             self._files.owner = owner_of(self._engine, self._container, user)
@@ -586,12 +586,15 @@ class DockerSandbox:
         return services.logs() if services else {}
 
     def remove(self) -> None:
-        """See Sandbox. Returns after REMOVE_SECONDS at the latest: the engine then continues by itself.
+        """See Sandbox. Waits for no large files: after REMOVE_SECONDS the engine continues by itself.
 
         Raises EngineError, EngineUnavailable.
         """
         self._gate.hang_up()
-        run_for(self._remove_all, REMOVE_SECONDS)
+        if self._assignment.job.services:  # much is still to be asked of the engine
+            self._remove_all()
+        else:
+            run_for(self._remove_all, REMOVE_SECONDS)
 
     def _remove_all(self) -> None:
         with self._site.removals.of(self._assignment.attempt, lambda: True):

@@ -42,7 +42,7 @@ class ProjectDirectory:
         Raises JobFailed, EngineError, EngineUnavailable, BadArchive, OSError.
         """
         self.view = None
-        if checkout is None or checkout.size < VIEW_BYTES or self._is_operators():
+        if checkout is None or checkout.size < VIEW_BYTES or self.is_operators:
             return
         if not self._site.overlays.work(image.id):
             return
@@ -55,7 +55,8 @@ class ProjectDirectory:
             self._site.sweeper.discard(self._attempt)
             self.view = make_view(self._site.engine, self._name, self._own_labels, held)
 
-    def _is_operators(self) -> bool:
+    @property
+    def is_operators(self) -> bool:
         """Whether the operator has mounted a volume of their own there."""
         path = posixpath.normpath(self._path)
         mounted = (posixpath.normpath(volume.split(":")[1]) for volume in self._site.policy.volumes)
