@@ -139,7 +139,7 @@ def test_old_objects_and_repositories_of_unused_projects_are_removed(repository:
     old = folder / "objects" / id[:2] / id[2:]
     assert old.exists()
     long_ago = time.time() - PRUNE_SECONDS - 10
-    for path in (old, folder / "tidied"):
+    for path in (*(folder / "objects").glob("??/*"), folder / "tidied"):
         os.utime(path, (long_ago, long_ago))
     unused = cache_home() / "unused"
     (unused / "objects").mkdir(parents=True)
