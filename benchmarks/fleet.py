@@ -17,8 +17,9 @@ from typing import TypeVar
 import zmq
 
 from protocol.addresses import reachable_feed
-from protocol.client import Client, connect_socket
+from protocol.client import Client
 from protocol.codec import decode_event, each_event
+from protocol.dealer import connect_socket
 from protocol.events import STATE_TOPIC, AnyEvent, RunChanged
 from protocol.plan import Plan
 from protocol.statuses import ENDED, ExecutionStatus
@@ -91,7 +92,7 @@ class Fleet:
             )
             self.start([*command, *options], f"worker-{number}")
         with Client(self.address) as client:
-            until(lambda: len(client.workers()) >= count, f"the workers do not come; see {self.folder}")
+            until(lambda: len(client.workers()) >= count, f"the workers do not connect; see {self.folder}")
 
     def stop(self) -> None:
         """Ends the processes, in reverse order of their start."""

@@ -40,6 +40,7 @@ from coordinator.store.term import Superseded
 from coordinator.transport.publisher import Publisher
 from coordinator.transport.router import Router
 from protocol import messages as m
+from protocol.backoff import Backoff
 from protocol.clock import boot
 from protocol.codec import decode_for_coordinator, kind_of, request_id
 from protocol.errors import LongshoreError, ProtocolError
@@ -79,7 +80,7 @@ class Stall:
     problem: str
     since: float  # monotonic, like `retry_at`
     retry_at: float
-    delay: float = RETRY_FIRST
+    backoff: Backoff
 
 
 class Coordinator:
@@ -345,7 +346,8 @@ class Coordinator:
             problem = str(failure(error))
             log.error("can't write; accepting no new work until it succeeds: %s", problem)
             self.queries.stored_only = True
-            self._stall = Stall(turn, outbox, problem, since=now.mono, retry_at=now.mono + RETRY_FIRST)
+            backoff = Backoff(RETRY_FIRST, RETRY_MOST)
+            self._stall = Stall(turn, outbox, problem, now.mono, now.mono + backoff.pause(), backoff)
             return
         wrote = self._clock().mono - now.mono if self._metrics else 0.0
         self.announce(turn, outbox)
@@ -372,6 +374,7 @@ class Coordinator:
 
     def announce(self, turn: Turn, outbox: Outbox) -> None:
         """Sends, acknowledges and announces a durable turn."""
+        self.quota.settled(time.monotonic())
         for run in turn.runs:
             self.queries.forget(run.id)
             if run.status in ENDED:
@@ -502,8 +505,7 @@ class Coordinator:
             raise
         except Exception as error:
             stall.problem = str(failure(error))
-            stall.delay = min(RETRY_MOST, stall.delay * 2)
-            stall.retry_at = now.mono + stall.delay
+            stall.retry_at = now.mono + stall.backoff.pause()
             return
         log.warning("writing succeeded after %.1f s; accepting new work again", now.mono - stall.since)
         self._stall = None

@@ -6,7 +6,6 @@ Start here to read the daemon; then `attempts.machine` (an attempt's events) and
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 import time
@@ -20,6 +19,8 @@ from typing import Any
 import zmq
 
 from daemon.attempts.manager import AttemptManager
+from daemon.attempts.observation import Metrics, Observers, Traces
+from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Executor
 from daemon.runtime.mailbox import Mailbox
 from daemon.runtime.thread_pool import run_in_background
@@ -32,6 +33,7 @@ from daemon.upstream.transfers import Transfers
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import LongshoreError, UsageError
+from protocol.file_lock import try_lock
 from protocol.views import ExecutorInfo
 
 TICK = 1.0
@@ -74,8 +76,11 @@ class Worker:
         executor: Executor,
         *,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        metrics: Metrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.settings = settings
+        self._observers = Observers(metrics, traces)
         self._executor = executor
         self._context = context
         self._mailbox = Mailbox()
@@ -122,11 +127,20 @@ class Worker:
             cache.clean_up()
             self._requests = Requests(self._mailbox.post, self._send, time.monotonic)
             transfers = Transfers(self._requests, cache)
+            checkouts = CheckoutStores(self.settings.checkouts, self.settings.cache_limit, self.settings.keep_caches)
             self._attempts = AttemptManager(
-                self.settings, executor, transfers, self._requests, self._timers, self._send, self._mailbox.post
+                self.settings,
+                executor,
+                transfers,
+                checkouts,
+                self._requests,
+                self._timers,
+                self._send,
+                self._mailbox.post,
+                self._observers,
             )
             self._attempts.find()
-            self._sweep(executor, cache, at_start=True)
+            self._sweep(executor, (cache, checkouts), at_start=True)
             context = self._context or zmq.Context.instance()
             self._link = Connection(context, self.settings.coordinator, self._mailbox, self.settings.credentials)
             self._renewed_at = self._opened_at = time.monotonic()
@@ -152,17 +166,17 @@ class Worker:
             raise LongshoreError(f"can't write to the worker's state directory: {path}: {error.strerror}") from error
         with file:
             began = time.monotonic()
-            told = False
-            while not _locked(file.fileno()):
+            announced = False
+            while not try_lock(file.fileno()):
                 waited = time.monotonic() - began
                 if waited > max(self.settings.name_wait, BRIEFLY):
                     raise UsageError(
                         f"a worker named {self.settings.name!r} already runs on this host (it holds {path}); "
                         "give this one another name"
                     )
-                if not told and waited > BRIEFLY:
+                if not announced and waited > BRIEFLY:
                     logger.info("another worker named %s is running; waiting for it to end", self.settings.name)
-                    told = True
+                    announced = True
                 time.sleep(NAME_RETRY)
             yield
 
@@ -188,9 +202,9 @@ class Worker:
                 self._guarded(self._see_whether_done)
 
     def _tell(self) -> None:
-        told = self._attempts.machine.descriptions()
-        logger.info("%s, attempts: %d", self._link.state.value, len(told))
-        for line in told:
+        lines = self._attempts.machine.descriptions()
+        logger.info("%s, attempts: %d", self._link.state.value, len(lines))
+        for line in lines:
             logger.info("%s", line)
 
     def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -285,14 +299,15 @@ class Worker:
         elif self._link.state is ConnectionState.GREETING and now - self._greeted_at > WELCOME_WAIT:
             self._link.lost()
 
-    def _sweep(self, executor: Executor, cache: BlobCache, *, at_start: bool = False) -> None:
+    def _sweep(self, executor: Executor, caches: tuple[BlobCache, CheckoutStores], *, at_start: bool = False) -> None:
         """Removes leftovers of unknown attempts and expired cache entries, now and periodically."""
 
         run_in_background(executor.sweep, self._attempts.machine.known)
-        run_in_background(cache.trim)
+        for cache in caches:
+            run_in_background(cache.trim)
         if not at_start:
             run_in_background(self._ask_of_strangers, executor)
-        self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, cache))
+        self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, caches))
 
     def _ask_of_strangers(self, executor: Executor) -> None:
         """Removes leftovers on this engine of workers that the coordinator reports as gone."""
@@ -385,12 +400,3 @@ class Worker:
         if not busy or time.monotonic() >= self._leave_at:
             self._link.say_goodbye(m.Goodbye(keeps=attempts.unfinished()))
             self._done = True
-
-
-def _locked(file: int) -> bool:
-    """Takes the lock of a file. Returns whether this process now holds it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
-from pipeline.file_listing import git_run, project_files
+from pipeline.file_listing import Listing, git_run, list_files, project_files
 from protocol.errors import LongshoreError
 
 NO_SHA = "0" * 40
@@ -143,7 +143,7 @@ class Repository:
     @cached_property
     def remote(self) -> Remote:
         """The remote `origin`, else the first one, else one derived from the directory's name."""
-        config = self._configuration
+        config = self.configuration
         names = [key for key in config if key.startswith("remote.") and key.endswith(".url")]
         url = config.get("remote.origin.url") or (config[names[0]] if names else "")
         return parse_remote(url, self.root.name)
@@ -151,7 +151,7 @@ class Repository:
     @property
     def user(self) -> tuple[str, str]:
         """The user's name and address from git's configuration."""
-        return self._configuration.get("user.name", ""), self._configuration.get("user.email", "")
+        return self.configuration.get("user.name", ""), self.configuration.get("user.email", "")
 
     @cached_property
     def files(self) -> list[str]:
@@ -164,7 +164,14 @@ class Repository:
 
     @cached_property
     def _listed(self) -> set[str]:
-        return project_files(self.root)
+        if not self.has_git:
+            return project_files(self.root)
+        return {os.fsdecode(name) for name in self.tree.names()}
+
+    @cached_property
+    def tree(self) -> Listing:
+        """The files of the git repository."""
+        return list_files(self.root)
 
     def changed_files(self, compare_to: str | None) -> set[str] | None:
         """Files changed since the merge base with `compare_to`, including deletions; None if history doesn't tell.
@@ -206,10 +213,9 @@ class Repository:
         return self._git("symbolic-ref", "-q", "--short", "HEAD")
 
     @cached_property
-    def _configuration(self) -> dict[str, str]:
-        listed = self._git("config", "-z", "--get-regexp", r"^(remote\..*\.url|user\.(name|email))$", strip=False) or ""
-        pairs = (entry.partition("\n") for entry in listed.split("\0") if entry)
-        return {key: value for key, _, value in pairs}
+    def configuration(self) -> dict[str, str]:
+        """Git's configuration here, of all levels; the last value of each key."""
+        return parse_configuration((self._git("config", "-z", "--list", strip=False) or "").encode("utf-8", "replace"))
 
     def _git(self, *arguments: str, strip: bool = True) -> str | None:
         """Output of a git command; None if it fails, or without a repository or git."""
@@ -220,6 +226,12 @@ class Repository:
             return None
         text = output.decode("utf-8", "replace")
         return text.strip("\n") if strip else text
+
+
+def parse_configuration(listed: bytes) -> dict[str, str]:
+    """The output of `git config -z --list`: the last value by key; a key without a value is true."""
+    entries = (entry.partition("\n") for entry in listed.decode("utf-8", "surrogateescape").split("\0") if entry)
+    return {key: value if found else "true" for key, found, value in entries}
 
 
 def git_output(root: Path, *arguments: str) -> bytes | None:

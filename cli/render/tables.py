@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import IO
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -132,6 +132,14 @@ def story_table(details: Iterable[tuple[str, JobDetail]]) -> Table:
     for line, name in lines:
         moment = time.strftime("%H:%M:%S", time.localtime(line.at)) + f".{int(line.at * 1000) % 1000:03}"
         table.add_row(moment, Text(name), line.attempt or "", Text(line.text))
+    return table
+
+
+def rows_table(rows: Sequence[dict[str, Any]], words: Callable[[Any], str]) -> Table:
+    """Records with identical keys, one per line."""
+    table = _table(*(key.replace("_", " ") for key in rows[0]))
+    for row in rows:
+        table.add_row(*(Text(words(value)) for value in row.values()))
     return table
 
 

@@ -114,5 +114,5 @@ class Embedded:
 
 
 def _import_worker() -> None:
-    """Runs while the coordinator waits for its disk."""
+    """Imports the worker's modules while the coordinator waits for its disk."""
     import cli.session.worker_factory  # noqa: F401

@@ -10,18 +10,17 @@ from __future__ import annotations
 import hashlib
 import os
 import queue
-import re
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from coordinator.files.base import FinishedUpload
 from coordinator.files.journal import sync_directory
 from protocol.errors import ProtocolError
 from protocol.keys import PRIVATE_DIRECTORY
-
-DIGEST = re.compile(r"[0-9a-f]{64}")
+from protocol.names import DIGEST
 
 
 class BlobStore:
@@ -59,6 +58,12 @@ class BlobStore:
         """A blob's size; None if it is missing or incomplete."""
         return _size(self.path(digest))
 
+    def claim(self, digest: str) -> int | None:
+        """The same, and protects the blob from `discard` for a while: a run is about to refer to it."""
+        with suppress(FileNotFoundError):
+            os.utime(self.path(digest))
+        return self.size(digest)
+
     def read(self, digest: str, offset: int, length: int) -> tuple[bytes, int]:
         """Up to `length` bytes from `offset` on, and the blob's total size."""
         if offset < 0 or length < 0:
@@ -78,8 +83,7 @@ class BlobStore:
         if size < 0 or offset < 0:
             raise ProtocolError("bad_field", "size and offset are 0 or more")
         if self.size(digest) == size:
-            self.path(digest).touch()  # protects it from `discard`: a run is about to refer to it
-            return size
+            return self.claim(digest)
         if digest in self._verifying:
             return None
         partial = self._partial / digest

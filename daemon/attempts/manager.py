@@ -14,9 +14,11 @@ from typing import Any
 
 from daemon.attempts import instructions as i
 from daemon.attempts.machine import AttemptMachine
+from daemon.attempts.observation import Observers
 from daemon.attempts.result import Result, ResumePoint
 from daemon.attempts.runner import Runner
 from daemon.attempts.table import CoreSettings
+from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Executor, JobFailed
 from daemon.logs.sender import LogSender
 from daemon.runtime.thread_pool import run_in_background
@@ -42,18 +44,22 @@ class AttemptManager:
         settings: WorkerSettings,
         executor: Executor,
         transfers: Transfers,
+        checkouts: CheckoutStores,
         requests: Requests,
         timers: Timers,
         send: Callable[[m.Message, bytes | None], bool],
         post: Callable[..., None],
+        observers: Observers,
     ) -> None:
         self._policy = settings.policy
         self._executor = executor
         self._transfers = transfers
+        self._checkouts = checkouts
         self._requests = requests
         self._timers = timers
         self._send = send
         self._post = post
+        self._observers = observers
         self._runners: dict[str, Runner] = {}
         self._logs: dict[str, LogSender] = {}
         core = CoreSettings(
@@ -99,11 +105,14 @@ class AttemptManager:
     def carry_out(self) -> None:
         """Carries out the machine's instructions, and those that follow from them. A failed one doesn't stop others."""
         while instructions := self.machine.take():
+            began = time.monotonic() if self._observers else 0.0
             for instruction in instructions:
                 try:
                     self._carry_out[type(instruction)](instruction)
                 except Exception:
                     logger.exception("%s failed", type(instruction).__name__)
+            if self._observers:
+                self._observers.turn_settled(instructions, began, time.monotonic())
 
     def tick(self, renewed_at: float) -> None:
         """About once a second. Runners that got no thread try again."""
@@ -141,7 +150,14 @@ class AttemptManager:
             transfer = self._transfers.open(attempt)
             log = self._logs[attempt]
             runner = Runner(
-                start.assignment, self._executor, transfer, log, self, start.resume_point, policy=self._policy
+                start.assignment,
+                self._executor,
+                transfer,
+                self._checkouts,
+                log,
+                self,
+                start.resume_point,
+                policy=self._policy,
             )
         except JobFailed as error:
             self.machine.failed_to_start(attempt, error.reason, error.message, time.monotonic())

@@ -129,6 +129,14 @@ class Transfer:
         """Directory for files that are to be stored."""
         return self._transfers.cache.scratch(self.attempt)
 
+    def checkout(self) -> Path:
+        """Directory for what the attempt uses of the checkouts' store."""
+        return self._transfers.cache.checkout(self.attempt)
+
+    def drop(self, digest: str) -> None:
+        """Removes a blob from the cache: it was put elsewhere."""
+        self._transfers.cache.drop(self.attempt, digest)
+
     def close(self) -> None:
         """Releases all files."""
         self._transfers.cache.release(self.attempt)

@@ -13,6 +13,7 @@ from pathlib import Path
 from daemon.executors.base import Collected, Dependencies, Outcome, Workspace
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
+from protocol.compression import decompressed
 from protocol.messages import Assignment
 
 WORKER = f"tests-{secrets.token_hex(3)[:5]}"
@@ -38,10 +39,21 @@ def tar_of(path: Path, files: Mapping[str, str | bytes], *, mode: str = "w") -> 
     return path
 
 
+def unpacked(path: Path) -> tarfile.TarFile:
+    """An archive's members, however it is compressed."""
+    with decompressed(path) as stream:
+        return tarfile.open(fileobj=io.BytesIO(stream.read()))
+
+
+def tar_workspace(path: Path) -> TarWorkspace:
+    """The workspace of a tar."""
+    return TarWorkspace(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
 def contents(path: Path) -> dict[str, str]:
     """The files of an archive by name; directories have a name that ends in `/`, links show where they lead."""
     found = {}
-    with tarfile.open(path) as tar:
+    with unpacked(path) as tar:
         for member in tar:
             if member.isdir():
                 found[member.name + "/"] = ""
@@ -72,11 +84,6 @@ class Ran:
         """What is in the archive that it left."""
         (archive,) = [one for one in self.collected if one.kind == "archive"]
         return contents(archive.path)
-
-
-def tar_workspace(path: Path) -> TarWorkspace:
-    """The workspace in a tar."""
-    return TarWorkspace(path, hashlib.sha256(path.read_bytes()).hexdigest())
 
 
 def run_job(

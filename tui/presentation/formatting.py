@@ -139,7 +139,7 @@ def failure(tried: JobView | AttemptView) -> str:
 
 
 def why(job: JobView) -> str:
-    """The reason for a job's status on one line: its failure, or what it waits for."""
+    """The reason for a job's status on one line: its failure or its pending reason."""
     if job.status is S.FAILED:
         return failure(job)
     if job.status in ENDED:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
+from protocol.names import ATTEMPT_ID
 
 COORDINATOR, WORKER, ATTEMPT, ROLE = (f"longshore.{key}" for key in ("coordinator", "worker", "attempt", "role"))
 BOOT, LOCK = "longshore.boot", "longshore.lock"
@@ -27,12 +27,11 @@ LAYERS = "longshore.layers"
 """On containers: the volumes below their project directory, separated by commas."""
 SHORT_ID = 12
 """Characters of a coordinator's id in names."""
-ATTEMPT_ID = re.compile(r"[0-9]{1,19}\.[0-9]{1,9}")
 HOLDER_ROLE = "network"
 LAYER_ROLE = "layer"
 """Of volumes with files that several jobs share, and of the containers that fill them."""
 ROLES = ("job", "service", HOLDER_ROLE, LAYER_ROLE)
-MOST_TOLD = 10_000
+MOST_LOGGED = 10_000
 
 Kind = Literal["containers", "networks", "volumes"]
 KINDS: tuple[Kind, ...] = ("containers", "networks", "volumes")
@@ -88,18 +87,18 @@ def own_name(coordinator: str, what: str) -> str:
 
 
 class Once:
-    """Logs each warning once: every sweep meets the same odd objects. Thread-safe."""
+    """Logs each warning once: every sweep meets the same unusual objects. Thread-safe."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._lock = Lock()
 
     def warn(self, thing: Thing, what: str, level: int = logging.WARNING) -> None:
         """Logs `what` about an object."""
         with self._lock:
-            if (thing.id, what) in self._told or len(self._told) >= MOST_TOLD:
+            if (thing.id, what) in self._logged or len(self._logged) >= MOST_LOGGED:
                 return
-            self._told.add((thing.id, what))
+            self._logged.add((thing.id, what))
         logger.log(level, "%s %s", thing, what)
 
 

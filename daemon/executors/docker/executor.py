@@ -9,12 +9,12 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from daemon.executors.base import Dependencies, Found, Outcome, Sandbox
+from daemon.executors.base import Executor, Found, Sandbox
 from daemon.executors.docker.api_client import FIRST_DELAY, GOING, LONGEST_DELAY, UP, DockerClient, EngineError
 from daemon.executors.docker.belongings import (
     ATTEMPT,
@@ -44,6 +44,7 @@ from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.sweeper import Sweeper, workers_of
 from daemon.executors.policy import Policy
 from daemon.executors.registry import ExecutorOptions
+from protocol.backoff import Backoff
 from protocol.clock import boot
 from protocol.errors import EngineUnavailable
 from protocol.messages import Assignment
@@ -62,7 +63,7 @@ def default_directory() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
 
 
-class DockerExecutor:
+class DockerExecutor(Executor):
     """See `daemon.executors.base.Executor`. Thread-safe.
 
     `coordinator` separates the objects of several coordinators' workers on one engine: their attempts may have the same
@@ -178,13 +179,6 @@ class DockerExecutor:
             labels[LEASE] = str(assignment.lease)
         return DockerSandbox(self._site, assignment, name, labels, self._ids.pop(assignment.attempt, None))
 
-    def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
-        """See Executor."""
-        if dependencies is not None:
-            sandbox.release(dependencies)
-        opened()
-        return sandbox.wait()
-
     def find(self) -> list[Found]:
         """See Executor. Raises EngineUnavailable if the engine keeps failing to list its containers."""
         found: dict[str, Found] = {}
@@ -201,7 +195,7 @@ class DockerExecutor:
     def _listed(self) -> list[Thing]:
         """The job containers. The list is essential, so a failed query is retried."""
         deadline = time.monotonic() + self._patience
-        delay = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         while True:
             try:
                 return list(self._belongings.things(("containers",), f"{ROLE}=job"))
@@ -209,8 +203,7 @@ class DockerExecutor:
                 if time.monotonic() > deadline:
                     raise EngineUnavailable(f"Docker can't list its containers: {error.message}") from error
                 logger.warning("Docker can't list its containers, will retry: %s", error.message)
-            time.sleep(delay)
-            delay = min(2 * delay, LONGEST_DELAY)
+            time.sleep(backoff.pause())
 
     def _look(self, thing: Thing, attempt: str) -> Found | None:
         """The state of a container's attempt; None if the container is being removed, as its result is lost.

@@ -6,7 +6,6 @@ kernel; for any other worker only the age of its objects is known.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -29,6 +28,7 @@ from daemon.executors.docker.belongings import (
 )
 from daemon.executors.docker.logs import stored
 from protocol.clock import boot
+from protocol.file_lock import try_lock
 
 OLD_SECONDS = 86_400.0
 """Age in seconds after which a worker's leftovers count as abandoned."""
@@ -64,7 +64,7 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class WorkersReport:
     """A reachable coordinator's report on its workers: those `gone` for good, and the `busy` ones with jobs."""
 
     gone: frozenset[str] = frozenset()
@@ -100,14 +100,14 @@ def owner(thing: Thing) -> Owner:
 
 def judge(
     things: Iterable[Thing],
-    told: Mapping[str, Told],
+    reports: Mapping[str, WorkersReport],
     begun: Collection[str],
     *,
     local: bool,
     now: float | None = None,
 ) -> list[Leftover]:
-    """A verdict for each object. `told` is by coordinator, `begun` from `find_begun`; `local`: the engine and all its
-    workers are on this host.
+    """A verdict for each object. `reports` are by coordinator, `begun` is from `find_begun`; `local`: the engine and
+    all its workers are on this host.
     """
     now = time.time() if now is None else now
     by_owner: dict[Owner, list[Thing]] = {}
@@ -116,12 +116,12 @@ def judge(
     leftovers: list[Leftover] = []
     for (coordinator, _), own in by_owner.items():
         life = _life(own, local)
-        judged = [_judge(thing, life, told.get(coordinator), thing.id in begun, now) for thing in own]
+        judged = [_judge(thing, life, reports.get(coordinator), thing.id in begun, now) for thing in own]
         leftovers += _together(judged)
     return leftovers
 
 
-def _judge(thing: Thing, life: Life, told: Told | None, begun: bool, now: float) -> Leftover:
+def _judge(thing: Thing, life: Life, report: WorkersReport | None, begun: bool, now: float) -> Leftover:
     old = now - thing.created > OLD_SECONDS
     worker = thing.labels.get(WORKER, "")
 
@@ -130,11 +130,11 @@ def _judge(thing: Thing, life: Life, told: Told | None, begun: bool, now: float)
 
     if life is Life.ALIVE:
         return verdict(Verdict.KEEP, "its worker is alive")
-    if told is not None and worker in told.busy:
+    if report is not None and worker in report.busy:
         return verdict(Verdict.KEEP, "its coordinator waits for its worker to return")
     if thing.layer and life is Life.DEAD:
         return verdict(Verdict.CLEAN, "kept for the project's next jobs, and not in use")
-    if told is not None and (worker in told.gone or life is Life.DEAD):
+    if report is not None and (worker in report.gone or life is Life.DEAD):
         if old or life is Life.DEAD:
             return verdict(Verdict.CLEAN, "its coordinator needs nothing from its worker")
         return verdict(Verdict.KEEP, "it is less than a day old")
@@ -142,8 +142,8 @@ def _judge(thing: Thing, life: Life, told: Told | None, begun: bool, now: float)
         if old and not begun:
             return verdict(Verdict.CLEAN, "its worker has been dead for more than a day")
         return verdict(Verdict.FORCE, "its worker is dead, and another one of its name would resume it")
-    if told is not None or not old:
-        return verdict(Verdict.KEEP, "its worker may be alive" if told is not None else "it is less than a day old")
+    if report is not None or not old:
+        return verdict(Verdict.KEEP, "its worker may be alive" if report is not None else "it is less than a day old")
     if begun and thing.state in UP:
         return verdict(Verdict.KEEP, "it is running, and its worker's state is unknown")
     return verdict(Verdict.CLEAN, "it is more than a day old, and its worker is unknown")
@@ -194,12 +194,11 @@ def _life_of(its_boot: str, lock: str, *, local: bool) -> Life:
     except OSError:  # absent: the worker may run in a container, where the path differs
         return Life.UNKNOWN
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+        return Life.DEAD if try_lock(file, shared=True) else Life.ALIVE
+    except OSError:  # a file system without locks: rather alive than robbed
         return Life.ALIVE
     finally:
         os.close(file)
-    return Life.DEAD
 
 
 def clean(engine: DockerClient, leftovers: Collection[Leftover], *, force: bool) -> tuple[list[Leftover], list[str]]:

@@ -24,6 +24,7 @@ from daemon.executors.docker.images import Image, Images, name_explained
 from daemon.executors.docker.layers.project_directory import ProjectDirectory
 from daemon.executors.docker.logs.stored import read_tail
 from daemon.executors.policy import Policy
+from protocol.backoff import Backoff
 from protocol.plan import ServiceSpec
 from protocol.statuses import FailureReason
 from protocol.variables import expand_all
@@ -237,7 +238,7 @@ class Services:
     def _await(self, service: Service) -> None:
         image = self._found[service.container]
         start = time.monotonic()
-        pause = FIRST_LOOK
+        backoff = Backoff(FIRST_LOOK, LONGEST_LOOK)
         while True:
             try:
                 facts = self._engine.call("GET", f"/containers/{service.container}/json")
@@ -265,8 +266,7 @@ class Services:
                     f"after {PORT_SECONDS:.0f} s; the job runs anyway"
                 )
                 return
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_LOOK)
+            time.sleep(backoff.pause())
 
     def _listens(self, facts: Mapping[str, Any], image: Image) -> bool:
         """Whether the service has opened a port, or can't be checked (no port is known, the engine is remote)."""

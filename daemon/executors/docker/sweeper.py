@@ -85,8 +85,8 @@ class Sweeper:
                 self._networks.free(holder, thing.name)
         return True
 
-    def told(self, thing: Thing, error: EngineError) -> None:
-        """An object could not be removed."""
+    def report(self, thing: Thing, error: EngineError) -> None:
+        """Logs that an object could not be removed."""
         self._belongings.once.warn(thing, f"can't be removed: {error.message}")
 
 
@@ -139,7 +139,7 @@ class _Pass:
         try:
             gone = self._sweeper.remove(thing, chosen, wait=self._wait)
         except EngineError as error:
-            self._sweeper.told(thing, error)
+            self._sweeper.report(thing, error)
             if thing.kind == "containers":
                 self.failures.append(error)
             return False

@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.executors.base import Checkout
 from daemon.executors.common import archives
 from daemon.executors.common.archive_guard import Clash
-from daemon.executors.common.archives import Owner
+from daemon.executors.common.tar_stream import ROOT, Owner
 from daemon.executors.docker.api_client import GO_DIRECTORY, GO_SYMLINK
 from daemon.executors.docker.container_user import owner_of
 from daemon.executors.docker.shared import SharedResources
@@ -44,7 +44,7 @@ class SandboxFiles:
 
     def note_view(self, checkout: Checkout) -> None:
         """The workspace is in a view: records for another user than root what `lay_workspace` would have learned."""
-        if self._find_owner() != archives.ROOT:
+        if self._find_owner() != ROOT:
             names = checkout.names()
             self._note_names(names)
             self._note_directories({above for name in names for above in archives.parents(name)})
@@ -79,7 +79,7 @@ class SandboxFiles:
         """Records those names of the workspace without files below them that tars put files below, if they are
         directories or links; in a view only the engine knows.
         """
-        if self.owner == archives.ROOT or not self._site.listing(self._container).exists():
+        if self.owner == ROOT or not self._site.listing(self._container).exists():
             return
         known = set(self._directories())
         above = {parent for path in paths for name in archives.names(path) for parent in archives.parents(name)}
@@ -105,7 +105,7 @@ class SandboxFiles:
             self._engine.put_archive(container, directory, tar)
             if place.leaving:
                 self._engine.put_archive(container, "/", lambda: place.leaving.archive(directory, place.owner))
-        if place.owner != archives.ROOT:
+        if place.owner != ROOT:
             self._note_directories(place.directories)
 
     def _note_directories(self, directories: Iterable[str]) -> None:
@@ -115,7 +115,7 @@ class SandboxFiles:
     def _directories(self) -> list[str]:
         """Directories, and links that may be such, unpacked before for a user other than root."""
         note = self._site.directories(self._container)
-        return json.loads(note.read_text()) if self.owner != archives.ROOT and note.exists() else []
+        return json.loads(note.read_text()) if self.owner != ROOT and note.exists() else []
 
     def lay_ground(self, files: Mapping[str, str]) -> None:
         """Creates the project directory for the user (the engine would make it root's), and file variables."""

@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from daemon.executors.common import archives
-from daemon.executors.common.archives import BLOCK, ROOT, Place
+from daemon.executors.common.archives import Place
+from daemon.executors.common.tar_stream import BLOCK, ROOT
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.images import Image
 

@@ -18,19 +18,19 @@ from uuid import uuid4
 
 from daemon.executors.base import Checkout
 from daemon.executors.common.archive_members import ArchiveWriter
-from daemon.executors.common.archives import BadArchive, check
+from daemon.executors.common.archives import check
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.globs import Patterns, fixed_prefix
+from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.files.artifacts import Expand, FileCollector, Selection, due, printable
+from daemon.runtime.eviction import Entry, evict
 from protocol.errors import EngineUnavailable, UsageError
 from protocol.plan import CacheSpec
 
-EVICT_DOWN_TO = 0.9
-"""Share of the limit that an eviction leaves, so that not every new cache triggers one."""
 IN_USE_SECONDS = 600.0
 """A cache used within this time may be in transfer into a container: it is kept, even over the limit."""
-SUFFIX = ".tar.gz"
+SUFFIX = ".tar.zst"
 
 
 class CacheStore:
@@ -81,23 +81,13 @@ class CacheStore:
         """Evicts expired caches, then the least recently used ones above the limit."""
         now = time.time()
         oldest = 0.0 if self._keep_for is None else now - max(self._keep_for, IN_USE_SECONDS)
-        files: list[tuple[float, int, Path]] = []
+        entries: list[Entry] = []
         for path in self._directory.glob(f"*/*{SUFFIX}"):
-            with contextlib.suppress(OSError):  # gone, or not our file
-                stat = path.stat()
-                if stat.st_mtime < oldest:
-                    path.unlink()
-                else:
-                    files.append((stat.st_mtime, stat.st_size, path))
-        total = sum(size for _, size, _ in files)
-        if total <= self._limit:
-            return
-        for used, size, path in sorted(files):
-            if total <= self._limit * EVICT_DOWN_TO or used > now - IN_USE_SECONDS:
-                return
-            with contextlib.suppress(OSError):
-                path.unlink(missing_ok=True)
-                total -= size
+            with contextlib.suppress(OSError):  # gone
+                facts = path.stat()
+                in_use = facts.st_mtime > now - IN_USE_SECONDS
+                entries.append(Entry(facts.st_mtime, facts.st_size, path, in_use))
+        evict(entries, self._limit, oldest)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import io
 import tarfile
 from collections.abc import Callable, Iterator
 
-from daemon.executors.common.archives import BLOCK, EXTENSIONS, BadArchive, Leaving, leads_above
+from daemon.executors.common.archives import Leaving, leads_above
+from daemon.executors.common.tar_stream import BLOCK, EXTENSIONS, BadArchive, Member
 
 FILES = (tarfile.REGTYPE, tarfile.AREGTYPE)
 PAGE = 4096
@@ -63,7 +64,8 @@ class LayerArchive:
             if member is None:
                 raise BadArchive("a layer's archive has a damaged header")
             if member.issym() and leads_above(member.name, member.linkname):
-                self.leaving.keep(member.name, member.linkname, int(member.mtime))
+                link = Member(member.name, tarfile.SYMTYPE, mode=0o777, mtime=int(member.mtime), target=member.linkname)
+                self.leaving.keep(link)
                 return False, 0
             content = member.size if member.isreg() else 0
         self.size += -(-content // PAGE) * PAGE + INODE

@@ -14,26 +14,27 @@ from daemon.executors.docker.belongings import LAYERS, layers_of
 from daemon.executors.docker.images import Image
 from daemon.executors.docker.layers.view import OtherLayers, View, make_view
 from daemon.executors.docker.shared import SharedResources
+from protocol.messages import Assignment
 
 VIEW_BYTES = 2 << 20
 """Size of a checkout from which on a view is cheaper than a copy."""
 
 
 class ProjectDirectory:
-    """One attempt's. `name` is its container's; `labels` are those of the attempt's objects, `path` is in containers.
+    """One attempt's. `name` is its container's; `labels` are those of the attempt's objects.
 
     `view` is None for a copy, or before `lay_out`.
     """
 
     def __init__(
-        self, site: SharedResources, attempt: str, name: str, labels: Mapping[str, str], path: str, *, opened: bool
+        self, site: SharedResources, assignment: Assignment, name: str, labels: Mapping[str, str], *, opened: bool
     ) -> None:
         self.view: View | None = None
         self._site = site
-        self._attempt = attempt
+        self._attempt = assignment.attempt
         self._name = name
         self._own_labels = labels
-        self._path = path
+        self._path = posixpath.normpath(assignment.project_dir)
         self._opened = opened
 
     def lay_out(self, checkout: Checkout | None, image: Image, user: str) -> None:
@@ -58,7 +59,7 @@ class ProjectDirectory:
     @property
     def is_operators(self) -> bool:
         """Whether the operator has mounted a volume of their own there."""
-        path = posixpath.normpath(self._path)
+        path = self._path
         mounted = (posixpath.normpath(volume.split(":")[1]) for volume in self._site.policy.volumes)
         return any(path == place or path.startswith(place.rstrip("/") + "/") for place in mounted)
 

@@ -20,7 +20,7 @@ from threading import Lock
 import msgspec
 
 from daemon.executors.base import Layer
-from daemon.executors.common.archives import Owner
+from daemon.executors.common.tar_stream import Owner
 from daemon.executors.docker.api_client import EngineError, labels_of
 from daemon.executors.docker.belongings import COORDINATOR, ROLE, WORKER, layers_of
 from daemon.executors.docker.layers.archive import LayerArchive

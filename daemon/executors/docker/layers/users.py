@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from threading import Lock
 
-from daemon.executors.common.archives import ROOT, Owner
+from daemon.executors.common.tar_stream import ROOT, Owner
 from daemon.executors.docker.container_user import is_root, owner_of
 from daemon.executors.docker.layers.helper import Helpers
 

@@ -80,9 +80,9 @@ def test_whatever_comes_to_a_shell_runs_the_job(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits 3 s where 30 are usual."""
     monkeypatch.setattr("daemon.executors.docker.gate.QUIET_SECONDS", 3.0)
-    monkeypatch.setattr("daemon.executors.docker.sandbox.QUIET_SECONDS", 3.0)
+    monkeypatch.setattr("daemon.executors.docker.ending.QUIET_SECONDS", 3.0)
     monkeypatch.setattr("daemon.executors.docker.gate.LOOK_SECONDS", 0.5)
-    monkeypatch.setattr("daemon.executors.docker.sandbox.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("daemon.executors.docker.ending.LOOK_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize(

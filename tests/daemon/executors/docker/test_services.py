@@ -9,14 +9,13 @@ import pytest
 
 from daemon.executors.base import Dependencies, JobFailed
 from daemon.executors.common.environment import Environment
-from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.sandbox import DockerSandbox
 from daemon.executors.docker.services import default_aliases, shared_volumes
 from daemon.executors.policy import Policy, make_policy
 from protocol.plan import ImageSpec, ServiceSpec, Variable
 from protocol.statuses import FailureReason
-from tests.support.docker_jobs import WORKER, run_job, tar_of
+from tests.support.docker_jobs import WORKER, run_job, tar_of, tar_workspace
 from tests.support.eventually import eventually
 from tests.support.images import BUSYBOX, HEALTHY, LISTENING
 from tests.support.plans import PROJECT_DIR, assignment, variables
@@ -159,7 +158,7 @@ def test_what_a_service_leaves_is_swept_with_its_attempt(
 ) -> None:
     """As after SIGKILL of the daemon."""
     sandbox = executor.sandbox(assignment("true", services=[ServiceSpec(name=BUSYBOX, command=["sleep", "60"])]))
-    sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"a": "a"})))
+    sandbox.prepare(tar_workspace(tar_of(tmp_path / "w.tar", {"a": "a"})))
     assert len(leftovers()) == 4
     another = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache")
     assert another.sweep(set()) == 4

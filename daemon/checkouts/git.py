@@ -1,0 +1,111 @@
+"""Runs git on bare repositories of our own, without the host's configuration and with limits: packs are untrusted."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from daemon.executors.base import JobFailed
+from protocol.statuses import FailureReason
+
+NOWHERE = "/dev/null"
+ENVIRONMENT = {
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": NOWHERE,
+    "GIT_ATTR_NOSYSTEM": "1",
+    "GIT_NO_REPLACE_OBJECTS": "1",
+    "GIT_OPTIONAL_LOCKS": "0",
+    "GIT_TERMINAL_PROMPT": "0",
+    "HOME": NOWHERE,
+    "XDG_CONFIG_HOME": NOWHERE,
+    "LC_ALL": "C",
+}
+SETTINGS = (
+    "safe.directory=*",
+    "gc.auto=0",
+    "core.bigFileThreshold=32m",  # larger blobs are streamed, not held in memory
+    "pack.writeReverseIndex=false",
+    "core.commitGraph=false",
+)
+MEMORY_KIB = 8 << 20
+"""Address space of a git process: the greatest delta that can be resolved takes three times its size."""
+LONGEST_SECONDS = 600
+"""CPU time of a git process, beside a share for the size of its input."""
+BYTES_PER_SECOND = 1 << 20
+LAST_WORDS = 500
+
+
+class BadWorkspace(JobFailed):
+    """A workspace is refused, or can't be checked out; the message names the cause."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(FailureReason.RUNNER_SYSTEM_FAILURE, f"the workspace can't be checked out: {message}")
+
+
+class GitFailed(BadWorkspace):
+    """A git command failed; `said` is its message."""
+
+    def __init__(self, command: str, said: bytes, status: int) -> None:
+        self.said = said
+        words = said.decode(errors="replace").strip()[-LAST_WORDS:]
+        reason = words or f"ended by signal {-status}: it exceeded its limits of time or memory"
+        super().__init__(f"git {command}: {reason}")
+
+
+def command_line(repository: Path, arguments: Sequence[str], size: int = 0) -> list[str]:
+    """A git command under limits, in a bare repository; `size` is its input's, in bytes."""
+    seconds = LONGEST_SECONDS + size // BYTES_PER_SECOND
+    settings = [word for setting in SETTINGS for word in ("-c", setting)]
+    limits = f'ulimit -v {MEMORY_KIB}; ulimit -t {seconds}; exec "$@"'
+    return ["/bin/sh", "-c", limits, "sh", "git", f"--git-dir={repository}", *settings, *arguments]
+
+
+def environment() -> dict[str, str]:
+    """The environment of git processes: nothing of the worker's but where programs are."""
+    return ENVIRONMENT | {"PATH": os.environ.get("PATH", os.defpath)}
+
+
+def no_git() -> BadWorkspace:
+    """The error for a host without git."""
+    return BadWorkspace(
+        "this worker's host has no git: install it there (apt-get install git), or run the job on another worker"
+    )
+
+
+def start(repository: Path, *arguments: str, size: int = 0, bufsize: int = -1) -> subprocess.Popen[bytes]:
+    """Starts git with pipes for stdin and stdout."""
+    return subprocess.Popen(
+        command_line(repository, arguments, size),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environment(),
+        cwd=repository,
+        bufsize=bufsize,
+    )
+
+
+def run(repository: Path, *arguments: str, told: bytes | None = None, file: Path | None = None, size: int = 0) -> bytes:
+    """Runs git with `told` or a `file` on stdin. Returns its output. Raises BadWorkspace."""
+    command = command_line(repository, arguments, size)
+    if file is not None:
+        with file.open("rb") as stream:
+            done = subprocess.run(
+                command, stdin=stream, capture_output=True, check=False, env=environment(), cwd=repository
+            )
+    else:
+        done = subprocess.run(
+            command, input=told or b"", capture_output=True, check=False, env=environment(), cwd=repository
+        )
+    if done.returncode == 127:
+        raise no_git()
+    if done.returncode != 0:
+        raise GitFailed(arguments[0], done.stderr, done.returncode)
+    return done.stdout
+
+
+def lines(ids: Iterable[str]) -> bytes:
+    """Input of a git command: one id per line."""
+    return "".join(f"{one}\n" for one in ids).encode()

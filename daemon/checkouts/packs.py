@@ -1,0 +1,123 @@
+"""A project's packs on this host. Each is indexed once, completed so that it needs no other one.
+
+A workspace sees its own packs only, through a bare repository of links to them in its attempt's directory; so no run
+gets objects of another one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Lock
+from uuid import uuid4
+
+from daemon.checkouts import git
+from daemon.checkouts.shelf import Shelf
+from protocol.workspace import GitWorkspace, Pack
+
+CONFIG = "[core]\n\trepositoryformatversion = {version}\n\tbare = true\n{extensions}"
+
+
+@dataclass(slots=True)
+class Source:
+    """The objects of a workspace, once all its packs are added. `name` is its project's in the shelf.
+
+    `pins` is the attempt's directory, on the shelf's file system. Methods raise BadWorkspace, OSError.
+    """
+
+    shelf: Shelf
+    name: str
+    ref: GitWorkspace
+    pins: Path
+    packs: list[Path] = field(default_factory=list)
+    _view: Path | None = None
+    _lock: Lock = field(default_factory=Lock)
+
+    def view(self) -> Path:
+        """A bare repository of this workspace's objects."""
+        with self._lock:
+            if self._view is None:
+                self._view = make_view(self.pins, self.packs, self.ref.shallow, self.ref.object_format)
+            return self._view
+
+    def pin(self, name: str) -> Path | None:
+        """Pins a set of this project; None if there is none."""
+        return self.shelf.pin(self.name, name, self.pins)
+
+    def unpin(self, name: str) -> None:
+        """Drops a pin."""
+        shutil.rmtree(self.pins / name, ignore_errors=True)
+
+    def put(self, name: str, made: Path) -> Path:
+        """Moves a directory that was made in `shelf.partial` to the shelf, pinned."""
+        return self.shelf.put(self.name, name, made, self.pins)
+
+    def add_pack(self, number: int, fetch: Callable[[Pack], Path], indexed: Callable[[Pack], None]) -> None:
+        """Pins a pack; indexes it first if the store lacks it. Its delta bases are in the packs before it."""
+        pack = self.ref.packs[number]
+        name = f"pack-{pack.digest}"
+        pinned = self._pin_pack(name)
+        if pinned is None:
+            file = fetch(pack)
+            with self.shelf.making(self.name, name):
+                pinned = self._pin_pack(name) or self._index_pack(name, file)
+            indexed(pack)
+        self.packs.append(pinned)
+
+    def _pin_pack(self, name: str) -> Path | None:
+        pinned = self.pin(name)
+        if pinned is not None and not _is_whole(pinned, self.ref.object_format):
+            self.unpin(name)
+            self.shelf.drop(self.name, name)
+            return None
+        return pinned
+
+    def _index_pack(self, name: str, file: Path) -> Path:
+        """The first pack needs no other one, and is taken as it is; the others are completed by what they lack."""
+        size = file.stat().st_size
+        with self.shelf.partial() as partial, self.shelf.partial() as target:
+            view = make_view(partial, self.packs, self.ref.shallow, self.ref.object_format)
+            if not self.packs:
+                place = target / "pack.pack"
+                os.link(file, place)
+                git.run(view, "index-pack", "-o", str(target / "idx"), str(place), size=size)
+                place.rename(target / "pack")
+            else:
+                arguments = ("index-pack", "--stdin", "--fix-thin")
+                found = git.run(view, *arguments, file=file, size=size).decode().split()[-1]
+                for suffix in ("pack", "idx"):
+                    (view / "objects" / "pack" / f"pack-{found}.{suffix}").rename(target / suffix)
+            return self.put(name, target)
+
+
+def make_view(directory: Path, packs: Iterable[Path], shallow: Sequence[str], object_format: str) -> Path:
+    """A bare repository, below `directory`, of the packs in these directories."""
+    view = directory / f"view-{uuid4().hex}"
+    place = view / "objects" / "pack"
+    place.mkdir(parents=True)
+    (view / "refs").mkdir()
+    (view / "HEAD").write_text("ref: refs/heads/none\n")
+    sha256 = object_format == "sha256"
+    extensions = "[extensions]\n\tobjectformat = sha256\n" if sha256 else ""
+    (view / "config").write_text(CONFIG.format(version=int(sha256), extensions=extensions))
+    if shallow:
+        (view / "shallow").write_text("".join(f"{one}\n" for one in shallow))
+    for pack in packs:
+        for suffix in ("pack", "idx"):
+            os.link(pack / suffix, place / f"{pack.name}.{suffix}")
+    return view
+
+
+def _is_whole(pinned: Path, object_format: str) -> bool:
+    """Whether a pack is the one of its index: the host may have crashed while it was written."""
+    length = 20 if object_format == "sha1" else 32
+    try:
+        with (pinned / "pack").open("rb") as pack, (pinned / "idx").open("rb") as idx:
+            pack.seek(-length, os.SEEK_END)
+            idx.seek(-2 * length, os.SEEK_END)
+            return pack.read(length) == idx.read(length)
+    except OSError:
+        return False

@@ -1,0 +1,100 @@
+"""The git objects of the runs that this host has jobs of, and what was derived from them. Knows no network."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from daemon.checkouts import snapshot
+from daemon.checkouts.checkout import GitCheckout
+from daemon.checkouts.objects import Objects
+from daemon.checkouts.packs import Source
+from daemon.checkouts.plan import key_of
+from daemon.checkouts.shelf import Shelf
+from daemon.checkouts.snapshot import Snapshot
+from daemon.checkouts.trees import Totals
+from daemon.executors.base import Checkout, CheckoutOptions, Workspace
+from protocol.workspace import GitWorkspace, Manifest, Pack
+
+
+class _Verified(msgspec.Struct, frozen=True):
+    """What the verification of a workspace has found: its manifest, its trees by name, the totals of each."""
+
+    manifest: Manifest
+    parts: dict[bytes, str]
+    totals: list[Totals]
+    staged: list[str]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWorkspace(Workspace):
+    """See Workspace: a snapshot whose packs are indexed and verified."""
+
+    source: Source
+    snapshot: Snapshot
+
+    def checkout(self, options: CheckoutOptions) -> Checkout:
+        """See Workspace."""
+        return GitCheckout(self.source, self.snapshot, options)
+
+
+class CheckoutStores:
+    """The store in `directory`, of at most `limit` bytes; evicts what was unused for `keep_for` seconds.
+
+    Several workers of a host may share it.
+    """
+
+    def __init__(self, directory: Path, limit: int, keep_for: float | None = None) -> None:
+        self._shelf = Shelf(directory, limit, keep_for)
+
+    def workspace(
+        self,
+        ref: GitWorkspace,
+        project: str,
+        fetch: Callable[[Pack], Path],
+        pins: Path,
+        indexed: Callable[[Pack], None] = lambda pack: None,
+    ) -> StoredWorkspace:
+        """A run's snapshot. `pins` is the attempt's directory, on the store's file system: it keeps what is in use.
+
+        `fetch` returns the file of a pack that the store lacks; `indexed` tells that it is no longer needed. Raises
+        BadWorkspace, OSError, and what `fetch` raises.
+        """
+        name = hashlib.sha256(f"{ref.object_format}\0{project}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
+        source = Source(self._shelf, name, ref, pins / name)
+        for number in range(len(ref.packs)):
+            source.add_pack(number, fetch, indexed)
+        return StoredWorkspace(source, _verified(source))
+
+    def trim(self) -> None:
+        """Evicts expired entries."""
+        self._shelf.trim()
+
+
+def _verified(source: Source) -> Snapshot:
+    """The snapshot, checked to be complete and sound, unless that was done before."""
+    name = f"verified-{key_of(source.ref)}"
+    pinned = source.pin(name)
+    if pinned is not None:
+        kept = msgspec.msgpack.decode((pinned / "verified").read_bytes(), type=_Verified)
+        found = snapshot.placed(kept.manifest, kept.parts, frozenset(kept.staged))
+        for one, totals in zip(found.repositories, kept.totals, strict=True):
+            one.totals = totals
+        return found
+    with Objects(source.view()) as objects:
+        found = snapshot.verify(objects, source.ref)
+    repositories = found.repositories
+    verified = _Verified(
+        Manifest(repositories=[one.manifest for one in repositories]),
+        {b"%d" % number: one.tree for number, one in enumerate(repositories)},
+        [one.totals for one in repositories],
+        sorted(found.staged),
+    )
+    with source.shelf.partial() as partial:
+        (partial / "verified").write_bytes(msgspec.msgpack.encode(verified))
+        source.put(name, partial)
+    return found
