@@ -41,6 +41,11 @@ class Base(msgspec.Struct, frozen=True):
     digest: str
 
 
+def bases_of(found: Sequence[Found]) -> list[Base]:
+    """These caches below a view; one without a note has no known content."""
+    return [Base(one.index, one.cached.key, one.cached.note.digest if one.cached.note else "") for one in found]
+
+
 class Written(Protocol):
     """What a job has written over the caches below its project directory."""
 
