@@ -61,7 +61,7 @@ class Place:
     `directories` are known directories, and links to such; only for an `owner` that is not root.
     `leaving` are links of the last joint archive, to be unpacked after it; if `whole`, they stay in it. If `opened`,
     everybody may write to the unpacked files, as to those that git checks out with umask 0; if `open_above`, to
-    directories that are in no archive. `links` are symbolic links of earlier archives, which nothing is unpacked through.
+    directories that are in no archive. Nothing is unpacked through the `links` of earlier archives.
     """
 
     def __init__(

@@ -6,7 +6,8 @@ link of the checkout must be unpacked through it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+import posixpath
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from daemon.executors.base import Layer
@@ -34,15 +35,24 @@ def can_be_layers(caches: Sequence[Cached], checkout: Callable[[], frozenset[str
     if any(note is None or len(note.roots) > MOST_ROOTS for note in notes):
         return False
     names = checkout()
-    return all(_apart(note, names) for note in notes if note)
+    directories = _directories(names)
+    return all(_apart(note, names, directories) for note in notes if note)
 
 
-def _apart(note: Note, names: frozenset[str]) -> bool:
+def _directories(names: Iterable[str]) -> set[str]:
+    """All directories above these names."""
+    directories: set[str] = set()
+    while names := {posixpath.dirname(name) for name in names} - directories:
+        directories |= names
+    return directories
+
+
+def _apart(note: Note, names: frozenset[str], directories: set[str]) -> bool:
     """Whether an archive has nothing in common with these names but directories above it."""
-    above = {parent for root in note.roots for parent in parents(root)} & names
-    if not names.isdisjoint(note.roots):
+    if any(root in names or root in directories for root in note.roots):
         return False
-    return all(any(name.startswith(f"{parent}/") for name in names) for parent in above)
+    above = {parent for root in note.roots for parent in parents(root)}
+    return not any(parent in names and parent not in directories for parent in above)
 
 
 def layer_of(cached: Cached, note: Note, owner: Owner, *, opened: bool) -> Layer:
