@@ -16,5 +16,5 @@ def timed(command: list[str], folder: Path, environment: dict[str, str] | None =
     seconds = time.perf_counter() - started
     if done.returncode:
         said = (done.stdout + done.stderr).decode(errors="replace")[-2000:]
-        raise BenchmarkFailed(f"{' '.join(command)} ended with {done.returncode}: {said}")
+        raise BenchmarkFailed(f"{' '.join(command)} exited with status {done.returncode}: {said}")
     return seconds

@@ -17,8 +17,8 @@ import zmq
 
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
-from protocol.client import connect_socket
 from protocol.codec import decode_for_worker, each_of, encode
+from protocol.dealer import connect_socket
 from protocol.statuses import ExecutionStatus as S
 
 HEARTBEAT = 5.0

@@ -32,8 +32,9 @@ import zmq
 
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
-from protocol.client import Client, connect_socket
+from protocol.client import Client
 from protocol.codec import decode_for_worker, each_of, encode
+from protocol.dealer import connect_socket
 from protocol.plan import JobPlan, Plan, Resources
 from protocol.statuses import ExecutionStatus
 
@@ -199,7 +200,7 @@ def wait(claim: Callable[[], object], what: str, within: float = 120.0) -> None:
     deadline = time.monotonic() + within
     while not claim():
         if time.monotonic() > deadline:
-            raise SystemExit(f"not within {within} s: {what}")
+            raise SystemExit(f"timed out after {within} s: {what}")
         time.sleep(0.02)
 
 
@@ -207,7 +208,7 @@ def fill(address: str) -> Workers:
     """Fills the coordinator with the benchmark's runs, jobs, workers and log."""
     workers = Workers(address)
     with Client(address, timeout=60) as client:
-        wait(lambda: len(client.workers()) == WORKERS, "all workers are there")
+        wait(lambda: len(client.workers()) == WORKERS, "all workers are online")
         nowhere = ["nowhere"]
         small = plan("small", [JobPlan(name="job", stage="build", script=["true"], tags=nowhere)])
         for number in range(RUNS - 2):
@@ -220,7 +221,7 @@ def fill(address: str) -> Workers:
         long = Resources(log_limit=LOG_LIMIT)
         writer = JobPlan(name="writer", stage="build", script=["true"], tags=["log"], resources=long)
         client.submit_run(plan("log", [writer]))
-    wait(lambda: workers.acked and workers.acked == workers.size and workers.acked > 50 * LINES, "the log is there")
+    wait(lambda: workers.acked and workers.acked == workers.size and workers.acked > 50 * LINES, "the log is stored")
     return workers
 
 
@@ -260,7 +261,7 @@ def main() -> int:
 
 
 def measure(address: str, folder: str) -> int:
-    """Drives the dashboard through all of its screens."""
+    """Drives the dashboard through its screens; returns the exit status."""
     workers = fill(address)
     down, escape, enter = b"\x1b[B", b"\x1b", b"\r"
     good = True

@@ -25,7 +25,7 @@ class Dask:
     def __enter__(self) -> Dask:
         if self._line() != "ready":
             self.__exit__()
-            raise Missing("its cluster does not start")
+            raise Missing("its cluster failed to start")
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -99,18 +99,18 @@ class Killer:
             self.restarts = [restart for restart in self.restarts if restart[0] > now]
             for _, restart in due:
                 restart()
-            self._see_who_ended()
+            self._record_exits()
             if kill_at <= now < end:
                 kill_at = now + self.chance.uniform(0.5, 3.0)
                 self._kill_one(now)
             time.sleep(0.05)
 
-    def _see_who_ended(self) -> None:
+    def _record_exits(self) -> None:
         """Records processes that ended without being killed."""
         for number, process in enumerate(self.fleet.processes):
             if number not in self.ended and process.poll() is not None:
                 self.ended.add(number)
-                self.surprises.append(f"process {number} ended by itself, with {process.returncode}")
+                self.surprises.append(f"process {number} exited by itself with status {process.returncode}")
 
     def _kill_one(self, now: float) -> None:
         back = now + self.chance.choice(DOWN_SECONDS)

@@ -133,9 +133,9 @@ def main() -> NoReturn:
 
         from protocol.display import clean_lines
 
-        told = StringIO()
-        error.show(file=told)
-        sys.stderr.write(clean_lines(told.getvalue()))
+        output = StringIO()
+        error.show(file=output)
+        sys.stderr.write(clean_lines(output.getvalue()))
         status = error.exit_code
     except LongshoreError as error:
         from protocol.display import clean_lines
@@ -143,7 +143,7 @@ def main() -> NoReturn:
         print(f"longshore: {clean_lines(str(error))}", file=sys.stderr)
         status = error.exit_status
     except BrokenPipeError:
-        # The reader of our output closed it early; that is no failure, and flushing at exit must not fail again.
+        # The output's reader closed it early, which is no failure; flushing at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         status = 0
     except (click.Abort, KeyboardInterrupt):

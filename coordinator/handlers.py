@@ -6,7 +6,6 @@ One method per message type. Handlers send nothing: replies go into the turn's o
 from __future__ import annotations
 
 import logging
-import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,10 +25,10 @@ from coordinator.transport.router import Peer, Router
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.names import WORKER_NAME
 
 log = logging.getLogger(__name__)
 
-WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 MOST_SLOTS = 10_000
 SERVICE_LOG_BYTES = 4 << 20
 """Limit of one service's log; a worker sends only its tail, a quarter of this."""
@@ -196,7 +195,7 @@ class Handlers:
     def _job_status(self, peer: Peer, message: m.JobStatus, payload: Payload, now: Now, outbox: Outbox) -> None:
         if message.artifacts and (project := self._engine.project_of(worker_of(peer), message.attempt)) is not None:
             for ref in message.artifacts:
-                self._quota.name(project, ref.digest, self._blobs.size(ref.digest) or 0, now.mono)
+                self._quota.name(project, ref.digest, self._blobs.size(ref.digest) or 0)
         stored = self._logs.size(message.attempt) if message.log_length else 0
         self._engine.job_status(worker_of(peer), message, stored, now)
 

@@ -18,6 +18,7 @@ from protocol.errors import ProtocolError
 from protocol.names import CHUNK_BYTES
 from protocol.plan import JobPlan, Variable
 from protocol.statuses import ENDED
+from protocol.workspace import GitWorkspace
 
 MOST_RUNS = 1000
 """Maximum runs in one answer; `before` pages to older ones."""
@@ -25,6 +26,8 @@ REMEMBERED_RUNS = 4
 """Finished runs cached in memory: a reader of one log of a run usually reads its other logs next."""
 MOST_WORKSPACES = 32
 """Maximum workspaces in one answer."""
+MOST_WORKSPACE_BYTES = 8 << 20
+"""Maximum size of an answer's workspaces; a single one may be larger."""
 MASKED = "[MASKED]"
 """Shown to readers instead of a masked variable's value."""
 
@@ -136,12 +139,15 @@ class Queries:
         return m.RunList(id=query.id, runs=runs), None
 
     def _get_workspaces(self, query: m.GetWorkspaces) -> Answer:
-        """Only those whose packs are all stored: retention may remove a run and its blobs at any time."""
-        found = [
-            workspace
-            for workspace in self._store.git_workspaces(query.project, min(bounded(query.limit), MOST_WORKSPACES))
-            if all(self._blobs.size(pack.digest) == pack.size for pack in workspace.packs)
-        ]
+        """Only those whose packs are all stored, and stay for the run that a client is about to submit."""
+        found: list[GitWorkspace] = []
+        size = 0
+        for workspace in self._store.git_workspaces(query.project, min(bounded(query.limit), MOST_WORKSPACES)):
+            size += len(msgspec.msgpack.encode(workspace))
+            if found and size > MOST_WORKSPACE_BYTES:
+                break
+            if all(self._blobs.claim(pack.digest) == pack.size for pack in workspace.packs):
+                found.append(workspace)
         return m.Workspaces(id=query.id, workspaces=found), None
 
     def _get_run(self, query: m.GetRun) -> Answer:

@@ -17,7 +17,6 @@ from coordinator.store.base import RunStore
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.views import ParentJob
-from protocol.workspace import MOST_PACKS
 
 LONGEST_TOKEN = 200
 
@@ -61,16 +60,12 @@ class Submission:
             detail = " ".join(filter(None, [request.plan.project, source.ref, source.sha[:12], source.user]))
             self._audit(key, now, "submit", f"run {reply.run}", detail)
         for blob in request.workspace.blobs if request.workspace else ():
-            self._quota.name(request.plan.project, blob.digest, blob.size, now.mono)
+            self._quota.name(request.plan.project, blob.digest, blob.size)
         return reply
 
     def _check_workspace(self, request: m.SubmitRun) -> None:
-        if request.workspace is None:
-            return
-        if len(request.workspace.blobs) > MOST_PACKS:
-            raise ProtocolError("bad_request", f"a workspace has at most {MOST_PACKS} packs")
-        for blob in request.workspace.blobs:
-            size = self._blobs.size(blob.digest)
+        for blob in request.workspace.blobs if request.workspace else ():
+            size = self._blobs.claim(blob.digest)
             if size is None:
                 raise ProtocolError("bad_request", f"the workspace's blob {blob.digest} was not uploaded completely")
             if size != blob.size:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import socket
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +11,7 @@ from daemon.executors.policy import PIDS, Policy, make_policy
 from protocol.addresses import DEFAULT_COORDINATOR
 from protocol.errors import UsageError
 from protocol.keys import Credentials
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
-"""Valid worker names: the name becomes a container label and part of file names."""
+from protocol.names import WORKER_NAME
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +38,7 @@ class WorkerSettings:
     cache_dir: Path | None = None
     cache_limit: int = 10 << 30  # for job caches, again for artifacts and tars, and again for git checkouts
     keep_caches: float | None = None  # lifetime of unused entries; None: until space runs out
-    disk_floor: int = 1 << 30  # below this free space the worker asks for no more work
+    disk_floor: int = 1 << 30  # below this free space the worker accepts no work
     ack_timeout: float = 5.0  # until an unacknowledged status or log byte is resent
     allow: tuple[str, ...] = ()  # privileges of jobs beyond their containers: see `policy`
     allow_images: tuple[str, ...] = ()  # patterns of allowed images; none: any
@@ -51,7 +48,7 @@ class WorkerSettings:
     sweep_interval: float = 600.0  # interval between removals of leftovers without an attempt
 
     def __post_init__(self) -> None:
-        if not NAME.fullmatch(self.name):
+        if not WORKER_NAME.fullmatch(self.name):
             raise UsageError(
                 f"bad worker name {self.name!r}: use up to 63 letters, digits, '.', '_', '-', a letter or digit first"
             )

@@ -6,7 +6,6 @@ Start here to read the daemon; then `attempts.machine` (an attempt's events) and
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import shutil
 import time
@@ -20,6 +19,7 @@ from typing import Any
 import zmq
 
 from daemon.attempts.manager import AttemptManager
+from daemon.attempts.observation import Metrics, Observers, Traces
 from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Executor
 from daemon.runtime.mailbox import Mailbox
@@ -33,6 +33,7 @@ from daemon.upstream.transfers import Transfers
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import LongshoreError, UsageError
+from protocol.file_lock import try_lock
 from protocol.views import ExecutorInfo
 
 TICK = 1.0
@@ -75,8 +76,11 @@ class Worker:
         executor: Executor,
         *,
         context: zmq.Context[zmq.Socket[bytes]] | None = None,
+        metrics: Metrics | None = None,
+        traces: Traces | None = None,
     ) -> None:
         self.settings = settings
+        self._observers = Observers(metrics, traces)
         self._executor = executor
         self._context = context
         self._mailbox = Mailbox()
@@ -92,6 +96,8 @@ class Worker:
         self._stops = 0
         self._leave_at = 0.0
         self._fatal: LongshoreError | None = None
+
+        self.removing = False  # at the end: what is left was not removed in time
 
     # any thread
 
@@ -133,6 +139,7 @@ class Worker:
                 self._timers,
                 self._send,
                 self._mailbox.post,
+                self._observers,
             )
             self._attempts.find()
             self._sweep(executor, (cache, checkouts), at_start=True)
@@ -161,17 +168,17 @@ class Worker:
             raise LongshoreError(f"can't write to the worker's state directory: {path}: {error.strerror}") from error
         with file:
             began = time.monotonic()
-            told = False
-            while not _locked(file.fileno()):
+            announced = False
+            while not try_lock(file.fileno()):
                 waited = time.monotonic() - began
                 if waited > max(self.settings.name_wait, BRIEFLY):
                     raise UsageError(
                         f"a worker named {self.settings.name!r} already runs on this host (it holds {path}); "
                         "give this one another name"
                     )
-                if not told and waited > BRIEFLY:
+                if not announced and waited > BRIEFLY:
                     logger.info("another worker named %s is running; waiting for it to end", self.settings.name)
-                    told = True
+                    announced = True
                 time.sleep(NAME_RETRY)
             yield
 
@@ -197,9 +204,9 @@ class Worker:
                 self._guarded(self._see_whether_done)
 
     def _tell(self) -> None:
-        told = self._attempts.machine.descriptions()
-        logger.info("%s, attempts: %d", self._link.state.value, len(told))
-        for line in told:
+        lines = self._attempts.machine.descriptions()
+        logger.info("%s, attempts: %d", self._link.state.value, len(lines))
+        for line in lines:
             logger.info("%s", line)
 
     def _guarded(self, function: Callable[..., None], *arguments: Any) -> None:
@@ -393,14 +400,8 @@ class Worker:
         attempts = self._attempts.machine
         busy = attempts.removing if self._stops > 1 else len(attempts)
         if not busy or time.monotonic() >= self._leave_at:
+            if self._stops > 1:
+                self._attempts.feed(attempts.leave)  # also those whose acknowledgement has not come
             self._link.say_goodbye(m.Goodbye(keeps=attempts.unfinished()))
+            self.removing = attempts.removing
             self._done = True
-
-
-def _locked(file: int) -> bool:
-    """Takes the lock of a file. Returns whether this process now holds it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True

@@ -50,7 +50,7 @@ MAX_JOBS = 20_000
 
 @dataclass(slots=True)
 class Compilation:
-    """A plan with the rest of the file's meaning: excluded jobs and reasons, declared needs, warnings."""
+    """A plan with further results: excluded jobs with reasons, declared needs, warnings."""
 
     plan: Plan
     jobs: list[Job]
@@ -69,7 +69,7 @@ def compile_pipeline(
     projects: Mapping[str, Path] | None = None,
     inputs: Mapping[str, str] | None = None,
 ) -> Compilation:
-    """Compiles a pipeline file into its plan and everything else known about it.
+    """Compiles a pipeline file.
 
     `variables` are the user's (`--var`) and override all others; the project's own (see `project_variables`) override
     those of the file. `jobs` keeps only these jobs and their needs. `projects` maps other projects' names to
@@ -142,7 +142,7 @@ class _Compiler:
         return data
 
     def _load(self, data: bytes, variables: Known, inputs: Mapping[str, str]) -> Map:
-        """The file with all includes, `extends` and references resolved."""
+        """The pipeline with all includes, `extends` and references resolved."""
         top = Mark(Origin(self._name), 0)
         given = Map(top, [(key, Written(value), top) for key, value in inputs.items()])
         including = Including(WorkTree(self._repository), variables, self._projects, self._conditions, self._report)
@@ -157,7 +157,7 @@ class _Compiler:
         return pipeline
 
     def _check_incomplete(self, pipeline: Map) -> None:
-        """Checks what can still be checked if a file, or a job used by `extends` or `!reference`, is missing."""
+        """Checks the rest of a pipeline in which a file, or a job named by `extends` or `!reference`, is missing."""
         for name, written, mark in pipeline.entries():
             value = flattened(written)
             if name in FIELDS["global"] and name != "default":

@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from protocol.errors import LongshoreError
@@ -22,6 +24,29 @@ NOT_OURS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT
 """Set by git for its hooks; they would redirect any query to the hook's repository."""
 
 
+@dataclass(slots=True)
+class Listing:
+    """The files of one git repository; paths are bytes, relative to its top.
+
+    `index` has the lines of `git ls-files --stage -v`. `files` are files and symlinks on disk, including those of
+    untracked repositories inside; the status of those that git tracks is known. `empty` are directories without
+    files. `submodules` are those that are checked out; `absent` are directories of the others.
+    """
+
+    index: list[bytes] = field(default_factory=list)
+    files: dict[bytes, os.stat_result | None] = field(default_factory=dict)
+    empty: list[bytes] = field(default_factory=list)
+    submodules: dict[bytes, Listing] = field(default_factory=dict)
+    absent: list[bytes] = field(default_factory=list)
+
+    def names(self, prefix: bytes = b"") -> Iterator[bytes]:
+        """All files and, with a trailing slash, directories without files, also those of submodules."""
+        yield from (prefix + name for name in self.files)
+        yield from (prefix + name + b"/" for name in (*self.empty, *self.absent))
+        for path, listing in self.submodules.items():
+            yield from listing.names(prefix + path + b"/")
+
+
 def project_files(root: Path) -> set[str]:
     """Names below `root` of all files and symlinks of the project and, with a trailing slash, of its empty directories.
 
@@ -29,7 +54,7 @@ def project_files(root: Path) -> set[str]:
     files if there is no git repository. Raises LongshoreError if git can't be run.
     """
     if (root / ".git").exists():
-        return set(_by_git(root))
+        return {os.fsdecode(name) for name in list_files(root).names()}
     return set(_by_walking(root))
 
 
@@ -50,74 +75,87 @@ def git_run(
         raise LongshoreError(f"git {arguments[0]} in {root} took longer than {seconds:.0f} s") from None
 
 
-def _by_git(root: Path) -> Iterator[str]:
-    links: dict[str, bool] = {}
-    folders: list[str] = []  # unknown to git: new, or replacing a file
-    for line in _lines(root, "ls-files", "-z", "--stage"):
-        head, _, raw = line.partition(b"\t")
-        name = os.fsdecode(raw)
-        if head.startswith(SUBMODULE_MODE):
-            yield from _nested(root, name)
-        elif _is_file(root, name, links):
-            yield name
-        elif _is_folder(root / name) and not _through_link(root, os.path.dirname(name), links):
+def list_files(root: Path) -> Listing:
+    """Lists the files of the git repository at `root`. Raises LongshoreError if git can't be run."""
+    top = os.fsencode(root) + b"/"
+    found = Listing()
+    links: dict[bytes, bool] = {}
+    folders: list[bytes] = []  # unknown to git: new, or replacing a file
+    for line in _lines(root, "ls-files", "-z", "--stage", "-v"):
+        head, _, name = line.partition(b"\t")
+        found.index.append(line)
+        if head[2:].startswith(SUBMODULE_MODE):
+            if not _through_link(top, os.path.dirname(name), links):
+                _add_nested(found, top, name, tracked=True)
+            continue
+        try:
+            status = os.lstat(top + name)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if _through_link(top, os.path.dirname(name), links):
+            continue
+        if stat.S_ISDIR(status.st_mode):
             folders.append(name)
-    for raw in _lines(root, "ls-files", "-z", "--others", "--exclude-standard", "--directory"):
-        if raw.endswith(b"/"):
-            folders.append(os.fsdecode(raw.rstrip(b"/")))
         else:
-            yield os.fsdecode(raw)
+            found.files[name] = status
+    for name in _lines(root, "ls-files", "-z", "--others", "--exclude-standard", "--directory"):
+        if name.endswith(b"/"):
+            folders.append(name.rstrip(b"/"))
+        else:
+            found.files[name] = None
     if not folders:
-        return
-    for raw in _lines(root, "ls-files", "-z", "--others", "--exclude-standard"):
-        if raw.endswith(b"/"):
-            yield from _nested(root, os.fsdecode(raw.rstrip(b"/")))
+        return found
+    for name in _lines(root, "ls-files", "-z", "--others", "--exclude-standard"):
+        if name.endswith(b"/"):
+            _add_nested(found, top, name.rstrip(b"/"), tracked=False)
         else:
-            yield os.fsdecode(raw)
-    yield from (f"{folder}/" for folder in _not_ignored(root, _empty_folders(root, folders)))
-
-
-def _is_file(root: Path, name: str, links: dict[str, bool]) -> bool:
-    """Whether a tracked file still is one: on disk, not replaced by a directory, not reached through a link.
-
-    `links` caches which directories are, or lie below, a link that replaced a directory.
-    """
-    path = root / name
-    return os.path.lexists(path) and not _is_folder(path) and not _through_link(root, os.path.dirname(name), links)
-
-
-def _through_link(root: Path, folder: str, links: dict[str, bool]) -> bool:
-    if not folder:
-        return False
-    if folder not in links:
-        links[folder] = os.path.islink(root / folder) or _through_link(root, os.path.dirname(folder), links)
-    return links[folder]
-
-
-def _nested(root: Path, name: str) -> Iterator[str]:
-    """Files of a submodule or a nested repository; only its directory if it is not checked out."""
-    if (root / name / ".git").exists():
-        yield from (f"{name}/{inner}" for inner in project_files(root / name))
-    elif _is_folder(root / name):
-        yield f"{name}/"
-
-
-def _empty_folders(root: Path, folders: Iterable[str]) -> list[str]:
-    found = []
-    for folder in folders:
-        for path, names, files in os.walk(root / folder):
-            if ".git" in names or ".git" in files:
-                names.clear()
-            elif not names and not files:
-                found.append(os.path.relpath(path, root))
+            found.files.setdefault(name, None)
+    found.empty += _not_ignored(root, _empty_folders(top, folders))
     return found
 
 
-def _not_ignored(root: Path, folders: list[str]) -> Iterator[str]:
+def _through_link(top: bytes, folder: bytes, links: dict[bytes, bool]) -> bool:
+    """Whether a directory is, or lies below, a link that replaced a tracked directory; `links` caches that."""
+    if not folder:
+        return False
+    if folder not in links:
+        links[folder] = os.path.islink(top + folder) or _through_link(top, os.path.dirname(folder), links)
+    return links[folder]
+
+
+def _add_nested(found: Listing, top: bytes, name: bytes, *, tracked: bool) -> None:
+    """Adds a submodule, or the files of an untracked repository; only the directory of one that is not checked out."""
+    path = top + name
+    if os.path.lexists(path + b"/.git"):
+        inner = list_files(Path(os.fsdecode(path)))
+        if tracked:
+            found.submodules[name] = inner
+        else:
+            for file in inner.names():
+                if file.endswith(b"/"):
+                    found.empty.append(name + b"/" + file[:-1])
+                else:
+                    found.files[name + b"/" + file] = None
+    elif os.path.isdir(path) and not os.path.islink(path):
+        found.absent.append(name)
+
+
+def _empty_folders(top: bytes, folders: Iterable[bytes]) -> list[bytes]:
+    found = []
+    for folder in folders:
+        for path, names, files in os.walk(top + folder):
+            if b".git" in names or b".git" in files:
+                names.clear()
+            elif not names and not files:
+                found.append(path[len(top) :])
+    return found
+
+
+def _not_ignored(root: Path, folders: list[bytes]) -> Iterator[bytes]:
     if not folders:
         return
-    asked = b"".join(os.fsencode(folder) + b"/\0" for folder in folders)
-    ignored = {os.fsdecode(name.rstrip(b"/")) for name in _lines(root, "check-ignore", "-z", "--stdin", asked=asked)}
+    asked = b"".join(folder + b"/\0" for folder in folders)
+    ignored = {name.rstrip(b"/") for name in _lines(root, "check-ignore", "-z", "--stdin", asked=asked)}
     yield from (folder for folder in folders if folder not in ignored)
 
 
@@ -143,7 +181,3 @@ def _lines(root: Path, *arguments: str, asked: bytes | None = None) -> list[byte
     if done.returncode != 0 and not nothing_ignored:
         raise LongshoreError(f"git can't list the files of {root}: {os.fsdecode(done.stderr).strip()}")
     return [part for part in done.stdout.split(b"\0") if part]
-
-
-def _is_folder(path: Path) -> bool:
-    return path.is_dir() and not path.is_symlink()

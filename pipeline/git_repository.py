@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
 
-from pipeline.file_listing import git_run, project_files
+from pipeline.file_listing import Listing, git_run, list_files, project_files
 from protocol.errors import LongshoreError
 
 NO_SHA = "0" * 40
@@ -24,6 +24,8 @@ NO_MESSAGE = "No commit message"
 LONG_TITLE = 100
 """Title length from which GitLab shows it truncated."""
 FALLBACK_BRANCH = "main"
+DETACHED = "HEAD"
+"""Branch of a commit that no known branch contains: git's own word for it, and no branch's name on GitLab."""
 FALLBACK_NAME = "project"
 """Project name for a directory whose name has no character allowed in a path."""
 LOCAL_GROUP = "local"
@@ -123,27 +125,39 @@ class Repository:
 
     @cached_property
     def branch(self) -> str | None:
-        """The checked-out branch; for a detached commit, a branch that points at it; None for a tag."""
+        """The checked-out branch; for a detached commit, a branch at it, or else one that contains it; None for a tag.
+
+        The default branch first: a commit of its history is in all branches that began later. DETACHED if no branch
+        is known to contain the commit, as in a shallow clone.
+        """
         if self._head or not self.has_git:
             return self._head or FALLBACK_BRANCH
         if self.tag:
             return None
-        names = self._git("for-each-ref", "--points-at=HEAD", "--format=%(refname)", "refs/heads", "refs/remotes") or ""
-        found = [re.sub(r"refs/(?:heads|remotes/[^/]+)/", "", name) for name in names.splitlines()]
-        return next((name for name in found if name != "HEAD"), self.commit.sha[:8])
+        for which in ("--points-at=HEAD", "--contains=HEAD"):
+            names = self._git("for-each-ref", which, "--format=%(refname)", "refs/heads", "refs/remotes") or ""
+            found = [re.sub(r"refs/(?:heads|remotes/[^/]+)/", "", name) for name in names.splitlines()]
+            found = [name for name in found if name != DETACHED]
+            if self.default_branch in found:
+                return self.default_branch
+            if found:
+                return found[0]
+        return DETACHED
 
     @cached_property
     def default_branch(self) -> str:
-        """The remote's default branch as known to git, else main or master if present, else the current one."""
+        """The remote's default branch as known to git, else main or master if present, else the checked-out one."""
         if remote := self._git("symbolic-ref", "-q", "--short", "refs/remotes/origin/HEAD"):
             return remote.partition("/")[2]
-        present = self._git("for-each-ref", "--format=%(refname:short)", "refs/heads/main", "refs/heads/master") or ""
-        return next(iter(present.split()), None) or self.branch or FALLBACK_BRANCH
+        usual = [f"{folder}/{name}" for name in ("main", "master") for folder in ("refs/heads", "refs/remotes/origin")]
+        present = self._git("for-each-ref", "--format=%(refname)", *usual) or ""
+        names = {name.rpartition("/")[2] for name in present.splitlines()}
+        return next((name for name in ("main", "master") if name in names), None) or self._head or FALLBACK_BRANCH
 
     @cached_property
     def remote(self) -> Remote:
         """The remote `origin`, else the first one, else one derived from the directory's name."""
-        config = self._configuration
+        config = self.configuration
         names = [key for key in config if key.startswith("remote.") and key.endswith(".url")]
         url = config.get("remote.origin.url") or (config[names[0]] if names else "")
         return parse_remote(url, self.root.name)
@@ -151,7 +165,7 @@ class Repository:
     @property
     def user(self) -> tuple[str, str]:
         """The user's name and address from git's configuration."""
-        return self._configuration.get("user.name", ""), self._configuration.get("user.email", "")
+        return self.configuration.get("user.name", ""), self.configuration.get("user.email", "")
 
     @cached_property
     def files(self) -> list[str]:
@@ -164,7 +178,14 @@ class Repository:
 
     @cached_property
     def _listed(self) -> set[str]:
-        return project_files(self.root)
+        if not self.has_git:
+            return project_files(self.root)
+        return {os.fsdecode(name) for name in self.tree.names()}
+
+    @cached_property
+    def tree(self) -> Listing:
+        """The files of the git repository."""
+        return list_files(self.root)
 
     def changed_files(self, compare_to: str | None) -> set[str] | None:
         """Files changed since the merge base with `compare_to`, including deletions; None if history doesn't tell.
@@ -206,10 +227,9 @@ class Repository:
         return self._git("symbolic-ref", "-q", "--short", "HEAD")
 
     @cached_property
-    def _configuration(self) -> dict[str, str]:
-        listed = self._git("config", "-z", "--get-regexp", r"^(remote\..*\.url|user\.(name|email))$", strip=False) or ""
-        pairs = (entry.partition("\n") for entry in listed.split("\0") if entry)
-        return {key: value for key, _, value in pairs}
+    def configuration(self) -> dict[str, str]:
+        """Git's configuration here, of all levels; the last value of each key."""
+        return parse_configuration((self._git("config", "-z", "--list", strip=False) or "").encode("utf-8", "replace"))
 
     def _git(self, *arguments: str, strip: bool = True) -> str | None:
         """Output of a git command; None if it fails, or without a repository or git."""
@@ -220,6 +240,12 @@ class Repository:
             return None
         text = output.decode("utf-8", "replace")
         return text.strip("\n") if strip else text
+
+
+def parse_configuration(listed: bytes) -> dict[str, str]:
+    """The output of `git config -z --list`: the last value by key; a key without a value is true."""
+    entries = (entry.partition("\n") for entry in listed.decode("utf-8", "surrogateescape").split("\0") if entry)
+    return {key: value if found else "true" for key, found, value in entries}
 
 
 def git_output(root: Path, *arguments: str) -> bytes | None:

@@ -69,7 +69,7 @@ class Including:
         if content is None:
             raise fatal("the file is empty", Mark(origin, 0), mend="write at least one job with a `script`")
         if not isinstance(content, Map):
-            raise fatal(f"a pipeline file holds a mapping of jobs, not {kind_of(content)}", top)
+            raise fatal(f"a pipeline file must be a mapping of jobs, not {kind_of(content)}", top)
         merged = Map(content.mark)
         self.chain.append((target.source.label, target.path, repr(inputs)))
         for included in self._included(content, origin, target.source):
@@ -141,7 +141,7 @@ class Including:
             return mapped_project(GITLAB, self.projects)
         except LongshoreError:
             raise LongshoreError(
-                f"the template is not known on this machine; name a directory that has {path}: --project {GITLAB}=DIR"
+                f"the template is not known on this machine; map a directory that has {path}: --project {GITLAB}=DIR"
             ) from None
 
     def _expanded(self, value: Value) -> str:

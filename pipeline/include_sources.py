@@ -111,7 +111,7 @@ def mapped_project(name: str, projects: Mapping[str, Path]) -> Path:
     if found is None:
         hint = nearest(name, projects)
         raise LongshoreError(
-            f"project {name!r} is not known on this machine; name its directory: --project {name}=DIR"
+            f"project {name!r} is not known on this machine; map its directory: --project {name}=DIR"
             + (f" ({hint})" if hint else "")
         )
     root, rest = found
@@ -134,7 +134,7 @@ def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str]:
         return source_of(mapped_project(raw["project"], projects), raw["ref"], f"{raw['project']}:"), raw["path"]
     where = raw["project"] if raw is not None else bare.rpartition("/")[0]
     raise LongshoreError(
-        f"{url[:200]} is not fetched: includes are local only; name a directory that has it: --project {where}=DIR"
+        f"{url[:200]} is not fetched: includes are local only; map a directory that has it: --project {where}=DIR"
     )
 
 
@@ -156,7 +156,7 @@ def source_of(root: Path, ref: str | None, label: str) -> Source:
     Raises LongshoreError.
     """
     if not root.is_dir():
-        raise LongshoreError(f"the directory {root} that it is mapped to does not exist")
+        raise LongshoreError(f"it is mapped to {root}, which does not exist")
     repository = Repository(root, whole=True)
     if ref is None or not repository.has_git:
         return WorkTree(repository, label)
@@ -165,5 +165,5 @@ def source_of(root: Path, ref: str | None, label: str) -> Source:
         if sha is not None:
             return GitTree(repository.root, sha.decode().strip(), label)
     raise LongshoreError(
-        f"there is no ref {ref!r} in {root}; fetch it, or give a directory without git, which is taken as it is"
+        f"{root} has no ref {ref!r}; fetch it, or map a directory without git, whose files are used as they are"
     )

@@ -60,7 +60,7 @@ def split_header(documents: list[Value], origin: Origin, report: Report) -> tupl
     if not isinstance(first, Map) or "spec" not in first:
         if len(documents) > 1:
             mark = documents[1].mark if isinstance(documents[1], Map | Seq) else Mark(origin, 0)
-            what = "the second YAML document has no effect: two are only read where the first one is a `spec`"
+            what = "the second YAML document has no effect: two are read only if the first one is a `spec`"
             report.warning(what, mark, mend="remove the `---` between them")
         return None, first
     if len(documents) < 2:

@@ -227,6 +227,7 @@ def _plan(job: Job, described: _Described, rule: Map | None, report: Report) -> 
         name=job.name,
         stage=job.stage,
         script=parts.commands("script"),
+        pre_get_sources_script=parts.hook("pre_get_sources_script"),
         before_script=parts.commands("before_script"),
         after_script=parts.commands("after_script"),
         image=parts.image(),

@@ -61,6 +61,10 @@ class Parts:
         """A script's commands; an empty string is no command, but overrides one of `default`."""
         return [] if self._job.get(key) == "" else texts(self._job.get(key))
 
+    def hook(self, key: str) -> list[str]:
+        """The commands of one of the job's `hooks`."""
+        return [command for command in texts(self._inner("hooks").get(key)) if command]
+
     def image(self) -> ImageSpec | None:
         """The job's image."""
         image = self._job.get("image")
@@ -147,7 +151,7 @@ class Parts:
             if key.get(kind) is not None and not 1 <= len(files) <= 2:
                 self._problem(f"takes one or two files, not {len(files)}", f"cache.key.{kind}", within=key)
         if isinstance(key, str) and "/" in key:
-            self._report.warning("GitLab takes no key with a / in it", cache.at("key"), f"{self._name}.cache.key")
+            self._report.warning("GitLab rejects a key that contains /", cache.at("key"), f"{self._name}.cache.key")
         return CacheSpec(
             key=text(key) or "default",
             key_files=files,

@@ -78,7 +78,7 @@ WORD = Text(scalars=True)
 FLAG = Boolean()
 TEXTS = ListOf(TEXT)
 WORDS = ListOf(WORD)
-COMMAND = Text(mend="put quotes around a command that holds `: `")
+COMMAND = Text(mend="quote a command that contains `: `")
 SCRIPT = any_of(TEXT, ListOf(COMMAND))
 DURATION = Text(scalars=True, empty=False)
 VARIABLES = MapOf(any_of(WORD, Fields("variable")))
@@ -193,8 +193,8 @@ GLOBAL = [
     works("workflow.rule.variables", VARIABLES),
     works("workflow.rule.auto_cancel", Fields("auto_cancel")),
     ignored("workflow.rule.start_in", "a pipeline can't wait"),
-    ignored("workflow.rule.allow_failure", "it is for jobs"),
-    ignored("workflow.rule.needs", "it is for jobs"),
+    ignored("workflow.rule.allow_failure", "it applies to jobs only"),
+    ignored("workflow.rule.needs", "it applies to jobs only"),
     works("auto_cancel.on_new_commit", Choice(("conservative", "interruptible", "none"))),
     works("auto_cancel.on_job_failure", Choice(("all", "none"))),
 ]
@@ -240,7 +240,7 @@ SPEC = [
     works("header.spec", Fields("spec")),
     works("spec.inputs", MapOf(Fields("spec.input")), "names may contain any characters, such as a slash"),
     works("spec.component", ListOf(TEXT)),
-    ignored("spec.description", "it is for readers"),
+    ignored("spec.description", "it is documentation only"),
     refused("spec.include", "inputs from other files are not supported; define them here"),
     works("spec.input.default", Anything()),
     works("spec.input.description", TEXT),
@@ -266,10 +266,15 @@ JOB = [
     differs(
         "job.except",
         POLICY,
-        "as GitLab's `except`; the pipeline is one of a push, unless `--var CI_PIPELINE_SOURCE=...` says otherwise",
+        "as GitLab's `except`; the source is `push`, unless `--var CI_PIPELINE_SOURCE=...` sets another one",
     ),
     works("job.extends", one_or_more(TEXT)),
-    ignored("job.hooks", "jobs get their workspace as a snapshot; no source fetch exists to hook into"),
+    works("job.hooks", Fields("job.hooks")),
+    differs(
+        "job.hooks.pre_get_sources_script",
+        SCRIPT,
+        "runs in the job's own image, beside the project's directory, whose files are there already",
+    ),
     ignored("job.id_tokens", f"{NO_SERVER} that could sign tokens"),
     ignored("job.identity", f"{NO_SERVER} that could vouch for an identity"),
     works("job.image", any_of(TEXT, Fields("job.image", required=("name",)))),
@@ -285,7 +290,7 @@ JOB = [
     works("job.parallel", any_of(Number(1, 200), Fields("job.parallel")), "at most 200 jobs, as in GitLab"),
     works("job.parallel.matrix", MATRIX),
     ignored("job.publish", f"{NO_SERVER} to publish pages"),
-    ignored("job.release", f"{NO_SERVER} to make a release on"),
+    ignored("job.release", f"{NO_SERVER} to create a release on"),
     works("job.resource_group", TEXT),
     works("job.retry", any_of(Number(0, 2), Fields("job.retry"))),
     works("job.rules", ListOf(Fields("rule"), least=1)),
@@ -302,17 +307,17 @@ JOB = [
     works(
         "job.tags",
         ListOf(WORD),
-        "a tag that expands to nothing is dropped. On one's own machine (`run` alone, `up`) tags are ignored, "
-        "unless `--label` sets labels ([docs/cli.md](cli.md#where-runs-are))",
+        "a tag that expands to nothing is dropped. Local workers (`run` alone, `up`) ignore tags, unless `--label` "
+        "sets labels ([docs/cli.md](cli.md#where-runs-are-stored))",
     ),
     works("job.timeout", DURATION),
     differs(
         "job.trigger",
         any_of(TEXT, Fields("job.trigger")),
-        "other pipelines are not started: the job does nothing and succeeds, without a worker; a warning says so",
+        "other pipelines are not started: the job does nothing and succeeds, without a worker, with a warning",
     ),
     works("job.variables", VARIABLES),
-    works("job.when", Choice(JOB_WHEN, hints=(("never", "`never` belongs into `rules`"),))),
+    works("job.when", Choice(JOB_WHEN, hints=(("never", "`never` belongs in `rules`"),))),
     ignored("job.dast_configuration", "site profiles are kept on a GitLab server"),
     works("job.x-longshore", Fields("job.x-longshore"), "Longshore's own: limits of the job's container"),
     works("job.x-longshore.cpus", Number(0.01, 4096, whole=False)),
@@ -321,7 +326,7 @@ JOB = [
 ]
 
 JOB_PARTS = [
-    works("job.artifacts.paths", TEXTS, "see [Files](#files-that-jobs-leave)"),
+    works("job.artifacts.paths", TEXTS, "see [Files](#artifacts-and-caches)"),
     works("job.artifacts.exclude", TEXTS),
     works("job.artifacts.expire_in", DURATION, "while a run is under way, its artifacts are kept"),
     works("job.artifacts.name", TEXT),
@@ -336,7 +341,7 @@ JOB_PARTS = [
     ignored("job.artifacts.expose_as", "merge requests exist only on a GitLab server"),
     works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
     works(
-        "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#files-that-jobs-leave)"
+        "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#artifacts-and-caches)"
     ),
     differs("job.cache.key.files_commits", TEXTS, "the key derives from the files' contents, not their last commits"),
     works("job.cache.key.prefix", WORD),
@@ -345,7 +350,7 @@ JOB_PARTS = [
     works("job.cache.when", SAVE_WHEN),
     works("job.cache.policy", Choice(("pull-push", "pull", "push"), variables=True)),
     works("job.cache.fallback_keys", ListOf(TEXT, most=5)),
-    ignored("job.cache.unprotect", "there are no protected branches here, so caches are not split by them"),
+    ignored("job.cache.unprotect", "no protected branches exist here, so caches are not split by them"),
     works("job.environment.name", TEXT),
     works("job.environment.url", TEXT, "with all variables of the job, including those known only to its run"),
     works("job.environment.action", Choice(("start", "prepare", "stop", "verify", "access"))),
@@ -384,7 +389,7 @@ JOB_PARTS = [
     differs(
         "need.parallel.matrix",
         MATRIX,
-        "a selector may name a subset of the matrix' variables, in any order: it selects all jobs that have them",
+        "a selector may name a subset of the matrix variables, in any order: it selects all matching jobs",
     ),
     differs("need.pipeline", WORD, "other pipelines are not consulted: such a need counts as met, without artifacts"),
     differs("need.project", TEXT, "other projects are not consulted: such a need counts as met, without artifacts"),

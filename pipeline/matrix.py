@@ -41,10 +41,10 @@ def instances(name: str, job: Map) -> list[Instance]:
         raise fatal("is empty", job.at("parallel"), key)
     count = sum(_combinations(entry) for entry in matrix)
     if not 1 <= count <= MAX_JOBS:
-        raise fatal(f"gives {count} jobs; there must be 1 to {MAX_JOBS}", job.at("parallel"), key)
+        raise fatal(f"yields {count} jobs; the number must be 1 to {MAX_JOBS}", job.at("parallel"), key)
     found = {_matrix_name(name, values): values for entry in matrix for values in _expanded(entry)}
     if any(len(job_name) > MAX_NAME for job_name in found):
-        raise fatal(f"its values make a job's name of more than {MAX_NAME} characters", job.at("parallel"), key)
+        raise fatal(f"its values make a job's name longer than {MAX_NAME} characters", job.at("parallel"), key)
     return [Instance(job_name, index, len(found), found[job_name]) for index, job_name in enumerate(found, 1)]
 
 

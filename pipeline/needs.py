@@ -89,7 +89,7 @@ class Linker:
                 f"{need.job!r} is not in this pipeline: {candidates[0].excluded}",
                 need.mark,
                 need.key,
-                "give both the same rules, or say `optional: true`",
+                "give both the same rules, or set `optional: true`",
             )
         return present
 

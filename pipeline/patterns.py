@@ -54,7 +54,7 @@ def bare_pattern(regex: str) -> Pattern:
 
 
 def _program(regex: str, flags: str) -> Any:
-    import re2  # loading takes 10 ms, which files without a pattern should not pay
+    import re2  # takes 10 ms to load; files without a pattern do not need it
 
     if len(regex) > MAX_PATTERN_LENGTH:
         raise BadPattern(f"the regular expression is longer than {MAX_PATTERN_LENGTH} characters")

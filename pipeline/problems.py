@@ -43,20 +43,20 @@ class Report:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
         self._seen: set[tuple[object, ...]] = set()
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
 
     def problem(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
         """Records a problem that makes the file invalid."""
         self._note(self.problems, "problem", problem(message, mark, key, mend))
 
     def warning(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
-        """Records something odd or without effect here."""
+        """Records a suspicious construct, or one without effect here."""
         self._note(self.warnings, "warning", problem(message, mark, key, mend))
 
     def without_effect(self, keyword: str, reason: str, mark: Mark, key: str) -> None:
         """Warns of a keyword without effect here, once per compilation rather than in every job."""
-        if keyword not in self._told:
-            self._told.add(keyword)
+        if keyword not in self._warned:
+            self._warned.add(keyword)
             self.warning(f"has no effect here: {reason}", mark, key)
 
     def add(self, error: PipelineFileError) -> None:
@@ -66,7 +66,7 @@ class Report:
 
     @property
     def full(self) -> bool:
-        """Whether the report takes no more, so that the search for problems can end."""
+        """Whether MAX_PROBLEMS is reached, so the search for problems can stop."""
         return len(self.problems) > MAX_PROBLEMS
 
     def raise_if_any(self) -> None:

@@ -7,7 +7,6 @@ repository that carries such a file must not gain access to the user's files.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from pipeline.include_sources import read_file
@@ -16,11 +15,11 @@ from pipeline.problems import Report, fatal, nearest
 from pipeline.yaml_loader import load
 from protocol.errors import LongshoreError
 from protocol.plan import Variable
+from protocol.variables import VARIABLE_NAME
 
 FILE_NAME = ".gitlab-ci-local-variables.yml"
 EVERYWHERE = "*"
 """Scope of a value that applies to all environments."""
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 KINDS = ("variable", "file")
 KEYS = ("type", "values")
 
@@ -41,13 +40,13 @@ def project_variables(folder: Path, report: Report) -> list[Variable]:
     content = documents[0]
     if len(documents) > 1 or not isinstance(content, Map):
         what = "has two documents" if len(documents) > 1 else f"must be a mapping, not {kind_of(content)}"
-        raise fatal(what, Mark(origin, 1), mend="write one `NAME: value` a line")
+        raise fatal(what, Mark(origin, 1), mend="write one `NAME: value` per line")
     made = [_variable(key, value, mark, report) for key, value, mark in content.entries()]
     return [variable for variable in made if variable is not None]
 
 
 def _variable(key: str, value: Value, mark: Mark, report: Report) -> Variable | None:
-    if not NAME.fullmatch(key):
+    if not VARIABLE_NAME.fullmatch(key):
         report.problem(f"{shown(key)} is not a valid variable name", mark, mend="letters, digits and `_`")
         return None
     if isinstance(value, str):

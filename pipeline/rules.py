@@ -55,7 +55,7 @@ class Conditions:
     def first_match(self, rules: Value, known: Known, key: str, source: Source | None = None) -> tuple[int, Map] | None:
         """The first matching rule and its number; the syntax of later rules is checked too.
 
-        `source` is where `exists` looks, if not in the project itself.
+        `source` has the files for `exists`; default: the project.
         """
         found: tuple[int, Map] | None = None
         for number, rule in enumerate(rules if isinstance(rules, Seq) else []):
@@ -202,7 +202,7 @@ def _target(variables: Mapping[str, str]) -> str | None:
 
 
 def _is_push_of_a_branch(variables: Mapping[str, str]) -> bool:
-    """Whether there is something to compare with; otherwise every path counts as changed, as in GitLab."""
+    """Whether changes can be computed; in other pipelines every path counts as changed, as in GitLab."""
     return not variables.get("CI_COMMIT_TAG") and variables.get("CI_PIPELINE_SOURCE", "push") in OF_A_PUSH
 
 

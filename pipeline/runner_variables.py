@@ -1,14 +1,15 @@
 """Warns of variables in a pipeline file that configure GitLab's runner and have no effect here. Pure.
 
-Variables with an effect are the worker's concern. No warning for those that only tune GitLab's runner (GIT_DEPTH,
-*_ATTEMPTS, *_COMPRESSION_LEVEL), nor for behaviour that is always on here (CI_DEBUG_SERVICES, FF_NETWORK_PER_BUILD).
+Variables with an effect are the worker's concern. No warning for those that only tune GitLab's runner
+(GIT_CLEAN_FLAGS, *_ATTEMPTS, *_COMPRESSION_LEVEL), nor for behaviour that is always on here (CI_DEBUG_SERVICES,
+FF_NETWORK_PER_BUILD).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.nodes import Map, text_of
+from pipeline.nodes import Map
 from pipeline.problems import Report
 
 NO_EFFECT = {
@@ -46,16 +47,12 @@ def warn_of_runner_variables(report: Report, holders: Iterable[tuple[str, Map]])
         variables = holder.get("variables")
         if not isinstance(variables, Map):
             continue
-        for key, value, mark in variables.entries():
-            plain = value.get("value") if isinstance(value, Map) else value
-            text = text_of(plain) if isinstance(plain, str | int | float) else ""
-            if reason := _why_without_effect(key, text):
+        for key, _, mark in variables.entries():
+            if reason := _why_without_effect(key):
                 report.without_effect(key, reason, mark, ".".join(filter(None, [name, "variables", key])))
 
 
-def _why_without_effect(key: str, value: str) -> str:
-    if key == "GIT_CHECKOUT" and value == "false":
-        return "the project's files are checked out for every job; GIT_STRATEGY: none leaves them out"
+def _why_without_effect(key: str) -> str:
     if key.startswith(KUBERNETES):
         return "jobs run in Docker; `x-longshore` bounds their CPUs and memory"
     if key.startswith(FLAGS) and key not in QUIET_FLAGS:

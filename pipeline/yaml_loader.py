@@ -88,16 +88,14 @@ def _mend(error: yaml.MarkedYAMLError, text: str) -> str:
     """Hint for the most common mistakes that YAML misreads; "" for all others."""
     problem, context = error.problem or "", error.context or ""
     if problem.startswith("mapping values are not allowed"):
-        return "put quotes around a value that holds `: `"
+        return "quote a value that contains `: `"
     scanned = context in ("while scanning an alias", "while scanning an anchor", "while scanning a tag")
     mark = error.context_mark if scanned else error.problem_mark
     if mark is None or not (scanned or problem.startswith("found character that cannot start any token")):
         return ""
     line = "".join(text.splitlines()[mark.line : mark.line + 1])
     first = line[mark.column : mark.column + 1]
-    return (
-        "indent with spaces, not with tabs" if first == "\t" else f"put quotes around a value that begins with {first}"
-    )
+    return "indent with spaces, not with tabs" if first == "\t" else f"quote a value that begins with {first}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,7 +158,7 @@ class _Composer:
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         mark = self._mark(event)
         if "\0" in event.value:
-            raise fatal("a string holds a NUL character", mark)
+            raise fatal("a string contains a NUL character", mark)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.mapping and frame.key is None:
             frame.key = (event.value, mark, event.value == "<<" and event.implicit[0])
@@ -203,7 +201,7 @@ class _Composer:
         if anchored is None:
             raise fatal(f"alias *{event.anchor} has no anchor &{event.anchor} before it", mark)
         if not anchored.complete:
-            raise fatal(f"alias *{event.anchor} stands inside what &{event.anchor} names, without end", mark)
+            raise fatal(f"alias *{event.anchor} refers to a value that contains it", mark)
         frame = self._stack[-1] if self._stack else None
         if frame is not None and frame.mapping and frame.key is None:
             if not isinstance(anchored.value, str):
@@ -235,9 +233,7 @@ class _Composer:
             return
         before = frame.written.setdefault(key, key_mark.line)
         if before != key_mark.line:
-            self._report.warning(
-                f"is written twice, the first time in line {before}; the last one counts", key_mark, key
-            )
+            self._report.warning(f"is a duplicate of the key in line {before}; the last one counts", key_mark, key)
         frame.entries[key] = (value, key_mark)
 
 

@@ -1,6 +1,6 @@
 """The protocol between Longshore's processes: statuses, plans, messages, codec, addresses, client.
 
-Imports nothing else of ours. Everything that crosses a socket is a type in this package.
+Imports no other package of Longshore. Everything that crosses a socket is a type in this package.
 """
 
 VERSION = "0.1.0"

@@ -49,15 +49,15 @@ def parse_tcp(address: str, *, default_port: int | None = None) -> TcpAddress:
     return TcpAddress(host, int(port))
 
 
-def reachable_feed(coordinator: str, told: str) -> str:
+def reachable_feed(coordinator: str, announced: str) -> str:
     """The feed's address for a peer that reached the coordinator at `coordinator`.
 
     A coordinator that listens on every interface announces a wildcard host, which is no destination; it is replaced by
     the host at which the coordinator was reached.
     """
-    if not told.startswith("tcp://") or not coordinator.startswith("tcp://"):
-        return told
-    feed = parse_tcp(told)
+    if not announced.startswith("tcp://") or not coordinator.startswith("tcp://"):
+        return announced
+    feed = parse_tcp(announced)
     if feed.host not in WILDCARDS:
-        return told
+        return announced
     return str(TcpAddress(parse_tcp(coordinator).host, feed.port))

@@ -6,14 +6,13 @@ Requests have an id and a deadline. An unanswered request is resent, which is sa
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import itertools
 import math
 import os
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -23,65 +22,30 @@ import zmq
 
 from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
-from protocol.addresses import parse_tcp, reachable_feed
+from protocol.addresses import reachable_feed
 from protocol.codec import decode_event, decode_for_client, each_event, encode
+from protocol.dealer import Dealer, connect_socket
 from protocol.errors import CoordinatorUnreachable, LongshoreError, NotLetIn, ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent
-from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
-from protocol.liveness import notice_dead_hosts
+from protocol.keys import Credentials
 from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
+from protocol.replies import IncomingBlob, expected, refusal
 from protocol.views import RunSummary, RunView, WorkerView
-from protocol.workspace import GitWorkspace, Workspace
+from protocol.workspace import GitWorkspace, Pack, Workspace
 
 RESEND_AFTER = 2.0
 """Seconds without an answer after which a request is resent."""
 LET_IN_PAUSE = 0.3
 """Seconds within which a starting coordinator publishes its credentials."""
+PIPELINE = 4
+"""Pieces of an upload in flight: hides the round trip, as a worker's do."""
+QUICK_ANSWER = 0.5
+"""Seconds within which a piece is answered if the link can take another one."""
 FEED_BACKLOG = 100_000
 """Events queued for a slow reader before some are lost, which it detects by their numbers."""
-USER_ERRORS = frozenset({"not_found", "bad_request", "bad_field", "too_large", "forbidden", "revoked"})
-"""Error codes caused by the caller."""
 
 R = TypeVar("R", bound=m.Message)
-
-
-def connect_socket(
-    context: zmq.Context[zmq.Socket[bytes]],
-    kind: int,
-    address: str,
-    *,
-    receive_limit: int = 1000,
-    send_limit: int = 1000,
-    immediate: bool = False,
-    credentials: Credentials | None = None,
-) -> zmq.Socket[bytes]:
-    """A connected socket with the options common to all peers of a coordinator.
-
-    `receive_limit` and `send_limit` bound the unread and unsent messages; `immediate`: queue none before the connection
-    is established. `credentials` default to this user's for the address.
-    Raises UsageError for a bad address or unusable credentials.
-    """
-    if address.startswith("tcp://"):
-        parse_tcp(address)
-        credentials = credentials or find_credentials(address)
-    socket = context.socket(kind)
-    if credentials is not None and address.startswith("tcp://"):
-        credentials.apply(socket)
-    socket.set(zmq.LINGER, 0)
-    socket.set(zmq.RECONNECT_IVL, 100)
-    socket.set(zmq.RECONNECT_IVL_MAX, 2000)
-    notice_dead_hosts(socket)
-    socket.set(zmq.IPV6, 1)
-    socket.set(zmq.RCVHWM, receive_limit)
-    socket.set(zmq.SNDHWM, send_limit)
-    socket.set(zmq.IMMEDIATE, immediate)
-    try:
-        socket.connect(address)
-    except zmq.ZMQError as error:
-        socket.close()
-        raise UsageError(f"can't connect to {address!r}: {error}") from error
-    return socket
 
 
 class Client:
@@ -110,12 +74,11 @@ class Client:
         self._welcome: m.Welcome | None = None
 
     def _open(self) -> None:
-        self._credentials = self._given or find_credentials(self.address)
-        self._socket = connect_socket(self._context, zmq.DEALER, self.address, credentials=self._credentials)
-        self._monitor = self._socket.get_monitor_socket(HANDSHAKE_FAILURES)
+        self._dealer = Dealer(self._context, self.address, self._given)
+        self._socket = self._dealer.socket
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(self._dealer.monitor, zmq.POLLIN)
 
     def __enter__(self) -> Client:
         return self
@@ -127,10 +90,7 @@ class Client:
 
     def close(self) -> None:
         """Closes the socket; unanswered requests are dropped."""
-        if not self._socket.closed:
-            self._socket.disable_monitor()
-            self._monitor.close(0)
-            self._socket.close()
+        self._dealer.close()
 
     @property
     def welcome(self) -> m.Welcome:
@@ -187,13 +147,13 @@ class Client:
         ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
         if self._socket in ready:
             return True
-        if self._monitor in ready:
-            used = self._credentials
+        if self._dealer.monitor in ready:
+            refused = self._dealer
             self.close()
             time.sleep(LET_IN_PAUSE)
             self._open()  # ZeroMQ itself would never retry, and newer credentials may exist by now
-            if self._credentials == used:
-                raise NotLetIn(not_let_in(self.address, used is not None))
+            if self._dealer.credentials == refused.credentials:
+                raise NotLetIn(refused.refusal())
         return False
 
     def request_payload(
@@ -214,14 +174,12 @@ class Client:
             if reply.code == "not_introduced":
                 self._introduce(deadline)
                 continue
-            raise (UsageError if reply.code in USER_ERRORS else LongshoreError)(reply.message)
+            raise refusal(reply)
 
     def request(self, kind: type[m.Message], expect: type[R], **fields: Any) -> R:
         """Like `request_payload`, for requests without payload; checks the answer's type."""
         reply, _ = self.request_payload(kind, **fields)
-        if not isinstance(reply, expect):
-            raise LongshoreError(f"{self.address} answered {kind.__name__} with {type(reply).__name__}")
-        return reply
+        return expected(reply, expect, kind, self.address)
 
     def enrol(self, secret: str, name: str) -> admin.Enrolled:
         """Enrols this client's key under a name, with a join token's secret."""
@@ -229,9 +187,7 @@ class Client:
         reply, _ = self._exchange(request, None, time.monotonic() + self.timeout)
         if isinstance(reply, m.Error):
             raise UsageError(reply.message)
-        if not isinstance(reply, admin.Enrolled):
-            raise LongshoreError(f"{self.address} answered Enrol with {type(reply).__name__}")
-        return reply
+        return expected(reply, admin.Enrolled, admin.Enrol, self.address)
 
     # runs
 
@@ -293,9 +249,7 @@ class Client:
         reply, data = self.request_payload(
             m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length
         )
-        if not isinstance(reply, m.LogData):
-            raise LongshoreError(f"{self.address} answered GetLog with {type(reply).__name__}")
-        return reply, bytes(data)
+        return expected(reply, m.LogData, m.GetLog, self.address), bytes(data)
 
     # workers
 
@@ -318,47 +272,87 @@ class Client:
         """The state to which the feed's events apply; subscribe first."""
         return self.request(m.GetSnapshot, m.Snapshot, runs=runs, run=run)
 
-    def upload(self, path: Path) -> tuple[str, int]:
+    def upload(self, path: Path, digest: str | None = None) -> tuple[str, int]:
         """Uploads a file as a blob, unless the coordinator already has it. Returns its digest and size."""
         with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if digest is None:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
             size = os.fstat(file.fileno()).st_size
             state = self._put(digest, size, 0, b"")
             while not state.complete:
-                file.seek(state.received)
-                state = self._put(digest, size, state.received, file.read(CHUNK_BYTES))
+                state = self._put_pieces(file.fileno(), state, digest, size)
         return digest, size
+
+    def missing_blobs(self, blobs: Iterable[Pack]) -> list[Pack]:
+        """Those of the blobs that the coordinator lacks; it keeps the others for a while, for a run to refer to."""
+        if self._welcome is None:
+            self._introduce(time.monotonic() + self.timeout)
+        asked: dict[int, Pack] = {}
+        for blob in blobs:
+            request = m.BlobPut(id=next(self._ids), digest=blob.digest, size=blob.size, offset=0)
+            self._send(encode(request, b""), time.monotonic() + self.timeout)
+            asked[request.id] = blob
+        missing: list[Pack] = []
+        while asked:
+            reply = self._answer_to(asked, RESEND_AFTER)
+            if not isinstance(reply, m.BlobState):  # lost, or refused: one by one
+                return missing + [
+                    blob for blob in asked.values() if not self._put(blob.digest, blob.size, 0, b"").complete
+                ]
+            blob = asked.pop(reply.id)
+            if not reply.complete:
+                missing.append(blob)
+        return missing
+
+    def _put_pieces(self, descriptor: int, state: m.BlobState, digest: str, size: int) -> m.BlobState:
+        """Sends pieces from the coordinator's offset, several at a time, until it has all or some were lost.
+
+        A slow link gets one at a time, so that none is taken for lost.
+        """
+        sent, window = state.received, 1
+        flying: dict[int, tuple[int, float]] = {}  # by request: the offset behind the piece, and the time
+        while not state.complete and (flying or sent < size):
+            while len(flying) < window and sent < size:
+                piece = os.pread(descriptor, CHUNK_BYTES, sent)
+                request = m.BlobPut(id=next(self._ids), digest=digest, size=size, offset=sent)
+                if not self._send(encode(request, piece), time.monotonic() + self.timeout):
+                    break
+                sent += len(piece)
+                flying[request.id] = sent, time.monotonic()
+            reply = self._answer_to(flying, RESEND_AFTER)
+            if isinstance(reply, m.Error) and reply.code != "not_introduced":
+                raise refusal(reply)
+            if not isinstance(reply, m.BlobState):
+                break
+            behind, since = flying.pop(reply.id)
+            if reply.received != behind and not reply.complete:
+                break
+            state = reply
+            window = min(window + 1, PIPELINE) if time.monotonic() - since < QUICK_ANSWER else 1
+        return state if state.complete else self._put(digest, size, 0, b"")
+
+    def _answer_to(self, ids: Container[int], seconds: float) -> m.Message | None:
+        """The next answer to one of these requests; None after a timeout."""
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0 and self._await(zmq.POLLIN, left):
+            reply, _ = decode_for_client(self._socket.recv_multipart())
+            if getattr(reply, "id", None) in ids:
+                return reply
+        return None
 
     def _put(self, digest: str, size: int, offset: int, piece: bytes) -> m.BlobState:
         reply, _ = self.request_payload(m.BlobPut, piece, digest=digest, size=size, offset=offset)
-        if not isinstance(reply, m.BlobState):
-            raise LongshoreError(f"{self.address} answered BlobPut with {type(reply).__name__}")
-        return reply
+        return expected(reply, m.BlobState, m.BlobPut, self.address)
 
     def download(self, digest: str, path: Path) -> None:
         """Fetches a blob into `path`. Raises LongshoreError if its bytes do not match its digest."""
-        partial = path.with_name(path.name + ".part")
-        hasher, offset, size = hashlib.sha256(), 0, 1
-        try:
-            with partial.open("wb") as file:
-                while offset < size:
-                    reply, data = self.request_payload(m.BlobGet, digest=digest, offset=offset, length=CHUNK_BYTES)
-                    if not isinstance(reply, m.BlobData) or (not data and reply.size > offset):
-                        raise LongshoreError(f"{self.address} sent no bytes of blob {digest}")
-                    size = reply.size
-                    file.write(data)
-                    hasher.update(data)
-                    offset += len(data)
-            if hasher.hexdigest() != digest:
-                raise LongshoreError(f"blob {digest} arrived damaged from {self.address}")
-            partial.replace(path)
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                partial.unlink()
+        with IncomingBlob(digest, path, self.address) as blob:
+            while not blob.complete:
+                blob.take(*self.request_payload(m.BlobGet, **blob.next_piece()))
 
     def feed(self, *, state: bool = True) -> Feed:
         """The coordinator's events from now on."""
-        feed = Feed(self._context, reachable_feed(self.address, self.welcome.feed), self._credentials)
+        feed = Feed(self._context, reachable_feed(self.address, self.welcome.feed), self._dealer.credentials)
         if state:
             feed.subscribe(STATE_TOPIC)
         return feed

@@ -129,11 +129,11 @@ def kind_of(frames: Sequence[Bytes]) -> type[Message]:
 def _kind(head: Bytes, wanted: Mapping[str, type[S]]) -> type[S]:
     """The type of a map, out of `wanted`. Raises ProtocolError."""
     try:
-        told = _head.decode(head).type
+        raw = _head.decode(head).type
     except NO_MESSAGE as error:
         raise ProtocolError("bad_frame", f"not a msgpack map: {error}") from error
     try:
-        tag = _word.decode(told)
+        tag = _word.decode(raw)
     except NO_MESSAGE:
         raise ProtocolError("unknown_type", "a message needs a type, which is a string") from None
     kind = wanted.get(tag)

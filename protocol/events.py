@@ -2,7 +2,8 @@
 
 Frames: `[topic, msgpack map]` for state, `[topic, msgpack map, payload]` for log bytes. State events have topic
 `STATE_TOPIC`, and each increments `seq`, even within one frame; after a gap or with a new `epoch`, request a new
-snapshot. Log events have one topic per attempt and no number: their byte offsets reveal gaps.
+snapshot (`protocol.feed_position`). Log events have one topic per attempt and no number: their byte offsets reveal
+gaps.
 """
 
 from __future__ import annotations

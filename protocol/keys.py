@@ -68,10 +68,6 @@ class Credentials:
         socket.curve_secretkey = self.keys.secret.encode()
 
 
-HANDSHAKE_FAILURES = zmq.EVENT_HANDSHAKE_FAILED_AUTH | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
-"""Events of a socket's monitor: the other side does not know our key, or requires one."""
-
-
 @dataclass(frozen=True, slots=True)
 class JoinToken:
     """A join token; `token create` prints it once, as one line of text."""
@@ -141,11 +137,11 @@ def find_credentials(address: str) -> Credentials | None:
 
 def read_credentials(path: Path) -> Credentials | None:
     """The credentials in a file; None if it does not exist. Raises UsageError."""
-    told = read_private_json(path)
-    if told is None:
+    content = read_private_json(path)
+    if content is None:
         return None
     try:
-        return Credentials(str(told["server"]), KeyPair(str(told["public"]), str(told["secret"])))
+        return Credentials(str(content["server"]), KeyPair(str(content["public"]), str(content["secret"])))
     except KeyError:
         raise UsageError(f"{path} is not a credentials file; remove it and log in again") from None
 
@@ -166,8 +162,8 @@ def save_credentials(directory: Path, address: str, credentials: Credentials, *,
     """Writes the credentials for an address; `pid` is the process with which they expire, if any."""
     directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
     path = directory / credentials_file(address)
-    told = {"address": address, "server": credentials.server, **asdict(credentials.keys)}
-    write_private(path, json.dumps(told | ({"pid": pid} if pid else {})) + "\n")
+    content = {"address": address, "server": credentials.server, **asdict(credentials.keys)}
+    write_private(path, json.dumps(content | ({"pid": pid} if pid else {})) + "\n")
     return path
 
 
@@ -260,12 +256,12 @@ def read_private_json(path: Path) -> dict[str, Any] | None:
     if text is None:
         return None
     try:
-        told = json.loads(text)
+        content = json.loads(text)
     except ValueError:
-        told = None
-    if not isinstance(told, dict):
+        content = None
+    if not isinstance(content, dict):
         raise UsageError(f"{path} is damaged; remove it")
-    return told
+    return content
 
 
 def keep_key_pair(path: Path) -> KeyPair:
@@ -273,10 +269,10 @@ def keep_key_pair(path: Path) -> KeyPair:
     path.parent.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
     with (path.parent / ".lock").open("a") as lock:  # processes that start concurrently share one pair
         fcntl.flock(lock, fcntl.LOCK_EX)
-        told = read_private_json(path)
-        if told is not None:
+        content = read_private_json(path)
+        if content is not None:
             try:
-                return KeyPair(str(told["public"]), str(told["secret"]))
+                return KeyPair(str(content["public"]), str(content["secret"]))
             except KeyError:
                 raise UsageError(f"{path} is not a key pair; restore it from a backup or remove it") from None
         pair = new_key_pair()

@@ -1,10 +1,11 @@
-"""Formats of ids that become parts of file names and container names. Pure data.
+"""Formats of ids and names that become parts of file names and container names. Pure data.
 
-Every side checks them on decoding a message, as their sender may be compromised.
+Every side checks them, those of messages on decoding, as their sender may be compromised.
 """
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -12,8 +13,13 @@ import msgspec
 CHUNK_BYTES = 1 << 20
 """Piece size in bytes into which senders cut logs and blobs."""
 
-Digest = Annotated[str, msgspec.Meta(pattern=r"\A[0-9a-f]{64}\Z")]
+DIGEST = re.compile(r"[0-9a-f]{64}")
+ATTEMPT_ID = re.compile(r"(?P<job>[0-9]{1,19})\.(?P<number>[0-9]{1,9})")
+WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""A worker's name, which becomes a container label and part of file names."""
+
+Digest = Annotated[str, msgspec.Meta(pattern=rf"\A{DIGEST.pattern}\Z")]
 """A blob's sha256."""
-AttemptId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9]{1,19}\.[0-9]{1,9}\Z")]
+AttemptId = Annotated[str, msgspec.Meta(pattern=rf"\A{ATTEMPT_ID.pattern}\Z")]
 """JOB.NUMBER."""
 CoordinatorId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z]{1,64}\Z")]

@@ -123,6 +123,7 @@ class JobPlan(Part, frozen=True, kw_only=True):
     name: str
     stage: str
     script: list[str]
+    pre_get_sources_script: list[str] = []
     before_script: list[str] = []
     after_script: list[str] = []
     image: ImageSpec | None = None

@@ -22,11 +22,13 @@ MAX_TOTAL_LENGTH = 16 << 20
 
 NOTHING: Mapping[str, str] = MappingProxyType({})
 
+VARIABLE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+"""A name that every shell accepts."""
 REFERENCE = re.compile(
     r"\$(?:\{(?P<braced>[^}]*)\}"
-    r"|(?P<plain>[A-Za-z_][A-Za-z0-9_]*)"
+    rf"|(?P<plain>{VARIABLE_NAME.pattern})"
     r"|(?P<special>[$*#@!?\-0-9]))"
-    r"|%(?P<percent>[A-Za-z_][A-Za-z0-9_]*)%"
+    rf"|%(?P<percent>{VARIABLE_NAME.pattern})%"
 )
 
 

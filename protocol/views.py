@@ -18,7 +18,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArtifactRef(View, frozen=True, kw_only=True):
-    """A stored artifact of an attempt: `kind` is archive, dotenv or junit; `digest` is the sha256 of a gzipped tar."""
+    """A stored artifact of an attempt: `kind` is archive, dotenv or junit; `digest` is the sha256 of its blob.
+
+    An archive is a tar, compressed with zstd.
+    """
 
     kind: str
     digest: Digest

@@ -16,10 +16,14 @@ ObjectId = Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})
 """A git object's id: sha1 or sha256, by the repository's object format."""
 MOST_PACKS = 64
 """Maximum packs of one workspace; a client then starts again with a pack that holds everything."""
+MOST_COMMITS = 50_000
+"""Maximum `commits` of one workspace, and `shallow` ones: messages stay below codec.MAX_MAP_BYTES."""
 MANIFEST = "manifest"
 """Name of the manifest's blob in a snapshot's tree."""
 STAGED = "staged"
 """Name of the tree of blobs that only a repository's index refers to, each named by its object id."""
+Size = Annotated[int, msgspec.Meta(ge=0)]
+Commits = Annotated[list[ObjectId], msgspec.Meta(max_length=MOST_COMMITS)]
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -30,7 +34,7 @@ class Pack(Part, frozen=True, kw_only=True):
     """A git pack, stored as a blob. It may be thin: deltas against objects of the packs before it."""
 
     digest: Digest
-    size: int
+    size: Size
 
 
 class GitWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="git"):
@@ -39,14 +43,16 @@ class GitWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="git")
     `snapshot` is a tree: the blob `manifest` (a `Manifest` in msgpack), the tree `staged`, and for each of the
     manifest's repositories, by its index, the tree of its files as they are on disk. `packs`, oldest first, contain
     that tree and all that it refers to, and the history of `commits` (commits and annotated tags) without what lies
-    beyond `shallow` commits. `depth` is that of the history; 0 is unlimited.
+    beyond `shallow` commits. `depth` is that of the history; 0 is unlimited. The first `history` packs contain all of
+    that history; the others contain only files.
     """
 
     snapshot: ObjectId
-    packs: list[Pack]
-    commits: list[ObjectId] = []
-    shallow: list[ObjectId] = []
-    depth: int = 0
+    packs: Annotated[list[Pack], msgspec.Meta(min_length=1, max_length=MOST_PACKS)]
+    commits: Commits = []
+    shallow: Commits = []
+    depth: Annotated[int, msgspec.Meta(ge=0)] = 0
+    history: Size = 0
 
     @property
     def blobs(self) -> list[Pack]:
@@ -63,7 +69,7 @@ class TarWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="tar")
     """A directory that is no git repository, as a tar."""
 
     digest: Digest
-    size: int
+    size: Size
 
     @property
     def blobs(self) -> list[Pack]:
@@ -122,6 +128,6 @@ class RepositoryManifest(Part, frozen=True, kw_only=True):
 
 
 class Manifest(Part, frozen=True, kw_only=True):
-    """What a snapshot's trees can't say. The first repository is the project's; parents come before submodules."""
+    """Data that a snapshot's trees can't express. The first repository is the project's; parents precede submodules."""
 
     repositories: list[RepositoryManifest]

@@ -3,8 +3,8 @@
     python scripts/architecture.py          updates the page
     python scripts/architecture.py --check  exits with status 1 if the page is out of date
 
-A room is a folder of a package, or a module beside its folders. The picture omits arrows that follow from others. A
-room's purpose is the first paragraph of its docstring. A circle of imports between rooms is an error.
+A component is a folder of a package, or a module beside its folders; its purpose is the first paragraph of its
+docstring. The picture is transitively reduced. An import cycle between components is an error.
 """
 
 from __future__ import annotations
@@ -23,15 +23,15 @@ sys.path.insert(0, str(ROOT))  # the packages of this checkout, whichever one is
 PAGE = ROOT / "docs" / "architecture.md"
 PACKAGES = ("cli", "pipeline", "coordinator", "daemon", "tui", "protocol")
 WHOLE = ("pipeline", "protocol")
-"""Packages without folders: one room each."""
+"""Packages without folders: one component each."""
 DEEPER = "daemon.executors."
-"""The package whose folders, the executors, are rooms of their own."""
+"""The package whose folders, the executors, are components of their own."""
 
 Arrows = set[tuple[str, str]]
 
 
-def room_of(module: str) -> str:
-    """A module's room: `daemon.logs.sender` is in `daemon.logs`, `daemon.worker` is its own."""
+def component_of(module: str) -> str:
+    """A module's component: `daemon.logs.sender` is in `daemon.logs`, `daemon.worker` is its own."""
     parts = module.split(".")
     if parts[0] in WHOLE:
         return parts[0]
@@ -39,18 +39,18 @@ def room_of(module: str) -> str:
 
 
 def arrows_of(graph: grimp.ImportGraph) -> Arrows:
-    """Imports between rooms, as (importer, imported)."""
+    """Imports between components, as (importer, imported)."""
     return {
-        (room_of(importer), room_of(imported))
+        (component_of(importer), component_of(imported))
         for importer in graph.modules
         if not importer.endswith("__main__")
         for imported in graph.find_modules_directly_imported_by(importer)
-        if room_of(importer) != room_of(imported)
+        if component_of(importer) != component_of(imported)
     }
 
 
 def reduced(arrows: Arrows) -> Arrows:
-    """Transitive reduction: drops arrows that follow from others."""
+    """The transitive reduction: without imports implied by others."""
     reach = set(arrows)
     nodes = {node for arrow in arrows for node in arrow}
     for middle, start, end in product(nodes, nodes, nodes):
@@ -59,8 +59,8 @@ def reduced(arrows: Arrows) -> Arrows:
     return {(a, b) for a, b in arrows if not any((a, c) in reach and (c, b) in reach for c in nodes - {a, b})}
 
 
-def circles(arrows: Arrows) -> list[str]:
-    """The rooms of an import circle, direct or indirect; empty if there is none."""
+def cycles(arrows: Arrows) -> list[str]:
+    """The components of an import cycle; empty without one."""
     try:
         tuple(TopologicalSorter({a: {b for c, b in arrows if c == a} for a, _ in arrows}).static_order())
     except CycleError as error:
@@ -68,16 +68,18 @@ def circles(arrows: Arrows) -> list[str]:
     return []
 
 
-def picture(arrows: Arrows, rooms: list[str]) -> str:
-    """A Mermaid flowchart: packages with their rooms, arrows between rooms of one package and between packages."""
+def picture(arrows: Arrows, components: list[str]) -> str:
+    """A Mermaid flowchart: packages with their components, imports within each package and between packages."""
     lines = ["```mermaid", "flowchart TD"]
     for package in PACKAGES:
-        mine = [room for room in rooms if room.split(".")[0] == package and room not in PACKAGES]
+        mine = [
+            component for component in components if component.split(".")[0] == package and component not in PACKAGES
+        ]
         if not mine:
             lines.append(f'  {package}_["{package}"]')
             continue
         lines.append(f'  subgraph {package}_["{package}"]')
-        lines += [f'    {node(room)}["{room.partition(".")[2].replace(".", "/")}"]' for room in mine]
+        lines += [f'    {node(component)}["{component.partition(".")[2].replace(".", "/")}"]' for component in mine]
         inner = {(a, b) for a, b in arrows if a in mine and b in mine}
         lines += [f"    {node(a)} --> {node(b)}" for a, b in sorted(reduced(inner))]
         lines.append("  end")
@@ -86,31 +88,35 @@ def picture(arrows: Arrows, rooms: list[str]) -> str:
     return "\n".join([*lines, "```"])
 
 
-def node(room: str) -> str:
+def node(component: str) -> str:
     """A valid Mermaid node name."""
-    return room.replace(".", "_")
+    return component.replace(".", "_")
 
 
-def table(arrows: Arrows, rooms: list[str]) -> str:
-    """One row per room: purpose, importers, tests."""
-    lines = ["| room | purpose | imported by | tests |", "| --- | --- | --- | --- |"]
-    for room in rooms:
-        users = sorted({a for a, b in arrows if b == room and a.split(".")[0] == room.split(".")[0]})
-        users += sorted({a.split(".")[0] for a, b in arrows if b == room and a.split(".")[0] != room.split(".")[0]})
-        shown = ", ".join(f"`{user.replace('.', '/')}`" for user in users) or "nobody"
-        lines.append(f"| `{path_of(room).relative_to(ROOT)}` | {purpose(room)} | {shown} | `{tests_of(room)}` |")
+def table(arrows: Arrows, components: list[str]) -> str:
+    """One row per component: purpose, importers, tests."""
+    lines = ["| component | purpose | imported by | tests |", "| --- | --- | --- | --- |"]
+    for component in components:
+        users = sorted({a for a, b in arrows if b == component and a.split(".")[0] == component.split(".")[0]})
+        users += sorted(
+            {a.split(".")[0] for a, b in arrows if b == component and a.split(".")[0] != component.split(".")[0]}
+        )
+        shown = ", ".join(f"`{user.replace('.', '/')}`" for user in users) or "none"
+        lines.append(
+            f"| `{path_of(component).relative_to(ROOT)}` | {purpose(component)} | {shown} | `{tests_of(component)}` |"
+        )
     return "\n".join(lines)
 
 
-def path_of(room: str) -> Path:
-    """A room's folder or file."""
-    path = ROOT / room.replace(".", "/")
+def path_of(component: str) -> Path:
+    """A component's folder or file."""
+    path = ROOT / component.replace(".", "/")
     return path if path.is_dir() else path.with_suffix(".py")
 
 
-def tests_of(room: str) -> Path:
-    """A room's tests: the folder or file of its name below `tests/`, else the nearest folder above."""
-    *folders, name = room.split(".")
+def tests_of(component: str) -> Path:
+    """A component's tests: the folder or file of its name below `tests/`, else the nearest folder above."""
+    *folders, name = component.split(".")
     place = Path("tests", *folders)
     for candidate in (place / name, place / f"test_{name}.py"):
         if (ROOT / candidate).exists():
@@ -120,9 +126,9 @@ def tests_of(room: str) -> Path:
     return place
 
 
-def purpose(room: str) -> str:
-    """The first paragraph of a room's docstring. Raises SystemExit if it has none."""
-    path = path_of(room)
+def purpose(component: str) -> str:
+    """The first paragraph of a component's docstring. Raises SystemExit if it has none."""
+    path = path_of(component)
     path = path / "__init__.py" if path.is_dir() else path
     text = ast.get_docstring(ast.parse(path.read_text())) or ""
     if not text:
@@ -134,14 +140,15 @@ def page() -> str:
     """The up-to-date page."""
     graph = grimp.build_graph(*PACKAGES)
     arrows = arrows_of(graph)
-    if circle := circles(arrows):
-        raise SystemExit(f"rooms import each other in a circle: {' -> '.join(circle)}")
-    rooms = sorted(
-        {room_of(module) for module in graph.modules}, key=lambda room: (PACKAGES.index(room.split(".")[0]), room)
+    if cycle := cycles(arrows):
+        raise SystemExit(f"import cycle between components: {' -> '.join(cycle)}")
+    components = sorted(
+        {component_of(module) for module in graph.modules},
+        key=lambda component: (PACKAGES.index(component.split(".")[0]), component),
     )
     text = PAGE.read_text()
-    for name, made in (("picture", picture(arrows, rooms)), ("rooms", table(arrows, rooms))):
-        begin, end = f"<!-- {name}: made by scripts/architecture.py -->\n", f"\n<!-- end of {name} -->"
+    for name, made in (("picture", picture(arrows, components)), ("components", table(arrows, components))):
+        begin, end = f"<!-- {name}: generated by scripts/architecture.py -->\n", f"\n<!-- end of {name} -->"
         text = re.sub(
             f"{re.escape(begin)}.*?{re.escape(end)}", lambda _, b=begin, m=made, e=end: b + m + e, text, flags=re.DOTALL
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
+sys.dont_write_bytecode = False  # compiling all tests takes each process 5 s of CPU time
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["LONGSHORE_CONFIG"] = os.devnull  # the settings of who runs the tests are not the tests'
 
 # Ignored in the background of a script, and by nohup; programs would inherit that.
@@ -29,7 +32,6 @@ settings.load_profile("longshore")  # a machine that is busy with something else
 
 LONGEST_FIRST = (
     "faults",
-    "pipeline/test_conformance.py",
     "system",
     "daemon/executors/docker",
     "tui",

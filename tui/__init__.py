@@ -1,1 +1,1 @@
-"""The terminal dashboard: `app.LongshoreApp(address)`. Imports nothing of ours but protocol."""
+"""The terminal dashboard: `app.LongshoreApp(address)`. Imports only `protocol`."""

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from cli.options.common import Target, coordinator_option
+from cli.options.common import Target, coordinator_option, output_option
+
+if TYPE_CHECKING:
+    from cli.render.output import Output
 
 
 @click.command("audit")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@output_option("Print one JSON document instead of a table.")
 @click.option(
     "--limit",
     type=click.IntRange(1, 1000),
@@ -19,10 +24,9 @@ from cli.options.common import Target, coordinator_option
 )
 @click.option("--before", type=click.IntRange(min=1), metavar="N", help="Show only entries with a lower id.")
 @coordinator_option
-def audit_command(where: Target, as_json: bool, limit: int, before: int | None) -> None:
-    """Show who submitted, canceled, retried, played, enrolled or revoked, newest first. The log is append-only."""
+def audit_command(where: Target, output: Output, limit: int, before: int | None) -> None:
+    """Show run commands and administrative actions with their users, newest first. The log is append-only."""
     from cli.render.json_views import rfc3339
-    from cli.render.rows import print_rows
     from cli.session.session import reading_session
     from protocol.admin import AuditList, GetAudit
 
@@ -40,4 +44,4 @@ def audit_command(where: Target, as_json: bool, limit: int, before: int | None) 
         }
         for line in lines
     ]
-    print_rows(rows, as_json=as_json)
+    output.rows(rows)

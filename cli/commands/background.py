@@ -53,7 +53,7 @@ def background_command(serving: Serving, state: Path) -> None:
     deadline = time.monotonic() + LOCK_SECONDS
     while not directory.try_lock():
         if directory.owner() is not None or time.monotonic() > deadline:
-            return  # another process serves it already
+            return  # another process already serves it
         time.sleep(LOCK_RETRY_SECONDS)
     idle_seconds = FIRST_IDLE_SECONDS
     while True:

@@ -14,9 +14,9 @@ from protocol.places import state_directory
 def backup_command(destination: Path) -> None:
     """Copy the state directory to DESTINATION, a new directory, while its coordinator keeps running.
 
-    The copy contains runs, logs, artifacts and keys; start it with LONGSHORE_STATE=DESTINATION. The source is the
-    directory that LONGSHORE_STATE names, so run this on the coordinator's host. With a PostgreSQL database, run
-    pg_dump first, then copy the directory.
+    The copy contains runs, logs, artifacts and keys; to use it, start a coordinator with LONGSHORE_STATE=DESTINATION.
+    The source is the directory that LONGSHORE_STATE names, so run this on the coordinator's host. With a PostgreSQL
+    database, run pg_dump first, then copy the directory.
     """
     from coordinator.maintenance.backup import back_up
 

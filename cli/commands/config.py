@@ -5,31 +5,31 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.options.common import output_option
 from cli.options.settings_files import TABLES, Settings, options_of, settings_of
+
+if TYPE_CHECKING:
+    from cli.render.output import Output
 
 IN_PROJECTS = ("run", "up")
 """Verbs to which a project's own file applies."""
 
 
 @click.command("config")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
-def config_command(as_json: bool) -> None:
+@output_option("Print one JSON document instead of a table.")
+def config_command(output: Output) -> None:
     """Show the settings of `run`, `up`, `worker` and `coordinator` in this directory, and the source of each."""
-    from cli.render.rows import print_rows
-
     rows: list[dict[str, Any]] = []
     for verb in TABLES:
         settings = settings_of(verb, Path() if verb in IN_PROJECTS else None)
         for key, option in options_of(verb).items():
             value, source = _value(option, settings)
             rows.append({"verb": verb, "setting": key, "value": value, "from": source})
-    if not as_json:
-        rows = [row | {"value": _shown(row["value"])} for row in rows]
-    print_rows(rows, as_json=as_json)
+    output.rows(rows, _shown)
 
 
 def _value(option: click.Option, settings: Settings) -> tuple[Any, str]:

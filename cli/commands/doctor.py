@@ -1,4 +1,4 @@
-"""The verb `doctor`: checks the requirements of runs, and finds and removes leftovers on Docker."""
+"""The verb `doctor`: checks the prerequisites of runs, and finds and removes leftovers in Docker."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from cli.session.session import Session
     from daemon.executors.docker.api_client import DockerClient
     from daemon.executors.docker.checkup import Check
-    from daemon.executors.docker.inventory import Leftover, Told
+    from daemon.executors.docker.inventory import Leftover, WorkersReport
 
-SIGNS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "red")}
+SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
 
 @click.command("doctor")
@@ -29,11 +29,11 @@ SIGNS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "r
     "--force", is_flag=True, help="With --clean: also remove containers that a dead worker would recover on restart."
 )
 @click.option("--yes", is_flag=True, help="With --clean: skip the confirmation prompt.")
-@click.option("--only", metavar="ID", help="Only leftovers of the coordinator whose id begins so.")
+@click.option("--only", metavar="ID", help="Consider only the coordinator with this id or id prefix.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of lines.")
 @coordinator_option
 def doctor_command(where: Target, cleans: bool, force: bool, yes: bool, only: str | None, as_json: bool) -> int:
-    """Check the requirements for running jobs, and list leftovers on Docker. Changes nothing without --clean."""
+    """Check the prerequisites of runs, and list leftovers in Docker. Changes nothing without --clean."""
     from daemon.executors.docker.api_client import DockerClient
     from daemon.executors.docker.checkup import check_engine, check_state
 
@@ -76,7 +76,7 @@ class _Coordinators:
         self._session: Session | None = None
         self._failure = ""
         if where.coordinator is None and not (where.state / "owner.lock").exists():
-            return  # no run yet; a check must not create anything
+            return  # no run yet; a check must create nothing
         try:
             self._session = reading_session(where)
         except LongshoreError as error:
@@ -92,10 +92,10 @@ class _Coordinators:
             return Check("coordinator", "ok", "none runs here; `longshore run` starts its own")
         return Check("coordinator", "ok", f"answers at {self._session.client.address}")
 
-    def ask(self, workers: dict[str, set[str]]) -> dict[str, Told]:
-        """The coordinator's report on those of these workers (by coordinator) that are its own."""
+    def ask(self, workers: dict[str, set[str]]) -> dict[str, WorkersReport]:
+        """The coordinator's report on its own workers among these, which are grouped by coordinator."""
         from cli.session.session import ReadingSession
-        from daemon.executors.docker.inventory import Told
+        from daemon.executors.docker.inventory import WorkersReport
 
         if self._session is None:
             return {}
@@ -107,9 +107,9 @@ class _Coordinators:
         views = {view.name: view for view in client.workers()}
         busy = frozenset(name for name in names if name in views and views[name].jobs)
         if isinstance(self._session, ReadingSession):  # no worker connects to it; it knows the database only
-            return {own: Told(busy=busy)}
+            return {own: WorkersReport(busy=busy)}
         online = frozenset(name for name in names if name in views and views[name].status != "offline")
-        return {own: Told(gone=frozenset(client.gone_workers(sorted(names))), busy=busy | online)}
+        return {own: WorkersReport(gone=frozenset(client.gone_workers(sorted(names))), busy=busy | online)}
 
     def close(self) -> None:
         if self._session is not None:
@@ -125,8 +125,8 @@ def _leftovers(engine: DockerClient, coordinators: _Coordinators, only: str) -> 
     for thing in things:
         coordinator, worker = owner(thing)
         workers.setdefault(coordinator, set()).add(worker)
-    told = coordinators.ask(workers)
-    return judge(things, told, find_begun(engine, things), local=engine.endpoint.local)
+    reports = coordinators.ask(workers)
+    return judge(things, reports, find_begun(engine, things), local=engine.endpoint.local)
 
 
 def _confirmed(leftovers: list[Leftover], force: bool) -> bool:
@@ -166,11 +166,11 @@ def _groups(leftovers: list[Leftover]) -> Iterator[str]:
     for one in leftovers:
         groups.setdefault((owner(one.thing), one.verdict, one.reason), []).append(one)
     if not groups:
-        yield "No leftovers on Docker."
+        yield "No leftovers in Docker."
     for ((coordinator, worker), verdict, reason), ones in sorted(groups.items(), key=lambda item: item[0]):
         oldest = time.time() - min(one.thing.created for one in ones)
         whose = f"worker {worker} of coordinator {coordinator[:12]}"
-        yield f"On Docker, of {whose}: {_counted(ones)}, up to {duration(oldest)} old: {reason}{hints[verdict]}"
+        yield f"In Docker, of {whose}: {_counted(ones)}, up to {duration(oldest)} old: {reason}{hints[verdict]}"
 
 
 def _counted(leftovers: list[Leftover]) -> str:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from cli.options.common import Target, coordinator_option
+from cli.options.common import Target, coordinator_option, output_option
+
+if TYPE_CHECKING:
+    from cli.render.output import Output
 
 
 @click.group("keys")
@@ -13,12 +18,11 @@ def keys_group() -> None:
 
 
 @keys_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@output_option("Print one JSON document instead of a table.")
 @coordinator_option
-def list_command(where: Target, as_json: bool) -> None:
+def list_command(where: Target, output: Output) -> None:
     """List enrolled keys, newest first; the last one is the owner's."""
     from cli.render.json_views import rfc3339
-    from cli.render.rows import print_rows
     from cli.session.session import reading_session
     from protocol.admin import KeyList, ListKeys
 
@@ -36,7 +40,7 @@ def list_command(where: Target, as_json: bool) -> None:
         }
         for key in keys
     ]
-    print_rows(rows, as_json=as_json)
+    output.rows(rows)
 
 
 @keys_group.command("revoke")

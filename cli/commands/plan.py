@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING
 
 import click
 
+from cli.options.common import output_option
 from cli.submit.variables import file_argument, file_options, variable_option
 from protocol.display import clean, clean_lines
 from protocol.errors import PipelineFileError, Problem
 from protocol.plan import Variable
 
 if TYPE_CHECKING:
+    from cli.render.output import Output
     from pipeline import Compilation
 
 
@@ -22,14 +24,14 @@ if TYPE_CHECKING:
 @variable_option
 @click.option("--job", "jobs", metavar="NAME", multiple=True, help="Select this job and the jobs it needs. Repeatable.")
 @file_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@output_option("Print one JSON document.")
 def plan(
     file: Path,
     variables: list[Variable],
     jobs: tuple[str, ...],
     projects: dict[str, Path],
     inputs: dict[str, str],
-    as_json: bool,
+    output: Output,
 ) -> int:
     """Show the jobs that the pipeline of FILE (default: the repository's .gitlab-ci.yml) would run here and now, and
     why other jobs are excluded.
@@ -38,15 +40,7 @@ def plan(
     _print_warnings(compilation.warnings)
     if compilation.left_out:
         print(f"longshore: {clean(str(file))}: nothing to run: {clean(compilation.left_out)}", file=sys.stderr)
-    if as_json:
-        from cli.render.json_views import print_json
-        from cli.render.plan_json import plan_json
-
-        print_json(plan_json(compilation))
-    else:
-        from cli.render.plan_text import print_plan
-
-        print_plan(compilation)
+    output.plan(compilation)
     return 0
 
 

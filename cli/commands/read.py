@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.options.common import Target, coordinator_option
+from cli.options.common import Target, coordinator_option, output_option
 from cli.session.session import ReadingSession, Session, reading_session
 from protocol.errors import UsageError
 from protocol.views import JobView, RunSummary, RunView
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+if TYPE_CHECKING:
+    from cli.render.output import Output
+
+json_option = output_option("Print one JSON document instead of a table.")
 run_argument = click.argument("run", type=click.IntRange(min=1))
 
 
@@ -26,22 +30,12 @@ run_argument = click.argument("run", type=click.IntRange(min=1))
     help="Maximum number of runs.",
 )
 @coordinator_option
-def list_command(where: Target, as_json: bool, limit: int) -> None:
+def list_command(where: Target, output: Output, limit: int) -> None:
     """List runs, newest first."""
     with reading_session(where) as session:
         runs = session.client.list_runs(limit)
-    if as_json:
-        from cli.render.json_views import print_json, summary_json
-
-        print_json([summary_json(run) for run in runs])
-        return
-    from cli.render.tables import console, runs_table
-
-    if runs:
-        console(sys.stdout).print(runs_table(runs))
-    else:
-        click.echo("no runs yet; `longshore run` starts one", err=True)
-    _note_unserved(session, runs)
+    output.runs(runs)
+    _note_unserved(session, runs, output.note)
 
 
 @click.command("show")
@@ -51,42 +45,27 @@ def list_command(where: Target, as_json: bool, limit: int) -> None:
 @click.option("--watch", is_flag=True, help="Keep updating until the run ends.")
 @json_option
 @coordinator_option
-def show_command(where: Target, run: int, job: str | None, why: bool, watch: bool, as_json: bool) -> None:
+def show_command(where: Target, run: int, job: str | None, why: bool, watch: bool, output: Output) -> None:
     """Show RUN with its jobs, or JOB with its attempts; with --why, the history of their status."""
-    if watch and (job or why or as_json):
+    if watch and (job or why or not output.for_people):
         raise click.UsageError("--watch shows a run's jobs; omit JOB, --why and --json")
     with reading_session(where) as session:
         view = session.client.get_run(run)
-        if watch and not _note_unserved(session, [view]):
+        if watch and not _note_unserved(session, [view], output.note):
             from cli.follow.watch import watch_run
 
             watch_run(session, view)
             return
         jobs = [find_job(view, job)] if job else [job for stage in view.stages for job in stage.jobs]
         details = {each.name: session.client.get_job(run, each.name) for each in jobs} if job or why else {}
-    if as_json:
-        from cli.render.json_views import job_detail_json, print_json, run_json
-
-        stages = {each.name: stage.name for stage in view.stages for each in stage.jobs}
-        documents = [job_detail_json(run, stages[each.name], each, details[each.name]) for each in jobs if details]
-        print_json(documents[0] if job else documents if why else run_json(view))
-        return
-    from cli.render.phrases import job_facts, job_note
-    from cli.render.tables import attempts_table, console, run_headline, run_table, story_table
-
-    out = console(sys.stdout)
     if why:
-        out.print(story_table(details.items()))
+        output.history(view, details, alone=job is not None)
     elif job:
-        out.print(f"{job}: {jobs[0].status}  {job_note(jobs[0])}", markup=False)
-        out.print(attempts_table(details[job]))
-        for line in job_facts(jobs[0], details[job]):
-            out.print(line, markup=False)
+        output.job(view, jobs[0], details[job])
     else:
-        out.print(run_headline(view))
-        out.print(run_table(view))
+        output.run(view)
     if not watch:
-        _note_unserved(session, [view])
+        _note_unserved(session, [view], output.note)
 
 
 @click.command("logs")
@@ -118,7 +97,7 @@ def logs_command(
         view = session.client.get_run(run)
         if job:
             find_job(view, job)
-        unserved = _note_unserved(session, [view])
+        unserved = _note_unserved(session, [view], _say)
         if job and service:
             print_service_log(session.client, run, job, service, attempt, raw=raw)
         elif follow and not unserved:
@@ -132,21 +111,11 @@ def logs_command(
 @click.command("workers")
 @json_option
 @coordinator_option
-def workers_command(where: Target, as_json: bool) -> None:
+def workers_command(where: Target, output: Output) -> None:
     """List workers."""
     with reading_session(where) as session:
         workers = session.client.workers()
-    if as_json:
-        from cli.render.json_views import print_json, worker_json
-
-        print_json([worker_json(worker) for worker in workers])
-        return
-    from cli.render.tables import console, workers_table
-
-    if workers:
-        console(sys.stdout).print(workers_table(workers))
-    else:
-        click.echo("no worker has ever connected; `longshore worker --coordinator ADDRESS` adds one", err=True)
+    output.workers(workers)
 
 
 def find_job(run: RunView, name: str) -> JobView:
@@ -157,16 +126,19 @@ def find_job(run: RunView, name: str) -> JobView:
     return jobs[name]
 
 
-def _note_unserved(session: Session, runs: list[RunSummary] | list[RunView]) -> bool:
+def _say(text: str) -> None:
+    click.echo(text, err=True)
+
+
+def _note_unserved(session: Session, runs: list[RunSummary] | list[RunView], note: Callable[[str], object]) -> bool:
     """Warns about unfinished runs that no process serves."""
     from protocol.statuses import UNFINISHED, ExecutionStatus
 
     stuck = [str(run.id) for run in runs if run.status in UNFINISHED - {ExecutionStatus.MANUAL}]
     if not stuck or not isinstance(session, ReadingSession):
         return False
-    click.echo(
+    note(
         f"unfinished, and no process is running it: run {', '.join(stuck)}. "
-        "The next `longshore run` or `longshore up` resumes it.",
-        err=True,
+        "The next `longshore run` or `longshore up` resumes it."
     )
     return True

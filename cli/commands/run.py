@@ -1,13 +1,12 @@
-"""The verb `run`: compile, pack, submit, follow, sum up."""
+"""The verb `run`: compiles, packs, submits and follows a pipeline, and prints a summary."""
 
 from __future__ import annotations
 
 import os
 import sys
-import tempfile
 import time
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -15,19 +14,20 @@ from uuid import uuid4
 
 import click
 
-from cli.options.common import Target, coordinator_option
+from cli.options.common import Target, coordinator_option, output_option
 from cli.options.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from cli.process.interrupts import Interrupted, Interrupts
 from cli.submit.variables import file_argument, file_options, variable_option
 from protocol.errors import CoordinatorUnreachable, UsageError
 from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus
-from protocol.workspace import TarWorkspace
 
 if TYPE_CHECKING:
     from cli.follow.progress import Progress
+    from cli.render.output import Output
     from cli.session.session import Session
     from cli.submit.compile import Project
+    from cli.submit.workspace.maker import WorkspaceMaker
     from protocol.views import RunView
 
 BREAKS_AFTER_ASKING = 2
@@ -47,9 +47,7 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 )
 @file_options
 @click.option("--default-image", metavar="IMAGE", help="Image of jobs that name none.")
-@click.option(
-    "--json", "as_json", is_flag=True, help="Print the run as one JSON document to stdout, its logs to stderr."
-)
+@output_option("Print the run as one JSON document to stdout, its logs to stderr.")
 @click.option("--plain", is_flag=True, help="Print lines only, without the live view, as without a terminal.")
 @coordinator_option
 @serving_options
@@ -63,7 +61,7 @@ def run_command(
     projects: dict[str, Path],
     inputs: dict[str, str],
     default_image: str | None,
-    as_json: bool,
+    output: Output,
     plain: bool,
 ) -> int:
     """Run the pipeline of FILE (default: the repository's .gitlab-ci.yml) on its files as they are now, and follow it
@@ -75,34 +73,37 @@ def run_command(
     interrupts = Interrupts()
     interrupts.install()
     try:
-        with interrupts.breaks():
-            from cli.submit.compile import compile_for_run
-            from pipeline import Repository
+        with ExitStack() as stack:
+            with interrupts.breaks():
+                from cli.submit.compile import compile_for_run
+                from cli.submit.workspace.maker import workspace_maker
+                from pipeline import Repository
 
-            repository = Repository(file.resolve().parent)
-            git = ThreadPoolExecutor(1, "git")  # a git query waits for its process; imports use that time
-            git.submit(repository.ask)
-            files = git.submit(repository.listing)
-            from cli.session.session import acting_session, import_ahead, running_session
+                repository = Repository(file.resolve().parent)
+                git = ThreadPoolExecutor(1, "git")  # a git query waits for its process; imports use that time
+                git.submit(repository.ask)
+                maker = stack.enter_context(closing(workspace_maker(repository)))
+                git.submit(maker.read)
+                from cli.session.session import acting_session, import_ahead, running_session
 
-            if not detach:
-                import_ahead(where)
-            project = compile_for_run(file, variables, jobs, projects, inputs, default_image, repository)
-        open_session = acting_session if detach else running_session
-        with open_session(where, serving, interrupts.waits) as session:
-            _say_what_counts(session, where, serving, project)
-            run = _submit(session, project, files, interrupts)
-            if detach:
-                return _leave(session, run, interrupts, as_json=as_json)
-            following = _Following(session, run, interrupts, cancels=where.coordinator is None)
-            return following.to_the_end(project, as_json=as_json, plain=plain)
+                if not detach:
+                    import_ahead(where)
+                project = compile_for_run(file, variables, jobs, projects, inputs, default_image, repository)
+            open_session = acting_session if detach else running_session
+            with open_session(where, serving, interrupts.waits) as session:
+                _say_what_counts(session, where, serving, project)
+                run = _submit(session, project, maker, interrupts)
+                if detach:
+                    return _leave(session, run, interrupts, output)
+                following = _Following(session, run, interrupts, cancels=where.coordinator is None)
+                return following.to_the_end(project, output, plain=plain)
     except Interrupted as interrupted:
-        _say(interrupted.told)
+        _say(interrupted.message)
         return interrupted.status
 
 
 def _say_what_counts(session: Session, where: Target, serving: Serving, project: Project) -> None:
-    """Reports options without effect, and reports once that tags are ignored where they are."""
+    """Warns of options without effect, of permissions not granted, and of ignored tags."""
     options = ", ".join(serving.given if where.coordinator else serving.meant)
     if options and not session.serves:
         _say(
@@ -119,48 +120,40 @@ def _say_what_counts(session: Session, where: Target, serving: Serving, project:
     else:
         try:
             labels = [label for worker in session.client.workers() for label in worker.labels]
-        except CoordinatorUnreachable:  # the next request finds the new owner
+        except CoordinatorUnreachable:  # the next request finds its successor
             return
     if ANY_TAG in labels:
         what = "1 job has tags" if tagged == 1 else f"{tagged} jobs have tags"
         _say(f"{what}, which are ignored here; set worker labels with --label L")
 
 
-def _submit(session: Session, project: Project, files: Future[set[str]], interrupts: Interrupts) -> int:
+def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupts: Interrupts) -> int:
     """Submits the run and returns its id. Signals interrupt only before the request is sent; after that it waits."""
-    from cli.submit.snapshot import write_snapshot
-
     token = uuid4().hex
     asked = False
-    with tempfile.TemporaryDirectory(prefix="longshore-") as folder:
-        with interrupts.breaks():
-            snapshot = write_snapshot(project.root, Path(folder) / "workspace.tar", files.result())
-        workspace = TarWorkspace(digest=snapshot.digest, size=snapshot.size)
-        while True:
+    while True:
+        try:
+            with interrupts.breaks(BREAKS_AFTER_ASKING if asked else 1):
+                workspace = maker.upload(project.plan, session.client)
+                if session.embedded is not None:
+                    session.embedded.wait_for_engine()
+            asked = True
+            run = session.client.submit_run(project.plan, workspace, source=project.source, token=token)
+        except CoordinatorUnreachable:
             try:
-                with interrupts.breaks(BREAKS_AFTER_ASKING if asked else 1):
-                    session.client.upload(snapshot.path)
-                    if session.embedded is not None:
-                        session.embedded.wait_for_engine()
-                asked = True
-                return session.client.submit_run(project.plan, workspace, source=project.source, token=token)
-            except CoordinatorUnreachable:
-                try:
-                    session.again()
-                except Interrupted as interrupted:
-                    if not asked:
-                        raise
-                    unknown = "the coordinator does not answer; `longshore list` shows whether it has accepted the run"
-                    raise Interrupted(interrupted.status, unknown) from interrupted
+                session.again()
+            except Interrupted as interrupted:
+                if not asked:
+                    raise
+                unknown = "the coordinator does not answer; `longshore list` shows whether it has accepted the run"
+                raise Interrupted(interrupted.status, unknown) from interrupted
+        else:
+            maker.submitted()
+            return run
 
 
-def _leave(session: Session, run: int, interrupts: Interrupts, *, as_json: bool) -> int:
-    if as_json:
-        from cli.render.json_views import print_json, run_json
-
-        print_json(run_json(session.client.get_run(run)))
-    else:
-        click.echo(run)
+def _leave(session: Session, run: int, interrupts: Interrupts, output: Output) -> int:
+    output.submitted(run, lambda: session.client.get_run(run))
     if not interrupts.presses:
         return 0
     _say(f"run {run} was already submitted and continues; `longshore cancel {run}` cancels it")
@@ -182,14 +175,14 @@ class _Following:
         self._canceled = False
         interrupts.patience = 2 if cancels else 1
 
-    def to_the_end(self, project: Project, *, as_json: bool, plain: bool) -> int:
+    def to_the_end(self, project: Project, output: Output, *, plain: bool) -> int:
         """Follows the run to its end and returns the exit status of `run`."""
         from cli.follow.progress import Progress
 
         stages: dict[str, list[str]] = {stage: [] for stage in project.plan.stages}
         for job in project.plan.jobs:
             stages[job.stage].append(job.name)
-        stream = sys.stderr if as_json else sys.stdout
+        stream = output.logs
         live = stream.isatty() and os.environ.get("TERM") not in (None, "", "dumb") and not plain
         progress = Progress(self._run, stages, stream, live=live)
         Thread(target=_import_ahead, name="import", daemon=True).start()
@@ -199,17 +192,14 @@ class _Following:
                 view = self._follow(progress)
         except Interrupted:
             pass  # the coordinator is unreachable, and the user ended the wait
-        except OSError:  # the reader of our output is gone
+        except OSError:  # our output's reader has exited
             self._say_what_goes_on()
             raise
         if view is None:
             self._say_what_goes_on()
             return self._interrupts.status
         progress.sum_up(view)
-        if as_json:
-            from cli.render.json_views import print_json, run_json
-
-            print_json(run_json(view))
+        output.ended(view)
         return exit_status(view)
 
     def _follow(self, progress: Progress) -> RunView | None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.options.common import Target, coordinator_option
+from cli.options.common import Target, coordinator_option, output_option
+
+if TYPE_CHECKING:
+    from cli.render.output import Output
 
 project_option = click.option(
     "--project", default="", metavar="NAME", help="Project that the secret belongs to; default: all projects."
@@ -28,7 +32,13 @@ def secret_group() -> None:
     metavar="PATTERN",
     help="Limit to runs of matching branches or tags. Repeatable.",
 )
-@click.option("--label", "labels", multiple=True, metavar="L", help="Limit to workers whose token carries this label.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="L",
+    help="Limit to workers whose token has this label. Repeatable.",
+)
 @click.option("--file", "file", is_flag=True, help="Pass the secret as a file; the variable holds its path.")
 @coordinator_option
 def set_command(
@@ -58,12 +68,11 @@ def set_command(
 
 
 @secret_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@output_option("Print one JSON document instead of a table.")
 @coordinator_option
-def list_command(where: Target, as_json: bool) -> None:
+def list_command(where: Target, output: Output) -> None:
     """List secrets, without their values."""
     from cli.render.json_views import rfc3339
-    from cli.render.rows import print_rows
     from cli.session.session import reading_session
     from protocol.admin import ListSecrets, SecretList
 
@@ -81,7 +90,7 @@ def list_command(where: Target, as_json: bool) -> None:
         }
         for secret in secrets
     ]
-    print_rows(rows, as_json=as_json)
+    output.rows(rows)
 
 
 @secret_group.command("rm")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 import time
+from typing import TYPE_CHECKING
 
 import click
 
-from cli.options.common import Target, coordinator_option
+from cli.options.common import Target, coordinator_option, output_option
+
+if TYPE_CHECKING:
+    from cli.render.output import Output
 
 
 @click.group("token")
@@ -19,19 +22,26 @@ def token_group() -> None:
 @click.option(
     "--role", type=click.Choice(["worker", "operator", "viewer"]), required=True, help="Role granted by the token."
 )
-@click.option("--label", "labels", multiple=True, metavar="L", help="Let the worker receive secrets restricted to L.")
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="L",
+    help="Let the worker receive secrets restricted to L. Repeatable.",
+)
 @click.option("--expires", default="1h", show_default=True, metavar="TIME", help="Validity, such as 30m, 1h or 2d.")
 @click.option("--address", metavar="ADDRESS", help="Coordinator's address as seen from other hosts; default: detected.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of the token alone.")
+@output_option("Print one JSON document instead of the token alone.")
 @coordinator_option
 def create_command(
-    where: Target, role: str, labels: tuple[str, ...], expires: str, address: str | None, as_json: bool
+    where: Target, role: str, labels: tuple[str, ...], expires: str, address: str | None, output: Output
 ) -> None:
     """Create a single-use join token and print it. Only the coordinator's owner can, on its machine.
 
     A worker declares its own labels; a secret restricted to a label (`secret set --label`) reaches a worker only if its
     token was created with that label.
     """
+    from cli.render.json_views import rfc3339
     from cli.session.session import ReadingSession, reading_session
     from coordinator.security.local_address import own_address
     from pipeline.units import seconds_of
@@ -45,33 +55,29 @@ def create_command(
         raise click.BadParameter(f"{expires!r} is not a duration; use 30m, 1h or 2d", param_hint="--expires")
     with reading_session(where) as session:
         if isinstance(session, ReadingSession):
-            raise UsageError("no coordinator is running to join; start one with `longshore coordinator`")
+            raise UsageError("no coordinator is running; start one with `longshore coordinator`")
         listens = parse_tcp(session.client.address)
         created = session.client.request(CreateToken, TokenCreated, role=role, expires=seconds, labels=list(labels))
     host = own_address() if listens.host in WILDCARDS else listens.host
     reached = str(parse_tcp(address)) if address else str(TcpAddress(host, listens.port))
     token = str(JoinToken(reached, created.server, created.secret))
-    if as_json:
-        from cli.render.json_views import print_json, rfc3339
-
-        expiry = rfc3339(created.expires_at)
-        print_json({"token": token, "role": role, "address": reached, "expires_at": expiry})
-        return
-    click.echo(token)
+    expiry = rfc3339(created.expires_at)
+    output.document({"token": token, "role": role, "address": reached, "expires_at": expiry}, token)
     usage = "worker --join" if role == "worker" else "login"
-    sys.stderr.write(f"valid once, for {expires}, at {reached}: longshore {usage} TOKEN\n")
+    output.note(f"valid once, for {expires}, at {reached}: longshore {usage} TOKEN")
     if parse_tcp(reached).loopback:
-        sys.stderr.write("that address is local to this machine; for other hosts, start the coordinator with ")
-        sys.stderr.write("--bind tcp://0.0.0.0:7700\n")
+        output.note(
+            "that address is local to this machine; for other hosts, start the coordinator with "
+            "--bind tcp://0.0.0.0:7700"
+        )
 
 
 @token_group.command("list")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
+@output_option("Print one JSON document instead of a table.")
 @coordinator_option
-def list_command(where: Target, as_json: bool) -> None:
+def list_command(where: Target, output: Output) -> None:
     """List join tokens, newest first; their secrets are not stored."""
     from cli.render.json_views import rfc3339
-    from cli.render.rows import print_rows
     from cli.session.session import reading_session
     from protocol.admin import ListTokens, TokenList
 
@@ -91,4 +97,4 @@ def list_command(where: Target, as_json: bool) -> None:
         }
         for token in tokens
     ]
-    print_rows(rows, as_json=as_json)
+    output.rows(rows)

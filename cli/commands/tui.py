@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     metavar="[HOST:PORT]",
     is_flag=False,
     flag_value=DEFAULT_DASHBOARD,
-    help=f"Serve it to a browser; default address: {DEFAULT_DASHBOARD} (this machine only).",
+    help=f"Serve it to browsers; default address: {DEFAULT_DASHBOARD} (this machine only).",
 )
 @coordinator_option
 def tui_command(where: Target, web: str | None) -> None:

@@ -60,7 +60,7 @@ class Child:
     default=DEFAULT_COORDINATOR,
     show_default=True,
     metavar="ADDRESS",
-    help="Address that the coordinator listens on.",
+    help="Address for the coordinator to listen on.",
 )
 @serving_options
 def up_command(serving: Serving, workers: int, bind: str) -> None:
@@ -114,7 +114,7 @@ class Supervisor:
         self._colors = sys.stderr.isatty()
 
     def interrupt(self, _number: int, _frame: FrameType | None) -> None:
-        """Signal handler: the first signal ends `watch`, the second makes `stop` hurry."""
+        """Signal handler: the first signal ends `watch`, the second cuts `stop` short."""
         self._presses.add()
 
     def start_coordinator(self, bind: str, options: list[str]) -> str:

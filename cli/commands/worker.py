@@ -67,8 +67,8 @@ def worker_command(
     log_to_stderr(as_json=log_json)
     token = parse_join_token(join) if join else None
     coordinator = token.address if token else coordinator
-    told = {"name": name, "executor": executor}
-    own = {key: value for key, value in told.items() if value is not None}
+    options = {"name": name, "executor": executor}
+    own = {key: value for key, value in options.items() if value is not None}
     settings = worker.settings(
         state_dir=state_directory() / "worker",
         coordinator=coordinator,

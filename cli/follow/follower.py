@@ -14,7 +14,8 @@ from typing import Protocol
 from cli.session.session import Session
 from protocol.client import Feed
 from protocol.errors import CoordinatorUnreachable
-from protocol.events import Beacon, JobChanged, LogAppended, RunChanged, log_topic
+from protocol.events import AnyEvent, JobChanged, LogAppended, RunChanged, log_topic
+from protocol.feed_position import FeedPosition, Verdict
 from protocol.names import CHUNK_BYTES
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
@@ -73,8 +74,7 @@ class Follower:
         self._jobs: dict[str, JobView] = {}
         self._logs: dict[str, _Followed] = {}
         self._view: RunView | None = None  # as of the last snapshot
-        self._epoch = ""
-        self._seq = 0
+        self._position = FeedPosition()
         self._ended = False
 
     def follow(self, stopped: Callable[[], bool] = lambda: False) -> RunView | None:
@@ -121,7 +121,7 @@ class Follower:
 
     def _resynchronize(self, feed: Feed) -> None:
         snapshot = self._session.client.snapshot(runs=0, run=self._run)
-        self._epoch, self._seq = snapshot.epoch, snapshot.seq
+        self._position.restart(snapshot.epoch, snapshot.seq)
         self._view = run = snapshot.run or self._session.client.get_run(self._run)
         for stage in run.stages:
             for job in stage.jobs:
@@ -131,25 +131,18 @@ class Follower:
                 followed.due = [0.0]
         self._take_run(run)
 
-    def _take(self, feed: Feed, event: object, payload: bytes | memoryview) -> None:
+    def _take(self, feed: Feed, event: AnyEvent, payload: bytes | memoryview) -> None:
         if isinstance(event, LogAppended):
             self._take_log(event, payload)
             return
-        epoch, seq = getattr(event, "epoch", ""), getattr(event, "seq", 0)
-        if isinstance(event, Beacon):
-            if epoch != self._epoch or seq > self._seq:
-                self._resynchronize(feed)
-            return
-        if epoch == self._epoch and seq <= self._seq:
-            return
-        if epoch != self._epoch or seq != self._seq + 1:
+        verdict = self._position.place(event)
+        if verdict is Verdict.GAP:
             self._resynchronize(feed)
-            return
-        self._seq = seq
-        if isinstance(event, JobChanged) and event.run == self._run:
-            self._take_job(feed, event.job)
-        elif isinstance(event, RunChanged) and event.run.id == self._run:
-            self._take_run(event.run)
+        elif verdict is Verdict.APPLIED:
+            if isinstance(event, JobChanged) and event.run == self._run:
+                self._take_job(feed, event.job)
+            elif isinstance(event, RunChanged) and event.run.id == self._run:
+                self._take_run(event.run)
 
     def _take_run(self, run: RunSummary) -> None:
         self._listener.run_changed(run)

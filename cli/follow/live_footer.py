@@ -39,7 +39,7 @@ class LiveFooter:
         self._closed = False
 
     def write(self, data: bytes) -> None:
-        """Takes whole lines to print above the footer."""
+        """Queues whole lines to print above the footer."""
         self._pending += data
 
     def flush(self) -> None:
@@ -52,7 +52,7 @@ class LiveFooter:
             self.tick()
 
     def tick(self) -> None:
-        """Redraws if due; to be called often."""
+        """Redraws if due; call it often."""
         if time.monotonic() - self._drawn_at >= DRAW_SECONDS:
             self.draw()
 

@@ -32,7 +32,7 @@ class Progress:
         self._run = run
         self._jobs: dict[str, JobView] = {}
         self._moved_at = time.monotonic()
-        self._told: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}
         self._begun: dict[str, int] = {}
 
     def say(self, text: str) -> None:
@@ -88,8 +88,8 @@ class Progress:
             return
         for job in self._jobs.values():
             reason = job.pending_reason or ""
-            if job.status is ExecutionStatus.PENDING and reason and self._told.get(job.name) != reason:
-                self._told[job.name] = reason
+            if job.status is ExecutionStatus.PENDING and reason and self._reasons.get(job.name) != reason:
+                self._reasons[job.name] = reason
                 self._output.note(job.name, f"pending: {reason}")
 
     def connection(self, lost: bool) -> None:

@@ -23,7 +23,7 @@ DRAW_SECONDS = 0.125
 
 
 def watch_run(session: Session, run: RunView) -> None:
-    """Until the run ends or waits for a manual job: on a terminal, an updating table; otherwise a line per change."""
+    """Shows the run until it ends or waits for a manual job: on a terminal as an updating table, else line by line."""
     if not sys.stdout.isatty():
         Follower(session, run.id, _Lines(), logs=False).follow()
         return
@@ -33,7 +33,7 @@ def watch_run(session: Session, run: RunView) -> None:
     try:
         with live:
             ended = Follower(session, run.id, table, logs=False).follow()
-    except KeyboardInterrupt:  # the last picture stays on screen
+    except KeyboardInterrupt:  # leaves the last state on screen
         out.print(table.picture())
         raise
     out.print(_whole(ended or table.run))

@@ -13,7 +13,7 @@ import click
 from protocol.places import state_directory
 
 if TYPE_CHECKING:
-    pass
+    from cli.render.output import Output
 
 log_json_option = click.option("--log-json", is_flag=True, help="Log JSON objects instead of lines.")
 until_eof_option = click.option("--until-eof", is_flag=True, hidden=True, help="Exit when stdin closes: `up` ended.")
@@ -27,6 +27,17 @@ class Target:
 
     coordinator: str | None
     state: Path
+
+
+def output_option(text: str) -> Callable[[Command], Command]:
+    """The option --json of a verb, which passes an `Output` to its function; `text` says what the document replaces."""
+
+    def chosen(_ctx: click.Context, _option: click.Parameter, as_json: bool) -> Output:
+        from cli.render.output import JsonOutput, TextOutput
+
+        return JsonOutput() if as_json else TextOutput()
+
+    return click.option("--json", "output", is_flag=True, callback=chosen, help=text)
 
 
 def coordinator_option(command: Command) -> Command:

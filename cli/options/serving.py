@@ -82,7 +82,7 @@ WORKER: Sequence[WorkerOption] = (
         multiple=True,
         metavar="WHAT",
         envvar="LONGSHORE_ALLOW",
-        help="Privileges granted to jobs: privileged, new-privileges, volume:/PATH, volume:/HOST:/PATH[:ro].",
+        help="Grant jobs a privilege: privileged, new-privileges, volume:/PATH, volume:/HOST:/PATH[:ro]. Repeatable.",
     ),
     WorkerOption(
         ["--allow-image", "images"],
@@ -328,7 +328,7 @@ class ServingCommand(click.Command):
 
 
 def default_serving() -> Serving:
-    """Options from the user's settings file for `run`, for a verb that takes none of these options itself."""
+    """The user's settings for `run`, for verbs without these options."""
     from cli.options.settings_files import settings_of
 
     values = settings_of("run", None).defaults()

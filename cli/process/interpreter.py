@@ -19,7 +19,7 @@ SWITCH_SECONDS = 0.0005
 
 
 def begin() -> None:
-    """To be called first in a process."""
+    """Prepares the interpreter; called first in every process."""
     gc.set_threshold(*START_GARBAGE)
     sys.setswitchinterval(SWITCH_SECONDS)
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -27,7 +27,7 @@ def begin() -> None:
 
 
 def settle() -> None:
-    """To be called once a long-lived process has imported and created what it needs."""
+    """Exempts existing objects from garbage collection; called when a long-lived process has finished starting."""
     gc.freeze()
     gc.set_threshold(*COLLECT_GARBAGE_AFTER)
 

@@ -1,4 +1,4 @@
-"""Signal handling of `run`: counts signals and defines the places they may interrupt.
+"""Signal handling of `run`: counts signals, and restricts interruption to safe points.
 
 A handler that raises could do so anywhere: between a request and its answer, leaving it unknown whether the run
 exists. Signals are therefore only counted, except inside `breaks`, where no operation is half done.
@@ -18,12 +18,12 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class Interrupted(BaseException):
-    """Raised where signals may interrupt. `status` is the exit status, `told` the message to the user."""
+    """Raised where signals may interrupt. `status` is the exit status, `message` is for the user."""
 
-    def __init__(self, status: int, told: str = "ended before the run began") -> None:
+    def __init__(self, status: int, message: str = "ended before the run began") -> None:
         super().__init__(status)
         self.status = status
-        self.told = told
+        self.message = message
 
 
 class Presses:

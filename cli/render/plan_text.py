@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import sys
-
+from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.tree import Tree
 
 from cli.render.phrases import duration
-from cli.render.safe_console import PlainConsole
 from pipeline import Compilation
 from protocol.plan import JobPlan
 
-PIPE_WIDTH = 200
-"""Width without a terminal, so that names are not cut."""
 MAX_GRAPH_JOBS = 200
 """A larger graph is unreadable."""
 
 
-def print_plan(compilation: Compilation) -> None:
+def print_plan(compilation: Compilation, console: Console) -> None:
     """Prints the plan's jobs as a table, their dependencies as a graph, and the excluded jobs with reasons."""
-    console = PlainConsole(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     plan = compilation.plan
     if plan.jobs:
         console.print(_table(compilation))

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
-from typing import IO
+from collections.abc import Callable, Iterable, Sequence
+from typing import IO, Any
 
 from rich.console import Console
 from rich.table import Table
@@ -13,22 +13,23 @@ from rich.text import Text
 from cli.render.phrases import duration, elapsed, failure_text, job_note
 from cli.render.safe_console import PlainConsole
 from protocol.messages import JobDetail
-from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
+from protocol.statuses import ENDED, SHAPES, ExecutionStatus, WorkerStatus
 from protocol.views import RunSummary, RunView, WorkerView
 
-SIGNS = {
-    ExecutionStatus.SUCCESS: ("✔", "green"),
-    ExecutionStatus.FAILED: ("✘", "red"),
-    ExecutionStatus.CANCELED: ("■", "magenta"),
-    ExecutionStatus.SKIPPED: ("»", "bright_black"),
-    ExecutionStatus.RUNNING: ("●", "cyan"),
-    ExecutionStatus.PREPARING: ("◐", "cyan"),
-    ExecutionStatus.WAITING: ("◔", "blue"),
-    ExecutionStatus.PENDING: ("○", "yellow"),
-    ExecutionStatus.MANUAL: ("▶", "yellow"),
-    ExecutionStatus.SCHEDULED: ("◷", "yellow"),
-    ExecutionStatus.CREATED: ("·", "bright_black"),
+COLORS = {
+    ExecutionStatus.SUCCESS: "green",
+    ExecutionStatus.FAILED: "red",
+    ExecutionStatus.CANCELED: "magenta",
+    ExecutionStatus.SKIPPED: "bright_black",
+    ExecutionStatus.RUNNING: "cyan",
+    ExecutionStatus.PREPARING: "cyan",
+    ExecutionStatus.WAITING: "blue",
+    ExecutionStatus.PENDING: "yellow",
+    ExecutionStatus.MANUAL: "yellow",
+    ExecutionStatus.SCHEDULED: "yellow",
+    ExecutionStatus.CREATED: "bright_black",
 }
+SIGNS = {status: (SHAPES[status], color) for status, color in COLORS.items()}
 """Symbol and colour per status; the word always accompanies them, so neither is required."""
 WORKER_COLORS = {WorkerStatus.ONLINE: "green", WorkerStatus.DRAINING: "yellow", WorkerStatus.OFFLINE: "red"}
 PIPE_WIDTH = 200
@@ -132,6 +133,14 @@ def story_table(details: Iterable[tuple[str, JobDetail]]) -> Table:
     for line, name in lines:
         moment = time.strftime("%H:%M:%S", time.localtime(line.at)) + f".{int(line.at * 1000) % 1000:03}"
         table.add_row(moment, Text(name), line.attempt or "", Text(line.text))
+    return table
+
+
+def rows_table(rows: Sequence[dict[str, Any]], words: Callable[[Any], str]) -> Table:
+    """Records with identical keys, one per line."""
+    table = _table(*(key.replace("_", " ") for key in rows[0]))
+    for row in rows:
+        table.add_row(*(Text(words(value)) for value in row.values()))
     return table
 
 

@@ -108,7 +108,7 @@ class RemoteSession(Session):
                 return
 
     def check(self) -> None:
-        """Only a request can tell."""
+        """Detects nothing: only a request can."""
 
 
 class StateSession(Session):
@@ -232,7 +232,7 @@ def import_ahead(where: Target) -> None:
 
 
 def acting_session(where: Target, serving: Serving | None = None, waits: Waits = nullcontext) -> Session:
-    """For verbs that leave work behind: a background process does it if no other process serves."""
+    """For verbs whose effects outlive them: starts a background process if no other process serves."""
     if where.coordinator:
         return RemoteSession(where.coordinator, waits)
     return StateSession(StateDirectory(where.state), serving, own=False, waits=waits)

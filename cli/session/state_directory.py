@@ -1,25 +1,20 @@
 """The state directory: its lock and its owner's address. Knows no sockets and no database.
 
-At most one process runs a coordinator on a state directory: the holder of `owner.lock`. The kernel releases the lock
-with its process, however that ends, so a lock is never stale. An owner that accepts clients publishes its address in
-`coordinator.json`; that file may be stale, and is trusted only if its process is alive.
+At most one process runs a coordinator on a state directory: the holder of `owner.lock`. An owner that accepts clients
+publishes its address in `coordinator.json`; that file may be stale, and is trusted only if its process is alive.
 """
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from protocol.errors import LongshoreError, UsageError
-
-if TYPE_CHECKING:
-    pass
+from protocol.file_lock import try_lock
 
 LOCK_SECONDS = 15.0
 """Time to wait for another process to release the state directory: a reading verb, or one that hands over."""
@@ -48,7 +43,7 @@ class StateDirectory:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.lock_patiently: int | None = None
+        self._lock: int | None = None
         try:
             path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
@@ -64,27 +59,25 @@ class StateDirectory:
 
     def try_lock(self) -> bool:
         """Takes ownership if it is free."""
-        if self.lock_patiently is not None:
+        if self._lock is not None:
             return True
         try:
             lock = os.open(self.path / "owner.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise LongshoreError(f"can't write to the state directory {self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        if not try_lock(lock):
             os.close(lock)
             return False
-        self.lock_patiently = lock
+        self._lock = lock
         self._withdraw()
         return True
 
     def release(self) -> None:
         """Gives up ownership."""
-        if self.lock_patiently is not None:
+        if self._lock is not None:
             self._withdraw()
-            os.close(self.lock_patiently)
-            self.lock_patiently = None
+            os.close(self._lock)
+            self._lock = None
 
     def publish(self, address: str, lives_with: int | None = None) -> None:
         """Publishes this owner's address, and the process it ends with."""
@@ -95,8 +88,8 @@ class StateDirectory:
     def owner(self) -> Owner | None:
         """The last published owner, if its process is alive."""
         try:
-            told = json.loads((self.path / "coordinator.json").read_text())
-            owner = Owner(str(told["address"]), int(told["pid"]), told["lives_with"])
+            fields = json.loads((self.path / "coordinator.json").read_text())
+            owner = Owner(str(fields["address"]), int(fields["pid"]), fields["lives_with"])
         except (OSError, ValueError, KeyError, TypeError):  # missing, or not written by us
             return None
         return owner if _lives(owner.pid) else None
@@ -121,6 +114,7 @@ def _lives(pid: int) -> bool:
 
 
 def lock_patiently(state: StateDirectory) -> None:
+    """Takes ownership, and waits for an owner that is leaving. Raises UsageError if another one stays."""
     deadline = time.monotonic() + LOCK_SECONDS
     while not state.try_lock():
         if (owner := state.owner()) is not None and not owner.is_leaving:

@@ -43,13 +43,13 @@ def ask_coordinator_id(address: str, stopped: Callable[[], bool], credentials: C
 
     Raises NotLetIn if it rejects our credentials.
     """
-    told = False
+    warned = False
     while not stopped():
         with Client(address, timeout=ASK_SECONDS, name="worker", credentials=credentials) as client:
             try:
                 return client.welcome.coordinator
             except CoordinatorUnreachable:
-                if not told:
+                if not warned:
                     logger.warning("no coordinator answers at %s; waiting for it", address)
-                told = True
+                warned = True
     return None

@@ -1,4 +1,4 @@
-"""Packs a project's files into a reproducible tar. Knows no coordinator.
+"""Packs the files of a project without git into a reproducible tar.
 
 Contains every file that `project_files` lists, with uncommitted changes. Owner and time are fixed and permission bits
 kept, so the digest depends on names, contents and modes alone. Uncompressed: gzip (100 MB/s) takes about as long as it
@@ -12,12 +12,17 @@ import io
 import os
 import stat
 import tarfile
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
 
 from pipeline.file_listing import project_files
+from pipeline.git_repository import Repository
+from protocol.client import Client
 from protocol.errors import LongshoreError
+from protocol.plan import Plan
+from protocol.workspace import TarWorkspace
 
 MTIME = 946_684_800
 """2000-01-01 UTC for every file: reproducible, and late enough for zip files, whose time starts in 1980."""
@@ -33,6 +38,38 @@ class Snapshot:
     path: Path
     digest: str
     size: int
+
+
+class TarWorkspaceMaker:
+    """Makes the workspace of one run from a directory that is no git repository."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._folder = tempfile.TemporaryDirectory(prefix="longshore-")
+        self._made: Snapshot | None = None
+
+    def read(self) -> None:
+        """Lists the files; once."""
+        self._repository.listing()
+
+    def upload(self, plan: Plan, client: Client) -> TarWorkspace:
+        """Packs the files, once, and uploads them unless the coordinator has them. May be called again.
+
+        Raises LongshoreError, CoordinatorUnreachable.
+        """
+        if self._made is None:
+            target = Path(self._folder.name) / "workspace.tar"
+            self._made = write_snapshot(self._repository.root, target, self._repository.listing())
+        client.upload(self._made.path, self._made.digest)
+        return TarWorkspace(digest=self._made.digest, size=self._made.size)
+
+    def submitted(self) -> None:
+        """Removes the tar."""
+        self._folder.cleanup()
+
+    def close(self) -> None:
+        """Removes the tar."""
+        self._folder.cleanup()
 
 
 class _HashingFile:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,9 +11,9 @@ import click
 
 from protocol.errors import UsageError
 from protocol.plan import Variable
+from protocol.variables import VARIABLE_NAME
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 PIPELINE_FILE = ".gitlab-ci.yml"
 
@@ -38,7 +37,7 @@ def _here() -> Path:
 
 
 def chosen_file(given: Path | None) -> Path:
-    """The pipeline file that the argument FILE (a file or a directory) denotes; by default the nearest one."""
+    """The pipeline file named by the argument FILE (a file or a directory); by default the nearest one."""
     if given is None:
         return pipeline_file(_here())
     return given / PIPELINE_FILE if (given / PIPELINE_FILE).is_file() else given
@@ -61,7 +60,7 @@ def _parse(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]
     variables = []
     for text in given:
         key, equals, value = text.partition("=")
-        if not equals or not NAME.fullmatch(key):
+        if not equals or not VARIABLE_NAME.fullmatch(key):
             raise click.BadParameter(f"{text!r} is not NAME=VALUE; a name has letters, digits and '_'")
         variables.append(Variable(key=key, value=value))
     return variables

@@ -245,7 +245,7 @@ def check(plan: Plan) -> None:
     if not names:
         raise ProtocolError("bad_request", "the plan has no jobs")
     if len(set(names)) != len(names):
-        raise ProtocolError("bad_request", "the plan has two jobs of one name")
+        raise ProtocolError("bad_request", "the plan has two jobs with the same name")
     stage_of = {job.name: job.stage for job in plan.jobs}
     for job in plan.jobs:
         if not 0 <= job.start_in <= LONGEST_DELAY:
@@ -275,4 +275,4 @@ def _check_cycles(plan: Plan) -> None:
                 free.append(name)
     stuck = [name for name, count in left.items() if count > 0]
     if stuck:
-        raise ProtocolError("bad_request", f"these jobs need each other in a circle: {', '.join(sorted(stuck)[:5])}")
+        raise ProtocolError("bad_request", f"these jobs need each other in a cycle: {', '.join(sorted(stuck)[:5])}")

@@ -100,8 +100,8 @@ class Flow:
         elif attempt is not None:
             self._let_go(job, attempt)
         elif job.plan.when == "manual" and not job.played:
-            self._ledger.move(job, JobEvent.ASK, "waits for somebody to play it")
-            self._ledger.explain(job, "waits for somebody to play it")
+            self._ledger.move(job, JobEvent.ASK, "waits to be played")
+            self._ledger.explain(job, "waits to be played")
             self._changed.append(job)
         elif job.plan.when == "delayed" and not job.played:
             self._delay(job)

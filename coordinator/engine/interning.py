@@ -16,6 +16,7 @@ from protocol.plan import JobPlan
 SHARED = (
     "stage",
     "script",
+    "pre_get_sources_script",
     "before_script",
     "after_script",
     "image",

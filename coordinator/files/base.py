@@ -53,6 +53,9 @@ class Blobs(Protocol):
     def size(self, digest: str) -> int | None:
         """A blob's size; None if it is missing or incomplete."""
 
+    def claim(self, digest: str) -> int | None:
+        """The same, and protects the blob from removal for a while: a run is about to refer to it."""
+
     def read(self, digest: str, offset: int, length: int) -> tuple[bytes, int]:
         """Up to `length` bytes from `offset` on, and the blob's size. Raises ProtocolError (not_found)."""
 

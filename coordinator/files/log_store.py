@@ -14,8 +14,8 @@ from pathlib import Path
 from coordinator.files.journal import JOURNAL_BYTES, Journal, Write
 from protocol.errors import ProtocolError
 from protocol.keys import PRIVATE_DIRECTORY
+from protocol.names import ATTEMPT_ID
 
-ATTEMPT = re.compile(r"(\d{1,19})\.\d{1,9}", re.ASCII)
 STREAM = re.compile(r"job|service-[A-Za-z0-9_.-]{1,200}")
 FILES_PER_DIRECTORY = 1000
 SMALL_BYTES = 64 << 10
@@ -132,10 +132,10 @@ class LogStore:
 
 
 def _relative(attempt: str, stream: str) -> str:
-    matched = ATTEMPT.fullmatch(attempt)
+    matched = ATTEMPT_ID.fullmatch(attempt)
     if not matched or not STREAM.fullmatch(stream):
         raise ProtocolError("bad_field", f"bad log name {attempt[:100]!r} {stream[:100]!r}")
-    return f"{int(matched[1]) // FILES_PER_DIRECTORY}/{attempt}.{stream}.log"
+    return f"{int(matched['job']) // FILES_PER_DIRECTORY}/{attempt}.{stream}.log"
 
 
 def _write(descriptor: int, pieces: list[Bytes], at: int) -> int:

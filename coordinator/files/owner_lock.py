@@ -1,16 +1,13 @@
-"""Exclusive ownership of a data directory or database file: a flock on a file with the holder's process id.
-
-The kernel releases a flock with its process, so a killed coordinator needs no clean-up.
-"""
+"""Exclusive ownership of a data directory or database file: a locked file with the holder's process id."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from pathlib import Path
 
 from protocol.errors import UsageError
+from protocol.file_lock import try_lock
 
 RETRY_FOR = 1.0
 """Seconds to keep trying: the kernel may still be ending the previous holder."""
@@ -26,19 +23,14 @@ class Lock:
     def __init__(self, path: Path, what: str) -> None:
         self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + RETRY_FOR
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() < deadline:
-                    time.sleep(RETRY_EVERY)
-                    continue
+        while not try_lock(self._file):
+            if time.monotonic() >= deadline:
                 holder = os.pread(self._file, 20, 0).decode("ascii", "replace").strip()
                 os.close(self._file)
                 raise UsageError(
                     f"{what} is in use by another coordinator (process {holder or 'unknown'}); stop that one, or use it"
-                ) from None
+                )
+            time.sleep(RETRY_EVERY)
         os.ftruncate(self._file, 0)
         os.pwrite(self._file, b"%d\n" % os.getpid(), 0)
 

@@ -48,7 +48,7 @@ class Gatekeeper:
         self._store = store
         self._engine = engine
         self._published: list[Path] = []
-        self._told = ThrottledLogger(log)
+        self._warnings = ThrottledLogger(log)
         self.access = Keyring(state, store)
         self.vault = Vault(state, store)
         self._administration = Administration(self.access, self.vault, cut_off, self._worker_names)
@@ -105,7 +105,7 @@ class Gatekeeper:
 
     def refused(self, key: bytes | None, error: ProtocolError) -> None:
         """Logs a refusal, rate-limited so that a flood of them does not fill the disk."""
-        self._told.say("refused %s: %s", self.access.who(key), error)
+        self._warnings.say("refused %s: %s", self.access.who(key), error)
 
     def administer(self, key: bytes | None, message: m.Message) -> m.Message:
         """Executes an administrative request: keys, tokens, secrets. Raises ProtocolError."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
+from math import inf
 from typing import NamedTuple
 
 from coordinator.security.limits import Limits
@@ -37,6 +38,7 @@ class Quota:
         self._total: defaultdict[bytes, int] = defaultdict(int)
         self._counted = Counted(0.0, {})
         self._since: defaultdict[str, dict[str, tuple[int, float]]] = defaultdict(dict)  # by project, then digest
+        self._unsettled: set[str] = set()
 
     def put(self, key: bytes, digest: str, size: int, now: float) -> None:
         """Charges an upload of a missing blob to its key. Raises ProtocolError if that exceeds the limit."""
@@ -65,10 +67,23 @@ class Quota:
             if not self._unnamed[key]:
                 del self._unnamed[key], self._total[key]
 
-    def name(self, project: str, digest: str, size: int, now: float) -> None:
-        """Charges a blob to the project whose run refers to it."""
-        self.forget(digest)
-        self._since[project][digest] = size, now
+    def name(self, project: str, digest: str, size: int) -> None:
+        """Charges a blob to the project whose run refers to it.
+
+        An earlier run refers to a blob that no key is charged for: its project has it, and the next pass counts it.
+        """
+        if digest in self._keys:
+            self.forget(digest)
+            self._unsettled.add(project)
+            self._since[project][digest] = size, inf
+
+    def settled(self, now: float) -> None:
+        """The database has the runs that refer to the blobs charged so far: passes that begin later count them."""
+        for project in self._unsettled:
+            for digest, (size, at) in self._since[project].items():
+                if at == inf:
+                    self._since[project][digest] = size, now
+        self._unsettled.clear()
 
     def check(self, project: str) -> None:
         """Raises ProtocolError if a project has used up its quota."""

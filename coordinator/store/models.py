@@ -36,7 +36,7 @@ class Table(Model):
 
 
 class Run(Table):
-    """One run's summary. Its plan, which can be large and never changes, is in `RunPlan`."""
+    """One run's summary. Its large, immutable parts are in `RunPlan` and `RunWorkspace`."""
 
     id = BigIntegerField(primary_key=True)
     token = CharField(NAME, unique=True)
@@ -49,7 +49,6 @@ class Run(Table):
     started_at = DoubleField(null=True)
     finished_at = DoubleField(null=True)
     parent_json = TextField(null=True)
-    workspace_json = TextField(null=True)
 
 
 class RunPlan(Table):
@@ -57,6 +56,13 @@ class RunPlan(Table):
 
     run = ForeignKeyField(Run, primary_key=True, on_delete="CASCADE")
     plan_json = TextField()
+
+
+class RunWorkspace(Table):
+    """The workspace of a run that has one, written once."""
+
+    run = ForeignKeyField(Run, primary_key=True, on_delete="CASCADE")
+    workspace_json = TextField()
 
 
 class Stage(Table):

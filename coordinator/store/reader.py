@@ -6,6 +6,7 @@ Takes none of the coordinator's locks, and sees committed data only.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
@@ -13,7 +14,7 @@ import msgspec
 from peewee import fn
 
 from coordinator.store.database import connect, open_database
-from coordinator.store.models import Attempt, Job, Run
+from coordinator.store.models import Attempt, Job, Run, RunWorkspace
 from coordinator.store.rows import workspace_of
 from protocol.statuses import ENDED
 from protocol.views import ArtifactRef
@@ -23,6 +24,8 @@ log = logging.getLogger(__name__)
 
 ENDED_WORDS = [status.value for status in ENDED]
 ROWS_AT_ONCE = 500
+WORKSPACES_AT_ONCE = 50
+"""A workspace of a repository with many tags has megabytes."""
 ARTIFACTS = msgspec.json.Decoder(list[ArtifactRef])
 """Created at import, by one thread: msgspec is not thread-safe when it first sees a type."""
 
@@ -81,11 +84,34 @@ class Reader:
 
         Artifacts of unfinished runs never expire; those of an attempt that ended before `artifacts_before` have.
         """
-        workspaces = Run.select(Run.id, Run.workspace_json, Run.project).where(Run.workspace_json.is_null(False))
         needed: dict[str, str] = {}
-        for run, text, project in self._rows(workspaces.order_by(Run.id)):
-            for blob in _blobs(run, text):
-                needed.setdefault(blob.digest, project)
+        for digest, project in self._workspace_blobs():
+            needed.setdefault(digest, project)
+        for digest, project in self._artifact_blobs(now, artifacts_before):
+            needed.setdefault(digest, project)
+        return needed
+
+    def _workspace_blobs(self) -> Iterator[tuple[str, str]]:
+        """The digests of all workspaces, each with its run's project, oldest run first."""
+        after = 0
+        while True:
+            query = (
+                RunWorkspace.select(RunWorkspace.run, RunWorkspace.workspace_json, Run.project)
+                .join(Run)
+                .where(RunWorkspace.run > after)
+                .order_by(RunWorkspace.run)
+                .limit(WORKSPACES_AT_ONCE)
+            )
+            found = self._rows(query)
+            for run, text, project in found:
+                after = run
+                for blob in _blobs(run, text):
+                    yield blob.digest, project
+            if len(found) < WORKSPACES_AT_ONCE:
+                return
+
+    def _artifact_blobs(self, now: float, artifacts_before: float | None) -> Iterator[tuple[str, str]]:
+        """The digests of unexpired artifacts, each with its run's project."""
         after = ""
         while True:
             query = (
@@ -104,6 +130,6 @@ class Reader:
                 for ref in _artifacts(id, artifacts):
                     expired = old or (ended and ref.expires_at is not None and ref.expires_at < now)
                     if not expired:
-                        needed.setdefault(ref.digest, project)
+                        yield ref.digest, project
             if len(found) < ROWS_AT_ONCE:
-                return needed
+                return

@@ -29,7 +29,7 @@ def _load(kind: type[T], text: str) -> T:
 
 
 def workspace_of(text: str) -> Workspace:
-    """A workspace of its column in `Run`. Raises msgspec.MsgspecError."""
+    """A workspace of its column in `RunWorkspace`. Raises msgspec.MsgspecError."""
     workspace: Workspace = msgspec.json.decode(text, type=GitWorkspace | TarWorkspace)
     return workspace
 
@@ -65,13 +65,17 @@ def run_row(run: RunState) -> Row:
         run.started_at,
         run.finished_at,
         _json(run.parent) if run.parent else None,
-        _json(run.workspace) if run.workspace else None,
     )
 
 
 def plan_row(run: RunState) -> Row:
     """A row of `RunPlan`."""
     return run.id, _json(run.plan)
+
+
+def workspace_row(run: RunState) -> Row:
+    """A row of `RunWorkspace`, of a run that has one."""
+    return run.id, _json(run.workspace)
 
 
 def stage_row(stage: StageState) -> Row:
@@ -154,9 +158,9 @@ def audit_row(id: int, line: Row) -> Row:
     return id, at, _text(actor), role, action, _text(subject), _text(detail)
 
 
-def run_of(row: Row, plan_json: str) -> RunState:
+def run_of(row: Row, plan_json: str, workspace: str | None) -> RunState:
     """The run of a row of `Run`, without its stages."""
-    id, token, _, _, source, status, canceling, created, started, finished, parent, workspace = row
+    id, token, _, _, source, status, canceling, created, started, finished, parent = row
     return RunState(
         id=id,
         token=token,
@@ -302,7 +306,7 @@ def worker_of(row: Row) -> WorkerState:
 
 def summary_of(row: Row, counts: dict[str, int], *, warnings: bool) -> RunSummary:
     """The summary of a row of `Run`. An invalid row must not keep the others from being listed."""
-    id, _, name, project, source_json, _, _, status, _, created, started, finished, parent_json = row
+    id, _, name, project, source_json, status, _, created, started, finished, parent_json = row
     try:
         source, status = _load(Source, source_json), ExecutionStatus(status)
         parent = _load(ParentJob, parent_json) if parent_json else None

@@ -35,6 +35,7 @@ from coordinator.store.models import (
     Meta,
     Run,
     RunPlan,
+    RunWorkspace,
     Secret,
     Stage,
     StoryLine,
@@ -54,12 +55,12 @@ RECONNECT_EVERY = 1.0
 CONFIRM_EVERY = 1.0
 """Seconds for which a check of the term remains valid."""
 UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Worker, AccessKey, JoinToken, Secret)
-WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, StoryLine, AuditLine, Meta)
+WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, RunWorkspace, StoryLine, AuditLine, Meta)
 STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
 """Exceptions raised by converting invalid rows."""
 GIT_WORKSPACE = '{"form":"git"'
-"""How the column of a git workspace begins."""
+"""Prefix of a git workspace's JSON."""
 
 
 class UnreadableRun(LongshoreError):
@@ -178,6 +179,7 @@ class Store:
         with self._transaction():
             self._write(Run, map(rows.run_row, turn.runs))
             self._write(RunPlan, map(rows.plan_row, new_runs))
+            self._write(RunWorkspace, [rows.workspace_row(run) for run in new_runs if run.workspace])
             self._write(Stage, map(rows.stage_row, turn.stages))
             self._write(Job, map(rows.job_row, turn.jobs))
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
@@ -277,7 +279,8 @@ class Store:
         if not run_rows:  # the queries below scan all jobs: a millisecond per two thousand
             return []
         plans: dict[int, str] = {row[0]: row[1] for row in self._rows(RunPlan.select().join(Run).where(which))}
-        runs = {row[0]: rows.run_of(row, plans[row[0]]) for row in run_rows}
+        workspaces: dict[int, str] = dict(self._rows(RunWorkspace.select().join(Run).where(which)))
+        runs = {row[0]: rows.run_of(row, plans[row[0]], workspaces.get(row[0])) for row in run_rows}
         for row in self._rows(Stage.select().join(Run).where(which).order_by(Stage.run, Stage.position)):
             stage = rows.stage_of(row)
             runs[stage.run_id].stages.append(stage)
@@ -326,11 +329,11 @@ class Store:
 
     def git_workspaces(self, project: str, limit: int) -> list[GitWorkspace]:
         """The newest git workspaces of a project's runs, newest first, without repetitions."""
-        named = (Run.project == project) & Run.workspace_json.startswith(GIT_WORKSPACE)
-        chosen = Run.select(Run.workspace_json).where(named).order_by(Run.id.desc()).limit(limit)
+        wanted = (Run.project == project) & RunWorkspace.workspace_json.startswith(GIT_WORKSPACE)
+        chosen = RunWorkspace.select(RunWorkspace.workspace_json).join(Run).where(wanted)
         found: dict[str, GitWorkspace] = {}
-        for (text,) in self._rows(chosen):
-            with suppress(ValueError):  # a damaged row: another one will do
+        for (text,) in self._rows(chosen.order_by(RunWorkspace.run.desc()).limit(limit)):
+            with suppress(ValueError):  # a damaged row: skip it
                 workspace = rows.workspace_of(text)
                 if isinstance(workspace, GitWorkspace):
                     found.setdefault(workspace.snapshot, workspace)

@@ -34,7 +34,7 @@ class Authenticator:
     def __init__(self, context: zmq.Context[zmq.Socket[bytes]], may_connect: Decide) -> None:
         self.refused = 0
         self._may_connect = may_connect
-        self._told = ThrottledLogger(log)
+        self._warnings = ThrottledLogger(log)
         self.socket = context.socket(zmq.ROUTER)
         self.socket.set(zmq.LINGER, 0)
         self.socket.set(zmq.SNDHWM, 0)
@@ -61,6 +61,6 @@ class Authenticator:
             reply = [b"200", b"OK", key.encode(), b""]
         else:
             self.refused += 1
-            self._told.say("refused a connection from %s: unknown key", address.decode(errors="replace"))
+            self._warnings.say("refused a connection from %s: unknown key", address.decode(errors="replace"))
             reply = [b"400", b"unknown key", b"", b""]
         self.socket.send_multipart([route, b"", VERSION, request, *reply])

@@ -107,19 +107,19 @@ class Attempt:
     def __str__(self) -> str:
         """The attempt's state in one line, for troubleshooting."""
         log = self.log
-        told = [
+        parts = [
             f"{self.id} is {self.phase.value}, {self.status}",
             f"log: {log.end} bytes read, {log.sent} sent, {log.acknowledged} acknowledged",
             *(f"{one.status} ({one.seq}) {'not acknowledged' if one.sent else 'not sent'}" for one in self.reports),
         ]
         if not self.runnable:
             waits = [name for name, dependency in self.dependencies.items() if not dependency.satisfied]
-            told.append(f"waits for {', '.join(waits)}")
+            parts.append(f"waits for {', '.join(waits)}")
         if self.stop is not None:
-            told.append(f"stopping: {self.stop.value}")
+            parts.append(f"stopping: {self.stop.value}")
         if not self.synced:
-            told.append("the coordinator's view of it is not known yet")
-        return "; ".join(told)
+            parts.append("the coordinator's view of it is unknown")
+        return "; ".join(parts)
 
     @property
     def id(self) -> str:
@@ -157,7 +157,7 @@ class Attempt:
         """Sends the unsent log bytes."""
         if not self.synced:
             return
-        if not self.told:
+        if not self.in_flight:
             self.progress_at = now
         for offset, data in self.log.take():
             self.flushed_at = now
@@ -174,7 +174,7 @@ class Attempt:
         ]
 
     @property
-    def told(self) -> bool:
+    def in_flight(self) -> bool:
         """Whether a sent message is unacknowledged."""
         return self.log.unacknowledged or any(report.sent for report in self.reports)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from daemon.attempts import instructions as i
 from daemon.attempts.machine import AttemptMachine
+from daemon.attempts.observation import Observers
 from daemon.attempts.result import Result, ResumePoint
 from daemon.attempts.runner import Runner
 from daemon.attempts.table import CoreSettings
@@ -48,6 +49,7 @@ class AttemptManager:
         timers: Timers,
         send: Callable[[m.Message, bytes | None], bool],
         post: Callable[..., None],
+        observers: Observers,
     ) -> None:
         self._policy = settings.policy
         self._executor = executor
@@ -57,6 +59,7 @@ class AttemptManager:
         self._timers = timers
         self._send = send
         self._post = post
+        self._observers = observers
         self._runners: dict[str, Runner] = {}
         self._logs: dict[str, LogSender] = {}
         core = CoreSettings(
@@ -102,11 +105,14 @@ class AttemptManager:
     def carry_out(self) -> None:
         """Carries out the machine's instructions, and those that follow from them. A failed one doesn't stop others."""
         while instructions := self.machine.take():
+            began = time.monotonic() if self._observers else 0.0
             for instruction in instructions:
                 try:
                     self._carry_out[type(instruction)](instruction)
                 except Exception:
                     logger.exception("%s failed", type(instruction).__name__)
+            if self._observers:
+                self._observers.turn_settled(instructions, began, time.monotonic())
 
     def tick(self, renewed_at: float) -> None:
         """About once a second. Runners that got no thread try again."""

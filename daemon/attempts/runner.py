@@ -32,13 +32,14 @@ from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
 from protocol import workspace as snapshots
+from protocol.backoff import Backoff
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
 
 REMOVE_TRIES = 8
 """Attempts at a removal, with growing pauses, about four minutes in all; then the sweep takes over."""
-LONGEST_PAUSE = 60.0
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 LOG_ENDS_WITHIN = 0.05
 """Seconds to read the rest of the log after the script, unless the coordinator is slow. Within this time the loop gets
 no separate notice of the free slot: the result follows."""
@@ -77,9 +78,8 @@ class _ReadAgain:
     """The coordinator has lost log bytes; the sender has been set back."""
 
 
-_Word = _Hold | _Prefetch | _Open | _Look | _ReadAgain
-_Told = _Word | None
-_Course = Generator[None, _Told, None]
+_Order = _Hold | _Prefetch | _Open | _Look | _ReadAgain
+_Course = Generator[None, _Order | None, None]
 
 
 class _StopNow(Exception):
@@ -134,7 +134,7 @@ class Runner:
         self._entry = entry
         self._stop: StopReason | None = None
         self._acknowledged = False
-        self._life: Actor[_Word] = Actor(f"job {self.attempt}", self._whole_life())
+        self._life: Actor[_Order] = Actor(f"job {self.attempt}", self._whole_life())
         self._masker = Masker(secrets_of(assignment))
         self._policy = policy
         self._tail = LogTail() if assignment.job.coverage else None
@@ -188,20 +188,20 @@ class Runner:
     def _whole_life(self) -> _Course:
         result = yield from self._result()
         try:
-            told = result and self._without_secrets(result)
+            reported = result and self._without_secrets(result)
         except Exception as error:  # without a result the attempt would run forever
             logger.exception("masking a result failed", extra={"attempt": self.attempt})
             why = f"its result can't be masked ({type(error).__name__})"
-            told = self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, why)
-        if told is not None and self._stop is not StopReason.LEAVE:
-            self._host.finished(self.attempt, told)
+            reported = self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, why)
+        if reported is not None and self._stop is not StopReason.LEAVE:
+            self._host.finished(self.attempt, reported)
             yield from self._await_acknowledgement()
         if self._stop is not StopReason.LEAVE:
             self._remove()
             self._transfer.close()
             self._host.gone(self.attempt)
 
-    def _result(self) -> Generator[None, _Told, Result | None]:
+    def _result(self) -> Generator[None, _Order | None, Result | None]:
         """Its result; None if nothing is to be reported."""
         try:
             if self._entry is ResumePoint.RELEASED:
@@ -231,24 +231,24 @@ class Runner:
         if self._stop is not None:
             raise _StopNow
 
-    def wait_and_run_dependent_job(self) -> Generator[None, _Told, Result]:
+    def wait_and_run_dependent_job(self) -> Generator[None, _Order | None, Result]:
         """Prepares the job, waits for its dependencies and a slot, then runs it."""
         self._check_stop()
         prepared = self._entry is not ResumePoint.NEW or self._prepare_ahead()
         self._host.prepared(self.attempt)
         held = self._entry is ResumePoint.HELD
         while True:
-            told = yield
+            order = yield
             self._check_stop()
-            if isinstance(told, _Open):
+            if isinstance(order, _Open):
                 if not prepared:
                     self._prepare()
-                return self.run_job(told.dependencies)
-            if isinstance(told, _Hold) and prepared and not held:
+                return self.run_job(order.dependencies)
+            if isinstance(order, _Hold) and prepared and not held:
                 self.sandbox.hold()
                 held = True
-            elif isinstance(told, _Prefetch):
-                self._prefetch(told.dependency)
+            elif isinstance(order, _Prefetch):
+                self._prefetch(order.dependency)
 
     def _check_capabilities(self) -> None:
         """Raises JobFailed for a job that needs a capability that this worker's executor lacks."""
@@ -413,6 +413,7 @@ class Runner:
 
     def _follow_log(self) -> None:
         """The body of the log's own thread: the log may lag behind the job without occupying the slot."""
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         for attempt in itertools.count():
             limit = LogLimit(self._assignment.log_limit, self._log.write, self._log.resume())
             try:
@@ -428,7 +429,7 @@ class Runner:
                 return
             except Exception as error:
                 logger.warning("reading a log failed: %r", error, extra={"attempt": self.attempt})
-                if attempt >= LOG_TRIES or self._failing.wait(min(2.0**attempt, LONGEST_PAUSE)):
+                if attempt >= LOG_TRIES or self._failing.wait(backoff.pause()):
                     self._log_error = f"the rest of its log can't be read: {error}"
                     return
 
@@ -505,7 +506,8 @@ class Runner:
 
     def _remove(self) -> bool:
         """Removes everything of the attempt. Returns False if the engine keeps failing."""
-        for tries in range(REMOVE_TRIES):
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
+        for _ in range(REMOVE_TRIES):
             if self._stop is StopReason.LEAVE:
                 return False
             try:
@@ -513,5 +515,5 @@ class Runner:
                 return True
             except Exception as error:
                 logger.warning("removing an attempt failed: %r", error, extra={"attempt": self.attempt})
-                time.sleep(min(2.0**tries, LONGEST_PAUSE))
+                time.sleep(backoff.pause())
         return False

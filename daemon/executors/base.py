@@ -56,11 +56,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """One file set from the ended container, as a gzipped tar (or plain report file) on the worker's disk."""
+    """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
-    kind: str  # "archive", "dotenv" or "junit"
+    `kind` is "archive", "dotenv" or "junit"; `digest` is the file's sha256, if known.
+    """
+
+    kind: str
     path: Path
     name: str = ""
+    digest: str = ""
 
 
 @dataclass(slots=True)
@@ -73,7 +77,7 @@ class Dependencies:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutOptions:
-    """A job's wishes for its checkout: GitLab's variables GIT_STRATEGY, GIT_DEPTH, ..., parsed.
+    """A job's checkout options: GitLab's variables GIT_STRATEGY, GIT_DEPTH, ..., parsed.
 
     `depth` 0 is the whole history, also for `submodule_depth`. Without `files` (GIT_CHECKOUT: "false") only `.git` is
     there. `submodules` is "none", "normal" or "recursive"; `submodule_paths` are pathspecs that choose among them.
@@ -102,11 +106,11 @@ class Layer:
 
 
 class Checkout(Protocol):
-    """A run's snapshot as one job wants to find it in its project directory."""
+    """A run's snapshot, checked out for one job."""
 
     @property
     def size(self) -> int:
-        """The sum of all files, in bytes: what a job without shared layers costs."""
+        """Total size of all files in bytes: the cost of a job without shared layers."""
 
     def names(self) -> frozenset[str]:
         """All files and directories, relative to the project directory, without `.git`."""
@@ -115,7 +119,7 @@ class Checkout(Protocol):
         """Content hashes of the `wanted` files, by name; a symbolic link's hash covers its target too."""
 
     def tar(self) -> Path:
-        """All of it as a tar, plain or gzipped, with owner 0, for an engine that takes archives."""
+        """All of it as a tar, plain or compressed, with owner 0, for an engine that takes archives."""
 
     def layers(self, owner: tuple[int, int], *, opened: bool) -> Sequence[Layer]:
         """All of it as layers, lowest first, owned by this user and group; if `opened`, everybody may write to it."""
@@ -128,7 +132,7 @@ class Workspace(Protocol):
     """
 
     def checkout(self, options: CheckoutOptions) -> Checkout:
-        """The snapshot as a job wants it."""
+        """The snapshot, checked out with a job's options."""
 
 
 class Sandbox(Protocol):
@@ -223,6 +227,10 @@ class Executor(Protocol):
 
         `dependencies` is None if it was released before this daemon started: then only waits for its end.
         """
+        if dependencies is not None:
+            sandbox.release(dependencies)
+        opened()
+        return sandbox.wait()
 
     def discard(self, attempt: str) -> None:
         """Removes everything of an unwanted attempt, by its labels alone."""

@@ -1,1 +1,1 @@
-"""Threads, timers and mailboxes, independent of jobs."""
+"""Threads, timers, mailboxes and eviction, independent of jobs."""

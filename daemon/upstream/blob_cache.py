@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import re
 import shutil
 import time
 from pathlib import Path
@@ -18,11 +17,10 @@ from types import TracebackType
 from typing import BinaryIO
 from uuid import uuid4
 
+from daemon.runtime.eviction import Entry, evict
 from protocol.keys import PRIVATE_DIRECTORY
+from protocol.names import DIGEST
 
-DIGEST = re.compile(r"[0-9a-f]{64}")
-EVICT_DOWN_TO = 0.9
-"""Share of the limit that an eviction leaves, so that not every new blob triggers one."""
 STALE_PARTIAL = 24 * 3600.0
 """Age in seconds after which a partial file is the leftover of a crashed process."""
 
@@ -182,27 +180,17 @@ class BlobCache:
             raise Corrupt(f"not a blob's digest: {digest[:100]!r}")
         return self._blobs / digest[:2] / digest
 
-    def _files(self) -> list[tuple[float, int, int, Path]]:
+    def _entries(self) -> list[Entry]:
         found = []
         for path in self._blobs.glob("*/*"):
             with contextlib.suppress(OSError):
                 facts = path.stat()
-                found.append((facts.st_mtime, facts.st_size, facts.st_nlink, path))
+                found.append(Entry(facts.st_mtime, facts.st_size, path, in_use=facts.st_nlink > 1))
         return found
 
     def _count(self) -> int:
-        return sum(size for _, size, _, _ in self._files())
+        return sum(entry.size for entry in self._entries())
 
     def _evict(self, before: float = 0.0) -> None:
-        """Evicts unpinned entries, least recently used first: those last used `before`, then until the limit is met."""
-        files = sorted(self._files())
-        total = sum(size for _, size, _, _ in files)
-        enough = total if total <= self._limit else self._limit * EVICT_DOWN_TO
-        for used, size, links, path in files:
-            if used >= before and total <= enough:
-                break
-            if links == 1:
-                with contextlib.suppress(OSError):  # no file of ours
-                    path.unlink(missing_ok=True)
-                    total -= size
-        self._size = total
+        """Evicts unpinned entries last used `before`, and down to the limit."""
+        self._size = evict(self._entries(), self._limit, before)

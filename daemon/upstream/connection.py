@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import math
-import sys
 import time
 from collections.abc import Iterator
 from enum import Enum
@@ -18,10 +17,10 @@ from uuid import uuid4
 import zmq
 
 from protocol import messages as m
-from protocol.client import connect_socket
 from protocol.codec import decode_for_worker, each_of, encode
+from protocol.dealer import HANDSHAKE_FAILURES, Dealer
 from protocol.errors import ProtocolError
-from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
+from protocol.keys import Credentials
 
 TURN_FRAMES = 200
 """Messages handled per loop turn, so that timers and threads get their share during a burst."""
@@ -29,11 +28,10 @@ SEND_BACKLOG = 20_000
 """Frames that may queue in the socket while a live coordinator is slow."""
 LET_IN_PAUSE = 1.0
 """Seconds until a reconnect, with the then current credentials, after the coordinator rejected the worker."""
-EVENT_BYTES = 2
 GOODBYE_LINGER = 500
 """Milliseconds for the last frames when the socket closes."""
 
-MONITORED = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | HANDSHAKE_FAILURES
+PROGRESS = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
 
 logger = logging.getLogger(__name__)
 
@@ -68,24 +66,18 @@ class Connection:
         self._address = address
         self._given = credentials
         self._wakeup = wakeup.fileno()
-        self._told = False  # the rejection by the coordinator is logged
+        self._rejection_logged = False  # the rejection by the coordinator is logged
         self._open()
 
     def _open(self) -> None:
-        self._credentials = self._given or find_credentials(self._address)
-        self._socket = connect_socket(
-            self._context,
-            zmq.DEALER,
-            self._address,
-            immediate=True,
-            send_limit=SEND_BACKLOG,
-            credentials=self._credentials,
+        self._dealer = Dealer(
+            self._context, self._address, self._given, also=PROGRESS, send_limit=SEND_BACKLOG, immediate=True
         )
-        self._monitor = self._socket.get_monitor_socket(MONITORED)
+        self._socket = self._dealer.socket
         self._reopen_at: float | None = None  # monotonic; set after a rejection by the coordinator
         self._broken = False  # disconnected, and not reconnected; the socket may still look writable
         self._poller = zmq.Poller()
-        self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(self._dealer.monitor, zmq.POLLIN)
         self._poller.register(self._wakeup, zmq.POLLIN)
         self._expect(ConnectionState.CONNECTING)
 
@@ -96,26 +88,21 @@ class Connection:
 
     def reopen(self) -> None:
         """Opens a fresh socket, for use when the old one's peer has gone silent."""
-        self._close(0)
+        self._dealer.close()
         self._open()
 
     def close(self) -> None:
         """Closes the socket, with a short linger for the last frames."""
-        self._close(GOODBYE_LINGER)
-
-    def _close(self, linger: int) -> None:
-        self._socket.disable_monitor()
-        self._monitor.close(0)
-        self._socket.close(linger)
+        self._dealer.close(GOODBYE_LINGER)
 
     def wait(self, seconds: float) -> bool:
         """Sleeps until there is work. Returns whether a hello is due and can be sent."""
         if self._reopen_at is not None:
             seconds = min(seconds, self._reopen_at - time.monotonic())
         ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
-        if self._monitor in ready:
-            while self._monitor.poll(0):
-                self._noticed(_event_of(self._monitor.recv_multipart()))
+        if self._dealer.monitor in ready:
+            for event in self._dealer.events():
+                self._noticed(event)
         if self._reopen_at is not None and time.monotonic() >= self._reopen_at:
             self.reopen()
             return False
@@ -125,13 +112,13 @@ class Connection:
     def _noticed(self, event: int) -> None:
         """Handles an event of the socket's monitor."""
         if event & HANDSHAKE_FAILURES:
-            if not self._told:
-                logger.error("%s", not_let_in(self._address, self._credentials is not None))
-            self._told = True
+            if not self._rejection_logged:
+                logger.error("%s", self._dealer.refusal())
+            self._rejection_logged = True
             self._reopen_at = time.monotonic() + LET_IN_PAUSE
         else:
             self._broken = event == zmq.EVENT_DISCONNECTED
-            self._told = self._told and self._broken
+            self._rejection_logged = self._rejection_logged and self._broken
             self._expect(ConnectionState.CONNECTING if self._broken else self.state)
 
     def greet(self, hello: m.Hello) -> bool:
@@ -183,8 +170,3 @@ class Connection:
                     yield one, payload
             except ProtocolError as error:
                 logger.warning("dropped a frame from the coordinator: %s", error, extra={"code": error.code})
-
-
-def _event_of(frames: list[bytes]) -> int:
-    """The event in a monitor's message, at the start of its first frame. (pyzmq's own reader imports asyncio.)"""
-    return int.from_bytes(frames[0][:EVENT_BYTES], sys.byteorder)

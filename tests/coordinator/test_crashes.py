@@ -16,8 +16,9 @@ from coordinator.store.database import sqlite_url
 from coordinator.store.store import Store
 from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
-from protocol.client import Client, connect_socket
+from protocol.client import Client
 from protocol.codec import decode_for_worker, each_of, encode
+from protocol.dealer import connect_socket
 from protocol.errors import CoordinatorUnreachable
 from protocol.keys import Credentials, new_key_pair
 from protocol.statuses import ENDED, FailureReason

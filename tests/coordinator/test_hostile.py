@@ -15,6 +15,7 @@ from protocol import messages as m
 from protocol.codec import decode_for_client, encode
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus as S
+from protocol.workspace import GitWorkspace, TarWorkspace
 from tests.support.coordinator_process import Running, WireWorker
 from tests.support.eventually import eventually
 from tests.support.plans import job, plan
@@ -69,7 +70,11 @@ def spoken(draw: st.DrawFn, kinds: list[type[m.Message]]) -> m.Message:
     names = {field.name for field in msgspec.structs.fields(kind)}
     if kind is m.SubmitRun:
         return m.SubmitRun(
-            id=draw(st.integers(0, 99)), token=draw(TEXT), plan=draw(plans()), source=draw(structs(m.Source))
+            id=draw(st.integers(0, 99)),
+            token=draw(TEXT),
+            plan=draw(plans()),
+            source=draw(structs(m.Source)),
+            workspace=draw(st.none() | structs(GitWorkspace) | structs(TarWorkspace)),
         )
     message = draw(structs(kind))
     changes = {name: draw(known) for name, known in KNOWN.items() if name in names and draw(st.integers(0, 9))}

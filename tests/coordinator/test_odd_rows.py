@@ -14,9 +14,10 @@ from coordinator.maintenance.retention import Retention
 from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.statuses import ExecutionStatus as S
+from protocol.workspace import GitWorkspace, Pack
 from tests.support.coordinator_process import Running, WireWorker
 from tests.support.eventually import eventually
-from tests.support.plans import job, plan
+from tests.support.plans import PROJECT, job, plan
 
 LOG = b"hello\n" * 10
 ODD, SOUND = 2, 3
@@ -35,6 +36,9 @@ ROWS = {
     "status-of-a-stage": "UPDATE stage SET status = 'odd' WHERE run_id = 2",
     "status-of-an-attempt": "UPDATE attempt SET status = 'odd' WHERE job_id = 2",
     "reason-of-an-attempt": "UPDATE attempt SET failure_reason = 'odd' WHERE job_id = 2",
+    "workspace-that-is-no-json": "INSERT INTO run_workspace VALUES (2, '{broken')",
+    "workspace-of-another-shape": """INSERT INTO run_workspace VALUES (2, '{"form":"git","packs":[]}')""",
+    "workspace-of-bytes": "INSERT INTO run_workspace VALUES (2, x'ff00fe')",
     "artifacts": "UPDATE attempt SET artifacts_json = 'nope' WHERE job_id = 2",
 }
 
@@ -116,6 +120,7 @@ def test_a_run_of_an_unknown_status_fails(state: Path, caplog: pytest.LogCapture
         "UPDATE run SET source_json = 'nope' WHERE id = 1",
         "UPDATE job SET status = 'odd' WHERE run_id = 1",
         "UPDATE attempt SET artifacts_json = 'nope' WHERE job_id = 1",
+        "INSERT INTO run_workspace VALUES (1, 'nope')",
     ],
 )
 def test_an_ended_run_whose_rows_make_no_sense_is_said_to_be_unreadable(state: Path, statement: str) -> None:
@@ -193,4 +198,23 @@ def test_artifacts_that_make_no_sense_do_not_stop_the_housekeeping(
     with Running(state, retention=Retention(every=0.1, young=0.0)):
         eventually(lambda: not blob.exists())
     assert "the artifacts of attempt 1.1 are not kept" in caplog.text
+    assert "housekeeping failed" not in caplog.text
+
+
+@pytest.mark.parametrize("odd", ["'nope'", """'{"form":"git"'""", "x'ff00fe'"])
+def test_a_workspace_that_makes_no_sense_costs_no_other_run_its_packs(
+    state: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, odd: str
+) -> None:
+    (file := tmp_path / "pack").write_text("a pack")
+    with Running(state) as running, running.client() as client:
+        digest, size = client.upload(file)
+        sound = GitWorkspace(snapshot="0" * 40, packs=[Pack(digest=digest, size=size)])
+        client.submit_run(plan(job("b")), sound)
+    execute(state, f"INSERT INTO run_workspace VALUES (1, {odd})")
+    for path in (state / "blobs").glob("??/*"):
+        os.utime(path, (0, 0))
+    with Running(state, retention=Retention(every=0.1, young=0.0)) as running, running.client() as client:
+        eventually(lambda: "the workspace of run 1 is not kept" in caplog.text)
+        eventually(lambda: running.coordinator.housekeeper.counted.by_project == {PROJECT: size})
+        assert client.workspaces(PROJECT) == [sound]
     assert "housekeeping failed" not in caplog.text

@@ -21,6 +21,7 @@ from protocol.events import JobChanged, LogAppended, RunChanged, log_topic
 from protocol.plan import ServiceSpec, Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
+from protocol.workspace import TarWorkspace
 from tests.support.coordinator_process import Running, WireWorker
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.plans import job, plan
@@ -364,7 +365,7 @@ def test_a_failure_in_one_message_is_its_own(running: Running, client: Client, m
         (lambda client: client.drain("nobody"), "no worker 'nobody'"),
         (lambda client: client.snapshot(run=77), "no run 77"),
         (lambda client: client.submit_run(plan(job("a")), token="x" * 201), "token"),
-        (lambda client: client.submit_run(plan(job("a")), workspace="ab" * 32, workspace_size=1), "not uploaded"),
+        (lambda client: client.submit_run(plan(job("a")), TarWorkspace(digest="ab" * 32, size=1)), "not uploaded"),
         (lambda client: client.download("ab" * 32, Path("/nowhere/x")), "No such file"),
     ],
 )
@@ -391,12 +392,12 @@ def test_a_workspace_is_uploaded_once_and_fetched_by_workers(
     client.download(digest, tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == file.read_bytes()
     worker.hello()
-    client.submit_run(plan(job("a")), workspace=digest, workspace_size=size)
-    assert worker.accept().workspace == digest
+    client.submit_run(plan(job("a")), TarWorkspace(digest=digest, size=size))
+    assert worker.accept().workspace == TarWorkspace(digest=digest, size=size)
     worker.send(m.BlobGet(id=5, digest=digest, offset=10, length=4))
     assert worker.expect(m.BlobData).size == size
     with pytest.raises(UsageError, match=f"has {size} bytes, not 5"):
-        client.submit_run(plan(job("a")), workspace=digest, workspace_size=5)
+        client.submit_run(plan(job("a")), TarWorkspace(digest=digest, size=5))
 
 
 def test_pieces_that_are_sent_ahead_are_each_answered(worker: WireWorker) -> None:

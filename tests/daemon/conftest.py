@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,7 +34,7 @@ def run_worker(
     """Starts a worker with the settings that are given; it is gone when the test ends."""
     started: list[RunningWorker] = []
 
-    def start(**settings: object) -> RunningWorker:
+    def start(**settings: Any) -> RunningWorker:
         running = start_worker(coordinator.address, tmp_path / "state", engine, **settings)
         started.append(running)
         return running

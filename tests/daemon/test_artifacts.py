@@ -13,6 +13,7 @@ from protocol.plan import ArtifactsSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
+from protocol.workspace import TarWorkspace
 from tests.support.fake_coordinator import FakeCoordinator, RunningWorker
 from tests.support.fake_executor import FakeEngine
 from tests.support.plans import assignment
@@ -41,9 +42,8 @@ def test_a_workspace_of_many_pieces_is_fetched_once_per_worker(
     digest, content = blob(coordinator, 10_500_000)
     run_worker()
     for number in range(1, 5):
-        coordinator.assign(
-            assignment("sleep 0.1", attempt=f"{number}.1", workspace=digest, workspace_size=len(content))
-        )
+        workspace = TarWorkspace(digest=digest, size=len(content))
+        coordinator.assign(assignment("sleep 0.1", attempt=f"{number}.1", workspace=workspace))
     coordinator.status("1.1", S.RUNNING)
     assert engine.boxes["1.1"].workspace == content
     for number in range(1, 5):
@@ -55,7 +55,7 @@ def test_a_workspace_that_is_gone_fails_the_job_with_the_reason(
     coordinator: FakeCoordinator, run_worker: Start
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("noop", attempt="1.1", workspace="ab" * 32, workspace_size=5))
+    coordinator.assign(assignment("noop", attempt="1.1", workspace=TarWorkspace(digest="ab" * 32, size=5)))
     final = coordinator.final("1.1")
     assert final.failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE
     assert "workspace" in (final.message or "")
@@ -67,7 +67,7 @@ def test_a_blob_with_wrong_bytes_is_never_used(
     digest = "ab" * 32
     coordinator.blobs[digest] = b"something else"
     run_worker()
-    coordinator.assign(assignment("noop", attempt="1.1", workspace=digest, workspace_size=14))
+    coordinator.assign(assignment("noop", attempt="1.1", workspace=TarWorkspace(digest=digest, size=14)))
     assert coordinator.final("1.1").status is S.FAILED
     cache = tmp_path / "state" / "cache"
     assert cache.is_dir()
@@ -133,7 +133,8 @@ def test_a_transfer_goes_on_after_an_outage(
     run_worker()
     coordinator.expect(m.Hello)
     coordinator.answering = False
-    coordinator.assign(assignment("sleep 0.2", attempt="1.1", workspace=digest, workspace_size=len(content)))
+    workspace = TarWorkspace(digest=digest, size=len(content))
+    coordinator.assign(assignment("sleep 0.2", attempt="1.1", workspace=workspace))
     coordinator.expect(m.BlobGet)
     coordinator.down()
     coordinator.answering = True

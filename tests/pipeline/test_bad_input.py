@@ -29,13 +29,13 @@ def soon() -> Iterator[None]:
     [
         (b"", ".gitlab-ci.yml: the file is empty; write at least one job with a `script`"),
         (b"# nothing\n", ".gitlab-ci.yml: the file is empty"),
-        (b"just text", ".gitlab-ci.yml:1: a pipeline file holds a mapping of jobs, not a string"),
-        (b"- a\n- b\n", ".gitlab-ci.yml:1: a pipeline file holds a mapping of jobs, not a list"),
+        (b"just text", ".gitlab-ci.yml:1: a pipeline file must be a mapping of jobs, not a string"),
+        (b"- a\n- b\n", ".gitlab-ci.yml:1: a pipeline file must be a mapping of jobs, not a list"),
         (b"\x89PNG\r\n\x1a\n\x00\x00", ".gitlab-ci.yml:3: the file is binary"),
         (b"job:\n  script: [x\n", ".gitlab-ci.yml:3: invalid YAML"),
         (b"\xff\xfej\x00o\x00b\x00", ".gitlab-ci.yml:1: the file is binary"),
-        (b'job: {script: ["a\\0b"]}\n', ".gitlab-ci.yml:1: a string holds a NUL character"),
-        (b"job: &a {script: [x], b: *a}\n", ".gitlab-ci.yml:1: alias *a stands inside what &a names"),
+        (b'job: {script: ["a\\0b"]}\n', ".gitlab-ci.yml:1: a string contains a NUL character"),
+        (b"job: &a {script: [x], b: *a}\n", ".gitlab-ci.yml:1: alias *a refers to a value that contains it"),
     ],
 )
 def test_what_is_no_pipeline_is_refused(project: Project, data: bytes, message: str) -> None:

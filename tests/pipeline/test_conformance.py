@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
 import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-SHARED = Path(__file__).parents[3] / "shared" / "conformance"
-CHECK = SHARED / "check-plan"
-LONGSHORE = Path(sys.executable).with_name("longshore")
+from tests.support import forking
+from tests.support.eventually import DEADLINE
+from tests.support.system import LONGSHORE, commit_all
+
+CASES = Path(__file__).parents[3] / "shared" / "conformance" / "plan"
+REMOTE = "git@gitlab.example.com:group/project.git"
+WANTED: dict[str, dict[str, Any]] = {
+    f"{path.parent.name}/{file}": wanted
+    for path in sorted(CASES.glob("*/expect.json"))
+    for file, wanted in json.loads(path.read_text()).items()
+}
+"""By folder and file: the exit status and the jobs."""
 
 DIFFERENCES = {
     "needs-parallel-matrix-error/.gitlab-ci.yml": (
@@ -28,12 +41,53 @@ DIFFERENCES = {
 """Cases in which the peer does not do what GitLab's public reference says, each with what it says."""
 
 
-@pytest.mark.skipif(not CHECK.exists(), reason="the cases of others are not beside this checkout")
-@pytest.mark.timeout(300)
-def test_plans_agree_with_the_peer_s_but_for_the_known_differences() -> None:
-    done = subprocess.run([sys.executable, CHECK, LONGSHORE], capture_output=True, text=True, check=False)
-    *lines, summary = done.stdout.splitlines()
-    differing = {line.partition(": ")[0] for line in lines if line.partition(": ")[0].endswith(".yml")}
-    assert differing == set(DIFFERENCES), done.stdout
-    total = int(summary.split()[2])
-    assert summary == f"{total - len(DIFFERENCES)} of {total} agree"
+def facts(job: dict[str, Any]) -> tuple[Any, ...]:
+    """What the peer and `longshore plan --json` both say of a job; needs in no order, with what they leave out."""
+    needs = job.get("needs")
+    if needs is not None:
+        needs = sorted((need["job"], need.get("artifacts", True), need.get("optional", False)) for need in needs)
+    return job["name"], job["stage"], job["when"], job["allow_failure"], needs
+
+
+def planned(jobs: list[dict[str, Any]]) -> list[tuple[Any, ...]]:
+    """The jobs of a pipeline, in no order."""
+    return sorted((facts(job) for job in jobs if job["when"] != "never"), key=repr)
+
+
+@pytest.fixture(scope="module")
+def project_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Makes the repository of a folder of cases, once."""
+    folder = tmp_path_factory.mktemp("cases")
+
+    def project(case: str) -> Path:
+        path = folder / case / "project"
+        if not path.exists():
+            shutil.copytree(CASES / case, path, ignore=shutil.ignore_patterns("expect.json"))
+            commit_all(path)
+            subprocess.run(["git", "remote", "add", "origin", REMOTE], cwd=path, check=True)
+        return path
+
+    return project
+
+
+@pytest.mark.skipif(not WANTED, reason="the cases of others are not beside this checkout")
+@pytest.mark.parametrize("key", WANTED or ["none"])
+def test_a_plan_agrees_with_the_peer_s_but_for_the_known_differences(
+    project_of: Callable[[str], Path], key: str
+) -> None:
+    case, _, file = key.partition("/")
+    wanted = WANTED[key]
+    command = [str(LONGSHORE), "plan", file, "--json"]
+    done = forking.run(command, cwd=project_of(case), environment=os.environ, within=DEADLINE)
+    agrees = done.returncode == wanted["exit"]
+    if agrees and done.returncode == 2:
+        assert done.stderr.strip(), "a clear error"
+        assert b"Traceback" not in done.stderr
+    elif agrees:
+        agrees = planned(json.loads(done.stdout)) == planned(wanted["jobs"])
+    assert agrees is (key not in DIFFERENCES), (done.stdout, done.stderr, wanted)
+
+
+@pytest.mark.skipif(not WANTED, reason="the cases of others are not beside this checkout")
+def test_each_known_difference_is_one_of_a_case() -> None:
+    assert WANTED.keys() >= DIFFERENCES.keys()

@@ -86,16 +86,16 @@ def test_a_problem_in_an_included_file_names_the_chain(project: Project) -> None
         ("{local: here.yml, project: x}", "names local and project at once"),
         (
             "https://example.com/a/x.yml",
-            "includes are local only; name a directory that has it: --project https://example.com/a=DIR",
+            "includes are local only; map a directory that has it: --project https://example.com/a=DIR",
         ),
-        ("https://example.com/g/p/-/raw/v1/x.yml", "name a directory that has it: --project g/p=DIR"),
+        ("https://example.com/g/p/-/raw/v1/x.yml", "map a directory that has it: --project g/p=DIR"),
         (
             "{template: Jobs/Build.gitlab-ci.yml}",
             "has lib/gitlab/ci/templates/Jobs/Build.gitlab-ci.yml: --project gitlab-org/gitlab=DIR",
         ),
         ("{project: group/other}", "names a project and no file"),
-        ("{project: group/other, file: x.yml}", "name its directory: --project group/other=DIR"),
-        ("{component: gitlab.com/group/other/part@1.0}", "name its directory: --project group/other=DIR"),
+        ("{project: group/other, file: x.yml}", "map its directory: --project group/other=DIR"),
+        ("{component: gitlab.com/group/other/part@1.0}", "map its directory: --project group/other=DIR"),
         ("{component: part}", "write HOST/GROUP/PROJECT/NAME@REF"),
         ("[1]", "include[0]: must be a string or a mapping, not a number"),
     ],
@@ -147,7 +147,7 @@ def test_a_project_is_read_from_the_directory_that_it_is_mapped_to(project: Proj
     assert project.job(include % "", projects=projects).script == ["new"]
     assert project.job(include % ", ref: v1", projects=projects).script == ["old"]
     assert project.names(include % ", ref: v1", projects=projects) == ["more", "job"]
-    assert "there is no ref 'v2'" in project.problems(include % ", ref: v2", projects=projects)[0]
+    assert "has no ref 'v2'" in project.problems(include % ", ref: v2", projects=projects)[0]
 
 
 def test_a_project_is_found_in_the_directory_of_its_group_whatever_its_case(project: Project, tmp_path: Path) -> None:

@@ -49,13 +49,13 @@ def test_a_matrix_makes_a_job_of_every_combination(project: Project) -> None:
         ("x", "must be a whole number or a mapping"),
         ("{matrix: []}", "is empty"),
         ("{matrix: {A: b}}", "must be a list, not a mapping"),
-        ("{matrix: [{A: []}]}", "gives 0 jobs"),
+        ("{matrix: [{A: []}]}", "yields 0 jobs"),
         (
             "{matrix: [{A: [%s], B: [%s], C: [%s]}]}" % ((", ".join(map(str, range(1000))),) * 3),
-            "gives 1000000000 jobs",
+            "yields 1000000000 jobs",
         ),
         ("{matrx: [{A: b}]}", "did you mean 'matrix'?"),
-        ("{matrix: [{A: %s}]}" % ("x" * 2000), "make a job's name of more than 2000 characters"),
+        ("{matrix: [{A: %s}]}" % ("x" * 2000), "make a job's name longer than 2000 characters"),
     ],
     ids=range(9),
 )

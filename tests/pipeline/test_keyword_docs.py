@@ -53,7 +53,7 @@ def _mappings(shape: object) -> list[Fields]:
 
 
 def test_the_bounds_are_those_of_the_code() -> None:
-    bounds = DOCUMENT.read_text().partition("## Bounds")[2].partition("## ")[0]
+    bounds = DOCUMENT.read_text().partition("## Limits")[2].partition("## ")[0]
     for number in (
         f"{yaml_loader.MAX_FILE_BYTES >> 20} MB; {include.MAX_TOTAL_BYTES >> 20} MB",
         f"{yaml_loader.MAX_VALUES:,}",

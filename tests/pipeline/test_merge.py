@@ -193,6 +193,37 @@ def test_an_empty_script_keeps_the_default_one_away(project: Project) -> None:
     assert (job.before_script, job.after_script) == ([], [])
 
 
+def test_hooks_of_a_job_replace_those_of_default_and_join_those_that_it_extends(project: Project) -> None:
+    text = """
+        default: {hooks: {pre_get_sources_script: [d, [e, f]]}}
+        .base: {hooks: {pre_get_sources_script: base}}
+        job: {script: [x]}
+        own: {script: [x], hooks: {pre_get_sources_script: own}}
+        below: {extends: .base, script: [x]}
+        none: {script: [x], hooks: {pre_get_sources_script: ''}}
+        bare: {script: [x], hooks: {}}
+        apart: {script: [x], inherit: {default: [image]}}
+        refers: {script: [x], hooks: {pre_get_sources_script: [!reference [own, hooks, pre_get_sources_script], y]}}
+        """
+    hooks = {job.name: job.pre_get_sources_script for job in project.compile(text).plan.jobs}
+    assert hooks == {
+        "job": ["d", "e", "f"],
+        "own": ["own"],
+        "below": ["base"],
+        "none": [],
+        "bare": [],
+        "apart": [],
+        "refers": ["own", "y"],
+    }
+
+
+@pytest.mark.parametrize(
+    ("hooks", "key"), [("[x]", "job.hooks"), ("{post: x}", "job.hooks.post"), ("{pre_get_sources_script: {}}", "job.h")]
+)
+def test_hooks_that_gitlab_does_not_have_are_problems(project: Project, hooks: str, key: str) -> None:
+    assert any(key in problem for problem in project.problems(f"job: {{script: [x], hooks: {hooks}}}\n"))
+
+
 def test_the_older_global_keywords_are_defaults_too(project: Project) -> None:
     job = project.job("image: g\nbefore_script: [g]\nservices: [s]\njob: {script: [x]}\n")
     assert image_of(job) == "g"

@@ -295,7 +295,7 @@ def test_keywords_without_effect_are_warned_of_once(project: Project) -> None:
         """
     assert project.warnings(text) == [
         f".gitlab-ci.yml:1: a.id_tokens: has no effect here: {NO_SERVER} that could sign tokens",
-        f".gitlab-ci.yml:1: a.release: has no effect here: {NO_SERVER} to make a release on",
+        f".gitlab-ci.yml:1: a.release: has no effect here: {NO_SERVER} to create a release on",
     ]
 
 
@@ -314,7 +314,7 @@ def test_a_script_of_what_is_no_command_is_told_once_and_quotes_are_named_only_w
         ("image: alpine", "job: has no script; add `script`"),
         ("script: []", "job: has no script"),
         ("script: ''", "job: has an empty script"),
-        ("script: [{echo a: b}]", "must be a string, not a mapping; put quotes around a command that holds `: `"),
+        ("script: [{echo a: b}]", "must be a string, not a mapping; quote a command that contains `: `"),
         ("script: [x], variables: [a]", "job.variables: must be a mapping, not a list"),
         ("script: [x], variables: {A: [b]}", "job.variables.A: must be a string or a mapping, not a list"),
         ("script: [x], image: {entrypoint: [a]}", "job.image: lacks 'name'"),

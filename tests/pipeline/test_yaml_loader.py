@@ -78,7 +78,7 @@ def test_a_key_written_twice_counts_the_last_time_and_is_warned_of() -> None:
     report = Report()
     assert loaded("a: 1\nb: 2\na: 3\n", report) == {"a": 3, "b": 2}
     assert [str(warning) for warning in report.warnings] == [
-        "f.yml:3: a: is written twice, the first time in line 1; the last one counts"
+        "f.yml:3: a: is a duplicate of the key in line 1; the last one counts"
     ]
 
 
@@ -99,7 +99,7 @@ def test_aliases_share_what_they_stand_for() -> None:
     ("text", "message"),
     [
         ("a: *b", "f.yml:1: alias *b has no anchor &b before it"),
-        ("a: &a\n  - *a", "f.yml:2: alias *a stands inside what &a names, without end"),
+        ("a: &a\n  - *a", "f.yml:2: alias *a refers to a value that contains it"),
         ("a: !secret x", "f.yml:1: unknown YAML tag '!secret'"),
         ("a: !reference []", "f.yml:1: !reference names nothing"),
         ("a:\n  !reference [[x]]", "f.yml:2: !reference takes names, not a list"),
@@ -129,13 +129,13 @@ def test_what_is_no_pipeline_yaml_is_refused_with_its_line(text: str | bytes, me
     ("text", "mend"),
     [
         ("a:\n\tb: c", "indent with spaces, not with tabs"),
-        ("a:\n- @b", "put quotes around a value that begins with @"),
-        ("ü: `b`", "put quotes around a value that begins with `"),
-        ("a: [b, %c]", "put quotes around a value that begins with %"),
-        ("a: [*.txt]", "put quotes around a value that begins with *"),
-        ("a: {if: !$X}", "put quotes around a value that begins with !"),
-        ("a: && b", "put quotes around a value that begins with &"),
-        ("a: b: c", "put quotes around a value that holds `: `"),
+        ("a:\n- @b", "quote a value that begins with @"),
+        ("ü: `b`", "quote a value that begins with `"),
+        ("a: [b, %c]", "quote a value that begins with %"),
+        ("a: [*.txt]", "quote a value that begins with *"),
+        ("a: {if: !$X}", "quote a value that begins with !"),
+        ("a: && b", "quote a value that begins with &"),
+        ("a: b: c", "quote a value that contains `: `"),
     ],
 )
 def test_what_yaml_takes_for_something_else_is_mended_by_quotes(text: str, mend: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from protocol.client import Client
 from protocol.codec import decode_for_coordinator, encode
 from protocol.errors import CoordinatorUnreachable, NotLetIn
 from protocol.keys import Credentials, find_credentials, new_key_pair
+from tests.support.coordinator_process import Running
 
 
 def test_an_error_to_an_older_request_is_no_answer_to_a_hello() -> None:
@@ -61,7 +63,7 @@ def test_a_request_on_a_connection_that_was_refused_before_is_told_so_instead_of
         assert known is not None
         stranger = Credentials(server=known.server, keys=new_key_pair())
         with Client(coordinator.address, timeout=30, credentials=stranger) as client:
-            assert client._monitor.poll(10_000), "it was let in"
+            assert client._dealer.monitor.poll(10_000), "it was let in"
             with pytest.raises(NotLetIn):
                 client.list_runs()
     finally:
@@ -75,4 +77,24 @@ def test_a_request_to_a_coordinator_that_reads_nothing_ends_with_its_timeout() -
         while client._socket.poll(0, zmq.POLLOUT):  # so much waits unsent in the socket
             client._socket.send(b"", zmq.DONTWAIT)
         with pytest.raises(CoordinatorUnreachable):
+            client.list_runs()
+
+
+def test_a_refusal_that_comes_before_the_connecting_thread_goes_on_is_noticed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect = zmq.Socket.connect
+
+    def connect_slowly(socket: zmq.Socket[bytes], address: str) -> object:
+        connected = connect(socket, address)
+        if address.startswith("tcp://"):
+            time.sleep(0.5)  # the refusal comes meanwhile
+        return connected
+
+    with Running(tmp_path, bind="tcp://127.0.0.1:0") as running:
+        known = find_credentials(running.address)
+        assert known is not None
+        monkeypatch.setattr(zmq.Socket, "connect", connect_slowly)
+        stranger = Credentials(server=known.server, keys=new_key_pair())
+        with Client(running.address, timeout=30, credentials=stranger) as client, pytest.raises(NotLetIn):
             client.list_runs()

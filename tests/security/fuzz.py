@@ -22,8 +22,8 @@ import zmq
 
 from protocol import messages as m
 from protocol.addresses import parse_tcp
-from protocol.client import connect_socket
 from protocol.codec import encode
+from protocol.dealer import connect_socket
 from tests.security.messages import one_of_each
 from tests.support.coordinator_process import Running
 from tests.support.plans import job, plan

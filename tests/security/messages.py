@@ -14,7 +14,7 @@ def one_of_each() -> list[m.Message]:
         "id": 1, "attempt": "1.1", "protocol": 1, "name": "w1", "session": "s", "seq": 1, "status": S.RUNNING,
         "offset": 0, "digest": "0" * 64, "length": 1, "size": 1, "run": 1, "job": "a", "worker": "w1", "token": "t",
         "plan": plan(job("a")), "key": "nobody", "secret": "no", "role": "viewer", "value": "12345678",
-        "statuses": [], "workers": [],
+        "statuses": [], "workers": [], "project": "p",
     }  # fmt: skip
     made = []
     for kind in sorted(EVERYTHING, key=lambda kind: kind.__name__):

@@ -18,8 +18,8 @@ from coordinator.security.roles import ALLOWED, EVERYTHING
 from coordinator.transport.publisher import MOST_TOPICS
 from protocol import admin
 from protocol import messages as m
-from protocol.client import connect_socket
 from protocol.codec import decode_for_client, encode, kind_of
+from protocol.dealer import connect_socket
 from protocol.errors import LongshoreError, NotLetIn, UsageError
 from protocol.events import STATE_TOPIC
 from protocol.keys import (
@@ -54,7 +54,7 @@ def elsewhere(running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 def test_every_message_that_a_coordinator_takes_is_in_the_table_of_some_role() -> None:
     assert set().union(*ALLOWED.values()) == EVERYTHING
-    assert not ALLOWED["viewer"] & {*get_args(m.FromWorker), m.SubmitRun, m.Cancel, m.BlobPut}
+    assert not ALLOWED["viewer"] & {*get_args(m.FromWorker), m.SubmitRun, m.GetWorkspaces, m.Cancel, m.BlobPut}
     assert not ALLOWED["worker"] & ({*get_args(m.FromClient)} - {m.ClientHello})
     assert not ALLOWED["operator"] & {*get_args(m.FromWorker), *get_args(admin.ForOwners)}
 

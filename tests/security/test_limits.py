@@ -29,6 +29,7 @@ from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec, Plan, Resources, ServiceSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
+from protocol.workspace import TarWorkspace
 from tests.conftest import ROOT, Images
 from tests.security.joining import join
 from tests.support.coordinator_process import Running, WireWorker
@@ -72,14 +73,14 @@ def blob(client: Client, folder: Path, content: bytes) -> tuple[str, int]:
 
 def test_what_no_run_names_counts_for_the_key_that_has_put_it(tmp_path: Path) -> None:
     with Running(tmp_path / "state", limits=Limits(unnamed_bytes=2 * LEAST)) as running, running.client() as client:
-        workspace, size = blob(client, tmp_path, b"workspace")
+        digest, size = blob(client, tmp_path, b"workspace")
         blob(client, tmp_path, b"another")
         with pytest.raises(UsageError, match="the limit unnamed_bytes is"):
             blob(client, tmp_path, b"one too many")
-        assert blob(client, tmp_path, b"workspace") == (workspace, size)  # it is there
+        assert blob(client, tmp_path, b"workspace") == (digest, size)  # it is there
         with running.client(credentials=join(running, "operator", "otto")) as otto:
             blob(otto, tmp_path, b"of otto's own account")
-        client.submit_run(plan(job("a")), workspace, size)
+        client.submit_run(plan(job("a")), TarWorkspace(digest=digest, size=size))
         artifact, size = blob(client, tmp_path, b"one too many")
         worker = WireWorker(running.address)
         worker.hello()
@@ -99,7 +100,8 @@ def test_a_project_has_no_more_workspaces_and_artifacts_than_its_limit(tmp_path:
     limits = Limits(project_bytes=1500)
     with Running(tmp_path / "state", limits=limits, retention=retention) as running, running.client() as client:
         for number in range(2):
-            client.submit_run(of("p"), *blob(client, tmp_path, str(number).encode() * 1000))
+            digest, size = blob(client, tmp_path, str(number).encode() * 1000)
+            client.submit_run(of("p"), TarWorkspace(digest=digest, size=size))
         for _ in range(2):
             with pytest.raises(UsageError, match=r"'p' has 2000 bytes .* the limit project_bytes is 1500"):
                 client.submit_run(of("p"))
@@ -296,7 +298,7 @@ import pathlib, sys, time
 import zmq
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
-from protocol.client import connect_socket
+from protocol.dealer import connect_socket
 
 coordinator = Coordinator(CoordinatorSettings(state=pathlib.Path(sys.argv[1]), bind="tcp://127.0.0.1:0"))
 coordinator.start()

@@ -17,8 +17,9 @@ from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
-from protocol.client import Client, connect_socket
+from protocol.client import Client
 from protocol.codec import decode_for_worker, each_of, encode
+from protocol.dealer import connect_socket
 from protocol.keys import Credentials
 from protocol.statuses import ExecutionStatus as S
 from tests.support.eventually import DEADLINE

@@ -15,8 +15,9 @@ import zmq
 
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
-from protocol.client import Client, connect_socket
+from protocol.client import Client
 from protocol.codec import decode_for_worker, each_of, encode
+from protocol.dealer import connect_socket
 from protocol.plan import Plan
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary

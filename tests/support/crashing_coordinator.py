@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +21,8 @@ from coordinator.security.roles import Identity
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
 from coordinator.store.models import Job
+from tests.support import forking
+from tests.support.forking import ROOT
 
 POINTS = (
     "before-logs",
@@ -39,12 +40,18 @@ REVOKED = "between-revocation-and-what-comes-of-it"
 """A point of no turn in particular: a key is durably revoked, and what its worker had has not failed yet."""
 
 
-def start(state: Path, bind: str, *crash: str) -> subprocess.Popen[str]:
+def start(state: Path, bind: str, *crash: str) -> forking.Forked:
     """A coordinator in a process of its own, once it listens."""
-    command = [sys.executable, "-m", "tests.support.crashing_coordinator", str(state), bind, *crash]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
+    command = ["crashing", str(state), bind, *crash]
+    source, sink = os.pipe()
+    with open(source) as said:
+        try:
+            process = forking.fork(
+                command, module=__name__, cwd=ROOT, environment=os.environ, stdin=0, stdout=sink, stderr=2
+            )
+        finally:
+            os.close(sink)
+        assert said.readline() == "up\n"
     return process
 
 

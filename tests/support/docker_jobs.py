@@ -10,9 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.executors.base import Collected, Dependencies, Outcome
+from daemon.executors.base import Collected, Dependencies, Outcome, Workspace
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
+from protocol.compression import decompressed
 from protocol.messages import Assignment
 
 WORKER = f"tests-{secrets.token_hex(3)[:5]}"
@@ -38,10 +39,21 @@ def tar_of(path: Path, files: Mapping[str, str | bytes], *, mode: str = "w") -> 
     return path
 
 
+def unpacked(path: Path) -> tarfile.TarFile:
+    """An archive's members, however it is compressed."""
+    with decompressed(path) as stream:
+        return tarfile.open(fileobj=io.BytesIO(stream.read()))
+
+
+def tar_workspace(path: Path) -> TarWorkspace:
+    """The workspace of a tar."""
+    return TarWorkspace(path, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
 def contents(path: Path) -> dict[str, str]:
     """The files of an archive by name; directories have a name that ends in `/`, links show where they lead."""
     found = {}
-    with tarfile.open(path) as tar:
+    with unpacked(path) as tar:
         for member in tar:
             if member.isdir():
                 found[member.name + "/"] = ""
@@ -78,16 +90,14 @@ def run_job(
     executor: DockerExecutor,
     job: Assignment,
     *,
-    workspace: Path | None = None,
+    workspace: Path | Workspace | None = None,
     dependencies: Dependencies | None = None,
     scratch: Path | None = None,
 ) -> Ran:
     """Runs a job from `prepare` to `remove`; with a `scratch` directory it is also asked for what it leaves."""
     sandbox = executor.sandbox(job)
     try:
-        sandbox.prepare(
-            TarWorkspace(workspace, hashlib.sha256(workspace.read_bytes()).hexdigest()) if workspace else None
-        )
+        sandbox.prepare(tar_workspace(workspace) if isinstance(workspace, Path) else workspace)
         sandbox.release(dependencies or Dependencies())
         log = bytearray()
         sandbox.follow_log(0, log.extend)

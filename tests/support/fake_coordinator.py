@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import zmq
 
+from daemon.attempts.observation import Metrics, Traces
 from daemon.executors.base import Executor
 from daemon.settings import WorkerSettings
 from daemon.worker import Worker
@@ -312,12 +313,21 @@ class RunningWorker:
 
 
 def start_worker(
-    address: str, state: Path, engine: FakeEngine, executor: Executor | None = None, **settings: object
+    address: str,
+    state: Path,
+    engine: FakeEngine,
+    executor: Executor | None = None,
+    *,
+    metrics: Metrics | None = None,
+    traces: Traces | None = None,
+    **settings: object,
 ) -> RunningWorker:
     """A real worker on the fake engine."""
     chosen = {"name": "w1", "slots": 2, "disk_floor": 0, **settings}
     worker = Worker(
         WorkerSettings(coordinator=address, state_dir=state, **chosen),  # type: ignore[arg-type]
         executor or FakeExecutor(engine),
+        metrics=metrics,
+        traces=traces,
     )
     return RunningWorker(worker, engine)

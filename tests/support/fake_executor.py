@@ -16,7 +16,17 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.executors.base import Collected, Dependencies, Executor, Found, JobFailed, Outcome, Sandbox, Workspace
+from daemon.executors.base import (
+    CheckoutOptions,
+    Collected,
+    Dependencies,
+    Executor,
+    Found,
+    JobFailed,
+    Outcome,
+    Sandbox,
+    Workspace,
+)
 from protocol.messages import Assignment
 from protocol.views import Capability
 from tests.support.eventually import DEADLINE
@@ -127,7 +137,7 @@ class FakeSandbox(Sandbox):
         if self.engine.prepare_error:
             raise self.engine.prepare_error
         box = self.engine.boxes.setdefault(self.attempt, Box(self.attempt))
-        box.workspace = workspace.tar().read_bytes() if workspace else None
+        box.workspace = workspace.checkout(CheckoutOptions()).tar().read_bytes() if workspace else None
         self.engine.note("prepared", self.attempt)
 
     def hold(self) -> None:
@@ -252,12 +262,6 @@ class FakeExecutor(Executor):
 
     def sandbox(self, assignment: Assignment) -> FakeSandbox:
         return FakeSandbox(self.engine, assignment)
-
-    def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
-        if dependencies is not None:
-            sandbox.release(dependencies)
-        opened()
-        return sandbox.wait()
 
     def discard(self, attempt: str) -> None:
         self.engine.note("discarding", attempt)

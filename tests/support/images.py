@@ -4,6 +4,8 @@ from __future__ import annotations
 
 BUSYBOX = "longshore/busybox:test"
 DEBIAN = "longshore/debian:test"
+GIT = "longshore/git:test"
+"""Debian's and git."""
 DASH = "longshore-tests/dash:1"
 """Debian's without its bash."""
 ENTRYPOINT = "longshore-tests/entrypoint:1"

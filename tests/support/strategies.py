@@ -25,7 +25,7 @@ def values(kind: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     if kind is msgspec.Raw:
         return NUMBERS.map(lambda number: msgspec.Raw(msgpack.packb(number)))
     if get_origin(kind) is Annotated:
-        return st.from_regex(kind.__metadata__[0].pattern)
+        return _bounded(kind, depth)
     arguments = get_args(kind)
     origin = getattr(kind, "__origin__", None)
     if origin is list:
@@ -37,6 +37,17 @@ def values(kind: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     if arguments:
         return st.one_of([values(each, depth) for each in arguments])
     return st.sampled_from(list(kind))
+
+
+def _bounded(kind: Any, depth: int) -> st.SearchStrategy[Any]:
+    """Values of an annotation with bounds: a pattern, a least number, or a number of elements."""
+    bounds = kind.__metadata__[0]
+    if bounds.pattern is not None:
+        return st.from_regex(bounds.pattern)
+    if bounds.ge is not None:
+        return st.integers(bounds.ge, codec.LARGEST_INTEGER)
+    (element,) = get_args(kind.__origin__)
+    return st.lists(values(element, depth), min_size=bounds.min_length or 0, max_size=2)
 
 
 def structs(kind: type[msgspec.Struct], depth: int = 0) -> st.SearchStrategy[Any]:

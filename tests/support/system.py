@@ -1,6 +1,6 @@
 """Builders for tests that run whole systems: repositories, processes, and what they leave behind.
 
-Everything goes through the command line, as a user's script would.
+Everything goes through the command line, as a user's script would; most of its processes are forked (`forking`).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from docker.models.containers import Container
 from protocol.client import Client
 from protocol.errors import LongshoreError
 from protocol.views import RunView
+from tests.support import forking
 from tests.support.eventually import DEADLINE, eventually
 
 LONGSHORE = Path(sys.executable).parent / "longshore"
@@ -69,7 +70,7 @@ class Process:
     """A longshore process that goes on."""
 
     name: str
-    popen: subprocess.Popen[bytes]
+    popen: subprocess.Popen[bytes] | forking.Forked
     log: Path
     out: Path
 
@@ -117,15 +118,19 @@ class System:
 
     def command(self, *arguments: str, cwd: Path | None = None, within: float = DEADLINE) -> Done:
         """Runs `longshore ARGUMENTS` to its end."""
-        done = subprocess.run(
-            [LONGSHORE, *arguments],
-            cwd=cwd or self.folder,
-            env=self.environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=within,
-            check=False,
-        )
+        command, environment = [str(LONGSHORE), *arguments], self.environment()
+        if forking.can_fork(command, environment):
+            done = forking.run(command, cwd=cwd or self.folder, environment=environment, within=within)
+        else:
+            done = subprocess.run(
+                command,
+                cwd=cwd or self.folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=within,
+                check=False,
+            )
         return Done(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"))
 
     def start(self, *arguments: str, cwd: Path | None = None, name: str = "") -> Process:
@@ -138,15 +143,14 @@ class System:
     ) -> Process:
         """Starts a process; what it logs is added to the file of its name."""
         log, out = self.folder / f"{name}.log", self.folder / f"{name}.out"
-        with log.open("ab") as stderr, out.open("wb") as stdout:
-            popen = subprocess.Popen(
-                command,
-                cwd=cwd,
-                env=self.environment() | dict(environment or {}),
-                stdin=subprocess.DEVNULL,
-                stdout=stdout,
-                stderr=stderr,
-            )
+        environment = self.environment() | dict(environment or {})
+        popen: subprocess.Popen[bytes] | forking.Forked
+        with log.open("ab") as stderr, out.open("wb") as stdout, open(os.devnull, "rb") as stdin:
+            if command[0] == str(LONGSHORE) and forking.can_fork(command, environment):
+                streams = {"stdin": stdin.fileno(), "stdout": stdout.fileno(), "stderr": stderr.fileno()}
+                popen = forking.fork(command, cwd=cwd, environment=environment, **streams)
+            else:
+                popen = subprocess.Popen(command, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
         process = Process(name, popen, log, out)
         self.processes.append(process)
         return process

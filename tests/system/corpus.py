@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +19,7 @@ from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import JobView, RunView
 from protocol.workspace import TarWorkspace
 from tests.conftest import Images
+from tests.support.docker_jobs import unpacked
 from tests.support.eventually import eventually
 from tests.support.system import System, commit_all
 
@@ -145,7 +145,7 @@ def agree(lines: list[str], wanted: list[str]) -> bool:
 def archived(client: Client, job: JobView, folder: Path) -> list[str]:
     """The files in a job's archive."""
     ref = next(each for each in job.artifacts if each.kind == "archive")
-    path = folder / "archive.tar.gz"
+    path = folder / "archive.tar.zst"
     client.download(ref.digest, path)
-    with tarfile.open(path) as archive:
+    with unpacked(path) as archive:
         return sorted(member.name for member in archive if not member.isdir())

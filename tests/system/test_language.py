@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 from uuid import uuid4
 
 from protocol.client import Client
+from tests.support.docker_jobs import unpacked
 from tests.support.system import System, jobs_of, repository, statuses
 
 HEAD = "default: {image: longshore/busybox:test}\n"
@@ -140,8 +140,8 @@ unwanted: {stage: use, needs: [{job: make, artifacts: false}], script: ['test ! 
     with Client(fleet.address) as client:
         views = {job.name: job for stage in client.get_run(run).stages for job in stage.jobs}
         digest = next(ref.digest for ref in views["make"].artifacts if ref.kind == "archive")
-        client.download(digest, tmp_path / "make.tar.gz")
-    with tarfile.open(tmp_path / "make.tar.gz") as tar:
+        client.download(digest, tmp_path / "make.tar.zst")
+    with unpacked(tmp_path / "make.tar.zst") as tar:
         assert {member.name for member in tar if member.isfile()} == {"out/keep", "new", "build.env"}
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.compression import compressed
 from protocol.statuses import ExecutionStatus, WorkerStatus
 from protocol.views import ArtifactRef
 from tests.support.coordinator_thread import ScriptedWorker, Server
@@ -144,7 +145,7 @@ async def test_all_failed_jobs_are_tried_again(server: Server, worker: ScriptedW
     async with dashboard(server.address) as seen:
         await seen.sees("✗F failed")
         await seen.press("R")
-        await seen.sees("2 jobs to be tried again")
+        await seen.sees("2 jobs will be retried")
         worker.run("b")
         worker.run("c")
         await seen.sees("✓S success")
@@ -254,9 +255,12 @@ async def test_where_the_terminal_cannot_be_handed_over_the_pager_says_why_not(
         await seen.sees("a pager needs a terminal")
 
 
-async def test_an_artifact_is_downloaded(server: Server, worker: ScriptedWorker, tmp_path: Path) -> None:
+async def test_an_artifact_is_downloaded_and_decompressed(
+    server: Server, worker: ScriptedWorker, tmp_path: Path
+) -> None:
     content = b"not really a tar, but bytes"
-    (tmp_path / "blob").write_bytes(content)
+    with (tmp_path / "blob").open("wb") as file, compressed(file) as packed:
+        packed.write(content)
     with server.client() as client:
         digest, size = client.upload(tmp_path / "blob")
     server.submit(one_job())
@@ -267,13 +271,36 @@ async def test_an_artifact_is_downloaded(server: Server, worker: ScriptedWorker,
         await seen.open_job("compile")
         await seen.sees("Artifacts 1")
         await seen.press("tab", "tab", "tab")
-        await seen.sees("archive", "27 B")
+        await seen.sees("archive", f"{size} B")
         await seen.press("enter")
         await seen.sees("Save the artifact as")
-        await seen.fill(str(tmp_path / "out.tar.gz"))
+        await seen.fill(str(tmp_path / "out.tar"))
         await seen.press("enter")
-        await seen.sees("out.tar.gz: 27 B")
-    assert (tmp_path / "out.tar.gz").read_bytes() == content
+        await seen.sees("out.tar: 27 B")
+    assert (tmp_path / "out.tar").read_bytes() == content
+
+
+async def test_an_artifact_whose_compression_is_damaged_is_not_saved_as_a_whole_one(
+    server: Server, worker: ScriptedWorker, tmp_path: Path
+) -> None:
+    with (tmp_path / "blob").open("wb") as file, compressed(file) as packed:
+        packed.write(b"content" * 1000)
+    (tmp_path / "blob").write_bytes((tmp_path / "blob").read_bytes()[:-4] + b"none")
+    with server.client() as client:
+        digest, size = client.upload(tmp_path / "blob")
+    server.submit(one_job())
+    worker.begin("compile")
+    worker.end("compile", artifacts=(ArtifactRef(kind="archive", digest=digest, size=size, name="out"),))
+    async with dashboard(server.address) as seen:
+        await seen.open_run()
+        await seen.open_job("compile")
+        await seen.sees("Artifacts 1")
+        await seen.press("tab", "tab", "tab")
+        await seen.press("enter")
+        await seen.sees("Save the artifact as")
+        await seen.fill(str(tmp_path / "out.tar"))
+        await seen.press("enter")
+        await seen.sees("out.tar is damaged")
 
 
 async def test_what_the_coordinator_refuses_is_said(server: Server, worker: ScriptedWorker) -> None:
@@ -282,7 +309,7 @@ async def test_what_the_coordinator_refuses_is_said(server: Server, worker: Scri
     async with dashboard(server.address) as seen:
         await seen.sees("✓S success")
         await seen.press("c")
-        await seen.sees("run 1 has ended already")
+        await seen.sees("run 1 has already ended")
 
 
 async def test_the_palette_offers_the_screens_actions(server: Server, worker: ScriptedWorker) -> None:
@@ -331,7 +358,7 @@ async def test_a_pipeline_file_is_run_from_the_dashboard(
         await seen.press("tab")
         await seen.fill("TARGET=all")
         await seen.press("enter")
-        await seen.sees("run 1 is submitted")
+        await seen.sees("run 1 submitted")
         await seen.sees("compile")
     assert [v.value for v in worker.wait_for("compile").run_variables if v.key == "TARGET"] == ["all"]
 
@@ -356,7 +383,7 @@ async def test_who_has_no_key_is_told_what_to_do_and_is_let_in_as_soon_as_there_
         patched.setenv("HOME", str(tmp_path / "nobody"))
         patched.setenv("LONGSHORE_STATE", str(tmp_path / "nothing"))
         async with dashboard(server.address) as seen:
-            await seen.sees("not let in by", "longshore login TOKEN")
+            await seen.sees("rejected by", "longshore login TOKEN")
             patched.undo()
             await seen.sees("●R running")
             await seen.sees_no("longshore login")

@@ -44,7 +44,7 @@ async def test_a_dim_key_tells_why_it_does_nothing(server: Server, worker: Scrip
     async with dashboard(server.address) as seen:
         await seen.open_run()
         await seen.press("r")
-        await seen.sees("compile is running: it can be tried again when it has ended")
+        await seen.sees("compile is running: it can be retried once it has ended")
         await seen.press("p")
         await seen.sees("compile is running: only a manual or delayed job can be played")
 

@@ -118,7 +118,7 @@ async def test_times_show_when_lines_came_that_came_while_one_watched(server: Se
         worker.log("compile", b"while\n")
         await seen.sees("while")
         await seen.press("t")
-        await seen.sees("times of arrival here")
+        await seen.sees("arrival times here")
         lines = seen.text.split("\n")
         assert any(line.startswith("   –      before") for line in lines)
         stamped = next(line for line in lines if "while" in line)
@@ -153,7 +153,7 @@ async def test_a_restart_of_the_coordinator_is_said_and_the_log_goes_on(server: 
         worker.log("compile", b"after the restart\n")
         await seen.sees("before the restart", "after the restart", "2 lines")
         await seen.press("3")
-        await seen.sees("connected: the coordinator was started anew")
+        await seen.sees("connected: the coordinator has restarted")
 
 
 async def test_every_screen_fits_into_very_small_and_very_large_terminals(
@@ -202,4 +202,4 @@ async def test_a_log_that_was_there_before_says_that_it_has_no_times(server: Ser
         await open_log(seen)
         await seen.sees("complete")
         await seen.press("t")
-        await seen.sees("came before one looked: no times")
+        await seen.sees("no times: arrived before the log was opened")

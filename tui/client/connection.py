@@ -19,11 +19,10 @@ import zmq
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.addresses import reachable_feed
-from protocol.client import connect_socket
 from protocol.codec import decode_event, decode_for_client, each_event, encode
+from protocol.dealer import Dealer, connect_socket
 from protocol.errors import ProtocolError, UsageError
 from protocol.events import STATE_TOPIC, AnyEvent, Beacon
-from protocol.keys import HANDSHAKE_FAILURES, Credentials, find_credentials, not_let_in
 
 HELLO_TIMEOUT = 2.0
 """Seconds to wait for a welcome before retrying with new sockets."""
@@ -81,11 +80,11 @@ ConnectionEvent = Connected | Lost | Answer | EventReceived | Refused
 
 @dataclass(slots=True)
 class _Session:
-    dealer: Socket
+    dealer: Dealer
     feed: Socket
     welcome: m.Welcome
     heard_at: float
-    over: str = ""  # why it ended; empty while it is open
+    over: str = ""  # the reason for its end; empty while it is open
 
     def close(self) -> None:
         self.dealer.close()
@@ -131,7 +130,7 @@ class Connection:
         def command(session: _Session | None) -> None:
             self._unanswered[request_id] = frames
             if session is not None:
-                session.dealer.send_multipart(frames, zmq.NOBLOCK)
+                session.dealer.socket.send_multipart(frames, zmq.NOBLOCK)
 
         self._command(command)
 
@@ -195,35 +194,31 @@ class Connection:
     def _join(self, wake: Socket) -> _Session | None:
         """Says hello; returns the session, or None on timeout or rejection."""
         try:
-            credentials = find_credentials(self.address)
-            dealer = connect_socket(self._context, zmq.DEALER, self.address, credentials=credentials)
+            dealer = Dealer(self._context, self.address)
         except UsageError as error:
             self._wait_refused(str(error), wake)
             return None
-        monitor = dealer.get_monitor_socket(HANDSHAKE_FAILURES)
         welcome: m.Welcome | None = None
         refused = False
         try:
-            dealer.send_multipart(encode(m.ClientHello(id=0, protocol=PROTOCOL_VERSION, name="dashboard")))
+            dealer.socket.send_multipart(encode(m.ClientHello(id=0, protocol=PROTOCOL_VERSION, name="dashboard")))
             deadline = time.monotonic() + HELLO_TIMEOUT
             while welcome is None and not refused and not self._stopping.is_set():
                 left = deadline - time.monotonic()
                 if left <= 0:
                     break
-                ready = _poll((dealer, wake, monitor), left)
+                ready = _poll((dealer.socket, wake, dealer.monitor), left)
                 if wake in ready:
                     self._obey(wake, None)
-                if dealer in ready:
-                    welcome = _welcome_in(dealer)
-                refused = monitor in ready
+                if dealer.socket in ready:
+                    welcome = _welcome_in(dealer.socket)
+                refused = dealer.monitor in ready
         finally:
-            dealer.disable_monitor()
-            monitor.close(linger=0)
             if welcome is None:
                 dealer.close()
         if refused:
-            self._wait_refused(not_let_in(self.address, credentials is not None), wake)
-        return self._begin(dealer, welcome, credentials) if welcome is not None else None
+            self._wait_refused(dealer.refusal(), wake)
+        return self._begin(dealer, welcome) if welcome is not None else None
 
     def _wait_refused(self, why: str, wake: Socket) -> None:
         """Reports the rejection, and pauses."""
@@ -233,30 +228,32 @@ class Connection:
             if _poll((wake,), left):
                 self._obey(wake, None)
 
-    def _begin(self, dealer: Socket, welcome: m.Welcome, credentials: Credentials | None) -> _Session:
+    def _begin(self, dealer: Dealer, welcome: m.Welcome) -> _Session:
         address = reachable_feed(self.address, welcome.feed)
-        feed = connect_socket(self._context, zmq.SUB, address, receive_limit=FEED_BACKLOG, credentials=credentials)
+        feed = connect_socket(
+            self._context, zmq.SUB, address, receive_limit=FEED_BACKLOG, credentials=dealer.credentials
+        )
         for topic in self._topics:
             feed.setsockopt(zmq.SUBSCRIBE, topic)
         for frames in self._unanswered.values():
-            dealer.send_multipart(frames)
+            dealer.socket.send_multipart(frames)
         return _Session(dealer=dealer, feed=feed, welcome=welcome, heard_at=time.monotonic())
 
     def _serve(self, session: _Session, wake: Socket) -> None:
         """Forwards all messages until the session ends or the connection is stopped."""
         while not session.over and not self._stopping.is_set():
-            ready = _poll((session.dealer, session.feed, wake), 0.5)
+            ready = _poll((session.dealer.socket, session.feed, wake), 0.5)
             if wake in ready:
                 self._obey(wake, session)
             items: list[ConnectionEvent] = []
-            if session.dealer in ready:
+            if session.dealer.socket in ready:
                 self._take_answers(session, items)
             if session.feed in ready:
                 self._take_events(session, items)
             if items:
                 self._deliver(items)
             if time.monotonic() - session.heard_at > SILENCE:
-                session.over = f"{self.address} has gone silent"
+                session.over = f"no heartbeat from {self.address}"
 
     def _obey(self, wake: Socket, session: _Session | None) -> None:
         while wake.poll(0):
@@ -265,13 +262,13 @@ class Connection:
             self._commands.popleft()(session)
 
     def _take_answers(self, session: _Session, items: list[ConnectionEvent]) -> None:
-        for frames in _drain(session.dealer):
+        for frames in _drain(session.dealer.socket):
             try:
                 message, payload = decode_for_client(frames)
             except ProtocolError:
                 continue
             if isinstance(message, m.Error) and message.code == "not_introduced":
-                session.over = "the coordinator does not know us any more"
+                session.over = "the coordinator no longer knows this client"
                 return
             request_id = getattr(message, "id", None)
             if request_id is not None and self._unanswered.pop(request_id, None) is not None:
@@ -286,7 +283,7 @@ class Connection:
                 continue
             for event, payload in events:
                 if isinstance(event, Beacon) and event.epoch != session.welcome.epoch:
-                    session.over = "the coordinator was started anew"
+                    session.over = "the coordinator has restarted"
                     return
                 items.append(EventReceived(event, payload))
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
-import hashlib
 import itertools
 import threading
 import time
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from protocol import messages as m
-from protocol.client import USER_ERRORS
 from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.events import LogAppended, log_topic
-from protocol.names import CHUNK_BYTES
+from protocol.feed_position import Verdict
+from protocol.replies import IncomingBlob, expected, refusal
 from tui.client.connection import Answer, Connected, Connection, ConnectionEvent, EventReceived, Lost, Refused
-from tui.client.model import SNAPSHOT_RUNS, ConnectionState, Model, Verdict
+from tui.client.model import SNAPSHOT_RUNS, ConnectionState, Model
 
 REQUEST_TIMEOUT = 10.0
 """Total seconds for a request, including a restart of the coordinator."""
@@ -92,38 +91,20 @@ class FeedClient:
             if not future.done() or future.cancelled():
                 self._link.forget(request_id)
         if isinstance(reply, m.Error):
-            raise (UsageError if reply.code in USER_ERRORS else LongshoreError)(reply.message)
+            raise refusal(reply)
         return reply, data
 
     async def request(self, kind: type[m.Message], expect: type[R], **fields: Any) -> R:
         """`request_payload` for answers without payload; checks the answer's type."""
         reply, _ = await self.request_payload(kind, **fields)
-        if not isinstance(reply, expect):
-            raise LongshoreError(f"{self.address} answered {kind.__name__} with {type(reply).__name__}")
-        return reply
+        return expected(reply, expect, kind, self.address)
 
     async def download(self, digest: str, path: Path) -> int:
         """Downloads a blob to `path`; returns its size. Raises LongshoreError if it is corrupt."""
-        partial = path.with_name(path.name + ".part")
-        hasher, offset, size = hashlib.sha256(), 0, 1
-        try:
-            with partial.open("wb") as file:
-                while offset < size:
-                    reply, data = await self.request_payload(
-                        m.BlobGet, digest=digest, offset=offset, length=CHUNK_BYTES
-                    )
-                    if not isinstance(reply, m.BlobData) or (not data and reply.size > offset):
-                        raise LongshoreError("the coordinator has no bytes of that artifact")
-                    size = reply.size
-                    file.write(data)
-                    hasher.update(data)
-                    offset += len(data)
-            if hasher.hexdigest() != digest:
-                raise LongshoreError("the artifact arrived damaged")
-            partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        return size
+        with IncomingBlob(digest, path, self.address) as blob:
+            while not blob.complete:
+                blob.take(*await self.request_payload(m.BlobGet, **blob.next_piece()))
+        return blob.size or 0
 
     # subscriptions
 
@@ -205,7 +186,7 @@ class FeedClient:
     def _joined(self, welcome: m.Welcome) -> None:
         known = self.model.epoch
         if known and known != welcome.epoch:
-            note = "connected: the coordinator was started anew"
+            note = "connected: the coordinator has restarted"
         else:
             note = "connected again" if known else f"connected to {self.address}"
         self.model.set_connection(ConnectionState.ONLINE, time.time(), note)

@@ -21,6 +21,7 @@ from protocol.events import (
     StageChanged,
     WorkerChanged,
 )
+from protocol.feed_position import FeedPosition, Verdict
 from protocol.messages import Snapshot
 from protocol.statuses import ENDED, WorkerStatus
 from protocol.views import JobView, RunSummary, RunView, StageView, WorkerView
@@ -33,7 +34,7 @@ TOLERATED_SKEW = 1.5
 """Seconds of clock difference to tolerate: a heartbeat may be late by part of that."""
 JOURNAL_LENGTH = 1000
 """Events shown by the Feed screen."""
-MOST_TOLD = 20_000
+MOST_REMEMBERED = 20_000
 """Entities whose last journal entry is remembered."""
 
 
@@ -44,14 +45,6 @@ class ConnectionState(Enum):
     ONLINE = "online"
     RECONNECTING = "reconnecting"
     REFUSED = "refused"
-
-
-class Verdict(Enum):
-    """Outcome of applying an event."""
-
-    APPLIED = "applied"
-    OLD = "old"
-    GAP = "gap"
 
 
 @dataclass(slots=True)
@@ -111,9 +104,8 @@ class Model:
 
     def __init__(self) -> None:
         self.connection = ConnectionState.CONNECTING
-        self.problem = ""  # why the coordinator rejects us, if it does
-        self.epoch = ""
-        self.seq = 0
+        self.problem = ""  # the coordinator's reason for rejecting us, if it does
+        self._position = FeedPosition()
         self.runs: dict[int, RunSummary] = {}
         self.workers: dict[str, WorkerView] = {}
         self.detail: RunDetail | None = None
@@ -121,11 +113,21 @@ class Model:
         self.skew = 0.0  # seconds by which the coordinator's clock is ahead of ours
         self.version = 0
         self.runs_version = 0  # increases when the list of runs changes
-        self._told: dict[object, object] = {}  # last journal entry of each run, stage, job and worker
+        self._noted: dict[object, object] = {}  # last journal entry of each run, stage, job and worker
         self._recent: deque[AnyEvent] = deque(maxlen=RECENT_EVENTS)
         self._newest_first: list[RunSummary] | None = None
 
     # read by screens
+
+    @property
+    def epoch(self) -> str:
+        """The coordinator's epoch; "" before the first snapshot."""
+        return self._position.epoch
+
+    @property
+    def seq(self) -> int:
+        """Number of the newest applied event."""
+        return self._position.seq
 
     def newest_first(self) -> list[RunSummary]:
         """The known runs, newest first."""
@@ -162,7 +164,7 @@ class Model:
         """
         if snapshot.epoch != self.epoch:
             self._recent = deque((e for e in self._recent if e.epoch == snapshot.epoch), maxlen=RECENT_EVENTS)
-        self.epoch, self.seq = snapshot.epoch, snapshot.seq
+        self._position.restart(snapshot.epoch, snapshot.seq)
         oldest = min(run.id for run in snapshot.runs) if len(snapshot.runs) >= SNAPSHOT_RUNS else 0
         self.runs = {run: view for run, view in self.runs.items() if run < oldest}
         self.runs.update((run.id, run) for run in snapshot.runs)
@@ -207,7 +209,7 @@ class Model:
         if isinstance(event, Beacon):
             ahead = event.at - at if event.at else 0.0
             self.skew = ahead if abs(ahead) > TOLERATED_SKEW else 0.0
-            return Verdict.GAP if event.epoch != self.epoch or event.seq > self.seq else Verdict.OLD
+            return self._position.place(event)
         self._recent.append(event)
         verdict = self._place(event)
         if verdict is not Verdict.OLD and self._is_news(event):
@@ -229,25 +231,20 @@ class Model:
                 about, said = worker.name, worker.status
             case _:
                 return True
-        if self._told.get(about) == said:
+        if self._noted.get(about) == said:
             return False
-        if len(self._told) >= MOST_TOLD:
-            self._told.clear()
-        self._told[about] = said
+        if len(self._noted) >= MOST_REMEMBERED:
+            self._noted.clear()
+        self._noted[about] = said
         return True
 
     # state changes
 
     def _place(self, event: AnyEvent) -> Verdict:
-        if event.epoch != self.epoch:
-            return Verdict.GAP
-        if event.seq <= self.seq:
-            return Verdict.OLD
-        if event.seq > self.seq + 1:
-            return Verdict.GAP
-        self.seq = event.seq
-        self._apply(event)
-        return Verdict.APPLIED
+        verdict = self._position.place(event)
+        if verdict is Verdict.APPLIED:
+            self._apply(event)
+        return verdict
 
     def _apply(self, event: AnyEvent) -> None:
         match event:

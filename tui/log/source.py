@@ -50,7 +50,7 @@ class LogSource:
     ) -> None:
         self.document = Document()
         self.run, self.job, self.attempt, self.attempt_id, self.stream = run, job, attempt, attempt_id, stream
-        self.problem = ""  # why the log can't be shown at present
+        self.problem = ""  # the reason why the log can't be shown at present
         self._feed = feed
         self._on_change = on_change
         self._tasks: set[asyncio.Task[None]] = set()

@@ -49,6 +49,7 @@ def definition(job: JobPlan) -> Content:
     for service in job.services:
         entry("service", f"{service.name} as {_list(service.aliases) or service.name}")
     for key, script in (
+        ("hooks:pre_get_sources_script", job.pre_get_sources_script),
         ("before_script", job.before_script),
         ("script", job.script),
         ("after_script", job.after_script),
@@ -67,7 +68,7 @@ def definition(job: JobPlan) -> Content:
 def story(lines: Sequence[StoryLine]) -> Content:
     """The job's history, line by line."""
     if not lines:
-        return Content("Nothing has happened yet.")
+        return Content("No events yet.")
     parts: list[tuple[str, str]] = []
     for line in lines:
         attempt = f"{line.attempt}  " if line.attempt else ""
@@ -79,7 +80,7 @@ def tests(job: JobView) -> Content:
     """The job's test report: failures first."""
     report = job.tests
     if report is None:
-        return Content("No test report. A job makes one with artifacts: reports: junit.")
+        return Content("No test report. A job provides one with artifacts: reports: junit.")
     bad = report.failed + report.errors
     summary = f"{plural(report.total, 'test')}: {bad} failed, {report.skipped} skipped, in {duration(report.seconds)}\n"
     parts = [(summary, "bold $text-error" if bad else "bold $text-success")]

@@ -146,11 +146,11 @@ def no_log(job: JobView) -> str:
         case ExecutionStatus.RUNNING:
             return "Nothing written yet."
         case ExecutionStatus.PREPARING:
-            return "Nothing written yet: its image, container and workspace are made ready."
+            return "Nothing written yet: preparing its image, container and workspace."
         case ExecutionStatus.MANUAL | ExecutionStatus.SCHEDULED:
             return "Not begun: p plays it."
         case status if status in ENDED:
-            return NOTHING_WRITTEN if job.attempt else "It was never tried."
+            return NOTHING_WRITTEN if job.attempt else "Never attempted."
         case _:
             return "Not begun."
 

@@ -20,7 +20,7 @@ class CommandPage(Page):
     def cancel_run(self, run: RunSummary) -> None:
         """Cancels a run after confirmation."""
         if run.status in ENDED:
-            self.tell(f"run {run.id} has ended already", bad=True)
+            self.tell(f"run {run.id} has already ended", bad=True)
             return
 
         async def cancel() -> str | None:
@@ -36,14 +36,14 @@ class CommandPage(Page):
 
         async def retry() -> str:
             done = await self.app.feed.request(m.Retry, m.Done, run=run.id, failed_only=failed_only)
-            return f"run {run.id}: {plural(done.count, 'job')} to be tried again"
+            return f"run {run.id}: {plural(done.count, 'job')} will be retried"
 
         self.command(retry())
 
     def cancel_job(self, run: int, job: JobView) -> None:
         """Cancels a job after confirmation."""
         if job.status in ENDED:
-            self.tell(f"{job.name} has ended already", bad=True)
+            self.tell(f"{job.name} has already ended", bad=True)
             return
 
         async def cancel() -> str | None:
@@ -57,12 +57,12 @@ class CommandPage(Page):
     def retry_job(self, run: int, job: JobView) -> None:
         """Starts a new attempt of a job."""
         if job.status not in ENDED:
-            self.tell(f"{job.name} is {job.status}: it can be tried again when it has ended", bad=True)
+            self.tell(f"{job.name} is {job.status}: it can be retried once it has ended", bad=True)
             return
 
         async def retry() -> str:
             await self.app.feed.request(m.Retry, m.Done, run=run, job=job.name)
-            return f"{job.name} is tried again"
+            return f"{job.name} will be retried"
 
         self.command(retry())
 

@@ -73,7 +73,7 @@ class EventsScreen(ListPage):
     def compose_body(self) -> ComposeResult:
         """The table and its filter."""
         yield FilterBar("filter by run, job, worker or status")
-        empty = "Nothing has happened since the dashboard was opened."
+        empty = "No events since the dashboard was opened."
         yield Table(COLUMNS, id, empty=empty, stays_on_top=True, id="events")
 
     def show(self) -> None:

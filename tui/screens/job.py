@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,6 +12,7 @@ from textual.containers import VerticalScroll
 from textual.widgets import ContentSwitcher, Static, Tab, Tabs
 
 from protocol import messages as m
+from protocol.compression import DAMAGE, decompress
 from protocol.display import clean
 from protocol.errors import LongshoreError
 from protocol.statuses import ENDED, ExecutionStatus
@@ -156,7 +158,7 @@ class JobScreen(LogPage):
 
     def _no_log(self, job: JobView) -> str:
         if self._stream != "job" and job.status not in ENDED:
-            return "The log of a service comes when its job has ended."
+            return "A service's log is available once its job has ended."
         return NOTHING_WRITTEN if self._chosen else no_log(job)
 
     async def _load_detail(self) -> None:
@@ -218,7 +220,8 @@ class JobScreen(LogPage):
             self.command(self._download(artifact))
 
     async def _download(self, artifact: ArtifactRef) -> str | None:
-        suffix = ".tar.gz" if artifact.kind == "archive" else ""
+        is_archive = artifact.kind == "archive"
+        suffix = ".tar" if is_archive else ""
         name = _file_name(f"{self.job_name}-{artifact.name or artifact.kind}{suffix}")
         where = await self.app.ask(Ask("Save the artifact as", name))
         if where is None:
@@ -226,6 +229,10 @@ class JobScreen(LogPage):
         path = Path(where).expanduser()
         try:
             count = await self.app.feed.download(artifact.digest, path)
+            if is_archive:  # not every tar program reads zstd
+                count = await asyncio.to_thread(decompress, path)
+        except DAMAGE as error:
+            raise LongshoreError(f"{path} is damaged: {error}") from error
         except OSError as error:
             raise LongshoreError(f"can't write {path}: {error.strerror}") from error
         return f"{path}: {size(count)}"

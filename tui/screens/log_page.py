@@ -152,7 +152,7 @@ class LogPage(CommandPage):
                 pane.busy = ""
             if found is None:
                 pane.show_status()
-                return "nothing in this log looks like an error"
+                return "no error found in this log"
             pane.query_one(FilterBar).clear()
             pane.show_found(found)
             return None

@@ -144,7 +144,7 @@ class RunsScreen(ListPage):
             number = await start_run(self.app.address, *answer)
             if self.app.screen is self:
                 self.app.push_screen(RunScreen(number))
-            return f"run {number} is submitted"
+            return f"run {number} submitted"
 
         self.command(run())
 

@@ -98,7 +98,7 @@ class WorkersScreen(ListPage):
         """Opens the worker's first job."""
         worker = self.worker
         if worker is None or not worker.jobs:
-            self.tell("this worker runs nothing")
+            self.tell("this worker has no jobs")
             return
         run, _, job = worker.jobs[0].partition("/")
         self.app.push_screen(RunScreen(int(run), job))
@@ -111,7 +111,7 @@ class WorkersScreen(ListPage):
         on = worker.status is not WorkerStatus.DRAINING
 
         async def drain() -> str | None:
-            question = Confirm(f"Drain worker {worker.name}?", "It finishes what it runs and takes no new jobs.")
+            question = Confirm(f"Drain worker {worker.name}?", "It finishes its running jobs and takes no new ones.")
             if on and not await self.app.ask(question):
                 return None
             await self.app.feed.request(m.DrainWorker, m.Done, worker=worker.name, on=on)

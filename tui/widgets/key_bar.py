@@ -90,7 +90,7 @@ class KeyBar(Widget):
         return len(self._lines(width))
 
     def render(self) -> Content:
-        """The keys and what they do."""
+        """The keys with their actions."""
         self._shown = keys_of(self.screen)
         lines = [Content(" " * GAP).join(map(_drawn, entries)) for entries in self._lines(self.content_size.width)]
         return Content("\n").join(lines)

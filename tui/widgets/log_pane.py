@@ -82,7 +82,9 @@ class LogPane(Vertical):
             parts.append(("wrapped", "$foreground 60%"))
         if view.times:
             known = document.rows and view.arrived_at(view.bottom) is not None
-            parts.append(("times of arrival here" if known else "came before one looked: no times", "$foreground 60%"))
+            parts.append(
+                ("arrival times here" if known else "no times: arrived before the log was opened", "$foreground 60%")
+            )
         pieces: list[tuple[str, str] | str] = []
         for part in parts:
             pieces += ["   ", part] if pieces else [part]

@@ -14,7 +14,7 @@ CONNECTIONS = {
     ConnectionState.CONNECTING: ("◌ connecting to", "$text-warning"),
     ConnectionState.ONLINE: ("●", "$text-success"),
     ConnectionState.RECONNECTING: ("✗ connection lost, reconnecting to", "bold $text-error"),
-    ConnectionState.REFUSED: ("✗ not let in by", "bold $text-error"),
+    ConnectionState.REFUSED: ("✗ rejected by", "bold $text-error"),
 }
 
 

@@ -6,18 +6,19 @@ Everything is streamed.
 
 from __future__ import annotations
 
-import gzip
+import hashlib
 import posixpath
 import tarfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from daemon.executors.common.archives import plain, reading
+from daemon.executors.common.tar_stream import END, Member, TarReader, padding
+from protocol.compression import compressed
 
-GZIP_LEVEL = 1
-"""Artifacts are written once and read a few times: speed before size."""
+DEVICES = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 
 
 class Members(Protocol):
@@ -29,15 +30,27 @@ class Members(Protocol):
     names: set[str]
     follows: bool
 
-    def directory(self, info: tarfile.TarInfo) -> None:
+    def directory(self, member: Member) -> None:
         """A directory of the source, wanted or not, before its content."""
 
-    def add(self, info: tarfile.TarInfo, data: BinaryIO | None) -> None:
+    def add(self, member: Member, data: Iterator[bytes]) -> None:
         """A wanted member, with its data if it is a file."""
 
 
+class _HashingFile:
+    """A binary file that hashes what is written to it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.hasher = hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.hasher.update(data)
+        return self._file.write(data)
+
+
 class ArchiveWriter:
-    """A gzipped tar that depends only on its members: no owners, no creation time.
+    """A compressed tar that depends only on its members: no owners, no creation time. `digest` is its final sha256.
 
     Parent directories are written before a member, as in the source, so that unpacking restores their modes.
     """
@@ -45,35 +58,40 @@ class ArchiveWriter:
     follows = False
 
     def __init__(self, path: Path) -> None:
-        self._file = path.open("wb")
-        self._gzip = gzip.GzipFile(filename="", mode="wb", fileobj=self._file, compresslevel=GZIP_LEVEL, mtime=0)
-        self._tar = tarfile.open(fileobj=self._gzip, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115
-        self._directories: dict[str, tarfile.TarInfo] = {}
         self.names: set[str] = set()
+        self.digest = ""
+        self._directories: dict[str, Member] = {}
+        self._stack = ExitStack()
+        self._file = _HashingFile(self._stack.enter_context(path.open("wb")))
+        self._packed = self._stack.enter_context(compressed(self._file))
 
-    def directory(self, info: tarfile.TarInfo) -> None:
+    def directory(self, member: Member) -> None:
         """Remembers a directory, to be written with its first wanted member."""
-        self._directories[info.name] = info
+        self._directories[member.name] = member
 
-    def add(self, info: tarfile.TarInfo, data: BinaryIO | None) -> None:
+    def add(self, member: Member, data: Iterator[bytes]) -> None:
         """Writes a member, unless its name is present."""
-        if info.name in self.names:
+        name = member.name
+        if name in self.names:
             return
-        above = posixpath.dirname(info.name)
+        above = posixpath.dirname(name)
         if above and above not in self.names and (directory := self._directories.get(above)):
-            self.add(directory, None)
-        self.names.add(info.name)
-        self._tar.addfile(info, data)
+            self.add(directory, iter(()))
+        self.names.add(name)
+        write = self._packed.write
+        write(member.encoded())
+        for piece in data:
+            write(piece)
+        if member.size:
+            write(padding(member.size))
 
     def __enter__(self) -> ArchiveWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self._tar.close()
-            self._gzip.close()
-        finally:
-            self._file.close()
+        with self._stack:
+            self._packed.write(END * 2)
+        self.digest = self._file.hasher.hexdigest()
 
 
 @dataclass(slots=True)
@@ -89,54 +107,53 @@ class Selected:
     through: Callable[[str], bool]
     hard_links: list[str] = field(default_factory=list)
     """Names of hard links without a copied target: they have no data of their own."""
-    links: list[tarfile.TarInfo] = field(default_factory=list)
+    links: list[Member] = field(default_factory=list)
     """Symbolic links that patterns lead through, and wanted ones to follow."""
     left_out: list[str] = field(default_factory=list)
     """Names of wanted devices and pipes."""
 
 
-def copy_members(stream: BinaryIO, selected: Selected, out: Members) -> None:
-    """Copies the selected members of a tar stream to `out`. Raises BadArchive."""
+def copy_members(stream: BinaryIO, source: str, selected: Selected, out: Members) -> None:
+    """Copies the selected members of a tar stream, from this `source`, to `out`. Raises BadArchive."""
     targets: dict[str, str] = {}  # of symbolic links: a hard link may point to one
-    with reading(stream) as tar:
-        for member in tar:
-            name = selected.place(posixpath.normpath(member.name))
-            if name is None or not name:
-                continue
-            info = plain(member, name)
-            if member.isdir():
-                out.directory(info)
-            elif member.issym():
-                targets[name] = member.linkname
-            elif member.islnk() and (target := selected.place(posixpath.normpath(member.linkname))) in targets:
-                info.type, info.linkname, info.mode = tarfile.SYMTYPE, targets[target], 0o777
-            if info.issym() and selected.through(name):
-                selected.links.append(info)
-                continue
-            if not selected.wanted(name, member.isdir()):
-                continue
-            if info.issym() and out.follows:
-                selected.links.append(info)
-                continue
-            if member.isdev():
-                selected.left_out.append(name)
-                continue
-            if info.islnk():
-                info.linkname = selected.place(posixpath.normpath(member.linkname)) or ""
-                if info.linkname not in out.names:
-                    selected.hard_links.append(name)
-                    continue
-            out.add(info, tar.extractfile(member) if member.isreg() else None)  # type: ignore[arg-type]
+    reader = TarReader(stream, source)
+    for member in reader:
+        name = selected.place(posixpath.normpath(member.name))
+        if not name:
+            continue
+        member.name = name
+        if member.is_directory:
+            out.directory(member)
+        elif member.is_symlink:
+            targets[name] = member.target
+        elif member.is_hard_link:
+            member.target = selected.place(posixpath.normpath(member.target)) or ""
+            if member.target in targets:
+                member.kind, member.target, member.mode = tarfile.SYMTYPE, targets[member.target], 0o777
+        if member.is_symlink and selected.through(name):
+            selected.links.append(member)
+            continue
+        if not selected.wanted(name, member.is_directory):
+            continue
+        if member.is_symlink and out.follows:
+            selected.links.append(member)
+        elif member.kind in DEVICES:
+            selected.left_out.append(name)
+        elif member.is_hard_link and member.target not in out.names:
+            selected.hard_links.append(name)
+        else:
+            out.add(member, reader.data())
 
 
-def copy_file(stream: BinaryIO, name: str, out: Members) -> tuple[bool, str]:
-    """Copies the single file of a tar stream to `out` as `name`.
+def copy_file(stream: BinaryIO, source: str, name: str, out: Members) -> tuple[bool, str]:
+    """Copies the single file of a tar stream, from this `source`, to `out` as `name`.
 
     Returns whether it is a file, and the target if it is a symbolic link. Raises BadArchive.
     """
-    with reading(stream) as tar:
-        member = tar.next()
-        if member is not None and member.isreg():
-            out.add(plain(member, name), tar.extractfile(member))  # type: ignore[arg-type]
-            return True, ""
-        return False, member.linkname if member is not None and member.issym() else ""
+    reader = TarReader(stream, source)
+    member = next(iter(reader), None)
+    if member is None or not member.is_file:
+        return False, member.target if member is not None and member.is_symlink else ""
+    member.name = name
+    out.add(member, reader.data())
+    return True, ""

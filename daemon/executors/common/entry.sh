@@ -1,5 +1,5 @@
-# Entry of a job's container, in bash if the image has it, else in its sh: waits at a gate, runs the script, then
-# after_script. POSIX sh with builtins only (and sleep, if present), so that it works in any image with a shell.
+# Entry of a job's container, in bash if the image has it, else in its sh: waits at a gate, runs the hook, if any, the
+# script, then after_script. A hook that fails is the end: neither of the others runs. POSIX sh with builtins only (and sleep, if present), so that it works in any image with a shell.
 # It comes in the environment, as do the scripts, so that no process has their text in its command line, where
 # `pkill -f` would find it. Comments are stripped first.
 #
@@ -27,18 +27,22 @@ trap 'longshore_status=failed' USR2
 trap 'longshore_status=failed longshore_expired=1' VTALRM
 trap 'exit 75' ALRM
 set +eu --
-longshore_line=0
-longshore_script=
-while [ "$longshore_line" -lt "$LONGSHORE_SCRIPT_PIECES" ]; do
-	eval "longshore_script=\$longshore_script\$LONGSHORE_SCRIPT_$longshore_line; unset LONGSHORE_SCRIPT_$longshore_line"
-	longshore_line=$((longshore_line + 1))
-done
-longshore_line=0
-longshore_after=
-while [ "$longshore_line" -lt "$LONGSHORE_AFTER_PIECES" ]; do
-	eval "longshore_after=\$longshore_after\$LONGSHORE_AFTER_$longshore_line; unset LONGSHORE_AFTER_$longshore_line"
-	longshore_line=$((longshore_line + 1))
-done
+
+# longshore_join NAME PIECES: puts the pieces of a text together.
+longshore_join() {
+	longshore_line=0
+	longshore_text=
+	while [ "$longshore_line" -lt "$2" ]; do
+		eval "longshore_text=\$longshore_text\$LONGSHORE_$1_$longshore_line; unset LONGSHORE_$1_$longshore_line"
+		longshore_line=$((longshore_line + 1))
+	done
+}
+longshore_join SCRIPT "$LONGSHORE_SCRIPT_PIECES"
+longshore_script=$longshore_text
+longshore_join AFTER "$LONGSHORE_AFTER_PIECES"
+longshore_after=$longshore_text
+longshore_join HOOK "${LONGSHORE_HOOK_PIECES:-0}"
+longshore_hook=$longshore_text
 if [ -n "$LONGSHORE_WORKSPACE" ]; then
 	longshore_line=$(printf %s "$LONGSHORE_WORKSPACE" | PATH=/bin:/usr/bin base64 -d |
 		TAR_OPTIONS='' PATH=/bin:/usr/bin tar -xopf - -C "$LONGSHORE_DIRECTORY" 2>&1) || {
@@ -53,17 +57,17 @@ if [ -n "$LONGSHORE_OPEN" ]; then
 fi
 printf '\036longshore ready\n' >&3
 longshore_directory=$LONGSHORE_DIRECTORY
-unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_DIRECTORY
+unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_HOOK_PIECES LONGSHORE_DIRECTORY
 
 # Run by a new shell with the text in $1: the first failing command ends it.
 longshore_run='exec 2>&1 3>&- 4<&-
 trap - TERM USR1 USR2 ALRM VTALRM
 cd "$longshore_directory" || exit 1
-unset longshore_script longshore_after longshore_seconds longshore_counts longshore_directory longshore_final
+unset longshore_script longshore_after longshore_hook longshore_text longshore_seconds longshore_counts longshore_directory longshore_final
 unset longshore_line longshore_expired
 unset longshore_lease longshore_listener longshore_run longshore_status longshore_code longshore_spared
 unset longshore_process longshore_found longshore_oom longshore_file
-unset -f longshore_signal longshore_expire longshore_prolong longshore_listen
+unset -f longshore_join longshore_signal longshore_expire longshore_prolong longshore_listen
 set -o errexit
 set +o noclobber
 eval "set --
@@ -169,11 +173,23 @@ longshore_listener=$!
 
 longshore_status=
 longshore_expired=
-(
-	set -- "$longshore_script"
-	eval "$longshore_run"
-) </dev/null
-longshore_code=$?
+longshore_code=0
+if [ -n "$longshore_hook" ]; then
+	(
+		set -- "$longshore_hook"
+		longshore_directory=${longshore_directory%/*}/
+		eval "$longshore_run"
+	) </dev/null
+	longshore_code=$?
+	[ "$longshore_code$longshore_status" = 0 ] || longshore_after=
+fi
+if [ "$longshore_code$longshore_status" = 0 ]; then
+	(
+		set -- "$longshore_script"
+		eval "$longshore_run"
+	) </dev/null
+	longshore_code=$?
+fi
 if [ -n "$longshore_status" ]; then
 	wait "$longshore_listener"
 	longshore_listener=

@@ -8,9 +8,12 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Literal
+
+from protocol.plan import JobPlan
+from protocol.variables import VARIABLE_NAME
 
 RELEASED_MARK = b"\x1elongshore released\n"
 """On stderr, when the gate has opened: its time stamp by the engine is the script's start."""
@@ -31,14 +34,13 @@ LEASE_OVER = 75
 PIECE_BYTES = 100_000
 """Size of a script's pieces: Linux allows at most 128 KiB in one string of an environment."""
 MOST_IN_ENVIRONMENT = 256 << 10
-"""Bytes of script and after_script; larger ones become files: Linux allows 2 MiB of environment and arguments."""
+"""Bytes of a job's scripts; larger ones become files: Linux allows 2 MiB of environment and arguments."""
 
 FIND_SHELL = (
     "for shell in /usr/local/bin/bash /usr/bin/bash /bin/bash; do "
     '[ -x "$shell" ] && exec "$shell" -c \'eval "$LONGSHORE_ENTRY"\' "$shell"; done; eval "$LONGSHORE_ENTRY"'
 )
 SHELLS = frozenset({"sh", "ash", "bash", "dash", "ksh", "zsh"})
-IDENTIFIER = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 StopStatus = Literal["canceled", "failed", "expired"]
 
@@ -75,22 +77,31 @@ def script_text(commands: Sequence[str], *, trace: bool = False) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Scripts:
-    """A container's scripts, as shell text. `files` are the files that the text reads, by absolute path."""
+    """A container's scripts, as shell text; `hook` runs first, in a shell of its own, outside the project's directory.
+
+    `files` are the files that the text reads, by absolute path.
+    """
 
     script: str
-    after_script: str
-    files: Mapping[str, str]
+    after_script: str = ""
+    hook: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
-def scripts_of(script: Sequence[str], after_script: Sequence[str], directory: str, *, trace: bool = False) -> Scripts:
+def scripts_of(job: JobPlan, directory: str, *, trace: bool = False) -> Scripts:
     """A job's scripts; those too large for an environment become files beside its project directory."""
-    texts = {"script": script_text(script, trace=trace), "after_script": script_text(after_script, trace=trace)}
+    commands = {
+        "script": [*job.before_script, *job.script],
+        "after_script": job.after_script,
+        "hook": job.pre_get_sources_script,
+    }
+    texts = {name: script_text(each, trace=trace) for name, each in commands.items()}
     if sum(len(text.encode()) for text in texts.values()) <= MOST_IN_ENVIRONMENT:
-        return Scripts(texts["script"], texts["after_script"], {})
+        return Scripts(texts["script"], texts["after_script"], texts["hook"])
     paths = {name: f"{directory}.tmp/longshore.{name}" for name in texts}  # no variable's name has a dot
     read = {name: f". {quoted(paths[name])}\n" if text else "" for name, text in texts.items()}
     files = {paths[name]: text for name, text in texts.items() if text}
-    return Scripts(read["script"], read["after_script"], files)
+    return Scripts(read["script"], read["after_script"], read["hook"], files)
 
 
 def _pieces(name: str, text: str) -> dict[str, str]:
@@ -108,7 +119,7 @@ def _pieces(name: str, text: str) -> dict[str, str]:
 
 
 def entry_environment(
-    script: str, after_script: str, *, directory: str, workspace: str | None = None, opens: bool = False
+    scripts: Scripts, *, directory: str, workspace: str | None = None, opens: bool = False
 ) -> dict[str, str]:
     """The variables for `entry.sh`, which removes them from the environment.
 
@@ -118,8 +129,9 @@ def entry_environment(
     return {
         "LONGSHORE_ENTRY": ENTRY,
         "LONGSHORE_DIRECTORY": directory,
-        **_pieces("LONGSHORE_SCRIPT", script),
-        **_pieces("LONGSHORE_AFTER", after_script),
+        **_pieces("LONGSHORE_SCRIPT", scripts.script),
+        **_pieces("LONGSHORE_AFTER", scripts.after_script),
+        **(_pieces("LONGSHORE_HOOK", scripts.hook) if scripts.hook else {}),
         **({WORKSPACE: workspace} if workspace else {}),
         **({"LONGSHORE_OPEN": "1"} if opens else {}),
     }
@@ -158,7 +170,7 @@ def first_line() -> bytes:
 def bare_lines(environment: Sequence[str]) -> bytes:
     """Leads a shell without its container's `environment` (`NAME=VALUE`) to `entry.sh`."""
     pairs = (variable.partition("=") for variable in environment)
-    text = "".join(f"export {key}={quoted(value)}\n" for key, _, value in pairs if IDENTIFIER.fullmatch(key))
+    text = "".join(f"export {key}={quoted(value)}\n" for key, _, value in pairs if VARIABLE_NAME.fullmatch(key))
     return text.encode() + first_line()
 
 
@@ -176,7 +188,9 @@ def release_lines(
     It begins with a newline, in case an earlier daemon died in the middle of a line. Names that are invalid in a shell
     are omitted.
     """
-    text = "".join(f"export {key}={quoted(value)}\n" for key, value in variables.items() if IDENTIFIER.fullmatch(key))
+    text = "".join(
+        f"export {key}={quoted(value)}\n" for key, value in variables.items() if VARIABLE_NAME.fullmatch(key)
+    )
     lines = ["\nbegin\n", *(f"+{line}\n" for line in text.split("\n")[:-1])]
     if lease is not None:
         lines.append(lease_line(lease).decode())

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from daemon.executors.base import Checkout, CheckoutOptions, Layer, Workspace
 from daemon.executors.common import archives
-from daemon.executors.common.archives import Owner, Place
+from daemon.executors.common.archives import Place
+from daemon.executors.common.tar_stream import Owner
 
 
 @dataclass(frozen=True, slots=True)
 class TarWorkspace(Workspace):
-    """The tar at `path`, plain or gzipped, with this sha256. It has no history, so all checkouts are the same."""
+    """The tar at `path`, plain or compressed, with this sha256. It has no history, so all checkouts are the same."""
 
     path: Path
     digest: str
@@ -51,6 +52,6 @@ class TarCheckout(Checkout):
         """See Checkout: one layer."""
 
         def archive() -> Iterator[bytes]:
-            return archives.joined([self.path], Place(Owner(*owner), opened=opened))
+            return archives.joined([self.path], Place(Owner(*owner), opened=opened, whole=True))
 
         return [Layer(f"{self.digest}-{owner[0]}-{owner[1]}-{opened:d}", self.size, archive)]

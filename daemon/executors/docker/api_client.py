@@ -8,6 +8,7 @@ ones. All our requests are idempotent (containers have names), so a broken one i
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -16,12 +17,13 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
 
+from protocol.backoff import Backoff
 from protocol.errors import EngineUnavailable, LongshoreError
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
@@ -32,6 +34,8 @@ FIRST_DELAY, LONGEST_DELAY = 0.05, 2.0
 KEEPALIVE_SECONDS = 60
 """Seconds of silence before a remote engine is probed."""
 BUFFER_BYTES = 1 << 20
+MOST_MESSAGE = 64 << 10
+"""Limit in bytes of an error's message that ends with its connection."""
 CREATE_TRIES = 5
 REMOVAL_SECONDS = 600.0
 """Seconds to wait for a removal by another client: the engine takes minutes for a container with many files."""
@@ -41,6 +45,9 @@ UP = ("running", "paused", "restarting")
 """States of a container that has processes, or will have some again without our doing."""
 TIMED_OUT, BAD_ANSWER = 504, 502
 """Statuses of errors that are not from the engine: it did not answer in time, or not in JSON."""
+
+GO_DIRECTORY, GO_SYMLINK = 1 << 31, 1 << 27
+"""Bits of Go's `FileMode`, which the engine uses."""
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
@@ -253,9 +260,36 @@ class DockerClient:
             self._await_gone(path)
         return True
 
+    def begin_delete(self, path: str) -> Callable[[], None]:
+        """Asks for the removal of an object, which the engine completes whether or not anybody waits for it.
+
+        Returns a function that waits for the answer. Both raise EngineError, EngineUnavailable.
+        """
+        connection = self.patiently(lambda: self._asked("DELETE", path))
+
+        def wait() -> None:
+            try:
+                with closing(connection), connection.getresponse() as response:
+                    if response.status >= 400 and response.status != 404:
+                        raise EngineError(response.status, _error_message(response.read()))
+            except GONE as error:
+                raise self._unavailable(error) from error
+
+        return wait
+
+    def _asked(self, method: str, path: str) -> http.client.HTTPConnection:
+        """A connection with this request, its response unread."""
+        connection = _Connection(self.endpoint, None)
+        try:
+            connection.request(method, path, headers={"Connection": "close"})
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _await_gone(self, path: str) -> None:
         deadline = time.monotonic() + REMOVAL_SECONDS
-        delay = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         while time.monotonic() < deadline:
             try:
                 self.call("GET", f"{path}/json")
@@ -263,8 +297,7 @@ class DockerClient:
                 if error.status == 404:
                     return
                 raise
-            time.sleep(delay)
-            delay = min(2 * delay, LONGEST_DELAY)
+            time.sleep(backoff.pause())
         raise EngineError(409, f"the removal of {path} has taken more than {REMOVAL_SECONDS:.0f} s")
 
     def put_archive(self, container: str, directory: str, tar: Callable[[], Iterable[bytes]]) -> None:
@@ -277,27 +310,38 @@ class DockerClient:
 
         self.patiently(attempt)
 
-    def has_file(self, container: str, path: str) -> bool:
-        """Whether a container, started or not, has this file. Raises EngineError, EngineUnavailable."""
+    def mode_of(self, container: str, path: str) -> int | None:
+        """The mode of a file in a container, started or not, as Go's `FileMode`; None if it does not exist.
+
+        Raises EngineError, EngineUnavailable.
+        """
         url = _url(f"/containers/{container}/archive", {"path": path})
 
-        def attempt() -> bool:
+        def attempt() -> int | None:
             try:
-                with self._request("HEAD", url, None, {}, CALL_TIMEOUT):
-                    return True
+                with self._open("HEAD", url, None, {}, CALL_TIMEOUT) as response:
+                    stat = base64.b64decode(response.getheader("X-Docker-Container-Path-Stat") or "")
+                    return int(json.loads(stat)["mode"])
+            except (ValueError, KeyError, TypeError):
+                raise EngineError(BAD_ANSWER, f"its answer about {path} has no file mode") from None
             except EngineError as error:
                 if error.status == 404:
-                    return False
+                    return None
                 raise
 
         return self.patiently(attempt)
 
     @contextmanager
-    def get_archive(self, container: str, path: str) -> Iterator[http.client.HTTPResponse]:
-        """A tar stream of a container's file or directory. Raises EngineError (404: not found)."""
-        url = _url(f"/containers/{container}/archive", {"path": path})
-        with self.patiently(lambda: self._open("GET", url, None, {}, CALL_TIMEOUT)) as response:
-            yield response
+    def get_archive(self, container: str, path: str) -> Iterator[BinaryIO]:
+        """A tar stream of a container's file or directory. Raises EngineError (404: not found).
+
+        HTTP/1.0, as chunks cost the engine more time than the files. A stream cut short has no archive's end.
+        """
+        request = f"GET {_url(f'/containers/{container}/archive', {'path': path})} HTTP/1.0\r\n\r\n"
+        connection = self.patiently(lambda: self._raw(request, (200,)))
+        connection.settimeout(CALL_TIMEOUT)
+        with connection, connection.makefile("rb", BUFFER_BYTES) as stream:
+            yield cast(BinaryIO, stream)
 
     @contextmanager
     def lines(self, path: str, query: Query, headers: Mapping[str, str], silence: float) -> Iterator[Iterator[bytes]]:
@@ -328,7 +372,7 @@ class DockerClient:
     def patiently(self, attempt: Callable[[], T], patience: float | None = None) -> T:
         """The result of `attempt`, retried with growing pauses while no engine answers. Raises EngineUnavailable."""
         deadline = time.monotonic() + (self._patience if patience is None else patience)
-        delay = FIRST_DELAY
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         while True:
             try:
                 return attempt()
@@ -338,8 +382,7 @@ class DockerClient:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     raise self._unavailable(error) from error
-            time.sleep(min(delay, left))
-            delay = min(2 * delay, LONGEST_DELAY)
+            time.sleep(min(backoff.pause(), left))
 
     def _unavailable(self, error: Exception) -> EngineUnavailable:
         if isinstance(error, PermissionError):
@@ -394,7 +437,7 @@ class DockerClient:
                 raise http.client.BadStatusLine(head.decode(errors="replace")) from None
             if status not in accepted:
                 length = re.search(rb"\r\ncontent-length: *(\d+)", bytes(head).lower())
-                left = int(length[1]) if length else 0
+                left = int(length[1]) if length else MOST_MESSAGE if "HTTP/1.0\r\n" in request else 0
                 answer = bytearray()
                 while len(answer) < left and (piece := connection.recv(left - len(answer))):
                     answer += piece

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from threading import Lock
 from typing import Any, Literal
 
 from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
+from protocol.names import ATTEMPT_ID
 
 COORDINATOR, WORKER, ATTEMPT, ROLE = (f"longshore.{key}" for key in ("coordinator", "worker", "attempt", "role"))
 BOOT, LOCK = "longshore.boot", "longshore.lock"
@@ -23,12 +23,15 @@ BOOT, LOCK = "longshore.boot", "longshore.lock"
 NETWORK = "longshore.network"
 """On a network's holder: its name at creation. On a job's container: the holder of the network that it joined."""
 LEASE = "longshore.lease"
+LAYERS = "longshore.layers"
+"""On containers: the volumes below their project directory, separated by commas."""
 SHORT_ID = 12
 """Characters of a coordinator's id in names."""
-ATTEMPT_ID = re.compile(r"[0-9]{1,19}\.[0-9]{1,9}")
 HOLDER_ROLE = "network"
-ROLES = ("job", "service", HOLDER_ROLE)
-MOST_TOLD = 10_000
+LAYER_ROLE = "layer"
+"""Of volumes with files that several jobs share, and of the containers that fill them."""
+ROLES = ("job", "service", HOLDER_ROLE, LAYER_ROLE)
+MOST_LOGGED = 10_000
 
 Kind = Literal["containers", "networks", "volumes"]
 KINDS: tuple[Kind, ...] = ("containers", "networks", "volumes")
@@ -64,8 +67,18 @@ class Thing:
         """Whether it is a container that holds a network for jobs."""
         return self.kind == "containers" and self.labels.get(ROLE) == HOLDER_ROLE
 
+    @property
+    def layer(self) -> bool:
+        """Whether it is a volume with files for several jobs, or a container that fills one."""
+        return self.labels.get(ROLE) == LAYER_ROLE
+
     def __str__(self) -> str:
         return f"{self.kind[:-1]} {self.name}"
+
+
+def layers_of(labels: Mapping[str, str]) -> list[str]:
+    """The layers that a container with these labels uses, by the names of their volumes."""
+    return list(filter(None, labels.get(LAYERS, "").split(",")))
 
 
 def own_name(coordinator: str, what: str) -> str:
@@ -74,18 +87,18 @@ def own_name(coordinator: str, what: str) -> str:
 
 
 class Once:
-    """Logs each warning once: every sweep meets the same odd objects. Thread-safe."""
+    """Logs each warning once: every sweep meets the same unusual objects. Thread-safe."""
 
     def __init__(self) -> None:
-        self._told: set[tuple[str, str]] = set()
+        self._logged: set[tuple[str, str]] = set()
         self._lock = Lock()
 
     def warn(self, thing: Thing, what: str, level: int = logging.WARNING) -> None:
         """Logs `what` about an object."""
         with self._lock:
-            if (thing.id, what) in self._told or len(self._told) >= MOST_TOLD:
+            if (thing.id, what) in self._logged or len(self._logged) >= MOST_LOGGED:
                 return
-            self._told.add((thing.id, what))
+            self._logged.add((thing.id, what))
         logger.log(level, "%s %s", thing, what)
 
 
@@ -127,7 +140,7 @@ class Belongings:
         labels = thing.labels
         if thing.kind == "containers" and labels.get(ROLE) not in ROLES:
             self.once.warn(thing, f"has Longshore's labels but the unknown role {labels.get(ROLE)!r}: left alone")
-        elif not thing.holder and thing.attempt is None:
+        elif not thing.holder and not thing.layer and thing.attempt is None:
             self.once.warn(thing, f"has Longshore's labels but no attempt ({labels.get(ATTEMPT)!r}): left alone")
         elif not self._has_own_name(thing) and self._inherited(thing):
             self.once.warn(thing, "has Longshore's labels from its image only: left alone")
@@ -136,7 +149,8 @@ class Belongings:
         return False
 
     def _has_own_name(self, thing: Thing) -> bool:
-        expected = own_name(thing.labels.get(COORDINATOR, ""), thing.attempt or HOLDER_ROLE)
+        shared = LAYER_ROLE if thing.layer else HOLDER_ROLE
+        expected = own_name(thing.labels.get(COORDINATOR, ""), thing.attempt or shared)
         return thing.name == expected or thing.name.startswith(expected + "-")
 
     def _inherited(self, thing: Thing) -> bool:

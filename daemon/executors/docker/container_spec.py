@@ -57,8 +57,7 @@ def job_container(
     if complaint := environment.too_long():
         raise JobFailed(FailureReason.SCRIPT_FAILURE, complaint)
     entry = entry_environment(
-        scripts.script,
-        scripts.after_script,
+        scripts,
         directory=assignment.project_dir,
         workspace=workspace,
         opens=opens,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterable
 
-from daemon.executors.common.archives import ROOT, Owner
+from daemon.executors.common.tar_stream import ROOT, Owner
 from daemon.executors.docker.api_client import DockerClient, EngineError
 
 FILE_BYTES = 4 << 20

@@ -6,7 +6,6 @@ kernel; for any other worker only the age of its objects is known.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
@@ -25,9 +24,11 @@ from daemon.executors.docker.belongings import (
     WORKER,
     Belongings,
     Thing,
+    layers_of,
 )
 from daemon.executors.docker.logs import stored
 from protocol.clock import boot
+from protocol.file_lock import try_lock
 
 OLD_SECONDS = 86_400.0
 """Age in seconds after which a worker's leftovers count as abandoned."""
@@ -63,7 +64,7 @@ class Leftover:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class WorkersReport:
     """A reachable coordinator's report on its workers: those `gone` for good, and the `busy` ones with jobs."""
 
     gone: frozenset[str] = frozenset()
@@ -99,14 +100,14 @@ def owner(thing: Thing) -> Owner:
 
 def judge(
     things: Iterable[Thing],
-    told: Mapping[str, Told],
+    reports: Mapping[str, WorkersReport],
     begun: Collection[str],
     *,
     local: bool,
     now: float | None = None,
 ) -> list[Leftover]:
-    """A verdict for each object. `told` is by coordinator, `begun` from `find_begun`; `local`: the engine and all its
-    workers are on this host.
+    """A verdict for each object. `reports` are by coordinator, `begun` is from `find_begun`; `local`: the engine and
+    all its workers are on this host.
     """
     now = time.time() if now is None else now
     by_owner: dict[Owner, list[Thing]] = {}
@@ -115,12 +116,12 @@ def judge(
     leftovers: list[Leftover] = []
     for (coordinator, _), own in by_owner.items():
         life = _life(own, local)
-        judged = [_judge(thing, life, told.get(coordinator), thing.id in begun, now) for thing in own]
+        judged = [_judge(thing, life, reports.get(coordinator), thing.id in begun, now) for thing in own]
         leftovers += _together(judged)
     return leftovers
 
 
-def _judge(thing: Thing, life: Life, told: Told | None, begun: bool, now: float) -> Leftover:
+def _judge(thing: Thing, life: Life, report: WorkersReport | None, begun: bool, now: float) -> Leftover:
     old = now - thing.created > OLD_SECONDS
     worker = thing.labels.get(WORKER, "")
 
@@ -129,9 +130,11 @@ def _judge(thing: Thing, life: Life, told: Told | None, begun: bool, now: float)
 
     if life is Life.ALIVE:
         return verdict(Verdict.KEEP, "its worker is alive")
-    if told is not None and worker in told.busy:
+    if report is not None and worker in report.busy:
         return verdict(Verdict.KEEP, "its coordinator waits for its worker to return")
-    if told is not None and (worker in told.gone or life is Life.DEAD):
+    if thing.layer and life is Life.DEAD:
+        return verdict(Verdict.CLEAN, "kept for the project's next jobs, and not in use")
+    if report is not None and (worker in report.gone or life is Life.DEAD):
         if old or life is Life.DEAD:
             return verdict(Verdict.CLEAN, "its coordinator needs nothing from its worker")
         return verdict(Verdict.KEEP, "it is less than a day old")
@@ -139,8 +142,8 @@ def _judge(thing: Thing, life: Life, told: Told | None, begun: bool, now: float)
         if old and not begun:
             return verdict(Verdict.CLEAN, "its worker has been dead for more than a day")
         return verdict(Verdict.FORCE, "its worker is dead, and another one of its name would resume it")
-    if told is not None or not old:
-        return verdict(Verdict.KEEP, "its worker may be alive" if told is not None else "it is less than a day old")
+    if report is not None or not old:
+        return verdict(Verdict.KEEP, "its worker may be alive" if report is not None else "it is less than a day old")
     if begun and thing.state in UP:
         return verdict(Verdict.KEEP, "it is running, and its worker's state is unknown")
     return verdict(Verdict.CLEAN, "it is more than a day old, and its worker is unknown")
@@ -151,18 +154,25 @@ def _together(judged: list[Leftover]) -> list[Leftover]:
     order = (Verdict.CLEAN, Verdict.FORCE, Verdict.KEEP)
     attempts: dict[str, Leftover] = {}
     networks: dict[str, Leftover] = {}
+    layers: dict[str, Leftover] = {}
     for one in judged:
         if one.thing.kind == "containers" and not one.thing.holder:
             for key, users in (
                 (one.thing.labels.get(ATTEMPT, ""), attempts),
                 (one.thing.labels.get(NETWORK), networks),
+                *((layer, layers) for layer in layers_of(one.thing.labels)),
             ):
                 if key and (key not in users or order.index(one.verdict) > order.index(users[key].verdict)):
                     users[key] = one
     together = []
     for one in judged:
-        key = one.thing.labels.get(NETWORK) or one.thing.name if one.thing.holder else one.thing.labels.get(ATTEMPT, "")
-        user = (networks if one.thing.holder else attempts).get(key)
+        thing = one.thing
+        if thing.layer:
+            user = layers.get(thing.name)
+        elif thing.holder:
+            user = networks.get(thing.labels.get(NETWORK) or thing.name)
+        else:
+            user = attempts.get(thing.labels.get(ATTEMPT, ""))
         if user is not None and order.index(user.verdict) > order.index(one.verdict):
             one = Leftover(one.thing, one.life, user.verdict, user.reason)
         together.append(one)
@@ -184,12 +194,11 @@ def _life_of(its_boot: str, lock: str, *, local: bool) -> Life:
     except OSError:  # absent: the worker may run in a container, where the path differs
         return Life.UNKNOWN
     try:
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
+        return Life.DEAD if try_lock(file, shared=True) else Life.ALIVE
+    except OSError:  # a file system without locks: rather alive than robbed
         return Life.ALIVE
     finally:
         os.close(file)
-    return Life.DEAD
 
 
 def clean(engine: DockerClient, leftovers: Collection[Leftover], *, force: bool) -> tuple[list[Leftover], list[str]]:

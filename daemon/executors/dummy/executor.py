@@ -74,11 +74,6 @@ class DummyExecutor(Executor):
         """See Executor."""
         return DummySandbox()
 
-    def execute(self, sandbox: Sandbox, dependencies: Dependencies | None, opened: Callable[[], None]) -> Outcome:
-        """See Executor."""
-        opened()
-        return sandbox.wait()
-
     def discard(self, attempt: str) -> None:
         """See Executor."""
 

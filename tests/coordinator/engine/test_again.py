@@ -32,7 +32,7 @@ def test_a_manual_job_that_was_skipped_is_asked_for_when_the_run_is_retried():
     sim.start(run, "test")
     sim.succeed(run, "test")
     assert sim.statuses(run) == {"test": "success", "deploy": "manual"}
-    assert sim.job(run, "deploy").pending_reason == "waits for somebody to play it"
+    assert sim.job(run, "deploy").pending_reason == "waits to be played"
 
 
 def test_a_manual_job_that_depends_on_a_retried_one_is_asked_for_again():

@@ -481,10 +481,10 @@ def test_the_same_token_starts_one_run_only():
     ("bad", "says"),
     [
         (plan(), "no jobs"),
-        (plan(job("a"), job("a")), "two jobs of one name"),
+        (plan(job("a"), job("a")), "two jobs with the same name"),
         (plan(job("a"), stages=["other"]), "in stage 'test'"),
         (plan(job("a", needs=["b"])), "needs 'b'"),
-        (plan(job("a", needs=["b"]), job("b", needs=["a"])), "in a circle: a, b"),
+        (plan(job("a", needs=["b"]), job("b", needs=["a"])), "in a cycle: a, b"),
         (plan(job("a", when="delayed", start_in=1e18)), "starts in 1e\\+18 s"),
         (plan(job("a", when="delayed", start_in=-1.0)), "starts in -1 s"),
         (plan(job("a", "x", needs=["b"]), job("b", "y")), "needs 'b', which is in a later stage"),

@@ -15,6 +15,7 @@ from protocol.events import RunRemoved
 from protocol.plan import ArtifactsSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
+from protocol.workspace import TarWorkspace
 from tests.support.coordinator_process import Running, WireWorker
 from tests.support.eventually import eventually
 from tests.support.plans import job, plan
@@ -43,17 +44,22 @@ def upload(client: Any, folder: Path, content: bytes) -> tuple[str, int]:
     return client.upload(path)
 
 
+def tar(client: Any, folder: Path, content: bytes) -> TarWorkspace:
+    digest, size = upload(client, folder, content)
+    return TarWorkspace(digest=digest, size=size)
+
+
 def test_old_finished_runs_go_with_their_logs_and_files_and_ids_are_not_used_again(tmp_path: Path) -> None:
     state = tmp_path / "state"
     with running(state) as coordinator, coordinator.client() as client:
         worker = WireWorker(coordinator.address)
         worker.hello()
         for number in range(3):
-            workspace, size = upload(client, tmp_path, b"workspace %d" % number)
-            client.submit_run(plan(job("a"), job("b", "later")), workspace, size)
+            workspace = tar(client, tmp_path, b"workspace %d" % number)
+            client.submit_run(plan(job("a"), job("b", "later")), workspace)
             worker.run(b"log of a\n")
             worker.run(b"log of b\n")
-        unfinished = client.submit_run(plan(job("a")), workspace, size)
+        unfinished = client.submit_run(plan(job("a")), workspace)
         worker.status(worker.accept().attempt, 2, S.RUNNING)
         worker.close()
     age(state)
@@ -119,14 +125,14 @@ def test_artifacts_expire_when_their_job_says_so_and_their_run_stays(tmp_path: P
 def test_a_blob_that_was_just_put_again_is_left_for_the_run_that_is_to_come(tmp_path: Path) -> None:
     with Running(tmp_path / "state", retention=Retention(every=0.1, young=60.0)) as coordinator:
         with coordinator.client() as client:
-            digest, size = upload(client, tmp_path, b"workspace")
-            blob = tmp_path / "state" / "blobs" / digest[:2] / digest
+            workspace = tar(client, tmp_path, b"workspace")
+            blob = tmp_path / "state" / "blobs" / workspace.digest[:2] / workspace.digest
             os.utime(blob, (0, 0))
             upload(client, tmp_path, b"workspace")
-            assert client.submit_run(plan(job("a")), digest, size) == 1
+            assert client.submit_run(plan(job("a")), workspace) == 1
         worker = WireWorker(coordinator.address)
         worker.hello()
-        assert worker.accept().workspace == digest
-        worker.send(m.BlobGet(id=1, digest=digest, offset=0, length=size))
-        assert worker.expect(m.BlobData).size == size
+        assert worker.accept().workspace == workspace
+        worker.send(m.BlobGet(id=1, digest=workspace.digest, offset=0, length=workspace.size))
+        assert worker.expect(m.BlobData).size == workspace.size
         worker.close()

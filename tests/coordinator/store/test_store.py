@@ -17,10 +17,18 @@ from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, Capability, ExecutorInfo, JUnitSummary
+from protocol.workspace import GitWorkspace, Pack
 from tests.support.plans import job, plan
 
 NEVER_STORED = {"sent_mono", "last_seen_mono", "attempts", "active", "held", "online"}
 """Of attempts and workers: what only this process knows."""
+GIT = GitWorkspace(
+    snapshot="0a" * 20,
+    packs=[Pack(digest="ab" * 32, size=1 << 40), Pack(digest="cd" * 32, size=1)],
+    commits=["1b" * 20, "2c" * 20],
+    shallow=["2c" * 20],
+    depth=20,
+)
 
 
 def make_run(id: int, *, first_job: int, **changes: Any) -> RunState:
@@ -62,7 +70,7 @@ def store(database_url: str) -> Any:
 
 
 def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
-    run = make_run(7, first_job=40, workspace="ab" * 32, workspace_size=1 << 40, canceling=True, status=S.RUNNING)
+    run = make_run(7, first_job=40, workspace=GIT, canceling=True, status=S.RUNNING)
     run.started_at = 2.25
     run.stages[0].status, run.stages[0].finished_at = S.SUCCESS, 3.125
     done = run.stages[0].jobs[0]

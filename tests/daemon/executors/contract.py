@@ -6,7 +6,6 @@ follow each other. A test runs where the executor claims the capability that it 
 
 from __future__ import annotations
 
-import tarfile
 import threading
 import time
 from collections.abc import Callable
@@ -15,10 +14,9 @@ from pathlib import Path
 import pytest
 
 from daemon.executors.base import Dependencies, Executor, Outcome, Sandbox
-from daemon.executors.common.tar_workspace import TarWorkspace
 from protocol.plan import ArtifactsSpec, Resources, ServiceSpec
 from protocol.views import Capability
-from tests.support.docker_jobs import tar_of
+from tests.support.docker_jobs import tar_of, tar_workspace, unpacked
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.images import BUSYBOX
 from tests.support.plans import assignment
@@ -192,10 +190,10 @@ class ExecutorContract:
     def test_a_workspace_comes_in_and_artifacts_come_out(self, executor: Executor, tmp_path: Path) -> None:
         archive = ArtifactsSpec(paths=["out/"])
         sandbox = executor.sandbox(assignment("mkdir out", "cat in.txt >out/copy", artifacts=archive))
-        sandbox.prepare(TarWorkspace(tar_of(tmp_path / "workspace.tar", {"in.txt": "content"})))
+        sandbox.prepare(tar_workspace(tar_of(tmp_path / "workspace.tar", {"in.txt": "content"})))
         assert execute(executor, sandbox)[0].exit_code == 0
         (collected,) = sandbox.collect(tmp_path, succeeded=True)
-        with tarfile.open(collected.path) as tar:
+        with unpacked(collected.path) as tar:
             copy = tar.extractfile("out/copy")
             assert copy is not None
             assert copy.read() == b"content"

@@ -86,8 +86,8 @@ async def test_a_restart_of_the_coordinator_is_said_and_caught_up_with(
     coordinator.restart()
     await aeventually(lambda: set(client.model.runs) == {2})
     notes = [entry.note for entry in client.model.journal if entry.note]
-    assert "connection lost: the coordinator was started anew" in notes
-    assert notes[-1] == "connected: the coordinator was started anew"
+    assert "connection lost: the coordinator has restarted" in notes
+    assert notes[-1] == "connected: the coordinator has restarted"
     assert client.model.connection is ConnectionState.ONLINE
 
 

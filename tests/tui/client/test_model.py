@@ -7,10 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protocol.events import AnyEvent, Beacon, JobChanged, RunChanged, RunRemoved, StageChanged, WorkerChanged
+from protocol.feed_position import Verdict
 from protocol.messages import Snapshot
 from protocol.statuses import ExecutionStatus, WorkerStatus
 from tests.support.views import job_view, run_summary, run_view, stage_view, worker_view
-from tui.client.model import Model, Verdict
+from tui.client.model import Model
 
 S = ExecutionStatus
 

@@ -48,7 +48,7 @@ def test_an_empty_log_says_why_it_is_empty() -> None:
     assert no_log(job_view("a", S.MANUAL)) == "Not begun: p plays it."
     assert no_log(job_view("a", S.RUNNING, attempt=1)) == "Nothing written yet."
     assert no_log(job_view("a", S.SUCCESS, attempt=1)) == NOTHING_WRITTEN
-    assert no_log(job_view("a", S.SKIPPED)) == "It was never tried."
+    assert no_log(job_view("a", S.SKIPPED)) == "Never attempted."
     assert all(no_log(job_view("a", status)) for status in S)
 
 

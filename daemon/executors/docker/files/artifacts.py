@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-import shutil
-import tarfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
 from daemon.executors.base import Collected
 from daemon.executors.common.archive_members import ArchiveWriter, Members, Selected, copy_file, copy_members
 from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
+from daemon.executors.common.tar_stream import Member
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
@@ -41,13 +39,24 @@ class Selection:
 
 @dataclass(slots=True)
 class FileCollector:
-    """Takes selections out of one container. `warnings` are for people: patterns without a match, or invalid ones."""
+    """Takes selections out of one container. `warnings` are for people: patterns without a match, or invalid ones.
+
+    `empty` collects directories of patterns that do not exist; `through_links` is set if patterns lead through symbolic
+    links.
+    """
 
     engine: DockerClient
     container: str
     project_dir: str
     expand: Expand
     warnings: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    through_links: bool = False
+
+    def directories(self, patterns: Sequence[str]) -> list[str]:
+        """The directories of all possible matches, relative to the project directory, none of them below another."""
+        inside = (relative_pattern(self.expand(pattern), self.project_dir) for pattern in patterns)
+        return outermost([fixed_prefix(path) for path in inside if path is not None])
 
     def take(self, selection: Selection, out: Members) -> bool:
         """Passes selected files to `out`; returns whether any exist. Raises EngineError, BadArchive, UsageError."""
@@ -131,9 +140,10 @@ class _Taking:
             # With a trailing slash the engine resolves a link's path to the target directory.
             asked = path if linked is None else f"{path}/"
             with self._taker.engine.get_archive(self._taker.container, asked) as stream:
-                copy_members(stream, selected, self._out)
+                copy_members(stream, asked, selected, self._out)
         except EngineError as error:
             if error.status == 404 or NOT_THERE.search(error.message):
+                self._taker.empty.append(prefix)
                 return
             if linked is None and prefix and CIRCULAR.search(error.message):
                 self.take_below(parent)
@@ -142,33 +152,34 @@ class _Taking:
                 return
             raise
         self._left_out += selected.left_out
+        self._taker.through_links |= bool(selected.links)
         for link in selected.links:
             if not self._take_beyond(link, linked) and self._wanted(link.name, False, linked):
                 self._take_link(link)
         for name in selected.hard_links:  # requested by itself, a hard link carries its data
             self.take_below(name)
 
-    def _take_beyond(self, link: tarfile.TarInfo, linked: frozenset[int] | None) -> bool:
+    def _take_beyond(self, link: Member, linked: frozenset[int] | None) -> bool:
         """Takes matches below a link to a directory, under the link's name; returns whether there are any."""
         before = self.taken
         if beyond := self._beyond(link.name, linked):
             self.take_below(link.name, beyond)
         return self.taken > before
 
-    def _take_link(self, link: tarfile.TarInfo) -> None:
+    def _take_link(self, link: Member) -> None:
         """Takes a link itself, or its target file."""
         if not self._out.follows:
-            self._out.add(link, None)
+            self._out.add(link, iter(()))
             return
         if link.name in self._followed:
             return
         self._followed.add(link.name)
-        path, target = posixpath.join(self._taker.project_dir, link.name), link.linkname
+        path, target = posixpath.join(self._taker.project_dir, link.name), link.target
         for _ in range(MOST_LINKS):
             path = posixpath.join(posixpath.dirname(path), target)
             try:
                 with self._taker.engine.get_archive(self._taker.container, path) as stream:
-                    found, target = copy_file(stream, link.name, self._out)
+                    found, target = copy_file(stream, path, link.name, self._out)
             except EngineError as error:
                 if error.status == 404 or NOT_THERE.search(error.message) or CIRCULAR.search(error.message):
                     break
@@ -210,21 +221,21 @@ class ReportFiles:
         self._directory = directory
         self._warnings = warnings
 
-    def directory(self, info: tarfile.TarInfo) -> None:
+    def directory(self, member: Member) -> None:
         """Nothing to do: reports are files."""
 
-    def add(self, info: tarfile.TarInfo, data: BinaryIO | None) -> None:
+    def add(self, member: Member, data: Iterator[bytes]) -> None:
         """Keeps a file."""
-        if data is None or info.name in self._kept:
+        if not member.is_file or member.name in self._kept:
             return
-        self._kept.add(info.name)
-        name = printable(info.name)
-        if info.size > REPORT_BYTES:
-            self._warnings.append(f"{name}: a report of {info.size} bytes is too large, at most {REPORT_BYTES}")
+        self._kept.add(member.name)
+        name = printable(member.name)
+        if member.size > REPORT_BYTES:
+            self._warnings.append(f"{name}: a report of {member.size} bytes is too large, at most {REPORT_BYTES}")
             return
         path = self._directory / f"{self._kind}-{len(self._kept)}"
         with path.open("wb") as file:
-            shutil.copyfileobj(data, file)
+            file.writelines(data)
         self.collected.append(Collected(self._kind, path, name))
 
 
@@ -249,11 +260,11 @@ def collect_artifacts(
     collected: list[Collected] = []
     if due(spec.when, succeeded) and (spec.paths or spec.untracked):
         selection = Selection(spec.paths, spec.exclude, known() if spec.untracked else None)
-        path = directory / "artifacts.tar.gz"
+        path = directory / "artifacts.tar.zst"
         with ArchiveWriter(path) as out:
             any_taken = taker.take(selection, out)
         if any_taken:
-            collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts"))
+            collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest))
         else:
             path.unlink()
     for kind, patterns in (("dotenv", spec.dotenv), ("junit", spec.junit)):

@@ -18,7 +18,8 @@ from pathlib import Path
 import msgspec
 
 from daemon.executors.common import archives
-from daemon.executors.common.archives import BLOCK, ROOT, Place
+from daemon.executors.common.archives import Place
+from daemon.executors.common.tar_stream import BLOCK, ROOT
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.images import Image
 
@@ -70,7 +71,7 @@ class InlineWorkspaces:
         if image.id in self._known:
             return
         found = all(
-            any(self._engine.has_file(container, f"{directory}/{program}") for directory in DIRECTORIES)
+            any(self._engine.mode_of(container, f"{directory}/{program}") is not None for directory in DIRECTORIES)
             for program in PROGRAMS
         )
         newest = dict([*self._known.items(), (image.id, found)][-MOST_KNOWN:])

@@ -13,13 +13,14 @@ from daemon.executors.docker.api_client import GONE, DockerClient, EngineError
 from daemon.executors.docker.logs.multiplexed import JobLog, LogTruncated, ScriptEnd, StreamDemultiplexer
 from daemon.executors.docker.logs.stored import marked_at, runs, stored
 from daemon.logs.resume import OffsetFilter
+from protocol.backoff import Backoff
 from protocol.errors import EngineUnavailable
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.05, 2.0
 """Seconds before a dropped stream is reopened."""
 LOST = (
-    b"\n[longshore: bytes of this log are lost here: the engine keeps the newest 4 to 8 GiB of what a job prints, and "
-    b"more had come before it was read. What follows may repeat some of what is above]\n"
+    b"\n[longshore: bytes of this log are lost here: the engine keeps only the newest 4 to 8 GiB of a job's output "
+    b"and dropped the rest unread. The following may repeat output from above]\n"
 )
 
 
@@ -46,7 +47,7 @@ class LogFollower:
         was seen, the log is therefore read once more when it can no longer grow.
         Raises EngineError, EngineUnavailable, and whatever the sink raises.
         """
-        pause = FIRST_PAUSE
+        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         last = False
         while True:
             before = self._reader.raw_bytes
@@ -62,9 +63,10 @@ class LogFollower:
                 if last or self._log.end is not None:
                     break
             last = not runs(self._engine, self._container)
-            pause = FIRST_PAUSE if self._reader.raw_bytes > before else min(2 * pause, LONGEST_PAUSE)
+            if self._reader.raw_bytes > before:
+                backoff.reset()
             if not last:
-                time.sleep(pause)
+                time.sleep(backoff.pause())
         self._log.close()
         self._look_back()
         return self._log.end

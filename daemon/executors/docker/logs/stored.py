@@ -108,7 +108,7 @@ def released_at(engine: DockerClient, container: str) -> datetime | None:
 
     If the engine has dropped the beginning of the log, with the gate's mark: the time of the oldest remaining line.
     """
-    return marked_at(engine, container) or _beheaded_at(engine, container)
+    return marked_at(engine, container) or _oldest_line_at(engine, container)
 
 
 def marked_at(engine: DockerClient, container: str) -> datetime | None:
@@ -125,7 +125,7 @@ def marked_at(engine: DockerClient, container: str) -> datetime | None:
     return None
 
 
-def _beheaded_at(engine: DockerClient, container: str) -> datetime | None:
+def _oldest_line_at(engine: DockerClient, container: str) -> datetime | None:
     """Time of the oldest line in a log without the gate's mark, if there is more of it than an entrypoint writes."""
     oldest = b""
     length = 0

@@ -1,4 +1,4 @@
-"""One network for successive jobs, and the container that holds it. Checks whether it is fit for reuse.
+"""One network for successive jobs, and the container that holds it. Checks whether it can be reused.
 
 The container uses the jobs' own image, the only one sure to exist; so it can serve jobs of that image only, which
 trust it anyway. It runs `pause.sh`, on Docker's default bridge, without any privileges.
@@ -27,15 +27,15 @@ PIDS = 16
 SCRIPT = without_comments(files(__package__).joinpath("pause.sh").read_text(encoding="utf-8"))
 
 
-class Unfit(Exception):
-    """Its container does not answer, or not as expected."""
+class Unusable(Exception):
+    """The container does not answer, or not as expected."""
 
 
-class Trace(Enum):
-    """Traces of earlier jobs in a network."""
+class Residue(Enum):
+    """Residue of earlier jobs in a network."""
 
     CLEAN = "clean"  # none
-    BUSY = "busy"  # connections that are not over
+    BUSY = "busy"  # open connections
     CHANGED = "changed"  # files shared with the next container
 
 
@@ -49,7 +49,7 @@ class PauseContainer:
         self._connection: socket.socket | None = None
 
     def make(self, engine: DockerClient, labels: Mapping[str, str]) -> None:
-        """Creates the container. Raises EngineError, EngineUnavailable, OSError, Unfit."""
+        """Creates the container. Raises EngineError, EngineUnavailable, OSError, Unusable."""
         body: dict[str, Any] = {
             "Image": self.image,
             "Entrypoint": ["sh", "-c", SCRIPT],
@@ -73,18 +73,18 @@ class PauseContainer:
         self._connection = engine.patiently(partial(engine.attach, self.id, output=True))
         engine.call("POST", f"/containers/{self.id}/start")
         if (said := self._answer(READY_SECONDS)) != "ready":
-            raise Unfit(f"it answered {said[:100]!r}")
+            raise Unusable(f"it answered {said[:100]!r}")
 
-    def look(self) -> Trace:
-        """Checks for traces in the network. Raises OSError, Unfit."""
+    def look(self) -> Residue:
+        """Checks the network for residue. Raises OSError, Unusable."""
         if self._connection is None:
-            raise Unfit("it is not attached")
+            raise Unusable("it is not attached")
         self._connection.sendall(b"look\n")
         said = self._answer(ANSWER_SECONDS)
         try:
-            return Trace(said)
+            return Residue(said)
         except ValueError:
-            raise Unfit(f"it answered {said[:100]!r}") from None
+            raise Unusable(f"it answered {said[:100]!r}") from None
 
     def _answer(self, seconds: float) -> str:
         assert self._connection is not None
@@ -101,7 +101,7 @@ class PauseContainer:
         while len(data) < size:
             piece = self._connection.recv(size - len(data))
             if not piece:
-                raise Unfit("its container has ended")
+                raise Unusable("its container has ended")
             data += piece
         return data
 

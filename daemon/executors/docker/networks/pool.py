@@ -17,7 +17,7 @@ from threading import Condition
 from uuid import uuid4
 
 from daemon.executors.docker.api_client import GONE, DockerClient, EngineError
-from daemon.executors.docker.networks.pause_container import PauseContainer, Trace, Unfit
+from daemon.executors.docker.networks.pause_container import PauseContainer, Residue, Unusable
 from daemon.executors.policy import Policy
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol.errors import EngineUnavailable
@@ -32,7 +32,7 @@ KEEP_SECONDS = 15.0
 """Lifetime of an unused network."""
 REST_SECONDS = 61.0
 """Seconds until a network with open connections is checked again: Linux keeps their ports for a minute."""
-UNFIT_SECONDS = 600.0
+UNUSABLE_SECONDS = 600.0
 """Seconds without another network for an image after a failure with it."""
 CLOSE_SECONDS = 10.0
 """Seconds that the daemon's end waits for their removal."""
@@ -40,7 +40,7 @@ NAME_DIGITS = 12
 MOST_MISSED = 64
 EVICT_SECONDS = 5.0
 """Idle seconds after which a network may be evicted for another image."""
-FAILURES = (EngineError, EngineUnavailable, Unfit, OSError, *GONE)
+FAILURES = (EngineError, EngineUnavailable, Unusable, OSError, *GONE)
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,7 @@ class NetworkPool:
         self._change = Condition()
         self._networks: dict[str, _Network] = {}
         self._missed: deque[tuple[str, float]] = deque(maxlen=MOST_MISSED)  # image, time
-        self._unfit: dict[str, float] = {}  # image, end of the pause
+        self._unusable: dict[str, float] = {}  # image, end of the pause
         self._minded = False
         self._closed = False
 
@@ -158,7 +158,7 @@ class NetworkPool:
         """Another network, to be created for a container that would otherwise get none; None if not worthwhile."""
         now = time.monotonic()
         with self._change:
-            if not self._most or self._closed or now < self._unfit.get(image, 0.0):
+            if not self._most or self._closed or now < self._unusable.get(image, 0.0):
                 return None
             self._missed.append((image, now))
             recent = [one for one in self._missed if one[0] == image and now - one[1] < RECENT]
@@ -192,7 +192,7 @@ class NetworkPool:
         except FAILURES as error:
             logger.info("creating a network from %s failed: %s", network.holder.image, error)
             if not isinstance(error, EngineUnavailable):
-                self._unfit[network.holder.image] = time.monotonic() + UNFIT_SECONDS
+                self._unusable[network.holder.image] = time.monotonic() + UNUSABLE_SECONDS
             self._drop(network)
             return False
         return True
@@ -207,17 +207,17 @@ class NetworkPool:
             self._networks.pop(network.holder.name, None)
 
     def _look(self, network: _Network, *, again: bool = False) -> None:
-        """Makes a network available again if no traces of its last user are left."""
+        """Makes a network available again if its last user has left no residue."""
         try:
-            trace = network.holder.look()
+            residue = network.holder.look()
         except FAILURES as error:
             logger.info("checking a network failed: %s", error)
             self._drop(network)
         else:
-            if trace is Trace.CHANGED or (again and trace is Trace.BUSY):
+            if residue is Residue.CHANGED or (again and residue is Residue.BUSY):
                 self._drop(network)
             else:
-                self._settle(network, _State.FREE if trace is Trace.CLEAN else _State.RESTING)
+                self._settle(network, _State.FREE if residue is Residue.CLEAN else _State.RESTING)
 
     def _settle(self, network: _Network, state: _State) -> None:
         with self._change:

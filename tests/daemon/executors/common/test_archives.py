@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tarfile
 from pathlib import Path
 
 import pytest
+import zstandard
 
-from daemon.executors.common.archives import ROOT, BadArchive, Owner, Place, groundwork, hash_files, joined, names
+from daemon.executors.common.archives import Place, groundwork, hash_files, joined, names
+from daemon.executors.common.tar_stream import ROOT, BadArchive, Owner
 from tests.support.docker_jobs import tar_of
 
 LONG = "long/" + "n" * 120 + "/é" + "x" * 120
@@ -21,9 +24,19 @@ def members(pieces: bytes) -> dict[str, tarfile.TarInfo]:
         return {member.name: member for member in tar}
 
 
-def test_joined_archives_are_one_archive_in_order(tmp_path: Path) -> None:
+PACKED = {
+    "plain": bytes,
+    "gzip": gzip.compress,
+    "zstd": zstandard.compress,
+    "zstd in parts": lambda data: zstandard.compress(data[:5000]) + zstandard.compress(data[5000:]),
+}
+
+
+@pytest.mark.parametrize("form", PACKED)
+def test_joined_archives_are_one_archive_in_order_however_compressed(tmp_path: Path, form: str) -> None:
     first = tar_of(tmp_path / "1.tar", {"a": "one", LONG: "x" * 700, "empty/": "", "none": ""})
-    second = tar_of(tmp_path / "2.tar.gz", {"a": "two", "big": "y" * 3_000_000}, mode="w:gz")
+    second = tar_of(tmp_path / "2.tar", {"a": "two", "big": "y" * 3_000_000})
+    second.write_bytes(PACKED[form](second.read_bytes()))
     joint = b"".join(joined([first, second], Place(ROOT)))
     with tarfile.open(fileobj=io.BytesIO(joint)) as tar:
         read = [(member.name, (tar.extractfile(member) or io.BytesIO()).read()) for member in tar]
@@ -61,12 +74,27 @@ def broken(path: Path) -> bytes:
 
 
 @pytest.mark.parametrize("owner", [ROOT, Owner(1, 1)])
-@pytest.mark.parametrize("damage", ["cut", "noise", "gzip", "device"])
+@pytest.mark.parametrize(
+    "damage",
+    ["empty", "cut", "cut between members", "noise", "gzip", "zstd", "zstd's checksum", "zstd's window", "device"],
+)
 def test_what_is_no_whole_archive_of_files_is_refused(tmp_path: Path, damage: str, owner: Owner) -> None:
     path = tmp_path / "broken.tar"
     whole = broken(tmp_path / "whole.tar")
-    if damage == "cut":
+    if damage == "empty":
+        path.touch()
+    elif damage == "cut":
         path.write_bytes(whole[:1500])
+    elif damage == "cut between members":
+        path.write_bytes(whole[: 512 + 2048])
+    elif damage == "zstd":
+        path.write_bytes(zstandard.compress(os.urandom(300_000) + whole)[:250_000])
+    elif damage == "zstd's checksum":
+        packed = zstandard.ZstdCompressor(write_checksum=True).compress(whole)
+        path.write_bytes(packed[:-4] + bytes(4))
+    elif damage == "zstd's window":
+        large = zstandard.ZstdCompressionParameters(window_log=24)
+        path.write_bytes(zstandard.ZstdCompressor(compression_params=large).compressobj().compress(whole * 3000))
     elif damage == "noise":
         path.write_bytes(bytes(range(256)) * 8)
     elif damage == "gzip":

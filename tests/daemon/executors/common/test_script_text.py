@@ -7,7 +7,7 @@ import subprocess
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.executors.common.script import PIECE_BYTES, entry_environment, quoted, release_lines, script_text
+from daemon.executors.common.script import PIECE_BYTES, Scripts, entry_environment, quoted, release_lines, script_text
 
 
 @given(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"])))
@@ -19,7 +19,7 @@ def test_a_quoted_word_is_the_word(text: str) -> None:
 def test_long_scripts_are_cut_between_characters_and_come_together_again() -> None:
     for padding in range(4):
         script = "x" * padding + "日" * PIECE_BYTES
-        environment = entry_environment(script, "", directory="/")
+        environment = entry_environment(Scripts(script), directory="/")
         count = int(environment["LONGSHORE_SCRIPT_PIECES"])
         pieces = [environment[f"LONGSHORE_SCRIPT_{index}"] for index in range(count)]
         assert "".join(pieces) == script

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import docker
 import pytest
 
+from daemon.executors.docker import belongings
+from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.executor import DockerExecutor
+from daemon.executors.docker.networks.pause_container import PauseContainer
+from daemon.executors.docker.networks.pool import MANY, NetworkPool
+from daemon.executors.policy import Policy
 from tests.conftest import Images
 from tests.support.docker_jobs import WORKER
 from tests.support.images import (
@@ -46,6 +51,9 @@ RUN rm /bin/tar && printf '%s\\n' '#!/bin/sh' 'echo no room; exit 1' >/bin/tar &
     VOLUME: f"FROM {BUSYBOX}\nVOLUME /data\n",
 }
 
+MOST_NETWORKS = 6
+"""One for each of the images that most tests use, and some for jobs that run side by side."""
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _images(images: Images, docker_client: docker.DockerClient) -> None:
@@ -53,6 +61,53 @@ def _images(images: Images, docker_client: docker.DockerClient) -> None:
     for image, dockerfile in DOCKERFILES.items():
         if not docker_client.images.list(image):
             docker_client.images.build(fileobj=io.BytesIO(dockerfile.encode()), tag=image, rm=True)
+
+
+class SharedNetworks(NetworkPool):
+    """Networks that outlive the executors that use them, for every image that is used more than once."""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._seen: set[str] = set()
+
+    def lease(self, image: str, container: str, to_come: int = 0) -> PauseContainer | None:
+        """See NetworkPool."""
+        if image in self._seen:
+            to_come = MANY
+        self._seen.add(image)
+        return super().lease(image, container, to_come)
+
+    def close(self) -> None:
+        """One of the executors ends."""
+
+    def remove(self) -> None:
+        """All of them end."""
+        super().close()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _networks(docker_client: docker.DockerClient) -> Iterator[None]:
+    """Executors that are given no number of networks share these: a network of its own doubles what a job costs.
+
+    Their holders belong to a coordinator of their own, so no test sees them among what is left behind.
+    """
+    owner = f"{WORKER}-n"
+    engine = DockerClient()
+    labels = {belongings.COORDINATOR: owner, belongings.WORKER: owner}
+    shared = SharedNetworks(engine, labels, belongings.own_name(owner, belongings.HOLDER_ROLE), MOST_NETWORKS, Policy())
+
+    def pool(its: DockerClient, whose: Mapping[str, str], prefix: str, most: int, policy: Policy) -> NetworkPool:
+        ours = {belongings.COORDINATOR: WORKER, belongings.WORKER: WORKER}
+        if not most and its.endpoint == engine.endpoint and whose == ours and policy == Policy():
+            return shared
+        return NetworkPool(its, whose, prefix, most, policy)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("daemon.executors.docker.executor.NetworkPool", pool)
+        yield
+    shared.remove()
+    left = {"label": f"{belongings.WORKER}={owner}"}
+    assert docker_client.containers.list(all=True, ignore_removed=True, filters=left) == []
 
 
 @pytest.fixture

@@ -80,9 +80,9 @@ def test_whatever_comes_to_a_shell_runs_the_job(
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits 3 s where 30 are usual."""
     monkeypatch.setattr("daemon.executors.docker.gate.QUIET_SECONDS", 3.0)
-    monkeypatch.setattr("daemon.executors.docker.sandbox.QUIET_SECONDS", 3.0)
+    monkeypatch.setattr("daemon.executors.docker.ending.QUIET_SECONDS", 3.0)
     monkeypatch.setattr("daemon.executors.docker.gate.LOOK_SECONDS", 0.5)
-    monkeypatch.setattr("daemon.executors.docker.sandbox.LOOK_SECONDS", 0.5)
+    monkeypatch.setattr("daemon.executors.docker.ending.LOOK_SECONDS", 0.5)
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ def test_an_entrypoint_that_never_comes_to_a_shell_fails_the_job_and_says_how_to
     assert "it gave no sign of life for 3 s" in failed.value.message
     assert "its output: what shall I do" in failed.value.message
     assert 'entrypoint: [""]' in failed.value.message
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_an_entrypoint_that_ends_fails_the_job_and_says_how_to_do_without(executor: DockerExecutor) -> None:

@@ -10,11 +10,10 @@ import docker
 import pytest
 
 from daemon.executors.base import Dependencies, JobFailed
-from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
-from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of
+from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of, tar_workspace
 from tests.support.eventually import eventually
 from tests.support.images import BUSYBOX
 from tests.support.plans import assignment
@@ -73,7 +72,7 @@ def test_the_gate_opens_within_milliseconds(executor: DockerExecutor) -> None:
 def test_another_daemon_opens_the_gate_and_sees_the_job_through(executor: DockerExecutor, tmp_path: Path) -> None:
     job = assignment("sleep 2", "echo $X", "exit 4", variables=[])
     held = executor.sandbox(job)
-    held.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"a": "a"})))
+    held.prepare(tar_workspace(tar_of(tmp_path / "w.tar", {"a": "a"})))
     held.hold()
     second = another_daemon(tmp_path)
     assert [found.state for found in second.find()] == ["held"]
@@ -141,7 +140,7 @@ def test_a_container_that_died_at_its_gate_is_started_again(
     """As when the host, and with it engine and daemon, is restarted while jobs wait."""
     job = assignment("cat a.txt")
     sandbox = executor.sandbox(job)
-    sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"a.txt": "still here"})))
+    sandbox.prepare(tar_workspace(tar_of(tmp_path / "w.tar", {"a.txt": "still here"})))
     sandbox.hold()
     docker_client.containers.get(container_name(job)).kill()
     second = another_daemon(tmp_path)
@@ -157,7 +156,7 @@ def test_a_container_that_died_at_its_gate_is_started_again(
 def test_preparing_again_uses_the_container_that_was_started(executor: DockerExecutor, tmp_path: Path) -> None:
     job = assignment("cat a.txt")
     first = executor.sandbox(job)
-    first.prepare(TarWorkspace(tar_of(tmp_path / "1.tar", {"a.txt": "one\n"})))
+    first.prepare(tar_workspace(tar_of(tmp_path / "1.tar", {"a.txt": "one\n"})))
     first.hold()
     ran = run_job(executor, job, workspace=tar_of(tmp_path / "2.tar", {"a.txt": "two\n"}))
     assert ran.lines[1:] == ["one"]
@@ -166,7 +165,7 @@ def test_preparing_again_uses_the_container_that_was_started(executor: DockerExe
 def test_a_container_that_was_never_started_is_made_anew(executor: DockerExecutor, tmp_path: Path) -> None:
     """Nobody knows which of its files an earlier daemon has laid in."""
     job = assignment("ls")
-    executor.sandbox(job).prepare(TarWorkspace(tar_of(tmp_path / "1.tar", {"a.txt": "one\n"})))
+    executor.sandbox(job).prepare(tar_workspace(tar_of(tmp_path / "1.tar", {"a.txt": "one\n"})))
     ran = run_job(executor, job, workspace=tar_of(tmp_path / "2.tar", {"b.txt": "two\n"}))
     assert ran.lines[1:] == ["b.txt"]
 

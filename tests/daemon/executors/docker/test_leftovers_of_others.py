@@ -15,7 +15,16 @@ from daemon.executors.base import Dependencies
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.belongings import Thing
 from daemon.executors.docker.executor import DockerExecutor
-from daemon.executors.docker.inventory import Leftover, Life, Told, Verdict, clean, find_begun, inventory, judge
+from daemon.executors.docker.inventory import (
+    Leftover,
+    Life,
+    Verdict,
+    WorkersReport,
+    clean,
+    find_begun,
+    inventory,
+    judge,
+)
 from protocol.clock import boot
 from tests.support.docker_jobs import WORKER, container_name, run_job
 from tests.support.images import BUSYBOX
@@ -88,16 +97,16 @@ def test_a_worker_keeps_off_what_workers_of_other_coordinators_have_left(
     assert elsewhere.strangers() == set()
 
 
-def leftovers_of_other(told: dict[str, Told] | None = None, *, days: float = 0) -> list[Leftover]:
+def leftovers_of_other(reports: dict[str, WorkersReport] | None = None, *, days: float = 0) -> list[Leftover]:
     """What is there of the other worker, as if it were so many days later."""
     things = [thing for thing in inventory(DockerClient()) if thing.labels["longshore.worker"] == OTHER]
     begun = find_begun(DockerClient(), things)
-    return judge(things, told or {}, begun, local=True, now=time.time() + days * DAY)
+    return judge(things, reports or {}, begun, local=True, now=time.time() + days * DAY)
 
 
-def judged(told: dict[str, Told] | None = None, *, days: float = 0) -> dict[str, tuple[Life, Verdict]]:
+def judged(reports: dict[str, WorkersReport] | None = None, *, days: float = 0) -> dict[str, tuple[Life, Verdict]]:
     """The same, with life and verdict by name."""
-    leftovers = leftovers_of_other(told, days=days)
+    leftovers = leftovers_of_other(reports, days=days)
     return {one.thing.name: (one.life, one.verdict) for one in leftovers}
 
 
@@ -105,8 +114,8 @@ def test_what_a_living_worker_has_is_kept_however_old_it_is(other: DockerExecuto
     leave_behind(other)
     with (tmp_path / "workers" / "other.lock").open() as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        for told in None, {WORKER: Told(gone=frozenset({OTHER}))}:
-            assert set(judged(told, days=400).values()) == {(Life.ALIVE, Verdict.KEEP)}
+        for reports in None, {WORKER: WorkersReport(gone=frozenset({OTHER}))}:
+            assert set(judged(reports, days=400).values()) == {(Life.ALIVE, Verdict.KEEP)}
 
 
 def test_what_a_dead_worker_held_goes_after_a_day_and_at_once_by_force(other: DockerExecutor) -> None:
@@ -127,8 +136,8 @@ def test_a_result_that_its_coordinator_could_still_take_goes_only_by_force_or_wh
     sandbox.wait()
     name = container_name(job)
     assert judged(days=400) == {name: (Life.DEAD, Verdict.FORCE)}
-    assert judged({WORKER: Told(busy=frozenset({OTHER}))}, days=400) == {name: (Life.DEAD, Verdict.KEEP)}
-    assert judged({WORKER: Told(gone=frozenset({OTHER}))}) == {name: (Life.DEAD, Verdict.CLEAN)}
+    assert judged({WORKER: WorkersReport(busy=frozenset({OTHER}))}, days=400) == {name: (Life.DEAD, Verdict.KEEP)}
+    assert judged({WORKER: WorkersReport(gone=frozenset({OTHER}))}) == {name: (Life.DEAD, Verdict.CLEAN)}
 
 
 def test_of_a_worker_that_is_not_known_only_what_is_old_and_does_not_run_goes(

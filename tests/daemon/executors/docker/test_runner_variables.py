@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from daemon.executors.base import Dependencies, Outcome
+from daemon.executors.base import Checkout, CheckoutOptions, Dependencies, JobFailed, Outcome, Workspace
 from daemon.executors.common.script_limits import Limits, limits_of
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.messages import Assignment
-from tests.support.docker_jobs import WORKER, run_job, tar_of
+from tests.support.docker_jobs import WORKER, run_job, tar_of, tar_workspace
 from tests.support.plans import assignment, variables
 
 
@@ -134,3 +134,31 @@ def test_a_job_that_wants_no_sources_has_none(
     job = assignment("ls -A", variables=variables(GIT_STRATEGY=strategy))
     ran = run_job(executor, job, workspace=tar_of(tmp_path / "w.tar", {"file": "x"}))
     assert ran.lines == ["$ ls -A", *files]
+
+
+class Asked(Workspace):
+    """A workspace that notes what it is asked for."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.options: list[CheckoutOptions] = []
+
+    def checkout(self, options: CheckoutOptions) -> Checkout:
+        self.options.append(options)
+        return self.workspace.checkout(options)
+
+
+def test_a_job_s_variables_choose_its_checkout(executor: DockerExecutor, tmp_path: Path) -> None:
+    workspace = Asked(tar_workspace(tar_of(tmp_path / "w.tar", {"file": "x"})))
+    wanted = variables(DEEP="7", GIT_DEPTH="$DEEP", GIT_SUBMODULE_STRATEGY="normal", GIT_CHECKOUT="what")
+    sandbox = executor.sandbox(assignment("true", variables=wanted))
+    sandbox.prepare(workspace)
+    sandbox.prepare(workspace)
+    sandbox.remove()
+    assert workspace.options == [CheckoutOptions(depth=7, submodules="normal", submodule_depth=7)] * 2
+    assert sandbox.warnings == ['GIT_CHECKOUT has no effect: \'what\' is neither "true" nor "false"']
+
+
+def test_an_unknown_strategy_fails_the_job(executor: DockerExecutor) -> None:
+    with pytest.raises(JobFailed, match="unknown GIT_STRATEGY 'pull'"):
+        run_job(executor, assignment("true", variables=variables(GIT_STRATEGY="pull")))

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import tarfile
 from pathlib import Path
 
 import pytest
 
 from daemon.executors.base import Dependencies
-from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ArtifactsSpec
-from tests.support.docker_jobs import WORKER, Ran, contents, run_job, tar_of
+from tests.support.docker_jobs import WORKER, Ran, contents, run_job, tar_of, tar_workspace, unpacked
 from tests.support.images import BUSYBOX, ENTRYPOINT
 from tests.support.plans import assignment, variables
 
@@ -154,7 +152,7 @@ def test_an_archive_is_a_function_of_its_files(executor: DockerExecutor, scratch
         )
         (archive,) = run_job(executor, job, scratch=scratch).collected
         digests.add(hashlib.sha256(archive.path.read_bytes()).hexdigest())
-        with tarfile.open(archive.path) as tar:
+        with unpacked(archive.path) as tar:
             members = {member.name: member for member in tar}
         assert members["d"].mode == 0o751
         assert members["d/a"].mode == 0o640
@@ -193,7 +191,7 @@ def test_a_large_file_comes_whole(executor: DockerExecutor, scratch: Path) -> No
     job = assignment("head -c 50000000 /dev/urandom >big; sha256sum big", artifacts=ArtifactsSpec(paths=["big"]))
     ran = run_job(executor, job, scratch=scratch)
     (archive,) = ran.collected
-    with tarfile.open(archive.path) as tar:
+    with unpacked(archive.path) as tar:
         file = tar.extractfile("big")
         assert file is not None
         assert ran.lines[-1].startswith(hashlib.file_digest(file, "sha256").hexdigest())  # type: ignore[arg-type]
@@ -214,7 +212,7 @@ def test_a_daemon_that_took_the_job_over_collects_the_same(
 ) -> None:
     job = assignment("echo x >new", artifacts=ArtifactsSpec(untracked=True))
     sandbox = executor.sandbox(job)
-    sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"old": ""})))
+    sandbox.prepare(tar_workspace(tar_of(tmp_path / "w.tar", {"old": ""})))
     sandbox.release(Dependencies())
     sandbox.wait()
     other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)

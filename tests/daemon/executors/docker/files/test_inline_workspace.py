@@ -12,12 +12,11 @@ import docker
 import pytest
 
 from daemon.executors.base import Dependencies, JobFailed
-from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.inline_workspace import MOST_BYTES, packed
 from protocol.messages import Assignment
 from protocol.plan import ImageSpec
-from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of
+from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of, tar_workspace
 from tests.support.images import BROKEN_TAR, BUSYBOX, DEBIAN, ENTRYPOINT, NO_TAR
 from tests.support.plans import assignment, variables
 
@@ -69,7 +68,7 @@ def test_a_workspace_is_the_same_whoever_unpacks_it(
         )
         sandbox = executor.sandbox(job)
         try:
-            sandbox.prepare(TarWorkspace(workspace))
+            sandbox.prepare(tar_workspace(workspace))
             assert brings(job) is given
             sandbox.release(Dependencies())
             log = bytearray()
@@ -89,7 +88,7 @@ def test_what_was_learnt_of_an_image_outlives_the_daemon(
     job = assignment("true")
     sandbox = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
     try:
-        sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"a": "x"})))
+        sandbox.prepare(tar_workspace(tar_of(tmp_path / "w.tar", {"a": "x"})))
         assert brings(job)
     finally:
         sandbox.remove()
@@ -103,7 +102,7 @@ def test_what_dependencies_leave_is_laid_over_it(
     job = assignment("cat a b")
     sandbox = executor.sandbox(job)
     try:
-        sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", {"a": "workspace\n", "b": "workspace\n"})))
+        sandbox.prepare(tar_workspace(tar_of(tmp_path / "w.tar", {"a": "workspace\n", "b": "workspace\n"})))
         assert brings(job)
         if held:
             sandbox.hold()
@@ -151,7 +150,7 @@ def test_what_is_not_sure_to_go_well_is_left_to_the_engine(
     job = assignment("ls | wc -l", image=image)
     sandbox = executor.sandbox(job)
     try:
-        sandbox.prepare(TarWorkspace(tar_of(tmp_path / "w.tar", files or {"a": "x"})))
+        sandbox.prepare(tar_workspace(tar_of(tmp_path / "w.tar", files or {"a": "x"})))
         assert not brings(job)
     finally:
         sandbox.remove()
@@ -170,6 +169,6 @@ def _get_to_know(executor: DockerExecutor, folder: Path, image: str = BUSYBOX) -
     """Prepares a job of an image for the first time."""
     sandbox = executor.sandbox(assignment("true", image=image))
     try:
-        sandbox.prepare(TarWorkspace(tar_of(folder / "first.tar", {"first": ""})))
+        sandbox.prepare(tar_workspace(tar_of(folder / "first.tar", {"first": ""})))
     finally:
         sandbox.remove()

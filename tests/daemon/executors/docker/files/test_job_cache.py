@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import tarfile
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import Any
 
 import pytest
 
-from daemon.executors.base import Dependencies
-from daemon.executors.common.tar_workspace import TarWorkspace
+from daemon.executors.base import Checkout, CheckoutOptions, Dependencies
+from daemon.executors.common.tar_stream import Member
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.artifacts import Selection
-from daemon.executors.docker.files.job_cache import CacheStore, file_keys_of
+from daemon.executors.docker.files.cache_store import CacheStore
+from daemon.executors.docker.files.job_cache import file_keys_of
 from protocol.plan import ArtifactsSpec, CacheSpec
-from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of
+from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of, tar_workspace
 from tests.support.plans import assignment, variables
 
 
@@ -37,6 +37,11 @@ def with_cache(executor: DockerExecutor, scratch: Path, spec: CacheSpec, *comman
         workspace=workspace if isinstance(workspace, Path) else None,
         scratch=scratch,
     )
+
+
+def checkout(path: Path) -> Checkout:
+    """The project directory of a job whose workspace is this tar."""
+    return tar_workspace(path).checkout(CheckoutOptions())
 
 
 def brought(ran: Ran) -> str:
@@ -118,15 +123,15 @@ def test_a_key_of_files_is_made_of_the_contents_of_all_that_a_pattern_matches(
     tmp_path: Path, pattern: str, meant: set[str]
 ) -> None:
     specs = [CacheSpec(key_files=[pattern, "missing"], paths=["store"])]
-    (key,) = file_keys_of(specs, TarWorkspace(tar_of(tmp_path / "w.tar", LOCKS)))
+    (key,) = file_keys_of(specs, checkout(tar_of(tmp_path / "w.tar", LOCKS)))
     assert (key == "default") is (not meant)
     changing = set()
     for name in LOCKS:
-        (other,) = file_keys_of(specs, TarWorkspace(tar_of(tmp_path / "w.tar", LOCKS | {name: "2"})))
+        (other,) = file_keys_of(specs, checkout(tar_of(tmp_path / "w.tar", LOCKS | {name: "2"})))
         if other != key:
             changing.add(name)
     assert changing == meant
-    (more,) = file_keys_of(specs, TarWorkspace(tar_of(tmp_path / "w.tar", LOCKS | {"unrelated": ""})))
+    (more,) = file_keys_of(specs, checkout(tar_of(tmp_path / "w.tar", LOCKS | {"unrelated": ""})))
     assert (more != key) is (pattern == "*")
 
 
@@ -138,7 +143,7 @@ def test_a_key_of_a_file_that_is_a_link_follows_target_and_content(tmp_path: Pat
                 info = tarfile.TarInfo(name)
                 info.type, info.linkname = tarfile.SYMTYPE, linked
                 tar.addfile(info)
-        return file_keys_of([CacheSpec(key_files=["*o*"], paths=["x"])], TarWorkspace(path))[0]
+        return file_keys_of([CacheSpec(key_files=["*o*"], paths=["x"])], checkout(path))[0]
 
     keys = [key(target, content) for target in ("real/lock", "same/lock", "../out", "lock") for content in "12"]
     assert len(set(keys)) == 6  # what is elsewhere, and a circle, have no content
@@ -170,7 +175,7 @@ def test_a_daemon_that_took_the_job_over_saves_under_the_same_key(
     workspace = tar_of(tmp_path / "w.tar", {"lock": "1"})
     job = assignment(FILL, caches=[spec], variables=variables(VALUE="x"))
     sandbox = executor.sandbox(job)
-    sandbox.prepare(TarWorkspace(workspace))
+    sandbox.prepare(tar_workspace(workspace))
     sandbox.release(Dependencies())
     sandbox.wait()
     other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
@@ -187,13 +192,13 @@ def test_a_damaged_cache_is_passed_over_with_a_word_and_once_only(
     store = CacheStore(tmp_path / "cache" / "caches", 1 << 30)
     found = store.find("group/project", ["bad"])
     assert found is not None
-    whole = found.read_bytes()
-    found.write_bytes({"cut": whole[: len(whole) // 2], "noise": b"noise" * 500, "empty": b""}[damage])
+    whole = found.path.read_bytes()
+    found.path.write_bytes({"cut": whole[: len(whole) // 2], "noise": b"noise" * 500, "empty": b""}[damage])
     artifacts = tar_of(tmp_path / "artifacts.tar", {"c": "c"})
     job = assignment("cat b c", caches=specs)
     ran = run_job(executor, job, dependencies=Dependencies([], [artifacts]))
     assert ran.lines[1:] == ["b", "c"]
-    assert [warning.partition(":")[0] for warning in ran.warnings] == ["a cache is skipped"] * (damage != "empty")
+    assert [warning.partition(":")[0] for warning in ran.warnings] == ["a cache is skipped"]
     again = run_job(executor, assignment("cat b", caches=specs))
     assert (again.lines[1:], again.warnings) == (["b"], [])
 
@@ -221,9 +226,7 @@ class Files:
 
     def take(self, _: Selection, out: object) -> bool:
         """Into the archive."""
-        info = tarfile.TarInfo("file")
-        info.size = self._size
-        out.add(info, io.BytesIO(os.urandom(self._size)))  # type: ignore[attr-defined]
+        out.add(Member("file", tarfile.REGTYPE, self._size), iter([os.urandom(self._size)]))  # type: ignore[attr-defined]
         return True
 
 
@@ -233,7 +236,7 @@ def test_the_least_recently_used_caches_go_when_there_are_too_many(tmp_path: Pat
         store.store("p", key, Files(30_000), Selection(()))  # type: ignore[arg-type]
         found = store.find("p", [key])
         assert found is not None
-        os.utime(found, (1000 + index, 1000 + index))
+        os.utime(found.path, (1000 + index, 1000 + index))
     assert store.find("p", ["missing", "used"]) is not None
     store.store("p", "newest", Files(30_000), Selection(()))  # type: ignore[arg-type]
     assert [key for key in ("old", "used", "new", "newest") if store.find("p", [key])] == ["used", "newest"]
@@ -245,10 +248,10 @@ def test_a_cache_that_a_job_may_be_about_to_read_stays_though_there_is_no_room(t
     found = store.find("p", ["large"])
     assert found is not None
     store.store("p", "another", Files(1_000), Selection(()))  # type: ignore[arg-type]
-    assert found.exists()
-    os.utime(found, (1000, 1000))
+    assert found.path.exists()
+    os.utime(found.path, (1000, 1000))
     store.trim()
-    assert not found.exists()
+    assert not found.path.exists()
 
 
 def test_caches_that_nobody_has_used_for_long_go_with_the_sweep_if_that_is_asked_for(tmp_path: Path) -> None:
@@ -259,7 +262,7 @@ def test_caches_that_nobody_has_used_for_long_go_with_the_sweep_if_that_is_asked
             store.store("p", key, Files(1000), Selection(()))  # type: ignore[arg-type]
         old = store.find("p", ["old"])
         assert old is not None
-        os.utime(old, (1000, 1000))
+        os.utime(old.path, (1000, 1000))
         executor.sweep(set())
         assert [key for key in ("old", "new") if store.find("p", [key])] == left
 
@@ -272,7 +275,7 @@ def test_a_damaged_cache_is_none_and_is_replaced(
     value = "x" * 5000
     fill = "mkdir -p store; head -c 100000 /dev/urandom >store/random; echo $VALUE >store/file"
     with_cache(executor, scratch, spec, fill, variables=variables(VALUE=value))
-    (archive,) = (tmp_path / "cache" / "caches").glob("*/*.tar.gz")
+    (archive,) = (tmp_path / "cache" / "caches").glob("*/*.tar.zst")
     data = archive.read_bytes()
     archive.unlink()
     if damage == "directory":
@@ -294,7 +297,7 @@ def test_garbage_among_the_caches_keeps_leftovers_from_nothing(executor: DockerE
     executor = DockerExecutor(
         WORKER, coordinator=WORKER, directory=tmp_path / "cache", cache_limit=10, keep_caches=0.001
     )
-    garbage = tmp_path / "cache" / "caches" / "x" / "directory.tar.gz"
+    garbage = tmp_path / "cache" / "caches" / "x" / "directory.tar.zst"
     (garbage / "deep").mkdir(parents=True)
     os.utime(garbage, (0, 0))
     executor.sandbox(assignment("true")).prepare(None)

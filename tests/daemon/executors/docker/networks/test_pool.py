@@ -131,6 +131,9 @@ def test_two_jobs_at_a_time_never_have_the_same_network(
     assert len(set(spaces)) == len(sandboxes)
 
 
+ENDLESS = "head -c 100000000 /dev/zero | tr '\\0' x >/etc/hosts"
+
+
 @pytest.mark.parametrize("image", [BUSYBOX, DEBIAN])
 @pytest.mark.parametrize(
     "deed",
@@ -140,13 +143,19 @@ def test_two_jobs_at_a_time_never_have_the_same_network(
         "chmod 666 /etc/resolv.conf",
         "chown 1000 /etc/hosts",
         "echo else >/etc/hostname",
-        "head -c 100000000 /dev/zero | tr '\\0' x >/etc/hosts",
+        ENDLESS,
     ],
 )
 def test_who_changes_the_files_that_are_shared_is_the_last_one_in_the_network(
-    sharing: DockerExecutor, holders: Callable[[], list[str]], image: str, deed: str
+    sharing: DockerExecutor,
+    holders: Callable[[], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    image: str,
+    deed: str,
 ) -> None:
     first = until_shared(sharing, holders, image)
+    if deed is ENDLESS:
+        monkeypatch.setattr(pause_container, "ANSWER_SECONDS", 1.0)  # reading all of it would take a minute
     ran, network = run_and_see(sharing, assignment(deed, image=image))
     assert (ran.outcome.exit_code, network) == (0, first), ran.log
     assert first not in holders()
@@ -443,10 +452,13 @@ def test_a_job_whose_network_s_container_is_paused_or_renamed_goes_on(
     sharing: DockerExecutor,
     holders: Callable[[], list[str]],
     docker_client: docker.DockerClient,
+    monkeypatch: pytest.MonkeyPatch,
     deed: Callable[[Container], object],
 ) -> None:
     first = until_shared(sharing, holders)
     deed(docker_client.containers.get(first))
+    if deed is Container.pause:
+        monkeypatch.setattr(pause_container, "ANSWER_SECONDS", 1.0)  # which it never does
     for _ in range(2):
         assert run_and_see(sharing, assignment("exit 7"))[0].outcome == Outcome(7, ran_for=ANY)
     sharing.close()

@@ -1,0 +1,275 @@
+"""Ids of a repository's files as they are on disk: from earlier snapshots, from git's index, or by reading them."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import stat
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+
+from cli.submit.workspace.index_file import LOW, Seed
+from cli.submit.workspace.objects import LINK_MODE, hasher, object_id, write_loose
+from cli.submit.workspace.store import SnapshotStore, replace_file
+from pipeline.file_listing import Listing
+from protocol.errors import LongshoreError
+from protocol.workspace import Modes
+
+AT_ONCE_BYTES = 4 << 20
+"""Files up to this size are read at once, so that they are whole."""
+RACY_NS = 2_000_000_000
+"""A file changed this recently may change again without another time: file systems count up to two seconds."""
+SEEDED_FROM = 32
+"""Unknown files from which reading the index costs less than reading the files."""
+READERS = 4
+TRIES = 5
+"""Attempts to read a file that changes meanwhile."""
+EXECUTABLE = 0o100
+REPLACED = (errno.ELOOP, errno.EINVAL)
+"""A file has become a link, or a link a file."""
+
+Known = tuple[int, int, int, int, bytes]
+"""mtime and ctime in ns, inode, size, raw id."""
+Seeds = Callable[[list[bytes]], dict[bytes, Seed]]
+"""Entries of git's index, of these paths, whose files have the very bytes of their blobs."""
+
+
+class FileCache(msgspec.Struct):
+    """What earlier snapshots found: files by path, and trees that exist."""
+
+    files: dict[bytes, Known] = {}
+    trees: set[bytes] = set()
+
+    @classmethod
+    def load(cls, path: Path) -> FileCache:
+        """The stored cache; an empty one if there is none."""
+        try:
+            return msgspec.msgpack.decode(path.read_bytes(), type=cls)
+        except (OSError, msgspec.MsgspecError):
+            return cls()
+
+    def save(self, path: Path) -> None:
+        """Stores the cache."""
+        replace_file(path, msgspec.msgpack.encode(self))
+
+
+@dataclass(slots=True)
+class Files:
+    """A repository's files: (git's mode, raw id) by path, and permission bits."""
+
+    found: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
+    modes: Modes = field(default_factory=Modes)
+    left_out: list[bytes] = field(default_factory=list)
+
+
+class FileReader:
+    """Finds the ids of one repository's files, and writes the objects that the store lacks."""
+
+    def __init__(self, store: SnapshotStore, top: Path, cache: FileCache, seeds: Seeds) -> None:
+        self._store = store
+        self._top = os.fsencode(top) + b"/"
+        self._cache = cache
+        self._seeds = seeds
+        self._started = time.time_ns()
+
+    def read(self, listing: Listing, *, trust_modes: bool = True) -> Files:
+        """All files of the listing. Without `trust_modes` the index has the modes of the files that git tracks.
+
+        Raises LongshoreError naming the unreadable file.
+        """
+        result = Files()
+        statuses: dict[bytes, os.stat_result] = {}
+        known: dict[bytes, Known] = {}
+        unknown: list[bytes] = []
+        cached = self._cache.files
+        for path, status in listing.files.items():
+            if status is None:
+                try:
+                    status = os.lstat(self._top + path)
+                except (FileNotFoundError, NotADirectoryError):
+                    continue  # deleted since it was listed
+            kind = stat.S_IFMT(status.st_mode)
+            if kind != stat.S_IFREG and kind != stat.S_IFLNK:
+                continue
+            if b".git" in path.lower() and b".git" in path.lower().split(b"/"):
+                result.left_out.append(path)
+                continue
+            statuses[path] = status
+            entry = cached.get(path)
+            if (
+                entry is not None
+                and entry[0] == status.st_mtime_ns
+                and entry[1] == status.st_ctime_ns
+                and entry[2] == status.st_ino
+                and entry[3] == status.st_size
+            ):
+                known[path] = entry
+            else:
+                unknown.append(path)
+        changed = bool(unknown) or len(known) != len(cached)
+        if len(unknown) >= SEEDED_FROM:
+            unknown = self._seed(unknown, statuses, known)
+        for path, read in self._read_all(unknown):
+            if read is None:
+                statuses.pop(path, None)
+            else:
+                statuses[path], known[path] = read
+        if changed:
+            self._cache.files = {path: entry for path, entry in known.items() if entry[0] < self._started - RACY_NS}
+        modes = {} if trust_modes else _index_modes(listing)
+        self._collect(result, listing, statuses, known, modes)
+        return result
+
+    def _seed(
+        self, unknown: list[bytes], statuses: dict[bytes, os.stat_result], known: dict[bytes, Known]
+    ) -> list[bytes]:
+        """Adds to `known` what git's index knows; returns the rest."""
+        seeds = self._seeds(unknown)
+        rest = []
+        for path in unknown:
+            seed, status = seeds.get(path), statuses[path]
+            if (
+                seed is not None
+                and seed.mtime_ns == status.st_mtime_ns
+                and seed.ctime_ns == status.st_ctime_ns
+                and seed.inode == status.st_ino & LOW
+                and seed.size == status.st_size & LOW
+            ):
+                known[path] = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size, seed.id)
+            else:
+                rest.append(path)
+        return rest
+
+    def _read_all(self, paths: list[bytes]) -> Iterator[tuple[bytes, tuple[os.stat_result, Known] | None]]:
+        """Statuses and ids of files, whose objects exist afterwards; None for those that are gone."""
+        if len(paths) > SEEDED_FROM:
+            with ThreadPoolExecutor(READERS, "files") as pool:
+                hashed = dict(zip(paths, pool.map(self._hash, paths, chunksize=16), strict=True))
+        else:
+            hashed = {path: self._hash(path) for path in paths}
+        existing = self._store.sizes({read[1][4].hex() for read in hashed.values() if read is not None})
+        for path, read in hashed.items():
+            if read is not None and read[1][4].hex() not in existing:
+                read = self._write(path)
+            yield path, read
+
+    def _hash(self, path: bytes) -> tuple[os.stat_result, Known] | None:
+        return self._attempt(path, write=False)
+
+    def _write(self, path: bytes) -> tuple[os.stat_result, Known] | None:
+        return self._attempt(path, write=True)
+
+    def _attempt(self, path: bytes, *, write: bool) -> tuple[os.stat_result, Known] | None:
+        """A file may change while it is read: a log, an editor's save. Then it is read again."""
+        self._store.git.check()
+        for _ in range(TRIES):
+            try:
+                read = self._read_link if os.path.islink(self._top + path) else self._read
+                status, id, settled = read(path, write)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                return None
+            except OSError as error:
+                if error.errno in REPLACED:
+                    continue
+                raise LongshoreError(f"can't read {_shown(self._top + path)}: {error.strerror}") from error
+            if id is not None:
+                changed = status.st_mtime_ns if settled else self._started
+                return status, (changed, status.st_ctime_ns, status.st_ino, status.st_size, id)
+        raise LongshoreError(f"{_shown(self._top + path)} changed while it was read; try again")
+
+    def _read_link(self, path: bytes, write: bool) -> tuple[os.stat_result, bytes | None, bool]:
+        status = os.lstat(self._top + path)
+        return status, self._object(os.readlink(self._top + path), write), True
+
+    def _read(self, path: bytes, write: bool) -> tuple[os.stat_result, bytes | None, bool]:
+        """Status, id, and whether the file did not change meanwhile. No id: it has to be read again."""
+        with open(os.open(self._top + path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise FileNotFoundError
+            small = status.st_size <= AT_ONCE_BYTES
+            id = self._object(file.read(AT_ONCE_BYTES), write) if small else self._stream(file, status.st_size, write)
+            same = os.fstat(file.fileno())
+            settled = (same.st_mtime_ns, same.st_size) == (status.st_mtime_ns, status.st_size)
+            return status, id if small or settled else None, settled
+
+    def _stream(self, file: io.FileIO, size: int, write: bool) -> bytes | None:
+        pieces = iter(lambda: file.read(AT_ONCE_BYTES), b"")
+        if write:
+            return write_loose(self._store.objects, self._store.object_format, b"blob", size, pieces)
+        made = hasher(self._store.object_format, b"blob", size)
+        for piece in pieces:
+            made.update(piece)
+        return made.digest()
+
+    def _object(self, data: bytes, write: bool) -> bytes | None:
+        if write:
+            return write_loose(self._store.objects, self._store.object_format, b"blob", len(data), iter((data,)))
+        return object_id(self._store.object_format, b"blob", data)
+
+    def _collect(
+        self,
+        result: Files,
+        listing: Listing,
+        statuses: dict[bytes, os.stat_result],
+        known: dict[bytes, Known],
+        modes: dict[bytes, bytes],
+    ) -> None:
+        permissions: dict[bytes, tuple[str, int]] = {}
+        for path, status in statuses.items():
+            if stat.S_ISLNK(status.st_mode):
+                result.found[path] = LINK_MODE, known[path][4]
+                continue
+            bits = stat.S_IMODE(status.st_mode)
+            mode = modes.get(path, b"100755" if bits & EXECUTABLE else b"100644")
+            if path in modes:
+                bits = 0o755 if mode == b"100755" else 0o644
+            result.found[path] = mode, known[path][4]
+            permissions[path] = ("executable" if mode == b"100755" else "file"), bits
+        bare = (path + b"/" for path in (*listing.empty, *listing.absent, *listing.submodules))
+        for folder in _folders([*statuses, *bare]):
+            try:
+                permissions[folder] = "directory", stat.S_IMODE(os.lstat(self._top + folder).st_mode)
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+        result.modes = _modes(permissions)
+
+
+def _index_modes(listing: Listing) -> dict[bytes, bytes]:
+    modes = {}
+    for line in listing.index:
+        head, _, path = line.partition(b"\t")
+        if head[2:5] == b"100":
+            modes[path] = head[2:8]
+    return modes
+
+
+def _folders(paths: list[bytes]) -> set[bytes]:
+    """All directories that contain the paths."""
+    found: set[bytes] = set()
+    for path in paths:
+        folder = path.rpartition(b"/")[0]
+        while folder and folder not in found:
+            found.add(folder)
+            folder = folder.rpartition(b"/")[0]
+    return found
+
+
+def _modes(permissions: dict[bytes, tuple[str, int]]) -> Modes:
+    counted = Counter(permissions.values())
+    usual: dict[str, int] = {}
+    for (kind, bits), _ in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
+        usual.setdefault(kind, bits)
+    other = {path: bits for path, (kind, bits) in sorted(permissions.items()) if usual[kind] != bits}
+    return Modes(**usual, other=other)
+
+
+def _shown(path: bytes) -> str:
+    return os.fsencode(os.fsdecode(path)).decode("utf-8", "replace")

@@ -1,0 +1,193 @@
+"""Makes a run's workspace from a git repository. The user's repository is only read.
+
+Interrupted, it leaves nothing but a cache and packs, whose upload can resume.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from threading import Lock
+from types import TracebackType
+
+import msgspec
+
+from cli.submit.snapshot import TarWorkspaceMaker
+from cli.submit.workspace.depths import Wanted, wanted
+from cli.submit.workspace.history import CommitReader, History, history_of
+from cli.submit.workspace.objects import TREE_MODE, tree_data
+from cli.submit.workspace.packs import Made, Packer, remove_old
+from cli.submit.workspace.processes import Git, GitFailed
+from cli.submit.workspace.repositories import Scan, scan, submodules
+from cli.submit.workspace.store import SnapshotStore
+from cli.submit.workspace.work_tree import WorkTree
+from pipeline.git_repository import Repository, readable
+from protocol.client import Client
+from protocol.display import clean_lines
+from protocol.plan import Plan
+from protocol.variables import expand_all
+from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest
+
+_BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|\Z)|\A[./-]|[./]\Z|\A@?\Z|\AHEAD\Z")
+"""Names that git does not take for a branch or tag."""
+TARGETS = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME")
+
+
+def _warn(text: str) -> None:
+    print(f"warning: {clean_lines(text)}", file=sys.stderr)
+
+
+def workspace_maker(repository: Repository) -> WorkspaceMaker:
+    """What makes the workspace of a run of this project."""
+    if repository.has_git and shutil.which("git"):
+        return GitWorkspaceMaker(repository)
+    return TarWorkspaceMaker(repository)
+
+
+class GitWorkspaceMaker:
+    """Makes the workspace of one run. `read` may run in another thread, before the plan is known."""
+
+    def __init__(self, repository: Repository, warn: Callable[[str], None] = _warn) -> None:
+        self._repository = repository
+        self._warn = warn
+        self._git = Git()
+        self._store: SnapshotStore | None = None
+        self._project: Scan | None = None
+        self._made: Made | None = None
+        self._reading = Lock()
+
+    def __enter__(self) -> GitWorkspaceMaker:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends all of its processes, from any thread."""
+        self._git.end()
+        with self._reading:
+            if self._store is not None:
+                self._store.close()
+
+    def read(self) -> Scan:
+        """Reads the project's own files, index and refs; once."""
+        with self._reading:
+            return self._read()
+
+    def _read(self) -> Scan:
+        if self._project is None:
+            tree = WorkTree.open(self._git, self._repository.root, self._repository.configuration)
+            self._store = SnapshotStore(self._git, tree.top, tree.object_format)
+            self._store.open(tree.objects)
+            self._project = scan(self._store, tree, lambda: self._repository.tree)
+            for path in self._project.left_out:
+                self._warn(f"{readable(os.fsdecode(path))} is left out: git takes no file of such a name")
+        return self._project
+
+    def make(self, plan: Plan, workspaces: Sequence[GitWorkspace]) -> Made:
+        """The workspace for a plan, built on one of the coordinator's if that is worth it. Raises LongshoreError."""
+        try:
+            return self._make(plan, workspaces)
+        except GitFailed:
+            if self._store is None or self._git.is_ended:
+                raise
+            self._store.forget()  # objects of the user's repository that it relied on may be gone
+            self._project = None
+            return self._make(plan, workspaces)
+
+    def upload(self, plan: Plan, client: Client) -> GitWorkspace:
+        """Makes the workspace for a plan, once, and uploads what the coordinator lacks of it. May be called again.
+
+        Raises LongshoreError, CoordinatorUnreachable.
+        """
+        if self._made is None:
+            self._made = self.make(plan, client.workspaces(plan.project))
+        made = self._made
+        if any(pack.digest not in made.files for pack in client.missing_blobs(made.workspace.packs)):
+            made = self._made = self.make(plan, [])  # what it builds on is gone
+        for digest, path in made.files.items():
+            client.upload(path, digest)
+        return made.workspace
+
+    def _make(self, plan: Plan, workspaces: Sequence[GitWorkspace]) -> Made:
+        needs = wanted(plan)
+        variables = expand_all([*plan.predefined, *plan.run_variables])
+        scans = [self.read()]
+        store = self._store
+        assert store is not None
+        if needs.submodules != "none" and scans[0].listing.submodules:
+            scans += submodules(store, scans[0], 0, recursive=needs.submodules == "recursive")
+        with CommitReader(store) as reader:
+            history = self._history(reader, scans, variables, needs)
+            snapshot = self._write(store, scans)
+            store.keep(snapshot)
+            heads = {number: head for number, found in enumerate(scans) if (head := found.manifest.head) is not None}
+            return Packer(store, reader, history, needs.depth, heads).make(snapshot, workspaces)
+
+    def _history(self, reader: CommitReader, scans: list[Scan], variables: dict[str, str], needs: Wanted) -> History:
+        """The history of all repositories; sets the refs of their manifests."""
+        whole = History()
+        for number, found in enumerate(scans):
+            head = found.manifest.head
+            heads: dict[bytes, str] = {}
+            tag = b""
+            if head is not None and number == 0:
+                heads, tag = _project_refs(found, head, variables)
+            elif head is not None:
+                heads = {b"": head}
+            depth = needs.submodule_depth if number else needs.depth
+            own = history_of(reader, heads, found.refs, tag, depth, found.tree.shallow)
+            found.manifest = msgspec.structs.replace(found.manifest, refs=dict(sorted(own.refs.items())))
+            whole.add(own)
+        return whole
+
+    def _write(self, store: SnapshotStore, scans: list[Scan]) -> str:
+        """Writes the snapshot's tree; its id."""
+        manifest = msgspec.msgpack.encode(Manifest(repositories=[found.manifest for found in scans]))
+        staged = store.sizes(sorted(set().union(*(found.staged for found in scans))))
+        blobs = ((id.encode(), b"100644", bytes.fromhex(id)) for id in staged)
+        entries = [
+            (MANIFEST.encode(), b"100644", bytes.fromhex(store.write(b"blob", manifest))),
+            (STAGED.encode(), TREE_MODE, bytes.fromhex(store.write(b"tree", tree_data(blobs)))),
+            *((str(number).encode(), TREE_MODE, found.files) for number, found in enumerate(scans)),
+        ]
+        return store.write(b"tree", tree_data(entries))
+
+    def submitted(self) -> None:
+        """Removes the packs; later, old objects."""
+        if self._made is not None:
+            for path in self._made.files.values():
+                path.unlink(missing_ok=True)
+        if self._store is not None:
+            remove_old(self._store.packs)
+            self._store.tidy()
+
+
+def _project_refs(found: Scan, head: str, variables: dict[str, str]) -> tuple[dict[bytes, str], bytes]:
+    """The pipeline's branch and target branch, by the names of their refs, and the ref of its tag."""
+    branch = variables.get("CI_COMMIT_BRANCH") or variables.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or ""
+    target = next((value for key in TARGETS if (value := variables.get(key))), "")
+    tag = variables.get("CI_COMMIT_TAG", "")
+    heads = {_name("refs/remotes/origin/", branch) if is_ref(branch) else b"": head}
+    remote = _name("refs/remotes/origin/", target)
+    known = found.refs.branches.get(remote) or found.refs.branches.get(_name("refs/heads/", target))
+    if is_ref(target) and target != branch and known is not None:
+        heads[remote] = known
+    return heads, _name("refs/tags/", tag) if is_ref(tag) else b""
+
+
+def _name(folder: str, name: str) -> bytes:
+    return (folder + name).encode("utf-8", "replace")
+
+
+def is_ref(name: str) -> bool:
+    """Whether git takes the name for a branch or tag."""
+    return not _BAD_REF.search(name)
+
+
+WorkspaceMaker = GitWorkspaceMaker | TarWorkspaceMaker

@@ -1,0 +1,123 @@
+"""Reads the repositories of a snapshot: the project's own, and the submodules that a job wants."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from hashlib import sha256
+
+import msgspec
+
+from cli.submit.workspace.files import FileCache, FileReader
+from cli.submit.workspace.history import Refs, parse_refs
+from cli.submit.workspace.index_entries import Status, index_entries
+from cli.submit.workspace.index_file import Seed
+from cli.submit.workspace.lfs import unmodified
+from cli.submit.workspace.objects import build_trees
+from cli.submit.workspace.store import SnapshotStore
+from cli.submit.workspace.work_tree import WorkTree
+from pipeline.file_listing import Listing
+from protocol.workspace import RepositoryManifest
+
+_USER = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]*://)([^/@:]*)(?::[^/@]*)?@")
+
+
+@dataclass(slots=True)
+class Scan:
+    """One repository as it is now, its objects in the store: its manifest without refs, and the tree of its files.
+
+    `staged` are ids of blobs that perhaps only the index refers to.
+    """
+
+    tree: WorkTree
+    listing: Listing
+    manifest: RepositoryManifest
+    files: bytes
+    staged: set[str]
+    refs: Refs
+    left_out: list[bytes]
+
+
+def scan(store: SnapshotStore, tree: WorkTree, list_files: Callable[[], Listing]) -> Scan:
+    """Reads a repository and writes what the store lacks of its files. Raises LongshoreError."""
+    key = sha256(bytes(tree.top)).hexdigest()[:16]
+    copy, noted = store.directory / f"index-{key}", store.directory / f"files-{key}"
+    running = tree.start_status(store, copy)
+    asked = tree.start_refs()
+
+    @cache
+    def status() -> Status:
+        return Status(tree.git.finish(running).split(b"\0")[:-1])
+
+    def seeds(paths: list[bytes]) -> dict[bytes, Seed]:
+        status()  # refreshes the copy of the index
+        return tree.seeds(store, copy, paths)
+
+    listing = list_files()
+    known = FileCache.load(noted)
+    before = known.files, known.trees
+    files = FileReader(store, tree.top, known, seeds).read(listing, trust_modes=tree.flag("core.filemode", True))
+    flat = ((path, mode, id) for path, (mode, id) in files.found.items())
+    top, trees = build_trees(store.object_format, flat)
+    unknown = {id.hex(): data for id, data in trees.items() if id not in known.trees}
+    existing = store.sizes(unknown)
+    for id, data in unknown.items():
+        if id not in existing:
+            store.write(b"tree", data)
+    known.trees = set(trees)
+    if (known.files, known.trees) != before:
+        known.save(noted)
+    if status().blobs and any(key.startswith("filter.lfs.") for key in tree.config):
+        status().on_disk -= unmodified(store, tree.top, status().blobs)
+    entries, staged = index_entries(listing.index, status(), files.found)
+    manifest = RepositoryManifest(
+        url=without_password(tree.config.get("remote.origin.url", "")),
+        head=status().head,
+        branch=status().branch or "",
+        index=entries,
+        modes=files.modes,
+        empty=sorted({*listing.empty, *listing.absent, *listing.submodules}),
+    )
+    return Scan(tree, listing, manifest, top, staged, parse_refs(tree.git.finish(asked, check=False)), files.left_out)
+
+
+def submodules(store: SnapshotStore, parent: Scan, parent_number: int, *, recursive: bool) -> Iterator[Scan]:
+    """The checked-out submodules that `.gitmodules` names, each before its own; numbered from `parent_number` + 1."""
+    names = _names(parent.tree)
+    number = parent_number
+    for path, listing in sorted(parent.listing.submodules.items()):
+        if path not in names:
+            continue
+        tree = WorkTree.open(parent.tree.git, parent.tree.top / os.fsdecode(path))
+        store.add_objects(tree.objects)
+        found = scan(store, tree, lambda listing=listing: listing)  # type: ignore[misc]
+        found.manifest = msgspec.structs.replace(found.manifest, path=path, parent=parent_number, name=names[path])
+        yield found
+        number += 1
+        if recursive:
+            for inner in submodules(store, found, number, recursive=True):
+                yield inner
+                number += 1
+
+
+def _names(tree: WorkTree) -> dict[bytes, bytes]:
+    """Names of submodules by path, as in `.gitmodules`."""
+    if not (tree.top / ".gitmodules").is_file():
+        return {}
+    pattern = r"^submodule\..*\.path$"
+    where = ("-C", str(tree.top))
+    output = tree.git.run(where, "config", "-z", "-f", ".gitmodules", "--get-regexp", pattern, check=False)
+    pairs = (entry.partition(b"\n") for entry in output.split(b"\0") if entry)
+    return {path: key.removeprefix(b"submodule.").removesuffix(b".path") for key, _, path in pairs}
+
+
+def without_password(url: str) -> str:
+    """The address without credentials; the user of an SSH address is none."""
+    match = _USER.match(url)
+    if match is None:
+        return url
+    keeps = match[1].lower() in ("ssh://", "git+ssh://") and match[2]
+    return match[1] + (f"{match[2]}@" if keeps else "") + url[match.end() :]

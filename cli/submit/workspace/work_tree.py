@@ -1,0 +1,171 @@
+"""One repository of the user's, only ever read: where its parts are, its status, and what its index knows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from cli.submit.workspace.history import REFS
+from cli.submit.workspace.index_file import Seed, read_index
+from cli.submit.workspace.processes import Git, in_work_tree
+from cli.submit.workspace.store import SnapshotStore, replace_file
+from pipeline.git_repository import parse_configuration
+from protocol.errors import LongshoreError
+
+CONVERTING = ("filter", "working-tree-encoding")
+"""Attributes by which a file may differ from its blob without a difference in size."""
+UNSET = (b"unspecified", b"unset")
+
+
+class Stamp(msgspec.Struct, frozen=True, array_like=True):
+    """Tells whether a file is still the one that was copied."""
+
+    mtime_ns: int
+    inode: int
+    size: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkTree:
+    """The repository at `top`. `common` has what its worktrees share; `config` has lower-case keys."""
+
+    git: Git
+    top: Path
+    directory: Path
+    common: Path
+    config: dict[str, str]
+
+    @classmethod
+    def open(cls, git: Git, top: Path, config: dict[str, str] | None = None) -> WorkTree:
+        """The repository at `top`; reads its configuration unless it is given. Raises LongshoreError."""
+        directory = _git_directory(top)
+        try:
+            common = (directory / os.fsdecode((directory / "commondir").read_bytes()).rstrip("\n")).resolve()
+        except FileNotFoundError:
+            common = directory
+        if config is None:
+            config = parse_configuration(git.run(in_work_tree(top), "config", "-z", "--list"))
+        return cls(git, top, directory, common, config)
+
+    @property
+    def object_format(self) -> str:
+        """As git calls it: sha1 or sha256."""
+        return self.config.get("extensions.objectformat", "sha1")
+
+    @property
+    def objects(self) -> Path:
+        """The folder of its objects."""
+        return self.common / "objects"
+
+    @property
+    def shallow(self) -> set[str]:
+        """Commits whose parents are not there."""
+        try:
+            return set((self.common / "shallow").read_text().split())
+        except FileNotFoundError:
+            return set()
+
+    def flag(self, key: str, default: bool) -> bool:
+        """A boolean setting."""
+        value = self.config.get(key)
+        return default if value is None else value.lower() not in ("false", "no", "off", "0", "")
+
+    def _harmless(self) -> list[str]:
+        """Options that disable the filters of the configuration."""
+        options: list[str] = []
+        for key in self.config:
+            if key.startswith("filter."):
+                name, _, what = key.rpartition(".")
+                if what in ("clean", "smudge", "process"):
+                    options += ["-c", f"{key}="]
+                elif what == "required":
+                    options += ["-c", f"{name}.required=false"]
+        return options
+
+    def start_status(self, store: SnapshotStore, copy: Path) -> subprocess.Popen[bytes]:
+        """Starts `git status --porcelain=v2 --branch` without untracked files; its records end in NUL.
+
+        Uses and refreshes a copy of the index, `copy`. A sparse index may need trees, which go to the store.
+        """
+        self._copy_index(copy)
+        # a split index would be written into the user's repository
+        options = ("-c", "core.splitIndex=false", "-c", "core.untrackedCache=false", "-c", "status.relativePaths=false")
+        return self.git.start(
+            (*in_work_tree(self.top), *self._harmless(), *options),
+            *("status", "--porcelain=v2", "--branch", "--no-ahead-behind", "-z"),
+            *("--no-renames", "--untracked-files=no", "--ignore-submodules=dirty"),
+            environment={
+                "GIT_INDEX_FILE": str(copy),
+                "GIT_OBJECT_DIRECTORY": str(store.objects),
+                "GIT_OPTIONAL_LOCKS": "1",
+            },
+            asked=b"",
+        )
+
+    def start_refs(self) -> subprocess.Popen[bytes]:
+        """Starts `git for-each-ref` for all refs that a job may need."""
+        folders = ("refs/heads", "refs/remotes/origin", "refs/tags")
+        return self.git.start(in_work_tree(self.top), "for-each-ref", f"--format={REFS}", *folders, asked=b"")
+
+    def _copy_index(self, copy: Path) -> None:
+        """Copies the index with its time, by which git knows which entries may be out of date."""
+        index, noted = self.directory / "index", copy.with_name(copy.name + ".of")
+        try:
+            found = index.stat()
+        except FileNotFoundError:
+            copy.unlink(missing_ok=True)
+            noted.unlink(missing_ok=True)
+            return
+        stamp = msgspec.json.encode(Stamp(found.st_mtime_ns, found.st_ino, found.st_size))
+        if copy.exists() and noted.exists() and noted.read_bytes() == stamp:
+            return
+        copy.with_name(copy.name + ".lock").unlink(missing_ok=True)  # of an interrupted run
+        noted.unlink(missing_ok=True)
+        descriptor, name = tempfile.mkstemp(dir=copy.parent)
+        os.close(descriptor)
+        shutil.copy2(index, name)
+        os.replace(name, copy)
+        replace_file(noted, stamp)
+
+    def seeds(self, store: SnapshotStore, copy: Path, paths: list[bytes]) -> dict[bytes, Seed]:
+        """Entries of the copied index, of these paths, whose files have the very bytes of their blobs.
+
+        Conversions of line ends and of idents only ever shorten what is on disk.
+        """
+        try:
+            found = read_index(copy.read_bytes(), copy.stat().st_mtime_ns, len(store.zero) // 2)
+        except FileNotFoundError:
+            return {}
+        wanted = [path for path in paths if path in found]
+        if not wanted:
+            return {}
+        asked = b"".join(path + b"\0" for path in wanted)
+        answer = self.git.run(in_work_tree(self.top), "check-attr", "-z", "--stdin", *CONVERTING, asked=asked)
+        answered = answer.split(b"\0")
+        converted = {path for path, value in zip(answered[::3], answered[2::3], strict=False) if value not in UNSET}
+        sizes = store.sizes({found[path].id.hex() for path in wanted})
+        return {
+            path: found[path]
+            for path in wanted
+            if path not in converted and sizes.get(found[path].id.hex()) == found[path].size
+        }
+
+
+def _git_directory(top: Path) -> Path:
+    """The `.git` of a work tree: a directory, a link to one, or a file that names one."""
+    dot_git = top / ".git"
+    if dot_git.is_dir():
+        return dot_git.resolve()
+    try:
+        kind, _, path = os.fsdecode(dot_git.read_bytes()).partition(": ")
+    except OSError as error:
+        raise LongshoreError(f"can't read {dot_git}: {error.strerror}") from error
+    if kind != "gitdir":
+        raise LongshoreError(f"{dot_git} names no git directory")
+    return (top / path.rstrip("\n")).resolve()
