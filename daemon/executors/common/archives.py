@@ -146,7 +146,7 @@ class Place:
             return False
         for each in (*replaced, member.name):
             self.leaving.replaced(each)
-        if member.is_symlink and leads_above(member.name, member.target):
+        if not self.whole and member.is_symlink and leads_above(member.name, member.target):
             self.leaving.keep(member)
             return True
         return False
