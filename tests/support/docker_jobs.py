@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from daemon.executors.base import Collected, Dependencies, Outcome
+from daemon.executors.base import Collected, Dependencies, Outcome, Workspace
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.compression import decompressed
@@ -90,14 +90,14 @@ def run_job(
     executor: DockerExecutor,
     job: Assignment,
     *,
-    workspace: Path | None = None,
+    workspace: Path | Workspace | None = None,
     dependencies: Dependencies | None = None,
     scratch: Path | None = None,
 ) -> Ran:
     """Runs a job from `prepare` to `remove`; with a `scratch` directory it is also asked for what it leaves."""
     sandbox = executor.sandbox(job)
     try:
-        sandbox.prepare(tar_workspace(workspace) if workspace else None)
+        sandbox.prepare(tar_workspace(workspace) if isinstance(workspace, Path) else workspace)
         sandbox.release(dependencies or Dependencies())
         log = bytearray()
         sandbox.follow_log(0, log.extend)

@@ -16,7 +16,7 @@ from types import TracebackType
 import msgspec
 
 from cli.submit.snapshot import TarWorkspaceMaker
-from cli.submit.workspace.depths import Wanted, variables_of, wanted
+from cli.submit.workspace.depths import Wanted, wanted
 from cli.submit.workspace.history import CommitReader, History, history_of
 from cli.submit.workspace.objects import TREE_MODE, tree_data
 from cli.submit.workspace.packs import Made, Packer, remove_old
@@ -28,6 +28,7 @@ from pipeline.git_repository import Repository, readable
 from protocol.client import Client
 from protocol.display import clean_lines
 from protocol.plan import Plan
+from protocol.variables import expand_all
 from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest
 
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|\Z)|\A[./-]|[./]\Z|\A@?\Z|\AHEAD\Z")
@@ -69,6 +70,9 @@ class GitWorkspaceMaker:
     def close(self) -> None:
         """Ends all of its processes, from any thread."""
         self._git.end()
+        with self._reading:
+            if self._store is not None:
+                self._store.close()
 
     def read(self) -> Scan:
         """Reads the project's own files, index and refs; once."""
@@ -112,13 +116,14 @@ class GitWorkspaceMaker:
 
     def _make(self, plan: Plan, workspaces: Sequence[GitWorkspace]) -> Made:
         needs = wanted(plan)
+        variables = expand_all([*plan.predefined, *plan.run_variables])
         scans = [self.read()]
         store = self._store
         assert store is not None
         if needs.submodules != "none" and scans[0].listing.submodules:
             scans += submodules(store, scans[0], 0, recursive=needs.submodules == "recursive")
         with CommitReader(store) as reader:
-            history = self._history(reader, scans, variables_of(plan), needs)
+            history = self._history(reader, scans, variables, needs)
             snapshot = self._write(store, scans)
             store.keep(snapshot)
             heads = {number: head for number, found in enumerate(scans) if (head := found.manifest.head) is not None}

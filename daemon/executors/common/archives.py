@@ -59,13 +59,16 @@ class Place:
     """The directory for successive archives, and its content up to now.
 
     `directories` are known directories, and links to such; only for an `owner` that is not root.
-    `leaving` are links of the last joint archive, to be unpacked after it. If `opened`, everybody may write to the
-    unpacked files, as to those that git checks out with umask 0.
+    `leaving` are links of the last joint archive, to be unpacked after it; if `whole`, they stay in it. If `opened`,
+    everybody may write to the unpacked files, as to those that git checks out with umask 0.
     """
 
-    def __init__(self, owner: Owner, directories: Iterable[str] = (), *, opened: bool = False) -> None:
+    def __init__(
+        self, owner: Owner, directories: Iterable[str] = (), *, opened: bool = False, whole: bool = False
+    ) -> None:
         self.owner = owner
         self.opened = opened
+        self.whole = whole
         self.directories = set(directories)
         self.leaving = Leaving()
         self._guard = Guard()
@@ -134,7 +137,7 @@ class Place:
             return False
         for each in (*replaced, member.name):
             self.leaving.replaced(each)
-        if member.is_symlink and leads_above(member.name, member.target):
+        if not self.whole and member.is_symlink and leads_above(member.name, member.target):
             self.leaving.keep(member)
             return True
         return False

@@ -52,6 +52,6 @@ class TarCheckout(Checkout):
         """See Checkout: one layer."""
 
         def archive() -> Iterator[bytes]:
-            return archives.joined([self.path], Place(Owner(*owner), opened=opened))
+            return archives.joined([self.path], Place(Owner(*owner), opened=opened, whole=True))
 
         return [Layer(f"{self.digest}-{owner[0]}-{owner[1]}-{opened:d}", self.size, archive)]

@@ -8,6 +8,7 @@ ones. All our requests are idempotent (containers have names), so a broken one i
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
@@ -16,7 +17,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
@@ -44,6 +45,9 @@ UP = ("running", "paused", "restarting")
 """States of a container that has processes, or will have some again without our doing."""
 TIMED_OUT, BAD_ANSWER = 504, 502
 """Statuses of errors that are not from the engine: it did not answer in time, or not in JSON."""
+
+GO_DIRECTORY, GO_SYMLINK = 1 << 31, 1 << 27
+"""Bits of Go's `FileMode`, which the engine uses."""
 
 T = TypeVar("T")
 Query = Mapping[str, str | int]
@@ -256,6 +260,33 @@ class DockerClient:
             self._await_gone(path)
         return True
 
+    def begin_delete(self, path: str) -> Callable[[], None]:
+        """Asks for the removal of an object, which the engine completes whether or not anybody waits for it.
+
+        Returns a function that waits for the answer. Both raise EngineError, EngineUnavailable.
+        """
+        connection = self.patiently(lambda: self._asked("DELETE", path))
+
+        def wait() -> None:
+            try:
+                with closing(connection), connection.getresponse() as response:
+                    if response.status >= 400 and response.status != 404:
+                        raise EngineError(response.status, _error_message(response.read()))
+            except GONE as error:
+                raise self._unavailable(error) from error
+
+        return wait
+
+    def _asked(self, method: str, path: str) -> http.client.HTTPConnection:
+        """A connection with this request, its response unread."""
+        connection = _Connection(self.endpoint, None)
+        try:
+            connection.request(method, path, headers={"Connection": "close"})
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
     def _await_gone(self, path: str) -> None:
         deadline = time.monotonic() + REMOVAL_SECONDS
         backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
@@ -279,17 +310,23 @@ class DockerClient:
 
         self.patiently(attempt)
 
-    def has_file(self, container: str, path: str) -> bool:
-        """Whether a container, started or not, has this file. Raises EngineError, EngineUnavailable."""
+    def mode_of(self, container: str, path: str) -> int | None:
+        """The mode of a file in a container, started or not, as Go's `FileMode`; None if it does not exist.
+
+        Raises EngineError, EngineUnavailable.
+        """
         url = _url(f"/containers/{container}/archive", {"path": path})
 
-        def attempt() -> bool:
+        def attempt() -> int | None:
             try:
-                with self._request("HEAD", url, None, {}, CALL_TIMEOUT):
-                    return True
+                with self._open("HEAD", url, None, {}, CALL_TIMEOUT) as response:
+                    stat = base64.b64decode(response.getheader("X-Docker-Container-Path-Stat") or "")
+                    return int(json.loads(stat)["mode"])
+            except (ValueError, KeyError, TypeError):
+                raise EngineError(BAD_ANSWER, f"its answer about {path} has no file mode") from None
             except EngineError as error:
                 if error.status == 404:
-                    return False
+                    return None
                 raise
 
         return self.patiently(attempt)

@@ -23,10 +23,14 @@ BOOT, LOCK = "longshore.boot", "longshore.lock"
 NETWORK = "longshore.network"
 """On a network's holder: its name at creation. On a job's container: the holder of the network that it joined."""
 LEASE = "longshore.lease"
+LAYERS = "longshore.layers"
+"""On containers: the volumes below their project directory, separated by commas."""
 SHORT_ID = 12
 """Characters of a coordinator's id in names."""
 HOLDER_ROLE = "network"
-ROLES = ("job", "service", HOLDER_ROLE)
+LAYER_ROLE = "layer"
+"""Of volumes with files that several jobs share, and of the containers that fill them."""
+ROLES = ("job", "service", HOLDER_ROLE, LAYER_ROLE)
 MOST_LOGGED = 10_000
 
 Kind = Literal["containers", "networks", "volumes"]
@@ -63,8 +67,18 @@ class Thing:
         """Whether it is a container that holds a network for jobs."""
         return self.kind == "containers" and self.labels.get(ROLE) == HOLDER_ROLE
 
+    @property
+    def layer(self) -> bool:
+        """Whether it is a volume with files for several jobs, or a container that fills one."""
+        return self.labels.get(ROLE) == LAYER_ROLE
+
     def __str__(self) -> str:
         return f"{self.kind[:-1]} {self.name}"
+
+
+def layers_of(labels: Mapping[str, str]) -> list[str]:
+    """The layers that a container with these labels uses, by the names of their volumes."""
+    return list(filter(None, labels.get(LAYERS, "").split(",")))
 
 
 def own_name(coordinator: str, what: str) -> str:
@@ -126,7 +140,7 @@ class Belongings:
         labels = thing.labels
         if thing.kind == "containers" and labels.get(ROLE) not in ROLES:
             self.once.warn(thing, f"has Longshore's labels but the unknown role {labels.get(ROLE)!r}: left alone")
-        elif not thing.holder and thing.attempt is None:
+        elif not thing.holder and not thing.layer and thing.attempt is None:
             self.once.warn(thing, f"has Longshore's labels but no attempt ({labels.get(ATTEMPT)!r}): left alone")
         elif not self._has_own_name(thing) and self._inherited(thing):
             self.once.warn(thing, "has Longshore's labels from its image only: left alone")
@@ -135,7 +149,8 @@ class Belongings:
         return False
 
     def _has_own_name(self, thing: Thing) -> bool:
-        expected = own_name(thing.labels.get(COORDINATOR, ""), thing.attempt or HOLDER_ROLE)
+        shared = LAYER_ROLE if thing.layer else HOLDER_ROLE
+        expected = own_name(thing.labels.get(COORDINATOR, ""), thing.attempt or shared)
         return thing.name == expected or thing.name.startswith(expected + "-")
 
     def _inherited(self, thing: Thing) -> bool:

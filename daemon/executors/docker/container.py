@@ -18,6 +18,7 @@ from daemon.executors.common.script_limits import is_true
 from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import GONE, EngineError
 from daemon.executors.docker.gate import Gate
+from daemon.executors.docker.layers.project_directory import ProjectDirectory
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.multiplexed import ScriptEnd
 from daemon.executors.docker.networks.lease import NetworkLease
@@ -62,10 +63,12 @@ class JobContainer:
         self.entrypoint: Sequence[str] = ()  # once known: from its creation, or before its start
         self.released_at: float | None = None  # monotonic; set by the releasing daemon
         self.killed = False
+        self.found = found is not None
         self.ends: SimpleQueue[ScriptEnd | int | Exception] = SimpleQueue()  # from the log, from the engine
         self.id: str | None = None
         opened = not is_true(self.early.values.get(NO_UMASK, ""))
         self.files = SandboxFiles(site, assignment, name, opened=opened)
+        self.project = ProjectDirectory(site, assignment.attempt, name, labels, assignment.project_dir, opened=opened)
         self.network = NetworkLease(site.engine, site.networks, name)
         self.gate = Gate(site.engine, name, self.ends.put)
         if found is not None:
@@ -98,7 +101,9 @@ class JobContainer:
         if not planned:
             return None
         site = self.site
-        return Services(self.engine, site.images, planned, self.name, self.labels, environment, site.policy)
+        return Services(
+            self.engine, site.images, planned, self.name, self.labels, environment, site.policy, self.project
+        )
 
     # the engine
 

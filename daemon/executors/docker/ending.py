@@ -10,6 +10,7 @@ from queue import Empty
 from daemon.executors.base import Outcome
 from daemon.executors.common.script import LEASE_OVER, stop_line
 from daemon.executors.common.script_limits import limits_of
+from daemon.executors.docker.api_client import labels_of
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.gate import LOOK_SECONDS, QUIET_SECONDS, NoAnswer, SignsOfLife
 from daemon.executors.docker.logs import stored
@@ -28,6 +29,8 @@ def await_end(container: JobContainer) -> Outcome:
     (A daemon that did not release it waits for the latter: it needs the times.)
     """
     THREADS.start(Task(lambda: _await_container(container), f"wait {container.assignment.attempt}"))
+    if container.found:
+        container.project.adopt(labels_of(container.inspect()["Config"]))
     end = _first_end(container)
     if isinstance(end, ScriptEnd) and container.released_at is not None:
         return _script_outcome(container, end, time.monotonic() - container.released_at)
@@ -84,8 +87,10 @@ def _expires_at(container: JobContainer) -> float | None:
 
 
 def _script_outcome(container: JobContainer, end: ScriptEnd, ran_for: float) -> Outcome:
-    """The outcome of a complete script. A failure after its network was removed is not the script's."""
-    failure = ""
+    """The outcome of a complete script. A failure after its network was removed is not the script's, and neither is
+    any result after files were.
+    """
+    failure = "" if container.killed else container.project.damage()
     if end.exit_code != 0 and not container.killed and container.network.gone():
         failure = f"its network was removed from outside: the container {container.network.holder} was ended"
     oom_killed = end.out_of_memory and end.exit_code != 0

@@ -29,9 +29,13 @@ from daemon.executors.docker.belongings import (
     Thing,
     own_name,
 )
+from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.inline_workspace import InlineWorkspaces
-from daemon.executors.docker.files.job_cache import CacheStore
 from daemon.executors.docker.images import Images
+from daemon.executors.docker.layers.helper import Helpers
+from daemon.executors.docker.layers.overlays import Overlays
+from daemon.executors.docker.layers.store import LayerStore
+from daemon.executors.docker.layers.users import ImageUsers
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.networks.pool import NetworkPool
 from daemon.executors.docker.removal_guard import RemovalGuard
@@ -64,8 +68,9 @@ class DockerExecutor(Executor):
 
     `coordinator` separates the objects of several coordinators' workers on one engine: their attempts may have the same
     ids. `lock` is the file that the worker holds locked for its lifetime. `directory` is for caches, `cache_limit`
-    their bytes, `keep_caches` the seconds that they may stay unused; `patience` is seconds to wait for an absent
-    engine, `networks` the size of the pool of networks for successive jobs; with 0 each job has its own.
+    their bytes, and again those of layers, `keep_caches` the seconds that they may stay unused; `patience` is seconds
+    to wait for an absent engine, `networks` the size of the pool of networks for successive jobs; with 0 each job has
+    its own.
     """
 
     def __init__(
@@ -85,7 +90,7 @@ class DockerExecutor(Executor):
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
         self._engine = DockerClient(url, patience=patience)
-        self._facts: str | None = None
+        self._info: Mapping[str, Any] | None = None
         self._coordinator = coordinator
         self._patience = patience
         self._mine = {COORDINATOR: coordinator, WORKER: worker}
@@ -95,14 +100,21 @@ class DockerExecutor(Executor):
         directory = directory or default_directory()
         removals = RemovalGuard()
         pool = NetworkPool(self._engine, {**self._mine, **self._lock_labels}, self._name(HOLDER_ROLE), networks, policy)
+        helpers = Helpers(self._engine, {**self._mine, **self._lock_labels})
+        layers = LayerStore(helpers, directory / "layers", cache_limit, keep_caches)
         self._site = SharedResources(
             engine=self._engine,
             images=Images(self._engine, policy),
             unpackers=InlineWorkspaces(self._engine, directory),
             removals=removals,
             networks=pool,
-            sweeper=Sweeper(self._engine, self._belongings, pool, removals, lambda name: self._site.forget(name)),
+            sweeper=Sweeper(
+                self._engine, self._belongings, pool, layers, removals, lambda name: self._site.forget(name)
+            ),
             caches=CacheStore(directory / "caches", cache_limit, keep_caches),
+            overlays=Overlays(helpers, lambda: self.info, directory / "overlays.json"),
+            layers=layers,
+            users=ImageUsers(helpers),
             directory=directory / "attempts",
             worker=worker,
             after_script_timeout=after_script_timeout,
@@ -131,15 +143,24 @@ class DockerExecutor(Executor):
         executor.facts()
         return executor
 
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """The engine's facts, asked for once: on a busy host it takes 60 ms to count itself.
+
+        Raises EngineError, EngineUnavailable.
+        """
+        if self._info is None:
+            info = self._engine.call("GET", "/info", patience=0)
+            self._info = info if isinstance(info, dict) else {}
+        return self._info
+
     def facts(self) -> str:
-        """See Executor. Asks the engine once: on a busy host it takes 60 ms to count itself."""
-        if self._facts is None:
-            try:
-                info = self._engine.call("GET", "/info", patience=0)
-            except EngineError as error:
-                raise EngineUnavailable(f"`docker info` fails: {error.message}") from error
-            self._facts = _about(info if isinstance(info, dict) else {})
-        return self._facts
+        """See Executor. It also says how jobs get their project directories."""
+        try:
+            shares = self._site.overlays.expected
+            return f"{_about(self.info)}; project directories: {'copy-on-write' if shares else 'copied'}"
+        except EngineError as error:
+            raise EngineUnavailable(f"`docker info` fails: {error.message}") from error
 
     def _name(self, what: str) -> str:
         return own_name(self._coordinator, what)

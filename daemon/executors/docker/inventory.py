@@ -24,6 +24,7 @@ from daemon.executors.docker.belongings import (
     WORKER,
     Belongings,
     Thing,
+    layers_of,
 )
 from daemon.executors.docker.logs import stored
 from protocol.clock import boot
@@ -131,6 +132,8 @@ def _judge(thing: Thing, life: Life, report: WorkersReport | None, begun: bool, 
         return verdict(Verdict.KEEP, "its worker is alive")
     if report is not None and worker in report.busy:
         return verdict(Verdict.KEEP, "its coordinator waits for its worker to return")
+    if thing.layer and life is Life.DEAD:
+        return verdict(Verdict.CLEAN, "kept for the project's next jobs, and not in use")
     if report is not None and (worker in report.gone or life is Life.DEAD):
         if old or life is Life.DEAD:
             return verdict(Verdict.CLEAN, "its coordinator needs nothing from its worker")
@@ -151,18 +154,25 @@ def _together(judged: list[Leftover]) -> list[Leftover]:
     order = (Verdict.CLEAN, Verdict.FORCE, Verdict.KEEP)
     attempts: dict[str, Leftover] = {}
     networks: dict[str, Leftover] = {}
+    layers: dict[str, Leftover] = {}
     for one in judged:
         if one.thing.kind == "containers" and not one.thing.holder:
             for key, users in (
                 (one.thing.labels.get(ATTEMPT, ""), attempts),
                 (one.thing.labels.get(NETWORK), networks),
+                *((layer, layers) for layer in layers_of(one.thing.labels)),
             ):
                 if key and (key not in users or order.index(one.verdict) > order.index(users[key].verdict)):
                     users[key] = one
     together = []
     for one in judged:
-        key = one.thing.labels.get(NETWORK) or one.thing.name if one.thing.holder else one.thing.labels.get(ATTEMPT, "")
-        user = (networks if one.thing.holder else attempts).get(key)
+        thing = one.thing
+        if thing.layer:
+            user = layers.get(thing.name)
+        elif thing.holder:
+            user = networks.get(thing.labels.get(NETWORK) or thing.name)
+        else:
+            user = attempts.get(thing.labels.get(ATTEMPT, ""))
         if user is not None and order.index(user.verdict) > order.index(one.verdict):
             one = Leftover(one.thing, one.life, user.verdict, user.reason)
         together.append(one)

@@ -46,27 +46,37 @@ def prepare(container: JobContainer, checkout: Checkout | None, known: Environme
     with name_explained(spec.name, known.values):
         image = site.images.ensure(name, spec.pull_policy, spec.platform)
     container.entrypoint = words_of(image.entrypoint if spec.entrypoint is None else spec.entrypoint)
+    user = known.expand(spec.user) if spec.user else image.user
+    container.project.lay_out(checkout, image, user)
     services = container.services(known)
     if services:
         services.start()
-    user = known.expand(spec.user) if spec.user else image.user
     scripts = _scripts(container)
     initial = {**container.early.files, **scripts.files}
     small = None
-    if checkout and not initial and not container.entrypoint and is_root(user):
-        small = packed(checkout.tar(), opened=files.opened)
+    copied = checkout if container.project.view is None else None
+    if copied and not initial and not container.entrypoint and is_root(user):
+        small = packed(copied.tar(), opened=files.opened)
     brings = small if small and site.unpackers.can(image) else None
-    ground = bool(initial or services or not is_root(user) or (files.opened and container.entrypoint))
+    ground = bool(
+        initial
+        or services
+        or not is_root(user)
+        or (files.opened and container.entrypoint)
+        or container.project.is_operators
+    )
     opens = files.opened and not brings and not ground
     if _create(container, image, checkout, services, scripts, brings, opens=opens):
         container.fresh = True
         files.owner = owner_of(container.engine, container.key, user)
         if ground:
             files.lay_ground(initial)
-        if checkout and not brings:
-            files.lay_workspace(checkout.tar())
+        if copied and not brings:
+            files.lay_workspace(copied.tar())
             if small:
                 site.unpackers.learn(image, container.key)
+        elif checkout and not copied:
+            files.note_view(checkout)
     if services:
         services.await_ready()
         container.warnings += services.warnings
@@ -104,7 +114,7 @@ def _create(
     assignment, spec, site = container.assignment, container.spec, container.site
     job = assignment.job
     digest = hashlib.sha256(msgspec.json.encode((assignment.run, job))).hexdigest()
-    labels = {LEASE: "", **container.labels, ROLE: "job", JOB_LABEL: digest}  # all of them, to override the image's own
+    labels = {LEASE: "", **container.labels, **container.project.labels, ROLE: "job", JOB_LABEL: digest}  # no image's
     if job.caches:
         labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, checkout))
     container.files.note(checkout)
@@ -128,7 +138,7 @@ def _create(
             policy=site.policy,
             scripts=scripts,
             entrypoint=container.entrypoint,
-            binds=services.binds if services else (),
+            binds=services.binds if services else container.project.binds,
             aliases=services.job_aliases if services else (),
             workspace=brings,
             opens=opens,

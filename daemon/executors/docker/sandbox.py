@@ -26,12 +26,13 @@ from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end
 from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts
-from daemon.executors.docker.files.job_cache import JobCaches
+from daemon.executors.docker.files.job_cache import Found, JobCaches
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
 from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.start import await_entry, bring_to_gate
+from daemon.runtime.thread_pool import run_for
 from protocol.clock import reading
 from protocol.messages import Assignment
 from protocol.statuses import FailureReason
@@ -39,6 +40,8 @@ from protocol.variables import references
 
 LINGERS = 0.03
 """Seconds from the script's last line to the container's end: mostly a wait in `entry.sh`."""
+REMOVE_SECONDS = 1.0
+"""Seconds that a removal is waited for, many times what it takes without large files."""
 ANSWERS_WITHIN = 2.0
 """Seconds that a stop waits for an opened gate's answer; without one it kills."""
 
@@ -124,7 +127,7 @@ class DockerSandbox:
     def _add_files(self, final: Environment, artifacts: Sequence[Path]) -> None:
         """Files that `prepare` could not know: caches, artifacts, file variables."""
         caches = caches_of(self._container)
-        cached = caches.to_lay_in(final) if caches else []
+        cached = caches.find(final) if caches else []
         if cached or artifacts or self._container.entrypoint:
             await_entry(self._container)
         if cached or artifacts:
@@ -132,17 +135,17 @@ class DockerSandbox:
         if final.files != self._container.early.files:
             self._files.lay_ground(final.files)
 
-    def _lay_in(self, caches: JobCaches | None, cached: Sequence[Path], artifacts: Sequence[Path]) -> None:
+    def _lay_in(self, caches: JobCaches | None, cached: Sequence[Found], artifacts: Sequence[Path]) -> None:
         """Unpacks caches, then artifacts over them. A job can do without a cache: a damaged one causes a warning."""
         try:
-            self._files.lay_in([*cached, *artifacts])
+            self._files.lay_in([*(one.cached.path for one in cached), *artifacts])
         except (BadArchive, OSError) as error:
             sound = caches.sound(cached) if caches else []
             if len(sound) == len(cached):
                 raise
             self.warnings.append(f"a cache is skipped: {error}")
             if sound or artifacts:
-                self._files.lay_in([*sound, *artifacts])
+                self._files.lay_in([*(one.cached.path for one in sound), *artifacts])
 
     def interrupt(self) -> None:
         """See Sandbox."""
@@ -242,12 +245,25 @@ class DockerSandbox:
         return services.logs() if services else {}
 
     def remove(self) -> None:
-        """See Sandbox. Raises EngineError, EngineUnavailable."""
-        container = self._container
+        """See Sandbox. Waits for no large files: after REMOVE_SECONDS the engine continues by itself.
+
+        Raises EngineError, EngineUnavailable.
+        """
         self._gate.hang_up()
-        if container.id is not None:
-            with container.network.leaving():
-                self._engine.delete(f"/containers/{container.id}")
-        if container.id is None or self._assignment.job.services:
-            self._site.sweeper.discard(self._assignment.attempt)
+        if self._assignment.job.services:  # much is still to be asked of the engine
+            self._remove_all()
+        else:
+            run_for(self._remove_all, REMOVE_SECONDS)
+
+    def _remove_all(self) -> None:
+        container, attempt = self._container, self._assignment.attempt
+        with self._site.removals.of(attempt, lambda: True):
+            if container.id is not None:
+                with container.network.leaving():
+                    self._engine.delete(f"/containers/{container.id}")
+            if container.id is None or container.found or self._assignment.job.services:
+                self._site.sweeper.discard(attempt)
+                container.project.release()
+            else:
+                container.project.remove()
         self._site.forget(container.name)

@@ -21,6 +21,7 @@ from daemon.executors.docker.api_client import DockerClient, EngineError, labels
 from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, WORKER
 from daemon.executors.docker.container_spec import host_config
 from daemon.executors.docker.images import Image, Images, name_explained
+from daemon.executors.docker.layers.project_directory import ProjectDirectory
 from daemon.executors.docker.logs.stored import read_tail
 from daemon.executors.policy import Policy
 from protocol.backoff import Backoff
@@ -124,6 +125,7 @@ class Services:
         labels: Mapping[str, str],
         environment: Environment,
         policy: Policy,
+        project: ProjectDirectory,
     ) -> None:
         self.services = services
         self.network = network
@@ -134,12 +136,13 @@ class Services:
         self._labels = labels
         self._environment = environment
         self._policy = policy
+        self._project = project
         self._found: dict[str, Image] = {}
 
     @property
     def binds(self) -> list[str]:
         """The volumes in the attempt's containers."""
-        return [f"{name}:{place}" for name, place in self.volumes.items()]
+        return [*(f"{name}:{place}" for name, place in self.volumes.items()), *self._project.binds]
 
     @property
     def job_aliases(self) -> list[str]:
@@ -180,7 +183,12 @@ class Services:
         body: dict[str, Any] = {
             "Image": service.image,
             "Env": strings,
-            "Labels": {**self._labels, "longshore.role": "service", "longshore.alias": service.aliases[0]},
+            "Labels": {
+                **self._labels,
+                **self._project.labels,
+                "longshore.role": "service",
+                "longshore.alias": service.aliases[0],
+            },
             "HostConfig": {
                 **host_config(self._policy, self.binds),
                 "NetworkMode": self.network,

@@ -7,9 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.executors.docker.api_client import DockerClient
+from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.inline_workspace import InlineWorkspaces
-from daemon.executors.docker.files.job_cache import CacheStore
 from daemon.executors.docker.images import Images
+from daemon.executors.docker.layers.overlays import Overlays
+from daemon.executors.docker.layers.store import LayerStore
+from daemon.executors.docker.layers.users import ImageUsers
 from daemon.executors.docker.networks.pool import NetworkPool
 from daemon.executors.docker.removal_guard import RemovalGuard
 from daemon.executors.docker.sweeper import Sweeper
@@ -28,6 +31,9 @@ class SharedResources:
     networks: NetworkPool
     sweeper: Sweeper
     caches: CacheStore
+    overlays: Overlays
+    layers: LayerStore
+    users: ImageUsers
     directory: Path
     worker: str
     after_script_timeout: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from daemon.executors.base import JobFailed
 from daemon.executors.common.environment import Environment
-from daemon.executors.docker.api_client import UP, EngineError
+from daemon.executors.docker.api_client import UP, EngineError, labels_of
 from daemon.executors.docker.container import JobContainer, words_of
 from daemon.executors.docker.container_spec import start_hint
 from daemon.executors.docker.gate import EntryEnded, NoAnswer
@@ -23,6 +23,7 @@ def bring_to_gate(container: JobContainer, environment: Environment) -> None:
     if not container.fresh:
         facts = container.inspect()
         state, container.entrypoint = facts["State"]["Status"], words_of(facts["Config"]["Entrypoint"])
+        container.project.adopt(labels_of(facts["Config"]))
     container.fresh = False
     if state not in ("created", *UP):
         if stored.released_at(container.engine, container.key):

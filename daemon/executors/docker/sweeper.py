@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable
 
 from daemon.executors.docker.api_client import GOING, DockerClient, EngineError
-from daemon.executors.docker.belongings import NETWORK, WORKER, Belongings, Thing
+from daemon.executors.docker.belongings import NETWORK, WORKER, Belongings, Thing, layers_of
+from daemon.executors.docker.layers.store import LayerStore
 from daemon.executors.docker.networks.pool import NetworkPool
 from daemon.executors.docker.removal_guard import RemovalGuard
 
@@ -21,24 +22,28 @@ class Sweeper:
         engine: DockerClient,
         belongings: Belongings,
         networks: NetworkPool,
+        layers: LayerStore,
         removals: RemovalGuard,
         forget: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._belongings = belongings
         self._networks = networks
+        self._layers = layers
         self._removals = removals
         self._forget = forget
 
     def sweep(self, keep: Collection[str]) -> int:
-        """Removes objects that belong to no attempt in `keep`, and unused networks. Returns the number of objects.
+        """Removes objects that belong to no attempt in `keep`, unused networks, and layers beyond their bounds.
 
-        Does not wait for removals in progress; objects that they still use are left to the next sweep.
+        Returns their number. Does not wait for removals in progress; objects that they still use are left to the next
+        sweep.
         """
         pass_ = _Pass(self, wait=False)
         for thing in self._belongings.things():
             pass_.take(thing, lambda attempt: attempt not in keep)
         pass_.take_holders(self._networks.left_behind)
+        pass_.take_layers(self._layers.unneeded)
         return pass_.count
 
     def discard(self, attempt: str) -> None:
@@ -57,9 +62,10 @@ class Sweeper:
         for thing in others.things():
             if thing.created < before:
                 pass_.take(thing, lambda _: True)
-            elif not thing.holder:
+            elif not thing.holder and not thing.layer:
                 pass_.spare(thing)
         pass_.take_holders(lambda holders, used: [name for name in holders if name not in used])
+        pass_.take_layers(lambda there, used: set(there) - used)
         return pass_.count
 
     def remove(self, thing: Thing, chosen: Callable[[str], bool], *, wait: bool) -> bool:
@@ -94,12 +100,16 @@ class _Pass:
         self._wait = wait
         self._holders: dict[str, Thing] = {}
         self._used: set[str] = set()  # holders whose networks are in use
+        self._layers: list[Thing] = []  # and the containers that fill them, of the same names
+        self._used_layers: set[str] = set()
         self._in_the_way: set[str] = set()  # attempts that still have containers
 
     def take(self, thing: Thing, chosen: Callable[[str], bool]) -> None:
-        """Removes an object if its attempt is `chosen`; a holder waits for `take_holders`."""
+        """Removes an object if its attempt is `chosen`; holders wait for `take_holders`, layers for `take_layers`."""
         if thing.holder:
             self._holders[thing.labels.get(NETWORK) or thing.name] = thing
+        elif thing.layer:
+            self._layers.append(thing)
         elif thing.kind == "containers":
             if not self._remove(thing, chosen):
                 self.spare(thing)
@@ -111,11 +121,19 @@ class _Pass:
         if thing.kind == "containers":
             self._in_the_way.add(thing.attempt or "")
             self._used.add(thing.labels.get(NETWORK, ""))
+            self._used_layers.update(layers_of(thing.labels))
 
     def take_holders(self, unused: Callable[[Iterable[str], set[str]], list[str]]) -> None:
         """Removes the holders that are `unused`, given the used ones."""
         for name in unused(self._holders, self._used):
             self._remove(self._holders[name], lambda _: True)
+
+    def take_layers(self, unneeded: Callable[[Iterable[str], set[str]], set[str]]) -> None:
+        """Removes the layers that are `unneeded`, given the used ones, and the helpers that fill them."""
+        names = unneeded({thing.name for thing in self._layers}, self._used_layers)
+        for thing in self._layers:
+            if thing.name in names:
+                self._remove(thing, lambda _: True)
 
     def _remove(self, thing: Thing, chosen: Callable[[str], bool]) -> bool:
         try:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from daemon.executors.base import Checkout
 from daemon.executors.common import archives
 from daemon.executors.common.archive_guard import Clash
 from daemon.executors.common.tar_stream import ROOT, Owner
+from daemon.executors.docker.api_client import GO_DIRECTORY, GO_SYMLINK
 from daemon.executors.docker.container_user import owner_of
 from daemon.executors.docker.shared import SharedResources
 from protocol.messages import Assignment
@@ -35,8 +36,18 @@ class SandboxFiles:
         """Records the workspace's names for another daemon: files outside it are `untracked` when collected."""
         job = self._assignment.job
         if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
-            self._site.directory.mkdir(parents=True, exist_ok=True)
-            self._site.listing(self._container).write_text(json.dumps(sorted(checkout.names())) if checkout else "[]")
+            self._note_names(checkout.names() if checkout else ())
+
+    def _note_names(self, names: Iterable[str]) -> None:
+        self._site.directory.mkdir(parents=True, exist_ok=True)
+        self._site.listing(self._container).write_text(json.dumps(sorted(names)))
+
+    def note_view(self, checkout: Checkout) -> None:
+        """The workspace is in a view: records for another user than root what `lay_workspace` would have learned."""
+        if self._find_owner() != ROOT:
+            names = checkout.names()
+            self._note_names(names)
+            self._note_directories({above for name in names for above in archives.parents(name)})
 
     def known_names(self) -> frozenset[str]:
         """The names recorded by `note`."""
@@ -58,10 +69,28 @@ class SandboxFiles:
         If a later one replaces directories of an earlier one, they are unpacked separately.
         """
         owner = self._find_owner()
+        self._note_met(paths)
         try:
             self._lay_in([paths], archives.Place(owner, self._directories()))
         except Clash:
             self._lay_in([[path] for path in paths], archives.Place(owner, self._directories()))
+
+    def _note_met(self, paths: Sequence[Path]) -> None:
+        """Records those names of the workspace without files below them that tars put files below, if they are
+        directories or links; in a view only the engine knows.
+        """
+        if self.owner == ROOT or not self._site.listing(self._container).exists():
+            return
+        known = set(self._directories())
+        above = {parent for path in paths for name in archives.names(path) for parent in archives.parents(name)}
+        container, project = self.id or self._container, self._assignment.project_dir
+        met = {
+            name
+            for name in above & self.known_names() - known
+            if (self._engine.mode_of(container, f"{project}/{name}") or 0) & (GO_DIRECTORY | GO_SYMLINK)
+        }
+        if met:
+            self._note_directories(known | met)
 
     def _lay_in(self, parts: Sequence[Sequence[Path]], place: archives.Place) -> None:
         """Unpacks each part as one archive; links out of the project directory, if any, form another one."""
@@ -77,8 +106,11 @@ class SandboxFiles:
             if place.leaving:
                 self._engine.put_archive(container, "/", lambda: place.leaving.archive(directory, place.owner))
         if place.owner != ROOT:
-            self._site.directory.mkdir(parents=True, exist_ok=True)
-            self._site.directories(self._container).write_text(json.dumps(sorted(place.directories)))
+            self._note_directories(place.directories)
+
+    def _note_directories(self, directories: Iterable[str]) -> None:
+        self._site.directory.mkdir(parents=True, exist_ok=True)
+        self._site.directories(self._container).write_text(json.dumps(sorted(directories)))
 
     def _directories(self) -> list[str]:
         """Directories, and links that may be such, unpacked before for a user other than root."""

@@ -71,7 +71,7 @@ class InlineWorkspaces:
         if image.id in self._known:
             return
         found = all(
-            any(self._engine.has_file(container, f"{directory}/{program}") for directory in DIRECTORIES)
+            any(self._engine.mode_of(container, f"{directory}/{program}") is not None for directory in DIRECTORIES)
             for program in PROGRAMS
         )
         newest = dict([*self._known.items(), (image.id, found)][-MOST_KNOWN:])

@@ -12,20 +12,27 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENGINE = "/var/run/docker.sock"
+DEAF = -1
 
 
 @dataclass(slots=True)
 class Rule:
     """Answers requests whose first line matches with `status` and `body` (raw if bytes); `times`: so often, None: ever.
 
-    A status of 0 closes the connection without an answer.
+    They must also contain the bytes `having`. A status of 0 closes the connection without an answer, one of -1 leaves
+    it open without one.
     """
 
     request: re.Pattern[str]
     status: int
     body: object
     times: int | None = None
+    having: bytes = b""
     asked: int = 0
+
+    def means(self, line: str, request: bytes) -> bool:
+        """Whether it answers this request."""
+        return self.times != 0 and bool(self.request.search(line)) and self.having in request
 
 
 class OddEngine:
@@ -39,11 +46,15 @@ class OddEngine:
         self._listener.listen(50)
         threading.Thread(target=self._accept, daemon=True).start()
 
-    def answer(self, request: str, status: int, body: object, *, times: int | None = None) -> Rule:
+    def answer(self, request: str, status: int, body: object, *, times: int | None = None, having: bytes = b"") -> Rule:
         """From now on requests like `GET /containers/x/json` that this expression matches get this answer."""
-        rule = Rule(re.compile(request), status, body, times)
+        rule = Rule(re.compile(request), status, body, times, having)
         self._rules.insert(0, rule)
         return rule
+
+    def deafen(self, request: str) -> Rule:
+        """From now on such requests are never answered."""
+        return self.answer(request, DEAF, None)
 
     def close(self) -> None:
         """No more connections."""
@@ -61,13 +72,15 @@ class OddEngine:
         with contextlib.suppress(OSError), near:
             head = near.recv(1 << 16, socket.MSG_PEEK)
             line = head.split(b" HTTP/", 1)[0].decode(errors="replace")
-            rule = next((one for one in self._rules if one.times != 0 and one.request.search(line)), None)
+            rule = next((one for one in self._rules if one.means(line, head)), None)
             if rule is None:
                 _relay(near)
                 return
             rule.asked += 1
             if rule.times is not None:
                 rule.times -= 1
+            if rule.status == DEAF:
+                threading.Event().wait()
             if rule.status:
                 body = rule.body if isinstance(rule.body, bytes) else json.dumps(rule.body).encode()
                 near.recv(1 << 16)

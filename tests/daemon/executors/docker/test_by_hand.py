@@ -75,7 +75,7 @@ def test_a_job_whose_container_somebody_ends_failed_for_the_system(
     else:
         assert "outside the job" in result.failure
     running.sandbox.remove()
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_a_job_whose_container_is_renamed_ends_as_if_nothing_had_happened(
@@ -97,7 +97,7 @@ def test_a_job_whose_container_is_renamed_ends_as_if_nothing_had_happened(
     (archive,) = running.sandbox.collect(tmp_path, succeeded=True)
     assert contents(archive.path) == {"file": "made\n"}
     running.sandbox.remove()
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_a_renamed_container_is_taken_up_by_the_next_daemon(
@@ -116,7 +116,7 @@ def test_a_renamed_container_is_taken_up_by_the_next_daemon(
     sandbox.follow_log(0, log.extend)
     assert (sandbox.wait().exit_code, b"\nran\n" in log) == (3, True)
     sandbox.remove()
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_a_paused_job_can_be_canceled(
@@ -133,7 +133,7 @@ def test_a_paused_job_can_be_canceled(
     running.sandbox.kill()
     assert isinstance(running.end(), Outcome)
     running.sandbox.remove()
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_a_container_that_is_removed_at_its_gate_fails_its_job_for_the_system(
@@ -175,7 +175,7 @@ def test_whatever_is_done_to_a_service_the_job_goes_on_and_nothing_is_left(
     assert result.exit_code == 0
     running.sandbox.service_logs()
     running.sandbox.remove()
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_a_service_that_is_removed_before_it_is_ready_is_unhealthy(

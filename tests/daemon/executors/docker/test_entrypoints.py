@@ -105,7 +105,7 @@ def test_an_entrypoint_that_never_comes_to_a_shell_fails_the_job_and_says_how_to
     assert "it gave no sign of life for 3 s" in failed.value.message
     assert "its output: what shall I do" in failed.value.message
     assert 'entrypoint: [""]' in failed.value.message
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_an_entrypoint_that_ends_fails_the_job_and_says_how_to_do_without(executor: DockerExecutor) -> None:

@@ -15,6 +15,7 @@ from daemon.executors.docker.executor import DockerExecutor
 from protocol.errors import EngineUnavailable
 from protocol.plan import ServiceSpec
 from tests.support.docker_jobs import WORKER, container_name, run_job
+from tests.support.eventually import eventually
 from tests.support.images import BUSYBOX, VOLUME
 from tests.support.plans import assignment
 
@@ -166,7 +167,7 @@ def test_several_jobs_use_one_executor_at_once(executor: DockerExecutor, leftove
     for thread in threads:
         thread.join()
     assert {number: log.splitlines()[-1] for number, log in logs.items()} == {n: f"end {n}" for n in range(6)}
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_the_engine_is_told_about_in_one_line(executor: DockerExecutor) -> None:

@@ -16,6 +16,7 @@ from daemon.executors.policy import Policy, make_policy
 from protocol.plan import ImageSpec, ServiceSpec, Variable
 from protocol.statuses import FailureReason
 from tests.support.docker_jobs import WORKER, run_job, tar_of, tar_workspace
+from tests.support.eventually import eventually
 from tests.support.images import BUSYBOX, HEALTHY, LISTENING
 from tests.support.plans import PROJECT_DIR, assignment, variables
 
@@ -67,7 +68,7 @@ def test_a_job_reaches_its_services_by_all_their_names(
     assert sandbox.service_logs() == {"web": b"serving as job!\n", "other": b""}
     assert len(leftovers()) == 5
     sandbox.remove()
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_the_job_begins_only_when_a_service_is_healthy(executor: DockerExecutor) -> None:
@@ -83,7 +84,7 @@ def test_a_service_that_ends_at_once_fails_the_job_with_its_last_words(
     with pytest.raises(JobFailed, match=r"exit code 3; its log ends with: no space for data") as failed:
         run_job(executor, assignment("true", services=[service]))
     assert failed.value.reason is FailureReason.SERVICE_UNHEALTHY
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_a_service_that_has_done_its_work_and_ended_fails_nothing(executor: DockerExecutor) -> None:
@@ -149,7 +150,7 @@ def test_services_see_the_project_s_files_as_the_job_makes_them(
     ran = run_job(executor, job, workspace=tar_of(tmp_path / "w.tar", {"given": "from the repository\n"}))
     assert ran.outcome.exit_code == 0
     assert ran.lines[-4:] == ["from the repository", "made here", PROJECT_DIR, user or "root"]
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_what_a_service_leaves_is_swept_with_its_attempt(
@@ -161,7 +162,7 @@ def test_what_a_service_leaves_is_swept_with_its_attempt(
     assert len(leftovers()) == 4
     another = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache")
     assert another.sweep(set()) == 4
-    assert leftovers() == []
+    eventually(leftovers, so=lambda left: not left)
 
 
 def test_services_reach_the_job_as_build(executor: DockerExecutor) -> None:
