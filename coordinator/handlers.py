@@ -196,7 +196,7 @@ class Handlers:
     def _job_status(self, peer: Peer, message: m.JobStatus, payload: Payload, now: Now, outbox: Outbox) -> None:
         if message.artifacts and (project := self._engine.project_of(worker_of(peer), message.attempt)) is not None:
             for ref in message.artifacts:
-                self._quota.name(project, ref.digest, self._blobs.size(ref.digest) or 0, now.mono)
+                self._quota.name(project, ref.digest, self._blobs.size(ref.digest) or 0)
         stored = self._logs.size(message.attempt) if message.log_length else 0
         self._engine.job_status(worker_of(peer), message, stored, now)
 

@@ -60,7 +60,7 @@ class Submission:
             detail = " ".join(filter(None, [request.plan.project, source.ref, source.sha[:12], source.user]))
             self._audit(key, now, "submit", f"run {reply.run}", detail)
         if request.workspace is not None:
-            self._quota.name(request.plan.project, request.workspace, request.workspace_size, now.mono)
+            self._quota.name(request.plan.project, request.workspace, request.workspace_size)
         return reply
 
     def _check_workspace(self, request: m.SubmitRun) -> None:

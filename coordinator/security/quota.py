@@ -7,6 +7,7 @@ to since are added here.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -21,10 +22,14 @@ FORGOTTEN_AFTER = 86_400.0
 
 
 class Counted(NamedTuple):
-    """Result of a housekeeper's pass: bytes by project, of all blobs referred to before it began."""
+    """Result of a housekeeper's pass: bytes by project, of all blobs referred to before it `began`.
+
+    `digests` are the counted blobs, which Quota.count clears: there may be a million.
+    """
 
     began: float
     by_project: Mapping[str, int]
+    digests: set[str]
 
 
 class Quota:
@@ -35,8 +40,9 @@ class Quota:
         self._unnamed: defaultdict[bytes, dict[str, tuple[int, float]]] = defaultdict(dict)
         self._keys: defaultdict[str, set[bytes]] = defaultdict(set)  # by digest: the uploading keys
         self._total: defaultdict[bytes, int] = defaultdict(int)
-        self._counted = Counted(0.0, {})
+        self._counted = Counted(0.0, {}, set())
         self._since: defaultdict[str, dict[str, tuple[int, float]]] = defaultdict(dict)  # by project, then digest
+        self._not_written: list[tuple[str, str]] = []  # the newest of them, by project and digest
 
     def put(self, key: bytes, digest: str, size: int, now: float) -> None:
         """Charges an upload of a missing blob to its key. Raises ProtocolError if that exceeds the limit."""
@@ -65,10 +71,18 @@ class Quota:
             if not self._unnamed[key]:
                 del self._unnamed[key], self._total[key]
 
-    def name(self, project: str, digest: str, size: int, now: float) -> None:
-        """Charges a blob to the project whose run refers to it."""
+    def name(self, project: str, digest: str, size: int) -> None:
+        """Charges a blob to the project whose run refers to it, which is not in the database until `written`."""
         self.forget(digest)
-        self._since[project][digest] = size, now
+        self._since[project][digest] = size, math.inf
+        self._not_written.append((project, digest))
+
+    def written(self, now: float) -> None:
+        """All runs and attempts are in the database: the next pass of the housekeeper sees their blobs."""
+        for project, digest in self._not_written:
+            if charge := self._since.get(project, {}).get(digest):
+                self._since[project][digest] = charge[0], now
+        self._not_written.clear()
 
     def check(self, project: str) -> None:
         """Raises ProtocolError if a project has used up its quota."""
@@ -82,13 +96,18 @@ class Quota:
             )
 
     def count(self, counted: Counted) -> None:
-        """Adopts the housekeeper's newest figures, keeping the charges made since its pass began."""
+        """Adopts the housekeeper's newest figures, keeping the charges that it has not seen."""
         if counted is self._counted:
             return
         self._counted = counted
         for project, named in list(self._since.items()):
-            left = {digest: (size, at) for digest, (size, at) in named.items() if at >= counted.began}
+            left = {
+                digest: (size, at)
+                for digest, (size, at) in named.items()
+                if at >= counted.began and digest not in counted.digests
+            }
             if left:
                 self._since[project] = left
             else:
                 del self._since[project]
+        counted.digests.clear()
