@@ -265,7 +265,7 @@ def test_a_pack_that_was_counted_is_not_charged_again_until_the_next_pass() -> N
     for number, digest in enumerate(("old", "new")):
         quota.put(b"key", digest, 1000, now=1.0)
         quota.name("p", digest, 1000)
-        quota.settled(1.0)
+        quota.written(1.0)
         quota.count(Counted(2.0 + number, {"p": 1000 * (number + 1)}))
         for _ in range(3):
             quota.name("p", "old", 1000)
