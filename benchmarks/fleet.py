@@ -59,13 +59,19 @@ class Fleet:
         """Environment for commands that use this fleet; without a coordinator, its state directory."""
         chosen = {key: value for key, value in os.environ.items() if not key.startswith(("LONGSHORE_", "CI"))}
         chosen |= {"LONGSHORE_STATE": str(self.folder / "state"), "PYTHONPATH": str(ROOT)}
+        chosen |= {"XDG_CACHE_HOME": str(self.folder / "cache")}
         return chosen | ({"LONGSHORE_COORDINATOR": self.address} if self.address else {})
 
-    def start(self, command: list[str], name: str) -> subprocess.Popen[bytes]:
+    def start(self, command: list[str], name: str, **environment: str) -> subprocess.Popen[bytes]:
         """Starts a process with its output in a file of that name."""
         with (self.folder / f"{name}.log").open("ab") as log:
             process = subprocess.Popen(
-                command, env=self.environment(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log
+                command,
+                env=self.environment() | environment,
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
             )
         self.processes.append(process)
         return process
@@ -91,8 +97,50 @@ class Fleet:
                 [LONGSHORE, "worker"] if executor == "docker" else [sys.executable, "-m", "benchmarks.noop_worker"]
             )
             self.start([*command, *options], f"worker-{number}")
+        self.await_workers(count)
+
+    def start_worker(self, name: str, *options: str, address: str = "") -> None:
+        """Starts a worker that shares no cache with others, and waits until it is online.
+
+        `address` is where it finds the coordinator, if that is another one than its own.
+        """
+        command = [LONGSHORE, "worker", "--coordinator", address or self.address, "--name", name, *options]
+        if address:
+            command += ["--join", self.token("worker", address)]
         with Client(self.address) as client:
-            until(lambda: len(client.workers()) >= count, f"the workers do not connect; see {self.folder}")
+            count = len(client.workers())
+        self.start(command, f"worker-{name}", XDG_CACHE_HOME=str(self.folder / f"cache-{name}"))
+        self.await_workers(count + 1)
+
+    def await_workers(self, count: int) -> None:
+        """Waits until so many workers are online."""
+
+        def online() -> bool:
+            if any(process.poll() is not None for process in self.processes):
+                said = "".join(path.read_text(errors="replace") for path in self.folder.glob("worker-*.log"))
+                raise BenchmarkFailed(f"a worker has ended: {said[-2000:]}")
+            return len(client.workers()) >= count
+
+        with Client(self.address) as client:
+            until(online, f"the workers do not connect; see {self.folder}")
+
+    def token(self, role: str, address: str) -> str:
+        """A join token for a coordinator that is found at another address than its own."""
+        return self.longshore("token", "create", "--role", role, "--address", address).strip()
+
+    def longshore(self, *words: str, folder: Path | None = None) -> str:
+        """The output of a command. Raises BenchmarkFailed if it fails."""
+        done = subprocess.run(
+            [LONGSHORE, *words],
+            cwd=folder or self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+        )
+        if done.returncode:
+            raise BenchmarkFailed(f"longshore {words[0]} ended with {done.returncode}: {done.stderr[-2000:]}")
+        return done.stdout
 
     def stop(self) -> None:
         """Ends the processes, in reverse order of their start."""

@@ -1,4 +1,4 @@
-"""The coordinator's event loop, which connects sockets, database, files and clock to the engine. Single-threaded.
+"""The coordinator's event loop: messages in, turns of the engine, durable results out. Single-threaded.
 
 One turn: receive messages, hand them to the engine, make the results durable, and only then send, acknowledge and
 announce them. If writing fails (disk full, database unreachable), the turn is kept and retried, and no new work is
@@ -9,43 +9,28 @@ from __future__ import annotations
 
 import logging
 import math
-import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import zmq
-from peewee import PeeweeException
 
 from coordinator.engine.effects import Turn
-from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
-from coordinator.files.blob_store import BlobStore
-from coordinator.files.log_store import LogStore
-from coordinator.files.owner_lock import Lock
-from coordinator.handlers import CoordinatorInfo, Handlers, Outbox, error_reply
-from coordinator.maintenance.housekeeper import Housekeeper
+from coordinator.handlers import Outbox, error_reply
 from coordinator.observation import Metrics, Traces
-from coordinator.queries import Queries, QueryQueue
+from coordinator.resources import Resources
 from coordinator.security.administration import MESSAGES as ADMIN_MESSAGES
-from coordinator.security.gatekeeper import Gatekeeper
-from coordinator.security.limits import RateLimiter
-from coordinator.security.quota import Quota
 from coordinator.security.roles import Identity
 from coordinator.settings import CoordinatorSettings
-from coordinator.store.store import Store, UnreadableRun
+from coordinator.stall import Stall, failure
 from coordinator.store.term import Superseded
-from coordinator.transport.publisher import Publisher
-from coordinator.transport.router import Router
 from protocol import messages as m
-from protocol.backoff import Backoff
 from protocol.clock import boot
 from protocol.codec import decode_for_coordinator, kind_of, request_id
-from protocol.errors import LongshoreError, ProtocolError
+from protocol.errors import ProtocolError
 from protocol.events import RunRemoved
-from protocol.keys import make_private
 from protocol.statuses import ENDED
 
 log = logging.getLogger(__name__)
@@ -61,9 +46,6 @@ STATUSES_OF_A_MESSAGE = 4
 """Statuses in a batch that the rate limit counts as one more message, by their cost."""
 LATE = 2.0
 """A turn this many seconds overdue means that the coordinator was suspended and heard no peer meanwhile."""
-RETRY_FIRST = 0.1
-RETRY_MOST = 5.0
-"""Seconds until a failed write of a turn is retried; doubled each time, up to RETRY_MOST."""
 
 
 def read_clock() -> Now:
@@ -71,19 +53,7 @@ def read_clock() -> Now:
     return Now(wall=time.time(), mono=time.monotonic(), boot=boot())
 
 
-@dataclass(slots=True)
-class Stall:
-    """A turn that could not be written yet, with its pending replies."""
-
-    turn: Turn
-    outbox: Outbox
-    problem: str
-    since: float  # monotonic, like `retry_at`
-    retry_at: float
-    backoff: Backoff
-
-
-class Coordinator:
+class Coordinator(Resources):
     """Call `start`, then `run` in any thread; `stop` is thread-safe.
 
     `context` lets peers connect by inproc; by default the coordinator creates its own.
@@ -98,97 +68,14 @@ class Coordinator:
         metrics: Metrics | None = None,
         traces: Traces | None = None,
     ) -> None:
-        self.settings = settings
+        super().__init__(settings, context, clock)
         self._metrics = metrics
         self._traces = traces
         self.refused: Counter[str] = Counter()  # rejected frames, by error code
-        self._context = context or zmq.Context()
-        self._owns_context = context is None
-        self._clock = clock
-        self._open: list[Callable[[], object]] = []  # close functions, in order of opening
         self._stopping = False
         self._stall: Stall | None = None
         self._held_back: dict[bytes, list[bytes]] = {}  # by route: the newest hello received during a stall
         self._next_tick = 0.0
-        self._woken, self._waker = socket.socketpair()
-        self._woken.setblocking(False)
-        self._waker.setblocking(False)
-
-    # life cycle
-
-    def start(self) -> None:
-        """Acquires the state directory and database, and listens; then `address` is known.
-
-        Raises LongshoreError if another coordinator is running, or the database or an address can't be used.
-        """
-        try:
-            self._start()
-        except BaseException:
-            self.close()
-            raise
-
-    def _start(self) -> None:
-        state = self.settings.state
-        try:
-            make_private(state)
-            self._open.append(Lock(state / "coordinator.lock", f"the state directory {state}").release)
-            self.store = Store(self.settings.database_url)
-            self._open.append(self.store.close)
-            self.logs = LogStore(state / "logs")
-            self._open.append(self.logs.close)
-            self.blobs = BlobStore(state / "blobs", self.wake)
-            self._open.append(self.blobs.close)
-        except OSError as error:
-            where = f" ({error.filename})" if error.filename else ""
-            raise LongshoreError(f"can't use the state directory {state}: {error.strerror}{where}") from error
-        now = self._clock()
-        next_run, next_job = self.store.next_ids()
-        self.engine = Engine(self.settings.engine, next_run_id=next_run, next_job_id=next_job)
-        runs, workers = self.store.load_unfinished()
-        self.engine.restore(runs, workers, now)
-        self.door = Gatekeeper(self._context, state, self.store, self.engine, self.cut_off, secure=self.settings.secure)
-        self._open.append(self.door.close)
-        self.door.shut_out_again(now)
-        bind, feed_bind = self.settings.bind, self.settings.feed_address
-        self.router = Router(self._context, bind, self.door.keys_for(bind))
-        self._open.append(self.router.close)
-        self.feed = Publisher(self._context, feed_bind, self.door.keys_for(feed_bind))
-        self._open.append(lambda: self.feed.close())
-        facts = CoordinatorInfo(
-            self.store.coordinator_id, self.feed.epoch, self.feed.address, self.settings.engine.heartbeat
-        )
-        self.waiting = QueryQueue()
-        self.pace = RateLimiter(self.settings.limits.messages_per_second)
-        self.quota = Quota(self.settings.limits)
-        self.handlers = Handlers(
-            facts,
-            self.router,
-            self.engine,
-            self.store,
-            self.logs,
-            self.blobs,
-            self.waiting,
-            self.door.note,
-            self.settings.limits,
-            self.quota,
-        )
-        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
-        self.housekeeper = Housekeeper(
-            self.settings.retention, self.settings.database_url, state / "logs", state / "blobs", self.wake
-        )
-        self._open.append(self.housekeeper.close)
-        self._poller = zmq.Poller()
-        self._poller.register(self.router.socket, zmq.POLLIN)
-        self._poller.register(self.feed.socket, zmq.POLLIN)
-        self._poller.register(self._woken, zmq.POLLIN)
-        self.door.watch(self._poller)
-        self.door.tell_this_user(self.address, self.feed.address)
-        log.info("listening at %s, feed at %s, %d unfinished runs", self.address, self.feed.address, len(runs))
-
-    @property
-    def address(self) -> str:
-        """The address that workers and clients connect to."""
-        return self.router.address
 
     def run(self) -> None:
         """Runs turns until `stop`, then closes everything. A killed process needs no clean-up: it restarts from disk.
@@ -205,20 +92,6 @@ class Coordinator:
         """Ends `run` after the current turn. Thread-safe and idempotent."""
         self._stopping = True
         self.wake()
-
-    def wake(self) -> None:
-        """Wakes the loop. Thread-safe."""
-        with suppress(OSError):  # buffer full: a wake-up is pending; closed: the loop has ended
-            self._waker.send(b"\0")
-
-    def close(self) -> None:
-        """Closes everything. Only needed for a coordinator that was started and never run; `run` calls it."""
-        while self._open:
-            self._open.pop()()
-        self._woken.close()
-        self._waker.close()
-        if self._owns_context:
-            self._context.term()
 
     # the turn
 
@@ -242,7 +115,7 @@ class Coordinator:
         self.pass_time(now)
         self.settle(self.engine.flush(now), outbox, now)
         if self._stall is None:
-            self.keep_house()
+            self.collector.collect()
 
     def wait(self) -> float:
         """Sleeps until there is work. Returns the (monotonic) time at which it was due to wake; 0 at the start."""
@@ -346,8 +219,8 @@ class Coordinator:
             problem = str(failure(error))
             log.error("can't write; accepting no new work until it succeeds: %s", problem)
             self.queries.stored_only = True
-            backoff = Backoff(RETRY_FIRST, RETRY_MOST)
-            self._stall = Stall(turn, outbox, problem, now.mono, now.mono + backoff.pause(), backoff)
+            self._stall = Stall(turn, outbox, since=now.mono)
+            self._stall.failed(problem, now.mono)
             return
         wrote = self._clock().mono - now.mono if self._metrics else 0.0
         self.announce(turn, outbox)
@@ -437,38 +310,10 @@ class Coordinator:
             if self.router.peer(route) is None:
                 self.waiting.drop(route)
 
-    # garbage collection
-
-    def keep_house(self) -> None:
-        """Removes one run or blob that the housekeeper proposes, unless it is in use."""
-        self.quota.count(self.housekeeper.counted)
-        what = self.housekeeper.wanted()
-        if what is None:
-            return
-        done = False
-        try:
-            done = self.remove_blob(what) if isinstance(what, str) else self.remove_run(what)
-        except (PeeweeException, OSError) as error:
-            log.warning("can't remove %s: %s", what, failure(error))
-        finally:
-            self.housekeeper.answered(done)
-
-    def remove_blob(self, digest: str) -> bool:
-        """Removes an unreferenced blob; False if it is too young."""
-        if not self.blobs.discard(digest, self.settings.retention.young):
-            return False
-        self.quota.forget(digest)
-        return True
-
-    def remove_run(self, run: int) -> bool:
-        """Deletes a finished run's rows; False if the run is unfinished, for example because it was retried."""
-        if run in self.engine.unfinished():
-            return False
-        self.store.remove_run(run)
+    def run_removed(self, run: int) -> None:
+        """Forgets and announces a run that retention has removed."""
         self.queries.forget(run)
         self.feed.publish(RunRemoved(run=run))
-        log.info("removed by retention", extra={"run": run})
-        return True
 
     # while a turn can't be written
 
@@ -492,7 +337,7 @@ class Coordinator:
         if peer.worker is not None:
             self.engine.worker_heard(peer.worker, now)
         id = getattr(message, "id", None)
-        if id is not None and not is_answered(stall.outbox.replies, route, id):
+        if id is not None and not stall.has_answered(route, id):
             raise ProtocolError("unavailable", f"{stall.problem}; it accepts no new work until that is solved")
 
     def resettle(self, stall: Stall, now: Now) -> None:
@@ -504,8 +349,7 @@ class Coordinator:
         except Superseded:
             raise
         except Exception as error:
-            stall.problem = str(failure(error))
-            stall.retry_at = now.mono + stall.backoff.pause()
+            stall.failed(str(failure(error)), now.mono)
             return
         log.warning("writing succeeded after %.1f s; accepting new work again", now.mono - stall.since)
         self._stall = None
@@ -516,19 +360,3 @@ class Coordinator:
         for route, frames in held_back.items():
             self.take(route, frames, outbox, now)
         self.settle(self.engine.flush(now), outbox, now)
-
-
-def failure(error: Exception) -> ProtocolError:
-    """The error reply for an exception. Unexpected exceptions, which are bugs, are logged with their traceback."""
-    if isinstance(error, PeeweeException | OSError):
-        why = str(error).strip().partition("\n")[0]
-        return ProtocolError("unavailable", f"the coordinator can't use its database or disk ({why})")
-    if isinstance(error, UnreadableRun):
-        return ProtocolError("unavailable", str(error))
-    log.error("internal error; the message that caused it was dropped", exc_info=error)
-    return ProtocolError("internal", f"internal error in the coordinator ({error!r}); see its log")
-
-
-def is_answered(replies: Iterable[tuple[bytes, m.Message, object]], route: bytes, id: int) -> bool:
-    """Whether the reply to a request is already queued."""
-    return any(to == route and getattr(reply, "id", None) == id for to, reply, _ in replies)

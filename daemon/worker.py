@@ -97,6 +97,8 @@ class Worker:
         self._leave_at = 0.0
         self._fatal: LongshoreError | None = None
 
+        self.removing = False  # at the end: what is left was not removed in time
+
     # any thread
 
     def stop(self) -> None:
@@ -398,5 +400,8 @@ class Worker:
         attempts = self._attempts.machine
         busy = attempts.removing if self._stops > 1 else len(attempts)
         if not busy or time.monotonic() >= self._leave_at:
+            if self._stops > 1:
+                self._attempts.feed(attempts.leave)  # also those whose acknowledgement has not come
             self._link.say_goodbye(m.Goodbye(keeps=attempts.unfinished()))
+            self.removing = attempts.removing
             self._done = True

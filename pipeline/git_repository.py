@@ -24,6 +24,8 @@ NO_MESSAGE = "No commit message"
 LONG_TITLE = 100
 """Title length from which GitLab shows it truncated."""
 FALLBACK_BRANCH = "main"
+DETACHED = "HEAD"
+"""Branch of a commit that no known branch contains: git's own word for it, and no branch's name on GitLab."""
 FALLBACK_NAME = "project"
 """Project name for a directory whose name has no character allowed in a path."""
 LOCAL_GROUP = "local"
@@ -123,22 +125,34 @@ class Repository:
 
     @cached_property
     def branch(self) -> str | None:
-        """The checked-out branch; for a detached commit, a branch that points at it; None for a tag."""
+        """The checked-out branch; for a detached commit, a branch at it, or else one that contains it; None for a tag.
+
+        The default branch first: a commit of its history is in all branches that began later. DETACHED if no branch
+        is known to contain the commit, as in a shallow clone.
+        """
         if self._head or not self.has_git:
             return self._head or FALLBACK_BRANCH
         if self.tag:
             return None
-        names = self._git("for-each-ref", "--points-at=HEAD", "--format=%(refname)", "refs/heads", "refs/remotes") or ""
-        found = [re.sub(r"refs/(?:heads|remotes/[^/]+)/", "", name) for name in names.splitlines()]
-        return next((name for name in found if name != "HEAD"), self.commit.sha[:8])
+        for which in ("--points-at=HEAD", "--contains=HEAD"):
+            names = self._git("for-each-ref", which, "--format=%(refname)", "refs/heads", "refs/remotes") or ""
+            found = [re.sub(r"refs/(?:heads|remotes/[^/]+)/", "", name) for name in names.splitlines()]
+            found = [name for name in found if name != DETACHED]
+            if self.default_branch in found:
+                return self.default_branch
+            if found:
+                return found[0]
+        return DETACHED
 
     @cached_property
     def default_branch(self) -> str:
-        """The remote's default branch as known to git, else main or master if present, else the current one."""
+        """The remote's default branch as known to git, else main or master if present, else the checked-out one."""
         if remote := self._git("symbolic-ref", "-q", "--short", "refs/remotes/origin/HEAD"):
             return remote.partition("/")[2]
-        present = self._git("for-each-ref", "--format=%(refname:short)", "refs/heads/main", "refs/heads/master") or ""
-        return next(iter(present.split()), None) or self.branch or FALLBACK_BRANCH
+        usual = [f"{folder}/{name}" for name in ("main", "master") for folder in ("refs/heads", "refs/remotes/origin")]
+        present = self._git("for-each-ref", "--format=%(refname)", *usual) or ""
+        names = {name.rpartition("/")[2] for name in present.splitlines()}
+        return next((name for name in ("main", "master") if name in names), None) or self._head or FALLBACK_BRANCH
 
     @cached_property
     def remote(self) -> Remote:

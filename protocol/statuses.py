@@ -56,3 +56,19 @@ class WorkerStatus(str, Enum):
 
     def __str__(self) -> str:
         return self.value
+
+
+SHAPES = {
+    ExecutionStatus.SUCCESS: "✓",
+    ExecutionStatus.FAILED: "✗",
+    ExecutionStatus.RUNNING: "●",
+    ExecutionStatus.PREPARING: "◐",
+    ExecutionStatus.WAITING: "◔",
+    ExecutionStatus.PENDING: "○",
+    ExecutionStatus.CREATED: "·",
+    ExecutionStatus.MANUAL: "►",
+    ExecutionStatus.SCHEDULED: "◷",
+    ExecutionStatus.CANCELED: "⊘",
+    ExecutionStatus.SKIPPED: "»",
+}
+"""A symbol for each status, one cell wide in any terminal; its word or letter always accompanies it."""

@@ -32,7 +32,6 @@ settings.load_profile("longshore")  # a machine that is busy with something else
 
 LONGEST_FIRST = (
     "faults",
-    "pipeline/test_conformance.py",
     "system",
     "daemon/executors/docker",
     "tui",

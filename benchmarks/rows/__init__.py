@@ -8,7 +8,21 @@ from typing import Protocol
 
 from benchmarks.harness import Finding, Row, Scale
 from benchmarks.peers import Peers
-from benchmarks.rows import chain, embedded, feed, gate, independent, latency, logs, scale, startup, throughput
+from benchmarks.rows import (
+    artifacts,
+    cache,
+    chain,
+    embedded,
+    feed,
+    gate,
+    independent,
+    latency,
+    logs,
+    repository,
+    scale,
+    startup,
+    throughput,
+)
 
 
 class Comparison(Protocol):
@@ -29,4 +43,7 @@ COMPARISONS: list[ModuleType] = [
     scale,
     startup,
     embedded,
+    repository,
+    artifacts,
+    cache,
 ]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from daemon.executors.docker.checkup import Check
     from daemon.executors.docker.inventory import Leftover, WorkersReport
 
-SIGNS = {"ok": ("✔", "green"), "warning": ("!", "yellow"), "error": ("✘", "red")}
+SIGNS = {"ok": ("✓", "green"), "warning": ("!", "yellow"), "error": ("✗", "red")}
 
 
 @click.command("doctor")

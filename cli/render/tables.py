@@ -13,22 +13,23 @@ from rich.text import Text
 from cli.render.phrases import duration, elapsed, failure_text, job_note
 from cli.render.safe_console import PlainConsole
 from protocol.messages import JobDetail
-from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
+from protocol.statuses import ENDED, SHAPES, ExecutionStatus, WorkerStatus
 from protocol.views import RunSummary, RunView, WorkerView
 
-SIGNS = {
-    ExecutionStatus.SUCCESS: ("✔", "green"),
-    ExecutionStatus.FAILED: ("✘", "red"),
-    ExecutionStatus.CANCELED: ("■", "magenta"),
-    ExecutionStatus.SKIPPED: ("»", "bright_black"),
-    ExecutionStatus.RUNNING: ("●", "cyan"),
-    ExecutionStatus.PREPARING: ("◐", "cyan"),
-    ExecutionStatus.WAITING: ("◔", "blue"),
-    ExecutionStatus.PENDING: ("○", "yellow"),
-    ExecutionStatus.MANUAL: ("▶", "yellow"),
-    ExecutionStatus.SCHEDULED: ("◷", "yellow"),
-    ExecutionStatus.CREATED: ("·", "bright_black"),
+COLORS = {
+    ExecutionStatus.SUCCESS: "green",
+    ExecutionStatus.FAILED: "red",
+    ExecutionStatus.CANCELED: "magenta",
+    ExecutionStatus.SKIPPED: "bright_black",
+    ExecutionStatus.RUNNING: "cyan",
+    ExecutionStatus.PREPARING: "cyan",
+    ExecutionStatus.WAITING: "blue",
+    ExecutionStatus.PENDING: "yellow",
+    ExecutionStatus.MANUAL: "yellow",
+    ExecutionStatus.SCHEDULED: "yellow",
+    ExecutionStatus.CREATED: "bright_black",
 }
+SIGNS = {status: (SHAPES[status], color) for status, color in COLORS.items()}
 """Symbol and colour per status; the word always accompanies them, so neither is required."""
 WORKER_COLORS = {WorkerStatus.ONLINE: "green", WorkerStatus.DRAINING: "yellow", WorkerStatus.OFFLINE: "red"}
 PIPE_WIDTH = 200

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
 
 MIN_SLOTS = 2
 """Even a single CPU overlaps the waits of two jobs."""
+REMOVE_SECONDS = 10.0
+"""Time for which a worker that leaves waits for its removals: `daemon.worker.REMOVE_BOUND`, whose import takes long."""
 STOP_SECONDS = 5.0
-"""Time for a thread to stop; the process may exit regardless."""
+"""Time for a thread to stop, beyond that of its removals; the process may exit regardless."""
 
 
 class Embedded:
@@ -99,16 +101,18 @@ class Embedded:
             raise LongshoreError(f"a part of Longshore failed: {self._failure!r}") from self._failure
 
     def stop(self) -> bool:
-        """Stops the threads, never the jobs' containers. Returns whether resumable runs remain."""
+        """Stops the threads, never the jobs' containers. Returns whether resumable runs or removals remain."""
         if self._worker_threads:
             self._ready.wait(STOP_SECONDS)
             for worker in self._workers:
                 worker.stop()  # the first stop lets running jobs finish,
                 worker.stop()  # the second leaves them to the next worker of this name
             for thread in self._worker_threads:
-                thread.join(STOP_SECONDS)
+                thread.join(REMOVE_SECONDS + STOP_SECONDS)
         self._coordinator.stop()
         self._coordinator_thread.join(STOP_SECONDS)
+        if any(thread.is_alive() for thread in self._worker_threads) or any(one.removing for one in self._workers):
+            return True
         unfinished = self._coordinator.engine.unfinished().values()
         return any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
 

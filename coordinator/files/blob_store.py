@@ -1,8 +1,8 @@
 """The blob store: workspaces and artifacts as files named by their sha256, uploaded in pieces and served in ranges.
 
 A partial upload is a file too, so it resumes after a restart of either side, and several peers can upload the same
-content together. Complete uploads are verified, synced and moved into place by a separate thread: the coordinator's
-loop only copies pieces.
+content together. A separate thread hashes and syncs uploads while they arrive, and moves complete ones into place: the
+coordinator's loop only copies pieces.
 """
 
 from __future__ import annotations
@@ -14,13 +14,21 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from coordinator.files.base import FinishedUpload
 from coordinator.files.journal import sync_directory
 from protocol.errors import ProtocolError
 from protocol.keys import PRIVATE_DIRECTORY
 from protocol.names import DIGEST
+
+READ_BYTES = 1 << 20
+SYNC_BYTES = 64 << 20
+"""Bytes of an upload after which they are synced: its sender waits only for the last sync."""
+MOST_HASHED = 100
+"""Limit of uploads in progress whose hashes are kept; others are hashed when they are complete."""
 
 
 class BlobStore:
@@ -38,14 +46,15 @@ class BlobStore:
         self._trash.mkdir(exist_ok=True)
         self._wake = wake
         self._verifying: set[str] = set()
-        self._complete: queue.SimpleQueue[tuple[str, int] | None] = queue.SimpleQueue()
+        self._hashes: dict[str, _Hash] = {}  # the thread's
+        self._arrived: queue.SimpleQueue[_Arrived | None] = queue.SimpleQueue()
         self._finished: queue.SimpleQueue[FinishedUpload] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._verify_all, name="blob verifier", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Ends the verifying thread; an unverified upload is verified when it is resumed."""
-        self._complete.put(None)
+        self._arrived.put(None)
         self._thread.join()
 
     def path(self, digest: str) -> Path:
@@ -90,16 +99,16 @@ class BlobStore:
         received = _size(partial) or 0
         if max(received, offset + len(data)) > size:
             raise ProtocolError("bad_request", f"received more than the {size} bytes of blob {digest}")
-        known = received - offset
+        known, before = received - offset, received
         if 0 <= known < len(data):
             received += _append(partial, received, memoryview(data)[known:])
         if received == size:
             if size == 0:
                 partial.touch()
             self._verifying.add(digest)
-            self._complete.put((digest, size))
-            return None
-        return received
+        if received == size or received > before:
+            self._arrived.put(_Arrived(digest, size, begins=before == 0, complete=received == size))
+        return None if received == size else received
 
     def discard(self, digest: str, young: float) -> bool:
         """Moves an unreferenced blob to the trash; False if put less than `young` seconds ago: a run may follow."""
@@ -121,19 +130,38 @@ class BlobStore:
     # the verifying thread
 
     def _verify_all(self) -> None:
-        while (upload := self._complete.get()) is not None:
-            digest, size = upload
+        while (upload := self._arrived.get()) is not None:
+            digest = upload.digest
+            if upload.begins:  # again, perhaps: the earlier partial file was removed
+                self._hashes.pop(digest, None)
+            if not upload.complete:
+                with suppress(OSError):  # gone or unreadable: the end will tell
+                    self._advance(digest)
+                continue
             try:
                 problem = self._verify(digest)
             except OSError as error:
                 problem = ProtocolError("unavailable", f"blob {digest} can't be stored now: {error.strerror}")
-            self._finished.put(FinishedUpload(digest, size, problem))
+            self._finished.put(FinishedUpload(digest, upload.size, problem))
             self._wake()
+
+    def _advance(self, digest: str) -> None:
+        """Hashes and syncs the bytes that have arrived."""
+        with (self._partial / digest).open("rb") as file:
+            hashed = self._hashes.setdefault(digest, _Hash())
+            hashed.read(file)
+            if hashed.size - hashed.synced >= SYNC_BYTES:
+                os.fdatasync(file.fileno())
+                hashed.synced = hashed.size
+        if len(self._hashes) > MOST_HASHED:
+            del self._hashes[next(iter(self._hashes))]
 
     def _verify(self, digest: str) -> ProtocolError | None:
         partial = self._partial / digest
+        hashed = self._hashes.pop(digest, None) or _Hash()
         with partial.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            hashed.read(file)
+            found = hashed.hasher.hexdigest()
             if found != digest:
                 partial.unlink()
                 return ProtocolError(
@@ -146,6 +174,31 @@ class BlobStore:
         sync_directory(place.parent)
         sync_directory(self._directory)
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrived:
+    """A piece of an upload of this whole `size`: its first one or its last one, perhaps."""
+
+    digest: str
+    size: int
+    begins: bool
+    complete: bool
+
+
+class _Hash:
+    """The hash of an upload's first `size` bytes, of which `synced` are on the disk."""
+
+    def __init__(self) -> None:
+        self.hasher = hashlib.sha256()
+        self.size = self.synced = 0
+
+    def read(self, file: BinaryIO) -> None:
+        """Continues up to the file's end."""
+        file.seek(self.size)
+        while piece := file.read(READ_BYTES):
+            self.hasher.update(piece)
+            self.size += len(piece)
 
 
 def _size(path: Path) -> int | None:

@@ -95,12 +95,16 @@ class AttemptMachine:
 
     @property
     def removing(self) -> bool:
-        """Whether a removal is in progress."""
+        """Whether a removal is in progress, or waits only for the coordinator's word."""
         return any(
             attempt.stop is StopReason.DISCARD
-            or (attempt.stop is not StopReason.LEAVE and (attempt.phase in NOT_BEGUN or attempt.settled))
+            or (attempt.stop is not StopReason.LEAVE and (attempt.phase in NOT_BEGUN or self._almost_gone(attempt)))
             for attempt in self._table.attempts.values()
         )
+
+    def _almost_gone(self, attempt: Attempt) -> bool:
+        """Whether only an acknowledgement, from a coordinator that answers, and the removal are left."""
+        return attempt.settled or (attempt.phase is Phase.REPORTED and self._table.connected)
 
     # the coordinator's connection
 
@@ -314,10 +318,12 @@ class AttemptMachine:
                 self._stopper.stop(attempt, StopReason.RETURN)
 
     def leave(self, now: float) -> None:
-        """The daemon leaves: attempts that have begun stay as they are, and their threads are abandoned."""
+        """The daemon leaves: attempts that have begun stay as they are, and their threads are abandoned. Those whose
+        end is being acknowledged are removed first: whoever has seen their run end may be who ends this daemon.
+        """
         self.return_not_begun(now)
         for attempt in self._table.attempts.values():
-            stays = attempt.has_runner and attempt.phase not in NOT_BEGUN and not attempt.settled
+            stays = attempt.has_runner and attempt.phase not in NOT_BEGUN and not self._almost_gone(attempt)
             if stays and attempt.stop is not StopReason.DISCARD:
                 attempt.stop = StopReason.LEAVE
                 self._table.instruct(StopRunner(attempt.id, StopReason.LEAVE))

@@ -122,6 +122,21 @@ def _all(objects: Objects, tips: list[str], ends: set[str]) -> dict[str, list[st
     return parents
 
 
+def count(repository: Path, history: History) -> int:
+    """The number of objects of a history that is as deep as the repository's. Raises BadWorkspace if one is missing."""
+    arguments = ("rev-list", "--objects", "--no-object-names", "--stdin")
+    out = git.run(repository, *arguments, told=git.lines(history.tips))
+    return out.count(b"\n")
+
+
+def is_within(repository: Path, history: History) -> bool:
+    """Whether a repository has all objects of a history."""
+    try:
+        return count(repository, history) > 0
+    except BadWorkspace:
+        return False
+
+
 def pack(repository: Path, history: History, without: Sequence[str], target: Path) -> str:
     """Packs a history, without that of other tips, into `target`. Returns the pack's name."""
     told = [*(f"--shallow {one}" for one in history.shallow), *history.tips, *(f"^{one}" for one in without)]

@@ -19,6 +19,7 @@ from daemon.checkouts.shelf import Shelf
 from protocol.workspace import GitWorkspace, Pack
 
 CONFIG = "[core]\n\trepositoryformatversion = {version}\n\tbare = true\n{extensions}"
+HASH_BYTES = {"sha1": 20, "sha256": 32}
 
 
 @dataclass(slots=True)
@@ -42,6 +43,10 @@ class Source:
             if self._view is None:
                 self._view = make_view(self.pins, self.packs, self.ref.shallow, self.ref.object_format)
             return self._view
+
+    def view_of(self, number: int) -> Path:
+        """A bare repository of one pack's objects."""
+        return make_view(self.pins, self.packs[number : number + 1], self.ref.shallow, self.ref.object_format)
 
     def pin(self, name: str) -> Path | None:
         """Pins a set of this project; None if there is none."""
@@ -111,13 +116,26 @@ def make_view(directory: Path, packs: Iterable[Path], shallow: Sequence[str], ob
     return view
 
 
+def count_objects(pinned: Path) -> int:
+    """The number of a pack's objects: the last entry of its index's fan-out table."""
+    with (pinned / "idx").open("rb") as idx:
+        idx.seek(8 + 255 * 4)
+        return int.from_bytes(idx.read(4), "big")
+
+
+def checksum(pinned: Path, object_format: str) -> str:
+    """A pack's checksum, which is its name."""
+    with (pinned / "pack").open("rb") as pack:
+        pack.seek(-HASH_BYTES[object_format], os.SEEK_END)
+        return pack.read().hex()
+
+
 def _is_whole(pinned: Path, object_format: str) -> bool:
     """Whether a pack is the one of its index: the host may have crashed while it was written."""
-    length = 20 if object_format == "sha1" else 32
+    length = HASH_BYTES[object_format]
     try:
-        with (pinned / "pack").open("rb") as pack, (pinned / "idx").open("rb") as idx:
-            pack.seek(-length, os.SEEK_END)
+        with (pinned / "idx").open("rb") as idx:
             idx.seek(-2 * length, os.SEEK_END)
-            return pack.read(length) == idx.read(length)
+            return checksum(pinned, object_format) == idx.read(length).hex()
     except OSError:
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from daemon.checkouts.content import above
 from daemon.checkouts.history import History
 from daemon.checkouts.indexing import KnownIndexes, write_index
 from daemon.checkouts.objects import Objects
-from daemon.checkouts.packs import Source
+from daemon.checkouts.packs import Source, checksum, count_objects
 from daemon.checkouts.snapshot import Repository, Snapshot
 from daemon.checkouts.tar_stream import Member
 from daemon.executors.base import CheckoutOptions
@@ -23,6 +24,8 @@ VERSION = 1
 BASES_TRIED = 4
 LARGEST_INCREMENT = 8 << 20
 LARGEST_SHARE = 0.25
+SMALLEST_READY = 8 << 20
+"""A smaller pack is copied faster than compared."""
 """An increment larger than both is packed with its base, as a new one."""
 PACK_MODE, FILE_MODE, DIRECTORY_MODE = 0o444, 0o644, 0o755
 DIRECTORIES = (b"objects", b"objects/info", b"objects/pack", b"refs", b"refs/heads", b"refs/tags", b"info")
@@ -45,6 +48,7 @@ class _Packed(msgspec.Struct, frozen=True):
 
     pack: str
     tips: list[str]
+    tags: list[str] = []
     base: str = ""
 
 
@@ -171,11 +175,34 @@ def _note(pinned: Path) -> _Packed:
 
 def _whole(source: Source, wanted: History, name: str) -> HistoryPack:
     with source.shelf.partial() as partial:
-        packed = _Packed(history.pack(source.view(), wanted, [], partial), wanted.tips)
+        if ready := _ready(source, wanted, partial):
+            packed = _Packed(ready, wanted.tips, wanted.tags)
+        else:
+            packed = _Packed(history.pack(source.view(), wanted, [], partial), wanted.tips)
         (partial / "packed").write_bytes(msgspec.msgpack.encode(packed))
         (partial / "commits").write_bytes(bytes.fromhex("".join(wanted.parents)))
         source.put(name, partial)
     return HistoryPack(name, packed.pack)
+
+
+def _ready(source: Source, wanted: History, target: Path) -> str:
+    """Links a large pack of the workspace that is just this history with its tags. Returns its name; empty if none is.
+
+    It saves the time and the space of a copy.
+    """
+    found = -1
+    if not set(wanted.shallow) <= set(source.ref.shallow):
+        return ""
+    for number, pack in enumerate(source.packs):
+        if (pack / "pack").stat().st_size < SMALLEST_READY:
+            continue
+        if found < 0:
+            found = len(wanted.tags) + history.count(source.view(), wanted)
+        if count_objects(pack) == found and history.is_within(source.view_of(number), wanted):
+            for suffix in ("pack", "idx"):
+                os.link(pack / suffix, target / suffix)
+            return checksum(pack, source.ref.object_format)
+    return ""
 
 
 def _increment(source: Source, wanted: History, name: str) -> list[HistoryPack]:
@@ -185,13 +212,13 @@ def _increment(source: Source, wanted: History, name: str) -> list[HistoryPack]:
         if pinned is None:
             continue
         below = _note(pinned)
-        if not wanted.parents.keys() >= set(below.tips):
+        if not (wanted.parents.keys() >= set(below.tips) and set(wanted.tags) >= set(below.tags)):
             continue
         commits, length = (pinned / "commits").read_bytes().hex(), len(wanted.tips[0])
         if not wanted.contains(below.tips, {commits[at : at + length] for at in range(0, len(commits), length)}):
             continue
         with source.shelf.partial() as partial:
-            packed = _Packed(history.pack(source.view(), wanted, below.tips, partial), wanted.tips, base)
+            packed = _Packed(history.pack(source.view(), wanted, below.tips, partial), wanted.tips, [], base)
             size = (partial / "pack").stat().st_size
             if size > max(LARGEST_INCREMENT, LARGEST_SHARE * (pinned / "pack").stat().st_size):
                 return []

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
-from daemon.checkouts import trees
+from daemon.checkouts import git, trees
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import FORBIDDEN, SUBMODULE, TREE, Objects, kind, os_text
 from daemon.checkouts.trees import Totals
@@ -110,16 +110,21 @@ def read_manifest(objects: Objects, ref: GitWorkspace) -> tuple[Manifest, dict[b
     return manifest, {name: key for name, (_, key) in parts.items()}
 
 
-def verify(objects: Objects, ref: GitWorkspace) -> Snapshot:
-    """Reads a snapshot completely, with the trees of its repositories. Raises BadWorkspace."""
+def verify(objects: Objects, ref: GitWorkspace, known: dict[str, Totals]) -> Snapshot:
+    """Reads a snapshot completely, with the trees of its repositories. Raises BadWorkspace.
+
+    `known` are trees that were found to be sound before, with their totals; trees that are read are added.
+    """
     manifest, parts = read_manifest(objects, ref)
     snapshot = placed(manifest, parts, staged_of(objects, parts))
+    if known:  # sound, but are they in these packs?
+        git.run(objects.repository, "rev-list", "--objects", "--quiet", "--stdin", told=git.lines([ref.snapshot]))
     entries = size = 0
     for number, one in enumerate(snapshot.repositories):
-        measured = trees.measure(objects, one.tree)
-        one.totals = measured.totals
-        entries, size = entries + measured.totals.entries, size + measured.totals.bytes
-        trees.check_totals(Totals(entries, size, len(one.prefix) + measured.totals.longest))
+        known |= trees.measure(objects, one.tree, known)
+        one.totals = known[one.tree]
+        entries, size = entries + one.totals.entries, size + one.totals.bytes
+        trees.check_totals(Totals(entries, size, len(one.prefix) + one.totals.longest))
         _check(objects, snapshot.repositories, number)
     objects.sizes(snapshot.staged)
     return snapshot

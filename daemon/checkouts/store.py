@@ -20,6 +20,9 @@ from daemon.checkouts.trees import Totals
 from daemon.executors.base import Checkout, CheckoutOptions, Workspace
 from protocol.workspace import GitWorkspace, Manifest, Pack
 
+MANY_TREES, MANY_SHARE = 100, 0.2
+"""So many unknown trees in a snapshot, and so large a share: the next one is read completely."""
+
 
 class _Verified(msgspec.Struct, frozen=True):
     """What the verification of a workspace has found: its manifest, its trees by name, the totals of each."""
@@ -85,8 +88,10 @@ def _verified(source: Source) -> Snapshot:
         for one, totals in zip(found.repositories, kept.totals, strict=True):
             one.totals = totals
         return found
+    known = _known_trees(source)
+    before = len(known)
     with Objects(source.view()) as objects:
-        found = snapshot.verify(objects, source.ref)
+        found = snapshot.verify(objects, source.ref, known)
     repositories = found.repositories
     verified = _Verified(
         Manifest(repositories=[one.manifest for one in repositories]),
@@ -97,4 +102,25 @@ def _verified(source: Source) -> Snapshot:
     with source.shelf.partial() as partial:
         (partial / "verified").write_bytes(msgspec.msgpack.encode(verified))
         source.put(name, partial)
+    _keep_trees(source, known, before)
     return found
+
+
+def _known_trees(source: Source) -> dict[str, Totals]:
+    """Trees that a verification has found to be sound, with their totals."""
+    for name in source.shelf.names(source.name, "trees")[:1]:
+        if pinned := source.pin(name):
+            return msgspec.msgpack.decode((pinned / "trees").read_bytes(), type=dict[str, Totals])
+    return {}
+
+
+def _keep_trees(source: Source, known: dict[str, Totals], before: int) -> None:
+    """Keeps the trees of a complete verification; drops them when many others are in use."""
+    old = source.shelf.names(source.name, "trees")
+    if before == 0:
+        with source.shelf.partial() as partial:
+            (partial / "trees").write_bytes(msgspec.msgpack.encode(known))
+            source.put(f"trees-{key_of(source.ref)}", partial)
+    if before == 0 or len(known) - before > max(MANY_TREES, before * MANY_SHARE):
+        for name in old:
+            source.shelf.drop(source.name, name)

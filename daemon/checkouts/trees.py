@@ -28,17 +28,12 @@ class Totals(NamedTuple):
     longest: int
 
 
-@dataclass(slots=True)
-class Measured:
-    """A tree that was read completely: its totals, and the sizes of all its blobs."""
+def measure(objects: Objects, root: str, known: Mapping[str, Totals]) -> dict[str, Totals]:
+    """Reads a tree with all its subtrees, each once, and checks that nothing is missing, unsound or too large.
 
-    totals: Totals
-    sizes: dict[str, int]
-
-
-def measure(objects: Objects, root: str) -> Measured:
-    """Reads a tree with all its subtrees, each once, and checks that nothing is missing, unsound or too large."""
-    order = _all_trees(objects, root)
+    Returns the totals of all trees that were read, and of `root`. Trees that are `known` are not read again.
+    """
+    order = _all_trees(objects, root, known)
     blobs: set[str] = set()
     links: set[str] = set()
     for one in order:
@@ -48,36 +43,38 @@ def measure(objects: Objects, root: str) -> Measured:
             elif kind(mode) == LINK:
                 links.add(key)
     sizes = objects.sizes(blobs | links)
-    totals = _totals(objects, root, sizes)
+    totals = _totals(objects, root, sizes, known)
     for key in links:
         if not 0 < sizes[key] <= LONGEST_LINK:
             raise BadWorkspace(f"a symbolic link has a target of {sizes[key]} bytes")
     if links:
-        _check_links(objects, root, order, links)
-    return Measured(totals, sizes)
+        _check_links(objects, order, links)
+    return totals
 
 
 def check_names(objects: Objects, root: str) -> None:
     """Reads a tree with all its subtrees, without its files, and checks that it is sound and not too large."""
-    _all_trees(objects, root)
-    _totals(objects, root, {})
+    _all_trees(objects, root, {})
+    _totals(objects, root, {}, {})
 
 
-def _totals(objects: Objects, root: str, sizes: Mapping[str, int]) -> Totals:
+def _totals(objects: Objects, root: str, sizes: Mapping[str, int], known: Mapping[str, Totals]) -> dict[str, Totals]:
     totals: dict[str, Totals] = {}
-    for one in _children_first(objects, root):
+    for one in _children_first(objects, root, known):
         entries = size = longest = 0
         for mode, name, key in objects.tree(one):
             entries, length = entries + 1, len(name)
             if kind(mode) == TREE:
-                below = totals[key]
+                below = totals.get(key) or known[key]
                 entries, size, length = entries + below.entries, size + below.bytes, length + 1 + below.longest
             elif kind(mode) != SUBMODULE:
                 size += sizes.get(key, 0)
             longest = max(longest, length)
         totals[one] = Totals(entries, size, longest)
         check_totals(totals[one])
-    return totals[root]
+    if root in known:
+        totals[root] = known[root]
+    return totals
 
 
 def check_totals(totals: Totals) -> None:
@@ -90,10 +87,10 @@ def check_totals(totals: Totals) -> None:
         raise BadWorkspace(f"it has a path of more than {LONGEST_PATH} bytes")
 
 
-def _all_trees(objects: Objects, root: str) -> list[str]:
-    """All trees, each once, level by level."""
+def _all_trees(objects: Objects, root: str, known: Mapping[str, Totals]) -> list[str]:
+    """All trees that are not known, each once, level by level."""
     seen = {root}
-    level, entries = [root], 0
+    level, entries = [root] if root not in known else [], 0
     order: list[str] = []
     for _ in range(DEEPEST):
         objects.trees(level)
@@ -102,7 +99,7 @@ def _all_trees(objects: Objects, root: str) -> list[str]:
         for one in level:
             for mode, _, key in objects.tree(one):
                 entries += 1
-                if kind(mode) == TREE and key not in seen:
+                if kind(mode) == TREE and key not in seen and key not in known:
                     below[key] = None
         if entries > MOST_FILES:
             raise BadWorkspace(f"it has more than {MOST_FILES} files")
@@ -113,8 +110,8 @@ def _all_trees(objects: Objects, root: str) -> list[str]:
     raise BadWorkspace(f"its directories are nested more than {DEEPEST} deep")
 
 
-def _children_first(objects: Objects, root: str) -> Iterator[str]:
-    done: set[str] = set()
+def _children_first(objects: Objects, root: str, known: Mapping[str, Totals]) -> Iterator[str]:
+    done = set(known)
     stack: list[tuple[str, bool]] = [(root, False)]
     while stack:
         one, opened = stack.pop()
@@ -128,7 +125,7 @@ def _children_first(objects: Objects, root: str) -> Iterator[str]:
         stack += [(key, False) for mode, _, key in objects.tree(one) if kind(mode) == TREE and key not in done]
 
 
-def _check_links(objects: Objects, root: str, order: list[str], links: set[str]) -> None:
+def _check_links(objects: Objects, order: list[str], links: set[str]) -> None:
     """Refuses links into a `.git`."""
     wanted = sorted(links)
     bad = {key for key, target in zip(wanted, objects.read(wanted, "blob"), strict=True) if _is_bad(target)}

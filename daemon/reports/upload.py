@@ -42,9 +42,11 @@ def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker
     _read_dotenv(collected, reports)
     _read_junit(collected, reports)
     for item in collected:
+        known = item.digest
         if masker and item.kind != "archive":
             _mask(item.path, masker)
-        digest, size = transfer.store(item.path)
+            known = ""
+        digest, size = transfer.store(item.path, known)
         reports.artifacts.append(ArtifactRef(kind=item.kind, digest=digest, size=size, name=item.name))
     return reports
 

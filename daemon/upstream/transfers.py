@@ -22,7 +22,7 @@ from protocol import messages as m
 from protocol.names import CHUNK_BYTES
 from protocol.statuses import FailureReason
 
-PIPELINE = 4
+PIPELINE = 16
 """Pieces in flight: hides the round trip, and bounds memory to PIPELINE times CHUNK_BYTES per transfer."""
 UPLOAD_ROUNDS = 10
 """Restarts of an upload after lost pieces."""
@@ -159,14 +159,14 @@ class Transfer:
             message = f"the artifacts of job {job} can't be fetched: {error}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
-    def store(self, file: Path) -> tuple[str, int]:
+    def store(self, file: Path, digest: str = "") -> tuple[str, int]:
         """Uploads a file, unless the coordinator has it, and moves it into the cache: (digest, size).
 
-        `file` must be on the cache's file system. Raises JobFailed, TransferAborted.
+        `file` must be on the cache's file system; `digest` is its sha256, if known. Raises JobFailed, TransferAborted.
         """
         try:
             with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                digest = digest or hashlib.file_digest(stream, "sha256").hexdigest()
                 size = os.fstat(stream.fileno()).st_size
                 self._upload(stream.fileno(), digest, size)
             self._transfers.cache.adopt(self.attempt, digest, file)

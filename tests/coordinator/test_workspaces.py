@@ -100,7 +100,7 @@ def test_a_workspace_that_lacks_a_pack_is_not_told(start: Start, tmp_path: Path)
 
 
 def test_an_answer_has_no_more_workspaces_than_fit(start: Start, tmp_path: Path) -> None:
-    commits = [f"{number:064x}" for number in range(MOST_COMMITS)]
+    commits = [f"{number:064x}" for number in range(50_000)]
     with start() as (_, client):
         packs = [pack(client, tmp_path, "1")]
         large = [
@@ -134,6 +134,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "commit-that-is-an-option": (GIT | {"commits": ["--all"]}, "commits"),
     "too-many-commits": (GIT | {"commits": ["0" * 40] * (MOST_COMMITS + 1)}, f"length <= {MOST_COMMITS}"),
     "too-many-shallow": (GIT | {"shallow": ["0" * 40] * (MOST_COMMITS + 1)}, f"length <= {MOST_COMMITS}"),
+    "history-below-0": (GIT | {"history": -1}, "history"),
     "depth-below-0": (GIT | {"depth": -1}, "depth"),
     "larger-than-any-message": (GIT | {"commits": ["0" * 64] * 300_000}, "at most"),
     "tar-of-size-below-0": ({"form": "tar", "digest": "ab" * 32, "size": -1}, "size"),

@@ -13,7 +13,7 @@ import pytest
 
 from daemon.executors.base import JobFailed
 from daemon.settings import WorkerSettings
-from daemon.worker import Worker
+from daemon.worker import REMOVE_BOUND, Worker
 from protocol import messages as m
 from protocol.errors import EngineUnavailable, LongshoreError, UsageError
 from protocol.statuses import ExecutionStatus as S
@@ -52,6 +52,37 @@ def test_the_container_stays_until_the_final_status_is_acknowledged(
     coordinator.acknowledging = True
     assert coordinator.final("7.1").status is S.SUCCESS
     engine.await_step("remove", "7.1")
+
+
+def test_a_worker_that_leaves_removes_what_has_ended_as_soon_as_that_is_acknowledged(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+) -> None:
+    running = run_worker(ack_timeout=0.2)
+    coordinator.assign(assignment("sleep 0.2; echo done", attempt="7.1"))
+    coordinator.status("7.1", S.RUNNING)
+    coordinator.acknowledging = False
+    coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
+    for _ in range(2):
+        running.worker.stop()
+    coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)  # again, for it has not left
+    coordinator.acknowledging = True
+    running.join()
+    assert (engine.boxes, running.worker.removing) == ({}, False)
+
+
+def test_a_worker_that_leaves_waits_for_no_coordinator_that_is_away(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+) -> None:
+    running = run_worker(ack_timeout=0.2)
+    coordinator.assign(assignment("sleep 0.2; echo done", attempt="7.1"))
+    coordinator.status("7.1", S.RUNNING)
+    coordinator.acknowledging = False
+    coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
+    coordinator.down()
+    begun = time.monotonic()
+    running.leave()
+    assert time.monotonic() - begun < REMOVE_BOUND
+    assert list(engine.boxes) == ["7.1"]
 
 
 def test_a_script_that_fails_is_a_script_failure_with_its_exit_code(

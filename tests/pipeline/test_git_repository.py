@@ -107,6 +107,58 @@ def test_a_lone_commit_belongs_to_a_branch_that_points_at_it(project: Project) -
     assert project.variables(JOB)["CI_COMMIT_BRANCH"] == "main"
 
 
+def of_branch(project: Project) -> tuple[str | None, str]:
+    variables = project.variables(JOB)
+    return variables.get("CI_COMMIT_BRANCH"), variables["CI_DEFAULT_BRANCH"]
+
+
+def test_a_lone_commit_belongs_to_the_default_branch_if_that_contains_it_else_to_another_that_does(
+    project: Project,
+) -> None:
+    project.commit("first")
+    project.commit("second")
+    project.git("checkout", "-q", "-b", "a-topic")
+    project.commit("third")
+    project.commit("fourth")
+    project.git("checkout", "-q", "--detach", "main~1")
+    assert of_branch(project) == ("main", "main")
+    project.git("checkout", "-q", "--detach", "a-topic~1")
+    assert of_branch(project) == ("a-topic", "main")
+
+
+def test_a_lone_commit_belongs_to_a_branch_of_origin_that_contains_it(project: Project, tmp_path: Path) -> None:
+    origin = Project(tmp_path / "origin")
+    for number in range(3):
+        origin.commit(str(number))
+        origin.git("checkout", "-q", "-B", "topic")
+    project.git("clone", "-q", "--no-checkout", origin.root.as_uri(), ".")
+    project.git("checkout", "-q", "--detach", "origin/topic~1")
+    project.git("branch", "-q", "-D", "topic")
+    project.git("remote", "set-head", "origin", "-d")
+    assert of_branch(project) == ("topic", "main")
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["default branch known", "not known"])
+def test_a_commit_of_no_known_branch_is_not_on_the_default_branch(
+    project: Project, tmp_path: Path, known: bool
+) -> None:
+    origin = Project(tmp_path / "origin")
+    origin.commit("first")
+    origin.git("checkout", "-q", "-b", "trunk")
+    origin.commit("second")
+    sha = origin.git("rev-parse", "main")
+    project.git("init", "-q", "-b", "unborn")
+    project.git("remote", "add", "origin", origin.root.as_uri())
+    if known:
+        project.git("fetch", "-q", "--depth=1", "origin", "trunk:refs/remotes/origin/trunk")
+        project.git("remote", "set-head", "origin", "trunk")
+    project.git("fetch", "-q", "--depth=1", "origin", sha)
+    project.git("checkout", "-q", "--detach", "FETCH_HEAD")
+    assert of_branch(project) == ("HEAD", "trunk" if known else "main")
+    text = "job: {script: [x], rules: [{if: $CI_COMMIT_BRANCH == $CI_DEFAULT_BRANCH}]}\nother: {script: [x]}\n"
+    assert project.names(text) == ["other"]
+
+
 def test_the_file_may_lie_below_the_top_of_the_repository(project: Project) -> None:
     project.write("top.yml", "top: {script: [x]}\n")
     project.commit()

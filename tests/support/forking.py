@@ -22,6 +22,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import types
@@ -108,6 +109,7 @@ class _Forker:
 
 
 _forker: _Forker | None = None
+_first = threading.Lock()
 
 
 def _plain(environment: Mapping[str, str]) -> dict[str, str]:
@@ -135,8 +137,9 @@ def fork(
 ) -> Forked:
     """Starts `python -m MODULE` with the arguments after the first of `command`, which is its name."""
     global _forker
-    if _forker is None:
-        _forker = _Forker()
+    with _first:
+        if _forker is None:
+            _forker = _Forker()
     request = {"module": module, "command": list(command), "cwd": str(cwd), "environment": dict(environment)}
     return _forker.fork(request, [stdin, stdout, stderr])
 

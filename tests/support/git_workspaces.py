@@ -97,7 +97,7 @@ class Client:
         packs = list(base.packs) if base else []
         without = [f"^{one}" for one in (base.commits if base else [])]
         packs.append(self._pack([*(f"--shallow {one}" for one in shallow), *commits, *without], thin=bool(base)))
-        packs.append(self._pack([snapshot, *(f"^{one}" for one in heads)], thin=True))
+        packs.append(self._pack([snapshot, *(f"^{one}^{{tree}}" for one in heads)], thin=True))
         return GitWorkspace(snapshot=snapshot, packs=packs, commits=commits, shallow=shallow, depth=depth)
 
     def blob(self, data: bytes) -> str:

@@ -21,7 +21,7 @@ def _checked(system: System, client: docker.DockerClient) -> Iterator[System]:
         if not any(process.name == "coordinator" and process.popen.poll() is None for process in system.processes):
             system.start_coordinator()
         coordinator = system.coordinator_id
-        eventually(lambda: not leftovers(client, coordinator))
+        eventually(lambda: leftovers(client, coordinator), so=lambda left: left == [])
     finally:
         system.stop()
 

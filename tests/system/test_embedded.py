@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import os
 import signal
 from pathlib import Path
 
 import docker
 
+from tests.daemon.executors.docker.odd_engine import OddEngine
 from tests.support.eventually import DEADLINE, eventually
-from tests.support.system import UNTIL_TOLD, Process, System, jobs_of, nobody_serves, repository, statuses, tell
+from tests.support.system import (
+    UNTIL_TOLD,
+    Process,
+    System,
+    jobs_of,
+    leftovers,
+    nobody_serves,
+    repository,
+    statuses,
+    tell,
+)
 
 HELLO = "job: {image: longshore/busybox:test, script: [echo hello]}"
 LONG = f"""
@@ -47,6 +60,28 @@ def test_ctrl_c_cancels_the_run(system: System, tmp_path: Path) -> None:
     run.interrupt()
     assert run.popen.wait(DEADLINE) == 3
     assert statuses(system.show(1)) == {"job": "canceled"}
+
+
+def test_what_an_engine_was_too_slow_to_remove_is_removed_in_the_background(
+    system: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    engine = OddEngine(tmp_path / "odd.sock")
+    refusing = engine.answer("DELETE /containers/", 500, {"message": "driver failed to remove root filesystem"})
+    system.extra["DOCKER_HOST"] = engine.url
+    try:
+        done = system.command("run", cwd=project_of(tmp_path / "project", HELLO))
+        assert done.status == 0, done.err
+        assert refusing.asked
+        eventually(lambda: not nobody_serves(system))
+        coordinator = system.coordinator_id
+        assert len(leftovers(docker_client, coordinator)) == 1
+        refusing.times = 0
+        eventually(lambda: leftovers(docker_client, coordinator), so=lambda left: left == [])
+        background = json.loads((system.folder / "state" / "coordinator.json").read_text())["pid"]
+        os.kill(background, signal.SIGTERM)  # it would wait for runs
+        eventually(lambda: nobody_serves(system))
+    finally:
+        engine.close()
 
 
 def test_a_second_run_on_the_same_state_is_a_client_of_the_first(

@@ -93,9 +93,9 @@ def test_doctor_names_what_is_wrong_and_what_to_do(system_without_docker: System
     state.mkdir(mode=0o755)
     done = system.command("doctor", "--coordinator", "tcp://127.0.0.1:1")
     assert done.status == 1
-    assert "✘ docker: no Docker engine answers at unix:///nonexistent/docker.sock" in done.out
+    assert "✗ docker: no Docker engine answers at unix:///nonexistent/docker.sock" in done.out
     assert "systemctl start docker" in done.out
-    assert "✘ coordinator: no coordinator answers at tcp://127.0.0.1:1" in done.out
+    assert "✗ coordinator: no coordinator answers at tcp://127.0.0.1:1" in done.out
     assert f"chmod 700 {state}" in done.out
     assert system.command("doctor", "--force").status == 2
 

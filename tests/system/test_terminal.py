@@ -193,7 +193,7 @@ def test_a_watched_run_is_drawn_until_it_has_ended(fleet: System, tmp_path: Path
         shown.wait_for("● running".encode())
         assert shown.end() == 0
     end = shown.shown.decode()
-    assert "✔ success" in end[end.rindex(f"Run {run}") :]
+    assert "✓ success" in end[end.rindex(f"Run {run}") :]
 
 
 def test_what_was_watched_stays_on_the_terminal_after_ctrl_c(fleet: System, tmp_path: Path) -> None:

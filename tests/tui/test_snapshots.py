@@ -78,6 +78,14 @@ async def open_job_tab(pilot: Pilot[None], name: str) -> None:
         await pilot.pause(0.02)
 
 
+async def stands_still(pilot: Pilot[None]) -> None:
+    """Waits until the screen changes no more."""
+    seen: list[str] = []
+    while len(seen) < STILL or len({*seen[-STILL:]}) > 1 or not seen[-1].strip():
+        seen.append(Dashboard(pilot.app, pilot).text)  # type: ignore[arg-type]
+        await pilot.pause(0.03)
+
+
 def log_is_shown(screen: Screen[object]) -> bool:
     """Whether the log that the screen has room for has come."""
     documents = [view.document for view in screen.query(LogView) if view.size.height]
@@ -95,6 +103,8 @@ def looks(keys: list[str], size: tuple[int, int], theme: str, compare: Callable[
                 await open_job_tab(pilot, key[1:])
                 continue
             before, writes = pilot.app.screen, isinstance(pilot.app.focused, Input)
+            if key in LEADS_ON and not writes:
+                await stands_still(pilot)  # what another screen covers is drawn no more
             await pilot.press(key)
             while key in LEADS_ON and not writes and pilot.app.screen is before:
                 await pilot.pause(0.02)
@@ -102,10 +112,7 @@ def looks(keys: list[str], size: tuple[int, int], theme: str, compare: Callable[
             await open_job_tab(pilot, keys[-1][1:] if keys[-1].startswith("@") else "log")
         while not log_is_shown(pilot.app.screen):
             await pilot.pause(0.02)
-        seen: list[str] = []
-        while len(seen) < STILL or len({*seen[-STILL:]}) > 1:
-            seen.append(Dashboard(pilot.app, pilot).text)  # type: ignore[arg-type]
-            await pilot.pause(0.03)
+        await stands_still(pilot)
 
     return compare(still_app(theme=theme), terminal_size=size, run_before=go)
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from protocol.display import clean
-from protocol.statuses import ENDED, ExecutionStatus, WorkerStatus
+from protocol.statuses import ENDED, SHAPES, ExecutionStatus, WorkerStatus
 from protocol.views import AttemptView, JobView, RunSummary, WorkerView
 
 S = ExecutionStatus
@@ -29,17 +29,17 @@ class Sign:
 
 
 SIGNS: dict[ExecutionStatus, Sign] = {
-    S.SUCCESS: Sign("✓", "S", "success", "success"),
-    S.FAILED: Sign("✗", "F", "error", "failed"),
-    S.RUNNING: Sign("●", "R", "primary", "running"),
-    S.PREPARING: Sign("◐", "P", "primary", "preparing"),
-    S.WAITING: Sign("◔", "W", "secondary", "waiting"),
-    S.PENDING: Sign("○", "Q", "secondary", "pending"),
-    S.CREATED: Sign("·", "C", "muted", "created"),
-    S.MANUAL: Sign("►", "M", "accent", "manual"),
-    S.SCHEDULED: Sign("◷", "D", "accent", "scheduled"),
-    S.CANCELED: Sign("⊘", "X", "muted", "canceled"),
-    S.SKIPPED: Sign("»", "K", "muted", "skipped"),
+    S.SUCCESS: Sign(SHAPES[S.SUCCESS], "S", "success", "success"),
+    S.FAILED: Sign(SHAPES[S.FAILED], "F", "error", "failed"),
+    S.RUNNING: Sign(SHAPES[S.RUNNING], "R", "primary", "running"),
+    S.PREPARING: Sign(SHAPES[S.PREPARING], "P", "primary", "preparing"),
+    S.WAITING: Sign(SHAPES[S.WAITING], "W", "secondary", "waiting"),
+    S.PENDING: Sign(SHAPES[S.PENDING], "Q", "secondary", "pending"),
+    S.CREATED: Sign(SHAPES[S.CREATED], "C", "muted", "created"),
+    S.MANUAL: Sign(SHAPES[S.MANUAL], "M", "accent", "manual"),
+    S.SCHEDULED: Sign(SHAPES[S.SCHEDULED], "D", "accent", "scheduled"),
+    S.CANCELED: Sign(SHAPES[S.CANCELED], "X", "muted", "canceled"),
+    S.SKIPPED: Sign(SHAPES[S.SKIPPED], "K", "muted", "skipped"),
 }
 WARNING = Sign("▲", "A", "warning", "failed, allowed")
 """A failed job that is allowed to fail, or a stage that passed with such a job."""

@@ -1,60 +1,45 @@
-"""How much history and which submodules a plan's jobs need: GitLab's variables GIT_DEPTH and the like. Pure."""
+"""How much history and which submodules a plan's jobs need, by GitLab's variables GIT_DEPTH and the like. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
+from daemon.executors.base import CheckoutOptions, JobFailed
+from daemon.executors.common.checkout_options import checkout_options
 from protocol.plan import JobPlan, Plan
-
-USUAL_DEPTH = 20
-"""GitLab's depth of a new project; also where a variable is known only to the coordinator or the worker."""
-WITHOUT_HISTORY = ("none", "empty")
-"""Values of GIT_STRATEGY without a repository in the job."""
+from protocol.variables import expand_all
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """The most that any job needs; a depth of 0 is the whole history."""
+    """The most that any job needs; a depth of 0 is the whole history. `submodules` as GIT_SUBMODULE_STRATEGY."""
 
-    depth: int = USUAL_DEPTH
-    submodules: str = "none"  # or "normal", "recursive"
-    submodule_depth: int = USUAL_DEPTH
+    depth: int
+    submodules: str
+    submodule_depth: int
 
 
 def wanted(plan: Plan) -> Wanted:
-    """What the jobs of a plan need."""
-    each = [_of_job(plan, job) for job in plan.jobs if job.no_op is None]
-    kinds = {one.submodules for one in each}
+    """What the jobs of a plan need, as far as their variables are known before the run."""
+    each = {options for job in plan.jobs if job.no_op is None and (options := _options(plan, job)) is not None}
+    deep = [options for options in each if options.submodules != "none"]
+    kinds = {options.submodules for options in each}
     return Wanted(
-        depth=_deepest([one.depth for one in each]),
+        depth=_deepest([options.depth for options in each]),
         submodules=next((kind for kind in ("recursive", "normal") if kind in kinds), "none"),
-        submodule_depth=_deepest([one.submodule_depth for one in each if one.submodules != "none"]),
+        submodule_depth=_deepest([options.submodule_depth for options in deep]),
     )
 
 
-def variables_of(plan: Plan, job: JobPlan | None = None) -> dict[str, str]:
-    """The variables of a pipeline or one job as far as the plan knows them, not expanded."""
-    own = job.variables if job is not None else []
-    return {variable.key: variable.value for variable in (*plan.predefined, *own, *plan.run_variables)}
-
-
-def _of_job(plan: Plan, job: JobPlan) -> Wanted:
-    variables = variables_of(plan, job)
-    if variables.get("GIT_STRATEGY") in WITHOUT_HISTORY:
-        return Wanted(depth=1, submodule_depth=1)
-    depth = _depth(variables.get("GIT_DEPTH"), USUAL_DEPTH)
-    submodules = variables.get("GIT_SUBMODULE_STRATEGY", "none")
-    if "$" in submodules:
-        submodules = "recursive"
-    return Wanted(
-        depth=depth,
-        submodules=submodules if submodules in ("normal", "recursive") else "none",
-        submodule_depth=_depth(variables.get("GIT_SUBMODULE_DEPTH"), depth),
-    )
-
-
-def _depth(value: str | None, otherwise: int) -> int:
-    return int(value) if value is not None and value.isascii() and value.isdigit() else otherwise
+def _options(plan: Plan, job: JobPlan) -> CheckoutOptions | None:
+    """A job's options; None for a job without a checkout, or one whose worker will refuse its variables."""
+    variables = [*plan.predefined, *job.variables, *plan.run_variables]
+    if not any(variable.key.startswith("GIT_") for variable in variables):
+        return CheckoutOptions()
+    try:
+        return checkout_options(expand_all(variables), [])
+    except JobFailed:
+        return None
 
 
 def _deepest(depths: list[int]) -> int:

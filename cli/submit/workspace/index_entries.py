@@ -12,17 +12,31 @@ SKIPPED = b"Ss"
 """Tags for entries outside of a sparse checkout."""
 UNCHANGED = b"."
 DELETED = b"D"
+MODIFIED = b"M"
 GITLINK = 0o160000
+HEAD = b"# branch.oid "
+BRANCH = b"# branch.head "
 
 
-class _Status:
-    """A parsed `git status --porcelain=v2`: by path, changes of the index, and paths changed on disk."""
+class Status:
+    """A parsed `git status --porcelain=v2 --branch`.
+
+    `index` are changes of the index by path, `on_disk` paths of changed files, `blobs` ids of their blobs in the index.
+    `head` and `branch` are None before the first commit, and without a branch.
+    """
 
     def __init__(self, records: Iterable[bytes]) -> None:
         self.index: dict[bytes, bytes] = {}
         self.on_disk: set[bytes] = set()
         self.intended: set[bytes] = set()
+        self.blobs: dict[bytes, str] = {}
+        self.head: str | None = None
+        self.branch: str | None = None
         for record in records:
+            if record.startswith(HEAD) and record != HEAD + b"(initial)":
+                self.head = record.removeprefix(HEAD).decode()
+            elif record.startswith(BRANCH) and record != BRANCH + b"(detached)":
+                self.branch = record.removeprefix(BRANCH).decode("utf-8", "replace")
             if record[:1] != b"1":  # "u", unmerged: the listing of the index has the stages
                 continue
             fields = record.split(b" ", 8)
@@ -31,24 +45,28 @@ class _Status:
                 self.index[path] = changes[:1]
             if changes[1:] != UNCHANGED:
                 self.on_disk.add(path)
+            if changes[1:] == MODIFIED:
+                self.blobs[path] = fields[7].decode()
             if changes == b".A":
                 self.intended.add(path)
 
 
 def index_entries(
-    listed: Iterable[bytes], status: Iterable[bytes], files: Mapping[bytes, tuple[bytes, bytes]]
+    listed: Iterable[bytes], found: Status, files: Mapping[bytes, tuple[bytes, bytes]]
 ) -> tuple[list[IndexEntry], set[str]]:
     """Entries that differ from the head's tree or have a flag, by path; and ids of blobs that its tree may lack.
 
     `listed` are lines of `git ls-files --stage -v`, `files` are git's mode and raw id of files on disk.
     """
-    found = _Status(status)
     entries: list[IndexEntry] = []
     staged: set[str] = set()
+    special = found.index.keys() | found.intended
     for line in listed:
         head, _, path = line.partition(b"\t")
         on_disk = files.get(path)
-        same = on_disk is not None and on_disk[1].hex().encode() == head[9:-2] and on_disk[0] == head[2:8]
+        same = on_disk is not None and head[2:] == b"%b %b 0" % (on_disk[0], on_disk[1].hex().encode())
+        if same and head[:1] == b"H" and path not in special:
+            continue  # most files
         changed, intended = path in found.index, path in found.intended
         stage = int(head[-1:])
         if not (changed or intended or stage) and (same or (on_disk is None and head[:1] == b"H")):

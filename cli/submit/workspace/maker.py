@@ -16,7 +16,7 @@ from types import TracebackType
 import msgspec
 
 from cli.submit.snapshot import TarWorkspaceMaker
-from cli.submit.workspace.depths import Wanted, variables_of, wanted
+from cli.submit.workspace.depths import Wanted, wanted
 from cli.submit.workspace.history import CommitReader, History, history_of
 from cli.submit.workspace.objects import TREE_MODE, tree_data
 from cli.submit.workspace.packs import Made, Packer, remove_old
@@ -28,6 +28,7 @@ from pipeline.git_repository import Repository, readable
 from protocol.client import Client
 from protocol.display import clean_lines
 from protocol.plan import Plan
+from protocol.variables import expand_all
 from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest
 
 _BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|\Z)|\A[./-]|[./]\Z|\A@?\Z|\AHEAD\Z")
@@ -69,6 +70,9 @@ class GitWorkspaceMaker:
     def close(self) -> None:
         """Ends all of its processes, from any thread."""
         self._git.end()
+        with self._reading:
+            if self._store is not None:
+                self._store.close()
 
     def read(self) -> Scan:
         """Reads the project's own files, index and refs; once."""
@@ -112,13 +116,14 @@ class GitWorkspaceMaker:
 
     def _make(self, plan: Plan, workspaces: Sequence[GitWorkspace]) -> Made:
         needs = wanted(plan)
+        variables = expand_all([*plan.predefined, *plan.run_variables])
         scans = [self.read()]
         store = self._store
         assert store is not None
         if needs.submodules != "none" and scans[0].listing.submodules:
             scans += submodules(store, scans[0], 0, recursive=needs.submodules == "recursive")
         with CommitReader(store) as reader:
-            history = self._history(reader, scans, variables_of(plan), needs)
+            history = self._history(reader, scans, variables, needs)
             snapshot = self._write(store, scans)
             store.keep(snapshot)
             heads = {number: head for number, found in enumerate(scans) if (head := found.manifest.head) is not None}
@@ -134,7 +139,7 @@ class GitWorkspaceMaker:
             if head is not None and number == 0:
                 heads, tag = _project_refs(found, head, variables)
             elif head is not None:
-                heads = {b"": head}
+                heads = _submodule_refs(found, head)
             depth = needs.submodule_depth if number else needs.depth
             own = history_of(reader, heads, found.refs, tag, depth, found.tree.shallow)
             found.manifest = msgspec.structs.replace(found.manifest, refs=dict(sorted(own.refs.items())))
@@ -174,6 +179,14 @@ def _project_refs(found: Scan, head: str, variables: dict[str, str]) -> tuple[di
     if is_ref(target) and target != branch and known is not None:
         heads[remote] = known
     return heads, _name("refs/tags/", tag) if is_ref(tag) else b""
+
+
+def _submodule_refs(found: Scan, head: str) -> dict[bytes, str]:
+    """Branches at a submodule's commit, which `git submodule status` names."""
+    names = (
+        re.sub(rb"\Arefs/(heads|remotes/origin)/", b"", ref) for ref, id in found.refs.branches.items() if id == head
+    )
+    return {b"refs/remotes/origin/" + name: head for name in names if name != b"HEAD"} or {b"": head}
 
 
 def _name(folder: str, name: str) -> bytes:

@@ -9,11 +9,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import mkstemp
+from tempfile import NamedTemporaryFile, mkstemp
+
+import msgspec
 
 from cli.submit.workspace.history import CommitReader, History
 from cli.submit.workspace.objects import TREE_MODE, commit_data, tree_data
-from cli.submit.workspace.store import SnapshotStore
+from cli.submit.workspace.processes import GitFailed
+from cli.submit.workspace.store import SnapshotStore, replace_file
 from protocol.workspace import MOST_PACKS, GitWorkspace, Pack
 
 LARGE_FILES = 8 << 20
@@ -28,9 +31,17 @@ BEYOND = 64
 """Generations beyond its own depth in which a snapshot looks for a workspace's commits."""
 KEPT_SECONDS = 86400.0
 """Age at which a pack that was never submitted is removed."""
-OPTIONS = ("pack-objects", "--revs", "--thin", "--shallow", "--stdout", "--delta-base-offset", "-q")
+COMMAND = ("pack-objects", "--stdout", "--delta-base-offset", "-q")
+REVISIONS = ("--revs", "--thin", "--shallow")
+SHALLOW = "--shallow "
+FIRST = "first"
+"""File of the last workspace that was made of whole packs."""
 EMPTY_PACK = 12
 """Bytes of a pack's header; the last four count its objects."""
+
+
+Sent = tuple[Pack, Path]
+"""A pack and its file."""
 
 
 @dataclass(slots=True)
@@ -69,12 +80,13 @@ class Packer:
         for found in same_form:
             if found.snapshot == snapshot and self._has_history(found):
                 return Made(found, {})
-        base = self._best(same_form)
-        pending = [
-            self._start(self._history_request(base), "--missing=allow-any"),
-            self._start(self._files_request(snapshot, base)),
-        ]
-        history, files = (None if one is None else one() for one in pending)
+        base = self._best(same_form[:BASES])
+        if not base.packs and same_form and not _outgrown(same_form[0].packs):
+            base = self._best(self._first())
+        request = self._history_request(base)
+        pending = self._start(request, "--missing=allow-any"), self._start(self._files_request(snapshot, base))
+        history = self._partial(request, pending[0])
+        files = pending[1]()
         packs = list(base.packs)
         paths: dict[str, Path] = {}
         for made in (history, files):
@@ -89,7 +101,16 @@ class Packer:
             depth=self._depth,
             history=len(base.packs) + (history is not None),
         )
+        if not base.packs:
+            replace_file(self._store.directory / FIRST, msgspec.msgpack.encode(workspace))
         return Made(workspace, paths)
+
+    def _first(self) -> list[GitWorkspace]:
+        """The project's last workspace that was made of whole packs: others have grown out of it."""
+        try:
+            return [msgspec.msgpack.decode((self._store.directory / FIRST).read_bytes(), type=GitWorkspace)]
+        except (OSError, msgspec.MsgspecError):
+            return []
 
     def _has_history(self, found: GitWorkspace) -> bool:
         own = self._history
@@ -98,7 +119,7 @@ class Packer:
     def _best(self, workspaces: Sequence[GitWorkspace]) -> Base:
         """The base that leaves the least to send; an empty one if none helps."""
         best, least = Base(), -1
-        for found in workspaces[:BASES]:
+        for found in workspaces:
             base = self._base(found)
             if base is None:
                 continue
@@ -114,8 +135,7 @@ class Packer:
         files = sum(pack.size for pack in found.packs[found.history :])
         holder = self._store.holder(found.snapshot) if files > LARGE_FILES else None
         packs = found.packs if holder is not None else found.packs[: found.history]
-        grown = sum(pack.size for pack in packs[1:]) > max(packs[0].size / 2, LARGE_FILES) if packs else True
-        if len(packs) > MOST_BUILT_ON or grown:
+        if len(packs) > MOST_BUILT_ON or _outgrown(packs):
             return None
         shallow = set(found.shallow)
         if self._history.whole:
@@ -143,27 +163,25 @@ class Packer:
         if self._history.whole:
             if not new_tips:
                 return []
-            return [
-                *(f"--shallow {id}" for id in sorted(self._history.shallow)),
-                *new_tips,
-                *(f"^{id}" for id in sorted(base.known)),
-            ]
+            shallow = sorted(self._history.shallow | ({base.holder} if base.holder else set()))
+            edges = [*sorted(base.known), *([base.holder] if base.holder else [])]
+            return [*(f"{SHALLOW}{id}" for id in shallow), *new_tips, *(f"^{id}" for id in edges)]
         lacking = self._lacking(base)
         tags = [id for id in new_tips if id not in self._history.commits]
         if not lacking and not tags:
             return []
         parents = {id for ids in self._reader.parents(lacking).values() for id in ids or ()}
         near = (parents | set(self._history.tips)) & base.known
-        edges = sorted(near)[:EDGES] or sorted(base.known)[:1]
+        edges = [*(sorted(near)[:EDGES] or sorted(base.known)[:1]), *([base.holder] if base.holder else [])]
         named = sorted(self._history.commits | set(edges))
         # a tag leads to its commit, which the receiver may have
-        return [*(f"--shallow {id}" for id in named), *lacking, *tags, *(f"^{id}" for id in edges)]
+        return [*(f"{SHALLOW}{id}" for id in named), *lacking, *tags, *(f"^{id}" for id in edges)]
 
     def _files_request(self, snapshot: str, base: Base) -> list[str]:
         edges = [self._edge(number, head) for number, head in self._heads.items()]
         if base.holder is not None:
             edges.append(base.holder)
-        return [*(f"--shallow {id}" for id in edges), snapshot, *(f"^{id}" for id in edges)]
+        return [*(f"{SHALLOW}{id}" for id in edges), snapshot, *(f"^{id}" for id in edges)]
 
     def _edge(self, number: int, head: str) -> str:
         """A commit that places a head's tree where the snapshot has the files: deltas are made between equal paths.
@@ -173,20 +191,36 @@ class Packer:
         tree = tree_data([(str(number).encode(), TREE_MODE, bytes.fromhex(self._reader.tree(head)))])
         return self._store.write(b"commit", commit_data(self._store.write(b"tree", tree)))
 
-    def _start(self, request: list[str], *options: str) -> Callable[[], tuple[Pack, Path] | None] | None:
-        """Starts a pack; the result waits for it: its digest, size and file, None without objects."""
+    def _partial(self, request: list[str], pending: Callable[[], Sent | None]) -> Sent | None:
+        """The pack of a history; of what is there if `pack-objects` fails, as it does without a commit's tree."""
+        try:
+            return pending()
+        except GitFailed:
+            shallow = [line.removeprefix(SHALLOW) for line in request if line.startswith(SHALLOW)]
+            revisions = [line for line in request if not line.startswith(SHALLOW)]
+            with NamedTemporaryFile("w", dir=self._store.packs, prefix="shallow-") as file:
+                file.write("".join(f"{id}\n" for id in shallow))
+                file.flush()
+                where = ("--shallow-file", file.name, *self._store.where)
+                asked = "".join(f"{line}\n" for line in revisions).encode()
+                listing = ("rev-list", "--objects", "--missing=allow-any", "--stdin")
+                objects = self._store.git.run(where, *listing, asked=asked).decode("utf-8", "surrogateescape")
+            return self._start(objects.splitlines(), revisions=False)()
+
+    def _start(self, request: list[str], *options: str, revisions: bool = True) -> Callable[[], Sent | None]:
+        """Starts a pack of `revisions`, or of these objects; the result waits for it, and is None without objects."""
         if not request:
-            return None
-        asked = "".join(f"{line}\n" for line in request).encode()
-        key = hashlib.sha256(repr((OPTIONS, options)).encode() + asked).hexdigest()[:32]
+            return lambda: None
+        arguments = (*COMMAND, *(REVISIONS if revisions else ()), *options)
+        asked = "".join(f"{line}\n" for line in request).encode("utf-8", "surrogateescape")
+        key = hashlib.sha256(repr(arguments).encode() + asked).hexdigest()[:32]
         for path in self._store.packs.glob(f"{key}-*"):  # of an interrupted run: its upload can resume
-            digest, size = path.name.removeprefix(f"{key}-"), path.stat().st_size
-            return lambda: (Pack(digest=digest, size=size), path)
-        git = self._store.git
-        process = git.start(self._store.where, *OPTIONS, *options, asked=asked)
+            pack = Pack(digest=path.name.removeprefix(f"{key}-"), size=path.stat().st_size)
+            return lambda: (pack, path)
+        process = self._store.git.start(self._store.where, *arguments, asked=asked)
         return lambda: self._receive(process, key)
 
-    def _receive(self, process: subprocess.Popen[bytes], key: str) -> tuple[Pack, Path] | None:
+    def _receive(self, process: subprocess.Popen[bytes], key: str) -> Sent | None:
         """Stores the output of `pack-objects`."""
         descriptor, name = mkstemp(prefix="incomplete-", dir=self._store.packs)
         digest, size, head = hashlib.sha256(), 0, b""
@@ -204,6 +238,12 @@ class Packer:
         finally:
             Path(name).unlink(missing_ok=True)
         return Pack(digest=digest.hexdigest(), size=size), path
+
+
+def _outgrown(packs: Sequence[Pack]) -> bool:
+    """Whether increments have more than half the size of what they build on."""
+    first, grown = (sum(pack.size for pack in part) for part in (packs[:2], packs[2:]))
+    return grown > max(first / 2, LARGE_FILES)
 
 
 def remove_old(folder: Path) -> None:

@@ -21,7 +21,10 @@ ENVIRONMENT = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_OPTIONAL_LOCKS": "0",
 }
-OPTIONS = ("-c", "safe.directory=*", "-c", "core.fsmonitor=false", "-c", "protocol.allow=never")
+OPTIONS = (
+    *("-c", "safe.directory=*", "-c", "core.fsmonitor=false"),
+    *("-c", f"core.hooksPath={os.devnull}", "-c", "protocol.allow=never"),
+)
 """Whoever may run this project's jobs may read it, whoever owns it. No program of the repository's is run."""
 PIECE = 1 << 20
 """Bytes of output read at once."""

@@ -13,16 +13,15 @@ import msgspec
 
 from cli.submit.workspace.files import FileCache, FileReader
 from cli.submit.workspace.history import Refs, parse_refs
-from cli.submit.workspace.index_entries import index_entries
+from cli.submit.workspace.index_entries import Status, index_entries
 from cli.submit.workspace.index_file import Seed
+from cli.submit.workspace.lfs import unmodified
 from cli.submit.workspace.objects import build_trees
 from cli.submit.workspace.store import SnapshotStore
 from cli.submit.workspace.work_tree import WorkTree
 from pipeline.file_listing import Listing
 from protocol.workspace import RepositoryManifest
 
-INITIAL = b"(initial)"
-DETACHED = b"(detached)"
 _USER = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]*://)([^/@:]*)(?::[^/@]*)?@")
 
 
@@ -46,12 +45,12 @@ def scan(store: SnapshotStore, tree: WorkTree, list_files: Callable[[], Listing]
     """Reads a repository and writes what the store lacks of its files. Raises LongshoreError."""
     key = sha256(bytes(tree.top)).hexdigest()[:16]
     copy, noted = store.directory / f"index-{key}", store.directory / f"files-{key}"
-    running = tree.start_status(copy)
+    running = tree.start_status(store, copy)
     asked = tree.start_refs()
 
     @cache
-    def status() -> list[bytes]:
-        return tree.git.finish(running).split(b"\0")[:-1]
+    def status() -> Status:
+        return Status(tree.git.finish(running).split(b"\0")[:-1])
 
     def seeds(paths: list[bytes]) -> dict[bytes, Seed]:
         status()  # refreshes the copy of the index
@@ -71,13 +70,13 @@ def scan(store: SnapshotStore, tree: WorkTree, list_files: Callable[[], Listing]
     known.trees = set(trees)
     if (known.files, known.trees) != before:
         known.save(noted)
-    headers = {line[2:].split(b" ", 1)[0]: line[2:].split(b" ", 1)[-1] for line in status() if line[:2] == b"# "}
-    head, branch = headers[b"branch.oid"], headers[b"branch.head"]
+    if status().blobs and any(key.startswith("filter.lfs.") for key in tree.config):
+        status().on_disk -= unmodified(store, tree.top, status().blobs)
     entries, staged = index_entries(listing.index, status(), files.found)
     manifest = RepositoryManifest(
         url=without_password(tree.config.get("remote.origin.url", "")),
-        head=None if head == INITIAL else head.decode(),
-        branch="" if branch == DETACHED else branch.decode("utf-8", "replace"),
+        head=status().head,
+        branch=status().branch or "",
         index=entries,
         modes=files.modes,
         empty=sorted({*listing.empty, *listing.absent, *listing.submodules}),

@@ -31,13 +31,10 @@ CONFIG = """\
 [core]
 	bare = true
 	repositoryformatversion = {version}
-	fsync = none
-	fsyncObjectFiles = false
 [gc]
 	auto = 0
 [pack]
 	compression = 1
-	writeBitmapHashCache = false
 """
 
 
@@ -54,10 +51,27 @@ class SnapshotStore:
         self.object_format = object_format
         self.zero = "0" * (40 if object_format == "sha1" else 64)
         key = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
-        self.directory = _usable(cache_home() / f"{key}-{object_format}")
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self.directory = self._usable(cache_home() / f"{key}-{object_format}")
         self.objects = self.directory / "objects"
         self.packs = self.directory / "sent"
         self.where = ("--git-dir", str(self.directory))
+
+    def _usable(self, directory: Path) -> Path:
+        """The directory, or a temporary one if it can't be written to."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+            os.utime(directory)
+            with tempfile.TemporaryFile(dir=directory):
+                return directory
+        except OSError:
+            self._temporary = tempfile.TemporaryDirectory(prefix="longshore-")
+            return Path(self._temporary.name)
+
+    def close(self) -> None:
+        """Removes a temporary repository."""
+        if self._temporary is not None:
+            self._temporary.cleanup()
 
     def open(self, objects: Path) -> None:
         """Makes the repository, on top of the user's `objects`."""
@@ -91,6 +105,19 @@ class SnapshotStore:
         answer = self.git.run(self.where, "cat-file", "--buffer", format, asked=asked)
         found = (line.split(" ") for line in answer.decode().splitlines())
         return {id: int(size) for id, size in found if size != "missing"}
+
+    def read(self, ids: Iterable[str]) -> dict[str, bytes]:
+        """Contents of small objects, of those that exist."""
+        asked = "".join(f"{id}\n" for id in ids).encode()
+        found: dict[str, bytes] = {}
+        answer = self.git.run(self.where, "cat-file", "--batch", asked=asked) if asked else b""
+        while answer:
+            head, _, answer = answer.partition(b"\n")
+            id, *kind_and_size = head.decode().split(" ")
+            if len(kind_and_size) == 2:
+                size = int(kind_and_size[1])
+                found[id], answer = answer[:size], answer[size + 1 :]
+        return found
 
     def write(self, kind: bytes, data: bytes) -> str:
         """Writes an object and returns its id."""
@@ -139,17 +166,6 @@ class SnapshotStore:
                     start_new_session=True,
                     env={key: value for key, value in os.environ.items() if not key.startswith("GIT_")},
                 )
-
-
-def _usable(directory: Path) -> Path:
-    """The directory, or a new temporary one if it can't be written to."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.utime(directory)
-        with tempfile.TemporaryFile(dir=directory):
-            return directory
-    except OSError:
-        return Path(tempfile.mkdtemp(prefix="longshore-"))
 
 
 def _remove_unused(kept: Path) -> None:

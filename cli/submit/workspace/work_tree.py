@@ -88,10 +88,10 @@ class WorkTree:
                     options += ["-c", f"{name}.required=false"]
         return options
 
-    def start_status(self, copy: Path) -> subprocess.Popen[bytes]:
+    def start_status(self, store: SnapshotStore, copy: Path) -> subprocess.Popen[bytes]:
         """Starts `git status --porcelain=v2 --branch` without untracked files; its records end in NUL.
 
-        Uses and refreshes a copy of the index, `copy`.
+        Uses and refreshes a copy of the index, `copy`. A sparse index may need trees, which go to the store.
         """
         self._copy_index(copy)
         # a split index would be written into the user's repository
@@ -100,7 +100,11 @@ class WorkTree:
             (*in_work_tree(self.top), *self._harmless(), *options),
             *("status", "--porcelain=v2", "--branch", "--no-ahead-behind", "-z"),
             *("--no-renames", "--untracked-files=no", "--ignore-submodules=dirty"),
-            environment={"GIT_INDEX_FILE": str(copy), "GIT_OPTIONAL_LOCKS": "1"},
+            environment={
+                "GIT_INDEX_FILE": str(copy),
+                "GIT_OBJECT_DIRECTORY": str(store.objects),
+                "GIT_OPTIONAL_LOCKS": "1",
+            },
             asked=b"",
         )
 

@@ -78,6 +78,12 @@ class JobContainer:
         """Sets the attempt's container, by its id."""
         self.id = self.network.id = self.files.id = self.gate.container = container
 
+    def renew(self) -> None:
+        """From now on, the attempt has no container yet: the one that it had is gone."""
+        self.id = self.files.id = self.files.owner = None
+        self.gate.container = self.name
+        self.network = NetworkLease(self.engine, self.site.networks, self.name)
+
     @property
     def key(self) -> str:
         """The container's name or id for the engine."""

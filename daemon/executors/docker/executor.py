@@ -29,8 +29,8 @@ from daemon.executors.docker.belongings import (
     Thing,
     own_name,
 )
+from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.inline_workspace import InlineWorkspaces
-from daemon.executors.docker.files.job_cache import CacheStore
 from daemon.executors.docker.images import Images
 from daemon.executors.docker.layers.helper import Helpers
 from daemon.executors.docker.layers.overlays import Overlays

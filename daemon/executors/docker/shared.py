@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.executors.docker.api_client import DockerClient
+from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.inline_workspace import InlineWorkspaces
-from daemon.executors.docker.files.job_cache import CacheStore
 from daemon.executors.docker.images import Images
 from daemon.executors.docker.layers.overlays import Overlays
 from daemon.executors.docker.layers.store import LayerStore
@@ -48,13 +48,22 @@ class SharedResources:
         """Path of the list of directories unpacked into a container of a user other than root."""
         return self.directory / f"{container}.directories"
 
+    def links(self, container: str) -> Path:
+        """Path of the list of symbolic links in the caches below a container's project directory."""
+        return self.directory / f"{container}.links"
+
     def release_note(self, container: str) -> Path:
         """Path of the note of a container's release time (`protocol.clock`)."""
         return self.directory / f"{container}.released"
 
     def forget(self, container: str) -> None:
         """Removes the notes about a container."""
-        for path in (self.listing(container), self.directories(container), self.release_note(container)):
+        for path in (
+            self.listing(container),
+            self.directories(container),
+            self.links(container),
+            self.release_note(container),
+        ):
             with suppress(OSError):  # absent, or not our file
                 path.unlink()
 

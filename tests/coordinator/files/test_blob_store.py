@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.files import blob_store
 from coordinator.files.base import FinishedUpload
 from coordinator.files.blob_store import BlobStore
 from protocol.errors import ProtocolError
@@ -75,6 +76,39 @@ def test_an_upload_goes_on_after_a_restart(opened: Opened, tmp_path: Path) -> No
     assert again.store.put(DIGEST, SIZE, 100_000, CONTENT[100_000:]) is None
     assert again.finish().problem is None
     again.store.close()
+
+
+def test_an_upload_that_begins_again_after_its_partial_file_is_gone_is_hashed_anew(
+    opened: Opened, tmp_path: Path
+) -> None:
+    wrong = bytes(100_000)
+    assert opened.store.put(DIGEST, SIZE, 0, wrong) == 100_000
+    (tmp_path / "blobs" / "partial" / DIGEST).unlink()
+    send(opened.store, step=100_000)
+    assert opened.finish().problem is None
+
+
+def test_an_upload_is_synced_while_it_arrives(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = threading.Event()
+    monkeypatch.setattr(blob_store, "SYNC_BYTES", 100_000)
+    monkeypatch.setattr(os, "fdatasync", lambda _: synced.set())
+    assert opened.store.put(DIGEST, SIZE, 0, CONTENT[:100_000]) == 100_000
+    assert synced.wait(60)
+    assert opened.store.put(DIGEST, SIZE, 100_000, CONTENT[100_000:]) is None
+    assert opened.finish().problem is None
+
+
+def test_more_uploads_at_a_time_than_hashes_are_kept_are_whole_all_the_same(
+    opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(blob_store, "MOST_HASHED", 2)
+    contents = [random.Random(seed).randbytes(5000) for seed in range(6)]
+    digests = [hashlib.sha256(content).hexdigest() for content in contents]
+    for digest, content in zip(digests, contents, strict=True):
+        assert opened.store.put(digest, 5000, 0, content[:3000]) == 3000
+    for digest, content in zip(digests, contents, strict=True):
+        assert opened.store.put(digest, 5000, 3000, content[3000:]) is None
+        assert opened.finish().problem is None
 
 
 def test_an_upload_that_was_complete_but_not_verified_is_verified_when_asked_for(tmp_path: Path) -> None:

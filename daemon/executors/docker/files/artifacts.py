@@ -39,13 +39,24 @@ class Selection:
 
 @dataclass(slots=True)
 class FileCollector:
-    """Takes selections out of one container. `warnings` are for people: patterns without a match, or invalid ones."""
+    """Takes selections out of one container. `warnings` are for people: patterns without a match, or invalid ones.
+
+    `empty` collects directories of patterns that do not exist; `through_links` is set if patterns lead through symbolic
+    links.
+    """
 
     engine: DockerClient
     container: str
     project_dir: str
     expand: Expand
     warnings: list[str] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
+    through_links: bool = False
+
+    def directories(self, patterns: Sequence[str]) -> list[str]:
+        """The directories of all possible matches, relative to the project directory, none of them below another."""
+        inside = (relative_pattern(self.expand(pattern), self.project_dir) for pattern in patterns)
+        return outermost([fixed_prefix(path) for path in inside if path is not None])
 
     def take(self, selection: Selection, out: Members) -> bool:
         """Passes selected files to `out`; returns whether any exist. Raises EngineError, BadArchive, UsageError."""
@@ -132,6 +143,7 @@ class _Taking:
                 copy_members(stream, asked, selected, self._out)
         except EngineError as error:
             if error.status == 404 or NOT_THERE.search(error.message):
+                self._taker.empty.append(prefix)
                 return
             if linked is None and prefix and CIRCULAR.search(error.message):
                 self.take_below(parent)
@@ -140,6 +152,7 @@ class _Taking:
                 return
             raise
         self._left_out += selected.left_out
+        self._taker.through_links |= bool(selected.links)
         for link in selected.links:
             if not self._take_beyond(link, linked) and self._wanted(link.name, False, linked):
                 self._take_link(link)

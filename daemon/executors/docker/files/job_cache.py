@@ -1,93 +1,59 @@
-"""Keeps jobs' caches on the worker's disk, between jobs: one archive per project and key, evicted by last use.
-
-Workers of one host may share the directory: archives appear by rename, complete.
-"""
+"""One job's caches: finds those of earlier jobs, and saves what the job has changed."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-import os
 import posixpath
-import shutil
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from uuid import uuid4
+from typing import Protocol
+
+import msgspec
 
 from daemon.executors.base import Checkout
 from daemon.executors.common.archive_members import ArchiveWriter
+from daemon.executors.common.archive_note import Note
 from daemon.executors.common.archives import check
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.globs import Patterns, fixed_prefix
 from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.files.artifacts import Expand, FileCollector, Selection, due, printable
-from daemon.runtime.eviction import Entry, evict
+from daemon.executors.docker.files.cache_store import Cached, CacheStore
 from protocol.errors import EngineUnavailable, UsageError
 from protocol.plan import CacheSpec
 
-IN_USE_SECONDS = 600.0
-"""A cache used within this time may be in transfer into a container: it is kept, even over the limit."""
-SUFFIX = ".tar.zst"
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A cache for the job, in the place of the `index`th one that it wants."""
+
+    index: int
+    cached: Cached
 
 
-class CacheStore:
-    """All caches of a host, at most `limit` bytes of them; evicts entries unused for `keep_for` seconds."""
+class Base(msgspec.Struct, frozen=True):
+    """A cache below the job's view of its project directory: its place among the job's, its key and its content."""
 
-    def __init__(self, directory: Path, limit: int, keep_for: float | None = None) -> None:
-        self._directory = directory
-        self._limit = limit
-        self._keep_for = keep_for
+    index: int
+    key: str
+    digest: str
 
-    def _path(self, project: str, key: str) -> Path:
-        """The archive's path: keys are arbitrary, file names are not."""
-        project_part = hashlib.sha256(project.encode()).hexdigest()[:16]
-        return self._directory / project_part / (hashlib.sha256(key.encode()).hexdigest()[:32] + SUFFIX)
 
-    def find(self, project: str, keys: Sequence[str]) -> Path | None:
-        """The archive of the first of `keys` with a usable one; marks it as most recently used."""
-        for key in keys:
-            path = self._path(project, key)
-            with contextlib.suppress(OSError):
-                os.utime(path)
-                if path.is_file():
-                    return path
-        return None
+def bases_of(found: Sequence[Found]) -> list[Base]:
+    """These caches below a view; one without a note has no known content."""
+    return [Base(one.index, one.cached.key, one.cached.note.digest if one.cached.note else "") for one in found]
 
-    def discard(self, path: Path) -> None:
-        """Removes an unreadable archive."""
-        with contextlib.suppress(OSError):
-            path.unlink(missing_ok=True)
 
-    def store(self, project: str, key: str, taker: FileCollector, selection: Selection) -> None:
-        """Replaces a cache with the files of `selection`, if there are any."""
-        path = self._path(project, key)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f"{uuid4().hex}.partial")
-        try:
-            with ArchiveWriter(partial) as out:
-                any_taken = taker.take(selection, out)
-            if any_taken:
-                if path.is_dir():  # not ours
-                    shutil.rmtree(path)
-                partial.replace(path)
-        finally:
-            partial.unlink(missing_ok=True)
-        self.trim()
+class Written(Protocol):
+    """What a job has written over the caches below its project directory."""
 
-    def trim(self) -> None:
-        """Evicts expired caches, then the least recently used ones above the limit."""
-        now = time.time()
-        oldest = 0.0 if self._keep_for is None else now - max(self._keep_for, IN_USE_SECONDS)
-        entries: list[Entry] = []
-        for path in self._directory.glob(f"*/*{SUFFIX}"):
-            with contextlib.suppress(OSError):  # gone
-                facts = path.stat()
-                in_use = facts.st_mtime > now - IN_USE_SECONDS
-                entries.append(Entry(facts.st_mtime, facts.st_size, path, in_use))
-        evict(entries, self._limit, oldest)
+    def untouched(self, directories: Sequence[str], without: Collection[str]) -> bool:
+        """Whether nothing was written to these directories, and those `without` existence still have none.
+
+        Raises EngineError, EngineUnavailable.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,43 +71,100 @@ class JobCaches:
             return f"{expand(spec.key_prefix) or index}-{self.file_keys[index]}"
         return expand(spec.key) or "default"
 
-    def to_lay_in(self, environment: Environment) -> list[Path]:
-        """The existing archives for the job, in the caches' order."""
-        archives: list[Path] = []
+    def find(self, environment: Environment) -> list[Found]:
+        """The existing caches for the job, in order."""
+        all_found: list[Found] = []
         for index, spec in enumerate(self.specs):
             if environment.expand(spec.policy) in ("pull", "pull-push"):
                 fallbacks = [*spec.fallback_keys, *filter(None, [environment.values.get("CACHE_FALLBACK_KEY")])]
                 keys = [self._key(index, environment.expand), *map(environment.expand, fallbacks)]
-                if found := self.store.find(self.project, keys):
-                    archives.append(found)
-        return archives
+                if cached := self.store.find(self.project, keys):
+                    all_found.append(Found(index, cached))
+        return all_found
 
-    def sound(self, archives: Sequence[Path]) -> list[Path]:
+    def sound(self, found: Sequence[Found]) -> list[Found]:
         """The readable ones; removes the others, so that the next job does not meet them again."""
         sound = []
-        for path in archives:
+        for one in found:
             try:
-                check(path)
-                sound.append(path)
+                check(one.cached.path)
+                sound.append(one)
             except (BadArchive, OSError):
-                self.store.discard(path)
+                self.store.discard(one.cached.path)
         return sound
 
-    def save(self, taker: FileCollector, known: Callable[[], frozenset[str]], *, succeeded: bool) -> None:
+    def save(
+        self,
+        taker: FileCollector,
+        known: Callable[[], frozenset[str]],
+        *,
+        succeeded: bool,
+        bases: Sequence[Base] = (),
+        written: Written | None = None,
+    ) -> None:
         """Stores the job's caches for later jobs; a failure is a warning, as in GitLab.
 
+        `bases` are below the job's view, and `written` is in it; caches without a change are not stored again.
         Raises UsageError.
         """
         for index, spec in enumerate(self.specs):
             if spec.key_files and self.file_keys[index] == "default":
                 taker.warnings.append(f"cache:key:files: no {' or '.join(spec.key_files)}, so the key is `default`")
             if taker.expand(spec.policy) in ("push", "pull-push") and due(spec.when, succeeded):
-                selection = Selection(spec.paths, (), known() if spec.untracked else None)
                 key = self._key(index, taker.expand)
+                base = next((base for base in bases if base.index == index), None)
                 try:
-                    self.store.store(self.project, key, taker, selection)
+                    if not (base and written and self._keep(key, base, taker, written)):
+                        self._store(index, key, taker, known)
                 except (EngineError, EngineUnavailable, BadArchive, OSError) as error:
                     taker.warnings.append(f"the cache {printable(key)} is not saved: {error}")
+
+    def _store(self, index: int, key: str, taker: FileCollector, known: Callable[[], frozenset[str]]) -> None:
+        spec = self.specs[index]
+        selection = Selection(spec.paths, (), known() if spec.untracked else None)
+        taker.empty.clear()
+        taker.through_links = False
+
+        def note(out: ArchiveWriter) -> Note:
+            selection = self._selection(index, taker)
+            without, alone = tuple(taker.empty), not taker.through_links
+            return Note(out.digest, selection, tuple(out.roots), tuple(out.links), without, alone)
+
+        self.store.store(self.project, key, taker, selection, note)
+
+    def _keep(self, key: str, base: Base, taker: FileCollector, written: Written) -> bool:
+        """Keeps the archive of a cache that the job has not changed; False if it has, or if that is not sure."""
+        cached = self.store.find(self.project, [base.key])
+        note = cached.note if cached else None
+        if cached is None or note is None or note.digest != base.digest or not note.alone:
+            return False
+        if note.selection != self._selection(base.index, taker) or self._shares(base.index, taker):
+            return False
+        if self.specs[base.index].untracked:
+            return False
+        if not written.untouched(taker.directories(self.specs[base.index].paths), note.without):
+            return False
+        if key != base.key:  # it came from a fallback key
+            self.store.copy(self.project, key, cached)
+        return True
+
+    def _selection(self, index: int, taker: FileCollector) -> str:
+        """Identifies the files that a cache is made of, by its patterns."""
+        spec = self.specs[index]
+        patterns = [taker.expand(path) for path in spec.paths]
+        return hashlib.sha256(msgspec.json.encode((patterns, spec.untracked))).hexdigest()
+
+    def _shares(self, index: int, taker: FileCollector) -> bool:
+        """Whether another cache of the job may have some of a cache's files."""
+        own = taker.directories(self.specs[index].paths)
+        others = [spec for other, spec in enumerate(self.specs) if other != index]
+        theirs = [each for spec in others for each in taker.directories(spec.paths)]
+        return any(spec.untracked for spec in others) or any(_overlap(one, other) for one in own for other in theirs)
+
+
+def _overlap(one: str, other: str) -> bool:
+    """Whether a directory is the other one, or below it, or above it."""
+    return not one or not other or f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 
 def file_keys_of(specs: Sequence[CacheSpec], checkout: Checkout | None) -> list[str]:

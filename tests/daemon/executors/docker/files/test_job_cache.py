@@ -13,7 +13,8 @@ from daemon.executors.base import Checkout, CheckoutOptions, Dependencies
 from daemon.executors.common.tar_stream import Member
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.artifacts import Selection
-from daemon.executors.docker.files.job_cache import CacheStore, file_keys_of
+from daemon.executors.docker.files.cache_store import CacheStore
+from daemon.executors.docker.files.job_cache import file_keys_of
 from protocol.plan import ArtifactsSpec, CacheSpec
 from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of, tar_workspace
 from tests.support.plans import assignment, variables
@@ -191,8 +192,8 @@ def test_a_damaged_cache_is_passed_over_with_a_word_and_once_only(
     store = CacheStore(tmp_path / "cache" / "caches", 1 << 30)
     found = store.find("group/project", ["bad"])
     assert found is not None
-    whole = found.read_bytes()
-    found.write_bytes({"cut": whole[: len(whole) // 2], "noise": b"noise" * 500, "empty": b""}[damage])
+    whole = found.path.read_bytes()
+    found.path.write_bytes({"cut": whole[: len(whole) // 2], "noise": b"noise" * 500, "empty": b""}[damage])
     artifacts = tar_of(tmp_path / "artifacts.tar", {"c": "c"})
     job = assignment("cat b c", caches=specs)
     ran = run_job(executor, job, dependencies=Dependencies([], [artifacts]))
@@ -235,7 +236,7 @@ def test_the_least_recently_used_caches_go_when_there_are_too_many(tmp_path: Pat
         store.store("p", key, Files(30_000), Selection(()))  # type: ignore[arg-type]
         found = store.find("p", [key])
         assert found is not None
-        os.utime(found, (1000 + index, 1000 + index))
+        os.utime(found.path, (1000 + index, 1000 + index))
     assert store.find("p", ["missing", "used"]) is not None
     store.store("p", "newest", Files(30_000), Selection(()))  # type: ignore[arg-type]
     assert [key for key in ("old", "used", "new", "newest") if store.find("p", [key])] == ["used", "newest"]
@@ -247,10 +248,10 @@ def test_a_cache_that_a_job_may_be_about_to_read_stays_though_there_is_no_room(t
     found = store.find("p", ["large"])
     assert found is not None
     store.store("p", "another", Files(1_000), Selection(()))  # type: ignore[arg-type]
-    assert found.exists()
-    os.utime(found, (1000, 1000))
+    assert found.path.exists()
+    os.utime(found.path, (1000, 1000))
     store.trim()
-    assert not found.exists()
+    assert not found.path.exists()
 
 
 def test_caches_that_nobody_has_used_for_long_go_with_the_sweep_if_that_is_asked_for(tmp_path: Path) -> None:
@@ -261,7 +262,7 @@ def test_caches_that_nobody_has_used_for_long_go_with_the_sweep_if_that_is_asked
             store.store("p", key, Files(1000), Selection(()))  # type: ignore[arg-type]
         old = store.find("p", ["old"])
         assert old is not None
-        os.utime(old, (1000, 1000))
+        os.utime(old.path, (1000, 1000))
         executor.sweep(set())
         assert [key for key in ("old", "new") if store.find("p", [key])] == left
 
