@@ -16,7 +16,7 @@ ObjectId = Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})
 """A git object's id: sha1 or sha256, by the repository's object format."""
 MOST_PACKS = 64
 """Maximum packs of one workspace; a client then starts again with a pack that holds everything."""
-MOST_COMMITS = 50_000
+MOST_COMMITS = 100_000
 """Maximum `commits` of one workspace, and `shallow` ones: messages stay below codec.MAX_MAP_BYTES."""
 MANIFEST = "manifest"
 """Name of the manifest's blob in a snapshot's tree."""

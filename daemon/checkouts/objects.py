@@ -55,8 +55,9 @@ class Objects:
             end(self._process)
             self._process = None
 
-    def read(self, wanted: Sequence[str], expected: str, limit: int = LARGEST_OBJECT) -> Iterator[bytes]:
-        """The contents of objects of the `expected` type."""
+    def read(self, wanted: Sequence[str], expected: str, limit: int = 0) -> Iterator[bytes]:
+        """The contents of objects of the `expected` type, each of at most `limit` bytes."""
+        limit = limit or LARGEST_OBJECT
         if not wanted:
             return
         if self._process is None:

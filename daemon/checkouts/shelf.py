@@ -17,7 +17,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Lock
+from threading import RLock
+from typing import IO
 from uuid import uuid4
 from zlib import crc32
 
@@ -27,8 +28,8 @@ from protocol.keys import PRIVATE_DIRECTORY
 
 EVICT_DOWN_TO = 0.9
 """Share of the limit that an eviction leaves, so that not every new set triggers one."""
-STALE_PARTIAL = 24 * 3600.0
-"""Age in seconds after which a partial set is the leftover of a killed process."""
+OWNER = "owner-"
+"""What the names of processes' lock files begin with."""
 LOCKS = 64
 """Lock files: makers of different sets rarely share one."""
 NOTE = "note"
@@ -53,18 +54,31 @@ class Shelf:
         self._locks = directory / "locks"
         self._limit = limit
         self._keep_for = keep_for
-        self._lock = Lock()
+        self._lock = RLock()
+        self._owner = uuid4().hex
+        self._owner_lock: IO[str] | None = None  # held for the process's life: its partial sets are in use
         self._size: int | None = None  # this process's estimate; recounted when it exceeds the limit
 
     @contextmanager
     def partial(self) -> Iterator[Path]:
         """A fresh directory, removed at the end unless `put` has taken it."""
-        path = self._partial / uuid4().hex
+        path = self._fresh()
         path.mkdir(parents=True, mode=PRIVATE_DIRECTORY)
         try:
             yield path
         finally:
             shutil.rmtree(path, ignore_errors=True)
+
+    def _fresh(self) -> Path:
+        """A name for a partial set, which begins with that of the process's lock file."""
+        with self._lock:
+            if self._owner_lock is None:
+                self._locks.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+                new = self._locks / f"new-{self._owner}"
+                self._owner_lock = new.open("a")
+                fcntl.flock(self._owner_lock, fcntl.LOCK_EX)
+                new.rename(self._locks / f"{OWNER}{self._owner}")  # locked before anyone can look
+        return self._partial / f"{self._owner}-{uuid4().hex}"
 
     @contextmanager
     def making(self, shelf: str, name: str) -> Iterator[None]:
@@ -148,16 +162,31 @@ class Shelf:
 
     def trim(self) -> None:
         """Evicts expired sets, and removes leftovers of killed processes."""
+        living = {owner for owner in self._owners() if not self._has_ended(owner)}
         with contextlib.suppress(FileNotFoundError):
             for path in self._partial.iterdir():
-                with contextlib.suppress(OSError):
-                    if time.time() - path.stat().st_mtime > STALE_PARTIAL:
-                        shutil.rmtree(path, ignore_errors=True)
+                if path.name.split("-")[0] not in living:
+                    shutil.rmtree(path, ignore_errors=True)
         with self._lock:
             self._evict(time.time() - self._keep_for if self._keep_for is not None else 0.0)
 
+    def _owners(self) -> list[str]:
+        """Processes with a lock file."""
+        return [path.name.removeprefix(OWNER) for path in self._locks.glob(f"{OWNER}*")]
+
+    def _has_ended(self, owner: str) -> bool:
+        """Whether a process has ended; removes its lock file then."""
+        path = self._locks / f"{OWNER}{owner}"
+        try:
+            with path.open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink(missing_ok=True)
+        except BlockingIOError:
+            return False
+        return True
+
     def _remove(self, path: Path) -> None:
-        gone = self._partial / uuid4().hex
+        gone = self._fresh()
         self._partial.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         with contextlib.suppress(OSError):
             os.rename(path, gone)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from daemon.checkouts.store import CheckoutStores, StoredWorkspace
 from daemon.executors.base import CheckoutOptions, Layer
-from protocol.workspace import GitWorkspace
+from protocol.workspace import GitWorkspace, Pack
 from tests.support.git_workspaces import Client
 
 FULL = CheckoutOptions(depth=0)
@@ -30,11 +30,22 @@ class Host:
     def workspace(self, ref: GitWorkspace, project: str = "project") -> StoredWorkspace:
         """A workspace for a new attempt."""
         self.attempts += 1
-        return self.store.workspace(ref, project, self.client.fetch, self.directory / "jobs" / str(self.attempts))
+        pins = self.directory / "jobs" / str(self.attempts)
+        return self.store.workspace(ref, project, self.fetch, pins, lambda pack: self._fetched(pack).unlink())
+
+    def fetch(self, pack: Pack) -> Path:
+        """A copy of a pack, as a download makes it."""
+        self._fetched(pack).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(self.client.fetch(pack), self._fetched(pack))
+        return self._fetched(pack)
+
+    def _fetched(self, pack: Pack) -> Path:
+        return self.directory / "fetched" / pack.digest
 
     def release(self) -> None:
         """Ends all attempts."""
-        shutil.rmtree(self.directory / "jobs", ignore_errors=True)
+        for name in ("jobs", "fetched"):
+            shutil.rmtree(self.directory / name, ignore_errors=True)
 
     def checkout(self, ref: GitWorkspace, target: Path, options: CheckoutOptions = FULL) -> Path:
         """The checkout's tar, unpacked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -10,10 +11,10 @@ from tests.support.checkouts import Host
 from tests.support.git_workspaces import Client, git
 
 
-@pytest.fixture
-def project(tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A repository with five commits and a tag."""
-    path = tmp_path / "project"
+    path = tmp_path_factory.mktemp("template") / "project"
     path.mkdir()
     git(path, "init", "-q")
     git(path, "remote", "add", "origin", "https://example.org/group/project.git")
@@ -25,6 +26,15 @@ def project(tmp_path: Path) -> Path:
         git(path, "commit", "-q", "-m", f"commit {number}")
         if number == 2:
             git(path, "tag", "-a", "-m", "version one", "v1.0")
+    return path
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path) -> Path:
+    """The test's own copy of it."""
+    path = tmp_path / "project"
+    shutil.copytree(template, path, symlinks=True)
+    git(path, "update-index", "-q", "--refresh")
     return path
 
 

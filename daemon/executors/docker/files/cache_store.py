@@ -25,8 +25,6 @@ from daemon.runtime.eviction import Entry, evict
 IN_USE_SECONDS = 600.0
 """A cache used within this time may be in transfer into a container: it is kept, even over the limit."""
 SUFFIX = ".tar.zst"
-LARGE_BYTES = 2 << 20
-"""Size of an archive from which on a note is worth its time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,13 +72,13 @@ class CacheStore:
         selection: Selection,
         note: Callable[[ArchiveWriter], Note] | None = None,
     ) -> None:
-        """Replaces a cache with the files of `selection`, if there are any; `note` makes the note of a large one."""
+        """Replaces a cache with the files of `selection`, if there are any; `note` makes its note."""
         with self._replacing(self._path(project, key)) as partial:
             with ArchiveWriter(partial) as out:
                 any_taken = taker.take(selection, out)
             if not any_taken:
                 partial.unlink()
-            elif note and partial.stat().st_size >= LARGE_BYTES:
+            elif note:
                 archive_note.append(partial, note(out))
         self.trim()
 

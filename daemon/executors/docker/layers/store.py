@@ -58,7 +58,7 @@ class LayerStore:
 
     def __init__(self, helpers: Helpers, directory: Path, limit: int, keep_for: float | None = None) -> None:
         self._engine = helpers.engine
-        self._helpers = helpers
+        self.helpers = helpers
         self._labels = helpers.labels
         owner = f"{self._labels[COORDINATOR]}\0{self._labels[WORKER]}"
         self._directory = directory / hashlib.sha256(owner.encode()).hexdigest()[:16]
@@ -142,7 +142,7 @@ class LayerStore:
         return self._filled(attempt, layer, owner, image)
 
     def _filled(self, attempt: str, layer: Layer, owner: Owner, image: str) -> str:
-        with self._helpers.making() as name:
+        with self.helpers.making() as name:
             try:
                 self._engine.call("POST", "/volumes/create", body={"Name": name, "Labels": self._labels})
                 size = self._fill(name, layer, owner, image)
@@ -158,8 +158,8 @@ class LayerStore:
 
     def _fill(self, name: str, layer: Layer, owner: Owner, image: str) -> int:
         """Returns the layer's size on disk."""
-        archive = LayerArchive(layer.archive, owner)
-        with self._helpers.container(name, image, [f"{name}:{MOUNT}:nocopy"]) as container:
+        archive = LayerArchive(layer.archive)
+        with self.helpers.container(name, image, [f"{name}:{MOUNT}:nocopy"]) as container:
             self._engine.put_archive(container, MOUNT, archive.pieces)
             if archive.leaving:
                 self._engine.put_archive(container, "/", lambda: archive.leaving.archive(MOUNT, owner))
@@ -172,7 +172,7 @@ class LayerStore:
 
         These are half-made and expired layers, and those above the limit, but none of `used`, which containers use.
         """
-        under_way = tuple(self._helpers.under_way())  # before the notes are read: what is noted later is in here
+        under_way = tuple(self.helpers.under_way())  # before the notes are read: what is noted later is in here
         with self._lock:
             busy = {*used, *(one for held in self._holders.values() for one in held)}
         oldest = 0.0 if self._keep_for is None else time.time() - self._keep_for
