@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
-from daemon.checkouts import git, objects
+from daemon.checkouts import objects
 from daemon.checkouts.git import BadWorkspace
-from daemon.checkouts.objects import AHEAD, COPY_BYTES, FILE, LINK, PIPE_BYTES
+from daemon.checkouts.objects import AHEAD, COPY_BYTES, FILE, LINK, Objects
 
 MTIME = 946_684_800
 """2000-01-01 UTC for every file, as in a snapshot's tar: layers are reproducible, and an index can know its files."""
@@ -136,12 +136,12 @@ def _number(value: int, width: int) -> bytes:
 
 
 def stream(
-    repository: Path | None, members: Iterable[Member], owner: tuple[int, int], *, opened: bool
+    source: Objects | None, members: Iterable[Member], owner: tuple[int, int], *, opened: bool
 ) -> Iterator[bytes]:
-    """The tar of the members, in pieces; `repository` has their blobs. Raises BadWorkspace, OSError."""
+    """The tar of the members, in pieces; `source` has their blobs. Raises BadWorkspace, OSError."""
     batch: list[bytes] = []
     size = 0
-    for piece in _pieces(repository, members, Headers(owner, opened=opened)):
+    for piece in _pieces(source, members, Headers(owner, opened=opened)):
         batch.append(piece)
         size += len(piece)
         if size >= SEND_BYTES:
@@ -152,27 +152,21 @@ def stream(
     yield b"".join(batch)
 
 
-def _pieces(repository: Path | None, members: Iterable[Member], headers: Headers) -> Iterator[bytes]:
+def _pieces(source: Objects | None, members: Iterable[Member], headers: Headers) -> Iterator[bytes]:
     part: list[Member] = []
-    process = None
-    try:
-        for member in members:
-            if isinstance(member.source, str) and process is None:
-                assert repository is not None
-                process = git.start(repository, "cat-file", "--batch", size=1 << 36, bufsize=PIPE_BYTES)
-            part.append(member)
-            if len(part) == AHEAD:
-                yield from _some(process, part, headers)
-                part = []
-        yield from _some(process, part, headers)
-    finally:
-        if process is not None:
-            objects.end(process)
+    for member in members:
+        part.append(member)
+        if len(part) == AHEAD:
+            yield from _some(source, part, headers)
+            part = []
+    yield from _some(source, part, headers)
 
 
-def _some(process: Popen[bytes] | None, part: list[Member], headers: Headers) -> Iterator[bytes]:
+def _some(source: Objects | None, part: list[Member], headers: Headers) -> Iterator[bytes]:
+    blobs = [member.source for member in part if isinstance(member.source, str)]
+    process = source.batch() if source and blobs else None
     if process is not None:
-        objects.ask(process, [member.source for member in part if isinstance(member.source, str)])
+        objects.ask(process, blobs)
     for member in part:
         if isinstance(member.source, str):
             assert process is not None
