@@ -30,10 +30,8 @@ FORBIDDEN = (b".", b"..", b".git")
 TREE, FILE, LINK, SUBMODULE = 0o040000, 0o100000, 0o120000, 0o160000
 """The kinds of a tree's entries: the file type bits of their modes."""
 
-
-def kind(mode: int) -> int:
-    """A mode's kind."""
-    return stat.S_IFMT(mode)
+kind = stat.S_IFMT
+"""A mode's kind."""
 
 
 class Objects:

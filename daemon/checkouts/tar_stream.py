@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from subprocess import Popen
+from typing import NamedTuple
 
 from daemon.checkouts import objects
 from daemon.checkouts.git import BadWorkspace
@@ -22,8 +24,7 @@ OPEN_DIRECTORY = 0o777
 OPEN_FILE = 0o666
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A member of a tar. `mode` are permission bits; `size` is a regular file's.
 
     `source` is a blob's id, a file's path, or the content. `kind` is tar's.
@@ -153,20 +154,27 @@ def stream(
 
 
 def _pieces(source: Objects | None, members: Iterable[Member], headers: Headers) -> Iterator[bytes]:
-    part: list[Member] = []
-    for member in members:
-        part.append(member)
-        if len(part) == AHEAD:
-            yield from _some(source, part, headers)
-            part = []
-    yield from _some(source, part, headers)
+    """Two parts are in flight: git reads the next one meanwhile."""
+    asked: deque[list[Member]] = deque()
+    for part in _parts(members):
+        blobs = [member.source for member in part if isinstance(member.source, str)]
+        if source and blobs:
+            objects.ask(source.batch(), blobs)
+        asked.append(part)
+        if len(asked) > 1:
+            yield from _some(source, asked.popleft(), headers)
+    for part in asked:
+        yield from _some(source, part, headers)
+
+
+def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:
+    every = iter(members)
+    while part := list(islice(every, AHEAD // 2)):
+        yield part
 
 
 def _some(source: Objects | None, part: list[Member], headers: Headers) -> Iterator[bytes]:
-    blobs = [member.source for member in part if isinstance(member.source, str)]
-    process = source.batch() if source and blobs else None
-    if process is not None:
-        objects.ask(process, blobs)
+    process = source.batch() if source and any(isinstance(member.source, str) for member in part) else None
     for member in part:
         if isinstance(member.source, str):
             assert process is not None
