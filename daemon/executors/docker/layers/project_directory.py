@@ -21,7 +21,7 @@ from daemon.executors.docker.layers.view import OtherLayers, View, make_view
 from daemon.executors.docker.shared import SharedResources
 from protocol.messages import Assignment
 
-VIEW_BYTES = 2 << 20
+VIEW_BYTES = 1 << 20
 """Size of a checkout from which on a view is cheaper than a copy."""
 
 
