@@ -18,7 +18,8 @@ from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest, Reposit
 LARGEST_MANIFEST = 64 << 20
 MOST_REPOSITORIES = 1000
 MOST_REFS = 100_000
-REFS = (b"refs/remotes/origin/", b"refs/heads/", b"refs/tags/")
+TAGS = b"refs/tags/"
+REFS = (b"refs/remotes/origin/", b"refs/heads/", TAGS)
 BAD_REF = re.compile(rb"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|/\.|\.lock(/|\Z)|[/.]\Z|\A/")
 DEFAULT_BRANCH = b"main"
 NOTHING = Totals(0, 0, 0)
