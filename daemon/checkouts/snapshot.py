@@ -19,7 +19,8 @@ LARGEST_MANIFEST = 64 << 20
 MOST_REPOSITORIES = 1000
 MOST_REFS = 100_000
 TAGS = b"refs/tags/"
-REFS = (b"refs/remotes/origin/", b"refs/heads/", TAGS)
+REFS = (b"refs/remotes/origin/", TAGS)
+SUBMODULE_REFS = (*REFS, b"refs/heads/")
 BAD_REF = re.compile(rb"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|/\.|\.lock(/|\Z)|[/.]\Z|\A/")
 DEFAULT_BRANCH = b"main"
 NOTHING = Totals(0, 0, 0)
@@ -190,7 +191,7 @@ def _check(objects: Objects, repositories: list[Repository], number: int) -> Non
     if len(manifest.refs) > MOST_REFS:
         raise BadWorkspace(f"it has more than {MOST_REFS} refs")
     for name in manifest.refs:
-        if not name.startswith(REFS) or BAD_REF.search(name):
+        if not name.startswith(SUBMODULE_REFS if manifest.name else REFS) or BAD_REF.search(name):
             raise BadWorkspace(f"it has a ref {os_text(name)}, which is neither a branch nor a tag")
     if BAD_REF.search(one.branch) or one.branch.startswith(b"-"):
         raise BadWorkspace(f"it has a branch {os_text(one.branch)}")
