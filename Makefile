@@ -48,8 +48,8 @@ lock: ## update requirements-dev.lock, with hashes, and audit it for known vulne
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements-dev.lock
 	pip-audit --requirement requirements-dev.lock --require-hashes --disable-pip
 
-bench: setup ## compare Longshore with the limit and its peers: about ten minutes on an otherwise idle machine
+bench: setup ## compare Longshore with the limit and its peers: about half an hour on an otherwise idle machine
 	$(BIN)/python -m benchmarks
 
-bench-quick: setup ## the same at a smaller scale, in under two minutes
+bench-quick: setup ## the same at a smaller scale, in about four minutes
 	$(BIN)/python -m benchmarks --scale quick

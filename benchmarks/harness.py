@@ -16,7 +16,7 @@ class Scale(Enum):
     """Amount of work of a benchmark run."""
 
     FULL = "full"
-    QUICK = "quick"  # all rows within two minutes
+    QUICK = "quick"  # all rows within a few minutes
     TINY = "tiny"  # for the smoke test: checks function, not speed
 
 

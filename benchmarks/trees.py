@@ -15,10 +15,9 @@ FILES_PER_DIRECTORY = 100
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A repository in `folder`, of `size` bytes in its files."""
+    """A repository in `folder`."""
 
     folder: Path
-    size: int
 
     def change(self) -> None:
         """Changes one small file, to what it has never been."""
@@ -42,7 +41,7 @@ def large_repository(folder: Path, pipeline: str, *, files: int, megabytes: int)
     git(folder, "-c", "core.compression=1", "add", "-A")
     git(folder, "-c", "core.compression=1", *AUTHOR, "commit", "-q", "-m", "Benchmark")
     git(folder, "-c", "gc.autoDetach=false", "repack", "-a", "-d", "-q", "--window=0")
-    return Tree(folder, files * (2 * half + 1))
+    return Tree(folder)
 
 
 def git(folder: Path, *arguments: str, asked: bytes = b"") -> bytes:

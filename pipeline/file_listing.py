@@ -81,18 +81,21 @@ def list_files(root: Path) -> Listing:
     found = Listing()
     links: dict[bytes, bool] = {}
     folders: list[bytes] = []  # unknown to git: new, or replacing a file
-    for line in _lines(root, "ls-files", "-z", "--stage", "-v"):
+    last, hidden = b"", False
+    found.index = _lines(root, "ls-files", "-z", "--stage", "-v")
+    for line in found.index:
         head, _, name = line.partition(b"\t")
-        found.index.append(line)
-        if head[2:].startswith(SUBMODULE_MODE):
-            if not _through_link(top, os.path.dirname(name), links):
-                _add_nested(found, top, name, tracked=True)
+        folder = name.rpartition(b"/")[0]
+        if folder != last:
+            last, hidden = folder, _through_link(top, folder, links)
+        if hidden:
+            continue
+        if head.startswith(SUBMODULE_MODE, 2):
+            _add_nested(found, top, name, tracked=True)
             continue
         try:
             status = os.lstat(top + name)
         except (FileNotFoundError, NotADirectoryError):
-            continue
-        if _through_link(top, os.path.dirname(name), links):
             continue
         if stat.S_ISDIR(status.st_mode):
             folders.append(name)

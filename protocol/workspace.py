@@ -16,7 +16,7 @@ ObjectId = Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})
 """A git object's id: sha1 or sha256, by the repository's object format."""
 MOST_PACKS = 64
 """Maximum packs of one workspace; a client then starts again with a pack that holds everything."""
-MOST_COMMITS = 50_000
+MOST_COMMITS = 100_000
 """Maximum `commits` of one workspace, and `shallow` ones: messages stay below codec.MAX_MAP_BYTES."""
 MANIFEST = "manifest"
 """Name of the manifest's blob in a snapshot's tree."""
@@ -111,8 +111,8 @@ class RepositoryManifest(Part, frozen=True, kw_only=True):
 
     `name` is the submodule's in `.gitmodules`. `url` is the address of `origin`, without credentials; empty without
     one. `head` is the checked-out commit; None before the first one. `branch` is the checked-out branch, also the
-    unborn one. `refs` are full names as they are to be in a job: `refs/remotes/origin/BRANCH`, `refs/tags/TAG`.
-    `empty` are directories without files.
+    unborn one. `refs` are full names as they are to be in a job: `refs/remotes/origin/BRANCH`, `refs/tags/TAG`, and in
+    a submodule also `refs/heads/BRANCH`. `empty` are directories without files.
     """
 
     path: bytes = b""

@@ -100,7 +100,7 @@ def test_a_workspace_that_lacks_a_pack_is_not_told(start: Start, tmp_path: Path)
 
 
 def test_an_answer_has_no_more_workspaces_than_fit(start: Start, tmp_path: Path) -> None:
-    commits = [f"{number:064x}" for number in range(MOST_COMMITS)]
+    commits = [f"{number:064x}" for number in range(50_000)]
     with start() as (_, client):
         packs = [pack(client, tmp_path, "1")]
         large = [
@@ -134,6 +134,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "commit-that-is-an-option": (GIT | {"commits": ["--all"]}, "commits"),
     "too-many-commits": (GIT | {"commits": ["0" * 40] * (MOST_COMMITS + 1)}, f"length <= {MOST_COMMITS}"),
     "too-many-shallow": (GIT | {"shallow": ["0" * 40] * (MOST_COMMITS + 1)}, f"length <= {MOST_COMMITS}"),
+    "history-below-0": (GIT | {"history": -1}, "history"),
     "depth-below-0": (GIT | {"depth": -1}, "depth"),
     "larger-than-any-message": (GIT | {"commits": ["0" * 64] * 300_000}, "at most"),
     "tar-of-size-below-0": ({"form": "tar", "digest": "ab" * 32, "size": -1}, "size"),
@@ -264,14 +265,14 @@ def test_a_pack_that_was_counted_is_not_charged_again_until_the_next_pass() -> N
     for number, digest in enumerate(("old", "new")):
         quota.put(b"key", digest, 1000, now=1.0)
         quota.name("p", digest, 1000)
-        quota.settled(1.0)
-        quota.count(Counted(2.0 + number, {"p": 1000 * (number + 1)}))
+        quota.written(1.0)
+        quota.count(Counted(2.0 + number, {"p": 1000 * (number + 1)}, set()))
         for _ in range(3):
             quota.name("p", "old", 1000)
             quota.check("p")
     quota.put(b"key", "third", 1000, now=9.0)
     quota.name("p", "third", 1000)
-    quota.count(Counted(99.0, {"p": 2000}))  # a pass that began before the run was written
+    quota.count(Counted(99.0, {"p": 2000}, set()))  # a pass that began before the run was written
     with pytest.raises(ProtocolError, match="has 3000 bytes"):
         quota.check("p")
 

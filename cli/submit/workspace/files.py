@@ -31,7 +31,11 @@ SEEDED_FROM = 32
 READERS = 4
 TRIES = 5
 """Attempts to read a file that changes meanwhile."""
+PERMISSIONS = 0o7777
 EXECUTABLE = 0o100
+AN_EXECUTABLE, A_DIRECTORY = 1 << 16, 1 << 17
+"""Added to permission bits of executables and directories."""
+FILE_MODE, EXECUTABLE_MODE = b"100644", b"100755"
 REPLACED = (errno.ELOOP, errno.EINVAL)
 """A file has become a link, or a link a file."""
 
@@ -154,9 +158,9 @@ class FileReader:
                 hashed = dict(zip(paths, pool.map(self._hash, paths, chunksize=16), strict=True))
         else:
             hashed = {path: self._hash(path) for path in paths}
-        existing = self._store.sizes({read[1][4].hex() for read in hashed.values() if read is not None})
+        missing = self._store.missing({read[1][4].hex(): read[1][3] for read in hashed.values() if read is not None})
         for path, read in hashed.items():
-            if read is not None and read[1][4].hex() not in existing:
+            if read is not None and read[1][4].hex() in missing:
                 read = self._write(path)
             yield path, read
 
@@ -222,21 +226,25 @@ class FileReader:
         known: dict[bytes, Known],
         modes: dict[bytes, bytes],
     ) -> None:
-        permissions: dict[bytes, tuple[str, int]] = {}
+        permissions: dict[bytes, int] = {}  # with the kind of file above the bits
         for path, status in statuses.items():
+            id = known[path][4]
             if stat.S_ISLNK(status.st_mode):
-                result.found[path] = LINK_MODE, known[path][4]
+                result.found[path] = LINK_MODE, id
                 continue
-            bits = stat.S_IMODE(status.st_mode)
-            mode = modes.get(path, b"100755" if bits & EXECUTABLE else b"100644")
+            bits = status.st_mode & PERMISSIONS
             if path in modes:
-                bits = 0o755 if mode == b"100755" else 0o644
-            result.found[path] = mode, known[path][4]
-            permissions[path] = ("executable" if mode == b"100755" else "file"), bits
+                bits = 0o755 if modes[path] == EXECUTABLE_MODE else 0o644
+            if bits & EXECUTABLE:
+                result.found[path] = EXECUTABLE_MODE, id
+                bits |= AN_EXECUTABLE
+            else:
+                result.found[path] = FILE_MODE, id
+            permissions[path] = bits
         bare = (path + b"/" for path in (*listing.empty, *listing.absent, *listing.submodules))
         for folder in _folders([*statuses, *bare]):
             try:
-                permissions[folder] = "directory", stat.S_IMODE(os.lstat(self._top + folder).st_mode)
+                permissions[folder] = os.lstat(self._top + folder).st_mode & PERMISSIONS | A_DIRECTORY
             except (FileNotFoundError, NotADirectoryError):
                 continue
         result.modes = _modes(permissions)
@@ -262,13 +270,18 @@ def _folders(paths: list[bytes]) -> set[bytes]:
     return found
 
 
-def _modes(permissions: dict[bytes, tuple[str, int]]) -> Modes:
-    counted = Counter(permissions.values())
-    usual: dict[str, int] = {}
-    for (kind, bits), _ in sorted(counted.items(), key=lambda item: (-item[1], item[0])):
-        usual.setdefault(kind, bits)
-    other = {path: bits for path, (kind, bits) in sorted(permissions.items()) if usual[kind] != bits}
-    return Modes(**usual, other=other)
+def _modes(permissions: dict[bytes, int]) -> Modes:
+    usual = {0: 0o644, AN_EXECUTABLE: AN_EXECUTABLE | 0o755, A_DIRECTORY: A_DIRECTORY | 0o755}
+    for bits, _ in sorted(Counter(permissions.values()).items(), key=lambda item: (item[1], -item[0])):
+        usual[bits & ~PERMISSIONS] = bits
+    common = set(usual.values())
+    other = {path: bits & PERMISSIONS for path, bits in sorted(permissions.items()) if bits not in common}
+    return Modes(
+        file=usual[0],
+        executable=usual[AN_EXECUTABLE] & PERMISSIONS,
+        directory=usual[A_DIRECTORY] & PERMISSIONS,
+        other=other,
+    )
 
 
 def _shown(path: bytes) -> str:

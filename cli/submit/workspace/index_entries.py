@@ -60,10 +60,13 @@ def index_entries(
     """
     entries: list[IndexEntry] = []
     staged: set[str] = set()
+    special = found.index.keys() | found.intended
     for line in listed:
         head, _, path = line.partition(b"\t")
         on_disk = files.get(path)
-        same = on_disk is not None and on_disk[1].hex().encode() == head[9:-2] and on_disk[0] == head[2:8]
+        same = on_disk is not None and head[2:] == b"%b %b 0" % (on_disk[0], on_disk[1].hex().encode())
+        if same and head[:1] == b"H" and path not in special:
+            continue  # most files
         changed, intended = path in found.index, path in found.intended
         stage = int(head[-1:])
         if not (changed or intended or stage) and (same or (on_disk is None and head[:1] == b"H")):

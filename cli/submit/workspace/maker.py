@@ -139,7 +139,7 @@ class GitWorkspaceMaker:
             if head is not None and number == 0:
                 heads, tag = _project_refs(found, head, variables)
             elif head is not None:
-                heads = {b"": head}
+                heads = _submodule_refs(found, head)
             depth = needs.submodule_depth if number else needs.depth
             own = history_of(reader, heads, found.refs, tag, depth, found.tree.shallow)
             found.manifest = msgspec.structs.replace(found.manifest, refs=dict(sorted(own.refs.items())))
@@ -179,6 +179,12 @@ def _project_refs(found: Scan, head: str, variables: dict[str, str]) -> tuple[di
     if is_ref(target) and target != branch and known is not None:
         heads[remote] = known
     return heads, _name("refs/tags/", tag) if is_ref(tag) else b""
+
+
+def _submodule_refs(found: Scan, head: str) -> dict[bytes, str]:
+    """Branches at a submodule's commit, which `git submodule status` names."""
+    at_head = (ref for ref, id in found.refs.branches.items() if id == head and not ref.endswith(b"/HEAD"))
+    return dict.fromkeys(at_head, head) or {b"": head}
 
 
 def _name(folder: str, name: str) -> bytes:

@@ -11,6 +11,7 @@ archive's directory, can therefore not be unpacked together with that archive.
 from __future__ import annotations
 
 import posixpath
+from collections.abc import Iterable
 
 MOST_MEMBERS = 1_000_000
 MOST_BYTES = 64 << 30
@@ -29,12 +30,13 @@ class Guard:
     """Checks the members of archives that are unpacked into one place, in order.
 
     Each check returns the directories to create before the member, where an earlier archive has left a symbolic link.
+    `links` are such links of archives that were unpacked otherwise.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, links: Iterable[str] = ()) -> None:
         self._links: set[str] = set()
         self._directories: set[str] = set()
-        self._earlier_links: set[str] = set()
+        self._earlier_links: set[str] = set(links)
         self._earlier_directories: set[str] = set()
         self._members = 0
         self._bytes = 0

@@ -59,6 +59,8 @@ class ArchiveWriter:
 
     def __init__(self, path: Path) -> None:
         self.names: set[str] = set()
+        self.roots: list[str] = []  # the outermost members
+        self.links: list[str] = []  # symbolic ones
         self.digest = ""
         self._directories: dict[str, Member] = {}
         self._stack = ExitStack()
@@ -77,6 +79,10 @@ class ArchiveWriter:
         above = posixpath.dirname(name)
         if above and above not in self.names and (directory := self._directories.get(above)):
             self.add(directory, iter(()))
+        if above not in self.names:
+            self.roots.append(name)
+        if member.is_symlink:
+            self.links.append(name)
         self.names.add(name)
         write = self._packed.write
         write(member.encoded())

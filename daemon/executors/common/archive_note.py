@@ -23,19 +23,24 @@ class Note(msgspec.Struct, frozen=True):
     """What an archive is of.
 
     `digest` identifies its content. `selection` identifies the patterns that it was taken by; `without` are those of
-    their directories that did not exist. If it is not `alone`, files from elsewhere are in it too, such as the
-    project's own, or what symbolic links lead to: then it can change without a change of its own files.
+    their directories that did not exist. If it is not `alone`, files from elsewhere are in it too, which symbolic links
+    led to: it can change without a change in its directories. `roots` are its outermost members, and `links` its
+    symbolic links, by name.
     """
 
     digest: str
     selection: str
+    roots: tuple[str, ...]
+    links: tuple[str, ...] = ()
     without: tuple[str, ...] = ()
     alone: bool = True
 
 
 def append(path: Path, note: Note) -> None:
-    """Adds a note to an archive. Raises OSError."""
+    """Adds a note to an archive, unless it would be too long. Raises OSError."""
     text = msgspec.json.encode(note)
+    if len(text) > LONGEST - _HEAD.size - _TAIL.size:
+        return
     frame = _HEAD.pack(MAGIC, len(text) + _TAIL.size) + text
     with path.open("ab") as file:
         file.write(frame + _TAIL.pack(len(frame) + _TAIL.size))

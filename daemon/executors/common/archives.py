@@ -60,18 +60,27 @@ class Place:
 
     `directories` are known directories, and links to such; only for an `owner` that is not root.
     `leaving` are links of the last joint archive, to be unpacked after it; if `whole`, they stay in it. If `opened`,
-    everybody may write to the unpacked files, as to those that git checks out with umask 0.
+    everybody may write to the unpacked files, as to those that git checks out with umask 0; if `open_above`, to
+    directories that are in no archive. Nothing is unpacked through the `links` of earlier archives.
     """
 
     def __init__(
-        self, owner: Owner, directories: Iterable[str] = (), *, opened: bool = False, whole: bool = False
+        self,
+        owner: Owner,
+        directories: Iterable[str] = (),
+        *,
+        opened: bool = False,
+        whole: bool = False,
+        open_above: bool = False,
+        links: Iterable[str] = (),
     ) -> None:
         self.owner = owner
         self.opened = opened
         self.whole = whole
         self.directories = set(directories)
         self.leaving = Leaving()
-        self._guard = Guard()
+        self._open_above = opened or open_above
+        self._guard = Guard(links)
         self._path = Path()
 
     def next_archive(self, path: Path, *, together: bool) -> None:
@@ -117,7 +126,7 @@ class Place:
 
         For root the engine creates them. Known ones are omitted: they would replace a link by a directory.
         """
-        if self.owner == ROOT and not self.opened:
+        if self.owner == ROOT and not self._open_above:
             return replaced
         known, name = self.directories, member.name
         known.difference_update(replaced)
@@ -133,7 +142,7 @@ class Place:
         return missing
 
     def _keeps_apart(self, member: Member, replaced: list[str]) -> bool:
-        if not member.is_symlink and not self.leaving:
+        if self.whole or (not member.is_symlink and not self.leaving):
             return False
         for each in (*replaced, member.name):
             self.leaving.replaced(each)
@@ -144,7 +153,7 @@ class Place:
 
     def directory(self, name: str) -> bytes:
         """The header for a directory that is in no archive."""
-        mode = OPEN_DIRECTORY if self.opened else 0o755
+        mode = OPEN_DIRECTORY if self._open_above else 0o755
         return Member(name, tarfile.DIRTYPE, mode=mode).encoded(self.owner)
 
 
@@ -159,7 +168,8 @@ def joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
     for piece in _joined(paths, place):
         size += len(piece)
         if len(piece) >= SEND_BYTES:
-            yield b"".join(batch)
+            if batch:
+                yield b"".join(batch)
             yield piece
             batch.clear()
             size = 0
@@ -181,8 +191,7 @@ def _joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
             for member in reader:
                 yield from place.encoded(member)
                 if member.size:
-                    yield from reader.data()
-                    yield padding(member.size)
+                    yield from reader.blocks()
     yield ENDING
 
 

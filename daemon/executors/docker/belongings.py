@@ -25,6 +25,8 @@ NETWORK = "longshore.network"
 LEASE = "longshore.lease"
 LAYERS = "longshore.layers"
 """On containers: the volumes below their project directory, separated by commas."""
+CACHES = "longshore.caches"
+"""On a job's container: the caches among these volumes."""
 SHORT_ID = 12
 """Characters of a coordinator's id in names."""
 HOLDER_ROLE = "network"

@@ -63,12 +63,12 @@ class JobContainer:
         self.entrypoint: Sequence[str] = ()  # once known: from its creation, or before its start
         self.released_at: float | None = None  # monotonic; set by the releasing daemon
         self.killed = False
-        self.found = found is not None
         self.ends: SimpleQueue[ScriptEnd | int | Exception] = SimpleQueue()  # from the log, from the engine
         self.id: str | None = None
+        self.found = found is not None
         opened = not is_true(self.early.values.get(NO_UMASK, ""))
         self.files = SandboxFiles(site, assignment, name, opened=opened)
-        self.project = ProjectDirectory(site, assignment.attempt, name, labels, assignment.project_dir, opened=opened)
+        self.project = ProjectDirectory(site, assignment, name, labels, opened=opened)
         self.network = NetworkLease(site.engine, site.networks, name)
         self.gate = Gate(site.engine, name, self.ends.put)
         if found is not None:
@@ -77,6 +77,12 @@ class JobContainer:
     def adopt(self, container: str) -> None:
         """Sets the attempt's container, by its id."""
         self.id = self.network.id = self.files.id = self.gate.container = container
+
+    def renew(self) -> None:
+        """From now on, the attempt has no container yet: the one that it had is gone."""
+        self.id = self.files.id = self.files.owner = None
+        self.gate.container = self.name
+        self.network = NetworkLease(self.engine, self.site.networks, self.name)
 
     @property
     def key(self) -> str:

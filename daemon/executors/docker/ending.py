@@ -87,8 +87,9 @@ def _expires_at(container: JobContainer) -> float | None:
 
 
 def _script_outcome(container: JobContainer, end: ScriptEnd, ran_for: float) -> Outcome:
-    """The outcome of a complete script. A failure after its network was removed is not the script's, and neither is
-    any result after files were.
+    """The outcome of a complete script.
+
+    A failure after its network was removed is not the script's, nor is any result after files of its were.
     """
     failure = "" if container.killed else container.project.damage()
     if end.exit_code != 0 and not container.killed and container.network.gone():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -19,6 +19,7 @@ from daemon.executors.base import Checkout
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.script import Scripts, scripts_of
 from daemon.executors.common.script_limits import is_true
+from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import Created, NameTaken, labels_of
 from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, LEASE, NETWORK, ROLE, WORKER
 from daemon.executors.docker.container import JobContainer, words_of
@@ -47,7 +48,8 @@ def prepare(container: JobContainer, checkout: Checkout | None, known: Environme
         image = site.images.ensure(name, spec.pull_policy, spec.platform)
     container.entrypoint = words_of(image.entrypoint if spec.entrypoint is None else spec.entrypoint)
     user = known.expand(spec.user) if spec.user else image.user
-    container.project.lay_out(checkout, image, user)
+    caches = _caches(container, file_keys_of(container.assignment.job.caches, checkout))
+    _lay_out(container, checkout, caches, known, image, user)
     services = container.services(known)
     if services:
         services.start()
@@ -66,7 +68,7 @@ def prepare(container: JobContainer, checkout: Checkout | None, known: Environme
         or container.project.is_operators
     )
     opens = files.opened and not brings and not ground
-    if _create(container, image, checkout, services, scripts, brings, opens=opens):
+    if _create(container, image, checkout, caches, services, scripts, brings, opens=opens):
         container.fresh = True
         files.owner = owner_of(container.engine, container.key, user)
         if ground:
@@ -77,6 +79,8 @@ def prepare(container: JobContainer, checkout: Checkout | None, known: Environme
                 site.unpackers.learn(image, container.key)
         elif checkout and not copied:
             files.note_view(checkout)
+        if container.project.links:
+            files.note_links(container.project.links)
     if services:
         services.await_ready()
         container.warnings += services.warnings
@@ -84,11 +88,28 @@ def prepare(container: JobContainer, checkout: Checkout | None, known: Environme
 
 def caches_of(container: JobContainer) -> JobCaches | None:
     """The job's caches, with the keys from files that `prepare` has noted in a label; None if it has none."""
-    specs = container.assignment.job.caches
-    if not specs:
+    if not container.assignment.job.caches:
         return None
-    file_keys = json.loads(labels_of(container.inspect()["Config"])[FILE_KEYS_LABEL])
-    return JobCaches(container.site.caches, container.assignment.project, specs, file_keys)
+    return _caches(container, json.loads(labels_of(container.inspect()["Config"])[FILE_KEYS_LABEL]))
+
+
+def _caches(container: JobContainer, file_keys: Sequence[str]) -> JobCaches:
+    assignment = container.assignment
+    return JobCaches(container.site.caches, assignment.project, assignment.job.caches, file_keys)
+
+
+def _lay_out(
+    container: JobContainer, checkout: Checkout | None, caches: JobCaches, known: Environment, image: Image, user: str
+) -> None:
+    """Lays out the project directory, with the caches that there are now. A damaged one causes a warning."""
+    found = caches.find(known)
+    try:
+        container.project.lay_out(checkout, found, image, user)
+    except (BadArchive, OSError) as error:
+        if len(caches.sound(found)) == len(found):
+            raise
+        container.warnings.append(f"a cache is skipped: {error}")
+        container.project.lay_out(checkout, caches.find(known), image, user)
 
 
 def _scripts(container: JobContainer) -> Scripts:
@@ -100,6 +121,7 @@ def _create(
     container: JobContainer,
     image: Image,
     checkout: Checkout | None,
+    caches: JobCaches,
     services: Services | None,
     scripts: Scripts,
     brings: str | None,
@@ -114,9 +136,10 @@ def _create(
     assignment, spec, site = container.assignment, container.spec, container.site
     job = assignment.job
     digest = hashlib.sha256(msgspec.json.encode((assignment.run, job))).hexdigest()
-    labels = {LEASE: "", **container.labels, **container.project.labels, ROLE: "job", JOB_LABEL: digest}  # no image's
+    own_labels = {**container.labels, **container.project.labels, ROLE: "job", JOB_LABEL: digest}
+    labels = {LEASE: "", **own_labels}  # all of them, to override the image's own
     if job.caches:
-        labels[FILE_KEYS_LABEL] = json.dumps(file_keys_of(job.caches, checkout))
+        labels[FILE_KEYS_LABEL] = json.dumps(caches.file_keys)
     container.files.note(checkout)
     query = {"name": container.name} | ({"platform": spec.platform} if spec.platform else {})
 

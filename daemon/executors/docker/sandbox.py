@@ -26,7 +26,7 @@ from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end
 from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts
-from daemon.executors.docker.files.job_cache import Found, JobCaches
+from daemon.executors.docker.files.job_cache import Found, JobCaches, bases_of
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
@@ -66,7 +66,9 @@ class DockerSandbox:
         self._container = JobContainer(site, assignment, name, labels, container)
         self._gate = self._container.gate
         self._files = self._container.files
-        self._postponed: list[Checkout] | None = None
+        self._checkout: Checkout | None = None
+        self._postponed = False
+        self._prepared = False  # by this daemon
 
     @property
     def warnings(self) -> list[str]:
@@ -86,18 +88,19 @@ class DockerSandbox:
         container = self._container
         with container.failures():
             options = checkout_options(container.early.values, container.warnings)
-            checkout = workspace.checkout(options) if workspace and options else None
+            checkout = self._checkout = workspace.checkout(options) if workspace and options else None
             ended = [dependency for dependency in self._assignment.dependencies if dependency.satisfied]
             environment = container.environment(ended) if ended else container.early
             to_come = len(self._assignment.dependencies) > len(ended)
             if to_come and references(container.spec.name) - environment.values.keys():
-                self._postponed = [checkout] if checkout else []
+                self._postponed = True
             else:
                 prepare(container, checkout, environment)
+                self._prepared = True
 
     def hold(self) -> None:
         """See Sandbox."""
-        if self._postponed is None:
+        if not self._postponed:
             with self._container.failures():
                 bring_to_gate(self._container, self._container.early)
 
@@ -108,8 +111,10 @@ class DockerSandbox:
             final = container.final = container.environment(dependencies.states, datetime.now(UTC))
             if complaint := final.too_long():
                 raise JobFailed(FailureReason.SCRIPT_FAILURE, complaint)
-            if self._postponed is not None:
-                prepare(container, next(iter(self._postponed), None), final)
+            if self._postponed:
+                prepare(container, self._checkout, final)
+            elif self._has_old_caches(final):
+                self._prepare_again(final)
             bring_to_gate(container, final)
             self._add_files(final, dependencies.archives)
             limits = limits_of(final.values)
@@ -124,9 +129,29 @@ class DockerSandbox:
             container.released_at = time.monotonic()
             self._note_release()
 
+    def _has_old_caches(self, final: Environment) -> bool:
+        """Whether a cache in the view was replaced since: a dependency may have done so.
+
+        A daemon that has found the container keeps them: caches have no guarantee, and it can't prepare it again.
+        """
+        if not self._prepared or not self._container.project.caches:
+            return False
+        caches = caches_of(self._container)
+        return caches is not None and bases_of(caches.find(final)) != self._container.project.caches
+
+    def _prepare_again(self, final: Environment) -> None:
+        container = self._container
+        self._gate.hang_up()
+        with container.network.leaving():
+            self._engine.delete(f"/containers/{container.key}")
+        self._site.sweeper.discard(self._assignment.attempt)
+        self._site.forget(container.name)
+        container.renew()
+        prepare(container, self._checkout, final)
+
     def _add_files(self, final: Environment, artifacts: Sequence[Path]) -> None:
         """Files that `prepare` could not know: caches, artifacts, file variables."""
-        caches = caches_of(self._container)
+        caches = caches_of(self._container) if not self._container.project.caches else None
         cached = caches.find(final) if caches else []
         if cached or artifacts or self._container.entrypoint:
             await_entry(self._container)
@@ -235,7 +260,9 @@ class DockerSandbox:
             if job.artifacts:
                 collected = collect_artifacts(job.artifacts, taker, names, directory, succeeded=succeeded)
             if caches := caches_of(container):
-                caches.save(taker, names, succeeded=succeeded)
+                project = container.project
+                changes = project.changes(container.key, container.inspect()["Image"]) if project.caches else None
+                caches.save(taker, names, succeeded=succeeded, bases=project.caches, written=changes)
             self.warnings.extend(taker.warnings)
             return collected
 
@@ -251,11 +278,11 @@ class DockerSandbox:
         """
         self._gate.hang_up()
         if self._assignment.job.services:  # much is still to be asked of the engine
-            self._remove_all()
+            self._remove()
         else:
-            run_for(self._remove_all, REMOVE_SECONDS)
+            run_for(self._remove, REMOVE_SECONDS)
 
-    def _remove_all(self) -> None:
+    def _remove(self) -> None:
         container, attempt = self._container, self._assignment.attempt
         with self._site.removals.of(attempt, lambda: True):
             if container.id is not None:

@@ -48,13 +48,22 @@ class SharedResources:
         """Path of the list of directories unpacked into a container of a user other than root."""
         return self.directory / f"{container}.directories"
 
+    def links(self, container: str) -> Path:
+        """Path of the list of symbolic links in the caches below a container's project directory."""
+        return self.directory / f"{container}.links"
+
     def release_note(self, container: str) -> Path:
         """Path of the note of a container's release time (`protocol.clock`)."""
         return self.directory / f"{container}.released"
 
     def forget(self, container: str) -> None:
         """Removes the notes about a container."""
-        for path in (self.listing(container), self.directories(container), self.release_note(container)):
+        for path in (
+            self.listing(container),
+            self.directories(container),
+            self.links(container),
+            self.release_note(container),
+        ):
             with suppress(OSError):  # absent, or not our file
                 path.unlink()
 

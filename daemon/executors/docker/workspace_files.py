@@ -49,6 +49,15 @@ class SandboxFiles:
             self._note_names(names)
             self._note_directories({above for name in names for above in archives.parents(name)})
 
+    def note_links(self, links: Iterable[str]) -> None:
+        """Records the symbolic links of caches in a view: nothing may be unpacked through them."""
+        self._site.directory.mkdir(parents=True, exist_ok=True)
+        self._site.links(self._container).write_text(json.dumps(sorted(links)))
+
+    def _links(self) -> list[str]:
+        note = self._site.links(self._container)
+        return json.loads(note.read_text()) if note.exists() else []
+
     def known_names(self) -> frozenset[str]:
         """The names recorded by `note`."""
         return frozenset(json.loads(self._site.listing(self._container).read_text()))
@@ -71,9 +80,9 @@ class SandboxFiles:
         owner = self._find_owner()
         self._note_met(paths)
         try:
-            self._lay_in([paths], archives.Place(owner, self._directories()))
+            self._lay_in([paths], archives.Place(owner, self._directories(), links=self._links()))
         except Clash:
-            self._lay_in([[path] for path in paths], archives.Place(owner, self._directories()))
+            self._lay_in([[path] for path in paths], archives.Place(owner, self._directories(), links=self._links()))
 
     def _note_met(self, paths: Sequence[Path]) -> None:
         """Records those names of the workspace without files below them that tars put files below, if they are

@@ -41,6 +41,11 @@ class Base(msgspec.Struct, frozen=True):
     digest: str
 
 
+def bases_of(found: Sequence[Found]) -> list[Base]:
+    """These caches below a view; one without a note has no known content."""
+    return [Base(one.index, one.cached.key, one.cached.note.digest if one.cached.note else "") for one in found]
+
+
 class Written(Protocol):
     """What a job has written over the caches below its project directory."""
 
@@ -96,12 +101,11 @@ class JobCaches:
         succeeded: bool,
         bases: Sequence[Base] = (),
         written: Written | None = None,
-        tracked: Callable[[], frozenset[str]] | None = None,
     ) -> None:
         """Stores the job's caches for later jobs; a failure is a warning, as in GitLab.
 
         `bases` are below the job's view, and `written` is in it; caches without a change are not stored again.
-        `tracked` returns the names in the project's checkout. Raises UsageError.
+        Raises UsageError.
         """
         for index, spec in enumerate(self.specs):
             if spec.key_files and self.file_keys[index] == "default":
@@ -111,27 +115,20 @@ class JobCaches:
                 base = next((base for base in bases if base.index == index), None)
                 try:
                     if not (base and written and self._keep(key, base, taker, written)):
-                        self._store(index, key, taker, known, tracked)
+                        self._store(index, key, taker, known)
                 except (EngineError, EngineUnavailable, BadArchive, OSError) as error:
                     taker.warnings.append(f"the cache {printable(key)} is not saved: {error}")
 
-    def _store(
-        self,
-        index: int,
-        key: str,
-        taker: FileCollector,
-        known: Callable[[], frozenset[str]],
-        tracked: Callable[[], frozenset[str]] | None,
-    ) -> None:
+    def _store(self, index: int, key: str, taker: FileCollector, known: Callable[[], frozenset[str]]) -> None:
         spec = self.specs[index]
         selection = Selection(spec.paths, (), known() if spec.untracked else None)
         taker.empty.clear()
         taker.through_links = False
 
         def note(out: ArchiveWriter) -> Note:
-            alone = not (spec.untracked or taker.through_links or self._shares(index, taker))
-            alone = alone and tracked is not None and out.names.isdisjoint(tracked())
-            return Note(out.digest, self._selection(index, taker), tuple(taker.empty), alone)
+            selection = self._selection(index, taker)
+            without, alone = tuple(taker.empty), not taker.through_links
+            return Note(out.digest, selection, tuple(out.roots), tuple(out.links), without, alone)
 
         self.store.store(self.project, key, taker, selection, note)
 
@@ -142,6 +139,8 @@ class JobCaches:
         if cached is None or note is None or note.digest != base.digest or not note.alone:
             return False
         if note.selection != self._selection(base.index, taker) or self._shares(base.index, taker):
+            return False
+        if self.specs[base.index].untracked:
             return False
         if not written.untouched(taker.directories(self.specs[base.index].paths), note.without):
             return False

@@ -39,12 +39,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 def overlay(names: Mapping[str, str], lower: list[str]) -> dict[str, str] | None:
     """The driver options of a volume that shows `lower` directories, lowest first, with `upper` and `work`; None if
-    the kernel would not take them.
+    the kernel would not take them. A directory that was moved is in the upper one with all its content.
     """
     paths = [*lower, names["upper"], names["work"]]
     if any(SEPARATORS & set(path) for path in paths):
         return None
-    options = f"lowerdir={':'.join(reversed(lower))},upperdir={names['upper']},workdir={names['work']}"
+    options = f"lowerdir={':'.join(reversed(lower))},upperdir={names['upper']},workdir={names['work']},redirect_dir=off"
     if len(options) > MOST_OPTIONS:
         return None
     return {"type": "overlay", "device": "overlay", "o": options}

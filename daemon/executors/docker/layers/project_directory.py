@@ -8,57 +8,75 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+import msgspec
 
 from daemon.executors.base import Checkout
-from daemon.executors.docker.belongings import LAYERS, layers_of
+from daemon.executors.docker.belongings import CACHES, LAYERS, layers_of
+from daemon.executors.docker.files.job_cache import Base, Found, bases_of
 from daemon.executors.docker.images import Image
+from daemon.executors.docker.layers.caches import ViewChanges, can_be_layers, layer_of
 from daemon.executors.docker.layers.view import OtherLayers, View, make_view
 from daemon.executors.docker.shared import SharedResources
+from protocol.messages import Assignment
 
-VIEW_BYTES = 2 << 20
+VIEW_BYTES = 1 << 20
 """Size of a checkout from which on a view is cheaper than a copy."""
 
 
 class ProjectDirectory:
-    """One attempt's. `name` is its container's; `labels` are those of the attempt's objects, `path` is in containers.
+    """One attempt's. `name` is its container's; `labels` are those of the attempt's objects.
 
-    `view` is None for a copy, or before `lay_out`.
+    `view` is None for a copy, or before `lay_out`; `caches` are those in it, and `links` these caches' symbolic links.
     """
 
     def __init__(
-        self, site: SharedResources, attempt: str, name: str, labels: Mapping[str, str], path: str, *, opened: bool
+        self, site: SharedResources, assignment: Assignment, name: str, labels: Mapping[str, str], *, opened: bool
     ) -> None:
         self.view: View | None = None
+        self.caches: list[Base] = []
+        self.links: list[str] = []
         self._site = site
-        self._attempt = attempt
+        self._attempt = assignment.attempt
         self._name = name
         self._own_labels = labels
-        self._path = path
+        self._path = posixpath.normpath(assignment.project_dir)
         self._opened = opened
 
-    def lay_out(self, checkout: Checkout | None, image: Image, user: str) -> None:
-        """Makes a view of the checkout, if that is the better way, for the image's `user`.
+    def lay_out(self, checkout: Checkout | None, found: Sequence[Found], image: Image, user: str) -> None:
+        """Makes a view of the checkout and of the caches `found`, if that is the better way, for the image's `user`.
 
         Raises JobFailed, EngineError, EngineUnavailable, BadArchive, OSError.
         """
-        self.view = None
-        if checkout is None or checkout.size < VIEW_BYTES or self.is_operators:
+        self.view, self.caches, self.links = None, [], []
+        if self.is_operators:
+            return
+        names = checkout.names if checkout else frozenset
+        above = found if can_be_layers([one.cached for one in found], names) else ()
+        if not above and (checkout is None or checkout.size < VIEW_BYTES):
             return
         if not self._site.overlays.work(image.id):
             return
         owner = self._site.users.owner(image.id, user)
-        layers = checkout.layers(owner, opened=self._opened)
+        layers = list(checkout.layers(owner, opened=self._opened)) if checkout else []
+        for one in above:
+            if note := one.cached.note:
+                layers.append(layer_of(one.cached, note, owner, opened=self._opened))
+                self.links += note.links
         held = self._site.layers.hold(self._attempt, layers, owner, image.id)
         try:
             self.view = make_view(self._site.engine, self._name, self._own_labels, held)
         except OtherLayers:
             self._site.sweeper.discard(self._attempt)
             self.view = make_view(self._site.engine, self._name, self._own_labels, held)
+        if self.view:
+            self.caches = bases_of(above)
 
     @property
     def is_operators(self) -> bool:
         """Whether the operator has mounted a volume of their own there."""
-        path = posixpath.normpath(self._path)
+        path = self._path
         mounted = (posixpath.normpath(volume.split(":")[1]) for volume in self._site.policy.volumes)
         return any(path == place or path.startswith(place.rstrip("/") + "/") for place in mounted)
 
@@ -66,6 +84,8 @@ class ProjectDirectory:
         """Takes over a view from an earlier daemon; `labels` are its container's."""
         if layers := layers_of(labels):
             self.view = View(self._name, tuple(layers))
+            with suppress(msgspec.MsgspecError):
+                self.caches = msgspec.json.decode(labels.get(CACHES, ""), type=list[Base])
 
     @property
     def binds(self) -> Sequence[str]:
@@ -75,7 +95,14 @@ class ProjectDirectory:
     @property
     def labels(self) -> Mapping[str, str]:
         """Labels for the attempt's containers."""
-        return {LAYERS: ",".join(self.view.layers) if self.view else ""}
+        layers = ",".join(self.view.layers) if self.view else ""
+        return {LAYERS: layers, CACHES: msgspec.json.encode(self.caches).decode()}
+
+    def changes(self, container: str, image: str) -> ViewChanges | None:
+        """What an ended container, made of the image with this id, has written into its view; None without one."""
+        if self.view is None:
+            return None
+        return ViewChanges(self._site.layers.helpers, self.view.upper, container, self._path, image)
 
     def damage(self) -> str:
         """What others have removed of it; "" if nothing. Raises EngineError, EngineUnavailable."""

@@ -40,9 +40,14 @@ class View:
         return f"{self.prefix}-project"
 
     @property
+    def upper(self) -> str:
+        """The volume for all that is written."""
+        return f"{self.prefix}-upper"
+
+    @property
     def own(self) -> list[str]:
         """All its volumes."""
-        return [self.volume, f"{self.prefix}-upper", f"{self.prefix}-work"]
+        return [self.volume, self.upper, f"{self.prefix}-work"]
 
     def missing(self, engine: DockerClient, labels: Mapping[str, str]) -> str:
         """The name of a volume that was removed from outside; "" if all are there. `labels` are the view's.

@@ -13,7 +13,7 @@ from daemon.executors.common.archives import check, names
 from daemon.executors.common.tar_stream import Member
 from tests.support.docker_jobs import contents
 
-NOTE = Note("ab" * 32, "cd" * 32, ("none", "a/b\nc"), alone=False)
+NOTE = Note("ab" * 32, "cd" * 32, ("a",), ("a/link",), ("none", "a/b\nc"), alone=False)
 
 
 @pytest.fixture
@@ -33,6 +33,12 @@ def test_a_note_comes_back_and_the_archive_is_as_it_was(archive: Path) -> None:
     assert contents(archive) == before == {"file": "content"}
     assert names(archive) == {"file"}
     check(archive)
+
+
+def test_a_note_that_would_be_too_long_is_left_out(archive: Path) -> None:
+    before = archive.read_bytes()
+    archive_note.append(archive, Note("ab", "cd", tuple(f"root{number}" for number in range(200_000))))
+    assert archive.read_bytes() == before
 
 
 def test_a_damaged_note_is_none(archive: Path, tmp_path: Path) -> None:

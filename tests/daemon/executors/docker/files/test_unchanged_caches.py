@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import tarfile
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -12,7 +12,6 @@ import pytest
 
 from daemon.executors.common.environment import Environment
 from daemon.executors.docker.api_client import EngineError
-from daemon.executors.docker.files import cache_store
 from daemon.executors.docker.files.artifacts import FileCollector
 from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.job_cache import Base, JobCaches
@@ -65,7 +64,6 @@ class Host:
 
     def __init__(self, directory: Path) -> None:
         self.store = CacheStore(directory, 1 << 30)
-        self.tracked: frozenset[str] | None = frozenset({"README", "src"})
 
     def job(self, container: Container, *written: str, specs: Sequence[CacheSpec] = (SPEC,)) -> list[str]:
         """A job that finds its caches, and leaves `container`, where it has `written` something. Returns warnings."""
@@ -73,9 +71,7 @@ class Host:
         found = caches.find(Environment({}, {}))
         bases = [Base(one.index, one.cached.key, one.cached.note.digest) for one in found if one.cached.note]
         taker = FileCollector(container, "id", "/p", str)  # type: ignore[arg-type]
-        names = self.tracked
-        tracked = None if names is None else lambda: names
-        caches.save(taker, frozenset, succeeded=True, bases=bases, written=Written(*written), tracked=tracked)
+        caches.save(taker, frozenset, succeeded=True, bases=bases, written=Written(*written))
         return taker.warnings
 
     def content(self, key: str) -> dict[str, str]:
@@ -85,9 +81,8 @@ class Host:
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    """Takes notes of the smallest archives too."""
-    monkeypatch.setattr(cache_store, "LARGE_BYTES", 0)
+def host(tmp_path: Path) -> Host:
+    """Without caches."""
     return Host(tmp_path)
 
 
@@ -120,7 +115,6 @@ def test_an_untouched_cache_of_a_fallback_key_is_the_new_keys_too(host: Host) ->
     assert host.content("new") == host.content("old") == {"store/a": "1"}
 
 
-Change = Callable[[Host], None]
 OTHER = CacheSpec(key="other", paths=["store/sub/x"])
 
 
@@ -131,9 +125,8 @@ OTHER = CacheSpec(key="other", paths=["store/sub/x"])
         (Container(store__link="-> /elsewhere"), [CacheSpec(key="new", paths=["store/", "store/link/*"])]),
         (Container(store__a="1"), [CacheSpec(key="new", paths=["store/"], untracked=True)]),
         (Container(store__a="1"), [SPEC, OTHER]),
-        (Container(store__a="1", README="tracked"), [CacheSpec(key="new", paths=["store/", "README"])]),
     ],
-    ids=["other patterns", "files behind a link", "untracked files", "a share of another cache", "tracked files"],
+    ids=["other patterns", "files behind a link", "untracked files", "a share of another cache"],
 )
 def test_a_cache_that_can_change_without_its_own_files_is_stored_again(
     host: Host, first: Container, specs: list[CacheSpec]
@@ -141,12 +134,6 @@ def test_a_cache_that_can_change_without_its_own_files_is_stored_again(
     same = len(specs) == 1 and "more" not in specs[0].paths
     host.job(first, specs=specs if same else [SPEC])
     assert stored_again(host, first, specs=specs)
-
-
-def test_a_cache_of_a_daemon_that_does_not_know_the_checkout_is_stored_again(host: Host) -> None:
-    host.tracked = None
-    host.job(Container(store__a="1"))
-    assert stored_again(host, Container(store__a="1"))
 
 
 def test_a_cache_that_was_evicted_meanwhile_is_stored_again(host: Host) -> None:
@@ -158,13 +145,5 @@ def test_a_cache_that_was_evicted_meanwhile_is_stored_again(host: Host) -> None:
     found.cached.path.unlink()
     container = Container(store__a="1")
     taker = FileCollector(container, "id", "/p", str)  # type: ignore[arg-type]
-    caches.save(taker, frozenset, succeeded=True, bases=[base], written=Written(), tracked=frozenset)
+    caches.save(taker, frozenset, succeeded=True, bases=[base], written=Written())
     assert host.content("new") == {"store/a": "1"}
-
-
-def test_a_small_cache_has_no_note(tmp_path: Path) -> None:
-    host = Host(tmp_path)
-    host.job(Container(store__a="1"))
-    found = host.store.find("p", ["new"])
-    assert found is not None
-    assert found.note is None

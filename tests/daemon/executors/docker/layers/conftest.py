@@ -9,6 +9,7 @@ import docker
 import pytest
 
 from daemon.executors.docker.executor import DockerExecutor
+from tests.daemon.executors.docker.odd_engine import OddEngine
 from tests.support.docker_jobs import WORKER
 from tests.support.eventually import eventually
 from tests.support.images import BUSYBOX
@@ -50,3 +51,18 @@ def disk(docker_client: docker.DockerClient) -> Callable[[str], int]:
         return int(said.split()[0]) * 1024
 
     return size
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Iterator[OddEngine]:
+    odd = OddEngine(tmp_path / "engine.sock")
+    yield odd
+    odd.close()
+
+
+@pytest.fixture
+def behind(odd: OddEngine, tmp_path: Path, volumes: Volumes) -> Iterator[DockerExecutor]:
+    """An executor that talks to the odd engine."""
+    executor = DockerExecutor(WORKER, odd.url, coordinator=WORKER, directory=tmp_path / "cache", patience=0)
+    yield executor
+    executor.sweep(set())

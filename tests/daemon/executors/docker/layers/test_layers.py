@@ -41,21 +41,6 @@ def other(tmp_path: Path, number: int) -> Layered:
     return Layered(tmp_path, [{"file": f"{number}\n", "ballast": "x" * (1 << 20)}])
 
 
-@pytest.fixture
-def odd(tmp_path: Path) -> Iterator[OddEngine]:
-    odd = OddEngine(tmp_path / "engine.sock")
-    yield odd
-    odd.close()
-
-
-@pytest.fixture
-def behind(odd: OddEngine, tmp_path: Path, volumes: Volumes) -> Iterator[DockerExecutor]:
-    """An executor that talks to the odd engine."""
-    executor = DockerExecutor(WORKER, odd.url, coordinator=WORKER, directory=tmp_path / "cache", patience=0)
-    yield executor
-    executor.sweep(set())
-
-
 class Counted(Layered):
     """Counts how often its layer is asked for."""
 

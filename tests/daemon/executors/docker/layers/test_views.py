@@ -161,6 +161,7 @@ def test_artifacts_come_out_of_a_view(executor: DockerExecutor, layered: Layered
         "kept": "base\nmore\n",
         "changed": "second\n",
         "new": "new\n",
+        "directory/": "",
         "directory/untracked": "x\n",
     }
 
@@ -200,14 +201,11 @@ def test_an_operator_s_volume_at_the_project_s_path_gets_the_files(
     assert volumes() == []
 
 
-def test_a_plain_small_job_asks_nothing_about_volumes(tmp_path: Path, images: object) -> None:
-    odd = OddEngine(tmp_path / "engine.sock")
+def test_a_plain_small_job_asks_nothing_about_volumes(behind: DockerExecutor, odd: OddEngine, tmp_path: Path) -> None:
+    workspace = tar_of(tmp_path / "w.tar", {"a": "workspace"})
     rule = odd.answer("/volumes|/info", 500, {"message": "not wanted"})
-    executor = DockerExecutor(WORKER, odd.url, coordinator=WORKER, directory=tmp_path / "cache")
-    try:
-        ran = run_job(executor, assignment("cat a"), workspace=tar_of(tmp_path / "w.tar", {"a": "workspace"}))
-    finally:
-        odd.close()
+    ran = run_job(behind, assignment("cat a"), workspace=workspace)
+    rule.times = 0
     assert ran.lines[1:] == ["workspace"]
     assert rule.asked == 0
 
