@@ -23,8 +23,6 @@ from daemon.checkouts.trees import Totals
 from daemon.executors.base import Checkout, CheckoutOptions, Layer
 
 ROOT = (0, 0)
-LARGEST_HASHED = 64 << 20
-"""Maximum size of a file whose content is hashed."""
 
 
 class GitCheckout(Checkout):
@@ -172,15 +170,12 @@ class _Hashes:
         """The hashes of these names; of a link, that of its target and the file there together."""
         ends = {name: self._end(name) for name in asked if name in self._links}
         blobs = sorted({self._files[name] for name in (asked | set(ends.values())) & self._files.keys()})
-        hashes = {key: hashlib.sha256(data).hexdigest() for key, data in zip(blobs, self._read(blobs), strict=True)}
+        hashes = {key: self._objects.sha256(key) for key in blobs}
         found = {name: hashes[self._files[name]] for name in asked & self._files.keys()}
         for name, end in ends.items():
             text = f"{self._targets[self._links[name]]} {hashes[self._files[end]] if end in self._files else ''}"
             found[name] = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
         return found
-
-    def _read(self, blobs: Sequence[str]) -> Iterator[bytes]:
-        return self._objects.read(blobs, "blob", LARGEST_HASHED)
 
     def _end(self, name: str) -> str:
         """A link's final target through other links, unless they form a cycle."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -83,6 +84,21 @@ class Objects:
                 if len(data) != size + 1:
                     raise BadWorkspace(f"object {one} is damaged")
                 yield data[:-1]
+
+    def sha256(self, blob: str) -> str:
+        """The sha256 of a blob's content, of any size."""
+        process = self.batch()
+        ask(process, [blob])
+        found, size, out = answer(process, blob)
+        hasher = hashlib.sha256()
+        while size:
+            data = out.read(min(size, COPY_BYTES))
+            if found != "blob" or not data:
+                raise BadWorkspace(f"object {blob} is damaged, or no blob")
+            size -= len(data)
+            hasher.update(data)
+        out.read(1)
+        return hasher.hexdigest()
 
     def trees(self, wanted: Iterable[str]) -> None:
         """Reads and checks trees that are not known yet."""
