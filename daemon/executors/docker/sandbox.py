@@ -32,7 +32,6 @@ from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
 from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.start import await_entry, bring_to_gate
-from daemon.runtime.thread_pool import run_for
 from protocol.clock import reading
 from protocol.messages import Assignment
 from protocol.statuses import FailureReason
@@ -40,8 +39,6 @@ from protocol.variables import references
 
 LINGERS = 0.03
 """Seconds from the script's last line to the container's end: mostly a wait in `entry.sh`."""
-REMOVE_SECONDS = 1.0
-"""Seconds that a removal is waited for, many times what it takes without large files."""
 ANSWERS_WITHIN = 2.0
 """Seconds that a stop waits for an opened gate's answer; without one it kills."""
 
@@ -272,25 +269,15 @@ class DockerSandbox:
         return services.logs() if services else {}
 
     def remove(self) -> None:
-        """See Sandbox. Waits for no large files: after REMOVE_SECONDS the engine continues by itself.
-
-        Raises EngineError, EngineUnavailable.
-        """
-        self._gate.hang_up()
-        if self._assignment.job.services:  # much is still to be asked of the engine
-            self._remove()
-        else:
-            run_for(self._remove, REMOVE_SECONDS)
-
-    def _remove(self) -> None:
+        """See Sandbox. Raises EngineError, EngineUnavailable."""
         container, attempt = self._container, self._assignment.attempt
-        with self._site.removals.of(attempt, lambda: True):
-            if container.id is not None:
-                with container.network.leaving():
-                    self._engine.delete(f"/containers/{container.id}")
-            if container.id is None or container.found or self._assignment.job.services:
-                self._site.sweeper.discard(attempt)
-                container.project.release()
-            else:
-                container.project.remove()
+        self._gate.hang_up()
+        if container.id is not None:
+            with container.network.leaving():
+                self._engine.delete(f"/containers/{container.id}")
+        if container.id is None or container.found or self._assignment.job.services:
+            self._site.sweeper.discard(attempt)
+            container.project.release()
+        else:
+            container.project.remove()
         self._site.forget(container.name)
