@@ -68,18 +68,18 @@ class GitCheckout(Checkout):
         name = f"tar-{key_of(self._source.ref, self._options_key())}"
         pinned = self._source.pin(name)
         if pinned is None:
-            plan, small = make_plan(self._source, self._snapshot, self._options, None)
-            with self._source.shelf.making(self._source.name, name):
-                pinned = self._source.pin(name) or self._make_tar(name, plan, small)
+            with Objects(self._source.view()) as objects:
+                plan, small = make_plan(self._source, objects, self._snapshot, self._options, None)
+                with self._source.shelf.making(self._source.name, name):
+                    pinned = self._source.pin(name) or self._make_tar(name, objects, plan, small)
         return pinned / "tar"
 
-    def _make_tar(self, name: str, plan: Plan, small: Path) -> Path:
+    def _make_tar(self, name: str, objects: Objects, plan: Plan, small: Path) -> Path:
         with self._source.shelf.partial() as partial:
-            with Objects(self._source.view()) as objects:
-                files = contents.members(objects, self._content)
+            files = contents.members(objects, self._content)
             git = [*pack_members(self._source, plan.repositories, slice(None)), *small_members(plan, small)]
             with (partial / "tar").open("wb") as out:
-                for piece in tar_stream.stream(self._source.view(), _once([*files, *git]), ROOT, opened=False):
+                for piece in tar_stream.stream(objects, _once([*files, *git]), ROOT, opened=False):
                     out.write(piece)
             return self._source.put(name, partial)
 
@@ -92,7 +92,8 @@ class GitCheckout(Checkout):
         stack = stacks.find_stack(self._source, self._content, self._totals) if self._content else None
         with ExitStack() as closing:
             known = closing.enter_context(stacks.known_indexes(self._source, stack)) if stack else None
-            plan, small = make_plan(self._source, self._snapshot, self._options, known)
+            objects = closing.enter_context(Objects(self._source.view()))
+            plan, small = make_plan(self._source, objects, self._snapshot, self._options, known)
         if self._content and stack is None:
             stack = stacks.make_base(self._source, self._content, self._totals, small)
         maker = _LayerMaker(owner, opened)
@@ -103,15 +104,15 @@ class GitCheckout(Checkout):
 
         def whole() -> Iterator[bytes]:
             with stacks.base_objects(source, stack) as objects:
-                members = contents.members(objects, base.content)
-                yield from maker.stream(objects.repository, members)
+                yield from maker.stream(objects, contents.members(objects, base.content))
 
         yield maker.layer(f"files-{stack.name}", base.bytes, whole)
         if delta is not None:
             content = self._content
 
             def changes() -> Iterator[bytes]:
-                yield from maker.stream(source.view(), stacks.delta_members(content, delta))
+                with Objects(source.view()) as objects:
+                    yield from maker.stream(objects, stacks.delta_members(content, delta))
 
             yield maker.layer(f"files-{stacks.base_name(content)}-on-{stack.name}", delta.blobs, changes)
 
@@ -133,10 +134,10 @@ class _LayerMaker:
         self._owner = owner
         self._opened = opened
 
-    def stream(self, repository: Path | None, members: Iterable[Member]) -> Iterator[bytes]:
+    def stream(self, source: Objects | None, members: Iterable[Member]) -> Iterator[bytes]:
         """The tar of a layer, which begins with the project directory itself."""
         top = tar_stream.directory(b".", contents.PROJECT_MODE)
-        return tar_stream.stream(repository, [top, *members], self._owner, opened=self._opened)
+        return tar_stream.stream(source, [top, *members], self._owner, opened=self._opened)
 
     def layer(self, key: str, size: int, archive: Callable[[], Iterator[bytes]]) -> Layer:
         """A layer of this content for the owner."""

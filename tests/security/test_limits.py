@@ -120,6 +120,7 @@ def test_a_project_has_no_more_workspaces_and_artifacts_than_its_limit(tmp_path:
 def test_a_blob_is_charged_once_whenever_the_housekeeper_looks() -> None:
     quota = Quota(Limits(project_bytes=1500))
     for digest in ("a", "b"):
+        quota.put(b"key", digest, 1000, now=1.0)
         quota.name("p", digest, 1000)
         quota.count(Counted(5.0, {}, set()))  # it has looked before the turn was written
     with pytest.raises(ProtocolError, match="'p' has 2000 bytes"):
@@ -128,6 +129,7 @@ def test_a_blob_is_charged_once_whenever_the_housekeeper_looks() -> None:
     quota.count(Counted(5.5, {"p": 2000}, {"a", "b"}))  # it had begun before, and has looked after
     with pytest.raises(ProtocolError, match="'p' has 2000 bytes"):
         quota.check("p")
+    quota.put(b"key", "c", 1000, now=6.0)
     quota.name("p", "c", 1000)
     quota.written(6.5)
     quota.count(Counted(7.0, {}, set()))  # all are gone

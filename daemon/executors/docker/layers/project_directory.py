@@ -22,7 +22,7 @@ from daemon.executors.docker.shared import SharedResources
 from daemon.runtime.thread_pool import run_in_background
 from protocol.messages import Assignment
 
-VIEW_BYTES = 2 << 20
+VIEW_BYTES = 1 << 20
 """Size of a checkout from which on a view is cheaper than a copy."""
 
 
