@@ -259,7 +259,7 @@ class DockerSandbox:
             if caches := caches_of(container):
                 project = container.project
                 changes = project.changes(container.key, container.inspect()["Image"]) if project.caches else None
-                caches.save(taker, names, succeeded=succeeded, bases=project.caches, written=changes)
+                project.outdated = caches.save(taker, names, succeeded=succeeded, bases=project.caches, written=changes)
             self.warnings.extend(taker.warnings)
             return collected
 
