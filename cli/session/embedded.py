@@ -25,10 +25,11 @@ if TYPE_CHECKING:
 
 MIN_SLOTS = 2
 """Even a single CPU overlaps the waits of two jobs."""
-REMOVE_SECONDS = 10.0
-"""Time for which a worker that leaves waits for its removals: `daemon.worker.REMOVE_BOUND`, whose import takes long."""
+LEAVE_SECONDS = 2.0
+"""Time for workers to leave, with their removals: ten times what these take without large files. A background process
+completes what takes longer."""
 STOP_SECONDS = 5.0
-"""Time for a thread to stop, beyond that of its removals; the process may exit regardless."""
+"""Time for a thread to stop; the process may exit regardless."""
 
 
 class Embedded:
@@ -108,7 +109,7 @@ class Embedded:
                 worker.stop()  # the first stop lets running jobs finish,
                 worker.stop()  # the second leaves them to the next worker of this name
             for thread in self._worker_threads:
-                thread.join(REMOVE_SECONDS + STOP_SECONDS)
+                thread.join(LEAVE_SECONDS)
         self._coordinator.stop()
         self._coordinator_thread.join(STOP_SECONDS)
         if any(thread.is_alive() for thread in self._worker_threads) or any(one.removing for one in self._workers):

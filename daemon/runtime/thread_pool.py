@@ -152,27 +152,3 @@ def run_in_background(action: Callable[..., object], *arguments: object) -> None
             logger.warning("%s failed: %r", getattr(action, "__name__", action), error)
 
     THREADS.start(Task(run, "run_in_background"))
-
-
-def run_for(action: Callable[[], object], seconds: float) -> None:
-    """Calls a blocking function in a thread, and returns after `seconds` at the latest; it then continues there.
-
-    Raises its exception; a later one is logged.
-    """
-    returned = threading.Event()
-    failures: list[Exception] = []
-    late = False
-
-    def run() -> None:
-        try:
-            action()
-        except Exception as error:
-            failures.append(error)
-        returned.set()
-        if failures and late:
-            logger.warning("%s failed: %r", getattr(action, "__name__", action), failures[0])
-
-    THREADS.start(Task(run, "run_for"))
-    late = not returned.wait(seconds)
-    if failures:
-        raise failures[0]

@@ -32,7 +32,6 @@ from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
 from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.start import await_entry, bring_to_gate
-from daemon.runtime.thread_pool import run_for
 from protocol.clock import reading
 from protocol.messages import Assignment
 from protocol.statuses import FailureReason
@@ -40,8 +39,6 @@ from protocol.variables import references
 
 LINGERS = 0.03
 """Seconds from the script's last line to the container's end: mostly a wait in `entry.sh`."""
-REMOVE_SECONDS = 1.0
-"""Seconds that a removal is waited for, many times what it takes without large files."""
 ANSWERS_WITHIN = 2.0
 """Seconds that a stop waits for an opened gate's answer; without one it kills."""
 
@@ -67,7 +64,7 @@ class DockerSandbox:
         self._gate = self._container.gate
         self._files = self._container.files
         self._checkout: Checkout | None = None
-        self._postponed: list[Checkout] | None = None
+        self._postponed = False
         self._prepared = False  # by this daemon
 
     @property
@@ -93,14 +90,14 @@ class DockerSandbox:
             environment = container.environment(ended) if ended else container.early
             to_come = len(self._assignment.dependencies) > len(ended)
             if to_come and references(container.spec.name) - environment.values.keys():
-                self._postponed = [checkout] if checkout else []
+                self._postponed = True
             else:
                 prepare(container, checkout, environment)
                 self._prepared = True
 
     def hold(self) -> None:
         """See Sandbox."""
-        if self._postponed is None:
+        if not self._postponed:
             with self._container.failures():
                 bring_to_gate(self._container, self._container.early)
 
@@ -111,8 +108,8 @@ class DockerSandbox:
             final = container.final = container.environment(dependencies.states, datetime.now(UTC))
             if complaint := final.too_long():
                 raise JobFailed(FailureReason.SCRIPT_FAILURE, complaint)
-            if self._postponed is not None:
-                prepare(container, next(iter(self._postponed), None), final)
+            if self._postponed:
+                prepare(container, self._checkout, final)
             elif self._has_old_caches(final):
                 self._prepare_again(final)
             bring_to_gate(container, final)
@@ -145,6 +142,7 @@ class DockerSandbox:
         with container.network.leaving():
             self._engine.delete(f"/containers/{container.key}")
         self._site.sweeper.discard(self._assignment.attempt)
+        self._site.forget(container.name)
         container.renew()
         prepare(container, self._checkout, final)
 
@@ -261,7 +259,7 @@ class DockerSandbox:
             if caches := caches_of(container):
                 project = container.project
                 changes = project.changes(container.key, container.inspect()["Image"]) if project.caches else None
-                caches.save(taker, names, succeeded=succeeded, bases=project.caches, written=changes)
+                project.outdated = caches.save(taker, names, succeeded=succeeded, bases=project.caches, written=changes)
             self.warnings.extend(taker.warnings)
             return collected
 
@@ -271,25 +269,15 @@ class DockerSandbox:
         return services.logs() if services else {}
 
     def remove(self) -> None:
-        """See Sandbox. Waits for no large files: after REMOVE_SECONDS the engine continues by itself.
-
-        Raises EngineError, EngineUnavailable.
-        """
-        self._gate.hang_up()
-        if self._assignment.job.services:  # much is still to be asked of the engine
-            self._remove()
-        else:
-            run_for(self._remove, REMOVE_SECONDS)
-
-    def _remove(self) -> None:
+        """See Sandbox. Raises EngineError, EngineUnavailable."""
         container, attempt = self._container, self._assignment.attempt
-        with self._site.removals.of(attempt, lambda: True):
-            if container.id is not None:
-                with container.network.leaving():
-                    self._engine.delete(f"/containers/{container.id}")
-            if container.id is None or container.found or self._assignment.job.services:
-                self._site.sweeper.discard(attempt)
-                container.project.release()
-            else:
-                container.project.remove()
+        self._gate.hang_up()
+        if container.id is not None:
+            with container.network.leaving():
+                self._engine.delete(f"/containers/{container.id}")
+        if container.id is None or container.found or self._assignment.job.services:
+            self._site.sweeper.discard(attempt)
+            container.project.release()
+        else:
+            container.project.remove()
         self._site.forget(container.name)

@@ -9,6 +9,7 @@ from daemon.executors.docker.belongings import NETWORK, WORKER, Belongings, Thin
 from daemon.executors.docker.layers.store import LayerStore
 from daemon.executors.docker.networks.pool import NetworkPool
 from daemon.executors.docker.removal_guard import RemovalGuard
+from daemon.runtime.thread_pool import run_in_background
 
 
 class Sweeper:
@@ -36,15 +37,22 @@ class Sweeper:
     def sweep(self, keep: Collection[str]) -> int:
         """Removes objects that belong to no attempt in `keep`, unused networks, and layers beyond their bounds.
 
-        Returns their number. Does not wait for removals in progress; objects that they still use are left to the next
-        sweep.
+        Returns their number. Does not wait for removals in progress: a thread removes later what they still use.
         """
         pass_ = _Pass(self, wait=False)
         for thing in self._belongings.things():
             pass_.take(thing, lambda attempt: attempt not in keep)
+            if thing.state in GOING and thing.attempt is not None:
+                run_in_background(self._finish, thing.attempt, keep)
         pass_.take_holders(self._networks.left_behind)
         pass_.take_layers(self._layers.unneeded)
         return pass_.count
+
+    def _finish(self, attempt: str, keep: Collection[str]) -> None:
+        """Waits for a removal in progress, then removes the rest of the attempt."""
+        pass_ = _Pass(self, wait=True)
+        for thing in self._belongings.things_of(attempt):
+            pass_.take(thing, lambda attempt: attempt not in keep)
 
     def discard(self, attempt: str) -> None:
         """Removes all of an attempt. Raises EngineError if a container is left, after everything else is gone; a

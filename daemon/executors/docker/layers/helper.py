@@ -14,7 +14,7 @@ from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.belongings import COORDINATOR, LAYER_ROLE, ROLE, own_name
 
 MOUNT = "/longshore-layer"
-"""A volume's directory in a helper."""
+"""The directory of volumes in a helper."""
 
 
 class Helpers:

@@ -12,7 +12,7 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -74,24 +74,25 @@ class LayerStore:
         `owner` is that of the layers, `image` the id of an image on the engine. Raises EngineError, EngineUnavailable,
         BadArchive, OSError.
         """
-        known = {layer.key: self._hold_known(attempt, layer.key) for layer in layers}
-        there = self._mountpoints() if any(known.values()) else {}
+        volumes = {layer.key: self._hold_known(attempt, layer.key) for layer in layers}
+        there = self._mountpoints() if any(volumes.values()) else {}
+        if lacking := [layer for layer in layers if volumes[layer.key] not in there]:
+            with ExitStack() as makers:
+                for key in sorted(layer.key for layer in lacking):  # in one order for all: no two wait for each other
+                    makers.enter_context(self._making[key])
+                for layer in lacking:
+                    volumes[layer.key] = self._made_meanwhile(attempt, layer.key, volumes[layer.key])
+                lacking = [layer for layer in lacking if volumes[layer.key] is None]
+                if lacking:
+                    volumes |= self._make(attempt, lacking, owner, image)
+                    run_in_background(self._trim_above_limit)
+            there = self._mountpoints()
         held: list[Held] = []
-        made = False
         for layer in layers:
-            volume = known[layer.key]
+            volume = volumes[layer.key]
             if volume is None or volume not in there:
-                with self._making[layer.key]:
-                    volume = self._made_meanwhile(attempt, layer.key, volume)
-                    if volume is None:
-                        volume = self._make(attempt, layer, owner, image)
-                        made = True
-                there = self._mountpoints()
-            if volume not in there:
                 raise EngineError(404, f"the volume {volume} of its project directory was removed by others")
             held.append(Held(volume, there[volume]))
-        if made:
-            run_in_background(self._trim_above_limit)
         return held
 
     def release(self, attempt: str) -> None:
@@ -131,38 +132,48 @@ class LayerStore:
         answer = self._engine.call("GET", "/volumes", query=query)
         return {str(one["Name"]): str(one["Mountpoint"]) for one in answer.get("Volumes") or ()}
 
-    def _make(self, attempt: str, layer: Layer, owner: Owner, image: str) -> str:
-        """Fills a new volume; on a full disk once more, after all unused layers are gone."""
+    def _make(self, attempt: str, layers: Sequence[Layer], owner: Owner, image: str) -> dict[str, str | None]:
+        """Fills new volumes, by key; on a full disk once more, after all unused layers are gone."""
         try:
-            return self._filled(attempt, layer, owner, image)
+            return self._filled(attempt, layers, owner, image)
         except EngineError as error:
             if NO_ROOM not in error.message or not self._evict(self._notes(), 0):
                 raise
             logger.warning("the engine's disk is full: unused layers were removed")
-        return self._filled(attempt, layer, owner, image)
+        return self._filled(attempt, layers, owner, image)
 
-    def _filled(self, attempt: str, layer: Layer, owner: Owner, image: str) -> str:
-        with self.helpers.making() as name:
+    def _filled(self, attempt: str, layers: Sequence[Layer], owner: Owner, image: str) -> dict[str, str | None]:
+        """Through one container: to create and remove it costs half of what a small layer does."""
+        made: dict[str, str | None] = {}
+        with ExitStack() as names:
+            volumes = [names.enter_context(self.helpers.making()) for _ in layers]
+            places = [f"{MOUNT}/{number}" for number in range(len(layers))]
             try:
-                self._engine.call("POST", "/volumes/create", body={"Name": name, "Labels": self._labels})
-                size = self._fill(name, layer, owner, image)
-                note = Note(key=layer.key, volume=name, size=size, boot=boot())
-                with self._lock:
-                    _write(self._path(layer.key), note)
-                    self._hold(attempt, name)
+                for volume in volumes:
+                    self._engine.call("POST", "/volumes/create", body={"Name": volume, "Labels": self._labels})
+                binds = [f"{volume}:{place}:nocopy" for volume, place in zip(volumes, places, strict=True)]
+                with self.helpers.container(volumes[0], image, binds) as container:
+                    for layer, volume, place in zip(layers, volumes, places, strict=True):
+                        size = self._fill(container, place, layer, owner)
+                        note = Note(key=layer.key, volume=volume, size=size, boot=boot())
+                        with self._lock:
+                            _write(self._path(layer.key), note)
+                            self._hold(attempt, volume)
+                        made[layer.key] = volume
             except BaseException:
-                with suppress(Exception):  # the sweep removes it
-                    self._engine.delete(f"/volumes/{name}")
+                for volume in volumes:
+                    if volume not in made.values():
+                        with suppress(Exception):  # the sweep removes it
+                            self._engine.delete(f"/volumes/{volume}")
                 raise
-            return name
+        return made
 
-    def _fill(self, name: str, layer: Layer, owner: Owner, image: str) -> int:
+    def _fill(self, container: str, place: str, layer: Layer, owner: Owner) -> int:
         """Returns the layer's size on disk."""
         archive = LayerArchive(layer.archive)
-        with self.helpers.container(name, image, [f"{name}:{MOUNT}:nocopy"]) as container:
-            self._engine.put_archive(container, MOUNT, archive.pieces)
-            if archive.leaving:
-                self._engine.put_archive(container, "/", lambda: archive.leaving.archive(MOUNT, owner))
+        self._engine.put_archive(container, place, archive.pieces)
+        if archive.leaving:
+            self._engine.put_archive(container, "/", lambda: archive.leaving.archive(place, owner))
         return archive.size
 
     # eviction
@@ -188,10 +199,21 @@ class LayerStore:
         if _above(notes, self._limit):
             self._evict(notes, self._limit)
 
+    def discard(self, keys: Collection[str]) -> None:
+        """Removes layers that no later job needs, unless they are in use: then the limit removes them some day.
+
+        Raises EngineError, EngineUnavailable.
+        """
+        self._remove(note for _, note in self._notes() if note.key in keys)
+
     def _evict(self, notes: Sequence[tuple[float, Note]], limit: int) -> int:
         """Removes the least recently used layers above a limit. Returns their number."""
+        return self._remove(_above(notes, limit))
+
+    def _remove(self, notes: Iterable[Note]) -> int:
+        """Removes those of these layers that nobody uses. Returns their number."""
         gone = 0
-        for volume in self._drop(_above(notes, limit), self._used()):
+        for volume in self._drop(notes, self._used()):
             try:
                 gone += self._engine.delete(f"/volumes/{volume}")
             except EngineError as error:  # the sweep tries again

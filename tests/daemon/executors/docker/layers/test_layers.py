@@ -80,6 +80,7 @@ def test_a_layer_serves_the_next_daemon_of_the_worker(
 ) -> None:
     run_job(executor, assignment(CAT), workspace=layered)
     before = volumes(True)
+    eventually(volumes, so=lambda left: left == before)
     again = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache")
     assert again.sweep(set()) == 0
     assert run_job(again, assignment(CAT), workspace=layered).lines[1:] == ["content"]
@@ -199,6 +200,7 @@ def test_two_workers_of_one_engine_keep_out_of_each_other_s_layers(
     for one in (executor, second):
         assert run_job(one, assignment(CAT), workspace=layered).lines[1:] == ["content"]
     assert len(volumes(True)) == 2
+    eventually(lambda: volumes(False), so=lambda left: not left)
     assert executor.sweep(set()) == second.sweep(set()) == 0
     assert len(volumes(True)) == 2
 
@@ -266,11 +268,13 @@ def test_another_daemon_takes_a_job_with_a_view_over_and_removes_all_of_it(
 
 
 def test_a_daemon_that_prepares_a_job_again_uses_the_same_view(
-    executor: DockerExecutor, tmp_path: Path, layered: Layered, leftovers: Callable[[], list[str]], volumes: Volumes
+    tmp_path: Path, layered: Layered, leftovers: Callable[[], list[str]], volumes: Volumes
 ) -> None:
     job = assignment(CAT)
-    executor.sandbox(job).prepare(layered)
-    again = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache")
+    first, again = (
+        DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache", networks=1) for _ in range(2)
+    )
+    first.sandbox(job).prepare(layered)
     again.find()
     assert run_job(again, job, workspace=layered).lines[1:] == ["content"]
     eventually(leftovers, so=lambda left: left == volumes(True))
