@@ -9,8 +9,8 @@ SIDE_BY_SIDE := --numprocesses 4 --dist loadfile --no-loadscope-reorder
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
-setup: ## install Longshore into .venv, start Docker's engine, build the demo image
-	@scripts/setup.sh python docker images
+setup: ## install Longshore into .venv, install git, start Docker's engine, build the demo image
+	@scripts/setup.sh python git docker images
 
 demo: setup ## run the pipeline of examples/demo with a coordinator and two workers
 	@scripts/demo.sh

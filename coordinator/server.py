@@ -247,7 +247,7 @@ class Coordinator(Resources):
 
     def announce(self, turn: Turn, outbox: Outbox) -> None:
         """Sends, acknowledges and announces a durable turn."""
-        self.quota.settled(time.monotonic())
+        self.quota.written(time.monotonic())
         for run in turn.runs:
             self.queries.forget(run.id)
             if run.status in ENDED:

@@ -187,6 +187,7 @@ class Worker:
         while not self._done:
             due = min(self._timers.next(), attempts.due)
             may_greet = self._link.wait(min(TICK, max(0.0, due - time.monotonic())))
+            attempts.in_reach = self._link.state is not ConnectionState.CONNECTING
             for function, arguments in self._mailbox.drain():
                 self._guarded(function, *arguments)
             if self._greeted and self._link.state is not ConnectionState.GREETED:

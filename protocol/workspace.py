@@ -111,8 +111,8 @@ class RepositoryManifest(Part, frozen=True, kw_only=True):
 
     `name` is the submodule's in `.gitmodules`. `url` is the address of `origin`, without credentials; empty without
     one. `head` is the checked-out commit; None before the first one. `branch` is the checked-out branch, also the
-    unborn one. `refs` are full names as they are to be in a job: `refs/remotes/origin/BRANCH`, `refs/tags/TAG`.
-    `empty` are directories without files.
+    unborn one. `refs` are full names as they are to be in a job: `refs/remotes/origin/BRANCH`, `refs/tags/TAG`, and in
+    a submodule also `refs/heads/BRANCH`. `empty` are directories without files.
     """
 
     path: bytes = b""

@@ -42,6 +42,7 @@ apt_install() {
     quietly "${install[@]}" || die "$why, and apt could not install $*; its message is above"
 }
 
+# A client makes workspaces of repositories with git, a worker checks them out with it.
 setup_git() {
     have git || apt_install "git is missing" git
 }

@@ -44,7 +44,7 @@ class Housekeeper:
         self._logs = logs
         self._blobs = blobs
         self._wake = wake
-        self.counted = Counted(0.0, {})  # by the last pass
+        self.counted = Counted(0.0, {}, set())  # by the last pass
         self._wanted: SimpleQueue[int | str] = SimpleQueue()
         self._answers: SimpleQueue[bool] = SimpleQueue()
         self._stop = threading.Event()
@@ -154,7 +154,7 @@ class Housekeeper:
                     by_project[needed[name]] += status.st_size
                 elif time.time() - status.st_mtime > self._retention.young and not self._stop.is_set():
                     self._ask(name)
-        self.counted = Counted(began, by_project)
+        self.counted = Counted(began, by_project, set(needed))
         for name, _ in _files(self._blobs / "trash"):
             (self._blobs / "trash" / name).unlink(missing_ok=True)
         return used

@@ -7,9 +7,9 @@ to since are added here.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
-from math import inf
 from typing import NamedTuple
 
 from coordinator.security.limits import Limits
@@ -22,10 +22,14 @@ FORGOTTEN_AFTER = 86_400.0
 
 
 class Counted(NamedTuple):
-    """Result of a housekeeper's pass: bytes by project, of all blobs referred to before it began."""
+    """Result of a housekeeper's pass: bytes by project, of all blobs referred to before it `began`.
+
+    `digests` are the counted blobs, which Quota.count clears: there may be a million.
+    """
 
     began: float
     by_project: Mapping[str, int]
+    digests: set[str]
 
 
 class Quota:
@@ -36,9 +40,9 @@ class Quota:
         self._unnamed: defaultdict[bytes, dict[str, tuple[int, float]]] = defaultdict(dict)
         self._keys: defaultdict[str, set[bytes]] = defaultdict(set)  # by digest: the uploading keys
         self._total: defaultdict[bytes, int] = defaultdict(int)
-        self._counted = Counted(0.0, {})
+        self._counted = Counted(0.0, {}, set())
         self._since: defaultdict[str, dict[str, tuple[int, float]]] = defaultdict(dict)  # by project, then digest
-        self._unsettled: set[str] = set()
+        self._not_written: list[tuple[str, str]] = []  # the newest of them, by project and digest
 
     def put(self, key: bytes, digest: str, size: int, now: float) -> None:
         """Charges an upload of a missing blob to its key. Raises ProtocolError if that exceeds the limit."""
@@ -68,22 +72,22 @@ class Quota:
                 del self._unnamed[key], self._total[key]
 
     def name(self, project: str, digest: str, size: int) -> None:
-        """Charges a blob to the project whose run refers to it.
+        """Charges a blob to the project whose run refers to it, which is not in the database until `written`.
 
-        An earlier run refers to a blob that no key is charged for: its project has it, and the next pass counts it.
+        An earlier run refers to a blob that no key is charged for: its project has it already.
         """
-        if digest in self._keys:
-            self.forget(digest)
-            self._unsettled.add(project)
-            self._since[project][digest] = size, inf
+        if digest not in self._keys:
+            return
+        self.forget(digest)
+        self._since[project][digest] = size, math.inf
+        self._not_written.append((project, digest))
 
-    def settled(self, now: float) -> None:
-        """The database has the runs that refer to the blobs charged so far: passes that begin later count them."""
-        for project in self._unsettled:
-            for digest, (size, at) in self._since[project].items():
-                if at == inf:
-                    self._since[project][digest] = size, now
-        self._unsettled.clear()
+    def written(self, now: float) -> None:
+        """All runs and attempts are in the database: the next pass of the housekeeper sees their blobs."""
+        for project, digest in self._not_written:
+            if charge := self._since.get(project, {}).get(digest):
+                self._since[project][digest] = charge[0], now
+        self._not_written.clear()
 
     def check(self, project: str) -> None:
         """Raises ProtocolError if a project has used up its quota."""
@@ -97,13 +101,18 @@ class Quota:
             )
 
     def count(self, counted: Counted) -> None:
-        """Adopts the housekeeper's newest figures, keeping the charges made since its pass began."""
+        """Adopts the housekeeper's newest figures, keeping the charges that it has not seen."""
         if counted is self._counted:
             return
         self._counted = counted
         for project, named in list(self._since.items()):
-            left = {digest: (size, at) for digest, (size, at) in named.items() if at >= counted.began}
+            left = {
+                digest: (size, at)
+                for digest, (size, at) in named.items()
+                if at >= counted.began and digest not in counted.digests
+            }
             if left:
                 self._since[project] = left
             else:
                 del self._since[project]
+        counted.digests.clear()

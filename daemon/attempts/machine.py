@@ -49,6 +49,7 @@ class AttemptMachine:
 
     def __init__(self, settings: CoreSettings, open_log: Callable[[str], Log], first_seq: int) -> None:
         self.stopping = False  # no new attempts are accepted
+        self.in_reach = False  # a connection stands, though the coordinator may not have welcomed us on it yet
         self._settings = settings
         self._open_log = open_log
         self._first_seq = first_seq
@@ -103,8 +104,8 @@ class AttemptMachine:
         )
 
     def _almost_gone(self, attempt: Attempt) -> bool:
-        """Whether only an acknowledgement, from a coordinator that answers, and the removal are left."""
-        return attempt.settled or (attempt.phase is Phase.REPORTED and self._table.connected)
+        """Whether only an acknowledgement, from a coordinator in reach, and the removal are left."""
+        return attempt.settled or (attempt.phase is Phase.REPORTED and self.in_reach)
 
     # the coordinator's connection
 

@@ -23,8 +23,6 @@ from daemon.checkouts.trees import Totals
 from daemon.executors.base import Checkout, CheckoutOptions, Layer
 
 ROOT = (0, 0)
-LARGEST_HASHED = 64 << 20
-"""Maximum size of a file whose content is hashed."""
 
 
 class GitCheckout(Checkout):
@@ -68,18 +66,18 @@ class GitCheckout(Checkout):
         name = f"tar-{key_of(self._source.ref, self._options_key())}"
         pinned = self._source.pin(name)
         if pinned is None:
-            plan, small = make_plan(self._source, self._snapshot, self._options, None)
-            with self._source.shelf.making(self._source.name, name):
-                pinned = self._source.pin(name) or self._make_tar(name, plan, small)
+            with Objects(self._source.view()) as objects:
+                plan, small = make_plan(self._source, objects, self._snapshot, self._options, None)
+                with self._source.shelf.making(self._source.name, name):
+                    pinned = self._source.pin(name) or self._make_tar(name, objects, plan, small)
         return pinned / "tar"
 
-    def _make_tar(self, name: str, plan: Plan, small: Path) -> Path:
+    def _make_tar(self, name: str, objects: Objects, plan: Plan, small: Path) -> Path:
         with self._source.shelf.partial() as partial:
-            with Objects(self._source.view()) as objects:
-                files = contents.members(objects, self._content)
+            files = contents.members(objects, self._content)
             git = [*pack_members(self._source, plan.repositories, slice(None)), *small_members(plan, small)]
             with (partial / "tar").open("wb") as out:
-                for piece in tar_stream.stream(self._source.view(), _once([*files, *git]), ROOT, opened=False):
+                for piece in tar_stream.stream(objects, _once([*files, *git]), ROOT, opened=False):
                     out.write(piece)
             return self._source.put(name, partial)
 
@@ -92,7 +90,8 @@ class GitCheckout(Checkout):
         stack = stacks.find_stack(self._source, self._content, self._totals) if self._content else None
         with ExitStack() as closing:
             known = closing.enter_context(stacks.known_indexes(self._source, stack)) if stack else None
-            plan, small = make_plan(self._source, self._snapshot, self._options, known)
+            objects = closing.enter_context(Objects(self._source.view()))
+            plan, small = make_plan(self._source, objects, self._snapshot, self._options, known)
         if self._content and stack is None:
             stack = stacks.make_base(self._source, self._content, self._totals, small)
         maker = _LayerMaker(owner, opened)
@@ -103,15 +102,15 @@ class GitCheckout(Checkout):
 
         def whole() -> Iterator[bytes]:
             with stacks.base_objects(source, stack) as objects:
-                members = contents.members(objects, base.content)
-                yield from maker.stream(objects.repository, members)
+                yield from maker.stream(objects, contents.members(objects, base.content))
 
         yield maker.layer(f"files-{stack.name}", base.bytes, whole)
         if delta is not None:
             content = self._content
 
             def changes() -> Iterator[bytes]:
-                yield from maker.stream(source.view(), stacks.delta_members(content, delta))
+                with Objects(source.view()) as objects:
+                    yield from maker.stream(objects, stacks.delta_members(content, delta))
 
             yield maker.layer(f"files-{stacks.base_name(content)}-on-{stack.name}", delta.blobs, changes)
 
@@ -133,10 +132,10 @@ class _LayerMaker:
         self._owner = owner
         self._opened = opened
 
-    def stream(self, repository: Path | None, members: Iterable[Member]) -> Iterator[bytes]:
+    def stream(self, source: Objects | None, members: Iterable[Member]) -> Iterator[bytes]:
         """The tar of a layer, which begins with the project directory itself."""
         top = tar_stream.directory(b".", contents.PROJECT_MODE)
-        return tar_stream.stream(repository, [top, *members], self._owner, opened=self._opened)
+        return tar_stream.stream(source, [top, *members], self._owner, opened=self._opened)
 
     def layer(self, key: str, size: int, archive: Callable[[], Iterator[bytes]]) -> Layer:
         """A layer of this content for the owner."""
@@ -171,15 +170,12 @@ class _Hashes:
         """The hashes of these names; of a link, that of its target and the file there together."""
         ends = {name: self._end(name) for name in asked if name in self._links}
         blobs = sorted({self._files[name] for name in (asked | set(ends.values())) & self._files.keys()})
-        hashes = {key: hashlib.sha256(data).hexdigest() for key, data in zip(blobs, self._read(blobs), strict=True)}
+        hashes = {key: self._objects.sha256(key) for key in blobs}
         found = {name: hashes[self._files[name]] for name in asked & self._files.keys()}
         for name, end in ends.items():
             text = f"{self._targets[self._links[name]]} {hashes[self._files[end]] if end in self._files else ''}"
             found[name] = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
         return found
-
-    def _read(self, blobs: Sequence[str]) -> Iterator[bytes]:
-        return self._objects.read(blobs, "blob", LARGEST_HASHED)
 
     def _end(self, name: str) -> str:
         """A link's final target through other links, unless they form a cycle."""

@@ -71,11 +71,9 @@ def read_history(objects: Objects, repository: Repository, depth: int, shallow: 
 
 def _peel(objects: Objects, refs: dict[bytes, str]) -> tuple[dict[bytes, str], dict[bytes, list[str]]]:
     """The commits that refs point to, and the annotated tags on the way, by ref."""
-    found, out = {}, b""
+    found = {}
     wanted = list(dict.fromkeys(refs.values()))
-    if wanted:
-        out = git.run(objects.repository, "cat-file", "--batch-check=%(objecttype)", "--buffer", told=git.lines(wanted))
-    types = dict(zip(wanted, out.decode().splitlines(), strict=False))
+    types = dict(zip(wanted, objects.types(wanted), strict=True))
     tags: dict[bytes, list[str]] = {}
     for name, key in refs.items():
         what = types[key]

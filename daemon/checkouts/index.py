@@ -11,7 +11,7 @@ import struct
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from daemon.checkouts.tar_stream import MTIME
 
@@ -21,8 +21,7 @@ LONGEST_COUNTED = 0xFFF
 SIZE_BITS = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class IndexLine:
+class IndexLine(NamedTuple):
     """An index entry. `size` is the unmodified file's on disk; None if it is modified or absent."""
 
     path: bytes

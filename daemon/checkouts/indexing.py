@@ -61,7 +61,9 @@ def write_index(objects: Objects, repository: Repository, known: KnownIndex | No
     made = known and _from_known(objects, repository, basis, known)
     if not made:
         empty = Index(hash_bytes=len(repository.tree) // 2)
-        made = empty.replaced(_lines(objects, repository, _all(objects, basis.head_tree), _all(objects, basis.tree)))
+        heads = _all(objects, basis.head_tree)
+        files = heads if basis.tree == basis.head_tree else _all(objects, basis.tree)
+        made = empty.replaced(_lines(objects, repository, heads, files))
     target.with_suffix(".index").write_bytes(made.file())
     target.with_suffix(".offsets").write_bytes(made.offsets)
     target.with_suffix(".basis").write_bytes(msgspec.msgpack.encode(basis))

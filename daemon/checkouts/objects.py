@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +20,9 @@ AHEAD = 500
 """Requests in flight: fewer bytes than a pipe holds, so that neither side blocks."""
 PIPE_BYTES = 1 << 20
 COPY_BYTES = 1 << 20
+MOST_READ = 1 << 36
+"""Bytes that one process may be asked for."""
+FACTS = "--batch-check=%(objecttype) %(objectsize)"
 LARGEST_OBJECT = 64 << 20
 """Maximum size of an object that is read at once: a tree, commit, tag or manifest."""
 LONGEST_LINK = 4095
@@ -27,10 +31,8 @@ FORBIDDEN = (b".", b"..", b".git")
 TREE, FILE, LINK, SUBMODULE = 0o040000, 0o100000, 0o120000, 0o160000
 """The kinds of a tree's entries: the file type bits of their modes."""
 
-
-def kind(mode: int) -> int:
-    """A mode's kind."""
-    return stat.S_IFMT(mode)
+kind = stat.S_IFMT
+"""A mode's kind."""
 
 
 class Objects:
@@ -39,6 +41,7 @@ class Objects:
     def __init__(self, repository: Path) -> None:
         self.repository = repository
         self._process: Popen[bytes] | None = None
+        self._checker: Popen[bytes] | None = None
         self._trees: dict[str, Sequence[Entry]] = {}
 
     def __enter__(self) -> Objects:
@@ -50,23 +53,29 @@ class Objects:
         self.close()
 
     def close(self) -> None:
-        """Ends the git process."""
-        if self._process is not None:
-            end(self._process)
-            self._process = None
+        """Ends the git processes."""
+        for process in (self._process, self._checker):
+            if process is not None:
+                end(process)
+        self._process = self._checker = None
+
+    def batch(self) -> Popen[bytes]:
+        """The `git cat-file --batch` of this repository, for `ask` and `answer`."""
+        if self._process is None:
+            self._process = git.start(self.repository, "cat-file", "--batch", size=MOST_READ, bufsize=PIPE_BYTES)
+        return self._process
 
     def read(self, wanted: Sequence[str], expected: str, limit: int = 0) -> Iterator[bytes]:
         """The contents of objects of the `expected` type, each of at most `limit` bytes."""
         limit = limit or LARGEST_OBJECT
         if not wanted:
             return
-        if self._process is None:
-            self._process = git.start(self.repository, "cat-file", "--batch", bufsize=PIPE_BYTES)
+        process = self.batch()
         for first in range(0, len(wanted), AHEAD):
             part = wanted[first : first + AHEAD]
-            ask(self._process, part)
+            ask(process, part)
             for one in part:
-                found, size, out = answer(self._process, one)
+                found, size, out = answer(process, one)
                 if found != expected:
                     raise BadWorkspace(f"object {one} is a {found}, not a {expected}")
                 if size > limit:
@@ -76,13 +85,20 @@ class Objects:
                     raise BadWorkspace(f"object {one} is damaged")
                 yield data[:-1]
 
-    def kind_of(self, one: str) -> tuple[str, bytes]:
-        """An object's type and, of a commit or tag, its content."""
-        found = git.run(self.repository, "cat-file", "--batch-check=%(objecttype)", told=git.lines([one]))
-        name = found.decode().split()[-1]
-        if name == "missing":
-            raise BadWorkspace(f"object {one} is missing")
-        return name, next(self.read([one], name)) if name in ("commit", "tag") else b""
+    def sha256(self, blob: str) -> str:
+        """The sha256 of a blob's content, of any size."""
+        process = self.batch()
+        ask(process, [blob])
+        found, size, out = answer(process, blob)
+        hasher = hashlib.sha256()
+        while size:
+            data = out.read(min(size, COPY_BYTES))
+            if found != "blob" or not data:
+                raise BadWorkspace(f"object {blob} is damaged, or no blob")
+            size -= len(data)
+            hasher.update(data)
+        out.read(1)
+        return hasher.hexdigest()
 
     def trees(self, wanted: Iterable[str]) -> None:
         """Reads and checks trees that are not known yet."""
@@ -99,22 +115,33 @@ class Objects:
     def sizes(self, blobs: Iterable[str]) -> dict[str, int]:
         """The sizes of blobs."""
         wanted = list(blobs)
-        if not wanted:
-            return {}
-        out = git.run(
-            self.repository,
-            "cat-file",
-            "--batch-check=%(objecttype) %(objectsize)",
-            "--buffer",
-            told=git.lines(wanted),
-        ).split(b"\n")
         sizes = {}
-        for one, line in zip(wanted, out, strict=False):
+        for one, line in zip(wanted, self._facts(wanted), strict=True):
             if not line.startswith(b"blob "):
                 what = "missing" if line.endswith(b" missing") else f"a {line.split(b' ')[0].decode()}, not a blob"
                 raise BadWorkspace(f"object {one} is {what}")
             sizes[one] = int(line[5:])
         return sizes
+
+    def types(self, wanted: Sequence[str]) -> list[str]:
+        """The types of objects; "missing" for those that are not there."""
+        return ["missing" if line.endswith(b" missing") else line.split()[0].decode() for line in self._facts(wanted)]
+
+    def _facts(self, wanted: Sequence[str]) -> Sequence[bytes]:
+        """A line for each object: type and size."""
+        if len(wanted) > AHEAD:
+            out = git.run(self.repository, "cat-file", FACTS, "--buffer", told=git.lines(wanted)).splitlines()
+        elif wanted:
+            if self._checker is None:
+                self._checker = git.start(self.repository, "cat-file", FACTS)
+            ask(self._checker, wanted)
+            pipe = cast(IO[bytes], self._checker.stdout)
+            out = [line.rstrip(b"\n") for _ in wanted if (line := pipe.readline())]
+        else:
+            return []
+        if len(out) != len(wanted):
+            raise failure(self._checker, wanted[len(out)])
+        return out
 
 
 def ask(process: Popen[bytes], wanted: Iterable[str]) -> None:
@@ -134,10 +161,15 @@ def answer(process: Popen[bytes], one: str) -> tuple[str, int, IO[bytes]]:
     if len(head) == 3:
         return head[1].decode(), int(head[2]), out
     if not head:
-        if process.wait() == 127:
-            raise git.no_git()
-        raise BadWorkspace(f"git could not read object {one}")
+        raise failure(process, one)
     raise BadWorkspace(f"object {one} is missing")
+
+
+def failure(process: Popen[bytes] | None, one: str) -> BadWorkspace:
+    """The error for a git process that ended before its answer."""
+    if process is not None and process.wait() == 127:
+        return git.no_git()
+    return BadWorkspace(f"git could not read object {one}")
 
 
 def end(process: Popen[bytes]) -> None:

@@ -74,7 +74,7 @@ class Plan(msgspec.Struct, frozen=True):
 
 
 def make_plan(
-    source: Source, snapshot: Snapshot, options: CheckoutOptions, known: KnownIndexes | None
+    source: Source, objects: Objects, snapshot: Snapshot, options: CheckoutOptions, known: KnownIndexes | None
 ) -> tuple[Plan, Path]:
     """The plan of a checkout, and its pinned set. `known` indexes of an earlier one save time."""
     name = f"plan-{key_of(source.ref, *_encodable(options))}"
@@ -86,7 +86,7 @@ def make_plan(
         if pinned:  # some of its packs were evicted
             source.unpin(name)
             source.shelf.drop(source.name, name)
-        with Objects(source.view()) as objects, source.shelf.partial() as partial:
+        with source.shelf.partial() as partial:
             chosen = snapshot.chosen(options)
             made = [
                 _plan_repository(source, objects, snapshot, chosen, number, options, known, partial)

@@ -18,7 +18,9 @@ from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest, Reposit
 LARGEST_MANIFEST = 64 << 20
 MOST_REPOSITORIES = 1000
 MOST_REFS = 100_000
-BRANCHES, TAGS = b"refs/remotes/origin/", b"refs/tags/"
+TAGS = b"refs/tags/"
+REFS = (b"refs/remotes/origin/", TAGS)
+SUBMODULE_REFS = (*REFS, b"refs/heads/")
 BAD_REF = re.compile(rb"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|/\.|\.lock(/|\Z)|[/.]\Z|\A/")
 DEFAULT_BRANCH = b"main"
 NOTHING = Totals(0, 0, 0)
@@ -189,8 +191,8 @@ def _check(objects: Objects, repositories: list[Repository], number: int) -> Non
     if len(manifest.refs) > MOST_REFS:
         raise BadWorkspace(f"it has more than {MOST_REFS} refs")
     for name in manifest.refs:
-        if not name.startswith((BRANCHES, TAGS)) or BAD_REF.search(name):
-            raise BadWorkspace(f"it has a ref {os_text(name)}, which is neither a remote branch nor a tag")
+        if not name.startswith(SUBMODULE_REFS if manifest.name else REFS) or BAD_REF.search(name):
+            raise BadWorkspace(f"it has a ref {os_text(name)}, which is neither a branch nor a tag")
     if BAD_REF.search(one.branch) or one.branch.startswith(b"-"):
         raise BadWorkspace(f"it has a branch {os_text(one.branch)}")
     if "\0" in manifest.url or any(ord(letter) < 0x20 for letter in manifest.url):

@@ -115,9 +115,9 @@ def _known_trees(source: Source) -> dict[str, Totals]:
 
 
 def _keep_trees(source: Source, known: dict[str, Totals], before: int) -> None:
-    """Keeps the trees of a complete verification; drops them when many others are in use."""
+    """Keeps the trees of a complete verification, if it is worth it; drops them when many others are in use."""
     old = source.shelf.names(source.name, "trees")
-    if before == 0:
+    if before == 0 and len(known) > MANY_TREES:
         with source.shelf.partial() as partial:
             (partial / "trees").write_bytes(msgspec.msgpack.encode(known))
             source.put(f"trees-{key_of(source.ref)}", partial)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from subprocess import Popen
+from typing import NamedTuple
 
-from daemon.checkouts import git, objects
+from daemon.checkouts import objects
 from daemon.checkouts.git import BadWorkspace
-from daemon.checkouts.objects import AHEAD, COPY_BYTES, FILE, LINK, PIPE_BYTES
+from daemon.checkouts.objects import AHEAD, COPY_BYTES, FILE, LINK, Objects
 
 MTIME = 946_684_800
 """2000-01-01 UTC for every file, as in a snapshot's tar: layers are reproducible, and an index can know its files."""
@@ -22,8 +24,7 @@ OPEN_DIRECTORY = 0o777
 OPEN_FILE = 0o666
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(NamedTuple):
     """A member of a tar. `mode` are permission bits; `size` is a regular file's.
 
     `source` is a blob's id, a file's path, or the content. `kind` is tar's.
@@ -136,12 +137,12 @@ def _number(value: int, width: int) -> bytes:
 
 
 def stream(
-    repository: Path | None, members: Iterable[Member], owner: tuple[int, int], *, opened: bool
+    source: Objects | None, members: Iterable[Member], owner: tuple[int, int], *, opened: bool
 ) -> Iterator[bytes]:
-    """The tar of the members, in pieces; `repository` has their blobs. Raises BadWorkspace, OSError."""
+    """The tar of the members, in pieces; `source` has their blobs. Raises BadWorkspace, OSError."""
     batch: list[bytes] = []
     size = 0
-    for piece in _pieces(repository, members, Headers(owner, opened=opened)):
+    for piece in _pieces(source, members, Headers(owner, opened=opened)):
         batch.append(piece)
         size += len(piece)
         if size >= SEND_BYTES:
@@ -152,27 +153,28 @@ def stream(
     yield b"".join(batch)
 
 
-def _pieces(repository: Path | None, members: Iterable[Member], headers: Headers) -> Iterator[bytes]:
-    part: list[Member] = []
-    process = None
-    try:
-        for member in members:
-            if isinstance(member.source, str) and process is None:
-                assert repository is not None
-                process = git.start(repository, "cat-file", "--batch", size=1 << 36, bufsize=PIPE_BYTES)
-            part.append(member)
-            if len(part) == AHEAD:
-                yield from _some(process, part, headers)
-                part = []
-        yield from _some(process, part, headers)
-    finally:
-        if process is not None:
-            objects.end(process)
+def _pieces(source: Objects | None, members: Iterable[Member], headers: Headers) -> Iterator[bytes]:
+    """Two parts are in flight: git reads the next one meanwhile."""
+    asked: deque[list[Member]] = deque()
+    for part in _parts(members):
+        blobs = [member.source for member in part if isinstance(member.source, str)]
+        if source and blobs:
+            objects.ask(source.batch(), blobs)
+        asked.append(part)
+        if len(asked) > 1:
+            yield from _some(source, asked.popleft(), headers)
+    for part in asked:
+        yield from _some(source, part, headers)
 
 
-def _some(process: Popen[bytes] | None, part: list[Member], headers: Headers) -> Iterator[bytes]:
-    if process is not None:
-        objects.ask(process, [member.source for member in part if isinstance(member.source, str)])
+def _parts(members: Iterable[Member]) -> Iterator[list[Member]]:
+    every = iter(members)
+    while part := list(islice(every, AHEAD // 2)):
+        yield part
+
+
+def _some(source: Objects | None, part: list[Member], headers: Headers) -> Iterator[bytes]:
+    process = source.batch() if source and any(isinstance(member.source, str) for member in part) else None
     for member in part:
         if isinstance(member.source, str):
             assert process is not None

@@ -265,14 +265,14 @@ def test_a_pack_that_was_counted_is_not_charged_again_until_the_next_pass() -> N
     for number, digest in enumerate(("old", "new")):
         quota.put(b"key", digest, 1000, now=1.0)
         quota.name("p", digest, 1000)
-        quota.settled(1.0)
-        quota.count(Counted(2.0 + number, {"p": 1000 * (number + 1)}))
+        quota.written(1.0)
+        quota.count(Counted(2.0 + number, {"p": 1000 * (number + 1)}, set()))
         for _ in range(3):
             quota.name("p", "old", 1000)
             quota.check("p")
     quota.put(b"key", "third", 1000, now=9.0)
     quota.name("p", "third", 1000)
-    quota.count(Counted(99.0, {"p": 2000}))  # a pass that began before the run was written
+    quota.count(Counted(99.0, {"p": 2000}, set()))  # a pass that began before the run was written
     with pytest.raises(ProtocolError, match="has 3000 bytes"):
         quota.check("p")
 

@@ -62,8 +62,9 @@ def test_a_worker_that_leaves_removes_what_has_ended_as_soon_as_that_is_acknowle
     coordinator.status("7.1", S.RUNNING)
     coordinator.acknowledging = False
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
-    for _ in range(2):
-        running.worker.stop()
+    running.worker.stop()
+    coordinator.expect(m.Hello, lambda hello: not hello.run_untagged)  # whose answer need not have come
+    running.worker.stop()
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)  # again, for it has not left
     coordinator.acknowledging = True
     running.join()

@@ -24,6 +24,7 @@ from protocol import messages as m
 from protocol.addresses import parse_tcp
 from protocol.codec import encode
 from protocol.dealer import connect_socket
+from protocol.workspace import MOST_PACKS, GitWorkspace, Pack, TarWorkspace
 from tests.security.messages import one_of_each
 from tests.support.coordinator_process import Running
 from tests.support.plans import job, plan
@@ -46,7 +47,9 @@ class Fuzzer:
 
     def __init__(self, seed: int) -> None:
         self.dice = random.Random(seed)
-        self.good: list[Frames] = [[bytes(frame) for frame in encode(message)] for message in one_of_each()]
+        self.good: list[Frames] = [
+            [bytes(frame) for frame in encode(message)] for message in (*one_of_each(), *with_workspaces())
+        ]
         for payload in (b"", b"x" * 10, b"y" * 5000):
             self.good.append([*map(bytes, encode(m.LogChunk(attempt="1.1", offset=0), payload))])
             self.good.append([*map(bytes, encode(m.BlobPut(id=1, digest="0" * 64, size=10, offset=0), payload))])
@@ -81,14 +84,37 @@ class Fuzzer:
         return bytes(changed)
 
     def _exchanged(self, data: bytes) -> bytes:
-        fields = msgpack.unpackb(data)
+        whole = fields = msgpack.unpackb(data)
+        while (inner := _maps_in(fields)) and self.dice.randrange(2):
+            fields = self.dice.choice(inner)
         for _ in range(self.dice.randrange(1, 3)):
             keys = [key for key in fields if key != "type" or not self.dice.randrange(10)]
             key = self.dice.choice(keys) if keys and self.dice.randrange(8) else "unknown"
             fields[key] = self.dice.choice(VALUES)
         with contextlib.suppress(OverflowError, ValueError):
-            return bytes(msgpack.packb(fields))
+            return bytes(msgpack.packb(whole))
         return data
+
+
+def _maps_in(fields: dict[str, Any]) -> list[dict[str, Any]]:
+    """The maps that are values of a map, also in lists."""
+    values = [each for value in fields.values() for each in (value if isinstance(value, list) else [value])]
+    return [value for value in values if isinstance(value, dict) and value]
+
+
+def with_workspaces() -> list[m.Message]:
+    """Submissions with either form of workspace, which are refused: their blobs do not exist."""
+    forms = (
+        GitWorkspace(
+            snapshot="0" * 40,
+            packs=[Pack(digest="0" * 64, size=1)] * MOST_PACKS,
+            commits=["0" * 40] * 2000,
+            shallow=["0" * 64],
+            depth=20,
+        ),
+        TarWorkspace(digest="0" * 64, size=1),
+    )
+    return [m.SubmitRun(id=1, token="w", plan=plan(job("a")), workspace=form) for form in forms]
 
 
 class Stumbled(Exception):

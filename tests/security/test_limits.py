@@ -21,11 +21,11 @@ from cli.render.json_views import rfc3339
 from coordinator.engine.settings import Settings
 from coordinator.maintenance.retention import Retention
 from coordinator.security.limits import Limits, parse_limits
-from coordinator.security.quota import LEAST
+from coordinator.security.quota import LEAST, Counted, Quota
 from protocol import messages as m
 from protocol.addresses import parse_tcp
 from protocol.client import Client
-from protocol.errors import UsageError
+from protocol.errors import ProtocolError, UsageError
 from protocol.plan import ArtifactsSpec, Plan, Resources, ServiceSpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
@@ -115,6 +115,25 @@ def test_a_project_has_no_more_workspaces_and_artifacts_than_its_limit(tmp_path:
             return False
 
         eventually(may_submit)
+
+
+def test_a_blob_is_charged_once_whenever_the_housekeeper_looks() -> None:
+    quota = Quota(Limits(project_bytes=1500))
+    for digest in ("a", "b"):
+        quota.put(b"key", digest, 1000, now=1.0)
+        quota.name("p", digest, 1000)
+        quota.count(Counted(5.0, {}, set()))  # it has looked before the turn was written
+    with pytest.raises(ProtocolError, match="'p' has 2000 bytes"):
+        quota.check("p")
+    quota.written(6.0)
+    quota.count(Counted(5.5, {"p": 2000}, {"a", "b"}))  # it had begun before, and has looked after
+    with pytest.raises(ProtocolError, match="'p' has 2000 bytes"):
+        quota.check("p")
+    quota.put(b"key", "c", 1000, now=6.0)
+    quota.name("p", "c", 1000)
+    quota.written(6.5)
+    quota.count(Counted(7.0, {}, set()))  # all are gone
+    quota.check("p")
 
 
 def test_a_worker_that_was_taken_over_can_not_fill_the_disk_with_a_log(tmp_path: Path) -> None:

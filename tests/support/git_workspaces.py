@@ -122,6 +122,8 @@ class Client:
     def _shallow(self, tips: Sequence[str], depth: int) -> list[str]:
         """What `git clone --depth` has as boundary, and what the project's own is."""
         own = {line for path in self.alternates for line in _lines(path.parent / "shallow")}
+        if depth == 0 and not own:
+            return []
         level = []
         for tip in tips:
             kind = text(self.own, "cat-file", "-t", tip)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from unittest.mock import patch
 
+from textual._context import visible_screen_stack
 from textual.pilot import Pilot
 from textual.widgets import Input
 
@@ -25,6 +26,7 @@ class Dashboard:
     @property
     def text(self) -> str:
         """All that is on the screen, line by line."""
+        visible_screen_stack.set(self.app._background_screens)  # else nothing is behind it, for good: lines are kept
         lines = self.app.screen._compositor.render_strips()
         return "\n".join("".join(segment.text for segment in line) for line in lines)
 

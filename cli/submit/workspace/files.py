@@ -158,9 +158,9 @@ class FileReader:
                 hashed = dict(zip(paths, pool.map(self._hash, paths, chunksize=16), strict=True))
         else:
             hashed = {path: self._hash(path) for path in paths}
-        existing = self._store.sizes({read[1][4].hex() for read in hashed.values() if read is not None})
+        missing = self._store.missing({read[1][4].hex(): read[1][3] for read in hashed.values() if read is not None})
         for path, read in hashed.items():
-            if read is not None and read[1][4].hex() not in existing:
+            if read is not None and read[1][4].hex() in missing:
                 read = self._write(path)
             yield path, read
 

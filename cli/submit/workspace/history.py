@@ -7,20 +7,37 @@ from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from types import TracebackType
 
+import msgspec
+
 from cli.submit.workspace.processes import GitFailed
-from cli.submit.workspace.store import SnapshotStore
+from cli.submit.workspace.store import SnapshotStore, replace_file
 
 REFS = "%(objectname) %(objecttype) %(*objectname) %(*objecttype) %(refname)"
+COMMITS = "commits"
+"""File of the commits that the last snapshot has read."""
+ASKED_AT_ONCE = 200
+"""Commits: less than the pipes hold."""
+
+
+class Commit(msgspec.Struct, frozen=True, array_like=True):
+    """A commit's tree and parents."""
+
+    tree: str
+    parents: list[str]
 
 
 class CommitReader:
-    """Reads commits, one process for all; remembers their parents."""
+    """Reads commits, one process for all; those of the last snapshot are known without one."""
 
     def __init__(self, store: SnapshotStore) -> None:
         self._store = store
+        self._path = store.directory / COMMITS
         self._process: subprocess.Popen[bytes] | None = None
-        self._parents: dict[str, list[str] | None] = {}
-        self._trees: dict[str, str] = {}
+        self._used: dict[str, Commit | None] = {}
+        try:
+            self._known = msgspec.msgpack.decode(self._path.read_bytes(), type=dict[str, Commit])
+        except (OSError, msgspec.MsgspecError):
+            self._known = {}
 
     def __enter__(self) -> CommitReader:
         return self
@@ -30,21 +47,28 @@ class CommitReader:
     ) -> None:
         if self._process is not None:
             self._store.git.forget(self._process)
+            existing = {id: commit for id, commit in self._used.items() if commit is not None}
+            replace_file(self._path, msgspec.msgpack.encode(existing))
 
-    def parents(self, ids: Iterable[str]) -> dict[str, list[str] | None]:
-        """Parents of commits; None for an object that is missing or no commit."""
+    def commits(self, ids: Iterable[str]) -> dict[str, Commit | None]:
+        """Commits by id; None for an object that is missing or no commit."""
         ids = list(ids)
-        asked = [id for id in dict.fromkeys(ids) if id not in self._parents]
-        for start in range(0, len(asked), 200):  # less than the pipes hold
-            self._ask(asked[start : start + 200])
-        return {id: self._parents[id] for id in ids}
+        self._used.update((id, self._known[id]) for id in ids if id in self._known)
+        asked = [id for id in dict.fromkeys(ids) if id not in self._used]
+        for start in range(0, len(asked), ASKED_AT_ONCE):
+            self._ask(asked[start : start + ASKED_AT_ONCE])
+        return {id: self._used[id] for id in ids}
 
-    def tree(self, commit: str) -> str:
+    def tree(self, id: str) -> str:
         """The tree of a commit. Raises GitFailed if it is missing."""
-        self.parents([commit])
-        if commit not in self._trees:
-            raise GitFailed(f"git can't read commit {commit}")
-        return self._trees[commit]
+        commit = self.commits([id])[id]
+        if commit is None:
+            raise GitFailed(f"git can't read commit {id}")
+        return commit.tree
+
+    def parents(self, ids: Iterable[str]) -> set[str]:
+        """All parents of commits."""
+        return {parent for commit in self.commits(ids).values() if commit is not None for parent in commit.parents}
 
     def _ask(self, ids: list[str]) -> None:
         if self._process is None:
@@ -59,29 +83,27 @@ class CommitReader:
             if not head:
                 self._store.git.check()
                 raise GitFailed("git cat-file ended early")
+            self._used[id] = None
             if len(head) != 3:
-                self._parents[id] = None
                 continue
             data = answers.read(int(head[2]) + 1)
-            lines = data.split(b"\n\n", 1)[0].split(b"\n")
-            if head[1] != b"commit":
-                self._parents[id] = None
-                continue
-            self._trees[id] = lines[0].removeprefix(b"tree ").decode()
-            self._parents[id] = [line[7:].decode() for line in lines if line.startswith(b"parent ")]
+            if head[1] == b"commit":
+                tree, *lines = data.split(b"\n\n", 1)[0].decode("utf-8", "replace").split("\n")
+                parents = [line.removeprefix("parent ") for line in lines if line.startswith("parent ")]
+                self._used[id] = Commit(tree.removeprefix("tree "), parents)
 
     def walk(self, starts: Iterable[str], depth: int, boundaries: Set[str]) -> dict[str, int]:
         """Commits up to `depth` generations from any start, not beyond `boundaries`, with their generation, from 1."""
         found: dict[str, int] = {}
         generation = list(starts)
         for number in range(1, depth + 1):
-            read = self.parents(id for id in generation if id not in found)
-            found.update((id, number) for id, parents in read.items() if parents is not None)
+            read = self.commits(id for id in generation if id not in found)
+            found.update((id, number) for id, commit in read.items() if commit is not None)
             generation = [
                 parent
-                for id, parents in read.items()
-                if parents is not None and id not in boundaries
-                for parent in parents
+                for id, commit in read.items()
+                if commit is not None and id not in boundaries
+                for parent in commit.parents
                 if parent not in found
             ]
             if not generation:
@@ -153,7 +175,8 @@ def history_of(
     if depth:
         walked = reader.walk(starts, depth, boundaries)
         result.commits = set(walked)
-        cut = {id for id, parents in reader.parents(walked).items() if not set(parents or ()) <= result.commits}
+        commits = reader.commits(walked)
+        cut = {id for id, commit in commits.items() if commit and not result.commits.issuperset(commit.parents)}
         result.shallow = cut | (boundaries & result.commits)
     elif starts:
         result.whole = True

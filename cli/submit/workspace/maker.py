@@ -183,10 +183,8 @@ def _project_refs(found: Scan, head: str, variables: dict[str, str]) -> tuple[di
 
 def _submodule_refs(found: Scan, head: str) -> dict[bytes, str]:
     """Branches at a submodule's commit, which `git submodule status` names."""
-    names = (
-        re.sub(rb"\Arefs/(heads|remotes/origin)/", b"", ref) for ref, id in found.refs.branches.items() if id == head
-    )
-    return {b"refs/remotes/origin/" + name: head for name in names if name != b"HEAD"} or {b"": head}
+    at_head = (ref for ref, id in found.refs.branches.items() if id == head and not ref.endswith(b"/HEAD"))
+    return dict.fromkeys(at_head, head) or {b"": head}
 
 
 def _name(folder: str, name: str) -> bytes:

@@ -170,8 +170,7 @@ class Packer:
         tags = [id for id in new_tips if id not in self._history.commits]
         if not lacking and not tags:
             return []
-        parents = {id for ids in self._reader.parents(lacking).values() for id in ids or ()}
-        near = (parents | set(self._history.tips)) & base.known
+        near = (self._reader.parents(lacking) | set(self._history.tips)) & base.known
         edges = [*(sorted(near)[:EDGES] or sorted(base.known)[:1]), *([base.holder] if base.holder else [])]
         named = sorted(self._history.commits | set(edges))
         # a tag leads to its commit, which the receiver may have

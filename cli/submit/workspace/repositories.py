@@ -63,10 +63,8 @@ def scan(store: SnapshotStore, tree: WorkTree, list_files: Callable[[], Listing]
     flat = ((path, mode, id) for path, (mode, id) in files.found.items())
     top, trees = build_trees(store.object_format, flat)
     unknown = {id.hex(): data for id, data in trees.items() if id not in known.trees}
-    existing = store.sizes(unknown)
-    for id, data in unknown.items():
-        if id not in existing:
-            store.write(b"tree", data)
+    for id in store.missing({id: len(data) for id, data in unknown.items()}):
+        store.write(b"tree", unknown[id])
     known.trees = set(trees)
     if (known.files, known.trees) != before:
         known.save(noted)

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
@@ -27,6 +27,8 @@ PRUNE_SECONDS = 86400.0
 """Time between two removals of old objects."""
 PRUNED_AGE = "2.hours.ago"
 """Age of removed objects: longer than a snapshot takes."""
+FEW, SMALL = 64, 1 << 20
+"""Objects, and their bytes, that are written in less time than a process takes to tell which of them exist."""
 CONFIG = """\
 [core]
 	bare = true
@@ -93,7 +95,7 @@ class SnapshotStore:
 
     def forget(self) -> None:
         """Drops what earlier snapshots found."""
-        for path in self.directory.glob("files-*"):
+        for path in (*self.directory.glob("files-*"), self.directory / "commits"):
             path.unlink(missing_ok=True)
 
     def sizes(self, ids: Iterable[str]) -> dict[str, int]:
@@ -105,6 +107,12 @@ class SnapshotStore:
         answer = self.git.run(self.where, "cat-file", "--buffer", format, asked=asked)
         found = (line.split(" ") for line in answer.decode().splitlines())
         return {id: int(size) for id, size in found if size != "missing"}
+
+    def missing(self, sizes: Mapping[str, int]) -> set[str]:
+        """Those of the objects, whose sizes are given, that have to be written: a few small ones without a question."""
+        if len(sizes) <= FEW and sum(sizes.values()) <= SMALL:
+            return set(sizes)
+        return set(sizes) - self.sizes(sizes).keys()
 
     def read(self, ids: Iterable[str]) -> dict[str, bytes]:
         """Contents of small objects, of those that exist."""

@@ -191,8 +191,7 @@ def _joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
             for member in reader:
                 yield from place.encoded(member)
                 if member.size:
-                    yield from reader.data()
-                    yield padding(member.size)
+                    yield from reader.blocks()
     yield ENDING
 
 

@@ -29,6 +29,8 @@ MOST_SIZE, MOST_TIME, MOST_ID = 8**11, 8**11, 8**7
 """Bounds of a header's number fields; a larger number needs an extension."""
 ENDING = b"ustar\x0000" + bytes(BLOCK - 265)
 """The rest of a header behind the link's target: no names of owners, no devices, no prefix."""
+REST_SUM = sum(ENDING) + 8 * ord(" ")
+"""Part of a header's checksum, which counts itself as spaces."""
 
 
 class BadArchive(Exception):
@@ -104,9 +106,10 @@ class Member:
 
 
 def _header(name: bytes, mode: int, uid: int, gid: int, size: int, mtime: int, kind: bytes, target: bytes) -> bytes:
-    front = b"%b%07o\0%07o\0%07o\0%011o\0%011o\0" % (name.ljust(LONGEST_NAME, b"\0"), mode, uid, gid, size, mtime)
-    back = kind + target.ljust(LONGEST_NAME, b"\0") + ENDING
-    return b"%b%06o\0 %b" % (front, sum(front) + sum(back) + 8 * ord(" "), back)
+    numbers = b"%07o\0%07o\0%07o\0%011o\0%011o\0" % (mode, uid, gid, size, mtime)
+    checksum = sum(name) + sum(numbers) + kind[0] + sum(target) + REST_SUM  # zeros need no adding
+    filled = name.ljust(LONGEST_NAME, b"\0"), numbers, checksum, kind, target.ljust(LONGEST_NAME, b"\0"), ENDING
+    return b"%b%b%06o\0 %b%b%b" % filled
 
 
 def _record(key: bytes, value: bytes) -> bytes:
@@ -123,13 +126,16 @@ def padding(size: int) -> bytes:
 
 
 class TarReader:
-    """The members of a tar, in order; `source` names it in messages. Iteration and `data` raise BadArchive, OSError."""
+    """The members of a tar, in order; `source` names it in messages. Reading raises BadArchive, OSError.
+
+    A member's data or blocks are read at most once, before the next member.
+    """
 
     def __init__(self, stream: BinaryIO, source: str) -> None:
         self._stream = stream
         self._source = source
         self._left = 0  # unread bytes of the current member, with padding
-        self._size = 0  # unread bytes of its data
+        self._size = 0  # bytes of its data
 
     def __iter__(self) -> Iterator[Member]:
         try:
@@ -139,8 +145,9 @@ class TarReader:
             raise BadArchive(f"{self._source}: {error}") from error
 
     def _next(self) -> Member | None:
-        for _ in self._pieces(self._left):
-            pass
+        if self._left:
+            for _ in self._pieces(self._left):
+                pass
         told: dict[str, str] = {}  # fields too large for the header
         while True:
             header = self._stream.read(BLOCK)
@@ -187,19 +194,22 @@ class TarReader:
 
     def data(self) -> Iterator[bytes]:
         """The current member's data, in pieces."""
-        try:
-            yield from self._pieces(self._size)
-        except DAMAGE as error:
-            raise BadArchive(f"{self._source}: {error}") from error
+        return self._pieces(self._size)
+
+    def blocks(self) -> Iterator[bytes]:
+        """The same with the padding of its last block."""
+        return self._pieces(self._left)
 
     def _pieces(self, size: int) -> Iterator[bytes]:
         while size:
-            piece = self._stream.read(min(size, COPY_BYTES))
+            try:
+                piece = self._stream.read(min(size, COPY_BYTES))
+            except DAMAGE as error:
+                raise BadArchive(f"{self._source}: {error}") from error
             if not piece:
                 raise self._truncated()
             size -= len(piece)
             self._left -= len(piece)
-            self._size = max(0, self._size - len(piece))
             yield piece
 
     def _read_out(self) -> None:

@@ -64,7 +64,7 @@ class DockerSandbox:
         self._gate = self._container.gate
         self._files = self._container.files
         self._checkout: Checkout | None = None
-        self._postponed: list[Checkout] | None = None
+        self._postponed = False
         self._prepared = False  # by this daemon
 
     @property
@@ -90,14 +90,14 @@ class DockerSandbox:
             environment = container.environment(ended) if ended else container.early
             to_come = len(self._assignment.dependencies) > len(ended)
             if to_come and references(container.spec.name) - environment.values.keys():
-                self._postponed = [checkout] if checkout else []
+                self._postponed = True
             else:
                 prepare(container, checkout, environment)
                 self._prepared = True
 
     def hold(self) -> None:
         """See Sandbox."""
-        if self._postponed is None:
+        if not self._postponed:
             with self._container.failures():
                 bring_to_gate(self._container, self._container.early)
 
@@ -108,8 +108,8 @@ class DockerSandbox:
             final = container.final = container.environment(dependencies.states, datetime.now(UTC))
             if complaint := final.too_long():
                 raise JobFailed(FailureReason.SCRIPT_FAILURE, complaint)
-            if self._postponed is not None:
-                prepare(container, next(iter(self._postponed), None), final)
+            if self._postponed:
+                prepare(container, self._checkout, final)
             elif self._has_old_caches(final):
                 self._prepare_again(final)
             bring_to_gate(container, final)
@@ -142,6 +142,7 @@ class DockerSandbox:
         with container.network.leaving():
             self._engine.delete(f"/containers/{container.key}")
         self._site.sweeper.discard(self._assignment.attempt)
+        self._site.forget(container.name)
         container.renew()
         prepare(container, self._checkout, final)
 
@@ -258,7 +259,7 @@ class DockerSandbox:
             if caches := caches_of(container):
                 project = container.project
                 changes = project.changes(container.key, container.inspect()["Image"]) if project.caches else None
-                caches.save(taker, names, succeeded=succeeded, bases=project.caches, written=changes)
+                project.outdated = caches.save(taker, names, succeeded=succeeded, bases=project.caches, written=changes)
             self.warnings.extend(taker.warnings)
             return collected
 

@@ -177,7 +177,7 @@ def test_normal_submodules_come_without_their_own(with_submodules: Project, rece
     assert received.contents(1) == {b"lib": b"lib\n", b".gitmodules": received.contents(1)[b".gitmodules"]}
     assert library.empty == [b"leaf"]
     assert library.url == str(with_submodules.root.parent / "library")
-    assert library.refs == {b"refs/remotes/origin/main": library.head}
+    assert library.refs == {b"refs/heads/main": library.head, b"refs/remotes/origin/main": library.head}
 
 
 def test_recursive_submodules_come_with_their_own_uncommitted_files_and_index(

@@ -162,7 +162,8 @@ TREES = st.recursive(
 )
 ROOTS = st.dictionaries(NAMES, TREES, max_size=4)
 Node = tuple[bytes, bytes] | dict[bytes, "Node"]  # type: ignore[misc]
-SIDES = st.tuples(ROOTS, st.lists(NAMES, max_size=3, unique=True), st.sampled_from([0o644, 0o600]))
+SIDES = st.tuples(ROOTS, ROOTS, st.lists(NAMES, max_size=3, unique=True), st.sampled_from([0o644, 0o600]))
+Side = tuple[dict[bytes, Node], dict[bytes, Node], list[bytes], int]
 
 
 def tree_of(client: Client, node: Mapping[bytes, Node]) -> str:
@@ -176,26 +177,29 @@ def tree_of(client: Client, node: Mapping[bytes, Node]) -> str:
     return git(client.own, "mktree", "-z", told=b"".join(line + b"\0" for line in lines)).decode().strip()
 
 
-def side(client: Client, content: tuple[Mapping[bytes, Node], list[bytes], int]) -> GitWorkspace:
-    """A workspace of a tree, with empty directories and the permissions of one file."""
-    root, empty, mode = content
+def side(client: Client, content: Side) -> GitWorkspace:
+    """A workspace of a tree on a commit of another one, with empty directories and the permissions of one file."""
+    root, committed, empty, mode = content
     free = [name + b"/empty" for name in empty if name not in root]
+    head = text(client.own, "commit-tree", "-m", "commit", tree_of(client, committed))
     modes = Modes(other={b"a": mode} if isinstance(root.get(b"a"), tuple) else {})
-    manifest = RepositoryManifest(modes=modes, empty=[*free, *(each + b"/inner" for each in free[:1])])
+    manifest = RepositoryManifest(head=head, modes=modes, empty=[*free, *(each + b"/inner" for each in free[:1])])
     return client.packed(Manifest(repositories=[manifest]), [tree_of(client, root)])
 
 
 @settings(max_examples=25, deadline=None)
 @given(SIDES, SIDES)
-def test_a_difference_over_a_base_is_the_whole(
-    before: tuple[dict[bytes, Node], list[bytes], int], after: tuple[dict[bytes, Node], list[bytes], int]
-) -> None:
+def test_a_difference_over_a_base_is_the_whole(before: Side, after: Side) -> None:
+    """Files, modes and index are those of a checkout that knows no base."""
     directory = Path(tempfile.mkdtemp())
     try:
         client = Client(directory / "client")
         host, fresh = Host(directory / "host", client), Host(directory / "fresh", client)
         layers(host, side(client, before))
         ref = side(client, after)
-        assert listing(host.stack(ref, directory / "stack")) == listing(fresh.checkout(ref, directory / "tar"))
+        stack, whole = host.stack(ref, directory / "stack"), fresh.checkout(ref, directory / "tar")
+        assert listing(stack) == listing(whole)
+        assert (stack / ".git" / "index").read_bytes() == (whole / ".git" / "index").read_bytes()
+        assert git(stack, "fsck") == b""
     finally:
         shutil.rmtree(directory)

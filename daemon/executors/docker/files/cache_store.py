@@ -25,6 +25,8 @@ from daemon.runtime.eviction import Entry, evict
 IN_USE_SECONDS = 600.0
 """A cache used within this time may be in transfer into a container: it is kept, even over the limit."""
 SUFFIX = ".tar.zst"
+STALE_PARTIAL = 24 * 3600.0
+"""Age in seconds after which a partial archive is the leftover of a killed process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,8 +104,12 @@ class CacheStore:
             partial.unlink(missing_ok=True)
 
     def trim(self) -> None:
-        """Evicts expired caches, then the least recently used ones above the limit."""
+        """Evicts expired caches, then the least recently used ones above the limit; removes leftovers."""
         now = time.time()
+        for path in self._directory.glob("*/*.partial"):
+            with contextlib.suppress(OSError):  # gone, or not our file
+                if path.stat().st_mtime < now - STALE_PARTIAL:
+                    path.unlink()
         oldest = 0.0 if self._keep_for is None else now - max(self._keep_for, IN_USE_SECONDS)
         entries: list[Entry] = []
         for path in self._directory.glob(f"*/*{SUFFIX}"):

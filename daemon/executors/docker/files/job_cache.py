@@ -101,11 +101,11 @@ class JobCaches:
         succeeded: bool,
         bases: Sequence[Base] = (),
         written: Written | None = None,
-    ) -> None:
+    ) -> list[Base]:
         """Stores the job's caches for later jobs; a failure is a warning, as in GitLab.
 
-        `bases` are below the job's view, and `written` is in it; caches without a change are not stored again.
-        Raises UsageError.
+        `bases` are below the job's view, and `written` is in it; caches without a change are not stored again. Returns
+        those of `bases` that were replaced. Raises UsageError.
         """
         for index, spec in enumerate(self.specs):
             if spec.key_files and self.file_keys[index] == "default":
@@ -118,6 +118,11 @@ class JobCaches:
                         self._store(index, key, taker, known)
                 except (EngineError, EngineUnavailable, BadArchive, OSError) as error:
                     taker.warnings.append(f"the cache {printable(key)} is not saved: {error}")
+        return [base for base in bases if self._is_replaced(base)]
+
+    def _is_replaced(self, base: Base) -> bool:
+        cached = self.store.find(self.project, [base.key])
+        return cached is not None and (cached.note is None or cached.note.digest != base.digest)
 
     def _store(self, index: int, key: str, taker: FileCollector, known: Callable[[], frozenset[str]]) -> None:
         spec = self.specs[index]

@@ -19,6 +19,7 @@ from daemon.executors.docker.images import Image
 from daemon.executors.docker.layers.caches import ViewChanges, can_be_layers, layer_of
 from daemon.executors.docker.layers.view import OtherLayers, View, make_view
 from daemon.executors.docker.shared import SharedResources
+from daemon.runtime.thread_pool import run_in_background
 from protocol.messages import Assignment
 
 VIEW_BYTES = 1 << 20
@@ -29,6 +30,7 @@ class ProjectDirectory:
     """One attempt's. `name` is its container's; `labels` are those of the attempt's objects.
 
     `view` is None for a copy, or before `lay_out`; `caches` are those in it, and `links` these caches' symbolic links.
+    Of `outdated` ones, no later job needs the layers.
     """
 
     def __init__(
@@ -37,6 +39,8 @@ class ProjectDirectory:
         self.view: View | None = None
         self.caches: list[Base] = []
         self.links: list[str] = []
+        self.outdated: list[Base] = []
+        self._keys: dict[int, str] = {}  # of the caches' layers, by the caches' index
         self._site = site
         self._attempt = assignment.attempt
         self._name = name
@@ -63,6 +67,7 @@ class ProjectDirectory:
         for one in above:
             if note := one.cached.note:
                 layers.append(layer_of(one.cached, note, owner, opened=self._opened))
+                self._keys[one.index] = layers[-1].key
                 self.links += note.links
         held = self._site.layers.hold(self._attempt, layers, owner, image.id)
         try:
@@ -118,3 +123,5 @@ class ProjectDirectory:
     def release(self) -> None:
         """Its containers are gone: the layers may be evicted."""
         self._site.layers.release(self._attempt)
+        if keys := {self._keys[base.index] for base in self.outdated if base.index in self._keys}:
+            run_in_background(self._site.layers.discard, keys)

@@ -199,10 +199,21 @@ class LayerStore:
         if _above(notes, self._limit):
             self._evict(notes, self._limit)
 
+    def discard(self, keys: Collection[str]) -> None:
+        """Removes layers that no later job needs, unless they are in use: then the limit removes them some day.
+
+        Raises EngineError, EngineUnavailable.
+        """
+        self._remove(note for _, note in self._notes() if note.key in keys)
+
     def _evict(self, notes: Sequence[tuple[float, Note]], limit: int) -> int:
         """Removes the least recently used layers above a limit. Returns their number."""
+        return self._remove(_above(notes, limit))
+
+    def _remove(self, notes: Iterable[Note]) -> int:
+        """Removes those of these layers that nobody uses. Returns their number."""
         gone = 0
-        for volume in self._drop(_above(notes, limit), self._used()):
+        for volume in self._drop(notes, self._used()):
             try:
                 gone += self._engine.delete(f"/volumes/{volume}")
             except EngineError as error:  # the sweep tries again

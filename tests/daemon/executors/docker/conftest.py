@@ -18,6 +18,7 @@ from daemon.executors.docker.networks.pool import MANY, NetworkPool
 from daemon.executors.policy import Policy
 from tests.conftest import Images
 from tests.support.docker_jobs import WORKER
+from tests.support.eventually import eventually
 from tests.support.images import (
     BROKEN_TAR,
     BUSYBOX,
@@ -80,13 +81,20 @@ class SharedNetworks(NetworkPool):
     def close(self) -> None:
         """One of the executors ends."""
 
+    def reclaim(self) -> None:
+        """A test is over: removes the networks of jobs that it has removed in other ways than jobs are."""
+        with self._change:
+            for network in self._networks.values():
+                if network.user:
+                    self._let_go(network)
+
     def remove(self) -> None:
         """All of them end."""
         super().close()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _networks(docker_client: docker.DockerClient) -> Iterator[None]:
+@pytest.fixture(scope="package", autouse=True)
+def shared_networks(docker_client: docker.DockerClient) -> Iterator[SharedNetworks]:
     """Executors that are given no number of networks share these: a network of its own doubles what a job costs.
 
     Their holders belong to a coordinator of their own, so no test sees them among what is left behind.
@@ -104,18 +112,21 @@ def _networks(docker_client: docker.DockerClient) -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("daemon.executors.docker.executor.NetworkPool", pool)
-        yield
+        yield shared
     shared.remove()
     left = {"label": f"{belongings.WORKER}={owner}"}
-    assert docker_client.containers.list(all=True, ignore_removed=True, filters=left) == []
+    eventually(
+        lambda: docker_client.containers.list(all=True, ignore_removed=True, filters=left), so=lambda found: found == []
+    )
 
 
 @pytest.fixture
-def executor(tmp_path: Path) -> Iterator[DockerExecutor]:
+def executor(tmp_path: Path, shared_networks: SharedNetworks) -> Iterator[DockerExecutor]:
     """An executor whose objects are gone after the test."""
     executor = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache")
     yield executor
     executor.sweep(set())
+    shared_networks.reclaim()
 
 
 @pytest.fixture

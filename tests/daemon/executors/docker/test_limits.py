@@ -36,5 +36,7 @@ def test_the_container_has_its_limits_and_nothing_of_the_host(
     assert (host["NanoCpus"], host["Memory"], host["MemorySwap"]) == (500_000_000, 64 << 20, 64 << 20)
     assert not host["Privileged"]
     assert not host["Binds"]
-    assert host["NetworkMode"] == "bridge"
+    assert host["NetworkMode"].startswith("container:") or host["NetworkMode"] == "bridge"
+    if holder := host["NetworkMode"].partition("container:")[2]:
+        assert docker_client.api.inspect_container(holder)["HostConfig"]["NetworkMode"] == "bridge"
     assert host["LogConfig"]["Type"] == "local"

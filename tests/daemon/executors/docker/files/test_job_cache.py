@@ -254,6 +254,18 @@ def test_a_cache_that_a_job_may_be_about_to_read_stays_though_there_is_no_room(t
     assert not found.path.exists()
 
 
+def test_what_a_killed_worker_has_left_half_stored_goes_after_a_day(tmp_path: Path) -> None:
+    store = CacheStore(tmp_path, 100_000)
+    store.store("p", "k", Files(1000), Selection(()))  # type: ignore[arg-type]
+    (cached,) = tmp_path.glob("*/*")
+    old, young = cached.with_name("old.partial"), cached.with_name("young.partial")
+    for path in (old, young):
+        path.write_bytes(b"half")
+    os.utime(old, (1000, 1000))
+    store.trim()
+    assert sorted(path.name for path in tmp_path.glob("*/*")) == sorted([cached.name, "young.partial"])
+
+
 def test_caches_that_nobody_has_used_for_long_go_with_the_sweep_if_that_is_asked_for(tmp_path: Path) -> None:
     for keep_for, left in ((None, ["old", "new"]), (3600.0, ["new"])):
         executor = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path, keep_caches=keep_for)

@@ -12,6 +12,7 @@ from daemon.executors.docker.files.cache_store import CacheStore
 from protocol.plan import ArtifactsSpec, CacheSpec, ImageSpec
 from tests.daemon.executors.docker.layers.conftest import Volumes
 from tests.support.docker_jobs import Ran, run_job, tar_of, tar_workspace
+from tests.support.eventually import eventually
 from tests.support.images import BUSYBOX
 from tests.support.plans import assignment, unsatisfied
 
@@ -63,6 +64,21 @@ def test_a_large_cache_is_a_layer_and_kept_as_it_is_unless_changed(
     job(executor, scratch, "echo two >store/deep/file")
     assert archive_of(stored) != first
     assert job(executor, scratch, SHOW).lines[-1] == "two"
+
+
+def test_the_layer_of_a_replaced_cache_goes_with_the_last_job_that_needs_it(
+    executor: DockerExecutor, scratch: Path, volumes: Volumes
+) -> None:
+    job(executor, scratch, FILL)
+    other = executor.sandbox(assignment("true", caches=[SPEC]))
+    other.prepare(None)
+    (old,) = volumes(True)
+    job(executor, scratch, "echo two >store/deep/file")
+    assert volumes(True) == [old]
+    other.remove()
+    job(executor, scratch, "echo three >store/deep/file")
+    job(executor, scratch, "echo four >store/deep/file")
+    eventually(lambda: volumes(True), so=lambda left: left == [old])
 
 
 @pytest.mark.parametrize(
