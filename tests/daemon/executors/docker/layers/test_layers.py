@@ -295,7 +295,7 @@ def test_a_removal_waits_for_no_volume(
     deaf = odd.deafen(r"DELETE /volumes/.*\.1-(project|upper|work)$")
     ran = run_job(behind, assignment(CAT), workspace=layered)
     assert ran.lines[1:] == ["content"]
-    assert deaf.asked == 3
+    eventually(lambda: deaf.asked, so=lambda asked: asked == 3)
     deaf.times = 0
     assert behind.sweep(set()) == 3
 
