@@ -162,6 +162,7 @@ class FileReader:
         for path, read in hashed.items():
             if read is not None and read[1][4].hex() in missing:
                 read = self._write(path)
+                self._store.written += read[1][3] if read is not None else 0
             yield path, read
 
     def _hash(self, path: bytes) -> tuple[os.stat_result, Known] | None:

@@ -11,6 +11,7 @@ import msgspec
 
 from cli.submit.workspace.processes import GitFailed
 from cli.submit.workspace.store import SnapshotStore, replace_file
+from protocol.workspace import MOST_COMMITS
 
 REFS = "%(objectname) %(objecttype) %(*objectname) %(*objecttype) %(refname)"
 COMMITS = "commits"
@@ -181,10 +182,13 @@ def history_of(
     elif starts:
         result.whole = True
         result.shallow = set(boundaries)
-    for name, tag in refs.tags.items():
+    for name, tag in sorted(refs.tags.items(), key=lambda item: item[0] != own_tag):
         if not depth or tag.commit in result.commits:
+            needs_tip = tag.annotated or not depth
+            if needs_tip and tag.id not in tips and len(tips) >= MOST_COMMITS:
+                continue
             result.refs[name] = tag.id
-            if tag.annotated or not depth:
+            if needs_tip:
                 tips[tag.id] = None
     if own_tag and own_tag not in result.refs and starts:
         result.refs[own_tag] = starts[0]

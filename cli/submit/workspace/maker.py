@@ -56,7 +56,7 @@ class GitWorkspaceMaker:
         self._git = Git()
         self._store: SnapshotStore | None = None
         self._project: Scan | None = None
-        self._made: Made | None = None
+        self.made: Made | None = None  # the workspace, once `upload` has made it
         self._reading = Lock()
 
     def __enter__(self) -> GitWorkspaceMaker:
@@ -105,14 +105,15 @@ class GitWorkspaceMaker:
 
         Raises LongshoreError, CoordinatorUnreachable.
         """
-        if self._made is None:
-            self._made = self.make(plan, client.workspaces(plan.project))
-        made = self._made
-        if any(pack.digest not in made.files for pack in client.missing_blobs(made.workspace.packs)):
-            made = self._made = self.make(plan, [])  # what it builds on is gone
-        for digest, path in made.files.items():
-            client.upload(path, digest)
-        return made.workspace
+        if self.made is None:
+            self.made = self.make(plan, client.workspaces(plan.project))
+        missing = {pack.digest for pack in client.missing_blobs(self.made.workspace.packs)}
+        if not all(digest in self.made.files and self.made.files[digest].exists() for digest in missing):
+            self.made = self.make(plan, [])  # what it builds on is gone
+            missing = set(self.made.files)
+        for digest in missing:
+            client.upload(self.made.files[digest], digest)
+        return self.made.workspace
 
     def _make(self, plan: Plan, workspaces: Sequence[GitWorkspace]) -> Made:
         needs = wanted(plan)
@@ -160,8 +161,8 @@ class GitWorkspaceMaker:
 
     def submitted(self) -> None:
         """Removes the packs; later, old objects."""
-        if self._made is not None:
-            for path in self._made.files.values():
+        if self.made is not None:
+            for path in self.made.files.values():
                 path.unlink(missing_ok=True)
         if self._store is not None:
             remove_old(self._store.packs)

@@ -23,6 +23,8 @@ LARGE_FILES = 8 << 20
 """Bytes of packs of files from which later workspaces build on them: smaller ones are other runs' uncommitted files."""
 MOST_BUILT_ON = MOST_PACKS // 2
 """Packs of a workspace from which the next one starts again."""
+DELTAS_BELOW = 64 << 20
+"""Bytes of new files from which the search for deltas takes longer than it saves on a link of 100 Mbit/s."""
 BASES = 8
 """Workspaces that are compared with a new one."""
 EDGES = 64
@@ -84,7 +86,11 @@ class Packer:
         if not base.packs and same_form and not _outgrown(same_form[0].packs):
             base = self._best(self._first())
         request = self._history_request(base)
-        pending = self._start(request, "--missing=allow-any"), self._start(self._files_request(snapshot, base))
+        effort = () if self._store.written < DELTAS_BELOW else ("--window=0",)
+        pending = (
+            self._start(request, "--missing=allow-any"),
+            self._start(self._files_request(snapshot, base), *effort),
+        )
         history = self._partial(request, pending[0])
         files = pending[1]()
         packs = list(base.packs)

@@ -51,6 +51,7 @@ class SnapshotStore:
     def __init__(self, git: Git, root: Path, object_format: str) -> None:
         self.git = git
         self.object_format = object_format
+        self.written = 0  # bytes of files, in this process
         self.zero = "0" * (40 if object_format == "sha1" else 64)
         key = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
         self._temporary: tempfile.TemporaryDirectory[str] | None = None

@@ -297,6 +297,28 @@ def test_packs_that_outgrow_the_first_make_it_start_again(
     assert counts == [2, 3, 4, 5, 2, 3, 4, 5]
 
 
+def test_more_tags_than_a_workspace_may_have_are_left_out_but_not_the_pipeline_s_own(
+    long: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.submit.workspace.history.MOST_COMMITS", 3)
+    received = receiver.receive(make(long.root, plan_of(GIT_DEPTH="0", CI_COMMIT_TAG="v29")))
+    assert len(received.workspace.commits) == 3
+    assert b"refs/tags/v29" in received.project.refs
+    assert len(received.project.refs) < 5
+
+
+@pytest.mark.parametrize(("below", "most"), [(1 << 20, 150_000), (1, 250_000)], ids=["few bytes", "many bytes"])
+def test_deltas_are_searched_unless_there_is_much_to_search(
+    repository: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch, below: int, most: int
+) -> None:
+    monkeypatch.setattr(packs, "DELTAS_BELOW", below)
+    data = os.urandom(100_000)
+    (repository.root / "data1").write_bytes(data)
+    (repository.root / "data2").write_bytes(data + b"x")
+    receiver.receive(make(repository.root))
+    assert most - 100_000 < receiver.sent[-1] < most
+
+
 def test_a_workspace_of_another_object_format_is_no_base(repository: Project, receiver: Receiver) -> None:
     first = receiver.receive(make(repository.root)).workspace
     other = GitWorkspace(snapshot="0" * 64, packs=first.packs, commits=["1" * 64], history=1)

@@ -75,6 +75,16 @@ def test_packs_that_the_coordinator_removes_meanwhile_are_made_again(
     assert {pack.digest for pack in workspace.packs} <= set(stored(tmp_path))
 
 
+def test_two_runs_of_one_snapshot_at_once_share_its_packs(repository: Project, client: Client, tmp_path: Path) -> None:
+    with closing(GitWorkspaceMaker(Repository(repository.root))) as maker:
+        maker.made = first = maker.make(plan_of(), [])
+        assert run(repository.root, client) == first.workspace
+        assert not any(path.exists() for path in first.files.values())
+        workspace = maker.upload(plan_of(), client)
+        client.submit_run(plan_of(), workspace)
+    assert workspace == first.workspace
+
+
 def test_an_interrupted_upload_resumes_in_the_next_run(
     repository: Project, client: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
