@@ -152,6 +152,17 @@ class Fleet:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self._remove_belongings()
+
+    def _remove_belongings(self) -> None:
+        """Removes what workers keep in Docker for their next start; labels name the directory of their state."""
+        for listing, removal in (
+            (["ps", "--all", "--format", "{{.ID}} {{.Labels}}"], ["rm", "--force", "--volumes"]),
+            (["volume", "ls", "--format", "{{.Name}} {{.Labels}}"], ["volume", "rm"]),
+        ):
+            found = subprocess.run(["docker", *listing], capture_output=True, text=True).stdout.splitlines()
+            if ours := [line.split()[0] for line in found if f"{self.folder}/" in line]:
+                subprocess.run(["docker", *removal, *ours], capture_output=True)
 
 
 @contextmanager

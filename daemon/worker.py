@@ -120,9 +120,7 @@ class Worker:
         """
         with self._name_lock():
             executor = self._executor
-            self._info = ExecutorInfo(
-                kind=executor.kind, engine=executor.facts(), capabilities=sorted(executor.capabilities)
-            )
+            executor.facts()  # raises while there is still somebody to tell
             cache = BlobCache(
                 self.settings.blobs, self.settings.cache_limit, self.settings.name, self.settings.keep_caches
             )
@@ -231,7 +229,7 @@ class Worker:
             labels=[] if self._stops else list(self.settings.labels),
             run_untagged=self.settings.run_untagged and not self._stops,
             slots=self.settings.slots,
-            executor=self._info,
+            executor=self._about_executor(),
             attempts=held,
         )
         if self._link.greet(hello):
@@ -239,6 +237,10 @@ class Worker:
             self._greetings[hello.session] = _Greeting(self._greeted_at, {one.attempt for one in held})
             if len(self._greetings) > MOST_GREETINGS:
                 self._greetings.popitem(last=False)
+
+    def _about_executor(self) -> ExecutorInfo:
+        executor = self._executor
+        return ExecutorInfo(kind=executor.kind, engine=executor.facts(), capabilities=sorted(executor.capabilities))
 
     def _on_disconnected(self) -> None:
         logger.warning("lost the coordinator at %s; jobs continue", self.settings.coordinator)

@@ -211,7 +211,9 @@ class Executor(Protocol):
     capabilities: frozenset[Capability]
 
     def facts(self) -> str:
-        """One line about the engine for people. Raises EngineUnavailable."""
+        """One line about the engine for people. The first call may block, and raises EngineUnavailable; later ones
+        return at once: each hello has what is known by then.
+        """
 
     def find(self) -> list[Found]:
         """This worker's attempts on the engine, without those whose containers are being removed.

@@ -430,6 +430,16 @@ def test_bad_frames_are_dropped_and_work_goes_on(coordinator: FakeCoordinator, r
     assert running.alive
 
 
+def test_a_hello_says_what_is_known_of_the_engine_by_then(
+    coordinator: FakeCoordinator, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_worker()
+    assert coordinator.expect(m.Hello).executor.engine == "fake"
+    monkeypatch.setattr(FakeExecutor, "facts", lambda _: "fake; project directories: copied")
+    coordinator.send(m.Error(code="not_introduced", message="say hello first"))
+    assert coordinator.expect(m.Hello).executor.engine == "fake; project directories: copied"
+
+
 def test_a_second_worker_of_the_same_name_on_a_host_is_refused(
     coordinator: FakeCoordinator, run_worker: Start, tmp_path: Path
 ) -> None:

@@ -32,12 +32,14 @@ def project_of(folder: Path, file: str) -> Path:
 
 
 @contextlib.contextmanager
-def up(system: System, *arguments: str) -> Iterator[Process]:
-    """`longshore up`, from when its workers are there to its end."""
+def up(system: System, *arguments: str, workers: int | None = None) -> Iterator[Process]:
+    """`longshore up`, from when all its workers are there to its end."""
+    if workers is None:
+        workers = int(arguments[arguments.index("--workers") + 1]) if "--workers" in arguments else 1
     process = system.start(*LOCAL_UP, *arguments, name=f"up-{len(system.processes)}")
     eventually(lambda: "longshore run" in process.out.read_text() or process.popen.poll() is not None)
     assert process.popen.poll() is None, process.said
-    eventually(lambda: {each["status"] for each in system.workers()} == {"online"})
+    eventually(lambda: sum(each["status"] == "online" for each in system.workers()) >= workers)
     try:
         yield process
     finally:
@@ -222,7 +224,7 @@ def test_up_takes_its_settings_from_files(system: System, tmp_path: Path) -> Non
     config = tmp_path / "config.toml"
     config.write_text('[worker]\nname = "not for up"\nslots = 7\nlabel = ["big"]\n[up]\nworkers = 2\nlabel = ["own"]\n')
     system.extra["LONGSHORE_CONFIG"] = str(config)
-    with up(system):
+    with up(system, workers=2):
         told = [(each["name"], each["slots"], each["labels"]) for each in system.workers()]
     assert told == [("local", 7, ["own"]), ("local-2", 7, ["own"])]
 

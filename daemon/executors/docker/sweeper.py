@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection, Iterable
 
-from daemon.executors.docker.api_client import GOING, DockerClient, EngineError
+from daemon.executors.docker.api_client import (
+    FIRST_DELAY,
+    GOING,
+    LONGEST_DELAY,
+    REMOVAL_SECONDS,
+    DockerClient,
+    EngineError,
+)
 from daemon.executors.docker.belongings import NETWORK, WORKER, Belongings, Thing, layers_of
 from daemon.executors.docker.layers.store import LayerStore
 from daemon.executors.docker.networks.pool import NetworkPool
 from daemon.executors.docker.removal_guard import RemovalGuard
 from daemon.runtime.thread_pool import run_in_background
+from protocol.backoff import Backoff
 
 
 class Sweeper:
@@ -49,10 +58,17 @@ class Sweeper:
         return pass_.count
 
     def _finish(self, attempt: str, keep: Collection[str]) -> None:
-        """Waits for a removal in progress, then removes the rest of the attempt."""
-        pass_ = _Pass(self, wait=True)
-        for thing in self._belongings.things_of(attempt):
-            pass_.take(thing, lambda attempt: attempt not in keep)
+        """Waits for removals in progress, then removes the rest of the attempt; gives up after REMOVAL_SECONDS."""
+        backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
+        deadline = time.monotonic() + REMOVAL_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(backoff.pause())
+            things = list(self._belongings.things_of(attempt))
+            if not any(thing.state in GOING for thing in things):
+                pass_ = _Pass(self, wait=False)
+                for thing in things:
+                    pass_.take(thing, lambda attempt: attempt not in keep)
+                return
 
     def discard(self, attempt: str) -> None:
         """Removes all of an attempt. Raises EngineError if a container is left, after everything else is gone; a

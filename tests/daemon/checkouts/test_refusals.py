@@ -241,7 +241,7 @@ def test_a_bad_path_in_the_manifest(host: Host, client: Client, path: bytes) -> 
 
 @pytest.mark.parametrize(
     "name",
-    [b"refs/heads/main", b"HEAD", b"refs/tags/../x", b"refs/tags/a\nb", b"refs/tags/a b", b"refs/remotes/up/x"],
+    [b"refs/stash", b"HEAD", b"refs/tags/../x", b"refs/tags/a\nb", b"refs/tags/a b", b"refs/remotes/up/x"],
 )
 def test_a_bad_ref(host: Host, client: Client, project: Path, name: bytes) -> None:
     head = text(project, "rev-parse", "HEAD")

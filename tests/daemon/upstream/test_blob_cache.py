@@ -50,6 +50,18 @@ def test_a_blob_that_was_cut_short_by_a_power_failure_is_not_used(tmp_path: Path
     assert cache.pin("2.1", digest, 7) is not None
 
 
+def test_a_blob_that_was_put_elsewhere_stays_for_other_jobs_only(tmp_path: Path) -> None:
+    cache = BlobCache(tmp_path, 1000, "w1")
+    digest = put(cache, b"content", "1.1")
+    other = cache.pin("2.1", digest)
+    cache.drop("1.1", digest)
+    assert cache.pin("3.1", digest) is None
+    assert other is not None
+    assert other.read_bytes() == b"content"
+    cache.release("2.1")
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
 def test_the_least_recently_used_goes_first_and_what_a_job_uses_stays(tmp_path: Path) -> None:
     cache = BlobCache(tmp_path, 100, "w1")
     old, used, held = put(cache, b"a" * 30, "1.1"), put(cache, b"b" * 30, "1.1"), put(cache, b"c" * 30, "keep")

@@ -295,9 +295,25 @@ def test_a_removal_waits_for_no_volume(
     deaf = odd.deafen(r"DELETE /volumes/.*\.1-(project|upper|work)$")
     ran = run_job(behind, assignment(CAT), workspace=layered)
     assert ran.lines[1:] == ["content"]
-    assert deaf.asked == 3
+    eventually(lambda: deaf.asked, so=lambda asked: asked == 3)
     deaf.times = 0
     assert behind.sweep(set()) == 3
+
+
+def test_a_view_goes_after_the_container_whose_removal_was_in_progress(
+    behind: DockerExecutor, odd: OddEngine, layered: Layered, volumes: Volumes, docker_client: docker.DockerClient
+) -> None:
+    job = assignment("true")
+    behind.sandbox(job).prepare(layered)
+    container = docker_client.containers.get(container_name(job))
+    there = {"Id": container.id, "Names": [f"/{container.name}"], "Labels": container.labels, "State": "removing"}
+    going = odd.answer("GET /containers/json", 200, [there])
+    assert behind.sweep(set()) == 0
+    eventually(lambda: going.asked, so=lambda asked: asked > 2)
+    assert len(volumes(False)) == 3
+    container.remove(force=True)
+    going.times = 0
+    eventually(lambda: volumes(False), so=lambda left: not left)
 
 
 def test_doctor_cleans_the_layers_of_a_worker_that_is_gone_and_keeps_those_of_others(
