@@ -277,7 +277,7 @@ def _hash_files(path: Path, wanted: Callable[[str], bool], hashes: dict[str, str
 
 def _open_mode(member: Member) -> int:
     """A mode as git sets it with umask 0: only the executable bit is kept."""
-    return OPEN_DIRECTORY if member.is_directory or member.mode & 0o111 else 0o666
+    return OPEN_DIRECTORY if member.is_directory or member.mode & 0o100 else 0o666
 
 
 def _end(name: str, links: Mapping[str, str]) -> str:
