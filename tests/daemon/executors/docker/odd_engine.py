@@ -14,6 +14,8 @@ from pathlib import Path
 ENGINE = "/var/run/docker.sock"
 DEAF = -1
 
+PEEK_BYTES = 1 << 16
+
 
 @dataclass(slots=True)
 class Rule:
@@ -70,7 +72,7 @@ class OddEngine:
 
     def _serve(self, near: socket.socket) -> None:
         with contextlib.suppress(OSError), near:
-            head = near.recv(1 << 16, socket.MSG_PEEK)
+            head = _peek(near)
             line = head.split(b" HTTP/", 1)[0].decode(errors="replace")
             rule = next((one for one in self._rules if one.means(line, head)), None)
             if rule is None:
@@ -85,6 +87,17 @@ class OddEngine:
                 body = rule.body if isinstance(rule.body, bytes) else json.dumps(rule.body).encode()
                 near.recv(1 << 16)
                 near.sendall(b"HTTP/1.1 %d Odd\r\nContent-Length: %d\r\n\r\n" % (rule.status, len(body)) + body)
+
+
+def _peek(near: socket.socket) -> bytes:
+    """The beginning of a request, with its body if that is short: a client sends it after the head."""
+    head = near.recv(PEEK_BYTES, socket.MSG_PEEK)
+    above, end, _ = head.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: *(\d+)", above, re.IGNORECASE)
+    whole = len(above + end) + (int(length[1]) if end and length else 0)
+    if whole > PEEK_BYTES:
+        return head
+    return near.recv(max(whole, len(head)), socket.MSG_PEEK | socket.MSG_WAITALL)
 
 
 def _relay(near: socket.socket) -> None:
