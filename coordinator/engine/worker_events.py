@@ -181,7 +181,7 @@ class WorkerEvents:
                 self._ledger.send(worker.name, m.DiscardAttempt(attempt=attempt.id))
                 self._flow.end_attempt(attempt, S.CANCELED, None, f"{worker.name} did not stop it in time")
                 self._flow.end(found[0], JobEvent.CANCEL, f"canceled; {worker.name} did not answer in time")
-            elif attempt.status is S.PENDING and waited > self._settings.accept_within:
+            elif attempt.status is S.PENDING and not attempt.revoking and waited > self._settings.accept_within:
                 self._scheduler.send_assignment(found[0], attempt)
 
     def _check_lost(self, worker: WorkerState, attempt: AttemptState, silent: float) -> None:

@@ -58,6 +58,7 @@ class Seen:
     log: bytes = b""
     life: int = 0  # of the daemon to which it was last assigned
     returned: bool = False
+    revoked: bool = False  # asked back: it is not assigned again before the answer
     dropped: bool = False  # the coordinator wants nothing of it any more
 
     @property
@@ -238,7 +239,7 @@ class WorkerSimulation:
             self.seen[attempt] = Seen(assignment("noop", attempt=attempt, waits_for=waits, lease=lease))
         seen = self.seen[attempt]
         late = seen.status in ENDED and seen.life == self.lives  # a frame that was long under way
-        if self.connected and (seen.wanted or late):
+        if self.connected and not seen.revoked and (seen.wanted or late):
             seen.life = self.lives
             self.machine.execute_job(seen.assignment, self.now)
             self.carry_out()
@@ -257,6 +258,8 @@ class WorkerSimulation:
         if self.connected:
             if what == "discard":
                 self.seen[attempt].dropped = True
+            if what == "revoke":
+                self.seen[attempt].revoked = True
             getattr(self.machine, what)(attempt, self.now)
             self.carry_out()
 
@@ -288,6 +291,7 @@ class WorkerSimulation:
         if status.seq > seen.seq and not (final and status.log_length > len(seen.log)):
             assert seen.status not in ENDED, "nothing comes after a final status"
             seen.seq, seen.status = status.seq, status.status
+            seen.revoked = seen.revoked and status.status is not S.RUNNING
         self._acknowledge(status.attempt)
 
     def _acknowledge(self, attempt: str) -> None:
@@ -359,11 +363,16 @@ class WorkerSimulation:
         self.heartbeat()
 
     def heartbeat(self) -> None:
-        """The worker says what it has. What the coordinator wants and is not there, it assigns once more."""
+        """The worker says what it has. What the coordinator wants and is not there, it assigns once more, or has it back
+        if it was revoked.
+        """
         held = {one.attempt for one in self.machine.held()}
         if self.connected and not self.line:
             for attempt in [one for one, seen in self.seen.items() if seen.wanted and one not in held]:
-                self.assign(attempt)
+                if self.seen[attempt].revoked:
+                    self.seen[attempt].returned = True
+                else:
+                    self.assign(attempt)
             for attempt in [one for one in held if self.seen[one].returned or self.seen[one].dropped]:
                 self.machine.discard(attempt, self.now)
                 self.carry_out()

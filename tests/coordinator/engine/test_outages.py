@@ -147,6 +147,21 @@ def test_an_assignment_that_got_lost_is_sent_again():
     sim.finish(run)
 
 
+def test_an_attempt_that_was_called_back_is_not_sent_again_while_the_answer_is_under_way():
+    sim = Sim(SimWorker("w"))
+    run = sim.submit(plan(job("a")))
+    attempt = sim.job(run, "a").attempt
+    assert attempt is not None
+    attempt.revoking = True
+    sim.workers["w"].forget("1.1")
+    sim.pass_time(16)
+    assert sim.workers["w"].has == {}
+    sim.hello("w")
+    assert "1.1" in sim.workers["w"].has
+    sim.finish(run)
+    assert run.status is S.SUCCESS
+
+
 def test_a_running_job_whose_container_is_gone_fails_instead_of_running_for_ever():
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
