@@ -363,9 +363,7 @@ class WorkerSimulation:
         self.heartbeat()
 
     def heartbeat(self) -> None:
-        """The worker says what it has. What the coordinator wants and is not there, it assigns once more, or has it back
-        if it was revoked.
-        """
+        """The worker says what it has. What is wanted and not there is assigned once more; what was revoked is back."""
         held = {one.attempt for one in self.machine.held()}
         if self.connected and not self.line:
             for attempt in [one for one, seen in self.seen.items() if seen.wanted and one not in held]:
