@@ -1,7 +1,7 @@
 """A run's workspace as it travels: the project's files and history in git packs, or a plain tar. Pure data.
 
 `cli/submit` writes it, the coordinator stores its bytes as blobs, `daemon/checkouts` turns it into a job's project
-directory. See docs/decisions/0017-a-workspace-is-git-packs.md.
+directory. See docs/decisions/0017-git-workspaces.md.
 """
 
 from __future__ import annotations
