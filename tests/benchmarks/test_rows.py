@@ -25,6 +25,8 @@ def test_a_comparison_runs_and_prints_its_rows(comparison: ModuleType, images: I
     rows = {row["name"]: row for row in json.loads((tmp_path / "bench.json").read_text())["rows"]}
     assert sorted(rows) == sorted(names)
     for name, row in rows.items():
+        if "Docker's data is not on a disk" in row["missing"]:  # as with an engine of another machine
+            continue
         assert row["sides"], "every row has what was measured of Longshore, with a peer or without"
         assert all(values and min(values) > 0 for values in row["sides"].values())
         if name in NEED_A_PEER:

@@ -66,6 +66,7 @@ def unpack(tars: Iterable[bytes], target: Path) -> Path:
     target.mkdir(parents=True)
     for data in tars:
         with tarfile.open(fileobj=io.BytesIO(data), errors="surrogateescape") as tar:
+            tar.extraction_filter = lambda member, _: member  # as an argument, Python 3.11.2 does not know it
             for member in tar:
                 path = target / member.name
                 assert ".." not in path.parts
@@ -75,7 +76,7 @@ def unpack(tars: Iterable[bytes], target: Path) -> Path:
                     continue
                 if not (member.isdir() and _is_directory(path)):
                     _remove(path)
-                tar.extract(member, target, filter="fully_trusted")
+                tar.extract(member, target)
         _set_times(target, data)
     return target
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,12 @@ def by_hand(docker_client: docker.DockerClient) -> Iterator[Callable[..., Contai
 
 
 @pytest.fixture
-def odd(tmp_path: Path) -> Iterator[OddEngine]:
+def odd() -> Iterator[OddEngine]:
     """The engine, with odd answers to come."""
-    engine = OddEngine(tmp_path / "odd.sock")
-    yield engine
-    engine.close()
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # a socket's path is short
+        engine = OddEngine(Path(directory) / "odd.sock")
+        yield engine
+        engine.close()
 
 
 @pytest.fixture

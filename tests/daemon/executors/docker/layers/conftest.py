@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -54,10 +55,11 @@ def disk(docker_client: docker.DockerClient) -> Callable[[str], int]:
 
 
 @pytest.fixture
-def odd(tmp_path: Path) -> Iterator[OddEngine]:
-    odd = OddEngine(tmp_path / "engine.sock")
-    yield odd
-    odd.close()
+def odd() -> Iterator[OddEngine]:
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:  # a socket's path is short
+        odd = OddEngine(Path(directory) / "engine.sock")
+        yield odd
+        odd.close()
 
 
 @pytest.fixture
