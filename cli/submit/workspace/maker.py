@@ -11,7 +11,6 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from threading import Lock
-from types import TracebackType
 
 import msgspec
 
@@ -58,14 +57,6 @@ class GitWorkspaceMaker:
         self._project: Scan | None = None
         self.made: Made | None = None  # the workspace, once `upload` has made it
         self._reading = Lock()
-
-    def __enter__(self) -> GitWorkspaceMaker:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Ends all of its processes, from any thread."""

@@ -29,6 +29,7 @@ from daemon.executors.docker.belongings import (
     Thing,
     own_name,
 )
+from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.inline_workspace import InlineWorkspaces
 from daemon.executors.docker.images import Images
@@ -177,7 +178,8 @@ class DockerExecutor(Executor):
         }
         if assignment.lease is not None:
             labels[LEASE] = str(assignment.lease)
-        return DockerSandbox(self._site, assignment, name, labels, self._ids.pop(assignment.attempt, None))
+        found = self._ids.pop(assignment.attempt, None)
+        return DockerSandbox(JobContainer(self._site, assignment, name, labels, found))
 
     def find(self) -> list[Found]:
         """See Executor. Raises EngineUnavailable if the engine keeps failing to list its containers."""

@@ -11,7 +11,7 @@ engine then tears down the network) or 5 a little later.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,10 +30,8 @@ from daemon.executors.docker.files.job_cache import Found, JobCaches, bases_of
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
-from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.start import await_entry, bring_to_gate
 from protocol.clock import reading
-from protocol.messages import Assignment
 from protocol.statuses import FailureReason
 from protocol.variables import references
 
@@ -44,25 +42,15 @@ ANSWERS_WITHIN = 2.0
 
 
 class DockerSandbox:
-    """See `daemon.executors.base.Sandbox`. `warnings` are non-fatal problems, for people.
+    """See `daemon.executors.base.Sandbox`. `warnings` are non-fatal problems, for people."""
 
-    `container` is the id of a found one: names can change, or belong to another container.
-    """
-
-    def __init__(
-        self,
-        site: SharedResources,
-        assignment: Assignment,
-        name: str,
-        labels: Mapping[str, str],
-        container: str | None = None,
-    ) -> None:
-        self._site = site
-        self._engine = site.engine
-        self._assignment = assignment
-        self._container = JobContainer(site, assignment, name, labels, container)
-        self._gate = self._container.gate
-        self._files = self._container.files
+    def __init__(self, container: JobContainer) -> None:
+        self._container = container
+        self._site = container.site
+        self._engine = container.engine
+        self._assignment = container.assignment
+        self._gate = container.gate
+        self._files = container.files
         self._checkout: Checkout | None = None
         self._postponed = False
         self._prepared = False  # by this daemon
