@@ -5,20 +5,21 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
 from daemon.checkouts import content as contents
 from daemon.checkouts import stack as stacks
-from daemon.checkouts import tar_stream
+from daemon.checkouts import tar_members
 from daemon.checkouts.content import Content
 from daemon.checkouts.objects import FILE, LINK, Objects, kind
 from daemon.checkouts.packs import Source
 from daemon.checkouts.plan import Plan, key_of, make_plan, pack_members, small_members
 from daemon.checkouts.snapshot import Snapshot
 from daemon.checkouts.stack import Stack
-from daemon.checkouts.tar_stream import Member
+from daemon.checkouts.tar_members import Member
 from daemon.checkouts.trees import Totals
 from daemon.executors.base import Checkout, CheckoutOptions, Layer
 
@@ -77,7 +78,7 @@ class GitCheckout(Checkout):
             files = contents.members(objects, self._content)
             git = [*pack_members(self._source, plan.repositories, slice(None)), *small_members(plan, small)]
             with (partial / "tar").open("wb") as out:
-                for piece in tar_stream.stream(objects, _once([*files, *git]), ROOT, opened=False):
+                for piece in tar_members.stream(objects, _once([*files, *git]), ROOT, opened=False):
                     out.write(piece)
             return self._source.put(name, partial)
 
@@ -134,8 +135,8 @@ class _LayerMaker:
 
     def stream(self, source: Objects | None, members: Iterable[Member]) -> Iterator[bytes]:
         """The tar of a layer, which begins with the project directory itself."""
-        top = tar_stream.directory(b".", contents.PROJECT_MODE)
-        return tar_stream.stream(source, [top, *members], self._owner, opened=self._opened)
+        top = tar_members.directory(b".", contents.PROJECT_MODE)
+        return tar_members.stream(source, [top, *members], self._owner, opened=self._opened)
 
     def layer(self, key: str, size: int, archive: Callable[[], Iterator[bytes]]) -> Layer:
         """A layer of this content for the owner."""
@@ -150,7 +151,7 @@ def _once(members: Iterable[Member]) -> Iterator[Member]:
     """The members without directories that came before."""
     seen: set[bytes] = set()
     for one in members:
-        if one.kind != tar_stream.DIRECTORY or one.path not in seen:
+        if one.kind != tarfile.DIRTYPE or one.path not in seen:
             seen.add(one.path)
             yield one
 

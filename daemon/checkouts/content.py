@@ -7,10 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import msgspec
 
-from daemon.checkouts import tar_stream, trees
+from daemon.checkouts import tar_members, trees
 from daemon.checkouts.objects import SUBMODULE, TREE, Objects, kind
 from daemon.checkouts.snapshot import Repository, Snapshot
-from daemon.checkouts.tar_stream import Member
+from daemon.checkouts.tar_members import Member
 from daemon.checkouts.trees import Item
 from protocol.workspace import Modes
 
@@ -84,8 +84,8 @@ def member(part: Part, item: Item, sizes: Mapping[str, int]) -> Member:
     path, mode, key = item
     permissions = part.permissions(path, mode)
     if kind(mode) in (TREE, SUBMODULE):
-        return tar_stream.directory(part.prefix + path, permissions)
-    return tar_stream.of_blob(part.prefix + path, mode, permissions, sizes[key], key)
+        return tar_members.directory(part.prefix + path, permissions)
+    return tar_members.of_blob(part.prefix + path, mode, permissions, sizes[key], key)
 
 
 def members(objects: Objects, content: Content) -> list[Member]:

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.checkouts import dot_git, history, tar_stream
+from daemon.checkouts import dot_git, history, tar_members
 from daemon.checkouts.content import above
 from daemon.checkouts.history import History
 from daemon.checkouts.indexing import KnownIndexes, write_index
 from daemon.checkouts.objects import Objects
 from daemon.checkouts.packs import Source, checksum, count_objects
 from daemon.checkouts.snapshot import Repository, Snapshot
-from daemon.checkouts.tar_stream import Member
+from daemon.checkouts.tar_members import Member
 from daemon.executors.base import CheckoutOptions
 
 VERSION = 1
@@ -252,18 +252,18 @@ def small_members(plan: Plan, pinned: Path) -> Iterator[Member]:
         if one.extras:
             yield from _pack(one, one.extras, pinned / f"{number}.pack", pinned / f"{number}.idx")
         for name, text in sorted(one.texts.items()):
-            yield tar_stream.content(one.git_dir + b"/" + name, FILE_MODE, text)
+            yield tar_members.content(one.git_dir + b"/" + name, FILE_MODE, text)
         if one.index:
-            yield tar_stream.content(one.git_dir + b"/index", FILE_MODE, pinned / f"{number}.index")
+            yield tar_members.content(one.git_dir + b"/index", FILE_MODE, pinned / f"{number}.index")
         if one.git_file:
-            yield tar_stream.content(one.top + b"/.git", FILE_MODE, one.git_file)
+            yield tar_members.content(one.top + b"/.git", FILE_MODE, one.git_file)
 
 
 def _directory(path: bytes) -> Member:
-    return tar_stream.directory(path, DIRECTORY_MODE, tar_stream.INDEX_MTIME)
+    return tar_members.directory(path, DIRECTORY_MODE, tar_members.INDEX_MTIME)
 
 
 def _pack(one: RepositoryPlan, name: str, pack: Path, idx: Path) -> Iterator[Member]:
     place = one.git_dir + b"/objects/pack/pack-" + name.encode()
-    yield tar_stream.content(place + b".pack", PACK_MODE, pack)
-    yield tar_stream.content(place + b".idx", PACK_MODE, idx)
+    yield tar_members.content(place + b".pack", PACK_MODE, pack)
+    yield tar_members.content(place + b".idx", PACK_MODE, idx)

@@ -15,13 +15,13 @@ from pathlib import Path
 import msgspec
 
 from daemon.checkouts import content as contents
-from daemon.checkouts import tar_stream, trees
+from daemon.checkouts import tar_members, trees
 from daemon.checkouts.content import Content, Part
 from daemon.checkouts.indexing import IndexBasis, KnownIndex, KnownIndexes
 from daemon.checkouts.objects import SUBMODULE, TREE, Objects, kind
 from daemon.checkouts.packs import Source, make_view
 from daemon.checkouts.plan import key_of
-from daemon.checkouts.tar_stream import Member
+from daemon.checkouts.tar_members import Member
 from daemon.checkouts.trees import Totals
 
 BASES_TRIED = 3
@@ -254,7 +254,7 @@ def delta_members(content: Content, delta: Delta) -> list[Member]:
         for each in contents.above(path):
             if each not in found:
                 found[each] = _directory(tops, each)
-        found[path] = tar_stream.whiteout(path)
+        found[path] = tar_members.whiteout(path)
     for part in content[1:]:
         if any(path.startswith(part.prefix) for path in found):
             for each in (*contents.above(part.top), part.top):

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from daemon.executors.common import archive_guard
 from daemon.executors.common.archive_guard import Clash
 from daemon.executors.common.archives import Place, joined
-from daemon.executors.common.tar_stream import ROOT, BadArchive, Owner
+from daemon.tar_stream import ROOT, BadArchive, Owner
 
 Build = Callable[[tarfile.TarFile], None]
 OWNERS = (ROOT, Owner(1000, 1000))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from daemon.executors.common.tar_stream import END, Member, TarReader, padding
+from daemon.tar_stream import END, Member, TarReader, padding
 from protocol.compression import compressed
 
 DEVICES = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)

@@ -15,12 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from daemon.executors.common.archive_guard import BadMember, Guard
-from daemon.executors.common.tar_stream import END, ROOT, BadArchive, Member, Owner, TarReader, padding
+from daemon.tar_stream import END, OPEN_DIRECTORY, ROOT, BadArchive, Member, Owner, TarReader, batched, padding
 from protocol.compression import decompressed
 
-SEND_BYTES = 256 << 10
-"""Bytes of headers and small files to send together."""
-OPEN_DIRECTORY = 0o777
 ENDING = 2 * END
 
 
@@ -105,8 +102,8 @@ class Place:
         for above in self._missing(member, replaced):
             yield self.directory(above)
         if not self._keeps_apart(member, replaced):
-            if self.opened and (member.is_file or member.is_directory):
-                member.mode = _open_mode(member)
+            if self.opened:
+                member.open()
             yield member.encoded(self.owner)
 
     def _look(self, member: Member) -> list[str]:
@@ -163,23 +160,7 @@ def joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
     Links out of the place go to `place.leaving` instead. Raises BadArchive, OSError, and Clash if the archives must be
     unpacked one by one.
     """
-    batch: list[bytes] = []
-    size = 0
-    for piece in _joined(paths, place):
-        size += len(piece)
-        if len(piece) >= SEND_BYTES:
-            if batch:
-                yield b"".join(batch)
-            yield piece
-            batch.clear()
-            size = 0
-            continue
-        batch.append(piece)
-        if size >= SEND_BYTES:
-            yield b"".join(batch)
-            batch.clear()
-            size = 0
-    yield b"".join(batch)
+    return batched(_joined(paths, place))
 
 
 def _joined(paths: Iterable[Path], place: Place) -> Iterator[bytes]:
@@ -273,11 +254,6 @@ def _hash_files(path: Path, wanted: Callable[[str], bool], hashes: dict[str, str
                 for piece in reader.data():
                     hasher.update(piece)
                 hashes[name] = hasher.hexdigest()
-
-
-def _open_mode(member: Member) -> int:
-    """A mode as git sets it with umask 0: only the executable bit is kept."""
-    return OPEN_DIRECTORY if member.is_directory or member.mode & 0o100 else 0o666
 
 
 def _end(name: str, links: Mapping[str, str]) -> str:

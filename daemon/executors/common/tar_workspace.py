@@ -9,7 +9,7 @@ from pathlib import Path
 from daemon.executors.base import Checkout, CheckoutOptions, Layer, Workspace
 from daemon.executors.common import archives
 from daemon.executors.common.archives import Place
-from daemon.executors.common.tar_stream import Owner
+from daemon.tar_stream import Owner
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,6 @@ from typing import Any
 from daemon.executors.base import JobFailed
 from daemon.executors.common.environment import Environment, dotenv_of, job_environment
 from daemon.executors.common.script_limits import is_true
-from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import GONE, EngineError
 from daemon.executors.docker.gate import Gate
 from daemon.executors.docker.layers.project_directory import ProjectDirectory
@@ -25,6 +24,7 @@ from daemon.executors.docker.networks.lease import NetworkLease
 from daemon.executors.docker.services import Services, plan_services
 from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.workspace_files import SandboxFiles
+from daemon.tar_stream import BadArchive
 from protocol.errors import EngineUnavailable, LongshoreError
 from protocol.messages import Assignment, Dependency
 from protocol.plan import ImageSpec

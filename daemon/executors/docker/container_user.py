@@ -5,8 +5,8 @@ from __future__ import annotations
 import tarfile
 from collections.abc import Iterable
 
-from daemon.executors.common.tar_stream import ROOT, Owner
 from daemon.executors.docker.api_client import DockerClient, EngineError
+from daemon.tar_stream import ROOT, Owner
 
 FILE_BYTES = 4 << 20
 """Maximum bytes read of a passwd or group file."""

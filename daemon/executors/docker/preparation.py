@@ -19,7 +19,6 @@ from daemon.executors.base import Checkout
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.script import Scripts, scripts_of
 from daemon.executors.common.script_limits import is_true
-from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import Created, NameTaken, labels_of
 from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, LEASE, NETWORK, ROLE, WORKER
 from daemon.executors.docker.container import JobContainer, words_of
@@ -30,6 +29,7 @@ from daemon.executors.docker.files.job_cache import JobCaches, file_keys_of
 from daemon.executors.docker.images import Image, name_explained, no_image
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.services import Services
+from daemon.tar_stream import BadArchive
 
 FILE_KEYS_LABEL = "longshore.cache-keys"
 JOB_LABEL = "longshore.job-digest"

@@ -21,7 +21,6 @@ from daemon.executors.common.checkout_options import checkout_options
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.script import lease_line, release_lines, stop_line
 from daemon.executors.common.script_limits import limits_of
-from daemon.executors.common.tar_stream import BadArchive
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end
@@ -31,6 +30,7 @@ from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
 from daemon.executors.docker.start import await_entry, bring_to_gate
+from daemon.tar_stream import BadArchive
 from protocol.clock import reading
 from protocol.statuses import FailureReason
 from protocol.variables import references

@@ -9,10 +9,10 @@ from pathlib import Path
 from daemon.executors.base import Checkout
 from daemon.executors.common import archives
 from daemon.executors.common.archive_guard import Clash
-from daemon.executors.common.tar_stream import ROOT, Owner
 from daemon.executors.docker.api_client import GO_DIRECTORY, GO_SYMLINK
 from daemon.executors.docker.container_user import owner_of
 from daemon.executors.docker.shared import SharedResources
+from daemon.tar_stream import ROOT, Owner
 from protocol.messages import Assignment
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from daemon.executors.base import Collected
 from daemon.executors.common.archive_members import ArchiveWriter, Members, Selected, copy_file, copy_members
 from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
-from daemon.executors.common.tar_stream import Member
 from daemon.executors.docker.api_client import DockerClient, EngineError
+from daemon.tar_stream import Member
 from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
 

@@ -19,9 +19,9 @@ import msgspec
 
 from daemon.executors.common import archives
 from daemon.executors.common.archives import Place
-from daemon.executors.common.tar_stream import BLOCK, ROOT
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.images import Image
+from daemon.tar_stream import BLOCK, ROOT
 
 MOST_BYTES = 64 << 10
 """Limit of the tar's size. Its text must stay below the 128 KiB that Linux allows in one string of an environment."""

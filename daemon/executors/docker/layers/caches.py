@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from daemon.executors.base import Layer
 from daemon.executors.common.archive_note import Note
 from daemon.executors.common.archives import Place, joined, parents
-from daemon.executors.common.tar_stream import Owner
 from daemon.executors.docker.api_client import GO_DIRECTORY, DockerClient, EngineError
 from daemon.executors.docker.files.cache_store import Cached
 from daemon.executors.docker.layers.helper import MOUNT, Helpers
+from daemon.tar_stream import Owner
 
 LARGE_BYTES = 2 << 20
 """Size of a cache's archive from which on a layer costs less than its unpacking."""

@@ -20,12 +20,12 @@ from threading import Lock
 import msgspec
 
 from daemon.executors.base import Layer
-from daemon.executors.common.tar_stream import Owner
 from daemon.executors.docker.api_client import EngineError, labels_of
 from daemon.executors.docker.belongings import COORDINATOR, ROLE, WORKER, layers_of
 from daemon.executors.docker.layers.archive import LayerArchive
 from daemon.executors.docker.layers.helper import MOUNT, Helpers
 from daemon.runtime.thread_pool import run_in_background
+from daemon.tar_stream import Owner
 from protocol.clock import boot
 
 EVICT_DOWN_TO = 0.9
@@ -170,7 +170,7 @@ class LayerStore:
 
     def _fill(self, container: str, place: str, layer: Layer, owner: Owner) -> int:
         """Returns the layer's size on disk."""
-        archive = LayerArchive(layer.archive)
+        archive = LayerArchive(layer.archive, owner)
         self._engine.put_archive(container, place, archive.pieces)
         if archive.leaving:
             self._engine.put_archive(container, "/", lambda: archive.leaving.archive(place, owner))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from threading import Lock
 
-from daemon.executors.common.tar_stream import ROOT, Owner
 from daemon.executors.docker.container_user import is_root, owner_of
 from daemon.executors.docker.layers.helper import Helpers
+from daemon.tar_stream import ROOT, Owner
 
 
 class ImageUsers:

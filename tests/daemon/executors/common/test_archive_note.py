@@ -10,7 +10,7 @@ from daemon.executors.common import archive_note
 from daemon.executors.common.archive_members import ArchiveWriter
 from daemon.executors.common.archive_note import Note
 from daemon.executors.common.archives import check, names
-from daemon.executors.common.tar_stream import Member
+from daemon.tar_stream import Member
 from tests.support.docker_jobs import contents
 
 NOTE = Note("ab" * 32, "cd" * 32, ("a",), ("a/link",), ("none", "a/b\nc"), alone=False)

@@ -12,7 +12,7 @@ import pytest
 import zstandard
 
 from daemon.executors.common.archives import Place, groundwork, hash_files, joined, names
-from daemon.executors.common.tar_stream import ROOT, BadArchive, Owner
+from daemon.tar_stream import ROOT, BadArchive, Owner
 from tests.support.docker_jobs import tar_of
 
 LONG = "long/" + "n" * 120 + "/é" + "x" * 120

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from daemon.executors.base import Checkout, CheckoutOptions, Dependencies
-from daemon.executors.common.tar_stream import Member
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.artifacts import Selection
 from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.job_cache import file_keys_of
+from daemon.tar_stream import Member
 from protocol.plan import ArtifactsSpec, CacheSpec
 from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of, tar_workspace
 from tests.support.plans import assignment, variables

@@ -7,9 +7,9 @@ header, then sees the members that were checked.
 from __future__ import annotations
 
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple, Protocol
 
 from protocol.compression import DAMAGE
 
@@ -23,6 +23,9 @@ WITHOUT_DATA = frozenset((
 """Kinds whose size says nothing."""
 EXTENSIONS = (tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME, tarfile.GNUTYPE_LONGLINK)
 """Members that only extend the next one's header."""
+SEND_BYTES = 256 << 10
+"""Bytes of headers and small files to send together."""
+OPEN_DIRECTORY, OPEN_FILE = 0o777, 0o666
 LONGEST_EXTENSION = 1 << 20
 LONGEST_NAME = 100
 MOST_SIZE, MOST_TIME, MOST_ID = 8**11, 8**11, 8**7
@@ -78,6 +81,11 @@ class Member:
         """Whether it is a further name of an earlier member."""
         return self.kind == tarfile.LNKTYPE
 
+    def open(self) -> None:
+        """Lets everybody write to a file or directory: as git sets modes with umask 0, it keeps the executable bit."""
+        if self.is_file or self.is_directory:
+            self.mode = OPEN_DIRECTORY if self.is_directory or self.mode & 0o100 else OPEN_FILE
+
     def encoded(self, owner: Owner = ROOT) -> bytes:
         """Its header, with an extension if a field does not fit."""
         name = self.name.encode("utf-8", "surrogateescape")
@@ -125,13 +133,68 @@ def padding(size: int) -> bytes:
     return bytes(-size % BLOCK)
 
 
+class Readable(Protocol):
+    """The part of a file that is needed here."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes; fewer than `size` only at the end."""
+
+
+def batched(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The pieces, small ones together."""
+    batch: list[bytes] = []
+    size = 0
+    for piece in pieces:
+        size += len(piece)
+        if len(piece) >= SEND_BYTES:
+            if batch:
+                yield b"".join(batch)
+            yield piece
+            batch.clear()
+            size = 0
+            continue
+        batch.append(piece)
+        if size >= SEND_BYTES:
+            yield b"".join(batch)
+            batch.clear()
+            size = 0
+    yield b"".join(batch)
+
+
+class Pieces:
+    """Reads from pieces as from a file."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces = pieces
+        self._piece = b""
+        self._at = 0
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, `size` unless the pieces end."""
+        if self._at + size <= len(self._piece):
+            self._at += size
+            return self._piece[self._at - size : self._at]
+        parts: list[bytes] = []
+        while size:
+            if self._at == len(self._piece):
+                piece = next(self._pieces, None)
+                if piece is None:
+                    break
+                self._piece, self._at = piece, 0
+            part = self._piece[self._at : self._at + size]
+            self._at += len(part)
+            size -= len(part)
+            parts.append(part)
+        return b"".join(parts)
+
+
 class TarReader:
     """The members of a tar, in order; `source` names it in messages. Reading raises BadArchive, OSError.
 
     A member's data or blocks are read at most once, before the next member.
     """
 
-    def __init__(self, stream: BinaryIO, source: str) -> None:
+    def __init__(self, stream: Readable, source: str) -> None:
         self._stream = stream
         self._source = source
         self._left = 0  # unread bytes of the current member, with padding
