@@ -20,6 +20,8 @@ MOST_COMMITS = 100_000
 """Maximum `commits` of one workspace, and `shallow` ones: messages stay below codec.MAX_MAP_BYTES."""
 MANIFEST = "manifest"
 """Name of the manifest's blob in a snapshot's tree."""
+MTIME = 946_684_800
+"""2000-01-01 UTC, the time of every file of a workspace: reproducible, and late enough for zip files (1980)."""
 STAGED = "staged"
 """Name of the tree of blobs that only a repository's index refers to, each named by its object id."""
 Size = Annotated[int, msgspec.Meta(ge=0)]

@@ -22,10 +22,8 @@ from pipeline.git_repository import Repository
 from protocol.client import Client
 from protocol.errors import LongshoreError
 from protocol.plan import Plan
-from protocol.workspace import TarWorkspace
+from protocol.workspace import MTIME, TarWorkspace
 
-MTIME = 946_684_800
-"""2000-01-01 UTC for every file: reproducible, and late enough for zip files, whose time starts in 1980."""
 COPY_BYTES = 1 << 20
 AT_ONCE_BYTES = 4 << 20
 """Files up to this size are read at once."""

@@ -13,7 +13,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from daemon.checkouts.tar_members import MTIME
+from protocol.workspace import MTIME
 
 STAT = struct.Struct(">10I")
 EXTENDED, SKIP_WORKTREE, INTENT_TO_ADD = 1 << 14, 1 << 14, 1 << 13

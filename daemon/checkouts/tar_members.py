@@ -15,9 +15,8 @@ from daemon.checkouts import objects
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import AHEAD, COPY_BYTES, FILE, LINK, Objects
 from daemon.tar_stream import BLOCK, Owner, padding
+from protocol.workspace import MTIME
 
-MTIME = 946_684_800
-"""2000-01-01 UTC for every file, as in a snapshot's tar: layers are reproducible, and an index can know its files."""
 INDEX_MTIME = MTIME + 1
 """Time of `.git`'s files: git trusts an index that is newer than its files."""
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.submit.snapshot import MTIME, Snapshot, write_snapshot
+from cli.submit.snapshot import Snapshot, write_snapshot
 from protocol.errors import LongshoreError
+from protocol.workspace import MTIME
 
 
 def git(folder: Path, *arguments: str) -> None:
