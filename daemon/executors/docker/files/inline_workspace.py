@@ -10,9 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
-import os
 import tarfile
-import threading
 from pathlib import Path
 
 import msgspec
@@ -21,6 +19,7 @@ from daemon.executors.common import archives
 from daemon.executors.common.archives import Place
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.images import Image
+from daemon.runtime.notes import replace_file
 from daemon.tar_stream import BLOCK, ROOT
 
 MOST_BYTES = 64 << 10
@@ -76,8 +75,5 @@ class InlineWorkspaces:
         )
         newest = dict([*self._known.items(), (image.id, found)][-MOST_KNOWN:])
         self._known = newest
-        partial = self._file.with_name(f"{self._file.name}.{os.getpid()}.{threading.get_ident()}.part")
         with contextlib.suppress(OSError):  # a full disk: the next daemon learns it again
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(msgspec.json.encode(newest))
-            partial.replace(self._file)
+            replace_file(self._file, msgspec.json.encode(newest))

@@ -9,12 +9,12 @@ from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any
-from uuid import uuid4
 
 import msgspec
 
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.layers.helper import MOUNT, Helpers
+from daemon.runtime.notes import replace_file
 from protocol.clock import boot
 from protocol.errors import EngineUnavailable
 
@@ -98,11 +98,8 @@ class Overlays:
 
     def _note(self, verdict: Verdict) -> None:
         self._verdict = verdict
-        partial_ = self._file.with_suffix(f".{uuid4().hex}.part")
         with suppress(OSError):  # a full disk: the next daemon tries it again
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            partial_.write_bytes(msgspec.json.encode(verdict))
-            partial_.replace(self._file)
+            replace_file(self._file, msgspec.json.encode(verdict))
 
     def _tried(self, image: str) -> Verdict:
         """Mounts one, without a process: into a container that is never started."""

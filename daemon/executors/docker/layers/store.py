@@ -24,12 +24,12 @@ from daemon.executors.docker.api_client import EngineError, labels_of
 from daemon.executors.docker.belongings import COORDINATOR, ROLE, WORKER, layers_of
 from daemon.executors.docker.layers.archive import LayerArchive
 from daemon.executors.docker.layers.helper import MOUNT, Helpers
+from daemon.runtime.eviction import EVICT_DOWN_TO
+from daemon.runtime.notes import replace_file
 from daemon.runtime.thread_pool import run_in_background
 from daemon.tar_stream import Owner
 from protocol.clock import boot
 
-EVICT_DOWN_TO = 0.9
-"""Share of the limit that an eviction leaves, so that not every new layer triggers one."""
 NO_ROOM = "no space left"
 """In the engine's message about a full disk."""
 
@@ -157,7 +157,7 @@ class LayerStore:
                         size = self._fill(container, place, layer, owner)
                         note = Note(key=layer.key, volume=volume, size=size, boot=boot())
                         with self._lock:
-                            _write(self._path(layer.key), note)
+                            replace_file(self._path(layer.key), msgspec.json.encode(note))
                             self._hold(attempt, volume)
                         made[layer.key] = volume
             except BaseException:
@@ -274,11 +274,3 @@ def _read(path: Path) -> Note | None:
         return msgspec.json.decode(path.read_bytes(), type=Note)
     except (OSError, msgspec.MsgspecError):
         return None
-
-
-def _write(path: Path, note: Note) -> None:
-    """Raises OSError."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    partial.write_bytes(msgspec.json.encode(note))
-    partial.replace(path)
