@@ -13,7 +13,7 @@ from protocol.views import ArtifactRef
 from tests.support.coordinator_thread import ScriptedWorker, Server
 from tests.support.eventually import eventually
 from tests.support.plans import job, plan, shop
-from tests.tui.driving import dashboard
+from tests.tui.driving import Dashboard, dashboard
 
 S = ExecutionStatus
 
@@ -255,27 +255,38 @@ async def test_where_the_terminal_cannot_be_handed_over_the_pager_says_why_not(
         await seen.sees("a pager needs a terminal")
 
 
+def leave_an_artifact(server: Server, worker: ScriptedWorker, archive: Path) -> int:
+    """A job that has ended and left this archive; its size."""
+    with server.client() as client:
+        digest, size = client.upload(archive)
+    server.submit(one_job())
+    worker.begin("compile")
+    worker.end("compile", artifacts=(ArtifactRef(kind="archive", digest=digest, size=size, name="out"),))
+    return size
+
+
+async def save_the_artifact(seen: Dashboard, size: int, target: Path) -> None:
+    """Asks for the only artifact of the job, of this size, to be saved."""
+    await seen.open_run()
+    await seen.open_job("compile")
+    await seen.sees("Artifacts 1")
+    await seen.press("tab", "tab", "tab")
+    await seen.sees("archive", f"{size} B")
+    await seen.press("enter")
+    await seen.sees("Save the artifact as")
+    await seen.fill(str(target))
+    await seen.press("enter")
+
+
 async def test_an_artifact_is_downloaded_and_decompressed(
     server: Server, worker: ScriptedWorker, tmp_path: Path
 ) -> None:
     content = b"not really a tar, but bytes"
     with (tmp_path / "blob").open("wb") as file, compressed(file) as packed:
         packed.write(content)
-    with server.client() as client:
-        digest, size = client.upload(tmp_path / "blob")
-    server.submit(one_job())
-    worker.begin("compile")
-    worker.end("compile", artifacts=(ArtifactRef(kind="archive", digest=digest, size=size, name="out"),))
+    size = leave_an_artifact(server, worker, tmp_path / "blob")
     async with dashboard(server.address) as seen:
-        await seen.open_run()
-        await seen.open_job("compile")
-        await seen.sees("Artifacts 1")
-        await seen.press("tab", "tab", "tab")
-        await seen.sees("archive", f"{size} B")
-        await seen.press("enter")
-        await seen.sees("Save the artifact as")
-        await seen.fill(str(tmp_path / "out.tar"))
-        await seen.press("enter")
+        await save_the_artifact(seen, size, tmp_path / "out.tar")
         await seen.sees("out.tar: 27 B")
     assert (tmp_path / "out.tar").read_bytes() == content
 
@@ -286,21 +297,9 @@ async def test_an_artifact_whose_compression_is_damaged_is_not_saved_as_a_whole_
     with (tmp_path / "blob").open("wb") as file, compressed(file) as packed:
         packed.write(b"content" * 1000)
     (tmp_path / "blob").write_bytes((tmp_path / "blob").read_bytes()[:-4] + b"none")
-    with server.client() as client:
-        digest, size = client.upload(tmp_path / "blob")
-    server.submit(one_job())
-    worker.begin("compile")
-    worker.end("compile", artifacts=(ArtifactRef(kind="archive", digest=digest, size=size, name="out"),))
+    size = leave_an_artifact(server, worker, tmp_path / "blob")
     async with dashboard(server.address) as seen:
-        await seen.open_run()
-        await seen.open_job("compile")
-        await seen.sees("Artifacts 1")
-        await seen.press("tab", "tab", "tab")
-        await seen.sees(digest[:12])
-        await seen.press("enter")
-        await seen.sees("Save the artifact as")
-        await seen.fill(str(tmp_path / "out.tar"))
-        await seen.press("enter")
+        await save_the_artifact(seen, size, tmp_path / "out.tar")
         await seen.sees("damaged")
 
 
