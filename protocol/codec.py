@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from threading import Lock
 from typing import Any, NoReturn, TypeVar, get_args
 
 import msgpack
 import msgspec
 
 from protocol import admin
+from protocol.decoders import from_msgpack
 from protocol.errors import ProtocolError
 from protocol.events import AnyEvent, Events
 from protocol.messages import (
@@ -110,8 +110,6 @@ class _Head(msgspec.Struct):
     type: msgspec.Raw = msgspec.Raw(b"\xc0")
 
 
-_head = msgspec.msgpack.Decoder(_Head)
-_word = msgspec.msgpack.Decoder(str)
 NO_MESSAGE = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
 """Exceptions that msgspec raises for malformed input."""
 
@@ -129,11 +127,11 @@ def kind_of(frames: Sequence[Bytes]) -> type[Message]:
 def _kind(head: Bytes, wanted: Mapping[str, type[S]]) -> type[S]:
     """The type of a map, out of `wanted`. Raises ProtocolError."""
     try:
-        raw = _head.decode(head).type
+        raw = from_msgpack(head, _Head).type
     except NO_MESSAGE as error:
         raise ProtocolError("bad_frame", f"not a msgpack map: {error}") from error
     try:
-        tag = _word.decode(raw)
+        tag = from_msgpack(raw, str)
     except NO_MESSAGE:
         raise ProtocolError("unknown_type", "a message needs a type, which is a string") from None
     kind = wanted.get(tag)
@@ -162,25 +160,10 @@ def _bounded(frames: Sequence[Bytes]) -> tuple[Bytes, Bytes]:
 def _unpack(head: Bytes, kind: type[S]) -> S:
     """The message in a map; unknown fields are skipped. Raises ProtocolError."""
     try:
-        return _as_message(head, kind)
+        return from_msgpack(head, kind)
     except NO_MESSAGE as error:
         code = "bad_field" if isinstance(error, msgspec.ValidationError) else "bad_frame"
         raise ProtocolError(code, f"{kind.__struct_config__.tag!r}: {error}") from error
-
-
-def _as_message(head: Bytes, kind: type[S]) -> S:
-    """Decodes a message, under a lock when its type is first used.
-
-    msgspec analyses a type on first use, which is not thread-safe: another thread that sees incomplete results crashes
-    the process.
-    """
-    if kind in _seen:
-        return msgspec.msgpack.decode(head, type=kind)
-    with _first_sight:
-        try:
-            return msgspec.msgpack.decode(head, type=kind)
-        finally:
-            _seen.add(kind)
 
 
 def _check_numbers(message: msgspec.Struct) -> None:
@@ -206,10 +189,6 @@ def _check_numbers(message: msgspec.Struct) -> None:
 
 def _refuse_number(message: msgspec.Struct, why: str) -> NoReturn:
     raise ProtocolError("bad_field", f"{message.__struct_config__.tag!r}: {why}")
-
-
-_first_sight = Lock()
-_seen: set[type[msgspec.Struct]] = set()
 
 
 def request_id(frames: Sequence[Bytes]) -> int | None:

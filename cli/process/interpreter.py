@@ -1,7 +1,8 @@
-"""Tunes the Python interpreter for our processes: garbage collection, thread switching, output encoding, exit."""
+"""Tunes the Python interpreter for our processes: garbage collection, threads, crash reports, output encoding, exit."""
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import io
 import os
@@ -21,6 +22,8 @@ SWITCH_SECONDS = 0.0005
 def begin() -> None:
     """Prepares the interpreter; called first in every process."""
     gc.set_threshold(*START_GARBAGE)
+    with suppress(OSError, ValueError, RuntimeError):  # no stderr, or one that is no file
+        faulthandler.enable()  # a crash in a C extension says where
     sys.setswitchinterval(SWITCH_SECONDS)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a locale without UTF-8 lacks our symbols and some job names

@@ -23,6 +23,7 @@ from coordinator.store.store import Store
 from coordinator.transport.zap import FEED_DOMAIN, ROUTER_DOMAIN
 from protocol import admin
 from protocol import messages as m
+from protocol.decoders import from_json
 from protocol.errors import ProtocolError
 from protocol.keys import Credentials, KeyPair, keep_key_pair
 
@@ -251,7 +252,7 @@ def _readable(what: str, role: str, labels: str | None) -> list[str] | None:
     try:
         if role not in ALLOWED:
             raise ValueError(f"unknown role {role!r}")
-        return msgspec.json.decode(labels, type=list[str]) if labels else []
+        return from_json(labels, list[str]) if labels else []
     except ValueError as error:
         log.error("ignoring %s: its row in the database is invalid (%s)", what, error)
         return None

@@ -22,6 +22,7 @@ from coordinator.security.roles import Identity
 from coordinator.store.models import Secret
 from coordinator.store.store import Store
 from protocol import admin
+from protocol.decoders import from_json
 from protocol.errors import ProtocolError, UsageError
 from protocol.keys import PRIVATE_DIRECTORY, read_private, write_private
 from protocol.plan import Variable
@@ -54,8 +55,8 @@ class Vault:
                 self._views[project, name] = admin.SecretView(
                     name=name,
                     project=project,
-                    branches=msgspec.json.decode(branches, type=list[str]),
-                    labels=msgspec.json.decode(labels, type=list[str]),
+                    branches=from_json(branches, list[str]),
+                    labels=from_json(labels, list[str]),
                     file=bool(file),
                     changed_at=at,
                     changed_by=by,

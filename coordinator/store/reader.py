@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from types import TracebackType
 from typing import Any
 
-import msgspec
 from peewee import fn
 
 from coordinator.store.database import connect, open_database
 from coordinator.store.models import Attempt, Job, Run, RunWorkspace
 from coordinator.store.rows import workspace_of
+from protocol.decoders import from_json
 from protocol.statuses import ENDED
 from protocol.views import ArtifactRef
 from protocol.workspace import Pack
@@ -26,13 +26,11 @@ ENDED_WORDS = [status.value for status in ENDED]
 ROWS_AT_ONCE = 500
 WORKSPACES_AT_ONCE = 50
 """A workspace of a repository with many tags has megabytes."""
-ARTIFACTS = msgspec.json.Decoder(list[ArtifactRef])
-"""Created at import, by one thread: msgspec is not thread-safe when it first sees a type."""
 
 
 def _artifacts(attempt: str, text: str) -> list[ArtifactRef]:
     try:
-        return ARTIFACTS.decode(text)
+        return from_json(text, list[ArtifactRef])
     except ValueError as error:
         log.warning("the artifacts of attempt %s are not kept: its row in the database is invalid (%s)", attempt, error)
         return []

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from coordinator.engine.effects import Story
 from coordinator.engine.interning import intern_parts
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from protocol.decoders import from_json
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob, RunSummary, StoryLine
-from protocol.workspace import GitWorkspace, TarWorkspace, Workspace
+from protocol.workspace import Workspace
 
 Row = tuple[Any, ...]
 T = TypeVar("T")
@@ -25,13 +26,12 @@ def _json(value: object) -> str:
 
 
 def _load(kind: type[T], text: str) -> T:
-    return msgspec.json.decode(text, type=kind)
+    return from_json(text, kind)
 
 
 def workspace_of(text: str) -> Workspace:
     """A workspace of its column in `RunWorkspace`. Raises msgspec.MsgspecError."""
-    workspace: Workspace = msgspec.json.decode(text, type=GitWorkspace | TarWorkspace)
-    return workspace
+    return from_json(text, cast("type[Workspace]", Workspace))
 
 
 def _text(value: str) -> str:

@@ -18,6 +18,7 @@ from daemon.checkouts.packs import Source, checksum, count_objects
 from daemon.checkouts.snapshot import Repository, Snapshot
 from daemon.checkouts.tar_members import Member
 from daemon.executors.base import CheckoutOptions
+from protocol.decoders import from_msgpack
 
 VERSION = 1
 """Part of all keys: change it with the content of a `.git`."""
@@ -99,7 +100,7 @@ def make_plan(
 
 def _whole_plan(source: Source, pinned: Path) -> Plan | None:
     """A plan that was made before, if all its packs are there."""
-    plan = msgspec.msgpack.decode((pinned / "plan").read_bytes(), type=Plan)
+    plan = from_msgpack((pinned / "plan").read_bytes(), Plan)
     packs = [pack for one in plan.repositories for pack in one.packs]
     return plan if all(source.pin(pack.set) for pack in packs) else None
 
@@ -170,7 +171,7 @@ def _found(source: Source, name: str) -> list[HistoryPack]:
 
 
 def _note(pinned: Path) -> _Packed:
-    return msgspec.msgpack.decode((pinned / "packed").read_bytes(), type=_Packed)
+    return from_msgpack((pinned / "packed").read_bytes(), _Packed)
 
 
 def _whole(source: Source, wanted: History, name: str) -> HistoryPack:

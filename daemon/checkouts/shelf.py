@@ -24,6 +24,7 @@ from zlib import crc32
 
 import msgspec
 
+from protocol.decoders import from_msgpack
 from protocol.keys import PRIVATE_DIRECTORY
 
 EVICT_DOWN_TO = 0.9
@@ -110,7 +111,7 @@ class Shelf:
         path = self._sets / shelf / name
         part = pins / uuid4().hex
         try:
-            sizes = msgspec.msgpack.decode((path / NOTE).read_bytes(), type=dict[str, int])
+            sizes = from_msgpack((path / NOTE).read_bytes(), dict[str, int])
             part.mkdir(parents=True)
             for file, size in sizes.items():
                 os.link(path / file, part / file)

@@ -13,6 +13,7 @@ from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import FORBIDDEN, SUBMODULE, TREE, Objects, kind, os_text
 from daemon.checkouts.trees import Totals
 from daemon.executors.base import CheckoutOptions
+from protocol.decoders import from_msgpack
 from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest, RepositoryManifest
 
 LARGEST_MANIFEST = 64 << 20
@@ -99,7 +100,7 @@ def read_manifest(objects: Objects, ref: GitWorkspace) -> tuple[Manifest, dict[b
         raise BadWorkspace("its snapshot has no manifest")
     try:
         data = next(objects.read([key], "blob", LARGEST_MANIFEST))
-        manifest = msgspec.msgpack.decode(data, type=Manifest)
+        manifest = from_msgpack(data, Manifest)
     except msgspec.MsgspecError as error:
         raise BadWorkspace(f"its manifest can't be read: {error}") from None
     count = len(manifest.repositories)

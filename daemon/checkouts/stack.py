@@ -23,6 +23,7 @@ from daemon.checkouts.packs import Source, make_view
 from daemon.checkouts.plan import key_of
 from daemon.checkouts.tar_members import Member
 from daemon.checkouts.trees import Totals
+from protocol.decoders import from_msgpack
 
 BASES_TRIED = 3
 MOST_BASES = 6
@@ -78,7 +79,7 @@ def find_stack(source: Source, content: Content, totals: Totals) -> Stack | None
     with source.shelf.making(source.name, decided):
         pinned = source.pin(decided)
         if pinned is not None:
-            delta = msgspec.msgpack.decode((pinned / "delta").read_bytes(), type=Delta)
+            delta = from_msgpack((pinned / "delta").read_bytes(), Delta)
             if stack := _pinned(source, delta.base, delta):
                 return stack
             source.shelf.drop(source.name, decided)
@@ -101,7 +102,7 @@ def _pinned(source: Source, name: str, delta: Delta | None) -> Stack | None:
     pinned = source.pin(name)
     if pinned is None:
         return None
-    return Stack(name, pinned, msgspec.msgpack.decode((pinned / "base").read_bytes(), type=Base), delta)
+    return Stack(name, pinned, from_msgpack((pinned / "base").read_bytes(), Base), delta)
 
 
 def make_base(source: Source, content: Content, totals: Totals, plan: Path) -> Stack:
@@ -143,7 +144,7 @@ def known_indexes(source: Source, stack: Stack) -> Iterator[KnownIndexes]:
     with base_objects(source, stack) as objects:
         found = []
         for path in sorted(stack.pinned.glob("*.basis")):
-            basis = msgspec.msgpack.decode(path.read_bytes(), type=IndexBasis)
+            basis = from_msgpack(path.read_bytes(), IndexBasis)
             found.append(KnownIndex(basis, path.with_suffix(".index"), path.with_suffix(".offsets"), objects))
         yield KnownIndexes(found)
 

@@ -18,6 +18,7 @@ from daemon.checkouts.shelf import Shelf
 from daemon.checkouts.snapshot import Snapshot
 from daemon.checkouts.trees import Totals
 from daemon.executors.base import Checkout, CheckoutOptions, Workspace
+from protocol.decoders import from_msgpack
 from protocol.workspace import GitWorkspace, Manifest, Pack
 
 MANY_TREES, MANY_SHARE = 100, 0.2
@@ -83,7 +84,7 @@ def _verified(source: Source) -> Snapshot:
     name = f"verified-{key_of(source.ref)}"
     pinned = source.pin(name)
     if pinned is not None:
-        kept = msgspec.msgpack.decode((pinned / "verified").read_bytes(), type=_Verified)
+        kept = from_msgpack((pinned / "verified").read_bytes(), _Verified)
         found = snapshot.placed(kept.manifest, kept.parts, frozenset(kept.staged))
         for one, totals in zip(found.repositories, kept.totals, strict=True):
             one.totals = totals
@@ -110,7 +111,7 @@ def _known_trees(source: Source) -> dict[str, Totals]:
     """Trees that a verification has found to be sound, with their totals."""
     for name in source.shelf.names(source.name, "trees")[:1]:
         if pinned := source.pin(name):
-            return msgspec.msgpack.decode((pinned / "trees").read_bytes(), type=dict[str, Totals])
+            return from_msgpack((pinned / "trees").read_bytes(), dict[str, Totals])
     return {}
 
 

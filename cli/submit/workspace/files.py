@@ -19,6 +19,7 @@ from cli.submit.workspace.index_file import LOW, Seed
 from cli.submit.workspace.objects import LINK_MODE, hasher, object_id, write_loose
 from cli.submit.workspace.store import SnapshotStore, replace_file
 from pipeline.file_listing import Listing
+from protocol.decoders import from_msgpack
 from protocol.errors import LongshoreError
 from protocol.workspace import Modes
 
@@ -55,7 +56,7 @@ class FileCache(msgspec.Struct):
     def load(cls, path: Path) -> FileCache:
         """The stored cache; an empty one if there is none."""
         try:
-            return msgspec.msgpack.decode(path.read_bytes(), type=cls)
+            return from_msgpack(path.read_bytes(), cls)
         except (OSError, msgspec.MsgspecError):
             return cls()
 

@@ -11,6 +11,7 @@ import msgspec
 
 from cli.submit.workspace.processes import GitFailed
 from cli.submit.workspace.store import SnapshotStore, replace_file
+from protocol.decoders import from_msgpack
 from protocol.workspace import MOST_COMMITS
 
 REFS = "%(objectname) %(objecttype) %(*objectname) %(*objecttype) %(refname)"
@@ -36,7 +37,7 @@ class CommitReader:
         self._process: subprocess.Popen[bytes] | None = None
         self._used: dict[str, Commit | None] = {}
         try:
-            self._known = msgspec.msgpack.decode(self._path.read_bytes(), type=dict[str, Commit])
+            self._known = from_msgpack(self._path.read_bytes(), dict[str, Commit])
         except (OSError, msgspec.MsgspecError):
             self._known = {}
 

@@ -17,6 +17,7 @@ from cli.submit.workspace.history import CommitReader, History
 from cli.submit.workspace.objects import TREE_MODE, commit_data, tree_data
 from cli.submit.workspace.processes import GitFailed
 from cli.submit.workspace.store import SnapshotStore, replace_file
+from protocol.decoders import from_msgpack
 from protocol.workspace import MOST_PACKS, GitWorkspace, Pack
 
 LARGE_FILES = 8 << 20
@@ -114,7 +115,7 @@ class Packer:
     def _first(self) -> list[GitWorkspace]:
         """The project's last workspace that was made of whole packs: others have grown out of it."""
         try:
-            return [msgspec.msgpack.decode((self._store.directory / FIRST).read_bytes(), type=GitWorkspace)]
+            return [from_msgpack((self._store.directory / FIRST).read_bytes(), GitWorkspace)]
         except (OSError, msgspec.MsgspecError):
             return []
 

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import msgspec
 
+from protocol.decoders import from_json
+
 MAGIC = 0x184D2A5B
 """A skippable frame, with a number of ours in its last four bits."""
 LONGEST = 1 << 20
@@ -59,6 +61,6 @@ def read(path: Path) -> Note | None:
     if _HEAD.unpack_from(frame) != (MAGIC, length - _HEAD.size):
         return None
     try:
-        return msgspec.json.decode(frame[_HEAD.size : -_TAIL.size], type=Note)
+        return from_json(frame[_HEAD.size : -_TAIL.size], Note)
     except msgspec.MsgspecError:
         return None

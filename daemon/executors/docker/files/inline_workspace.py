@@ -21,6 +21,7 @@ from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.images import Image
 from daemon.runtime.notes import replace_file
 from daemon.tar_stream import BLOCK, ROOT
+from protocol.decoders import from_json
 
 MOST_BYTES = 64 << 10
 """Limit of the tar's size. Its text must stay below the 128 KiB that Linux allows in one string of an environment."""
@@ -59,7 +60,7 @@ class InlineWorkspaces:
         self._file = directory / "unpackers.json"
         self._known: dict[str, bool] = {}
         with contextlib.suppress(OSError, msgspec.MsgspecError):  # absent or damaged: learn it again
-            self._known = msgspec.json.decode(self._file.read_bytes(), type=dict[str, bool])
+            self._known = from_json(self._file.read_bytes(), dict[str, bool])
 
     def can(self, image: Image) -> bool:
         """Whether the image is known to have the programs."""

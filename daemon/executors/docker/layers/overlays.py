@@ -16,6 +16,7 @@ from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.layers.helper import MOUNT, Helpers
 from daemon.runtime.notes import replace_file
 from protocol.clock import boot
+from protocol.decoders import from_json
 from protocol.errors import EngineUnavailable
 
 OTHER_OWNERS = ("rootless", "userns", "selinux")
@@ -92,7 +93,7 @@ class Overlays:
     def _known(self) -> Verdict | None:
         if self._verdict is None:
             with suppress(OSError, msgspec.MsgspecError):  # absent or damaged: try it again
-                self._verdict = msgspec.json.decode(self._file.read_bytes(), type=Verdict)
+                self._verdict = from_json(self._file.read_bytes(), Verdict)
         verdict = self._verdict
         return verdict if verdict and (verdict.engine, verdict.boot) == (self._id(), boot()) else None
 

@@ -20,6 +20,7 @@ from daemon.executors.docker.layers.caches import ViewChanges, can_be_layers, la
 from daemon.executors.docker.layers.view import OtherLayers, View, make_view
 from daemon.executors.docker.shared import SharedResources
 from daemon.runtime.thread_pool import run_in_background
+from protocol.decoders import from_json
 from protocol.messages import Assignment
 
 VIEW_BYTES = 1 << 20
@@ -90,7 +91,7 @@ class ProjectDirectory:
         if layers := layers_of(labels):
             self.view = View(self._name, tuple(layers))
             with suppress(msgspec.MsgspecError):
-                self.caches = msgspec.json.decode(labels.get(CACHES, ""), type=list[Base])
+                self.caches = from_json(labels.get(CACHES, ""), list[Base])
 
     @property
     def binds(self) -> Sequence[str]:

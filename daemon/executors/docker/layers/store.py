@@ -29,6 +29,7 @@ from daemon.runtime.notes import replace_file
 from daemon.runtime.thread_pool import run_in_background
 from daemon.tar_stream import Owner
 from protocol.clock import boot
+from protocol.decoders import from_json
 
 NO_ROOM = "no space left"
 """In the engine's message about a full disk."""
@@ -271,6 +272,6 @@ def _above(notes: Sequence[tuple[float, Note]], limit: int) -> list[Note]:
 def _read(path: Path) -> Note | None:
     """A note; None if it is absent or damaged."""
     try:
-        return msgspec.json.decode(path.read_bytes(), type=Note)
+        return from_json(path.read_bytes(), Note)
     except (OSError, msgspec.MsgspecError):
         return None
