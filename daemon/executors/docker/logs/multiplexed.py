@@ -64,9 +64,9 @@ class LogTruncated(Exception):
 class JobLog:
     """Assembles a job's log from pieces of its stdout and stderr, and passes it to `sink`.
 
-    `end` comes from our last line, after which nothing belongs to the log. `length` is the number of bytes passed on.
-    `unmarked` is called when so much has arrived without the gate's mark that no more of it is held back, `noticed`
-    with each of READY_MARK, BARE_MARK and RELEASED_MARK as it arrives.
+    `end` comes from our last line, after which nothing belongs to the log; it is None as long as the sink has not taken
+    all before it. `unmarked` is called when so much has arrived without the gate's mark that no more of it is held
+    back, `noticed` with each of READY_MARK, BARE_MARK and RELEASED_MARK as it arrives.
     """
 
     def __init__(
@@ -83,7 +83,6 @@ class JobLog:
         self._released = False
         self._held = b""  # the end of the log so far, if it may begin END_MARK
         self.end: ScriptEnd | None = None
-        self.length = 0
 
     def stderr(self, data: bytes) -> None:
         """The next bytes of stderr."""
@@ -132,16 +131,16 @@ class JobLog:
             data = self._held + data
             self._held = b""
         if END_MARK_START in data and (found := END_MARK.search(data)):
+            self._give(data[: found.start()])  # first: a log whose sink has refused a part of it is not complete
             self.end = ScriptEnd(int(found[1]), found[2] == b"1", found[2] == b"2")
-            data = data[: found.start()]
-        elif (possible := data.rfind(END_MARK_START[:1], -END_MARK_BYTES)) >= 0 and _may_be_mark(data[possible:]):
+            return
+        if (possible := data.rfind(END_MARK_START[:1], -END_MARK_BYTES)) >= 0 and _may_be_mark(data[possible:]):
             self._held = data[possible:]
             data = data[:possible]
         self._give(data)
 
     def _give(self, data: bytes) -> None:
         if data:
-            self.length += len(data)
             self._sink(data)
 
 

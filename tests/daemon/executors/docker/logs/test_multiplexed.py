@@ -62,7 +62,6 @@ def decoded(stream: bytes, sizes: list[int], *, is_stored: bool = True) -> tuple
     log = JobLog(out.extend)
     StreamDemultiplexer(log, stored=is_stored).read(Received(stream, sizes))
     log.close()
-    assert log.length == len(out)
     return bytes(out), log.end.exit_code if log.end else None
 
 
@@ -105,6 +104,17 @@ def test_what_the_entrypoint_said_comes_first_wherever_it_is_in_the_stream() -> 
 
 def test_a_container_that_never_came_to_its_gate_has_all_that_it_said() -> None:
     assert decoded(stored((1, b"out\n"), (2, b"err\n")), []) == (b"err\nout\n", None)
+
+
+def test_a_log_whose_last_part_was_refused_has_not_ended() -> None:
+    def refuse(data: bytes) -> None:
+        raise BlockingIOError
+
+    log = JobLog(refuse)
+    log.stderr(RELEASED)
+    with pytest.raises(BlockingIOError):
+        log.stdout(b"the last line\n" + END)
+    assert log.end is None
 
 
 def test_an_endless_entrypoint_is_not_kept_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
