@@ -6,7 +6,7 @@ Durations are seconds, sizes are bytes.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -117,6 +117,42 @@ class Resources(Part, frozen=True, kw_only=True):
     log_limit: int | None = None
 
 
+InputValue = str | int | float | bool | list[Any] | dict[str, Any] | None
+"""The value of an input, as JSON has it."""
+
+
+class TriggerInclude(Part, frozen=True, kw_only=True):
+    """One entry of `trigger:include`, its variables expanded.
+
+    `kind` says what `path` is: a file of the parent's snapshot (`local`), of `project` at `ref` (empty: its default
+    branch), of GitLab's templates, an address (`remote`, `component`), or a file that `job` left (`artifact`).
+    """
+
+    kind: Literal["local", "project", "template", "remote", "component", "artifact"]
+    path: str
+    project: str = ""
+    ref: str = ""
+    job: str = ""
+    inputs: dict[str, InputValue] = {}
+    place: str = ""
+    """The entry's FILE:LINE in the parent's file, for messages."""
+
+
+class TriggerPlan(Part, frozen=True, kw_only=True):
+    """The child pipeline that a job starts.
+
+    `strategy`: the job succeeds once the child is created (`none`), or it waits for the child and takes its outcome
+    (`depend`: success or failed) or its status (`mirror`). `yaml_variables` are the keys of the job's variables that
+    the child gets; with `pipeline_variables` it gets the parent's `--var` ones too.
+    """
+
+    includes: list[TriggerInclude]
+    strategy: Literal["none", "depend", "mirror"] = "none"
+    yaml_variables: list[str] = []
+    pipeline_variables: bool = False
+    inputs: dict[str, InputValue] = {}
+
+
 class JobPlan(Part, frozen=True, kw_only=True):
     """One job, ready to run. `needs`: None waits for all earlier stages, [] for nothing."""
 
@@ -146,6 +182,8 @@ class JobPlan(Part, frozen=True, kw_only=True):
     environment: EnvironmentSpec | None = None
     resources: Resources = Resources()
     manual_confirmation: str | None = None
+    trigger: TriggerPlan | None = None
+    """Set if the job starts a child pipeline; it has no script then and goes to no worker."""
     no_op: str | None = None
     """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
 
