@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from pipeline.include import Including
-from pipeline.include_sources import Source
+from pipeline.includes.resolver import Including
+from pipeline.includes.sources import Source
 from pipeline.merge import deep_merge
 from pipeline.nodes import Map, Mark, Origin, Value, shown
 from pipeline.problems import Report, fatal, nearest

@@ -12,7 +12,7 @@ import msgspec
 
 from pipeline import predefined_variables
 from pipeline.git_repository import Repository
-from pipeline.include import Including
+from pipeline.includes.resolver import Including
 from pipeline.job_compiler import NOT_TRIGGERED, Job, Scope, child_file, make_jobs
 from pipeline.job_parts import text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS

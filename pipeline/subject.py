@@ -8,8 +8,8 @@ from typing import Protocol
 
 from pipeline import predefined_variables
 from pipeline.git_repository import Repository, readable
-from pipeline.include import Including
-from pipeline.include_sources import Source, WorkTree, read_file
+from pipeline.includes.resolver import Including
+from pipeline.includes.sources import Source, WorkTree, read_file
 from pipeline.inputs import Written
 from pipeline.nodes import Map, Mark, Origin
 from pipeline.problems import Report
