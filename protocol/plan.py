@@ -6,7 +6,7 @@ Durations are seconds, sizes are bytes.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
@@ -117,40 +117,36 @@ class Resources(Part, frozen=True, kw_only=True):
     log_limit: int | None = None
 
 
-InputValue = str | int | float | bool | list[Any] | dict[str, Any] | None
-"""The value of an input, as JSON has it."""
-
-
 class TriggerInclude(Part, frozen=True, kw_only=True):
-    """One entry of `trigger:include`, its variables expanded.
-
-    `kind` says what `path` is: a file of the parent's snapshot (`local`), of `project` at `ref` (empty: its default
-    branch), of GitLab's templates, an address (`remote`, `component`), or a file that `job` left (`artifact`).
+    """A file of a child pipeline: named by `local`, `template`, `remote` or `component`; or `file` of a `project` at
+    `ref`; or `artifact`, a path among the artifacts of the job `job`. `inputs` are JSON texts by name.
     """
 
-    kind: Literal["local", "project", "template", "remote", "component", "artifact"]
-    path: str
+    local: str = ""
+    template: str = ""
+    remote: str = ""
+    component: str = ""
     project: str = ""
+    file: str = ""
     ref: str = ""
+    artifact: str = ""
     job: str = ""
-    inputs: dict[str, InputValue] = {}
-    place: str = ""
-    """The entry's FILE:LINE in the parent's file, for messages."""
+    inputs: dict[str, str] = {}
 
 
 class TriggerPlan(Part, frozen=True, kw_only=True):
-    """The child pipeline that a job starts.
+    """The child pipeline that a job starts, of the files in `include`.
 
-    `strategy`: the job succeeds once the child is created (`none`), or it waits for the child and takes its outcome
-    (`depend`: success or failed) or its status (`mirror`). `yaml_variables` are the keys of the job's variables that
-    the child gets; with `pipeline_variables` it gets the parent's `--var` ones too.
+    The job waits for it unless `strategy` is none: `mirror` takes over its status, `depend` its success or failure.
+    `yaml_variables` are the keys of the job's variables that the child gets; with `pipeline_variables`, it gets those
+    of the run too. `inputs` are JSON texts by name, for files without their own.
     """
 
-    includes: list[TriggerInclude]
+    include: list[TriggerInclude] = []
     strategy: Literal["none", "depend", "mirror"] = "none"
     yaml_variables: list[str] = []
     pipeline_variables: bool = False
-    inputs: dict[str, InputValue] = {}
+    inputs: dict[str, str] = {}
 
 
 class JobPlan(Part, frozen=True, kw_only=True):
@@ -183,7 +179,7 @@ class JobPlan(Part, frozen=True, kw_only=True):
     resources: Resources = Resources()
     manual_confirmation: str | None = None
     trigger: TriggerPlan | None = None
-    """Set if the job starts a child pipeline; it has no script then and goes to no worker."""
+    """Set if the job starts another pipeline; it has no script then, and no worker gets it."""
     no_op: str | None = None
     """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
 
@@ -203,6 +199,8 @@ class Plan(Part, frozen=True, kw_only=True):
     jobs: list[JobPlan]
     predefined: list[Variable] = []
     run_variables: list[Variable] = []
+    project_variables: int = 0
+    """How many of the first `run_variables` are the project's own, which its child pipelines have too."""
     auto_cancel_on_new_commit: Literal["conservative", "interruptible", "none"] = "conservative"
     auto_cancel_on_job_failure: Literal["all", "none"] = "none"
     default_image: str | None = None
