@@ -13,7 +13,7 @@ import msgspec
 from pipeline import predefined_variables
 from pipeline.git_repository import Repository
 from pipeline.includes.resolver import Including
-from pipeline.job_compiler import NOT_TRIGGERED, Job, Scope, child_file, make_jobs
+from pipeline.job_compiler import Job, Scope, make_jobs
 from pipeline.job_parts import text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
@@ -24,6 +24,7 @@ from pipeline.rules import Conditions, Known
 from pipeline.runner_variables import warn_of_runner_variables
 from pipeline.schema import Check, Fields
 from pipeline.subject import FileSubject, Subject
+from pipeline.trigger import NOT_TRIGGERED, check_artifacts, check_trigger_job
 from pipeline.variables import fixed, layered, variables_of
 from protocol.errors import PipelineFileError, Problem, UsageError
 from protocol.job_variables import PIPELINE_NAME, of_run
@@ -120,6 +121,7 @@ class _Compiler:
         scope = self._scope(pipeline, workflow, rule, scope)
         jobs = self._jobs(pipeline, default, stages, scope)
         links = Linker(jobs, stages, self._report, self._invalid).link()
+        check_artifacts({job.base: job.config for job in jobs}.items(), [job.name for job in jobs], self._report)
         plans = [job.plan for job in jobs if job.plan is not None]
         self._report.raise_if_any()
         left_out = self._left_out(workflow, rule)
@@ -236,12 +238,10 @@ class _Compiler:
             return
         first, *others = found.values()
         more = f" (so do {len(others)} more)" if others else ""
-        files = [file for job in found.values() if (file := child_file(job.config.get("trigger")))]
         self._report.warning(
             f"{NOT_TRIGGERED}: the job does nothing and succeeds{more}",
             first.config.at("trigger"),
             f"{first.base}.trigger",
-            f"run a child pipeline by itself: longshore run {files[0]}" if files else "",
         )
 
     def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
@@ -257,6 +257,7 @@ class _Compiler:
             return None
         before = len(self._report.problems)
         self._check.value(value, Fields("job"), mark, name)
+        check_trigger_job(name, value, self._report)
         config = inherit_defaults(value, default)
         if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
@@ -334,6 +335,7 @@ def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) ->
         plan = by_name[name]
         todo += [need.job for need in plan.needs or ()]
         todo += [other for other in plan.dependencies or () if other in by_name]
+        todo += [file.job for file in (plan.trigger.include if plan.trigger else ()) if file.job in by_name]
     return [
         msgspec.structs.replace(plan, when="on_success") if plan.name in asked and plan.when == "manual" else plan
         for plan in plans

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from protocol.compilation import ChildRequest
 from protocol.events import Event
 from protocol.messages import Message
 
@@ -31,6 +32,14 @@ class Story:
     text: str
 
 
+@dataclass(slots=True, frozen=True)
+class CompileChild:
+    """A child pipeline to be compiled for an attempt; asked for again after a restart, until there is an answer."""
+
+    attempt: str
+    request: ChildRequest
+
+
 @dataclass(slots=True)
 class Turn:
     """All effects of one turn. Each changed object appears once; `sends` and `events` are in order."""
@@ -43,6 +52,7 @@ class Turn:
     stories: list[Story] = field(default_factory=list)
     sends: list[Send] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    children: list[CompileChild] = field(default_factory=list)
     ended_attempts: list[AttemptState] = field(default_factory=list)  # their log streams are complete
 
     def __bool__(self) -> bool:
@@ -55,4 +65,5 @@ class Turn:
             or self.stories
             or self.sends
             or self.events
+            or self.children
         )
