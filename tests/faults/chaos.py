@@ -333,9 +333,12 @@ def remove_all(engine: docker.DockerClient, fleet: Fleet) -> None:
     for container in engine.containers.list(all=True, ignore_removed=True, filters=label):
         with suppress(APIError):
             container.remove(force=True, v=True)
-    for left in (*engine.networks.list(filters=label), *engine.volumes.list(filters=label)):
+    for bridge in engine.networks.list(filters=label):
         with suppress(APIError):
-            left.remove()
+            bridge.remove()
+    for volume in engine.volumes.list(filters=label):
+        with suppress(APIError):
+            volume.remove()
 
 
 def main() -> int:
