@@ -121,12 +121,7 @@ def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def can_fork(command: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether a forked process would be the same: a database other than SQLite needs more imports.
-
-    Workers are executed: of several hundred forked ones, one stood still in the middle of its first job.
-    """
-    if command[1:2] == ["worker"]:
-        return False
+    """Whether a forked process would be the same: a database other than SQLite needs more imports."""
     return "--database" not in command and _of_the_interpreter(environment) == _of_the_interpreter(os.environ)
 
 
