@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.include_sources import Source, mapped_project, remote_file, source_of
+from pipeline.includes.sources import Source, mapped_project, remote_file, source_of
 from pipeline.inputs import Context, interpolate, resolve_inputs, split_header
 from pipeline.keywords import FIELDS
 from pipeline.merge import deep_merge
@@ -55,6 +55,13 @@ class Including:
     def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
         """The pipeline file with all includes merged in; the file itself takes precedence."""
         return self._merged(data, Origin(name), _Target(self.source, name), inputs)
+
+    def included(self, include: Value, mark: Mark) -> Map:
+        """All that an `include` of the project's own names, merged."""
+        merged = Map(mark)
+        for found in self._included(Map(mark, [("include", include, mark)]), mark.origin, self.source):
+            merged = deep_merge(merged, found)
+        return merged
 
     def _merged(self, data: bytes, origin: Origin, target: _Target, inputs: Map) -> Map:
         self.total_bytes += len(data)
