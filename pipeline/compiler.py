@@ -12,8 +12,8 @@ import msgspec
 
 from pipeline import predefined_variables
 from pipeline.git_repository import Repository, readable
-from pipeline.include import Including
-from pipeline.include_sources import WorkTree, read_file
+from pipeline.includes.resolver import Including
+from pipeline.includes.sources import WorkTree, read_file
 from pipeline.inputs import Written
 from pipeline.job_compiler import NOT_TRIGGERED, Job, Scope, child_file, make_jobs
 from pipeline.job_parts import text, texts

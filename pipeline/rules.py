@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from pipeline.expression import BadExpression, parse
 from pipeline.git_repository import Repository
-from pipeline.include_sources import Source, WorkTree, mapped_project, source_of
+from pipeline.includes.sources import Source, WorkTree, mapped_project, source_of
 from pipeline.nodes import Map, Mark, Seq, Value
 from pipeline.patterns import BadPattern, bare_pattern, compile_pattern, glob_pattern, is_glob
 from pipeline.predefined_variables import EXTERNAL_PULL_REQUEST, MERGE_REQUEST, OF_A_PUSH

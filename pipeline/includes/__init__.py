@@ -1,1 +1,1 @@
-"""Included files: where they are, how they are fetched, and which versions a lock file names."""
+"""Includes: resolves them to files and merges these; finds the files of this and of other projects."""

@@ -8,10 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.certificates import Authority
-from tests.support.project import project
 from tests.support.web_server import WebServer
-
-__all__ = ["project"]
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.include_sources import Source, mapped_project, remote_file, source_of
+from pipeline.includes.sources import Source, mapped_project, remote_file, source_of
 from pipeline.inputs import Context, interpolate, resolve_inputs, split_header
 from pipeline.keywords import FIELDS
 from pipeline.merge import deep_merge
