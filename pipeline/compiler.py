@@ -12,6 +12,8 @@ import msgspec
 
 from pipeline import predefined_variables
 from pipeline.git_repository import Repository, readable
+from pipeline.includes.fetching import Fetching, OtherProjects
+from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.includes.sources import WorkTree, read_file
 from pipeline.inputs import Written
@@ -58,6 +60,8 @@ class Compilation:
     warnings: list[Problem] = field(default_factory=list)
     left_out: str = ""
     """Reason why the pipeline as a whole does not run, if so."""
+    sources: list[SourceRecord] = field(default_factory=list)
+    """The files that the plan was compiled from, in the order in which they were read."""
 
 
 def compile_pipeline(
@@ -68,16 +72,18 @@ def compile_pipeline(
     jobs: Sequence[str] | None = None,
     projects: Mapping[str, Path] | None = None,
     inputs: Mapping[str, str] | None = None,
+    fetching: Fetching | None = None,
 ) -> Compilation:
     """Compiles a pipeline file.
 
     `variables` are the user's (`--var`) and override all others; the project's own (see `project_variables`) override
     those of the file. `jobs` keeps only these jobs and their needs. `projects` maps other projects' names to
-    directories. `inputs` are those of the file's `spec`. Raises PipelineFileError listing all problems, UsageError for
+    directories; those of other projects are fetched as `fetching` says, or not at all. `inputs` are those of the file's
+    `spec`. Raises PipelineFileError listing all problems, UsageError for
     an unknown job.
     """
     try:
-        return _Compiler(path, repository, variables or {}, projects or {}).compile(jobs, inputs or {})
+        return _Compiler(path, repository, variables or {}, projects or {}, fetching).compile(jobs, inputs or {})
     except (RecursionError, VariableTooLong) as error:
         what = "is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise PipelineFileError([Problem(what, str(path))]) from None
@@ -85,14 +91,19 @@ def compile_pipeline(
 
 class _Compiler:
     def __init__(
-        self, path: Path, repository: Repository | None, variables: Mapping[str, str], projects: Mapping[str, Path]
+        self,
+        path: Path,
+        repository: Repository | None,
+        variables: Mapping[str, str],
+        projects: Mapping[str, Path],
+        fetching: Fetching | None,
     ) -> None:
         self._path = path
         self._repository = repository or Repository(path.resolve().parent)
-        self._projects = projects
+        self._projects = OtherProjects(self._repository, projects, fetching)
         self._report = Report()
         self._check = Check(self._report, FIELDS)
-        self._conditions = Conditions(self._repository, projects, self._report)
+        self._conditions = Conditions(self._repository, self._projects, self._report)
         self._run_variables = [Variable(key=key, value=value) for key, value in variables.items()]
         self._invalid: set[str] = set()
         self._name = self._display_name()
@@ -122,9 +133,8 @@ class _Compiler:
         self._warn_of_triggers(jobs, {plan.name for plan in linked})
         holders = {job.base: job.config for job in jobs}
         warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
-        return Compilation(
-            self._plan(linked, stages, workflow, rule, scope), jobs, links, self._report.warnings, left_out
-        )
+        plan = self._plan(linked, stages, workflow, rule, scope)
+        return Compilation(plan, jobs, links, self._report.warnings, left_out, self._projects.records)
 
     def _display_name(self) -> str:
         try:
