@@ -42,7 +42,7 @@ class SnapshotFiles(ABC):
     label = ""
     provenance = Provenance(origin="the snapshot of the run")
 
-    def prefetch(self, paths: Iterable[str]) -> None:
+    def prefetch(self, paths: Iterable[str]) -> None:  # noqa: B027
         """The files are here."""
 
     @abstractmethod
