@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.includes.sources import Source, mapped_project, remote_file, source_of
+from pipeline.includes.fetching import OtherProjects
+from pipeline.includes.sources import Source, remote_file
 from pipeline.inputs import Context, interpolate, resolve_inputs, split_header
 from pipeline.keywords import FIELDS
 from pipeline.merge import deep_merge
@@ -24,7 +24,6 @@ from protocol.variables import expand
 MAX_INCLUDES = 150
 """Maximum number of included files, as in GitLab."""
 MAX_TOTAL_BYTES = 30 << 20
-GITLAB = "gitlab-org/gitlab"
 TEMPLATES = "lib/gitlab/ci/templates"
 """Location of `include:template` files in that project."""
 _COMPONENT = re.compile(r"(?P<host>[^/\s]+)/(?P<project>.+)/(?P<name>[^/@]+)@(?P<ref>[^@]+)\Z")
@@ -45,7 +44,7 @@ class Including:
 
     source: Source
     known: Known
-    projects: Mapping[str, Path]
+    projects: OtherProjects
     conditions: Conditions
     report: Report
     count: int = 0
@@ -54,6 +53,7 @@ class Including:
 
     def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
         """The pipeline file with all includes merged in; the file itself takes precedence."""
+        self.projects.record(self.source, name)
         return self._merged(data, Origin(name), _Target(self.source, name), inputs)
 
     def included(self, include: Value, mark: Mark) -> Map:
@@ -136,20 +136,11 @@ class Including:
             return self._project(entry, where, key)
         if kind == "template":
             path = f"{TEMPLATES}/{self._expanded(entry['template'])}"
-            return self._local(path, where, f"{key}.template", source_of(self._gitlab(path), None, f"{GITLAB}:"))
+            return self._local(path, where, f"{key}.template", self.projects.templates(path))
         if kind == "remote":
-            found, path = remote_file(self._expanded(entry["remote"]), self.projects)
+            found, path = remote_file(self._expanded(entry["remote"]), self.projects.mapped)
             return self._local(path, where, f"{key}.remote", found)
         return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
-
-    def _gitlab(self, path: str) -> Path:
-        """The user's copy of GitLab's own project, or of its templates. Raises LongshoreError."""
-        try:
-            return mapped_project(GITLAB, self.projects)
-        except LongshoreError:
-            raise LongshoreError(
-                f"the template is not known on this machine; map a directory that has {path}: --project {GITLAB}=DIR"
-            ) from None
 
     def _expanded(self, value: Value) -> str:
         return expand(str(value), self.known.expanded)
@@ -182,10 +173,11 @@ class Including:
         if file is None:
             raise fatal("names a project and no file", mark, key, "add `file:`")
         ref = entry.get("ref")
-        root = mapped_project(name, self.projects)
-        source = source_of(root, self._expanded(ref) if ref is not None else None, f"{name}:")
+        source = self.projects.project(name, self._expanded(ref) if ref is not None else None)
         paths = [self._expanded(item) for item in (file if isinstance(file, Seq) else [file])]
-        return [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
+        targets = [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
+        source.prefetch(target.path for target in targets)
+        return targets
 
     def _component(self, address: str, mark: Mark, key: str) -> _Target:
         match = _COMPONENT.match(address)
@@ -193,14 +185,16 @@ class Including:
             raise fatal(f"{shown(address)} is not a component address", mark, key, "write HOST/GROUP/PROJECT/NAME@REF")
         project, name, ref = match["project"], match["name"], match["ref"]
         variables = self.known.expanded
-        if project == variables.get("CI_PROJECT_PATH") and ref == variables.get("CI_COMMIT_SHA"):
-            source = self.source
+        commit = variables.get("CI_COMMIT_SHA", "")
+        if project == variables.get("CI_PROJECT_PATH") and ref == commit:
+            source, version = self.source, ""
         else:
-            source = source_of(mapped_project(project, self.projects), ref, f"{project}:")
+            own_host = variables.get("CI_SERVER_FQDN", "")
+            source, version = self.projects.component(match["host"], project, ref, own_host)
+            commit = source.provenance.commit or ref
         for path in (f"templates/{name}.yml", f"templates/{name}/template.yml"):
             if source.read(path) is not None:
-                sha = variables.get("CI_COMMIT_SHA", "") if source is self.source else ref
-                return _Target(source, path, {"name": name, "reference": ref, "version": ref, "sha": sha})
+                return _Target(source, path, {"name": name, "reference": ref, "version": version, "sha": commit})
         raise fatal(f"{project} has neither templates/{name}.yml nor templates/{name}/template.yml", mark, key)
 
     def _file(self, target: _Target, mark: Mark, key: str, origin: Origin, inputs: Map) -> Map:
@@ -216,4 +210,5 @@ class Including:
             raise fatal(f"{name} {error}", mark, key) from None
         if data is None:
             raise fatal(f"there is no file {shown(name)}", mark, key, nearest(target.path, target.source.files))
+        self.projects.record(target.source, target.path)
         return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)
