@@ -70,9 +70,7 @@ def fetch_options(command: Command) -> Command:
                 metavar="REF",
                 help="Ref of GitLab's own project that `include:template` reads, or URL[@REF] of a copy.",
             ),
-            click.option(
-                "--refresh", is_flag=True, help="Ask the servers again, however new the includes are."
-            ),
+            click.option("--refresh", is_flag=True, help="Ask the servers again, however new the includes are."),
             click.option("--offline", is_flag=True, help="Fetch nothing: use the includes that were fetched before."),
         )
     ):
