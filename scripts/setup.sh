@@ -87,7 +87,7 @@ pip_install() {
 # compile_project: compiles modules, as pip does for all but editable projects. With PYTHONDONTWRITEBYTECODE, Python
 # does not keep compiled modules, and every `longshore` takes 0.15 s more. A read-only folder is left unchanged.
 compile_project() {
-    "$VENV/bin/python" -m compileall -q "$ROOT"/{protocol,pipeline,coordinator,daemon,tui,cli,benchmarks} >/dev/null || :
+    "$VENV/bin/python" -m compileall -q "$ROOT"/{protocol,pipeline,coordinator,daemon,tui,compiler,cli,benchmarks} >/dev/null || :
 }
 
 # venv_is_usable: .venv was made for this path, by an existing, recent enough Python, and has pip.
