@@ -49,7 +49,7 @@ class Including:
     report: Report
     count: int = 0
     total_bytes: int = 0
-    chain: list[tuple[str, str, str]] = field(default_factory=list)
+    chain: list[tuple[str, ...]] = field(default_factory=list)
 
     def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
         """The pipeline file with all includes merged in; the file itself takes precedence."""
@@ -78,7 +78,7 @@ class Including:
         if not isinstance(content, Map):
             raise fatal(f"a pipeline file must be a mapping of jobs, not {kind_of(content)}", top)
         merged = Map(content.mark)
-        self.chain.append((target.source.label, target.path, repr(inputs)))
+        self.chain.append(_step(target, inputs))
         for included in self._included(content, origin, target.source):
             merged = deep_merge(merged, included)
         self.chain.pop()
@@ -202,7 +202,7 @@ class Including:
         self.count += 1
         if self.count > MAX_INCLUDES:
             raise fatal(f"more than {MAX_INCLUDES} files are included", mark, key)
-        if (target.source.label, target.path, repr(inputs)) in self.chain:
+        if _step(target, inputs) in self.chain:
             raise fatal(f"{name} includes itself", mark, key)
         try:
             data = target.source.read(target.path)
@@ -212,3 +212,8 @@ class Including:
             raise fatal(f"there is no file {shown(name)}", mark, key, nearest(target.path, target.source.files))
         self.projects.record(target.source, target.path)
         return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)
+
+
+def _step(target: _Target, inputs: Map) -> tuple[str, ...]:
+    """What a cycle of includes would repeat; another commit of the same file is another file."""
+    return target.source.label, target.source.provenance.commit, target.path, repr(inputs)
