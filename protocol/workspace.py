@@ -78,6 +78,11 @@ class GitWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="git")
         """The repository's object format, as git calls it."""
         return "sha1" if len(self.snapshot) == 40 else "sha256"
 
+    @property
+    def for_worker(self) -> GitWorkspace:
+        """What a job needs of it: the tips only tell a client what its packs contain, and there may be many."""
+        return msgspec.structs.replace(self, commits=[])
+
 
 class TarWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="tar"):
     """A directory that is no git repository, as a tar."""
@@ -89,6 +94,11 @@ class TarWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="tar")
     def blobs(self) -> list[Pack]:
         """All blobs of the workspace."""
         return [Pack(digest=self.digest, size=self.size)]
+
+    @property
+    def for_worker(self) -> TarWorkspace:
+        """What a job needs of it."""
+        return self
 
 
 Workspace = GitWorkspace | TarWorkspace
