@@ -82,7 +82,7 @@ def _compile(
 
     values = {variable.key: variable.value for variable in variables}
     return compile_pipeline(
-        file, variables=values, jobs=jobs, projects=projects, inputs=inputs, fetching=fetch.fetching()
+        file, variables=values, jobs=jobs, projects=projects, inputs=inputs, fetching=fetch.fetching(file)
     )
 
 

@@ -381,10 +381,9 @@ def test_slugs_and_tiers() -> None:
 
 
 def test_a_file_may_choose_by_the_version_of_the_server(project: Project) -> None:
+    project.git("init", "-q")
     project.git("remote", "add", "origin", "https://git.example.com/Group/sub/name.git")
-    text = (
-        "job: {script: [x], rules: [{if: '$CI_SERVER_VERSION_MAJOR >= \"17\" && $CI_SERVER_VERSION =~ /^1[78]\\./'}]}"
-    )
+    text = "job: {script: [x], rules: [{if: '$CI_SERVER_VERSION =~ /^1[78]\\./'}]}"
     values = project.variables(text)
     parts = [values[f"CI_SERVER_VERSION_{part}"] for part in ("MAJOR", "MINOR", "PATCH")]
     assert ".".join(parts) == values["CI_SERVER_VERSION"]
