@@ -24,6 +24,7 @@ LENGTH_BYTES = 4
 LARGEST = 256 << 20
 """Maximum size in bytes of a message: the names of all files of a project."""
 ASKING_NOBODY = {"GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
+NOT_FETCHED = "this coordinator fetches no includes of child pipelines from other projects"
 T = TypeVar("T")
 
 
@@ -179,6 +180,7 @@ def serve(channel: Channel, projects: OtherProjects) -> None:
     while data := channel.receive():
         question: Question = from_msgpack(data, Question)  # type: ignore[arg-type]
         try:
+            _check_server(question, projects)
             channel.send(_answer(question, projects, sources))
         except LongshoreError as error:
             channel.send(Refused(str(error)))
@@ -204,6 +206,38 @@ def _answer(question: Question, projects: OtherProjects, sources: list[Source]) 
             source, detail = projects.remote(question.url, question.integrity, question.max_age)
     sources.append(source)
     return Opened(len(sources) - 1, source.label, source.provenance, detail)
+
+
+def _check_server(question: Question, projects: OtherProjects) -> None:
+    """Refuses to look for projects on the server of `origin` if there is none. Raises LongshoreError."""
+    ours = isinstance(question, Project) or (isinstance(question, ComponentOf) and question.host == question.own_host)
+    if ours and projects.fetching is not None and projects.fetching.server is None:
+        raise LongshoreError(
+            "projects beside this one can't be fetched: its remote `origin` is no server that the coordinator may ask"
+        )
+
+
+class NoProjects(OtherProjects):
+    """Other projects of a coordinator that fetches none."""
+
+    def __init__(self) -> None:
+        super().__init__(None, {}, None)
+
+    def project(self, name: str, ref: str | None) -> Source:
+        """See OtherProjects."""
+        raise LongshoreError(NOT_FETCHED)
+
+    def templates(self, path: str) -> Source:
+        """See OtherProjects."""
+        raise LongshoreError(NOT_FETCHED)
+
+    def component(self, host: str, name: str, version: str, own_host: str) -> Component:
+        """See OtherProjects."""
+        raise LongshoreError(NOT_FETCHED)
+
+    def remote(self, url: str, integrity: str = "", max_age: float = 0.0) -> tuple[Source, str]:
+        """See OtherProjects."""
+        raise LongshoreError(NOT_FETCHED)
 
 
 class FetchedProjects(OtherProjects):

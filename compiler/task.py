@@ -14,7 +14,7 @@ import msgspec
 
 from compiler import confinement
 from compiler.changes import NoHistory, SnapshotHistory
-from compiler.fetcher import FetchedProjects, start
+from compiler.fetcher import FetchedProjects, NoProjects, start
 from compiler.files import GitFiles, NoFiles, SnapshotFiles, TarFiles, artifact
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import Objects
@@ -77,9 +77,9 @@ def _compiled(task: CompileTask) -> Answer:
     return _answer(task, files, NoHistory(), blobs, fetcher)
 
 
-def _fetcher(task: CompileTask) -> OtherProjects | None:
+def _fetcher(task: CompileTask) -> OtherProjects:
     if task.includes is None:
-        return None
+        return NoProjects()
     origin = next((one.value for one in task.request.predefined if one.key == "CI_REPOSITORY_URL"), "")
     return FetchedProjects(start(task.includes, Path(task.cache), origin))
 
@@ -106,7 +106,7 @@ def _answer(
     files: SnapshotFiles,
     history: History,
     blobs: dict[str, Path],
-    projects: OtherProjects | None,
+    projects: OtherProjects,
 ) -> Answer:
     request = task.request
 
