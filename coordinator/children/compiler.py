@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from typing import Literal
@@ -36,8 +35,7 @@ OF_CONNECTIONS = frozenset((
 """Variables, in any case, with proxies and certificates."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompilerSettings:
+class CompilerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How child pipelines are compiled. `processes` run at a time; snapshots are kept for the next ones of their
     projects, up to `store_bytes` and for `store_seconds` unused.
     """
@@ -45,7 +43,7 @@ class CompilerSettings:
     processes: int = 2
     store_bytes: int = 4 << 30
     store_seconds: float = 86_400.0
-    bounds: Bounds = field(default_factory=Bounds)
+    bounds: Bounds = Bounds()
     command: Sequence[str] = COMMAND
     includes: Literal["none", "public", "own"] = "public"
     """Whether includes of other projects are fetched: what anyone may read, or all that the coordinator's user may."""
@@ -58,7 +56,7 @@ class ChildCompiler:
     """
 
     def __init__(
-        self, directory: Path, blob: Callable[[str], Path], settings: CompilerSettings = CompilerSettings()
+        self, directory: Path, blob: Callable[[str], Path], settings: CompilerSettings
     ) -> None:
         self._store = directory / "store"
         self._cache = directory / "includes"
