@@ -55,9 +55,7 @@ class ChildCompiler:
     A compilation depends on its request alone, so a restarted coordinator just asks again. All methods are thread-safe.
     """
 
-    def __init__(
-        self, directory: Path, blob: Callable[[str], Path], settings: CompilerSettings
-    ) -> None:
+    def __init__(self, directory: Path, blob: Callable[[str], Path], settings: CompilerSettings) -> None:
         self._store = directory / "store"
         self._cache = directory / "includes"
         self._scratch = directory / "scratch"
