@@ -9,10 +9,11 @@ import hashlib
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
+
+import msgspec
 
 from pipeline.file_listing import Listing, git_run, list_files, project_files
 from protocol.errors import LongshoreError
@@ -42,8 +43,7 @@ _URL = re.compile(r"(?P<scheme>https?|ssh|git)://(?:[^@/]*@)?(?P<host>[^:/]+)(?:
 _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[^:/]+):(?!//)(?P<path>.+)\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(msgspec.Struct, frozen=True):
     """The project's remote: `path` is GROUP/NAME, `url` has no credentials, `title` is the display name."""
 
     host: str
@@ -54,8 +54,7 @@ class Remote:
     port: str = "443"
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """The checked-out commit."""
 
     sha: str = NO_SHA

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipeline.expression import BadExpression, parse
-from pipeline.git_repository import Repository
 from pipeline.includes.fetching import OtherProjects
-from pipeline.includes.sources import Source, WorkTree
+from pipeline.includes.sources import Source
 from pipeline.nodes import Map, Mark, Seq, Value
 from pipeline.patterns import BadPattern, bare_pattern, compile_pattern, glob_pattern, is_glob
 from pipeline.predefined_variables import EXTERNAL_PULL_REQUEST, MERGE_REQUEST, OF_A_PUSH
@@ -41,12 +40,19 @@ class Known(NamedTuple):
     expanded: Mapping[str, str]
 
 
+class History(Protocol):
+    """Where a project's changes come from: its repository, or the snapshot of a parent pipeline."""
+
+    def changed_files(self, compare_to: str | None) -> set[str] | None:
+        """See `Repository.changed_files`."""
+
+
 class Conditions:
     """Evaluates conditions for one project. Problems go into the report; an invalid condition does not hold."""
 
-    def __init__(self, repository: Repository, projects: OtherProjects, report: Report) -> None:
-        self._repository = repository
-        self._source = WorkTree(repository)
+    def __init__(self, history: History, source: Source, projects: OtherProjects, report: Report) -> None:
+        self._history = history
+        self._source = source
         self._projects = projects
         self._report = report
         self._existing: dict[Source, set[str]] = {}
@@ -88,7 +94,7 @@ class Conditions:
             return True
         try:
             if base not in self._changes:
-                self._changes[base] = self._repository.changed_files(base)
+                self._changes[base] = self._history.changed_files(base)
         except LongshoreError as error:
             self._report.problem(str(error), mark, key if compare_to is None else f"{key}.compare_to")
             self._changes[base] = set()

@@ -129,7 +129,21 @@ class RepositoryManifest(Part, frozen=True, kw_only=True):
     empty: list[bytes] = []
 
 
+class Changes(Part, frozen=True, kw_only=True):
+    """The `paths` that `rules:changes` considers changed, for the run's child pipelines.
+
+    `compared_to` is the target branch of a merge request pipeline; empty: since the branch's last push.
+    """
+
+    compared_to: str = ""
+    paths: list[str] = []
+
+
 class Manifest(Part, frozen=True, kw_only=True):
-    """Data that a snapshot's trees can't express. The first repository is the project's; parents precede submodules."""
+    """Data that a snapshot's trees can't express. The first repository is the project's; parents precede submodules.
+
+    `changes` are there if the run may start child pipelines, and its changes are known.
+    """
 
     repositories: list[RepositoryManifest]
+    changes: Changes | None = None

@@ -5,23 +5,21 @@ The server writes all rows of a `Turn` in one transaction, commits, and only the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
 from protocol.events import Event
 from protocol.messages import Message
 
 
-@dataclass(slots=True, frozen=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """A message for a worker; dropped if it is not connected (its next hello reconciles the state)."""
 
     worker: str
     message: Message
 
 
-@dataclass(slots=True, frozen=True)
-class Story:
+class Story(msgspec.Struct, frozen=True):
     """A line of a job's story, kept in the database and printed by `show --why`."""
 
     run_id: int
@@ -31,19 +29,18 @@ class Story:
     text: str
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct):
     """All effects of one turn. Each changed object appears once; `sends` and `events` are in order."""
 
-    runs: list[RunState] = field(default_factory=list)
-    stages: list[StageState] = field(default_factory=list)
-    jobs: list[JobState] = field(default_factory=list)
-    attempts: list[AttemptState] = field(default_factory=list)
-    workers: list[WorkerState] = field(default_factory=list)
-    stories: list[Story] = field(default_factory=list)
-    sends: list[Send] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    ended_attempts: list[AttemptState] = field(default_factory=list)  # their log streams are complete
+    runs: list[RunState] = []
+    stages: list[StageState] = []
+    jobs: list[JobState] = []
+    attempts: list[AttemptState] = []
+    workers: list[WorkerState] = []
+    stories: list[Story] = []
+    sends: list[Send] = []
+    events: list[Event] = []
+    ended_attempts: list[AttemptState] = []  # their log streams are complete
 
     def __bool__(self) -> bool:
         return bool(

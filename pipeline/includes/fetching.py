@@ -110,10 +110,11 @@ class Fetching:
 class OtherProjects:
     """Sources of other projects, for one compilation.
 
-    `mapped` has the user's directories, which come first. Without `fetching`, nothing is fetched.
+    `mapped` has the user's directories, which come first. Without `fetching`, nothing is fetched; without
+    `repository`, only from a server that `fetching` names.
     """
 
-    def __init__(self, repository: Repository, mapped: Mapping[str, Path], fetching: Fetching | None) -> None:
+    def __init__(self, repository: Repository | None, mapped: Mapping[str, Path], fetching: Fetching | None) -> None:
         self.mapped = mapped
         self.fetching = fetching
         self.records: list[SourceRecord] = fetching.sources if fetching is not None else []
@@ -245,13 +246,13 @@ class OtherProjects:
     def _server(self, fetching: Fetching) -> Server:
         if fetching.server is not None:
             return fetching.server
-        address = self._repository.remote_address
-        if not address:
+        repository = self._repository
+        if repository is None or not repository.remote_address:
             raise LongshoreError(
                 "the repository has no remote, so the server of other projects is unknown; "
                 "name it: --server URL, or map the project: --project NAME=DIR"
             )
-        return server_of(address, self._repository.root)
+        return server_of(repository.remote_address, repository.root)
 
     def _project(self, server: Server, name: str) -> CachedProject:
         return self._at(server.address(name), name)
@@ -259,7 +260,8 @@ class OtherProjects:
     def _at(self, address: str, name: str) -> CachedProject:
         assert self.fetching is not None
         if self._git is None:
-            self._git = GitFetch(self._repository.root, self.fetching.progress, interactive=self.fetching.interactive)
+            root = self._repository.root if self._repository is not None else self.fetching.cache
+            self._git = GitFetch(root, self.fetching.progress, interactive=self.fetching.interactive)
         if address not in self._projects:
             self._projects[address] = CachedProject(
                 self._git, self.fetching.cache, address, name, self.fetching.freshness

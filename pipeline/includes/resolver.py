@@ -63,6 +63,13 @@ class Including:
         self.projects.record(self.source, name, data)
         return self._merged(data, Origin(name), _Target(self.source, name), inputs)
 
+    def included(self, include: Value, mark: Mark) -> Map:
+        """All that an `include` of the project's own names, merged."""
+        merged = Map(mark)
+        for found in self._included(Map(mark, [("include", include, mark)]), mark.origin, self.source):
+            merged = deep_merge(merged, found)
+        return merged
+
     def _merged(self, data: bytes, origin: Origin, target: _Target, inputs: Map) -> Map:
         self.total_bytes += len(data)
         if self.total_bytes > MAX_TOTAL_BYTES:

@@ -17,7 +17,7 @@ GIGABYTE = 1 << 30
 
 class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    server: WebServer  # type: ignore[assignment]
+    server: WebServer
 
     def do_GET(self) -> None:
         path = urlsplit(self.path).path
@@ -152,7 +152,7 @@ class WebServer(http.server.ThreadingHTTPServer):
 
 
 class _ProxyHandler(http.server.BaseHTTPRequestHandler):
-    server: Proxy  # type: ignore[assignment]
+    server: Proxy
 
     def do_CONNECT(self) -> None:
         if self._is_refused():

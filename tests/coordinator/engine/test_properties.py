@@ -10,7 +10,7 @@ from coordinator.engine.settings import Settings
 from coordinator.engine.state import JobState
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import Plan, RetrySpec
+from protocol.plan import JobPlan, Plan, RetrySpec
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
 from tests.support.engine_simulation import Sim, SimWorker
@@ -24,7 +24,7 @@ RETRIES = [RetrySpec(), RetrySpec(max=1), RetrySpec(max=2, when=["runner_system_
 @st.composite
 def plans(draw: st.DrawFn) -> Plan:
     """Up to seven jobs in up to three stages, with needs that only look back."""
-    jobs = []
+    jobs: list[JobPlan] = []
     for i in range(draw(st.integers(1, 7))):
         stage = draw(st.sampled_from(STAGES))
         before = [j.name for j in jobs if STAGES.index(j.stage) <= STAGES.index(stage)]
