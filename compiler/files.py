@@ -17,6 +17,7 @@ from daemon.checkouts.objects import FILE, LINK, LONGEST_LINK, Objects, kind
 from daemon.checkouts.snapshot import Snapshot
 from daemon.tar_stream import TarReader
 from pipeline.git_repository import readable
+from pipeline.includes.records import Provenance
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol.compression import decompressed
 from protocol.errors import LongshoreError
@@ -39,6 +40,10 @@ class SnapshotFiles(ABC):
     """A run's files as `pipeline` reads a project's; see its `Source`."""
 
     label = ""
+    provenance = Provenance(origin="the snapshot of the run")
+
+    def prefetch(self, paths: Iterable[str]) -> None:  # noqa: B027
+        """The files are here."""
 
     @abstractmethod
     def _entries(self) -> Iterator[tuple[str, _Entry]]:

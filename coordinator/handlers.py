@@ -8,7 +8,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, get_args
 
 import msgspec
@@ -43,21 +42,19 @@ QUERIES = get_args(Query)
 Payload = bytes | memoryview
 
 
-@dataclass(slots=True)
-class Outbox:
+class Outbox(msgspec.Struct):
     """A turn's outgoing messages besides the engine's frames. Replies are sent first, in order."""
 
-    replies: list[tuple[bytes, m.Message, Payload | None]] = field(default_factory=list)
-    log_acks: dict[tuple[bytes, str, str], None] = field(default_factory=dict)  # (route, attempt, stream), each once
-    appended: list[tuple[str, str, int, Payload]] = field(default_factory=list)  # (attempt, stream, offset, bytes)
+    replies: list[tuple[bytes, m.Message, Payload | None]] = []
+    log_acks: dict[tuple[bytes, str, str], None] = {}  # (route, attempt, stream), each once
+    appended: list[tuple[str, str, int, Payload]] = []  # (attempt, stream, offset, bytes)
 
     def reply(self, route: bytes, message: m.Message, payload: Payload | None = None) -> None:
         """Queues a reply to the peer at `route`."""
         self.replies.append((route, message, payload))
 
 
-@dataclass(frozen=True, slots=True)
-class CoordinatorInfo:
+class CoordinatorInfo(msgspec.Struct, frozen=True):
     """This coordinator's properties, as announced in a welcome."""
 
     coordinator: str

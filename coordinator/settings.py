@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from coordinator.engine.settings import Settings
 from coordinator.maintenance.retention import Retention
@@ -12,8 +13,7 @@ from coordinator.store.database import sqlite_url
 from protocol.addresses import DEFAULT_COORDINATOR, TcpAddress, parse_tcp
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoordinatorSettings:
+class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Storage, addresses, security, limits, engine timing and retention.
 
     `state` is the directory of logs, blobs and, unless `database` is a URL, an SQLite file. `feed_bind` of None: any
@@ -26,9 +26,9 @@ class CoordinatorSettings:
     feed_bind: str | None = None
     database: str | None = None
     secure: bool = True
-    limits: Limits = field(default_factory=Limits)
-    engine: Settings = field(default_factory=Settings)
-    retention: Retention = field(default_factory=Retention)
+    limits: Limits = msgspec.field(default_factory=Limits)
+    engine: Settings = msgspec.field(default_factory=Settings)
+    retention: Retention = msgspec.field(default_factory=Retention)
 
     @property
     def database_url(self) -> str:

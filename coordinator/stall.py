@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass, field
 
+import msgspec
 from peewee import PeeweeException
 
 from coordinator.engine.effects import Turn
@@ -20,8 +20,7 @@ RETRY_MOST = 5.0
 """Seconds until a failed write of a turn is retried; doubled each time, up to RETRY_MOST."""
 
 
-@dataclass(slots=True)
-class Stall:
+class Stall(msgspec.Struct):
     """A turn that could not be written yet, with its pending replies. Times are monotonic."""
 
     turn: Turn
@@ -29,7 +28,7 @@ class Stall:
     since: float
     problem: str = ""
     retry_at: float = 0.0
-    _backoff: Backoff = field(default_factory=lambda: Backoff(RETRY_FIRST, RETRY_MOST))
+    _backoff: Backoff = msgspec.field(default_factory=lambda: Backoff(RETRY_FIRST, RETRY_MOST))
 
     def failed(self, problem: str, now: float) -> None:
         """Writing has failed; the next attempt comes later than this one did."""

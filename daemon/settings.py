@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from daemon.executors.policy import PIDS, Policy, make_policy
 from protocol.addresses import DEFAULT_COORDINATOR
@@ -14,8 +15,7 @@ from protocol.keys import Credentials
 from protocol.names import WORKER_NAME
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSettings:
+class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """One worker daemon's settings. Durations are seconds, sizes are bytes. Raises UsageError for invalid values.
 
     `state_dir` holds the lock that keeps the name unique on this host and, unless `cache_dir` is given, the blob
@@ -25,8 +25,8 @@ class WorkerSettings:
     state_dir: Path
     coordinator: str = DEFAULT_COORDINATOR
     credentials: Credentials | None = None  # None: this user's for the coordinator's address
-    name: str = field(default_factory=socket.gethostname)
-    slots: int = field(default_factory=lambda: os.cpu_count() or 1)
+    name: str = msgspec.field(default_factory=socket.gethostname)
+    slots: int = msgspec.field(default_factory=lambda: os.cpu_count() or 1)
     hold_limit: int | None = None  # jobs prepared before they have a slot or their needs; None: as many as slots
     labels: tuple[str, ...] = ()
     run_untagged: bool = True

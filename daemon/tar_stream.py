@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
+
+import msgspec
 
 from protocol.compression import DAMAGE
 
@@ -50,8 +51,7 @@ class Owner(NamedTuple):
 ROOT = Owner(0, 0)
 
 
-@dataclass(slots=True)
-class Member:
+class Member(msgspec.Struct):
     """A member's header. `kind` is one of `tarfile`'s types; `size` counts its data; `target` is a link's."""
 
     name: str

@@ -13,9 +13,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import zmq
 
 from daemon.attempts.manager import AttemptManager
@@ -59,8 +59,7 @@ MOST_GREETINGS = 10
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Greeting:
+class _Greeting(msgspec.Struct, frozen=True):
     """A sent hello: its time (monotonic) and the attempts that it listed."""
 
     at: float

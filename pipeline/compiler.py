@@ -12,6 +12,8 @@ import msgspec
 
 from pipeline import predefined_variables
 from pipeline.git_repository import Repository
+from pipeline.includes.fetching import Fetching, OtherProjects
+from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
 from pipeline.job_parts import text, texts
@@ -57,6 +59,8 @@ class Compilation:
     warnings: list[Problem] = field(default_factory=list)
     left_out: str = ""
     """Reason why the pipeline as a whole does not run, if so."""
+    sources: list[SourceRecord] = field(default_factory=list)
+    """The files that the plan was compiled from, in the order in which they were read."""
 
 
 def compile_pipeline(
@@ -67,36 +71,41 @@ def compile_pipeline(
     jobs: Sequence[str] | None = None,
     projects: Mapping[str, Path] | None = None,
     inputs: Mapping[str, str] | None = None,
+    fetching: Fetching | None = None,
 ) -> Compilation:
     """Compiles a pipeline file.
 
     `variables` are the user's (`--var`) and override all others; the project's own (see `project_variables`) override
     those of the file. `jobs` keeps only these jobs and their needs. `projects` maps other projects' names to
-    directories. `inputs` are those of the file's `spec`. Raises PipelineFileError listing all problems, UsageError for
-    an unknown job.
+    directories; those of other projects are fetched as `fetching` says, or not at all. `inputs` are those of the file's
+    `spec`. Raises PipelineFileError listing all problems, UsageError for an unknown job.
     """
     given = [Variable(key=key, value=value) for key, value in (variables or {}).items()]
-    subject = FileSubject(path, repository or Repository(path.resolve().parent), inputs or {})
-    return compile_subject(subject, given, jobs, projects or {}, str(path))
+    repository = repository or Repository(path.resolve().parent)
+    subject = FileSubject(path, repository, inputs or {})
+    return compile_subject(subject, given, jobs, OtherProjects(repository, projects or {}, fetching), str(path))
 
 
 def compile_subject(
     subject: Subject,
     variables: Sequence[Variable],
     jobs: Sequence[str] | None = None,
-    projects: Mapping[str, Path] | None = None,
+    projects: OtherProjects | None = None,
     name: str = "",
 ) -> Compilation:
-    """Compiles what `compile_pipeline` and child pipelines have in common; `name` is for errors of the whole file."""
+    """Compiles what `compile_pipeline` and child pipelines have in common; `name` is for errors of the whole file.
+
+    Without `projects`, other projects are unknown.
+    """
     try:
-        return _Compiler(subject, variables, projects or {}).compile(jobs)
+        return _Compiler(subject, variables, projects or OtherProjects(None, {}, None)).compile(jobs)
     except (RecursionError, VariableTooLong) as error:
         what = "is nested too deeply" if isinstance(error, RecursionError) else str(error)
         raise PipelineFileError([Problem(what, name or subject.name)]) from None
 
 
 class _Compiler:
-    def __init__(self, subject: Subject, variables: Sequence[Variable], projects: Mapping[str, Path]) -> None:
+    def __init__(self, subject: Subject, variables: Sequence[Variable], projects: OtherProjects) -> None:
         self._subject = subject
         self._projects = projects
         self._report = Report()
@@ -133,9 +142,8 @@ class _Compiler:
         self._warn_of_triggers(jobs, {plan.name for plan in linked})
         holders = {job.base: job.config for job in jobs}
         warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
-        return Compilation(
-            self._plan(linked, stages, workflow, rule, scope), jobs, links, self._report.warnings, left_out
-        )
+        plan = self._plan(linked, stages, workflow, rule, scope)
+        return Compilation(plan, jobs, links, self._report.warnings, left_out, self._projects.records)
 
     def _load(self, variables: Known) -> Map:
         """The pipeline with all includes, `extends` and references resolved."""

@@ -10,8 +10,9 @@ import shutil
 import stat
 import subprocess
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from protocol.errors import LongshoreError
 
@@ -24,8 +25,7 @@ NOT_OURS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT
 """Set by git for its hooks; they would redirect any query to the hook's repository."""
 
 
-@dataclass(slots=True)
-class Listing:
+class Listing(msgspec.Struct):
     """The files of one git repository; paths are bytes, relative to its top.
 
     `index` has the lines of `git ls-files --stage -v`. `files` are files and symlinks on disk, including those of
@@ -33,11 +33,11 @@ class Listing:
     files. `submodules` are those that are checked out; `absent` are directories of the others.
     """
 
-    index: list[bytes] = field(default_factory=list)
-    files: dict[bytes, os.stat_result | None] = field(default_factory=dict)
-    empty: list[bytes] = field(default_factory=list)
-    submodules: dict[bytes, Listing] = field(default_factory=dict)
-    absent: list[bytes] = field(default_factory=list)
+    index: list[bytes] = []
+    files: dict[bytes, os.stat_result | None] = {}
+    empty: list[bytes] = []
+    submodules: dict[bytes, Listing] = {}
+    absent: list[bytes] = []
 
     def names(self, prefix: bytes = b"") -> Iterator[bytes]:
         """All files and, with a trailing slash, directories without files, also those of submodules."""

@@ -9,10 +9,11 @@ import hashlib
 import os
 import re
 import unicodedata
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from urllib.parse import unquote
+
+import msgspec
 
 from pipeline.file_listing import Listing, git_run, list_files, project_files
 from protocol.errors import LongshoreError
@@ -42,8 +43,7 @@ _URL = re.compile(r"(?P<scheme>https?|ssh|git)://(?:[^@/]*@)?(?P<host>[^:/]+)(?:
 _SCP = re.compile(r"(?:[^@/:]+@)?(?P<host>[^:/]+):(?!//)(?P<path>.+)\Z")
 
 
-@dataclass(frozen=True, slots=True)
-class Remote:
+class Remote(msgspec.Struct, frozen=True):
     """The project's remote: `path` is GROUP/NAME, `url` has no credentials, `title` is the display name."""
 
     host: str
@@ -54,8 +54,7 @@ class Remote:
     port: str = "443"
 
 
-@dataclass(frozen=True, slots=True)
-class Commit:
+class Commit(msgspec.Struct, frozen=True):
     """The checked-out commit."""
 
     sha: str = NO_SHA
@@ -157,10 +156,14 @@ class Repository:
     @cached_property
     def remote(self) -> Remote:
         """The remote `origin`, else the first one, else one derived from the directory's name."""
+        return parse_remote(self.remote_address, self.root.name)
+
+    @property
+    def remote_address(self) -> str:
+        """The address of the remote `origin`, else of the first one, as written: it may hold a password."""
         config = self.configuration
         names = [key for key in config if key.startswith("remote.") and key.endswith(".url")]
-        url = config.get("remote.origin.url") or (config[names[0]] if names else "")
-        return parse_remote(url, self.root.name)
+        return config.get("remote.origin.url") or (config[names[0]] if names else "")
 
     @property
     def user(self) -> tuple[str, str]:

@@ -6,8 +6,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from pipeline.nodes import Map, Mark, Reference, Seq, Value, kind_of, shown
 from pipeline.problems import Report, nearest
@@ -59,8 +60,7 @@ class Field(Protocol):
         """Why the key has no effect; empty if it has one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Anything:
+class Anything(msgspec.Struct, frozen=True):
     """Any value; used for keywords without effect."""
 
     name: str = "anything"
@@ -72,8 +72,7 @@ class Anything:
         return
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(msgspec.Struct, frozen=True):
     """A string; `scalars` also accepts numbers and booleans as text. `mend` is the hint for a mapping found instead."""
 
     scalars: bool = False
@@ -92,8 +91,7 @@ class Text:
             check.report.problem(f"is longer than {self.longest} characters", mark, key)
 
 
-@dataclass(frozen=True, slots=True)
-class Boolean:
+class Boolean(msgspec.Struct, frozen=True):
     """True or false."""
 
     name: str = "true or false"
@@ -105,8 +103,7 @@ class Boolean:
         return
 
 
-@dataclass(frozen=True, slots=True)
-class Number:
+class Number(msgspec.Struct, frozen=True):
     """A number from `least` to `most`."""
 
     least: float = 0
@@ -126,8 +123,7 @@ class Number:
             check.report.problem(f"must be at least {self.least:g}{most}, not {shown(value)}", mark, key)
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
+class Choice(msgspec.Struct, frozen=True):
     """One of a few words; with `variables`, also text that contains a variable. `hints` cover common mistakes."""
 
     words: tuple[str, ...]
@@ -146,8 +142,7 @@ class Choice:
         check.report.problem(f"must be one of {', '.join(self.words)}, not {shown(word)}", mark, key, mend)
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(msgspec.Struct, frozen=True):
     """A list whose items share one shape."""
 
     item: Shape
@@ -176,8 +171,7 @@ class ListOf:
                 check.value(item, self.item, where, f"{key}[{number}]")
 
 
-@dataclass(frozen=True, slots=True)
-class MapOf:
+class MapOf(msgspec.Struct, frozen=True):
     """A mapping with user-defined keys, whose values share one shape."""
 
     item: Shape
@@ -200,8 +194,7 @@ class MapOf:
             check.value(item, self.item, where, f"{key}.{inner}")
 
 
-@dataclass(frozen=True, slots=True)
-class Fields:
+class Fields(msgspec.Struct, frozen=True):
     """A mapping whose keys are keywords: those of the table under `path`, or only the given ones.
 
     `mend` is the hint for a missing required key.
@@ -240,8 +233,7 @@ class Fields:
                 check.value(item, field.shape, where, name)
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(msgspec.Struct, frozen=True):
     """Any of several shapes; the first that fits decides."""
 
     shapes: tuple[Shape, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from ipaddress import ip_address
+
+import msgspec
 
 from protocol.errors import UsageError
 
@@ -14,8 +15,7 @@ DEFAULT_DASHBOARD = "127.0.0.1:8700"
 WILDCARDS = frozenset({"*", "0.0.0.0", "::"})
 
 
-@dataclass(frozen=True, slots=True)
-class TcpAddress:
+class TcpAddress(msgspec.Struct, frozen=True):
     """A parsed TCP endpoint. `host` has no brackets; `port` 0 means any free port (binding only)."""
 
     host: str

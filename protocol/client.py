@@ -341,8 +341,15 @@ class Client:
         return None
 
     def _put(self, digest: str, size: int, offset: int, piece: bytes) -> m.BlobState:
-        reply, _ = self.request_payload(m.BlobPut, piece, digest=digest, size=size, offset=offset)
-        return expected(reply, m.BlobState, m.BlobPut, self.address)
+        """Like `request`. The last answer comes after the verification of the whole blob, which may take longer than
+        the client's timeout: a coordinator that still answers hellos is waited for.
+        """
+        while True:
+            try:
+                reply, _ = self.request_payload(m.BlobPut, piece, digest=digest, size=size, offset=offset)
+                return expected(reply, m.BlobState, m.BlobPut, self.address)
+            except CoordinatorUnreachable:
+                self._introduce(time.monotonic() + self.timeout)
 
     def download(self, digest: str, path: Path) -> None:
         """Fetches a blob into `path`. Raises LongshoreError if its bytes do not match its digest."""

@@ -15,10 +15,10 @@ import json
 import os
 import stat
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import zmq
 
 from protocol.addresses import WILDCARDS, TcpAddress, parse_tcp
@@ -37,8 +37,7 @@ ACCESS = "access"
 """Folder of credentials in a state directory."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyPair:
+class KeyPair(msgspec.Struct, frozen=True):
     """A CURVE key pair, both halves as Z85 text."""
 
     public: str
@@ -54,8 +53,7 @@ def new_key_pair() -> KeyPair:
     return KeyPair(public.decode(), secret.decode())
 
 
-@dataclass(frozen=True, slots=True)
-class Credentials:
+class Credentials(msgspec.Struct, frozen=True):
     """Credentials for one coordinator: its public key, and our key pair."""
 
     server: str
@@ -68,8 +66,7 @@ class Credentials:
         socket.curve_secretkey = self.keys.secret.encode()
 
 
-@dataclass(frozen=True, slots=True)
-class JoinToken:
+class JoinToken(msgspec.Struct, frozen=True):
     """A join token; `token create` prints it once, as one line of text."""
 
     address: str
@@ -162,7 +159,7 @@ def save_credentials(directory: Path, address: str, credentials: Credentials, *,
     """Writes the credentials for an address; `pid` is the process with which they expire, if any."""
     directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
     path = directory / credentials_file(address)
-    content = {"address": address, "server": credentials.server, **asdict(credentials.keys)}
+    content = {"address": address, "server": credentials.server, **msgspec.structs.asdict(credentials.keys)}
     write_private(path, json.dumps(content | ({"pid": pid} if pid else {})) + "\n")
     return path
 
@@ -276,7 +273,7 @@ def keep_key_pair(path: Path) -> KeyPair:
             except KeyError:
                 raise UsageError(f"{path} is not a key pair; restore it from a backup or remove it") from None
         pair = new_key_pair()
-        write_private(path, json.dumps(asdict(pair)) + "\n")
+        write_private(path, json.dumps(msgspec.structs.asdict(pair)) + "\n")
         return pair
 
 

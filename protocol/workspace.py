@@ -18,6 +18,8 @@ MOST_PACKS = 64
 """Maximum packs of one workspace; a client then starts again with a pack that holds everything."""
 MOST_COMMITS = 100_000
 """Maximum `commits` of one workspace, and `shallow` ones: messages stay below codec.MAX_MAP_BYTES."""
+MOST_CHANGES = 100_000
+"""Maximum `Changes.paths`: more count as all files."""
 MANIFEST = "manifest"
 """Name of the manifest's blob in a snapshot's tree."""
 MTIME = 946_684_800

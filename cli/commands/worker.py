@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import click
+import msgspec
 
 from cli.options.common import log_json_option, until_eof_option
 from cli.options.serving import (
@@ -80,7 +80,7 @@ def worker_command(
         if token
         else worker_credentials(state_directory(), settings.name, coordinator)
     )
-    settings = replace(settings, credentials=credentials)
+    settings = msgspec.structs.replace(settings, credentials=credentials)
     stopped = threading.Event()
     stdin = EndOfInput() if until_eof else None
     if stdin is not None:

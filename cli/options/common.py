@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import msgspec
 
 from protocol.places import state_directory
 
@@ -21,8 +21,7 @@ until_eof_option = click.option("--until-eof", is_flag=True, hidden=True, help="
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """Location of the runs: the coordinator at this address, or (None) this user's state directory."""
 
     coordinator: str | None

@@ -9,11 +9,11 @@ import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+import msgspec
 from click.core import ParameterSource
 
 from cli.options.quantities import Duration, Size
@@ -151,8 +151,7 @@ COORDINATOR: Sequence[CoordinatorOption] = (
 )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerOptions:
+class WorkerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Values of the options in WORKER, in seconds and bytes. None selects the worker's own default."""
 
     slots: int | None = None
@@ -193,8 +192,7 @@ class WorkerOptions:
         return _arguments(WORKER, self)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoordinatorOptions:
+class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Values of the options in COORDINATOR, in seconds and bytes. None means no limit."""
 
     keep_runs: float | None = None
@@ -221,8 +219,7 @@ class CoordinatorOptions:
         return _arguments(COORDINATOR, self)
 
 
-@dataclass(frozen=True, slots=True)
-class Serving:
+class Serving(msgspec.Struct, frozen=True):
     """Options of a verb that starts a coordinator and workers.
 
     `given` names the options set on the command line; `meant` adds those set by the environment and the project's
@@ -230,8 +227,8 @@ class Serving:
     without labels accept jobs with any tags.
     """
 
-    worker: WorkerOptions = field(default_factory=WorkerOptions)
-    coordinator: CoordinatorOptions = field(default_factory=CoordinatorOptions)
+    worker: WorkerOptions = msgspec.field(default_factory=WorkerOptions)
+    coordinator: CoordinatorOptions = msgspec.field(default_factory=CoordinatorOptions)
     given: tuple[str, ...] = ()
     meant: tuple[str, ...] = ()
     not_allowed: str | None = None
@@ -243,8 +240,11 @@ class Serving:
 
     def workers(self, count: int, busy: Iterable[str]) -> dict[str, WorkerOptions]:
         """`count` workers by name, plus the `busy` ones of an earlier owner: these accept no new jobs."""
-        takers = {own_worker(number): replace(self.worker, labels=self.labels) for number in range(1, count + 1)}
-        finishing = replace(self.worker, labels=(), tagged_only=True)
+        takers = {
+            own_worker(number): msgspec.structs.replace(self.worker, labels=self.labels)
+            for number in range(1, count + 1)
+        }
+        finishing = msgspec.structs.replace(self.worker, labels=(), tagged_only=True)
         return {name: finishing for name in busy if OWN_WORKER.fullmatch(name)} | takers
 
     def arguments(self) -> list[str]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from cli.options.quantities import Duration, Size
 from protocol.errors import UsageError
@@ -25,7 +25,7 @@ PROJECTS = "projects"
 SHARED = {"run": ("worker", "coordinator"), "up": ("worker", "coordinator")}
 """Tables from which a verb inherits matching settings, with lower priority than its own table."""
 OF_ONE_CALL = {
-    "run": {"detach", "output", "jobs", "variables", "inputs", "coordinator"},
+    "run": {"detach", "output", "jobs", "variables", "inputs", "coordinator", "refresh", "offline"},
     "worker": {"join", "until_eof"},
     "coordinator": {"until_eof"},
 }
@@ -37,8 +37,7 @@ OF_A_PROJECT = {
 """Keys allowed in a project's own file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
+class Setting(msgspec.Struct, frozen=True):
     """An option's value as written and as converted by the option's type, with its file."""
 
     written: Any
@@ -51,11 +50,10 @@ Tables = dict[str, dict[str, tuple[Any, Any]]]
 """A file's settings by table and key: as written, and as converted by the option's type."""
 
 
-@dataclass(slots=True)
-class Settings:
+class Settings(msgspec.Struct):
     """One verb's settings from files, by option name; `asked` lists the permissions that a project's file requests."""
 
-    values: dict[str, Setting] = field(default_factory=dict)
+    values: dict[str, Setting] = {}
     asked: tuple[str, ...] = ()
     asked_by: Path | None = None
 

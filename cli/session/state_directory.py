@@ -10,8 +10,9 @@ import contextlib
 import json
 import os
 import time
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from protocol.errors import LongshoreError, UsageError
 from protocol.file_lock import try_lock
@@ -24,8 +25,7 @@ ENDED = "ZX"
 """Kernel state letters of a terminated process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
+class Owner(msgspec.Struct, frozen=True):
     """The process that serves a state directory, for as long as the process `lives_with` (if given) is alive."""
 
     address: str

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from pipeline import Repository, compile_pipeline
 from pipeline.git_repository import readable
+from pipeline.includes.fetching import Fetching
 from pipeline.predefined_variables import MAX_TITLE
 from protocol.display import clean_lines
 from protocol.errors import UsageError
@@ -18,8 +18,7 @@ from protocol.messages import Source
 from protocol.plan import Plan, Variable
 
 
-@dataclass(frozen=True, slots=True)
-class Project:
+class Project(msgspec.Struct, frozen=True):
     """The project to run: the files below `root` are the workspace."""
 
     root: Path
@@ -35,9 +34,10 @@ def compile_for_run(
     inputs: Mapping[str, str],
     default_image: str | None,
     repository: Repository | None = None,
+    fetching: Fetching | None = None,
 ) -> Project:
     """Compiles `file` of the `repository`, which it locates; warnings go to stderr. `default_image` is for jobs
-    that name none.
+    that name none. Includes are fetched as `fetching` says, or not at all.
 
     Raises PipelineFileError listing all errors, UsageError if no job is left to run.
     """
@@ -49,6 +49,7 @@ def compile_for_run(
         jobs=jobs,
         projects=projects,
         inputs=inputs,
+        fetching=fetching,
     )
     for warning in compiled.warnings:
         print(f"warning: {clean_lines(str(warning))}", file=sys.stderr)

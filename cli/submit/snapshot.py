@@ -13,9 +13,10 @@ import os
 import stat
 import tarfile
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
+
+import msgspec
 
 from pipeline.file_listing import project_files
 from pipeline.git_repository import Repository
@@ -29,8 +30,7 @@ AT_ONCE_BYTES = 4 << 20
 """Files up to this size are read at once."""
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct, frozen=True):
     """A finished tar: its path, sha256 and size in bytes."""
 
     path: Path

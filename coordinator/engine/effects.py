@@ -5,7 +5,7 @@ The server writes all rows of a `Turn` in one transaction, commits, and only the
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import msgspec
 
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
 from protocol.compilation import ChildRequest
@@ -13,16 +13,14 @@ from protocol.events import Event
 from protocol.messages import Message
 
 
-@dataclass(slots=True, frozen=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """A message for a worker; dropped if it is not connected (its next hello reconciles the state)."""
 
     worker: str
     message: Message
 
 
-@dataclass(slots=True, frozen=True)
-class Story:
+class Story(msgspec.Struct, frozen=True):
     """A line of a job's story, kept in the database and printed by `show --why`."""
 
     run_id: int
@@ -32,28 +30,26 @@ class Story:
     text: str
 
 
-@dataclass(slots=True, frozen=True)
-class CompileChild:
+class CompileChild(msgspec.Struct, frozen=True):
     """A child pipeline to be compiled for an attempt; asked for again after a restart, until there is an answer."""
 
     attempt: str
     request: ChildRequest
 
 
-@dataclass(slots=True)
-class Turn:
+class Turn(msgspec.Struct):
     """All effects of one turn. Each changed object appears once; `sends` and `events` are in order."""
 
-    runs: list[RunState] = field(default_factory=list)
-    stages: list[StageState] = field(default_factory=list)
-    jobs: list[JobState] = field(default_factory=list)
-    attempts: list[AttemptState] = field(default_factory=list)
-    workers: list[WorkerState] = field(default_factory=list)
-    stories: list[Story] = field(default_factory=list)
-    sends: list[Send] = field(default_factory=list)
-    events: list[Event] = field(default_factory=list)
-    children: list[CompileChild] = field(default_factory=list)
-    ended_attempts: list[AttemptState] = field(default_factory=list)  # their log streams are complete
+    runs: list[RunState] = []
+    stages: list[StageState] = []
+    jobs: list[JobState] = []
+    attempts: list[AttemptState] = []
+    workers: list[WorkerState] = []
+    stories: list[Story] = []
+    sends: list[Send] = []
+    events: list[Event] = []
+    children: list[CompileChild] = []
+    ended_attempts: list[AttemptState] = []  # their log streams are complete
 
     def __bool__(self) -> bool:
         return bool(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(slots=True, frozen=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True):
     """Timeouts and limits. The defaults fit a fleet; tests shorten them."""
 
     heartbeat: float = 5.0  # interval of a worker's heartbeats

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from protocol.errors import ProtocolError
 
@@ -38,8 +39,7 @@ class Logs(Protocol):
         """Releases all resources."""
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedUpload:
+class FinishedUpload(msgspec.Struct, frozen=True):
     """A verified upload; `problem` is set if it was rejected."""
 
     digest: str

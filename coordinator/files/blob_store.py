@@ -14,9 +14,10 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
+
+import msgspec
 
 from coordinator.files.base import FinishedUpload
 from coordinator.files.journal import sync_directory
@@ -176,8 +177,7 @@ class BlobStore:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class _Arrived:
+class _Arrived(msgspec.Struct, frozen=True):
     """A piece of an upload of this whole `size`: its first one or its last one, perhaps."""
 
     digest: str

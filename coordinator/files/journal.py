@@ -15,8 +15,9 @@ import zlib
 from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 JOURNAL_BYTES = 4 << 20
 """Size of each of the two files: some thousand log pieces."""
@@ -28,8 +29,7 @@ CHECKED_FROM = 12
 MAGIC = b"LONGJRNL"
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """Bytes at an offset of a file; `path` is relative to the journal's directory."""
 
     path: str
@@ -37,14 +37,13 @@ class Write:
     data: bytes
 
 
-@dataclass(slots=True)
-class _Lap:
+class _Lap(msgspec.Struct):
     """One pass through a journal file, from empty to full."""
 
     number: int
     descriptor: int
     end: int = 0
-    unsynced: set[str] = field(default_factory=set)  # files whose bytes are durable only in the journal
+    unsynced: set[str] = set()  # files whose bytes are durable only in the journal
 
 
 class Journal:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Retention:
+class Retention(msgspec.Struct, frozen=True, kw_only=True):
     """Bounds on finished runs; unfinished runs and the newest run are never removed. None: no bound.
 
     `runs_for` and `artifacts_for` are seconds from a run's or attempt's end (a job's own `expire_in` takes precedence),

@@ -6,15 +6,15 @@ Message sizes and queue lengths per connection are bounded by the codec, the rou
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+
+import msgspec
 
 from coordinator.engine.state import RunState
 from protocol.errors import ProtocolError, UsageError
 from protocol.plan import Plan
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one coordinator."""
 
     messages_per_second: int = 20_000  # per connection; a busy worker with its logs sends some hundreds
@@ -55,7 +55,7 @@ class Limits:
 
 def parse_limits(texts: Iterable[str]) -> Limits:
     """Parses limits given as NAME=NUMBER. Raises UsageError naming the known limits."""
-    names = {field.name for field in fields(Limits)}
+    names = set(Limits.__struct_fields__)
     chosen = {}
     for text in texts:
         name, _, number = text.partition("=")

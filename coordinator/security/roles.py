@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import get_args
+
+import msgspec
 
 from protocol import admin
 from protocol import messages as m
@@ -25,8 +26,7 @@ ALLOWED: dict[Role, Kinds] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True):
     """The holder of a key, with the message types that it may send (`allowed`)."""
 
     key: str

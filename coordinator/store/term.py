@@ -6,8 +6,9 @@ from it that another one had it, and wrote, in between.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from uuid import uuid4
+
+import msgspec
 
 from protocol.errors import LongshoreError
 
@@ -19,8 +20,7 @@ class Superseded(LongshoreError):
     """Another coordinator has taken over the database. This one must stop, as its memory is stale."""
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(msgspec.Struct, frozen=True):
     """One coordinator's ownership of a database. Unique, even after a backup was restored.
 
     `number` increases by one with each term, for people. `holder` names the process.

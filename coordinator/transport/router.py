@@ -11,8 +11,8 @@ import errno
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 
+import msgspec
 import zmq
 
 from coordinator.transport.sockets import HANDSHAKE_MS, bind_socket, serve_curve
@@ -42,13 +42,12 @@ CUT_OFF_BYTES = 4 * MAX_MAP_BYTES
 Frames = list[bytes | memoryview]
 
 
-@dataclass(slots=True, eq=False)
-class Peer:
+class Peer(msgspec.Struct, eq=False):
     """The peer on one connection. `worker` is its name, None for a client."""
 
     route: bytes
     worker: str | None = None
-    queue: deque[Frames] = field(default_factory=deque)
+    queue: deque[Frames] = msgspec.field(default_factory=deque)
     queued_bytes: int = 0
     last_answer: m.Done | None = None  # to a client's newest command, in case it is resent
 

@@ -6,8 +6,9 @@ Pure: the log is offsets and chunks, time is an argument, messages go through th
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from daemon.attempts.result import Result, StopReason
 from daemon.logs.log import Log
@@ -41,8 +42,7 @@ NOT_BEGUN = frozenset({Phase.QUEUED, Phase.PREPARING, Phase.READY})
 OVER = frozenset({Phase.ENDED, Phase.REPORTED})
 
 
-@dataclass(slots=True)
-class Report:
+class Report(msgspec.Struct):
     """An unacknowledged status."""
 
     seq: int
@@ -77,8 +77,7 @@ class Report:
         )
 
 
-@dataclass(slots=True, eq=False)
-class Attempt:
+class Attempt(msgspec.Struct, eq=False):
     """One attempt on this worker. `seq` is the sequence number of its newest status."""
 
     assignment: m.Assignment
@@ -87,13 +86,13 @@ class Attempt:
     phase: Phase = Phase.QUEUED
     status: ExecutionStatus = ExecutionStatus.PENDING
     has_runner: bool = False  # from PREPARING on, unless starting one failed
-    dependencies: dict[str, m.Dependency] = field(default_factory=dict)
+    dependencies: dict[str, m.Dependency] = {}
     runnable_at: float | None = None  # time at which the last dependency was satisfied
     finished_at: float = 0.0  # time of its result
     stop: StopReason | None = None
     after_seconds: float | None = None  # limit of its after_script, if the job sets one
     synced: bool = True  # the coordinator's view is known; after a reconnect only once it has answered
-    reports: list[Report] = field(default_factory=list)
+    reports: list[Report] = []
     progress_at: float = 0.0  # time of the last acknowledgement, or of the first send after all was acknowledged
     patience: float = 0.0  # seconds until unacknowledged messages are resent
     flushed_at: float = 0.0

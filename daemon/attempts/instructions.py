@@ -5,22 +5,20 @@ The core (`machine`) appends them in the order of execution; `manager` carries t
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from daemon.attempts.result import ResumePoint, StopReason
 from protocol import messages as m
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Send a message to the coordinator. It may get lost; the core resends unacknowledged messages."""
 
     message: m.Message
     payload: bytes | None
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(msgspec.Struct, frozen=True):
     """Ask the coordinator about an attempt, after `after` seconds at the earliest. Ends in `answered` or `refused`."""
 
     number: int
@@ -29,8 +27,7 @@ class Ask:
     after: float
 
 
-@dataclass(frozen=True, slots=True)
-class StartRunner:
+class StartRunner(msgspec.Struct, frozen=True):
     """Give an attempt its runner. On failure call `failed_to_start`."""
 
     assignment: m.Assignment
@@ -42,39 +39,34 @@ class StartRunner:
         return self.assignment.attempt
 
 
-@dataclass(frozen=True, slots=True)
-class HoldAtGate:
+class HoldAtGate(msgspec.Struct, frozen=True):
     """Start the prepared container; it waits at its gate."""
 
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prefetch:
+class Prefetch(msgspec.Struct, frozen=True):
     """Fetch the artifacts of a dependency that has ended, while other dependencies still run."""
 
     attempt: str
     dependency: m.Dependency
 
 
-@dataclass(frozen=True, slots=True)
-class OpenGate:
+class OpenGate(msgspec.Struct, frozen=True):
     """Run the job: its dependencies are satisfied, and it has a slot."""
 
     attempt: str
     dependencies: list[m.Dependency]
 
 
-@dataclass(frozen=True, slots=True)
-class StopRunner:
+class StopRunner(msgspec.Struct, frozen=True):
     """Notify the runner that its attempt ends early; a running script is stopped by a separate instruction."""
 
     attempt: str
     reason: StopReason
 
 
-@dataclass(frozen=True, slots=True)
-class StopScript:
+class StopScript(msgspec.Struct, frozen=True):
     """SIGTERM to the script, SIGKILL after `grace` seconds; `canceled` is for after_script's CI_JOB_STATUS."""
 
     attempt: str
@@ -82,52 +74,45 @@ class StopScript:
     canceled: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Kill:
+class Kill(msgspec.Struct, frozen=True):
     """SIGKILL to the whole container."""
 
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Prolong:
+class Prolong(msgspec.Struct, frozen=True):
     """Let a job with a lease continue for `seconds`."""
 
     attempt: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class ReadLogAgain:
+class ReadLogAgain(msgspec.Struct, frozen=True):
     """The coordinator has lost log bytes: read the log again from its sender's new offset."""
 
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class Settle:
+class Settle(msgspec.Struct, frozen=True):
     """The coordinator has everything: remove the rest, once the container has had time to end by itself."""
 
     attempt: str
     finished_at: float  # monotonic
 
 
-@dataclass(frozen=True, slots=True)
-class Forget:
+class Forget(msgspec.Struct, frozen=True):
     """Nothing of an attempt is left: drop its runner."""
 
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class DiscardLeftover:
+class DiscardLeftover(msgspec.Struct, frozen=True):
     """Remove an unwanted attempt's leftovers of an earlier daemon process."""
 
     attempt: str
 
 
-@dataclass(frozen=True, slots=True)
-class GiveUpLeftover:
+class GiveUpLeftover(msgspec.Struct, frozen=True):
     """Remove an earlier process's leftovers of an attempt that may run elsewhere; `gave_up` reports the outcome."""
 
     attempt: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from daemon.attempts.instructions import Instruction
 
@@ -32,8 +33,7 @@ class Traces(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class Observers:
+class Observers(msgspec.Struct, frozen=True):
     """A worker's observers, if any."""
 
     metrics: Metrics | None = None

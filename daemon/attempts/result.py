@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from enum import Enum
+
+import msgspec
 
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
@@ -28,8 +29,7 @@ class ResumePoint(Enum):
     RELEASED = "released"  # its container runs or has ended
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class Result(msgspec.Struct, frozen=True, kw_only=True):
     """How an attempt ended; the content of its final status."""
 
     status: ExecutionStatus
@@ -37,7 +37,7 @@ class Result:
     failure_reason: FailureReason | None = None
     message: str | None = None
     log_length: int = 0
-    artifacts: list[ArtifactRef] = field(default_factory=list)
-    dotenv: dict[str, str] = field(default_factory=dict)
+    artifacts: list[ArtifactRef] = []
+    dotenv: dict[str, str] = {}
     tests: JUnitSummary | None = None
     coverage: float | None = None

@@ -10,7 +10,6 @@ import itertools
 import logging
 import time
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, replace
 from threading import Event
 from typing import Protocol
 
@@ -49,32 +48,27 @@ LOG_TRIES = 5
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Hold:
+class _Hold(msgspec.Struct, frozen=True):
     """Nothing to run yet: start the container, held at its gate."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Prefetch:
+class _Prefetch(msgspec.Struct, frozen=True):
     """A dependency has ended: its artifacts may be fetched."""
 
     dependency: Dependency
 
 
-@dataclass(frozen=True, slots=True)
-class _Open:
+class _Open(msgspec.Struct, frozen=True):
     """All dependencies are satisfied and a slot is free."""
 
     dependencies: list[Dependency]
 
 
-@dataclass(frozen=True, slots=True)
-class _Look:
+class _Look(msgspec.Struct, frozen=True):
     """Check for a stop request or the acknowledgement."""
 
 
-@dataclass(frozen=True, slots=True)
-class _ReadAgain:
+class _ReadAgain(msgspec.Struct, frozen=True):
     """The coordinator has lost log bytes; the sender has been set back."""
 
 
@@ -352,7 +346,7 @@ class Runner:
         if result.failure_reason is FailureReason.SCRIPT_FAILURE:
             said[1:1] = self._hints(service_logs)
         messages = dict.fromkeys(filter(None, said))
-        return replace(
+        return msgspec.structs.replace(
             result,
             message="; ".join(messages) or None,
             log_length=log_length,
@@ -452,7 +446,7 @@ class Runner:
             failures = [self._masker.text(failure) for failure in tests.failures]
             tests = msgspec.structs.replace(tests, failures=failures)
         artifacts = [msgspec.structs.replace(ref, name=self._masker.text(ref.name)) for ref in result.artifacts]
-        return replace(
+        return msgspec.structs.replace(
             result,
             message=self._masker.text("; ".join(said)) or None,
             dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},

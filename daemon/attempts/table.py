@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from daemon.attempts.attempt import Attempt
 from daemon.attempts.instructions import Ask, Forget, Instruction, Send
@@ -18,8 +19,7 @@ ASK_AGAIN = 5.0
 """Seconds until a refused question is asked again: the attempt can't continue without its answer."""
 
 
-@dataclass(slots=True)
-class CoreSettings:
+class CoreSettings(msgspec.Struct):
     """The core's part of a worker's settings. Durations are seconds."""
 
     slots: int
@@ -35,19 +35,18 @@ class CoreSettings:
         return 4 * (self.slots + self.ahead) + 16
 
 
-@dataclass(slots=True)
-class AttemptTable:
+class AttemptTable(msgspec.Struct):
     """Each event sets `now` (monotonic) before it changes anything."""
 
     now: float = 0.0
     connected: bool = False  # welcomed by the coordinator, and not lost since
-    attempts: dict[str, Attempt] = field(default_factory=dict)
-    known: set[str] = field(default_factory=set)  # kept by sweeps; another thread may read it
-    over: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    timers: Timers = field(default_factory=Timers)
-    _out: list[Instruction] = field(default_factory=list)
-    _questions: dict[int, tuple[Ask, Callable[[m.Message], None]]] = field(default_factory=dict)
-    _numbers: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    attempts: dict[str, Attempt] = {}
+    known: set[str] = set()  # kept by sweeps; another thread may read it
+    over: OrderedDict[str, None] = msgspec.field(default_factory=OrderedDict)
+    timers: Timers = msgspec.field(default_factory=Timers)
+    _out: list[Instruction] = []
+    _questions: dict[int, tuple[Ask, Callable[[m.Message], None]]] = {}
+    _numbers: itertools.count[int] = msgspec.field(default_factory=lambda: itertools.count(1))
 
     def instruct(self, instruction: Instruction) -> None:
         """Appends an instruction."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from daemon.checkouts import git
 from daemon.checkouts.git import BadWorkspace
@@ -18,8 +19,7 @@ OBJECT = re.compile(rb"\Aobject ([0-9a-f]+)\ntype ([a-z]+)\n")
 MOST_TAGS_OF_TAGS = 8
 
 
-@dataclass(slots=True)
-class History:
+class History(msgspec.Struct):
     """A repository's history: `tips` and the commits below them, with their parents, down to the `shallow` ones.
 
     `refs` are those that point into it; `tags` are the annotated tags among them, as objects.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -29,8 +28,7 @@ class IndexBasis(msgspec.Struct, frozen=True):
     special: list[bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class KnownIndex:
+class KnownIndex(msgspec.Struct, frozen=True):
     """An index of an earlier checkout: its basis, its file and its entries' offsets, and the trees' objects."""
 
     basis: IndexBasis
@@ -39,8 +37,7 @@ class KnownIndex:
     objects: Objects
 
 
-@dataclass(frozen=True, slots=True)
-class KnownIndexes:
+class KnownIndexes(msgspec.Struct, frozen=True):
     """The indexes of an earlier checkout."""
 
     indexes: list[KnownIndex]

@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
 from uuid import uuid4
+
+import msgspec
 
 from daemon.checkouts import git
 from daemon.checkouts.shelf import Shelf
@@ -22,8 +23,7 @@ CONFIG = "[core]\n\trepositoryformatversion = {version}\n\tbare = true\n{extensi
 HASH_BYTES = {"sha1": 20, "sha256": 32}
 
 
-@dataclass(slots=True)
-class Source:
+class Source(msgspec.Struct):
     """The objects of a workspace, once all its packs are added. `name` is its project's in the shelf.
 
     `pins` is the attempt's directory, on the shelf's file system. Methods raise BadWorkspace, OSError.
@@ -33,9 +33,9 @@ class Source:
     name: str
     ref: GitWorkspace
     pins: Path
-    packs: list[Path] = field(default_factory=list)
+    packs: list[Path] = []
     _view: Path | None = None
-    _lock: Lock = field(default_factory=Lock)
+    _lock: Lock = msgspec.field(default_factory=Lock)
 
     def view(self) -> Path:
         """A bare repository of this workspace's objects."""

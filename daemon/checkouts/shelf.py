@@ -15,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from threading import RLock
 from typing import IO
@@ -39,8 +38,7 @@ NOTE = "note"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(slots=True)
-class _Set:
+class _Set(msgspec.Struct):
     path: Path
     used: float
     files: list[tuple[int, int, int]]  # inode, size, links

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -27,8 +26,7 @@ DEFAULT_BRANCH = b"main"
 NOTHING = Totals(0, 0, 0)
 
 
-@dataclass(slots=True)
-class Repository:
+class Repository(msgspec.Struct):
     """One repository of a snapshot: its manifest, the id of its files' tree, and its place in the project directory.
 
     `top` and `git_dir` are relative to the project directory; `level` is 0 for the project's own repository.
@@ -52,8 +50,7 @@ class Repository:
         return self.manifest.branch.encode("utf-8", "surrogateescape") or DEFAULT_BRANCH
 
 
-@dataclass(slots=True)
-class Snapshot:
+class Snapshot(msgspec.Struct):
     """The repositories of a snapshot, each after its parent, and the ids of the blobs that only indexes refer to."""
 
     repositories: list[Repository]

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -56,8 +55,7 @@ class Delta(msgspec.Struct, frozen=True):
     blobs: int
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(msgspec.Struct, frozen=True):
     """A checkout's files as a base, and the difference to it, if any. `name` is the base's set, `pinned` its pin."""
 
     name: str

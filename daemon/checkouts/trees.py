@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import FILE, LINK, LONGEST_LINK, SUBMODULE, TREE, Objects, kind, os_text
@@ -197,16 +198,15 @@ def find(objects: Objects, root: str, paths: Iterable[bytes]) -> dict[bytes, tup
     return made
 
 
-@dataclass(slots=True)
-class Difference:
+class Difference(msgspec.Struct):
     """What makes one tree another: items to write, and paths to remove first, each with all below it.
 
     `lost` are the paths of all files and links that the new tree lacks.
     """
 
-    written: list[Item] = field(default_factory=list)
-    removed: list[bytes] = field(default_factory=list)
-    lost: list[bytes] = field(default_factory=list)
+    written: list[Item] = []
+    removed: list[bytes] = []
+    lost: list[bytes] = []
 
 
 def difference(old: Objects, old_root: str, new: Objects, new_root: str, limit: int) -> Difference | None:

@@ -7,9 +7,10 @@ follow_log + wait, collect, remove. `registry` finds executors by name; docs/exe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import FailureReason
@@ -29,8 +30,7 @@ class Interrupted(Exception):
     """`Sandbox.interrupt` was called while a step waited."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """An attempt whose container was found by its labels when the daemon started."""
 
     attempt: str
@@ -39,8 +39,7 @@ class Found:
     lease: float | None = None  # its assignment's lease
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, frozen=True):
     """A container's end. `ran_for` is seconds from release to end, by the engine's own times.
 
     `failure` names the cause if neither the script nor this daemon ended it: the engine, an operator. `expired`: the
@@ -54,8 +53,7 @@ class Outcome:
     expired: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Collected:
+class Collected(msgspec.Struct, frozen=True):
     """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
     `kind` is "archive", "dotenv" or "junit"; `digest` is the file's sha256, if known.
@@ -67,16 +65,14 @@ class Collected:
     digest: str = ""
 
 
-@dataclass(slots=True)
-class Dependencies:
+class Dependencies(msgspec.Struct):
     """A release's input: the dependencies in order, and the paths of their archives on this host."""
 
-    states: list[Dependency] = field(default_factory=list)
-    archives: list[Path] = field(default_factory=list)
+    states: list[Dependency] = []
+    archives: list[Path] = []
 
 
-@dataclass(frozen=True, slots=True)
-class CheckoutOptions:
+class CheckoutOptions(msgspec.Struct, frozen=True):
     """A job's checkout options: GitLab's variables GIT_STRATEGY, GIT_DEPTH, ..., parsed.
 
     `depth` 0 is the whole history, also for `submodule_depth`. Without `files` (GIT_CHECKOUT: "false") only `.git` is
@@ -90,8 +86,7 @@ class CheckoutOptions:
     submodule_depth: int = 20
 
 
-@dataclass(frozen=True, slots=True)
-class Layer:
+class Layer(msgspec.Struct, frozen=True):
     """A part of a project directory that jobs may share, read-only.
 
     `key` identifies its content, owner and modes: equal keys, equal layers. `size` is the sum of its files, in bytes.

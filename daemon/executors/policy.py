@@ -8,7 +8,8 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+
+import msgspec
 
 from daemon.executors.base import JobFailed
 from protocol.errors import UsageError
@@ -22,8 +23,7 @@ VOLUME = "volume:"
 NOT_IN_A_NAME = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(msgspec.Struct, frozen=True):
     """`volumes` are in Docker's bind syntax; `images` are patterns, none: any image. `pids` is per container."""
 
     privileged: bool = False

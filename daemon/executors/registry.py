@@ -7,9 +7,10 @@ docs/executors.md.
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
+
+import msgspec
 
 from daemon.executors.base import Executor
 from daemon.executors.policy import Policy
@@ -21,8 +22,7 @@ BUILT_IN = {
 }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExecutorOptions:
+class ExecutorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """A worker's options for the executor that it opens. Durations are seconds, sizes are bytes.
 
     `coordinator` separates the objects of several coordinators' workers on one engine. `directory` is for the

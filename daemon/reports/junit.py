@@ -10,9 +10,10 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from typing import BinaryIO
 from xml.parsers import expat
+
+import msgspec
 
 from protocol.views import JUnitSummary
 
@@ -154,12 +155,11 @@ def _read(stream: BinaryIO, counter: _Counter) -> None:
         raise BadJUnit(f"line {error.lineno}: {expat.errors.messages[error.code]}") from error
 
 
-@dataclass(slots=True)
-class JUnitReport:
+class JUnitReport(msgspec.Struct):
     """Summary of report files. `summary` is None if no file could be read; `odd` has the reasons, by file."""
 
     summary: JUnitSummary | None = None
-    odd: list[str] = field(default_factory=list)
+    odd: list[str] = []
 
 
 def parse_junit(files: Iterable[tuple[str, BinaryIO]]) -> JUnitReport:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from daemon.executors.base import Collected
 from daemon.logs.masking import Masker
@@ -18,15 +19,14 @@ MOST_NAMED = 3
 """Limit of report files named in a message."""
 
 
-@dataclass(slots=True)
-class Reports:
+class Reports(msgspec.Struct):
     """A job's reports. `warning` is for people: an unreadable report that does not fail the job.
 
     `failure` is a report that fails the job.
     """
 
-    artifacts: list[ArtifactRef] = field(default_factory=list)
-    dotenv: dict[str, str] = field(default_factory=dict)
+    artifacts: list[ArtifactRef] = []
+    dotenv: dict[str, str] = {}
     tests: JUnitSummary | None = None
     warning: str | None = None
     failure: str | None = None

@@ -8,8 +8,9 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Future
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from protocol import messages as m
 
@@ -30,8 +31,7 @@ class Refused(Exception):
         self.code = code
 
 
-@dataclass(slots=True)
-class _Open:
+class _Open(msgspec.Struct):
     future: Future[Answer]
     message: m.Message
     payload: bytes | memoryview | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,11 +13,12 @@ from pathlib import Path
 import pytest
 import zmq
 
+from coordinator.files.blob_store import BlobStore
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.client import PIPELINE, Client
 from protocol.codec import decode_for_coordinator, encode
-from protocol.errors import UsageError
+from protocol.errors import CoordinatorUnreachable, ProtocolError, UsageError
 from protocol.names import CHUNK_BYTES
 from protocol.workspace import Pack
 from tests.support.coordinator_process import Running
@@ -164,3 +166,40 @@ def test_the_coordinator_says_which_blobs_it_lacks(file: Path, tmp_path: Path) -
         digest, size = client.upload(file)
         assert client.missing_blobs([Pack(digest=digest, size=size), missing]) == [missing]
         assert client.missing_blobs([]) == []
+
+
+def test_a_verification_may_take_longer_than_the_client_s_timeout(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verified, asked = threading.Event(), iter(range(1000))
+    real_verify = BlobStore._verify
+
+    def verify(store: BlobStore, digest: str) -> ProtocolError | None:
+        assert verified.wait(DEADLINE)
+        return real_verify(store, digest)
+
+    monkeypatch.setattr(BlobStore, "_verify", verify)
+    with Running(tmp_path / "state") as running, Client(running.address, timeout=DEADLINE) as client:
+        _ = client.welcome
+        client.timeout = 0.3
+        real_introduce = client._introduce
+
+        def introduce(deadline: float) -> None:
+            if next(asked) == 2:  # it has waited three times as long as its timeout
+                verified.set()
+            real_introduce(time.monotonic() + DEADLINE)
+
+        monkeypatch.setattr(client, "_introduce", introduce)
+        digest, size = client.upload(file)
+        assert verified.is_set()
+        client.timeout = DEADLINE
+        assert client.missing_blobs([Pack(digest=digest, size=size)]) == []
+
+
+def test_an_upload_to_a_coordinator_that_is_gone_ends(file: Path, tmp_path: Path) -> None:
+    with Running(tmp_path / "state") as running:
+        client = Client(running.address, timeout=DEADLINE)
+        _ = client.welcome
+    client.timeout = 0.3
+    with client, pytest.raises(CoordinatorUnreachable):
+        client.upload(file)

@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -211,7 +210,7 @@ def test_statuses_that_come_together_are_counted_and_bounded(tmp_path: Path) -> 
 def test_a_limit_that_there_is_not_is_one_clear_line(text: str) -> None:
     with pytest.raises(UsageError, match="known limits: blob_bytes, "):
         parse_limits([text])
-    assert parse_limits(["blob_bytes=5"]) == replace(Limits(), blob_bytes=5)
+    assert parse_limits(["blob_bytes=5"]) == msgspec.structs.replace(Limits(), blob_bytes=5)
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 from daemon.executors.base import CheckoutOptions, JobFailed
 from daemon.executors.common.checkout_options import checkout_options
@@ -10,8 +10,7 @@ from protocol.plan import JobPlan, Plan
 from protocol.variables import expand_all
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """The most that any job needs; a depth of 0 is the whole history. `submodules` as GIT_SUBMODULE_STRATEGY."""
 
     depth: int

@@ -10,7 +10,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -65,13 +64,12 @@ class FileCache(msgspec.Struct):
         replace_file(path, msgspec.msgpack.encode(self))
 
 
-@dataclass(slots=True)
-class Files:
+class Files(msgspec.Struct):
     """A repository's files: (git's mode, raw id) by path, and permission bits."""
 
-    found: dict[bytes, tuple[bytes, bytes]] = field(default_factory=dict)
-    modes: Modes = field(default_factory=Modes)
-    left_out: list[bytes] = field(default_factory=list)
+    found: dict[bytes, tuple[bytes, bytes]] = {}
+    modes: Modes = msgspec.field(default_factory=Modes)
+    left_out: list[bytes] = []
 
 
 class FileReader:

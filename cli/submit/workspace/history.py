@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterable, Set
-from dataclasses import dataclass, field
 from types import TracebackType
 
 import msgspec
@@ -113,8 +112,7 @@ class CommitReader:
         return found
 
 
-@dataclass(frozen=True, slots=True)
-class Tag:
+class Tag(msgspec.Struct, frozen=True):
     """A tag: the object it names, the commit that this leads to, and whether it is a tag object."""
 
     id: str
@@ -122,12 +120,11 @@ class Tag:
     annotated: bool
 
 
-@dataclass(slots=True)
-class Refs:
+class Refs(msgspec.Struct):
     """A repository's refs that a job may need: ids of branches by full name, and tags by full name."""
 
-    branches: dict[bytes, str] = field(default_factory=dict)
-    tags: dict[bytes, Tag] = field(default_factory=dict)
+    branches: dict[bytes, str] = {}
+    tags: dict[bytes, Tag] = {}
 
 
 def parse_refs(output: bytes) -> Refs:
@@ -142,18 +139,17 @@ def parse_refs(output: bytes) -> Refs:
     return found
 
 
-@dataclass(slots=True)
-class History:
+class History(msgspec.Struct):
     """Commits of one or more repositories, as deep as a job needs.
 
     `commits` are all of them, without those of `whole` histories; `tips` are commits and annotated tags from which the
     history starts, the heads first; `shallow` are commits whose parents are left out; `refs` are a job's.
     """
 
-    tips: list[str] = field(default_factory=list)
-    commits: set[str] = field(default_factory=set)
-    shallow: set[str] = field(default_factory=set)
-    refs: dict[bytes, str] = field(default_factory=dict)
+    tips: list[str] = []
+    commits: set[str] = set()
+    shallow: set[str] = set()
+    refs: dict[bytes, str] = {}
     whole: bool = False
 
     def add(self, other: History) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 HEADER = struct.Struct(">4sLL")
 STAT = struct.Struct(">10L")
@@ -16,8 +17,7 @@ LOW = 0xFFFFFFFF
 SECOND = 1_000_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Seed:
+class Seed(msgspec.Struct, frozen=True):
     """An entry whose content git knows, as long as the file's status is this."""
 
     mtime_ns: int

@@ -7,7 +7,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import NamedTemporaryFile, mkstemp
 
@@ -47,18 +46,16 @@ Sent = tuple[Pack, Path]
 """A pack and its file."""
 
 
-@dataclass(slots=True)
-class Base:
+class Base(msgspec.Struct):
     """A stored workspace as a new one sees it: what of its packs and history can be built on."""
 
-    packs: list[Pack] = field(default_factory=list)
-    tips: set[str] = field(default_factory=set)
-    known: set[str] = field(default_factory=set)
+    packs: list[Pack] = []
+    tips: set[str] = set()
+    known: set[str] = set()
     holder: str | None = None
 
 
-@dataclass(slots=True)
-class Made:
+class Made(msgspec.Struct):
     """A workspace, and the files of those of its packs that the coordinator may lack, by digest."""
 
     workspace: GitWorkspace

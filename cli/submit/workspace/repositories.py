@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
 
@@ -25,8 +24,7 @@ from protocol.workspace import RepositoryManifest
 _USER = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]*://)([^/@:]*)(?::[^/@]*)?@")
 
 
-@dataclass(slots=True)
-class Scan:
+class Scan(msgspec.Struct):
     """One repository as it is now, its objects in the store: its manifest without refs, and the tree of its files.
 
     `staged` are ids of blobs that perhaps only the index refers to.

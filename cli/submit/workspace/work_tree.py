@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
@@ -31,8 +30,7 @@ class Stamp(msgspec.Struct, frozen=True, array_like=True):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class WorkTree:
+class WorkTree(msgspec.Struct, frozen=True):
     """The repository at `top`. `common` has what its worktrees share; `config` has lower-case keys."""
 
     git: Git

@@ -11,9 +11,10 @@ import posixpath
 import tarfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, Protocol
+
+import msgspec
 
 from daemon.tar_stream import END, Member, TarReader, padding
 from protocol.compression import compressed
@@ -100,8 +101,7 @@ class ArchiveWriter:
         self.digest = self._file.hasher.hexdigest()
 
 
-@dataclass(slots=True)
-class Selected:
+class Selected(msgspec.Struct):
     """A selection of a tar's members, and the wanted members that could not be copied.
 
     `place` returns a member's name in the target (None: outside the selection); `wanted` takes that name and whether
@@ -111,11 +111,11 @@ class Selected:
     place: Callable[[str], str | None]
     wanted: Callable[[str, bool], bool]
     through: Callable[[str], bool]
-    hard_links: list[str] = field(default_factory=list)
+    hard_links: list[str] = []
     """Names of hard links without a copied target: they have no data of their own."""
-    links: list[Member] = field(default_factory=list)
+    links: list[Member] = []
     """Symbolic links that patterns lead through, and wanted ones to follow."""
-    left_out: list[str] = field(default_factory=list)
+    left_out: list[str] = []
     """Names of wanted devices and pipes."""
 
 

@@ -11,8 +11,9 @@ import posixpath
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from daemon.executors.common.archive_guard import BadMember, Guard
 from daemon.tar_stream import END, OPEN_DIRECTORY, ROOT, BadArchive, Member, Owner, TarReader, batched, padding
@@ -48,7 +49,7 @@ class Leaving:
     def archive(self, directory: str, owner: Owner) -> Iterator[bytes]:
         """A tar of the links, for unpacking at the root, that puts them into `directory`."""
         for name, link in self._links.items():
-            yield replace(link, name=posixpath.join(directory.lstrip("/"), name)).encoded(owner)
+            yield msgspec.structs.replace(link, name=posixpath.join(directory.lstrip("/"), name)).encoded(owner)
         yield ENDING
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
+
+import msgspec
 
 from protocol.job_variables import as_path, of_worker, timestamp
 from protocol.messages import Assignment, Dependency
@@ -26,8 +27,7 @@ ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 """Architectures that GitLab Runner names differently from Linux."""
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(msgspec.Struct, frozen=True):
     """All variables of a job, expanded. `files` are the contents of file variables, by path."""
 
     values: Mapping[str, str]

@@ -8,9 +8,10 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from importlib.resources import files
 from typing import Literal
+
+import msgspec
 
 from protocol.plan import JobPlan
 from protocol.variables import VARIABLE_NAME
@@ -75,8 +76,7 @@ def script_text(commands: Sequence[str], *, trace: bool = False) -> str:
     return "\n".join(lines) + "\n" if lines else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Scripts:
+class Scripts(msgspec.Struct, frozen=True):
     """A container's scripts, as shell text; `hook` runs first, in a shell of its own, outside the project's directory.
 
     `files` are the files that the text reads, by absolute path.
@@ -85,7 +85,7 @@ class Scripts:
     script: str
     after_script: str = ""
     hook: str = ""
-    files: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = {}
 
 
 def scripts_of(job: JobPlan, directory: str, *, trace: bool = False) -> Scripts:

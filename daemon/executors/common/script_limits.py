@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 SCRIPT = "RUNNER_SCRIPT_TIMEOUT"
 AFTER_SCRIPT = "RUNNER_AFTER_SCRIPT_TIMEOUT"
@@ -14,8 +15,7 @@ PART = re.compile(r"(\d+\.?\d*|\.\d+)(h|ms|m|s|us|\u00b5s|ns)\s*")
 TRUE = frozenset({"1", "t", "true", "yes", "on"})
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """Time limits of script and after_script in seconds (None: not set), and whether after_script's failure counts.
 
     `warnings` are for people.

@@ -18,10 +18,11 @@ import ssl
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar, cast
 from urllib.parse import quote, urlencode, urlsplit
+
+import msgspec
 
 from protocol.backoff import Backoff
 from protocol.errors import EngineUnavailable, LongshoreError
@@ -66,8 +67,7 @@ GONE = (ConnectionError, FileNotFoundError, http.client.HTTPException)
 """Exceptions of a request when no engine answers, or when it goes away before its answer is complete."""
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """An engine's address: a Unix socket's `path`, or `host` and `port`."""
 
     url: str

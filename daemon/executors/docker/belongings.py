@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Lock
 from typing import Any, Literal
+
+import msgspec
 
 from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
 from protocol.names import ATTEMPT_ID
@@ -42,8 +43,7 @@ KINDS: tuple[Kind, ...] = ("containers", "networks", "volumes")
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Thing:
+class Thing(msgspec.Struct, frozen=True):
     """One object on the engine. `state` is a container's, "" otherwise; `created` is in seconds since the epoch."""
 
     kind: Kind

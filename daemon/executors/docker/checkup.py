@@ -7,10 +7,11 @@ import shutil
 import stat
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
+
+import msgspec
 
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from protocol.errors import EngineUnavailable
@@ -22,8 +23,7 @@ CLOCK_SECONDS = 5.0
 BOUNDS = {"MemoryLimit": "memory", "CpuCfsQuota": "CPU time", "PidsLimit": "the number of processes"}
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """A check's name, its status, and, unless it is `ok`, the remedy."""
 
     name: str

@@ -7,9 +7,10 @@ import threading
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
+
+import msgspec
 
 from daemon.executors.base import JobFailed
 from daemon.executors.docker.api_client import DockerClient, EngineError
@@ -23,8 +24,7 @@ PULL_SILENCE = 300.0
 """Seconds without data from the registry after which a pull fails."""
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
+class Image(msgspec.Struct, frozen=True):
     """An image on the engine. `ports` are its exposed TCP ports."""
 
     name: str

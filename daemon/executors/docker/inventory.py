@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+
+import msgspec
 
 from daemon.executors.docker.api_client import GOING, UP, DockerClient, EngineError
 from daemon.executors.docker.belongings import (
@@ -53,8 +54,7 @@ class Verdict(str, Enum):
     FORCE = "force"  # its worker is dead, and the next one of its name would resume it
 
 
-@dataclass(frozen=True, slots=True)
-class Leftover:
+class Leftover(msgspec.Struct, frozen=True):
     """An object with its verdict; `reason` is for people."""
 
     thing: Thing
@@ -63,8 +63,7 @@ class Leftover:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class WorkersReport:
+class WorkersReport(msgspec.Struct, frozen=True):
     """A reachable coordinator's report on its workers: those `gone` for good, and the `busy` ones with jobs."""
 
     gone: frozenset[str] = frozenset()

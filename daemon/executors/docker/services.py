@@ -12,8 +12,9 @@ import socket
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from daemon.executors.base import JobFailed
 from daemon.executors.common.environment import Environment, too_long
@@ -63,8 +64,7 @@ def default_aliases(name: str) -> list[str]:
     return list(dict.fromkeys([path.replace("/", "__"), path.replace("/", "-")]))
 
 
-@dataclass(frozen=True, slots=True)
-class Service:
+class Service(msgspec.Struct, frozen=True):
     """One service of a job, with its container."""
 
     spec: ServiceSpec

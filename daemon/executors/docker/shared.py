@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.files.cache_store import CacheStore
@@ -20,8 +21,7 @@ from daemon.executors.policy import Policy
 from protocol.clock import monotonic_of
 
 
-@dataclass(frozen=True, slots=True)
-class SharedResources:
+class SharedResources(msgspec.Struct, frozen=True):
     """An executor's resources for all its sandboxes. `directory` keeps state that outlives a daemon, by container."""
 
     engine: DockerClient

@@ -36,7 +36,7 @@ def finish(sim: Sim, run: RunState, status: S = S.SUCCESS) -> None:
     sim.finish(run, lambda _: status)
 
 
-def test_a_job_without_a_strategy_succeeds_when_its_child_run_is_created():
+def test_a_job_without_a_strategy_succeeds_when_its_child_run_is_created() -> None:
     sim = Sim(SimWorker("w"))
     source, workspace = m.Source(ref="main", sha="abc"), TarWorkspace(digest="a" * 64, size=1)
     run = sim.submit(plan(trigger("start"), job("after", needs=["start"])), source=source, workspace=workspace)
@@ -68,7 +68,9 @@ def test_a_job_without_a_strategy_succeeds_when_its_child_run_is_created():
         ("mirror", S.SKIPPED, "skipped"),
     ],
 )
-def test_a_job_with_a_strategy_runs_until_its_child_ends_and_takes_its_outcome(strategy, outcome, expected):
+def test_a_job_with_a_strategy_runs_until_its_child_ends_and_takes_its_outcome(
+    strategy: str, outcome: S, expected: str
+) -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start", "build", strategy=strategy), job("after")))
     work = job("work", when="on_failure" if outcome is S.SKIPPED else "on_success")
@@ -90,14 +92,14 @@ def test_a_job_with_a_strategy_runs_until_its_child_ends_and_takes_its_outcome(s
     assert sim.statuses(run)["after"] == ("pending" if expected in ("success", "skipped") else "skipped")
 
 
-def test_a_child_that_fails_is_forgiven_by_allow_failure():
+def test_a_child_that_fails_is_forgiven_by_allow_failure() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start", "build", strategy="depend", allow_failure=True), job("after")))
     finish(sim, sim.compiled(run, "start", CHILD), S.FAILED)
     assert sim.statuses(run) == {"start": "failed", "after": "pending"}
 
 
-def test_problems_of_the_child_s_file_are_the_job_s_failure():
+def test_problems_of_the_child_s_file_are_the_job_s_failure() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start")))
     sim.refused(run, "start", "child.yml:3: job: has no script", "child.yml:4: stage: unknown")
@@ -107,7 +109,7 @@ def test_problems_of_the_child_s_file_are_the_job_s_failure():
     assert start.message == "child.yml:3: job: has no script\nchild.yml:4: stage: unknown"
 
 
-def test_a_plan_that_makes_no_sense_is_refused():
+def test_a_plan_that_makes_no_sense_is_refused() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start")))
     assert sim.engine.child_compiled(sim.attempt_of(run, "start"), plan(), sim.now) is None
@@ -115,7 +117,7 @@ def test_a_plan_that_makes_no_sense_is_refused():
     assert sim.job(run, "start").message == "the plan has no jobs"
 
 
-def test_a_trigger_is_never_sent_to_a_worker_and_nothing_is_held_for_it():
+def test_a_trigger_is_never_sent_to_a_worker_and_nothing_is_held_for_it() -> None:
     sim = Sim(SimWorker("w", slots=5))
     run = sim.submit(plan(trigger("start", strategy="depend"), job("after", needs=["start"])))
     child = sim.compiled(run, "start", CHILD)
@@ -124,7 +126,7 @@ def test_a_trigger_is_never_sent_to_a_worker_and_nothing_is_held_for_it():
     finish(sim, run)
 
 
-def test_there_are_two_levels_of_children_and_no_third():
+def test_there_are_two_levels_of_children_and_no_third() -> None:
     sim = Sim(SimWorker("w"))
     nested = plan(trigger("start", strategy="depend"))
     run = sim.submit(nested)
@@ -136,7 +138,7 @@ def test_there_are_two_levels_of_children_and_no_third():
     assert [each.status for each in (run, child, grandchild)] == [S.FAILED] * 3
 
 
-def test_canceling_a_run_cancels_all_runs_below_it_and_its_jobs_end_after_theirs():
+def test_canceling_a_run_cancels_all_runs_below_it_and_its_jobs_end_after_theirs() -> None:
     sim = Sim(SimWorker("w", slots=4))
     run = sim.submit(plan(trigger("wait", strategy="depend"), trigger("go")))
     child, other = sim.compiled(run, "wait", plan(trigger("start", strategy="mirror"))), sim.compiled(run, "go", CHILD)
@@ -152,7 +154,7 @@ def test_canceling_a_run_cancels_all_runs_below_it_and_its_jobs_end_after_theirs
     assert other.status is S.CANCELED
 
 
-def test_canceling_a_job_cancels_the_child_that_it_waits_for():
+def test_canceling_a_job_cancels_the_child_that_it_waits_for() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start", strategy="depend"), job("other")))
     child = sim.compiled(run, "start", CHILD)
@@ -162,7 +164,7 @@ def test_canceling_a_job_cancels_the_child_that_it_waits_for():
     assert (child.status, sim.statuses(run)) == (S.CANCELED, {"start": "canceled", "other": "pending"})
 
 
-def test_what_is_compiled_for_a_canceled_or_retried_job_is_too_late():
+def test_what_is_compiled_for_a_canceled_or_retried_job_is_too_late() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start")))
     first = sim.attempt_of(run, "start")
@@ -177,7 +179,7 @@ def test_what_is_compiled_for_a_canceled_or_retried_job_is_too_late():
     assert sim.job(run, "start").child_runs == [child.id]
 
 
-def test_a_retried_job_starts_a_new_child():
+def test_a_retried_job_starts_a_new_child() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start", strategy="depend")))
     first = sim.compiled(run, "start", CHILD)
@@ -190,7 +192,7 @@ def test_a_retried_job_starts_a_new_child():
     assert sim.job(run, "start").child_runs == [first.id, second.id]
 
 
-def test_retrying_a_child_makes_the_runs_above_wait_for_it_again():
+def test_retrying_a_child_makes_the_runs_above_wait_for_it_again() -> None:
     sim = Sim(SimWorker("w"))
     nested = plan(trigger("start", "build", strategy="depend"), job("after"))
     run = sim.submit(nested)
@@ -207,7 +209,7 @@ def test_retrying_a_child_makes_the_runs_above_wait_for_it_again():
     assert sim.job(run, "start").child_runs == [child.id]
 
 
-def test_a_killed_coordinator_asks_again_for_what_was_being_compiled():
+def test_a_killed_coordinator_asks_again_for_what_was_being_compiled() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start")))
     before = dict(sim.wanted)
@@ -218,7 +220,7 @@ def test_a_killed_coordinator_asks_again_for_what_was_being_compiled():
     assert not sim.wanted
 
 
-def test_a_killed_coordinator_still_waits_for_the_child():
+def test_a_killed_coordinator_still_waits_for_the_child() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(
         plan(trigger("start", strategy="depend", resource_group="one"), trigger("next", resource_group="one"))
@@ -234,7 +236,7 @@ def test_a_killed_coordinator_still_waits_for_the_child():
     assert sim.wanted
 
 
-def test_a_job_whose_child_can_t_be_read_after_a_restart_fails():
+def test_a_job_whose_child_can_t_be_read_after_a_restart_fails() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start", strategy="depend")))
     child = sim.compiled(run, "start", CHILD)
@@ -244,7 +246,7 @@ def test_a_job_whose_child_can_t_be_read_after_a_restart_fails():
     assert sim.runs[run.id].status is S.FAILED
 
 
-def test_a_child_gets_the_variables_of_its_job_expanded_and_those_of_the_run_if_forwarded():
+def test_a_child_gets_the_variables_of_its_job_expanded_and_those_of_the_run_if_forwarded() -> None:
     sim = Sim(SimWorker("w"))
     start = trigger(
         variables=variables(WHO="me", HELLO="hi $WHO of $CI_PIPELINE_ID, $SECRET", NOT="x"),
@@ -267,7 +269,7 @@ def test_a_child_gets_the_variables_of_its_job_expanded_and_those_of_the_run_if_
     assert of["all"].project_variables == given[:1]
 
 
-def test_a_generated_file_comes_with_the_archives_of_its_job():
+def test_a_generated_file_comes_with_the_archives_of_its_job() -> None:
     sim = Sim(SimWorker("w"))
     generated = trigger("start", "deploy", include=[TriggerInclude(artifact="child.yml", job="gen")])
     run = sim.submit(plan(job("gen", "build"), generated))
@@ -276,7 +278,7 @@ def test_a_generated_file_comes_with_the_archives_of_its_job():
     assert sim.wanted[sim.attempt_of(run, "start")].archives == {"gen": [ARCHIVE]}
 
 
-def test_a_newer_commit_cancels_a_run_with_its_children_and_a_late_child_cancels_nothing():
+def test_a_newer_commit_cancels_a_run_with_its_children_and_a_late_child_cancels_nothing() -> None:
     sim = Sim(SimWorker("w", slots=0))
     old = sim.submit(
         plan(trigger("start", interruptible=True), job("x", interruptible=True)), source=m.Source(ref="main", sha="1")

@@ -11,7 +11,7 @@ from coordinator.engine.settings import Settings
 from coordinator.engine.state import JobState, RunState
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import Plan, RetrySpec
+from protocol.plan import JobPlan, Plan, RetrySpec
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
 from tests.support.engine_simulation import Sim, SimWorker
@@ -29,7 +29,7 @@ def plans(draw: st.DrawFn, *, locks: bool = True) -> Plan:
     Without `locks` for child runs: one that waits for the lock of the job that waits for it waits for ever, as in
     GitLab.
     """
-    jobs = []
+    jobs: list[JobPlan] = []
     for i in range(draw(st.integers(1, 7))):
         stage = draw(st.sampled_from(STAGES))
         before = [j.name for j in jobs if STAGES.index(j.stage) <= STAGES.index(stage)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+
+import msgspec
 
 from daemon.executors.base import Collected
 from daemon.executors.common.archive_members import ArchiveWriter, Members, Selected, copy_file, copy_members
@@ -28,8 +29,7 @@ REPORT_BYTES = 64 << 20
 Expand = Callable[[str], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Selection:
+class Selection(msgspec.Struct, frozen=True):
     """Files to take, relative to the project directory. `known`: also take all files but these (None: don't)."""
 
     patterns: Sequence[str]
@@ -37,8 +37,7 @@ class Selection:
     known: frozenset[str] | None = None
 
 
-@dataclass(slots=True)
-class FileCollector:
+class FileCollector(msgspec.Struct):
     """Takes selections out of one container. `warnings` are for people: patterns without a match, or invalid ones.
 
     `empty` collects directories of patterns that do not exist; `through_links` is set if patterns lead through symbolic
@@ -49,8 +48,8 @@ class FileCollector:
     container: str
     project_dir: str
     expand: Expand
-    warnings: list[str] = field(default_factory=list)
-    empty: list[str] = field(default_factory=list)
+    warnings: list[str] = []
+    empty: list[str] = []
     through_links: bool = False
 
     def directories(self, patterns: Sequence[str]) -> list[str]:

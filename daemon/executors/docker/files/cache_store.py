@@ -12,9 +12,10 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
+
+import msgspec
 
 from daemon.executors.common import archive_note
 from daemon.executors.common.archive_members import ArchiveWriter
@@ -29,8 +30,7 @@ STALE_PARTIAL = 24 * 3600.0
 """Age in seconds after which a partial archive is the leftover of a killed process."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cached:
+class Cached(msgspec.Struct, frozen=True):
     """An existing cache: its archive, and that archive's note, if it has one."""
 
     key: str

@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import posixpath
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 import msgspec
@@ -25,8 +24,7 @@ from protocol.errors import EngineUnavailable, UsageError
 from protocol.plan import CacheSpec
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(msgspec.Struct, frozen=True):
     """A cache for the job, in the place of the `index`th one that it wants."""
 
     index: int
@@ -56,8 +54,7 @@ class Written(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
-class JobCaches:
+class JobCaches(msgspec.Struct, frozen=True):
     """One job's caches. `file_keys` are the values of `key:files`, one per cache; see `file_keys_of`."""
 
     store: CacheStore

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from daemon.executors.base import Layer
 from daemon.executors.common.archive_note import Note
@@ -65,8 +66,7 @@ def layer_of(cached: Cached, note: Note, owner: Owner, *, opened: bool) -> Layer
     return Layer(key, cached.path.stat().st_size, archive)
 
 
-@dataclass(frozen=True, slots=True)
-class ViewChanges:
+class ViewChanges(msgspec.Struct, frozen=True):
     """What a job has written into its view. `upper` is the view's volume for that; `container` is the job's."""
 
     helpers: Helpers

@@ -13,7 +13,6 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
 
@@ -46,8 +45,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True):
     boot: str
 
 
-@dataclass(frozen=True, slots=True)
-class Held:
+class Held(msgspec.Struct, frozen=True):
     """A layer's volume, which an attempt holds, and its directory on the engine's host."""
 
     volume: str

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from daemon.executors.base import JobFailed
 from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
@@ -27,8 +28,7 @@ class OtherLayers(Exception):
     """The attempt has a view, of an earlier preparation, with other layers."""
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True):
     """The view with this volume; `layers` are those below it. `prefix` begins the names of all its own volumes."""
 
     prefix: str

@@ -10,11 +10,12 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from threading import Condition
 from uuid import uuid4
+
+import msgspec
 
 from daemon.executors.docker.api_client import GONE, DockerClient, EngineError
 from daemon.executors.docker.networks.pause_container import PauseContainer, Residue, Unusable
@@ -52,14 +53,13 @@ class _State(Enum):
     GOING = "going"  # it is being removed
 
 
-@dataclass(slots=True)
-class _Network:
+class _Network(msgspec.Struct):
     """`user` is the container that uses it; `since` (monotonic) is the time of its last state change."""
 
     holder: PauseContainer
     user: str
     state: _State = _State.TAKEN
-    since: float = field(default_factory=time.monotonic)
+    since: float = msgspec.field(default_factory=time.monotonic)
 
     def turn(self, state: _State, user: str = "") -> None:
         self.state, self.user, self.since = state, user, time.monotonic()
