@@ -81,7 +81,7 @@ def _fetcher(task: CompileTask) -> OtherProjects:
     if task.includes is None:
         return NoProjects()
     origin = next((one.value for one in task.request.predefined if one.key == "CI_REPOSITORY_URL"), "")
-    return FetchedProjects(start(task.includes, Path(task.cache), origin))
+    return FetchedProjects(start(task.includes, Path(task.cache), origin, task.request.includes))
 
 
 def _stored(task: CompileTask, workspace: GitWorkspace, blobs: dict[str, Path], scratch: Path) -> StoredWorkspace:
@@ -129,7 +129,7 @@ def _answer(
     if not compiled.plan.jobs:
         why = compiled.left_out or "its rules exclude all jobs"
         return NotCompiled(problems=[f"{_files_of(request.trigger)}: the child pipeline has nothing to run: {why}"])
-    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image)
+    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=request.includes)
     return Compiled(plan=plan, warnings=[str(warning) for warning in compiled.warnings])
 
 
