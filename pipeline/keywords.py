@@ -219,11 +219,11 @@ INCLUDE = [
     works("include.rule.changes", CHANGES, "as `rules:changes`"),
     works("include.rule.exists", EXISTS),
     works("include.rule.when", Choice(("always", "never"))),
-    differs(
+    works(
         "include.remote",
         TEXT,
-        "nothing is fetched: the file is taken from a directory that `--project` maps to the beginning of the URL, or, "
-        "if it is the address of a raw file on a GitLab server, to that project",
+        "fetched by HTTPS or HTTP, unless `--project` maps the beginning of the URL or, if it is the address of a raw "
+        "file on a GitLab server, its project; addresses of this machine only with `--allow-local-includes`",
     ),
     works(
         "include.template",
@@ -232,8 +232,8 @@ INCLUDE = [
     ),
     refused("include.artifact", "it belongs under `trigger:include`"),
     refused("include.job", "it belongs under `trigger:include`"),
-    ignored("include.integrity", "it only applies to `include:remote`"),
-    ignored("include.cache", "it only applies to `include:remote`"),
+    works("include.integrity", TEXT, "of a fetched `remote`"),
+    works("include.cache", any_of(FLAG, DURATION), "of a fetched `remote`; `true` is an hour"),
 ]
 
 SPEC = [

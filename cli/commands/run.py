@@ -92,7 +92,7 @@ def run_command(
                 if not detach:
                     import_ahead(where)
                 project = compile_for_run(
-                    file, variables, jobs, projects, inputs, default_image, repository, fetch.fetching()
+                    file, variables, jobs, projects, inputs, default_image, repository, fetch.fetching(file)
                 )
             open_session = acting_session if detach else running_session
             with open_session(where, serving, interrupts.waits) as session:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.git_repository import Repository, git_output
 from pipeline.includes.cached_project import FULL_SHA, CachedProject, FetchedTree, Freshness
-from pipeline.includes.git_fetch import GitFetch
+from pipeline.includes.git_fetch import GitFetch, NoSuchRef
 from pipeline.includes.records import Pin, Provenance, SourceRecord, lock_key
+from pipeline.includes.remote_files import KeptFiles, RemoteFile, RemoteFiles
 from pipeline.includes.servers import Server, named_server, server_of
-from pipeline.includes.sources import Source, mapped_project, source_of
+from pipeline.includes.sources import Source, mapped_project, remote_file, source_of
+from pipeline.includes.urls import printable_url, url_name
 from pipeline.includes.versions import highest, is_partial, is_semantic
 from pipeline.problems import nearest
 from protocol.errors import LongshoreError
+
+if TYPE_CHECKING:
+    from pipeline.includes.web import WebClient
 
 GITLAB = "gitlab-org/gitlab"
 GITLAB_HOST = "gitlab.com"
@@ -58,7 +64,9 @@ class Fetching:
     """How one compilation fetches, and the files that it has read.
 
     `server` is the address of the server to use instead of that of `origin`; `cache` the directory for what is
-    fetched. With `locked`, every fetched project must be in this mapping by lock key, and is read at that commit.
+    fetched. With `locked`, every fetched project or file must be in this mapping by lock key, and is read at that
+    version; while `locking`, new ones may be missing. `lock_file` is the mapping's file, for messages. With
+    `allow_local`, `include:remote` may reach this machine.
     `progress` receives a line when a connection takes over half a second; with `interactive`, git and ssh may ask for
     passwords on the terminal.
     """
@@ -71,6 +79,9 @@ class Fetching:
         cache: Path | None = None,
         freshness: Freshness | None = None,
         locked: Mapping[str, Pin] | None = None,
+        lock_file: str = LOCK_FILE,
+        locking: bool = False,
+        allow_local: bool = False,
         progress: Callable[[str], None] | None = None,
         interactive: bool = False,
     ) -> None:
@@ -79,6 +90,9 @@ class Fetching:
         self.cache = cache or cache_directory()
         self.freshness = freshness or Freshness()
         self.locked = locked
+        self.lock_file = lock_file
+        self.locking = locking
+        self.allow_local = allow_local
         self.progress = progress
         self.interactive = interactive
         self.sources: list[SourceRecord] = []
@@ -88,8 +102,8 @@ class Fetching:
         if self.locked is None:
             return None
         pin = self.locked.get(key)
-        if pin is None:
-            raise LongshoreError(f"{key} is not in {LOCK_FILE}; add it: longshore lock")
+        if pin is None and not self.locking:
+            raise LongshoreError(f"{key} is not in {self.lock_file}; add it: longshore lock")
         return pin
 
 
@@ -106,12 +120,14 @@ class OtherProjects:
         self.records: list[SourceRecord] = fetching.sources if fetching is not None else []
         self._repository = repository
         self._git: GitFetch | None = None
+        self._remote: RemoteFiles | None = None
         self._projects: dict[str, CachedProject] = {}
         self._trees: dict[tuple[str, str, str], FetchedTree] = {}
 
-    def record(self, source: Source, file: str = "") -> None:
+    def record(self, source: Source, file: str = "", content: bytes | None = None) -> None:
         """Records that a file was read; without `file`, the names of all files."""
-        record = SourceRecord(file, source.provenance)
+        has_digest = content is not None and not source.provenance.commit
+        record = SourceRecord(file, source.provenance, hashlib.sha256(content or b"").hexdigest() if has_digest else "")
         if record not in self.records:
             self.records.append(record)
 
@@ -129,8 +145,37 @@ class OtherProjects:
         key = lock_key(name, ref or "")
         pin = self.fetching.pin(key)
         project = self._project(self._server(self.fetching), name)
-        commit = project.commit(pin.commit if pin else ref or "")
+        commit = self._pinned(project, pin) if pin else project.commit(ref or "")
         return self._tree(project, name, Provenance(name, ref or "", commit, project.shown_address, key))
+
+    def remote(self, url: str, integrity: str = "", max_age: float = 0.0) -> tuple[Source, str]:
+        """The source of a URL's file, and the file's path in it. Raises LongshoreError.
+
+        A fetched file has to have that `integrity`; a copy that is younger than `max_age` seconds is used.
+        """
+        mapped = remote_file(url, self.mapped)
+        if mapped is not None:
+            return mapped
+        if self.fetching is None:
+            where = printable_url(url).rpartition("/")[0]
+            raise LongshoreError(
+                f"{printable_url(url)} is not fetched here; map a directory that has it: --project {where}=DIR"
+            )
+        pin = self.fetching.pin(url_name(url))
+        if self._remote is None:
+            self._remote = self._remote_files(self.fetching)
+        source = RemoteFile(self._remote, url, integrity, max_age, pin.sha256 if pin else "")
+        return source, source.name
+
+    def _remote_files(self, fetching: Fetching) -> RemoteFiles:
+        def client() -> WebClient:
+            from pipeline.includes.web import WebClient
+
+            return WebClient(fetching.allow_local)
+
+        kept = KeptFiles(fetching.cache / "remote")
+        offline, refresh = fetching.freshness.offline, fetching.freshness.refresh
+        return RemoteFiles(kept, client, offline, refresh, fetching.progress)
 
     def templates(self, path: str) -> Source:
         """The project of GitLab's own templates, which has a file at `path`. Raises LongshoreError."""
@@ -145,7 +190,7 @@ class OtherProjects:
         key = lock_key(GITLAB, ref, GITLAB_HOST)
         pin = self.fetching.pin(key)
         project = self._at(address or _web(GITLAB_HOST).address(GITLAB), GITLAB)
-        commit = project.commit(pin.commit if pin else ref, fixed=ref == TEMPLATES_REF)
+        commit = self._pinned(project, pin) if pin else project.commit(ref, fixed=ref == TEMPLATES_REF)
         return self._tree(project, GITLAB, Provenance(GITLAB, ref, commit, project.shown_address, key))
 
     def component(self, host: str, name: str, version: str, own_host: str) -> Component:
@@ -162,12 +207,23 @@ class OtherProjects:
         project = self._project(server, name)
         pin = fetching.pin(key)
         if pin is not None:
-            commit, resolved = project.commit(pin.commit), pin.version
+            commit, resolved = self._pinned(project, pin), pin.version
         else:
             commit, resolved = self._version(project, version)
         label = f"{name}:" if ours else f"{host}/{name}:"
         provenance = Provenance(name, version, commit, project.shown_address, key, resolved)
         return Component(self._tree(project, label.removesuffix(":"), provenance), resolved)
+
+    def _pinned(self, project: CachedProject, pin: Pin) -> str:
+        """The commit that the lock file names. Raises LongshoreError if the server has it no more."""
+        try:
+            return project.commit(pin.commit)
+        except NoSuchRef:
+            lock_file = self.fetching.lock_file if self.fetching is not None else LOCK_FILE
+            raise LongshoreError(
+                f"{project.name} has no commit {pin.commit[:12]}, which {lock_file} names ({project.shown_address}); "
+                "lock another one: longshore lock --update"
+            ) from None
 
     def _version(self, project: CachedProject, version: str) -> tuple[str, str]:
         """The commit that a component's version stands for, and the version in full."""

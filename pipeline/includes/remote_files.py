@@ -10,15 +10,17 @@ import os
 import re
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from pipeline.includes.urls import printable_url
+from pipeline.includes.git_fetch import PROGRESS_SECONDS
+from pipeline.includes.records import Provenance
+from pipeline.includes.urls import printable_url, url_name
 from protocol.decoders import from_json
 from protocol.errors import LongshoreError
 
@@ -110,15 +112,15 @@ def _replace(path: Path, data: bytes) -> None:
 class RemoteFiles:
     """Reads files of `include:remote` for one compilation; a URL that is included twice is fetched once.
 
-    With `offline` nothing is fetched; with `refresh` nothing kept is used. `waiting` surrounds each fetch, to show a
-    person what is fetched.
+    With `offline` nothing is fetched; with `refresh` nothing kept is used. `progress` receives a line when a fetch
+    takes long.
     """
 
     kept: KeptFiles
     client: Callable[[], WebClient]
     offline: bool = False
     refresh: bool = False
-    waiting: Callable[[str], AbstractContextManager[object]] = nullcontext
+    progress: Callable[[str], None] | None = None
     clock: Callable[[], float] = time.time
     _read: dict[str, bytes] = field(default_factory=dict)
     _spent: float = 0.0
@@ -168,10 +170,44 @@ class RemoteFiles:
         if self._spent >= TOTAL_SECONDS:
             raise LongshoreError(f"is not fetched: the includes before it took {TOTAL_SECONDS:g} s together")
         start = time.monotonic()
+        told = Timer(PROGRESS_SECONDS, self.progress or _nothing, [f"fetching {printable_url(url)}"])
+        told.daemon = True
+        told.start()
         try:
-            with self.waiting(printable_url(url)):
-                data = self.client().get(url)
+            data = self.client().get(url)
         finally:
+            told.cancel()
             self._spent += time.monotonic() - start
         self.kept.keep(url, data, self.clock())
         return data
+
+
+def _nothing(_text: str) -> None:
+    """Nobody reads along."""
+
+
+class RemoteFile:
+    """A file of `include:remote`: the only one of its source, because a URL belongs to no project."""
+
+    label = ""
+
+    def __init__(self, files: RemoteFiles, url: str, integrity: str, max_age: float, pinned: str) -> None:
+        self.name = printable_url(url)
+        self.provenance = Provenance(origin=self.name, lock_key=url_name(url))
+        self._files = files
+        self._url = url
+        self._integrity = integrity
+        self._max_age = max_age
+        self._pinned = pinned
+
+    @property
+    def files(self) -> list[str]:
+        return [self.name]
+
+    def read(self, path: str) -> bytes | None:
+        if path != self.name:
+            raise LongshoreError(f"is no file of a project: {self.name}, which includes it, comes from a URL")
+        return self._files.read(self._url, integrity=self._integrity, max_age=self._max_age, pinned=self._pinned)
+
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """There is one."""

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pipeline.includes.fetching import OtherProjects
-from pipeline.includes.sources import Source, remote_file
+from pipeline.includes.remote_files import digest_of
+from pipeline.includes.sources import Source
+from pipeline.includes.urls import printable_url
 from pipeline.inputs import Context, interpolate, resolve_inputs, split_header
 from pipeline.keywords import FIELDS
 from pipeline.merge import deep_merge
@@ -17,6 +19,7 @@ from pipeline.patterns import BadPattern, include_pattern
 from pipeline.problems import Report, fatal, nearest
 from pipeline.rules import Conditions, Known
 from pipeline.schema import Check
+from pipeline.units import HOUR, MINUTE, seconds_of
 from pipeline.yaml_loader import load
 from protocol.errors import LongshoreError, PipelineFileError
 from protocol.variables import expand
@@ -26,6 +29,10 @@ MAX_INCLUDES = 150
 MAX_TOTAL_BYTES = 30 << 20
 TEMPLATES = "lib/gitlab/ci/templates"
 """Location of `include:template` files in that project."""
+SUFFIXES = (".yml", ".yaml")
+REMOTE_CACHE_SECONDS = HOUR
+"""Time for which `cache: true` keeps a remote file, as in GitLab."""
+MIN_CACHE_SECONDS = MINUTE
 _COMPONENT = re.compile(r"(?P<host>[^/\s]+)/(?P<project>.+)/(?P<name>[^/@]+)@(?P<ref>[^@]+)\Z")
 _KINDS = ("local", "project", "component", "remote", "template")
 
@@ -53,7 +60,7 @@ class Including:
 
     def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
         """The pipeline file with all includes merged in; the file itself takes precedence."""
-        self.projects.record(self.source, name)
+        self.projects.record(self.source, name, data)
         return self._merged(data, Origin(name), _Target(self.source, name), inputs)
 
     def included(self, include: Value, mark: Mark) -> Map:
@@ -133,6 +140,10 @@ class Including:
             raise fatal(said, mark, key, f"give one of {', '.join(_KINDS[:3])}")
         kind = kinds[0]
         where = entry.at(kind)
+        for keyword in ("integrity", "cache"):
+            if kind != "remote" and entry.get(keyword) is not None:
+                reason = "it only applies to `include:remote`"
+                self.report.without_effect(f"include.{keyword}", reason, entry.at(keyword), f"{key}.{keyword}")
         if kind == "local":
             return self._local(self._expanded(entry["local"]), where, f"{key}.local", source)
         if kind == "project":
@@ -143,8 +154,7 @@ class Including:
             templates.prefetch(file for file in templates.files if file.startswith(f"{TEMPLATES}/"))
             return self._local(path, where, f"{key}.template", templates)
         if kind == "remote":
-            found, path = remote_file(self._expanded(entry["remote"]), self.projects.mapped)
-            return self._local(path, where, f"{key}.remote", found)
+            return [self._remote(entry, where, key)]
         return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
 
     def _expanded(self, value: Value) -> str:
@@ -159,7 +169,7 @@ class Including:
                 "paths start at the top of the repository, without ./ and ..",
             )
         name = path.lstrip("/")
-        if not name.endswith((".yml", ".yaml")):
+        if not name.endswith(SUFFIXES):
             raise fatal(f"{shown(path)} does not end in .yml or .yaml", mark, key)
         if "*" not in name:
             return [_Target(source, name)]
@@ -181,6 +191,20 @@ class Including:
         source = self.projects.project(name, self._expanded(ref) if ref is not None else None)
         paths = [self._expanded(item) for item in (file if isinstance(file, Seq) else [file])]
         return [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
+
+    def _remote(self, entry: Map, mark: Mark, key: str) -> _Target:
+        url = self._expanded(entry["remote"])
+        bare = url.partition("#")[0]
+        if not bare.partition("?")[0].endswith(SUFFIXES) and not bare.endswith(SUFFIXES):
+            raise fatal(f"{printable_url(url)} does not end in .yml or .yaml", mark, f"{key}.remote")
+        integrity = str(entry.get("integrity") or "")
+        if entry.get("integrity") is not None:
+            try:
+                digest_of(integrity)
+            except LongshoreError as error:
+                raise fatal(str(error), entry.at("integrity"), f"{key}.integrity") from None
+        source, path = self.projects.remote(url, integrity, _max_age(entry, f"{key}.cache"))
+        return _Target(source, path)
 
     def _component(self, address: str, mark: Mark, key: str) -> _Target:
         match = _COMPONENT.match(address)
@@ -213,10 +237,21 @@ class Including:
             raise fatal(f"{name} {error}", mark, key) from None
         if data is None:
             raise fatal(f"there is no file {shown(name)}", mark, key, nearest(target.path, target.source.files))
-        self.projects.record(target.source, target.path)
+        self.projects.record(target.source, target.path, data)
         return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)
 
 
 def _step(target: _Target, inputs: Map) -> tuple[str, ...]:
     """What a cycle of includes would repeat; another commit of the same file is another file."""
     return target.source.label, target.source.provenance.commit, target.path, repr(inputs)
+
+
+def _max_age(entry: Map, key: str) -> float:
+    """Seconds for which `include:cache` lets a copy of a remote file serve; 0 without it."""
+    value = entry.get("cache")
+    if value is None or isinstance(value, bool):
+        return REMOTE_CACHE_SECONDS if value else 0.0
+    seconds = seconds_of(str(value))
+    if seconds is None or seconds < MIN_CACHE_SECONDS:
+        raise fatal(f"{shown(value)} is not true, false or a duration of a minute or more", entry.at("cache"), key)
+    return seconds

@@ -123,11 +123,11 @@ def mapped_project(name: str, projects: Mapping[str, Path]) -> Path | None:
     return root / rest if rest else root
 
 
-def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str]:
-    """The user's local source of a URL, and the path in it. Nothing is ever fetched.
+def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str] | None:
+    """The user's local source of a URL, if any, and the path in it.
 
     The source is a directory mapped to a prefix of the URL or, for a raw file's address on a GitLab server, that
-    project. Raises LongshoreError naming the option that maps it.
+    project. Raises LongshoreError if the directory does not have it.
     """
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     found = _mapped(bare, {name: root for name, root in projects.items() if "://" in name})
@@ -137,10 +137,7 @@ def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str]:
     raw = _RAW_FILE.match(bare)
     if raw is not None and (root := mapped_project(raw["project"], projects)) is not None:
         return source_of(root, raw["ref"], f"{raw['project']}:"), raw["path"]
-    where = raw["project"] if raw is not None else bare.rpartition("/")[0]
-    raise LongshoreError(
-        f"{url[:200]} is not fetched: includes are local only; map a directory that has it: --project {where}=DIR"
-    )
+    return None
 
 
 def _mapped(name: str, projects: Mapping[str, Path]) -> tuple[Path, str] | None:

@@ -83,7 +83,10 @@ class WebClient:
         return result
 
     def _follow(self, url: str, deadline: float) -> bytes:
-        address = parse_url(url)
+        try:
+            address = parse_url(url)
+        except LongshoreError as error:
+            raise LongshoreError(f"can't be fetched: {error}") from None
         for _ in range(self.limits.redirects + 1):
             response = self._request(address, deadline)
             try:

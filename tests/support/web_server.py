@@ -44,6 +44,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def silent(self) -> None:
         self.server.stopping.wait(60)
 
+    def held(self) -> None:
+        self.server.released.wait(60)
+        self.answer(200, b"job: {script: [x]}\n")
+
     def drip(self) -> None:
         self.send_response(200)
         self.send_header("Content-Length", "1000000")
@@ -107,7 +111,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 class WebServer(http.server.ThreadingHTTPServer):
     """Serves `files` by path and redirects those in `redirects`; other paths name a misbehaviour or a status.
 
-    With a `context` it speaks TLS. `requests` are the paths and headers it was asked for.
+    With a `context` it speaks TLS. `requests` are the paths and headers it was asked for. `/held` is answered once
+    `released` is set.
     """
 
     daemon_threads = True
@@ -119,6 +124,7 @@ class WebServer(http.server.ThreadingHTTPServer):
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.sent = 0
         self.stopping = threading.Event()
+        self.released = threading.Event()
         self._context = context
         super().__init__(("127.0.0.1", 0), _Handler)
         self.port = int(self.server_address[1])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -151,15 +150,14 @@ def test_a_cache_that_cannot_be_written_keeps_nothing_and_breaks_nothing(
     assert files.read(server.url("/a.yml"), max_age=60) == OLD
 
 
-def test_what_is_fetched_is_told_without_its_secrets(server: WebServer, reader: Reader) -> None:
-    server.files["/a.yml"] = OLD
+def test_a_slow_fetch_is_told_without_its_secrets(server: WebServer, reader: Reader) -> None:
     told: list[str] = []
 
-    def waiting(what: str) -> AbstractContextManager[None]:
-        told.append(what)
-        return nullcontext()
+    def progress(text: str) -> None:
+        told.append(text)
+        server.released.set()
 
-    url = server.url("/a.yml?token=secret").replace("://", "://user:secret@")
-    reader(waiting=waiting).read(url)
-    reader(waiting=waiting).read(url, max_age=60)
-    assert told == [f"{server.url('/a.yml')}?..."]
+    url = server.url("/held?token=secret").replace("://", "://user:secret@")
+    reader(progress=progress).read(url)
+    reader(progress=progress).read(url, max_age=60)
+    assert told == [f"fetching {server.url('/held')}?..."]

@@ -86,9 +86,12 @@ def test_a_problem_in_an_included_file_names_the_chain(project: Project) -> None
         ("{local: here.yml, project: x}", "names local and project at once"),
         (
             "https://example.com/a/x.yml",
-            "includes are local only; map a directory that has it: --project https://example.com/a=DIR",
+            "is not fetched here; map a directory that has it: --project https://example.com/a=DIR",
         ),
-        ("https://example.com/g/p/-/raw/v1/x.yml", "map a directory that has it: --project g/p=DIR"),
+        (
+            "https://example.com/g/p/-/raw/v1/x.yml",
+            "map a directory that has it: --project https://example.com/g/p/-/raw/v1=DIR",
+        ),
         (
             "{template: Jobs/Build.gitlab-ci.yml}",
             "has lib/gitlab/ci/templates/Jobs/Build.gitlab-ci.yml: --project gitlab-org/gitlab=DIR",
