@@ -125,13 +125,13 @@ def test_a_compilation_that_computes_for_too_long_is_told(parent: Parent) -> Non
     spin = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))\nwhile True: pass"
     parent.start(command=[sys.executable, "-c", spin])
 
-    assert parent.problems(local("x.yml")) == ["compiling the child pipeline took longer than 60 s of CPU time"]
+    assert parent.problems(local("x.yml")) == ["compiling the child pipeline took too much CPU time"]
 
 
 def test_a_compiler_that_hangs_is_killed_with_all_that_it_started(parent: Parent, tmp_path: Path) -> None:
     started = tmp_path / "started"
     script = f"sleep 1000 & echo $! > {started}.part; mv {started}.part {started}; wait"
-    parent.start(command=["/bin/sh", "-c", script], bounds=Bounds(seconds=1.0))
+    parent.start(command=["/bin/sh", "-c", script], bounds=Bounds(seconds=1.0, fetch_seconds=0.0))
 
     assert parent.problems(local("x.yml")) == ["compiling the child pipeline took longer than 1 s"]
     inner = int(started.read_text())
