@@ -56,7 +56,7 @@ class Including:
     report: Report
     count: int = 0
     total_bytes: int = 0
-    chain: list[tuple[str, str, str]] = field(default_factory=list)
+    chain: list[tuple[str, ...]] = field(default_factory=list)
 
     def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
         """The pipeline file with all includes merged in; the file itself takes precedence."""
@@ -85,7 +85,7 @@ class Including:
         if not isinstance(content, Map):
             raise fatal(f"a pipeline file must be a mapping of jobs, not {kind_of(content)}", top)
         merged = Map(content.mark)
-        self.chain.append((target.source.label, target.path, repr(inputs)))
+        self.chain.append(_step(target, inputs))
         for included in self._included(content, origin, target.source):
             merged = deep_merge(merged, included)
         self.chain.pop()
@@ -226,7 +226,7 @@ class Including:
         self.count += 1
         if self.count > MAX_INCLUDES:
             raise fatal(f"more than {MAX_INCLUDES} files are included", mark, key)
-        if (target.source.label, target.path, repr(inputs)) in self.chain:
+        if _step(target, inputs) in self.chain:
             raise fatal(f"{name} includes itself", mark, key)
         try:
             data = target.source.read(target.path)
@@ -247,3 +247,9 @@ def _max_age(entry: Map, key: str) -> float:
     if seconds is None or seconds < MIN_CACHE_SECONDS:
         raise fatal(f"{shown(value)} is not true, false or a duration of a minute or more", entry.at("cache"), key)
     return seconds
+
+
+def _step(target: _Target, inputs: Map) -> tuple[str, ...]:
+    """What a cycle of includes would repeat; another commit of the same file, or query of a URL, is another file."""
+    origin = target.source.provenance
+    return target.source.label, origin.lock_key, origin.commit, target.path, repr(inputs)

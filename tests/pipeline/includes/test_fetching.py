@@ -36,6 +36,19 @@ def test_a_project_beside_a_local_origin_is_fetched_at_its_default_branch_and_at
     assert ours.names(INCLUDE % f", ref: {shared.git('rev-parse', 'v1^{}')}", fetching=fetch())[1] == "older"
 
 
+def test_a_file_may_include_an_older_version_of_itself_but_not_itself(
+    ours: Project, shared: Project, served: Path, fetch: Fetch
+) -> None:
+    text = "include: {project: group/ci, ref: %s, file: ci/jobs.yml}\n"
+    shared.write("ci/jobs.yml", text % "v1" + "newer: {script: [x]}\n")
+    publish(shared, served, "group/ci")
+    assert ours.names(text % "main", fetching=fetch()) == ["more", "older", "newer"]
+    shared.write("ci/jobs.yml", text % "main")
+    publish(shared, served, "group/ci")
+    (problem,) = ours.problems(text % "main", fetching=fetch(freshness=Freshness(refresh=True)))
+    assert "group/ci:ci/jobs.yml includes itself" in problem
+
+
 def test_only_the_files_that_are_read_come_from_a_server_that_can_leave_out_the_others(
     ours: Project, shared: Project, served: Path, fetch: Fetch, tmp_path: Path
 ) -> None:
