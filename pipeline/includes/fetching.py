@@ -255,6 +255,8 @@ class OtherProjects:
         return server_of(repository.remote_address, repository.root)
 
     def _project(self, server: Server, name: str) -> CachedProject:
+        if server.own and self._repository is not None and name == self._repository.remote.path:
+            return self._at(server.own, name)
         return self._at(server.address(name), name)
 
     def _at(self, address: str, name: str) -> CachedProject:

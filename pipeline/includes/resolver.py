@@ -121,7 +121,10 @@ class Including:
                 return
         given = entry.get("inputs")
         inputs = given if isinstance(given, Map) else Map(mark)
-        for target in self._targets(entry, mark, key, source):
+        targets = self._targets(entry, mark, key, source)
+        if len(targets) > 1:
+            targets[0].source.prefetch(target.path for target in targets)
+        for target in targets:
             yield self._file(target, mark, key, origin, inputs)
 
     def _as_map(self, item: Value, mark: Mark) -> Map:
@@ -147,7 +150,9 @@ class Including:
             return self._project(entry, where, key)
         if kind == "template":
             path = f"{TEMPLATES}/{self._expanded(entry['template'])}"
-            return self._local(path, where, f"{key}.template", self.projects.templates(path))
+            templates = self.projects.templates(path)
+            templates.prefetch(file for file in templates.files if file.startswith(f"{TEMPLATES}/"))
+            return self._local(path, where, f"{key}.template", templates)
         if kind == "remote":
             return [self._remote(entry, where, key)]
         return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
@@ -185,9 +190,7 @@ class Including:
         ref = entry.get("ref")
         source = self.projects.project(name, self._expanded(ref) if ref is not None else None)
         paths = [self._expanded(item) for item in (file if isinstance(file, Seq) else [file])]
-        targets = [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
-        source.prefetch(target.path for target in targets)
-        return targets
+        return [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
 
     def _remote(self, entry: Map, mark: Mark, key: str) -> _Target:
         url = self._expanded(entry["remote"])
