@@ -175,7 +175,7 @@ class OtherProjects:
 
         kept = KeptFiles(fetching.cache / "remote")
         offline, refresh = fetching.freshness.offline, fetching.freshness.refresh
-        return RemoteFiles(kept, client, offline, refresh, fetching.progress)
+        return RemoteFiles(kept, client, offline=offline, refresh=refresh, progress=fetching.progress)
 
     def templates(self, path: str) -> Source:
         """The project of GitLab's own templates, which has a file at `path`. Raises LongshoreError."""
