@@ -187,7 +187,7 @@ class OtherProjects:
 
         kept = KeptFiles(fetching.cache / "remote")
         offline, refresh = fetching.freshness.offline, fetching.freshness.refresh
-        return RemoteFiles(kept, client, offline, refresh, fetching.progress)
+        return RemoteFiles(kept, client, offline=offline, refresh=refresh, progress=fetching.progress)
 
     def templates(self, path: str) -> Source:
         """The project of GitLab's own templates, which has a file at `path`. Raises LongshoreError."""
@@ -267,6 +267,8 @@ class OtherProjects:
         return server_of(repository.remote_address, repository.root)
 
     def _project(self, server: Server, name: str) -> CachedProject:
+        if server.own and self._repository is not None and name == self._repository.remote.path:
+            return self._at(server.own, name)
         return self._at(server.address(name), name)
 
     def _at(self, address: str, name: str) -> CachedProject:
