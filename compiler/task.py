@@ -40,7 +40,7 @@ def answer_to(task: CompileTask) -> Answer:
         return NotCompiled(problems=[str(problem) for problem in error.problems])
     except (LongshoreError, BadWorkspace, BadArchive) as error:
         return NotCompiled(problems=[str(error)])
-    except MemoryError:
+    except (MemoryError, SystemError):  # the latter from extensions that lose the former
         return NotCompiled(problems=[needs_memory(task.bounds.memory_bytes)])
     except Exception as error:
         problem = f"Longshore failed to compile the child pipeline: {type(error).__name__}: {error}"
