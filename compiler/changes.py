@@ -11,10 +11,8 @@ from daemon.checkouts.objects import TREE, Objects, kind
 from daemon.checkouts.snapshot import Snapshot
 from pipeline.git_repository import readable
 from protocol.errors import LongshoreError
-from protocol.workspace import Changes, GitWorkspace
+from protocol.workspace import MOST_CHANGES, Changes, GitWorkspace
 
-MOST_CHANGES = 200_000
-"""More changed files count as all files."""
 _FULL_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 
 

@@ -241,7 +241,11 @@ SPEC = [
     works("spec.inputs", MapOf(Fields("spec.input")), "names may contain any characters, such as a slash"),
     works("spec.component", ListOf(TEXT)),
     ignored("spec.description", "it is documentation only"),
-    refused("spec.include", "inputs from other files are not supported; define them here"),
+    works(
+        "spec.include",
+        one_or_more(any_of(TEXT, Fields("include"))),
+        "with `local`, `project` or `remote`; the file's own `spec:inputs` take precedence, then those of later files",
+    ),
     works("spec.input.default", Anything()),
     works("spec.input.description", TEXT),
     works("spec.input.options", ListOf(Anything())),

@@ -89,8 +89,8 @@ class Conditions:
 
     def _changed(self, value: Value, variables: Mapping[str, str], mark: Mark, key: str) -> bool:
         compare_to = value.get("compare_to") if isinstance(value, Map) else None
-        base = expand(compare_to, variables) if isinstance(compare_to, str) else _target(variables)
-        if base is None and not _is_push_of_a_branch(variables):
+        base = expand(compare_to, variables) if isinstance(compare_to, str) else target_branch(variables)
+        if base is None and not is_push_of_a_branch(variables):
             return True
         try:
             if base not in self._changes:
@@ -199,7 +199,7 @@ class Conditions:
         return False
 
 
-def _target(variables: Mapping[str, str]) -> str | None:
+def target_branch(variables: Mapping[str, str]) -> str | None:
     """The target branch of a merge or pull request pipeline; None for others."""
     if target := variables.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"):
         return target
@@ -208,7 +208,7 @@ def _target(variables: Mapping[str, str]) -> str | None:
     return None
 
 
-def _is_push_of_a_branch(variables: Mapping[str, str]) -> bool:
+def is_push_of_a_branch(variables: Mapping[str, str]) -> bool:
     """Whether changes can be computed; in other pipelines every path counts as changed, as in GitLab."""
     return not variables.get("CI_COMMIT_TAG") and variables.get("CI_PIPELINE_SOURCE", "push") in OF_A_PUSH
 

@@ -18,7 +18,7 @@ from pipeline.nodes import Map, Mark, Origin, Seq, Value, kind_of, shown
 from pipeline.patterns import BadPattern, include_pattern
 from pipeline.problems import Report, fatal, nearest
 from pipeline.rules import Conditions, Known
-from pipeline.schema import Check
+from pipeline.schema import Check, Fields
 from pipeline.units import HOUR, MINUTE, seconds_of
 from pipeline.yaml_loader import load
 from protocol.errors import LongshoreError, PipelineFileError
@@ -76,6 +76,8 @@ class Including:
             raise fatal(f"all files together are larger than {MAX_TOTAL_BYTES >> 20} MB", Mark(origin, 0))
         top = Mark(origin, 1)
         spec, content = split_header(load(data, origin, self.report), origin, self.report)
+        if spec is not None:
+            spec = self._with_included_inputs(spec, origin, target.source)
         given = resolve_inputs(spec, inputs, self.report)
         if spec is not None or target.component is not None:
             self.report.raise_if_any()
@@ -90,6 +92,62 @@ class Including:
             merged = deep_merge(merged, included)
         self.chain.pop()
         return deep_merge(merged, content.without("include"))
+
+    def _with_included_inputs(self, spec: Map, origin: Origin, source: Source) -> Map:
+        """The spec with the inputs of the files that its `include` names.
+
+        Its own inputs take precedence, then those of later files.
+        """
+        include = spec.get("include")
+        items = list(include.entries()) if isinstance(include, Seq) else [(include, spec.at("include"))]
+        found: dict[str, tuple[Value, Mark]] = {}
+        for number, (item, where) in enumerate(items if include is not None else ()):
+            key = f"spec.include[{number}]" if isinstance(include, Seq) else "spec.include"
+            try:
+                found |= self._inputs_of(self._as_map(item, where), where, key, origin, source)
+            except PipelineFileError as error:
+                self.report.add(error)
+            except LongshoreError as error:
+                self.report.problem(str(error), where, key)
+        own = spec.get("inputs")
+        if isinstance(own, Map):
+            found |= {name: (value, where) for name, value, where in own.entries()}
+        if include is None:
+            return spec
+        inputs = Map(spec.mark, [(name, value, where) for name, (value, where) in found.items()])
+        return spec.having("inputs", inputs, spec.mark)
+
+    def _inputs_of(
+        self, entry: Map, mark: Mark, key: str, origin: Origin, source: Source
+    ) -> dict[str, tuple[Value, Mark]]:
+        """The declarations of inputs in the files that an item of `spec:include` names."""
+        if unfit := [name for name in ("template", "component", "inputs", "rules") if entry.get(name) is not None]:
+            raise fatal(
+                f"a file of inputs can't be included with `{unfit[0]}`",
+                entry.at(unfit[0]),
+                f"{key}.{unfit[0]}",
+                "name it with `local`, `project` and `file`, or `remote`",
+            )
+        found: dict[str, tuple[Value, Mark]] = {}
+        for target in self._targets(entry, mark, key, source):
+            data = self._read(target, mark, key)
+            inside = Origin(
+                f"{target.source.label}{target.path}", (*origin.included_from, f"{origin.name}:{mark.line}")
+            )
+            documents = load(data, inside, self.report)
+            content = documents[0] if len(documents) == 1 else None
+            if not isinstance(content, Map) or set(content) != {"inputs"}:
+                raise fatal(
+                    "a file that `spec:include` names has one key, `inputs`",
+                    Mark(inside, 1),
+                    mend="move the jobs to a file that `include` names",
+                )
+            before = len(self.report.problems)
+            Check(self.report, FIELDS).value(content, Fields("spec"), Mark(inside, 1), "")
+            inputs = content["inputs"]
+            if len(self.report.problems) == before and isinstance(inputs, Map):
+                found |= {name: (value, where) for name, value, where in inputs.entries()}
+        return found
 
     def _included(self, content: Map, origin: Origin, source: Source) -> Iterator[Map]:
         include = content.get("include")
@@ -226,11 +284,17 @@ class Including:
 
     def _file(self, target: _Target, mark: Mark, key: str, origin: Origin, inputs: Map) -> Map:
         name = f"{target.source.label}{target.path}"
+        if _step(target, inputs) in self.chain:
+            raise fatal(f"{name} includes itself", mark, key)
+        data = self._read(target, mark, key)
+        return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)
+
+    def _read(self, target: _Target, mark: Mark, key: str) -> bytes:
+        """An included file's content; counts and records it."""
+        name = f"{target.source.label}{target.path}"
         self.count += 1
         if self.count > MAX_INCLUDES:
             raise fatal(f"more than {MAX_INCLUDES} files are included", mark, key)
-        if _step(target, inputs) in self.chain:
-            raise fatal(f"{name} includes itself", mark, key)
         try:
             data = target.source.read(target.path)
         except LongshoreError as error:
@@ -238,7 +302,7 @@ class Including:
         if data is None:
             raise fatal(f"there is no file {shown(name)}", mark, key, nearest(target.path, target.source.files))
         self.projects.record(target.source, target.path, data)
-        return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)
+        return data
 
 
 def _max_age(entry: Map, key: str) -> float:

@@ -6,7 +6,6 @@ Interrupted, it leaves nothing but a cache and packs, whose upload can resume.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -24,15 +23,16 @@ from cli.submit.workspace.repositories import Scan, scan, submodules
 from cli.submit.workspace.store import SnapshotStore
 from cli.submit.workspace.work_tree import WorkTree
 from pipeline.git_repository import Repository, readable
+from pipeline.rules import is_push_of_a_branch, target_branch
 from protocol.client import Client
 from protocol.display import clean_lines
+from protocol.errors import LongshoreError
 from protocol.plan import Plan
 from protocol.variables import expand_all
-from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest
+from protocol.workspace import MANIFEST, MOST_CHANGES, STAGED, Changes, GitWorkspace, Manifest, is_branch
 
-_BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|\Z)|\A[./-]|[./]\Z|\A@?\Z|\AHEAD\Z")
-"""Names that git does not take for a branch or tag."""
 TARGETS = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME")
+REMOTE = b"refs/remotes/origin/"
 
 
 def _warn(text: str) -> None:
@@ -116,7 +116,7 @@ class GitWorkspaceMaker:
             scans += submodules(store, scans[0], 0, recursive=needs.submodules == "recursive")
         with CommitReader(store) as reader:
             history = self._history(reader, scans, variables, needs)
-            snapshot = self._write(store, scans)
+            snapshot = self._write(store, scans, self._changes(plan, variables))
             store.keep(snapshot)
             heads = {number: head for number, found in enumerate(scans) if (head := found.manifest.head) is not None}
             return Packer(store, reader, history, needs.depth, heads).make(snapshot, workspaces)
@@ -138,9 +138,28 @@ class GitWorkspaceMaker:
             whole.add(own)
         return whole
 
-    def _write(self, store: SnapshotStore, scans: list[Scan]) -> str:
+    def _changes(self, plan: Plan, variables: dict[str, str]) -> Changes | None:
+        """What child pipelines of this one consider changed; None without children, or if all files count as changed.
+
+        Only this repository knows the last push; when a child is compiled, its file may come from a job.
+        """
+        target = target_branch(variables)
+        if not any(job.trigger is not None and job.trigger.include for job in plan.jobs):
+            return None
+        if target is None and not is_push_of_a_branch(variables):
+            return None
+        try:
+            paths = self._repository.changed_files(target)
+        except LongshoreError:
+            return None  # an unknown target: rules that need it have failed in the parent
+        if paths is None or len(paths) > MOST_CHANGES:
+            return None
+        return Changes(compared_to=target or "", paths=sorted(paths))
+
+    def _write(self, store: SnapshotStore, scans: list[Scan], changes: Changes | None) -> str:
         """Writes the snapshot's tree; its id."""
-        manifest = msgspec.msgpack.encode(Manifest(repositories=[found.manifest for found in scans]))
+        repositories = [found.manifest for found in scans]
+        manifest = msgspec.msgpack.encode(Manifest(repositories=repositories, changes=changes))
         staged = store.sizes(sorted(set().union(*(found.staged for found in scans))))
         blobs = ((id.encode(), b"100644", bytes.fromhex(id)) for id in staged)
         entries = [
@@ -162,30 +181,26 @@ class GitWorkspaceMaker:
 
 def _project_refs(found: Scan, head: str, variables: dict[str, str]) -> tuple[dict[bytes, str], bytes]:
     """The pipeline's branch and target branch, by the names of their refs, and the ref of its tag."""
-    branch = variables.get("CI_COMMIT_BRANCH") or variables.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or ""
-    target = next((value for key in TARGETS if (value := variables.get(key))), "")
-    tag = variables.get("CI_COMMIT_TAG", "")
-    heads = {_name("refs/remotes/origin/", branch) if is_ref(branch) else b"": head}
-    remote = _name("refs/remotes/origin/", target)
-    known = found.refs.branches.get(remote) or found.refs.branches.get(_name("refs/heads/", target))
-    if is_ref(target) and target != branch and known is not None:
-        heads[remote] = known
-    return heads, _name("refs/tags/", tag) if is_ref(tag) else b""
+
+    def name(*keys: str) -> bytes:
+        value = next((value for key in keys if (value := variables.get(key))), "")
+        encoded = value.encode("utf-8", "surrogateescape")
+        return encoded if is_branch(encoded) else b""
+
+    branch = name("CI_COMMIT_BRANCH", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
+    target = name(*TARGETS)
+    tag = name("CI_COMMIT_TAG")
+    heads = {REMOTE + branch if branch else b"": head}
+    known = found.refs.branches.get(REMOTE + target) or found.refs.branches.get(b"refs/heads/" + target)
+    if target and target != branch and known is not None:
+        heads[REMOTE + target] = known
+    return heads, b"refs/tags/" + tag if tag else b""
 
 
 def _submodule_refs(found: Scan, head: str) -> dict[bytes, str]:
     """Branches at a submodule's commit, which `git submodule status` names."""
     at_head = (ref for ref, id in found.refs.branches.items() if id == head and not ref.endswith(b"/HEAD"))
     return dict.fromkeys(at_head, head) or {b"": head}
-
-
-def _name(folder: str, name: str) -> bytes:
-    return (folder + name).encode("utf-8", "replace")
-
-
-def is_ref(name: str) -> bool:
-    """Whether git takes the name for a branch or tag."""
-    return not _BAD_REF.search(name)
 
 
 WorkspaceMaker = GitWorkspaceMaker | TarWorkspaceMaker

@@ -18,7 +18,7 @@ KEPT_A_MINUTE = ArtifactsSpec(paths=["out"], expire_in=60.0)
 
 
 def retry(sim: Sim, run: RunState, name: str | None = None) -> None:
-    sim.engine.retry(m.Retry(id=1, run=run.id, job=name), sim.now, run=run)
+    sim.engine.retry(m.Retry(id=1, run=run.id, job=name), sim.now, finished={run.id: run})
     sim.flush()
 
 
@@ -43,7 +43,7 @@ def test_a_manual_job_that_depends_on_a_retried_one_is_asked_for_again() -> None
     run = sim.submit(plan(job("make"), job("deploy", needs=["make"], when="manual")))
     sim.start(run, "make")
     sim.succeed(run, "make")
-    sim.engine.play(m.Play(id=1, run=run.id, job="deploy"), sim.now, run=None)
+    sim.engine.play(m.Play(id=1, run=run.id, job="deploy"), sim.now)
     sim.flush()
     sim.finish(run)
     retry(sim, run, "make")
@@ -55,7 +55,7 @@ def test_a_manual_job_that_depends_on_a_retried_one_is_asked_for_again() -> None
 def test_a_manual_job_that_was_played_is_retried_without_being_asked_for() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("deploy", when="manual")))
-    sim.engine.play(m.Play(id=1, run=run.id, job="deploy"), sim.now, run=None)
+    sim.engine.play(m.Play(id=1, run=run.id, job="deploy"), sim.now)
     sim.flush()
     sim.finish(run, failing("deploy"))
     retry(sim, run)
@@ -88,7 +88,7 @@ def test_artifacts_do_not_expire_while_their_run_is_under_way() -> None:
     sim.start(run, "make")
     sim.succeed(run, "make", artifacts=[ARCHIVE])
     sim.pass_time(61)
-    sim.engine.play(m.Play(id=1, run=run.id, job="use"), sim.now, run=None)
+    sim.engine.play(m.Play(id=1, run=run.id, job="use"), sim.now)
     sim.flush()
     sim.finish(run)
     assert run.status is S.SUCCESS
@@ -102,6 +102,6 @@ def test_an_optional_manual_job_is_not_played_on_artifacts_that_have_expired() -
     sim.succeed(run, "make", artifacts=[ARCHIVE])
     assert run.status is S.SUCCESS
     sim.pass_time(61)
-    sim.engine.play(m.Play(id=1, run=run.id, job="use"), sim.now, run=run)
+    sim.engine.play(m.Play(id=1, run=run.id, job="use"), sim.now, finished={run.id: run})
     sim.flush()
     assert sim.job(run, "use").failure_reason is FailureReason.MISSING_DEPENDENCY_FAILURE

@@ -76,7 +76,7 @@ def test_what_a_worker_says_of_a_job_that_succeeded_is_shown_with_the_job_until_
     sim.start(run, "a")
     sim.succeed(run, "a", message="dist/: no matching files")
     assert job_view(sim.job(run, "a")).message == "dist/: no matching files"
-    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, run=run)
+    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, finished={run.id: run})
     sim.flush()
     assert job_view(sim.job(run, "a")).message is None
 
@@ -87,7 +87,7 @@ def test_a_manual_or_delayed_job_that_has_nothing_to_do_succeeds_when_its_time_h
     run = sim.submit(plan(job("ask", when="manual", no_op="not here", resource_group="one"), late))
     assert sim.statuses(run) == {"ask": "manual", "late": "scheduled"}
     sim.pass_time(6.0)
-    sim.engine.play(m.Play(id=1, run=run.id, job="ask"), sim.now, run=None)
+    sim.engine.play(m.Play(id=1, run=run.id, job="ask"), sim.now)
     sim.flush()
     assert sim.statuses(run) == {"ask": "success", "late": "success"}
 
@@ -273,7 +273,7 @@ def test_an_optional_manual_job_holds_nothing_up_and_can_be_played_after_the_end
     sim.finish(run)
     assert sim.statuses(run) == {"b": "success", "a": "manual", "dependent": "skipped"}
     assert run.status is S.SUCCESS
-    sim.engine.play(m.Play(id=1, run=run.id, job="a"), sim.now, run=run)
+    sim.engine.play(m.Play(id=1, run=run.id, job="a"), sim.now, finished={run.id: run})
     sim.flush()
     assert run.status is S.RUNNING
     sim.finish(run)
@@ -442,7 +442,7 @@ def test_retry_keeps_what_succeeded_and_runs_the_rest_again() -> None:
     run = sim.submit(plan(job("ok", "build"), job("bad", "build"), job("c", "test"), job("d", "test", needs=["bad"])))
     sim.finish(run, lambda j: S.FAILED if j.plan.name == "bad" else S.SUCCESS)
     assert run.status is S.FAILED
-    done = sim.engine.retry(m.Retry(id=1, run=run.id), sim.now, run=run)
+    done = sim.engine.retry(m.Retry(id=1, run=run.id), sim.now, finished={run.id: run})
     assert done.count == 3
     sim.flush()
     sim.finish(run)
@@ -455,7 +455,7 @@ def test_retry_of_one_job_runs_again_what_needs_it_even_if_that_succeeded() -> N
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", "build"), job("b", "test", needs=["a"]), job("c", "test")))
     sim.finish(run)
-    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, run=run)
+    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, finished={run.id: run})
     sim.flush()
     sim.finish(run)
     assert {name: len(sim.job(run, name).attempts) for name in "abc"} == {"a": 2, "b": 2, "c": 1}
