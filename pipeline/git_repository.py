@@ -16,6 +16,7 @@ from urllib.parse import unquote
 import msgspec
 
 from pipeline.file_listing import Listing, git_run, list_files, project_files
+from pipeline.git_directory import GitDirectory, Unreadable
 from protocol.errors import LongshoreError
 
 NO_SHA = "0" * 40
@@ -27,6 +28,8 @@ LONG_TITLE = 100
 FALLBACK_BRANCH = "main"
 DETACHED = "HEAD"
 """Branch of a commit that no known branch contains: git's own word for it, and no branch's name on GitLab."""
+REMOTE_HEAD = "refs/remotes/origin/HEAD"
+USUAL_BRANCHES = [f"{folder}/{name}" for name in ("main", "master") for folder in ("refs/heads", "refs/remotes/origin")]
 FALLBACK_NAME = "project"
 """Project name for a directory whose name has no character allowed in a path."""
 LOCAL_GROUP = "local"
@@ -146,11 +149,9 @@ class Repository:
     @cached_property
     def default_branch(self) -> str:
         """The remote's default branch as known to git, else main or master if present, else the checked-out one."""
-        if remote := self._git("symbolic-ref", "-q", "--short", "refs/remotes/origin/HEAD"):
-            return remote.partition("/")[2]
-        usual = [f"{folder}/{name}" for name in ("main", "master") for folder in ("refs/heads", "refs/remotes/origin")]
-        present = self._git("for-each-ref", "--format=%(refname)", *usual) or ""
-        names = {name.rpartition("/")[2] for name in present.splitlines()}
+        if remote := self._symbolic(REMOTE_HEAD):
+            return remote.removeprefix("refs/remotes/origin/")
+        names = {name.rpartition("/")[2] for name in self._existing(USUAL_BRANCHES)}
         return next((name for name in ("main", "master") if name in names), None) or self._head or FALLBACK_BRANCH
 
     @cached_property
@@ -227,7 +228,29 @@ class Repository:
 
     @cached_property
     def _head(self) -> str | None:
-        return self._git("symbolic-ref", "-q", "--short", "HEAD")
+        """The checked-out branch, also an unborn one."""
+        ref = self._symbolic("HEAD")
+        return ref.removeprefix("refs/heads/") if ref else None
+
+    def _symbolic(self, name: str) -> str | None:
+        """Full name of the ref that a symbolic one names."""
+        if not self.has_git:
+            return None
+        try:
+            directory = GitDirectory.of(self.root)
+            found = directory.branch() if name == "HEAD" else directory.symbolic(name)
+        except Unreadable:
+            return self._git("symbolic-ref", "-q", name)
+        return found.decode("utf-8", "replace") if found else None
+
+    def _existing(self, names: list[str]) -> set[str]:
+        """Those of the refs that exist."""
+        if not self.has_git:
+            return set()
+        try:
+            return GitDirectory.of(self.root).existing(names)
+        except Unreadable:
+            return set((self._git("for-each-ref", "--format=%(refname)", *names) or "").splitlines())
 
     @cached_property
     def configuration(self) -> dict[str, str]:

@@ -6,6 +6,7 @@ directory. See docs/decisions/0017-git-workspaces.md.
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
@@ -28,6 +29,17 @@ STAGED = "staged"
 """Name of the tree of blobs that only a repository's index refers to, each named by its object id."""
 Size = Annotated[int, msgspec.Meta(ge=0)]
 Commits = Annotated[list[ObjectId], msgspec.Meta(max_length=MOST_COMMITS)]
+_BAD_REF = re.compile(rb"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|(\A|/)\.|\.lock(/|\Z)|\A/|[/.]\Z|\A[^/]*\Z")
+
+
+def is_ref(name: bytes) -> bool:
+    """Whether git takes the full name of a ref, such as `refs/heads/main`: `git check-ref-format NAME`."""
+    return not _BAD_REF.search(name)
+
+
+def is_branch(name: bytes) -> bool:
+    """Whether git takes the name of a new branch, or of a tag: `git check-ref-format --branch NAME`."""
+    return name != b"HEAD" and not name.startswith(b"-") and is_ref(b"refs/heads/" + name)
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -68,6 +80,11 @@ class GitWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="git")
         """The repository's object format, as git calls it."""
         return "sha1" if len(self.snapshot) == 40 else "sha256"
 
+    @property
+    def for_worker(self) -> GitWorkspace:
+        """What a job needs of it: the tips only tell a client what its packs contain, and there may be many."""
+        return msgspec.structs.replace(self, commits=[])
+
 
 class TarWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="tar"):
     """A directory that is no git repository, as a tar."""
@@ -79,6 +96,11 @@ class TarWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="tar")
     def blobs(self) -> list[Pack]:
         """All blobs of the workspace."""
         return [Pack(digest=self.digest, size=self.size)]
+
+    @property
+    def for_worker(self) -> TarWorkspace:
+        """What a job needs of it."""
+        return self
 
 
 Workspace = GitWorkspace | TarWorkspace

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @variable_option
 @click.option("--job", "jobs", metavar="NAME", multiple=True, help="Select this job and the jobs it needs. Repeatable.")
 @file_options
+@click.option("--sources", is_flag=True, help="Show the files that it is made from instead.")
 @fetch_options
 @output_option("Print one JSON document.")
 def plan(
@@ -34,6 +35,7 @@ def plan(
     jobs: tuple[str, ...],
     projects: dict[str, Path],
     inputs: dict[str, str],
+    sources: bool,
     fetch: FetchOptions,
     output: Output,
 ) -> int:
@@ -42,6 +44,11 @@ def plan(
     """
     compilation = _compile(file, variables, jobs, projects, inputs, fetch)
     _print_warnings(compilation.warnings)
+    if sources:
+        from cli.render.sources import source_rows
+
+        output.rows(source_rows(compilation, for_people=output.for_people))
+        return 0
     if compilation.left_out:
         print(f"longshore: {clean(str(file))}: nothing to run: {clean(compilation.left_out)}", file=sys.stderr)
     output.plan(compilation)

@@ -78,16 +78,17 @@ def run_command(
     try:
         with ExitStack() as stack:
             with interrupts.breaks():
-                from cli.submit.compile import compile_for_run
-                from cli.submit.workspace.maker import workspace_maker
-                from pipeline import Repository
+                from pipeline.git_repository import Repository
 
                 repository = Repository(file.resolve().parent)
                 git = ThreadPoolExecutor(1, "git")  # a git query waits for its process; imports use that time
                 git.submit(repository.ask)
+                from cli.submit.workspace.maker import workspace_maker
+
                 maker = stack.enter_context(closing(workspace_maker(repository)))
                 git.submit(maker.read)
                 from cli.session.session import acting_session, import_ahead, running_session
+                from cli.submit.compile import compile_for_run
 
                 if not detach:
                     import_ahead(where)

@@ -71,7 +71,7 @@ def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_lim
         predefined=run.plan.predefined,
         variables=of_job(run.id, run.created_at or 0.0, job.id),
         run_variables=[*run.plan.run_variables, *job.play_variables],
-        workspace=run.workspace,
+        workspace=run.workspace and run.workspace.for_worker,
         default_image=run.plan.default_image,
         dependencies=dependencies(job, index),
         log_limit=job.plan.resources.log_limit or log_limit,

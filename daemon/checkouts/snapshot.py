@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from fnmatch import fnmatchcase
 
 import msgspec
@@ -13,7 +12,7 @@ from daemon.checkouts.objects import FORBIDDEN, SUBMODULE, TREE, Objects, kind, 
 from daemon.checkouts.trees import Totals
 from daemon.executors.base import CheckoutOptions
 from protocol.decoders import from_msgpack
-from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest, RepositoryManifest
+from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest, RepositoryManifest, is_branch, is_ref
 
 LARGEST_MANIFEST = 64 << 20
 MOST_REPOSITORIES = 1000
@@ -21,7 +20,6 @@ MOST_REFS = 100_000
 TAGS = b"refs/tags/"
 REFS = (b"refs/remotes/origin/", TAGS)
 SUBMODULE_REFS = (*REFS, b"refs/heads/")
-BAD_REF = re.compile(rb"[\x00-\x20\x7f~^:?*\[\\]|\.\.|//|@\{|/\.|\.lock(/|\Z)|[/.]\Z|\A/")
 DEFAULT_BRANCH = b"main"
 NOTHING = Totals(0, 0, 0)
 
@@ -189,9 +187,9 @@ def _check(objects: Objects, repositories: list[Repository], number: int) -> Non
     if len(manifest.refs) > MOST_REFS:
         raise BadWorkspace(f"it has more than {MOST_REFS} refs")
     for name in manifest.refs:
-        if not name.startswith(SUBMODULE_REFS if manifest.name else REFS) or BAD_REF.search(name):
+        if not name.startswith(SUBMODULE_REFS if manifest.name else REFS) or not is_ref(name):
             raise BadWorkspace(f"it has a ref {os_text(name)}, which is neither a branch nor a tag")
-    if BAD_REF.search(one.branch) or one.branch.startswith(b"-"):
+    if not is_branch(one.branch):
         raise BadWorkspace(f"it has a branch {os_text(one.branch)}")
     if "\0" in manifest.url or any(ord(letter) < 0x20 for letter in manifest.url):
         raise BadWorkspace("the address of its remote has control characters")

@@ -133,9 +133,13 @@ class CachedProject:
 
     def _run(self, command: tuple[str, ...], what: str, limit: int) -> bytes:
         at = f" ({what})" if what else ""
-        return self._git.run(
-            self.directory, self._address, command, f"fetching {self.name}{at} from {self.shown_address}", limit
-        )
+        doing = f"fetching {self.name}{at} from {self.shown_address}"
+        try:
+            return self._git.run(self.directory, self._address, command, doing, limit)
+        except BaseException:
+            for left in self.directory.glob("objects/pack/tmp_*"):  # of a process that was ended
+                left.unlink(missing_ok=True)
+            raise
 
     def _answer(self, question: str, *, fixed: bool = False) -> str | None:
         """The server's last answer, unless it has to be asked; None. Raises LongshoreError offline without one."""

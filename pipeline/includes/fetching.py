@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.git_repository import Repository, git_output
 from pipeline.includes.cached_project import FULL_SHA, CachedProject, FetchedTree, Freshness
-from pipeline.includes.git_fetch import GitFetch
+from pipeline.includes.git_fetch import GitFetch, NoSuchRef
 from pipeline.includes.records import Pin, Provenance, SourceRecord, lock_key
 from pipeline.includes.remote_files import KeptFiles, RemoteFile, RemoteFiles
 from pipeline.includes.servers import Server, named_server, server_of
@@ -145,7 +145,7 @@ class OtherProjects:
         key = lock_key(name, ref or "")
         pin = self.fetching.pin(key)
         project = self._project(self._server(self.fetching), name)
-        commit = project.commit(pin.commit if pin else ref or "")
+        commit = self._pinned(project, pin) if pin else project.commit(ref or "")
         return self._tree(project, name, Provenance(name, ref or "", commit, project.shown_address, key))
 
     def remote(self, url: str, integrity: str = "", max_age: float = 0.0) -> tuple[Source, str]:
@@ -190,7 +190,7 @@ class OtherProjects:
         key = lock_key(GITLAB, ref, GITLAB_HOST)
         pin = self.fetching.pin(key)
         project = self._at(address or _web(GITLAB_HOST).address(GITLAB), GITLAB)
-        commit = project.commit(pin.commit if pin else ref, fixed=ref == TEMPLATES_REF)
+        commit = self._pinned(project, pin) if pin else project.commit(ref, fixed=ref == TEMPLATES_REF)
         return self._tree(project, GITLAB, Provenance(GITLAB, ref, commit, project.shown_address, key))
 
     def component(self, host: str, name: str, version: str, own_host: str) -> Component:
@@ -207,12 +207,23 @@ class OtherProjects:
         project = self._project(server, name)
         pin = fetching.pin(key)
         if pin is not None:
-            commit, resolved = project.commit(pin.commit), pin.version
+            commit, resolved = self._pinned(project, pin), pin.version
         else:
             commit, resolved = self._version(project, version)
         label = f"{name}:" if ours else f"{host}/{name}:"
         provenance = Provenance(name, version, commit, project.shown_address, key, resolved)
         return Component(self._tree(project, label.removesuffix(":"), provenance), resolved)
+
+    def _pinned(self, project: CachedProject, pin: Pin) -> str:
+        """The commit that the lock file names. Raises LongshoreError if the server has it no more."""
+        try:
+            return project.commit(pin.commit)
+        except NoSuchRef:
+            lock_file = self.fetching.lock_file if self.fetching is not None else LOCK_FILE
+            raise LongshoreError(
+                f"{project.name} has no commit {pin.commit[:12]}, which {lock_file} names ({project.shown_address}); "
+                "lock another one: longshore lock --update"
+            ) from None
 
     def _version(self, project: CachedProject, version: str) -> tuple[str, str]:
         """The commit that a component's version stands for, and the version in full."""

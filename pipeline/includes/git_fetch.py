@@ -34,8 +34,9 @@ PROTOCOLS = "file:git:http:https:ssh"
 OF_CONNECTIONS = ("core.gitproxy", "core.sshcommand", "ssh.variant")
 """Settings of the user's repository that also apply to fetches from other projects; further, those of OF_ADDRESSES."""
 OF_ADDRESSES = ("credential.", "http.", "url.")
-SHOWN = 300
-"""Characters of git's own message that an error shows."""
+SHOWN, SHOWN_LINES = 300, 3
+"""Characters and lines of the end of git's own message that an error shows."""
+_NOISE = re.compile(r"warning: |please make sure you have the correct access|and the repository exists", re.IGNORECASE)
 _LOGIN = re.compile(
     r"authentication failed|could not read (?:username|password)|permission denied|terminal prompts disabled|"
     r"host key verification failed|access denied|http basic: access|returned error: 40[13]",
@@ -48,7 +49,7 @@ _ABSENT = re.compile(
 _NO_REF = re.compile(
     r"couldn't find remote ref|no such remote ref|not our ref|unadvertised object|bad object|invalid refspec"
 )
-_TOO_LARGE = re.compile(r"file too large|file size limit", re.IGNORECASE)
+_TOO_LARGE = re.compile(r"file too large", re.IGNORECASE)
 
 
 class NoSuchRef(LongshoreError):
@@ -97,8 +98,8 @@ class GitFetch:
         errors: IO[bytes],
     ) -> subprocess.Popen[bytes]:
         # A shell's `ulimit`: a limit set between fork and exec would need Python code in the child of a process that
-        # has threads. Its unit is 512 bytes.
-        bounded = ["sh", "-c", 'ulimit -f "$0" && exec "$@"', str(limit // 512)]
+        # has threads. Its unit is 512 bytes. Without the signal, git reports the failed write.
+        bounded = ["sh", "-c", 'trap "" XFSZ && ulimit -f "$0" && exec "$@"', str(limit // 512)]
         try:
             return subprocess.Popen(
                 [*bounded, "git", "--git-dir", str(directory), *command],
@@ -205,11 +206,11 @@ def _tail(errors: IO[bytes]) -> str:
 
 def _failure(doing: str, said: str, status: int, limit: int) -> LongshoreError:
     """The error for a failed command. Git's own message is shown without credentials."""
-    if _TOO_LARGE.search(said) or status in (-signal.SIGXFSZ, 128 + signal.SIGXFSZ):
+    if _TOO_LARGE.search(said):
         return LongshoreError(f"{doing}: the server sends more than {limit >> 20} MB")
     lines = [line.strip() for line in without_credentials(said).splitlines() if line.strip()]
-    lines = [re.sub(r"^(?:fatal|error|remote): ", "", line) for line in lines]
-    shown = "; ".join(dict.fromkeys(lines))[:SHOWN] or f"git ended with exit status {status}"
+    lines = [re.sub(r"^(?:fatal|error|remote): ", "", line) for line in lines if not _NOISE.match(line)]
+    shown = "; ".join(dict.fromkeys(lines[-SHOWN_LINES:]))[-SHOWN:] or f"git ended with exit status {status}"
     if _NO_REF.search(said):
         return NoSuchRef(f"{doing}: {shown}")
     if _LOGIN.search(said):

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipeline.includes.records import Pin
+from pipeline.includes.records import Pin, SourceRecord
 from pipeline.includes.sources import read_file
 from pipeline.nodes import Map, Mark, Origin, Value, kind_of, shown
 from pipeline.problems import Report, fatal
@@ -134,6 +134,16 @@ def _quoted(text: str) -> str:
         return text
     escaped = (each if each.isprintable() and each not in '"\\' else f"\\U{ord(each):08x}" for each in text)
     return f'"{"".join(escaped)}"'
+
+
+def pins_of(records: Iterable[SourceRecord]) -> dict[str, Pin]:
+    """The pins of all fetched files."""
+    pins: dict[str, Pin] = {}
+    for record in records:
+        origin = record.provenance
+        if origin.lock_key:
+            pins[origin.lock_key] = Pin(origin.commit, origin.version, "" if origin.commit else record.sha256)
+    return pins
 
 
 def write_lock(path: Path, pins: Mapping[str, Pin]) -> None:

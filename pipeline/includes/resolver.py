@@ -56,7 +56,7 @@ class Including:
     report: Report
     count: int = 0
     total_bytes: int = 0
-    chain: list[tuple[str, str, str]] = field(default_factory=list)
+    chain: list[tuple[str, ...]] = field(default_factory=list)
 
     def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
         """The pipeline file with all includes merged in; the file itself takes precedence."""
@@ -87,7 +87,7 @@ class Including:
         if not isinstance(content, Map):
             raise fatal(f"a pipeline file must be a mapping of jobs, not {kind_of(content)}", top)
         merged = Map(content.mark)
-        self.chain.append((target.source.label, target.path, repr(inputs)))
+        self.chain.append(_step(target, inputs))
         for included in self._included(content, origin, target.source):
             merged = deep_merge(merged, included)
         self.chain.pop()
@@ -281,7 +281,7 @@ class Including:
 
     def _file(self, target: _Target, mark: Mark, key: str, origin: Origin, inputs: Map) -> Map:
         name = f"{target.source.label}{target.path}"
-        if (target.source.label, target.path, repr(inputs)) in self.chain:
+        if _step(target, inputs) in self.chain:
             raise fatal(f"{name} includes itself", mark, key)
         data = self._read(target, mark, key)
         return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)
@@ -311,3 +311,8 @@ def _max_age(entry: Map, key: str) -> float:
     if seconds is None or seconds < MIN_CACHE_SECONDS:
         raise fatal(f"{shown(value)} is not true, false or a duration of a minute or more", entry.at("cache"), key)
     return seconds
+
+
+def _step(target: _Target, inputs: Map) -> tuple[str, ...]:
+    """What a cycle of includes would repeat; another commit of the same file is another file."""
+    return target.source.label, target.source.provenance.commit, target.path, repr(inputs)

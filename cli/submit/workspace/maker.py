@@ -6,7 +6,6 @@ Interrupted, it leaves nothing but a cache and packs, whose upload can resume.
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from collections.abc import Callable, Sequence
@@ -30,11 +29,10 @@ from protocol.display import clean_lines
 from protocol.errors import LongshoreError
 from protocol.plan import Plan
 from protocol.variables import expand_all
-from protocol.workspace import MANIFEST, MOST_CHANGES, STAGED, Changes, GitWorkspace, Manifest
+from protocol.workspace import MANIFEST, MOST_CHANGES, STAGED, Changes, GitWorkspace, Manifest, is_branch
 
-_BAD_REF = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|/\.|\.lock(/|\Z)|\A[./-]|[./]\Z|\A@?\Z|\AHEAD\Z")
-"""Names that git does not take for a branch or tag."""
 TARGETS = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME")
+REMOTE = b"refs/remotes/origin/"
 
 
 def _warn(text: str) -> None:
@@ -183,30 +181,26 @@ class GitWorkspaceMaker:
 
 def _project_refs(found: Scan, head: str, variables: dict[str, str]) -> tuple[dict[bytes, str], bytes]:
     """The pipeline's branch and target branch, by the names of their refs, and the ref of its tag."""
-    branch = variables.get("CI_COMMIT_BRANCH") or variables.get("CI_MERGE_REQUEST_SOURCE_BRANCH_NAME") or ""
-    target = next((value for key in TARGETS if (value := variables.get(key))), "")
-    tag = variables.get("CI_COMMIT_TAG", "")
-    heads = {_name("refs/remotes/origin/", branch) if is_ref(branch) else b"": head}
-    remote = _name("refs/remotes/origin/", target)
-    known = found.refs.branches.get(remote) or found.refs.branches.get(_name("refs/heads/", target))
-    if is_ref(target) and target != branch and known is not None:
-        heads[remote] = known
-    return heads, _name("refs/tags/", tag) if is_ref(tag) else b""
+
+    def name(*keys: str) -> bytes:
+        value = next((value for key in keys if (value := variables.get(key))), "")
+        encoded = value.encode("utf-8", "surrogateescape")
+        return encoded if is_branch(encoded) else b""
+
+    branch = name("CI_COMMIT_BRANCH", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
+    target = name(*TARGETS)
+    tag = name("CI_COMMIT_TAG")
+    heads = {REMOTE + branch if branch else b"": head}
+    known = found.refs.branches.get(REMOTE + target) or found.refs.branches.get(b"refs/heads/" + target)
+    if target and target != branch and known is not None:
+        heads[REMOTE + target] = known
+    return heads, b"refs/tags/" + tag if tag else b""
 
 
 def _submodule_refs(found: Scan, head: str) -> dict[bytes, str]:
     """Branches at a submodule's commit, which `git submodule status` names."""
     at_head = (ref for ref, id in found.refs.branches.items() if id == head and not ref.endswith(b"/HEAD"))
     return dict.fromkeys(at_head, head) or {b"": head}
-
-
-def _name(folder: str, name: str) -> bytes:
-    return (folder + name).encode("utf-8", "replace")
-
-
-def is_ref(name: str) -> bool:
-    """Whether git takes the name for a branch or tag."""
-    return not _BAD_REF.search(name)
 
 
 WorkspaceMaker = GitWorkspaceMaker | TarWorkspaceMaker

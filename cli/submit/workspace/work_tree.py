@@ -14,6 +14,7 @@ from cli.submit.workspace.history import REFS
 from cli.submit.workspace.index_file import Seed, read_index
 from cli.submit.workspace.processes import Git, in_work_tree
 from cli.submit.workspace.store import SnapshotStore, replace_file
+from pipeline.git_directory import GitDirectory, Unreadable
 from pipeline.git_repository import parse_configuration
 from protocol.errors import LongshoreError
 
@@ -42,14 +43,13 @@ class WorkTree(msgspec.Struct, frozen=True):
     @classmethod
     def open(cls, git: Git, top: Path, config: dict[str, str] | None = None) -> WorkTree:
         """The repository at `top`; reads its configuration unless it is given. Raises LongshoreError."""
-        directory = _git_directory(top)
         try:
-            common = (directory / os.fsdecode((directory / "commondir").read_bytes()).rstrip("\n")).resolve()
-        except FileNotFoundError:
-            common = directory
+            found = GitDirectory.of(top)
+        except Unreadable as error:
+            raise LongshoreError(str(error)) from error
         if config is None:
             config = parse_configuration(git.run(in_work_tree(top), "config", "-z", "--list"))
-        return cls(git, top, directory, common, config)
+        return cls(git, top, found.path, found.common, config)
 
     @property
     def object_format(self) -> str:
@@ -153,17 +153,3 @@ class WorkTree(msgspec.Struct, frozen=True):
             for path in wanted
             if path not in converted and sizes.get(found[path].id.hex()) == found[path].size
         }
-
-
-def _git_directory(top: Path) -> Path:
-    """The `.git` of a work tree: a directory, a link to one, or a file that names one."""
-    dot_git = top / ".git"
-    if dot_git.is_dir():
-        return dot_git.resolve()
-    try:
-        kind, _, path = os.fsdecode(dot_git.read_bytes()).partition(": ")
-    except OSError as error:
-        raise LongshoreError(f"can't read {dot_git}: {error.strerror}") from error
-    if kind != "gitdir":
-        raise LongshoreError(f"{dot_git} names no git directory")
-    return (top / path.rstrip("\n")).resolve()

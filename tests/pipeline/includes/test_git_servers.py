@@ -1,0 +1,139 @@
+"""Includes of other projects, fetched by git from real servers on loopback: over HTTPS and over ssh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+
+from pipeline.includes import git_fetch
+from tests.pipeline.includes.conftest import Fetch
+from tests.support.certificates import Authority
+from tests.support.git_servers import PASSWORD, SSHD, USER, HttpsGit, SshGit, stalling_server
+from tests.support.project import Project
+
+INCLUDE = "include: {project: group/ci, file: [/ci/jobs.yml, ci/last.yml]}\n"
+
+
+@pytest.fixture
+def https(served: Path, shared: Project, ours: Project, tmp_path: Path, fetch: Fetch) -> Iterator[HttpsGit]:
+    """The same server over HTTPS, as the origin, with a certificate that the user's git trusts."""
+    authority = Authority(tmp_path / "authority")
+    server = HttpsGit(served, authority)
+    ours.git("config", "--file", str(tmp_path / "gitconfig"), "http.sslCAInfo", str(authority.file))
+    ours.git("remote", "set-url", "origin", f"{server.address}/group/app.git")
+    yield server
+    server.close()
+
+
+def log_in(project: Project, file: Path, password: str = PASSWORD) -> None:
+    """A credential helper of the user's."""
+    helper = f"!f() {{ echo username={USER}; echo 'password={password}'; }}; f"
+    project.git("config", "--file", str(file), "credential.helper", helper)
+
+
+def test_over_https_the_user_s_credentials_are_used(
+    ours: Project, https: HttpsGit, fetch: Fetch, tmp_path: Path
+) -> None:
+    log_in(ours, tmp_path / "gitconfig")
+    assert ours.names(INCLUDE, fetching=fetch()) == ["more", "theirs", "last"]
+    assert https.sent < 50_000
+    https.requests.clear()
+    assert ours.names(INCLUDE, fetching=fetch()) == ["more", "theirs", "last"]
+    assert https.requests == []
+
+
+def test_credentials_of_the_repository_s_own_configuration_count_too(
+    ours: Project, https: HttpsGit, fetch: Fetch
+) -> None:
+    log_in(ours, ours.root / ".git" / "config")
+    assert "theirs" in ours.names(INCLUDE, fetching=fetch())
+
+
+def test_a_password_in_the_origin_s_address_is_used_and_never_shown(
+    ours: Project, https: HttpsGit, fetch: Fetch, tmp_path: Path
+) -> None:
+    address = f"https://{USER}:{quote(PASSWORD, safe='')}@127.0.0.1:{https.port}"
+    ours.git("remote", "set-url", "origin", f"{address}/group/app.git")
+    fetching = fetch()
+    assert "theirs" in ours.names(INCLUDE, fetching=fetching)
+    problems = ours.problems("include: {project: group/gone, file: a.yml}\n", fetching=fetching)
+    shown = "\n".join([*problems, *map(str, fetching.sources)])
+    kept = b"".join(path.read_bytes() for path in (tmp_path / "cache").rglob("*") if path.is_file())
+    for secret in (PASSWORD, quote(PASSWORD, safe="")):
+        assert secret not in shown
+        assert secret.encode() not in kept
+    assert "no such project, or no access to it" in problems[0]
+
+
+@pytest.mark.parametrize("password", [None, "wrong"])
+def test_without_the_right_password_git_can_t_log_in(
+    ours: Project, https: HttpsGit, fetch: Fetch, tmp_path: Path, password: str | None
+) -> None:
+    if password:
+        log_in(ours, tmp_path / "gitconfig", password)
+    (problem,) = ours.problems(INCLUDE, fetching=fetch())
+    assert problem.startswith(".gitlab-ci.yml:1: include: fetching group/ci from https://127.0.0.1:")
+    assert "git can't log in" in problem
+    assert "check the credentials" in problem
+    assert "wrong" not in problem
+
+
+def test_a_certificate_that_nobody_vouches_for_is_refused(
+    ours: Project, https: HttpsGit, fetch: Fetch, tmp_path: Path
+) -> None:
+    (tmp_path / "gitconfig").write_text("")
+    (problem,) = ours.problems(INCLUDE, fetching=fetch())
+    assert "certificate" in problem
+    assert https.requests == []
+
+
+def test_a_server_that_stalls_is_given_up_and_announced(
+    ours: Project, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(git_fetch, "FETCH_SECONDS", 1.0)
+    announced: list[str] = []
+    watched = fetch(progress=announced.append)
+    with stalling_server() as port:
+        ours.git("remote", "set-url", "origin", f"http://127.0.0.1:{port}/group/app.git")
+        (problem,) = ours.problems("\ninclude:\n  - {project: group/ci, file: a.yml}\n", fetching=watched)
+    doing = f"fetching group/ci from http://127.0.0.1:{port}/group/ci.git"
+    assert problem == f".gitlab-ci.yml:2: include[0]: {doing}: no answer within 1 s"
+    assert announced == [doing]
+
+
+@pytest.fixture
+def ssh(tmp_path: Path) -> Iterator[SshGit]:
+    if not Path(SSHD).exists():
+        pytest.skip("there is no sshd")
+    server = SshGit(tmp_path / "ssh")
+    yield server
+    server.close()
+
+
+def test_over_ssh_with_a_key(
+    ours: Project, ssh: SshGit, served: Path, fetch: Fetch, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_SSH_COMMAND", ssh.command)
+    server = f"ssh://127.0.0.1:{ssh.port}{served}"
+    assert ours.names(INCLUDE, fetching=fetch(server=server)) == ["more", "theirs", "last"]
+    (problem,) = ours.problems("include: {project: group/gone, file: a.yml}\n", fetching=fetch(server=server))
+    assert "no such project, or no access to it" in problem
+
+
+def test_over_ssh_without_a_key_nobody_is_asked(ours: Project, ssh: SshGit, served: Path, fetch: Fetch) -> None:
+    config = ours.root / ".git" / "config"
+    known = ssh.command.partition("-o UserKnown")[2]
+    ours.git(
+        "config",
+        "--file",
+        str(config),
+        "core.sshCommand",
+        f"ssh -F none -o IdentityFile=none -o IdentityAgent=none -o UserKnown{known}",
+    )
+    server = f"ssh://127.0.0.1:{ssh.port}{served}"
+    (problem,) = ours.problems(INCLUDE, fetching=fetch(server=server))
+    assert "git can't log in" in problem
+    assert "Permission denied (publickey" in problem
