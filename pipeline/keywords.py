@@ -201,17 +201,17 @@ GLOBAL = [
 
 INCLUDE = [
     works("include.local", TEXT, "files of the project as they are on disk, except those that git ignores"),
-    differs(
+    works(
         "include.project",
         TEXT,
-        "the project is taken from a directory of this machine, its own or its group's: `--project NAME=DIR`",
+        "fetched with git from the server of `origin`, or read from a directory: `--project NAME=DIR`",
     ),
-    differs("include.file", one_or_more(TEXT), "with `project`"),
-    differs("include.ref", TEXT, "with `project`: a ref of the git repository in that directory"),
-    differs(
+    works("include.file", one_or_more(TEXT), "with `project`"),
+    works("include.ref", TEXT, "with `project`: a branch, a tag or a full SHA"),
+    works(
         "include.component",
         TEXT,
-        "components of the project itself at its own commit, and of projects that `--project` maps to a directory",
+        "fetched as `project`, from the server that it names; its released versions are its semantic version tags",
     ),
     works("include.inputs", MapOf(Anything())),
     works("include.rules", ListOf(Fields("include.rule"))),
@@ -225,10 +225,10 @@ INCLUDE = [
         "fetched by HTTPS or HTTP, unless `--project` maps the beginning of the URL or, if it is the address of a raw "
         "file on a GitLab server, its project; addresses of this machine only with `--allow-local-includes`",
     ),
-    differs(
+    works(
         "include.template",
         TEXT,
-        "GitLab's own templates are those of its project: `--project gitlab-org/gitlab=DIR`",
+        "of GitLab's own project at a fixed release, fetched with git; `--templates` chooses another",
     ),
     refused("include.artifact", "it belongs under `trigger:include`"),
     refused("include.job", "it belongs under `trigger:include`"),
@@ -428,8 +428,8 @@ JOB_PARTS = [
     works("rule.exists", EXISTS, "files of the project as they are on disk; a path that ends in `/` is a directory"),
     works("rule.exists.paths", one_or_more(TEXT)),
     works("rule.exists.regexp", Text(longest=255)),
-    differs("rule.exists.project", TEXT, "a project that `--project` maps to a directory"),
-    differs("rule.exists.ref", TEXT, "with `project`: a ref of the git repository in that directory"),
+    works("rule.exists.project", TEXT, "as `include:project`"),
+    works("rule.exists.ref", TEXT, "with `project`: as `include:ref`"),
     works("rule.when", Choice((*JOB_WHEN, "never"))),
     works("rule.start_in", DURATION),
     works("rule.allow_failure", any_of(FLAG, Fields("job.allow_failure"))),

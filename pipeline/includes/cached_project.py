@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import itertools
 import os
 import re
 import shutil
@@ -33,6 +34,8 @@ MAX_TREE_BYTES = 512 << 20
 """Maximum size of a commit: its directories or, from a server that can't leave them out, all its files."""
 MAX_BLOB_BYTES = 32 << 20
 """Maximum size of the files that are fetched at once."""
+MAX_FETCHED = 1000
+"""Maximum number of files that are fetched at once: more than a pipeline may include."""
 LOCK_PAUSE = 0.05
 """Seconds between two attempts to get a repository that another process fetches into."""
 TREE_PARTS = 4
@@ -213,6 +216,8 @@ class FetchedTree:
         self.provenance = provenance
         self._project = project
         self._commit = commit
+        self._sizes: dict[str, int] = {}
+        self._contents: dict[str, bytes] = {}
 
     @property
     def files(self) -> list[str]:
@@ -220,10 +225,7 @@ class FetchedTree:
 
     @cached_property
     def _ids(self) -> dict[str, str]:
-        directory = self._project.directory
-        listed = local(directory, "ls-tree", "-r", "-z", self._commit)
-        if listed is None:
-            raise LongshoreError(f"the cache of {self._project.name} is damaged; remove {directory}")
+        listed = self._query("ls-tree", "-r", "-z", self._commit)
         found: dict[str, str] = {}
         for entry in listed.decode("utf-8", "replace").split("\0"):
             head, _, name = entry.partition("\t")
@@ -233,31 +235,45 @@ class FetchedTree:
         return found
 
     def prefetch(self, paths: Iterable[str]) -> None:
-        """Fetches several files with one connection; those that don't exist are skipped."""
-        ids = list(dict.fromkeys(self._ids[path] for path in paths if path in self._ids))
-        missing = [id for id, size in zip(ids, self._sizes(ids), strict=True) if size is None]
+        """Reads several files, and fetches those that are missing with one connection; others don't exist."""
+        wanted = dict.fromkeys(self._ids[path] for path in paths if path in self._ids)
+        ids = [id for id in itertools.islice(wanted, MAX_FETCHED) if id not in self._sizes]
+        if not ids:
+            return
+        missing = self._look_up(ids)
         if missing:
             self._project.fetch_files(missing)
+            self._look_up(missing)
+        readable = [id for id in ids if self._sizes.get(id, MAX_FILE_BYTES + 1) <= MAX_FILE_BYTES]
+        answer = self._query("cat-file", "--batch", asked=readable)
+        for id in readable:
+            start = answer.index(b"\n") + 1
+            self._contents[id] = answer[start : start + self._sizes[id]]
+            answer = answer[start + self._sizes[id] + 1 :]
 
     def read(self, path: str) -> bytes | None:
         id = self._ids.get(path)
         if id is None:
             return None
         self.prefetch([path])
-        (size,) = self._sizes([id])
-        if size is not None and size > MAX_FILE_BYTES:
-            raise LongshoreError(f"is larger than {MAX_FILE_BYTES >> 20} MB")
-        data = local(self._project.directory, "cat-file", "blob", id)
-        if data is None:
+        if id not in self._sizes:
             raise LongshoreError(f"can't be read: {self._project.shown_address} did not send it")
-        return data
+        if id not in self._contents:
+            raise LongshoreError(f"is larger than {MAX_FILE_BYTES >> 20} MB")
+        return self._contents[id]
 
-    def _sizes(self, ids: list[str]) -> list[int | None]:
-        """Sizes of those files that were fetched, None for the others."""
-        asked = "".join(f"{id}\n" for id in ids).encode()
-        answer = local(self._project.directory, "cat-file", "--batch-check=%(objectsize)", asked=asked) or b""
-        lines = answer.decode().splitlines()
-        return [int(line) if line.isdigit() else None for line in lines]
+    def _look_up(self, ids: list[str]) -> list[str]:
+        """Notes the sizes of those files that were fetched; returns the others."""
+        lines = self._query("cat-file", "--batch-check=%(objectsize)", asked=ids).decode().splitlines()
+        self._sizes.update({id: int(line) for id, line in zip(ids, lines, strict=True) if line.isdigit()})
+        return [id for id in ids if id not in self._sizes]
+
+    def _query(self, *command: str, asked: Iterable[str] = ()) -> bytes:
+        directory = self._project.directory
+        answer = local(directory, *command, asked="".join(f"{id}\n" for id in asked).encode())
+        if answer is None:
+            raise LongshoreError(f"the cache of {self._project.name} is damaged; remove {directory}")
+        return answer
 
 
 _ONLINE = "run once without it"

@@ -179,7 +179,10 @@ class Including:
                 return
         given = entry.get("inputs")
         inputs = given if isinstance(given, Map) else Map(mark)
-        for target in self._targets(entry, mark, key, source):
+        targets = self._targets(entry, mark, key, source)
+        if len(targets) > 1:
+            targets[0].source.prefetch(target.path for target in targets)
+        for target in targets:
             yield self._file(target, mark, key, origin, inputs)
 
     def _as_map(self, item: Value, mark: Mark) -> Map:
@@ -205,7 +208,9 @@ class Including:
             return self._project(entry, where, key)
         if kind == "template":
             path = f"{TEMPLATES}/{self._expanded(entry['template'])}"
-            return self._local(path, where, f"{key}.template", self.projects.templates(path))
+            templates = self.projects.templates(path)
+            templates.prefetch(file for file in templates.files if file.startswith(f"{TEMPLATES}/"))
+            return self._local(path, where, f"{key}.template", templates)
         if kind == "remote":
             return [self._remote(entry, where, key)]
         return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
@@ -243,9 +248,7 @@ class Including:
         ref = entry.get("ref")
         source = self.projects.project(name, self._expanded(ref) if ref is not None else None)
         paths = [self._expanded(item) for item in (file if isinstance(file, Seq) else [file])]
-        targets = [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
-        source.prefetch(target.path for target in targets)
-        return targets
+        return [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
 
     def _remote(self, entry: Map, mark: Mark, key: str) -> _Target:
         url = self._expanded(entry["remote"])
@@ -314,5 +317,6 @@ def _max_age(entry: Map, key: str) -> float:
 
 
 def _step(target: _Target, inputs: Map) -> tuple[str, ...]:
-    """What a cycle of includes would repeat; another commit of the same file is another file."""
-    return target.source.label, target.source.provenance.commit, target.path, repr(inputs)
+    """What a cycle of includes would repeat; another commit of the same file, or query of a URL, is another file."""
+    origin = target.source.provenance
+    return target.source.label, origin.lock_key, origin.commit, target.path, repr(inputs)

@@ -27,13 +27,13 @@ def without_credentials(text: str) -> str:
 class Server:
     """A git server: the address of a project is `prefix`, its path, `suffix`; or a directory with repositories.
 
-    With `upwards`, repositories are also searched in the directories above `folder`.
+    With `own`, the address of an origin that is a directory, repositories are also searched above `folder`.
     """
 
     prefix: str = ""
     suffix: str = ".git"
     folder: Path | None = None
-    upwards: bool = False
+    own: str = ""
 
     def address(self, project: str) -> str:
         """The address of a project's repository, for git. Raises LongshoreError if it can't have one."""
@@ -43,13 +43,13 @@ class Server:
         if self.folder is None:
             return f"{self.prefix}{project}{self.suffix}"
         folders = [self.folder]
-        if self.upwards:
+        if self.own:
             folders += list(self.folder.parents)[: max(len(parts), LEVELS) - 1]
         for folder in folders:
             for path in (folder / f"{project}.git", folder / project):
                 if path.is_dir():
-                    return f"file://{quote(str(path))}"
-        above = " or above it" if self.upwards else ""
+                    return _file_address(path)
+        above = " or above it" if self.own else ""
         raise LongshoreError(f"there is no {project} or {project}.git in {self.folder}{above}")
 
     @property
@@ -76,7 +76,8 @@ def server_of(origin: str, root: Path) -> Server:
         return Server(match["prefix"], suffix)
     if not bare.startswith("file://") and (match := _SCP.match(bare)):
         return Server(match["prefix"], suffix)
-    return Server(folder=_directory(bare, root).parent, upwards=True)
+    origin_folder = _directory(bare, root)
+    return Server(folder=origin_folder.parent, own=_file_address(origin_folder))
 
 
 def named_server(address: str) -> Server:
@@ -93,6 +94,10 @@ def named_server(address: str) -> Server:
             "or a directory that has the repositories"
         )
     return Server(folder=folder)
+
+
+def _file_address(path: Path) -> str:
+    return f"file://{quote(str(path))}"
 
 
 def _directory(address: str, root: Path) -> Path:

@@ -267,3 +267,11 @@ def test_a_file_that_is_too_large_is_refused(ours: Project, shared: Project, ser
     publish(shared, served, "group/ci")
     (problem,) = ours.problems("include: {project: group/ci, file: ci/huge.yml}\n", fetching=fetch())
     assert f"group/ci:ci/huge.yml is larger than {MAX_FILE_BYTES >> 20} MB" in problem
+
+
+def test_the_project_itself_can_be_included_at_another_commit(ours: Project, served: Path, fetch: Fetch) -> None:
+    ours.write("ci/own.yml", "older: {script: [x]}\n")
+    publish(ours, served, "group/app")
+    ours.write("ci/own.yml", "newer: {script: [x]}\n")
+    text = "include: [{project: $CI_PROJECT_PATH, ref: main, file: ci/own.yml}, ci/own.yml]\n"
+    assert ours.names(text, fetching=fetch()) == ["older", "newer"]
