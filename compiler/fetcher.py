@@ -12,13 +12,15 @@ from typing import BinaryIO, TypeVar
 
 import msgspec
 
-from pipeline.includes.fetching import Component, Fetching, OtherProjects
+from pipeline.includes.cached_project import Freshness
+from pipeline.includes.fetching import Component, Fetching, OtherProjects, Templates, parse_templates
 from pipeline.includes.records import Provenance
-from pipeline.includes.servers import Server, server_of
+from pipeline.includes.servers import Server, named_server, server_of
 from pipeline.includes.sources import Source
 from protocol.compilation import Includes
 from protocol.decoders import from_msgpack
 from protocol.errors import LongshoreError
+from protocol.plan import IncludeOptions
 
 LENGTH_BYTES = 4
 LARGEST = 256 << 20
@@ -35,7 +37,7 @@ class Project(msgspec.Struct, frozen=True, tag=True):
     ref: str | None
 
 
-class Templates(msgspec.Struct, frozen=True, tag=True):
+class TemplateAt(msgspec.Struct, frozen=True, tag=True):
     """Opens GitLab's templates. Answer: Opened."""
 
     path: str
@@ -105,7 +107,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     problem: str
 
 
-Question = Project | Templates | ComponentOf | Remote | Names | Read | Prefetch
+Question = Project | TemplateAt | ComponentOf | Remote | Names | Read | Prefetch
 Reply = Opened | Listed | Content | Refused
 
 
@@ -129,7 +131,7 @@ class Channel:
         return data if len(data) == length else b""
 
 
-def start(includes: Includes, cache: Path, origin: str) -> Channel:
+def start(includes: Includes, cache: Path, origin: str, options: IncludeOptions) -> Channel:
     """Forks a fetcher: before this process is confined, since what it starts is confined too. It has no threads yet.
 
     The fetcher ends with this process, in whose process group it and its programs stay.
@@ -141,7 +143,13 @@ def start(includes: Includes, cache: Path, origin: str) -> Channel:
             os.close(answered[0])
             os.environ.clear()
             os.environ.update(ASKING_NOBODY | environment_of(includes.environment))
-            serve(Channel(asked[0], answered[1]), projects(includes, cache, origin))
+            channel = Channel(asked[0], answered[1])
+            try:
+                known = projects(cache, origin, options, own_access=includes.own_access)
+            except LongshoreError as error:
+                refuse(channel, str(error))
+            else:
+                serve(channel, known)
         finally:
             os._exit(0)
     os.close(asked[0])
@@ -156,22 +164,42 @@ def environment_of(descriptor: int) -> dict[str, str]:
         return from_msgpack(file.read(), dict[str, str])
 
 
-def projects(includes: Includes, cache: Path, origin: str) -> OtherProjects:
-    """Other projects of the server of `origin`, as the coordinator allows.
+def projects(cache: Path, origin: str, options: IncludeOptions, *, own_access: bool) -> OtherProjects:
+    """Other projects of the server that `options` name, else of that of `origin`, as the coordinator allows.
 
-    Without its own credentials, the coordinator's user opens no door that is closed to others: no directory of this
-    host, no SSH key; a server that is known by SSH is asked by HTTPS.
+    Without `own_access`, the coordinator's user opens no door that is closed to others: no directory of this host, no
+    address of its network's own, no SSH key; a server that is known by SSH is asked by HTTPS. Raises LongshoreError.
     """
+    templates = parse_templates(options.templates) if options.templates else Templates()
     # `interactive` only leaves git in the process group that the coordinator kills; ASKING_NOBODY keeps it silent.
-    fetching = Fetching(cache=cache, interactive=True)
-    server = server_of(origin, Path("/")) if origin else None
-    if server is not None and not includes.own_access:
-        if server.folder is not None:
-            server = None
-        elif not server.prefix.startswith(("http://", "https://")):
-            server = Server(f"https://{server.host}/")
-    fetching.server = server
+    fetching = Fetching(
+        templates=templates,
+        cache=None if own_access else cache,
+        freshness=Freshness(offline=options.offline),
+        allow_local=options.allow_local and own_access,
+        interactive=True,
+    )
+    server = named_server(options.server) if options.server else server_of(origin, Path("/")) if origin else None
+    if own_access:
+        fetching.server = server
+    else:
+        fetching.server = _public(server)
+        if templates.address and _public(named_server(templates.address)) is None:
+            raise LongshoreError(f"templates at {templates.address} are of no server that the coordinator may ask")
     return OtherProjects(None, {}, fetching)
+
+
+def _public(server: Server | None) -> Server | None:
+    """The server as anyone reaches it; None if only the coordinator's user does."""
+    if server is None or server.folder is not None:
+        return None
+    return server if server.prefix.startswith(("http://", "https://")) else Server(f"https://{server.host}/")
+
+
+def refuse(channel: Channel, problem: str) -> None:
+    """Answers all questions with a problem."""
+    while channel.receive():
+        channel.send(Refused(problem))
 
 
 def serve(channel: Channel, projects: OtherProjects) -> None:
@@ -198,7 +226,7 @@ def _answer(question: Question, projects: OtherProjects, sources: list[Source]) 
             return Content()
         case Project():
             source = projects.project(question.name, question.ref)
-        case Templates():
+        case TemplateAt():
             source = projects.templates(question.path)
         case ComponentOf():
             source, detail = projects.component(question.host, question.name, question.version, question.own_host)
@@ -253,7 +281,7 @@ class FetchedProjects(OtherProjects):
 
     def templates(self, path: str) -> Source:
         """See OtherProjects."""
-        return self._opened(Templates(path))[0]
+        return self._opened(TemplateAt(path))[0]
 
     def component(self, host: str, name: str, version: str, own_host: str) -> Component:
         """See OtherProjects."""

@@ -44,6 +44,8 @@ def answer_to(task: CompileTask) -> Answer:
         return NotCompiled(problems=[str(error)])
     except (MemoryError, SystemError):  # the latter from extensions that lose the former
         return NotCompiled(problems=[needs_memory(task.bounds.memory_bytes)])
+    except OSError as error:
+        return NotCompiled(problems=[f"the coordinator can't compile the child pipeline: {error}"])
     except Exception as error:
         problem = f"Longshore failed to compile the child pipeline: {type(error).__name__}: {error}"
         return NotCompiled(problems=[problem], defect=traceback.format_exc())
@@ -57,6 +59,10 @@ def needs_memory(limit: int) -> str:
 def _compiled(task: CompileTask) -> Answer:
     workspace = task.request.workspace
     size = sum(blob.size for blob in workspace.blobs) if workspace is not None else 0
+    if isinstance(workspace, GitWorkspace) and shutil.which("git") is None:
+        raise LongshoreError(
+            "the coordinator's host has no git, which reads the run's snapshot: install it there (apt-get install git)"
+        )
     confinement.limit_life(task.bounds.seconds_for(task))
     fetcher = _fetcher(task)
     confinement.limit(task.bounds, indexed=size, written=size + WRITTEN_BESIDE)
@@ -81,7 +87,7 @@ def _fetcher(task: CompileTask) -> OtherProjects:
     if task.includes is None:
         return NoProjects()
     origin = next((one.value for one in task.request.predefined if one.key == "CI_REPOSITORY_URL"), "")
-    return FetchedProjects(start(task.includes, Path(task.cache), origin))
+    return FetchedProjects(start(task.includes, Path(task.cache), origin, task.request.includes))
 
 
 def _stored(task: CompileTask, workspace: GitWorkspace, blobs: dict[str, Path], scratch: Path) -> StoredWorkspace:
@@ -129,7 +135,7 @@ def _answer(
     if not compiled.plan.jobs:
         why = compiled.left_out or "its rules exclude all jobs"
         return NotCompiled(problems=[f"{_files_of(request.trigger)}: the child pipeline has nothing to run: {why}"])
-    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image)
+    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=request.includes)
     return Compiled(plan=plan, warnings=[str(warning) for warning in compiled.warnings])
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from protocol.plan import Plan, TriggerPlan, Variable
+from protocol.plan import IncludeOptions, Plan, TriggerPlan, Variable
 from protocol.views import ArtifactRef
 from protocol.workspace import Workspace
 
@@ -20,8 +20,8 @@ class ChildRequest(Part, frozen=True, kw_only=True):
     """All that a child pipeline's plan depends on.
 
     `run` and `job` are the parent's. `file` is the parent's pipeline file as messages name it. `predefined`,
-    `project_variables` and `default_image` are those of the parent's plan; `variables` are forwarded to the child with
-    the precedence of `--var`. `archives` are the artifacts of the jobs that `trigger` names, by job.
+    `project_variables`, `default_image` and `includes` are those of the parent's plan; `variables` are forwarded to the
+    child with the precedence of `--var`. `archives` are the artifacts of the jobs that `trigger` names, by job.
     """
 
     run: int
@@ -32,6 +32,7 @@ class ChildRequest(Part, frozen=True, kw_only=True):
     project_variables: list[Variable] = []
     variables: list[Variable] = []
     default_image: str | None = None
+    includes: IncludeOptions = IncludeOptions()
     workspace: Workspace | None = None
     archives: dict[str, list[ArtifactRef]] = {}
 

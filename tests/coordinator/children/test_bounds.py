@@ -166,6 +166,29 @@ def test_a_compiler_that_can_not_be_started_is_told(parent: Parent) -> None:
     assert problem.startswith("the coordinator can't compile the child pipeline: [Errno 2]")
 
 
+def test_a_host_without_git_is_told(parent: Parent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent.commit()
+    request = parent.request(local("child.yml"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    answer = parent.compiler.compile(request).result(DEADLINE)
+
+    assert isinstance(answer, NotCompiled)
+    assert answer.problems[0].startswith("the coordinator's host has no git")
+
+
+def test_a_store_that_can_not_be_written_is_told(parent: Parent) -> None:
+    parent.commit()
+    compiler = parent.compiler
+    (parent.state / "children" / "store").rmdir()
+    (parent.state / "children" / "store").write_text("a file")
+
+    [problem] = parent.problems(local("child.yml"))
+
+    assert compiler is parent.compiler
+    assert problem.startswith("the coordinator can't compile the child pipeline: [Errno 20] Not a directory")
+
+
 def test_a_killed_compiler_leaves_the_next_one_a_sound_store(parent: Parent) -> None:
     parent.project.write("child.yml", JOB)
     parent.commit()

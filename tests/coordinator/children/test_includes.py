@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 import pytest
 
-from protocol.plan import TriggerInclude
+from protocol.plan import IncludeOptions, TriggerInclude
 from tests.coordinator.children.conftest import Parent, local
 from tests.support.certificates import Authority
 from tests.support.git_servers import PASSWORD, USER, HttpsGit, publish
@@ -20,6 +20,12 @@ from tests.support.web_server import WebServer
 JOB = "job: {script: [make]}\n"
 INCLUDING = "include: {project: group/ci, file: ci/jobs.yml, ref: v1}\n" + JOB
 TEMPLATE = TriggerInclude(project="group/ci", file="/ci/jobs.yml", ref="v1")
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The user's cache, which fetchers with the user's own access share."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -88,6 +94,36 @@ def test_a_directory_of_the_coordinators_host_is_no_server_for_others(parent: Pa
     parent.compiler.close()
     parent.start(includes="own")
     assert list(parent.jobs(local("child.yml"))) == ["more", "theirs", "job"]
+
+
+def test_includes_come_from_the_server_and_the_templates_that_the_user_has_named(parent: Parent, served: Path) -> None:
+    copy = Project(served.parent / "copy")
+    copy.write("lib/gitlab/ci/templates/Rust.gitlab-ci.yml", "rust: {script: [cargo test]}\n")
+    publish(copy, served, "gitlab-copy")
+    parent.project.write(
+        "child.yml", f"include: [{{project: group/ci, file: ci/jobs.yml}}, {{template: Rust.gitlab-ci.yml}}]\n{JOB}"
+    )
+    parent.commit()
+    options = IncludeOptions(server=str(served), templates=f"file://{served}/gitlab-copy.git@main")
+    parent.start(includes="own")
+
+    compiled = parent.compiled(local("child.yml"), includes=options)
+
+    assert [job.name for job in compiled.plan.jobs] == ["more", "theirs", "rust", "job"]
+    assert compiled.plan.includes == options, "so has a child of the child"
+    parent.compiler.close()
+    parent.start(includes="public")
+    assert "are of no server that the coordinator may ask" in parent.problems(local("child.yml"), includes=options)[0]
+
+
+def test_offline_only_what_was_fetched_before_is_used(parent: Parent, served: Path) -> None:
+    include(parent, f"file://{served}/group/app.git")
+    parent.start(includes="own")
+    offline = IncludeOptions(offline=True)
+
+    assert "was never fetched, and --offline is set" in parent.problems(local("child.yml"), includes=offline)[0]
+    parent.jobs(local("child.yml"))
+    assert list(parent.jobs(local("child.yml"), includes=offline)) == ["more", "theirs", "job"]
 
 
 def test_nothing_is_fetched_where_that_is_not_allowed(parent: Parent, served: Path) -> None:
