@@ -53,15 +53,18 @@ _GIT_MEMORY = 8 << 30
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def limit(bounds: Bounds, *, indexed: int, written: int) -> None:
-    """Limits the process's time and resources; git may map more memory than Python.
+def limit_life(seconds: float) -> None:
+    """Ends the process after so long, soon after the coordinator would: that one may not run any more."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.setitimer(signal.ITIMER_REAL, seconds + LATE)
 
-    `indexed` are the bytes of packs, which take their time, `written` bounds the size of a file. The process ends in
-    time even if the coordinator that would end it does not run any more.
+
+def limit(bounds: Bounds, *, indexed: int, written: int) -> None:
+    """Limits the process's resources; git may map more memory than Python.
+
+    `indexed` are the bytes of packs, which take their time, `written` bounds the size of a file.
     """
     more = indexed // bounds.bytes_per_second
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    signal.setitimer(signal.ITIMER_REAL, bounds.seconds + more + LATE)
     soft_limit(resource.RLIMIT_AS, bounds.memory_bytes, _GIT_MEMORY)
     soft_limit(resource.RLIMIT_CPU, bounds.cpu_seconds + more)
     soft_limit(resource.RLIMIT_FSIZE, written)

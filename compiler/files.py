@@ -8,9 +8,9 @@ import os
 import tarfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from daemon.checkouts import trees
 from daemon.checkouts.objects import FILE, LINK, LONGEST_LINK, Objects, kind
@@ -28,8 +28,7 @@ OUTSIDE = "is a symbolic link that leads outside the project"
 TOO_LARGE = f"is larger than {MAX_FILE_BYTES >> 20} MB"
 
 
-@dataclass(frozen=True, slots=True)
-class _Entry:
+class _Entry(NamedTuple):
     """A file or a link. `key` finds its content."""
 
     key: str

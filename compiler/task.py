@@ -14,6 +14,7 @@ import msgspec
 
 from compiler import confinement
 from compiler.changes import NoHistory, SnapshotHistory
+from compiler.fetcher import FetchedProjects, NoProjects, start
 from compiler.files import GitFiles, NoFiles, SnapshotFiles, TarFiles, artifact
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import Objects
@@ -22,6 +23,7 @@ from daemon.checkouts.store import CheckoutStores, StoredWorkspace
 from daemon.tar_stream import BadArchive
 from pipeline.child import ChildSubject
 from pipeline.compiler import compile_subject
+from pipeline.includes.fetching import OtherProjects
 from pipeline.rules import History
 from protocol.compilation import Answer, Compiled, CompileTask, NotCompiled
 from protocol.errors import LongshoreError, PipelineFileError
@@ -42,6 +44,8 @@ def answer_to(task: CompileTask) -> Answer:
         return NotCompiled(problems=[str(error)])
     except (MemoryError, SystemError):  # the latter from extensions that lose the former
         return NotCompiled(problems=[needs_memory(task.bounds.memory_bytes)])
+    except OSError as error:
+        return NotCompiled(problems=[f"the coordinator can't compile the child pipeline: {error}"])
     except Exception as error:
         problem = f"Longshore failed to compile the child pipeline: {type(error).__name__}: {error}"
         return NotCompiled(problems=[problem], defect=traceback.format_exc())
@@ -55,6 +59,12 @@ def needs_memory(limit: int) -> str:
 def _compiled(task: CompileTask) -> Answer:
     workspace = task.request.workspace
     size = sum(blob.size for blob in workspace.blobs) if workspace is not None else 0
+    if isinstance(workspace, GitWorkspace) and shutil.which("git") is None:
+        raise LongshoreError(
+            "the coordinator's host has no git, which reads the run's snapshot: install it there (apt-get install git)"
+        )
+    confinement.limit_life(task.bounds.seconds_for(task))
+    fetcher = _fetcher(task)
     confinement.limit(task.bounds, indexed=size, written=size + WRITTEN_BESIDE)
     store, scratch = Path(task.store), Path(task.scratch)
     blobs = {digest: Path(path) for digest, path in task.blobs.items()}
@@ -67,10 +77,17 @@ def _compiled(task: CompileTask) -> Answer:
         with Objects(view) as objects:
             manifest, _ = read_manifest(objects, workspace)
             history = SnapshotHistory(objects, stored.snapshot, workspace, manifest.changes)
-            return _answer(task, GitFiles(objects, stored.snapshot), history, blobs)
+            return _answer(task, GitFiles(objects, stored.snapshot), history, blobs, fetcher)
     confinement.confine_files(blobs.values())
     files = TarFiles(blobs[workspace.digest]) if isinstance(workspace, TarWorkspace) else NoFiles()
-    return _answer(task, files, NoHistory(), blobs)
+    return _answer(task, files, NoHistory(), blobs, fetcher)
+
+
+def _fetcher(task: CompileTask) -> OtherProjects:
+    if task.includes is None:
+        return NoProjects()
+    origin = next((one.value for one in task.request.predefined if one.key == "CI_REPOSITORY_URL"), "")
+    return FetchedProjects(start(task.includes, Path(task.cache), origin, task.request.includes))
 
 
 def _stored(task: CompileTask, workspace: GitWorkspace, blobs: dict[str, Path], scratch: Path) -> StoredWorkspace:
@@ -90,7 +107,13 @@ def _stored(task: CompileTask, workspace: GitWorkspace, blobs: dict[str, Path], 
     return stored
 
 
-def _answer(task: CompileTask, files: SnapshotFiles, history: History, blobs: dict[str, Path]) -> Answer:
+def _answer(
+    task: CompileTask,
+    files: SnapshotFiles,
+    history: History,
+    blobs: dict[str, Path],
+    projects: OtherProjects,
+) -> Answer:
     request = task.request
 
     def artifact_of(job: str, path: str) -> bytes:
@@ -108,11 +131,11 @@ def _answer(task: CompileTask, files: SnapshotFiles, history: History, blobs: di
         request.project_variables,
         artifact_of,
     )
-    compiled = compile_subject(subject, request.variables, name=_files_of(request.trigger))
+    compiled = compile_subject(subject, request.variables, projects=projects, name=_files_of(request.trigger))
     if not compiled.plan.jobs:
         why = compiled.left_out or "its rules exclude all jobs"
         return NotCompiled(problems=[f"{_files_of(request.trigger)}: the child pipeline has nothing to run: {why}"])
-    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image)
+    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=request.includes)
     return Compiled(plan=plan, warnings=[str(warning) for warning in compiled.warnings])
 
 

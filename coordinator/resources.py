@@ -137,7 +137,7 @@ class Resources(ABC):
             settings.limits,
             self.quota,
         )
-        compiler = ChildCompiler(settings.state / "children", self.blobs.path)
+        compiler = ChildCompiler(settings.state / "children", self.blobs.path, settings.children)
         self._open.append(compiler.close)
         self.children = ChildRuns(compiler, self.engine, self.handlers.submission, self.logs, self.wake)
         self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)

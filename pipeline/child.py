@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+
+import msgspec
 
 from pipeline.includes.resolver import Including
 from pipeline.includes.sources import Source
@@ -23,8 +24,7 @@ MOST_FILES = 3
 """Maximum number of files of a child pipeline, as in GitLab."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChildSubject:
+class ChildSubject(msgspec.Struct, frozen=True):
     """See `Subject`. `name` is the parent's pipeline file, `parent` the number of its run, `job` the one that starts
     the child.
 

@@ -184,6 +184,17 @@ class JobPlan(Part, frozen=True, kw_only=True):
     """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
 
 
+class IncludeOptions(Part, frozen=True, kw_only=True):
+    """How the user wants the includes of child pipelines to be fetched: the options --server, --templates, --offline
+    and --allow-local-includes of the parent. Addresses have no credentials.
+    """
+
+    server: str = ""
+    templates: str = ""
+    offline: bool = False
+    allow_local: bool = False
+
+
 class Plan(Part, frozen=True, kw_only=True):
     """A whole pipeline, ready to run.
 
@@ -204,3 +215,4 @@ class Plan(Part, frozen=True, kw_only=True):
     auto_cancel_on_new_commit: Literal["conservative", "interruptible", "none"] = "conservative"
     auto_cancel_on_job_failure: Literal["all", "none"] = "none"
     default_image: str | None = None
+    includes: IncludeOptions = IncludeOptions()

@@ -48,7 +48,8 @@ setup_git() {
 }
 
 # Programs for tests: `ip` builds networks with faults, the engine lists processes with `ps`, Chromium opens the
-# dashboard's page, PostgreSQL is the other database, OpenSSH serves git repositories. Tests without their program are skipped by name.
+# dashboard's page, PostgreSQL is the other database, OpenSSH serves git repositories. Tests without their program are
+# skipped by name.
 setup_tools() {
     have ip || try_to_install iproute2
     have ps || try_to_install procps

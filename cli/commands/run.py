@@ -211,7 +211,7 @@ class _Following:
     def _follow(self, progress: Progress) -> RunView | None:
         from cli.follow.follower import Follower
 
-        follower = Follower(self._session, self._run, progress)
+        follower = Follower(self._session, self._run, progress, children=True)
         if not self._cancels:
             with self._interrupts.breaks(2):
                 return follower.follow(lambda: self._interrupts.presses > 0)

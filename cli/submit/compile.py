@@ -15,7 +15,7 @@ from pipeline.predefined_variables import MAX_TITLE
 from protocol.display import clean_lines
 from protocol.errors import UsageError
 from protocol.messages import Source
-from protocol.plan import Plan, Variable
+from protocol.plan import IncludeOptions, Plan, Variable
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -66,5 +66,6 @@ def compile_for_run(
         title=commit.title[:MAX_TITLE],
         user=repository.user[0],
     )
-    plan = msgspec.structs.replace(compiled.plan, default_image=default_image)
+    includes = fetching.options if fetching is not None else IncludeOptions()
+    plan = msgspec.structs.replace(compiled.plan, default_image=default_image, includes=includes)
     return Project(repository.root, plan, source)

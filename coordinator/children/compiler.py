@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 from uuid import uuid4
 
+import msgspec
+
 from coordinator.children.process import CompilerProcess
-from protocol.compilation import Answer, Bounds, ChildRequest, CompileTask, NotCompiled
+from protocol.compilation import Answer, Bounds, ChildRequest, CompileTask, Includes, NotCompiled
 from protocol.errors import ProtocolError
 from protocol.keys import PRIVATE_DIRECTORY
 
@@ -23,8 +27,15 @@ COMMAND = (sys.executable, "-I", "-m", "compiler")
 """Starts a compiler process; isolated, so that no variable or directory of the user's changes what it imports."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompilerSettings:
+NOWHERE = "/nonexistent"
+OF_CONNECTIONS = frozenset((
+    "ALL_PROXY", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "GIT_SSL_CAPATH", "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "PATH",
+    "SSL_CERT_DIR", "SSL_CERT_FILE",
+))  # fmt: skip
+"""Variables, in any case, with proxies and certificates."""
+
+
+class CompilerSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How child pipelines are compiled. `processes` run at a time; snapshots are kept for the next ones of their
     projects, up to `store_bytes` and for `store_seconds` unused.
     """
@@ -32,8 +43,10 @@ class CompilerSettings:
     processes: int = 2
     store_bytes: int = 4 << 30
     store_seconds: float = 86_400.0
-    bounds: Bounds = field(default_factory=Bounds)
+    bounds: Bounds = Bounds()
     command: Sequence[str] = COMMAND
+    includes: Literal["none", "public", "own"] = "public"
+    """Whether includes of other projects are fetched: what anyone may read, or all that the coordinator's user may."""
 
 
 class ChildCompiler:
@@ -42,10 +55,9 @@ class ChildCompiler:
     A compilation depends on its request alone, so a restarted coordinator just asks again. All methods are thread-safe.
     """
 
-    def __init__(
-        self, directory: Path, blob: Callable[[str], Path], settings: CompilerSettings = CompilerSettings()
-    ) -> None:
+    def __init__(self, directory: Path, blob: Callable[[str], Path], settings: CompilerSettings) -> None:
         self._store = directory / "store"
+        self._cache = directory / "includes"
         self._scratch = directory / "scratch"
         self._blob = blob
         self._settings = settings
@@ -77,7 +89,16 @@ class ChildCompiler:
         scratch = self._scratch / uuid4().hex
         try:
             scratch.mkdir(mode=PRIVATE_DIRECTORY)
-            return self._run(CompilerProcess(self._settings.command, self._task(request, scratch)))
+            task = self._task(request, scratch)
+            if self._settings.includes == "none":
+                return self._run(CompilerProcess(self._settings.command, task))
+            own = self._settings.includes == "own"
+            with tempfile.TemporaryFile(dir=scratch) as environment:
+                environment.write(msgspec.msgpack.encode(dict(os.environ) if own else public_environment()))
+                environment.seek(0)
+                includes = Includes(environment=environment.fileno(), own_access=own)
+                task = msgspec.structs.replace(task, includes=includes)
+                return self._run(CompilerProcess(self._settings.command, task, [environment.fileno()]))
         except (OSError, ProtocolError) as error:
             log.warning("can't compile a child pipeline: %s", error)
             return NotCompiled(problems=[f"the coordinator can't compile the child pipeline: {error}"])
@@ -110,4 +131,11 @@ class ChildCompiler:
             store_bytes=self._settings.store_bytes,
             store_seconds=self._settings.store_seconds,
             scratch=str(scratch.absolute()),
+            cache=str(self._cache.absolute()),
         )
+
+
+def public_environment() -> dict[str, str]:
+    """The environment of a fetcher without access of its own: how to reach servers, and no credentials."""
+    kept = {key: value for key, value in os.environ.items() if key.upper() in OF_CONNECTIONS}
+    return kept | {"HOME": NOWHERE, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}

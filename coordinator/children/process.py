@@ -34,10 +34,11 @@ MEND = "move scripts and variables into files of the repository"
 
 
 class CompilerProcess:
-    """Runs `command` once. `run` blocks; `kill` ends it from any thread."""
+    """Runs `command` once, with the `inherited` file descriptors. `run` blocks; `kill` ends it from any thread."""
 
-    def __init__(self, command: Sequence[str], task: CompileTask) -> None:
+    def __init__(self, command: Sequence[str], task: CompileTask, inherited: Sequence[int] = ()) -> None:
         self._command = command
+        self._inherited = inherited
         self._task = task
         self._process: subprocess.Popen[bytes] | None = None  # while it is not waited for: its id is taken
         self._killed = False
@@ -48,9 +49,8 @@ class CompilerProcess:
         process = self._start()
         if process is None:
             return NotCompiled(problems=["the coordinator is stopping"])
-        bounds, workspace = self._task.bounds, self._task.request.workspace
-        size = sum(blob.size for blob in workspace.blobs) if workspace is not None else 0
-        seconds = bounds.seconds + size // bounds.bytes_per_second
+        bounds = self._task.bounds
+        seconds = bounds.seconds_for(self._task)
         with process:
             try:
                 said = _read(process, time.monotonic() + seconds, bounds.answer_bytes)
@@ -64,7 +64,7 @@ class CompilerProcess:
             return NotCompiled(problems=[f"the plan of the child pipeline is larger than {most} MB; {MEND}"])
         if status != 0:
             log.warning("a compiler of a child pipeline ended with status %d: %s", status, words or "no message")
-            return NotCompiled(problems=[_why(status, bounds.cpu_seconds + size // bounds.bytes_per_second)])
+            return NotCompiled(problems=[_why(status)])
         return _decoded(data)
 
     def kill(self) -> None:
@@ -91,6 +91,7 @@ class CompilerProcess:
                     stderr=subprocess.PIPE,
                     cwd=scratch,
                     env=environment | {"LC_ALL": "C.UTF-8"},
+                    pass_fds=self._inherited,
                     start_new_session=True,
                 )
             return self._process
@@ -142,9 +143,9 @@ def _read(process: subprocess.Popen[bytes], deadline: float, most: int) -> tuple
     return bytes(out), words.decode(errors="replace").strip()
 
 
-def _why(status: int, cpu_seconds: int) -> str:
+def _why(status: int) -> str:
     if status == -signal.SIGXCPU:
-        return f"compiling the child pipeline took longer than {cpu_seconds} s of CPU time"
+        return "compiling the child pipeline took too much CPU time"
     how = f"signal {-status}" if status < 0 else f"status {status}"
     return f"the compiler of the child pipeline ended unexpectedly ({how})"
 

@@ -30,6 +30,7 @@ def child_request(job: JobState, index: RunIndex) -> ChildRequest:
         project_variables=run.plan.run_variables[: run.plan.project_variables],
         variables=forwarded(job, index),
         default_image=run.plan.default_image,
+        includes=run.plan.includes,
         workspace=run.workspace,
         archives={
             source.plan.name: [ref for ref in source.attempt.artifacts if ref.kind == "archive"]

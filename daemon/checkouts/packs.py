@@ -10,7 +10,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from threading import Lock
+from threading import RLock
 from uuid import uuid4
 
 import msgspec
@@ -24,18 +24,29 @@ HASH_BYTES = {"sha1": 20, "sha256": 32}
 
 
 class Source(msgspec.Struct):
-    """The objects of a workspace, once all its packs are added. `name` is its project's in the shelf.
+    """The objects of a workspace, whose packs are fetched at their first use. `name` is its project's in the shelf.
 
-    `pins` is the attempt's directory, on the shelf's file system. Methods raise BadWorkspace, OSError.
+    `pins` is the attempt's directory, on the shelf's file system. `fetch` returns the file of a pack that the store
+    lacks; `indexed` tells that it is no longer needed. Methods raise BadWorkspace, OSError, and what `fetch` raises.
     """
 
     shelf: Shelf
     name: str
     ref: GitWorkspace
     pins: Path
-    packs: list[Path] = []
+    fetch: Callable[[Pack], Path]
+    indexed: Callable[[Pack], None]
+    _packs: list[Path] = []
     _view: Path | None = None
-    _lock: Lock = msgspec.field(default_factory=Lock)
+    _lock: RLock = msgspec.field(default_factory=RLock)
+
+    @property
+    def packs(self) -> list[Path]:
+        """The pins of its packs. Fetches and indexes those that the store lacks."""
+        with self._lock:
+            for number in range(len(self._packs), len(self.ref.packs)):
+                self._add_pack(number)
+            return self._packs
 
     def view(self) -> Path:
         """A bare repository of this workspace's objects."""
@@ -60,17 +71,17 @@ class Source(msgspec.Struct):
         """Moves a directory that was made in `shelf.partial` to the shelf, pinned."""
         return self.shelf.put(self.name, name, made, self.pins)
 
-    def add_pack(self, number: int, fetch: Callable[[Pack], Path], indexed: Callable[[Pack], None]) -> None:
+    def _add_pack(self, number: int) -> None:
         """Pins a pack; indexes it first if the store lacks it. Its delta bases are in the packs before it."""
         pack = self.ref.packs[number]
         name = f"pack-{pack.digest}"
         pinned = self._pin_pack(name)
         if pinned is None:
-            file = fetch(pack)
+            file = self.fetch(pack)
             with self.shelf.making(self.name, name):
                 pinned = self._pin_pack(name) or self._index_pack(name, file)
-            indexed(pack)
-        self.packs.append(pinned)
+            self.indexed(pack)
+        self._packs.append(pinned)
 
     def _pin_pack(self, name: str) -> Path | None:
         pinned = self.pin(name)
@@ -84,8 +95,8 @@ class Source(msgspec.Struct):
         """The first pack needs no other one, and is taken as it is; the others are completed by what they lack."""
         size = file.stat().st_size
         with self.shelf.partial() as partial, self.shelf.partial() as target:
-            view = make_view(partial, self.packs, self.ref.shallow, self.ref.object_format)
-            if not self.packs:
+            view = make_view(partial, self._packs, self.ref.shallow, self.ref.object_format)
+            if not self._packs:
                 place = target / "pack.pack"
                 os.link(file, place)
                 git.run(view, "index-pack", "-o", str(target / "idx"), str(place), size=size)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
@@ -21,6 +23,8 @@ from daemon.executors.base import Checkout, CheckoutOptions, Workspace
 from protocol.decoders import from_msgpack
 from protocol.workspace import GitWorkspace, Manifest, Pack
 
+MOST_SNAPSHOTS, SMALL_SNAPSHOT = 16, 1000
+"""Snapshots that are kept in memory, and entries of such a one: those of the runs in progress."""
 MANY_TREES, MANY_SHARE = 100, 0.2
 """So many unknown trees in a snapshot, and so large a share: the next one is read completely."""
 
@@ -54,6 +58,8 @@ class CheckoutStores:
 
     def __init__(self, directory: Path, limit: int, keep_for: float | None = None) -> None:
         self._shelf = Shelf(directory, limit, keep_for)
+        self._lock = Lock()
+        self._snapshots: OrderedDict[tuple[str, str], Snapshot] = OrderedDict()  # by project and name of the set
 
     def workspace(
         self,
@@ -65,23 +71,37 @@ class CheckoutStores:
     ) -> StoredWorkspace:
         """A run's snapshot. `pins` is the attempt's directory, on the store's file system: it keeps what is in use.
 
-        `fetch` returns the file of a pack that the store lacks; `indexed` tells that it is no longer needed. Raises
-        BadWorkspace, OSError, and what `fetch` raises.
+        `fetch` and `indexed`: see Source. Of a snapshot that was read before, the packs are left alone until something
+        must be made of them. Raises BadWorkspace, OSError, and what `fetch` raises.
         """
         name = hashlib.sha256(f"{ref.object_format}\0{project}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        source = Source(self._shelf, name, ref, pins / name)
-        for number in range(len(ref.packs)):
-            source.add_pack(number, fetch, indexed)
-        return StoredWorkspace(source, _verified(source))
+        source = Source(self._shelf, name, ref, pins / name, fetch, indexed)
+        verified = f"verified-{key_of(ref)}"
+        with self._lock:
+            known = self._snapshots.get((name, verified))
+        if known is None:
+            known = _verified(source, verified)
+            if _size(known) <= SMALL_SNAPSHOT:
+                with self._lock:
+                    self._snapshots[name, verified] = known
+                    if len(self._snapshots) > MOST_SNAPSHOTS:
+                        self._snapshots.popitem(last=False)
+        return StoredWorkspace(source, known)
 
     def trim(self) -> None:
         """Evicts expired entries."""
         self._shelf.trim()
 
 
-def _verified(source: Source) -> Snapshot:
-    """The snapshot, checked to be complete and sound, unless that was done before."""
-    name = f"verified-{key_of(source.ref)}"
+def _size(snapshot: Snapshot) -> int:
+    """The number of things that a snapshot's manifest lists."""
+    manifests = (one.manifest for one in snapshot.repositories)
+    return sum(len(one.refs) + len(one.index) + len(one.empty) + len(one.modes.other) for one in manifests)
+
+
+def _verified(source: Source, name: str) -> Snapshot:
+    """The snapshot, checked to be complete and sound, unless that was done before; then it has this `name`."""
+    _ = source.packs
     pinned = source.pin(name)
     if pinned is not None:
         kept = from_msgpack((pinned / "verified").read_bytes(), _Verified)

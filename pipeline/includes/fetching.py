@@ -14,12 +14,13 @@ from pipeline.includes.cached_project import FULL_SHA, CachedProject, FetchedTre
 from pipeline.includes.git_fetch import GitFetch, NoSuchRef
 from pipeline.includes.records import Pin, Provenance, SourceRecord, lock_key
 from pipeline.includes.remote_files import KeptFiles, RemoteFile, RemoteFiles
-from pipeline.includes.servers import Server, named_server, server_of
+from pipeline.includes.servers import Server, named_server, server_of, without_credentials
 from pipeline.includes.sources import Source, mapped_project, remote_file, source_of
 from pipeline.includes.urls import printable_url, url_name
 from pipeline.includes.versions import highest, is_partial, is_semantic
 from pipeline.problems import nearest
 from protocol.errors import LongshoreError
+from protocol.plan import IncludeOptions
 
 if TYPE_CHECKING:
     from pipeline.includes.web import WebClient
@@ -96,6 +97,17 @@ class Fetching:
         self.progress = progress
         self.interactive = interactive
         self.sources: list[SourceRecord] = []
+
+    @property
+    def options(self) -> IncludeOptions:
+        """The same for child pipelines, without credentials."""
+        address, ref = self.templates
+        return IncludeOptions(
+            server=str(self.server) if self.server is not None else "",
+            templates=without_credentials(f"{address}@{ref}" if address and ref else address or ref),
+            offline=self.freshness.offline,
+            allow_local=self.allow_local,
+        )
 
     def pin(self, key: str) -> Pin | None:
         """What the lock file says about a lock key; None without a lock file. Raises LongshoreError for a new key."""
@@ -180,7 +192,7 @@ class OtherProjects:
 
         kept = KeptFiles(fetching.cache / "remote")
         offline, refresh = fetching.freshness.offline, fetching.freshness.refresh
-        return RemoteFiles(kept, client, offline, refresh, fetching.progress)
+        return RemoteFiles(kept, client, offline=offline, refresh=refresh, progress=fetching.progress)
 
     def templates(self, path: str) -> Source:
         """The project of GitLab's own templates, which has a file at `path`. Raises LongshoreError."""

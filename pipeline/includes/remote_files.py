@@ -11,7 +11,6 @@ import re
 import tempfile
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Timer
 from typing import TYPE_CHECKING
@@ -108,22 +107,32 @@ def _replace(path: Path, data: bytes) -> None:
     os.replace(part.name, path)
 
 
-@dataclass(slots=True)
 class RemoteFiles:
     """Reads files of `include:remote` for one compilation; a URL that is included twice is fetched once.
 
-    With `offline` nothing is fetched; with `refresh` nothing kept is used. `progress` receives a line when a fetch
-    takes long.
+    `client` makes the client for the first fetch. With `offline` nothing is fetched; with `refresh` nothing kept is
+    used. `progress` receives a line when a fetch takes long. `clock` gives seconds since the epoch.
     """
 
-    kept: KeptFiles
-    client: Callable[[], WebClient]
-    offline: bool = False
-    refresh: bool = False
-    progress: Callable[[str], None] | None = None
-    clock: Callable[[], float] = time.time
-    _read: dict[str, bytes] = field(default_factory=dict)
-    _spent: float = 0.0
+    def __init__(
+        self,
+        kept: KeptFiles,
+        client: Callable[[], WebClient],
+        *,
+        offline: bool = False,
+        refresh: bool = False,
+        progress: Callable[[str], None] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._kept = kept
+        self._make_client = client
+        self._offline = offline
+        self._refresh = refresh
+        self._progress = progress
+        self._clock = clock
+        self._client: WebClient | None = None
+        self._read: dict[str, bytes] = {}
+        self._spent = 0.0
 
     def read(self, url: str, *, integrity: str = "", max_age: float = 0.0, pinned: str = "") -> bytes:
         """The content of a URL: fetched, or kept for at most `max_age` seconds.
@@ -140,7 +149,7 @@ class RemoteFiles:
         return data
 
     def _pinned(self, url: str, pinned: str) -> bytes:
-        data = self.kept.content(pinned)
+        data = self._kept.content(pinned)
         if data is None:
             data = self._fetched(url)
             found = hashlib.sha256(data).hexdigest()
@@ -154,31 +163,33 @@ class RemoteFiles:
     def _current(self, url: str, wanted: str, max_age: float) -> bytes:
         if url in self._read:
             return self._read[url]
-        newest = self.kept.newest(url)
-        if newest is not None and not self.refresh:
-            is_fresh = 0 <= self.clock() - newest.fetched_at < max_age
+        newest = self._kept.newest(url)
+        if newest is not None and not self._refresh:
+            is_fresh = 0 <= self._clock() - newest.fetched_at < max_age
             # A kept file that `integrity` does not fit is older than the pipeline file: no reason to fail.
-            if self.offline or (is_fresh and wanted in ("", newest.sha256)):
-                data = self.kept.content(newest.sha256)
+            if self._offline or (is_fresh and wanted in ("", newest.sha256)):
+                data = self._kept.content(newest.sha256)
                 if data is not None:
                     return data
         return self._fetched(url)
 
     def _fetched(self, url: str) -> bytes:
-        if self.offline:
+        if self._offline:
             raise LongshoreError("is not kept on this machine, and nothing is fetched with --offline; fetch it once")
         if self._spent >= TOTAL_SECONDS:
             raise LongshoreError(f"is not fetched: the includes before it took {TOTAL_SECONDS:g} s together")
         start = time.monotonic()
-        told = Timer(PROGRESS_SECONDS, self.progress or _nothing, [f"fetching {printable_url(url)}"])
+        told = Timer(PROGRESS_SECONDS, self._progress or _nothing, [f"fetching {printable_url(url)}"])
         told.daemon = True
         told.start()
         try:
-            data = self.client().get(url)
+            if self._client is None:
+                self._client = self._make_client()
+            data = self._client.get(url)
         finally:
             told.cancel()
             self._spent += time.monotonic() - start
-        self.kept.keep(url, data, self.clock())
+        self._kept.keep(url, data, self._clock())
         return data
 
 

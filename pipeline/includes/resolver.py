@@ -317,5 +317,6 @@ def _max_age(entry: Map, key: str) -> float:
 
 
 def _step(target: _Target, inputs: Map) -> tuple[str, ...]:
-    """What a cycle of includes would repeat; another commit of the same file is another file."""
-    return target.source.label, target.source.provenance.commit, target.path, repr(inputs)
+    """What a cycle of includes would repeat; another commit of the same file, or query of a URL, is another file."""
+    origin = target.source.provenance
+    return target.source.label, origin.lock_key, origin.commit, target.path, repr(inputs)

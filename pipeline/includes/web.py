@@ -16,15 +16,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
-from pipeline.includes.urls import (
-    ALLOW_LOCAL,
-    Address,
-    is_local,
-    is_local_name,
-    parse_url,
-    printable_url,
-    proxy_of,
-)
+from pipeline.includes.network import ALLOW_LOCAL, is_local, is_local_name, proxy_of
+from pipeline.includes.urls import Address, parse_url, printable_url
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol import VERSION
 from protocol.errors import LongshoreError

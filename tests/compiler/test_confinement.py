@@ -148,7 +148,7 @@ def test_a_limit_that_is_lower_already_stays(folder: Path) -> None:
 
 
 def test_the_time_of_a_process_without_a_coordinator_is_bounded(folder: Path) -> None:
-    code = "confinement.LATE = 0.1\nconfinement.limit(Bounds(seconds=0.1), indexed=0, written=0)\nwhile True: pass"
+    code = "confinement.LATE = 0.1\nconfinement.limit_life(0.1)\nwhile True: pass"
     program = CONFINED.format(folder=str(folder)) + code
 
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, cwd=HERE)

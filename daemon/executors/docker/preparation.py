@@ -24,7 +24,6 @@ from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, LEASE, NETW
 from daemon.executors.docker.container import JobContainer, words_of
 from daemon.executors.docker.container_spec import job_container
 from daemon.executors.docker.container_user import is_root, owner_of
-from daemon.executors.docker.files.inline_workspace import packed
 from daemon.executors.docker.files.job_cache import JobCaches, file_keys_of
 from daemon.executors.docker.images import Image, name_explained, no_image
 from daemon.executors.docker.logs import stored
@@ -58,7 +57,7 @@ def prepare(container: JobContainer, checkout: Checkout | None, known: Environme
     small = None
     copied = checkout if container.project.view is None else None
     if copied and not initial and not container.entrypoint and is_root(user):
-        small = packed(copied.tar(), opened=files.opened)
+        small = site.unpackers.text(copied.tar(), opened=files.opened)
     brings = small if small and site.unpackers.can(image) else None
     ground = bool(
         initial

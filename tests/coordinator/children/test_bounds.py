@@ -125,13 +125,13 @@ def test_a_compilation_that_computes_for_too_long_is_told(parent: Parent) -> Non
     spin = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))\nwhile True: pass"
     parent.start(command=[sys.executable, "-c", spin])
 
-    assert parent.problems(local("x.yml")) == ["compiling the child pipeline took longer than 60 s of CPU time"]
+    assert parent.problems(local("x.yml")) == ["compiling the child pipeline took too much CPU time"]
 
 
 def test_a_compiler_that_hangs_is_killed_with_all_that_it_started(parent: Parent, tmp_path: Path) -> None:
     started = tmp_path / "started"
     script = f"sleep 1000 & echo $! > {started}.part; mv {started}.part {started}; wait"
-    parent.start(command=["/bin/sh", "-c", script], bounds=Bounds(seconds=1.0))
+    parent.start(command=["/bin/sh", "-c", script], bounds=Bounds(seconds=1.0, fetch_seconds=0.0))
 
     assert parent.problems(local("x.yml")) == ["compiling the child pipeline took longer than 1 s"]
     inner = int(started.read_text())
@@ -164,6 +164,29 @@ def test_a_compiler_that_can_not_be_started_is_told(parent: Parent) -> None:
     [problem] = parent.problems(local("x.yml"))
 
     assert problem.startswith("the coordinator can't compile the child pipeline: [Errno 2]")
+
+
+def test_a_host_without_git_is_told(parent: Parent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parent.commit()
+    request = parent.request(local("child.yml"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    answer = parent.compiler.compile(request).result(DEADLINE)
+
+    assert isinstance(answer, NotCompiled)
+    assert answer.problems[0].startswith("the coordinator's host has no git")
+
+
+def test_a_store_that_can_not_be_written_is_told(parent: Parent) -> None:
+    parent.commit()
+    compiler = parent.compiler
+    (parent.state / "children" / "store").rmdir()
+    (parent.state / "children" / "store").write_text("a file")
+
+    [problem] = parent.problems(local("child.yml"))
+
+    assert compiler is parent.compiler
+    assert problem.startswith("the coordinator can't compile the child pipeline: [Errno 20] Not a directory")
 
 
 def test_a_killed_compiler_leaves_the_next_one_a_sound_store(parent: Parent) -> None:

@@ -118,6 +118,24 @@ def test_a_pack_is_fetched_and_indexed_once(host: Host, client: Client, refs: li
     assert len(asked) == len(refs[1].packs) + len(refs[0].packs)
 
 
+def test_a_further_job_of_a_snapshot_takes_nothing_but_its_tar_from_the_store(
+    host: Host, refs: list[GitWorkspace]
+) -> None:
+    first = host.workspace(refs[0]).checkout(FULL).tar().read_bytes()
+    assert host.workspace(refs[0]).checkout(FULL).tar().read_bytes() == first
+    pinned = sorted(path.name for path in (host.directory / "jobs" / "2").glob("*/*"))
+    assert [name.split("-")[0] for name in pinned] == ["tar"]
+
+
+def test_a_further_job_of_a_snapshot_fetches_what_was_evicted_meanwhile(
+    host: Host, project: Path, refs: list[GitWorkspace], tmp_path: Path
+) -> None:
+    host.checkout(refs[1], tmp_path / "first")
+    host.release()
+    shutil.rmtree(host.directory / "store" / "sets")
+    check(host, project, refs[1], tmp_path / "again")
+
+
 def test_a_worker_killed_at_any_step_leaves_a_sound_store(
     host: Host, project: Path, refs: list[GitWorkspace], tmp_path: Path
 ) -> None:

@@ -11,7 +11,9 @@ import base64
 import contextlib
 import io
 import tarfile
+from collections import OrderedDict
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
@@ -25,6 +27,8 @@ from protocol.decoders import from_json
 
 MOST_BYTES = 64 << 10
 """Limit of the tar's size. Its text must stay below the 128 KiB that Linux allows in one string of an environment."""
+MOST_PACKED = 16
+"""Limit of remembered texts: those of the runs in progress."""
 MOST_KNOWN = 500
 """Limit of remembered images."""
 PROGRAMS = ("tar", "base64")
@@ -53,18 +57,35 @@ def packed(workspace: Path, *, opened: bool) -> str | None:
 
 
 class InlineWorkspaces:
-    """Images that can unpack a workspace. Thread-safe; `directory` keeps earlier results."""
+    """Small workspaces as text, and the images that can unpack them. Thread-safe; `directory` keeps earlier results."""
 
     def __init__(self, engine: DockerClient, directory: Path) -> None:
         self._engine = engine
         self._file = directory / "unpackers.json"
         self._known: dict[str, bool] = {}
+        self._packed: OrderedDict[tuple[int, ...], str | None] = OrderedDict()  # by file, and whether it is opened
+        self._lock = Lock()
         with contextlib.suppress(OSError, msgspec.MsgspecError):  # absent or damaged: learn it again
             self._known = from_json(self._file.read_bytes(), dict[str, bool])
 
     def can(self, image: Image) -> bool:
         """Whether the image is known to have the programs."""
         return self._known.get(image.id, False)
+
+    def text(self, workspace: Path, *, opened: bool) -> str | None:
+        """See `packed`. The jobs of a run have links of one file, which is read once."""
+        file = workspace.stat()
+        key = (file.st_dev, file.st_ino, file.st_mtime_ns, file.st_size, opened)
+        with self._lock:
+            if key in self._packed:
+                self._packed.move_to_end(key)
+                return self._packed[key]
+        text = packed(workspace, opened=opened)
+        with self._lock:
+            self._packed[key] = text
+            if len(self._packed) > MOST_PACKED:
+                self._packed.popitem(last=False)
+        return text
 
     def learn(self, image: Image, container: str) -> None:
         """Checks for the programs in a container of the image, once. Raises EngineError, EngineUnavailable."""

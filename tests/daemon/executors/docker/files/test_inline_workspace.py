@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ import docker
 import pytest
 
 from daemon.executors.base import Dependencies, JobFailed
+from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.executor import DockerExecutor
-from daemon.executors.docker.files.inline_workspace import MOST_BYTES, packed
+from daemon.executors.docker.files import inline_workspace
+from daemon.executors.docker.files.inline_workspace import MOST_BYTES, InlineWorkspaces, packed
 from protocol.messages import Assignment
 from protocol.plan import ImageSpec
 from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of, tar_workspace
@@ -163,6 +166,24 @@ def test_the_text_of_a_workspace_is_its_members(tmp_path: Path) -> None:
     with tarfile.open(fileobj=io.BytesIO(base64.b64decode(text))) as tar:
         assert [member.name for member in tar] == ["a", "b"]
         assert len(text) < 5000  # without the padding of a tar file
+
+
+def test_a_file_that_several_jobs_have_links_of_is_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+
+    def packed_once(workspace: Path, *, opened: bool) -> str | None:
+        read.append(workspace)
+        return packed(workspace, opened=opened)
+
+    monkeypatch.setattr(inline_workspace, "packed", packed_once)
+    workspaces = InlineWorkspaces(DockerClient(), tmp_path)
+    tar = tar_of(tmp_path / "w.tar", {"a": "x"})
+    os.link(tar, tmp_path / "link.tar")
+    other = tar_of(tmp_path / "other.tar", {"a": "y"})
+    texts = [workspaces.text(path, opened=False) for path in (tar, tmp_path / "link.tar", other)]
+    assert texts == [packed(path, opened=False) for path in (tar, tar, other)]
+    assert workspaces.text(tar, opened=True) == packed(tar, opened=True) != texts[0]
+    assert read == [tar, other, tar]
 
 
 def _get_to_know(executor: DockerExecutor, folder: Path, image: str = BUSYBOX) -> None:
