@@ -77,6 +77,7 @@ def test_every_file_that_was_read_is_recorded_with_its_commit(ours: Project, sha
         (".gitlab-ci.yml", "", ""),
         ("ci/jobs.yml", "group/ci", commit),
         ("ci/more.yml", "group/ci", commit),
+        ("ci/even.yml", "group/ci", commit),
         ("ci/last.yml", "group/ci", commit),
     ]
     assert {record.provenance.lock_key for record in fetching.sources} == {"", "group/ci@main"}

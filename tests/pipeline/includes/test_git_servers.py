@@ -45,9 +45,7 @@ def test_over_https_the_user_s_credentials_are_used(
     assert ours.names(INCLUDE, fetching=fetch()) == ["more", "theirs", "last"]
     assert https.sent < 50_000, "unrelated.bin is 400 KB"
     fetches = [path for path in https.requests if path.endswith("/info/refs?service=git-upload-pack")]
-    assert len(fetches) == 2 * 3, (
-        "the commit, the files of the list, the one that they include; each asks for a password"
-    )
+    assert len(fetches) == 2 * 3, "the commit, the files of the list, those that they include; each asks for a password"
     https.requests.clear()
     assert ours.names(INCLUDE, fetching=fetch()) == ["more", "theirs", "last"]
     assert https.requests == []
