@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -83,7 +84,8 @@ def compile_pipeline(
     given = [Variable(key=key, value=value) for key, value in (variables or {}).items()]
     repository = repository or Repository(path.resolve().parent)
     subject = FileSubject(path, repository, inputs or {})
-    return compile_subject(subject, given, jobs, OtherProjects(repository, projects or {}, fetching), str(path))
+    with closing(OtherProjects(repository, projects or {}, fetching)) as others:
+        return compile_subject(subject, given, jobs, others, str(path))
 
 
 def compile_subject(

@@ -124,10 +124,10 @@ class CachedProject:
             what = f"branch, tag or commit {at!r}" if at else "commit"
             raise NoSuchRef(f"{self.name} has no {what}{mend} ({self.shown_address})") from None
 
-    def fetch_files(self, ids: Iterable[str]) -> None:
-        """Fetches files by their ids."""
+    def fetch_files(self, ids: Iterable[str], path: str) -> None:
+        """Fetches files by their ids; `path` is the first one's."""
         if self._freshness.offline:
-            raise LongshoreError(f"was never fetched, and --offline is set; {_ONLINE}")
+            raise LongshoreError(f"{path} of {self.name} was never fetched, and --offline is set; {_ONLINE}")
         with self._locked():
             options = ("--quiet", "--filter=blob:none", "--no-tags", "--no-write-fetch-head")
             # Without negotiation: the server would take a file of a commit that is here for one that is here too.
@@ -242,7 +242,7 @@ class FetchedTree:
             return
         missing = self._look_up(ids)
         if missing:
-            self._project.fetch_files(missing)
+            self._project.fetch_files(missing, next(path for path, id in self._ids.items() if id == missing[0]))
             self._look_up(missing)
         readable = [id for id in ids if self._sizes.get(id, MAX_FILE_BYTES + 1) <= MAX_FILE_BYTES]
         answer = self._query("cat-file", "--batch", asked=readable)
@@ -255,7 +255,10 @@ class FetchedTree:
         id = self._ids.get(path)
         if id is None:
             return None
-        self.prefetch([path])
+        try:
+            self.prefetch([path])
+        except LongshoreError as error:
+            raise LongshoreError(f"can't be read: {error}") from None
         if id not in self._sizes:
             raise LongshoreError(f"can't be read: {self._project.shown_address} did not send it")
         if id not in self._contents:

@@ -136,6 +136,11 @@ class OtherProjects:
         self._projects: dict[str, CachedProject] = {}
         self._trees: dict[tuple[str, str, str], FetchedTree] = {}
 
+    def close(self) -> None:
+        """Ends what fetching has left running; called when the compilation ends."""
+        if self._git is not None:
+            self._git.close()
+
     def record(self, source: Source, file: str = "", content: bytes | None = None) -> None:
         """Records that a file was read; without `file`, the names of all files."""
         has_digest = content is not None and not source.provenance.commit

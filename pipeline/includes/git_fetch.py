@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -26,6 +28,8 @@ FETCH_SECONDS = 60.0
 """Timeout of one connection to a server."""
 TOTAL_SECONDS = 300.0
 """Timeout of all connections of one compilation."""
+CREDENTIAL_SECONDS = 5.0
+"""Timeout of the end of the credential cache."""
 PROGRESS_SECONDS = 0.5
 """Duration from which a connection is announced on a terminal."""
 REMOTE = "longshore"
@@ -146,10 +150,27 @@ class GitFetch:
                 environment["GIT_SSH_COMMAND"] = f"{ssh} -o BatchMode=yes"
         # By the environment, since other users can read the arguments of a process.
         settings = [*self._settings, *_settings_of(address)]
+        if self._interactive:
+            settings.append(("credential.helper", f"cache --socket {shlex.quote(str(self._credentials / 'socket'))}"))
         first = int(environment.get("GIT_CONFIG_COUNT") or 0)
         for number, (key, value) in enumerate(settings, first):
             environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return environment | {"GIT_CONFIG_COUNT": str(first + len(settings))}
+
+    @cached_property
+    def _credentials(self) -> Path:
+        """Directory of a credential cache, so that a password is asked for once, not for each connection."""
+        return Path(tempfile.mkdtemp(prefix="longshore-credentials-"))
+
+    def close(self) -> None:
+        """Forgets the passwords that were asked for."""
+        if "_credentials" not in vars(self):
+            return
+        with suppress(OSError, subprocess.TimeoutExpired):
+            command = ["git", "credential-cache", "--socket", str(self._credentials / "socket"), "exit"]
+            subprocess.run(command, stderr=subprocess.DEVNULL, check=False, timeout=CREDENTIAL_SECONDS)
+        shutil.rmtree(self._credentials, ignore_errors=True)
+        del self._credentials
 
     @cached_property
     def _settings(self) -> list[tuple[str, str]]:

@@ -90,6 +90,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self._gigabyte(lambda: self.wfile.write(CHUNK))
 
+    def big_silent(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(GIGABYTE))
+        self.end_headers()
+        self.server.stopping.wait(60)
+
     def big_chunked(self) -> None:
         self.send_response(200)
         self.send_header("Transfer-Encoding", "chunked")

@@ -30,6 +30,7 @@ def shared(served: Path, tmp_path: Path) -> Project:
     shared.write("ci/jobs.yml", "include: ci/more.yml\nolder: {script: [x]}\n")
     shared.write("ci/more.yml", "more: {script: [x]}\n")
     shared.write("ci/last.yml", "last: {script: [x]}\n")
+    shared.write("ci/other.yml", "other: {script: [x]}\n")
     shared.write("unrelated.bin", os.urandom(200_000).hex())
     shared.commit()
     shared.git("tag", "-a", "-m", "first", "v1")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -14,6 +17,7 @@ from tests.support.certificates import Authority
 from tests.support.git_servers import PASSWORD, SSHD, USER, HttpsGit, SshGit, stalling_server
 from tests.support.project import Project
 
+ROOT = Path(__file__).parents[3]
 INCLUDE = "include: {project: group/ci, file: [/ci/jobs.yml, ci/last.yml]}\n"
 
 
@@ -106,6 +110,38 @@ def test_a_server_that_stalls_is_given_up_and_announced(
     doing = f"fetching group/ci from http://127.0.0.1:{port}/group/ci.git"
     assert problem == f".gitlab-ci.yml:2: include[0]: {doing}: no answer within 1 s"
     assert announced == [doing]
+
+
+@pytest.mark.usefixtures("https")
+def test_on_a_terminal_a_password_is_asked_for_once_and_then_forgotten(
+    ours: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    ours.write(".gitlab-ci.yml", INCLUDE)
+    process, terminal = pty.fork()
+    if process == 0:
+        os.chdir(ours.root)
+        os.execve(sys.executable, [sys.executable, "-m", "cli", "plan"], os.environ | {"PYTHONPATH": str(ROOT)})
+    answers = {b"Username": USER, b"Password": PASSWORD}
+    shown = b""
+    while piece := _read(terminal):
+        shown += piece
+        for question in list(answers):
+            if question in shown:
+                os.write(terminal, answers.pop(question).encode() + b"\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0, shown.decode()
+    assert b"theirs" in shown
+    assert shown.count(b"Password") == 1
+    assert PASSWORD.encode() not in shown
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def _read(terminal: int) -> bytes:
+    try:
+        return os.read(terminal, 4096)
+    except OSError:  # its process has ended
+        return b""
 
 
 @pytest.fixture

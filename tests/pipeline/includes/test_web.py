@@ -78,7 +78,7 @@ def test_a_server_that_does_not_answer_in_http_is_reported(server: WebServer, tr
     assert refusal(client(trust), server.url(path)) == "can't be fetched: the connection broke off before the answer"
 
 
-@pytest.mark.parametrize("path", ["/big", "/big-chunked"])
+@pytest.mark.parametrize("path", ["/big", "/big-silent", "/big-chunked"])
 def test_a_gigabyte_is_refused_without_reading_it(server: WebServer, trust: dict[str, str], path: str) -> None:
     assert refusal(client(trust), server.url(path)) == "is larger than 1 MB"
     assert server.sent < GIGABYTE // 10
