@@ -34,6 +34,7 @@ VERBS = {
     "run": Verb("run", "Run a pipeline and follow it until it ends."),
     "plan": Verb("plan", "Show the plan of a pipeline file without running it."),
     "validate": Verb("plan", "Check a pipeline file for errors."),
+    "lock": Verb("lock", "Lock the versions of fetched includes."),
     "list": Verb("read", "List runs."),
     "show": Verb("read", "Show a run, a job, or the reason for a job's status."),
     "logs": Verb("read", "Print the log of a run or a job."),

@@ -89,7 +89,7 @@ class Handlers:
         self._audit = audit
         self._limits = limits
         self._quota = quota
-        self._submission = Submission(engine, store, blobs, limits, quota, audit)
+        self.submission = Submission(engine, store, blobs, limits, quota, audit)
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request id) awaiting verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
@@ -260,7 +260,7 @@ class Handlers:
     # clients
 
     def _submit_run(self, peer: Peer, message: m.SubmitRun, payload: Payload, now: Now, outbox: Outbox) -> None:
-        reply = self._submission.submit(message, self._router.key_of(peer.route), now)
+        reply = self.submission.submit(message, self._router.key_of(peer.route), now)
         outbox.reply(peer.route, reply)
 
     def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:
@@ -275,16 +275,25 @@ class Handlers:
         return self._engine.cancel(message, now)
 
     def _retry(self, message: m.Retry, now: Now) -> m.Done:
-        return self._engine.retry(message, now, run=self._finished(message.run))
+        return self._engine.retry(message, now, finished=self._finished(message.run))
 
     def _play(self, message: m.Play, now: Now) -> m.Done:
-        return self._engine.play(message, now, run=self._finished(message.run))
+        return self._engine.play(message, now, finished=self._finished(message.run))
 
     def _drain_worker(self, message: m.DrainWorker, now: Now) -> m.Done:
         return self._engine.drain(message, now)
 
-    def _finished(self, run: int) -> RunState | None:
-        return None if run in self._engine.unfinished() else self._store.load_run(run)
+    def _finished(self, id: int) -> dict[int, RunState]:
+        """Those of a run and its ancestors that have ended, if the run itself has: they may continue with it."""
+        found: dict[int, RunState] = {}
+        wanted: int | None = id
+        while wanted is not None and wanted not in self._engine.unfinished():
+            run = self._store.load_run(wanted)
+            if run is None:
+                break
+            found[wanted] = run
+            wanted = run.parent.run if run.parent else None
+        return found
 
     # blobs
 

@@ -10,6 +10,8 @@ from contextlib import suppress
 
 import zmq
 
+from coordinator.child_runs import ChildRuns
+from coordinator.children.compiler import ChildCompiler
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
 from coordinator.files.blob_store import BlobStore
@@ -135,6 +137,9 @@ class Resources(ABC):
             settings.limits,
             self.quota,
         )
+        compiler = ChildCompiler(settings.state / "children", self.blobs.path, settings.children)
+        self._open.append(compiler.close)
+        self.children = ChildRuns(compiler, self.engine, self.handlers.submission, self.logs, self.wake)
         self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)

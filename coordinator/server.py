@@ -112,6 +112,7 @@ class Coordinator(Resources):
         outbox = Outbox()
         self.handlers.answer_uploads(outbox)
         self.receive(outbox, now)
+        outbox.appended += self.children.take_answers(now)
         self.pass_time(now)
         self.settle(self.engine.flush(now), outbox, now)
         if self._stall is None:
@@ -257,6 +258,7 @@ class Coordinator(Resources):
             log.debug("%s %s", attempt.status, attempt.message or "", extra=fields)
         self.send_replies(outbox)
         self.send_frames(turn, outbox)
+        self.children.compile(turn.children)
         self.publish(turn, outbox)
         self.answer_queries()
 

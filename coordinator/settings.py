@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from coordinator.children.compiler import CompilerSettings
 from coordinator.engine.settings import Settings
 from coordinator.maintenance.retention import Retention
 from coordinator.security.limits import Limits
@@ -14,7 +15,7 @@ from protocol.addresses import DEFAULT_COORDINATOR, TcpAddress, parse_tcp
 
 
 class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """Storage, addresses, security, limits, engine timing and retention.
+    """Storage, addresses, security, limits, engine timing, retention, and the compiler of child pipelines.
 
     `state` is the directory of logs, blobs and, unless `database` is a URL, an SQLite file. `feed_bind` of None: any
     free port of the host in `bind`, announced to peers. `secure`: TCP connections are encrypted and restricted to
@@ -29,6 +30,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = msgspec.field(default_factory=Limits)
     engine: Settings = msgspec.field(default_factory=Settings)
     retention: Retention = msgspec.field(default_factory=Retention)
+    children: CompilerSettings = msgspec.field(default_factory=CompilerSettings)
 
     @property
     def database_url(self) -> str:

@@ -1,4 +1,4 @@
-"""Run submission: the single entry point for new runs, from clients and from any other trigger.
+"""Run submission: the single entry point for new runs, from clients and from jobs with `trigger`.
 
 Validates uploads, limits and quota, which only the coordinator can; creates the run in the engine and audits it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from coordinator.engine.children import TOKEN_PREFIX
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
 from coordinator.files.base import Blobs
@@ -16,7 +17,7 @@ from coordinator.security.quota import Quota
 from coordinator.store.base import RunStore
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.views import ParentJob
+from protocol.plan import Plan
 
 LONGEST_TOKEN = 200
 
@@ -39,21 +40,20 @@ class Submission:
         self._quota = quota
         self._audit = audit
 
-    def submit(
-        self, request: m.SubmitRun, key: bytes | None, now: Now, *, parent: ParentJob | None = None
-    ) -> m.RunSubmitted:
-        """Starts a run for the holder of `key`, once per token. `parent` is the job that triggered it.
+    def submit(self, request: m.SubmitRun, key: bytes | None, now: Now) -> m.RunSubmitted:
+        """Starts a run for the holder of `key`, once per token.
 
         Raises ProtocolError for a bad token, a missing workspace, or an exceeded limit or quota.
         """
         if not 1 <= len(request.token) <= LONGEST_TOKEN or "\0" in request.token:
             raise ProtocolError("bad_field", f"a token has 1 to {LONGEST_TOKEN} characters")
+        if request.token.startswith(TOKEN_PREFIX):
+            raise ProtocolError("bad_field", f"a token that begins with {TOKEN_PREFIX!r} is a child run's")
         self._check_workspace(request)
         known = self._store.run_by_token(request.token)
         if known is None:
-            self._limits.check_submission(request, self._engine.unfinished())
-            self._quota.check(request.plan.project)
-        reply = self._engine.submit_run(request, now, known=known, parent=parent)
+            self._check_limits(request.plan)
+        reply = self._engine.submit_run(request, now, known=known)
         if reply.run != known:
             log.info("submitted: %s, %d jobs", request.plan.name, len(request.plan.jobs), extra={"run": reply.run})
             source = request.source
@@ -62,6 +62,24 @@ class Submission:
         for blob in request.workspace.blobs if request.workspace else ():
             self._quota.name(request.plan.project, blob.digest, blob.size)
         return reply
+
+    def submit_child(self, attempt: str, plan: Plan, now: Now) -> None:
+        """Starts the child run that a job has asked for with this attempt, or fails the job if a limit is exceeded.
+
+        Its workspace is its parent's, which is stored.
+        """
+        try:
+            self._check_limits(plan)
+        except ProtocolError as error:
+            self._engine.child_refused(attempt, [str(error)], now)
+            return
+        run = self._engine.child_compiled(attempt, plan, now)
+        if run is not None:
+            log.info("started by attempt %s: %s, %d jobs", attempt, plan.name, len(plan.jobs), extra={"run": run})
+
+    def _check_limits(self, plan: Plan) -> None:
+        self._limits.check_submission(plan, self._engine.unfinished())
+        self._quota.check(plan.project)
 
     def _check_workspace(self, request: m.SubmitRun) -> None:
         for blob in request.workspace.blobs if request.workspace else ():

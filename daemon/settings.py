@@ -46,6 +46,7 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
     reuse_networks: bool = True  # let successive jobs without services share networks: see `networks`
     name_wait: float = 0.0  # wait for an earlier worker of the same name that may be leaving
     sweep_interval: float = 600.0  # interval between removals of leftovers without an attempt
+    second_sweep: float = 10.0  # from the first of them, at the start, to the second: see `Worker._sweep`
 
     def __post_init__(self) -> None:
         if not WORKER_NAME.fullmatch(self.name):

@@ -304,14 +304,18 @@ class Worker:
             self._link.lost()
 
     def _sweep(self, executor: Executor, caches: tuple[BlobCache, CheckoutStores], *, at_start: bool = False) -> None:
-        """Removes leftovers of unknown attempts and expired cache entries, now and periodically."""
+        """Removes leftovers of unknown attempts and expired cache entries, now and periodically.
 
+        After the start, again soon: while the first sweep looks, the engine may still carry out the last requests of a
+        killed predecessor, and so make, or be about to remove, what belongs to no attempt.
+        """
         run_in_background(executor.sweep, self._attempts.machine.known)
         for cache in caches:
             run_in_background(cache.trim)
         if not at_start:
             run_in_background(self._ask_of_strangers, executor)
-        self._timers.at(time.monotonic() + self.settings.sweep_interval, lambda: self._sweep(executor, caches))
+        pause = self.settings.second_sweep if at_start else self.settings.sweep_interval
+        self._timers.at(time.monotonic() + pause, lambda: self._sweep(executor, caches))
 
     def _ask_of_strangers(self, executor: Executor) -> None:
         """Removes leftovers on this engine of workers that the coordinator reports as gone."""

@@ -1,5 +1,6 @@
 """The pipeline language: compiles `.gitlab-ci.yml` and all its includes into a `protocol.plan.Plan`.
-`compiler.py` holds the steps in order. Knows no socket, database or engine; queries git for facts.
+`compiler.py` holds the steps in order. Knows no database or engine; asks git for facts, and servers for
+included files (`includes/`).
 """
 
 from pipeline.compiler import Compilation, compile_pipeline

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias, cast
@@ -11,23 +12,24 @@ from typing import Literal, TypeAlias, cast
 import msgspec
 
 from pipeline import predefined_variables
-from pipeline.git_repository import Repository, readable
-from pipeline.include import Including
-from pipeline.include_sources import WorkTree, read_file
-from pipeline.inputs import Written
-from pipeline.job_compiler import NOT_TRIGGERED, Job, Scope, child_file, make_jobs
+from pipeline.git_repository import Repository
+from pipeline.includes.fetching import Fetching, OtherProjects
+from pipeline.includes.records import SourceRecord
+from pipeline.includes.resolver import Including
+from pipeline.job_compiler import Job, Scope, make_jobs
 from pipeline.job_parts import text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
 from pipeline.needs import Linker, Links
 from pipeline.nodes import Map, Mark, Origin, Seq, Value, kind_of, shown
 from pipeline.problems import Report, fatal, nearest
-from pipeline.project_variables import project_variables
 from pipeline.rules import Conditions, Known
 from pipeline.runner_variables import warn_of_runner_variables
 from pipeline.schema import Check, Fields
+from pipeline.subject import FileSubject, Subject
+from pipeline.trigger import NOT_TRIGGERED, check_artifacts, check_trigger_job
 from pipeline.variables import fixed, layered, variables_of
-from protocol.errors import LongshoreError, PipelineFileError, Problem, UsageError
+from protocol.errors import PipelineFileError, Problem, UsageError
 from protocol.job_variables import PIPELINE_NAME, of_run
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.variables import VariableTooLong, expand, references
@@ -58,6 +60,8 @@ class Compilation:
     warnings: list[Problem] = field(default_factory=list)
     left_out: str = ""
     """Reason why the pipeline as a whole does not run, if so."""
+    sources: list[SourceRecord] = field(default_factory=list)
+    """The files that the plan was compiled from, in the order in which they were read."""
 
 
 def compile_pipeline(
@@ -68,42 +72,59 @@ def compile_pipeline(
     jobs: Sequence[str] | None = None,
     projects: Mapping[str, Path] | None = None,
     inputs: Mapping[str, str] | None = None,
+    fetching: Fetching | None = None,
 ) -> Compilation:
     """Compiles a pipeline file.
 
     `variables` are the user's (`--var`) and override all others; the project's own (see `project_variables`) override
     those of the file. `jobs` keeps only these jobs and their needs. `projects` maps other projects' names to
-    directories. `inputs` are those of the file's `spec`. Raises PipelineFileError listing all problems, UsageError for
-    an unknown job.
+    directories; those of other projects are fetched as `fetching` says, or not at all. `inputs` are those of the file's
+    `spec`. Raises PipelineFileError listing all problems, UsageError for an unknown job.
+    """
+    given = [Variable(key=key, value=value) for key, value in (variables or {}).items()]
+    repository = repository or Repository(path.resolve().parent)
+    subject = FileSubject(path, repository, inputs or {})
+    with closing(OtherProjects(repository, projects or {}, fetching)) as others:
+        return compile_subject(subject, given, jobs, others, str(path))
+
+
+def compile_subject(
+    subject: Subject,
+    variables: Sequence[Variable],
+    jobs: Sequence[str] | None = None,
+    projects: OtherProjects | None = None,
+    name: str = "",
+) -> Compilation:
+    """Compiles what `compile_pipeline` and child pipelines have in common; `name` is for errors of the whole file.
+
+    Without `projects`, other projects are unknown.
     """
     try:
-        return _Compiler(path, repository, variables or {}, projects or {}).compile(jobs, inputs or {})
+        return _Compiler(subject, variables, projects or OtherProjects(None, {}, None)).compile(jobs)
     except (RecursionError, VariableTooLong) as error:
         what = "is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        raise PipelineFileError([Problem(what, str(path))]) from None
+        raise PipelineFileError([Problem(what, name or subject.name)]) from None
 
 
 class _Compiler:
-    def __init__(
-        self, path: Path, repository: Repository | None, variables: Mapping[str, str], projects: Mapping[str, Path]
-    ) -> None:
-        self._path = path
-        self._repository = repository or Repository(path.resolve().parent)
+    def __init__(self, subject: Subject, variables: Sequence[Variable], projects: OtherProjects) -> None:
+        self._subject = subject
         self._projects = projects
         self._report = Report()
         self._check = Check(self._report, FIELDS)
-        self._conditions = Conditions(self._repository, projects, self._report)
-        self._run_variables = [Variable(key=key, value=value) for key, value in variables.items()]
+        self._conditions = Conditions(subject.history, subject.source, projects, self._report)
+        self._run_variables = list(variables)
+        self._own_variables = 0
         self._invalid: set[str] = set()
-        self._name = self._display_name()
 
-    def compile(self, wanted: Sequence[str] | None, inputs: Mapping[str, str]) -> Compilation:
-        data = self._read()
-        self._run_variables = [*project_variables(self._path.parent, self._report), *self._run_variables]
+    def compile(self, wanted: Sequence[str] | None) -> Compilation:
+        own = self._subject.project_variables(self._report)
+        self._own_variables = len(own)
+        self._run_variables = [*own, *self._run_variables]
         given = {variable.key: variable.value for variable in self._run_variables}
-        known = predefined_variables.of_pipeline(self._repository, self._name, given)
+        known = self._subject.predefined(given)
         scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._report)
-        pipeline = self._load(data, scope.known([]), inputs)
+        pipeline = self._load(scope.known([]))
         default = merge_defaults(pipeline, self._report)
         self._check_globals(pipeline, default)
         stages = self._stages(pipeline)
@@ -111,6 +132,7 @@ class _Compiler:
         scope = self._scope(pipeline, workflow, rule, scope)
         jobs = self._jobs(pipeline, default, stages, scope)
         links = Linker(jobs, stages, self._report, self._invalid).link()
+        check_artifacts({job.base: job.config for job in jobs}.items(), [job.name for job in jobs], self._report)
         plans = [job.plan for job in jobs if job.plan is not None]
         self._report.raise_if_any()
         left_out = self._left_out(workflow, rule)
@@ -122,31 +144,13 @@ class _Compiler:
         self._warn_of_triggers(jobs, {plan.name for plan in linked})
         holders = {job.base: job.config for job in jobs}
         warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
-        return Compilation(
-            self._plan(linked, stages, workflow, rule, scope), jobs, links, self._report.warnings, left_out
-        )
+        plan = self._plan(linked, stages, workflow, rule, scope)
+        return Compilation(plan, jobs, links, self._report.warnings, left_out, self._projects.records)
 
-    def _display_name(self) -> str:
-        try:
-            return readable(str(self._path.resolve().relative_to(self._repository.root)))
-        except (ValueError, OSError):
-            return readable(str(self._path))
-
-    def _read(self) -> bytes:
-        try:
-            data = read_file(self._path)
-        except LongshoreError as error:
-            raise PipelineFileError([Problem(str(error), str(self._path))]) from None
-        if data is None:
-            raise PipelineFileError([Problem("no such file", str(self._path))])
-        return data
-
-    def _load(self, data: bytes, variables: Known, inputs: Mapping[str, str]) -> Map:
+    def _load(self, variables: Known) -> Map:
         """The pipeline with all includes, `extends` and references resolved."""
-        top = Mark(Origin(self._name), 0)
-        given = Map(top, [(key, Written(value), top) for key, value in inputs.items()])
-        including = Including(WorkTree(self._repository), variables, self._projects, self._conditions, self._report)
-        pipeline = including.pipeline(data, self._name, given)
+        including = Including(self._subject.source, variables, self._projects, self._conditions, self._report)
+        pipeline = self._subject.pipeline(including)
         if self._report.problems:
             self._check_incomplete(pipeline)
             self._report.raise_if_any()
@@ -228,11 +232,13 @@ class _Compiler:
                 self._invalid.add(name)
             jobs += made
             if len(jobs) > MAX_JOBS:
-                raise PipelineFileError([Problem(f"the pipeline has more than {MAX_JOBS} jobs", self._name)])
+                raise PipelineFileError([Problem(f"the pipeline has more than {MAX_JOBS} jobs", self._subject.name)])
         self._check_names(jobs)
         if not jobs and not self._report.problems:
             self._report.warning(
-                "the file has no job", Mark(Origin(self._name), 0), mend="write at least one job with a `script`"
+                "the file has no job",
+                Mark(Origin(self._subject.name), 0),
+                mend="write at least one job with a `script`",
             )
         return jobs
 
@@ -242,12 +248,10 @@ class _Compiler:
             return
         first, *others = found.values()
         more = f" (so do {len(others)} more)" if others else ""
-        files = [file for job in found.values() if (file := child_file(job.config.get("trigger")))]
         self._report.warning(
             f"{NOT_TRIGGERED}: the job does nothing and succeeds{more}",
             first.config.at("trigger"),
             f"{first.base}.trigger",
-            f"run a child pipeline by itself: longshore run {files[0]}" if files else "",
         )
 
     def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
@@ -263,6 +267,7 @@ class _Compiler:
             return None
         before = len(self._report.problems)
         self._check.value(value, Fields("job"), mark, name)
+        check_trigger_job(name, value, self._report)
         config = inherit_defaults(value, default)
         if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
@@ -299,6 +304,7 @@ class _Compiler:
             jobs=jobs,
             predefined=scope.predefined,
             run_variables=scope.run_variables,
+            project_variables=self._own_variables,
             auto_cancel_on_new_commit=cast(OnNewCommit, _auto_cancel(workflow, rule, "on_new_commit", "conservative")),
             auto_cancel_on_job_failure=cast(OnJobFailure, _auto_cancel(workflow, rule, "on_job_failure", "none")),
         )
@@ -339,6 +345,7 @@ def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) ->
         plan = by_name[name]
         todo += [need.job for need in plan.needs or ()]
         todo += [other for other in plan.dependencies or () if other in by_name]
+        todo += [file.job for file in (plan.trigger.include if plan.trigger else ()) if file.job in by_name]
     return [
         msgspec.structs.replace(plan, when="on_success") if plan.name in asked and plan.when == "manual" else plan
         for plan in plans

@@ -157,10 +157,14 @@ class Repository:
     @cached_property
     def remote(self) -> Remote:
         """The remote `origin`, else the first one, else one derived from the directory's name."""
+        return parse_remote(self.remote_address, self.root.name)
+
+    @property
+    def remote_address(self) -> str:
+        """The address of the remote `origin`, else of the first one, as written: it may hold a password."""
         config = self.configuration
         names = [key for key in config if key.startswith("remote.") and key.endswith(".url")]
-        url = config.get("remote.origin.url") or (config[names[0]] if names else "")
-        return parse_remote(url, self.root.name)
+        return config.get("remote.origin.url") or (config[names[0]] if names else "")
 
     @property
     def user(self) -> tuple[str, str]:

@@ -12,13 +12,12 @@ from pipeline.matrix import Instance, instances, uses_expressions, with_expressi
 from pipeline.nodes import Map, Mark, Scalar, Seq, Value
 from pipeline.problems import Report, fatal
 from pipeline.rules import Conditions, Known
+from pipeline.trigger import Trigger, no_op
 from pipeline.variables import fixed, inherited_variables, layered, variables_of
 from protocol.errors import PipelineFileError
 from protocol.plan import EnvironmentSpec, JobPlan, Variable, When
 from protocol.variables import VariableTooLong, expand, expand_all
 
-NOT_TRIGGERED = "other pipelines are not started here"
-"""Why a job with `trigger` does nothing."""
 MAX_EXPANDED = 256 << 20
 """Maximum total size in bytes of all jobs' expanded variables, which bounds memory and time."""
 VALUE_OVERHEAD = 100
@@ -110,13 +109,12 @@ def make_jobs(base: str, config: Map, stage: str, mark: Mark, scope: Scope) -> l
 
 def _decide(job: Job, scope: Scope) -> None:
     instance, config = job.instance, job.config
-    own = layered(
-        fixed(predefined_variables.of_job(job.name, job.stage, instance.index, instance.total)),
+    written = layered(
         inherited_variables(config, scope.variables),
         variables_of(config.get("variables")),
         [Variable(key=key, value=value) for key, value in (instance.matrix or {}).items()],
     )
-    described = _described(job, own, scope)
+    described = _described(job, written, scope)
     job.when = cast(When, config.get("when") or "on_success")
     allowed = config.get("allow_failure")
     job.allow_failure = allowed if allowed is not None else job.when == "manual"
@@ -126,8 +124,7 @@ def _decide(job: Job, scope: Scope) -> None:
     if config.get("rules") is not None:
         rule = _apply_rules(job, described.known, scope)
         if rule is not None and rule.get("variables"):
-            own = layered(own, variables_of(rule["variables"]))
-            described = _described(job, own, scope)
+            described = _described(job, layered(written, variables_of(rule["variables"])), scope)
         if rule is not None and rule.get("needs") is not None:
             needs, mark = rule["needs"], rule.at("needs")
     elif not scope.conditions.allowed_by_policies(
@@ -136,29 +133,37 @@ def _decide(job: Job, scope: Scope) -> None:
         job.excluded = "its `only` or `except` excludes it"
     job.needs = _declared_needs(job, needs, mark)
     if not job.excluded:
-        job.plan = _plan(job, described, rule, scope.report)
+        job.plan = _plan(job, described, rule, scope)
 
 
 class _Described(NamedTuple):
-    """A job's own variables, with those of its environment below them, and the result of all its variables."""
+    """A job's own variables, with those of its environment below them, and the result of all its variables.
+
+    `yaml` are the keys of those that the pipeline file defines.
+    """
 
     variables: list[Variable]
+    yaml: list[str]
     known: Known
     environment: EnvironmentSpec | None
 
 
-def _described(job: Job, own: list[Variable], scope: Scope) -> _Described:
+def _described(job: Job, written: list[Variable], scope: Scope) -> _Described:
+    """Describes a job by its variables as the pipeline file has them."""
+    of_job = predefined_variables.of_job(job.name, job.stage, job.instance.index, job.instance.total)
+    yaml = [variable.key for variable in written]
+    own = layered(fixed(of_job), written)
     known = scope.known(own)
     environment = Parts(job.base, job.config, known.expanded, scope.report).environment()
     if environment is None:
-        return _Described(own, known, None)
+        return _Described(own, yaml, known, None)
     details = job.config.get("environment")
     tier = text(details.get("deployment_tier")) if isinstance(details, Map) else ""
     given = fixed(predefined_variables.of_environment(environment.name, environment.action, tier))
     if environment.url:  # the worker expands it: only the worker knows all variables it may name
         given.append(Variable(key="CI_ENVIRONMENT_URL", value=environment.url))
     own = layered(given, own)
-    return _Described(own, scope.known(own), environment)
+    return _Described(own, yaml, scope.known(own), environment)
 
 
 def _apply_rules(job: Job, known: Known, scope: Scope) -> Map | None:
@@ -214,10 +219,10 @@ def _declared_need(job: Job, need: Map, mark: Mark, key: str) -> DeclaredNeed:
     )
 
 
-def _plan(job: Job, described: _Described, rule: Map | None, report: Report) -> JobPlan:
+def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> JobPlan:
     """The job's plan; needs and dependencies are filled in once all jobs are known."""
     variables, environment, known = described.variables, described.environment, described.known.expanded
-    parts = Parts(job.base, job.config, known, report)
+    parts = Parts(job.base, job.config, known, scope.report)
     if job.when == "manual":
         variables = layered(fixed({"CI_JOB_MANUAL": "true"}), variables)
     interruptible: Value = job.config.get("interruptible")
@@ -248,7 +253,8 @@ def _plan(job: Job, described: _Described, rule: Map | None, report: Report) -> 
         environment=environment,
         resources=parts.resources(),
         manual_confirmation=text(job.config.get("manual_confirmation")) or None,
-        no_op=_no_op(job.config.get("trigger")),
+        trigger=Trigger(job.base, job.config, known, scope.report).plan(described.yaml),
+        no_op=no_op(job.config.get("trigger")),
     )
 
 
@@ -256,24 +262,6 @@ def _tags(value: Value, known: Mapping[str, str]) -> list[str]:
     """The expanded tags without duplicates: comma-separated, trimmed, empty ones dropped."""
     written = ",".join(expand(tag, known) for tag in texts(value))
     return list(dict.fromkeys(tag for part in written.split(",") if (tag := part.strip())))
-
-
-def _no_op(trigger: Value) -> str | None:
-    """Why a job with `trigger` does nothing, and how to run its child pipeline anyway."""
-    if trigger is None:
-        return None
-    file = child_file(trigger)
-    return f"{NOT_TRIGGERED}; run it by itself: longshore run {file}" if file else NOT_TRIGGERED
-
-
-def child_file(trigger: Value) -> str:
-    """The local file that a `trigger` would start as a child pipeline; empty unless it is a single one."""
-    include = trigger.get("include") if isinstance(trigger, Map) else None
-    if isinstance(include, Seq) and len(include) == 1:
-        include = include[0]
-    if isinstance(include, Map):
-        include = include.get("local")
-    return include.lstrip("/") if isinstance(include, str) and not include.startswith(("http://", "https://")) else ""
 
 
 def declared_allow_failure(job: Job) -> bool | dict[str, Scalar | list[Scalar]]:

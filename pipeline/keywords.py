@@ -201,17 +201,17 @@ GLOBAL = [
 
 INCLUDE = [
     works("include.local", TEXT, "files of the project as they are on disk, except those that git ignores"),
-    differs(
+    works(
         "include.project",
         TEXT,
-        "the project is taken from a directory of this machine, its own or its group's: `--project NAME=DIR`",
+        "fetched with git from the server of `origin`, or read from a directory: `--project NAME=DIR`",
     ),
-    differs("include.file", one_or_more(TEXT), "with `project`"),
-    differs("include.ref", TEXT, "with `project`: a ref of the git repository in that directory"),
-    differs(
+    works("include.file", one_or_more(TEXT), "with `project`"),
+    works("include.ref", TEXT, "with `project`: a branch, a tag or a full SHA"),
+    works(
         "include.component",
         TEXT,
-        "components of the project itself at its own commit, and of projects that `--project` maps to a directory",
+        "fetched as `project`, from the server that it names; its released versions are its semantic version tags",
     ),
     works("include.inputs", MapOf(Anything())),
     works("include.rules", ListOf(Fields("include.rule"))),
@@ -219,21 +219,21 @@ INCLUDE = [
     works("include.rule.changes", CHANGES, "as `rules:changes`"),
     works("include.rule.exists", EXISTS),
     works("include.rule.when", Choice(("always", "never"))),
-    differs(
+    works(
         "include.remote",
         TEXT,
-        "nothing is fetched: the file is taken from a directory that `--project` maps to the beginning of the URL, or, "
-        "if it is the address of a raw file on a GitLab server, to that project",
+        "fetched by HTTPS or HTTP, unless `--project` maps the beginning of the URL or, if it is the address of a raw "
+        "file on a GitLab server, its project; addresses of this machine only with `--allow-local-includes`",
     ),
-    differs(
+    works(
         "include.template",
         TEXT,
-        "GitLab's own templates are those of its project: `--project gitlab-org/gitlab=DIR`",
+        "of GitLab's own project at a fixed release, fetched with git; `--templates` chooses another",
     ),
     refused("include.artifact", "it belongs under `trigger:include`"),
     refused("include.job", "it belongs under `trigger:include`"),
-    ignored("include.integrity", "it only applies to `include:remote`"),
-    ignored("include.cache", "it only applies to `include:remote`"),
+    works("include.integrity", TEXT, "of a fetched `remote`"),
+    works("include.cache", any_of(FLAG, DURATION), "of a fetched `remote`; `true` is an hour"),
 ]
 
 SPEC = [
@@ -241,7 +241,11 @@ SPEC = [
     works("spec.inputs", MapOf(Fields("spec.input")), "names may contain any characters, such as a slash"),
     works("spec.component", ListOf(TEXT)),
     ignored("spec.description", "it is documentation only"),
-    refused("spec.include", "inputs from other files are not supported; define them here"),
+    works(
+        "spec.include",
+        one_or_more(any_of(TEXT, Fields("include"))),
+        "with `local`, `project` or `remote`; the file's own `spec:inputs` take precedence, then those of later files",
+    ),
     works("spec.input.default", Anything()),
     works("spec.input.description", TEXT),
     works("spec.input.options", ListOf(Anything())),
@@ -314,7 +318,8 @@ JOB = [
     differs(
         "job.trigger",
         any_of(TEXT, Fields("job.trigger")),
-        "other pipelines are not started: the job does nothing and succeeds, without a worker, with a warning",
+        "child pipelines only ([Child pipelines](#child-pipelines)); a job that names a project does nothing and "
+        "succeeds, with a warning",
     ),
     works("job.variables", VARIABLES),
     works("job.when", Choice(JOB_WHEN, hints=(("never", "`never` belongs in `rules`"),))),
@@ -376,12 +381,25 @@ JOB_PARTS = [
     works("job.retry.max", Number(0, 2)),
     works("job.retry.when", one_or_more(Choice(RETRY_REASONS))),
     works("job.retry.exit_codes", EXIT_CODES),
-    differs("job.trigger.include", Anything(), "see `trigger`"),
+    works("job.trigger.include", one_or_more(any_of(TEXT, Fields("job.trigger.include")))),
+    works("job.trigger.include.local", TEXT, "a file of the run's own snapshot, as it was when the run was started"),
+    works("job.trigger.include.project", TEXT, "fetched by the coordinator ([Child pipelines](#child-pipelines))"),
+    works("job.trigger.include.file", one_or_more(TEXT)),
+    works("job.trigger.include.ref", TEXT),
+    works("job.trigger.include.template", TEXT, "fetched by the coordinator"),
+    works("job.trigger.include.remote", TEXT, "fetched by the coordinator"),
+    works("job.trigger.include.component", TEXT, "fetched by the coordinator"),
+    works("job.trigger.include.artifact", TEXT),
+    works("job.trigger.include.job", TEXT, "a job that has ended by then: one of an earlier stage, or of `needs`"),
+    works("job.trigger.include.inputs", MapOf(Anything())),
+    refused("job.trigger.include.rules", "write `rules` of the job"),
     differs("job.trigger.project", TEXT, "see `trigger`"),
     differs("job.trigger.branch", TEXT, "see `trigger`"),
-    differs("job.trigger.strategy", TEXT, "see `trigger`"),
-    differs("job.trigger.forward", Anything(), "see `trigger`"),
-    differs("job.trigger.inputs", Anything(), "see `trigger`"),
+    works("job.trigger.strategy", Choice(("depend", "mirror"))),
+    works("job.trigger.forward", Fields("job.trigger.forward")),
+    works("job.trigger.forward.yaml_variables", FLAG),
+    works("job.trigger.forward.pipeline_variables", FLAG),
+    works("job.trigger.inputs", MapOf(Anything())),
     works("need.job", TEXT),
     works("need.artifacts", FLAG),
     works("need.optional", FLAG),
@@ -410,8 +428,8 @@ JOB_PARTS = [
     works("rule.exists", EXISTS, "files of the project as they are on disk; a path that ends in `/` is a directory"),
     works("rule.exists.paths", one_or_more(TEXT)),
     works("rule.exists.regexp", Text(longest=255)),
-    differs("rule.exists.project", TEXT, "a project that `--project` maps to a directory"),
-    differs("rule.exists.ref", TEXT, "with `project`: a ref of the git repository in that directory"),
+    works("rule.exists.project", TEXT, "as `include:project`"),
+    works("rule.exists.ref", TEXT, "with `project`: as `include:ref`"),
     works("rule.when", Choice((*JOB_WHEN, "never"))),
     works("rule.start_in", DURATION),
     works("rule.allow_failure", any_of(FLAG, Fields("job.allow_failure"))),

@@ -32,6 +32,9 @@ _DRAFT = re.compile(r"\s*(?:\[draft\]|\(draft\)|draft:)", re.IGNORECASE)
 """Title prefix of a draft merge request."""
 _GROUPED = re.compile(r"(?:[\s:]+(?:\[.*\]|\d+[\s:/\\]+\d+)){1,3}\s*\Z")
 """Suffix that distinguishes the jobs of a group: `1/3`, `[ruby, ubuntu]`."""
+GITLAB_VERSION = "18.6.0"
+"""The GitLab whose reference this language follows, for files that choose by `CI_SERVER_VERSION`."""
+SSH_PORT = "22"
 SLUG_LENGTH = 63
 ENVIRONMENT_SLUG_LENGTH = 24
 SHORT_SHA = 8
@@ -56,6 +59,7 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
     user, address = repository.user
     registry = f"registry.{remote.host}"
     group, *inner = remote.path.split("/")
+    major, minor, patch = GITLAB_VERSION.split(".")
     pages = "gitlab.io" if remote.host == "gitlab.com" else f"pages.{remote.host}"
     variables = {
         "CI": "true",
@@ -74,19 +78,25 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
         "CI_COMMIT_TITLE": cut(commit.title),
         "CI_CONFIG_PATH": config_path,
         "CI_DEFAULT_BRANCH": repository.default_branch,
+        "CI_DEFAULT_BRANCH_SLUG": slug(repository.default_branch),
         "CI_PAGES_DOMAIN": pages,
+        "CI_PAGES_HOSTNAME": f"{group.lower()}.{pages}",
         "CI_PAGES_URL": f"{remote.scheme}://{group.lower()}.{pages}/{'/'.join(inner)}",
         "CI_PIPELINE_SOURCE": "push",
         "CI_PROJECT_CLASSIFICATION_LABEL": "",
+        "CI_PROJECT_DESCRIPTION": "",
         "CI_PROJECT_DIR": project_dir(repository),
-        "CI_PROJECT_ID": str(zlib.crc32(remote.path.encode("utf-8", "replace"))),
+        "CI_PROJECT_ID": _number(remote.path),
         "CI_PROJECT_NAME": name,
         "CI_PROJECT_NAMESPACE": namespace,
+        "CI_PROJECT_NAMESPACE_ID": _number(namespace),
         "CI_PROJECT_NAMESPACE_SLUG": slug(namespace),
         "CI_PROJECT_PATH": remote.path,
         "CI_PROJECT_PATH_SLUG": slug(remote.path),
+        "CI_PROJECT_REPOSITORY_LANGUAGES": "",
         "CI_PROJECT_ROOT_NAMESPACE": group,
         "CI_PROJECT_TITLE": remote.title,
+        "CI_PROJECT_TOPICS": "",
         "CI_PROJECT_URL": f"{server}/{remote.path}",
         "CI_PROJECT_VISIBILITY": "private",
         "CI_REGISTRY": registry,
@@ -98,9 +108,18 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
         "CI_SERVER_NAME": "Longshore",
         "CI_SERVER_PORT": remote.port,
         "CI_SERVER_PROTOCOL": remote.scheme,
+        "CI_SERVER_REVISION": "",
+        "CI_SERVER_SHELL_SSH_HOST": remote.host,
+        "CI_SERVER_SHELL_SSH_PORT": SSH_PORT,
         "CI_SERVER_URL": server,
+        "CI_SERVER_VERSION": GITLAB_VERSION,
+        "CI_SERVER_VERSION_MAJOR": major,
+        "CI_SERVER_VERSION_MINOR": minor,
+        "CI_SERVER_VERSION_PATCH": patch,
         "CI_TEMPLATE_REGISTRY_HOST": GITLAB_REGISTRY,
+        "GITLAB_FEATURES": "",
         "GITLAB_USER_EMAIL": address,
+        "GITLAB_USER_ID": _number(address),
         "GITLAB_USER_LOGIN": address.partition("@")[0],
         "GITLAB_USER_NAME": user,
     }
@@ -186,6 +205,11 @@ def of_environment(name: str, action: str, tier: str) -> dict[str, str]:
         "CI_ENVIRONMENT_ACTION": action,
         "CI_ENVIRONMENT_TIER": tier or environment_tier(name),
     }
+
+
+def _number(name: str) -> str:
+    """A lasting number in place of an id on a GitLab server."""
+    return str(zlib.crc32(name.encode("utf-8", "replace")))
 
 
 def cut(text: str) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline.include_sources import read_file
+from pipeline.includes.sources import read_file
 from pipeline.nodes import Map, Mark, Origin, Value, kind_of, shown
 from pipeline.problems import Report, fatal, nearest
 from pipeline.yaml_loader import load

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from pipeline.expression import BadExpression, parse
-from pipeline.git_repository import Repository
-from pipeline.include_sources import Source, WorkTree, mapped_project, source_of
+from pipeline.includes.fetching import OtherProjects
+from pipeline.includes.sources import Source
 from pipeline.nodes import Map, Mark, Seq, Value
 from pipeline.patterns import BadPattern, bare_pattern, compile_pattern, glob_pattern, is_glob
 from pipeline.predefined_variables import EXTERNAL_PULL_REQUEST, MERGE_REQUEST, OF_A_PUSH
@@ -41,12 +40,19 @@ class Known(NamedTuple):
     expanded: Mapping[str, str]
 
 
+class History(Protocol):
+    """Where a project's changes come from: its repository, or the snapshot of a parent pipeline."""
+
+    def changed_files(self, compare_to: str | None) -> set[str] | None:
+        """See `Repository.changed_files`."""
+
+
 class Conditions:
     """Evaluates conditions for one project. Problems go into the report; an invalid condition does not hold."""
 
-    def __init__(self, repository: Repository, projects: Mapping[str, Path], report: Report) -> None:
-        self._repository = repository
-        self._source = WorkTree(repository)
+    def __init__(self, history: History, source: Source, projects: OtherProjects, report: Report) -> None:
+        self._history = history
+        self._source = source
         self._projects = projects
         self._report = report
         self._existing: dict[Source, set[str]] = {}
@@ -83,12 +89,12 @@ class Conditions:
 
     def _changed(self, value: Value, variables: Mapping[str, str], mark: Mark, key: str) -> bool:
         compare_to = value.get("compare_to") if isinstance(value, Map) else None
-        base = expand(compare_to, variables) if isinstance(compare_to, str) else _target(variables)
-        if base is None and not _is_push_of_a_branch(variables):
+        base = expand(compare_to, variables) if isinstance(compare_to, str) else target_branch(variables)
+        if base is None and not is_push_of_a_branch(variables):
             return True
         try:
             if base not in self._changes:
-                self._changes[base] = self._repository.changed_files(base)
+                self._changes[base] = self._history.changed_files(base)
         except LongshoreError as error:
             self._report.problem(str(error), mark, key if compare_to is None else f"{key}.compare_to")
             self._changes[base] = set()
@@ -114,8 +120,9 @@ class Conditions:
             return self._existing[source]
         name = expand(project, variables)
         ref = value.get("ref") if isinstance(value, Map) else None
-        root = mapped_project(name, self._projects)
-        return _with_folders(source_of(root, expand(ref, variables) if isinstance(ref, str) else None, name).files)
+        other = self._projects.project(name, expand(ref, variables) if isinstance(ref, str) else None)
+        self._projects.record(other)
+        return _with_folders(other.files)
 
     def _any_matches(self, value: Value, paths: set[str], variables: Mapping[str, str], mark: Mark, key: str) -> bool:
         """Whether a path matches a list of globs, or a mapping with `paths` and `regexp`."""
@@ -192,7 +199,7 @@ class Conditions:
         return False
 
 
-def _target(variables: Mapping[str, str]) -> str | None:
+def target_branch(variables: Mapping[str, str]) -> str | None:
     """The target branch of a merge or pull request pipeline; None for others."""
     if target := variables.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME"):
         return target
@@ -201,7 +208,7 @@ def _target(variables: Mapping[str, str]) -> str | None:
     return None
 
 
-def _is_push_of_a_branch(variables: Mapping[str, str]) -> bool:
+def is_push_of_a_branch(variables: Mapping[str, str]) -> bool:
     """Whether changes can be computed; in other pipelines every path counts as changed, as in GitLab."""
     return not variables.get("CI_COMMIT_TAG") and variables.get("CI_PIPELINE_SOURCE", "push") in OF_A_PUSH
 

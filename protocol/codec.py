@@ -166,7 +166,7 @@ def _unpack(head: Bytes, kind: type[S]) -> S:
         raise ProtocolError(code, f"{kind.__struct_config__.tag!r}: {error}") from error
 
 
-def _check_numbers(message: msgspec.Struct) -> None:
+def check_numbers(message: msgspec.Struct) -> None:
     """Refuses numbers that can't be stored or compared, at any depth. Raises ProtocolError."""
     rest: list[Iterable[Any]] = [msgspec.structs.astuple(message)]
     while rest:
@@ -217,7 +217,7 @@ def _decode(frames: Sequence[Bytes], kind: type[S]) -> tuple[S, Bytes]:
 def decode_for_coordinator(frames: Sequence[Bytes], kind: type[Message] | None = None) -> tuple[Message, Bytes]:
     """A message from a worker or client, of the type found by `kind_of`. Raises ProtocolError."""
     message, payload = _decode(frames, kind or kind_of(frames))
-    _check_numbers(message)
+    check_numbers(message)
     return message, payload
 
 

@@ -43,6 +43,7 @@ def of_worker(job: JobPlan, worker: str, image: str, project_dir: str) -> list[V
         "CI_PROJECT_DIR": project_dir,
         "CI_RUNNER_DESCRIPTION": worker,
         "CI_RUNNER_ID": "1",
+        "CI_RUNNER_REVISION": "",
         "CI_RUNNER_SHORT_TOKEN": worker,
         "CI_RUNNER_TAGS": "[" + ", ".join(f'"{tag}"' for tag in job.tags) + "]",
         "CI_RUNNER_VERSION": VERSION,

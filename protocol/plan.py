@@ -117,6 +117,38 @@ class Resources(Part, frozen=True, kw_only=True):
     log_limit: int | None = None
 
 
+class TriggerInclude(Part, frozen=True, kw_only=True):
+    """A file of a child pipeline: named by `local`, `template`, `remote` or `component`; or `file` of a `project` at
+    `ref`; or `artifact`, a path among the artifacts of the job `job`. `inputs` are JSON texts by name.
+    """
+
+    local: str = ""
+    template: str = ""
+    remote: str = ""
+    component: str = ""
+    project: str = ""
+    file: str = ""
+    ref: str = ""
+    artifact: str = ""
+    job: str = ""
+    inputs: dict[str, str] = {}
+
+
+class TriggerPlan(Part, frozen=True, kw_only=True):
+    """The child pipeline that a job starts, of the files in `include`.
+
+    The job waits for it unless `strategy` is none: `mirror` takes over its status, `depend` its success or failure.
+    `yaml_variables` are the keys of the job's variables that the child gets; with `pipeline_variables`, it gets those
+    of the run too. `inputs` are JSON texts by name, for files without their own.
+    """
+
+    include: list[TriggerInclude] = []
+    strategy: Literal["none", "depend", "mirror"] = "none"
+    yaml_variables: list[str] = []
+    pipeline_variables: bool = False
+    inputs: dict[str, str] = {}
+
+
 class JobPlan(Part, frozen=True, kw_only=True):
     """One job, ready to run. `needs`: None waits for all earlier stages, [] for nothing."""
 
@@ -146,8 +178,21 @@ class JobPlan(Part, frozen=True, kw_only=True):
     environment: EnvironmentSpec | None = None
     resources: Resources = Resources()
     manual_confirmation: str | None = None
+    trigger: TriggerPlan | None = None
+    """Set if the job starts another pipeline; it has no script then, and no worker gets it."""
     no_op: str | None = None
     """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
+
+
+class IncludeOptions(Part, frozen=True, kw_only=True):
+    """How the user wants the includes of child pipelines to be fetched: the options --server, --templates, --offline
+    and --allow-local-includes of the parent. Addresses have no credentials.
+    """
+
+    server: str = ""
+    templates: str = ""
+    offline: bool = False
+    allow_local: bool = False
 
 
 class Plan(Part, frozen=True, kw_only=True):
@@ -165,6 +210,9 @@ class Plan(Part, frozen=True, kw_only=True):
     jobs: list[JobPlan]
     predefined: list[Variable] = []
     run_variables: list[Variable] = []
+    project_variables: int = 0
+    """How many of the first `run_variables` are the project's own, which its child pipelines have too."""
     auto_cancel_on_new_commit: Literal["conservative", "interruptible", "none"] = "conservative"
     auto_cancel_on_job_failure: Literal["all", "none"] = "none"
     default_image: str | None = None
+    includes: IncludeOptions = IncludeOptions()

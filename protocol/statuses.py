@@ -42,6 +42,8 @@ class FailureReason(str, Enum):
     STUCK_OR_TIMEOUT_FAILURE = "stuck_or_timeout_failure"
     OOM_KILLED = "oom_killed"
     SERVICE_UNHEALTHY = "service_unhealthy"
+    DOWNSTREAM_PIPELINE_CREATION_FAILED = "downstream_pipeline_creation_failed"
+    REACHED_MAX_DESCENDANT_PIPELINES_DEPTH = "reached_max_descendant_pipelines_depth"
 
     def __str__(self) -> str:
         return self.value

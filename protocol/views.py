@@ -31,10 +31,11 @@ class ArtifactRef(View, frozen=True, kw_only=True):
 
 
 class ParentJob(View, frozen=True, kw_only=True):
-    """The job that triggered a run."""
+    """The job that triggered a run. `level` is 1 for a child, 2 for a child's child."""
 
     run: int
     job: str
+    level: int = 1
 
 
 class JUnitSummary(View, frozen=True, kw_only=True):
@@ -65,7 +66,8 @@ class AttemptView(View, frozen=True, kw_only=True):
 class JobView(View, frozen=True, kw_only=True):
     """One job of a run with its current attempt. `attempt` counts from 1; 0 means none yet.
 
-    `by_stage`: the job has no `needs` and waits for all earlier stages.
+    `by_stage`: the job has no `needs` and waits for all earlier stages. `child_runs` are those that its `trigger` has
+    started, oldest first.
     """
 
     id: int
@@ -88,6 +90,7 @@ class JobView(View, frozen=True, kw_only=True):
     artifacts: list[ArtifactRef] = []
     tests: JUnitSummary | None = None
     coverage: float | None = None
+    child_runs: list[int] = []
     environment: str | None = None
     environment_url: str | None = None
 

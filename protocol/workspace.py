@@ -19,6 +19,8 @@ MOST_PACKS = 64
 """Maximum packs of one workspace; a client then starts again with a pack that holds everything."""
 MOST_COMMITS = 100_000
 """Maximum `commits` of one workspace, and `shallow` ones: messages stay below codec.MAX_MAP_BYTES."""
+MOST_CHANGES = 100_000
+"""Maximum `Changes.paths`: more count as all files."""
 MANIFEST = "manifest"
 """Name of the manifest's blob in a snapshot's tree."""
 MTIME = 946_684_800
@@ -151,7 +153,21 @@ class RepositoryManifest(Part, frozen=True, kw_only=True):
     empty: list[bytes] = []
 
 
+class Changes(Part, frozen=True, kw_only=True):
+    """The `paths` that `rules:changes` considers changed, for the run's child pipelines.
+
+    `compared_to` is the target branch of a merge request pipeline; empty: since the branch's last push.
+    """
+
+    compared_to: str = ""
+    paths: list[str] = []
+
+
 class Manifest(Part, frozen=True, kw_only=True):
-    """Data that a snapshot's trees can't express. The first repository is the project's; parents precede submodules."""
+    """Data that a snapshot's trees can't express. The first repository is the project's; parents precede submodules.
+
+    `changes` are there if the run may start child pipelines, and its changes are known.
+    """
 
     repositories: list[RepositoryManifest]
+    changes: Changes | None = None

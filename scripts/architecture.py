@@ -21,8 +21,8 @@ import grimp
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the packages of this checkout, whichever one is installed
 PAGE = ROOT / "docs" / "architecture.md"
-PACKAGES = ("cli", "pipeline", "coordinator", "daemon", "tui", "protocol")
-WHOLE = ("pipeline", "protocol")
+PACKAGES = ("cli", "compiler", "pipeline", "coordinator", "daemon", "tui", "protocol")
+WHOLE = ("compiler", "pipeline", "protocol")
 """Packages without folders: one component each."""
 DEEPER = "daemon.executors."
 """The package whose folders, the executors, are components of their own."""

@@ -48,11 +48,13 @@ setup_git() {
 }
 
 # Programs for tests: `ip` builds networks with faults, the engine lists processes with `ps`, Chromium opens the
-# dashboard's page, PostgreSQL is the other database. Tests without their program are skipped by name.
+# dashboard's page, PostgreSQL is the other database, OpenSSH serves git repositories. Tests without their program are
+# skipped by name.
 setup_tools() {
     have ip || try_to_install iproute2
     have ps || try_to_install procps
     have chromium || have chromium-browser || have google-chrome || try_to_install chromium
+    have sshd || [ -x /usr/sbin/sshd ] || try_to_install openssh-server
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || try_to_install postgresql
 }
 
@@ -86,7 +88,7 @@ pip_install() {
 # compile_project: compiles modules, as pip does for all but editable projects. With PYTHONDONTWRITEBYTECODE, Python
 # does not keep compiled modules, and every `longshore` takes 0.15 s more. A read-only folder is left unchanged.
 compile_project() {
-    "$VENV/bin/python" -m compileall -q "$ROOT"/{protocol,pipeline,coordinator,daemon,tui,cli,benchmarks} >/dev/null || :
+    "$VENV/bin/python" -m compileall -q "$ROOT"/{protocol,pipeline,coordinator,daemon,tui,compiler,cli,benchmarks} >/dev/null || :
 }
 
 # venv_is_usable: .venv was made for this path, by an existing, recent enough Python, and has pip.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,10 @@ import pytest
 from tests.support import forking
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import LONGSHORE, System
+
+
+def is_gone(pid: int) -> bool:
+    return not Path(f"/proc/{pid}").exists()
 
 
 @pytest.fixture
@@ -57,7 +62,7 @@ def test_a_forked_process_takes_signals_and_tells_which_one_ended_it(tmp_path: P
         coordinator.popen.send_signal(number)
         assert coordinator.popen.wait(DEADLINE) == status
         assert coordinator.popen.poll() == status
-        eventually(lambda pid=coordinator.popen.pid: not Path(f"/proc/{pid}").exists())
+        eventually(partial(is_gone, coordinator.popen.pid))
 
 
 def test_a_forked_process_inherits_its_three_streams_and_no_other_descriptor(tmp_path: Path) -> None:

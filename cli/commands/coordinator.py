@@ -67,6 +67,7 @@ def coordinator_command(
         database=database,
         retention=options.retention,
         limits=bounds,
+        children=options.children(shared=True),
     )
     coordinator = Coordinator(settings)
     on_signals(coordinator.stop)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import click
@@ -14,6 +15,7 @@ from protocol.views import JobView, RunSummary, RunView
 
 if TYPE_CHECKING:
     from cli.render.output import Output
+    from protocol.client import Client
 
 json_option = output_option("Print one JSON document instead of a table.")
 run_argument = click.argument("run", type=click.IntRange(min=1))
@@ -58,12 +60,13 @@ def show_command(where: Target, run: int, job: str | None, why: bool, watch: boo
             return
         jobs = [find_job(view, job)] if job else [job for stage in view.stages for job in stage.jobs]
         details = {each.name: session.client.get_job(run, each.name) for each in jobs} if job or why else {}
+        children = child_runs(session.client, view) if output.for_people and not details else {}
     if why:
         output.history(view, details, alone=job is not None)
     elif job:
         output.job(view, jobs[0], details[job])
     else:
-        output.run(view)
+        output.run(view, children)
     if not watch:
         _note_unserved(session, [view], output.note)
 
@@ -76,10 +79,18 @@ def show_command(where: Target, run: int, job: str | None, why: bool, watch: boo
     "--attempt", type=click.IntRange(min=1), metavar="N", help="Print the log of this earlier attempt of JOB."
 )
 @click.option("--service", metavar="NAME", help="Print the log of JOB's service with this name or alias.")
+@click.option("--children", is_flag=True, help="Print the logs of the runs that RUN's jobs have started too.")
 @click.option("--raw", is_flag=True, help="Print every byte to a terminal too, including control sequences.")
 @coordinator_option
 def logs_command(
-    where: Target, run: int, job: str | None, follow: bool, attempt: int | None, service: str | None, raw: bool
+    where: Target,
+    run: int,
+    job: str | None,
+    follow: bool,
+    attempt: int | None,
+    service: str | None,
+    children: bool,
+    raw: bool,
 ) -> None:
     """Print the log of JOB, or the logs of all jobs of RUN, each line prefixed with the job's name.
 
@@ -91,6 +102,8 @@ def logs_command(
         raise click.UsageError("an earlier attempt has ended and can't be followed; omit -f")
     if service and (follow or not job):
         raise click.UsageError("--service needs a JOB and can't be followed; omit -f")
+    if children and job:
+        raise click.UsageError("--children concerns a whole run; omit JOB")
     from cli.follow.log_printer import follow_logs, print_log, print_logs, print_service_log
 
     with reading_session(where) as session:
@@ -101,11 +114,11 @@ def logs_command(
         if job and service:
             print_service_log(session.client, run, job, service, attempt, raw=raw)
         elif follow and not unserved:
-            follow_logs(session, view, job, raw=raw)
+            follow_logs(session, view, job, children=children, raw=raw)
         elif job:
             print_log(session.client, run, job, attempt, raw=raw)
         else:
-            print_logs(session.client, view, raw=raw)
+            print_logs(session.client, view, child_runs(session.client, view) if children else {}, raw=raw)
 
 
 @click.command("workers")
@@ -116,6 +129,16 @@ def workers_command(where: Target, output: Output) -> None:
     with reading_session(where) as session:
         workers = session.client.workers()
     output.workers(workers)
+
+
+def child_runs(client: Client, run: RunView) -> dict[int, RunView]:
+    """The newest run that each job of a run has started, at any depth, by id; without those that retention removed."""
+    found: dict[int, RunView] = {}
+    for job in (job for stage in run.stages for job in stage.jobs if job.child_runs):
+        with suppress(UsageError):
+            child = found[job.child_runs[-1]] = client.get_run(job.child_runs[-1])
+            found |= child_runs(client, child)
+    return found
 
 
 def find_job(run: RunView, name: str) -> JobView:

@@ -15,6 +15,7 @@ from uuid import uuid4
 import click
 
 from cli.options.common import Target, coordinator_option, output_option
+from cli.options.fetching import FetchOptions, fetch_options
 from cli.options.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from cli.process.interrupts import Interrupted, Interrupts
 from cli.submit.variables import file_argument, file_options, variable_option
@@ -46,6 +47,7 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
     "--job", "jobs", metavar="NAME", multiple=True, help="Run only this job and the jobs it needs. Repeatable."
 )
 @file_options
+@fetch_options
 @click.option("--default-image", metavar="IMAGE", help="Image of jobs that name none.")
 @output_option("Print the run as one JSON document to stdout, its logs to stderr.")
 @click.option("--plain", is_flag=True, help="Print lines only, without the live view, as without a terminal.")
@@ -60,6 +62,7 @@ def run_command(
     jobs: tuple[str, ...],
     projects: dict[str, Path],
     inputs: dict[str, str],
+    fetch: FetchOptions,
     default_image: str | None,
     output: Output,
     plain: bool,
@@ -89,7 +92,9 @@ def run_command(
 
                 if not detach:
                     import_ahead(where)
-                project = compile_for_run(file, variables, jobs, projects, inputs, default_image, repository)
+                project = compile_for_run(
+                    file, variables, jobs, projects, inputs, default_image, repository, fetch.fetching(file)
+                )
             open_session = acting_session if detach else running_session
             with open_session(where, serving, interrupts.waits) as session:
                 _say_what_counts(session, where, serving, project)
@@ -206,7 +211,7 @@ class _Following:
     def _follow(self, progress: Progress) -> RunView | None:
         from cli.follow.follower import Follower
 
-        follower = Follower(self._session, self._run, progress)
+        follower = Follower(self._session, self._run, progress, children=True)
         if not self._cancels:
             with self._interrupts.breaks(2):
                 return follower.follow(lambda: self._interrupts.presses > 0)

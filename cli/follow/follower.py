@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from cli.session.session import Session
 from protocol.client import Feed
 from protocol.errors import CoordinatorUnreachable
@@ -54,6 +56,7 @@ class Listener(Protocol):
 class _Followed:
     """A followed attempt: the bytes delivered so far, and the times at which to fetch missed ones."""
 
+    run: int
     job: JobView
     offset: int = 0
     complete: bool = False
@@ -61,17 +64,31 @@ class _Followed:
 
 
 class Follower:
-    """Follows a run, or `only` its job of that name; without `logs`, only statuses."""
+    """Follows a run, or `only` its job of that name; without `logs`, only statuses.
+
+    With `children`, it follows the runs that the run's jobs start too, to their ends; the listener knows a job of
+    theirs as `TRIGGER/JOB`.
+    """
 
     def __init__(
-        self, session: Session, run: int, listener: Listener, *, only: str | None = None, logs: bool = True
+        self,
+        session: Session,
+        run: int,
+        listener: Listener,
+        *,
+        only: str | None = None,
+        logs: bool = True,
+        children: bool = False,
     ) -> None:
         self._session = session
         self._run = run
         self._listener = listener
         self._only = only
         self._with_logs = logs
-        self._jobs: dict[str, JobView] = {}
+        self._with_children = children
+        self._jobs: dict[tuple[int, str], JobView] = {}
+        self._prefixes = {run: ""}  # of all followed runs, by id
+        self._statuses: dict[int, ExecutionStatus] = {}
         self._logs: dict[str, _Followed] = {}
         self._view: RunView | None = None  # as of the last snapshot
         self._position = FeedPosition()
@@ -115,20 +132,26 @@ class Follower:
                 self._fetch_due(now)
                 self._listener.time_passes()
             if self._ended:
-                self._resynchronize(feed)  # the run's end may be announced before its last job's
+                self._resynchronize(feed)  # the run's end may be announced before its last job's, and its child's start
         finally:
             feed.close()
 
     def _resynchronize(self, feed: Feed) -> None:
         snapshot = self._session.client.snapshot(runs=0, run=self._run)
         self._position.restart(snapshot.epoch, snapshot.seq)
-        self._view = run = snapshot.run or self._session.client.get_run(self._run)
-        for stage in run.stages:
-            for job in stage.jobs:
-                self._take_job(feed, job)
+        children = [run for run in self._prefixes if run != self._run]
+        self._view = snapshot.run or self._session.client.get_run(self._run)
+        self._take_view(feed, self._view)
+        for run in children:
+            self._take_view(feed, self._session.client.get_run(run))
         for followed in self._logs.values():
             if not followed.complete:
                 followed.due = [0.0]
+
+    def _take_view(self, feed: Feed, run: RunView) -> None:
+        for stage in run.stages:
+            for job in stage.jobs:
+                self._take_job(feed, run.id, job)
         self._take_run(run)
 
     def _take(self, feed: Feed, event: AnyEvent, payload: bytes | memoryview) -> None:
@@ -139,33 +162,40 @@ class Follower:
         if verdict is Verdict.GAP:
             self._resynchronize(feed)
         elif verdict is Verdict.APPLIED:
-            if isinstance(event, JobChanged) and event.run == self._run:
-                self._take_job(feed, event.job)
-            elif isinstance(event, RunChanged) and event.run.id == self._run:
+            if isinstance(event, JobChanged) and event.run in self._prefixes:
+                self._take_job(feed, event.run, event.job)
+            elif isinstance(event, RunChanged) and event.run.id in self._prefixes:
                 self._take_run(event.run)
 
     def _take_run(self, run: RunSummary) -> None:
-        self._listener.run_changed(run)
-        if run.status in STOPPED:
-            self._ended = True
+        if run.id == self._run:
+            self._listener.run_changed(run)
+        self._statuses[run.id] = run.status
+        if self._only is None:
+            self._ended = all(self._statuses.get(each) in STOPPED for each in self._prefixes)
 
-    def _take_job(self, feed: Feed, job: JobView) -> None:
+    def _take_job(self, feed: Feed, run: int, job: JobView) -> None:
         if self._only not in (None, job.name):
             return
-        before = self._jobs.get(job.name)
-        if before == job:
+        before = self._jobs.get((run, job.name))
+        shown = msgspec.structs.replace(job, name=f"{self._prefixes[run]}{job.name}")
+        if before == shown or (run != self._run and before is not None and _is_outdated(job, before)):
             return
-        self._jobs[job.name] = job
+        self._jobs[run, job.name] = shown
         if self._with_logs and job.attempt_id is not None and job.attempt_id not in self._logs:
             feed.subscribe(log_topic(job.attempt_id))
             now = time.monotonic()
-            self._logs[job.attempt_id] = _Followed(job, due=[now + wait for wait in SETTLE_SECONDS])
+            self._logs[job.attempt_id] = _Followed(run, shown, due=[now + wait for wait in SETTLE_SECONDS])
         if self._with_logs and job.status in ENDED and job.attempt_id is not None:
             self._fetch(self._logs[job.attempt_id], job.attempt_id)
             feed.unsubscribe(log_topic(job.attempt_id))
-        self._listener.job_changed(before, job)
+        self._listener.job_changed(before, shown)
         if self._only is not None and job.status in STOPPED:
             self._ended = True
+        for child in job.child_runs if self._with_children else ():
+            if child not in self._prefixes:
+                self._prefixes[child] = f"{shown.name}/"
+                self._take_view(feed, self._session.client.get_run(child))
 
     def _take_log(self, event: LogAppended, payload: bytes | memoryview) -> None:
         followed = self._logs.get(event.attempt)
@@ -186,9 +216,10 @@ class Follower:
     def _fetch(self, followed: _Followed, attempt: str) -> None:
         """Delivers the rest of a stored log, from the current offset."""
         number = int(attempt.rpartition(".")[2])
+        name = followed.job.name.removeprefix(self._prefixes[followed.run])
         while not followed.complete:
             found, data = self._session.client.get_log(
-                self._run, followed.job.name, number, offset=followed.offset, length=CHUNK_BYTES
+                followed.run, name, number, offset=followed.offset, length=CHUNK_BYTES
             )
             if data:
                 followed.offset += len(data)
@@ -196,3 +227,10 @@ class Follower:
             if followed.offset >= found.size:
                 followed.complete = found.complete
                 return
+
+
+def _is_outdated(job: JobView, known: JobView) -> bool:
+    """Whether an event tells of a time before the view that we have of a child run, which no event precedes."""
+    if job.attempt != known.attempt:
+        return job.attempt < known.attempt
+    return known.status in ENDED and job.status not in ENDED and job.status is not ExecutionStatus.CREATED

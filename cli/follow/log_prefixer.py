@@ -58,16 +58,18 @@ class JobOutput:
     """Prints several jobs' logs as they arrive, never mixing two jobs in one line.
 
     With `colors`, for a terminal: names are coloured per job and shortened, echoed commands are highlighted, and logs
-    are sanitized unless `raw`.
+    are sanitized unless `raw`. `names` are the jobs known from the start; those of child runs come later.
     """
 
     def __init__(self, stream: Sink, names: list[str], *, colors: bool, raw: bool = False) -> None:
         self._stream = stream
         self._colors = colors
-        self._shown_lines = {name: TerminalLines() for name in names} if colors and not raw else None
+        self._shown_lines: dict[str, TerminalLines] | None = {} if colors and not raw else None
         self._width = max((columns(self._shown(name)) for name in names), default=0)
         self._partial: dict[str, bytes] = {}
-        self._prefixes = {name: self._prefix(name, number) for number, name in enumerate(names)}
+        self._prefixes: dict[str, bytes] = {}
+        for name in names:
+            self._prefix(name)
 
     def _shown(self, name: str) -> str:
         name = clean(name)
@@ -76,12 +78,17 @@ class JobOutput:
         half = (LONGEST_NAME - 1) // 2
         return f"{name[: LONGEST_NAME - 1 - half]}…{name[-half:]}"
 
-    def _prefix(self, name: str, number: int) -> bytes:
-        shown = self._shown(name)
+    def _prefix(self, name: str) -> bytes:
+        """What begins the lines of a job; made at its first use."""
+        if (known := self._prefixes.get(name)) is not None:
+            return known
+        number, shown = len(self._prefixes), self._shown(name)
+        self._width = max(self._width, columns(shown))
         padded = shown + " " * (self._width - columns(shown)) + " |"
         if self._colors:
             padded = f"\x1b[{COLORS[number % len(COLORS)]}m{padded}\x1b[0m"
-        return padded.encode() + b" "
+        self._prefixes[name] = padded.encode() + b" "
+        return self._prefixes[name]
 
     def log(self, job: str, data: bytes | memoryview) -> None:
         """Takes the next bytes of a job's log; an unfinished line is held back."""
@@ -103,15 +110,15 @@ class JobOutput:
         line = clean(text).encode()
         if self._colors:
             line = (b"\x1b[1;31m" if bad else b"\x1b[1m") + line + b"\x1b[0m"
-        self._write(self._prefixes[job] + line + b"\n")
+        self._write(self._prefix(job) + line + b"\n")
 
     def _print(self, job: str, lines: bytes) -> None:
         if self._shown_lines is not None:
-            shown = self._shown_lines[job]
+            shown = self._shown_lines.setdefault(job, TerminalLines())
             lines = b"\n".join([shown.line(line) for line in lines.split(b"\n")])
         if self._colors:
             lines = ECHO.sub(b"\x1b[1;32m\\1\x1b[0m", lines)
-        prefix = self._prefixes[job]
+        prefix = self._prefix(job)
         self._write(prefix + lines.replace(b"\n", b"\n" + prefix) + b"\n")
 
     def _write(self, data: bytes) -> None:

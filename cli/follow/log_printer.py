@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from typing import Protocol
 
@@ -34,19 +34,28 @@ def print_service_log(
     _print(client, run, job, attempt, f"service-{service}", raw=raw)
 
 
-def print_logs(client: Client, run: RunView, *, raw: bool = False) -> None:
-    """Prints all jobs' logs as stored now, job by job."""
-    output = _output(run, raw)
-    for stage in run.stages:
-        for job in stage.jobs:
-            _read(client, run.id, job.name, None, partial(output.log, job.name))
-            output.end(job.name)
+def print_logs(client: Client, run: RunView, children: Mapping[int, RunView], *, raw: bool = False) -> None:
+    """Prints all jobs' logs as stored now, job by job; after a job, those of the run in `children` that it started."""
+    jobs = list(_jobs(run, children, ""))
+    output = JobOutput(sys.stdout.buffer, [shown for _, _, shown in jobs], colors=sys.stdout.isatty(), raw=raw)
+    for id, name, shown in jobs:
+        _read(client, id, name, None, partial(output.log, shown))
+        output.end(shown)
 
 
-def follow_logs(session: Session, run: RunView, job: str | None, *, raw: bool = False) -> None:
-    """Prints the logs of all jobs, or of one job, as they arrive, until the end."""
+def _jobs(run: RunView, children: Mapping[int, RunView], prefix: str) -> Iterator[tuple[int, str, str]]:
+    """The jobs of a run and of those below it: the run, the name, and the name as shown."""
+    for job in (job for stage in run.stages for job in stage.jobs):
+        yield run.id, job.name, prefix + job.name
+        if (child := children.get(job.child_runs[-1]) if job.child_runs else None) is not None:
+            yield from _jobs(child, children, f"{prefix}{job.name}/")
+
+
+def follow_logs(session: Session, run: RunView, job: str | None, *, children: bool = False, raw: bool = False) -> None:
+    """Prints the logs of all jobs, or of one job, as they arrive, until the end; with `children`, of those below."""
     sink = _sink(raw)
-    Follower(session, run.id, _LogListener(None if job else _output(run, raw), sink), only=job).follow()
+    listener = _LogListener(None if job else _output(run, raw), sink)
+    Follower(session, run.id, listener, only=job, children=children).follow()
     sink.end()
 
 

@@ -28,6 +28,7 @@ class Progress:
         self._stream = stream
         self._live = _Live(run, stages, stream) if live else None
         names = [name for jobs in stages.values() for name in jobs]
+        self._own = frozenset(names)
         self._output = JobOutput(self._live.foot if self._live else stream.buffer, names, colors=stream.isatty())
         self._run = run
         self._jobs: dict[str, JobView] = {}
@@ -63,8 +64,12 @@ class Progress:
             self._output.note(job.name, job_ending(job), bad=job.status is ExecutionStatus.FAILED)
         elif job.status is ExecutionStatus.RUNNING:
             self._begins(job)
+            if job.child_runs:
+                self._output.note(job.name, f"waits for run {job.child_runs[-1]}")
         elif job.status is ExecutionStatus.SCHEDULED:
             self._output.note(job.name, f"{job.pending_reason}; `longshore play` starts it at once")
+        elif job.status is ExecutionStatus.MANUAL and "/" in job.name and job.name not in self._own:
+            self._output.note(job.name, "waits to be played; `longshore play` starts it")
 
     def _begins(self, job: JobView) -> None:
         """Reports once which worker runs an attempt: its log may arrive before its status."""

@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 import msgspec
@@ -22,6 +22,7 @@ from protocol.places import settings_file
 
 if TYPE_CHECKING:
     from cli.options.settings_files import Settings
+    from coordinator.children.compiler import CompilerSettings
     from coordinator.maintenance.retention import Retention
     from coordinator.security.limits import Limits
     from daemon.settings import WorkerSettings
@@ -148,6 +149,13 @@ COORDINATOR: Sequence[CoordinatorOption] = (
         envvar="LONGSHORE_LIMIT",
         help="Override a limit per peer or project. Repeatable.",
     ),
+    CoordinatorOption(
+        ["--child-includes"],
+        type=click.Choice(["none", "public", "own"]),
+        envvar="LONGSHORE_CHILD_INCLUDES",
+        help="Includes of other projects that child pipelines may fetch: none, public ones, or all that this user may "
+        "read; default: own for `run`, else public.",
+    ),
 )
 
 
@@ -199,6 +207,7 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep_artifacts: float | None = None
     keep_size: int | None = None
     limits: tuple[str, ...] = ()
+    child_includes: Literal["none", "public", "own"] | None = None
 
     @property
     def retention(self) -> Retention:
@@ -213,6 +222,12 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
         from coordinator.security.limits import parse_limits
 
         return parse_limits(self.limits)
+
+    def children(self, *, shared: bool) -> CompilerSettings:
+        """How child pipelines are compiled; a `shared` coordinator lends nobody its user's access, unless told to."""
+        from coordinator.children.compiler import CompilerSettings
+
+        return CompilerSettings(includes=self.child_includes or ("public" if shared else "own"))
 
     def arguments(self) -> list[str]:
         """Command-line arguments that pass these options to another process."""

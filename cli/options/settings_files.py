@@ -25,7 +25,7 @@ PROJECTS = "projects"
 SHARED = {"run": ("worker", "coordinator"), "up": ("worker", "coordinator")}
 """Tables from which a verb inherits matching settings, with lower priority than its own table."""
 OF_ONE_CALL = {
-    "run": {"detach", "output", "jobs", "variables", "inputs", "coordinator"},
+    "run": {"detach", "output", "jobs", "variables", "inputs", "coordinator", "refresh", "offline"},
     "worker": {"join", "until_eof"},
     "coordinator": {"until_eof"},
 }

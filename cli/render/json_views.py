@@ -48,6 +48,7 @@ def summary_json(run: RunSummary) -> dict[str, Any]:
         "created_at": rfc3339(run.created_at),
         "started_at": rfc3339(run.started_at),
         "finished_at": rfc3339(run.finished_at),
+        "parent": None if run.parent is None else {"run": run.parent.run, "job": run.parent.job},
     }
 
 
@@ -84,6 +85,7 @@ def job_json(job: JobView) -> dict[str, Any]:
         "coverage": job.coverage,
         "tests": None if job.tests is None else msgspec.structs.asdict(job.tests),
         "artifacts": [_artifact_json(ref) for ref in job.artifacts],
+        "child_runs": job.child_runs,
         "environment": job.environment,
         "environment_url": job.environment_url,
         "created_at": rfc3339(job.created_at),

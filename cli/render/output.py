@@ -44,8 +44,8 @@ class Output(Protocol):
     def runs(self, runs: Sequence[RunSummary]) -> None:
         """A list of runs."""
 
-    def run(self, run: RunView) -> None:
-        """A run with its jobs."""
+    def run(self, run: RunView, children: Mapping[int, RunView]) -> None:
+        """A run with its jobs, and with `children` those of the runs that they have started."""
 
     def job(self, run: RunView, job: JobView, detail: JobDetail) -> None:
         """A job with its attempts."""
@@ -100,13 +100,13 @@ class TextOutput:
         else:
             self.note("no runs yet; `longshore run` starts one")
 
-    def run(self, run: RunView) -> None:
+    def run(self, run: RunView, children: Mapping[int, RunView]) -> None:
         """See Output."""
         from cli.render.tables import run_headline, run_table
 
         out = self._console()
         out.print(run_headline(run))
-        out.print(run_table(run))
+        out.print(run_table(run, children))
 
     def job(self, run: RunView, job: JobView, detail: JobDetail) -> None:
         """See Output."""
@@ -180,7 +180,7 @@ class JsonOutput:
 
         print_json([summary_json(run) for run in runs])
 
-    def run(self, run: RunView) -> None:
+    def run(self, run: RunView, children: Mapping[int, RunView]) -> None:
         """See Output."""
         from cli.render.json_views import print_json, run_json
 
@@ -217,11 +217,11 @@ class JsonOutput:
 
     def submitted(self, run: int, view: Callable[[], RunView]) -> None:
         """See Output."""
-        self.run(view())
+        self.run(view(), {})
 
     def ended(self, run: RunView) -> None:
         """See Output."""
-        self.run(run)
+        self.run(run, {})
 
     def document(self, document: dict[str, Any], text: str) -> None:
         """See Output."""

@@ -37,13 +37,18 @@ def failure_text(reason: FailureReason | None, exit_code: int | None, message: s
 def job_note(job: JobView) -> str:
     """The reason for a job's status in one line."""
     if job.status in UNFINISHED:
-        return job.pending_reason or ""
+        waits = (
+            f"waits for run {job.child_runs[-1]}" if job.status is ExecutionStatus.RUNNING and job.child_runs else ""
+        )
+        return job.pending_reason or waits
     notes = [tests_text(job.tests)] if job.tests is not None else []
     if job.status is ExecutionStatus.FAILED:
         allowed = "allowed to fail: " if job.allow_failure else ""
         notes.insert(0, allowed + failure_text(job.failure_reason, job.exit_code, job.message))
     elif job.message:
         notes.append(job.message)
+    if job.child_runs and job.status is not ExecutionStatus.FAILED:
+        notes.append(f"started run {job.child_runs[-1]}")
     return "; ".join(notes)
 
 

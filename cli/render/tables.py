@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import IO, Any
 
 from rich.console import Console
@@ -32,6 +33,9 @@ COLORS = {
 SIGNS = {status: (SHAPES[status], color) for status, color in COLORS.items()}
 """Symbol and colour per status; the word always accompanies them, so neither is required."""
 WORKER_COLORS = {WorkerStatus.ONLINE: "green", WorkerStatus.DRAINING: "yellow", WorkerStatus.OFFLINE: "red"}
+INDENT = "  "
+"""Before the jobs of a child run, per level."""
+NO_CHILDREN: Mapping[int, RunView] = MappingProxyType({})
 PIPE_WIDTH = 200
 """Width without a terminal, so that nothing is cut in a file."""
 
@@ -47,21 +51,28 @@ def status_text(status: ExecutionStatus, *, warning: bool = False) -> Text:
     return Text(f"{sign} {status}", style=color)
 
 
-def run_table(run: RunView) -> Table:
-    """A run's jobs by stage."""
+def run_table(run: RunView, children: Mapping[int, RunView] = NO_CHILDREN) -> Table:
+    """A run's jobs by stage; below a job, those of the newest run that it has started, if that is in `children`."""
     table = _table("Stage", "Job", "Status", "Duration", "Worker", "Why")
+    _add_jobs(table, run, children, "")
+    return table
+
+
+def _add_jobs(table: Table, run: RunView, children: Mapping[int, RunView], indent: str) -> None:
     for stage in run.stages:
         for number, job in enumerate(stage.jobs):
             failed_softly = job.status is ExecutionStatus.FAILED and job.allow_failure
             table.add_row(
-                stage.name if number == 0 else "",
-                Text(job.name + (f" (attempt {job.attempt})" if job.attempt > 1 else "")),
+                indent + stage.name if number == 0 else "",
+                Text(indent + job.name + (f" (attempt {job.attempt})" if job.attempt > 1 else "")),
                 status_text(job.status, warning=failed_softly),
                 duration(elapsed(job.started_at, job.finished_at) if job.status in ENDED or job.started_at else None),
                 job.worker or "",
                 Text(job_note(job)),
             )
-    return table
+            child = children.get(job.child_runs[-1]) if job.child_runs else None
+            if child is not None:
+                _add_jobs(table, child, children, indent + INDENT)
 
 
 def run_headline(run: RunSummary) -> Text:
@@ -83,7 +94,7 @@ def runs_table(runs: Iterable[RunSummary]) -> Table:
         table.add_row(
             str(run.id),
             status_text(run.status, warning=run.warnings and run.status is ExecutionStatus.SUCCESS),
-            Text(run.name),
+            Text(run.name + (f" (child of {run.parent.run}: {run.parent.job})" if run.parent else "")),
             Text(run.project),
             Text(run.ref + (f" {run.sha[:8]}" if run.sha else "")),
             f"{done}/{every}",

@@ -48,6 +48,7 @@ class Embedded:
                 bind="tcp://127.0.0.1:0",
                 retention=serving.coordinator.retention,
                 limits=serving.coordinator.bounds,
+                children=serving.coordinator.children(shared=False),
             )
         )
         self._coordinator.start()

@@ -10,11 +10,12 @@ import msgspec
 
 from pipeline import Repository, compile_pipeline
 from pipeline.git_repository import readable
+from pipeline.includes.fetching import Fetching
 from pipeline.predefined_variables import MAX_TITLE
 from protocol.display import clean_lines
 from protocol.errors import UsageError
 from protocol.messages import Source
-from protocol.plan import Plan, Variable
+from protocol.plan import IncludeOptions, Plan, Variable
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -33,9 +34,10 @@ def compile_for_run(
     inputs: Mapping[str, str],
     default_image: str | None,
     repository: Repository | None = None,
+    fetching: Fetching | None = None,
 ) -> Project:
     """Compiles `file` of the `repository`, which it locates; warnings go to stderr. `default_image` is for jobs
-    that name none.
+    that name none. Includes are fetched as `fetching` says, or not at all.
 
     Raises PipelineFileError listing all errors, UsageError if no job is left to run.
     """
@@ -47,6 +49,7 @@ def compile_for_run(
         jobs=jobs,
         projects=projects,
         inputs=inputs,
+        fetching=fetching,
     )
     for warning in compiled.warnings:
         print(f"warning: {clean_lines(str(warning))}", file=sys.stderr)
@@ -63,5 +66,6 @@ def compile_for_run(
         title=commit.title[:MAX_TITLE],
         user=repository.user[0],
     )
-    plan = msgspec.structs.replace(compiled.plan, default_image=default_image)
+    includes = fetching.options if fetching is not None else IncludeOptions()
+    plan = msgspec.structs.replace(compiled.plan, default_image=default_image, includes=includes)
     return Project(repository.root, plan, source)

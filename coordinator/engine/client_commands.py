@@ -5,39 +5,38 @@ Each raises ProtocolError, with a message for people, if it is not possible.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from coordinator.engine.children import Children
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.run_index import dependents_again
 from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.state import JobState, RunState
 from coordinator.engine.transitions import JobEvent, may
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import Plan
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
-from protocol.views import ParentJob
-
-LONGEST_DELAY = 366 * 86_400.0
-"""Maximum delay of a job in seconds; GitLab's own bound is a week."""
 
 
 class ClientCommands:
     """The engine's half for clients."""
 
-    def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, runs: RunFactory) -> None:
+    def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, runs: RunFactory, children: Children) -> None:
         self._ledger = ledger
         self._scheduler = scheduler
         self._flow = flow
         self._runs = runs
+        self._children = children
 
-    def submit_run(self, message: m.SubmitRun, known: int | None, parent: ParentJob | None) -> m.RunSubmitted:
+    def submit_run(self, message: m.SubmitRun, known: int | None) -> m.RunSubmitted:
         """Starts a run, unless its token has already started one."""
         known = known or next((run.id for run in self._ledger.runs.values() if run.token == message.token), None)
         if known is not None:
             return m.RunSubmitted(id=message.id, run=known)
-        check(message.plan)
-        run = self._runs.make(message, self._ledger.now.wall, parent)
+        run = self._runs.make(message, self._ledger.now.wall)
         self._ledger.add_run(run)
         for stage in run.stages:
             for job in stage.jobs:
@@ -78,9 +77,9 @@ class ClientCommands:
 
     # retry and play
 
-    def retry(self, message: m.Retry, finished: RunState | None) -> m.Done:
+    def retry(self, message: m.Retry, finished: Mapping[int, RunState]) -> m.Done:
         """Retries jobs that did not succeed, and their dependents; successful jobs are kept."""
-        run = self._ledger.runs.get(message.run) or finished
+        run = self._ledger.runs.get(message.run) or finished.get(message.run)
         if run is None:
             raise ProtocolError("not_found", f"there is no run {message.run}")
         jobs = [job for stage in run.stages for job in stage.jobs]
@@ -96,29 +95,25 @@ class ClientCommands:
         if not chosen:
             raise ProtocolError("bad_request", f"run {run.id} has no job to retry: all ended jobs succeeded")
         again = dependents_again(jobs, chosen)
-        had_ended = self._reopen(run)
+        had_ended = self._reopen(run, finished)
         for job in again:
             by_hand = job in chosen
-            self._reset(job, "retried" if by_hand else "runs again: a job that it depends on is retried")
+            self._flow.reset(job, "retried" if by_hand else "runs again: a job that it depends on is retried")
             job.played = by_hand and (job.played or job.plan.name == message.job)
         self._flow.resume(run)
         if had_ended:
             self._fail_without_artifacts(run, again)
         return m.Done(id=message.id, count=len(again))
 
-    def _reopen(self, run: RunState) -> bool:
-        """Makes a run unfinished. Returns whether it had ended."""
+    def _reopen(self, run: RunState, finished: Mapping[int, RunState]) -> bool:
+        """Makes a run unfinished, and the jobs that waited for it wait again. Returns whether it had ended."""
         run.canceling = False
         had_ended = run.id not in self._ledger.runs
         if had_ended:
             self._ledger.add_run(run)
+            self._children.reopen_ancestors(run, finished)
         self._ledger.touch_run(run)
         return had_ended
-
-    def _reset(self, job: JobState, text: str) -> None:
-        job.automatic_retries = 0
-        job.not_before_at = None
-        self._ledger.move(job, JobEvent.RESET, text)
 
     def _fail_without_artifacts(self, run: RunState, jobs: list[JobState]) -> None:
         """Fails those of `jobs` that need expired artifacts.
@@ -131,15 +126,12 @@ class ClientCommands:
             expired = [source.plan.name for source in sources if artifacts_expired(source, now)]
             if expired and may(job.status, JobEvent.FAIL):
                 whose, them = ", ".join(expired), "it" if len(expired) == 1 else "them"
-                job.failure_reason = FailureReason.MISSING_DEPENDENCY_FAILURE
-                job.message = f"the artifacts of {whose} have expired (expire_in); retry {them} first"
-                if job.plan.allow_failure:
-                    self._ledger.allow_to_fail(job)
-                self._flow.end(job, JobEvent.FAIL, job.message)
+                text = f"the artifacts of {whose} have expired (expire_in); retry {them} first"
+                self._flow.fail(job, FailureReason.MISSING_DEPENDENCY_FAILURE, text, text)
 
-    def play(self, message: m.Play, finished: RunState | None) -> m.Done:
+    def play(self, message: m.Play, finished: Mapping[int, RunState]) -> m.Done:
         """Starts a manual or delayed job now, with additional variables if given."""
-        run = self._ledger.runs.get(message.run) or finished
+        run = self._ledger.runs.get(message.run) or finished.get(message.run)
         if run is None:
             raise ProtocolError("not_found", f"there is no run {message.run}")
         job = self._job(run, message.job)
@@ -147,14 +139,14 @@ class ClientCommands:
             raise ProtocolError(
                 "bad_request", f"job {message.job!r} of run {run.id} is {job.status.value}: there is nothing to play"
             )
-        had_ended = self._reopen(run)
+        had_ended = self._reopen(run, finished)
         job.played = True
         job.play_variables = list(message.variables)
         self._flow.queue(job, "played")
         jobs = self._ledger.indexes[run.id].jobs
         for dependent in dependents_again(jobs, [job]):
             if dependent.status is S.SKIPPED:
-                self._reset(dependent, f"runs after all: {job.plan.name} was played")
+                self._flow.reset(dependent, f"runs after all: {job.plan.name} was played")
         self._flow.resume(run)
         if had_ended:
             self._fail_without_artifacts(run, [job])
@@ -213,66 +205,3 @@ def artifacts_expired(job: JobState, now: float) -> bool:
     """Whether the job's artifact archives have expired."""
     refs = job.attempt.artifacts if job.attempt else []
     return any(ref.kind == "archive" and ref.expires_at is not None and ref.expires_at <= now for ref in refs)
-
-
-def dependents_again(jobs: list[JobState], chosen: list[JobState]) -> list[JobState]:
-    """`chosen` and the dependents that must run again with them, in plan order.
-
-    Jobs that need one of them by name always run again; jobs merely in a later stage, unless they succeeded.
-    """
-    again = {job.plan.name for job in chosen}
-    first_stage = min(job.stage_index for job in chosen)
-    grown = True
-    while grown:
-        grown = False
-        for job in jobs:
-            if job.plan.name in again or job.status not in ENDED:
-                continue
-            needs = job.plan.needs
-            if needs is not None:
-                hit = any(need.job in again for need in needs)
-            else:
-                hit = job.stage_index > first_stage and job.status is not S.SUCCESS
-            if hit:
-                again.add(job.plan.name)
-                grown = True
-    return [job for job in jobs if job.plan.name in again]
-
-
-def check(plan: Plan) -> None:
-    """Validates a plan, which need not come from our compiler. Raises ProtocolError."""
-    names = [job.name for job in plan.jobs]
-    if not names:
-        raise ProtocolError("bad_request", "the plan has no jobs")
-    if len(set(names)) != len(names):
-        raise ProtocolError("bad_request", "the plan has two jobs with the same name")
-    stage_of = {job.name: job.stage for job in plan.jobs}
-    for job in plan.jobs:
-        if not 0 <= job.start_in <= LONGEST_DELAY:
-            raise ProtocolError("bad_request", f"job {job.name!r} starts in {job.start_in:g} s; the maximum is a year")
-        if job.stage not in plan.stages:
-            raise ProtocolError("bad_request", f"job {job.name!r} is in stage {job.stage!r}, which the plan lacks")
-        for need in job.needs or ():
-            if need.job not in stage_of:
-                raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which the plan lacks")
-            if plan.stages.index(stage_of[need.job]) > plan.stages.index(job.stage):
-                raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which is in a later stage")
-    _check_cycles(plan)
-
-
-def _check_cycles(plan: Plan) -> None:
-    waits_for = {job.name: [need.job for need in job.needs or ()] for job in plan.jobs}
-    left = {name: len(needs) for name, needs in waits_for.items()}
-    needed_by: dict[str, list[str]] = {}
-    for name, needs in waits_for.items():
-        for need in needs:
-            needed_by.setdefault(need, []).append(name)
-    free = [name for name, count in left.items() if not count]
-    while free:
-        for name in needed_by.get(free.pop(), ()):
-            left[name] -= 1
-            if not left[name]:
-                free.append(name)
-    stuck = [name for name, count in left.items() if count > 0]
-    if stuck:
-        raise ProtocolError("bad_request", f"these jobs need each other in a cycle: {', '.join(sorted(stuck)[:5])}")

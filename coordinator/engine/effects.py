@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from protocol.compilation import ChildRequest
 from protocol.events import Event
 from protocol.messages import Message
 
@@ -29,6 +30,13 @@ class Story(msgspec.Struct, frozen=True):
     text: str
 
 
+class CompileChild(msgspec.Struct, frozen=True):
+    """A child pipeline to be compiled for an attempt; asked for again after a restart, until there is an answer."""
+
+    attempt: str
+    request: ChildRequest
+
+
 class Turn(msgspec.Struct):
     """All effects of one turn. Each changed object appears once; `sends` and `events` are in order."""
 
@@ -40,6 +48,7 @@ class Turn(msgspec.Struct):
     stories: list[Story] = []
     sends: list[Send] = []
     events: list[Event] = []
+    children: list[CompileChild] = []
     ended_attempts: list[AttemptState] = []  # their log streams are complete
 
     def __bool__(self) -> bool:
@@ -52,4 +61,5 @@ class Turn(msgspec.Struct):
             or self.stories
             or self.sends
             or self.events
+            or self.children
         )

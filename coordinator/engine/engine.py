@@ -7,7 +7,9 @@ Each method changes the state and records its effects; `flush` returns all of th
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
+from coordinator.engine.children import Children
 from coordinator.engine.client_commands import ClientCommands
 from coordinator.engine.effects import Turn
 from coordinator.engine.flow import Flow
@@ -19,9 +21,12 @@ from coordinator.engine.state import AttemptState, Now, RunState, WorkerState
 from coordinator.engine.views import worker_view
 from coordinator.engine.worker_events import WorkerEvents
 from protocol import messages as m
+from protocol.plan import Plan
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
-from protocol.views import ParentJob, WorkerView
+from protocol.views import WorkerView
+
+NO_RUNS: Mapping[int, RunState] = MappingProxyType({})
 
 
 class Engine:
@@ -34,7 +39,8 @@ class Engine:
         self._flow = Flow(self._ledger, self._scheduler)
         self._reports = WorkerEvents(self._ledger, self._scheduler, self._flow, settings)
         runs = RunFactory(next_run_id=next_run_id, next_job_id=next_job_id)
-        self._commands = ClientCommands(self._ledger, self._scheduler, self._flow, runs)
+        self._children = Children(self._ledger, self._flow, runs)
+        self._commands = ClientCommands(self._ledger, self._scheduler, self._flow, runs, self._children)
 
     def restore(self, runs: Iterable[RunState], workers: Iterable[WorkerState], now: Now) -> None:
         """Restores unfinished runs and all known workers from the store after a start; all workers are offline."""
@@ -48,7 +54,11 @@ class Engine:
         for run in taken_up:
             for job in self._ledger.add_run(run).jobs:
                 attempt = job.attempt
-                if attempt is None or attempt.status in ENDED or job.status in ENDED or not attempt.worker:
+                if attempt is None or attempt.status in ENDED or job.status in ENDED:
+                    continue
+                if job.plan.trigger is not None and job.status is S.RUNNING:
+                    self._scheduler.take_lock(job)
+                if not attempt.worker:
                     continue
                 holder = self._ledger.workers.setdefault(attempt.worker, WorkerState(name=attempt.worker))
                 holder.last_seen_mono = now.mono
@@ -62,6 +72,7 @@ class Engine:
                 elif job.status is S.PENDING and self._ledger.holder_of(job.attempt) is None:
                     self._scheduler.enqueue(job)
             self._flow.resume(run)
+        self._children.resume(taken_up)
 
     def flush(self, now: Now) -> Turn:
         """Schedules pending jobs and returns all effects since the last flush."""
@@ -161,32 +172,46 @@ class Engine:
 
     # clients
 
-    def submit_run(
-        self, message: m.SubmitRun, now: Now, *, known: int | None = None, parent: ParentJob | None = None
-    ) -> m.RunSubmitted:
+    def submit_run(self, message: m.SubmitRun, now: Now, *, known: int | None = None) -> m.RunSubmitted:
         """Starts a run. `known` is the run that the store already has for its token."""
         self._ledger.now = now
-        return self._commands.submit_run(message, known, parent)
+        return self._commands.submit_run(message, known)
 
     def cancel(self, message: m.Cancel, now: Now) -> m.Done:
         """Cancels a run or a job."""
         self._ledger.now = now
         return self._commands.cancel(message)
 
-    def retry(self, message: m.Retry, now: Now, *, run: RunState | None = None) -> m.Done:
-        """Retries a run or job. `run` is the run as loaded from the store, if it is finished."""
+    def retry(self, message: m.Retry, now: Now, *, finished: Mapping[int, RunState] = NO_RUNS) -> m.Done:
+        """Retries a run or job. `finished` are those of the run and its ancestors that have ended, from the store."""
         self._ledger.now = now
-        return self._commands.retry(message, run)
+        return self._commands.retry(message, finished)
 
-    def play(self, message: m.Play, now: Now, *, run: RunState | None = None) -> m.Done:
-        """Starts a manual or delayed job. `run` as for `retry`."""
+    def play(self, message: m.Play, now: Now, *, finished: Mapping[int, RunState] = NO_RUNS) -> m.Done:
+        """Starts a manual or delayed job. `finished` as for `retry`."""
         self._ledger.now = now
-        return self._commands.play(message, run)
+        return self._commands.play(message, finished)
 
     def drain(self, message: m.DrainWorker, now: Now) -> m.Done:
         """Starts or ends draining a worker."""
         self._ledger.now = now
         return self._commands.drain(message)
+
+    # child runs
+
+    def awaits_child(self, attempt: str) -> RunState | None:
+        """The run whose job still waits for the plan that was asked for with this attempt, if it does."""
+        return self._children.awaited(attempt)
+
+    def child_compiled(self, attempt: str, plan: Plan, now: Now) -> int | None:
+        """Starts the child run that an attempt has asked for, once. Returns its id, if it was started."""
+        self._ledger.now = now
+        return self._children.start(attempt, plan)
+
+    def child_refused(self, attempt: str, problems: list[str], now: Now) -> None:
+        """Fails the job whose child pipeline can't be created."""
+        self._ledger.now = now
+        self._children.refuse(attempt, problems)
 
     # for readers
 

@@ -20,6 +20,11 @@ from protocol.statuses import ExecutionStatus as S
 
 NAMES_SHOWN = 5
 """Jobs that a pending reason names; the rest are counted."""
+MOST_LEVELS = 2
+"""Levels of child runs below a run, as in GitLab."""
+OUTCOMES = {S.SUCCESS: JobEvent.SUCCEED, S.CANCELED: JobEvent.CANCEL, S.SKIPPED: JobEvent.MIRROR}
+"""What a job undergoes whose child run ends in this way, besides failure."""
+HOW_IT_ENDED = {S.SUCCESS: "succeeded", S.FAILED: "failed", S.CANCELED: "was canceled", S.SKIPPED: "was skipped"}
 
 
 class Flow:
@@ -65,8 +70,13 @@ class Flow:
         self.execute_jobs_for_stage(run.stages[self._ledger.indexes[run.id].current_stage])
 
     def finalize_pipeline_execution(self, run: RunState) -> None:
-        """Finishes a run without further stages. Its row gets the final status when the turn is closed."""
+        """Finishes a run without further stages. Its row gets the final status when the turn is closed.
+
+        The job that waits for this run, if any, takes its outcome.
+        """
         self._ledger.touch_run(run)
+        if (job := self._ledger.parent_of(run)) is not None:
+            self._take_outcome(job, run)
 
     def resume(self, run: RunState) -> None:
         """Reconsiders every job that is not at a worker: after a restart, a retry, or a play."""
@@ -116,6 +126,9 @@ class Flow:
         if job.plan.no_op:
             job.message = job.plan.no_op
             self.end(job, JobEvent.SUCCEED, f"nothing to do: {job.plan.no_op}")
+        elif job.plan.trigger is not None and self._level(job) == MOST_LEVELS:
+            text = f"child pipelines can be {MOST_LEVELS} levels deep; this run is at level {MOST_LEVELS}"
+            self.fail(job, FailureReason.REACHED_MAX_DESCENDANT_PIPELINES_DEPTH, text, text)
         else:
             self._scheduler.enqueue(job)
 
@@ -140,6 +153,27 @@ class Flow:
         self.delayed.pop(job.id, None)
         self._changed.append(job)
         self._settle()
+
+    def fail(
+        self, job: JobState, reason: FailureReason | None, message: str | None, text: str, *, code: int | None = None
+    ) -> None:
+        """Fails a job for good, by the script's exit code if given.
+
+        The run is canceled if it says so (workflow:auto_cancel:on_job_failure).
+        """
+        job.failure_reason, job.message = reason, message
+        if job.plan.allow_failure or (code is not None and code in job.plan.allow_failure_exit_codes):
+            self._ledger.allow_to_fail(job)
+        self.end(job, JobEvent.FAIL, text)
+        run = self._ledger.run_of(job)
+        if not job.allowed_to_fail and not run.canceling and run.plan.auto_cancel_on_job_failure == "all":
+            self.cancel_run(run, f"{job.plan.name} failed (workflow: auto_cancel: on_job_failure)")
+
+    def reset(self, job: JobState, text: str) -> None:
+        """Makes an ended job run again, as if for the first time."""
+        job.automatic_retries = 0
+        job.not_before_at = None
+        self._ledger.move(job, JobEvent.RESET, text)
 
     def end_attempt(self, attempt: AttemptState, status: S, reason: FailureReason | None, message: str | None) -> None:
         """Ends an attempt and frees its slot."""
@@ -183,11 +217,18 @@ class Flow:
         self._settle()
 
     def cancel_run(self, run: RunState, text: str) -> int:
-        """Cancels all jobs that have not ended, unstarted ones first. Returns the number of jobs affected."""
+        """Cancels all jobs that have not ended, unstarted ones first, and the runs that they have started.
+
+        Returns the number of the run's own jobs that are affected.
+        """
         run.canceling = True
         self._ledger.touch_run(run)
         jobs = self._ledger.indexes[run.id].jobs
-        return sum(self.cancel_job(job, text) for job in sorted(jobs, key=lambda job: job.status in AT_WORKER))
+        affected = sum(self.cancel_job(job, text) for job in sorted(jobs, key=lambda job: job.status in AT_WORKER))
+        for child in self._ledger.children_of(run):
+            if not child.canceling:
+                self.cancel_run(child, f"{text}, as run {run.id} is")
+        return affected
 
     def cancel_job(self, job: JobState, text: str) -> bool:
         """Ends an unstarted job at once; has the worker stop a started one. Returns False if it has already ended."""
@@ -195,7 +236,9 @@ class Flow:
             return False
         attempt = job.attempt
         worker = self._ledger.holder_of(attempt)
-        if attempt is None or worker is None:
+        if job.plan.trigger is not None and attempt is not None and attempt.status not in ENDED:
+            self._cancel_trigger(job, attempt, text)
+        elif attempt is None or worker is None:
             self.end(job, JobEvent.CANCEL, text)
         elif not attempt.released or not worker.online:
             self._ledger.send(worker.name, m.DiscardAttempt(attempt=attempt.id))
@@ -215,6 +258,44 @@ class Flow:
         if attempt is None or attempt.released or job.status in ENDED:
             return None
         return attempt if self._ledger.holder_of(attempt) is not None else None
+
+    # child runs
+
+    def _level(self, job: JobState) -> int:
+        """How many runs are above the run of this job."""
+        parent = self._ledger.run_of(job).parent
+        return parent.level if parent is not None else 0
+
+    def _take_outcome(self, job: JobState, run: RunState) -> None:
+        """Ends a job whose child run has ended: with its status (`mirror`), or with success or failure (`depend`)."""
+        attempt, trigger = job.attempt, job.plan.trigger
+        status = self._ledger.indexes[run.id].total.status(canceling=run.canceling)
+        if attempt is None or trigger is None or status not in ENDED:
+            return
+        text = f"run {run.id} {HOW_IT_ENDED[status]}"
+        if attempt.canceling:
+            status = S.CANCELED
+        elif trigger.strategy != "mirror" and status is not S.SUCCESS:
+            status = S.FAILED
+        if status is S.FAILED:
+            self.end_attempt(attempt, status, None, text)
+            self.fail(job, None, text, text)
+        else:
+            self.end_attempt(attempt, status, None, None)
+            self.end(job, OUTCOMES[status], text)
+
+    def _cancel_trigger(self, job: JobState, attempt: AttemptState, text: str) -> None:
+        """Cancels the child run that a job waits for, whose end is the job's; or the job, if there is none yet."""
+        child = self._ledger.runs.get(job.child_runs[-1]) if job.status is S.RUNNING and job.child_runs else None
+        if child is None:
+            self.end_attempt(attempt, S.CANCELED, None, None)
+            self.end(job, JobEvent.CANCEL, text)
+            return
+        attempt.canceling = True
+        self._ledger.touch_attempt(attempt)
+        if not child.canceling:
+            self._ledger.tell(job, f"{text}: run {child.id} is canceled")
+            self.cancel_run(child, f"{text}, as job {job.plan.name} of run {job.run_id} is")
 
     # helpers
 

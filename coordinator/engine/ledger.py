@@ -6,11 +6,12 @@ story, and collects the rows, frames and events of the turn.
 
 from __future__ import annotations
 
-from coordinator.engine.effects import Send, Story, Turn
+from coordinator.engine.effects import CompileChild, Send, Story, Turn
 from coordinator.engine.run_index import RunIndex
 from coordinator.engine.state import AttemptState, JobState, Now, RunState, StageState, WorkerState
 from coordinator.engine.transitions import TABLE, IllegalTransition, JobEvent
 from coordinator.engine.views import job_view, run_summary, stage_view, worker_view
+from protocol.compilation import ChildRequest
 from protocol.events import JobChanged, RunChanged, StageChanged, WorkerChanged
 from protocol.messages import Ack, Message
 from protocol.statuses import ENDED
@@ -57,6 +58,17 @@ class Ledger:
             del self.jobs[job.id]
             self._recent.pop(job.id, None)
         del self.runs[run.id]
+
+    def children_of(self, run: RunState) -> list[RunState]:
+        """The unfinished runs that jobs of this one have started."""
+        return [other for other in self.runs.values() if other.parent is not None and other.parent.run == run.id]
+
+    def parent_of(self, run: RunState) -> JobState | None:
+        """The job that waits for this run to end, if any."""
+        index = self.indexes.get(run.parent.run) if run.parent else None
+        job = index.by_name.get(run.parent.job) if index and run.parent else None
+        waits = job is not None and job.status is S.RUNNING and job.child_runs[-1:] == [run.id]
+        return job if waits else None
 
     def run_of(self, job: JobState) -> RunState:
         """The run that a job belongs to."""
@@ -119,6 +131,18 @@ class Ledger:
             job.pending_reason = reason
             self.touch_job(job)
 
+    def open_attempt(self, job: JobState) -> AttemptState:
+        """The current attempt of a job that needs no worker; a new one if there is none or it has ended."""
+        attempt = job.attempt
+        if attempt is None or attempt.status in ENDED:
+            number = attempt.number + 1 if attempt else 1
+            attempt = AttemptState(id=f"{job.id}.{number}", job_id=job.id, number=number, worker="", released=True)
+            attempt.assigned_at = self.now.wall
+            job.attempts.append(attempt)
+            self.touch_attempt(attempt)
+            self.touch_job(job)
+        return attempt
+
     def attach(self, worker: WorkerState, attempt: AttemptState) -> None:
         """Gives an attempt to a worker; it takes a slot if it is released."""
         attempt.worker = worker.name
@@ -168,6 +192,10 @@ class Ledger:
     def send(self, worker: str, message: Message) -> None:
         """Records a frame for a worker."""
         self._turn.sends.append(Send(worker, message))
+
+    def compile_child(self, attempt: AttemptState, request: ChildRequest) -> None:
+        """Records that a child pipeline is to be compiled."""
+        self._turn.children.append(CompileChild(attempt.id, request))
 
     def acknowledge(self, worker: str, attempt_id: str, seq: int) -> None:
         """Records the acknowledgement of a status; the newest one of a turn covers those before it."""

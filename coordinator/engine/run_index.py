@@ -176,3 +176,27 @@ class RunIndex:
             return [source for index in range(job.stage_index) for source in self._leaving(index)]
         sources = (self.by_name[name] for name in names if name in self.by_name)
         return sorted(sources, key=lambda source: (source.stage_index, source.id))
+
+
+def dependents_again(jobs: list[JobState], chosen: list[JobState]) -> list[JobState]:
+    """`chosen` and the dependents that must run again with them, in plan order.
+
+    Jobs that need one of them by name always run again; jobs merely in a later stage, unless they succeeded.
+    """
+    again = {job.plan.name for job in chosen}
+    first_stage = min(job.stage_index for job in chosen)
+    grown = True
+    while grown:
+        grown = False
+        for job in jobs:
+            if job.plan.name in again or job.status not in ENDED:
+                continue
+            needs = job.plan.needs
+            if needs is not None:
+                hit = any(need.job in again for need in needs)
+            else:
+                hit = job.stage_index > first_stage and job.status is not S.SUCCESS
+            if hit:
+                again.add(job.plan.name)
+                grown = True
+    return [job for job in jobs if job.plan.name in again]

@@ -1,4 +1,4 @@
-"""Creates the state of a new run from its plan. Pure."""
+"""Validates the plan of a new run, and creates its state. Pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ import msgspec
 from coordinator.engine.interning import intern_parts
 from coordinator.engine.state import JobState, RunState, StageState
 from protocol import messages as m
+from protocol.errors import ProtocolError
 from protocol.job_variables import PIPELINE_NAME, of_run
 from protocol.plan import Plan
 from protocol.variables import expand, references
 from protocol.views import ParentJob
+
+LONGEST_DELAY = 366 * 86_400.0
+"""Maximum delay of a job in seconds; GitLab's own bound is a week."""
 
 
 class RunFactory:
@@ -22,8 +26,12 @@ class RunFactory:
         self._next_run_id = next_run_id
         self._next_job_id = next_job_id
 
-    def make(self, request: m.SubmitRun, at: float, parent: ParentJob | None) -> RunState:
-        """A submission's run, created at wall time `at`; no job has started."""
+    def make(self, request: m.SubmitRun, at: float, parent: ParentJob | None = None) -> RunState:
+        """A submission's run, created at wall time `at`; no job has started. `parent` is the job that triggered it.
+
+        Raises ProtocolError for an invalid plan.
+        """
+        check(request.plan)
         run_id, self._next_run_id = self._next_run_id, self._next_run_id + 1
         intern_parts(request.plan.jobs)
         names = [name for name in request.plan.stages if any(job.stage == name for job in request.plan.jobs)]
@@ -53,3 +61,44 @@ def _named(plan: Plan, known: Mapping[str, str]) -> Plan:
         return plan
     name = expand(plan.name, known, keep=references(plan.name) - known.keys())
     return msgspec.structs.replace(plan, name=name)
+
+
+def check(plan: Plan) -> None:
+    """Validates a plan, which need not come from our compiler. Raises ProtocolError."""
+    names = [job.name for job in plan.jobs]
+    if not names:
+        raise ProtocolError("bad_request", "the plan has no jobs")
+    if len(set(names)) != len(names):
+        raise ProtocolError("bad_request", "the plan has two jobs with the same name")
+    stage_of = {job.name: job.stage for job in plan.jobs}
+    for job in plan.jobs:
+        if job.trigger is not None and job.script:
+            raise ProtocolError("bad_request", f"job {job.name!r} has both a trigger and a script")
+        if not 0 <= job.start_in <= LONGEST_DELAY:
+            raise ProtocolError("bad_request", f"job {job.name!r} starts in {job.start_in:g} s; the maximum is a year")
+        if job.stage not in plan.stages:
+            raise ProtocolError("bad_request", f"job {job.name!r} is in stage {job.stage!r}, which the plan lacks")
+        for need in job.needs or ():
+            if need.job not in stage_of:
+                raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which the plan lacks")
+            if plan.stages.index(stage_of[need.job]) > plan.stages.index(job.stage):
+                raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which is in a later stage")
+    _check_cycles(plan)
+
+
+def _check_cycles(plan: Plan) -> None:
+    waits_for = {job.name: [need.job for need in job.needs or ()] for job in plan.jobs}
+    left = {name: len(needs) for name, needs in waits_for.items()}
+    needed_by: dict[str, list[str]] = {}
+    for name, needs in waits_for.items():
+        for need in needs:
+            needed_by.setdefault(need, []).append(name)
+    free = [name for name, count in left.items() if not count]
+    while free:
+        for name in needed_by.get(free.pop(), ()):
+            left[name] -= 1
+            if not left[name]:
+                free.append(name)
+    stuck = [name for name, count in left.items() if count > 0]
+    if stuck:
+        raise ProtocolError("bad_request", f"these jobs need each other in a cycle: {', '.join(sorted(stuck)[:5])}")

@@ -11,6 +11,7 @@ import heapq
 from collections.abc import Iterable
 
 from coordinator.engine.assignments import assignment
+from coordinator.engine.child_requests import child_request
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.run_index import is_open
 from coordinator.engine.state import AttemptState, JobState, WorkerState
@@ -53,13 +54,16 @@ class Scheduler:
     # queues and locks
 
     def enqueue(self, job: JobState) -> None:
-        """Queues a runnable job, or parks it until its lock is free."""
+        """Queues a runnable job, or parks it until its lock is free. A job with a trigger asks for its child's plan."""
         lock = self._lock_of(job)
         if lock and self._locks.setdefault(lock, job.id) != job.id:
             heapq.heappush(self._parked.setdefault(lock, []), place_in_line(job))
             self._explain_lock(job, lock)
             return
         self._holdable.pop(job.id, None)
+        if job.plan.trigger is not None:
+            self._request_child(job)
+            return
         heapq.heappush(self._queues.setdefault(tuple(sorted(job.plan.tags)), []), place_in_line(job))
         self._queued[job.id] = self._ledger.now.mono
         self._fresh.append(job)
@@ -195,6 +199,12 @@ class Scheduler:
         index = self._ledger.index_of(job)
         return assignment(job, attempt, index, log_limit=self._log_limit, lease=self._lease)
 
+    def _request_child(self, job: JobState) -> None:
+        """Opens the attempt of a job that starts a child run, and asks for the child's plan."""
+        attempt = self._ledger.open_attempt(job)
+        self._ledger.compile_child(attempt, child_request(job, self._ledger.index_of(job)))
+        self._ledger.explain(job, "its child pipeline is being compiled")
+
     def better_place(self, job: JobState, worker: WorkerState) -> bool:
         """Whether another worker could start the job at once, while this one has no free slot."""
         if worker.active < worker.slots:
@@ -245,9 +255,14 @@ class Scheduler:
     def _may_be_held(self, job: JobState) -> bool:
         if job.status is not S.CREATED or not job.plan.needs or job.plan.when != "on_success":
             return False
-        if job.plan.resource_group or job.plan.no_op or self._ledger.holder_of(job.attempt) is not None:
+        if job.plan.resource_group or job.plan.no_op or job.plan.trigger is not None:
             return False
-        return all(need.status in AT_WORKER and need.attempt is not None for need in self._open_needs(job))
+        if self._ledger.holder_of(job.attempt) is not None:
+            return False
+        return all(
+            need.status in AT_WORKER and need.attempt is not None and need.plan.trigger is None
+            for need in self._open_needs(job)
+        )
 
     def _waits_for_held(self, job: JobState) -> bool:
         return any(need.attempt is None or not need.attempt.released for need in self._open_needs(job))

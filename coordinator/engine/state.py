@@ -19,6 +19,7 @@ from protocol.workspace import Workspace
 NO_ARTIFACTS: Sequence[ArtifactRef] = []
 NO_VALUES: Mapping[str, str] = {}
 NO_VARIABLES: Sequence[Variable] = []
+NO_RUNS: Sequence[int] = []
 """Shared empty defaults, which most jobs have: separate ones would make up a seventh of a job's memory."""
 
 
@@ -78,6 +79,7 @@ class JobState:
     played: bool = False  # a manual or delayed job that was started
     play_variables: Sequence[Variable] = field(default_factory=lambda: NO_VARIABLES)
     automatic_retries: int = 0  # of plan.retry.max, since the last manual retry
+    child_runs: Sequence[int] = field(default_factory=lambda: NO_RUNS)  # that its trigger has started, oldest first
     not_before_at: float | None = None  # delayed jobs: wall time when the delay ends
     not_before_mono: float | None = None  # the same by the monotonic clock of `not_before_boot`
     not_before_boot: str | None = None

@@ -24,6 +24,7 @@ class JobEvent(str, Enum):
     FAIL = "fail"
     CANCEL = "cancel"
     SKIP = "skip"  # the outcome of its dependencies does not match its `when`
+    MIRROR = "mirror"  # the child run that it mirrors was skipped
     REQUEUE = "requeue"  # its attempt was returned or is retried automatically
     WITHDRAW = "withdraw"  # its attempt was returned before its needs ended
     RESET = "reset"  # it runs again, because it or a job that it depends on was retried
@@ -54,7 +55,7 @@ TABLE: dict[S, dict[JobEvent, S]] = {
     },
     S.WAITING: {**_AT_WORKER, JobEvent.PREPARE: S.PREPARING, JobEvent.START: S.RUNNING},
     S.PREPARING: {**_AT_WORKER, JobEvent.HOLD: S.WAITING, JobEvent.START: S.RUNNING},
-    S.RUNNING: {**_ENDS, JobEvent.REQUEUE: S.PENDING},
+    S.RUNNING: {**_ENDS, JobEvent.REQUEUE: S.PENDING, JobEvent.MIRROR: S.SKIPPED},
     S.SUCCESS: {JobEvent.RESET: S.CREATED},
     S.FAILED: {JobEvent.RESET: S.CREATED},
     S.CANCELED: {JobEvent.RESET: S.CREATED},

@@ -54,6 +54,7 @@ def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
         artifacts=list(attempt.artifacts) if attempt else [],
         tests=attempt.tests if attempt else None,
         coverage=attempt.coverage if attempt else None,
+        child_runs=list(job.child_runs),
         environment=environment.name if environment else None,
         environment_url=_address(environment.url, job, index) or None if environment else None,
     )

@@ -325,13 +325,7 @@ class WorkerEvents:
             left = job.plan.retry.max - job.automatic_retries
             self._flow.queue(job, f"{text}; retrying ({left} left)")
             return
-        job.failure_reason, job.message = reason, message
-        if job.plan.allow_failure or (code is not None and code in job.plan.allow_failure_exit_codes):
-            self._ledger.allow_to_fail(job)
-        self._flow.end(job, JobEvent.FAIL, text)
-        run = self._ledger.run_of(job)
-        if not job.allowed_to_fail and not run.canceling and run.plan.auto_cancel_on_job_failure == "all":
-            self._flow.cancel_run(run, f"{job.plan.name} failed (workflow: auto_cancel: on_job_failure)")
+        self._flow.fail(job, reason, message, text, code=code)
 
     def _tries_again(self, job: JobState, reason: FailureReason, code: int | None) -> bool:
         retry = job.plan.retry

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping
 import msgspec
 
 from coordinator.engine.state import RunState
-from protocol import messages as m
 from protocol.errors import ProtocolError, UsageError
+from protocol.plan import Plan
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,9 +25,8 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     project_bytes: int = 256 << 30  # of workspaces and artifacts of a project's runs
     log_bytes: int = 1 << 30  # highest log limit that a pipeline file may set for a job
 
-    def check_submission(self, message: m.SubmitRun, unfinished: Mapping[int, RunState]) -> None:
-        """Raises ProtocolError for a run that exceeds a limit."""
-        plan = message.plan
+    def check_submission(self, plan: Plan, unfinished: Mapping[int, RunState]) -> None:
+        """Raises ProtocolError for a new run that exceeds a limit."""
         if len(plan.jobs) > self.jobs_per_run:
             raise ProtocolError(
                 "too_large", f"the run has {len(plan.jobs)} jobs; the limit jobs_per_run is {self.jobs_per_run}"

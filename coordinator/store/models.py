@@ -100,6 +100,7 @@ class Job(Table):
     finished_at = DoubleField(null=True)
     not_before_mono = DoubleField(null=True)
     not_before_boot = TextField(null=True)
+    child_runs_json = TextField(null=True)
 
     class Meta:
         indexes = ((("run", "status", "allowed_to_fail"), False),)  # covers the counts in the list of runs

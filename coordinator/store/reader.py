@@ -17,7 +17,7 @@ from coordinator.store.models import Attempt, Job, Run, RunWorkspace
 from coordinator.store.rows import workspace_of
 from protocol.decoders import from_json
 from protocol.statuses import ENDED
-from protocol.views import ArtifactRef
+from protocol.views import ArtifactRef, ParentJob
 from protocol.workspace import Pack
 
 log = logging.getLogger(__name__)
@@ -66,12 +66,34 @@ class Reader:
     def finished_runs(self, *, before: float, limit: int | None = None) -> list[int]:
         """Runs that ended before `before` (seconds since the epoch), oldest first; never the newest one.
 
-        The newest run and its jobs have the highest ids, from which new ones continue.
+        The newest run and its jobs have the highest ids, from which new ones continue. Runs that started each other go
+        together, when the last of them may: then `limit` may be exceeded by the rest of such a family.
         """
         newest = self._rows(Run.select(fn.MAX(Run.id)))[0][0]
         which = Run.status.in_(ENDED_WORDS) & (Run.finished_at < before) & (Run.id < newest)
-        query = Run.select(Run.id).where(which).order_by(Run.id)
-        return [id for (id,) in self._rows(query.limit(limit) if limit else query)]
+        old = [id for (id,) in self._rows(Run.select(Run.id).where(which).order_by(Run.id))]
+        roots = self._roots()
+        if not roots:
+            return old[:limit]
+        removable = set(old)
+        others = {id for (id,) in self._rows(Run.select(Run.id))} - removable
+        kept = {roots.get(id, id) for id in others}
+        goes = sorted((roots.get(id, id), id) for id in old if roots.get(id, id) not in kept)
+        last = goes[min(limit, len(goes)) - 1][0] if limit and goes else None
+        return [id for number, (root, id) in enumerate(goes) if limit is None or number < limit or root == last]
+
+    def _roots(self) -> dict[int, int]:
+        """The topmost run above each child run, as far as the runs between them are still there."""
+        rows = self._rows(Run.select(Run.id, Run.parent_json).where(Run.parent_json.is_null(False)).order_by(Run.id))
+        roots: dict[int, int] = {}
+        for id, text in rows:  # a parent has a lower id than its children
+            try:
+                parent = from_json(text, ParentJob).run
+            except ValueError as error:
+                log.warning("the parent of run %d is ignored: its row in the database is invalid (%s)", id, error)
+                continue
+            roots[id] = roots.get(parent, parent)
+        return roots
 
     def known_jobs(self, first: int, last: int) -> set[int]:
         """The ids of existing jobs from `first` to `last`."""

@@ -9,7 +9,7 @@ import msgspec
 
 from coordinator.engine.effects import Story
 from coordinator.engine.interning import intern_parts
-from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from coordinator.engine.state import NO_RUNS, AttemptState, JobState, RunState, StageState, WorkerState
 from protocol.decoders import from_json
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
@@ -104,6 +104,7 @@ def job_row(job: JobState) -> Row:
         job.finished_at,
         job.not_before_mono,
         job.not_before_boot,
+        _json(list(job.child_runs)) if job.child_runs else None,
     )
 
 
@@ -218,6 +219,7 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         finished,
         not_before_mono,
         not_before_boot,
+        child_runs,
     ) = row
     return JobState(
         id=id,
@@ -228,6 +230,7 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         pending_reason=pending_reason,
         failure_reason=_reason_of(failure_reason),
         message=message,
+        child_runs=_load(list[int], child_runs) if child_runs else NO_RUNS,
         allowed_to_fail=bool(allowed_to_fail),
         played=bool(played),
         play_variables=_load(list[Variable], play_variables),

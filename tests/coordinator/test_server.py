@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgpack
 import pytest
@@ -12,6 +13,7 @@ import zmq
 
 from coordinator.queries import MASKED
 from coordinator.server import Coordinator
+from coordinator.settings import CoordinatorSettings
 from coordinator.transport.router import CUT_OFF_BYTES
 from protocol import messages as m
 from protocol.client import Client
@@ -25,6 +27,7 @@ from protocol.workspace import TarWorkspace
 from tests.support.coordinator_process import Running, WireWorker
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.plans import job, plan
+from tests.support.postgres import Cluster
 
 
 @pytest.fixture
@@ -232,7 +235,7 @@ def test_another_protocol_version_is_told_what_to_do(worker: WireWorker) -> None
 @pytest.mark.parametrize(
     "wrong", [{"name": "a b"}, {"name": ""}, {"name": "x" * 64}, {"name": "../w"}, {"slots": 0}, {"slots": 10**6}]
 )
-def test_a_worker_that_can_not_be_is_refused(running: Running, worker: WireWorker, wrong: dict[str, object]) -> None:
+def test_a_worker_that_can_not_be_is_refused(running: Running, worker: WireWorker, wrong: dict[str, Any]) -> None:
     worker.send(m.Hello(**{"protocol": 1, "name": "w1", "session": "s", **wrong}))
     assert worker.expect(m.Error).code == "bad_field"
     with running.client() as client:
@@ -318,7 +321,7 @@ def test_an_oversized_frame_costs_only_its_own_connection(running: Running, clie
     rude.hello()
     cut = rude._socket.get_monitor_socket(zmq.EVENT_DISCONNECTED)
     rude.send_raw(bytes(CUT_OFF_BYTES + 1))
-    assert cut.poll(DEADLINE * 1000), "its connection was not cut"
+    assert cut.poll(int(DEADLINE * 1000)), "its connection was not cut"
     rude._socket.disable_monitor()
     worker = WireWorker(running.address, labels=["good"])
     worker.hello()
@@ -369,7 +372,9 @@ def test_a_failure_in_one_message_is_its_own(running: Running, client: Client, m
         (lambda client: client.download("ab" * 32, Path("/nowhere/x")), "No such file"),
     ],
 )
-def test_what_is_not_there_is_one_clear_line(client: Client, worker: WireWorker, ask: object, part: str) -> None:
+def test_what_is_not_there_is_one_clear_line(
+    client: Client, worker: WireWorker, ask: Callable[[Client], object], part: str
+) -> None:
     worker.hello()
     client.submit_run(plan(job("a")))
     attempt = worker.accept().attempt
@@ -502,7 +507,7 @@ def test_an_address_that_is_taken_leaves_nothing_open(running: Running, tmp_path
     "address",
     [{"bind": "tcp://nowhere"}, {"bind": "tcp://127.0.0.1:99999"}, {"feed_bind": "tcp://[::1"}, {"bind": "x"}],
 )
-def test_an_address_that_can_not_be_is_one_clear_line(tmp_path: Path, address: dict[str, str]) -> None:
+def test_an_address_that_can_not_be_is_one_clear_line(tmp_path: Path, address: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match=r"bad address|can't listen"):
         Running(tmp_path / "other", **address)
     Running(tmp_path / "other").close()
@@ -519,7 +524,7 @@ def test_a_state_directory_that_can_not_be_is_one_clear_line(tmp_path: Path) -> 
         Running(tmp_path / "file")
 
 
-def test_all_of_it_works_on_postgres(postgres: object, tmp_path: Path) -> None:
+def test_all_of_it_works_on_postgres(postgres: Cluster, tmp_path: Path) -> None:
     url = postgres.new_database()
     with Running(tmp_path / "state", database=url) as running, running.client() as client:
         worker = WireWorker(running.address)
@@ -536,10 +541,11 @@ def test_all_of_it_works_on_postgres(postgres: object, tmp_path: Path) -> None:
 def test_it_can_be_reached_within_its_own_process(tmp_path: Path) -> None:
     context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
 
-    def make(settings: object) -> Coordinator:
-        return Coordinator(settings, context=context)
+    class Inside(Coordinator):
+        def __init__(self, settings: CoordinatorSettings) -> None:
+            super().__init__(settings, context=context)
 
-    running = Running(tmp_path / "state", kind=make, bind="inproc://router", feed_bind="inproc://feed")
+    running = Running(tmp_path / "state", kind=Inside, bind="inproc://router", feed_bind="inproc://feed")
     with Client("inproc://router", context=context) as client:
         assert client.submit_run(plan(job("a"))) == 1
         feed = client.feed()

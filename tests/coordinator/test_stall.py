@@ -45,9 +45,15 @@ def worker(running: Running) -> Iterator[WireWorker]:
     made.close()
 
 
+def unwritable(running: Running) -> Unwritable:
+    """Its coordinator."""
+    assert isinstance(running.coordinator, Unwritable)
+    return running.coordinator
+
+
 def stall(running: Running) -> None:
     """Lets the next turn fail, and waits until one has."""
-    running.coordinator.broken = True
+    unwritable(running).broken = True
     eventually(lambda: running.coordinator._stall is not None)
 
 
@@ -63,7 +69,7 @@ def test_nothing_is_acknowledged_before_it_is_written(running: Running, worker: 
         assert worker.expect(m.Error).code == "unavailable"
         assert not any(isinstance(message, m.Ack) for message in worker.inbox)
         assert client.get_run(run).status is S.RUNNING
-        running.coordinator.broken = False
+        unwritable(running).broken = False
         eventually(lambda: running.coordinator._stall is None)
         assert worker.log(attempt, 0, b"hello") == 5
         worker.status(attempt, 3, S.SUCCESS, exit_code=0, log_length=5)
@@ -81,13 +87,13 @@ def test_new_work_is_refused_with_the_reason_and_readers_are_served(running: Run
         assert [each.id for each in client.list_runs()] == [run]
         with running.client() as another:
             assert another.get_run(run).status is S.PENDING
-        running.coordinator.broken = False
+        unwritable(running).broken = False
         eventually(lambda: running.coordinator._stall is None)
         assert client.submit_run(plan(job("b"))) == run + 1
 
 
 def test_what_was_being_written_is_answered_once_it_is(running: Running) -> None:
-    running.coordinator.only_runs = running.coordinator.broken = True
+    unwritable(running).only_runs = unwritable(running).broken = True
     with running.client() as client:
         request = m.SubmitRun(id=50, token="the one", plan=plan(job("a")))
         other = WireWorker(running.address)
@@ -99,7 +105,7 @@ def test_what_was_being_written_is_answered_once_it_is(running: Running) -> None
         other.send(m.Cancel(id=51, run=1))
         assert other.expect(m.Error).id == 51
         assert client.list_runs() == []
-        running.coordinator.broken = False
+        unwritable(running).broken = False
         eventually(lambda: client.list_runs() != [])
         assert [run.id for run in client.list_runs()] == [1]
     other.close()
@@ -107,14 +113,14 @@ def test_what_was_being_written_is_answered_once_it_is(running: Running) -> None
 
 def test_a_worker_that_comes_during_a_stall_is_welcomed_after_it(running: Running) -> None:
     stall_worker = WireWorker(running.address, "first")
-    running.coordinator.broken = True
+    unwritable(running).broken = True
     stall_worker.send(m.Hello(protocol=1, name="first", session="s"))
     eventually(lambda: running.coordinator._stall is not None)
     late = WireWorker(running.address, "late")
     late.send(m.Hello(protocol=1, name="late", session="s"))
     with running.client() as client:
         assert client.list_runs() == []
-        running.coordinator.broken = False
+        unwritable(running).broken = False
         stall_worker.expect(m.Welcome)
         late.expect(m.Welcome)
         assert [worker.name for worker in client.workers()] == ["first", "late"]

@@ -102,7 +102,7 @@ class Site:
 
     def query(self, sql: str) -> list[tuple[object, ...]]:
         with psycopg.connect(self.direct) as connection:
-            return connection.execute(sql).fetchall()  # type: ignore[arg-type]
+            return connection.execute(sql).fetchall()
 
     def close(self) -> None:
         for process in self.processes:

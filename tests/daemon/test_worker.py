@@ -18,6 +18,7 @@ from protocol import messages as m
 from protocol.errors import EngineUnavailable, LongshoreError, UsageError
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
+from tests.support.eventually import eventually
 from tests.support.fake_coordinator import FakeCoordinator, RunningWorker
 from tests.support.fake_executor import FakeEngine, FakeExecutor, FakeSandbox
 from tests.support.plans import assignment, unsatisfied
@@ -538,12 +539,19 @@ def test_what_other_workers_have_left_is_cleared_when_the_coordinator_says_that_
 ) -> None:
     engine.strangers = {"gone", "away"}
     coordinator.gone_workers = {"gone", "w1", "elsewhere"}
-    run_worker(sweep_interval=0.1)
+    run_worker(second_sweep=0.1, sweep_interval=0.1)
     engine.await_step("clear", "gone")
     coordinator.expect(m.GetGoneWorkers, lambda asked: asked.workers == ["away"])
     coordinator.gone_workers = {"away"}
     engine.await_step("clear", "away")
     assert [name for step, name in engine.history if step == "clear"] == ["gone", "away"]
+
+
+def test_what_a_killed_predecessor_still_had_under_way_at_the_start_is_removed_soon(
+    engine: FakeEngine, run_worker: Callable[..., RunningWorker]
+) -> None:
+    run_worker(second_sweep=0.1)
+    eventually(lambda: engine.history.count(("sweep", "")), so=lambda sweeps: sweeps == 2)
 
 
 def test_a_worker_whose_cache_is_removed_under_it_goes_on(

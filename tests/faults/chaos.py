@@ -12,6 +12,7 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
@@ -70,7 +71,11 @@ class Chaos:
         """A client submits a run; it may take its time while there is no coordinator."""
         pipeline = make(self.chance)
         self.count += 1
-        project = repository(self.fleet.folder / f"project-{self.count}", {".gitlab-ci.yml": pipeline.text})
+        project = repository(
+            self.fleet.folder / f"project-{self.count}", {".gitlab-ci.yml": pipeline.text, **pipeline.files}
+        )
+        remote = ["git", "remote", "add", "origin", f"https://git.example.com/chaos/{len(pipeline.files)}.git"]
+        subprocess.run(remote, cwd=project, check=True)  # two projects: their runs build on each other's packs
 
         def submit() -> None:
             done: Done = self.fleet.command("run", "-d", cwd=project, within=SUBMIT_WITHIN)
@@ -284,7 +289,9 @@ class Chaos:
             for run, submitted in sorted(self.runs.items()):
                 invariants.check_run(client, run, submitted, findings)
         deadline = time.monotonic() + CLEAN_WITHIN
-        while (left := list(invariants.check_leftovers(self.engine, coordinator))) and time.monotonic() < deadline:
+        while (
+            left := list(invariants.check_leftovers(self.engine, coordinator, self.fleet.folder))
+        ) and time.monotonic() < deadline:
             time.sleep(0.2)
         database = self.fleet.state / "longshore.db"
         ends = ((process.name, process.popen.poll()) for process in self.fleet.processes)
@@ -333,9 +340,12 @@ def remove_all(engine: docker.DockerClient, fleet: Fleet) -> None:
     for container in engine.containers.list(all=True, ignore_removed=True, filters=label):
         with suppress(APIError):
             container.remove(force=True, v=True)
-    for left in (*engine.networks.list(filters=label), *engine.volumes.list(filters=label)):
+    for bridge in engine.networks.list(filters=label):
         with suppress(APIError):
-            left.remove()
+            bridge.remove()
+    for volume in engine.volumes.list(filters=label):
+        with suppress(APIError):
+            volume.remove()
 
 
 def main() -> int:

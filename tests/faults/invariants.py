@@ -5,6 +5,7 @@ Each check returns what it found wrong, as sentences; an empty list is what one 
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Iterator, Mapping, Set
 from contextlib import closing
@@ -141,9 +142,10 @@ def check_database(database: Path) -> Iterator[str]:
                 yield f"job {job} has a gap in its attempts"
 
 
-def check_leftovers(engine: docker.DockerClient, coordinator: str) -> Iterator[str]:
-    """Nothing that was made for a run is left in Docker."""
-    for name in leftovers(engine, coordinator):
+def check_leftovers(engine: docker.DockerClient, coordinator: str, folder: Path) -> Iterator[str]:
+    """Nothing that was made for a run is left in Docker but complete layers, which the workers below `folder` keep."""
+    kept = {json.loads(note.read_text())["volume"] for note in folder.glob("**/docker/layers/*/*.json")}
+    for name in set(leftovers(engine, coordinator)) - kept:
         yield f"left in Docker: {name}"
 
 

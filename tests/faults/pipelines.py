@@ -5,12 +5,17 @@ Every job prints numbered lines; what it prints is known in advance, to the byte
 
 from __future__ import annotations
 
+import hashlib
 import random
 from dataclasses import dataclass, field
 
 IMAGE = "longshore/busybox:test"
 MOVES = "  retry: {max: 2, when: [runner_system_failure]}\n"
 RETRIES = 2
+LARGE = random.Random(0).randbytes(3 << 19).hex()
+"""A file by which a checkout is large enough for layers."""
+UNTOUCHED = f'[ "$(sha256sum <large.txt)" = "{hashlib.sha256(LARGE.encode()).hexdigest()}  -" ]'
+"""Fails if another job's writes to that file are seen."""
 NOT_MADE = "grep: made.txt: No such file or directory"
 """What `last`, which runs whatever has become of `make`, prints where that was canceled or its container killed."""
 
@@ -20,6 +25,7 @@ class Pipeline:
     """The file, and by job how it has to end and how many lines it prints."""
 
     text: str
+    files: dict[str, str] = field(default_factory=dict)  # of the repository, besides
     statuses: dict[str, str] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     moving: frozenset[str] = frozenset()
@@ -37,7 +43,8 @@ def _script(mark: str, lines: int, pause_every: int, *more: str) -> str:
 
 
 def make(chance: random.Random) -> Pipeline:
-    """A pipeline of a handful of jobs of a few seconds in all."""
+    """A pipeline of a handful of jobs of a few seconds in all, in a small or a large repository."""
+    files = {"large.txt": LARGE} if chance.random() < 0.5 else {}
     mark = f"{chance.getrandbits(64):016x}"
     text = [f"default: {{image: {IMAGE}}}\nstages: [make, use, last]\n"]
     statuses: dict[str, str] = {}
@@ -45,6 +52,8 @@ def make(chance: random.Random) -> Pipeline:
     moving = set()
 
     def add(name: str, head: str, *more: str, status: str = "success", slow: bool = True) -> None:
+        if files:
+            more = (UNTOUCHED, f"echo {mark} >>large.txt", *more)
         count = chance.randint(5, 40) if slow else chance.randint(2000, 20000)
         text.append(f"{name}:\n{head}{_script(mark, count, chance.randint(1, 4) if slow else 0, *more)}")
         statuses[name], lines[name] = status, count
@@ -62,4 +71,4 @@ def make(chance: random.Random) -> Pipeline:
         add("moving", f"  stage: make\n  needs: []\n{MOVES}")
         moving.add("moving")
     add("last", "  stage: last\n  when: always\n", f"grep {mark} made.txt >/dev/null")
-    return Pipeline("".join(text), statuses, lines, frozenset(moving), mark)
+    return Pipeline("".join(text), files, statuses, lines, frozenset(moving), mark)

@@ -55,6 +55,6 @@ def test_a_job_that_moves_has_ended_before_it_begins_elsewhere(
     assert jobs_of(view)["moving"]["attempt"] == 2
     lines = [line for line in fleet.log(run, "moving").splitlines() if line.startswith("line")]
     assert lines == [f"line {i}" for i in range(80)]
-    eventually(lambda: not list(invariants.check_leftovers(docker_client, fleet.coordinator_id)))
+    eventually(lambda: not list(invariants.check_leftovers(docker_client, fleet.coordinator_id, fleet.folder)))
     events.close()
     assert list(invariants.check_engine(events, fleet.state / "longshore.db")) == []

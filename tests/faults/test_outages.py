@@ -64,6 +64,6 @@ def test_a_job_survives_an_outage_of_its_workers_network(
         lines = [line for line in fleet.log(run, fault).splitlines() if line.startswith("line ")]
         assert lines == [f"line {i}" for i in range(tenths)]
         assert f"{fault}\n" in fleet.log(run, f"after {fault}")
-    eventually(lambda: not list(invariants.check_leftovers(docker_client, fleet.coordinator_id)))
+    eventually(lambda: not list(invariants.check_leftovers(docker_client, fleet.coordinator_id, fleet.folder)))
     events.close()
     assert list(invariants.check_engine(events, fleet.state / "longshore.db")) == []

@@ -29,7 +29,7 @@ def engine_at(
     folder.mkdir()
     try:
         if megabytes:
-            mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", folder]
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
             if subprocess.run(mount, capture_output=True).returncode:
                 pytest.skip("a small file system can only be mounted by root")
         with private_engine(folder, live_restore=live_restore, storage="vfs" if megabytes else None) as engine:

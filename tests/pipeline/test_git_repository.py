@@ -378,3 +378,16 @@ def test_slugs_and_tiers() -> None:
         "other": ["somewhere"],
     }
     assert {tier: names for tier, names in tiers.items() if {*map(environment_tier, names)} != {tier}} == {}
+
+
+def test_a_file_may_choose_by_the_version_of_the_server(project: Project) -> None:
+    project.git("init", "-q")
+    project.git("remote", "add", "origin", "https://git.example.com/Group/sub/name.git")
+    text = "job: {script: [x], rules: [{if: '$CI_SERVER_VERSION =~ /^1[78]\\./'}]}"
+    values = project.variables(text)
+    parts = [values[f"CI_SERVER_VERSION_{part}"] for part in ("MAJOR", "MINOR", "PATCH")]
+    assert ".".join(parts) == values["CI_SERVER_VERSION"]
+    assert values["CI_PAGES_HOSTNAME"] == "group.pages.git.example.com"
+    assert values["CI_SERVER_SHELL_SSH_HOST"] == "git.example.com"
+    assert values["CI_PROJECT_NAMESPACE_ID"].isdigit()
+    assert values["CI_PROJECT_NAMESPACE_ID"] != values["CI_PROJECT_ID"]

@@ -247,29 +247,6 @@ def test_a_job_that_can_t_be_had_is_refused(project: Project, name: str, message
         project.plan(SUBSET, jobs=[name])
 
 
-@pytest.mark.parametrize("include", ["/ci/child.yml", "{local: ci/child.yml}", "[{local: ci/child.yml}]"])
-def test_a_job_with_trigger_has_nothing_to_do_and_a_warning_tells_how_to_run_the_child(
-    project: Project, include: str
-) -> None:
-    compiled = project.compile(
-        f"""
-        down: {{trigger: group/project}}
-        job: {{trigger: {{include: {include}, strategy: depend}}}}
-        other: {{script: [x], needs: [job]}}
-        """
-    )
-    reasons = [job.no_op for job in compiled.plan.jobs]
-    why = "other pipelines are not started here"
-    assert reasons == [why, f"{why}; run it by itself: longshore run ci/child.yml", None]
-    assert [str(warning) for warning in compiled.warnings] == [
-        f".gitlab-ci.yml:1: down.trigger: {why}: the job does nothing and succeeds (so do 1 more); "
-        "run a child pipeline by itself: longshore run ci/child.yml"
-    ]
-    assert project.compile(jobs=["down"]).warnings[0].message.endswith("the job does nothing and succeeds")
-    both = "job: {trigger: {include: [{local: a.yml}, {remote: 'https://example.com/b.yml'}]}}"
-    assert project.job(both).no_op == why
-
-
 def test_an_empty_item_of_a_list_in_needs_is_none(project: Project) -> None:
     text = """
         .common: &common

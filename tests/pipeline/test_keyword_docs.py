@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline import compiler, expression, include, job_compiler, matrix, merge, patterns, yaml_loader
+from pipeline import compiler, expression, job_compiler, matrix, merge, patterns, yaml_loader
+from pipeline.includes import resolver
 from pipeline.keyword_docs import display_name, with_table
 from pipeline.keywords import FIELDS, KEYWORDS, Status
 from pipeline.schema import Fields
@@ -55,10 +56,10 @@ def _mappings(shape: object) -> list[Fields]:
 def test_the_bounds_are_those_of_the_code() -> None:
     bounds = DOCUMENT.read_text().partition("## Limits")[2].partition("## ")[0]
     for number in (
-        f"{yaml_loader.MAX_FILE_BYTES >> 20} MB; {include.MAX_TOTAL_BYTES >> 20} MB",
+        f"{yaml_loader.MAX_FILE_BYTES >> 20} MB; {resolver.MAX_TOTAL_BYTES >> 20} MB",
         f"{yaml_loader.MAX_VALUES:,}",
         f"{yaml_loader.MAX_DEPTH}; {merge.MAX_LIST_LEVELS}",
-        f"| {include.MAX_INCLUDES} |",
+        f"| {resolver.MAX_INCLUDES} |",
         f"{merge.MAX_EXTENDS}; {merge.MAX_REFERENCES}",
         f"{merge.MAX_VALUES:,}",
         f"{matrix.MAX_JOBS}; {compiler.MAX_JOBS:,}",

@@ -191,7 +191,7 @@ def test_only_types_with_a_limit_of_their_own_have_room_for_lists() -> None:
 
 def test_what_is_not_asked_for_is_skipped_and_never_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(msgpack, "unpackb", lambda *_, **__: pytest.fail("unpacked"))
-    junk = [[]] * 20_000
+    junk: list[list[int]] = [[]] * 20_000
     told = {"type": "list_runs", "id": 7, "junk": junk, "limit": 5}
     assert codec.decode_for_coordinator([msgpack.packb(told)])[0] == m.ListRuns(id=7, limit=5)
     for nothing in (junk, {"junk": junk}, {"type": junk}, {"type": "no_such", "junk": junk}):

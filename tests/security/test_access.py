@@ -229,7 +229,7 @@ def test_a_route_that_another_key_claims_is_another_connection(running: Running)
 
 def claiming(running: Running, credentials: Credentials) -> zmq.Socket[bytes]:
     """A connection by an id that others claim too."""
-    socket = zmq.Context.instance().socket(zmq.DEALER)
+    socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
     socket.set(zmq.ROUTING_ID, b"the-same")
     socket.set(zmq.LINGER, 0)
     credentials.apply(socket)

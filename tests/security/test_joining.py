@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import docker
-import msgspec
 import pytest
 
 from protocol.addresses import parse_tcp
@@ -37,7 +37,7 @@ def elsewhere(system: System, name: str) -> System:
     """Another host's view of it: nothing of the coordinator's user is there."""
     home = system.folder / name
     home.mkdir(exist_ok=True)
-    return msgspec.structs.replace(
+    return replace(
         system, folder=home, processes=system.processes, extra={"HOME": str(home), "LONGSHORE_STATE": str(home / "s")}
     )
 

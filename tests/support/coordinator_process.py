@@ -40,7 +40,7 @@ class Running:
         **settings: Any,
     ) -> None:
         settings.setdefault("bind", "tcp://127.0.0.1:0")
-        extra = {"clock": clock} if clock else {}
+        extra: dict[str, Any] = {"clock": clock} if clock else {}
         self.coordinator = kind(CoordinatorSettings(state=state, engine=engine or Settings(), **settings), **extra)
         self.coordinator.start()
         self.address = self.coordinator.address
@@ -119,7 +119,7 @@ class WireWorker:
                     del self.inbox[i]
                     return message
             left = deadline - time.monotonic()
-            came = left > 0 and self._socket.poll(left * 1000)
+            came = left > 0 and self._socket.poll(int(left * 1000))
             assert came, f"no {kind.__name__} came, but {self.inbox}"
             self.inbox += each_of(self._decode(self._socket.recv_multipart())[0])
 

@@ -102,7 +102,8 @@ class ScriptedWorker:
 
     def wait_for(self, job: str) -> m.Assignment:
         """Waits until a job is assigned."""
-        return eventually(lambda: self.assigned.get(job))
+        eventually(lambda: job in self.assigned)
+        return self.assigned[job]
 
     def begin(self, job: str) -> str:
         """Reports a job as running; gives its attempt."""

@@ -57,7 +57,8 @@ def start(state: Path, bind: str, *crash: str) -> forking.Forked:
 
 def free_address() -> str:
     """An address that nobody listens at now."""
-    with zmq.Context.instance().socket(zmq.ROUTER) as probe:
+    probe: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.ROUTER)
+    with probe:
         return f"tcp://127.0.0.1:{probe.bind_to_random_port('tcp://127.0.0.1')}"
 
 
@@ -113,7 +114,7 @@ class CrashingCoordinator(Coordinator):
                 if table is Job:
                     self._reached("inside-transaction")
 
-            self.store._write = write_some  # type: ignore[method-assign]
+            self.store._write = write_some  # type: ignore[method-assign, assignment]
         super().write_rows(turn)
         self.store._write = write  # type: ignore[method-assign]
         self._reached("after-commit")

@@ -13,10 +13,12 @@ from coordinator.engine.engine import Engine
 from coordinator.engine.settings import Settings
 from coordinator.engine.state import JobState, Now, RunState
 from protocol import messages as m
+from protocol.compilation import ChildRequest
 from protocol.events import RunChanged
 from protocol.plan import Plan
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
+from tests.support.plans import job, plan
 
 
 @dataclass
@@ -88,6 +90,7 @@ class Sim:
         self.turns: list[Turn] = []
         self.runs: dict[int, RunState] = {}
         self.starts: list[tuple[str, str]] = []  # (attempt, worker) of every script that began
+        self.wanted: dict[str, ChildRequest] = {}  # child pipelines to compile, by attempt
         for worker in workers:
             self.hello(worker.name)
 
@@ -96,7 +99,8 @@ class Sim:
         return Now(self.wall, self.mono, self.boot)
 
     def restart(self) -> None:
-        """The coordinator is killed and starts again from what it had written."""
+        """The coordinator is killed and starts again from what it had written; what it compiled is lost."""
+        self.wanted.clear()
         runs = copy.deepcopy(list(self.engine.unfinished().values()))
         workers = copy.deepcopy(list(self.engine.workers().values()))
         ids = max((j.id for run in self.runs.values() for stage in run.stages for j in stage.jobs), default=0)
@@ -113,6 +117,7 @@ class Sim:
             turn = self.engine.flush(self.now)
             self.turns.append(turn)
             self.runs.update((run.id, run) for run in turn.runs)
+            self.wanted.update((child.attempt, child.request) for child in turn.children)
             answers: list[tuple[str, m.Message]] = []
             for send in turn.sends:
                 worker = self.workers.get(send.worker)
@@ -152,6 +157,22 @@ class Sim:
         reply = self.engine.submit_run(message, self.now)
         self.flush()
         return self.runs[reply.run]
+
+    def compiled(self, run: RunState, name: str, what: Plan) -> RunState:
+        """The child pipeline that a job waits for is compiled. Returns the child run."""
+        attempt = self.attempt_of(run, name)
+        del self.wanted[attempt]
+        child = self.engine.child_compiled(attempt, what, self.now)
+        self.flush()
+        assert child is not None, f"{name} waits for no child"
+        return self.runs[child]
+
+    def refused(self, run: RunState, name: str, *problems: str) -> None:
+        """The child pipeline that a job waits for can't be compiled."""
+        attempt = self.attempt_of(run, name)
+        del self.wanted[attempt]
+        self.engine.child_refused(attempt, list(problems), self.now)
+        self.flush()
 
     def report(self, attempt: str, status: S, worker: str | None = None, **fields: Any) -> None:
         """A worker reports a status of an attempt."""
@@ -214,7 +235,13 @@ class Sim:
         raise AssertionError(f"not ended after {limit} steps: {self.statuses(run)}")
 
     def step(self, decide: Callable[[JobState], S]) -> bool:
-        """One worker does one thing. Returns False when none can."""
+        """One worker does one thing, or a child of one job is compiled. Returns False when nothing can be done."""
+        if self.wanted:
+            attempt = next(iter(self.wanted))
+            del self.wanted[attempt]
+            self.engine.child_compiled(attempt, plan(job("child")), self.now)
+            self.flush()
+            return True
         for worker in self.workers.values():
             for attempt, status in list(worker.status.items()):
                 if not worker.connected or status in ENDED:

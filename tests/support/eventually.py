@@ -6,7 +6,7 @@ import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 DEADLINE = 60.0
 """Seconds within which anything that a test waits for has to happen, on a machine that is busy with other tests."""
@@ -37,14 +37,36 @@ def eventually(
         time.sleep(every)
 
 
+@overload
 async def aeventually(
-    claim: Callable[[], T | Awaitable[T]],
+    claim: Callable[[], Awaitable[T]],
     *,
     so: Callable[[T], object] = bool,
     within: float = DEADLINE,
     every: float = EVERY,
     pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
-) -> T:
+) -> T: ...
+
+
+@overload
+async def aeventually(
+    claim: Callable[[], T],
+    *,
+    so: Callable[[T], object] = bool,
+    within: float = DEADLINE,
+    every: float = EVERY,
+    pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> T: ...
+
+
+async def aeventually(
+    claim: Callable[[], Any],
+    *,
+    so: Callable[[Any], object] = bool,
+    within: float = DEADLINE,
+    every: float = EVERY,
+    pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
+) -> Any:
     """As `eventually`, on an event loop; a claim may be a coroutine function. `pause` passes the time between looks."""
     value: object = None
     try:

@@ -177,8 +177,8 @@ class FakeCoordinator:
                 self._socket.send_multipart([self._route, *frames])
             if not self._socket.poll(5):
                 continue
-            route, *frames = self._socket.recv_multipart()
-            message, payload = decode_for_coordinator(frames)
+            route, *received = self._socket.recv_multipart()
+            message, payload = decode_for_coordinator(received)
             with self._changed:
                 self.status_frames += isinstance(message, m.JobStatus | m.JobStatuses)
                 for one in message.statuses if isinstance(message, m.JobStatuses) else [message]:

@@ -276,6 +276,7 @@ class FakeExecutor(Executor):
         gone = [attempt for attempt in list(self.engine.boxes) if attempt not in keep]
         for attempt in gone:
             self.discard(attempt)
+        self.engine.note("sweep", "")
         return len(gone)
 
     def strangers(self) -> set[str]:

@@ -38,7 +38,7 @@ class FakeFeed:
         self.snapshots = 0
         self.subscriptions: set[bytes] = set()
         self.answer: Callable[[m.Message], tuple[m.Message, bytes | None] | None] = lambda _request: None
-        self._jobs: deque[Callable[[], None]] = deque()
+        self._jobs: deque[Callable[[], object]] = deque()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

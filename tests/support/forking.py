@@ -121,12 +121,7 @@ def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def can_fork(command: Sequence[str], environment: Mapping[str, str]) -> bool:
-    """Whether a forked process would be the same: a database other than SQLite needs more imports.
-
-    Workers are executed: of several hundred forked ones, one stood still in the middle of its first job.
-    """
-    if command[1:2] == ["worker"]:
-        return False
+    """Whether a forked process would be the same: a database other than SQLite needs more imports."""
     return "--database" not in command and _of_the_interpreter(environment) == _of_the_interpreter(os.environ)
 
 
@@ -250,9 +245,11 @@ def _become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
         time.tzset()
         sys.argv = request["command"]
         sys.modules["__main__"] = types.ModuleType("__main__")
-        sys.stdin = sys.__stdin__ = open(0, closefd=False)  # noqa: SIM115
-        sys.stdout = sys.__stdout__ = open(1, "w", closefd=False)  # noqa: SIM115
-        sys.stderr = sys.__stderr__ = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+        sys.stdin = open(0, closefd=False)  # noqa: SIM115
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+        sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+        for name in ("stdin", "stdout", "stderr"):
+            setattr(sys, f"__{name}__", getattr(sys, name))
         _run(request["module"])
         status = 0
     except SystemExit as error:

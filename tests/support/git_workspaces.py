@@ -7,6 +7,7 @@ import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -182,7 +183,7 @@ class Client:
     def _repository(self, top: Path, refs: Sequence[str]) -> tuple[str, RepositoryManifest, list[str]]:
         index = self.own / "index"
         index.unlink(missing_ok=True)
-        own = {"GIT_DIR": str(self.own), "GIT_WORK_TREE": str(top), "GIT_INDEX_FILE": str(index)}
+        own: dict[str, Any] = {"GIT_DIR": str(self.own), "GIT_WORK_TREE": str(top), "GIT_INDEX_FILE": str(index)}
         git(top, "add", "-A", **own)
         tree = git(top, "write-tree", **own).decode().strip()
         on_disk = {path: (mode, key) for mode, key, _, path in _staged(git(top, "ls-files", "-s", "-z", **own))}
@@ -192,8 +193,8 @@ class Client:
         if head:
             for line in _lines_of(git(top, "ls-tree", "-r", "-z", "HEAD")):
                 facts, _, path = line.partition(b"\t")
-                mode, _, key = facts.decode().split()
-                heads[path] = (int(mode, 8), key)
+                octal, _, key = facts.decode().split()
+                heads[path] = (int(octal, 8), key)
         modified = set(_lines_of(git(top, "diff-files", "--name-only", "-z")))
         status = _lines_of(git(top, "status", "--porcelain=v2", "-z"))
         intended = {line.split(b" ", 8)[8] for line in status if line.startswith(b"1 .A")}

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from protocol.messages import Assignment, Dependency
-from protocol.plan import ImageSpec, JobPlan, Need, Plan, Variable
+from protocol.plan import ImageSpec, JobPlan, Need, Plan, TriggerInclude, TriggerPlan, Variable
 from protocol.statuses import ExecutionStatus
 from tests.support.images import BUSYBOX
 
@@ -35,6 +35,14 @@ def job(
         image=ImageSpec(name=image) if isinstance(image, str) else image,
         **fields,
     )
+
+
+def trigger(name: str = "job", stage: str = "test", *, strategy: str = "none", **fields: Any) -> JobPlan:
+    """A job that starts a child pipeline from a file of the project, unless it says from what (`include`, ...)."""
+    of_trigger = {key: fields.pop(key) for key in list(fields) if key in TriggerPlan.__struct_fields__}
+    include = of_trigger.pop("include", [TriggerInclude(local="child.yml")])
+    child = TriggerPlan(include=include, strategy=strategy, **of_trigger)  # type: ignore[arg-type]
+    return job(name, stage, script=(), trigger=child, **fields)
 
 
 def plan(*jobs: JobPlan, stages: Iterable[str] | None = None, **fields: Any) -> Plan:

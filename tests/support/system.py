@@ -147,8 +147,14 @@ class System:
         popen: subprocess.Popen[bytes] | forking.Forked
         with log.open("ab") as stderr, out.open("wb") as stdout, open(os.devnull, "rb") as stdin:
             if command[0] == str(LONGSHORE) and forking.can_fork(command, environment):
-                streams = {"stdin": stdin.fileno(), "stdout": stdout.fileno(), "stderr": stderr.fileno()}
-                popen = forking.fork(command, cwd=cwd, environment=environment, **streams)
+                popen = forking.fork(
+                    command,
+                    cwd=cwd,
+                    environment=environment,
+                    stdin=stdin.fileno(),
+                    stdout=stdout.fileno(),
+                    stderr=stderr.fileno(),
+                )
             else:
                 popen = subprocess.Popen(command, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
         process = Process(name, popen, log, out)

@@ -163,7 +163,7 @@ class WorkerSimulation:
         for status in statuses:
             if isinstance(status, m.JobStatus) and status.status in ENDED:
                 sent = self.logs[status.attempt].sent
-                assert sent >= status.log_length, "a log is sent before the final status"
+                assert sent >= (status.log_length or 0), "a log is sent before the final status"
 
     # what runners do
 
@@ -288,7 +288,7 @@ class WorkerSimulation:
     def _status(self, status: m.JobStatus) -> None:
         seen = self.seen[status.attempt]
         final = status.status in ENDED
-        if status.seq > seen.seq and not (final and status.log_length > len(seen.log)):
+        if status.seq > seen.seq and not (final and (status.log_length or 0) > len(seen.log)):
             assert seen.status not in ENDED, "nothing comes after a final status"
             seen.seq, seen.status = status.seq, status.status
             seen.revoked = seen.revoked and status.status is not S.RUNNING

@@ -75,7 +75,7 @@ def test_two_signals_at_once_cancel_the_run(system: System, tmp_path: Path, numb
 
 
 def test_a_signal_to_the_whole_process_group_cancels_the_run(system: System, tmp_path: Path) -> None:
-    command = [Path(sys.executable).parent / "longshore", "run"]
+    command = [str(Path(sys.executable).parent / "longshore"), "run"]
     project = project_of(tmp_path / "project", LONG)
     popen = subprocess.Popen(
         command, cwd=project, env=system.environment(), stdout=subprocess.PIPE, start_new_session=True
@@ -195,7 +195,7 @@ def test_a_run_that_waits_for_a_coordinator_which_does_not_answer_ends_on_a_sign
 
 def test_a_run_whose_output_nobody_reads_any_more_says_that_it_goes_on(system: System, tmp_path: Path) -> None:
     project = project_of(tmp_path / "project", SHORT)
-    command = [Path(sys.executable).parent / "longshore", "run"]
+    command = [str(Path(sys.executable).parent / "longshore"), "run"]
     popen = subprocess.Popen(
         command, cwd=project, env=system.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

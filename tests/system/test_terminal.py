@@ -179,7 +179,7 @@ def test_a_job_colours_its_lines_on_a_terminal_and_does_nothing_else_to_it(fleet
 def test_a_log_is_exact_where_it_goes_to_a_file_and_on_request(fleet: System, tmp_path: Path) -> None:
     run = fleet.submit(repository(tmp_path / "project", SAYS_IT))
     assert fleet.finished(run)["status"] == "success"
-    command = [LONGSHORE, "logs", str(run), "job"]
+    command = [str(LONGSHORE), "logs", str(run), "job"]
     piped = subprocess.run(command, cwd=fleet.folder, env=fleet.environment(), capture_output=True, check=True)
     assert piped.stdout == b"$ cat said\n" + SAID_TO_A_TERMINAL.encode()
     with terminal(fleet, "logs", str(run), "job", "--raw") as raw:

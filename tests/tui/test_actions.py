@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from protocol.compression import compressed
+from protocol.plan import Plan
 from protocol.statuses import ExecutionStatus, WorkerStatus
 from protocol.views import ArtifactRef
 from tests.support.coordinator_thread import ScriptedWorker, Server
@@ -25,7 +27,7 @@ def status_of(server: Server, run: int, name: str) -> ExecutionStatus:
     return next(view.status for stage in stages for view in stage.jobs if view.name == name)
 
 
-def one_job(name: str = "compile", **fields: object) -> object:
+def one_job(name: str = "compile", **fields: Any) -> Plan:
     """A pipeline of one job."""
     return plan(job(name, "build", **fields))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from rich.cells import cell_len
 
 from protocol.plan import ServiceSpec
@@ -166,8 +168,12 @@ async def test_every_screen_fits_into_very_small_and_very_large_terminals(
             await seen.press(*keys)
             for width, height in ((60, 20), (300, 100)):
                 await seen.pilot.resize_terminal(width, height)
-                await seen.until(lambda w=width, h=height: _extent(seen.text) == (w, h))
+                await seen.until(partial(_fills, seen, (width, height)))
                 assert "Help" in seen.text or "Keys of this screen" in seen.text
+
+
+def _fills(seen: Dashboard, extent: tuple[int, int]) -> bool:
+    return _extent(seen.text) == extent
 
 
 def _extent(text: str) -> tuple[int, int]:

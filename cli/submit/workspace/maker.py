@@ -23,11 +23,13 @@ from cli.submit.workspace.repositories import Scan, scan, submodules
 from cli.submit.workspace.store import SnapshotStore
 from cli.submit.workspace.work_tree import WorkTree
 from pipeline.git_repository import Repository, readable
+from pipeline.rules import is_push_of_a_branch, target_branch
 from protocol.client import Client
 from protocol.display import clean_lines
+from protocol.errors import LongshoreError
 from protocol.plan import Plan
 from protocol.variables import expand_all
-from protocol.workspace import MANIFEST, STAGED, GitWorkspace, Manifest, is_branch
+from protocol.workspace import MANIFEST, MOST_CHANGES, STAGED, Changes, GitWorkspace, Manifest, is_branch
 
 TARGETS = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME")
 REMOTE = b"refs/remotes/origin/"
@@ -114,7 +116,7 @@ class GitWorkspaceMaker:
             scans += submodules(store, scans[0], 0, recursive=needs.submodules == "recursive")
         with CommitReader(store) as reader:
             history = self._history(reader, scans, variables, needs)
-            snapshot = self._write(store, scans)
+            snapshot = self._write(store, scans, self._changes(plan, variables))
             store.keep(snapshot)
             heads = {number: head for number, found in enumerate(scans) if (head := found.manifest.head) is not None}
             return Packer(store, reader, history, needs.depth, heads).make(snapshot, workspaces)
@@ -136,9 +138,28 @@ class GitWorkspaceMaker:
             whole.add(own)
         return whole
 
-    def _write(self, store: SnapshotStore, scans: list[Scan]) -> str:
+    def _changes(self, plan: Plan, variables: dict[str, str]) -> Changes | None:
+        """What child pipelines of this one consider changed; None without children, or if all files count as changed.
+
+        Only this repository knows the last push; when a child is compiled, its file may come from a job.
+        """
+        target = target_branch(variables)
+        if not any(job.trigger is not None and job.trigger.include for job in plan.jobs):
+            return None
+        if target is None and not is_push_of_a_branch(variables):
+            return None
+        try:
+            paths = self._repository.changed_files(target)
+        except LongshoreError:
+            return None  # an unknown target: rules that need it have failed in the parent
+        if paths is None or len(paths) > MOST_CHANGES:
+            return None
+        return Changes(compared_to=target or "", paths=sorted(paths))
+
+    def _write(self, store: SnapshotStore, scans: list[Scan], changes: Changes | None) -> str:
         """Writes the snapshot's tree; its id."""
-        manifest = msgspec.msgpack.encode(Manifest(repositories=[found.manifest for found in scans]))
+        repositories = [found.manifest for found in scans]
+        manifest = msgspec.msgpack.encode(Manifest(repositories=repositories, changes=changes))
         staged = store.sizes(sorted(set().union(*(found.staged for found in scans))))
         blobs = ((id.encode(), b"100644", bytes.fromhex(id)) for id in staged)
         entries = [

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import jsonschema
 
+from tests.support.command_line import longshore
 from tests.support.project import Project
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "schemas" / "plan.json"
@@ -35,18 +34,6 @@ FILE = """
       script: [x]
       rules: [{if: $RELEASE}]
     """
-
-
-def longshore(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "cli", *arguments]
-    return subprocess.run(
-        command,
-        cwd=project.root,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(Path(__file__).parents[3]), "COLUMNS": "120"},
-    )
 
 
 def test_plan_as_json_has_the_fields_of_the_contract(project: Project) -> None:

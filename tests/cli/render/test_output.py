@@ -14,7 +14,7 @@ from tests.support.views import job_view, run_summary, run_view, stage_view, wor
 RUN = run_view(7, stage_view("build", job_view("compile", S.SUCCESS), status=S.SUCCESS), status=S.SUCCESS)
 RESULTS: dict[str, tuple[Callable[[Output], None], str, object]] = {
     "runs": (lambda out: out.runs([run_summary(7)]), "Run ", 7),
-    "run": (lambda out: out.run(RUN), "compile", 7),
+    "run": (lambda out: out.run(RUN, {}), "compile", 7),
     "workers": (lambda out: out.workers([worker_view("w1")]), "w1", "w1"),
     "submitted": (lambda out: out.submitted(7, lambda: RUN), "7\n", 7),
     "rows": (lambda out: out.rows([{"id": 7, "labels": ["a", "b"]}]), "a b", 7),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from cli.submit.workspace import packs
 from cli.submit.workspace.depths import Wanted, wanted
 from cli.submit.workspace.store import cache_home
-from protocol.workspace import GitWorkspace
+from protocol.plan import TriggerInclude, TriggerPlan
+from protocol.workspace import Changes, GitWorkspace
 from tests.support.project import Project
 from tests.support.received_workspaces import Receiver, git, make, plan_of
 
@@ -354,3 +356,23 @@ def test_submodules_are_wanted_as_any_job_says() -> None:
     normal = {"GIT_SUBMODULE_STRATEGY": "normal", "GIT_DEPTH": "9"}
     assert wanted(plan_of({}, deep, normal)) == Wanted(depth=20, submodules="recursive", submodule_depth=9)
     assert wanted(plan_of({"GIT_SUBMODULE_DEPTH": "50"})) == Wanted(depth=20, submodules="none", submodule_depth=1)
+
+
+def test_changes_are_in_the_manifest_for_child_pipelines_only(long: Project, receiver: Receiver) -> None:
+    long.git("update-ref", "refs/remotes/origin/main", "HEAD~2")
+    long.write("new", "")
+    push, schedule = {"CI_COMMIT_BRANCH": "main"}, {"CI_COMMIT_BRANCH": "main", "CI_PIPELINE_SOURCE": "schedule"}
+    target = {"CI_PIPELINE_SOURCE": "merge_request_event", "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "light25"}
+
+    def changes(variables: dict[str, str], *, trigger: bool = True) -> Changes | None:
+        plan = plan_of(**variables)
+        if trigger:
+            starting = TriggerPlan(include=[TriggerInclude(local="child.yml")])
+            plan = msgspec.structs.replace(plan, jobs=[msgspec.structs.replace(plan.jobs[0], trigger=starting)])
+        return receiver.receive(make(long.root, plan)).manifest.changes
+
+    assert changes(push, trigger=False) is None
+    assert changes(push) == Changes(paths=["new", "number"])
+    assert changes(target) == Changes(compared_to="light25", paths=["new", "number"])
+    assert changes(target | {"CI_MERGE_REQUEST_TARGET_BRANCH_NAME": "nowhere"}) is None
+    assert changes(schedule) is None

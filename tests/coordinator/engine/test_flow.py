@@ -11,14 +11,14 @@ from coordinator.engine.views import job_view, run_view
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.events import WorkerChanged
-from protocol.plan import EnvironmentSpec, RetrySpec, Variable
+from protocol.plan import EnvironmentSpec, Plan, RetrySpec, Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from tests.support.engine_simulation import Sim, SimWorker
 from tests.support.plans import job, plan
 
 
-def test_a_stage_begins_only_when_the_one_before_is_complete():
+def test_a_stage_begins_only_when_the_one_before_is_complete() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", "build"), job("b", "build"), job("c", "test")))
     assert sim.statuses(run) == {"a": "pending", "b": "pending", "c": "created"}
@@ -36,7 +36,7 @@ def test_a_stage_begins_only_when_the_one_before_is_complete():
     assert not sim.engine.unfinished()
 
 
-def test_a_job_with_needs_starts_before_its_stage_and_without_the_other_jobs():
+def test_a_job_with_needs_starts_before_its_stage_and_without_the_other_jobs() -> None:
     sim = Sim(SimWorker("w", slots=3))
     run = sim.submit(plan(job("fast", "build"), job("slow", "build"), job("early", "test", needs=["fast"])))
     sim.start(run, "fast")
@@ -47,7 +47,7 @@ def test_a_job_with_needs_starts_before_its_stage_and_without_the_other_jobs():
     sim.finish(run)
 
 
-def test_what_was_odd_about_a_job_that_succeeded_is_told():
+def test_what_was_odd_about_a_job_that_succeeded_is_told() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a"), job("b")))
     for name, message in (("a", "out: no matching files"), ("b", None)):
@@ -56,7 +56,7 @@ def test_what_was_odd_about_a_job_that_succeeded_is_told():
     assert [job_view(sim.job(run, name)).message for name in "ab"] == ["out: no matching files", None]
 
 
-def test_a_job_that_has_nothing_to_do_succeeds_without_a_worker_and_lets_others_go_on():
+def test_a_job_that_has_nothing_to_do_succeeds_without_a_worker_and_lets_others_go_on() -> None:
     sim = Sim(SimWorker("w", slots=1))
     first, last = job("a", "build"), job("c", "deploy")
     run = sim.submit(plan(first, job("b", "test", no_op="not here"), job("d", "test", needs=["b"]), last))
@@ -70,29 +70,29 @@ def test_a_job_that_has_nothing_to_do_succeeds_without_a_worker_and_lets_others_
     assert run.status is S.SUCCESS
 
 
-def test_what_a_worker_says_of_a_job_that_succeeded_is_shown_with_the_job_until_it_is_retried():
+def test_what_a_worker_says_of_a_job_that_succeeded_is_shown_with_the_job_until_it_is_retried() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
     sim.succeed(run, "a", message="dist/: no matching files")
     assert job_view(sim.job(run, "a")).message == "dist/: no matching files"
-    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, run=run)
+    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, finished={run.id: run})
     sim.flush()
     assert job_view(sim.job(run, "a")).message is None
 
 
-def test_a_manual_or_delayed_job_that_has_nothing_to_do_succeeds_when_its_time_has_come():
+def test_a_manual_or_delayed_job_that_has_nothing_to_do_succeeds_when_its_time_has_come() -> None:
     sim = Sim(SimWorker("w"))
     late = job("late", when="delayed", start_in=5.0, no_op="not here")
     run = sim.submit(plan(job("ask", when="manual", no_op="not here", resource_group="one"), late))
     assert sim.statuses(run) == {"ask": "manual", "late": "scheduled"}
     sim.pass_time(6.0)
-    sim.engine.play(m.Play(id=1, run=run.id, job="ask"), sim.now, run=None)
+    sim.engine.play(m.Play(id=1, run=run.id, job="ask"), sim.now)
     sim.flush()
     assert sim.statuses(run) == {"ask": "success", "late": "success"}
 
 
-def test_a_job_whose_needs_run_is_held_at_the_worker_that_runs_them_and_told_by_push():
+def test_a_job_whose_needs_run_is_held_at_the_worker_that_runs_them_and_told_by_push() -> None:
     sim = Sim(SimWorker("v", slots=1), SimWorker("w", slots=1))
     run = sim.submit(plan(job("a"), job("b", needs=["a"])))
     sim.report(sim.attempt_of(run, "a"), S.PREPARING)
@@ -108,7 +108,7 @@ def test_a_job_whose_needs_run_is_held_at_the_worker_that_runs_them_and_told_by_
     sim.finish(run)
 
 
-def test_a_chain_is_held_ahead_as_far_as_there_is_room_and_what_comes_first_is_held_first():
+def test_a_chain_is_held_ahead_as_far_as_there_is_room_and_what_comes_first_is_held_first() -> None:
     sim = Sim(SimWorker("w", slots=3))
     chain = [job(f"c{i}", needs=[f"c{i - 1}"] if i else []) for i in range(6)]
     run = sim.submit(plan(*chain, job("fan", needs=[]), job("late", needs=["fan"])))
@@ -127,7 +127,7 @@ def test_a_chain_is_held_ahead_as_far_as_there_is_room_and_what_comes_first_is_h
     assert sim.engine.workers()["w"].held == 1
 
 
-def test_a_held_job_goes_to_an_idle_worker_when_its_own_has_no_slot():
+def test_a_held_job_goes_to_an_idle_worker_when_its_own_has_no_slot() -> None:
     sim = Sim(SimWorker("v", slots=2))
     run = sim.submit(plan(job("a"), job("long"), job("b", needs=["a"])))
     for name in ("a", "long"):
@@ -142,7 +142,7 @@ def test_a_held_job_goes_to_an_idle_worker_when_its_own_has_no_slot():
     assert len(sim.starts) == len(set(sim.starts)) == 4
 
 
-def test_jobs_that_become_ready_at_once_wait_at_their_worker_and_are_not_shown_as_running():
+def test_jobs_that_become_ready_at_once_wait_at_their_worker_and_are_not_shown_as_running() -> None:
     sim = Sim(SimWorker("w", slots=2))
     run = sim.submit(plan(job("a"), job("other"), job("b", needs=["a"]), job("c", needs=["a"])))
     for name in ("a", "other"):
@@ -155,7 +155,7 @@ def test_jobs_that_become_ready_at_once_wait_at_their_worker_and_are_not_shown_a
     assert max(each.running for each in shown) == 2
 
 
-def test_a_waiting_job_takes_no_slot():
+def test_a_waiting_job_takes_no_slot() -> None:
     sim = Sim(SimWorker("w", slots=1))
     run = sim.submit(plan(job("a"), job("b", needs=["a"])))
     sim.start(run, "a")
@@ -166,7 +166,7 @@ def test_a_waiting_job_takes_no_slot():
     assert sim.engine.workers()["w"].active == sim.engine.workers()["w"].held == 0
 
 
-def test_a_failed_stage_skips_what_comes_later_but_on_failure_and_always_run():
+def test_a_failed_stage_skips_what_comes_later_but_on_failure_and_always_run() -> None:
     sim = Sim(SimWorker("w", slots=4))
     run = sim.submit(
         plan(
@@ -181,7 +181,7 @@ def test_a_failed_stage_skips_what_comes_later_but_on_failure_and_always_run():
     assert run.status is S.FAILED
 
 
-def test_on_failure_jobs_are_skipped_when_all_went_well():
+def test_on_failure_jobs_are_skipped_when_all_went_well() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("good", "build"), job("rescue", "test", when="on_failure"), job("last", "deploy")))
     sim.finish(run)
@@ -189,7 +189,7 @@ def test_on_failure_jobs_are_skipped_when_all_went_well():
     assert run.status is S.SUCCESS
 
 
-def test_an_allowed_failure_is_a_warning_and_does_not_stop_the_run():
+def test_an_allowed_failure_is_a_warning_and_does_not_stop_the_run() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(
         plan(job("bad", "build", allow_failure=True), job("next", "test"), job("n", "test", needs=["bad"]))
@@ -200,7 +200,7 @@ def test_an_allowed_failure_is_a_warning_and_does_not_stop_the_run():
 
 
 @pytest.mark.parametrize(("code", "status"), [(42, S.SUCCESS), (1, S.FAILED)])
-def test_allow_failure_may_be_for_some_exit_codes_only(code: int, status: S):
+def test_allow_failure_may_be_for_some_exit_codes_only(code: int, status: S) -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("bad", allow_failure_exit_codes=[42])))
     sim.start(run, "bad")
@@ -208,7 +208,7 @@ def test_allow_failure_may_be_for_some_exit_codes_only(code: int, status: S):
     assert run.status is status
 
 
-def test_a_failed_need_skips_its_dependents_at_once_and_discards_what_is_held():
+def test_a_failed_need_skips_its_dependents_at_once_and_discards_what_is_held() -> None:
     sim = Sim(SimWorker("w", slots=3))
     run = sim.submit(plan(job("a"), job("b"), job("c", needs=["a", "b"]), job("d", needs=["c"])))
     sim.start(run, "a")
@@ -219,7 +219,7 @@ def test_a_failed_need_skips_its_dependents_at_once_and_discards_what_is_held():
     assert list(sim.workers["w"].has) == [sim.attempt_of(run, "b")]
 
 
-def test_needs_of_nothing_start_at_once_whatever_the_stage():
+def test_needs_of_nothing_start_at_once_whatever_the_stage() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", "build"), job("b", "deploy", needs=[])))
     assert sim.statuses(run) == {"a": "pending", "b": "pending"}
@@ -227,7 +227,7 @@ def test_needs_of_nothing_start_at_once_whatever_the_stage():
     sim.finish(run)
 
 
-def test_retry_is_by_reason_and_counts_attempts():
+def test_retry_is_by_reason_and_counts_attempts() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", retry=RetrySpec(max=2, when=["runner_system_failure"]))))
     sim.start(run, "a")
@@ -240,7 +240,7 @@ def test_retry_is_by_reason_and_counts_attempts():
     assert [a.status for a in sim.job(run, "a").attempts] == [S.FAILED, S.FAILED]
 
 
-def test_a_result_of_an_older_attempt_is_refused_and_discarded():
+def test_a_result_of_an_older_attempt_is_refused_and_discarded() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", retry=RetrySpec(max=1))))
     sim.start(run, "a")
@@ -251,7 +251,7 @@ def test_a_result_of_an_older_attempt_is_refused_and_discarded():
     assert m.DiscardAttempt(attempt=first) in [send.message for send in sim.turns[-1].sends]
 
 
-def test_a_blocking_manual_job_blocks_the_run_until_it_is_played():
+def test_a_blocking_manual_job_blocks_the_run_until_it_is_played() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", "build", when="manual"), job("b", "test")))
     assert (run.status, sim.statuses(run)) == (S.MANUAL, {"a": "manual", "b": "created"})
@@ -261,7 +261,7 @@ def test_a_blocking_manual_job_blocks_the_run_until_it_is_played():
     assert run.status is S.SUCCESS
 
 
-def test_an_optional_manual_job_holds_nothing_up_and_can_be_played_after_the_end():
+def test_an_optional_manual_job_holds_nothing_up_and_can_be_played_after_the_end() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(
         plan(
@@ -273,14 +273,14 @@ def test_an_optional_manual_job_holds_nothing_up_and_can_be_played_after_the_end
     sim.finish(run)
     assert sim.statuses(run) == {"b": "success", "a": "manual", "dependent": "skipped"}
     assert run.status is S.SUCCESS
-    sim.engine.play(m.Play(id=1, run=run.id, job="a"), sim.now, run=run)
+    sim.engine.play(m.Play(id=1, run=run.id, job="a"), sim.now, finished={run.id: run})
     sim.flush()
     assert run.status is S.RUNNING
     sim.finish(run)
     assert sim.statuses(run) == {"b": "success", "a": "success", "dependent": "success"}
 
 
-def test_a_delayed_job_starts_after_its_delay_by_the_monotonic_clock():
+def test_a_delayed_job_starts_after_its_delay_by_the_monotonic_clock() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", when="delayed", start_in=60.0)))
     assert run.status is S.SCHEDULED
@@ -292,7 +292,7 @@ def test_a_delayed_job_starts_after_its_delay_by_the_monotonic_clock():
     sim.finish(run)
 
 
-def test_a_run_waits_for_somebody_only_when_no_delay_is_left():
+def test_a_run_waits_for_somebody_only_when_no_delay_is_left() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", when="delayed", start_in=60.0), job("b", when="manual")))
     assert run.status is S.SCHEDULED
@@ -307,7 +307,7 @@ def addresses(sim: Sim, run: RunState) -> dict[str, str | None]:
     return {view.name: view.environment_url for stage in run_view(run).stages for view in stage.jobs}
 
 
-def test_an_environments_address_takes_what_its_job_leaves_unless_that_is_absurd():
+def test_an_environments_address_takes_what_its_job_leaves_unless_that_is_absurd() -> None:
     sim = Sim(SimWorker("w"))
     environment = EnvironmentSpec(name="review", url="https://$WHERE.example.com/$OTHER")
     run = sim.submit(plan(job("a", environment=environment), job("b", environment=environment)))
@@ -322,7 +322,7 @@ def test_an_environments_address_takes_what_its_job_leaves_unless_that_is_absurd
     }
 
 
-def test_an_environments_address_has_all_that_the_job_knows_but_what_nobody_may_see():
+def test_an_environments_address_has_all_that_the_job_knows_but_what_nobody_may_see() -> None:
     sim = Sim(SimWorker("box"))
     variables = [
         Variable(key="CI_ENVIRONMENT_SLUG", value="review-1", raw=True),
@@ -347,7 +347,7 @@ def test_an_environments_address_has_all_that_the_job_knows_but_what_nobody_may_
     assert "https://review-1.example.com/" in (addresses(sim, run)["deploy"] or "")
 
 
-def test_an_environments_address_takes_what_the_jobs_before_it_leave_for_it():
+def test_an_environments_address_takes_what_the_jobs_before_it_leave_for_it() -> None:
     sim = Sim(SimWorker("w", slots=3))
     environment = EnvironmentSpec(name="review", url="https://$WHERE.example.com/$VERSION")
     deploy = job("deploy", "deploy", environment=environment)
@@ -365,7 +365,7 @@ def test_an_environments_address_takes_what_the_jobs_before_it_leave_for_it():
     }
 
 
-def test_a_resource_group_runs_one_job_at_a_time_across_runs_oldest_first():
+def test_a_resource_group_runs_one_job_at_a_time_across_runs_oldest_first() -> None:
     sim = Sim(SimWorker("w", slots=4))
     runs = [sim.submit(plan(job("deploy", resource_group="prod"))) for _ in range(3)]
     assert [sim.job(run, "deploy").attempt is not None for run in runs] == [True, False, False]
@@ -377,7 +377,7 @@ def test_a_resource_group_runs_one_job_at_a_time_across_runs_oldest_first():
         sim.succeed(run, "deploy")
 
 
-def test_tags_choose_workers_and_a_job_that_fits_none_says_so():
+def test_tags_choose_workers_and_a_job_that_fits_none_says_so() -> None:
     sim = Sim(SimWorker("plain"), SimWorker("big", labels=("gpu", "x86")))
     run = sim.submit(plan(job("a", tags=["gpu"]), job("b", tags=["gpu", "arm"])))
     assert sim.job(run, "a").attempt.worker == "big"
@@ -387,7 +387,7 @@ def test_tags_choose_workers_and_a_job_that_fits_none_says_so():
     assert sim.job(run, "b").attempt.worker == "any"
 
 
-def test_every_job_that_does_not_run_says_why():
+def test_every_job_that_does_not_run_says_why() -> None:
     sim = Sim()
     run = sim.submit(plan(job("a", "build"), job("b", "build", needs=["a"]), job("c", "test")))
     reasons = {j.plan.name: j.pending_reason for stage in run.stages for j in stage.jobs}
@@ -398,7 +398,7 @@ def test_every_job_that_does_not_run_says_why():
     assert sim.job(other, "x").pending_reason == "all slots busy (1 of 1 worker)"
 
 
-def test_cancel_ends_what_has_not_begun_and_stops_what_runs():
+def test_cancel_ends_what_has_not_begun_and_stops_what_runs() -> None:
     sim = Sim(SimWorker("w", slots=1))
     run = sim.submit(plan(job("a"), job("b"), job("c", "later", when="always")))
     sim.start(run, "a")
@@ -411,7 +411,7 @@ def test_cancel_ends_what_has_not_begun_and_stops_what_runs():
     assert run.status is S.CANCELED
 
 
-def test_cancel_ends_even_when_the_worker_never_answers_or_is_away():
+def test_cancel_ends_even_when_the_worker_never_answers_or_is_away() -> None:
     sim = Sim(SimWorker("w", slots=2), settings=Settings(cancel_bound=30, offline_after=20))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
@@ -427,7 +427,7 @@ def test_cancel_ends_even_when_the_worker_never_answers_or_is_away():
     assert away.status is S.CANCELED
 
 
-def test_cancel_of_one_job_skips_its_dependents_only():
+def test_cancel_of_one_job_skips_its_dependents_only() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a"), job("b"), job("c", needs=["a"])))
     sim.engine.cancel(m.Cancel(id=1, run=run.id, job="a"), sim.now)
@@ -437,12 +437,12 @@ def test_cancel_of_one_job_skips_its_dependents_only():
     assert run.status is S.CANCELED
 
 
-def test_retry_keeps_what_succeeded_and_runs_the_rest_again():
+def test_retry_keeps_what_succeeded_and_runs_the_rest_again() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("ok", "build"), job("bad", "build"), job("c", "test"), job("d", "test", needs=["bad"])))
     sim.finish(run, lambda j: S.FAILED if j.plan.name == "bad" else S.SUCCESS)
     assert run.status is S.FAILED
-    done = sim.engine.retry(m.Retry(id=1, run=run.id), sim.now, run=run)
+    done = sim.engine.retry(m.Retry(id=1, run=run.id), sim.now, finished={run.id: run})
     assert done.count == 3
     sim.flush()
     sim.finish(run)
@@ -451,17 +451,17 @@ def test_retry_keeps_what_succeeded_and_runs_the_rest_again():
     assert [attempt.status for attempt in sim.job(run, "d").attempts] == [S.SKIPPED, S.SUCCESS]  # first one only held
 
 
-def test_retry_of_one_job_runs_again_what_needs_it_even_if_that_succeeded():
+def test_retry_of_one_job_runs_again_what_needs_it_even_if_that_succeeded() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", "build"), job("b", "test", needs=["a"]), job("c", "test")))
     sim.finish(run)
-    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, run=run)
+    sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, finished={run.id: run})
     sim.flush()
     sim.finish(run)
     assert {name: len(sim.job(run, name).attempts) for name in "abc"} == {"a": 2, "b": 2, "c": 1}
 
 
-def test_a_newer_commit_cancels_interruptible_runs_of_the_same_branch():
+def test_a_newer_commit_cancels_interruptible_runs_of_the_same_branch() -> None:
     sim = Sim()
     old = sim.submit(plan(job("a", interruptible=True)), source=m.Source(ref="main", sha="1"))
     other = sim.submit(plan(job("a", interruptible=True)), source=m.Source(ref="feature", sha="1"))
@@ -469,7 +469,7 @@ def test_a_newer_commit_cancels_interruptible_runs_of_the_same_branch():
     assert (old.status, other.status, new.status) == (S.CANCELED, S.PENDING, S.PENDING)
 
 
-def test_the_same_token_starts_one_run_only():
+def test_the_same_token_starts_one_run_only() -> None:
     sim = Sim()
     message = m.SubmitRun(id=1, token="t", plan=plan(job("a")))
     first = sim.engine.submit_run(message, sim.now)
@@ -490,12 +490,12 @@ def test_the_same_token_starts_one_run_only():
         (plan(job("a", "x", needs=["b"]), job("b", "y")), "needs 'b', which is in a later stage"),
     ],
 )
-def test_a_plan_that_can_not_run_is_refused(bad, says: str):
+def test_a_plan_that_can_not_run_is_refused(bad: Plan, says: str) -> None:
     with pytest.raises(ProtocolError, match=says):
         Sim().submit(bad)
 
 
-def test_a_drained_worker_gets_no_new_job_and_gives_held_ones_back():
+def test_a_drained_worker_gets_no_new_job_and_gives_held_ones_back() -> None:
     sim = Sim(SimWorker("v", slots=1), SimWorker("w", slots=1))
     run = sim.submit(plan(job("a"), job("b", needs=["a"])))
     sim.start(run, "a")
@@ -507,7 +507,7 @@ def test_a_drained_worker_gets_no_new_job_and_gives_held_ones_back():
     sim.finish(run)
 
 
-def test_a_job_that_no_worker_takes_fails_after_the_pending_timeout():
+def test_a_job_that_no_worker_takes_fails_after_the_pending_timeout() -> None:
     sim = Sim(settings=Settings(pending_timeout=100))
     run = sim.submit(plan(job("a", tags=["gpu"])))
     sim.pass_time(101)
@@ -516,7 +516,7 @@ def test_a_job_that_no_worker_takes_fails_after_the_pending_timeout():
     assert "no worker is connected" in (sim.job(run, "a").message or "")
 
 
-def test_a_pipelines_name_takes_what_only_its_run_knows_where_it_asks_for_that():
+def test_a_pipelines_name_takes_what_only_its_run_knows_where_it_asks_for_that() -> None:
     sim = Sim(SimWorker("w"))
     asks = Variable(key="CI_PIPELINE_NAME", value="no. $CI_PIPELINE_IID of $X")
     asking = msgspec.structs.replace(plan(job("a"), predefined=[asks]), name=asks.value)
@@ -525,7 +525,7 @@ def test_a_pipelines_name_takes_what_only_its_run_knows_where_it_asks_for_that()
     assert [run_view(run).name for run in runs] == [f"no. {runs[0].id} of $X", "Explain $CI_PIPELINE_IID"]
 
 
-def test_a_worker_that_takes_any_tag_stands_back_for_one_that_has_it_by_name():
+def test_a_worker_that_takes_any_tag_stands_back_for_one_that_has_it_by_name() -> None:
     sim = Sim(SimWorker("any", labels=("*",)), SimWorker("big", slots=1, labels=("gpu",)))
     run = sim.submit(plan(job("a", tags=["gpu"]), job("b", tags=["gpu"]), job("c", tags=["arm"])))
     assert sim.job(run, "a").attempt.worker == "big"
@@ -534,14 +534,14 @@ def test_a_worker_that_takes_any_tag_stands_back_for_one_that_has_it_by_name():
     assert sim.job(run, "c").attempt.worker == "any"
 
 
-def test_jobs_held_ahead_go_to_the_worker_that_has_their_tags_by_name():
+def test_jobs_held_ahead_go_to_the_worker_that_has_their_tags_by_name() -> None:
     sim = Sim(SimWorker("any", labels=("*",)), SimWorker("big", labels=("gpu",)))
     run = sim.submit(plan(job("a", "build", tags=["arm"]), job("b", needs=["a"], tags=["gpu"])))
     sim.start(run, "a")
     assert (sim.job(run, "a").attempt.worker, sim.job(run, "b").attempt.worker) == ("any", "big")
 
 
-def test_a_worker_of_any_tag_may_leave_jobs_without_tags_to_others():
+def test_a_worker_of_any_tag_may_leave_jobs_without_tags_to_others() -> None:
     sim = Sim(SimWorker("any", labels=("*",), run_untagged=False))
     run = sim.submit(plan(job("a", tags=["gpu"]), job("b")))
     assert sim.job(run, "a").attempt.worker == "any"

@@ -19,7 +19,7 @@ def silent(sim: Sim, name: str, seconds: float) -> None:
     sim.pass_time(seconds)
 
 
-def test_by_default_a_job_survives_its_workers_outage_and_its_result_is_taken():
+def test_by_default_a_job_survives_its_workers_outage_and_its_result_is_taken() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
@@ -31,7 +31,7 @@ def test_by_default_a_job_survives_its_workers_outage_and_its_result_is_taken():
     assert sim.starts == [("1.1", "w")]
 
 
-def test_a_job_of_a_worker_that_is_away_too_long_fails_as_a_system_failure():
+def test_a_job_of_a_worker_that_is_away_too_long_fails_as_a_system_failure() -> None:
     sim = Sim(SimWorker("w"), settings=Settings(lost_after=3600, restart_grace=0))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
@@ -41,7 +41,7 @@ def test_a_job_of_a_worker_that_is_away_too_long_fails_as_a_system_failure():
     assert sim.job(run, "a").failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE
 
 
-def test_a_job_that_moves_does_so_only_after_the_lease_and_its_margin():
+def test_a_job_that_moves_does_so_only_after_the_lease_and_its_margin() -> None:
     sim = Sim(SimWorker("v", slots=1), SimWorker("w", slots=1), settings=Settings(restart_grace=0))
     run = sim.submit(plan(job("a", retry=RetrySpec(max=1, when=["runner_system_failure"]))))
     first = sim.job(run, "a").attempt.worker
@@ -58,7 +58,7 @@ def test_a_job_that_moves_does_so_only_after_the_lease_and_its_margin():
     assert run.status is S.SUCCESS
 
 
-def test_what_a_worker_had_whose_key_was_revoked_is_lost_at_once():
+def test_what_a_worker_had_whose_key_was_revoked_is_lost_at_once() -> None:
     sim = Sim(SimWorker("v", slots=2), settings=Settings(restart_grace=0))
     run = sim.submit(
         plan(job("begun"), job("again", retry=RetrySpec(max=1)), job("queued"), job("held", needs=["begun"]))
@@ -77,7 +77,7 @@ def test_what_a_worker_had_whose_key_was_revoked_is_lost_at_once():
     assert {sim.job(run, name).attempt.worker for name in ("again", "queued")} == {"w"}
 
 
-def test_a_job_that_moves_waits_for_its_lease_also_when_its_workers_key_was_revoked():
+def test_a_job_that_moves_waits_for_its_lease_also_when_its_workers_key_was_revoked() -> None:
     sim = Sim(SimWorker("v", slots=1), settings=Settings(restart_grace=0))
     run = sim.submit(plan(job("a", retry=RetrySpec(max=1, when=["runner_system_failure"]))))
     sim.start(run, "a")
@@ -90,7 +90,7 @@ def test_a_job_that_moves_waits_for_its_lease_also_when_its_workers_key_was_revo
     assert sim.job(run, "a").attempt.worker == "w"
 
 
-def test_a_revocation_of_the_past_fails_only_what_was_assigned_before_it():
+def test_a_revocation_of_the_past_fails_only_what_was_assigned_before_it() -> None:
     sim = Sim(SimWorker("v", slots=2), settings=Settings(restart_grace=0))
     run = sim.submit(plan(job("before")))
     sim.start(run, "before")
@@ -105,7 +105,7 @@ def test_a_revocation_of_the_past_fails_only_what_was_assigned_before_it():
     assert sim.job(sim.runs[other.id], "after").status is S.RUNNING
 
 
-def test_what_never_began_leaves_a_silent_worker_at_once():
+def test_what_never_began_leaves_a_silent_worker_at_once() -> None:
     sim = Sim(SimWorker("v", slots=1))
     run = sim.submit(plan(job("a"), job("b", needs=["a"])))
     sim.start(run, "a")
@@ -119,7 +119,7 @@ def test_what_never_began_leaves_a_silent_worker_at_once():
     sim.finish(run)
 
 
-def test_what_a_silent_worker_held_is_another_attempt_elsewhere_for_its_container_may_be_there_still():
+def test_what_a_silent_worker_held_is_another_attempt_elsewhere_for_its_container_may_be_there_still() -> None:
     sim = Sim(SimWorker("v", slots=1))
     run = sim.submit(plan(job("a"), job("b", needs=["a"])))
     sim.start(run, "a")
@@ -135,7 +135,7 @@ def test_what_a_silent_worker_held_is_another_attempt_elsewhere_for_its_containe
     assert sim.runs[run.id].status is S.SUCCESS
 
 
-def test_an_assignment_that_got_lost_is_sent_again():
+def test_an_assignment_that_got_lost_is_sent_again() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
     sim.workers["w"].forget("1.1")
@@ -147,7 +147,7 @@ def test_an_assignment_that_got_lost_is_sent_again():
     sim.finish(run)
 
 
-def test_an_attempt_that_was_called_back_is_not_sent_again_while_the_answer_is_under_way():
+def test_an_attempt_that_was_called_back_is_not_sent_again_while_the_answer_is_under_way() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
     attempt = sim.job(run, "a").attempt
@@ -162,7 +162,7 @@ def test_an_attempt_that_was_called_back_is_not_sent_again_while_the_answer_is_u
     assert run.status is S.SUCCESS
 
 
-def test_a_running_job_whose_container_is_gone_fails_instead_of_running_for_ever():
+def test_a_running_job_whose_container_is_gone_fails_instead_of_running_for_ever() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
@@ -172,7 +172,7 @@ def test_a_running_job_whose_container_is_gone_fails_instead_of_running_for_ever
     assert "gone" in (sim.job(run, "a").message or "")
 
 
-def test_a_job_that_its_worker_has_no_more_does_not_run_for_ever_though_no_connection_was_lost():
+def test_a_job_that_its_worker_has_no_more_does_not_run_for_ever_though_no_connection_was_lost() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", retry=RetrySpec(max=1)), job("b", needs=["a"])))
     sim.start(run, "a")
@@ -186,7 +186,7 @@ def test_a_job_that_its_worker_has_no_more_does_not_run_for_ever_though_no_conne
     assert run.status is S.SUCCESS
 
 
-def test_a_worker_that_begins_an_attempt_anew_is_heard_though_its_clock_has_gone_back():
+def test_a_worker_that_begins_an_attempt_anew_is_heard_though_its_clock_has_gone_back() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
     sim.engine.job_status("w", m.JobStatus(attempt="1.1", seq=5000, status=S.PREPARING), 0, sim.now)
@@ -198,7 +198,7 @@ def test_a_worker_that_begins_an_attempt_anew_is_heard_though_its_clock_has_gone
     assert run.status is S.SUCCESS
 
 
-def test_an_attempt_that_nobody_wants_any_more_is_taken_from_a_worker_that_still_says_it_has_it():
+def test_an_attempt_that_nobody_wants_any_more_is_taken_from_a_worker_that_still_says_it_has_it() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
     assigned = sim.workers["w"].has["1.1"]
@@ -209,7 +209,7 @@ def test_an_attempt_that_nobody_wants_any_more_is_taken_from_a_worker_that_still
     assert sim.workers["w"].has == {}
 
 
-def test_a_heartbeat_with_an_attempt_that_has_ended_changes_nothing_before_its_final_status():
+def test_a_heartbeat_with_an_attempt_that_has_ended_changes_nothing_before_its_final_status() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
@@ -220,7 +220,7 @@ def test_a_heartbeat_with_an_attempt_that_has_ended_changes_nothing_before_its_f
     assert run.status is S.SUCCESS
 
 
-def test_a_job_that_comes_back_after_it_had_begun_fails_instead_of_running_for_ever():
+def test_a_job_that_comes_back_after_it_had_begun_fails_instead_of_running_for_ever() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", retry=RetrySpec(max=1, when=["runner_system_failure"]))))
     sim.start(run, "a")
@@ -232,7 +232,7 @@ def test_a_job_that_comes_back_after_it_had_begun_fails_instead_of_running_for_e
     assert [attempt.status for attempt in sim.job(run, "a").attempts] == [S.FAILED, S.SUCCESS]
 
 
-def test_a_final_status_waits_for_the_whole_log():
+def test_a_final_status_waits_for_the_whole_log() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
@@ -245,7 +245,7 @@ def test_a_final_status_waits_for_the_whole_log():
     assert run.status is S.SUCCESS
 
 
-def test_a_resent_final_status_is_acknowledged_again_and_applied_once():
+def test_a_resent_final_status_is_acknowledged_again_and_applied_once() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a"), job("b", "later")))
     sim.start(run, "a")
@@ -256,7 +256,7 @@ def test_a_resent_final_status_is_acknowledged_again_and_applied_once():
     assert [send.text for t in sim.turns for send in t.stories].count("succeeded on w") <= 1
 
 
-def test_a_worker_is_refused_for_attempts_that_are_another_ones():
+def test_a_worker_is_refused_for_attempts_that_are_another_ones() -> None:
     sim = Sim(SimWorker("v", slots=1), SimWorker("w", slots=1))
     run = sim.submit(plan(job("a")))
     mine = sim.job(run, "a").attempt.worker
@@ -267,7 +267,7 @@ def test_a_worker_is_refused_for_attempts_that_are_another_ones():
     assert sim.engine.get_job_execution(other, m.GetJobExecution(id=1, attempt="1.1")).assignment is None
 
 
-def test_a_restart_of_the_coordinator_interrupts_no_job():
+def test_a_restart_of_the_coordinator_interrupts_no_job() -> None:
     sim = Sim(SimWorker("w", slots=2))
     run = sim.submit(plan(job("a"), job("b", needs=["a"]), job("c"), job("d", "later")))
     sim.start(run, "a")
@@ -280,7 +280,7 @@ def test_a_restart_of_the_coordinator_interrupts_no_job():
     assert sorted(sim.starts) == [("1.1", "w"), ("2.1", "w"), ("3.1", "w"), ("4.1", "w")]
 
 
-def test_needs_that_ended_while_the_push_got_lost_are_learnt_by_asking():
+def test_needs_that_ended_while_the_push_got_lost_are_learnt_by_asking() -> None:
     sim = Sim(SimWorker("w", slots=1))
     run = sim.submit(plan(job("a"), job("b", needs=["a"])))
     sim.start(run, "a")
@@ -295,7 +295,7 @@ def test_needs_that_ended_while_the_push_got_lost_are_learnt_by_asking():
     assert sim.workers["w"].may_start(held)
 
 
-def test_after_a_restart_nobody_is_lost_before_the_grace_time():
+def test_after_a_restart_nobody_is_lost_before_the_grace_time() -> None:
     sim = Sim(SimWorker("w"), settings=Settings(lost_after=10, restart_grace=60))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
@@ -307,7 +307,7 @@ def test_after_a_restart_nobody_is_lost_before_the_grace_time():
     assert sim.statuses(sim.runs[run.id]) == {"a": "failed"}
 
 
-def test_wall_clock_jumps_change_no_lease_and_no_timeout():
+def test_wall_clock_jumps_change_no_lease_and_no_timeout() -> None:
     sim = Sim(SimWorker("w"), settings=Settings(restart_grace=0))
     run = sim.submit(plan(job("a")))
     sim.start(run, "a")
@@ -319,7 +319,7 @@ def test_wall_clock_jumps_change_no_lease_and_no_timeout():
 
 
 @pytest.mark.parametrize("jump", [3600.0, -3600.0])
-def test_a_restart_across_a_jump_of_the_wall_clock_changes_no_delay(jump):
+def test_a_restart_across_a_jump_of_the_wall_clock_changes_no_delay(jump: float) -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", when="delayed", start_in=60.0)))
     sim.pass_time(30)
@@ -331,7 +331,7 @@ def test_a_restart_across_a_jump_of_the_wall_clock_changes_no_delay(jump):
     assert sim.statuses(sim.runs[run.id]) == {"a": "pending"}
 
 
-def test_after_a_new_boot_a_delay_goes_on_by_the_wall_clock():
+def test_after_a_new_boot_a_delay_goes_on_by_the_wall_clock() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", when="delayed", start_in=600.0)))
     sim.pass_time(30)
@@ -344,7 +344,7 @@ def test_after_a_new_boot_a_delay_goes_on_by_the_wall_clock():
     assert sim.statuses(sim.runs[run.id]) == {"a": "pending"}
 
 
-def test_a_worker_is_gone_when_it_was_not_heard_of_for_long_and_nothing_of_it_is_waited_for():
+def test_a_worker_is_gone_when_it_was_not_heard_of_for_long_and_nothing_of_it_is_waited_for() -> None:
     sim = Sim(SimWorker("w"), SimWorker("idle"), settings=Settings(lost_after=3600, restart_grace=0))
     run = sim.submit(plan(job("a")))
     name = sim.job(run, "a").attempt.worker

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from coordinator.engine.settings import Settings
-from coordinator.engine.state import JobState
+from coordinator.engine.state import JobState, RunState
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import Plan, RetrySpec
+from protocol.plan import JobPlan, Plan, RetrySpec
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
 from tests.support.engine_simulation import Sim, SimWorker
-from tests.support.plans import job, plan
+from tests.support.plans import job, plan, trigger
 
 STAGES = ["build", "test", "deploy"]
 WHENS = ["on_success", "on_success", "on_success", "on_failure", "always", "manual"]
@@ -22,26 +23,33 @@ RETRIES = [RetrySpec(), RetrySpec(max=1), RetrySpec(max=2, when=["runner_system_
 
 
 @st.composite
-def plans(draw: st.DrawFn) -> Plan:
-    """Up to seven jobs in up to three stages, with needs that only look back."""
-    jobs = []
+def plans(draw: st.DrawFn, *, locks: bool = True) -> Plan:
+    """Up to seven jobs in up to three stages, with needs that only look back.
+
+    Without `locks` for child runs: one that waits for the lock of the job that waits for it waits for ever, as in
+    GitLab.
+    """
+    jobs: list[JobPlan] = []
     for i in range(draw(st.integers(1, 7))):
         stage = draw(st.sampled_from(STAGES))
         before = [j.name for j in jobs if STAGES.index(j.stage) <= STAGES.index(stage)]
         needs = draw(st.none() | st.lists(st.sampled_from(before), unique=True, max_size=3)) if before else None
         when = draw(st.sampled_from(WHENS))
-        jobs.append(
-            job(
-                f"j{i}",
-                stage,
-                needs=needs,
-                when=when,
-                allow_failure=draw(st.booleans()) or when == "manual",
-                retry=draw(st.sampled_from(RETRIES)),
-                resource_group=draw(st.sampled_from([None, None, None, "lock"])),
-                interruptible=draw(st.booleans()),
-            )
+        strategy = draw(st.sampled_from([None, None, None, "none", "depend", "mirror"]))
+        made = job(
+            f"j{i}",
+            stage,
+            needs=needs,
+            when=when,
+            allow_failure=draw(st.booleans()) or when == "manual",
+            retry=draw(st.sampled_from(RETRIES)),
+            resource_group=draw(st.sampled_from([None, None, None, "lock"])) if locks else None,
+            interruptible=draw(st.booleans()),
         )
+        if strategy is not None:
+            started = trigger(strategy=strategy)
+            made = msgspec.structs.replace(made, script=[], retry=RetrySpec(), trigger=started.trigger)
+        jobs.append(made)
     return plan(*jobs, stages=STAGES)
 
 
@@ -107,22 +115,36 @@ class Coordinator(RuleBasedStateMachine):
         run = list(self.sim.runs.values())[seed % len(self.sim.runs)]
         jobs = [j for stage in run.stages for j in stage.jobs]
         name = jobs[seed % len(jobs)].plan.name
-        finished = None if run.id in self.sim.engine.unfinished() else run
+        unfinished = self.sim.engine.unfinished()
+        finished = {run.id: run for run in self.sim.runs.values() if run.id not in unfinished}
         engine, now = self.sim.engine, self.sim.now
         try:
             match action:
                 case "cancel":
                     engine.cancel(m.Cancel(id=1, run=run.id), now)
+                    assert all(below.canceling for below in self.descendants(run))
                 case "cancel_job":
                     engine.cancel(m.Cancel(id=1, run=run.id, job=name), now)
                 case "retry":
-                    engine.retry(m.Retry(id=1, run=run.id), now, run=finished)
+                    engine.retry(m.Retry(id=1, run=run.id), now, finished=finished)
                 case "retry_job":
-                    engine.retry(m.Retry(id=1, run=run.id, job=name), now, run=finished)
+                    engine.retry(m.Retry(id=1, run=run.id, job=name), now, finished=finished)
                 case "play":
-                    engine.play(m.Play(id=1, run=run.id, job=name), now, run=finished)
+                    engine.play(m.Play(id=1, run=run.id, job=name), now, finished=finished)
         except ProtocolError:
             pass
+        self.sim.flush()
+
+    @precondition(lambda self: self.sim.wanted)
+    @rule(what=plans(locks=False) | st.none(), seed=st.integers(0, 5))
+    def compile(self, what: Plan | None, seed: int) -> None:
+        attempt = sorted(self.sim.wanted)[seed % len(self.sim.wanted)]
+        del self.sim.wanted[attempt]
+        if what is None:
+            self.sim.engine.child_refused(attempt, ["child.yml:1: is no good"], self.sim.now)
+        else:
+            self.sim.engine.child_compiled(attempt, what, self.sim.now)
+            assert self.sim.engine.child_compiled(attempt, what, self.sim.now) is None
         self.sim.flush()
 
     @rule()
@@ -167,6 +189,44 @@ class Coordinator(RuleBasedStateMachine):
                 for j in stage.jobs:
                     if j.status in (S.CREATED, S.PENDING, S.WAITING):
                         assert j.pending_reason, (run.id, j.plan.name, j.status)
+
+    def descendants(self, run: RunState) -> list[RunState]:
+        """The unfinished runs below this one."""
+        children = [
+            other for other in self.sim.engine.unfinished().values() if other.parent and other.parent.run == run.id
+        ]
+        return [*children, *(below for child in children for below in self.descendants(child))]
+
+    @invariant()
+    def each_attempt_of_a_trigger_starts_at_most_one_child(self) -> None:
+        if hasattr(self, "sim"):
+            tokens = [run.token for run in self.sim.runs.values()]
+            assert len(tokens) == len(set(tokens))
+            for j in (j for run in self.sim.runs.values() for stage in run.stages for j in stage.jobs):
+                assert len(set(j.child_runs)) == len(j.child_runs) <= len(j.attempts)
+                for child in j.child_runs:
+                    parent = self.sim.runs[child].parent
+                    assert parent is not None
+                    assert (parent.run, parent.job) == (j.run_id, j.plan.name)
+                    assert parent.level <= 2
+
+    @invariant()
+    def a_job_that_waits_for_its_child_runs_exactly_as_long_as_it(self) -> None:
+        unfinished = self.sim.engine.unfinished() if hasattr(self, "sim") else {}
+        for j in (j for run in unfinished.values() for stage in run.stages for j in stage.jobs):
+            if j.plan.trigger is not None and j.status is S.RUNNING:
+                assert j.plan.trigger.strategy != "none"
+                assert j.child_runs[-1] in unfinished
+            elif j.plan.trigger is not None and j.status in ENDED and j.attempt and j.attempt.started_at:
+                assert j.child_runs[-1] not in unfinished
+
+    @invariant()
+    def a_job_whose_child_is_compiled_has_an_open_attempt_that_asked_for_it(self) -> None:
+        unfinished = self.sim.engine.unfinished() if hasattr(self, "sim") else {}
+        for j in (j for run in unfinished.values() for stage in run.stages for j in stage.jobs):
+            if j.plan.trigger is not None and j.pending_reason == "its child pipeline is being compiled":
+                assert j.attempt is not None
+                assert j.attempt.id in self.sim.wanted
 
     @invariant()
     def a_lock_has_one_holder(self) -> None:

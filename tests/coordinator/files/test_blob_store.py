@@ -6,6 +6,7 @@ import hashlib
 import os
 import random
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -35,7 +36,7 @@ class Opened:
 
 
 @pytest.fixture
-def opened(tmp_path: Path) -> Opened:
+def opened(tmp_path: Path) -> Iterator[Opened]:
     made = Opened(tmp_path / "blobs")
     yield made
     made.store.close()

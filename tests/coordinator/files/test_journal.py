@@ -47,7 +47,8 @@ def test_a_power_cut_takes_nothing_that_was_written_since_the_files_were_synced(
     tmp_path_factory: pytest.TempPathFactory, turns: list[list[tuple[str, bytes]]], cut: int
 ) -> None:
     directory = tmp_path_factory.mktemp("journal")
-    opened, contents = Journal(directory), {}
+    opened = Journal(directory)
+    contents: dict[str, bytes] = {}
     synced: dict[str, int] = {}
     for turn in turns:
         before = {name: len(data) for name, data in contents.items()}
@@ -70,7 +71,8 @@ def test_of_a_damaged_journal_the_records_before_the_damage_are_taken_and_no_wro
     tmp_path_factory: pytest.TempPathFactory, turn: list[tuple[str, bytes]], at: int, value: int
 ) -> None:
     directory = tmp_path_factory.mktemp("journal")
-    opened, contents = Journal(directory), {}
+    opened = Journal(directory)
+    contents: dict[str, bytes] = {}
     put(opened, directory, [appended(contents, name, data) for name, data in turn])
     for name in contents:
         (directory / name).unlink()
@@ -90,7 +92,8 @@ def test_of_a_damaged_journal_the_records_before_the_damage_are_taken_and_no_wro
 
 
 def test_a_process_that_is_killed_in_any_lap_leaves_all_bytes(tmp_path: Path) -> None:
-    opened, contents = Journal(tmp_path), {}
+    opened = Journal(tmp_path)
+    contents: dict[str, bytes] = {}
     for number in range(200):
         put(opened, tmp_path, [appended(contents, NAMES[number % 3], b"%5d" % number * 10)])
     assert opened.lap > 5
@@ -99,7 +102,8 @@ def test_a_process_that_is_killed_in_any_lap_leaves_all_bytes(tmp_path: Path) ->
 
 
 def test_a_closed_journal_has_nothing_to_recover(tmp_path: Path) -> None:
-    opened, contents = Journal(tmp_path), {}
+    opened = Journal(tmp_path)
+    contents: dict[str, bytes] = {}
     put(opened, tmp_path, [appended(contents, NAMES[0], b"0123456789")])
     opened.close()
     os.truncate(tmp_path / NAMES[0], 4)
@@ -108,7 +112,8 @@ def test_a_closed_journal_has_nothing_to_recover(tmp_path: Path) -> None:
 
 
 def test_a_file_that_was_removed_does_not_hold_up_a_lap(tmp_path: Path) -> None:
-    opened, contents = Journal(tmp_path), {}
+    opened = Journal(tmp_path)
+    contents: dict[str, bytes] = {}
     put(opened, tmp_path, [appended(contents, NAMES[0], b"x" * 100)])
     (tmp_path / NAMES[0]).unlink()
     for _ in range(60):
@@ -118,7 +123,8 @@ def test_a_file_that_was_removed_does_not_hold_up_a_lap(tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fails_for_a_while_costs_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, contents = Journal(tmp_path), {}
+    opened = Journal(tmp_path)
+    contents: dict[str, bytes] = {}
     real, failing = os.fdatasync, [0]
 
     def fdatasync(descriptor: int) -> None:

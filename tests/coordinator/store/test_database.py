@@ -54,6 +54,7 @@ def refusal(url: str) -> str:
 
 def test_sqlite_is_durable_and_keeps_references(tmp_path: Path) -> None:
     store = Store(sqlite_url(tmp_path / "longshore.db"))
+    assert isinstance(store._database, peewee.SqliteDatabase)
     pragma = {name: store._database.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
     store.close()
     assert pragma == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}

@@ -16,7 +16,7 @@ from protocol.messages import Source
 from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
-from protocol.views import ArtifactRef, Capability, ExecutorInfo, JUnitSummary
+from protocol.views import ArtifactRef, Capability, ExecutorInfo, JUnitSummary, ParentJob
 from protocol.workspace import GitWorkspace, Pack
 from tests.support.plans import job, plan
 
@@ -75,6 +75,7 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
     run.stages[0].status, run.stages[0].finished_at = S.SUCCESS, 3.125
     done = run.stages[0].jobs[0]
     done.status, done.played, done.automatic_retries, done.not_before_at = S.FAILED, True, 2, 9.5
+    done.child_runs, run.parent = [8, 9], ParentJob(run=3, job="start", level=2)
     done.not_before_mono, done.not_before_boot = 4.25, "a boot"
     done.play_variables = [Variable(key="K", value="v", masked=True)]
     done.failure_reason, done.message, done.allowed_to_fail = FailureReason.OOM_KILLED, "no memory", True

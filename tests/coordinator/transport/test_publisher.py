@@ -11,7 +11,7 @@ import zmq
 from coordinator.transport.publisher import LOG_PIECE, Publisher
 from protocol.client import Feed as Subscriber
 from protocol.errors import UsageError
-from protocol.events import STATE_TOPIC, Beacon, LogAppended, RunRemoved, log_topic
+from protocol.events import STATE_TOPIC, LogAppended, RunRemoved, log_topic
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def test_a_beacon_tells_the_newest_number_each_second_and_takes_none(
     feed.beat(101.0)
     feed.publish(RunRemoved(run=2))
     events = [event for event, _ in filter(None, (subscriber.receive(5) for _ in range(4)))]
-    assert [type(event) for event in events] == [RunRemoved, Beacon, Beacon, RunRemoved]
+    assert [type(event).__name__ for event in events] == ["RunRemoved", "Beacon", "Beacon", "RunRemoved"]
     assert [event.seq for event in events] == [1, 1, 1, 2]
 
 

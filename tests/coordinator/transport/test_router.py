@@ -37,10 +37,17 @@ def connect(context: zmq.Context[zmq.Socket[bytes]], router: Router) -> tuple[zm
     return dealer, route
 
 
+def id_of(dealer: zmq.Socket[bytes]) -> int:
+    """The id of the answer that has arrived."""
+    message, _ = decode_for_client(dealer.recv_multipart())
+    assert isinstance(message, m.LogData)
+    return message.id
+
+
 def ids(dealer: zmq.Socket[bytes]) -> Iterator[int]:
     """The ids of the answers that arrive, as long as some do."""
     while dealer.poll(300):
-        yield decode_for_client(dealer.recv_multipart())[0].id
+        yield id_of(dealer)
 
 
 def test_what_a_slow_peer_can_not_take_waits_in_order(context: zmq.Context[zmq.Socket[bytes]], router: Router) -> None:
@@ -52,7 +59,7 @@ def test_what_a_slow_peer_can_not_take_waits_in_order(context: zmq.Context[zmq.S
     assert router.flush()
     got: list[int] = []
     while dealer.poll(500):
-        got.append(decode_for_client(dealer.recv_multipart())[0].id)
+        got.append(id_of(dealer))
         router.flush()
     assert got == list(range(500))
     assert not router.flush()
@@ -100,7 +107,7 @@ def test_a_turn_takes_a_bounded_number_of_messages(
         dealer.send_multipart(encode(m.Heartbeat()))
     for _ in range(8):
         dealer.send_multipart(encode(m.LogChunk(attempt="1.1", offset=0), bytes(1_000_000)))
-    sizes = []
+    sizes: list[int] = []
     while sum(sizes) < 33:
         assert router.socket.poll(5000)
         time.sleep(0.05)

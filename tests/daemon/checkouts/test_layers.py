@@ -161,7 +161,7 @@ TREES = st.recursive(
     max_leaves=12,
 )
 ROOTS = st.dictionaries(NAMES, TREES, max_size=4)
-Node = tuple[bytes, bytes] | dict[bytes, "Node"]  # type: ignore[misc]
+Node = tuple[bytes, bytes] | dict[bytes, "Node"]
 SIDES = st.tuples(ROOTS, ROOTS, st.lists(NAMES, max_size=3, unique=True), st.sampled_from([0o644, 0o600]))
 Side = tuple[dict[bytes, Node], dict[bytes, Node], list[bytes], int]
 

@@ -40,7 +40,7 @@ def store(client: Client, kind: bytes, data: bytes) -> str:
 
 def workspace(client: Client, tree: str, **manifest: object) -> GitWorkspace:
     """A workspace of one tree."""
-    one = msgspec.structs.replace(RepositoryManifest(), **manifest)  # type: ignore[arg-type]
+    one = msgspec.structs.replace(RepositoryManifest(), **manifest)
     return client.packed(Manifest(repositories=[one]), [tree])
 
 

@@ -47,7 +47,7 @@ def parsed(**values: str) -> tuple[CheckoutOptions | None, list[str]]:
     ids=str,
 )
 def test_a_variable_steers_the_checkout(values: dict[str, str], changes: dict[str, Any]) -> None:
-    fields = {name: getattr(PLAIN, name) for name in CheckoutOptions.__slots__}
+    fields = {name: getattr(PLAIN, name) for name in CheckoutOptions.__struct_fields__}
     assert parsed(**values) == (CheckoutOptions(**fields | changes), [])
 
 

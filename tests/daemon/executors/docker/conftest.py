@@ -114,7 +114,7 @@ def shared_networks(docker_client: docker.DockerClient) -> Iterator[SharedNetwor
         patched.setattr("daemon.executors.docker.executor.NetworkPool", pool)
         yield shared
     shared.remove()
-    left = {"label": f"{belongings.WORKER}={owner}"}
+    left: dict[str, Any] = {"label": f"{belongings.WORKER}={owner}"}
     eventually(
         lambda: docker_client.containers.list(all=True, ignore_removed=True, filters=left), so=lambda found: found == []
     )
@@ -135,9 +135,9 @@ def leftovers(docker_client: docker.DockerClient) -> Callable[[], list[str]]:
     labels: dict[str, Any] = {"label": f"longshore.worker={WORKER}"}
 
     def names() -> list[str]:
-        containers = docker_client.containers.list(all=True, ignore_removed=True, filters=labels)
-        networks = docker_client.networks.list(filters=labels)
-        volumes = docker_client.volumes.list(filters=labels)
-        return [str(one.name) for one in (*containers, *networks, *volumes)]
+        containers = [str(one.name) for one in docker_client.containers.list(True, ignore_removed=True, filters=labels)]
+        networks = [str(one.name) for one in docker_client.networks.list(filters=labels)]
+        volumes = [str(one.name) for one in docker_client.volumes.list(filters=labels)]
+        return [*containers, *networks, *volumes]
 
     return names

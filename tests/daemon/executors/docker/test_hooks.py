@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
@@ -17,7 +18,7 @@ from tests.support.plans import assignment
 SHELLS = {"busybox": BUSYBOX, "bash": DEBIAN, "dash": DASH, "entrypoint": ENTRYPOINT}
 
 
-def in_every_shell(executor: DockerExecutor, hook: list[str], **job: object) -> dict[str, Ran]:
+def in_every_shell(executor: DockerExecutor, hook: list[str], **job: Any) -> dict[str, Ran]:
     """How a job with this hook goes in each shell."""
     after = ["echo after"]
     jobs = {

@@ -6,6 +6,7 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import docker
 import pytest
@@ -50,11 +51,11 @@ def other(tmp_path: Path) -> Iterator[DockerExecutor]:
 @pytest.fixture
 def theirs(docker_client: docker.DockerClient) -> Callable[[], set[str]]:
     """Names of all that the other worker has."""
-    labels = {"label": f"longshore.worker={OTHER}"}
+    labels: dict[str, Any] = {"label": f"longshore.worker={OTHER}"}
 
     def names() -> set[str]:
-        lists = [docker_client.containers.list(all=True, filters=labels), docker_client.networks.list(filters=labels)]
-        return {str(one.name) for each in lists for one in each}
+        containers = {str(one.name) for one in docker_client.containers.list(all=True, filters=labels)}
+        return containers | {str(one.name) for one in docker_client.networks.list(filters=labels)}
 
     return names
 

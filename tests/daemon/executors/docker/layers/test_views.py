@@ -21,7 +21,7 @@ from tests.support.images import BUSYBOX, ENTRYPOINT
 from tests.support.layers import Layered, layer_tar
 from tests.support.plans import assignment, variables
 
-STACK = [
+STACK: list[dict[str, str | None]] = [
     {"kept": "base\n", "changed": "base\n", "gone": "base\n", "directory/a": "a\n", "directory/b": "b\n", "old/x": "x"},
     {"changed": "second\n", "gone": None, "directory/b": None, "directory/c": "c\n", "old": None, "link": "-> kept"},
 ]

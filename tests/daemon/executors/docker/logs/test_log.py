@@ -10,6 +10,7 @@ from pathlib import Path
 
 import docker
 import pytest
+from docker.types import LogConfig
 
 from daemon.executors.base import Dependencies
 from daemon.executors.docker.api_client import DockerClient
@@ -206,11 +207,11 @@ def test_the_end_of_a_log_has_whole_lines_only(docker_client: docker.DockerClien
     for lines, most, kept in ((3, 1000, 3), (300, 100, 3), (300, 10_000, 99), (1, 20, 0)):
         container = docker_client.containers.run(
             BUSYBOX, ["sh", "-c", f"for i in $(seq {lines}); do echo '{line}'; done"], detach=True,
-            log_config={"type": "local"},
+            log_config=LogConfig(type="local"),
         )  # fmt: skip
         try:
             container.wait()
-            assert read_tail(DockerClient(), container.id, most).decode().splitlines() == [line] * kept
+            assert read_tail(DockerClient(), str(container.id), most).decode().splitlines() == [line] * kept
         finally:
             container.remove()
 

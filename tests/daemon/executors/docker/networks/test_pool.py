@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 from unittest.mock import ANY
 
 import docker
@@ -25,7 +26,7 @@ from tests.support.eventually import eventually
 from tests.support.images import BUSYBOX, DEBIAN, ENTRYPOINT, LISTENING, VOLUME
 from tests.support.plans import assignment
 
-HOLDERS = {"label": [f"longshore.worker={WORKER}", "longshore.role=network"]}
+HOLDERS: dict[str, Any] = {"label": [f"longshore.worker={WORKER}", "longshore.role=network"]}
 NAMESPACE = "readlink /proc/self/ns/net"
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import NamedTuple
 
-from pipeline.include_sources import Source, mapped_project, remote_file, source_of
+from pipeline.includes.fetching import OtherProjects
+from pipeline.includes.remote_files import digest_of
+from pipeline.includes.sources import Source
+from pipeline.includes.urls import printable_url
 from pipeline.inputs import Context, interpolate, resolve_inputs, split_header
 from pipeline.keywords import FIELDS
 from pipeline.merge import deep_merge
@@ -16,7 +18,8 @@ from pipeline.nodes import Map, Mark, Origin, Seq, Value, kind_of, shown
 from pipeline.patterns import BadPattern, include_pattern
 from pipeline.problems import Report, fatal, nearest
 from pipeline.rules import Conditions, Known
-from pipeline.schema import Check
+from pipeline.schema import Check, Fields
+from pipeline.units import HOUR, MINUTE, seconds_of
 from pipeline.yaml_loader import load
 from protocol.errors import LongshoreError, PipelineFileError
 from protocol.variables import expand
@@ -24,9 +27,12 @@ from protocol.variables import expand
 MAX_INCLUDES = 150
 """Maximum number of included files, as in GitLab."""
 MAX_TOTAL_BYTES = 30 << 20
-GITLAB = "gitlab-org/gitlab"
 TEMPLATES = "lib/gitlab/ci/templates"
 """Location of `include:template` files in that project."""
+SUFFIXES = (".yml", ".yaml")
+REMOTE_CACHE_SECONDS = HOUR
+"""Time for which `cache: true` keeps a remote file, as in GitLab."""
+MIN_CACHE_SECONDS = MINUTE
 _COMPONENT = re.compile(r"(?P<host>[^/\s]+)/(?P<project>.+)/(?P<name>[^/@]+)@(?P<ref>[^@]+)\Z")
 _KINDS = ("local", "project", "component", "remote", "template")
 
@@ -45,16 +51,24 @@ class Including:
 
     source: Source
     known: Known
-    projects: Mapping[str, Path]
+    projects: OtherProjects
     conditions: Conditions
     report: Report
     count: int = 0
     total_bytes: int = 0
-    chain: list[tuple[str, str, str]] = field(default_factory=list)
+    chain: list[tuple[str, ...]] = field(default_factory=list)
 
     def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
         """The pipeline file with all includes merged in; the file itself takes precedence."""
+        self.projects.record(self.source, name, data)
         return self._merged(data, Origin(name), _Target(self.source, name), inputs)
+
+    def included(self, include: Value, mark: Mark) -> Map:
+        """All that an `include` of the project's own names, merged."""
+        merged = Map(mark)
+        for found in self._included(Map(mark, [("include", include, mark)]), mark.origin, self.source):
+            merged = deep_merge(merged, found)
+        return merged
 
     def _merged(self, data: bytes, origin: Origin, target: _Target, inputs: Map) -> Map:
         self.total_bytes += len(data)
@@ -62,6 +76,8 @@ class Including:
             raise fatal(f"all files together are larger than {MAX_TOTAL_BYTES >> 20} MB", Mark(origin, 0))
         top = Mark(origin, 1)
         spec, content = split_header(load(data, origin, self.report), origin, self.report)
+        if spec is not None:
+            spec = self._with_included_inputs(spec, origin, target.source)
         given = resolve_inputs(spec, inputs, self.report)
         if spec is not None or target.component is not None:
             self.report.raise_if_any()
@@ -71,11 +87,67 @@ class Including:
         if not isinstance(content, Map):
             raise fatal(f"a pipeline file must be a mapping of jobs, not {kind_of(content)}", top)
         merged = Map(content.mark)
-        self.chain.append((target.source.label, target.path, repr(inputs)))
+        self.chain.append(_step(target, inputs))
         for included in self._included(content, origin, target.source):
             merged = deep_merge(merged, included)
         self.chain.pop()
         return deep_merge(merged, content.without("include"))
+
+    def _with_included_inputs(self, spec: Map, origin: Origin, source: Source) -> Map:
+        """The spec with the inputs of the files that its `include` names.
+
+        Its own inputs take precedence, then those of later files.
+        """
+        include = spec.get("include")
+        items = list(include.entries()) if isinstance(include, Seq) else [(include, spec.at("include"))]
+        found: dict[str, tuple[Value, Mark]] = {}
+        for number, (item, where) in enumerate(items if include is not None else ()):
+            key = f"spec.include[{number}]" if isinstance(include, Seq) else "spec.include"
+            try:
+                found |= self._inputs_of(self._as_map(item, where), where, key, origin, source)
+            except PipelineFileError as error:
+                self.report.add(error)
+            except LongshoreError as error:
+                self.report.problem(str(error), where, key)
+        own = spec.get("inputs")
+        if isinstance(own, Map):
+            found |= {name: (value, where) for name, value, where in own.entries()}
+        if include is None:
+            return spec
+        inputs = Map(spec.mark, [(name, value, where) for name, (value, where) in found.items()])
+        return spec.having("inputs", inputs, spec.mark)
+
+    def _inputs_of(
+        self, entry: Map, mark: Mark, key: str, origin: Origin, source: Source
+    ) -> dict[str, tuple[Value, Mark]]:
+        """The declarations of inputs in the files that an item of `spec:include` names."""
+        if unfit := [name for name in ("template", "component", "inputs", "rules") if entry.get(name) is not None]:
+            raise fatal(
+                f"a file of inputs can't be included with `{unfit[0]}`",
+                entry.at(unfit[0]),
+                f"{key}.{unfit[0]}",
+                "name it with `local`, `project` and `file`, or `remote`",
+            )
+        found: dict[str, tuple[Value, Mark]] = {}
+        for target in self._targets(entry, mark, key, source):
+            data = self._read(target, mark, key)
+            inside = Origin(
+                f"{target.source.label}{target.path}", (*origin.included_from, f"{origin.name}:{mark.line}")
+            )
+            documents = load(data, inside, self.report)
+            content = documents[0] if len(documents) == 1 else None
+            if not isinstance(content, Map) or set(content) != {"inputs"}:
+                raise fatal(
+                    "a file that `spec:include` names has one key, `inputs`",
+                    Mark(inside, 1),
+                    mend="move the jobs to a file that `include` names",
+                )
+            before = len(self.report.problems)
+            Check(self.report, FIELDS).value(content, Fields("spec"), Mark(inside, 1), "")
+            inputs = content["inputs"]
+            if len(self.report.problems) == before and isinstance(inputs, Map):
+                found |= {name: (value, where) for name, value, where in inputs.entries()}
+        return found
 
     def _included(self, content: Map, origin: Origin, source: Source) -> Iterator[Map]:
         include = content.get("include")
@@ -107,7 +179,10 @@ class Including:
                 return
         given = entry.get("inputs")
         inputs = given if isinstance(given, Map) else Map(mark)
-        for target in self._targets(entry, mark, key, source):
+        targets = self._targets(entry, mark, key, source)
+        if len(targets) > 1:
+            targets[0].source.prefetch(target.path for target in targets)
+        for target in targets:
             yield self._file(target, mark, key, origin, inputs)
 
     def _as_map(self, item: Value, mark: Mark) -> Map:
@@ -123,26 +198,22 @@ class Including:
             raise fatal(said, mark, key, f"give one of {', '.join(_KINDS[:3])}")
         kind = kinds[0]
         where = entry.at(kind)
+        for keyword in ("integrity", "cache"):
+            if kind != "remote" and entry.get(keyword) is not None:
+                reason = "it only applies to `include:remote`"
+                self.report.without_effect(f"include.{keyword}", reason, entry.at(keyword), f"{key}.{keyword}")
         if kind == "local":
             return self._local(self._expanded(entry["local"]), where, f"{key}.local", source)
         if kind == "project":
             return self._project(entry, where, key)
         if kind == "template":
             path = f"{TEMPLATES}/{self._expanded(entry['template'])}"
-            return self._local(path, where, f"{key}.template", source_of(self._gitlab(path), None, f"{GITLAB}:"))
+            templates = self.projects.templates(path)
+            templates.prefetch(file for file in templates.files if file.startswith(f"{TEMPLATES}/"))
+            return self._local(path, where, f"{key}.template", templates)
         if kind == "remote":
-            found, path = remote_file(self._expanded(entry["remote"]), self.projects)
-            return self._local(path, where, f"{key}.remote", found)
+            return [self._remote(entry, where, key)]
         return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
-
-    def _gitlab(self, path: str) -> Path:
-        """The user's copy of GitLab's own project, or of its templates. Raises LongshoreError."""
-        try:
-            return mapped_project(GITLAB, self.projects)
-        except LongshoreError:
-            raise LongshoreError(
-                f"the template is not known on this machine; map a directory that has {path}: --project {GITLAB}=DIR"
-            ) from None
 
     def _expanded(self, value: Value) -> str:
         return expand(str(value), self.known.expanded)
@@ -156,7 +227,7 @@ class Including:
                 "paths start at the top of the repository, without ./ and ..",
             )
         name = path.lstrip("/")
-        if not name.endswith((".yml", ".yaml")):
+        if not name.endswith(SUFFIXES):
             raise fatal(f"{shown(path)} does not end in .yml or .yaml", mark, key)
         if "*" not in name:
             return [_Target(source, name)]
@@ -175,10 +246,23 @@ class Including:
         if file is None:
             raise fatal("names a project and no file", mark, key, "add `file:`")
         ref = entry.get("ref")
-        root = mapped_project(name, self.projects)
-        source = source_of(root, self._expanded(ref) if ref is not None else None, f"{name}:")
+        source = self.projects.project(name, self._expanded(ref) if ref is not None else None)
         paths = [self._expanded(item) for item in (file if isinstance(file, Seq) else [file])]
         return [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
+
+    def _remote(self, entry: Map, mark: Mark, key: str) -> _Target:
+        url = self._expanded(entry["remote"])
+        bare = url.partition("#")[0]
+        if not bare.partition("?")[0].endswith(SUFFIXES) and not bare.endswith(SUFFIXES):
+            raise fatal(f"{printable_url(url)} does not end in .yml or .yaml", mark, f"{key}.remote")
+        integrity = str(entry.get("integrity") or "")
+        if entry.get("integrity") is not None:
+            try:
+                digest_of(integrity)
+            except LongshoreError as error:
+                raise fatal(str(error), entry.at("integrity"), f"{key}.integrity") from None
+        source, path = self.projects.remote(url, integrity, _max_age(entry, f"{key}.cache"))
+        return _Target(source, path)
 
     def _component(self, address: str, mark: Mark, key: str) -> _Target:
         match = _COMPONENT.match(address)
@@ -186,27 +270,53 @@ class Including:
             raise fatal(f"{shown(address)} is not a component address", mark, key, "write HOST/GROUP/PROJECT/NAME@REF")
         project, name, ref = match["project"], match["name"], match["ref"]
         variables = self.known.expanded
-        if project == variables.get("CI_PROJECT_PATH") and ref == variables.get("CI_COMMIT_SHA"):
-            source = self.source
+        commit = variables.get("CI_COMMIT_SHA", "")
+        if project == variables.get("CI_PROJECT_PATH") and ref == commit:
+            source, version = self.source, ""
         else:
-            source = source_of(mapped_project(project, self.projects), ref, f"{project}:")
+            own_host = variables.get("CI_SERVER_FQDN", "")
+            source, version = self.projects.component(match["host"], project, ref, own_host)
+            commit = source.provenance.commit or ref
         for path in (f"templates/{name}.yml", f"templates/{name}/template.yml"):
             if source.read(path) is not None:
-                sha = variables.get("CI_COMMIT_SHA", "") if source is self.source else ref
-                return _Target(source, path, {"name": name, "reference": ref, "version": ref, "sha": sha})
+                return _Target(source, path, {"name": name, "reference": ref, "version": version, "sha": commit})
         raise fatal(f"{project} has neither templates/{name}.yml nor templates/{name}/template.yml", mark, key)
 
     def _file(self, target: _Target, mark: Mark, key: str, origin: Origin, inputs: Map) -> Map:
         name = f"{target.source.label}{target.path}"
+        if _step(target, inputs) in self.chain:
+            raise fatal(f"{name} includes itself", mark, key)
+        data = self._read(target, mark, key)
+        return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)
+
+    def _read(self, target: _Target, mark: Mark, key: str) -> bytes:
+        """An included file's content; counts and records it."""
+        name = f"{target.source.label}{target.path}"
         self.count += 1
         if self.count > MAX_INCLUDES:
             raise fatal(f"more than {MAX_INCLUDES} files are included", mark, key)
-        if (target.source.label, target.path, repr(inputs)) in self.chain:
-            raise fatal(f"{name} includes itself", mark, key)
         try:
             data = target.source.read(target.path)
         except LongshoreError as error:
             raise fatal(f"{name} {error}", mark, key) from None
         if data is None:
             raise fatal(f"there is no file {shown(name)}", mark, key, nearest(target.path, target.source.files))
-        return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)
+        self.projects.record(target.source, target.path, data)
+        return data
+
+
+def _max_age(entry: Map, key: str) -> float:
+    """Seconds for which `include:cache` lets a copy of a remote file serve; 0 without it."""
+    value = entry.get("cache")
+    if value is None or isinstance(value, bool):
+        return REMOTE_CACHE_SECONDS if value else 0.0
+    seconds = seconds_of(str(value))
+    if seconds is None or seconds < MIN_CACHE_SECONDS:
+        raise fatal(f"{shown(value)} is not true, false or a duration of a minute or more", entry.at("cache"), key)
+    return seconds
+
+
+def _step(target: _Target, inputs: Map) -> tuple[str, ...]:
+    """What a cycle of includes would repeat; another commit of the same file, or query of a URL, is another file."""
+    origin = target.source.provenance
+    return target.source.label, origin.lock_key, origin.commit, target.path, repr(inputs)

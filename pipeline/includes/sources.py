@@ -1,16 +1,16 @@
-"""Sources of included files: a work tree, or a ref of a git repository. Knows nothing of YAML."""
+"""Sources of included files on this machine: a work tree, or a ref of a git repository. Knows nothing of YAML."""
 
 from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
 from pipeline.git_repository import Repository, git_output
-from pipeline.problems import nearest
+from pipeline.includes.records import Provenance
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol.errors import LongshoreError
 
@@ -23,6 +23,7 @@ class Source(Protocol):
     """A project's files. `label` precedes their names in messages; it is empty for the project itself."""
 
     label: str
+    provenance: Provenance
 
     @property
     def files(self) -> list[str]:
@@ -34,12 +35,16 @@ class Source(Protocol):
         Raises LongshoreError for an unreadable file.
         """
 
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """Announces that these files are read next. Raises LongshoreError."""
+
 
 class WorkTree:
     """The files in a directory, as they are."""
 
-    def __init__(self, repository: Repository, label: str = "") -> None:
+    def __init__(self, repository: Repository, label: str = "", provenance: Provenance | None = None) -> None:
         self.label = label
+        self.provenance = provenance or Provenance(origin=str(repository.root))
         self._repository = repository
 
     @property
@@ -52,6 +57,9 @@ class WorkTree:
             raise LongshoreError("is not a file of the project: git ignores it, or a link leads outside")
         return data
 
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """The files are here."""
+
     def _is_ours(self, path: str) -> bool:
         """Whether an existing file belongs to the project, like those that `files` lists for wildcards."""
         root = self._repository.root
@@ -62,8 +70,9 @@ class WorkTree:
 class GitTree:
     """The files of a commit."""
 
-    def __init__(self, root: Path, ref: str, label: str) -> None:
+    def __init__(self, root: Path, ref: str, label: str, provenance: Provenance) -> None:
         self.label = label
+        self.provenance = provenance
         self._root = root
         self._ref = ref
 
@@ -82,6 +91,9 @@ class GitTree:
         if size is None or int(size) > MAX_FILE_BYTES:
             raise LongshoreError(f"is larger than {MAX_FILE_BYTES >> 20} MB")
         return git_output(self._root, "cat-file", "blob", f"{self._ref}:{path}")
+
+    def prefetch(self, paths: Iterable[str]) -> None:
+        """The files are here."""
 
 
 def read_file(path: Path) -> bytes | None:
@@ -102,40 +114,30 @@ def read_file(path: Path) -> bytes | None:
         raise LongshoreError(f"can't be read: {reason}") from None
 
 
-def mapped_project(name: str, projects: Mapping[str, Path]) -> Path:
-    """The user's directory of a project: its own, or one inside its group's. Case-insensitive.
-
-    Raises LongshoreError naming the option that maps it.
-    """
+def mapped_project(name: str, projects: Mapping[str, Path]) -> Path | None:
+    """The user's directory of a project, if any: its own, or one inside its group's. Case-insensitive."""
     found = _mapped(name, projects)
     if found is None:
-        hint = nearest(name, projects)
-        raise LongshoreError(
-            f"project {name!r} is not known on this machine; map its directory: --project {name}=DIR"
-            + (f" ({hint})" if hint else "")
-        )
+        return None
     root, rest = found
     return root / rest if rest else root
 
 
-def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str]:
-    """The user's local source of a URL, and the path in it. Nothing is ever fetched.
+def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str] | None:
+    """The user's local source of a URL, if any, and the path in it.
 
     The source is a directory mapped to a prefix of the URL or, for a raw file's address on a GitLab server, that
-    project. Raises LongshoreError naming the option that maps it.
+    project. Raises LongshoreError if the directory does not have it.
     """
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     found = _mapped(bare, {name: root for name, root in projects.items() if "://" in name})
     if found is not None:
-        root, path = found
-        return source_of(root, None, f"{bare[: len(bare) - len(path)]}"), path
+        folder, path = found
+        return source_of(folder, None, f"{bare[: len(bare) - len(path)]}"), path
     raw = _RAW_FILE.match(bare)
-    if raw is not None and _mapped(raw["project"], projects) is not None:
-        return source_of(mapped_project(raw["project"], projects), raw["ref"], f"{raw['project']}:"), raw["path"]
-    where = raw["project"] if raw is not None else bare.rpartition("/")[0]
-    raise LongshoreError(
-        f"{url[:200]} is not fetched: includes are local only; map a directory that has it: --project {where}=DIR"
-    )
+    if raw is not None and (root := mapped_project(raw["project"], projects)) is not None:
+        return source_of(root, raw["ref"], f"{raw['project']}:"), raw["path"]
+    return None
 
 
 def _mapped(name: str, projects: Mapping[str, Path]) -> tuple[Path, str] | None:
@@ -158,12 +160,14 @@ def source_of(root: Path, ref: str | None, label: str) -> Source:
     if not root.is_dir():
         raise LongshoreError(f"it is mapped to {root}, which does not exist")
     repository = Repository(root, whole=True)
+    project = label.removesuffix(":")
     if ref is None or not repository.has_git:
-        return WorkTree(repository, label)
+        return WorkTree(repository, label, Provenance(project, ref or "", origin=str(root)))
     for name in (ref, f"origin/{ref}"):
         sha = git_output(repository.root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
         if sha is not None:
-            return GitTree(repository.root, sha.decode().strip(), label)
+            commit = sha.decode().strip()
+            return GitTree(repository.root, commit, label, Provenance(project, ref, commit, str(root)))
     raise LongshoreError(
         f"{root} has no ref {ref!r}; fetch it, or map a directory without git, whose files are used as they are"
     )

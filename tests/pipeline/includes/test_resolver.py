@@ -86,9 +86,12 @@ def test_a_problem_in_an_included_file_names_the_chain(project: Project) -> None
         ("{local: here.yml, project: x}", "names local and project at once"),
         (
             "https://example.com/a/x.yml",
-            "includes are local only; map a directory that has it: --project https://example.com/a=DIR",
+            "is not fetched here; map a directory that has it: --project https://example.com/a=DIR",
         ),
-        ("https://example.com/g/p/-/raw/v1/x.yml", "map a directory that has it: --project g/p=DIR"),
+        (
+            "https://example.com/g/p/-/raw/v1/x.yml",
+            "map a directory that has it: --project https://example.com/g/p/-/raw/v1=DIR",
+        ),
         (
             "{template: Jobs/Build.gitlab-ci.yml}",
             "has lib/gitlab/ci/templates/Jobs/Build.gitlab-ci.yml: --project gitlab-org/gitlab=DIR",
@@ -571,3 +574,47 @@ def test_a_second_pipeline_in_a_file_has_no_effect_and_is_warned_of(project: Pro
     assert [job.name for job in project.compile(file).plan.jobs] == ["a"]
     (warning,) = project.warnings(file)
     assert warning.startswith(".gitlab-ci.yml:3: the second YAML document has no effect")
+
+
+OF_OTHER_FILES = """
+spec:
+  include: [{local: ci/inputs.yml}, ci/more.yml]
+  inputs:
+    environment: {default: production}
+---
+job:
+  script: ["$[[ inputs.environment ]] $[[ inputs.version ]] $[[ inputs.replicas ]]"]
+"""
+
+
+def test_inputs_are_declared_in_other_files_too(project: Project) -> None:
+    project.write(
+        "ci/inputs.yml",
+        "inputs:\n  environment: {default: staging, options: [staging]}\n  version: {default: 1.0.0}\n"
+        "  replicas: {type: number, default: 3}\n",
+    )
+    project.write("ci/more.yml", "inputs: {version: {default: 2.0.0}}\n")
+    assert project.job(OF_OTHER_FILES).script == ["production 2.0.0 3"]
+    assert project.job(OF_OTHER_FILES, inputs={"replicas": "5"}).script == ["production 2.0.0 5"]
+    assert project.problems(OF_OTHER_FILES, inputs={"replicas": "many"}) == [
+        ".gitlab-ci.yml: inputs.replicas: the input takes a value of type number, not a string"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("include", "content", "said"),
+    [
+        ("ci/gone.yml", "", ".gitlab-ci.yml:2: spec.include: there is no file 'ci/gone.yml'"),
+        ("{template: x.yml}", "", "spec.include.template: a file of inputs can't be included with `template`"),
+        ("ci/f.yml", "inputs: {a: {}}\njob: {}", "ci/f.yml:1: a file that `spec:include` names has one key, `inputs`"),
+        ("ci/f.yml", "inputs: {a: {typ: number}}", "ci/f.yml:1: inputs.a.typ: unknown keyword"),
+        ("ci/f.yml", "inputs: {a: {}}", "ci/f.yml:1: spec.inputs.a: the input has no value and no default"),
+    ],
+)
+def test_files_of_inputs_that_can_t_be_read_are_refused(
+    project: Project, include: str, content: str, said: str
+) -> None:
+    project.write("ci/f.yml", content)
+    problems = project.problems(f"spec:\n  include: {include}\n---\njob: {{script: [x]}}\n")
+    assert len(problems) == 1, problems
+    assert said in problems[0]

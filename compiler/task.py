@@ -1,0 +1,147 @@
+"""One compilation, step by step: the snapshot's packs are indexed, the process gives up all other rights, then the
+child's file is read. A bad file, a bad snapshot and exhausted memory are answers; whatever else happens ends the
+process, which the coordinator sees.
+"""
+
+from __future__ import annotations
+
+import shutil
+import traceback
+from pathlib import Path
+from uuid import uuid4
+
+import msgspec
+
+from compiler import confinement
+from compiler.changes import NoHistory, SnapshotHistory
+from compiler.fetcher import FetchedProjects, NoProjects, start
+from compiler.files import GitFiles, NoFiles, SnapshotFiles, TarFiles, artifact
+from daemon.checkouts.git import BadWorkspace
+from daemon.checkouts.objects import Objects
+from daemon.checkouts.snapshot import read_manifest
+from daemon.checkouts.store import CheckoutStores, StoredWorkspace
+from daemon.tar_stream import BadArchive
+from pipeline.child import ChildSubject
+from pipeline.compiler import compile_subject
+from pipeline.includes.fetching import OtherProjects
+from pipeline.rules import History
+from protocol.compilation import Answer, Compiled, CompileTask, NotCompiled
+from protocol.errors import LongshoreError, PipelineFileError
+from protocol.plan import TriggerPlan
+from protocol.workspace import GitWorkspace, Pack, TarWorkspace
+
+WRITTEN_BESIDE = 1 << 30
+"""Bytes that a file of the store may have beyond the workspace's: thin packs are completed."""
+
+
+def answer_to(task: CompileTask) -> Answer:
+    """Compiles a child pipeline; confines the process for good."""
+    try:
+        return _compiled(task)
+    except PipelineFileError as error:
+        return NotCompiled(problems=[str(problem) for problem in error.problems])
+    except (LongshoreError, BadWorkspace, BadArchive) as error:
+        return NotCompiled(problems=[str(error)])
+    except (MemoryError, SystemError):  # the latter from extensions that lose the former
+        return NotCompiled(problems=[needs_memory(task.bounds.memory_bytes)])
+    except OSError as error:
+        return NotCompiled(problems=[f"the coordinator can't compile the child pipeline: {error}"])
+    except Exception as error:
+        problem = f"Longshore failed to compile the child pipeline: {type(error).__name__}: {error}"
+        return NotCompiled(problems=[problem], defect=traceback.format_exc())
+
+
+def needs_memory(limit: int) -> str:
+    """The error for exhausted memory."""
+    return f"compiling the child pipeline needs more than {limit >> 20} MB of memory"
+
+
+def _compiled(task: CompileTask) -> Answer:
+    workspace = task.request.workspace
+    size = sum(blob.size for blob in workspace.blobs) if workspace is not None else 0
+    if isinstance(workspace, GitWorkspace) and shutil.which("git") is None:
+        raise LongshoreError(
+            "the coordinator's host has no git, which reads the run's snapshot: install it there (apt-get install git)"
+        )
+    confinement.limit_life(task.bounds.seconds_for(task))
+    fetcher = _fetcher(task)
+    confinement.limit(task.bounds, indexed=size, written=size + WRITTEN_BESIDE)
+    store, scratch = Path(task.store), Path(task.scratch)
+    blobs = {digest: Path(path) for digest, path in task.blobs.items()}
+    confinement.forbid_sockets()
+    confinement.confine_files(blobs.values(), (store, scratch))
+    if isinstance(workspace, GitWorkspace):
+        stored = _stored(task, workspace, blobs, scratch)
+        view = stored.source.view()
+        confinement.confine_files([view, *blobs.values()])
+        with Objects(view) as objects:
+            manifest, _ = read_manifest(objects, workspace)
+            history = SnapshotHistory(objects, stored.snapshot, workspace, manifest.changes)
+            return _answer(task, GitFiles(objects, stored.snapshot), history, blobs, fetcher)
+    confinement.confine_files(blobs.values())
+    files = TarFiles(blobs[workspace.digest]) if isinstance(workspace, TarWorkspace) else NoFiles()
+    return _answer(task, files, NoHistory(), blobs, fetcher)
+
+
+def _fetcher(task: CompileTask) -> OtherProjects:
+    if task.includes is None:
+        return NoProjects()
+    origin = next((one.value for one in task.request.predefined if one.key == "CI_REPOSITORY_URL"), "")
+    return FetchedProjects(start(task.includes, Path(task.cache), origin, task.request.includes))
+
+
+def _stored(task: CompileTask, workspace: GitWorkspace, blobs: dict[str, Path], scratch: Path) -> StoredWorkspace:
+    """The workspace in the store, which has one directory per project; its packs are copied, then indexed."""
+    copies = scratch / "packs"
+
+    def fetch(pack: Pack) -> Path:
+        # A copy: what the store makes of a pack may share its inode, and the coordinator's blobs must never change.
+        copies.mkdir(exist_ok=True)
+        return Path(shutil.copyfile(blobs[pack.digest], copies / uuid4().hex))
+
+    stores = CheckoutStores(Path(task.store), task.store_bytes, task.store_seconds)
+    stores.trim()
+    project = next((one.value for one in task.request.predefined if one.key == "CI_PROJECT_PATH"), "")
+    stored = stores.workspace(workspace, project, fetch, scratch / "pins")
+    shutil.rmtree(copies, ignore_errors=True)
+    return stored
+
+
+def _answer(
+    task: CompileTask,
+    files: SnapshotFiles,
+    history: History,
+    blobs: dict[str, Path],
+    projects: OtherProjects,
+) -> Answer:
+    request = task.request
+
+    def artifact_of(job: str, path: str) -> bytes:
+        found = [ref for ref in request.archives.get(job, ()) if ref.kind == "archive"]
+        return artifact([blobs[ref.digest] for ref in found], path, job)
+
+    subject = ChildSubject(
+        request.file,
+        request.run,
+        request.job,
+        request.trigger,
+        files,
+        history,
+        request.predefined,
+        request.project_variables,
+        artifact_of,
+    )
+    compiled = compile_subject(subject, request.variables, projects=projects, name=_files_of(request.trigger))
+    if not compiled.plan.jobs:
+        why = compiled.left_out or "its rules exclude all jobs"
+        return NotCompiled(problems=[f"{_files_of(request.trigger)}: the child pipeline has nothing to run: {why}"])
+    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=request.includes)
+    return Compiled(plan=plan, warnings=[str(warning) for warning in compiled.warnings])
+
+
+def _files_of(trigger: TriggerPlan) -> str:
+    """The files of a child pipeline, for messages about all of them."""
+    return ", ".join(
+        each.local or each.artifact or each.file or each.template or each.remote or each.component
+        for each in trigger.include
+    )

@@ -1,0 +1,78 @@
+"""What the plan of a child run depends on: its parent's snapshot, facts and forwarded variables. Pure."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import msgspec
+
+from coordinator.engine.run_index import RunIndex
+from coordinator.engine.state import JobState
+from protocol.compilation import ChildRequest
+from protocol.job_variables import of_job
+from protocol.plan import Variable
+from protocol.statuses import ENDED
+from protocol.variables import VariableTooLong, expand_with, references
+
+
+def child_request(job: JobState, index: RunIndex) -> ChildRequest:
+    """All that the plan of this job's child depends on; the jobs that it names have ended."""
+    run, trigger = index.run, job.plan.trigger
+    assert trigger is not None
+    named = [index.by_name[file.job] for file in trigger.include if file.job in index.by_name]
+    predefined = {variable.key: variable.value for variable in run.plan.predefined}
+    return ChildRequest(
+        run=run.id,
+        job=job.plan.name,
+        trigger=trigger,
+        file=predefined.get("CI_CONFIG_PATH", ""),
+        predefined=run.plan.predefined,
+        project_variables=run.plan.run_variables[: run.plan.project_variables],
+        variables=forwarded(job, index),
+        default_image=run.plan.default_image,
+        includes=run.plan.includes,
+        workspace=run.workspace,
+        archives={
+            source.plan.name: [ref for ref in source.attempt.artifacts if ref.kind == "archive"]
+            for source in named
+            if source.attempt is not None and source.status in ENDED
+        },
+    )
+
+
+def forwarded(job: JobState, index: RunIndex) -> list[Variable]:
+    """The variables that a child gets, expanded as in the job; the last of a key wins.
+
+    A reference that only a worker could resolve, such as one to a secret, stays for the child's own workers.
+    """
+    run, trigger = index.run, job.plan.trigger
+    if trigger is None:
+        return []
+    given = run.plan.run_variables[run.plan.project_variables :] if trigger.pipeline_variables else []
+    own = [variable for variable in job.plan.variables if variable.key in set(trigger.yaml_variables)]
+    sources = [source.attempt.dotenv for source in index.artifact_sources(job) if source.attempt]
+    layers = list(
+        chain(
+            run.plan.predefined,
+            of_job(run.id, run.created_at or 0.0, job.id),
+            job.plan.variables,
+            (Variable(key=key, value=value, raw=True) for left in sources for key, value in left.items()),
+            run.plan.run_variables,
+            job.play_variables,
+        )
+    )
+    known = {variable.key for variable in layers}
+    secret = [variable.value for variable in layers if variable.masked and variable.value]
+    latest = {variable.key: variable for variable in chain(own, given, job.play_variables)}
+    return [_forwarded(variable, layers, known, secret) for variable in latest.values()]
+
+
+def _forwarded(variable: Variable, layers: list[Variable], known: set[str], secret: list[str]) -> Variable:
+    if variable.raw:
+        return variable
+    try:
+        value = expand_with(f"${{{variable.key}}}", layers)
+    except VariableTooLong:
+        return variable
+    masked = variable.masked or any(part in value for part in secret)
+    return msgspec.structs.replace(variable, value=value, raw=references(value) <= known, masked=masked)

@@ -1,0 +1,168 @@
+"""Compiles a job's `trigger` into the child pipeline that it starts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from typing import Literal, cast
+
+from pipeline.child import MOST_FILES
+from pipeline.job_parts import text, texts
+from pipeline.nodes import Map, Mark, Seq, Value
+from pipeline.problems import Report, nearest
+from protocol.plan import TriggerInclude, TriggerPlan
+from protocol.variables import expand
+
+Strategy = Literal["none", "depend", "mirror"]
+
+NOT_TRIGGERED = "pipelines of other projects are not started here"
+"""Why a job with `trigger:project` does nothing."""
+TRIGGER_KEYS = frozenset(
+    (
+        "allow_failure",
+        "environment",
+        "except",
+        "extends",
+        "inherit",
+        "interruptible",
+        "manual_confirmation",
+        "needs",
+        "only",
+        "parallel",
+        "resource_group",
+        "rules",
+        "stage",
+        "start_in",
+        "trigger",
+        "variables",
+        "when",
+    )
+)
+"""The keywords of a job with `trigger`: GitLab refuses all others."""
+KINDS = ("local", "project", "template", "remote", "component", "artifact")
+
+
+def check_trigger_job(name: str, job: Map, report: Report) -> None:
+    """Reports the keywords of a job, without those of `default`, that a job with `trigger` can't have."""
+    if job.get("trigger") is None:
+        return
+    for key, value, mark in job.entries():
+        if value is not None and key not in TRIGGER_KEYS:
+            what = "can't be used in a job with `trigger`, which starts a pipeline and runs nothing itself"
+            report.problem(what, mark, f"{name}.{key}", "move it to a job of its own")
+    if isinstance(job.get("parallel"), int):
+        report.problem(
+            "a job with `trigger` can't be repeated", job.at("parallel"), f"{name}.parallel", "write `parallel:matrix`"
+        )
+
+
+def no_op(trigger: Value) -> str | None:
+    """Why a job with `trigger` does nothing, if so: it starts the pipeline of another project."""
+    if isinstance(trigger, Map):
+        return NOT_TRIGGERED if trigger.get("project") is not None else None
+    return None if trigger is None else NOT_TRIGGERED
+
+
+def check_artifacts(jobs: Iterable[tuple[str, Map]], names: Iterable[str], report: Report) -> None:
+    """Reports `trigger:include:artifact` of jobs that the pipeline lacks; `jobs` are bases with their keywords."""
+    known = dict.fromkeys(names)
+    for base, config in jobs:
+        for number, entry in enumerate(_entries(config.get("trigger"))):
+            job = entry.get("job")
+            if entry.get("artifact") is not None and isinstance(job, str) and "$" not in job and job not in known:
+                key = f"{base}.trigger.include[{number}].job"
+                report.problem(f"the pipeline has no job {job!r}", entry.at("job"), key, nearest(job, known))
+
+
+class Trigger:
+    """Compiles one job's `trigger`; `variables` are the job's variables known to the compiler."""
+
+    def __init__(self, name: str, job: Map, variables: Mapping[str, str], report: Report) -> None:
+        self._name = name
+        self._trigger = job.get("trigger")
+        self._mark = job.at("trigger")
+        self._variables = variables
+        self._report = report
+
+    def plan(self, yaml_variables: Iterable[str]) -> TriggerPlan | None:
+        """The child pipeline, if the job starts one; `yaml_variables` are the keys of the job's own variables."""
+        trigger = self._trigger
+        if not isinstance(trigger, Map):
+            return None
+        include, project = trigger.get("include"), trigger.get("project")
+        if (include is None) == (project is None):
+            said = "names both a project and files" if include is not None else "names neither files nor a project"
+            self._problem(said, self._mark, "trigger", "give `include` or `project`")
+            return None
+        if trigger.get("branch") is not None and project is None:
+            self._problem("belongs to `project`", trigger.at("branch"), "trigger.branch")
+        if include is None:
+            return None
+        forward = trigger.get("forward")
+        details = forward if isinstance(forward, Map) else Map(self._mark)
+        return TriggerPlan(
+            include=self._includes(trigger),
+            strategy=cast(Strategy, text(trigger.get("strategy")) or "none"),
+            yaml_variables=[] if details.get("yaml_variables") is False else list(dict.fromkeys(yaml_variables)),
+            pipeline_variables=details.get("pipeline_variables") is True,
+            inputs=_inputs(trigger.get("inputs")),
+        )
+
+    def _problem(self, message: str, mark: Mark, key: str, mend: str = "") -> None:
+        self._report.problem(message, mark, f"{self._name}.{key}", mend)
+
+    def _includes(self, trigger: Map) -> list[TriggerInclude]:
+        entries = list(_entries(trigger))
+        found = [
+            made for number, entry in enumerate(entries) for made in self._include(entry, f"trigger.include[{number}]")
+        ]
+        if not entries:
+            self._problem("names no file", trigger.at("include"), "trigger.include")
+        if max(len(entries), len(found)) > MOST_FILES:
+            self._problem(f"names more than {MOST_FILES} files", trigger.at("include"), "trigger.include")
+        return found
+
+    def _include(self, entry: Map, key: str) -> list[TriggerInclude]:
+        kinds = [kind for kind in KINDS if entry.get(kind) is not None]
+        if len(kinds) != 1:
+            said = f"names {' and '.join(kinds)} at once" if kinds else "names no file"
+            self._problem(said, entry.mark, key, f"give one of {', '.join(KINDS)}")
+            return []
+        kind, inputs = kinds[0], _inputs(entry.get("inputs"))
+        job = entry.get("job")
+        if (kind == "artifact") != (job is not None):
+            said = "says not which job leaves it" if kind == "artifact" else "belongs to `artifact`"
+            self._problem(said, entry.at("job"), f"{key}.{'job' if job is not None else kind}", "add `job:`")
+            return []
+        path = self._expanded(entry[kind])
+        if kind == "artifact":
+            return [TriggerInclude(artifact=path, job=self._expanded(job), inputs=inputs)]
+        if kind != "project":
+            return [TriggerInclude(**{kind: path}, inputs=inputs)]
+        files = texts(entry.get("file"))
+        if not files:
+            self._problem("names a project and no file", entry.at("project"), key, "add `file:`")
+        ref = self._expanded(entry.get("ref"))
+        return [TriggerInclude(project=path, file=self._expanded(file), ref=ref, inputs=inputs) for file in files]
+
+    def _expanded(self, value: Value) -> str:
+        return expand(text(value), self._variables)
+
+
+def _entries(trigger: Value) -> Iterable[Map]:
+    """The files under `trigger:include`, each as a mapping."""
+    if not isinstance(trigger, Map):
+        return
+    include, mark = trigger.get("include"), trigger.at("include")
+    items = include.entries() if isinstance(include, Seq) else [(include, mark)]
+    for item, where in items:
+        if isinstance(item, Map):
+            yield item
+        elif isinstance(item, str):
+            kind = "remote" if item.startswith(("http://", "https://")) else "local"
+            yield Map(where, [(kind, item, where)])
+
+
+def _inputs(value: Value) -> dict[str, str]:
+    """Inputs as JSON texts, by name."""
+    return {name: json.dumps(item) for name, item in value.items()} if isinstance(value, Map) else {}

@@ -1,0 +1,113 @@
+"""The compilation of child pipelines beside the coordinator: its requests and answers. Pure data.
+
+`coordinator/children` asks; the process of `compiler` answers once, on its stdout.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from protocol.plan import IncludeOptions, Plan, TriggerPlan, Variable
+from protocol.views import ArtifactRef
+from protocol.workspace import Workspace
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Base of this module's types."""
+
+
+class ChildRequest(Part, frozen=True, kw_only=True):
+    """All that a child pipeline's plan depends on.
+
+    `run` and `job` are the parent's. `file` is the parent's pipeline file as messages name it. `predefined`,
+    `project_variables`, `default_image` and `includes` are those of the parent's plan; `variables` are forwarded to the
+    child with the precedence of `--var`. `archives` are the artifacts of the jobs that `trigger` names, by job.
+    """
+
+    run: int
+    job: str
+    trigger: TriggerPlan
+    file: str = ""
+    predefined: list[Variable] = []
+    project_variables: list[Variable] = []
+    variables: list[Variable] = []
+    default_image: str | None = None
+    includes: IncludeOptions = IncludeOptions()
+    workspace: Workspace | None = None
+    archives: dict[str, list[ArtifactRef]] = {}
+
+
+class Bounds(Part, frozen=True, kw_only=True):
+    """Limits of one compilation. A snapshot that is not indexed yet gets more time, by its size."""
+
+    seconds: float = 60.0
+    cpu_seconds: int = 60
+    memory_bytes: int = 1 << 30
+    open_files: int = 256
+    fetch_seconds: float = 60.0
+    """Further time if includes of other projects may be fetched."""
+    bytes_per_second: int = 4 << 20
+    """Rate at which packs are at least indexed."""
+    answer_bytes: int = 16 << 20
+    """Maximum size of an answer: of a plan, as clients may submit it."""
+
+    def seconds_for(self, task: CompileTask) -> float:
+        """Seconds from which a task's process is killed."""
+        workspace = task.request.workspace
+        size = sum(blob.size for blob in workspace.blobs) if workspace is not None else 0
+        return self.seconds + size // self.bytes_per_second + (self.fetch_seconds if task.includes else 0.0)
+
+
+class Includes(Part, frozen=True, kw_only=True):
+    """How the includes of other projects are fetched. `environment` is the number of the inherited open file that has
+    the fetching process's environment, as msgpack. With `own_access`, credentials, SSH keys and directories of the
+    coordinator's user are used.
+    """
+
+    environment: int
+    own_access: bool
+
+
+class CompileTask(Part, frozen=True, kw_only=True):
+    """What a compiler process reads from its stdin.
+
+    `blobs` are the files of the request's blobs, by digest. `store` keeps snapshots for later processes, up to
+    `store_bytes` and for `store_seconds` unused; `scratch` is this process's own directory, on the same file system.
+    `cache` is the directory of fetched includes; without `includes`, none are fetched.
+    """
+
+    request: ChildRequest
+    bounds: Bounds
+    blobs: dict[str, str]
+    store: str
+    store_bytes: int
+    store_seconds: float
+    scratch: str
+    cache: str
+    includes: Includes | None = None
+
+
+class Compiled(Part, frozen=True, kw_only=True, tag_field="type", tag="compiled"):
+    """A child pipeline's plan. `warnings` are lines of text."""
+
+    plan: Plan
+    warnings: list[str] = []
+
+
+class NotCompiled(Part, frozen=True, kw_only=True, tag_field="type", tag="not_compiled"):
+    """Why there is no plan: lines of text, those of a pipeline file with file, line and key.
+
+    `defect` is a traceback, if Longshore itself is at fault.
+    """
+
+    problems: list[str]
+    defect: str = ""
+
+
+Answer = Compiled | NotCompiled
+
+
+class AnyAnswer(Part, frozen=True, kw_only=True):
+    """What a compiler process writes to its stdout."""
+
+    answer: Answer

@@ -1,0 +1,146 @@
+"""Jobs that start child runs, in real Docker: from files of the snapshot and of artifacts, on several workers."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import System, jobs_of, repository, statuses
+
+PARENT = """
+stages: [build, test, after]
+default: {image: longshore/busybox:test}
+variables: {COLOR: blue}
+generate:
+  stage: build
+  script:
+    - 'printf "made:\\n  image: longshore/busybox:test\\n  script: [echo made by %s]\\n" $CI_JOB_NAME > made.yml'
+  artifacts: {paths: [made.yml]}
+local:
+  stage: test
+  variables: {SHAPE: "$COLOR square"}
+  trigger: {include: ci/child.yml, strategy: depend}
+generated:
+  stage: test
+  needs: [generate]
+  trigger: {include: [{artifact: made.yml, job: generate}], strategy: mirror}
+free:
+  stage: test
+  trigger: {include: ci/child.yml}
+after: {stage: after, script: [echo after]}
+"""
+CHILD = """
+default: {image: longshore/busybox:test}
+stages: [one, two]
+first:
+  stage: one
+  script: ['echo "$CI_PIPELINE_SOURCE of $CI_PARENT_PIPELINE_ID: $SHAPE $COLOR"', cat file.txt]
+second: {stage: two, script: [echo second]}
+"""
+BAD = """
+generate:
+  image: longshore/busybox:test
+  script: ['printf "job:\\n  stage: nowhere\\n  script: [x]\\n" > made.yml']
+  artifacts: {paths: [made.yml]}
+bad:
+  needs: [generate]
+  trigger: {include: [{artifact: made.yml, job: generate}], strategy: depend}
+missing: {trigger: {include: no.yml}}
+"""
+
+
+def project(folder: Path, text: str = PARENT) -> Path:
+    made = repository(folder, {".gitlab-ci.yml": text, "ci/child.yml": CHILD, "file.txt": "committed\n"})
+    (made / "file.txt").write_text("uncommitted\n")
+    return made
+
+
+def test_parents_wait_for_their_children_and_show_them(fleet: System, tmp_path: Path) -> None:
+    done = fleet.run(project(tmp_path / "project"))
+    assert done.status == 0, done.err
+    run = done.json
+    assert set(statuses(run).values()) == {"success"}
+    assert run["parent"] is None
+    jobs = jobs_of(run)
+    (local,), (generated,), (free,) = (jobs[name]["child_runs"] for name in ("local", "generated", "free"))
+    child = fleet.finished(local)
+    assert child["parent"] == {"run": run["id"], "job": "local"}
+    assert statuses(child) == {"first": "success", "second": "success"}
+    assert jobs["local"]["finished_at"] >= child["finished_at"]
+    assert jobs["generated"]["finished_at"] >= fleet.finished(generated)["finished_at"]
+    assert f"parent_pipeline of {run['id']}: blue square blue\n" in fleet.log(local, "first")
+    assert "\nuncommitted\n" in fleet.log(local, "first")
+    assert "made by generate\n" in fleet.log(generated, "made")
+    assert {each["id"]: each["parent"] for each in fleet.command("list", "--json").json}[free] == {
+        "run": run["id"],
+        "job": "free",
+    }
+    shown = fleet.command("show", str(run["id"])).out.splitlines()
+    below = next(number for number, line in enumerate(shown) if " local " in line)
+    assert [line.split()[:2] for line in shown[below + 1 : below + 3]] == [["one", "first"], ["two", "second"]]
+    logs = fleet.command("logs", str(run["id"]), "--children").out
+    assert re.search(r"^local/first +\| uncommitted$", logs, re.MULTILINE)
+    assert re.search(r"^generated/made +\| made by generate$", logs, re.MULTILINE)
+    assert re.search(r"^local/first +\| uncommitted$", done.err, re.MULTILINE)
+
+
+def test_what_is_wrong_with_a_child_s_file_is_said_in_its_job(fleet: System, tmp_path: Path) -> None:
+    run = fleet.run(project(tmp_path / "project", BAD)).json
+    assert statuses(run) == {"generate": "success", "bad": "failed", "missing": "failed"}
+    jobs = jobs_of(run)
+    assert jobs["bad"]["failure_reason"] == jobs["missing"]["failure_reason"] == "downstream_pipeline_creation_failed"
+    assert "made.yml:2: job.stage: unknown stage 'nowhere'" in jobs["bad"]["message"]
+    assert fleet.log(run["id"], "bad") == jobs["bad"]["message"] + "\n"
+    assert "there is no file 'no.yml'" in jobs["missing"]["message"]
+    assert jobs["bad"]["child_runs"] == []
+
+
+def test_a_killed_coordinator_creates_each_child_once_and_takes_its_outcome(system: System, tmp_path: Path) -> None:
+    coordinator = system.start_coordinator()
+    for name in ("w1", "w2", "w3"):
+        system.start_worker(name, "--slots", "1")
+    system.wait_for_workers(3)
+    run = system.submit(project(tmp_path / "project"))
+    for status in ("pending", "running", "success"):
+        eventually(partial(_reached, system, run, status))
+        coordinator.kill()
+        coordinator = system.start_coordinator()
+    view = system.finished(run)
+    assert set(statuses(view).values()) == {"success"}
+    children = [child for job in jobs_of(view).values() for child in job["child_runs"]]
+    assert len(children) == 3
+    assert all(set(statuses(system.finished(child)).values()) == {"success"} for child in children)
+    assert len(system.command("list", "--json").json) == 4
+
+
+def _reached(system: System, run: int, status: str) -> bool:
+    """Whether a job that waits for its child has come so far, or further."""
+    order = ["created", "pending", "running", "success"]
+    return order.index(jobs_of(system.show(run))["local"]["status"]) >= order.index(status)
+
+
+def test_canceling_a_run_cancels_its_children_and_leaves_nothing(system: System, tmp_path: Path) -> None:
+    system.start_coordinator()
+    system.start_worker("w1", "--slots", "2")
+    system.wait_for_workers(1)
+    folder = project(tmp_path / "project", "start: {trigger: {include: ci/child.yml, strategy: depend}}")
+    (folder / "ci/child.yml").write_text("long: {image: longshore/busybox:test, script: [echo begun, sleep 300]}")
+    run = system.submit(folder)
+    eventually(lambda: jobs_of(system.show(run))["start"]["child_runs"], so=bool)
+    (child,) = jobs_of(system.show(run))["start"]["child_runs"]
+    eventually(lambda: "begun\n" in system.logged(child, "long"))
+    follower = system.start("logs", str(run), "-f", "--children")
+    assert system.command("cancel", str(run)).status == 0
+    assert (system.finished(run)["status"], system.finished(child)["status"]) == ("canceled", "canceled")
+    assert follower.popen.wait(DEADLINE) == 0
+    assert "start/long | begun\n" in follower.out.read_text()
+
+
+def test_a_run_on_this_machine_alone_waits_for_all_children(system: System, tmp_path: Path) -> None:
+    text = "start: {trigger: {include: ci/child.yml}}"
+    done = system.command("run", cwd=project(tmp_path / "project", text))
+    assert done.status == 0, done.err
+    assert "start/second | second\n" in done.out
+    assert statuses(system.show(2)) == {"first": "success", "second": "success"}
