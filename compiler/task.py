@@ -74,7 +74,7 @@ def _compiled(task: CompileTask) -> Answer:
     if isinstance(workspace, GitWorkspace):
         stored = _stored(task, workspace, blobs, scratch)
         view = stored.source.view()
-        confinement.confine_files([view, *blobs.values()])
+        confinement.confine_files([view.path, *blobs.values()])
         with Objects(view) as objects:
             manifest, _ = read_manifest(objects, workspace)
             history = SnapshotHistory(objects, stored.snapshot, workspace, manifest.changes)
