@@ -72,6 +72,12 @@ def limit(bounds: Bounds, *, indexed: int, written: int) -> None:
     soft_limit(resource.RLIMIT_CORE, 0)
 
 
+def raise_memory() -> None:
+    """Lifts the limit of memory to that of git's, so that a process which has exhausted its own can still say so."""
+    _, most = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
 def soft_limit(which: int, value: int, hard: int | None = None) -> None:
     """Lowers a limit; one that is lower already stays."""
     _, most = resource.getrlimit(which)

@@ -44,6 +44,7 @@ def answer_to(task: CompileTask) -> Answer:
     except (LongshoreError, BadWorkspace, BadArchive) as error:
         return NotCompiled(problems=[str(error)])
     except (MemoryError, SystemError):  # the latter from extensions that lose the former
+        confinement.raise_memory()
         return NotCompiled(problems=[needs_memory(task.bounds.memory_bytes)])
     except OSError as error:
         return NotCompiled(problems=[f"the coordinator can't compile the child pipeline: {error}"])
