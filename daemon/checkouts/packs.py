@@ -55,6 +55,10 @@ class Source(msgspec.Struct):
                 self._view = make_view(self.pins, self.packs, self.ref.shallow, self.ref.object_format)
             return self._view
 
+    def view_down_to(self, shallow: Sequence[str]) -> Path:
+        """A bare repository of this workspace's objects, with its history cut off below these commits."""
+        return make_view(self.pins, self.packs, shallow, self.ref.object_format)
+
     def view_of(self, number: int) -> Path:
         """A bare repository of one pack's objects."""
         return make_view(self.pins, self.packs[number : number + 1], self.ref.shallow, self.ref.object_format)
