@@ -177,13 +177,13 @@ def projects(cache: Path, origin: str, options: IncludeOptions, *, own_access: b
     address of its network's own, no SSH key; a server that is known by SSH is asked by HTTPS. Raises LongshoreError.
     """
     templates = parse_templates(options.templates) if options.templates else Templates()
-    # `interactive` only leaves git in the process group that the coordinator kills; ASKING_NOBODY keeps it silent.
+    # The coordinator kills the process group.
     fetching = Fetching(
         templates=templates,
         cache=None if own_access else cache,
         freshness=Freshness(offline=options.offline),
         allow_local=options.allow_local and own_access,
-        interactive=True,
+        same_group=True,
     )
     server = named_server(options.server) if options.server else server_of(origin, Path("/")) if origin else None
     if own_access:

@@ -138,7 +138,8 @@ class RepositoryManifest(Part, frozen=True, kw_only=True):
     `name` is the submodule's in `.gitmodules`. `url` is the address of `origin`, without credentials; empty without
     one. `head` is the checked-out commit; None before the first one. `branch` is the checked-out branch, also the
     unborn one. `refs` are full names as they are to be in a job: `refs/remotes/origin/BRANCH`, `refs/tags/TAG`, and in
-    a submodule also `refs/heads/BRANCH`. `empty` are directories without files.
+    a submodule also `refs/heads/BRANCH`. `empty` are directories without files. `partial`: it is a partial clone, whose
+    history may lack trees and blobs.
     """
 
     path: bytes = b""
@@ -151,6 +152,7 @@ class RepositoryManifest(Part, frozen=True, kw_only=True):
     index: list[IndexEntry] = []
     modes: Modes = Modes()
     empty: list[bytes] = []
+    partial: bool = False
 
 
 class Changes(Part, frozen=True, kw_only=True):

@@ -90,7 +90,7 @@ class Follower:
         self._jobs: dict[tuple[int, str], JobView] = {}
         self._prefixes = {run: ""}  # of all followed runs, by id
         self._statuses: dict[int, ExecutionStatus] = {}
-        self.children: dict[int, RunView] = {}  # the child runs by id, as of the last snapshot
+        self.children: dict[int, RunView] = {}  # the child runs, by id
         self._logs: dict[str, _Followed] = {}
         self._view: RunView | None = None  # as of the last snapshot
         self._position = FeedPosition()
@@ -203,6 +203,8 @@ class Follower:
         if before == shown or (run != self._run and before is not None and _is_outdated(job, before)):
             return
         self._jobs[run, job.name] = shown
+        if run in self.children:
+            self.children[run] = with_job(self.children[run], job)
         if self._with_logs and job.attempt_id is not None and job.attempt_id not in self._logs:
             feed.subscribe(log_topic(job.attempt_id))
             now = time.monotonic()
@@ -250,6 +252,15 @@ class Follower:
             if followed.offset >= found.size:
                 followed.complete = found.complete
                 return
+
+
+def with_job(run: RunView, job: JobView) -> RunView:
+    """The run with a job as it is now."""
+    stages = [
+        msgspec.structs.replace(stage, jobs=[job if job.name == each.name else each for each in stage.jobs])
+        for stage in run.stages
+    ]
+    return msgspec.structs.replace(run, stages=stages)
 
 
 def _is_outdated(job: JobView, known: JobView) -> bool:

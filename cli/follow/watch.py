@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 
 import msgspec
 from rich.console import Group
 from rich.live import Live
 
-from cli.follow.follower import Follower
+from cli.follow.follower import Follower, with_job
 from cli.follow.overview import Overview
 from cli.render.phrases import job_ending, job_note
 from cli.render.tables import console, run_headline, run_table
@@ -25,22 +26,24 @@ DRAW_SECONDS = 0.125
 def watch_run(session: Session, run: RunView) -> None:
     """Shows the run until it ends or waits for a manual job: on a terminal as an updating table, else line by line."""
     if not sys.stdout.isatty():
-        Follower(session, run.id, _Lines(), logs=False).follow()
+        Follower(session, run.id, _Lines(), logs=False, children=True).follow()
         return
     out = console(sys.stdout)
     live = Live(console=out, auto_refresh=False, transient=True, vertical_overflow="ellipsis")
     table = _LiveTable(run, live)
     try:
         with live:
-            ended = Follower(session, run.id, table, logs=False).follow()
+            follower = Follower(session, run.id, table, logs=False, children=True)
+            table.children = follower.children
+            ended = follower.follow()
     except KeyboardInterrupt:  # leaves the last state on screen
         out.print(table.picture())
         raise
-    out.print(_whole(ended or table.run))
+    out.print(_whole(ended or table.run, table.children))
 
 
-def _whole(run: RunView) -> Group:
-    return Group(run_headline(run), run_table(run))
+def _whole(run: RunView, children: Mapping[int, RunView]) -> Group:
+    return Group(run_headline(run), run_table(run, children))
 
 
 class _LiveTable:
@@ -48,6 +51,8 @@ class _LiveTable:
 
     def __init__(self, run: RunView, live: Live) -> None:
         self.run = run
+        self.children: Mapping[int, RunView] = {}
+        self._own = frozenset(job.name for stage in run.stages for job in stage.jobs)
         self._live = live
         self._drawn_at = 0.0
         self._overview = Overview(run.id, {stage.name: [job.name for job in stage.jobs] for stage in run.stages})
@@ -58,7 +63,7 @@ class _LiveTable:
     def picture(self) -> Group:
         """The run, fitted to one screen."""
         out = self._live.console
-        whole = _whole(self.run)
+        whole = _whole(self.run, self.children)
         if sum(len(stage.jobs) for stage in self.run.stages) < out.height and len(out.render_lines(whole)) < out.height:
             return whole
         *lines, _ = self._overview.lines(out.width, out.height - 1)
@@ -71,11 +76,8 @@ class _LiveTable:
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
         self._overview.take(job)
-        stages = [
-            msgspec.structs.replace(stage, jobs=[job if job.name == each.name else each for each in stage.jobs])
-            for stage in self.run.stages
-        ]
-        self.run = msgspec.structs.replace(self.run, stages=stages)
+        if job.name in self._own:  # not one of a child run, which the follower keeps
+            self.run = with_job(self.run, job)
 
     def run_changed(self, run: RunSummary) -> None:
         changed = {name: getattr(run, name) for name in RunSummary.__struct_fields__}

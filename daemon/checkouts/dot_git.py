@@ -31,9 +31,10 @@ def git_file(repository: Repository) -> bytes:
 
 def _config(repository: Repository, modules: Sequence[Repository]) -> bytes:
     sha256 = len(repository.tree) == 64
+    promised = repository.manifest.partial and repository.manifest.url  # what is missing is then fetched on demand
     lines = [
         b"[core]",
-        b"\trepositoryformatversion = %d" % sha256,
+        b"\trepositoryformatversion = %d" % bool(sha256 or promised),
         b"\tfilemode = true",
         b"\tbare = false",
         b"\tlogallrefupdates = true",
@@ -44,11 +45,14 @@ def _config(repository: Repository, modules: Sequence[Repository]) -> bytes:
         lines.append(b"\tworktree = " + _quoted(posixpath.relpath(repository.top, repository.git_dir)))
     if sha256:
         lines += [b"[extensions]", b"\tobjectformat = sha256"]
+    if promised:
+        lines += [b"[extensions]", b"\tpartialclone = origin"]
     if repository.manifest.url:
         lines += [
             b'[remote "origin"]',
             b"\turl = " + _quoted(repository.manifest.url.encode("utf-8", "surrogateescape")),
             b"\tfetch = +refs/heads/*:refs/remotes/origin/*",
+            *([b"\tpromisor = true"] if promised else []),
         ]
     for one in modules:
         lines += [b"[submodule " + _section(one.manifest.name) + b"]", b"\tactive = true"]

@@ -135,6 +135,12 @@ def is_within(repository: BareRepository, history: History) -> bool:
         return False
 
 
+def existing(repository: BareRepository, history: History) -> list[str]:
+    """The objects of a history that is as deep as the repository's, but for those that a partial clone lacks."""
+    arguments = ("rev-list", "--objects", "--no-object-names", "--missing=allow-any", "--stdin")
+    return repository.run(*arguments, told=git.lines(history.tips)).decode().split()
+
+
 def pack(repository: BareRepository, history: History, without: Sequence[str], target: Path) -> str:
     """Packs a history, without that of other tips, into `target`. Returns the pack's name."""
     told = [*(f"--shallow {one}" for one in history.shallow), *history.tips, *(f"^{one}" for one in without)]

@@ -57,6 +57,10 @@ class Source(msgspec.Struct):
                 self._view = self.make_view(self.pins, self.packs)
             return self._view
 
+    def view_down_to(self, shallow: Sequence[str]) -> BareRepository:
+        """A bare repository of this workspace's objects, with its history cut off below these commits."""
+        return self.make_view(self.pins, self.packs, shallow)
+
     def view_of(self, number: int) -> BareRepository:
         """A bare repository of one pack's objects."""
         return self.make_view(self.pins, self.packs[number : number + 1])

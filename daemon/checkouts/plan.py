@@ -56,7 +56,7 @@ class _Packed(msgspec.Struct, frozen=True):
 class RepositoryPlan(msgspec.Struct, frozen=True):
     """One repository's git directory: `packs`, of which the first is complete and the others build on it; small
     `texts` by name; whether the plan's set has its index; and the name of the pack there with `extras`: tags and
-    staged blobs.
+    staged blobs. In a `partial` one, packs may refer to objects that nobody has.
     """
 
     top: bytes
@@ -66,6 +66,7 @@ class RepositoryPlan(msgspec.Struct, frozen=True):
     texts: dict[bytes, bytes]
     index: bool
     extras: str
+    partial: bool = False
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -141,10 +142,11 @@ def _plan_repository(
         top=one.top,
         git_dir=one.git_dir,
         git_file=dot_git.git_file(one) if one.level else b"",
-        packs=_history_packs(source, found),
+        packs=_partial_history(source, found) if one.manifest.partial else _history_packs(source, found),
         texts=dot_git.text_files(one, found, modules),
         index=options.files,
         extras=extras,
+        partial=one.manifest.partial,
     )
 
 
@@ -156,6 +158,22 @@ def _history_packs(source: Source, wanted: History) -> list[HistoryPack]:
     with source.shelf.making(source.name, whole):
         found = _found(source, whole) or _found(source, increment)
         return found or _increment(source, wanted, increment) or [_whole(source, wanted, whole)]
+
+
+def _partial_history(source: Source, wanted: History) -> list[HistoryPack]:
+    """The pack of what a partial clone has of a history: named by its objects, as another clone may have others."""
+    if not wanted.tips:
+        return []
+    ids = history.existing(source.view_down_to(wanted.shallow), wanted)
+    name = f"partial-{key_of(sorted(ids))}"
+    with source.shelf.making(source.name, name):
+        if found := _found(source, name):
+            return found
+        with source.shelf.partial() as partial:
+            packed = _Packed(history.pack_objects(source.view(), ids, partial), wanted.tips)
+            (partial / "packed").write_bytes(msgspec.msgpack.encode(packed))
+            source.put(name, partial)
+    return [HistoryPack(name, packed.pack)]
 
 
 def _found(source: Source, name: str) -> list[HistoryPack]:
@@ -268,3 +286,5 @@ def _pack(one: RepositoryPlan, name: str, pack: Path, idx: Path) -> Iterator[Mem
     place = one.git_dir + b"/objects/pack/pack-" + name.encode()
     yield tar_members.content(place + b".pack", PACK_MODE, pack)
     yield tar_members.content(place + b".idx", PACK_MODE, idx)
+    if one.partial:
+        yield tar_members.content(place + b".promisor", PACK_MODE, b"")

@@ -69,7 +69,7 @@ class Fetching:
     version; while `locking`, new ones may be missing. `lock_file` is the mapping's file, for messages. With
     `allow_local`, `include:remote` may reach this machine.
     `progress` receives a line when a connection takes over half a second; with `interactive`, git and ssh may ask for
-    passwords on the terminal.
+    passwords on the terminal. With `same_group`, git stays in this process's group.
     """
 
     def __init__(
@@ -85,6 +85,7 @@ class Fetching:
         allow_local: bool = False,
         progress: Callable[[str], None] | None = None,
         interactive: bool = False,
+        same_group: bool = False,
     ) -> None:
         self.server = named_server(server) if server else None
         self.templates = templates or Templates()
@@ -96,6 +97,7 @@ class Fetching:
         self.allow_local = allow_local
         self.progress = progress
         self.interactive = interactive
+        self.same_group = same_group
         self.sources: list[SourceRecord] = []
 
     @property
@@ -283,7 +285,10 @@ class OtherProjects:
         assert self.fetching is not None
         if self._git is None:
             root = self._repository.root if self._repository is not None else self.fetching.cache
-            self._git = GitFetch(root, self.fetching.progress, interactive=self.fetching.interactive)
+            fetching = self.fetching
+            self._git = GitFetch(
+                root, fetching.progress, interactive=fetching.interactive, same_group=fetching.same_group
+            )
         if address not in self._projects:
             self._projects[address] = CachedProject(
                 self._git, self.fetching.cache, address, name, self.fetching.freshness

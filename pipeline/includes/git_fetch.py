@@ -65,12 +65,21 @@ class GitFetch:
 
     `repository` is the user's own, whose settings for connections apply (`insteadOf`, credentials, proxies, CAs).
     `progress` receives a line when a connection takes long. With `interactive`, git and ssh may ask on the terminal.
+    With `same_group`, they stay in this process's group, for a caller that ends them with it.
     """
 
-    def __init__(self, repository: Path, progress: Callable[[str], None] | None = None, *, interactive: bool) -> None:
+    def __init__(
+        self,
+        repository: Path,
+        progress: Callable[[str], None] | None = None,
+        *,
+        interactive: bool,
+        same_group: bool = False,
+    ) -> None:
         self._repository = repository
         self._progress = progress
         self._interactive = interactive
+        self._same_group = same_group or interactive  # a session of its own has no terminal to ask on
         self._seconds = TOTAL_SECONDS
 
     def run(self, directory: Path, address: str, command: tuple[str, ...], doing: str, limit: int) -> bytes:
@@ -111,8 +120,7 @@ class GitFetch:
                 stdout=output,
                 stderr=errors,
                 env=self._environment(address),
-                # A session of its own has no terminal to ask on, and ends as a whole.
-                start_new_session=not self._interactive,
+                start_new_session=not self._same_group,  # which ends as a whole
             )
         except FileNotFoundError:
             raise LongshoreError("git is not installed: install it (apt-get install git)") from None
@@ -133,7 +141,7 @@ class GitFetch:
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:
         with suppress(ProcessLookupError):
-            if self._interactive:
+            if self._same_group:
                 process.kill()
             else:
                 os.killpg(process.pid, signal.SIGKILL)

@@ -86,6 +86,21 @@ def test_history_is_as_deep_as_the_job_says(fleet: System, root: Path) -> None:
         assert said == expected.replace("\n\n", "\n").splitlines(), depth
 
 
+@pytest.mark.parametrize("filter", ["blob:none", "tree:0"])
+def test_a_partial_clone_stays_one_in_a_job(fleet: System, root: Path, filter: str) -> None:
+    git(root, "config", "uploadpack.allowFilter", "true")
+    partial = root.with_name(f"{root.name}-partial")
+    git(root, "clone", "-q", f"--filter={filter}", root.as_uri(), str(partial))
+    git(partial, "remote", "set-url", "origin", (root / "gone").as_uri())
+    (partial / "a").write_text("changed\n")
+    asked = (*ASKED, "git fsck --connectivity-only --no-dangling 2>&1", "git config remote.origin.promisor")
+    for depth in ("0", "20"):
+        (partial / ".gitlab-ci.yml").write_text(pipeline(*asked, more=f"  variables: {{GIT_DEPTH: '{depth}'}}\n"))
+        assert in_job(fleet, partial) == answers(partial, asked)
+    (partial / ".gitlab-ci.yml").write_text(pipeline("git show HEAD~5:a 2>&1 | grep -o promisor"))
+    assert "promisor\n" in in_job(fleet, partial)
+
+
 def test_a_job_finds_a_detached_head_its_branch_at_origin_and_nothing_of_the_user(fleet: System, root: Path) -> None:
     git(root, "branch", "other")
     git(root, "config", "user.secret", "mine")

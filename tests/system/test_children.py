@@ -132,10 +132,14 @@ def test_canceling_a_run_cancels_its_children_and_leaves_nothing(system: System,
     (child,) = jobs_of(system.show(run))["start"]["child_runs"]
     eventually(lambda: "begun\n" in system.logged(child, "long"))
     follower = system.start("logs", str(run), "-f", "--children")
+    watcher = system.start("show", str(run), "--watch")
+    eventually(lambda: "start/long: running on w1\n" in watcher.out.read_text())
     assert system.command("cancel", str(run)).status == 0
     assert (system.finished(run)["status"], system.finished(child)["status"]) == ("canceled", "canceled")
     assert follower.popen.wait(DEADLINE) == 0
     assert "start/long | begun\n" in follower.out.read_text()
+    assert watcher.popen.wait(DEADLINE) == 0
+    assert "start/long: canceled" in watcher.out.read_text()
 
 
 def test_a_run_on_this_machine_alone_waits_for_all_children(system: System, tmp_path: Path) -> None:

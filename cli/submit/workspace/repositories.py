@@ -76,6 +76,7 @@ def scan(store: SnapshotStore, tree: WorkTree, list_files: Callable[[], Listing]
         index=entries,
         modes=files.modes,
         empty=sorted({*listing.empty, *listing.absent, *listing.submodules}),
+        partial=tree.partial,
     )
     return Scan(tree, listing, manifest, top, staged, parse_refs(tree.git.finish(asked, check=False)), files.left_out)
 

@@ -69,6 +69,12 @@ class WorkTree(msgspec.Struct, frozen=True):
         except FileNotFoundError:
             return set()
 
+    @property
+    def partial(self) -> bool:
+        """Whether it is a partial clone."""
+        remotes = [key for key in self.config if key.startswith("remote.") and key.endswith(".promisor")]
+        return "extensions.partialclone" in self.config or any(self.flag(key, False) for key in remotes)
+
     def flag(self, key: str, default: bool) -> bool:
         """A boolean setting."""
         value = self.config.get(key)
