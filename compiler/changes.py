@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from daemon.checkouts import git, trees
+from daemon.checkouts import trees
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.indexing import TREE_OF_COMMIT
 from daemon.checkouts.objects import TREE, Objects, kind
@@ -55,7 +55,7 @@ class SnapshotHistory:
         head = self._top.manifest.head or ""
         try:
             if commit:
-                return git.run(self._objects.repository, "merge-base", commit, head).decode().strip()
+                return self._objects.repository.run("merge-base", commit, head).decode().strip()
         except BadWorkspace:
             pass  # unrelated, or beyond the snapshot's depth
         raise LongshoreError(

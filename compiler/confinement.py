@@ -86,7 +86,7 @@ def confine_files(read: Iterable[Path], write: Iterable[Path] = ()) -> bool:
 
     Nothing may be done over TCP, nor be sent to processes outside. Confinements add up: a later one takes rights only.
     """
-    abi = _libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ABI_VERSION_FLAG))
+    abi = landlock_version()
     if abi < min(_RIGHTS_BY_ABI):
         return False
     rights = _RIGHTS_BY_ABI[max(known for known in _RIGHTS_BY_ABI if known <= abi)]
@@ -107,6 +107,11 @@ def confine_files(read: Iterable[Path], write: Iterable[Path] = ()) -> bool:
     finally:
         os.close(ruleset)
     return True
+
+
+def landlock_version() -> int:
+    """The version of the kernel's Landlock; negative without it."""
+    return int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ABI_VERSION_FLAG)))
 
 
 def forbid_sockets() -> bool:

@@ -14,7 +14,7 @@ import msgspec
 
 from pipeline.includes.cached_project import Freshness
 from pipeline.includes.fetching import Component, Fetching, OtherProjects, Templates, parse_templates
-from pipeline.includes.records import Provenance
+from pipeline.includes.records import Pin, Provenance
 from pipeline.includes.servers import Server, named_server, server_of
 from pipeline.includes.sources import Source
 from protocol.compilation import Includes
@@ -80,6 +80,12 @@ class Prefetch(msgspec.Struct, frozen=True, tag=True):
     paths: list[str]
 
 
+class Lock(msgspec.Struct, frozen=True, tag=True):
+    """Holds all that is opened later to the versions of a lock file, if it has them. Answer: Content, without data."""
+
+    pins: dict[str, Pin]
+
+
 class Opened(msgspec.Struct, frozen=True, tag=True):
     """A source, by its number."""
 
@@ -107,7 +113,7 @@ class Refused(msgspec.Struct, frozen=True, tag=True):
     problem: str
 
 
-Question = Project | TemplateAt | ComponentOf | Remote | Names | Read | Prefetch
+Question = Project | TemplateAt | ComponentOf | Remote | Names | Read | Prefetch | Lock
 Reply = Opened | Listed | Content | Refused
 
 
@@ -224,6 +230,11 @@ def _answer(question: Question, projects: OtherProjects, sources: list[Source]) 
         case Prefetch():
             sources[question.source].prefetch(question.paths)
             return Content()
+        case Lock():
+            if projects.fetching is not None:
+                # A lock file has the includes of its pipeline file; a child may have others, which are not locked.
+                projects.fetching.locked, projects.fetching.locking = question.pins, True
+            return Content()
         case Project():
             source = projects.project(question.name, question.ref)
         case TemplateAt():
@@ -274,6 +285,10 @@ class FetchedProjects(OtherProjects):
     def __init__(self, channel: Channel) -> None:
         super().__init__(None, {}, None)
         self._channel = channel
+
+    def lock(self, pins: dict[str, Pin]) -> None:
+        """Holds includes to the versions of a lock file. Raises LongshoreError."""
+        asked(self._channel, Lock(pins), Content)
 
     def project(self, name: str, ref: str | None) -> Source:
         """See OtherProjects."""

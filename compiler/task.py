@@ -24,6 +24,7 @@ from daemon.tar_stream import BadArchive
 from pipeline.child import ChildSubject
 from pipeline.compiler import compile_subject
 from pipeline.includes.fetching import OtherProjects
+from pipeline.includes.lock_file import lock_path, parse_lock
 from pipeline.rules import History
 from protocol.compilation import Answer, Compiled, CompileTask, NotCompiled
 from protocol.errors import LongshoreError, PipelineFileError
@@ -73,7 +74,7 @@ def _compiled(task: CompileTask) -> Answer:
     if isinstance(workspace, GitWorkspace):
         stored = _stored(task, workspace, blobs, scratch)
         view = stored.source.view()
-        confinement.confine_files([view, *blobs.values()])
+        confinement.confine_files([view.path, *blobs.values()])
         with Objects(view) as objects:
             manifest, _ = read_manifest(objects, workspace)
             history = SnapshotHistory(objects, stored.snapshot, workspace, manifest.changes)
@@ -131,12 +132,23 @@ def _answer(
         request.project_variables,
         artifact_of,
     )
+    _lock(projects, files, request.file)
     compiled = compile_subject(subject, request.variables, projects=projects, name=_files_of(request.trigger))
     if not compiled.plan.jobs:
         why = compiled.left_out or "its rules exclude all jobs"
         return NotCompiled(problems=[f"{_files_of(request.trigger)}: the child pipeline has nothing to run: {why}"])
     plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=request.includes)
     return Compiled(plan=plan, warnings=[str(warning) for warning in compiled.warnings])
+
+
+def _lock(projects: OtherProjects, files: SnapshotFiles, pipeline_file: str) -> None:
+    """Holds includes to the versions of the lock file of the parent's pipeline file. Raises PipelineFileError."""
+    if not pipeline_file or not isinstance(projects, FetchedProjects):
+        return
+    path = str(lock_path(Path(pipeline_file)))
+    data = files.read(path)
+    if data is not None:
+        projects.lock(parse_lock(data, path))
 
 
 def _files_of(trigger: TriggerPlan) -> str:

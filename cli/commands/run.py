@@ -68,7 +68,7 @@ def run_command(
     plain: bool,
 ) -> int:
     """Run the pipeline of FILE (default: the repository's .gitlab-ci.yml) on its files as they are now, and follow it
-    until it ends.
+    until it and the runs that its jobs start have ended.
 
     Without a coordinator, the run executes on this machine in Docker; job tags are ignored unless --label sets labels,
     and Ctrl-C cancels the run. With a coordinator, Ctrl-C only stops following.
@@ -179,6 +179,7 @@ class _Following:
         self._interrupts = interrupts
         self._cancels = cancels
         self._canceled = False
+        self._children: dict[int, RunView] = {}
         interrupts.patience = 2 if cancels else 1
 
     def to_the_end(self, project: Project, output: Output, *, plain: bool) -> int:
@@ -204,7 +205,7 @@ class _Following:
         if view is None:
             self._say_what_goes_on()
             return self._interrupts.status
-        progress.sum_up(view)
+        progress.sum_up(view, self._children)
         output.ended(view)
         return exit_status(view)
 
@@ -212,6 +213,7 @@ class _Following:
         from cli.follow.follower import Follower
 
         follower = Follower(self._session, self._run, progress, children=True)
+        self._children = follower.children
         if not self._cancels:
             with self._interrupts.breaks(2):
                 return follower.follow(lambda: self._interrupts.presses > 0)

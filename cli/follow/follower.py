@@ -19,7 +19,7 @@ from protocol.errors import CoordinatorUnreachable
 from protocol.events import AnyEvent, JobChanged, LogAppended, RunChanged, log_topic
 from protocol.feed_position import FeedPosition, Verdict
 from protocol.names import CHUNK_BYTES
-from protocol.statuses import ENDED, ExecutionStatus
+from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 
 POLL_SECONDS = 0.25
@@ -29,6 +29,7 @@ SETTLE_SECONDS = (0.0, 0.3)
 LATE_SECONDS = 1.5
 SILENCE_SECONDS = 4.0
 """The feed sends a heartbeat every second. If late, the session is checked; after SILENCE, the coordinator is asked."""
+ACTIVE = AT_WORKER | {ExecutionStatus.PENDING, ExecutionStatus.SCHEDULED}
 STOPPED = ENDED | {ExecutionStatus.MANUAL}
 """A run in one of these statuses makes no progress by itself."""
 
@@ -89,6 +90,7 @@ class Follower:
         self._jobs: dict[tuple[int, str], JobView] = {}
         self._prefixes = {run: ""}  # of all followed runs, by id
         self._statuses: dict[int, ExecutionStatus] = {}
+        self.children: dict[int, RunView] = {}  # the child runs by id, as of the last snapshot
         self._logs: dict[str, _Followed] = {}
         self._view: RunView | None = None  # as of the last snapshot
         self._position = FeedPosition()
@@ -143,10 +145,14 @@ class Follower:
         self._view = snapshot.run or self._session.client.get_run(self._run)
         self._take_view(feed, self._view)
         for run in children:
-            self._take_view(feed, self._session.client.get_run(run))
+            self._take_child(feed, run)
         for followed in self._logs.values():
             if not followed.complete:
                 followed.due = [0.0]
+
+    def _take_child(self, feed: Feed, run: int) -> None:
+        self.children[run] = self._session.client.get_run(run)
+        self._take_view(feed, self.children[run])
 
     def _take_view(self, feed: Feed, run: RunView) -> None:
         for stage in run.stages:
@@ -171,8 +177,23 @@ class Follower:
         if run.id == self._run:
             self._listener.run_changed(run)
         self._statuses[run.id] = run.status
+        self._check_end()
+
+    def _check_end(self) -> None:
         if self._only is None:
-            self._ended = all(self._statuses.get(each) in STOPPED for each in self._prefixes)
+            self._ended = all(self._has_stopped(each) for each in self._prefixes)
+
+    def _has_stopped(self, run: int) -> bool:
+        """Whether a run makes no progress by itself: it has ended, or waits for a user, perhaps in a child run."""
+        if self._statuses.get(run) in STOPPED:
+            return True
+        active = [job for (id, _), job in self._jobs.items() if id == run and job.status in ACTIVE]
+        waits_for = [job.child_runs[-1] for job in active if job.status is ExecutionStatus.RUNNING and job.child_runs]
+        if not waits_for or len(waits_for) < len(active):
+            return False
+        return all(child in self._prefixes and self._has_stopped(child) for child in waits_for) and any(
+            self._statuses[child] not in ENDED for child in waits_for
+        )
 
     def _take_job(self, feed: Feed, run: int, job: JobView) -> None:
         if self._only not in (None, job.name):
@@ -192,10 +213,12 @@ class Follower:
         self._listener.job_changed(before, shown)
         if self._only is not None and job.status in STOPPED:
             self._ended = True
-        for child in job.child_runs if self._with_children else ():
+        for child in job.child_runs[-1:] if self._with_children else ():
             if child not in self._prefixes:
                 self._prefixes[child] = f"{shown.name}/"
-                self._take_view(feed, self._session.client.get_run(child))
+                self._take_child(feed, child)
+        if job.status is ExecutionStatus.MANUAL or job.child_runs:
+            self._check_end()
 
     def _take_log(self, event: LogAppended, payload: bytes | memoryview) -> None:
         followed = self._logs.get(event.attempt)

@@ -28,7 +28,6 @@ class Progress:
         self._stream = stream
         self._live = _Live(run, stages, stream) if live else None
         names = [name for jobs in stages.values() for name in jobs]
-        self._own = frozenset(names)
         self._output = JobOutput(self._live.foot if self._live else stream.buffer, names, colors=stream.isatty())
         self._run = run
         self._jobs: dict[str, JobView] = {}
@@ -68,8 +67,6 @@ class Progress:
                 self._output.note(job.name, f"waits for run {job.child_runs[-1]}")
         elif job.status is ExecutionStatus.SCHEDULED:
             self._output.note(job.name, f"{job.pending_reason}; `longshore play` starts it at once")
-        elif job.status is ExecutionStatus.MANUAL and "/" in job.name and job.name not in self._own:
-            self._output.note(job.name, "waits to be played; `longshore play` starts it")
 
     def _begins(self, job: JobView) -> None:
         """Reports once which worker runs an attempt: its log may arrive before its status."""
@@ -100,15 +97,19 @@ class Progress:
     def connection(self, lost: bool) -> None:
         self.say("the coordinator does not answer; waiting for it" if lost else "the coordinator answers again")
 
-    def sum_up(self, run: RunView) -> None:
-        """Prints the run's jobs as a table at its end."""
+    def sum_up(self, run: RunView, children: Mapping[int, RunView]) -> None:
+        """Prints the run's jobs as a table at its end, with those of `children`, the runs that they have started."""
         from cli.render.tables import console, run_headline, run_table
 
         out = console(self._stream)
         out.print()
-        out.print(run_table(run))
+        out.print(run_table(run, children))
         out.print()
         out.print(run_headline(run))
+        for each in (run, *children.values()):
+            self._name_manual_jobs(each)
+
+    def _name_manual_jobs(self, run: RunView) -> None:
         manual = [job for stage in run.stages for job in stage.jobs if job.status is ExecutionStatus.MANUAL]
         if run.status is ExecutionStatus.MANUAL:
             self.say(f"run {run.id} continues when these jobs are played:")

@@ -44,6 +44,7 @@ class Scheduler:
         self._fresh: list[JobState] = []
         self._holdable: dict[int, JobState] = {}
         self._locks: dict[Lock, int] = {}
+        self._lent: dict[Lock, list[int]] = {}  # jobs whose child run has a lock of theirs, the topmost first
         self._parked: dict[Lock, list[Place]] = {}
         self._dirty = True
 
@@ -56,7 +57,7 @@ class Scheduler:
     def enqueue(self, job: JobState) -> None:
         """Queues a runnable job, or parks it until its lock is free. A job with a trigger asks for its child's plan."""
         lock = self._lock_of(job)
-        if lock and self._locks.setdefault(lock, job.id) != job.id:
+        if lock and not self._take(lock, job):
             heapq.heappush(self._parked.setdefault(lock, []), place_in_line(job))
             self._explain_lock(job, lock)
             return
@@ -74,22 +75,43 @@ class Scheduler:
         self._queued.pop(job.id, None)
         self._holdable.pop(job.id, None)
         lock = self._lock_of(job)
+        if lock and job.id in self._lent.get(lock, ()):
+            self._lent[lock].remove(job.id)
         if lock and self._locks.get(lock) == job.id:
             del self._locks[lock]
-            parked = self._parked.get(lock, [])
-            while parked and lock not in self._locks:
-                following = self._ledger.jobs.get(heapq.heappop(parked)[-1])
-                if following is not None and following.status is S.PENDING:
-                    self.enqueue(following)
-            for _, _, job_id in parked:
-                waiting = self._ledger.jobs.get(job_id)
-                if waiting is not None and waiting.status is S.PENDING:
-                    self._explain_lock(waiting, lock)
+            if lent := self._lent.get(lock):
+                self._locks[lock] = lent.pop()
+            self._pass_on(lock)
+
+    def _pass_on(self, lock: Lock) -> None:
+        """Gives a lock to the next job that waits for it and may have it."""
+        parked = self._parked.pop(lock, [])
+        waiting = [job for place in sorted(parked) if (job := self._ledger.jobs.get(place[-1])) is not None]
+        for job in waiting:
+            if job.status is S.PENDING:
+                self.enqueue(job)
+
+    def _take(self, lock: Lock, job: JobState) -> bool:
+        """Takes a lock that is free, or lent by the job that waits for this job's run: it could wait for ever."""
+        holder = self._ledger.jobs.get(self._locks.setdefault(lock, job.id))
+        if holder is None or holder is job:
+            self._locks[lock] = job.id
+        elif self._waits_for(holder, job):
+            self._lent.setdefault(lock, []).append(holder.id)
+            self._locks[lock] = job.id
+        else:
+            return False
+        return True
+
+    def _waits_for(self, upper: JobState, job: JobState) -> bool:
+        """Whether a job waits for the end of the run that another one belongs to, or of one above that."""
+        above = self._ledger.parent_of(self._ledger.run_of(job))
+        return above is not None and (above is upper or self._waits_for(upper, above))
 
     def take_lock(self, job: JobState) -> None:
-        """Restores the lock of a job at a worker after a restart."""
+        """Restores the lock of a job at a worker, or of one that waits for a child run, after a restart."""
         if lock := self._lock_of(job):
-            self._locks[lock] = job.id
+            self._take(lock, job)
 
     def consider_holding(self, job: JobState) -> None:
         """Registers a job that waits for its needs, if it can be held ready ahead of them."""
@@ -245,7 +267,8 @@ class Scheduler:
         return [worker for worker in takers if all(tag in worker.labels for tag in tags)] or takers
 
     def _explain_lock(self, job: JobState, lock: Lock) -> None:
-        holder = self._ledger.jobs[self._locks[lock]]
+        holders = [self._ledger.jobs[id] for id in (*self._lent.get(lock, ()), self._locks[lock])]
+        holder = next(each for each in holders if not self._waits_for(each, job))
         self._ledger.explain(job, f"resource group {lock[1]!r} is held by run {holder.run_id} ({holder.plan.name})")
 
     def _lock_of(self, job: JobState) -> Lock | None:

@@ -17,6 +17,7 @@ import msgspec
 
 from daemon.attempts import hints
 from daemon.attempts.result import Result, ResumePoint, StopReason
+from daemon.checkouts.git import Processes
 from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Workspace
 from daemon.executors.common.tar_workspace import TarWorkspace
@@ -127,6 +128,8 @@ class Runner:
         self._host = host
         self._entry = entry
         self._stop: StopReason | None = None
+        self._git = Processes()
+        self._opened = False  # the gate: the script may have begun
         self._acknowledged = False
         self._life: Actor[_Order] = Actor(f"job {self.attempt}", self._whole_life())
         self._masker = Masker(secrets_of(assignment))
@@ -164,6 +167,8 @@ class Runner:
         if why is not StopReason.TIMEOUT:
             self._transfer.abort()
             self.sandbox.interrupt()
+            if not self._opened:
+                self._git.interrupt()
         if why in (StopReason.DISCARD, StopReason.LEAVE):
             self._log.abort()
         self._life.tell(_Look())
@@ -202,15 +207,21 @@ class Runner:
                 return self._finish(None)
             return (yield from self.wait_and_run_dependent_job())
         except (_StopNow, Interrupted, TransferAborted, LogAborted):
-            if self._stop in (StopReason.CANCEL, StopReason.RETURN) and not self._remove():
-                return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container can't be removed")
-            return Result(status=ExecutionStatus.CANCELED) if self._stop is StopReason.CANCEL else None
+            return self._stopped()
         except JobFailed as error:
+            if self._git.interrupted:  # whatever lacked its output
+                return self._stopped()
             said = {"": error.message.encode()} if error.reason is FailureReason.SERVICE_UNHEALTHY else {}
             return self._failed(error.reason, "; ".join([error.message, *self._hints(said)]))
         except Exception as error:
             logger.exception("an attempt failed on this worker", extra={"attempt": self.attempt})
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, f"{type(error).__name__}: {error}")
+
+    def _stopped(self) -> Result | None:
+        """The result of an attempt that was stopped before its script's end."""
+        if self._stop in (StopReason.CANCEL, StopReason.RETURN) and not self._remove():
+            return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, "its container can't be removed")
+        return Result(status=ExecutionStatus.CANCELED) if self._stop is StopReason.CANCEL else None
 
     def _failed(self, reason: FailureReason, message: str, exit_code: int | None = None) -> Result:
         return Result(
@@ -278,6 +289,7 @@ class Runner:
                 lambda pack: transfer.workspace(pack.digest, pack.size),
                 transfer.checkout(),
                 lambda pack: transfer.drop(pack.digest),
+                self._git,
             )
         except OSError as error:
             message = f"the workspace can't be checked out: {error}"
@@ -318,6 +330,7 @@ class Runner:
 
         def opened() -> None:
             nonlocal follower
+            self._opened = True
             if dependencies is not None:
                 self._host.started(self.attempt)
             task = Task(self._follow_log, f"log {self.attempt}")

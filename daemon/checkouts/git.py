@@ -5,9 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, suppress
 from pathlib import Path
+from threading import Lock
+from typing import Any
 
-from daemon.executors.base import JobFailed
+import msgspec
+
+from daemon.executors.base import Interrupted, JobFailed
 from protocol.statuses import FailureReason
 
 NOWHERE = "/dev/null"
@@ -75,36 +80,89 @@ def no_git() -> BadWorkspace:
     )
 
 
-def start(repository: Path, *arguments: str, size: int = 0, bufsize: int = -1) -> subprocess.Popen[bytes]:
-    """Starts git with pipes for stdin and stdout."""
-    return subprocess.Popen(
-        command_line(repository, arguments, size),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        env=environment(),
-        cwd=repository,
-        bufsize=bufsize,
-    )
+class Processes:
+    """The git processes of one attempt, which `interrupt` ends. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._lock = Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self.interrupted = False
+
+    def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
+        """Starts a process; call `forget` after its end. Raises Interrupted."""
+        with self._lock:
+            if self.interrupted:
+                raise Interrupted
+            process = subprocess.Popen(command, **options)
+            self._running.add(process)
+            return process
+
+    def forget(self, process: subprocess.Popen[bytes]) -> None:
+        """The process has ended."""
+        with self._lock:
+            self._running.discard(process)
+
+    def interrupt(self) -> None:
+        """Ends all processes; `start` raises Interrupted from now on."""
+        with self._lock:
+            self.interrupted = True
+            running = list(self._running)
+        for process in running:
+            process.kill()
 
 
-def run(repository: Path, *arguments: str, told: bytes | None = None, file: Path | None = None, size: int = 0) -> bytes:
-    """Runs git with `told` or a `file` on stdin. Returns its output. Raises BadWorkspace."""
-    command = command_line(repository, arguments, size)
-    if file is not None:
-        with file.open("rb") as stream:
-            done = subprocess.run(
-                command, stdin=stream, capture_output=True, check=False, env=environment(), cwd=repository
-            )
-    else:
-        done = subprocess.run(
-            command, input=told or b"", capture_output=True, check=False, env=environment(), cwd=repository
+class BareRepository(msgspec.Struct, frozen=True):
+    """A bare repository of ours, and who runs git there."""
+
+    path: Path
+    processes: Processes
+
+    def start(self, *arguments: str, size: int = 0, bufsize: int = -1) -> subprocess.Popen[bytes]:
+        """Starts git with pipes for stdin and stdout. Raises Interrupted."""
+        return self.processes.start(
+            command_line(self.path, arguments, size),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=environment(),
+            cwd=self.path,
+            bufsize=bufsize,
         )
-    if done.returncode == 127:
-        raise no_git()
-    if done.returncode != 0:
-        raise GitFailed(arguments[0], done.stderr, done.returncode)
-    return done.stdout
+
+    def run(self, *arguments: str, told: bytes = b"", file: Path | None = None, size: int = 0) -> bytes:
+        """Runs git with `told` or a `file` on stdin. Returns its output. Raises BadWorkspace, Interrupted."""
+        with ExitStack() as closing:
+            stdin = closing.enter_context(file.open("rb")) if file is not None else subprocess.PIPE
+            process = self.processes.start(
+                command_line(self.path, arguments, size),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment(),
+                cwd=self.path,
+            )
+            try:
+                output, errors = process.communicate(told if file is None else None)
+            finally:
+                end(process)
+                self.processes.forget(process)
+        if process.returncode != 0 and self.processes.interrupted:
+            raise Interrupted
+        if process.returncode == 127:
+            raise no_git()
+        if process.returncode != 0:
+            raise GitFailed(arguments[0], errors, process.returncode)
+        return output
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Ends a git process, unless it has ended, and closes its pipes."""
+    process.kill()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        with suppress(BrokenPipeError):
+            if pipe:
+                pipe.close()
+    process.wait()
 
 
 def lines(ids: Iterable[str]) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from daemon.checkouts import git
-from daemon.checkouts.git import BadWorkspace
+from daemon.checkouts.git import BadWorkspace, BareRepository
 from daemon.checkouts.objects import Objects
 from daemon.checkouts.snapshot import TAGS, Repository
 
@@ -112,7 +112,7 @@ def parents_of(commit: bytes) -> list[str]:
 
 
 def _all(objects: Objects, tips: list[str], ends: set[str]) -> dict[str, list[str]]:
-    out = git.run(objects.repository, "rev-list", "--parents", "--stdin", told=git.lines(tips))
+    out = objects.repository.run("rev-list", "--parents", "--stdin", told=git.lines(tips))
     parents = {}
     for line in out.decode().splitlines():
         one, *above = line.split()
@@ -120,14 +120,14 @@ def _all(objects: Objects, tips: list[str], ends: set[str]) -> dict[str, list[st
     return parents
 
 
-def count(repository: Path, history: History) -> int:
+def count(repository: BareRepository, history: History) -> int:
     """The number of objects of a history that is as deep as the repository's. Raises BadWorkspace if one is missing."""
     arguments = ("rev-list", "--objects", "--no-object-names", "--stdin")
-    out = git.run(repository, *arguments, told=git.lines(history.tips))
+    out = repository.run(*arguments, told=git.lines(history.tips))
     return out.count(b"\n")
 
 
-def is_within(repository: Path, history: History) -> bool:
+def is_within(repository: BareRepository, history: History) -> bool:
     """Whether a repository has all objects of a history."""
     try:
         return count(repository, history) > 0
@@ -135,27 +135,27 @@ def is_within(repository: Path, history: History) -> bool:
         return False
 
 
-def existing(repository: Path, history: History) -> list[str]:
+def existing(repository: BareRepository, history: History) -> list[str]:
     """The objects of a history that is as deep as the repository's, but for those that a partial clone lacks."""
     arguments = ("rev-list", "--objects", "--no-object-names", "--missing=allow-any", "--stdin")
-    return git.run(repository, *arguments, told=git.lines(history.tips)).decode().split()
+    return repository.run(*arguments, told=git.lines(history.tips)).decode().split()
 
 
-def pack(repository: Path, history: History, without: Sequence[str], target: Path) -> str:
+def pack(repository: BareRepository, history: History, without: Sequence[str], target: Path) -> str:
     """Packs a history, without that of other tips, into `target`. Returns the pack's name."""
     told = [*(f"--shallow {one}" for one in history.shallow), *history.tips, *(f"^{one}" for one in without)]
     return _pack(repository, ["--revs"], told, target)
 
 
-def pack_objects(repository: Path, ids: Sequence[str], target: Path) -> str:
+def pack_objects(repository: BareRepository, ids: Sequence[str], target: Path) -> str:
     """Packs single objects into `target`. Returns the pack's name."""
     return _pack(repository, [], ids, target)
 
 
-def _pack(repository: Path, options: list[str], told: Sequence[str], target: Path) -> str:
+def _pack(repository: BareRepository, options: list[str], told: Sequence[str], target: Path) -> str:
     """`target` gets the files `pack` and `idx`. Objects are copied as they are stored."""
     arguments = ["pack-objects", "-q", "--window=0", "--delta-base-offset", *options, str(target / "new")]
-    name = git.run(repository, *arguments, told=git.lines(told)).decode().split()[-1]
+    name = repository.run(*arguments, told=git.lines(told)).decode().split()[-1]
     for suffix in ("pack", "idx"):
         (target / f"new-{name}.{suffix}").rename(target / suffix)
     return name

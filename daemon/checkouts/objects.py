@@ -6,13 +6,12 @@ import hashlib
 import re
 import stat
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from subprocess import Popen
 from types import TracebackType
 from typing import IO, cast
 
 from daemon.checkouts import git
-from daemon.checkouts.git import BadWorkspace
+from daemon.checkouts.git import BadWorkspace, BareRepository
 
 Entry = tuple[int, bytes, str]
 """A tree's entry: git's mode, name, object id."""
@@ -38,7 +37,7 @@ kind = stat.S_IFMT
 class Objects:
     """The objects of one bare repository. Not thread-safe. Methods raise BadWorkspace."""
 
-    def __init__(self, repository: Path) -> None:
+    def __init__(self, repository: BareRepository) -> None:
         self.repository = repository
         self._process: Popen[bytes] | None = None
         self._checker: Popen[bytes] | None = None
@@ -56,13 +55,14 @@ class Objects:
         """Ends the git processes."""
         for process in (self._process, self._checker):
             if process is not None:
-                end(process)
+                git.end(process)
+                self.repository.processes.forget(process)
         self._process = self._checker = None
 
     def batch(self) -> Popen[bytes]:
         """The `git cat-file --batch` of this repository, for `ask` and `answer`."""
         if self._process is None:
-            self._process = git.start(self.repository, "cat-file", "--batch", size=MOST_READ, bufsize=PIPE_BYTES)
+            self._process = self.repository.start("cat-file", "--batch", size=MOST_READ, bufsize=PIPE_BYTES)
         return self._process
 
     def read(self, wanted: Sequence[str], expected: str, limit: int = 0) -> Iterator[bytes]:
@@ -130,10 +130,10 @@ class Objects:
     def _facts(self, wanted: Sequence[str]) -> Sequence[bytes]:
         """A line for each object: type and size."""
         if len(wanted) > AHEAD:
-            out = git.run(self.repository, "cat-file", FACTS, "--buffer", told=git.lines(wanted)).splitlines()
+            out = self.repository.run("cat-file", FACTS, "--buffer", told=git.lines(wanted)).splitlines()
         elif wanted:
             if self._checker is None:
-                self._checker = git.start(self.repository, "cat-file", FACTS)
+                self._checker = self.repository.start("cat-file", FACTS)
             ask(self._checker, wanted)
             pipe = cast(IO[bytes], self._checker.stdout)
             out = [line.rstrip(b"\n") for _ in wanted if (line := pipe.readline())]
@@ -170,18 +170,6 @@ def failure(process: Popen[bytes] | None, one: str) -> BadWorkspace:
     if process is not None and process.wait() == 127:
         return git.no_git()
     return BadWorkspace(f"git could not read object {one}")
-
-
-def end(process: Popen[bytes]) -> None:
-    """Ends a git process that only reads."""
-    process.kill()
-    for pipe in (process.stdin, process.stdout):
-        try:
-            if pipe:
-                pipe.close()
-        except BrokenPipeError:
-            pass
-    process.wait()
 
 
 _ENTRIES = {size: re.compile(rb"([0-7]{5,6}) ([^\0/]{1,255})\0(.{%d})" % size, re.DOTALL) for size in (20, 32)}

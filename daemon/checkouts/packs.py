@@ -15,7 +15,7 @@ from uuid import uuid4
 
 import msgspec
 
-from daemon.checkouts import git
+from daemon.checkouts.git import BareRepository, Processes
 from daemon.checkouts.shelf import Shelf
 from protocol.workspace import GitWorkspace, Pack
 
@@ -27,7 +27,8 @@ class Source(msgspec.Struct):
     """The objects of a workspace, whose packs are fetched at their first use. `name` is its project's in the shelf.
 
     `pins` is the attempt's directory, on the shelf's file system. `fetch` returns the file of a pack that the store
-    lacks; `indexed` tells that it is no longer needed. Methods raise BadWorkspace, OSError, and what `fetch` raises.
+    lacks; `indexed` tells that it is no longer needed. Methods raise BadWorkspace, OSError, what `fetch` raises, and
+    Interrupted once `processes` are.
     """
 
     shelf: Shelf
@@ -36,8 +37,9 @@ class Source(msgspec.Struct):
     pins: Path
     fetch: Callable[[Pack], Path]
     indexed: Callable[[Pack], None]
+    processes: Processes
     _packs: list[Path] = []
-    _view: Path | None = None
+    _view: BareRepository | None = None
     _lock: RLock = msgspec.field(default_factory=RLock)
 
     @property
@@ -48,20 +50,38 @@ class Source(msgspec.Struct):
                 self._add_pack(number)
             return self._packs
 
-    def view(self) -> Path:
+    def view(self) -> BareRepository:
         """A bare repository of this workspace's objects."""
         with self._lock:
             if self._view is None:
-                self._view = make_view(self.pins, self.packs, self.ref.shallow, self.ref.object_format)
+                self._view = self.make_view(self.pins, self.packs)
             return self._view
 
-    def view_down_to(self, shallow: Sequence[str]) -> Path:
+    def view_down_to(self, shallow: Sequence[str]) -> BareRepository:
         """A bare repository of this workspace's objects, with its history cut off below these commits."""
-        return make_view(self.pins, self.packs, shallow, self.ref.object_format)
+        return self.make_view(self.pins, self.packs, shallow)
 
-    def view_of(self, number: int) -> Path:
+    def view_of(self, number: int) -> BareRepository:
         """A bare repository of one pack's objects."""
-        return make_view(self.pins, self.packs[number : number + 1], self.ref.shallow, self.ref.object_format)
+        return self.make_view(self.pins, self.packs[number : number + 1])
+
+    def make_view(self, directory: Path, packs: Iterable[Path], shallow: Sequence[str] | None = None) -> BareRepository:
+        """A bare repository, below `directory`, of these packs, with the workspace's `shallow` commits, or others."""
+        view = directory / f"view-{uuid4().hex}"
+        place = view / "objects" / "pack"
+        place.mkdir(parents=True)
+        (view / "refs").mkdir()
+        (view / "HEAD").write_text("ref: refs/heads/none\n")
+        sha256 = self.ref.object_format == "sha256"
+        extensions = "[extensions]\n\tobjectformat = sha256\n" if sha256 else ""
+        (view / "config").write_text(CONFIG.format(version=int(sha256), extensions=extensions))
+        shallow = self.ref.shallow if shallow is None else shallow
+        if shallow:
+            (view / "shallow").write_text("".join(f"{one}\n" for one in shallow))
+        for pack in packs:
+            for suffix in ("pack", "idx"):
+                os.link(pack / suffix, place / f"{pack.name}.{suffix}")
+        return BareRepository(view, self.processes)
 
     def pin(self, name: str) -> Path | None:
         """Pins a set of this project; None if there is none."""
@@ -99,36 +119,18 @@ class Source(msgspec.Struct):
         """The first pack needs no other one, and is taken as it is; the others are completed by what they lack."""
         size = file.stat().st_size
         with self.shelf.partial() as partial, self.shelf.partial() as target:
-            view = make_view(partial, self._packs, self.ref.shallow, self.ref.object_format)
+            view = self.make_view(partial, self._packs)
             if not self._packs:
                 place = target / "pack.pack"
                 os.link(file, place)
-                git.run(view, "index-pack", "-o", str(target / "idx"), str(place), size=size)
+                view.run("index-pack", "-o", str(target / "idx"), str(place), size=size)
                 place.rename(target / "pack")
             else:
                 arguments = ("index-pack", "--stdin", "--fix-thin")
-                found = git.run(view, *arguments, file=file, size=size).decode().split()[-1]
+                found = view.run(*arguments, file=file, size=size).decode().split()[-1]
                 for suffix in ("pack", "idx"):
-                    (view / "objects" / "pack" / f"pack-{found}.{suffix}").rename(target / suffix)
+                    (view.path / "objects" / "pack" / f"pack-{found}.{suffix}").rename(target / suffix)
             return self.put(name, target)
-
-
-def make_view(directory: Path, packs: Iterable[Path], shallow: Sequence[str], object_format: str) -> Path:
-    """A bare repository, below `directory`, of the packs in these directories."""
-    view = directory / f"view-{uuid4().hex}"
-    place = view / "objects" / "pack"
-    place.mkdir(parents=True)
-    (view / "refs").mkdir()
-    (view / "HEAD").write_text("ref: refs/heads/none\n")
-    sha256 = object_format == "sha256"
-    extensions = "[extensions]\n\tobjectformat = sha256\n" if sha256 else ""
-    (view / "config").write_text(CONFIG.format(version=int(sha256), extensions=extensions))
-    if shallow:
-        (view / "shallow").write_text("".join(f"{one}\n" for one in shallow))
-    for pack in packs:
-        for suffix in ("pack", "idx"):
-            os.link(pack / suffix, place / f"{pack.name}.{suffix}")
-    return view
 
 
 def count_objects(pinned: Path) -> int:

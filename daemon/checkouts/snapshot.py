@@ -116,7 +116,7 @@ def verify(objects: Objects, ref: GitWorkspace, known: dict[str, Totals]) -> Sna
     manifest, parts = read_manifest(objects, ref)
     snapshot = placed(manifest, parts, staged_of(objects, parts))
     if known:  # sound, but are they in these packs?
-        git.run(objects.repository, "rev-list", "--objects", "--quiet", "--stdin", told=git.lines([ref.snapshot]))
+        objects.repository.run("rev-list", "--objects", "--quiet", "--stdin", told=git.lines([ref.snapshot]))
     entries = size = 0
     for number, one in enumerate(snapshot.repositories):
         known |= trees.measure(objects, one.tree, known)

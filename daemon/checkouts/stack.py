@@ -18,7 +18,7 @@ from daemon.checkouts import tar_members, trees
 from daemon.checkouts.content import Content, Part
 from daemon.checkouts.indexing import IndexBasis, KnownIndex, KnownIndexes
 from daemon.checkouts.objects import SUBMODULE, TREE, Objects, kind
-from daemon.checkouts.packs import Source, make_view
+from daemon.checkouts.packs import Source
 from daemon.checkouts.plan import key_of
 from daemon.checkouts.tar_members import Member
 from daemon.checkouts.trees import Totals
@@ -133,7 +133,7 @@ def base_objects(source: Source, stack: Stack) -> Iterator[Objects]:
             for suffix in ("pack", "idx"):
                 os.link(stack.pinned / f"{name}.{suffix}", place / suffix)
             packs.append(place)
-        yield closing.enter_context(Objects(make_view(partial, packs, [], stack.base.object_format)))
+        yield closing.enter_context(Objects(source.make_view(partial, packs, [])))
 
 
 @contextmanager

@@ -13,6 +13,7 @@ import msgspec
 
 from daemon.checkouts import snapshot
 from daemon.checkouts.checkout import GitCheckout
+from daemon.checkouts.git import Processes
 from daemon.checkouts.objects import Objects
 from daemon.checkouts.packs import Source
 from daemon.checkouts.plan import key_of
@@ -68,14 +69,15 @@ class CheckoutStores:
         fetch: Callable[[Pack], Path],
         pins: Path,
         indexed: Callable[[Pack], None] = lambda pack: None,
+        processes: Processes | None = None,
     ) -> StoredWorkspace:
         """A run's snapshot. `pins` is the attempt's directory, on the store's file system: it keeps what is in use.
 
         `fetch` and `indexed`: see Source. Of a snapshot that was read before, the packs are left alone until something
-        must be made of them. Raises BadWorkspace, OSError, and what `fetch` raises.
+        must be made of them. `processes` are the attempt's. Raises as Source.
         """
         name = hashlib.sha256(f"{ref.object_format}\0{project}".encode("utf-8", "surrogateescape")).hexdigest()[:32]
-        source = Source(self._shelf, name, ref, pins / name, fetch, indexed)
+        source = Source(self._shelf, name, ref, pins / name, fetch, indexed, processes or Processes())
         verified = f"verified-{key_of(ref)}"
         with self._lock:
             known = self._snapshots.get((name, verified))

@@ -18,6 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import IO
 
 from pipeline.includes.git_fetch import FETCH_SECONDS, REMOTE, GitFetch, NoSuchRef, local
 from pipeline.includes.records import Provenance
@@ -176,36 +177,38 @@ class CachedProject:
     @contextmanager
     def _locked(self) -> Iterator[None]:
         """The repository, made if need be, while no other process fetches into it."""
-        self._make()
+        try:
+            self._make()
+            with (self.directory / "fetching").open("a") as lock:
+                self._wait_for(lock)
+                yield
+        except OSError as error:
+            said = f"the cache of included projects can't be written: {self.directory}: {error.strerror}"
+            raise LongshoreError(f"{said}; XDG_CACHE_HOME names another directory") from None
+
+    def _wait_for(self, lock: IO[str]) -> None:
         until = time.monotonic() + FETCH_SECONDS
-        with (self.directory / "fetching").open("a") as lock:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() > until:
-                        raise LongshoreError(
-                            f"another process has been fetching {self.name} for {FETCH_SECONDS:.0f} s"
-                        ) from None
-                    time.sleep(LOCK_PAUSE)
-            yield
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise LongshoreError(
+                        f"another process has been fetching {self.name} for {FETCH_SECONDS:.0f} s"
+                    ) from None
+                time.sleep(LOCK_PAUSE)
 
     def _make(self) -> None:
-        try:
-            if not self.directory.is_dir():
-                self.directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                _remove_unused(self.directory.parent)
-            for folder in ("objects/pack", "objects/info", "refs/longshore"):
-                (self.directory / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
-            os.utime(self.directory)
-            if not (self.directory / "HEAD").exists():
-                (self.directory / "config").write_text(_CONFIG)
-                (self.directory / "HEAD").write_text("ref: refs/heads/none\n")  # last: what makes it a repository
-        except OSError as error:
-            raise LongshoreError(
-                f"the cache of included projects can't be written: {self.directory}: {error.strerror}"
-            ) from None
+        if not self.directory.is_dir():
+            self.directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _remove_unused(self.directory.parent)
+        for folder in ("objects/pack", "objects/info", "refs/longshore"):
+            (self.directory / folder).mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.utime(self.directory)
+        if not (self.directory / "HEAD").exists():
+            (self.directory / "config").write_text(_CONFIG)
+            (self.directory / "HEAD").write_text("ref: refs/heads/none\n")  # last: what makes it a repository
 
 
 class FetchedTree:

@@ -207,7 +207,10 @@ class OtherProjects:
         key = lock_key(GITLAB, ref, GITLAB_HOST)
         pin = self.fetching.pin(key)
         project = self._at(address or _web(GITLAB_HOST).address(GITLAB), GITLAB)
-        commit = self._pinned(project, pin) if pin else project.commit(ref, fixed=ref == TEMPLATES_REF)
+        try:
+            commit = self._pinned(project, pin) if pin else project.commit(ref, fixed=ref == TEMPLATES_REF)
+        except NoSuchRef as error:
+            raise LongshoreError(f"{error}; name a ref that it has: --templates REF") from None
         return self._tree(project, GITLAB, Provenance(GITLAB, ref, commit, project.shown_address, key))
 
     def component(self, host: str, name: str, version: str, own_host: str) -> Component:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -159,6 +160,7 @@ class Including:
         if len(self.report.problems) > before:
             return
         items = list(include.entries()) if isinstance(include, Seq) else [(include, mark)]
+        self._prefetch([item for item, _ in items], source)
         for number, (item, where) in enumerate(items):
             if self.report.full:
                 return
@@ -169,6 +171,14 @@ class Including:
                 self.report.add(error)
             except LongshoreError as error:
                 self.report.problem(str(error), where, key)
+
+    def _prefetch(self, items: list[Value], source: Source) -> None:
+        """Fetches files of an including file's own project together; what fails is reported with its include."""
+        named = [item.get("local") if isinstance(item, Map) and "rules" not in item else item for item in items]
+        paths = [self._expanded(path).lstrip("/") for path in named if isinstance(path, str)]
+        if len(paths) > 1:
+            with suppress(LongshoreError):
+                source.prefetch(paths)
 
     def _one(self, item: Value, mark: Mark, key: str, origin: Origin, source: Source) -> Iterator[Map]:
         entry = self._as_map(item, mark)

@@ -5,6 +5,7 @@ Knows nothing of YAML. urllib3 is imported at the first fetch: most pipeline fil
 
 from __future__ import annotations
 
+import base64
 import os
 import queue
 import socket
@@ -105,7 +106,7 @@ class WebClient:
         return found
 
     def _request(self, address: Address, deadline: float) -> BaseHTTPResponse:
-        from urllib3 import exceptions, make_headers
+        from urllib3 import exceptions
         from urllib3.util import Timeout
 
         remaining = deadline - time.monotonic()
@@ -114,7 +115,7 @@ class WebClient:
         timeout = Timeout(connect=min(self.limits.connect_seconds, remaining), read=remaining)
         headers = {"User-Agent": f"longshore/{VERSION}", "Accept": "*/*", "Accept-Encoding": "identity"}
         if address.credentials:
-            headers |= make_headers(basic_auth=address.credentials)
+            headers["Authorization"] = _basic(address.credentials)
         try:
             proxy = proxy_of(address, self.environment)
             if proxy is not None:
@@ -126,7 +127,7 @@ class WebClient:
             raise LongshoreError(f"can't be fetched: {address.host} is not a valid host name") from None
 
     def _through(self, proxy: str, address: Address, headers: dict[str, str], timeout: Timeout) -> BaseHTTPResponse:
-        from urllib3 import ProxyManager, make_headers
+        from urllib3 import ProxyManager
 
         if not self.allow_local and is_local_name(address.host):
             raise self._local(address.host)
@@ -134,7 +135,7 @@ class WebClient:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username is not None else None
         manager = ProxyManager(
             f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}",
-            proxy_headers=make_headers(proxy_basic_auth=login) if login else None,
+            proxy_headers={"Proxy-Authorization": _basic(login)} if login else None,
             proxy_ssl_context=self._trust() if parts.scheme == "https" else None,
             ssl_context=self._trust() if address.scheme == "https" else None,
         )
@@ -239,6 +240,11 @@ class WebClient:
 
     def _too_large(self) -> LongshoreError:
         return LongshoreError(f"is larger than {self.limits.size >> 20} MB")
+
+
+def _basic(credentials: str) -> str:
+    """The header for `user:password`, in UTF-8 as curl sends what it is given."""
+    return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
 def _reason(error: BaseException) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,3 +89,42 @@ def test_a_workspace_whose_packs_are_gone_fails_the_job(
     run_worker()
     coordinator.assign(assignment("noop", attempt="1.1", workspace=ref))
     assert "the workspace can't be fetched" in (coordinator.final("1.1").message or "")
+
+
+STANDS_STILL = """#!/bin/sh
+case "$*" in *{command}*)
+    echo $$ >{file}.part
+    mv {file}.part {file}
+    exec sleep 1000
+esac
+exec {git} "$@"
+"""
+
+
+@pytest.mark.parametrize("command", ["index-pack", "cat-file", "pack-objects"])
+def test_a_cancellation_ends_the_git_that_prepares_the_job_at_once(
+    coordinator: FakeCoordinator,
+    run_worker: Start,
+    client: Client,
+    project: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+) -> None:
+    ref = client.workspace(project)
+    offer(coordinator, client, ref)
+    shim, pid_file, path = tmp_path / "bin" / "git", tmp_path / "pid", os.environ["PATH"]
+    shim.parent.mkdir()
+    shim.write_text(STANDS_STILL.format(command=command, file=pid_file, git=shutil.which("git")))
+    shim.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{shim.parent}:{path}")
+    run_worker()
+    coordinator.assign(assignment("noop", attempt="1.1", workspace=ref))
+    eventually(pid_file.exists)
+    coordinator.send(m.CancelJob(attempt="1.1"))
+    assert coordinator.final("1.1").status is S.CANCELED
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid_file.read_text()), 0)
+    monkeypatch.setenv("PATH", path)
+    coordinator.assign(assignment("noop", attempt="2.1", workspace=ref))
+    assert coordinator.final("2.1").status is S.SUCCESS

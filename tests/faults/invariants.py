@@ -6,6 +6,7 @@ Each check returns what it found wrong, as sentences; an empty list is what one 
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Set
 from contextlib import closing
@@ -144,9 +145,16 @@ def check_database(database: Path) -> Iterator[str]:
 
 def check_leftovers(engine: docker.DockerClient, coordinator: str, folder: Path) -> Iterator[str]:
     """Nothing that was made for a run is left in Docker but complete layers, which the workers below `folder` keep."""
-    kept = {json.loads(note.read_text())["volume"] for note in folder.glob("**/docker/layers/*/*.json")}
+    kept = {json.loads(note.read_text())["volume"] for note in _notes_of_layers(folder)}
     for name in set(leftovers(engine, coordinator)) - kept:
         yield f"left in Docker: {name}"
+
+
+def _notes_of_layers(folder: Path) -> Iterator[Path]:
+    """What workers know of their layers; unlike a glob, bears with directories that a worker removes meanwhile."""
+    for directory, _, names in os.walk(folder):
+        if Path(directory).parts[-3:-1] == ("docker", "layers"):
+            yield from (Path(directory, name) for name in names if name.endswith(".json"))
 
 
 def as_text(statuses: Mapping[str, JobView]) -> str:

@@ -143,4 +143,16 @@ def test_a_run_on_this_machine_alone_waits_for_all_children(system: System, tmp_
     done = system.command("run", cwd=project(tmp_path / "project", text))
     assert done.status == 0, done.err
     assert "start/second | second\n" in done.out
+    table = [line.split()[:2] for line in done.out.splitlines()]
+    assert table.index(["test", "start"]) + 1 == table.index(["one", "first"])
     assert statuses(system.show(2)) == {"first": "success", "second": "success"}
+
+
+def test_a_run_whose_child_waits_for_a_user_is_left_and_told_how_to_go_on(system: System, tmp_path: Path) -> None:
+    folder = project(tmp_path / "project", "start: {trigger: {include: ci/child.yml, strategy: depend}}")
+    ask = "ask: {image: longshore/busybox:test, script: [x], rules: [{when: manual, allow_failure: false}]}"
+    (folder / "ci/child.yml").write_text(ask)
+    done = system.command("run", cwd=folder)
+    assert done.status == 0, done.err
+    assert "run 2 continues when these jobs are played:\nlongshore:   longshore play 2 ask\n" in done.err
+    assert statuses(system.show(1)) == {"start": "running"}

@@ -10,6 +10,8 @@ from urllib.parse import quote
 
 import pytest
 
+from pipeline.includes.lock_file import lock_text
+from pipeline.includes.records import Pin
 from protocol.plan import IncludeOptions, TriggerInclude
 from tests.coordinator.children.conftest import Parent, local
 from tests.support.certificates import Authority
@@ -124,6 +126,25 @@ def test_offline_only_what_was_fetched_before_is_used(parent: Parent, served: Pa
     assert "was never fetched, and --offline is set" in parent.problems(local("child.yml"), includes=offline)[0]
     parent.jobs(local("child.yml"))
     assert list(parent.jobs(local("child.yml"), includes=offline)) == ["more", "theirs", "job"]
+
+
+def test_a_lock_file_of_the_parent_holds_its_children_too(parent: Parent, served: Path) -> None:
+    shared = Project(served.parent / "shared")
+    before = shared.git("rev-parse", "HEAD")
+    shared.write("ci/jobs.yml", "newer: {script: [x]}\n")
+    publish(shared, served, "group/ci")
+    include(parent, f"file://{served}/group/app.git")
+    parent.project.write("child.yml", "include: {project: group/ci, file: ci/jobs.yml}\n")
+    parent.snap()
+    parent.start(includes="own")
+    assert list(parent.jobs(local("child.yml"))) == ["newer"]
+
+    parent.project.write(".gitlab-ci.lock.yml", lock_text({"group/ci@HEAD": Pin(commit=before)}))
+    parent.snap()
+    assert list(parent.jobs(local("child.yml"))) == ["more", "theirs"]
+    parent.project.write(".gitlab-ci.lock.yml", "damaged")
+    parent.snap()
+    assert parent.problems(local("child.yml"))[0].startswith(".gitlab-ci.lock.yml:1: is no lock file; restore it")
 
 
 def test_nothing_is_fetched_where_that_is_not_allowed(parent: Parent, served: Path) -> None:

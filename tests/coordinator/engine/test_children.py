@@ -288,3 +288,23 @@ def test_a_newer_commit_cancels_a_run_with_its_children_and_a_late_child_cancels
     assert (old.status, child.status) == (S.CANCELED, S.CANCELED)
     sim.compiled(new, "late", CHILD)
     assert sim.statuses(new)["y"] == "pending"
+
+
+def test_a_lock_is_lent_to_the_jobs_of_a_child_one_at_a_time_and_to_nobody_else() -> None:
+    sim = Sim(SimWorker("w", slots=9))
+    run = sim.submit(plan(trigger("start", strategy="depend", resource_group="one")))
+    other = sim.submit(plan(job("other", resource_group="one")))
+    child = sim.compiled(run, "start", plan(job("a", resource_group="one"), job("b", resource_group="one")))
+    assert sim.job(other, "other").pending_reason == f"resource group 'one' is held by run {run.id} (start)"
+    assert sim.job(child, "b").pending_reason == f"resource group 'one' is held by run {child.id} (a)"
+    sim.start(child, "a")
+    sim.restart()
+    sim.hello("w")
+    run, other, child = (sim.runs[each.id] for each in (run, other, child))
+    assert [sim.job(child, name).attempt is not None for name in "ab"] == [True, False]
+    sim.succeed(child, "a")
+    assert sim.job(other, "other").attempt is None
+    assert sim.job(child, "b").attempt is not None
+    finish(sim, child)
+    assert run.status is S.SUCCESS
+    finish(sim, other)

@@ -23,12 +23,8 @@ RETRIES = [RetrySpec(), RetrySpec(max=1), RetrySpec(max=2, when=["runner_system_
 
 
 @st.composite
-def plans(draw: st.DrawFn, *, locks: bool = True) -> Plan:
-    """Up to seven jobs in up to three stages, with needs that only look back.
-
-    Without `locks` for child runs: one that waits for the lock of the job that waits for it waits for ever, as in
-    GitLab.
-    """
+def plans(draw: st.DrawFn) -> Plan:
+    """Up to seven jobs in up to three stages, with needs that only look back."""
     jobs: list[JobPlan] = []
     for i in range(draw(st.integers(1, 7))):
         stage = draw(st.sampled_from(STAGES))
@@ -43,7 +39,7 @@ def plans(draw: st.DrawFn, *, locks: bool = True) -> Plan:
             when=when,
             allow_failure=draw(st.booleans()) or when == "manual",
             retry=draw(st.sampled_from(RETRIES)),
-            resource_group=draw(st.sampled_from([None, None, None, "lock"])) if locks else None,
+            resource_group=draw(st.sampled_from([None, None, None, "lock"])),
             interruptible=draw(st.booleans()),
         )
         if strategy is not None:
@@ -136,7 +132,7 @@ class Coordinator(RuleBasedStateMachine):
         self.sim.flush()
 
     @precondition(lambda self: self.sim.wanted)
-    @rule(what=plans(locks=False) | st.none(), seed=st.integers(0, 5))
+    @rule(what=plans() | st.none(), seed=st.integers(0, 5))
     def compile(self, what: Plan | None, seed: int) -> None:
         attempt = sorted(self.sim.wanted)[seed % len(self.sim.wanted)]
         del self.sim.wanted[attempt]

@@ -29,12 +29,13 @@ def shared(served: Path, tmp_path: Path) -> Project:
     shared = Project(tmp_path / "shared")
     shared.write("ci/jobs.yml", "include: ci/more.yml\nolder: {script: [x]}\n")
     shared.write("ci/more.yml", "more: {script: [x]}\n")
+    shared.write("ci/even.yml", "variables: {EVEN: more}\n")
     shared.write("ci/last.yml", "last: {script: [x]}\n")
     shared.write("ci/other.yml", "other: {script: [x]}\n")
     shared.write("unrelated.bin", os.urandom(200_000).hex())
     shared.commit()
     shared.git("tag", "-a", "-m", "first", "v1")
-    shared.write("ci/jobs.yml", "include: ci/more.yml\ntheirs: {script: [x]}\n")
+    shared.write("ci/jobs.yml", "include: [ci/more.yml, {local: /ci/even.yml}]\ntheirs: {script: [x]}\n")
     publish(shared, served, "group/ci")
     return shared
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -76,6 +77,7 @@ def test_every_file_that_was_read_is_recorded_with_its_commit(ours: Project, sha
         (".gitlab-ci.yml", "", ""),
         ("ci/jobs.yml", "group/ci", commit),
         ("ci/more.yml", "group/ci", commit),
+        ("ci/even.yml", "group/ci", commit),
         ("ci/last.yml", "group/ci", commit),
     ]
     assert {record.provenance.lock_key for record in fetching.sources} == {"", "group/ci@main"}
@@ -189,6 +191,8 @@ def test_templates_come_from_gitlab_s_project_at_a_fixed_release(
     assert ours.names(text % "Build", fetching=fetch()) == ["build"], "a release never moves, so it is asked for once"
     copy = Templates(f"file://{served}/gitlab-org/gitlab.git", "main")
     assert ours.names(text % "Build", fetching=fetch(templates=copy)) == ["newer"]
+    gone = Templates(copy.address, "gone")
+    assert "name a ref that it has: --templates REF" in ours.problems(text % "Build", fetching=fetch(templates=gone))[0]
     (problem,) = ours.problems(text % "Buidl", fetching=fetch(templates=copy))
     assert "did you mean 'lib/gitlab/ci/templates/Jobs/Build.gitlab-ci.yml'?" in problem
 
@@ -272,3 +276,17 @@ def test_the_project_itself_can_be_included_at_another_commit(ours: Project, ser
     ours.write("ci/own.yml", "newer: {script: [x]}\n")
     text = "include: [{project: $CI_PROJECT_PATH, ref: main, file: ci/own.yml}, ci/own.yml]\n"
     assert ours.names(text, fetching=fetch()) == ["older", "newer"]
+
+
+def test_a_cache_that_can_t_be_written_is_told(ours: Project, fetch: Fetch, cache: Path) -> None:
+    cache.parent.mkdir(exist_ok=True)
+    cache.write_text("a file")
+    (problem,) = ours.problems(INCLUDE % "", fetching=fetch())
+    assert f"the cache of included projects can't be written: {cache}" in problem
+
+
+def test_two_compilations_fetch_from_one_project_at_a_time(ours: Project, fetch: Fetch) -> None:
+    ours.write(".gitlab-ci.yml", INCLUDE % ", ref: main")
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: ours.names(fetching=fetch(freshness=Freshness(refresh=True))), range(8)))
+    assert found == [["more", "theirs", "last"]] * 8

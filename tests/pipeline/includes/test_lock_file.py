@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.includes.lock_file import lock_path, lock_text, parse_lock, read_lock, write_lock
+from pipeline.includes.lock_file import MEND, lock_path, lock_text, parse_lock, read_lock, write_lock
 from pipeline.includes.records import Pin
 from protocol.errors import PipelineFileError
 
@@ -87,6 +87,16 @@ def test_a_damaged_lock_file_is_refused_with_line_and_mend(text: str, said: str)
         parse_lock(text.encode(), "x.lock.yml")
     assert said in str(raised.value)
     assert str(raised.value).endswith("; restore it, or write it anew: longshore lock --update")
+
+
+@given(st.integers(0, len(GOOD)), st.integers(0, len(GOOD)), st.text(max_size=20))
+def test_a_lock_file_cut_and_mended_by_hand_is_read_or_refused(start: int, end: int, other: str) -> None:
+    text = GOOD[:start] + other + GOOD[end:]
+    try:
+        said, pins = "", parse_lock(text.encode("utf-8", "surrogatepass"), "x.lock.yml")
+    except PipelineFileError as error:
+        said, pins = str(error), {}
+    assert MEND in said or parse_lock(lock_text(pins).encode(), "x.lock.yml") == pins
 
 
 def test_a_lock_that_is_no_file_is_refused(tmp_path: Path) -> None:

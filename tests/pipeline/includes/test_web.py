@@ -11,6 +11,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pipeline.includes.web import Limits, WebClient
 from protocol.errors import LongshoreError
@@ -242,6 +244,22 @@ def test_a_proxy_gets_its_login_and_its_refusal_is_told_without_it(server: WebSe
 )
 def test_a_url_that_leads_nowhere_is_an_error_that_shows_no_secret(url: str) -> None:
     assert "secret" not in refusal(client({}, BRIEF), url)
+
+
+IN_AUTHORITY = st.text(st.characters(exclude_characters="/\\?#@[]"), max_size=8)
+
+
+@given(IN_AUTHORITY, st.sampled_from(["1", "0", "99999", "-1", "1%2f", "x"]), st.text(max_size=12))
+@settings(deadline=None)
+def test_any_url_of_a_closed_port_is_an_error_and_no_crash(user: str, port: str, rest: str) -> None:
+    refusal(client({}), f"http://{user}@127.0.0.1:{port}/{rest}")
+
+
+def test_credentials_may_have_any_characters(server: WebServer, trust: dict[str, str]) -> None:
+    server.files["/a.yml"] = JOB
+    client(trust).get(server.url("/a.yml").replace("://", "://Änn%20€:p%3Aw@"))
+    [(_, headers)] = server.requests
+    assert base64.b64decode(headers["Authorization"].removeprefix("Basic ")).decode() == "Änn €:p:w"
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from contextlib import suppress
 import msgspec
 
 from daemon.executors.base import Checkout
-from daemon.executors.docker.belongings import CACHES, LAYERS, layers_of
+from daemon.executors.docker.belongings import CACHES, COORDINATOR, LAYERS, layers_of
 from daemon.executors.docker.files.job_cache import Base, Found, bases_of
 from daemon.executors.docker.images import Image
 from daemon.executors.docker.layers.caches import ViewChanges, can_be_layers, layer_of
@@ -113,7 +113,12 @@ class ProjectDirectory:
     def damage(self) -> str:
         """What others have removed of it; "" if nothing. Raises EngineError, EngineUnavailable."""
         missing = self.view.missing(self._site.engine, self._own_labels) if self.view else ""
-        return f"its project directory was removed from outside: the volume {missing} is gone" if missing else ""
+        if not missing:
+            return ""
+        return (
+            f"its project directory was removed from outside: the volume {missing} is gone. `docker volume prune` "
+            f"removes volumes of running jobs, unless with --filter label!={COORDINATOR}"
+        )
 
     def remove(self) -> None:
         """Removes it, after its containers. Raises EngineError, EngineUnavailable."""

@@ -14,7 +14,7 @@ from pathlib import Path
 ENGINE = "/var/run/docker.sock"
 DEAF = -1
 
-PEEK_BYTES = 1 << 16
+BEGINNING_BYTES = 1 << 16
 
 
 @dataclass(slots=True)
@@ -72,11 +72,11 @@ class OddEngine:
 
     def _serve(self, near: socket.socket) -> None:
         with contextlib.suppress(OSError), near:
-            head = _peek(near)
+            head = _beginning(near)
             line = head.split(b" HTTP/", 1)[0].decode(errors="replace")
             rule = next((one for one in self._rules if one.means(line, head)), None)
             if rule is None:
-                _relay(near)
+                _relay(near, head)
                 return
             rule.asked += 1
             if rule.times is not None:
@@ -85,24 +85,24 @@ class OddEngine:
                 threading.Event().wait()
             if rule.status:
                 body = rule.body if isinstance(rule.body, bytes) else json.dumps(rule.body).encode()
-                near.recv(1 << 16)
                 near.sendall(b"HTTP/1.1 %d Odd\r\nContent-Length: %d\r\n\r\n" % (rule.status, len(body)) + body)
 
 
-def _peek(near: socket.socket) -> bytes:
+def _beginning(near: socket.socket) -> bytes:
     """The beginning of a request, with its body if that is short: a client sends it after the head."""
-    head = near.recv(PEEK_BYTES, socket.MSG_PEEK)
-    above, end, _ = head.partition(b"\r\n\r\n")
+    data = near.recv(BEGINNING_BYTES)
+    above, end, _ = data.partition(b"\r\n\r\n")
     length = re.search(rb"content-length: *(\d+)", above, re.IGNORECASE)
     whole = len(above + end) + (int(length[1]) if end and length else 0)
-    if whole > PEEK_BYTES:
-        return head
-    return near.recv(max(whole, len(head)), socket.MSG_PEEK | socket.MSG_WAITALL)
+    while len(data) < whole <= BEGINNING_BYTES and (more := near.recv(whole - len(data))):
+        data += more
+    return data
 
 
-def _relay(near: socket.socket) -> None:
+def _relay(near: socket.socket, beginning: bytes) -> None:
     with socket.socket(socket.AF_UNIX) as far:
         far.connect(ENGINE)
+        far.sendall(beginning)
         while True:
             ready, _, _ = select.select([near, far], [], [])
             for source in ready:

@@ -110,7 +110,7 @@ def test_a_vanished_layer_is_filled_again(
     assert volumes(True) != [volume]
 
 
-@pytest.mark.parametrize("what", ["layer", "upper"])
+@pytest.mark.parametrize("what", ["layer", "upper", "prune"])
 def test_a_job_whose_files_are_removed_by_others_fails_with_that_reason(
     executor: DockerExecutor, volumes: Volumes, layered: Layered, docker_client: docker.DockerClient, what: str
 ) -> None:
@@ -118,14 +118,22 @@ def test_a_job_whose_files_are_removed_by_others_fails_with_that_reason(
     sandbox = executor.sandbox(job)
     sandbox.prepare(layered)
     sandbox.release(Dependencies())
-    (volume,) = [name for name in volumes() if what in name]
-    docker_client.volumes.get(volume).remove()
+    (volume,) = [name for name in volumes() if ("upper" if what == "prune" else what) in name]
+    if what == "prune":
+        ours = f"longshore.attempt={job.attempt}"
+        spared = docker_client.api.prune_volumes({"label": [ours], "label!": ["longshore.coordinator"]})
+        assert not spared["VolumesDeleted"]  # as the message advises
+        assert volume in docker_client.api.prune_volumes({"label": [ours]})["VolumesDeleted"]
+    else:
+        docker_client.volumes.get(volume).remove()
     container = docker_client.containers.get(container_name(job))
     eventually(lambda: b"begun" in container.logs())
     assert container.exec_run(["sh", "-c", "echo >/builds/told"]).exit_code == 0
     log = bytearray()
     sandbox.follow_log(0, log.extend)
-    assert f"the volume {volume} is gone" in sandbox.wait().failure
+    failure = sandbox.wait().failure
+    assert f"the volume {volume} is gone" in failure
+    assert "unless with --filter label!=longshore.coordinator" in failure
     sandbox.remove()
 
 
