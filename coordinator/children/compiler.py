@@ -65,8 +65,9 @@ class ChildCompiler:
         self._closed = False
         self._lock = Lock()
         shutil.rmtree(self._scratch, ignore_errors=True)  # of an earlier coordinator, killed
+        directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)  # the mode is that of the last one only
         for path in (self._store, self._scratch):
-            path.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
+            path.mkdir(exist_ok=True, mode=PRIVATE_DIRECTORY)
         self._threads = ThreadPoolExecutor(settings.processes, thread_name_prefix="child compiler")
 
     def compile(self, request: ChildRequest) -> Future[Answer]:
