@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
@@ -75,7 +76,7 @@ class Parent:
         with closing(maker):
             made = maker.make(msgspec.structs.replace(plan, jobs=[starting]), [])
         for digest, path in made.files.items():
-            path.rename(self.blob(digest))
+            shutil.move(path, self.blob(digest))
         self.workspace = made.workspace
 
     def pack_tar(self) -> None:
