@@ -24,19 +24,19 @@ _making = Lock()
 
 def from_json(data: bytes | memoryview | str, kind: type[T]) -> T:
     """The value of a JSON text. Raises msgspec.MsgspecError."""
-    decode = _from_json.get(kind)
-    if decode is None:
-        with _making:
-            decode = _from_json[kind] = msgspec.json.Decoder(kind).decode
-    value: T = decode(data)
+    value: T = _decode_of(kind, _from_json, msgspec.json.Decoder)(data)
     return value
 
 
 def from_msgpack(data: bytes | memoryview, kind: type[T]) -> T:
     """The value of a msgpack object. Raises msgspec.MsgspecError."""
-    decode = _from_msgpack.get(kind)
+    value: T = _decode_of(kind, _from_msgpack, msgspec.msgpack.Decoder)(data)
+    return value
+
+
+def _decode_of(kind: Any, known: dict[Any, _Decode], make: Callable[[Any], Any]) -> _Decode:
+    decode = known.get(kind)
     if decode is None:
         with _making:
-            decode = _from_msgpack[kind] = msgspec.msgpack.Decoder(kind).decode
-    value: T = decode(data)
-    return value
+            decode = known[kind] = make(kind).decode
+    return decode
