@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from daemon.checkouts import trees
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.indexing import TREE_OF_COMMIT
@@ -11,9 +9,8 @@ from daemon.checkouts.objects import TREE, Objects, kind
 from daemon.checkouts.snapshot import Snapshot
 from pipeline.git_repository import readable
 from protocol.errors import LongshoreError
+from protocol.names import OBJECT_ID
 from protocol.workspace import MOST_CHANGES, Changes, GitWorkspace
-
-_FULL_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 
 
 class NoHistory:
@@ -51,7 +48,7 @@ class SnapshotHistory:
         bare = compare_to.removeprefix("refs/heads/")
         names = (compare_to, f"refs/tags/{compare_to}", f"refs/remotes/origin/{bare}")
         found = next((refs[name.encode()] for name in names if name.encode() in refs), "")
-        commit = found or (compare_to if _FULL_ID.match(compare_to) else "")
+        commit = found or (compare_to if OBJECT_ID.fullmatch(compare_to) else "")
         head = self._top.manifest.head or ""
         try:
             if commit:

@@ -14,6 +14,8 @@ CHUNK_BYTES = 1 << 20
 """Piece size in bytes into which senders cut logs and blobs."""
 
 DIGEST = re.compile(r"[0-9a-f]{64}")
+OBJECT_ID = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")
+"""A git object's full id: sha1 or sha256, by the repository's object format."""
 ATTEMPT_ID = re.compile(r"(?P<job>[0-9]{1,19})\.(?P<number>[0-9]{1,9})")
 WORKER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """A worker's name, which becomes a container label and part of file names."""

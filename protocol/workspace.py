@@ -11,10 +11,9 @@ from typing import Annotated
 
 import msgspec
 
-from protocol.names import Digest
+from protocol.names import OBJECT_ID, Digest
 
-ObjectId = Annotated[str, msgspec.Meta(pattern=r"\A(?:[0-9a-f]{40}|[0-9a-f]{64})\Z")]
-"""A git object's id: sha1 or sha256, by the repository's object format."""
+ObjectId = Annotated[str, msgspec.Meta(pattern=rf"\A{OBJECT_ID.pattern}\Z")]
 MOST_PACKS = 64
 """Maximum packs of one workspace; a client then starts again with a pack that holds everything."""
 MOST_COMMITS = 100_000

@@ -26,6 +26,7 @@ from pipeline.includes.servers import without_credentials
 from pipeline.includes.sources import BLOB
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol.errors import LongshoreError
+from protocol.names import OBJECT_ID
 
 FRESH_SECONDS = 60.0
 """Age of an answer about a ref from which the server is asked again."""
@@ -40,7 +41,6 @@ MAX_FETCHED = 1000
 LOCK_PAUSE = 0.05
 """Seconds between two attempts to get a repository that another process fetches into."""
 TREE_PARTS = 4
-FULL_SHA = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
 _REF = re.compile(r"(?![-/.@])(?!.*(?:\.\.|@\{|//|\.lock\Z|[/.]\Z))[^\x00-\x20\x7f~^:?*\[\\]+\Z")
 """Names that git accepts for a ref."""
 _SHORT_SHA = re.compile(r"[0-9a-f]{7,63}\Z")
@@ -74,7 +74,7 @@ class CachedProject:
         """
         if ref and not _REF.match(ref):
             raise NoSuchRef(f"{ref[:200]!r} can't be the name of a branch, a tag or a commit")
-        if FULL_SHA.match(ref):
+        if OBJECT_ID.fullmatch(ref):
             return self._exact(ref)
         known = self._answer(f"ref {ref}", fixed=fixed)
         if known is not None:
@@ -121,7 +121,7 @@ class CachedProject:
         try:
             self._run(("fetch", *options, REMOTE, refspec), at, MAX_TREE_BYTES)
         except NoSuchRef:
-            mend = "; write all 40 digits of a commit" if _SHORT_SHA.match(at) and not FULL_SHA.match(at) else ""
+            mend = "; write all 40 digits of a commit" if _SHORT_SHA.match(at) and not OBJECT_ID.fullmatch(at) else ""
             what = f"branch, tag or commit {at!r}" if at else "commit"
             raise NoSuchRef(f"{self.name} has no {what}{mend} ({self.shown_address})") from None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.git_repository import Repository, git_output
-from pipeline.includes.cached_project import FULL_SHA, CachedProject, FetchedTree, Freshness
+from pipeline.includes.cached_project import CachedProject, FetchedTree, Freshness
 from pipeline.includes.git_fetch import GitFetch, NoSuchRef
 from pipeline.includes.records import Pin, Provenance, SourceRecord, lock_key
 from pipeline.includes.remote_files import KeptFiles, RemoteFile, RemoteFiles
@@ -20,6 +20,7 @@ from pipeline.includes.urls import printable_url, url_name
 from pipeline.includes.versions import highest, is_partial, is_semantic
 from pipeline.problems import nearest
 from protocol.errors import LongshoreError
+from protocol.names import OBJECT_ID
 from protocol.plan import IncludeOptions
 
 if TYPE_CHECKING:
@@ -257,7 +258,7 @@ class OtherProjects:
             if not re.match(r"\d", version):
                 raise LongshoreError(f"{project.name} has no released version: no tag like 1.0.0")
         commit = project.commit(version)
-        return commit, version if is_semantic(version) and not FULL_SHA.match(version) else ""
+        return commit, version if is_semantic(version) and not OBJECT_ID.fullmatch(version) else ""
 
     def _mapped_component(self, root: Path, name: str, version: str) -> Component:
         listed = git_output(root, "tag", "--list") if is_partial(version) and (root / ".git").exists() else None

@@ -16,11 +16,10 @@ from pipeline.nodes import Map, Mark, Origin, Value, kind_of, shown
 from pipeline.problems import Report, fatal
 from pipeline.yaml_loader import load
 from protocol.errors import LongshoreError, PipelineFileError, Problem
+from protocol.names import DIGEST, OBJECT_ID
 
 FORMAT = "1"
 MEND = "restore it, or write it anew: longshore lock --update"
-_COMMIT = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?\Z")
-_SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _PLAIN = re.compile(r"[A-Za-z0-9](?:[\w./@~+?=-]|:(?=[\w/]))*\Z", re.ASCII)
 """Text that YAML reads as the same text without quotes, as a key or a value that is no number."""
 _URL = ("https://", "http://")
@@ -72,12 +71,12 @@ def parse_lock(data: bytes, name: str) -> dict[str, Pin]:
     pins: dict[str, Pin] = {}
     for key, value, mark in _section(document, "projects"):
         fields = _fields(value, {"commit", "version"}, mark, f"projects.{key}")
-        commit = _text(fields, "commit", _COMMIT, "a commit's full SHA", f"projects.{key}")
+        commit = _text(fields, "commit", OBJECT_ID, "a commit's full SHA", f"projects.{key}")
         version = fields.get("version")
         pins[key] = Pin(commit=commit, version=str(version) if version is not None else "")
     for key, value, mark in _section(document, "remotes"):
         fields = _fields(value, {"sha256"}, mark, f"remotes.{key}")
-        pins[key] = Pin(sha256=_text(fields, "sha256", _SHA256, "a SHA-256 in hex", f"remotes.{key}"))
+        pins[key] = Pin(sha256=_text(fields, "sha256", DIGEST, "a SHA-256 in hex", f"remotes.{key}"))
     return pins
 
 
@@ -109,7 +108,7 @@ def _check_keys(found: Map, known: set[str], mark: Mark, prefix: str) -> None:
 
 def _text(fields: Map, name: str, form: re.Pattern[str], what: str, key: str) -> str:
     value = fields.get(name)
-    if not isinstance(value, str) or not form.match(value):
+    if not isinstance(value, str) or not form.fullmatch(value):
         raise fatal(f"is not {what}", fields.at(name), f"{key}.{name}", MEND)
     return value
 
