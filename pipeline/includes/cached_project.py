@@ -5,7 +5,6 @@ Commits are fetched without history and, where the server can, without files; a 
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import itertools
 import os
@@ -26,7 +25,9 @@ from pipeline.includes.servers import without_credentials
 from pipeline.includes.sources import BLOB
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol.errors import LongshoreError
+from protocol.file_lock import try_lock
 from protocol.names import OBJECT_ID
+from protocol.workspace import is_ref
 
 FRESH_SECONDS = 60.0
 """Age of an answer about a ref from which the server is asked again."""
@@ -41,8 +42,6 @@ MAX_FETCHED = 1000
 LOCK_PAUSE = 0.05
 """Seconds between two attempts to get a repository that another process fetches into."""
 TREE_PARTS = 4
-_REF = re.compile(r"(?![-/.@])(?!.*(?:\.\.|@\{|//|\.lock\Z|[/.]\Z))[^\x00-\x20\x7f~^:?*\[\\]+\Z")
-"""Names that git accepts for a ref."""
 _SHORT_SHA = re.compile(r"[0-9a-f]{7,63}\Z")
 _CONFIG = "[core]\n\tbare = true\n\trepositoryformatversion = 0\n[gc]\n\tauto = 0\n"
 
@@ -72,7 +71,7 @@ class CachedProject:
 
         A `fixed` ref never moves. Raises NoSuchRef, LongshoreError.
         """
-        if ref and not _REF.match(ref):
+        if ref and (ref.startswith(("-", "@")) or not is_ref(b"refs/heads/" + ref.encode("utf-8", "surrogatepass"))):
             raise NoSuchRef(f"{ref[:200]!r} can't be the name of a branch, a tag or a commit")
         if OBJECT_ID.fullmatch(ref):
             return self._exact(ref)
@@ -188,16 +187,10 @@ class CachedProject:
 
     def _wait_for(self, lock: IO[str]) -> None:
         until = time.monotonic() + FETCH_SECONDS
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise LongshoreError(
-                        f"another process has been fetching {self.name} for {FETCH_SECONDS:.0f} s"
-                    ) from None
-                time.sleep(LOCK_PAUSE)
+        while not try_lock(lock.fileno()):
+            if time.monotonic() > until:
+                raise LongshoreError(f"another process has been fetching {self.name} for {FETCH_SECONDS:.0f} s")
+            time.sleep(LOCK_PAUSE)
 
     def _make(self) -> None:
         if not self.directory.is_dir():
