@@ -23,9 +23,9 @@ import zmq
 
 from protocol.addresses import WILDCARDS, TcpAddress, parse_tcp
 from protocol.errors import UsageError
+from protocol.files import PRIVATE_FILE
 from protocol.places import state_directory
 
-PRIVATE_FILE = 0o600
 PRIVATE_DIRECTORY = 0o700
 KEY_CHARACTERS = 40
 """A CURVE key in ZeroMQ's Z85 text."""

@@ -1,4 +1,4 @@
-"""Paths of a user's state and settings. Reads the environment; imports nothing heavy."""
+"""Paths of a user's state, caches and settings. Reads the environment; imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,6 +12,11 @@ def state_directory() -> Path:
         return Path(chosen).absolute()
     home = os.environ.get("XDG_STATE_HOME")
     return (Path(home) if home else Path.home() / ".local" / "state") / "longshore"
+
+
+def cache_directory() -> Path:
+    """`longshore` below XDG_CACHE_HOME, else below ~/.cache: whatever can be fetched or made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
 
 
 def settings_file() -> Path:

@@ -20,7 +20,7 @@ from coordinator.files.owner_lock import Lock
 from coordinator.store.models import TABLES
 from coordinator.store.term import KEY, Term
 from protocol.errors import LongshoreError, UsageError
-from protocol.keys import PRIVATE_FILE
+from protocol.files import PRIVATE_FILE
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SQLITE_PRAGMAS = {

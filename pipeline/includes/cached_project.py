@@ -10,7 +10,6 @@ import itertools
 import os
 import re
 import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -26,13 +25,14 @@ from pipeline.includes.sources import BLOB
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol.errors import LongshoreError
 from protocol.file_lock import try_lock
+from protocol.files import replace_file
 from protocol.names import OBJECT_ID
 from protocol.workspace import is_ref
 
 FRESH_SECONDS = 60.0
 """Age of an answer about a ref from which the server is asked again."""
 UNUSED_SECONDS = 30 * 86400.0
-"""Age since the last use at which a project's repository is removed."""
+"""Age since the last use at which what was fetched is removed: a project's repository, a remote file."""
 MAX_TREE_BYTES = 512 << 20
 """Maximum size of a commit: its directories or, from a server that can't leave them out, all its files."""
 MAX_BLOB_BYTES = 32 << 20
@@ -148,7 +148,7 @@ class CachedProject:
         """The server's last answer, unless it has to be asked; None. Raises LongshoreError offline without one."""
         path = self._path(question)
         try:
-            answer, age = path.read_text(), time.time() - path.stat().st_mtime
+            answer, age = path.read_text("utf-8"), time.time() - path.stat().st_mtime
         except OSError:
             if self._freshness.offline:
                 raise LongshoreError(self._never_fetched(question.partition(" ")[2])) from None
@@ -161,10 +161,7 @@ class CachedProject:
 
     def _keep_answer(self, question: str, answer: str) -> None:
         self._asked.add(question)
-        descriptor, name = tempfile.mkstemp(dir=self.directory)
-        with open(descriptor, "w") as file:
-            file.write(answer)
-        os.replace(name, self._path(question))
+        replace_file(self._path(question), answer.encode())
 
     def _path(self, question: str) -> Path:
         return self.directory / f"answer-{hashlib.sha256(question.encode()).hexdigest()[:32]}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.includes.versions import highest, is_partial, is_semantic
 from pipeline.problems import nearest
 from protocol.errors import LongshoreError
 from protocol.names import OBJECT_ID
+from protocol.places import cache_directory
 from protocol.plan import IncludeOptions
 
 if TYPE_CHECKING:
@@ -31,11 +31,6 @@ GITLAB_HOST = "gitlab.com"
 TEMPLATES_REF = "v18.2.0-ee"
 """The release of GitLab whose templates `include:template` means, unless the user names another."""
 LOCK_FILE = ".gitlab-ci.lock.yml"
-
-
-def cache_directory() -> Path:
-    """Directory of all fetched projects."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore" / "includes"
 
 
 class Templates(NamedTuple):
@@ -90,7 +85,7 @@ class Fetching:
     ) -> None:
         self.server = named_server(server) if server else None
         self.templates = templates or Templates()
-        self.cache = cache or cache_directory()
+        self.cache = cache or cache_directory() / "includes"
         self.freshness = freshness or Freshness()
         self.locked = locked
         self.lock_file = lock_file

@@ -8,7 +8,6 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,17 +16,17 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pipeline.includes.cached_project import UNUSED_SECONDS
 from pipeline.includes.git_fetch import PROGRESS_SECONDS
 from pipeline.includes.records import Provenance
 from pipeline.includes.urls import printable_url, url_name
 from protocol.decoders import from_json
 from protocol.errors import LongshoreError
+from protocol.files import replace_file
 
 if TYPE_CHECKING:
     from pipeline.includes.web import WebClient
 
-UNUSED_SECONDS = 30 * 86400.0
-"""Time since its last use after which a kept file is removed."""
 TOTAL_SECONDS = 120.0
 """Time for all fetches of a pipeline together; no fetch begins later."""
 _INTEGRITY = re.compile(r"sha256-([A-Za-z0-9+/]{43}=)\Z")
@@ -90,8 +89,8 @@ class KeptFiles:
         with contextlib.suppress(OSError):
             for folder in (self._contents, self._urls):
                 folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            _replace(self._contents / sha256, data)
-            _replace(self._of(url), msgspec.json.encode(_Kept(sha256, fetched_at)))
+            replace_file(self._contents / sha256, data)
+            replace_file(self._of(url), msgspec.json.encode(_Kept(sha256, fetched_at)))
             for path in (*self._contents.iterdir(), *self._urls.iterdir()):
                 if path.stat().st_mtime < fetched_at - UNUSED_SECONDS:
                     path.unlink()
@@ -99,12 +98,6 @@ class KeptFiles:
     def _of(self, url: str) -> Path:
         # A URL may hold a secret: its name here is a digest.
         return self._urls / hashlib.sha256(url.partition("#")[0].encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def _replace(path: Path, data: bytes) -> None:
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".part-", delete=False) as part:
-        part.write(data)
-    os.replace(part.name, path)
 
 
 class RemoteFiles:

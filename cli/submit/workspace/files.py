@@ -16,7 +16,7 @@ import msgspec
 
 from cli.submit.workspace.index_file import LOW, Seed
 from cli.submit.workspace.objects import LINK_MODE, hasher, object_id, write_loose
-from cli.submit.workspace.store import SnapshotStore, replace_file
+from cli.submit.workspace.store import SnapshotStore, update_file
 from pipeline.file_listing import Listing
 from protocol.decoders import from_msgpack
 from protocol.errors import LongshoreError
@@ -61,7 +61,7 @@ class FileCache(msgspec.Struct):
 
     def save(self, path: Path) -> None:
         """Stores the cache."""
-        replace_file(path, msgspec.msgpack.encode(self))
+        update_file(path, msgspec.msgpack.encode(self))
 
 
 class Files(msgspec.Struct):

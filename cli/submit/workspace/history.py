@@ -9,7 +9,7 @@ from types import TracebackType
 import msgspec
 
 from cli.submit.workspace.processes import GitFailed
-from cli.submit.workspace.store import SnapshotStore, replace_file
+from cli.submit.workspace.store import SnapshotStore, update_file
 from protocol.decoders import from_msgpack
 from protocol.workspace import MOST_COMMITS
 
@@ -49,7 +49,7 @@ class CommitReader:
         if self._process is not None:
             self._store.git.forget(self._process)
             existing = {id: commit for id, commit in self._used.items() if commit is not None}
-            replace_file(self._path, msgspec.msgpack.encode(existing))
+            update_file(self._path, msgspec.msgpack.encode(existing))
 
     def commits(self, ids: Iterable[str]) -> dict[str, Commit | None]:
         """Commits by id; None for an object that is missing or no commit."""

@@ -15,7 +15,7 @@ import msgspec
 from cli.submit.workspace.history import CommitReader, History
 from cli.submit.workspace.objects import TREE_MODE, commit_data, tree_data
 from cli.submit.workspace.processes import GitFailed
-from cli.submit.workspace.store import SnapshotStore, replace_file
+from cli.submit.workspace.store import SnapshotStore, update_file
 from protocol.decoders import from_msgpack
 from protocol.workspace import MOST_PACKS, GitWorkspace, Pack
 
@@ -106,7 +106,7 @@ class Packer:
             history=len(base.packs) + (history is not None),
         )
         if not base.packs:
-            replace_file(self._store.directory / FIRST, msgspec.msgpack.encode(workspace))
+            update_file(self._store.directory / FIRST, msgspec.msgpack.encode(workspace))
         return Made(workspace, paths)
 
     def _first(self) -> list[GitWorkspace]:

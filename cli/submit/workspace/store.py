@@ -18,6 +18,8 @@ from pathlib import Path
 
 from cli.submit.workspace.objects import commit_data, object_id, write_loose
 from cli.submit.workspace.processes import Git
+from protocol.files import replace_file
+from protocol.places import cache_directory
 
 KEPT_SNAPSHOTS = 20
 """Newest snapshots whose objects are kept."""
@@ -42,7 +44,7 @@ CONFIG = """\
 
 def cache_home() -> Path:
     """Directory of all snapshot repositories."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore" / "snapshots"
+    return cache_directory() / "snapshots"
 
 
 class SnapshotStore:
@@ -83,16 +85,16 @@ class SnapshotStore:
         config = CONFIG.format(version=0)
         if self.object_format != "sha1":
             config = CONFIG.format(version=1) + f"[extensions]\n\tobjectFormat = {self.object_format}\n"
-        replace_file(self.directory / "config", config.encode())
-        replace_file(self.objects / "info" / "alternates", _quoted(objects) + b"\n")
-        replace_file(self.directory / "HEAD", b"ref: refs/heads/none\n")  # last: what makes it a repository
+        update_file(self.directory / "config", config.encode())
+        update_file(self.objects / "info" / "alternates", _quoted(objects) + b"\n")
+        update_file(self.directory / "HEAD", b"ref: refs/heads/none\n")  # last: what makes it a repository
 
     def add_objects(self, objects: Path) -> None:
         """Adds the objects of a submodule."""
         alternates = self.objects / "info" / "alternates"
         known, line = alternates.read_bytes(), _quoted(objects) + b"\n"
         if line not in known.splitlines(keepends=True):
-            replace_file(alternates, known + line)
+            update_file(alternates, known + line)
 
     def forget(self) -> None:
         """Drops what earlier snapshots found."""
@@ -142,7 +144,7 @@ class SnapshotStore:
         """Keeps a snapshot's objects, until KEPT_SNAPSHOTS newer ones are kept."""
         folder = self.directory / "refs" / "snapshots"
         if not (folder / snapshot).exists():
-            replace_file(folder / snapshot, f"{self.write(b'commit', commit_data(snapshot))}\n".encode())
+            update_file(folder / snapshot, f"{self.write(b'commit', commit_data(snapshot))}\n".encode())
         os.utime(folder / snapshot)
         for old in _newest(folder)[KEPT_SNAPSHOTS:]:
             old.unlink(missing_ok=True)
@@ -195,12 +197,9 @@ def _quoted(folder: Path) -> bytes:
     return b'"' + raw.replace(b"\\", b"\\\\").replace(b'"', b'\\"').replace(b"\n", b"\\n") + b'"'
 
 
-def replace_file(path: Path, data: bytes) -> None:
+def update_file(path: Path, data: bytes) -> None:
     """Writes a file atomically, unless it has this content."""
     with suppress(FileNotFoundError):
         if path.read_bytes() == data:
             return
-    descriptor, name = tempfile.mkstemp(dir=path.parent)
-    with open(descriptor, "wb") as file:
-        file.write(data)
-    os.replace(name, path)
+    replace_file(path, data)

@@ -13,7 +13,7 @@ import msgspec
 from cli.submit.workspace.history import REFS
 from cli.submit.workspace.index_file import Seed, read_index
 from cli.submit.workspace.processes import Git, in_work_tree
-from cli.submit.workspace.store import SnapshotStore, replace_file
+from cli.submit.workspace.store import SnapshotStore, update_file
 from pipeline.git_directory import GitDirectory, Unreadable
 from pipeline.git_repository import parse_configuration
 from protocol.errors import LongshoreError
@@ -135,7 +135,7 @@ class WorkTree(msgspec.Struct, frozen=True):
         os.close(descriptor)
         shutil.copy2(index, name)
         os.replace(name, copy)
-        replace_file(noted, stamp)
+        update_file(noted, stamp)
 
     def seeds(self, store: SnapshotStore, copy: Path, paths: list[bytes]) -> dict[bytes, Seed]:
         """Entries of the copied index, of these paths, whose files have the very bytes of their blobs.

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.includes.remote_files import UNUSED_SECONDS, KeptFiles, RemoteFiles, digest_of
+from pipeline.includes.cached_project import UNUSED_SECONDS
+from pipeline.includes.remote_files import KeptFiles, RemoteFiles, digest_of
 from pipeline.includes.web import WebClient
 from protocol.errors import LongshoreError
 from tests.support.web_server import WebServer

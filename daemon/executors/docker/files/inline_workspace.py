@@ -21,9 +21,9 @@ from daemon.executors.common import archives
 from daemon.executors.common.archives import Place
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.images import Image
-from daemon.runtime.notes import replace_file
 from daemon.tar_stream import BLOCK, ROOT
 from protocol.decoders import from_json
+from protocol.files import replace_file
 
 MOST_BYTES = 64 << 10
 """Limit of the tar's size. Its text must stay below the 128 KiB that Linux allows in one string of an environment."""

@@ -14,10 +14,10 @@ import msgspec
 
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.layers.helper import MOUNT, Helpers
-from daemon.runtime.notes import replace_file
 from protocol.clock import boot
 from protocol.decoders import from_json
 from protocol.errors import EngineUnavailable
+from protocol.files import replace_file
 
 OTHER_OWNERS = ("rootless", "userns", "selinux")
 """Security options of engines that change owners or labels of files, or may not mount: overlays can't be trusted."""

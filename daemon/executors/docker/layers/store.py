@@ -24,11 +24,11 @@ from daemon.executors.docker.belongings import COORDINATOR, ROLE, WORKER, layers
 from daemon.executors.docker.layers.archive import LayerArchive
 from daemon.executors.docker.layers.helper import MOUNT, Helpers
 from daemon.runtime.eviction import EVICT_DOWN_TO
-from daemon.runtime.notes import replace_file
 from daemon.runtime.thread_pool import run_in_background
 from daemon.tar_stream import Owner
 from protocol.clock import boot
 from protocol.decoders import from_json
+from protocol.files import replace_file
 
 NO_ROOM = "no space left"
 """In the engine's message about a full disk."""
