@@ -25,7 +25,6 @@ from protocol.plan import IncludeOptions
 LENGTH_BYTES = 4
 LARGEST = 256 << 20
 """Maximum size in bytes of a message: the names of all files of a project."""
-ASKING_NOBODY = {"GIT_TERMINAL_PROMPT": "0", "SSH_ASKPASS_REQUIRE": "never", "GIT_SSH_COMMAND": "ssh -o BatchMode=yes"}
 NOT_FETCHED = "this coordinator fetches no includes of child pipelines from other projects"
 T = TypeVar("T")
 
@@ -148,7 +147,7 @@ def start(includes: Includes, cache: Path, origin: str, options: IncludeOptions)
             os.close(asked[1])
             os.close(answered[0])
             os.environ.clear()
-            os.environ.update(ASKING_NOBODY | environment_of(includes.environment))
+            os.environ.update(environment_of(includes.environment))
             channel = Channel(asked[0], answered[1])
             try:
                 known = projects(cache, origin, options, own_access=includes.own_access)

@@ -18,6 +18,7 @@ from daemon.checkouts.snapshot import Snapshot
 from daemon.tar_stream import TarReader
 from pipeline.git_repository import readable
 from pipeline.includes.records import Provenance
+from pipeline.includes.sources import TOO_LARGE
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol.compression import decompressed
 from protocol.errors import LongshoreError
@@ -25,7 +26,6 @@ from protocol.errors import LongshoreError
 MOST_LINKS = 40
 """Maximum symbolic links on the way to a file, as in Linux."""
 OUTSIDE = "is a symbolic link that leads outside the project"
-TOO_LARGE = f"is larger than {MAX_FILE_BYTES >> 20} MB"
 
 
 class _Entry(NamedTuple):

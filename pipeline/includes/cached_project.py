@@ -21,7 +21,7 @@ from typing import IO
 from pipeline.includes.git_fetch import FETCH_SECONDS, REMOTE, GitFetch, NoSuchRef, local
 from pipeline.includes.records import Provenance
 from pipeline.includes.servers import without_credentials
-from pipeline.includes.sources import BLOB
+from pipeline.includes.sources import TOO_LARGE, blobs_of
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol.errors import LongshoreError
 from protocol.file_lock import try_lock
@@ -41,7 +41,6 @@ MAX_FETCHED = 1000
 """Maximum number of files that are fetched at once: more than a pipeline may include."""
 LOCK_PAUSE = 0.05
 """Seconds between two attempts to get a repository that another process fetches into."""
-TREE_PARTS = 4
 _SHORT_SHA = re.compile(r"[0-9a-f]{7,63}\Z")
 _CONFIG = "[core]\n\tbare = true\n\trepositoryformatversion = 0\n[gc]\n\tauto = 0\n"
 
@@ -218,14 +217,7 @@ class FetchedTree:
 
     @cached_property
     def _ids(self) -> dict[str, str]:
-        listed = self._query("ls-tree", "-r", "-z", self._commit)
-        found: dict[str, str] = {}
-        for entry in listed.decode("utf-8", "replace").split("\0"):
-            head, _, name = entry.partition("\t")
-            parts = head.split(" ")
-            if len(parts) == TREE_PARTS - 1 and parts[1] == BLOB:
-                found[name] = parts[2]
-        return found
+        return blobs_of(self._query("ls-tree", "-r", "-z", self._commit))
 
     def prefetch(self, paths: Iterable[str]) -> None:
         """Reads several files, and fetches those that are missing with one connection; others don't exist."""
@@ -255,7 +247,7 @@ class FetchedTree:
         if id not in self._sizes:
             raise LongshoreError(f"can't be read: {self._project.shown_address} did not send it")
         if id not in self._contents:
-            raise LongshoreError(f"is larger than {MAX_FILE_BYTES >> 20} MB")
+            raise LongshoreError(TOO_LARGE)
         return self._contents[id]
 
     def _look_up(self, ids: list[str]) -> list[str]:

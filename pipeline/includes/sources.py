@@ -14,6 +14,8 @@ from pipeline.includes.records import Provenance
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol.errors import LongshoreError
 
+TOO_LARGE = f"is larger than {MAX_FILE_BYTES >> 20} MB"
+"""What is wrong with a file that no pipeline may include."""
 BLOB = "blob"
 """Git's type name for a file; a tree also lists submodules, whose files it does not know."""
 _RAW_FILE = re.compile(r"https?://[^/]+/(?P<project>.+?)/-/raw/(?P<ref>[^/]+)/(?P<path>.+)\Z")
@@ -81,19 +83,24 @@ class GitTree:
         listed = git_output(self._root, "ls-tree", "-r", "-z", self._ref)
         if listed is None:
             raise LongshoreError(f"there is no ref {self._ref!r} in {self._root}")
-        entries = (entry.partition("\t") for entry in listed.decode("utf-8", "replace").split("\0") if entry)
-        return [name for head, _, name in entries if f" {BLOB} " in head]
+        return list(blobs_of(listed))
 
     def read(self, path: str) -> bytes | None:
         if path not in self.files:
             return None
         size = git_output(self._root, "cat-file", "-s", f"{self._ref}:{path}")
         if size is None or int(size) > MAX_FILE_BYTES:
-            raise LongshoreError(f"is larger than {MAX_FILE_BYTES >> 20} MB")
+            raise LongshoreError(TOO_LARGE)
         return git_output(self._root, "cat-file", "blob", f"{self._ref}:{path}")
 
     def prefetch(self, paths: Iterable[str]) -> None:
         """The files are here."""
+
+
+def blobs_of(listed: bytes) -> dict[str, str]:
+    """The ids of the files in the output of `git ls-tree -r -z`, by path."""
+    entries = (entry.partition("\t") for entry in listed.decode("utf-8", "replace").split("\0") if entry)
+    return {name: head.split(" ")[2] for head, _, name in entries if f" {BLOB} " in head}
 
 
 def read_file(path: Path) -> bytes | None:
