@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from pipeline.includes.entries import SUFFIXES
 from pipeline.includes.resolver import Including
 from pipeline.includes.sources import Source
 from pipeline.merge import deep_merge
@@ -13,7 +14,6 @@ from pipeline.nodes import Map, Mark, Origin, Value, shown
 from pipeline.problems import Report, fatal, nearest
 from pipeline.rules import History
 from pipeline.yaml_loader import load
-from protocol.errors import LongshoreError, PipelineFileError
 from protocol.job_variables import PIPELINE_NAME
 from protocol.plan import TriggerInclude, TriggerPlan, Variable
 from protocol.variables import expand
@@ -61,12 +61,8 @@ class ChildSubject(msgspec.Struct, frozen=True):
                 key += f"[{number}]"
             if number == MOST_FILES:
                 raise fatal(f"names more than {MOST_FILES} files", mark, key)
-            try:
+            with including.report.catching(mark, key):
                 merged = deep_merge(merged, self._file(include, including, mark, key))
-            except PipelineFileError as error:
-                including.report.add(error)
-            except LongshoreError as error:
-                including.report.problem(str(error), mark, key)
         return merged
 
     def _file(self, include: TriggerInclude, including: Including, mark: Mark, key: str) -> Map:
@@ -76,7 +72,7 @@ class ChildSubject(msgspec.Struct, frozen=True):
             return including.pipeline(data, f"artifact {include.job}:{include.artifact}", inputs)
         if include.local:
             path = expand(include.local, including.known.expanded).lstrip("/")
-            if not path.endswith((".yml", ".yaml")):
+            if not path.endswith(SUFFIXES):
                 raise fatal(f"{shown(path)} does not end in .yml or .yaml", mark, f"{key}.local")
             found = self.source.read(path)
             if found is None:

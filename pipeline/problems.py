@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from pipeline.nodes import Mark
-from protocol.errors import PipelineFileError, Problem
+from protocol.errors import LongshoreError, PipelineFileError, Problem
 
 MAX_PROBLEMS = 100
 """Maximum number of reported problems: more than anyone reads."""
@@ -63,6 +64,16 @@ class Report:
         """Adds the problems of an error that ended one part of the work."""
         for found in error.problems:
             self._note(self.problems, "problem", found)
+
+    @contextmanager
+    def catching(self, mark: Mark | None, key: str) -> Iterator[None]:
+        """Records an error that ends this part of the work, and goes on after it."""
+        try:
+            yield
+        except PipelineFileError as error:
+            self.add(error)
+        except LongshoreError as error:
+            self.problem(str(error), mark, key)
 
     @property
     def full(self) -> bool:

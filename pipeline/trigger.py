@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from typing import Literal, cast
 
 from pipeline.child import MOST_FILES
+from pipeline.includes.entries import entries_of, only_kind
 from pipeline.job_parts import text, texts
-from pipeline.nodes import Map, Mark, Seq, Value
+from pipeline.nodes import Map, Mark, Value
 from pipeline.problems import Report, nearest
+from protocol.errors import PipelineFileError
 from protocol.plan import TriggerInclude, TriggerPlan
 from protocol.variables import expand
 
@@ -123,12 +125,12 @@ class Trigger:
         return found
 
     def _include(self, entry: Map, key: str) -> list[TriggerInclude]:
-        kinds = [kind for kind in KINDS if entry.get(kind) is not None]
-        if len(kinds) != 1:
-            said = f"names {' and '.join(kinds)} at once" if kinds else "names no file"
-            self._problem(said, entry.mark, key, f"give one of {', '.join(KINDS)}")
+        try:
+            kind = only_kind(entry, KINDS, KINDS, entry.mark, f"{self._name}.{key}")
+        except PipelineFileError as error:
+            self._report.add(error)
             return []
-        kind, inputs = kinds[0], _inputs(entry.get("inputs"))
+        inputs = _inputs(entry.get("inputs"))
         job = entry.get("job")
         if (kind == "artifact") != (job is not None):
             said = "says not which job leaves it" if kind == "artifact" else "belongs to `artifact`"
@@ -153,14 +155,8 @@ def _entries(trigger: Value) -> Iterable[Map]:
     """The files under `trigger:include`, each as a mapping."""
     if not isinstance(trigger, Map):
         return
-    include, mark = trigger.get("include"), trigger.at("include")
-    items = include.entries() if isinstance(include, Seq) else [(include, mark)]
-    for item, where in items:
-        if isinstance(item, Map):
-            yield item
-        elif isinstance(item, str):
-            kind = "remote" if item.startswith(("http://", "https://")) else "local"
-            yield Map(where, [(kind, item, where)])
+    for entry, _ in entries_of(trigger.get("include"), trigger.at("include")):
+        yield entry
 
 
 def _inputs(value: Value) -> dict[str, str]:

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pipeline.includes.entries import SUFFIXES, entries_of, only_kind
 from pipeline.includes.fetching import OtherProjects
 from pipeline.includes.remote_files import digest_of
 from pipeline.includes.sources import Source
@@ -22,7 +23,7 @@ from pipeline.rules import Conditions, Known
 from pipeline.schema import Check, Fields
 from pipeline.units import HOUR, MINUTE, seconds_of
 from pipeline.yaml_loader import load
-from protocol.errors import LongshoreError, PipelineFileError
+from protocol.errors import LongshoreError
 from protocol.variables import expand
 
 MAX_INCLUDES = 150
@@ -30,7 +31,6 @@ MAX_INCLUDES = 150
 MAX_TOTAL_BYTES = 30 << 20
 TEMPLATES = "lib/gitlab/ci/templates"
 """Location of `include:template` files in that project."""
-SUFFIXES = (".yml", ".yaml")
 REMOTE_CACHE_SECONDS = HOUR
 """Time for which `cache: true` keeps a remote file, as in GitLab."""
 MIN_CACHE_SECONDS = MINUTE
@@ -44,6 +44,15 @@ class _Target(NamedTuple):
     source: Source
     path: str
     component: Mapping[str, str] | None = None
+
+    @property
+    def name(self) -> str:
+        """The file in messages."""
+        return f"{self.source.label}{self.path}"
+
+    def within(self, origin: Origin, mark: Mark) -> Origin:
+        """The origin of its content, included from `mark` in `origin`."""
+        return Origin(self.name, (*origin.included_from, f"{origin.name}:{mark.line}"))
 
 
 @dataclass(slots=True)
@@ -100,21 +109,15 @@ class Including:
         Its own inputs take precedence, then those of later files.
         """
         include = spec.get("include")
-        items = list(include.entries()) if isinstance(include, Seq) else [(include, spec.at("include"))]
+        if include is None:
+            return spec
         found: dict[str, tuple[Value, Mark]] = {}
-        for number, (item, where) in enumerate(items if include is not None else ()):
-            key = f"spec.include[{number}]" if isinstance(include, Seq) else "spec.include"
-            try:
-                found |= self._inputs_of(self._as_map(item, where), where, key, origin, source)
-            except PipelineFileError as error:
-                self.report.add(error)
-            except LongshoreError as error:
-                self.report.problem(str(error), where, key)
+        for entry, where, key in _items(include, spec.at("include"), "spec.include"):
+            with self.report.catching(where, key):
+                found |= self._inputs_of(entry, where, key, origin, source)
         own = spec.get("inputs")
         if isinstance(own, Map):
             found |= {name: (value, where) for name, value, where in own.entries()}
-        if include is None:
-            return spec
         inputs = Map(spec.mark, [(name, value, where) for name, (value, where) in found.items()])
         return spec.having("inputs", inputs, spec.mark)
 
@@ -132,9 +135,7 @@ class Including:
         found: dict[str, tuple[Value, Mark]] = {}
         for target in self._targets(entry, mark, key, source):
             data = self._read(target, mark, key)
-            inside = Origin(
-                f"{target.source.label}{target.path}", (*origin.included_from, f"{origin.name}:{mark.line}")
-            )
+            inside = target.within(origin, mark)
             documents = load(data, inside, self.report)
             content = documents[0] if len(documents) == 1 else None
             if not isinstance(content, Map) or set(content) != {"inputs"}:
@@ -159,29 +160,23 @@ class Including:
         Check(self.report, FIELDS).value(include, FIELDS["global"]["include"].shape, mark, "include")
         if len(self.report.problems) > before:
             return
-        items = list(include.entries()) if isinstance(include, Seq) else [(include, mark)]
-        self._prefetch([item for item, _ in items], source)
-        for number, (item, where) in enumerate(items):
+        items = list(_items(include, mark, "include"))
+        self._prefetch([entry for entry, _, _ in items], source)
+        for entry, where, key in items:
             if self.report.full:
                 return
-            key = f"include[{number}]" if isinstance(include, Seq) else "include"
-            try:
-                yield from self._one(item, where, key, origin, source)
-            except PipelineFileError as error:
-                self.report.add(error)
-            except LongshoreError as error:
-                self.report.problem(str(error), where, key)
+            with self.report.catching(where, key):
+                yield from self._one(entry, where, key, origin, source)
 
-    def _prefetch(self, items: list[Value], source: Source) -> None:
+    def _prefetch(self, entries: list[Map], source: Source) -> None:
         """Fetches files of an including file's own project together; what fails is reported with its include."""
-        named = [item.get("local") if isinstance(item, Map) and "rules" not in item else item for item in items]
+        named = [entry.get("local") for entry in entries if "rules" not in entry]
         paths = [self._expanded(path).lstrip("/") for path in named if isinstance(path, str)]
         if len(paths) > 1:
             with suppress(LongshoreError):
                 source.prefetch(paths)
 
-    def _one(self, item: Value, mark: Mark, key: str, origin: Origin, source: Source) -> Iterator[Map]:
-        entry = self._as_map(item, mark)
+    def _one(self, entry: Map, mark: Mark, key: str, origin: Origin, source: Source) -> Iterator[Map]:
         rules = entry.get("rules")
         if rules is not None:
             rule = self.conditions.first_match(rules, self.known, f"{key}.rules", source)
@@ -195,18 +190,8 @@ class Including:
         for target in targets:
             yield self._file(target, mark, key, origin, inputs)
 
-    def _as_map(self, item: Value, mark: Mark) -> Map:
-        if isinstance(item, Map):
-            return item
-        kind = "remote" if str(item).startswith(("http://", "https://")) else "local"
-        return Map(mark, [(kind, item, mark)])
-
     def _targets(self, entry: Map, mark: Mark, key: str, source: Source) -> list[_Target]:
-        kinds = [kind for kind in _KINDS if entry.get(kind) is not None]
-        if len(kinds) != 1:
-            said = f"names {' and '.join(kinds)} at once" if kinds else "names no file"
-            raise fatal(said, mark, key, f"give one of {', '.join(_KINDS[:3])}")
-        kind = kinds[0]
+        kind = only_kind(entry, _KINDS, _KINDS[:3], mark, key)
         where = entry.at(kind)
         for keyword in ("integrity", "cache"):
             if kind != "remote" and entry.get(keyword) is not None:
@@ -293,26 +278,30 @@ class Including:
         raise fatal(f"{project} has neither templates/{name}.yml nor templates/{name}/template.yml", mark, key)
 
     def _file(self, target: _Target, mark: Mark, key: str, origin: Origin, inputs: Map) -> Map:
-        name = f"{target.source.label}{target.path}"
         if _step(target, inputs) in self.chain:
-            raise fatal(f"{name} includes itself", mark, key)
+            raise fatal(f"{target.name} includes itself", mark, key)
         data = self._read(target, mark, key)
-        return self._merged(data, Origin(name, (*origin.included_from, f"{origin.name}:{mark.line}")), target, inputs)
+        return self._merged(data, target.within(origin, mark), target, inputs)
 
     def _read(self, target: _Target, mark: Mark, key: str) -> bytes:
         """An included file's content; counts and records it."""
-        name = f"{target.source.label}{target.path}"
         self.count += 1
         if self.count > MAX_INCLUDES:
             raise fatal(f"more than {MAX_INCLUDES} files are included", mark, key)
         try:
             data = target.source.read(target.path)
         except LongshoreError as error:
-            raise fatal(f"{name} {error}", mark, key) from None
+            raise fatal(f"{target.name} {error}", mark, key) from None
         if data is None:
-            raise fatal(f"there is no file {shown(name)}", mark, key, nearest(target.path, target.source.files))
+            raise fatal(f"there is no file {shown(target.name)}", mark, key, nearest(target.path, target.source.files))
         self.projects.record(target.source, target.path, data)
         return data
+
+
+def _items(include: Value, mark: Mark, key: str) -> Iterator[tuple[Map, Mark, str]]:
+    """The items of an `include` with their places and keys."""
+    for number, (entry, where) in enumerate(entries_of(include, mark)):
+        yield entry, where, f"{key}[{number}]" if isinstance(include, Seq) else key
 
 
 def _max_age(entry: Map, key: str) -> float:
