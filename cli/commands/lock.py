@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,8 +9,9 @@ import click
 
 from cli.options.fetching import FetchOptions, fetch_options
 from cli.options.serving import ServingCommand
+from cli.render.warnings import print_warning
 from cli.submit.variables import file_argument, file_options, variable_option
-from protocol.display import clean, clean_lines
+from protocol.display import clean
 from protocol.errors import UsageError
 from protocol.plan import Variable
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pipeline.includes.records import Pin
-
-SHORT = 12
-"""Digits of a commit or digest that people read."""
 
 
 @click.command("lock", cls=ServingCommand, settings_of="run", in_project=True)
@@ -43,6 +40,7 @@ def lock_command(
 
     Includes that are locked already keep their version, unless --update is given.
     """
+    from cli.render.phrases import counted
     from pipeline import compile_pipeline
     from pipeline.includes.lock_file import lock_path, pins_of, write_lock
 
@@ -54,7 +52,7 @@ def lock_command(
     values = {variable.key: variable.value for variable in variables}
     compilation = compile_pipeline(file, variables=values, projects=projects, inputs=inputs, fetching=fetching)
     for warning in compilation.warnings:
-        print(f"warning: {clean_lines(str(warning))}", file=sys.stderr)
+        print_warning(warning)
     found = pins_of(compilation.sources)
     pins = found if update else before | found
     if not pins and not path.exists():
@@ -63,7 +61,7 @@ def lock_command(
     write_lock(path, pins)
     for line in _changes(before, pins):
         print(clean(line))
-    print(f"{clean(str(path))}: {len(pins)} include{'' if len(pins) == 1 else 's'} locked")
+    print(f"{clean(str(path))}: {counted(len(pins), 'include')} locked")
 
 
 def _before(path: Path) -> dict[str, Pin]:
@@ -91,5 +89,7 @@ def _changes(before: Mapping[str, Pin], after: Mapping[str, Pin]) -> list[str]:
 
 
 def _short(pin: Pin) -> str:
+    from cli.render.sources import short_version
+
     version = f" ({pin.version})" if pin.version else ""
-    return f"{pin.commit[:SHORT] or f'sha256 {pin.sha256[:SHORT]}'}{version}"
+    return f"{short_version(pin.commit, pin.sha256)}{version}"

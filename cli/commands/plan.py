@@ -11,6 +11,7 @@ import click
 from cli.options.common import output_option
 from cli.options.fetching import FetchOptions, fetch_options
 from cli.options.serving import ServingCommand
+from cli.render.warnings import print_warning
 from cli.submit.variables import file_argument, file_options, variable_option
 from protocol.display import clean, clean_lines
 from protocol.errors import PipelineFileError, Problem
@@ -70,10 +71,12 @@ def validate(
         for problem in error.problems:
             print(clean_lines(str(problem)), file=sys.stderr)
         return error.exit_status
+    from cli.render.phrases import counted
+
     _print_warnings(compilation.warnings)
     jobs = [job for job in compilation.jobs if not job.excluded]
     stages = {job.stage for job in jobs}
-    print(f"{clean(str(file))}: valid, {_counted(len(jobs), 'job')} in {_counted(len(stages), 'stage')}")
+    print(f"{clean(str(file))}: valid, {counted(len(jobs), 'job')} in {counted(len(stages), 'stage')}")
     return 0
 
 
@@ -95,8 +98,4 @@ def _compile(
 
 def _print_warnings(warnings: list[Problem]) -> None:
     for warning in warnings:
-        print(f"warning: {clean_lines(str(warning))}", file=sys.stderr)
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count} {noun}" + ("" if count == 1 else "s")
+        print_warning(warning)

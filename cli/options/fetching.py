@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 import click
+import msgspec
 
 from protocol.display import clean
 from protocol.errors import UsageError
@@ -22,8 +22,7 @@ Locking: TypeAlias = Literal["add", "update"]
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-@dataclass(frozen=True, slots=True)
-class FetchOptions:
+class FetchOptions(msgspec.Struct, frozen=True):
     """The values of the options of `fetch_options`."""
 
     server: str | None = None

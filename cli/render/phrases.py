@@ -10,6 +10,11 @@ from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary
 
 
+def counted(count: int, noun: str) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{count} {noun}" + ("" if count == 1 else "s")
+
+
 def duration(seconds: float | None) -> str:
     """Human-readable: 0.4 s, 12.3 s, 3 min 05 s, 2 h 10 min."""
     if seconds is None:

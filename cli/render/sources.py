@@ -17,6 +17,11 @@ def source_rows(compilation: Compilation, *, for_people: bool) -> list[dict[str,
     return [row(record, compilation.plan.project) for record in compilation.sources]
 
 
+def short_version(commit: str, sha256: str) -> str:
+    """A commit, or else the digest of a file that has none, as people read it."""
+    return commit[:SHORT] or (f"sha256 {sha256[:SHORT]}" if sha256 else "")
+
+
 def _as_json(record: SourceRecord, own: str) -> dict[str, Any]:
     origin = record.provenance
     return {
@@ -33,12 +38,11 @@ def _as_json(record: SourceRecord, own: str) -> dict[str, Any]:
 def _for_people(record: SourceRecord, own: str) -> dict[str, Any]:
     origin = record.provenance
     ref = origin.ref if origin.version in ("", origin.ref) else f"{origin.ref} ({origin.version})"
-    commit = origin.commit[:SHORT] if origin.commit else f"sha256 {record.sha256[:SHORT]}" if record.sha256 else ""
     return {
         "file": record.file or "(names of its files)",
         "project": _project(record, own),
         "ref": ref,
-        "commit": commit,
+        "commit": short_version(origin.commit, record.sha256),
         "from": origin.origin,
     }
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
+from cli.render.warnings import print_warning
 from pipeline import Repository, compile_pipeline
 from pipeline.git_repository import readable
 from pipeline.includes.fetching import Fetching
 from pipeline.predefined_variables import MAX_TITLE
-from protocol.display import clean_lines
 from protocol.errors import UsageError
 from protocol.messages import Source
 from protocol.plan import IncludeOptions, Plan, Variable
@@ -52,7 +51,7 @@ def compile_for_run(
         fetching=fetching,
     )
     for warning in compiled.warnings:
-        print(f"warning: {clean_lines(str(warning))}", file=sys.stderr)
+        print_warning(warning)
     if not compiled.plan.jobs:
         from cli.render.plan_text import other_pipelines
 

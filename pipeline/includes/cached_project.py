@@ -13,10 +13,11 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import IO
+
+import msgspec
 
 from pipeline.includes.git_fetch import FETCH_SECONDS, REMOTE, GitFetch, NoSuchRef, local
 from pipeline.includes.records import Provenance
@@ -45,8 +46,7 @@ _SHORT_SHA = re.compile(r"[0-9a-f]{7,63}\Z")
 _CONFIG = "[core]\n\tbare = true\n\trepositoryformatversion = 0\n[gc]\n\tauto = 0\n"
 
 
-@dataclass(frozen=True, slots=True)
-class Freshness:
+class Freshness(msgspec.Struct, frozen=True):
     """How old an answer may be: asked again after FRESH_SECONDS, at once with `refresh`, never if `offline`."""
 
     refresh: bool = False

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Provenance:
+class Provenance(msgspec.Struct, frozen=True):
     """Where the files of one source come from.
 
     `project` is empty for the pipeline's own project; `ref` is as written, and empty for the default branch or none;
@@ -22,8 +21,7 @@ class Provenance:
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRecord:
+class SourceRecord(msgspec.Struct, frozen=True):
     """A file that a pipeline was compiled from; `file` is empty where only the names of all files were read.
 
     `sha256` is the digest, in hex, of the content of a file that has no commit.
@@ -34,8 +32,7 @@ class SourceRecord:
     sha256: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Pin:
+class Pin(msgspec.Struct, frozen=True):
     """What a lock file says about one lock key: a project's commit with its version, or a remote file's digest."""
 
     commit: str = ""

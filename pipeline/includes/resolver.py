@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+import msgspec
 
 from pipeline.includes.entries import SUFFIXES, entries_of, only_kind
 from pipeline.includes.fetching import OtherProjects
@@ -55,8 +56,7 @@ class _Target(NamedTuple):
         return Origin(self.name, (*origin.included_from, f"{origin.name}:{mark.line}"))
 
 
-@dataclass(slots=True)
-class Including:
+class Including(msgspec.Struct):
     """State of include resolution. `known` are the variables that exist before the pipeline does."""
 
     source: Source
@@ -66,7 +66,7 @@ class Including:
     report: Report
     count: int = 0
     total_bytes: int = 0
-    chain: list[tuple[str, ...]] = field(default_factory=list)
+    chain: list[tuple[str, ...]] = []
 
     def pipeline(self, data: bytes, name: str, inputs: Map) -> Map:
         """The pipeline file with all includes merged in; the file itself takes precedence."""

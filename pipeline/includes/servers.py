@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
+
+import msgspec
 
 from protocol.errors import LongshoreError
 
@@ -23,8 +24,7 @@ def without_credentials(text: str) -> str:
     return _USER_INFO.sub("", text)
 
 
-@dataclass(frozen=True, slots=True)
-class Server:
+class Server(msgspec.Struct, frozen=True):
     """A git server: the address of a project is `prefix`, its path, `suffix`; or a directory with repositories.
 
     With `own`, the address of an origin that is a directory, repositories are also searched above `folder`.

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Sequence
 from threading import Lock
 
 import msgspec
 
+from cli.render.warnings import print_warning
 from cli.submit.snapshot import TarWorkspaceMaker
 from cli.submit.workspace.depths import Wanted, wanted
 from cli.submit.workspace.history import CommitReader, History, history_of
@@ -25,7 +25,6 @@ from cli.submit.workspace.work_tree import WorkTree
 from pipeline.git_repository import Repository, readable
 from pipeline.rules import is_push_of_a_branch, target_branch
 from protocol.client import Client
-from protocol.display import clean_lines
 from protocol.errors import LongshoreError
 from protocol.plan import Plan
 from protocol.variables import expand_all
@@ -33,10 +32,6 @@ from protocol.workspace import MANIFEST, MOST_CHANGES, STAGED, Changes, GitWorks
 
 TARGETS = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME")
 REMOTE = b"refs/remotes/origin/"
-
-
-def _warn(text: str) -> None:
-    print(f"warning: {clean_lines(text)}", file=sys.stderr)
 
 
 def workspace_maker(repository: Repository) -> WorkspaceMaker:
@@ -49,7 +44,7 @@ def workspace_maker(repository: Repository) -> WorkspaceMaker:
 class GitWorkspaceMaker:
     """Makes the workspace of one run. `read` may run in another thread, before the plan is known."""
 
-    def __init__(self, repository: Repository, warn: Callable[[str], None] = _warn) -> None:
+    def __init__(self, repository: Repository, warn: Callable[[str], None] = print_warning) -> None:
         self._repository = repository
         self._warn = warn
         self._git = Git()
