@@ -60,7 +60,7 @@ def needs_memory(limit: int) -> str:
 
 def _compiled(task: CompileTask) -> Answer:
     workspace = task.request.workspace
-    size = sum(blob.size for blob in workspace.blobs) if workspace is not None else 0
+    size = task.request.workspace_bytes
     if isinstance(workspace, GitWorkspace) and shutil.which("git") is None:
         raise LongshoreError(
             "the coordinator's host has no git, which reads the run's snapshot: install it there (apt-get install git)"
@@ -88,7 +88,7 @@ def _compiled(task: CompileTask) -> Answer:
 def _fetcher(task: CompileTask) -> OtherProjects:
     if task.includes is None:
         return NoProjects()
-    origin = next((one.value for one in task.request.predefined if one.key == "CI_REPOSITORY_URL"), "")
+    origin = task.request.known("CI_REPOSITORY_URL")
     return FetchedProjects(start(task.includes, Path(task.cache), origin, task.request.includes))
 
 
@@ -103,8 +103,7 @@ def _stored(task: CompileTask, workspace: GitWorkspace, blobs: dict[str, Path], 
 
     stores = CheckoutStores(Path(task.store), task.store_bytes, task.store_seconds)
     stores.trim()
-    project = next((one.value for one in task.request.predefined if one.key == "CI_PROJECT_PATH"), "")
-    stored = stores.workspace(workspace, project, fetch, scratch / "pins")
+    stored = stores.workspace(workspace, task.request.known("CI_PROJECT_PATH"), fetch, scratch / "pins")
     shutil.rmtree(copies, ignore_errors=True)
     return stored
 
@@ -119,8 +118,7 @@ def _answer(
     request = task.request
 
     def artifact_of(job: str, path: str) -> bytes:
-        found = [ref for ref in request.archives.get(job, ()) if ref.kind == "archive"]
-        return artifact([blobs[ref.digest] for ref in found], path, job)
+        return artifact([blobs[ref.digest] for ref in request.archives.get(job, ())], path, job)
 
     subject = ChildSubject(
         request.file,

@@ -21,7 +21,7 @@ class ChildRequest(Part, frozen=True, kw_only=True):
 
     `run` and `job` are the parent's. `file` is the parent's pipeline file as messages name it. `predefined`,
     `project_variables`, `default_image` and `includes` are those of the parent's plan; `variables` are forwarded to the
-    child with the precedence of `--var`. `archives` are the artifacts of the jobs that `trigger` names, by job.
+    child with the precedence of `--var`. `archives` are the archives of jobs that `trigger` names, by job.
     """
 
     run: int
@@ -35,6 +35,15 @@ class ChildRequest(Part, frozen=True, kw_only=True):
     includes: IncludeOptions = IncludeOptions()
     workspace: Workspace | None = None
     archives: dict[str, list[ArtifactRef]] = {}
+
+    @property
+    def workspace_bytes(self) -> int:
+        """The size of the workspace's blobs."""
+        return sum(blob.size for blob in self.workspace.blobs) if self.workspace is not None else 0
+
+    def known(self, key: str) -> str:
+        """The value of a predefined variable; empty without one."""
+        return next((variable.value for variable in self.predefined if variable.key == key), "")
 
 
 class Bounds(Part, frozen=True, kw_only=True):
@@ -53,9 +62,8 @@ class Bounds(Part, frozen=True, kw_only=True):
 
     def seconds_for(self, task: CompileTask) -> float:
         """Seconds from which a task's process is killed."""
-        workspace = task.request.workspace
-        size = sum(blob.size for blob in workspace.blobs) if workspace is not None else 0
-        return self.seconds + size // self.bytes_per_second + (self.fetch_seconds if task.includes else 0.0)
+        indexing = task.request.workspace_bytes // self.bytes_per_second
+        return self.seconds + indexing + (self.fetch_seconds if task.includes else 0.0)
 
 
 class Includes(Part, frozen=True, kw_only=True):

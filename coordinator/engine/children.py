@@ -57,10 +57,7 @@ class Children:
         job.child_runs = [*job.child_runs, run.id]
         self._ledger.tell(job, f"started run {run.id}")
         if job.plan.trigger is not None and job.plan.trigger.strategy != "none":
-            attempt.status = S.RUNNING
-            attempt.started_at = job.started_at = self._ledger.now.wall
-            self._ledger.touch_attempt(attempt)
-            self._ledger.move(job, JobEvent.START, f"waits for run {run.id}")
+            self._wait(job, attempt, run)
         else:
             self._flow.end_attempt(attempt, S.SUCCESS, None, None)
             self._flow.end(job, JobEvent.SUCCEED, f"does not wait for run {run.id}")
@@ -105,12 +102,17 @@ class Children:
                 again.played = again.played and again is job
                 self._flow.reset(again, f"runs again: run {run.id} continues")
             attempt = self._ledger.open_attempt(job)
-            attempt.status = S.RUNNING
-            attempt.started_at = job.started_at = self._ledger.now.wall
             self._ledger.move(job, JobEvent.QUEUE, f"waits for run {run.id} again")
-            self._ledger.move(job, JobEvent.START, f"waits for run {run.id}")
+            self._wait(job, attempt, run)
             self._flow.resume(parent)
             run = parent
+
+    def _wait(self, job: JobState, attempt: AttemptState, run: RunState) -> None:
+        """Makes a job wait for the end of a child run."""
+        attempt.status = S.RUNNING
+        attempt.started_at = job.started_at = self._ledger.now.wall
+        self._ledger.touch_attempt(attempt)
+        self._ledger.move(job, JobEvent.START, f"waits for run {run.id}")
 
     def _waiting(self, attempt_id: str) -> tuple[JobState, AttemptState] | None:
         found = self._ledger.find_attempt(attempt_id)

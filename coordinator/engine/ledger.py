@@ -135,12 +135,18 @@ class Ledger:
         """The current attempt of a job that needs no worker; a new one if there is none or it has ended."""
         attempt = job.attempt
         if attempt is None or attempt.status in ENDED:
-            number = attempt.number + 1 if attempt else 1
-            attempt = AttemptState(id=f"{job.id}.{number}", job_id=job.id, number=number, worker="", released=True)
+            attempt = self.new_attempt(job)
+            attempt.released = True
             attempt.assigned_at = self.now.wall
-            job.attempts.append(attempt)
             self.touch_attempt(attempt)
             self.touch_job(job)
+        return attempt
+
+    def new_attempt(self, job: JobState) -> AttemptState:
+        """The next attempt of a job, which becomes its current one."""
+        number = job.attempt.number + 1 if job.attempt else 1
+        attempt = AttemptState(id=f"{job.id}.{number}", job_id=job.id, number=number, worker="")
+        job.attempts.append(attempt)
         return attempt
 
     def attach(self, worker: WorkerState, attempt: AttemptState) -> None:

@@ -200,9 +200,7 @@ class Scheduler:
         self._holdable.pop(job.id, None)
         attempt = job.attempt
         if attempt is None or attempt.worker:
-            number = attempt.number + 1 if attempt else 1
-            attempt = AttemptState(id=f"{job.id}.{number}", job_id=job.id, number=number, worker=worker.name)
-            job.attempts.append(attempt)
+            attempt = self._ledger.new_attempt(job)
         attempt.released = released
         attempt.assigned_at = self._ledger.now.wall
         self._ledger.attach(worker, attempt)
