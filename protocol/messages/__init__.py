@@ -1,0 +1,207 @@
+"""All messages on the ROUTER/DEALER sockets, by sender. Pure data.
+
+A message is one msgpack map, identified by its `type`. Types marked (+payload) are followed by one raw frame.
+`id` matches a reply to its request; a worker's notifications have none. `attempt` is an attempt's id.
+"""
+
+from __future__ import annotations
+
+from protocol.messages.client import (
+    Cancel,
+    ClientHello,
+    Done,
+    DrainWorker,
+    GetJob,
+    GetLog,
+    GetRun,
+    GetSnapshot,
+    GetWorkspaces,
+    JobDetail,
+    ListRuns,
+    ListWorkers,
+    LogData,
+    Play,
+    Retry,
+    RunDetail,
+    RunList,
+    RunSubmitted,
+    Snapshot,
+    Source,
+    SubmitRun,
+    WorkerList,
+    Workspaces,
+)
+from protocol.messages.shared import (
+    MOST_WORKERS_ASKED,
+    BlobData,
+    BlobGet,
+    BlobPut,
+    BlobState,
+    Error,
+    GetGoneWorkers,
+    GoneWorkers,
+    Message,
+    Welcome,
+)
+from protocol.messages.worker import (
+    MOST_STATUSES,
+    Ack,
+    AssignJob,
+    Assignment,
+    Batch,
+    CancelJob,
+    Dependency,
+    DependencyUpdate,
+    DiscardAttempt,
+    Drain,
+    GetJobDependencies,
+    GetJobExecution,
+    GetJobStatus,
+    Goodbye,
+    Heartbeat,
+    HeldAttempt,
+    Hello,
+    JobDependencies,
+    JobExecution,
+    JobReturned,
+    JobStatus,
+    JobStatuses,
+    JobStatusReply,
+    LogChunk,
+    RevokeJob,
+)
+
+__all__ = [
+    "MOST_STATUSES",
+    "MOST_WORKERS_ASKED",
+    "PAYLOAD_TYPES",
+    "Ack",
+    "AssignJob",
+    "Assignment",
+    "Batch",
+    "BlobData",
+    "BlobGet",
+    "BlobPut",
+    "BlobState",
+    "Cancel",
+    "CancelJob",
+    "ClientHello",
+    "Dependency",
+    "DependencyUpdate",
+    "DiscardAttempt",
+    "Done",
+    "Drain",
+    "DrainWorker",
+    "Error",
+    "FromBoth",
+    "FromClient",
+    "FromWorker",
+    "GetGoneWorkers",
+    "GetJob",
+    "GetJobDependencies",
+    "GetJobExecution",
+    "GetJobStatus",
+    "GetLog",
+    "GetRun",
+    "GetSnapshot",
+    "GetWorkspaces",
+    "GoneWorkers",
+    "Goodbye",
+    "Heartbeat",
+    "HeldAttempt",
+    "Hello",
+    "JobDependencies",
+    "JobDetail",
+    "JobExecution",
+    "JobReturned",
+    "JobStatus",
+    "JobStatusReply",
+    "JobStatuses",
+    "ListRuns",
+    "ListWorkers",
+    "LogChunk",
+    "LogData",
+    "Message",
+    "Play",
+    "Retry",
+    "RevokeJob",
+    "RunDetail",
+    "RunList",
+    "RunSubmitted",
+    "Snapshot",
+    "Source",
+    "SubmitRun",
+    "ToClient",
+    "ToCoordinator",
+    "ToWorker",
+    "Welcome",
+    "WorkerList",
+    "Workspaces",
+]
+
+FromWorker = (
+    Hello
+    | Heartbeat
+    | JobStatus
+    | JobStatuses
+    | LogChunk
+    | JobReturned
+    | GetJobExecution
+    | GetJobDependencies
+    | GetJobStatus
+    | Goodbye
+)
+FromBoth = BlobGet | BlobPut | GetGoneWorkers
+FromClient = (
+    ClientHello
+    | SubmitRun
+    | GetWorkspaces
+    | ListRuns
+    | GetRun
+    | GetJob
+    | Cancel
+    | Retry
+    | Play
+    | GetLog
+    | ListWorkers
+    | DrainWorker
+    | GetSnapshot
+)
+ToCoordinator = FromWorker | FromBoth | FromClient
+"""All messages that the coordinator's ROUTER accepts, except administrative ones."""
+ToWorker = (
+    Welcome
+    | AssignJob
+    | DependencyUpdate
+    | CancelJob
+    | RevokeJob
+    | DiscardAttempt
+    | Ack
+    | Batch
+    | Drain
+    | JobExecution
+    | JobDependencies
+    | JobStatusReply
+    | GoneWorkers
+    | BlobData
+    | BlobState
+    | Error
+)
+ToClient = (
+    Welcome
+    | RunSubmitted
+    | Workspaces
+    | RunList
+    | RunDetail
+    | JobDetail
+    | LogData
+    | WorkerList
+    | GoneWorkers
+    | Snapshot
+    | Done
+    | BlobData
+    | BlobState
+    | Error
+)
+PAYLOAD_TYPES = (LogChunk, BlobPut, BlobData, LogData)
+"""Messages followed by one raw frame."""
