@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
 from protocol.display import clean
 from protocol.statuses import ENDED, SHAPES, ExecutionStatus, WorkerStatus
 from protocol.views import AttemptView, JobView, RunSummary, WorkerView
+from tui.presentation.spans import Spans
 
 S = ExecutionStatus
 
@@ -65,6 +67,16 @@ def run_sign(run: RunSummary) -> Sign:
     if run.status is S.SUCCESS and run.warnings:
         return PASSED_WITH_WARNINGS
     return SIGNS[run.status]
+
+
+def child_sign(job: JobView, runs: Mapping[int, RunSummary]) -> Spans:
+    """The newest run that the job has started, and that run's symbol if it is known; nothing if there is none."""
+    if not job.child_runs:
+        return []
+    number = job.child_runs[-1]
+    run = runs.get(number)
+    sign = run_sign(run) if run is not None else None
+    return [(f" → {number}", "muted"), *([(f" {sign}", sign.color)] if sign is not None else [])]
 
 
 def worker_sign(worker: WorkerView) -> Sign:

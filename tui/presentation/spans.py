@@ -39,9 +39,14 @@ def fit_name(name: str, width: int) -> str:
     return f"{set_cell_size(name, width - 1 - cell_len(tail))}…{tail}"
 
 
+def spans_width(spans: Spans) -> int:
+    """Cells that spans take."""
+    return sum(cell_len(text) for text, _ in spans)
+
+
 def fit_spans(spans: Spans, width: int, *, right: bool = False) -> list[Span]:
     """Spans in exactly `width` cells, the last visible one truncated with an ellipsis if necessary."""
-    total = sum(cell_len(text) for text, _ in spans)
+    total = spans_width(spans)
     if total <= width:
         gap = (" " * (width - total), "")
         return [gap, *spans] if right else [*spans, gap]

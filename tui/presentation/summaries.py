@@ -6,7 +6,7 @@ first; nothing is broken in the middle but a name that does not fit.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from rich.cells import cell_len
 from textual.content import Content
@@ -81,7 +81,8 @@ def run_facts(run: RunSummary, estimate: Estimate, now: float, width: int) -> Co
 
 def _run_notes(run: RunSummary, estimate: Estimate, now: float) -> list[str]:
     ended, total = progress(run.counts)
-    notes = [f"{ended}/{plural(total, 'job')}", f"time {duration(elapsed(run.started_at, run.finished_at, now))}"]
+    notes = [f"child of run {run.parent.run}, job {clean(run.parent.job)}"] if run.parent is not None else []
+    notes += [f"{ended}/{plural(total, 'job')}", f"time {duration(elapsed(run.started_at, run.finished_at, now))}"]
     if run.created_at is not None and run.started_at is not None and run.started_at - run.created_at >= 1:
         notes.append(f"queued {duration(run.started_at - run.created_at)}")
     if run.status not in ENDED and estimate.remaining is not None:
@@ -93,14 +94,20 @@ def _run_notes(run: RunSummary, estimate: Estimate, now: float) -> list[str]:
     return notes
 
 
-def job_facts(job: JobView, now: float, width: int, *, offline: bool) -> Content:
-    """The job under the cursor: location, needs, outputs and the reason for its status. `offline`: see `_place`."""
+def job_facts(job: JobView, runs: Mapping[int, RunSummary], now: float, width: int, *, offline: bool) -> Content:
+    """The job under the cursor: location, needs, child, outputs and the reason for its status. `offline`: see `_place`.
+
+    `runs` has the child runs that jobs have started.
+    """
     sign = job_sign(job)
     notes = [_place(job, offline)] if job.worker else []
     if job.attempt > 1:
         notes.append(f"attempt {job.attempt}")
     if (taken := elapsed(job.started_at, job.finished_at, now)) is not None:
         notes.append(duration(taken))
+    if job.child_runs:
+        child = runs.get(job.child_runs[-1])
+        notes.append(f"child run {job.child_runs[-1]}" + (f" {run_sign(child).label}" if child is not None else ""))
     if job.needs:
         notes.append("needs " + ", ".join(clean(need) for need in job.needs))
     if job.artifacts:

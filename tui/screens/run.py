@@ -44,6 +44,7 @@ class RunScreen(CommandPage):
     AUTO_FOCUS = "StageColumns"
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("v", "view", "Graph"),
+        Binding("o", "open_job", "Open job"),
         Binding("r", "retry", "Retry"),
         Binding("R", "retry_failed", "Retry failed", key_display="R"),
         Binding("p", "play", "Play"),
@@ -144,7 +145,8 @@ class RunScreen(CommandPage):
             if self._graph_shown:
                 self._show_graph(detail, now)
             else:
-                self.query_one(StageColumns).show(stages, self._estimate.critical, detail.expected, now)
+                columns = self.query_one(StageColumns)
+                columns.show(stages, self._estimate.critical, detail.expected, self.app.model.runs, now)
             if not self._cursor_is_put:
                 self._cursor_is_put = True
                 self._put_cursor(detail)
@@ -179,15 +181,18 @@ class RunScreen(CommandPage):
     def _show_graph(self, detail: RunDetail, now: float) -> None:
         graph = self.query_one(NeedsGraph)
         jobs = [list(stage.jobs.values()) for stage in detail.stages.values()]
-        graph.show(jobs, self._estimate.critical, now)
+        graph.show(jobs, self._estimate.critical, self.app.model.runs, now)
 
     def _show_facts(self, now: float) -> None:
         run, job = self.run, self.job
         width = self.size.width
         facts = run_facts(run, self._estimate, now, width) if run else Content(f"Run {self.run_id} ...")
         self.query_one("#run-facts", Static).update(facts)
-        offline = job is not None and self.app.model.is_offline(job.worker)
-        self.query_one("#job-facts", Static).update(job_facts(job, now, width, offline=offline) if job else "")
+        below = Content("")
+        if job is not None:
+            model = self.app.model
+            below = job_facts(job, model.runs, now, width, offline=model.is_offline(job.worker))
+        self.query_one("#job-facts", Static).update(below)
 
     def _show_log(self) -> None:
         """Shows the log of the job under the cursor, space permitting."""
@@ -229,13 +234,20 @@ class RunScreen(CommandPage):
         """Shows the job under the cursor."""
         self._moved()
 
-    def on_stage_columns_opened(self, event: StageColumns.Opened) -> None:
-        """Opens the job."""
-        self.app.push_screen(JobScreen(self.run_id, event.job))
+    def on_stage_columns_opened(self, _event: StageColumns.Opened) -> None:
+        """Opens the job or its child run."""
+        self._open()
 
-    def on_needs_graph_opened(self, event: NeedsGraph.Opened) -> None:
-        """Opens the job."""
-        self.app.push_screen(JobScreen(self.run_id, event.job))
+    def on_needs_graph_opened(self, _event: NeedsGraph.Opened) -> None:
+        """Opens the job or its child run."""
+        self._open()
+
+    def _open(self) -> None:
+        """Opens the newest run that the job has started, else the job itself."""
+        if self.job is not None and self.job.child_runs:
+            self.app.push_screen(RunScreen(self.job.child_runs[-1]))
+        else:
+            self.action_open_job()
 
     def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
         """Filters while typing."""
@@ -255,6 +267,12 @@ class RunScreen(CommandPage):
         """Actions applicable to the job under the cursor, and to the run."""
         return job_applies(self.job if self.is_composed else None, action) and run_applies(self.run, action)
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """Hides the key that opens a job where Enter does the same."""
+        if action == "open_job":
+            return any(job.child_runs for job in self._detail.jobs()) if self._detail else False
+        return super().check_action(action, parameters)
+
     def action_back(self) -> None:
         """Clears the filter, or goes back."""
         if self.query_one("#jobs-filter", FilterBar).value:
@@ -262,6 +280,11 @@ class RunScreen(CommandPage):
         else:
             self.app.feed.unwatch_run()
             super().action_back()
+
+    def action_open_job(self) -> None:
+        """Opens the job under the cursor, also one that has started a child."""
+        if self.job is not None:
+            self.app.push_screen(JobScreen(self.run_id, self.job.name))
 
     def action_view(self) -> None:
         """Toggles between columns and graph; the cursor stays on its job."""

@@ -43,7 +43,8 @@ def _progress(run: RunSummary, _now: float) -> Spans:
 
 def _pipeline(run: RunSummary, _now: float) -> Spans:
     title = clean(run.title) if run.title != run.name else ""
-    return [(clean(run.name), ""), (f"  {title}" if title else "", "muted")]
+    parent = f"↳ {run.parent.run} " if run.parent is not None else ""
+    return [(parent, "muted"), (clean(run.name), ""), (f"  {title}" if title else "", "muted")]
 
 
 COLUMNS: Sequence[Column[RunSummary]] = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 from rich.cells import cell_len
@@ -13,11 +13,11 @@ from textual.message import Message
 from textual.strip import Strip
 
 from protocol.display import clean
-from protocol.views import JobView
+from protocol.views import JobView, RunSummary
 from tui.presentation.eta import predecessors
-from tui.presentation.formatting import duration, elapsed, job_sign
+from tui.presentation.formatting import child_sign, duration, elapsed, job_sign
 from tui.presentation.graph_layout import Graph, Node, draw
-from tui.presentation.spans import Span, fit_name
+from tui.presentation.spans import Span, fit_name, spans_width
 from tui.widgets.line_widget import LineWidget
 from tui.widgets.stage_columns import CRITICAL
 
@@ -62,15 +62,20 @@ class NeedsGraph(LineWidget):
         self._stages: list[list[JobView]] = []
         self._by_row: dict[int, list[Node]] = {}
         self._critical: frozenset[str] = frozenset()
+        self._runs: Mapping[int, RunSummary] = {}
         self._now = 0.0
         self._at: str | None = None
 
-    def show(self, stages: list[list[JobView]], critical: frozenset[str], now: float) -> None:
-        """Shows the jobs of these stages as of `now`."""
+    def show(
+        self, stages: list[list[JobView]], critical: frozenset[str], runs: Mapping[int, RunSummary], now: float
+    ) -> None:
+        """Shows the jobs of these stages as of `now`; `runs` has the child runs that they have started."""
         self._stages = stages
         self._jobs = {job.name: job for jobs in stages for job in jobs}
-        self._critical, self._now = critical, now
-        jobs = tuple(tuple((job.name, job.by_stage, tuple(job.needs)) for job in jobs) for jobs in stages)
+        self._critical, self._runs, self._now = critical, runs, now
+        jobs = tuple(
+            tuple((job.name, job.by_stage, tuple(job.needs), tuple(job.child_runs)) for job in jobs) for jobs in stages
+        )
         shape = (self.size.width, jobs)
         if shape != self._shape:
             self._shape = shape
@@ -87,13 +92,15 @@ class NeedsGraph(LineWidget):
 
     def on_resize(self, _event: events.Resize) -> None:
         """Adapts the jobs' width, and keeps the cursor visible."""
-        self.show(self._stages, self._critical, self._now)
+        self.show(self._stages, self._critical, self._runs, self._now)
         if self._at is not None:
             self.select(self._at)
 
     def _draw(self) -> None:
         """Draws the graph with jobs as wide as fits."""
-        longest = max((cell_len(name) for name in self._jobs), default=0)
+        longest = max(
+            (cell_len(name) + spans_width(child_sign(job, self._runs)) for name, job in self._jobs.items()), default=0
+        )
         room = self.size.width
         usual = min(USUAL_WIDEST, room // LAYERS_SEEN - LINES)
         self._node_width = max(NARROWEST, min(usual, longest + FACTS))
@@ -212,13 +219,15 @@ class NeedsGraph(LineWidget):
         taken = elapsed(job.started_at, job.finished_at, self._now)
         time = f" {duration(taken)}" if taken is not None else ""
         mark = CRITICAL if node.name in self._critical else " "
-        name = fit_name(clean(node.name), self._node_width - 5 - len(time))
+        child = child_sign(job, self._runs)
+        name = fit_name(clean(node.name), self._node_width - 5 - spans_width(child) - len(time))
         here = node.name == self._at
         spans = [
             ("❯" if here else "[", "muted"),
             (str(sign), sign.color),
             (mark, "accent"),
             (name, "strong"),
+            *child,
             (time, "muted"),
             ("]", "muted"),
         ]

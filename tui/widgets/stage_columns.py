@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -15,9 +15,9 @@ from textual.strip import Strip
 
 from protocol.display import clean
 from protocol.statuses import ENDED
-from protocol.views import JobView, StageView
-from tui.presentation.formatting import SIGNS, WARNING, duration, elapsed, job_sign, queued, why
-from tui.presentation.spans import Span, fit, fit_name, fit_spans
+from protocol.views import JobView, RunSummary, StageView
+from tui.presentation.formatting import SIGNS, WARNING, child_sign, duration, elapsed, job_sign, queued, why
+from tui.presentation.spans import Span, fit, fit_name, fit_spans, spans_width
 from tui.widgets.line_widget import LineWidget
 
 HEAD = 2
@@ -59,6 +59,7 @@ class StageColumns(LineWidget):
         self._stages: Sequence[StageColumn] = ()
         self._critical: frozenset[str] = frozenset()
         self._expected: dict[str, float] = {}
+        self._runs: Mapping[int, RunSummary] = {}
         self._now = 0.0
         self._at = (0, 0)  # column and row of the cursor
         self._job: str | None = None  # the job under it
@@ -67,10 +68,18 @@ class StageColumns(LineWidget):
     # display
 
     def show(
-        self, stages: Sequence[StageColumn], critical: frozenset[str], expected: dict[str, float], now: float
+        self,
+        stages: Sequence[StageColumn],
+        critical: frozenset[str],
+        expected: dict[str, float],
+        runs: Mapping[int, RunSummary],
+        now: float,
     ) -> None:
-        """Shows these stages as of `now`; `critical` jobs are marked, `expected` are seconds per job."""
-        self._stages, self._critical, self._expected, self._now = stages, critical, expected, now
+        """Shows these stages as of `now`; `critical` jobs are marked, `expected` are seconds per job.
+
+        `runs` has the child runs that jobs have started.
+        """
+        self._stages, self._critical, self._expected, self._runs, self._now = stages, critical, expected, runs, now
         self._find_cursor()
         self._lay_out()
         self.refresh()
@@ -255,14 +264,16 @@ class StageColumns(LineWidget):
         sign = job_sign(job)
         if line == 0:
             name = clean(job.name)
-            time = self._time(job, width - cell_len(name) - 7)
+            child = child_sign(job, self._runs)
+            time = self._time(job, width - cell_len(name) - spans_width(child) - 7)
             mark = CRITICAL if job.name in self._critical else " "
-            name = _label(name, clean(before), max(1, width - 6 - len(time)))
+            name = _label(name, clean(before), max(1, width - 6 - spans_width(child) - cell_len(time)))
             spans: list[Span] = [
                 ("❯" if here else " ", ""),
                 (str(sign), sign.color),
                 (mark, "accent"),
                 (name, "strong" if here else ""),
+                *child,
                 (f" {time}", "muted"),
             ]
             spans = fit_spans(spans, width)

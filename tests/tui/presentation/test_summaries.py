@@ -38,10 +38,10 @@ def test_a_run_takes_two_lines_however_narrow_it_is(width: int) -> None:
 def test_a_job_at_a_worker_that_is_gone_says_so_until_it_has_ended() -> None:
     held = job_view("unit", S.WAITING, worker="pier-1", attempt=1)
     done = job_view("unit", S.SUCCESS, worker="pier-1", attempt=1)
-    assert "on pier-1, which is offline" in job_facts(held, 0.0, 80, offline=True).plain
+    assert "on pier-1, which is offline" in job_facts(held, {}, 0.0, 80, offline=True).plain
     assert "on pier-1, which is offline" in job_head(1, held, "test", 1, 0.0, 80, offline=True).plain
-    assert "offline" not in job_facts(held, 0.0, 80, offline=False).plain
-    assert "offline" not in job_facts(done, 0.0, 80, offline=True).plain
+    assert "offline" not in job_facts(held, {}, 0.0, 80, offline=False).plain
+    assert "offline" not in job_facts(done, {}, 0.0, 80, offline=True).plain
 
 
 def test_an_empty_log_says_why_it_is_empty() -> None:
