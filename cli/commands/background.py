@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +16,13 @@ from cli.options.serving import (
     serving_options,
 )
 from cli.process.signals import on_signals
+from cli.session.progressing import progressing
 from cli.session.state_directory import LOCK_RETRY_SECONDS, LOCK_SECONDS
 from protocol.statuses import UNFINISHED, ExecutionStatus
 
 if TYPE_CHECKING:
     from protocol.client import Client
+    from protocol.views import RunSummary
 
 FIRST_IDLE_SECONDS = 15.0
 """Time to wait for the first run, submitted by the verb that started this process."""
@@ -69,7 +71,7 @@ def background_command(serving: Serving, state: Path) -> None:
 
 
 def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Event, idle_seconds: float) -> None:
-    """Returns after `idle_seconds` without an unfinished run; once a run was seen, after IDLE_SECONDS."""
+    """Returns after `idle_seconds` without a run that goes on by itself; once one was seen, after IDLE_SECONDS."""
     newest_before: int | None = None
     busy_at = time.monotonic()
     while True:
@@ -77,10 +79,17 @@ def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Ev
         runs = client.list_runs(RUNS_LOOKED_AT)
         newest = max((run.id for run in runs), default=0)
         newest_before = newest if newest_before is None else newest_before
-        goes_on = any(run.status in UNFINISHED - {ExecutionStatus.MANUAL} for run in runs)
+        goes_on = _goes_on(client, [run for run in runs if run.status in UNFINISHED])
         if goes_on or newest > newest_before:
             idle_seconds = IDLE_SECONDS
         if goes_on:
             busy_at = time.monotonic()
         if time.monotonic() - busy_at >= idle_seconds or stopped.wait(IDLE_POLL_SECONDS):
             return
+
+
+def _goes_on(client: Client, unfinished: Sequence[RunSummary]) -> bool:
+    """Whether one of these runs goes on without a user. Their jobs matter only where a run waits for one."""
+    if all(run.status is not ExecutionStatus.MANUAL for run in unfinished):
+        return bool(unfinished)
+    return bool(progressing([client.get_run(run.id) for run in unfinished]))

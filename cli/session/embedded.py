@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING
 
 from cli.options.serving import TAKEOVER_SECONDS, Serving, WorkerOptions
 from cli.process import interpreter
+from cli.session.progressing import progressing
 from cli.session.state_directory import StateDirectory
 from coordinator.server import Coordinator
 from coordinator.settings import CoordinatorSettings
 from protocol.errors import LongshoreError
-from protocol.statuses import ExecutionStatus
 
 if TYPE_CHECKING:
     from daemon.worker import Worker
@@ -115,8 +115,7 @@ class Embedded:
         self._coordinator_thread.join(STOP_SECONDS)
         if any(thread.is_alive() for thread in self._worker_threads) or any(one.removing for one in self._workers):
             return True
-        unfinished = self._coordinator.engine.unfinished().values()
-        return any(run.status is not ExecutionStatus.MANUAL for run in unfinished)
+        return bool(progressing(self._coordinator.engine.unfinished().values()))
 
 
 def _import_worker() -> None:

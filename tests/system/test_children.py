@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -152,11 +153,26 @@ def test_a_run_on_this_machine_alone_waits_for_all_children(system: System, tmp_
     assert statuses(system.show(2)) == {"first": "success", "second": "success"}
 
 
+def background_processes(system: System) -> list[str]:
+    """Processes that serve this user's runs after the verb that started them."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has ended meanwhile
+            words = path.read_bytes().decode(errors="replace").split("\0")
+            if "background" in words and str(system.folder / "state") in words:
+                found.append(path.parent.name)
+    return found
+
+
 def test_a_run_whose_child_waits_for_a_user_is_left_and_told_how_to_go_on(system: System, tmp_path: Path) -> None:
     folder = project(tmp_path / "project", "start: {trigger: {include: ci/child.yml, strategy: depend}}")
-    ask = "ask: {image: longshore/busybox:test, script: [x], rules: [{when: manual, allow_failure: false}]}"
+    ask = "ask: {image: longshore/busybox:test, script: ['true'], rules: [{when: manual, allow_failure: false}]}"
     (folder / "ci/child.yml").write_text(ask)
     done = system.command("run", cwd=folder)
     assert done.status == 0, done.err
     assert "run 2 continues when these jobs are played:\nlongshore:   longshore play 2 ask\n" in done.err
     assert statuses(system.show(1)) == {"start": "running"}
+    eventually(lambda: background_processes(system), so=lambda left: left == [])
+    assert system.command("play", "2", "ask", cwd=folder).status == 0
+    eventually(lambda: statuses(system.show(1)), so=lambda now: now == {"start": "success"})
+    eventually(lambda: background_processes(system), so=lambda left: left == [])
