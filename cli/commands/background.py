@@ -16,7 +16,7 @@ from cli.options.serving import (
     serving_options,
 )
 from cli.process.signals import on_signals
-from cli.session.progressing import progressing
+from cli.session.progressing import jobs_of, waits_for_user
 from cli.session.state_directory import LOCK_RETRY_SECONDS, LOCK_SECONDS
 from protocol.statuses import UNFINISHED, ExecutionStatus
 
@@ -89,7 +89,9 @@ def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Ev
 
 
 def _goes_on(client: Client, unfinished: Sequence[RunSummary]) -> bool:
-    """Whether one of these runs goes on without a user. Their jobs matter only where a run waits for one."""
-    if all(run.status is not ExecutionStatus.MANUAL for run in unfinished):
-        return bool(unfinished)
-    return bool(progressing([client.get_run(run.id) for run in unfinished]))
+    """Whether one of these runs goes on without a user. Asks for the jobs of those only that may wait for a child."""
+    parents = {run.parent.run for run in unfinished if run.parent is not None}
+    if any(run.status is not ExecutionStatus.MANUAL and run.id not in parents for run in unfinished):
+        return True
+    statuses = {run.id: run.status for run in unfinished}
+    return any(not waits_for_user(run, statuses, lambda id: jobs_of(client.get_run(id))) for run in statuses)

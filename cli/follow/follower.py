@@ -13,13 +13,14 @@ from typing import Protocol
 
 import msgspec
 
+from cli.session.progressing import waits_for_user
 from cli.session.session import Session
 from protocol.client import Feed
 from protocol.errors import CoordinatorUnreachable
 from protocol.events import AnyEvent, JobChanged, LogAppended, RunChanged, log_topic
 from protocol.feed_position import FeedPosition, Verdict
 from protocol.names import CHUNK_BYTES
-from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
+from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 
 POLL_SECONDS = 0.25
@@ -29,7 +30,6 @@ SETTLE_SECONDS = (0.0, 0.3)
 LATE_SECONDS = 1.5
 SILENCE_SECONDS = 4.0
 """The feed sends a heartbeat every second. If late, the session is checked; after SILENCE, the coordinator is asked."""
-ACTIVE = AT_WORKER | {ExecutionStatus.PENDING, ExecutionStatus.SCHEDULED}
 STOPPED = ENDED | {ExecutionStatus.MANUAL}
 """A run in one of these statuses makes no progress by itself."""
 
@@ -185,15 +185,10 @@ class Follower:
 
     def _has_stopped(self, run: int) -> bool:
         """Whether a run makes no progress by itself: it has ended, or waits for a user, perhaps in a child run."""
-        if self._statuses.get(run) in STOPPED:
-            return True
-        active = [job for (id, _), job in self._jobs.items() if id == run and job.status in ACTIVE]
-        waits_for = [job.child_runs[-1] for job in active if job.status is ExecutionStatus.RUNNING and job.child_runs]
-        if not waits_for or len(waits_for) < len(active):
-            return False
-        return all(child in self._prefixes and self._has_stopped(child) for child in waits_for) and any(
-            self._statuses[child] not in ENDED for child in waits_for
-        )
+        return self._statuses.get(run) in STOPPED or waits_for_user(run, self._statuses, self._jobs_of)
+
+    def _jobs_of(self, run: int) -> list[JobView]:
+        return [job for (id, _), job in self._jobs.items() if id == run]
 
     def _take_job(self, feed: Feed, run: int, job: JobView) -> None:
         if self._only not in (None, job.name):

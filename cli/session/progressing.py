@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
-from protocol.statuses import ENDED, ExecutionStatus
+from protocol.statuses import UNFINISHED, ExecutionStatus
 
-HELD = ENDED | {ExecutionStatus.CREATED, ExecutionStatus.MANUAL}
-"""Statuses of jobs that do nothing by themselves."""
+ACTIVE = UNFINISHED - {ExecutionStatus.CREATED, ExecutionStatus.MANUAL}
+"""Statuses of jobs that a worker, a delay, a free slot or a child run moves on."""
 
 
 class _Job(Protocol):
@@ -35,15 +35,25 @@ class _Run(Protocol):
 R = TypeVar("R", bound=_Run)
 
 
+def waits_for_user(run: int, statuses: Mapping[int, ExecutionStatus], jobs_of: Callable[[int], Iterable[_Job]]) -> bool:
+    """Whether a run waits for a user: itself, or in the child runs that are all its jobs wait for.
+
+    `statuses` are of runs by id; a run that is not among them waits for nobody. `jobs_of` is called only if needed.
+    """
+    if statuses.get(run) is ExecutionStatus.MANUAL:
+        return True
+    active = [job for job in jobs_of(run) if job.status in ACTIVE] if run in statuses else []
+    children = [job.child_runs[-1] for job in active if job.status is ExecutionStatus.RUNNING and job.child_runs]
+    return 0 < len(children) == len(active) and all(waits_for_user(child, statuses, jobs_of) for child in children)
+
+
 def progressing(unfinished: Iterable[R]) -> list[R]:
     """Those of all unfinished runs that go on by themselves. The others wait for a user, perhaps in a child run."""
     runs = {run.id: run for run in unfinished}
+    statuses = {run.id: run.status for run in runs.values()}
+    return [run for run in runs.values() if not waits_for_user(run.id, statuses, lambda id: jobs_of(runs[id]))]
 
-    def waits(run: _Run) -> bool:
-        if run.status is ExecutionStatus.MANUAL:
-            return True
-        active = [job for stage in run.stages for job in stage.jobs if job.status not in HELD]
-        children = [runs.get(job.child_runs[-1]) if job.child_runs else None for job in active]
-        return bool(children) and all(child is not None and waits(child) for child in children)
 
-    return [run for run in runs.values() if not waits(run)]
+def jobs_of(run: _Run) -> list[_Job]:
+    """A run's jobs, stage by stage."""
+    return [job for stage in run.stages for job in stage.jobs]

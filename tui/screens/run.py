@@ -234,20 +234,21 @@ class RunScreen(CommandPage):
         """Shows the job under the cursor."""
         self._moved()
 
-    def on_stage_columns_opened(self, _event: StageColumns.Opened) -> None:
+    def on_stage_columns_opened(self, event: StageColumns.Opened) -> None:
         """Opens the job or its child run."""
-        self._open()
+        self._open(event.job)
 
-    def on_needs_graph_opened(self, _event: NeedsGraph.Opened) -> None:
+    def on_needs_graph_opened(self, event: NeedsGraph.Opened) -> None:
         """Opens the job or its child run."""
-        self._open()
+        self._open(event.job)
 
-    def _open(self) -> None:
+    def _open(self, name: str) -> None:
         """Opens the newest run that the job has started, else the job itself."""
-        if self.job is not None and self.job.child_runs:
-            self.app.push_screen(RunScreen(self.job.child_runs[-1]))
+        job = self._detail.job(name) if self._detail is not None else None
+        if job is not None and job.child_runs:
+            self.app.push_screen(RunScreen(job.child_runs[-1]))
         else:
-            self.action_open_job()
+            self.app.push_screen(JobScreen(self.run_id, name))
 
     def on_filter_bar_changed(self, _event: FilterBar.Changed) -> None:
         """Filters while typing."""

@@ -56,6 +56,7 @@ def test_a_run_whose_children_all_wait_for_a_user_waits_too(jobs: list[Job]) -> 
         pytest.param([Job(S.RUNNING, [2]), Job(S.RUNNING)], id="beside one that waits"),
         pytest.param([Job(S.RUNNING, [2]), Job(S.PENDING)], id="a job can begin"),
         pytest.param([Job(S.RUNNING, [2]), Job(S.SCHEDULED)], id="a job begins later"),
+        pytest.param([Job(S.PENDING, [2])], id="a job starts another child"),
         pytest.param([Job(S.RUNNING, [4])], id="the child has ended"),
         pytest.param([Job(S.CREATED)], id="nothing has begun"),
         pytest.param([], id="no jobs"),
