@@ -48,7 +48,7 @@ def commit_all(folder: Path) -> None:
         ["add", "-A"],
         ["-c", "user.email=dev@example.com", "-c", "user.name=Dev", "commit", "-q", "-m", "First commit"],
     ):
-        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+        subprocess.run(["git", "-c", "maintenance.auto=false", *command], cwd=folder, check=True, capture_output=True)
 
 
 @dataclass(frozen=True, slots=True)
