@@ -40,6 +40,17 @@ class Need(Part, frozen=True, kw_only=True):
     optional: bool = False
 
 
+class ExternalNeed(Part, frozen=True, kw_only=True):
+    """A job of another pipeline, whose artifacts and `reports:dotenv` a job gets: the latest successful one of this
+    name in `project` at `ref`; or that of the run `pipeline`, an id, which belongs to the same family of children.
+    """
+
+    job: str
+    project: str = ""
+    ref: str = ""
+    pipeline: str = ""
+
+
 class ImageSpec(Part, frozen=True, kw_only=True):
     """An image to run; `name` may contain `$VARIABLES`, which the worker expands."""
 
@@ -135,14 +146,17 @@ class TriggerInclude(Part, frozen=True, kw_only=True):
 
 
 class TriggerPlan(Part, frozen=True, kw_only=True):
-    """The child pipeline that a job starts, of the files in `include`.
+    """The pipeline that a job starts: a child, of the files in `include`; or that of another `project` at its `branch`,
+    by default its default branch.
 
     The job waits for it unless `strategy` is none: `mirror` takes over its status, `depend` its success or failure.
-    `yaml_variables` are the keys of the job's variables that the child gets; with `pipeline_variables`, it gets those
-    of the run too. `inputs` are JSON texts by name, for files without their own.
+    `yaml_variables` are the keys of the job's variables that the other pipeline gets; with `pipeline_variables`, it
+    gets those of the run too. `inputs` are JSON texts by name, for files without their own.
     """
 
     include: list[TriggerInclude] = []
+    project: str = ""
+    branch: str = ""
     strategy: Literal["none", "depend", "mirror"] = "none"
     yaml_variables: list[str] = []
     pipeline_variables: bool = False
@@ -166,6 +180,7 @@ class JobPlan(Part, frozen=True, kw_only=True):
     allow_failure: bool = False
     allow_failure_exit_codes: list[int] = []
     needs: list[Need] | None = None
+    external_needs: list[ExternalNeed] = []
     dependencies: list[str] | None = None
     tags: list[str] = []
     timeout: float = 3600.0
@@ -180,6 +195,8 @@ class JobPlan(Part, frozen=True, kw_only=True):
     manual_confirmation: str | None = None
     trigger: TriggerPlan | None = None
     """Set if the job starts another pipeline; it has no script then, and no worker gets it."""
+    mirrors: str = ""
+    """The project whose latest pipeline's status the job takes; it has no script then, and no worker gets it."""
     no_op: str | None = None
     """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
 

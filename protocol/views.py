@@ -31,11 +31,17 @@ class ArtifactRef(View, frozen=True, kw_only=True):
 
 
 class ParentJob(View, frozen=True, kw_only=True):
-    """The job that triggered a run. `level` is 1 for a child, 2 for a child's child."""
+    """The job that triggered a run. `level` is 1 for a child, 2 for a child's child.
+
+    A run of another project has `project`, that of the job, and level 0: it is no child. `root` is the topmost of all
+    runs above, children and others.
+    """
 
     run: int
     job: str
     level: int = 1
+    project: str = ""
+    root: int = 0
 
 
 class JUnitSummary(View, frozen=True, kw_only=True):
@@ -67,7 +73,8 @@ class JobView(View, frozen=True, kw_only=True):
     """One job of a run with its current attempt. `attempt` counts from 1; 0 means none yet.
 
     `by_stage`: the job has no `needs` and waits for all earlier stages. `child_runs` are those that its `trigger` has
-    started, oldest first.
+    started, oldest first: of `downstream_project`, if its trigger names one. `mirrors` is the run whose status it
+    takes.
     """
 
     id: int
@@ -91,6 +98,8 @@ class JobView(View, frozen=True, kw_only=True):
     tests: JUnitSummary | None = None
     coverage: float | None = None
     child_runs: list[int] = []
+    downstream_project: str | None = None
+    mirrors: int | None = None
     environment: str | None = None
     environment_url: str | None = None
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from protocol.messages import Source
+import msgspec
+
+from protocol.messages import Dependency, Origin, Source
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob
@@ -20,6 +22,7 @@ NO_ARTIFACTS: Sequence[ArtifactRef] = []
 NO_VALUES: Mapping[str, str] = {}
 NO_VARIABLES: Sequence[Variable] = []
 NO_RUNS: Sequence[int] = []
+NO_PROJECTS: Sequence[Origin] = []
 """Shared empty defaults, which most jobs have: separate ones would make up a seventh of a job's memory."""
 
 
@@ -62,6 +65,15 @@ class AttemptState:
     finished_at: float | None = None
 
 
+class External(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a job has of other pipelines, as it was found when the job was queued: what its `external_needs` have left,
+    or the run whose status it takes.
+    """
+
+    sources: list[Dependency] = []
+    mirrors: int | None = None
+
+
 @dataclass(slots=True, eq=False)
 class JobState:
     """One job of a run. `attempts` are oldest first; the last one is current."""
@@ -80,6 +92,7 @@ class JobState:
     play_variables: Sequence[Variable] = field(default_factory=lambda: NO_VARIABLES)
     automatic_retries: int = 0  # of plan.retry.max, since the last manual retry
     child_runs: Sequence[int] = field(default_factory=lambda: NO_RUNS)  # that its trigger has started, oldest first
+    external: External | None = None  # None: not looked for yet
     not_before_at: float | None = None  # delayed jobs: wall time when the delay ends
     not_before_mono: float | None = None  # the same by the monotonic clock of `not_before_boot`
     not_before_boot: str | None = None
@@ -117,6 +130,7 @@ class RunState:
     stages: list[StageState]
     workspace: Workspace | None = None
     parent: ParentJob | None = None  # the job that triggered it
+    projects: Sequence[Origin] = field(default_factory=lambda: NO_PROJECTS)  # brought along by the client
     status: ExecutionStatus = ExecutionStatus.CREATED
     canceling: bool = False
     created_at: float | None = None

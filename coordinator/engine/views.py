@@ -55,6 +55,8 @@ def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
         tests=attempt.tests if attempt else None,
         coverage=attempt.coverage if attempt else None,
         child_runs=list(job.child_runs),
+        downstream_project=(job.plan.trigger.project or None) if job.plan.trigger else None,
+        mirrors=job.external.mirrors if job.external else None,
         environment=environment.name if environment else None,
         environment_url=_address(environment.url, job, index) or None if environment else None,
     )

@@ -35,6 +35,7 @@ from coordinator.store.models import (
     Meta,
     Run,
     RunPlan,
+    RunProjects,
     RunWorkspace,
     Secret,
     Stage,
@@ -55,7 +56,7 @@ RECONNECT_EVERY = 1.0
 CONFIRM_EVERY = 1.0
 """Seconds for which a check of the term remains valid."""
 UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Worker, AccessKey, JoinToken, Secret)
-WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, RunWorkspace, StoryLine, AuditLine, Meta)
+WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, RunWorkspace, RunProjects, StoryLine, AuditLine, Meta)
 STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
 """Exceptions raised by converting invalid rows."""
@@ -180,6 +181,7 @@ class Store:
             self._write(Run, map(rows.run_row, turn.runs))
             self._write(RunPlan, map(rows.plan_row, new_runs))
             self._write(RunWorkspace, [rows.workspace_row(run) for run in new_runs if run.workspace])
+            self._write(RunProjects, [rows.projects_row(run) for run in new_runs if run.projects])
             self._write(Stage, map(rows.stage_row, turn.stages))
             self._write(Job, map(rows.job_row, turn.jobs))
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
@@ -280,7 +282,10 @@ class Store:
             return []
         plans: dict[int, str] = {row[0]: row[1] for row in self._rows(RunPlan.select().join(Run).where(which))}
         workspaces: dict[int, str] = dict(self._rows(RunWorkspace.select().join(Run).where(which)))
-        runs = {row[0]: rows.run_of(row, plans[row[0]], workspaces.get(row[0])) for row in run_rows}
+        projects: dict[int, str] = dict(self._rows(RunProjects.select().join(Run).where(which)))
+        runs = {
+            row[0]: rows.run_of(row, plans[row[0]], workspaces.get(row[0]), projects.get(row[0])) for row in run_rows
+        }
         for row in self._rows(Stage.select().join(Run).where(which).order_by(Stage.run, Stage.position)):
             stage = rows.stage_of(row)
             runs[stage.run_id].stages.append(stage)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.messages.shared import Message
-from protocol.plan import JobPlan, Plan, Variable
+from protocol.plan import IncludeOptions, JobPlan, Plan, Variable
 from protocol.views import (
     AttemptView,
     RunSummary,
@@ -36,8 +36,29 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What pipelines of a project are made of: its files, its facts and its own variables.
+
+    `file` is the pipeline file as messages name it, a path in the workspace. `predefined` are the facts of project and
+    commit. `default_image` and `includes` are options of the run that the rest is from.
+    """
+
+    project: str
+    file: str
+    predefined: list[Variable] = msgspec.field(default_factory=list)
+    project_variables: list[Variable] = msgspec.field(default_factory=list)
+    default_image: str | None = None
+    includes: IncludeOptions = IncludeOptions()
+    source: Source = Source()
+    workspace: Workspace | None = None
+
+
 class SubmitRun(Message, frozen=True, kw_only=True, tag="submit_run"):
-    """Start a run. Its workspace's blobs must have been uploaded. Answer: RunSubmitted.
+    """Start a run. The blobs of its workspace, and of those of `projects`, must have been uploaded. Answer:
+    RunSubmitted.
+
+    `projects` are those that a job of the run, or of a run that it starts, may start a pipeline of; others must be
+    known to the coordinator by a run of theirs.
 
     `token` is chosen by the client and makes the request idempotent: the same token yields the same run.
     """
@@ -47,6 +68,7 @@ class SubmitRun(Message, frozen=True, kw_only=True, tag="submit_run"):
     plan: Plan
     workspace: Workspace | None = None
     source: Source = Source()
+    projects: list[Origin] = msgspec.field(default_factory=list)
 
 
 class GetWorkspaces(Message, frozen=True, kw_only=True, tag="get_workspaces"):
