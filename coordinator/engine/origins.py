@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from coordinator.engine.state import RunState
 from protocol.messages import Origin
-from protocol.plan import Variable
 
 REF = "CI_COMMIT_REF_NAME"
 OF_THE_USER = "GITLAB_USER_"
@@ -40,12 +39,11 @@ def ref_of(run: RunState) -> str:
     return fact(run, REF) or run.source.ref
 
 
+def called(run: RunState, from_run: RunState) -> str:
+    """A run, as a job of another one speaks of it."""
+    return f"run {run.id}" + (f" of {run.plan.project}" if run.plan.project != from_run.plan.project else "")
+
+
 def fact(run: RunState, key: str) -> str:
     """The value of a predefined variable of a run; empty without one."""
     return next((variable.value for variable in run.plan.predefined if variable.key == key), "")
-
-
-def facts_for(origin: Origin, upstream: RunState) -> list[Variable]:
-    """The facts of an origin's project, for a pipeline that the user of another run has started."""
-    facts = [variable for variable in origin.predefined if not variable.key.startswith(OF_THE_USER)]
-    return facts + [variable for variable in upstream.plan.predefined if variable.key.startswith(OF_THE_USER)]

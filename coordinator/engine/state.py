@@ -138,6 +138,16 @@ class RunState:
     finished_at: float | None = None
 
 
+def goes_to_worker(plan: JobPlan) -> bool:
+    """Whether a worker runs the job: not if it starts another run, or takes the status of one."""
+    return plan.trigger is None and not plan.mirrors
+
+
+def is_downstream(run: RunState) -> bool:
+    """Whether a job of another project has started this run. Such a run is no child: it has a life of its own."""
+    return run.parent is not None and run.parent.project != ""
+
+
 @dataclass(slots=True, eq=False)
 class WorkerState:
     """One worker that has said hello at least once."""

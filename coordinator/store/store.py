@@ -216,7 +216,7 @@ class Store:
         self._last_audit += 1
 
     def all(self, query: Any) -> list[rows.Row]:
-        """The rows that a query finds; for the tables of keys, tokens, secrets and the audit."""
+        """The rows that a query finds; for `history.py`, and the tables of keys, tokens, secrets and the audit."""
         return self._rows(query)
 
     def remove_run(self, id: int) -> None:
