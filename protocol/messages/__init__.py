@@ -11,22 +11,27 @@ from protocol.messages.client import (
     ClientHello,
     Done,
     DrainWorker,
+    EnvironmentList,
     GetJob,
     GetLog,
     GetRun,
     GetSnapshot,
     GetWorkspaces,
     JobDetail,
+    ListEnvironments,
+    ListReleases,
     ListRuns,
     ListWorkers,
     LogData,
     Play,
+    ReleaseList,
     Retry,
     RunDetail,
     RunList,
     RunSubmitted,
     Snapshot,
     Source,
+    StopEnvironment,
     SubmitRun,
     WorkerList,
     Workspaces,
@@ -92,6 +97,7 @@ __all__ = [
     "Done",
     "Drain",
     "DrainWorker",
+    "EnvironmentList",
     "Error",
     "FromBoth",
     "FromClient",
@@ -117,12 +123,15 @@ __all__ = [
     "JobStatus",
     "JobStatusReply",
     "JobStatuses",
+    "ListEnvironments",
+    "ListReleases",
     "ListRuns",
     "ListWorkers",
     "LogChunk",
     "LogData",
     "Message",
     "Play",
+    "ReleaseList",
     "Retry",
     "RevokeJob",
     "RunDetail",
@@ -130,6 +139,7 @@ __all__ = [
     "RunSubmitted",
     "Snapshot",
     "Source",
+    "StopEnvironment",
     "SubmitRun",
     "ToClient",
     "ToCoordinator",
@@ -164,6 +174,9 @@ FromClient = (
     | Play
     | GetLog
     | ListWorkers
+    | ListEnvironments
+    | StopEnvironment
+    | ListReleases
     | DrainWorker
     | GetSnapshot
 )
@@ -196,6 +209,8 @@ ToClient = (
     | JobDetail
     | LogData
     | WorkerList
+    | EnvironmentList
+    | ReleaseList
     | GoneWorkers
     | Snapshot
     | Done
