@@ -113,11 +113,55 @@ class RetrySpec(Part, frozen=True, kw_only=True):
 
 
 class EnvironmentSpec(Part, frozen=True, kw_only=True):
-    """A job's deployment target; recorded and shown."""
+    """A job's deployment target. `url` is not expanded yet.
+
+    `on_stop` is the job of the same pipeline that stops it; `auto_stop_in` is how long a deployment lasts, in seconds.
+    """
 
     name: str
     url: str = ""
     action: str = "start"
+    slug: str = ""
+    tier: str = ""
+    on_stop: str = ""
+    auto_stop_in: float | None = None
+
+
+class ReleaseLink(Part, frozen=True, kw_only=True):
+    """A file of a release that is kept elsewhere. `link_type` is other, runbook, image or package."""
+
+    name: str
+    url: str
+    filepath: str = ""
+    link_type: str = ""
+
+
+class Release(Part, frozen=True, kw_only=True):
+    """What a job releases when it succeeds. `released_at` is as written.
+
+    In a plan, values may contain variables, which the worker expands; a `description` without white space may be the
+    path of a file that has it.
+    """
+
+    tag_name: str
+    description: str
+    name: str = ""
+    tag_message: str = ""
+    ref: str = ""
+    milestones: list[str] = []
+    released_at: str = ""
+    links: list[ReleaseLink] = []
+
+
+class PagesSpec(Part, frozen=True, kw_only=True):
+    """The static pages that a job publishes: the directory `publish`, which its artifacts include.
+
+    `publish` may contain variables; `expire_in` is in seconds.
+    """
+
+    publish: str = "public"
+    path_prefix: str = ""
+    expire_in: float | None = None
 
 
 class Resources(Part, frozen=True, kw_only=True):
@@ -191,6 +235,8 @@ class JobPlan(Part, frozen=True, kw_only=True):
     interruptible: bool = False
     coverage: str | None = None
     environment: EnvironmentSpec | None = None
+    release: Release | None = None
+    pages: PagesSpec | None = None
     resources: Resources = Resources()
     manual_confirmation: str | None = None
     trigger: TriggerPlan | None = None

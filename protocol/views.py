@@ -10,7 +10,8 @@ from enum import Enum
 import msgspec
 
 from protocol.names import Digest
-from protocol.statuses import ExecutionStatus, FailureReason, WorkerStatus
+from protocol.plan import Release
+from protocol.statuses import EnvironmentStatus, ExecutionStatus, FailureReason, WorkerStatus
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,6 +54,19 @@ class JUnitSummary(View, frozen=True, kw_only=True):
     skipped: int = 0
     seconds: float = 0.0
     failures: list[str] = []
+
+
+class Pages(View, frozen=True, kw_only=True):
+    """The static pages that a successful job has published: those of its archive's files that are below `publish`.
+
+    `size` is the sum of the files, in bytes.
+    """
+
+    publish: str
+    path_prefix: str = ""
+    files: int = 0
+    size: int = 0
+    expires_at: float | None = None
 
 
 class AttemptView(View, frozen=True, kw_only=True):
@@ -102,6 +116,48 @@ class JobView(View, frozen=True, kw_only=True):
     mirrors: int | None = None
     environment: str | None = None
     environment_url: str | None = None
+    release: Release | None = None
+    pages: Pages | None = None
+
+
+class Deployment(View, frozen=True, kw_only=True):
+    """A job that has deployed to an environment, and when it succeeded."""
+
+    run: int
+    job: str
+    ref: str = ""
+    sha: str = ""
+    at: float = 0.0
+
+
+class EnvironmentView(View, frozen=True, kw_only=True):
+    """A deployment target of a project, by its last deployment.
+
+    `stop_jobs` are the jobs of that deployment's run that stop it. `message` is for people: why it was stopped, or why
+    it was not.
+    """
+
+    project: str
+    name: str
+    slug: str
+    tier: str
+    status: EnvironmentStatus
+    deployment: Deployment
+    url: str = ""
+    stop_jobs: list[str] = []
+    auto_stop_at: float | None = None
+    stopped_at: float | None = None
+    message: str | None = None
+
+
+class ReleaseView(View, frozen=True, kw_only=True):
+    """A release with the job that has made it, and when that succeeded."""
+
+    run: int
+    job: str
+    project: str
+    release: Release
+    at: float | None = None
 
 
 class StageView(View, frozen=True, kw_only=True):

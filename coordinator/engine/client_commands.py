@@ -122,10 +122,17 @@ class ClientCommands:
             raise ProtocolError(
                 "bad_request", f"job {message.job!r} of run {run.id} is {job.status.value}: there is nothing to play"
             )
-        had_ended = self._reopen(run, finished)
-        job.played = True
         job.play_variables = list(message.variables)
-        self._flow.queue(job, "played")
+        self.start_now(run, job, finished, "played")
+        return m.Done(id=message.id, count=1)
+
+    def start_now(self, run: RunState, job: JobState, finished: Mapping[int, RunState], text: str) -> None:
+        """Runs a manual or delayed job, or one that has ended, whatever the outcome of the jobs before it."""
+        had_ended = self._reopen(run, finished)
+        if job.status in ENDED:
+            self._flow.reset(job, text)
+        job.played = True
+        self._flow.queue(job, text)
         jobs = self._ledger.indexes[run.id].jobs
         for dependent in dependents_again(jobs, [job]):
             if dependent.status is S.SKIPPED:
@@ -133,7 +140,6 @@ class ClientCommands:
         self._flow.resume(run)
         if had_ended:
             self._fail_without_artifacts(run, [job])
-        return m.Done(id=message.id, count=1)
 
     # workers and time
 

@@ -8,6 +8,8 @@ from protocol.messages.shared import Message
 from protocol.plan import IncludeOptions, JobPlan, Plan, Variable
 from protocol.views import (
     AttemptView,
+    EnvironmentView,
+    ReleaseView,
     RunSummary,
     RunView,
     StoryLine,
@@ -149,6 +151,31 @@ class ListWorkers(Message, frozen=True, kw_only=True, tag="list_workers"):
     id: int
 
 
+class ListEnvironments(Message, frozen=True, kw_only=True, tag="list_environments"):
+    """All environments, or those of a project, the latest deployment first. Answer: EnvironmentList."""
+
+    id: int
+    project: str | None = None
+    limit: int = 1000
+
+
+class StopEnvironment(Message, frozen=True, kw_only=True, tag="stop_environment"):
+    """Play the jobs that stop an environment; one without any is stopped at once. Answer: Done, with their number."""
+
+    id: int
+    name: str
+    project: str | None = None
+    """Needed only if environments of several projects have this name."""
+
+
+class ListReleases(Message, frozen=True, kw_only=True, tag="list_releases"):
+    """All releases, or those of a project, newest first. Answer: ReleaseList."""
+
+    id: int
+    project: str | None = None
+    limit: int = 100
+
+
 class DrainWorker(Message, frozen=True, kw_only=True, tag="drain_worker"):
     """Start (`on`) or end draining a worker, which then gets no new jobs. Answer: Done."""
 
@@ -227,6 +254,20 @@ class WorkerList(Message, frozen=True, kw_only=True, tag="worker_list"):
 
     id: int
     workers: list[WorkerView]
+
+
+class EnvironmentList(Message, frozen=True, kw_only=True, tag="environment_list"):
+    """Answer to ListEnvironments."""
+
+    id: int
+    environments: list[EnvironmentView]
+
+
+class ReleaseList(Message, frozen=True, kw_only=True, tag="release_list"):
+    """Answer to ListReleases."""
+
+    id: int
+    releases: list[ReleaseView]
 
 
 class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot_state"):

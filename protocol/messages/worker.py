@@ -6,12 +6,13 @@ import msgspec
 
 from protocol.messages.shared import Message
 from protocol.names import AttemptId
-from protocol.plan import JobPlan, Variable
+from protocol.plan import JobPlan, Release, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
     ArtifactRef,
     ExecutorInfo,
     JUnitSummary,
+    Pages,
 )
 from protocol.workspace import Workspace
 
@@ -70,6 +71,8 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
     dotenv: dict[str, str] = msgspec.field(default_factory=dict)
     tests: JUnitSummary | None = None
     coverage: float | None = None
+    release: Release | None = None
+    pages: Pages | None = None
 
 
 class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):
