@@ -11,13 +11,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from protocol.messages import Source
-from protocol.plan import JobPlan, Plan, Variable
+from protocol.plan import InputValue, JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob
 from protocol.workspace import Workspace
 
 NO_ARTIFACTS: Sequence[ArtifactRef] = []
 NO_VALUES: Mapping[str, str] = {}
+NO_INPUTS: Mapping[str, InputValue] = {}
 NO_VARIABLES: Sequence[Variable] = []
 NO_RUNS: Sequence[int] = []
 """Shared empty defaults, which most jobs have: separate ones would make up a seventh of a job's memory."""
@@ -56,6 +57,7 @@ class AttemptState:
     dotenv: Mapping[str, str] = field(default_factory=lambda: NO_VALUES)
     tests: JUnitSummary | None = None
     coverage: float | None = None
+    inputs: Mapping[str, InputValue] = field(default_factory=lambda: NO_INPUTS)  # the values of all the job's inputs
     log_length: int | None = None  # set by the final status
     assigned_at: float | None = None
     started_at: float | None = None
@@ -78,6 +80,7 @@ class JobState:
     allowed_to_fail: bool = False  # its failure is allowed: the stage continues
     played: bool = False  # a manual or delayed job that was started
     play_variables: Sequence[Variable] = field(default_factory=lambda: NO_VARIABLES)
+    inputs: Mapping[str, InputValue] = field(default_factory=lambda: NO_INPUTS)  # those that a user has set
     automatic_retries: int = 0  # of plan.retry.max, since the last manual retry
     child_runs: Sequence[int] = field(default_factory=lambda: NO_RUNS)  # that its trigger has started, oldest first
     not_before_at: float | None = None  # delayed jobs: wall time when the delay ends

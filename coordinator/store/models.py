@@ -101,6 +101,7 @@ class Job(Table):
     not_before_mono = DoubleField(null=True)
     not_before_boot = TextField(null=True)
     child_runs_json = TextField(null=True)
+    inputs_json = TextField(null=True)
 
     class Meta:
         indexes = ((("run", "status", "allowed_to_fail"), False),)  # covers the counts in the list of runs
@@ -129,6 +130,7 @@ class Attempt(Table):
     assigned_at = DoubleField(null=True)
     started_at = DoubleField(null=True)
     finished_at = DoubleField(null=True)
+    inputs_json = TextField(null=True)
 
 
 class Worker(Table):

@@ -9,10 +9,10 @@ import msgspec
 
 from coordinator.engine.effects import Story
 from coordinator.engine.interning import intern_parts
-from coordinator.engine.state import NO_RUNS, AttemptState, JobState, RunState, StageState, WorkerState
+from coordinator.engine.state import NO_INPUTS, NO_RUNS, AttemptState, JobState, RunState, StageState, WorkerState
 from protocol.decoders import from_json
 from protocol.messages import Source
-from protocol.plan import JobPlan, Plan, Variable
+from protocol.plan import InputValue, JobPlan, Plan, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob, RunSummary, StoryLine
 from protocol.workspace import Workspace
@@ -105,6 +105,7 @@ def job_row(job: JobState) -> Row:
         job.not_before_mono,
         job.not_before_boot,
         _json(list(job.child_runs)) if job.child_runs else None,
+        _json(job.inputs) if job.inputs else None,
     )
 
 
@@ -131,6 +132,7 @@ def attempt_row(attempt: AttemptState) -> Row:
         attempt.assigned_at,
         attempt.started_at,
         attempt.finished_at,
+        _json(attempt.inputs) if attempt.inputs else None,
     )
 
 
@@ -220,6 +222,7 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         not_before_mono,
         not_before_boot,
         child_runs,
+        inputs,
     ) = row
     return JobState(
         id=id,
@@ -234,6 +237,7 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         allowed_to_fail=bool(allowed_to_fail),
         played=bool(played),
         play_variables=_load(list[Variable], play_variables),
+        inputs=_load(dict[str, InputValue], inputs) if inputs else NO_INPUTS,
         automatic_retries=automatic_retries,
         not_before_at=not_before,
         not_before_mono=not_before_mono,
@@ -267,6 +271,7 @@ def attempt_of(row: Row) -> AttemptState:
         assigned,
         started,
         finished,
+        inputs,
     ) = row
     return AttemptState(
         id=id,
@@ -285,6 +290,7 @@ def attempt_of(row: Row) -> AttemptState:
         dotenv=_load(dict[str, str], dotenv),
         tests=None if tests is None else _load(JUnitSummary, tests),
         coverage=coverage,
+        inputs=_load(dict[str, InputValue], inputs) if inputs else NO_INPUTS,
         log_length=log_length,
         assigned_at=assigned,
         started_at=started,
