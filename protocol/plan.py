@@ -6,7 +6,7 @@ Durations are seconds, sizes are bytes.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -207,8 +207,30 @@ class TriggerPlan(Part, frozen=True, kw_only=True):
     inputs: dict[str, str] = {}
 
 
+InputValue: TypeAlias = str | bool | int | float | list[Any]
+"""The value of an input, as in JSON; a list's items may be any JSON values."""
+
+
+class JobInput(Part, frozen=True, kw_only=True):
+    """An input of a job, which users may set when they play or retry it.
+
+    `options` are all allowed values, any if there are none; an array's items are among them. `regex`, without slashes,
+    matches a string somewhere.
+    """
+
+    default: InputValue
+    type: Literal["string", "number", "boolean", "array"] = "string"
+    options: list[InputValue] = []
+    regex: str | None = None
+    description: str = ""
+
+
 class JobPlan(Part, frozen=True, kw_only=True):
-    """One job, ready to run. `needs`: None waits for all earlier stages, [] for nothing."""
+    """One job, ready to run. `needs`: None waits for all earlier stages, [] for nothing.
+
+    With `inputs`, the texts of scripts, image, services, artifacts and caches may contain expressions `${{ ... }}`,
+    which the coordinator replaces before a worker gets the job; without, they are plain text.
+    """
 
     name: str
     stage: str
@@ -219,6 +241,7 @@ class JobPlan(Part, frozen=True, kw_only=True):
     image: ImageSpec | None = None
     services: list[ServiceSpec] = []
     variables: list[Variable] = []
+    inputs: dict[str, JobInput] = {}
     when: When = "on_success"
     start_in: float = 0.0
     allow_failure: bool = False

@@ -10,7 +10,7 @@ from enum import Enum
 import msgspec
 
 from protocol.names import Digest
-from protocol.plan import Release
+from protocol.plan import InputValue, Release
 from protocol.statuses import EnvironmentStatus, ExecutionStatus, FailureReason, WorkerStatus
 
 
@@ -70,7 +70,7 @@ class Pages(View, frozen=True, kw_only=True):
 
 
 class AttemptView(View, frozen=True, kw_only=True):
-    """One attempt of a job."""
+    """One attempt of a job. `inputs` are the values of the job's inputs that it got."""
 
     id: str
     number: int
@@ -79,6 +79,7 @@ class AttemptView(View, frozen=True, kw_only=True):
     exit_code: int | None = None
     failure_reason: FailureReason | None = None
     message: str | None = None
+    inputs: dict[str, InputValue] = {}
     started_at: float | None = None
     finished_at: float | None = None
 

@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 import msgspec
 
 from protocol.messages import Dependency, Origin, Source
-from protocol.plan import JobPlan, Plan, Release, Variable
+from protocol.plan import InputValue, JobPlan, Plan, Release, Variable
 from protocol.statuses import EnvironmentStatus, ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, Deployment, ExecutorInfo, JUnitSummary, Pages, ParentJob
 from protocol.workspace import Workspace
 
 NO_ARTIFACTS: Sequence[ArtifactRef] = []
 NO_VALUES: Mapping[str, str] = {}
+NO_INPUTS: Mapping[str, InputValue] = {}
 NO_VARIABLES: Sequence[Variable] = []
 NO_RUNS: Sequence[int] = []
 NO_PROJECTS: Sequence[Origin] = []
@@ -61,6 +62,7 @@ class AttemptState:
     coverage: float | None = None
     release: Release | None = None
     pages: Pages | None = None
+    inputs: Mapping[str, InputValue] = field(default_factory=lambda: NO_INPUTS)  # the values of all the job's inputs
     log_length: int | None = None  # set by the final status
     assigned_at: float | None = None
     started_at: float | None = None
@@ -92,6 +94,7 @@ class JobState:
     allowed_to_fail: bool = False  # its failure is allowed: the stage continues
     played: bool = False  # a manual or delayed job that was started
     play_variables: Sequence[Variable] = field(default_factory=lambda: NO_VARIABLES)
+    inputs: Mapping[str, InputValue] = field(default_factory=lambda: NO_INPUTS)  # those that a user has set
     automatic_retries: int = 0  # of plan.retry.max, since the last manual retry
     child_runs: Sequence[int] = field(default_factory=lambda: NO_RUNS)  # that its trigger has started, oldest first
     external: External | None = None  # None: not looked for yet

@@ -24,6 +24,7 @@ def attempt_view(attempt: AttemptState) -> AttemptView:
         exit_code=attempt.exit_code,
         failure_reason=attempt.failure_reason,
         message=attempt.message,
+        inputs=dict(attempt.inputs),
         started_at=attempt.started_at,
         finished_at=attempt.finished_at,
     )

@@ -114,6 +114,7 @@ class Job(Table):
     not_before_boot = TextField(null=True)
     child_runs_json = TextField(null=True)
     external_json = TextField(null=True)
+    inputs_json = TextField(null=True)
 
     class Meta:
         indexes = ((("run", "status", "allowed_to_fail"), False),)  # covers the counts in the list of runs
@@ -144,6 +145,7 @@ class Attempt(Table):
     finished_at = DoubleField(null=True)
     release_json = TextField(null=True)
     pages_json = TextField(null=True)
+    inputs_json = TextField(null=True)
 
     class Meta:
         indexes = (

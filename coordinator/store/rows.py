@@ -9,6 +9,7 @@ from coordinator.engine.effects import Story
 from coordinator.engine.interning import intern_parts
 from coordinator.engine.origins import ref_of
 from coordinator.engine.state import (
+    NO_INPUTS,
     NO_PROJECTS,
     NO_RUNS,
     AttemptState,
@@ -24,7 +25,7 @@ from coordinator.store.columns import maybe_text as _maybe_text
 from coordinator.store.columns import text as _text
 from protocol.decoders import from_json
 from protocol.messages import Origin, Source
-from protocol.plan import JobPlan, Plan, Release, Variable
+from protocol.plan import InputValue, JobPlan, Plan, Release, Variable
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
     ArtifactRef,
@@ -120,6 +121,7 @@ def job_row(job: JobState) -> Row:
         job.not_before_boot,
         _json(list(job.child_runs)) if job.child_runs else None,
         None if job.external is None else _json(job.external),
+        _json(job.inputs) if job.inputs else None,
     )
 
 
@@ -148,6 +150,7 @@ def attempt_row(attempt: AttemptState) -> Row:
         attempt.finished_at,
         None if attempt.release is None else _json(attempt.release),
         None if attempt.pages is None else _json(attempt.pages),
+        _json(attempt.inputs) if attempt.inputs else None,
     )
 
 
@@ -239,6 +242,7 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         not_before_boot,
         child_runs,
         external,
+        inputs,
     ) = row
     return JobState(
         id=id,
@@ -254,6 +258,7 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         allowed_to_fail=bool(allowed_to_fail),
         played=bool(played),
         play_variables=_load(list[Variable], play_variables),
+        inputs=_load(dict[str, InputValue], inputs) if inputs else NO_INPUTS,
         automatic_retries=automatic_retries,
         not_before_at=not_before,
         not_before_mono=not_before_mono,
@@ -289,6 +294,7 @@ def attempt_of(row: Row) -> AttemptState:
         finished,
         release,
         pages,
+        inputs,
     ) = row
     return AttemptState(
         id=id,
@@ -309,6 +315,7 @@ def attempt_of(row: Row) -> AttemptState:
         coverage=coverage,
         release=None if release is None else _load(Release, release),
         pages=None if pages is None else _load(Pages, pages),
+        inputs=_load(dict[str, InputValue], inputs) if inputs else NO_INPUTS,
         log_length=log_length,
         assigned_at=assigned,
         started_at=started,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from protocol.messages.shared import Message
-from protocol.plan import IncludeOptions, JobPlan, Plan, Variable
+from protocol.plan import IncludeOptions, InputValue, JobPlan, Plan, Variable
 from protocol.views import (
     AttemptView,
     EnvironmentView,
@@ -113,21 +113,26 @@ class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
 
 
 class Retry(Message, frozen=True, kw_only=True, tag="retry"):
-    """Retry all jobs that did not succeed, only the failed ones, or one job. Answer: Done."""
+    """Retry all jobs that did not succeed, only the failed ones, or one job. Answer: Done.
+
+    `inputs` are new values of one job's inputs, as the user wrote them.
+    """
 
     id: int
     run: int
     job: str | None = None
     failed_only: bool = False
+    inputs: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Play(Message, frozen=True, kw_only=True, tag="play"):
-    """Start a manual or delayed job. Answer: Done."""
+    """Start a manual or delayed job, with additional variables and new values of its inputs. Answer: Done."""
 
     id: int
     run: int
     job: str
     variables: list[Variable] = msgspec.field(default_factory=list)
+    inputs: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class GetLog(Message, frozen=True, kw_only=True, tag="get_log"):
@@ -229,7 +234,8 @@ class RunDetail(Message, frozen=True, kw_only=True, tag="run_detail"):
 class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     """Answer to GetJob. Masked values in `job` are replaced.
 
-    `services` are the current attempt's services with a log, whose stream is "service-NAME".
+    `services` are the current attempt's services with a log, whose stream is "service-NAME". `inputs` are the values
+    that a new attempt would get.
     """
 
     id: int
@@ -237,6 +243,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     attempts: list[AttemptView]
     story: list[StoryLine]
     services: list[str] = msgspec.field(default_factory=list)
+    inputs: dict[str, InputValue] = msgspec.field(default_factory=dict)
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):
