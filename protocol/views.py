@@ -10,6 +10,7 @@ from enum import Enum
 import msgspec
 
 from protocol.names import Digest
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason, WorkerStatus
 
 
@@ -18,7 +19,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArtifactRef(View, frozen=True, kw_only=True):
-    """A stored artifact of an attempt: `kind` is archive, dotenv or junit; `digest` is the sha256 of its blob.
+    """A stored artifact of an attempt: `kind` is archive or a report's; `digest` is the sha256 of its blob.
 
     An archive is a tar, compressed with zstd.
     """
@@ -67,7 +68,7 @@ class JobView(View, frozen=True, kw_only=True):
     """One job of a run with its current attempt. `attempt` counts from 1; 0 means none yet.
 
     `by_stage`: the job has no `needs` and waits for all earlier stages. `child_runs` are those that its `trigger` has
-    started, oldest first.
+    started, oldest first. `reports` is a summary; `JobDetail` has all of it.
     """
 
     id: int
@@ -89,6 +90,7 @@ class JobView(View, frozen=True, kw_only=True):
     finished_at: float | None = None
     artifacts: list[ArtifactRef] = []
     tests: JUnitSummary | None = None
+    reports: JobReports | None = None
     coverage: float | None = None
     child_runs: list[int] = []
     environment: str | None = None

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob
 from protocol.workspace import Workspace
@@ -55,6 +56,7 @@ class AttemptState:
     artifacts: Sequence[ArtifactRef] = field(default_factory=lambda: NO_ARTIFACTS)
     dotenv: Mapping[str, str] = field(default_factory=lambda: NO_VALUES)
     tests: JUnitSummary | None = None
+    reports: JobReports | None = None
     coverage: float | None = None
     log_length: int | None = None  # set by the final status
     assigned_at: float | None = None

@@ -129,6 +129,7 @@ class Attempt(Table):
     assigned_at = DoubleField(null=True)
     started_at = DoubleField(null=True)
     finished_at = DoubleField(null=True)
+    reports_json = TextField(null=True)
 
 
 class Worker(Table):

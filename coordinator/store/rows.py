@@ -13,6 +13,7 @@ from coordinator.engine.state import NO_RUNS, AttemptState, JobState, RunState, 
 from protocol.decoders import from_json
 from protocol.messages import Source
 from protocol.plan import JobPlan, Plan, Variable
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob, RunSummary, StoryLine
 from protocol.workspace import Workspace
@@ -131,6 +132,7 @@ def attempt_row(attempt: AttemptState) -> Row:
         attempt.assigned_at,
         attempt.started_at,
         attempt.finished_at,
+        None if attempt.reports is None else _json(attempt.reports),
     )
 
 
@@ -267,6 +269,7 @@ def attempt_of(row: Row) -> AttemptState:
         assigned,
         started,
         finished,
+        reports,
     ) = row
     return AttemptState(
         id=id,
@@ -289,6 +292,7 @@ def attempt_of(row: Row) -> AttemptState:
         assigned_at=assigned,
         started_at=started,
         finished_at=finished,
+        reports=None if reports is None else _load(JobReports, reports),
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from protocol.messages.shared import Message
 from protocol.plan import JobPlan, Plan, Variable
+from protocol.reports import JobReports
 from protocol.views import (
     AttemptView,
     RunSummary,
@@ -180,7 +181,7 @@ class RunDetail(Message, frozen=True, kw_only=True, tag="run_detail"):
 class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     """Answer to GetJob. Masked values in `job` are replaced.
 
-    `services` are the current attempt's services with a log, whose stream is "service-NAME".
+    `services` are the current attempt's services with a log, whose stream is "service-NAME"; `reports` are its reports.
     """
 
     id: int
@@ -188,6 +189,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     attempts: list[AttemptView]
     story: list[StoryLine]
     services: list[str] = msgspec.field(default_factory=list)
+    reports: JobReports | None = None
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):
