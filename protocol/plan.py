@@ -75,7 +75,10 @@ class ServiceSpec(Part, frozen=True, kw_only=True):
 
 
 class ArtifactsSpec(Part, frozen=True, kw_only=True):
-    """A job's artifacts and reports. Patterns are relative to the project directory."""
+    """A job's artifacts and reports. Patterns are relative to the project directory.
+
+    `expose_as` is the text of a link to the artifacts; empty for none.
+    """
 
     paths: list[str] = []
     exclude: list[str] = []
@@ -85,6 +88,11 @@ class ArtifactsSpec(Part, frozen=True, kw_only=True):
     untracked: bool = False
     dotenv: list[str] = []
     junit: list[str] = []
+    expose_as: str = ""
+    annotations: list[str] = []
+    codequality: list[str] = []
+    cobertura: list[str] = []
+    jacoco: list[str] = []
 
 
 class CacheSpec(Part, frozen=True, kw_only=True):

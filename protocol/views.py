@@ -11,6 +11,7 @@ import msgspec
 
 from protocol.names import Digest
 from protocol.plan import InputValue, Release
+from protocol.reports import JobReports
 from protocol.statuses import EnvironmentStatus, ExecutionStatus, FailureReason, WorkerStatus
 
 
@@ -19,7 +20,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArtifactRef(View, frozen=True, kw_only=True):
-    """A stored artifact of an attempt: `kind` is archive, dotenv or junit; `digest` is the sha256 of its blob.
+    """A stored artifact of an attempt: `kind` is archive or a report's; `digest` is the sha256 of its blob.
 
     An archive is a tar, compressed with zstd.
     """
@@ -89,7 +90,7 @@ class JobView(View, frozen=True, kw_only=True):
 
     `by_stage`: the job has no `needs` and waits for all earlier stages. `child_runs` are those that its `trigger` has
     started, oldest first: of `downstream_project`, if its trigger names one. `mirrors` is the run whose status it
-    takes.
+    takes. `reports` is a summary; `JobDetail` has all of it.
     """
 
     id: int
@@ -111,6 +112,7 @@ class JobView(View, frozen=True, kw_only=True):
     finished_at: float | None = None
     artifacts: list[ArtifactRef] = []
     tests: JUnitSummary | None = None
+    reports: JobReports | None = None
     coverage: float | None = None
     child_runs: list[int] = []
     downstream_project: str | None = None

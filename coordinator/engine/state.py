@@ -14,6 +14,7 @@ import msgspec
 
 from protocol.messages import Dependency, Origin, Source
 from protocol.plan import InputValue, JobPlan, Plan, Release, Variable
+from protocol.reports import JobReports
 from protocol.statuses import EnvironmentStatus, ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, Deployment, ExecutorInfo, JUnitSummary, Pages, ParentJob
 from protocol.workspace import Workspace
@@ -59,6 +60,7 @@ class AttemptState:
     artifacts: Sequence[ArtifactRef] = field(default_factory=lambda: NO_ARTIFACTS)
     dotenv: Mapping[str, str] = field(default_factory=lambda: NO_VALUES)
     tests: JUnitSummary | None = None
+    reports: JobReports | None = None
     coverage: float | None = None
     release: Release | None = None
     pages: Pages | None = None

@@ -54,6 +54,7 @@ def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
         finished_at=job.finished_at,
         artifacts=list(attempt.artifacts) if attempt else [],
         tests=attempt.tests if attempt else None,
+        reports=attempt.reports.summary() if attempt and attempt.reports else None,
         coverage=attempt.coverage if attempt else None,
         child_runs=list(job.child_runs),
         downstream_project=(job.plan.trigger.project or None) if job.plan.trigger else None,

@@ -146,6 +146,7 @@ class Attempt(Table):
     release_json = TextField(null=True)
     pages_json = TextField(null=True)
     inputs_json = TextField(null=True)
+    reports_json = TextField(null=True)
 
     class Meta:
         indexes = (

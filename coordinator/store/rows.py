@@ -26,6 +26,7 @@ from coordinator.store.columns import text as _text
 from protocol.decoders import from_json
 from protocol.messages import Origin, Source
 from protocol.plan import InputValue, JobPlan, Plan, Release, Variable
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
     ArtifactRef,
@@ -151,6 +152,7 @@ def attempt_row(attempt: AttemptState) -> Row:
         None if attempt.release is None else _json(attempt.release),
         None if attempt.pages is None else _json(attempt.pages),
         _json(attempt.inputs) if attempt.inputs else None,
+        None if attempt.reports is None else _json(attempt.reports),
     )
 
 
@@ -295,6 +297,7 @@ def attempt_of(row: Row) -> AttemptState:
         release,
         pages,
         inputs,
+        reports,
     ) = row
     return AttemptState(
         id=id,
@@ -320,6 +323,7 @@ def attempt_of(row: Row) -> AttemptState:
         assigned_at=assigned,
         started_at=started,
         finished_at=finished,
+        reports=None if reports is None else _load(JobReports, reports),
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from protocol.messages.shared import Message
 from protocol.plan import IncludeOptions, InputValue, JobPlan, Plan, Variable
+from protocol.reports import JobReports
 from protocol.views import (
     AttemptView,
     EnvironmentView,
@@ -234,8 +235,8 @@ class RunDetail(Message, frozen=True, kw_only=True, tag="run_detail"):
 class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     """Answer to GetJob. Masked values in `job` are replaced.
 
-    `services` are the current attempt's services with a log, whose stream is "service-NAME". `inputs` are the values
-    that a new attempt would get.
+    `services` are the current attempt's services with a log, whose stream is "service-NAME"; `reports` are its reports.
+    `inputs` are the values that a new attempt would get.
     """
 
     id: int
@@ -244,6 +245,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     story: list[StoryLine]
     services: list[str] = msgspec.field(default_factory=list)
     inputs: dict[str, InputValue] = msgspec.field(default_factory=dict)
+    reports: JobReports | None = None
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):
