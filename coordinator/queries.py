@@ -15,6 +15,7 @@ from coordinator.store.base import RunStore
 from coordinator.transport.publisher import Publisher
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.job_inputs import current
 from protocol.names import CHUNK_BYTES
 from protocol.plan import JobPlan, Variable
 from protocol.statuses import ENDED
@@ -158,7 +159,14 @@ class Queries:
         attempts = [attempt_view(attempt) for attempt in job.attempts]
         story = self._store.story(query.run, query.job)
         services = [] if job.attempt is None else self._logs.services(job.attempt.id)
-        detail = m.JobDetail(id=query.id, job=masked(job.plan), attempts=attempts, story=story, services=services)
+        detail = m.JobDetail(
+            id=query.id,
+            job=masked(job.plan),
+            attempts=attempts,
+            story=story,
+            services=services,
+            inputs=current(job.plan, job.inputs),
+        )
         return detail, None
 
     def _get_log(self, query: m.GetLog) -> Answer:
