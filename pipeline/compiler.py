@@ -17,6 +17,7 @@ from pipeline.includes.fetching import Fetching, OtherProjects
 from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
+from pipeline.job_inputs import check_expressions
 from pipeline.job_parts import text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
@@ -269,6 +270,8 @@ class _Compiler:
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
         config = inherit_defaults(value, default)
+        if len(self._report.problems) == before:
+            check_expressions(name, config, self._report)
         if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
                 "has no script",

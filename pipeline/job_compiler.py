@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from pipeline import predefined_variables
+from pipeline.job_inputs import declared_inputs
 from pipeline.job_parts import Parts, exit_codes, text, texts
 from pipeline.matrix import Instance, instances, uses_expressions, with_expressions
 from pipeline.nodes import Map, Mark, Scalar, Seq, Value
@@ -239,6 +240,7 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
         image=parts.image(),
         services=parts.services(),
         variables=variables,
+        inputs=declared_inputs(job.base, job.config, scope.report),
         when=job.when,
         start_in=parts.start_in(rule) if job.when == "delayed" else 0.0,
         allow_failure=job.allow_failure is True,

@@ -12,6 +12,7 @@ from pipeline.patterns import compile_pattern
 from pipeline.problems import Report
 from pipeline.units import DAY, bytes_of, seconds_of
 from pipeline.variables import variables_of
+from protocol.moa.syntax import OPENING
 from protocol.plan import (
     ArtifactsSpec,
     CacheSpec,
@@ -158,7 +159,7 @@ class Parts:
                 self._problem("needs `files` or `files_commits`, and not both", "cache.key", within=cache)
             elif commits:
                 whole = f"{prefix or index}-{self._version(commits, cache, last_change)}"
-        if isinstance(key, str) and "/" in key:
+        if isinstance(key, str) and "/" in key and OPENING not in key:
             self._report.warning("GitLab rejects a key that contains /", cache.at("key"), f"{self._name}.cache.key")
         return CacheSpec(
             key=whole or "default",

@@ -85,6 +85,7 @@ VARIABLES = MapOf(any_of(WORD, Fields("variable")))
 PULL_POLICY = one_or_more(Choice(("always", "if-not-present", "never")))
 JOB_WHEN = ("on_success", "on_failure", "always", "manual", "delayed")
 SAVE_WHEN = Choice(("on_success", "on_failure", "always"))
+INPUT_TYPE = Choice(("string", "number", "boolean", "array"))
 EXIT_CODES = one_or_more(Number(0, 255), least=1)
 POLICY = any_of(ListOf(TEXT), Fields("policy"))
 MATRIX = ListOf(MapOf(one_or_more(WORD)))
@@ -272,7 +273,7 @@ SPEC = [
     works("spec.input.description", TEXT),
     works("spec.input.options", ListOf(Anything())),
     works("spec.input.regex", TEXT, "in RE2's syntax, as in GitLab"),
-    works("spec.input.type", Choice(("string", "number", "boolean", "array"))),
+    works("spec.input.type", INPUT_TYPE),
     works("spec.input.rules", ListOf(Fields("spec.input.rule"), least=1)),
     works("spec.input.rule.if", TEXT),
     works("spec.input.rule.options", ListOf(Anything())),
@@ -307,7 +308,16 @@ JOB = [
     works("job.inherit", Fields("job.inherit")),
     works("job.inherit.default", any_of(FLAG, ListOf(Choice(DEFAULT_KEYS)))),
     works("job.inherit.variables", any_of(FLAG, TEXTS)),
-    refused("job.inputs", "inputs of a single job are not supported"),
+    works(
+        "job.inputs",
+        MapOf(Fields("job.inputs")),
+        "set by `longshore play` and `longshore retry` ([Inputs of jobs](#inputs-of-jobs))",
+    ),
+    works("job.inputs.default", Anything(), "required, as in GitLab"),
+    works("job.inputs.description", TEXT),
+    works("job.inputs.options", ListOf(Anything())),
+    works("job.inputs.regex", TEXT, "for strings; in RE2's syntax, as in GitLab"),
+    works("job.inputs.type", INPUT_TYPE),
     works("job.interruptible", FLAG),
     works("job.manual_confirmation", TEXT),
     works("job.needs", NEEDS),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 
 from protocol.messages import JobDetail
+from protocol.plan import JobInput
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary
 
@@ -72,6 +74,18 @@ def tests_text(tests: JUnitSummary) -> str:
     return ", ".join(parts + [f"{number} {what}" for what, number in numbers if number])
 
 
+def _input_fact(name: str, spec: JobInput, value: object) -> str:
+    """An input of a job: its value in the next attempt, and what it may be."""
+    allowed = f", one of {', '.join(map(input_text, spec.options))}" if spec.options else ""
+    about = f": {spec.description}" if spec.description else ""
+    return f"input {name} = {input_text(value)} ({spec.type}{allowed}){about}"
+
+
+def input_text(value: object) -> str:
+    """An input's value: a string as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def job_facts(job: JobView, detail: JobDetail) -> list[str]:
     """Further facts about a job, one per line."""
     facts = [f"failed test: {name}" for name in job.tests.failures] if job.tests else []
@@ -79,6 +93,7 @@ def job_facts(job: JobView, detail: JobDetail) -> list[str]:
         facts.append(f"coverage: {job.coverage:g} %")
     if job.environment:
         facts.append(f"environment: {job.environment}" + (f" at {job.environment_url}" if job.environment_url else ""))
+    facts += [_input_fact(name, spec, detail.inputs.get(name)) for name, spec in detail.job.inputs.items()]
     for ref in job.artifacts:
         until = ""
         if ref.expires_at is not None:
