@@ -16,7 +16,6 @@ from protocol.moa.syntax import OPENING
 from protocol.plan import (
     ArtifactsSpec,
     CacheSpec,
-    EnvironmentSpec,
     ImageSpec,
     Resources,
     RetrySpec,
@@ -202,15 +201,6 @@ class Parts:
         if "always" in reasons:
             return RetrySpec(max=times)
         return RetrySpec(max=times, when=reasons, exit_codes=exit_codes(details))
-
-    def environment(self) -> EnvironmentSpec | None:
-        """The job's deployment target. Its URL stays unexpanded: most of its variables are known only to the run."""
-        environment = self._job.get("environment")
-        details = self._inner("environment")
-        name = expand(text(environment) or text(details.get("name")), self._variables)
-        if not name:
-            return None
-        return EnvironmentSpec(name=name, url=text(details.get("url")), action=text(details.get("action")) or "start")
 
     def timeout(self) -> float:
         """The job's timeout."""

@@ -84,6 +84,7 @@ DURATION = Text(scalars=True, empty=False)
 VARIABLES = MapOf(any_of(WORD, Fields("variable")))
 PULL_POLICY = one_or_more(Choice(("always", "if-not-present", "never")))
 JOB_WHEN = ("on_success", "on_failure", "always", "manual", "delayed")
+TIERS = ("production", "staging", "testing", "development", "other")
 SAVE_WHEN = Choice(("on_success", "on_failure", "always"))
 INPUT_TYPE = Choice(("string", "number", "boolean", "array"))
 EXIT_CODES = one_or_more(Number(0, 255), least=1)
@@ -289,7 +290,11 @@ JOB = [
     works("job.cache", one_or_more(Fields("job.cache"))),
     works("job.coverage", TEXT),
     works("job.dependencies", TEXTS),
-    works("job.environment", any_of(TEXT, Fields("job.environment", required=("name",)))),
+    works(
+        "job.environment",
+        any_of(TEXT, Fields("job.environment", required=("name",))),
+        "the coordinator keeps environments, see [Environments](#environments)",
+    ),
     differs(
         "job.except",
         POLICY,
@@ -393,11 +398,13 @@ JOB_PARTS = [
     works("job.cache.fallback_keys", ListOf(TEXT, most=5)),
     ignored("job.cache.unprotect", "no protected branches exist here, so caches are not split by them"),
     works("job.environment.name", TEXT),
-    works("job.environment.url", TEXT, "with all variables of the job, including those known only to its run"),
+    works(
+        "job.environment.url", Text(longest=255), "with all variables of the job, including those known only to its run"
+    ),
     works("job.environment.action", Choice(("start", "prepare", "stop", "verify", "access"))),
-    works("job.environment.deployment_tier", TEXT, "gives `CI_ENVIRONMENT_TIER`"),
-    ignored("job.environment.on_stop", "environments are recorded and shown, not stopped"),
-    ignored("job.environment.auto_stop_in", "environments are recorded and shown, not stopped"),
+    works("job.environment.deployment_tier", Choice(TIERS, variables=True), "gives `CI_ENVIRONMENT_TIER`"),
+    works("job.environment.on_stop", TEXT, "a job of the same pipeline, see [Environments](#environments)"),
+    works("job.environment.auto_stop_in", DURATION, "counts from the deployment, see [Environments](#environments)"),
     ignored("job.environment.kubernetes", "clusters are connected to a GitLab server"),
     works("job.image.name", TEXT),
     works("job.image.entrypoint", TEXTS),
