@@ -6,13 +6,14 @@ import msgspec
 
 from protocol.messages.shared import Message
 from protocol.names import AttemptId
-from protocol.plan import JobPlan, Variable
+from protocol.plan import JobPlan, Release, Variable
 from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
     ArtifactRef,
     ExecutorInfo,
     JUnitSummary,
+    Pages,
 )
 from protocol.workspace import Workspace
 
@@ -72,6 +73,8 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
     tests: JUnitSummary | None = None
     reports: JobReports | None = None
     coverage: float | None = None
+    release: Release | None = None
+    pages: Pages | None = None
 
 
 class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):
