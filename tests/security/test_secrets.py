@@ -44,7 +44,7 @@ leak:
     - echo "KEY=$PASSWORD" > out.env
     - echo "<testsuite><testcase name='$PASSWORD'><failure>$PASSWORD</failure></testcase></testsuite>" > out.xml
     - echo kept > kept
-    - echo "{\"$PASSWORD\":[{\"external_link\":{\"label\":\"$PASSWORD\",\"url\":\"https://$PASSWORD\"}}]}" > links.json
+    - echo "{'$PASSWORD':[{'external_link':{'label':'$PASSWORD','url':'https://$PASSWORD'}}]}" | tr "'" '"' > links.json
     - echo "<coverage><class filename='$PASSWORD'><line number='1' hits='1'/></class></coverage>" > lines.xml
     - ps -o args
     - test "$(echo "$PASSWORD" | wc -c)" = 31
