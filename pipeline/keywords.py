@@ -126,14 +126,11 @@ RETRY_REASONS = (
 )
 REPORTS_NOT_READ = (
     "accessibility",
-    "annotations",
     "api_fuzzing",
     "browser_performance",
     "cobertura",
-    "codequality",
     "container_scanning",
     "coverage_fuzzing",
-    "coverage_report",
     "cyclonedx",
     "dast",
     "dependency_scanning",
@@ -377,10 +374,19 @@ JOB_PARTS = [
     works("job.artifacts.reports", Fields("job.artifacts.reports")),
     works("job.artifacts.reports.dotenv", one_or_more(TEXT)),
     works("job.artifacts.reports.junit", one_or_more(TEXT), "a file that is not a report is skipped with a warning"),
+    works("job.artifacts.reports.annotations", one_or_more(TEXT), "see [Reports](#reports)"),
+    works("job.artifacts.reports.codequality", one_or_more(TEXT), "see [Reports](#reports)"),
+    works(
+        "job.artifacts.reports.coverage_report",
+        Fields("job.artifacts.reports.coverage_report", required=("coverage_format", "path")),
+        "see [Reports](#reports)",
+    ),
+    works("job.artifacts.reports.coverage_report.coverage_format", Choice(("cobertura", "jacoco"))),
+    works("job.artifacts.reports.coverage_report.path", TEXT),
     *(ignored(f"job.artifacts.reports.{kind}", "GitLab's server shows it") for kind in REPORTS_NOT_READ),
     ignored("job.artifacts.access", "artifacts are available to all users of the coordinator"),
     ignored("job.artifacts.public", "artifacts are available to all users of the coordinator"),
-    ignored("job.artifacts.expose_as", "merge requests exist only on a GitLab server"),
+    works("job.artifacts.expose_as", Text(empty=False, longest=100), "see [Reports](#reports)"),
     works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
     works(
         "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#artifacts-and-caches)"

@@ -99,12 +99,16 @@ class Progress:
 
     def sum_up(self, run: RunView, children: Mapping[int, RunView]) -> None:
         """Prints the run's jobs as a table at its end, with those of `children`, the runs that they have started."""
+        from cli.render.reports import links_table
         from cli.render.tables import console, run_headline, run_table
 
         out = console(self._stream)
         out.print()
         out.print(run_table(run, children))
         out.print()
+        if (links := links_table(run, children)) is not None:
+            out.print(links)
+            out.print()
         out.print(run_headline(run))
         for each in (run, *children.values()):
             self._name_manual_jobs(each)

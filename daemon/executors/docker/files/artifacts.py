@@ -26,6 +26,9 @@ MOST_LINKS = 40
 REPORT_BYTES = 64 << 20
 """Maximum size of a report file; a larger one is skipped."""
 
+ABOUT_FILES = frozenset({"cobertura", "jacoco"})
+"""Kinds of reports about the workspace's files."""
+
 Expand = Callable[[str], str]
 
 
@@ -212,13 +215,14 @@ class ReportFiles:
 
     follows = True
 
-    def __init__(self, kind: str, directory: Path, warnings: list[str]) -> None:
+    def __init__(self, kind: str, directory: Path, warnings: list[str], workspace: frozenset[str]) -> None:
         self.names: set[str] = set()  # always empty: a hard link is its own report
         self.collected: list[Collected] = []
         self._kept: set[str] = set()
         self._kind = kind
         self._directory = directory
         self._warnings = warnings
+        self._workspace = workspace
 
     def directory(self, member: Member) -> None:
         """Nothing to do: reports are files."""
@@ -235,7 +239,7 @@ class ReportFiles:
         path = self._directory / f"{self._kind}-{len(self._kept)}"
         with path.open("wb") as file:
             file.writelines(data)
-        self.collected.append(Collected(self._kind, path, name))
+        self.collected.append(Collected(self._kind, path, name, workspace=self._workspace))
 
 
 def printable(name: str) -> str:
@@ -263,12 +267,23 @@ def collect_artifacts(
         with ArchiveWriter(path) as out:
             any_taken = taker.take(selection, out)
         if any_taken:
-            collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest))
+            paths = [taker.expand(pattern) for pattern in spec.paths]
+            collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest, paths))
         else:
             path.unlink()
-    for kind, patterns in (("dotenv", spec.dotenv), ("junit", spec.junit)):
+    for kind, patterns in report_patterns(spec):
         if patterns:
-            files = ReportFiles(kind, directory, taker.warnings)
+            files = ReportFiles(kind, directory, taker.warnings, known() if kind in ABOUT_FILES else frozenset())
             taker.take(Selection(patterns), files)
             collected += files.collected
     return collected
+
+
+def report_patterns(spec: ArtifactsSpec) -> Iterator[tuple[str, Sequence[str]]]:
+    """The patterns of a job's reports by kind."""
+    yield "dotenv", spec.dotenv
+    yield "junit", spec.junit
+    yield "annotations", spec.annotations
+    yield "codequality", spec.codequality
+    yield "cobertura", spec.cobertura
+    yield "jacoco", spec.jacoco
