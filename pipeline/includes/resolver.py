@@ -24,7 +24,7 @@ from pipeline.rules import Conditions, Known
 from pipeline.schema import Check, Fields
 from pipeline.units import HOUR, MINUTE, seconds_of
 from pipeline.yaml_loader import load
-from protocol.errors import LongshoreError
+from protocol.errors import LongshoreError, PipelineFileError
 from protocol.variables import expand
 
 MAX_INCLUDES = 150
@@ -85,12 +85,14 @@ class Including(msgspec.Struct):
         if self.total_bytes > MAX_TOTAL_BYTES:
             raise fatal(f"all files together are larger than {MAX_TOTAL_BYTES >> 20} MB", Mark(origin, 0))
         top = Mark(origin, 1)
+        before = self.report.found
         spec, content = split_header(load(data, origin, self.report), origin, self.report)
         if spec is not None:
             spec = self._with_included_inputs(spec, origin, target.source)
         given = resolve_inputs(spec, inputs, self.report)
         if spec is not None or target.component is not None:
-            self.report.raise_if_any()
+            if self.report.found > before:  # of this file; one before it may be missing
+                raise PipelineFileError(self.report.problems)
             content = interpolate(content, Context(given, target.component, self.known.expanded), top)
         if content is None:
             raise fatal("the file is empty", Mark(origin, 0), mend="write at least one job with a `script`")
