@@ -120,6 +120,12 @@ def test_all_missing_includes_are_told_together_with_what_else_is_wrong(project:
     ]
 
 
+def test_a_long_name_of_a_file_is_told_whole(project: Project) -> None:
+    name = f"{'folder/' * 12}file.yml"
+    (problem,) = project.problems(f"include: {name}\n")
+    assert f"there is no file '{name}'" in problem
+
+
 def test_what_a_missing_include_may_hold_is_not_said_to_lack(project: Project) -> None:
     jobs = """
 deploy:
