@@ -165,12 +165,13 @@ class _Compiler:
 
     def _check_incomplete(self, pipeline: Map) -> None:
         """Checks the rest of a pipeline in which a file, or a job named by `extends` or `!reference`, is missing."""
+        check = Check(self._report, FIELDS, partial=True)
         for name, written, mark in pipeline.entries():
             value = flattened(written)
             if name in FIELDS["global"] and name != "default":
-                self._check.value(value, FIELDS["global"][name].shape, mark, name)
+                check.value(value, FIELDS["global"][name].shape, mark, name)
             elif isinstance(value, Map) and name not in NOT_JOBS and not name.startswith("."):
-                self._check.value(value, Fields("job"), mark, name)
+                check.value(value, Fields("job"), mark, name)
 
     def _check_globals(self, pipeline: Map, default: Map) -> None:
         self._check.value(default, Fields("job", DEFAULT_KEYS), default.mark, "default")
