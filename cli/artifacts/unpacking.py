@@ -47,42 +47,50 @@ class Entry(msgspec.Struct, frozen=True):
 def entries(archive: Path, source: str) -> Iterator[Entry]:
     """What an archive holds; `source` names it in errors. Raises LongshoreError for a damaged or hostile one."""
     sizes: dict[str, Entry] = {}
-    for member, _ in _members(archive, source):
-        path = posixpath.normpath(member.name)
-        if member.is_directory:
-            yield Entry(path, "directory", 0, member.mode & PERMISSIONS)
-        elif member.is_symlink:
-            yield Entry(path, "link", 0, PERMISSIONS, member.target)
-        elif member.is_hard_link:
-            same = sizes.get(posixpath.normpath(member.target))
-            if same is not None:
-                yield msgspec.structs.replace(same, path=path)
-        elif member.is_file:
-            sizes[path] = Entry(path, "file", member.size, member.mode & PERMISSIONS)
-            yield sizes[path]
+    with _refusing(source):
+        for member, _ in _members(archive, source):
+            path = posixpath.normpath(member.name)
+            if member.is_directory:
+                yield Entry(path, "directory", 0, member.mode & PERMISSIONS)
+            elif member.is_symlink:
+                yield Entry(path, "link", 0, PERMISSIONS, member.target)
+            elif member.is_hard_link:
+                same = sizes.get(posixpath.normpath(member.target))
+                if same is not None:
+                    yield msgspec.structs.replace(same, path=path)
+            elif member.is_file:
+                sizes[path] = Entry(path, "file", member.size, member.mode & PERMISSIONS)
+                yield sizes[path]
 
 
 def content(archive: Path, source: str, path: str) -> Iterator[bytes]:
     """The bytes of the archive's file at `path`. Raises LongshoreError."""
     names = {path}
-    for member, _ in _members(archive, source):
-        if member.is_hard_link and posixpath.normpath(member.name) in names:
-            names.add(posixpath.normpath(member.target))
-    for member, data in _members(archive, source):
-        if member.is_file and posixpath.normpath(member.name) in names:
-            yield from data()
-            return
+    with _refusing(source):
+        for member, _ in _members(archive, source):
+            if member.is_hard_link and posixpath.normpath(member.name) in names:
+                names.add(posixpath.normpath(member.target))
+        for member, data in _members(archive, source):
+            if member.is_file and posixpath.normpath(member.name) in names:
+                yield from data()
+                return
 
 
 def _members(archive: Path, source: str) -> Iterator[tuple[Member, Callable[[], Iterator[bytes]]]]:
     """The checked members with a reader of each one's data."""
     guard = Guard()
+    with decompressed(archive) as stream:
+        reader = TarReader(stream, source)
+        for member in reader:
+            _check(guard, member)
+            yield member, reader.data
+
+
+@contextlib.contextmanager
+def _refusing(source: str) -> Iterator[None]:
+    """Errors of a damaged or hostile archive as a LongshoreError."""
     try:
-        with decompressed(archive) as stream:
-            reader = TarReader(stream, source)
-            for member in reader:
-                _check(guard, member)
-                yield member, reader.data
+        yield
     except (BadMember, Clash, BadArchive, *DAMAGE) as error:
         raise LongshoreError(f"the archive of {source} is refused: {error}") from None
 
@@ -128,6 +136,10 @@ class Unpacker:
 
     def archive(self, archive: Path, source: str, wanted: Wanted = lambda path: True) -> None:
         """Unpacks the wanted files of an archive, over those that are there. Raises LongshoreError, OSError."""
+        with _refusing(source):
+            self._unpack(archive, source, wanted)
+
+    def _unpack(self, archive: Path, source: str, wanted: Wanted) -> None:
         written: set[str] = set()
         copies: dict[str, list[str]] = {}  # hard links to files that are not wanted themselves
         for member, data in _members(archive, source):
