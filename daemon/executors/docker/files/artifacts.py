@@ -14,6 +14,7 @@ from daemon.executors.common.archive_members import ArchiveWriter, Members, Sele
 from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.tar_stream import Member
+from protocol.display import printable
 from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
 
@@ -240,12 +241,6 @@ class ReportFiles:
         with path.open("wb") as file:
             file.writelines(data)
         self.collected.append(Collected(self._kind, path, name, workspace=self._workspace))
-
-
-def printable(name: str) -> str:
-    """A file's name for messages: control characters and invalid UTF-8 are escaped."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def due(when: str, succeeded: bool) -> bool:
