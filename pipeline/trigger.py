@@ -10,6 +10,7 @@ from pipeline.child import MOST_FILES
 from pipeline.external_needs import is_external
 from pipeline.includes.entries import entries_of, only_kind
 from pipeline.job_parts import text, texts
+from pipeline.keywords import TRIGGER_KEYS
 from pipeline.nodes import Map, Mark, Seq, Value
 from pipeline.problems import Report, nearest
 from protocol.errors import PipelineFileError
@@ -18,28 +19,6 @@ from protocol.variables import expand
 
 Strategy = Literal["none", "depend", "mirror"]
 
-TRIGGER_KEYS = frozenset(
-    (
-        "allow_failure",
-        "environment",
-        "except",
-        "extends",
-        "inherit",
-        "interruptible",
-        "manual_confirmation",
-        "needs",
-        "only",
-        "parallel",
-        "resource_group",
-        "rules",
-        "stage",
-        "start_in",
-        "trigger",
-        "variables",
-        "when",
-    )
-)
-"""The keywords of a job with `trigger`: GitLab refuses all others."""
 KINDS = ("local", "project", "template", "remote", "component", "artifact")
 
 

@@ -54,6 +54,17 @@ class FailureReason(str, Enum):
         return self.value
 
 
+class EnvironmentStatus(str, Enum):
+    """The status of an environment: deployed to, about to be stopped by a job, or stopped."""
+
+    AVAILABLE = "available"
+    STOPPING = "stopping"
+    STOPPED = "stopped"
+
+    def __str__(self) -> str:
+        return self.value
+
+
 class WorkerStatus(str, Enum):
     """The status of a worker; only an online one gets new jobs."""
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import msgspec
 
-from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from coordinator.engine.state import AttemptState, EnvironmentState, JobState, RunState, StageState, WorkerState
 from protocol.compilation import ChildRequest
 from protocol.events import Event
 from protocol.messages import Message, Origin
@@ -64,6 +64,7 @@ class Turn(msgspec.Struct):
     jobs: list[JobState] = []
     attempts: list[AttemptState] = []
     workers: list[WorkerState] = []
+    environments: list[EnvironmentState] = []
     stories: list[Story] = []
     sends: list[Send] = []
     events: list[Event] = []
@@ -78,6 +79,7 @@ class Turn(msgspec.Struct):
             or self.jobs
             or self.attempts
             or self.workers
+            or self.environments
             or self.stories
             or self.sends
             or self.events

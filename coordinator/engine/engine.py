@@ -12,12 +12,14 @@ from types import MappingProxyType
 from coordinator.engine.children import Children
 from coordinator.engine.client_commands import ClientCommands
 from coordinator.engine.effects import Turn
+from coordinator.engine.environment_stops import EnvironmentStops
+from coordinator.engine.environments import Environments
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.settings import Settings
-from coordinator.engine.state import AttemptState, Now, RunState, WorkerState, goes_to_worker
+from coordinator.engine.state import AttemptState, EnvironmentState, Now, RunState, WorkerState, goes_to_worker
 from coordinator.engine.upstreams import LatestRun, Upstreams
 from coordinator.engine.views import worker_view
 from coordinator.engine.worker_events import WorkerEvents
@@ -37,15 +39,27 @@ class Engine:
         self.settings = settings
         self._ledger = Ledger()
         self._scheduler = Scheduler(self._ledger, log_limit=settings.log_limit, lease=settings.lease)
-        self._flow = Flow(self._ledger, self._scheduler)
+        self._environments = Environments(self._ledger)
+        self._flow = Flow(self._ledger, self._scheduler, self._environments)
         self._reports = WorkerEvents(self._ledger, self._scheduler, self._flow, settings)
         runs = RunFactory(next_run_id=next_run_id, next_job_id=next_job_id)
         self._children = Children(self._ledger, self._flow, runs)
         self._upstreams = Upstreams(self._ledger, self._scheduler, self._flow)
         self._commands = ClientCommands(self._ledger, self._scheduler, self._flow, runs, self._children)
+        self._stops = EnvironmentStops(self._ledger, self._environments, self._commands)
 
-    def restore(self, runs: Iterable[RunState], workers: Iterable[WorkerState], now: Now) -> None:
-        """Restores unfinished runs and all known workers from the store after a start; all workers are offline."""
+    def restore(
+        self,
+        runs: Iterable[RunState],
+        workers: Iterable[WorkerState],
+        now: Now,
+        *,
+        environments: Iterable[EnvironmentState] = (),
+    ) -> None:
+        """Restores unfinished runs, known workers and environments from the store after a start.
+
+        All workers are offline.
+        """
         self._ledger.now = now
         self._reports.grace_until = now.mono + self.settings.restart_grace
         for worker in workers:
@@ -76,6 +90,7 @@ class Engine:
             self._flow.resume(run)
         self._upstreams.resume(taken_up)
         self._children.resume(taken_up)
+        self._environments.restore(environments)
 
     def flush(self, now: Now) -> Turn:
         """Schedules pending jobs and returns all effects since the last flush."""
@@ -199,6 +214,34 @@ class Engine:
         """Starts or ends draining a worker."""
         self._ledger.now = now
         return self._commands.drain(message)
+
+    # environments
+
+    def environment(self, name: str, project: str | None) -> EnvironmentState:
+        """The environment of that name that is not stopped. Raises ProtocolError if there is none, or several."""
+        return self._stops.find(name, project)
+
+    def stop_environment(
+        self, environment: EnvironmentState, now: Now, *, finished: Mapping[int, RunState] = NO_RUNS
+    ) -> int:
+        """Stops an environment by its jobs, if it has any. Returns their number.
+
+        `finished` has the run of its last deployment, if that has ended.
+        """
+        self._ledger.now = now
+        return self._stops.stop(environment, finished)
+
+    def due_environments(self, now: Now) -> list[EnvironmentState]:
+        """The environments to be passed to `stop_when_due`, the first one first."""
+        self._ledger.now = now
+        return self._environments.due()
+
+    def stop_when_due(
+        self, environment: EnvironmentState, now: Now, *, finished: Mapping[int, RunState] = NO_RUNS
+    ) -> None:
+        """As `stop_environment` for one whose time has come; it stays due while its jobs can't be played yet."""
+        self._ledger.now = now
+        self._stops.stop_when_due(environment, finished)
 
     # child runs
 

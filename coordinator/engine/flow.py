@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from coordinator.engine.assignments import dependency
 from coordinator.engine.decisions import is_asked_for, is_doomed, names, refused_trigger, why_skipped
+from coordinator.engine.environments import Environments
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.origins import called
 from coordinator.engine.run_index import Outcome, Part, RunIndex, is_open, part_of
@@ -28,9 +29,10 @@ HOW_IT_ENDED = {S.SUCCESS: "succeeded", S.FAILED: "failed", S.CANCELED: "was can
 class Flow:
     """Advances runs. Every change of a job that may unblock another one ends in `_settle`."""
 
-    def __init__(self, ledger: Ledger, scheduler: Scheduler) -> None:
+    def __init__(self, ledger: Ledger, scheduler: Scheduler, environments: Environments) -> None:
         self._ledger = ledger
         self._scheduler = scheduler
+        self._environments = environments
         self._changed: deque[JobState] = deque()
         self._settling = False
         self.delayed: dict[int, float] = {}  # job id -> monotonic time when its delay ends
@@ -123,6 +125,7 @@ class Flow:
         event = JobEvent.REQUEUE if job.status not in (S.CREATED, S.MANUAL, S.SCHEDULED) else JobEvent.QUEUE
         self.delayed.pop(job.id, None)
         self._ledger.move(job, event, text)
+        self._environments.job_begins(job)
         if (refusal := refused_trigger(job, self._ledger.run_of(job))) is not None:
             reason, text = refusal
             self.fail(job, reason, text, text)
@@ -140,12 +143,15 @@ class Flow:
 
     def at_worker(self, job: JobState) -> None:
         """Considers dependents of a job that a worker has accepted or started: they may now be held ready."""
+        if job.status is S.RUNNING:
+            self._environments.job_begins(job)
         for dependent in self._ledger.index_of(job).dependents.get(job.plan.name, ()):
             self._scheduler.consider_holding(dependent)
 
     def end(self, job: JobState, event: JobEvent, text: str) -> None:
         """Ends a job, and decides all consequences at once."""
         self._ledger.move(job, event, text)
+        self._environments.job_ended(job)
         self._scheduler.withdraw(job)
         self.delayed.pop(job.id, None)
         self._changed.append(job)
@@ -340,6 +346,7 @@ class Flow:
         index = self._ledger.index_of(job)
         sources = {source.plan.name for source in index.artifact_sources(job)}
         self._ledger.release(attempt)
+        self._environments.job_begins(job)
         self._ledger.tell(job, "all its needs are done")
         if job.status is S.CREATED:
             self._ledger.move(job, JobEvent.QUEUE, "may run")

@@ -10,6 +10,7 @@ from coordinator.engine.effects import CompileChild, LookUp, Send, Story, Turn
 from coordinator.engine.run_index import RunIndex
 from coordinator.engine.state import (
     AttemptState,
+    EnvironmentState,
     JobState,
     Now,
     RunState,
@@ -41,6 +42,7 @@ class Ledger:
         self.indexes: dict[int, RunIndex] = {}
         self.jobs: dict[int, JobState] = {}
         self.workers: dict[str, WorkerState] = {}
+        self.environments: dict[tuple[str, str], EnvironmentState] = {}  # by project and name; without stopped ones
         self._recent: dict[int, list[str]] = {}
         self.mirrors: dict[int, list[JobState]] = {}  # run id -> jobs that take its status, some of which have ended
         self._lines: dict[str, str] = {}  # interned story lines of all jobs
@@ -50,6 +52,7 @@ class Ledger:
         self._jobs: dict[int, JobState] = {}
         self._attempts: dict[str, AttemptState] = {}
         self._workers: dict[str, WorkerState] = {}
+        self._environments: dict[tuple[str, str], EnvironmentState] = {}
         self._acknowledged: dict[tuple[str, str], int] = {}
 
     # look-ups
@@ -274,6 +277,10 @@ class Ledger:
         """Marks a worker's row as changed."""
         self._workers[worker.name] = worker
 
+    def touch_environment(self, environment: EnvironmentState) -> None:
+        """Marks an environment's row as changed."""
+        self._environments[environment.key] = environment
+
     def close_turn(self) -> Turn:
         """Derives the statuses of changed stages and runs, and returns the turn's effects."""
         turn = self._turn
@@ -287,6 +294,7 @@ class Ledger:
         turn.jobs, self._jobs = list(self._jobs.values()), {}
         turn.attempts, self._attempts = list(self._attempts.values()), {}
         turn.workers, self._workers = list(self._workers.values()), {}
+        turn.environments, self._environments = list(self._environments.values()), {}
         turn.events = [
             *(RunChanged(run=run_summary(run, self.indexes[run.id].total)) for run in turn.runs),
             *(StageChanged(run=stage.run_id, stage=stage_view(stage, with_jobs=False)) for stage in turn.stages),

@@ -7,6 +7,7 @@ A change here needs a new file in `migrations/`.
 from __future__ import annotations
 
 from peewee import (
+    SQL,
     BigIntegerField,
     BooleanField,
     CharField,
@@ -113,6 +114,7 @@ class Job(Table):
     not_before_boot = TextField(null=True)
     child_runs_json = TextField(null=True)
     external_json = TextField(null=True)
+    inputs_json = TextField(null=True)
 
     class Meta:
         indexes = ((("run", "status", "allowed_to_fail"), False),)  # covers the counts in the list of runs
@@ -141,6 +143,42 @@ class Attempt(Table):
     assigned_at = DoubleField(null=True)
     started_at = DoubleField(null=True)
     finished_at = DoubleField(null=True)
+    release_json = TextField(null=True)
+    pages_json = TextField(null=True)
+    inputs_json = TextField(null=True)
+    reports_json = TextField(null=True)
+
+    class Meta:
+        indexes = (
+            SQL('CREATE INDEX "attempt_released" ON "attempt" ("finished_at") WHERE "release_json" IS NOT NULL'),
+        )
+
+
+class Environment(Table):
+    """One environment, by its last deployment. `run` may have been removed, so it is no foreign key."""
+
+    project = CharField(NAME)
+    name = CharField(NAME)
+    slug = TextField()
+    tier = TextField()
+    url = TextField()
+    status = CharField(WORD)
+    run = BigIntegerField(index=True)
+    job = TextField()
+    ref = TextField()
+    sha = TextField()
+    deployed_at = DoubleField()
+    stop_jobs_json = TextField()
+    stopping_json = TextField()
+    auto_stop_in = DoubleField(null=True)
+    auto_stop_at = DoubleField(null=True)
+    auto_stop_mono = DoubleField(null=True)
+    auto_stop_boot = TextField(null=True)
+    stopped_at = DoubleField(null=True)
+    message = TextField(null=True)
+
+    class Meta:
+        primary_key = CompositeKey("project", "name")
 
 
 class Worker(Table):
@@ -235,6 +273,7 @@ TABLES: tuple[type[Table], ...] = (
     Stage,
     Job,
     Attempt,
+    Environment,
     Worker,
     StoryLine,
     AccessKey,

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar, cast
-
-import msgspec
+from typing import Any, cast
 
 from coordinator.engine.effects import Story
 from coordinator.engine.interning import intern_parts
 from coordinator.engine.origins import ref_of
 from coordinator.engine.state import (
+    NO_INPUTS,
     NO_PROJECTS,
     NO_RUNS,
     AttemptState,
@@ -20,37 +19,32 @@ from coordinator.engine.state import (
     StageState,
     WorkerState,
 )
+from coordinator.store.columns import as_json as _json
+from coordinator.store.columns import load as _load
+from coordinator.store.columns import maybe_text as _maybe_text
+from coordinator.store.columns import text as _text
 from protocol.decoders import from_json
 from protocol.messages import Origin, Source
-from protocol.plan import JobPlan, Plan, Variable
+from protocol.plan import InputValue, JobPlan, Plan, Release, Variable
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
-from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary, ParentJob, RunSummary, StoryLine
+from protocol.views import (
+    ArtifactRef,
+    ExecutorInfo,
+    JUnitSummary,
+    Pages,
+    ParentJob,
+    RunSummary,
+    StoryLine,
+)
 from protocol.workspace import Workspace
 
 Row = tuple[Any, ...]
-T = TypeVar("T")
-
-
-def _json(value: object) -> str:
-    return msgspec.json.encode(value).decode()
-
-
-def _load(kind: type[T], text: str) -> T:
-    return from_json(text, kind)
 
 
 def workspace_of(text: str) -> Workspace:
     """A workspace of its column in `RunWorkspace`. Raises msgspec.MsgspecError."""
     return from_json(text, cast("type[Workspace]", Workspace))
-
-
-def _text(value: str) -> str:
-    """`value` without NUL, which PostgreSQL can't store and only a broken peer would send."""
-    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if "\0" in value else value
-
-
-def _maybe_text(value: str | None) -> str | None:
-    return None if value is None else _text(value)
 
 
 def _reason(value: FailureReason | None) -> str | None:
@@ -128,6 +122,7 @@ def job_row(job: JobState) -> Row:
         job.not_before_boot,
         _json(list(job.child_runs)) if job.child_runs else None,
         None if job.external is None else _json(job.external),
+        _json(job.inputs) if job.inputs else None,
     )
 
 
@@ -154,6 +149,10 @@ def attempt_row(attempt: AttemptState) -> Row:
         attempt.assigned_at,
         attempt.started_at,
         attempt.finished_at,
+        None if attempt.release is None else _json(attempt.release),
+        None if attempt.pages is None else _json(attempt.pages),
+        _json(attempt.inputs) if attempt.inputs else None,
+        None if attempt.reports is None else _json(attempt.reports),
     )
 
 
@@ -245,6 +244,7 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         not_before_boot,
         child_runs,
         external,
+        inputs,
     ) = row
     return JobState(
         id=id,
@@ -260,6 +260,7 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         allowed_to_fail=bool(allowed_to_fail),
         played=bool(played),
         play_variables=_load(list[Variable], play_variables),
+        inputs=_load(dict[str, InputValue], inputs) if inputs else NO_INPUTS,
         automatic_retries=automatic_retries,
         not_before_at=not_before,
         not_before_mono=not_before_mono,
@@ -293,6 +294,10 @@ def attempt_of(row: Row) -> AttemptState:
         assigned,
         started,
         finished,
+        release,
+        pages,
+        inputs,
+        reports,
     ) = row
     return AttemptState(
         id=id,
@@ -311,10 +316,14 @@ def attempt_of(row: Row) -> AttemptState:
         dotenv=_load(dict[str, str], dotenv),
         tests=None if tests is None else _load(JUnitSummary, tests),
         coverage=coverage,
+        release=None if release is None else _load(Release, release),
+        pages=None if pages is None else _load(Pages, pages),
+        inputs=_load(dict[str, InputValue], inputs) if inputs else NO_INPUTS,
         log_length=log_length,
         assigned_at=assigned,
         started_at=started,
         finished_at=finished,
+        reports=None if reports is None else _load(JobReports, reports),
     )
 
 
