@@ -274,8 +274,6 @@ class JobPlan(Part, frozen=True, kw_only=True):
     """Set if the job starts another pipeline; it has no script then, and no worker gets it."""
     mirrors: str = ""
     """The project whose latest pipeline's status the job takes; it has no script then, and no worker gets it."""
-    no_op: str | None = None
-    """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
 
 
 class IncludeOptions(Part, frozen=True, kw_only=True):

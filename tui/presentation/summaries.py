@@ -81,7 +81,10 @@ def run_facts(run: RunSummary, estimate: Estimate, now: float, width: int) -> Co
 
 def _run_notes(run: RunSummary, estimate: Estimate, now: float) -> list[str]:
     ended, total = progress(run.counts)
-    notes = [f"child of run {run.parent.run}, job {clean(run.parent.job)}"] if run.parent is not None else []
+    notes = []
+    if run.parent is not None:
+        what, whose = ("started by", f" of {clean(run.parent.project)}") if run.parent.project else ("child of", "")
+        notes.append(f"{what} run {run.parent.run}, job {clean(run.parent.job)}{whose}")
     notes += [f"{ended}/{plural(total, 'job')}", f"time {duration(elapsed(run.started_at, run.finished_at, now))}"]
     if run.created_at is not None and run.started_at is not None and run.started_at - run.created_at >= 1:
         notes.append(f"queued {duration(run.started_at - run.created_at)}")
@@ -107,7 +110,11 @@ def job_facts(job: JobView, runs: Mapping[int, RunSummary], now: float, width: i
         notes.append(duration(taken))
     if job.child_runs:
         child = runs.get(job.child_runs[-1])
-        notes.append(f"child run {job.child_runs[-1]}" + (f" {run_sign(child).label}" if child is not None else ""))
+        whose = f" of {clean(job.downstream_project)}" if job.downstream_project else ""
+        sign_of_child = f" {run_sign(child).label}" if child is not None else ""
+        notes.append(f"{'run' if whose else 'child run'} {job.child_runs[-1]}{whose}{sign_of_child}")
+    if job.mirrors is not None:
+        notes.append(f"takes the status of run {job.mirrors}")
     if job.needs:
         notes.append("needs " + ", ".join(clean(need) for need in job.needs))
     if job.artifacts:
