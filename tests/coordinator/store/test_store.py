@@ -76,6 +76,7 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
     done = run.stages[0].jobs[0]
     done.status, done.played, done.automatic_retries, done.not_before_at = S.FAILED, True, 2, 9.5
     done.child_runs, run.parent = [8, 9], ParentJob(run=3, job="start", level=2)
+    done.inputs = {"text": "1.10", "number": 1, "real": 1.5, "flag": True, "list": ["a", {"b": [None]}]}
     done.not_before_mono, done.not_before_boot = 4.25, "a boot"
     done.play_variables = [Variable(key="K", value="v", masked=True)]
     done.failure_reason, done.message, done.allowed_to_fail = FailureReason.OOM_KILLED, "no memory", True
@@ -97,6 +98,7 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
             dotenv={"A": "1\n2", "\N{SNOWMAN}": ""},
             tests=JUnitSummary(total=3, failed=1, failures=["it fails"]),
             coverage=81.5,
+            inputs={**done.inputs, "more": "x"},
             log_length=1 << 35,
             assigned_at=1.0,
             started_at=2.0,
