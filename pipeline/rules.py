@@ -47,6 +47,9 @@ class History(Protocol):
     def changed_files(self, compare_to: str | None) -> set[str] | None:
         """See `Repository.changed_files`."""
 
+    def last_change(self, path: str) -> str | None:
+        """See `Repository.last_change`."""
+
 
 class Conditions:
     """Evaluates conditions for one project. Problems go into the report; an invalid condition does not hold."""

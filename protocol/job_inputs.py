@@ -25,7 +25,7 @@ OF_JOB = ("before_script", "script", "after_script", "image", "services", "artif
 VERBATIM: dict[type[msgspec.Struct], frozenset[str]] = {
     ImageSpec: frozenset({"pull_policy"}),
     ServiceSpec: frozenset({"pull_policy", "aliases", "variables"}),
-    ArtifactsSpec: frozenset({"when"}),
+    ArtifactsSpec: frozenset({"when", "expose_as"}),
     CacheSpec: frozenset({"when", "key_files"}),
 }
 """Fields of these parts that GitLab leaves as they are, or allows only fixed words in."""
@@ -147,6 +147,6 @@ class _Texts:
         return self._struct(part) if isinstance(part, msgspec.Struct) else part
 
     def _struct(self, part: T) -> T:
-        verbatim = VERBATIM[type(part)]
+        verbatim = VERBATIM.get(type(part), frozenset())
         fields = {name: self.replaced(getattr(part, name)) for name in part.__struct_fields__ if name not in verbatim}
         return msgspec.structs.replace(part, **fields)
