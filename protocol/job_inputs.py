@@ -44,15 +44,15 @@ def current(job: JobPlan, given: Mapping[str, InputValue]) -> dict[str, InputVal
     return {name: given.get(name, spec.default) for name, spec in job.inputs.items()}
 
 
-def changed(job: JobPlan, before: Mapping[str, InputValue], written: Mapping[str, str]) -> dict[str, InputValue]:
-    """The values `before`, with those that a user has `written`. Raises BadInput if the job can't run with them."""
-    for name in written:
+def changed(job: JobPlan, before: Mapping[str, InputValue], texts: Mapping[str, str]) -> dict[str, InputValue]:
+    """The values `before`, with those that a user has written. Raises BadInput if the job can't run with them."""
+    for name in texts:
         if name not in job.inputs:
             known = ", ".join(job.inputs)
             has = f"its inputs are {known}" if known else "it has none"
             raise BadInput(f"job {job.name!r} has no input {name!r}; {has}")
     given = {**before}
-    for name, text in written.items():
+    for name, text in texts.items():
         try:
             given[name] = _read(text, job.inputs[name])
         except BadInput as error:
@@ -80,6 +80,16 @@ def _read(text: str, spec: JobInput) -> InputValue:
     return result
 
 
+def written(value: InputValue) -> str:
+    """A value as a user writes it: a string as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def allowed(spec: JobInput) -> str:
+    """What an input may be, for people: `string, one of staging, production`."""
+    return spec.type + (f", one of {', '.join(map(written, spec.options))}" if spec.options else "")
+
+
 def has_type(value: object, kind: str) -> bool:
     """Whether a value has an input's type."""
     match kind:
@@ -96,8 +106,8 @@ def mismatch(value: Any, options: list[Any], regex: str | None) -> str:
     """Why an input with these options and this regular expression can't have the value; empty if it can."""
     for item in (value if isinstance(value, list) else [value]) if options else ():
         if not any(item == option and isinstance(item, bool) == isinstance(option, bool) for option in options):
-            allowed = ", ".join(shown(option) for option in options[:20])
-            return f"{shown(item)} is not among the input's options: {allowed}"
+            names = ", ".join(shown(option) for option in options[:20])
+            return f"{shown(item)} is not among the input's options: {names}"
     if regex is not None:
         try:
             program = compile_regex(regex)
