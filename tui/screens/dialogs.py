@@ -106,6 +106,10 @@ class SetInputs(ModalScreen["dict[str, str] | None"]):
                     yield field
             yield Label("enter: start it   tab: next field   esc: never mind", classes="detail", markup=False)
 
+    def on_mount(self) -> None:
+        """Shows the name of the first field, which has the focus."""
+        self.call_after_refresh(self.query_one(VerticalScroll).scroll_home, animate=False)
+
     def on_input_submitted(self, _event: Input.Submitted) -> None:
         """Answers."""
         values = {name: field.value for name, field in self._fields.items()}
