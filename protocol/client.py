@@ -81,6 +81,10 @@ class Client:
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._dealer.monitor, zmq.POLLIN)
 
+    def another(self) -> Client:
+        """A client of the same coordinator for another thread."""
+        return Client(self.address, timeout=self.timeout, name=self.name, credentials=self._given)
+
     def __enter__(self) -> Client:
         return self
 

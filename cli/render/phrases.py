@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from protocol.job_inputs import allowed, written
 from protocol.messages import JobDetail
 from protocol.plan import InputValue, JobInput
+from protocol.reports import SEVERITIES, CodeQuality, JobReports, LineCoverage
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary
 
@@ -49,6 +50,7 @@ def job_note(job: JobView) -> str:
         )
         return job.pending_reason or waits
     notes = [tests_text(job.tests)] if job.tests is not None else []
+    notes += report_notes(job.reports) if job.reports is not None else []
     if job.status is ExecutionStatus.FAILED:
         allowed = "allowed to fail: " if job.allow_failure else ""
         notes.insert(0, allowed + failure_text(job.failure_reason, job.exit_code, job.message))
@@ -78,6 +80,33 @@ def _input_fact(name: str, spec: JobInput, value: InputValue) -> str:
     """An input of a job: its value in the next attempt, and what it may be."""
     about = f": {spec.description}" if spec.description else ""
     return f"input {name} = {written(value)} ({allowed(spec)}){about}"
+
+
+def report_notes(reports: JobReports) -> list[str]:
+    """The totals of a job's reports; its links are listed elsewhere."""
+    notes = [lines_text(reports.lines)] if reports.lines is not None else []
+    return notes + ([quality_text(reports.quality)] if reports.quality is not None else [])
+
+
+def lines_text(lines: LineCoverage) -> str:
+    """A coverage report in a few words."""
+    return f"{percent(lines.covered, lines.total)} of {counted(lines.total, 'line')} covered"
+
+
+def quality_text(quality: CodeQuality) -> str:
+    """A code quality report in a few words."""
+    total = sum(quality.counts.values())
+    if not total:
+        return "no code quality issues"
+    counts = ", ".join(
+        f"{quality.counts[severity]} {severity}" for severity in SEVERITIES if severity in quality.counts
+    )
+    return f"{counted(total, 'code quality issue')}: {counts}"
+
+
+def percent(part: int, whole: int) -> str:
+    """A share, rounded down: 100 % is all of it. Of nothing, it is 0 %."""
+    return f"{1000 * part // whole / 10 if whole else 0:g} %"
 
 
 def job_facts(job: JobView, detail: JobDetail) -> list[str]:

@@ -54,7 +54,7 @@ def status_text(status: ExecutionStatus, *, warning: bool = False) -> Text:
 
 def run_table(run: RunView, children: Mapping[int, RunView] = NO_CHILDREN) -> Table:
     """A run's jobs by stage; below a job, those of the newest run that it has started, if that is in `children`."""
-    table = _table("Stage", "Job", "Status", "Duration", "Worker", "Why")
+    table = plain_table("Stage", "Job", "Status", "Duration", "Worker", "Why")
     _add_jobs(table, run, children, "")
     return table
 
@@ -89,7 +89,7 @@ def run_headline(run: RunSummary) -> Text:
 
 def runs_table(runs: Iterable[RunSummary]) -> Table:
     """Runs, one per line."""
-    table = _table("Run", "Status", "Name", "Project", "Ref", "Jobs", "Created", "Duration")
+    table = plain_table("Run", "Status", "Name", "Project", "Ref", "Jobs", "Created", "Duration")
     for run in runs:
         done, every = sum(run.counts.get(str(status), 0) for status in ENDED), sum(run.counts.values())
         table.add_row(
@@ -107,7 +107,7 @@ def runs_table(runs: Iterable[RunSummary]) -> Table:
 
 def workers_table(workers: Iterable[WorkerView]) -> Table:
     """Workers, one per line."""
-    table = _table("Worker", "Status", "Slots", "Running", "Waiting", "Labels", "Last seen", "Engine")
+    table = plain_table("Worker", "Status", "Slots", "Running", "Waiting", "Labels", "Last seen", "Engine")
     for worker in workers:
         table.add_row(
             worker.name,
@@ -125,7 +125,7 @@ def workers_table(workers: Iterable[WorkerView]) -> Table:
 def attempts_table(detail: JobDetail) -> Table:
     """The attempts of a job."""
     has_inputs = any(attempt.inputs for attempt in detail.attempts)
-    table = _table("Attempt", "Status", "Duration", "Worker", *["Inputs"] * has_inputs, "Why")
+    table = plain_table("Attempt", "Status", "Duration", "Worker", *["Inputs"] * has_inputs, "Why")
     for attempt in detail.attempts:
         inputs = " ".join(f"{name}={written(value)}" for name, value in attempt.inputs.items())
         failed = attempt.status is ExecutionStatus.FAILED
@@ -143,7 +143,7 @@ def attempts_table(detail: JobDetail) -> Table:
 
 def story_table(details: Iterable[tuple[str, JobDetail]]) -> Table:
     """Events of jobs in chronological order."""
-    table = _table("When", "Job", "Attempt", "What happened")
+    table = plain_table("When", "Job", "Attempt", "What happened")
     lines = sorted(((line, name) for name, detail in details for line in detail.story), key=lambda pair: pair[0].at)
     for line, name in lines:
         moment = time.strftime("%H:%M:%S", time.localtime(line.at)) + f".{int(line.at * 1000) % 1000:03}"
@@ -153,13 +153,14 @@ def story_table(details: Iterable[tuple[str, JobDetail]]) -> Table:
 
 def rows_table(rows: Sequence[dict[str, Any]], words: Callable[[Any], str]) -> Table:
     """Records with identical keys, one per line."""
-    table = _table(*(key.replace("_", " ") for key in rows[0]))
+    table = plain_table(*(key.replace("_", " ") for key in rows[0]))
     for row in rows:
         table.add_row(*(Text(words(value)) for value in row.values()))
     return table
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """An empty table with these columns."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

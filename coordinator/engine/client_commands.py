@@ -97,13 +97,17 @@ class ClientCommands:
             self._fail_without_artifacts(run, again)
         return m.Done(id=message.id, count=len(again))
 
-    def _reopen(self, run: RunState, finished: Mapping[int, RunState]) -> bool:
-        """Makes a run unfinished, and the jobs that waited for it wait again. Returns whether it had ended."""
+    def _reopen(self, run: RunState, finished: Mapping[int, RunState] | None) -> bool:
+        """Makes a run unfinished. Returns whether it had ended.
+
+        The jobs that waited for it wait again, unless `finished` is None.
+        """
         run.canceling = False
         had_ended = run.id not in self._ledger.runs
         if had_ended:
             self._ledger.add_run(run)
-            self._children.reopen_ancestors(run, finished)
+            if finished is not None:
+                self._children.reopen_ancestors(run, finished)
         self._ledger.touch_run(run)
         return had_ended
 
@@ -136,8 +140,11 @@ class ClientCommands:
         self.start_now(run, job, finished, "played" + _with_inputs(message.inputs))
         return m.Done(id=message.id, count=1)
 
-    def start_now(self, run: RunState, job: JobState, finished: Mapping[int, RunState], text: str) -> None:
-        """Runs a manual or delayed job, or one that has ended, whatever the outcome of the jobs before it."""
+    def start_now(self, run: RunState, job: JobState, finished: Mapping[int, RunState] | None, text: str) -> None:
+        """Runs a manual or delayed job, or one that has ended, whatever the outcome of the jobs before it.
+
+        Jobs that have waited for the end of its run wait again, unless `finished` is None.
+        """
         had_ended = self._reopen(run, finished)
         if job.status in ENDED:
             self._flow.reset(job, text)

@@ -26,9 +26,9 @@ def test_every_keyword_that_does_not_work_says_why() -> None:
 
 
 def test_the_version_of_gitlab_is_the_one_of_the_code() -> None:
-    text = DOCUMENT.read_text()
-    assert f"at the release {TEMPLATES_REF};" in text
-    assert f"follows, {GITLAB_VERSION.removesuffix('.0')}." in text
+    assert f"at the release {TEMPLATES_REF};" in DOCUMENT.read_text()
+    row = f"| `CI_SERVER_VERSION` | `{GITLAB_VERSION}`, that of the GitLab whose reference Longshore follows |"
+    assert row in (DOCUMENT.parent / "predefined-variables.md").read_text()
 
 
 def test_keywords_are_named_as_in_gitlab_s_reference() -> None:
