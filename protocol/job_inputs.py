@@ -10,15 +10,16 @@ import msgspec
 
 from protocol.decoders import from_json
 from protocol.errors import LongshoreError
-from protocol.moa.evaluation import Budget, Value, plain, render
-from protocol.moa.syntax import OPENING, BadExpression
+from protocol.moa.evaluation import render
+from protocol.moa.syntax import BadExpression
+from protocol.moa.values import Budget, Value, plain
 from protocol.plan import ArtifactsSpec, CacheSpec, ImageSpec, InputValue, JobInput, JobPlan, ServiceSpec
 from protocol.regular_expressions import BadPattern, compile_regex
 
 MAX_VALUE_LENGTH = 64 << 10
 """Maximum length of a value as JSON, in characters, as in GitLab."""
-MAX_TEXT_LENGTH = 1 << 20
-"""Maximum total length of the texts that the expressions of one job make, in characters."""
+MAX_TEXT_LENGTH = 512 << 10
+"""Maximum total length of one job's texts with expressions and of the values in them, in characters."""
 
 OF_JOB = ("before_script", "script", "after_script", "image", "services", "artifacts", "caches")
 """Parts of a job that may contain expressions; those within its texts are the runner's."""
@@ -125,33 +126,38 @@ def shown(value: object) -> str:
     return repr(short) if isinstance(value, str) else short
 
 
-def interpolated(job: JobPlan, values: Mapping[str, InputValue]) -> JobPlan:
+def interpolated(job: JobPlan, values: Mapping[str, InputValue], all_jobs: Budget | None = None) -> JobPlan:
     """The job for a worker: without inputs, its expressions replaced by their values.
 
-    Raises BadInput if an expression has no value.
+    Raises BadInput if an expression has no value, or if that takes more than the job's budget, or that of `all_jobs`.
     """
     if not job.inputs:
         return job
     try:
-        names: dict[str, Value] = {"job": {"inputs": {name: plain(value) for name, value in values.items()}}}
-        texts = _Texts(names)
+        budget = Budget(MAX_TEXT_LENGTH, all_jobs)
+        texts = _Texts(context(values, budget), budget)
         parts = {field: texts.replaced(getattr(job, field)) for field in OF_JOB}
     except BadExpression as error:
         raise BadInput(f"job {job.name!r}: {error}") from None
     return msgspec.structs.replace(job, inputs={}, **parts)
 
 
+def context(values: Mapping[str, InputValue], budget: Budget) -> dict[str, Value]:
+    """The names of a job's expressions. Raises BadExpression."""
+    return {"job": {"inputs": {name: plain(value, budget) for name, value in values.items()}}}
+
+
 class _Texts:
     """Replaces the expressions in the parts of one job."""
 
-    def __init__(self, names: Mapping[str, Value]) -> None:
+    def __init__(self, names: Mapping[str, Value], budget: Budget) -> None:
         self._names = names
-        self._budget = Budget(MAX_TEXT_LENGTH)
+        self._budget = budget
 
     def replaced(self, part: Any) -> Any:
         """A text, a struct or a list of them, with the values of all expressions."""
         if isinstance(part, str):
-            return render(part, self._names, self._budget) if OPENING in part else part
+            return render(part, self._names, self._budget)
         if isinstance(part, list):
             return [self.replaced(item) for item in part]
         return self._struct(part) if isinstance(part, msgspec.Struct) else part
