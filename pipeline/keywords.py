@@ -447,11 +447,12 @@ JOB_PARTS = [
     works("need.job", TEXT),
     works("need.artifacts", FLAG),
     works("need.optional", FLAG),
-    works("need.parallel", Fields("need.parallel")),
+    works("need.parallel", Fields("need.parallel", instead="name a job of a numbered `parallel` in full: `job 1/3`")),
     differs(
         "need.parallel.matrix",
-        MATRIX,
-        "a selector may name a subset of the matrix variables, in any order: it selects all matching jobs",
+        ListOf(MapOf(one_or_more(WORD)), least=1),
+        "a selector may name a subset of the matrix variables, in any order: it selects all matching jobs. As in "
+        "GitLab, each of its combinations must exist, unless the need is `optional`",
     ),
     works("need.pipeline", WORD, "see [Needs of other pipelines](#needs-of-other-pipelines)"),
     works("need.project", TEXT, "of the runs that the coordinator has"),

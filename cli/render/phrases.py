@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 
+from protocol.job_inputs import allowed, written
 from protocol.messages import JobDetail
-from protocol.plan import JobInput
+from protocol.plan import InputValue, JobInput
 from protocol.reports import SEVERITIES, CodeQuality, JobReports, LineCoverage
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary, ParentJob
@@ -93,16 +93,10 @@ def tests_text(tests: JUnitSummary) -> str:
     return ", ".join(parts + [f"{number} {what}" for what, number in numbers if number])
 
 
-def _input_fact(name: str, spec: JobInput, value: object) -> str:
+def _input_fact(name: str, spec: JobInput, value: InputValue) -> str:
     """An input of a job: its value in the next attempt, and what it may be."""
-    allowed = f", one of {', '.join(map(input_text, spec.options))}" if spec.options else ""
     about = f": {spec.description}" if spec.description else ""
-    return f"input {name} = {input_text(value)} ({spec.type}{allowed}){about}"
-
-
-def input_text(value: object) -> str:
-    """An input's value: a string as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"input {name} = {written(value)} ({allowed(spec)}){about}"
 
 
 def report_notes(reports: JobReports) -> list[str]:
@@ -139,7 +133,9 @@ def job_facts(job: JobView, detail: JobDetail) -> list[str]:
         facts.append(f"coverage: {job.coverage:g} %")
     if job.environment:
         facts.append(f"environment: {job.environment}" + (f" at {job.environment_url}" if job.environment_url else ""))
-    facts += [_input_fact(name, spec, detail.inputs.get(name)) for name, spec in detail.job.inputs.items()]
+    facts += [
+        _input_fact(name, spec, detail.inputs.get(name, spec.default)) for name, spec in detail.job.inputs.items()
+    ]
     for ref in job.artifacts:
         until = ""
         if ref.expires_at is not None:

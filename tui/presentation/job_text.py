@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from textual.content import Content
 
 from protocol.display import clean
-from protocol.plan import ImageSpec, JobPlan, Variable
+from protocol.job_inputs import allowed, written
+from protocol.plan import ImageSpec, InputValue, JobPlan, Variable
 from protocol.views import JobView, StoryLine
 from tui.presentation.formatting import clock, duration, plural
 
 MASK = "[MASKED]"
+NO_INPUTS: Mapping[str, InputValue] = {}
 
 
-def definition(job: JobPlan) -> Content:
-    """The job's compiled definition in the pipeline file's vocabulary; masked values stay masked."""
+def definition(job: JobPlan, inputs: Mapping[str, InputValue] = NO_INPUTS) -> Content:
+    """The job's compiled definition in the pipeline file's vocabulary; masked values stay masked.
+
+    `inputs` are the values of its inputs in the next attempt.
+    """
     lines: list[tuple[str, str]] = []
 
     def entry(key: str, value: object) -> None:
@@ -45,6 +50,9 @@ def definition(job: JobPlan) -> Content:
         entry("resource_group", job.resource_group)
     if job.environment is not None:
         entry("environment", f"{job.environment.name} {job.environment.url}".rstrip())
+    if job.inputs:
+        values = ((name, inputs.get(name, spec.default), allowed(spec)) for name, spec in job.inputs.items())
+        block("inputs", (f"{name}: {written(value)} ({may_be})" for name, value, may_be in values))
     entry("timeout", duration(job.timeout))
     for service in job.services:
         entry("service", f"{service.name} as {_list(service.aliases) or service.name}")
