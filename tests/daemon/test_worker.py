@@ -16,6 +16,7 @@ from daemon.settings import WorkerSettings
 from daemon.worker import REMOVE_BOUND, Worker
 from protocol import messages as m
 from protocol.errors import EngineUnavailable, LongshoreError, UsageError
+from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from tests.support.eventually import eventually
@@ -147,6 +148,21 @@ def test_services_logs_are_sent_as_streams_of_their_own(
     coordinator.assign(assignment("true", attempt="1.1"))
     coordinator.final("1.1")
     assert coordinator.log("1.1", "service-db") == b"ready\n"
+    assert b"ready" not in coordinator.log("1.1")
+
+
+def test_services_logs_follow_the_jobs_own_if_it_wants_them_with_secrets_masked(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+) -> None:
+    engine.service_logs = {"db": b"ready\npassword hunter22", "web": b"up\n"}
+    engine.shows_services = True
+    run_worker()
+    secret = Variable(key="PASSWORD", value="hunter22", masked=True)
+    coordinator.assign(assignment("echo script", attempt="1.1", secrets=[secret]))
+    final = coordinator.final("1.1")
+    log = coordinator.log("1.1")
+    assert log.endswith(b"script\n[service:db] ready\n[service:db] password [MASKED]\n[service:web] up\n")
+    assert final.log_length == len(log)
 
 
 # slots and places

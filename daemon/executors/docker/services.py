@@ -21,7 +21,7 @@ from daemon.executors.common.environment import Environment, too_long
 from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
 from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, WORKER
 from daemon.executors.docker.container_spec import host_config
-from daemon.executors.docker.images import Image, Images, name_explained
+from daemon.executors.docker.images import Image, Images, login_of, name_explained
 from daemon.executors.docker.layers.project_directory import ProjectDirectory
 from daemon.executors.docker.logs.stored import read_tail
 from daemon.executors.policy import Policy
@@ -165,7 +165,7 @@ class Services:
         for service in self.services:
             spec = service.spec
             with name_explained(spec.name, self._environment.values):
-                image = self._images.ensure(service.image, spec.pull_policy, spec.platform)
+                image = self._images.ensure(service.image, spec.pull_policy, spec.platform, login_of(self._environment))
             self._found[service.container] = image
             self._create(service)
             try:
@@ -190,7 +190,7 @@ class Services:
                 "longshore.alias": service.aliases[0],
             },
             "HostConfig": {
-                **host_config(self._policy, self.binds),
+                **host_config(self._policy, self.binds, self._environment.values),
                 "NetworkMode": self.network,
                 "LogConfig": {"Type": "local", "Config": {"max-size": "16m"}},
             },
