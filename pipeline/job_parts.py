@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from pipeline.nodes import Map, Seq, Value, shown, text_of
-from pipeline.patterns import BadPattern, compile_pattern
+from pipeline.patterns import compile_pattern
 from pipeline.problems import Report
 from pipeline.units import DAY, bytes_of, seconds_of
 from pipeline.variables import variables_of
@@ -22,6 +22,7 @@ from protocol.plan import (
     SaveWhen,
     ServiceSpec,
 )
+from protocol.regular_expressions import BadPattern
 from protocol.variables import expand
 
 DEFAULT_TIMEOUT = 3600.0

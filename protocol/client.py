@@ -31,7 +31,7 @@ from protocol.keys import Credentials
 from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
 from protocol.replies import IncomingBlob, expected, refusal
-from protocol.views import RunSummary, RunView, WorkerView
+from protocol.views import EnvironmentView, ReleaseView, RunSummary, RunView, WorkerView
 from protocol.workspace import GitWorkspace, Pack, Workspace
 
 RESEND_AFTER = 2.0
@@ -250,6 +250,20 @@ class Client:
             m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length
         )
         return expected(reply, m.LogData, m.GetLog, self.address), bytes(data)
+
+    # environments and releases
+
+    def environments(self, project: str | None = None) -> list[EnvironmentView]:
+        """All environments, or those of a project, the latest deployment first; at most 1000."""
+        return self.request(m.ListEnvironments, m.EnvironmentList, project=project).environments
+
+    def stop_environment(self, name: str, project: str | None = None) -> int:
+        """Stops an environment; returns the number of jobs that do so, 0 if it is stopped already."""
+        return self.request(m.StopEnvironment, m.Done, name=name, project=project).count
+
+    def releases(self, project: str | None = None, limit: int = 100) -> list[ReleaseView]:
+        """All releases, or those of a project, newest first."""
+        return self.request(m.ListReleases, m.ReleaseList, project=project, limit=limit).releases
 
     # workers
 

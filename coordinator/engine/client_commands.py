@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from coordinator.engine.children import Children
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.redundancy import cancel_redundant
 from coordinator.engine.run_index import dependents_again
 from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
@@ -41,27 +42,9 @@ class ClientCommands:
         for stage in run.stages:
             for job in stage.jobs:
                 self._ledger.touch_job(job)
-        self._cancel_redundant(run)
+        cancel_redundant(run, self._ledger, self._flow)
         self._flow.execute_first_stage(run)
         return m.RunSubmitted(id=message.id, run=run.id)
-
-    def _cancel_redundant(self, new: RunState) -> None:
-        """`interruptible`: a newer commit of the same branch makes older runs redundant (workflow:auto_cancel)."""
-        for run in list(self._ledger.runs.values()):
-            if run.id == new.id or run.plan.project != new.plan.project or not run.source.sha:
-                continue
-            if run.source.ref != new.source.ref or run.source.sha == new.source.sha or run.canceling:
-                continue
-            jobs = self._ledger.indexes[run.id].jobs
-            policy = run.plan.auto_cancel_on_new_commit
-            if policy == "interruptible":
-                for job in jobs:
-                    if job.plan.interruptible:
-                        self._flow.cancel_job(job, f"run {new.id} has a newer commit")
-            elif policy == "conservative" and any(job.plan.interruptible for job in jobs):
-                begun = [job for job in jobs if job.started_at is not None and not job.plan.interruptible]
-                if not begun:
-                    self._flow.cancel_run(run, f"run {new.id} has a newer commit")
 
     # cancel
 
@@ -139,10 +122,17 @@ class ClientCommands:
             raise ProtocolError(
                 "bad_request", f"job {message.job!r} of run {run.id} is {job.status.value}: there is nothing to play"
             )
-        had_ended = self._reopen(run, finished)
-        job.played = True
         job.play_variables = list(message.variables)
-        self._flow.queue(job, "played")
+        self.start_now(run, job, finished, "played")
+        return m.Done(id=message.id, count=1)
+
+    def start_now(self, run: RunState, job: JobState, finished: Mapping[int, RunState], text: str) -> None:
+        """Runs a manual or delayed job, or one that has ended, whatever the outcome of the jobs before it."""
+        had_ended = self._reopen(run, finished)
+        if job.status in ENDED:
+            self._flow.reset(job, text)
+        job.played = True
+        self._flow.queue(job, text)
         jobs = self._ledger.indexes[run.id].jobs
         for dependent in dependents_again(jobs, [job]):
             if dependent.status is S.SKIPPED:
@@ -150,7 +140,6 @@ class ClientCommands:
         self._flow.resume(run)
         if had_ended:
             self._fail_without_artifacts(run, [job])
-        return m.Done(id=message.id, count=1)
 
     # workers and time
 

@@ -56,7 +56,9 @@ class Report(msgspec.Struct):
     def short(self) -> bool:
         """Whether it carries only words and numbers."""
         result = self.result
-        return result is None or not (result.message or result.artifacts or result.dotenv or result.tests)
+        return result is None or not (
+            result.message or result.artifacts or result.dotenv or result.tests or result.reports
+        )
 
     def message(self, attempt: str, now: float) -> m.JobStatus:
         ago = max(0.0, now - self.happened)
@@ -74,6 +76,7 @@ class Report(msgspec.Struct):
             artifacts=self.result.artifacts,
             dotenv=self.result.dotenv,
             tests=self.result.tests,
+            reports=self.result.reports,
             coverage=self.result.coverage,
         )
 
