@@ -143,7 +143,9 @@ class _Compiler:
             linked = _subset(linked, jobs, wanted)
         self._warn_of_triggers(jobs, {plan.name for plan in linked})
         holders = {job.base: job.config for job in jobs}
-        warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
+        warn_of_runner_variables(
+            self._report, [("", pipeline), *holders.items()], self._run_variables, self._own_variables
+        )
         plan = self._plan(linked, stages, workflow, rule, scope)
         return Compilation(plan, jobs, links, self._report.warnings, left_out, self._projects.records)
 
