@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from pipeline import predefined_variables
+from pipeline.environments import environment_of
+from pipeline.job_inputs import declared_inputs
 from pipeline.job_parts import Parts, exit_codes, text, texts
 from pipeline.matrix import Instance, instances, uses_expressions, with_expressions
 from pipeline.nodes import Map, Mark, Scalar, Seq, Value
@@ -158,12 +160,10 @@ def _described(job: Job, written: list[Variable], scope: Scope) -> _Described:
     yaml = [variable.key for variable in written]
     own = layered(fixed(of_job), written)
     known = scope.known(own)
-    environment = Parts(job.base, job.config, known.expanded, scope.report).environment()
+    environment = environment_of(job.base, job.config, known.expanded, scope.report)
     if environment is None:
         return _Described(own, yaml, known, None)
-    details = job.config.get("environment")
-    tier = text(details.get("deployment_tier")) if isinstance(details, Map) else ""
-    given = fixed(predefined_variables.of_environment(environment.name, environment.action, tier))
+    given = fixed(predefined_variables.of_environment(environment, known.expanded["CI_PROJECT_PATH"]))
     if environment.url:  # the worker expands it: only the worker knows all variables it may name
         given.append(Variable(key="CI_ENVIRONMENT_URL", value=environment.url))
     own = layered(given, own)
@@ -242,6 +242,7 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
         image=parts.image(),
         services=parts.services(),
         variables=variables,
+        inputs=declared_inputs(job.base, job.config, scope.report),
         when=job.when,
         start_in=parts.start_in(rule) if job.when == "delayed" else 0.0,
         allow_failure=job.allow_failure is True,

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from pipeline.git_repository import DETACHED, NO_HOST, NO_SHA, Repository
 from protocol.job_variables import slug
+from protocol.plan import EnvironmentSpec
 
 MERGE_REQUEST = "merge_request_event"
 """`CI_PIPELINE_SOURCE` of a merge request pipeline."""
@@ -220,13 +221,14 @@ def of_job(name: str, stage: str, index: int | None, total: int) -> dict[str, st
     return variables
 
 
-def of_environment(name: str, action: str, tier: str) -> dict[str, str]:
-    """Variables that an `environment` gives its job, except its URL."""
+def of_environment(environment: EnvironmentSpec, project: str) -> dict[str, str]:
+    """Variables that an environment of a project gives its job, except its URL."""
     return {
-        "CI_ENVIRONMENT_NAME": name,
-        "CI_ENVIRONMENT_SLUG": environment_slug(name),
-        "CI_ENVIRONMENT_ACTION": action,
-        "CI_ENVIRONMENT_TIER": tier or environment_tier(name),
+        "CI_ENVIRONMENT_ACTION": environment.action,
+        "CI_ENVIRONMENT_ID": _number(f"{project} {environment.name}"),
+        "CI_ENVIRONMENT_NAME": environment.name,
+        "CI_ENVIRONMENT_SLUG": environment.slug,
+        "CI_ENVIRONMENT_TIER": environment.tier,
     }
 
 

@@ -28,7 +28,8 @@ from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
 from daemon.logs.resume import OffsetFilter
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
-from daemon.reports.upload import Reports, store_reports
+from daemon.reports.reader import Reports
+from daemon.reports.upload import store_reports
 from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
@@ -371,6 +372,7 @@ class Runner:
             artifacts=reports.artifacts,
             dotenv=reports.dotenv,
             tests=reports.tests,
+            reports=reports.shown,
             coverage=self._coverage(),
         )
 
@@ -414,7 +416,7 @@ class Runner:
         scratch = self._transfer.scratch()
         try:
             collected = self.sandbox.collect(scratch, succeeded=succeeded)
-            reports = store_reports(collected, self._transfer, self._masker)
+            reports = store_reports(collected, self._transfer, self._masker, self._assignment)
         except JobFailed as error:
             if succeeded:
                 return self._failed(error.reason, error.message, result.exit_code), Reports()
@@ -454,22 +456,17 @@ class Runner:
         stream.close()
 
     def _without_secrets(self, result: Result) -> Result:
-        """The result with secrets masked, for the coordinator and its users."""
+        """The result with secrets masked, for the coordinator and its users; its reports are masked already."""
         if not self._masker:
             return result
         hidden = [key for key, value in result.dotenv.items() if self._masker.hides(value)]
         said = [result.message] if result.message else []
         said += [f"dotenv: {key} contains a secret and is not passed on" for key in hidden]
-        tests = result.tests
-        if tests is not None:
-            failures = [self._masker.text(failure) for failure in tests.failures]
-            tests = msgspec.structs.replace(tests, failures=failures)
         artifacts = [msgspec.structs.replace(ref, name=self._masker.text(ref.name)) for ref in result.artifacts]
         return msgspec.structs.replace(
             result,
             message=self._masker.text("; ".join(said)) or None,
             dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
-            tests=tests,
             artifacts=artifacts,
         )
 

@@ -67,13 +67,16 @@ class Outcome(msgspec.Struct, frozen=True):
 class Collected(msgspec.Struct, frozen=True):
     """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
-    `kind` is "archive", "dotenv" or "junit"; `digest` is the file's sha256, if known.
+    `kind` is "archive" or the kind of report; `digest` is the file's sha256, if known. `paths` are an archive's
+    patterns with variables expanded; `workspace`, of a coverage report, the names of the files that it may be about.
     """
 
     kind: str
     path: Path
     name: str = ""
     digest: str = ""
+    paths: Sequence[str] = ()
+    workspace: frozenset[str] = frozenset()
 
 
 class Dependencies(msgspec.Struct):
