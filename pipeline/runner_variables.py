@@ -164,7 +164,7 @@ TABLE = (
         "FF_MASK_ALL_DEFAULT_TOKENS",
         note="only secrets and masked variables are masked: tokens of GitLab exist only with its server",
     ),
-    _without("FF_*", note="it is a feature flag of GitLab's runner for what Longshore does not have"),
+    _without("FF_*", note="it is a feature flag of GitLab's runner, of something that Longshore does not have"),
 )
 TRUE = frozenset({"1", "t", "true"})
 """What GitLab Runner takes for true, in lower case."""
