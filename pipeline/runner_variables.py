@@ -67,6 +67,11 @@ TABLE = (
         note='`"false"`: the job finds `.git`, and no files; in a project without git, an empty directory',
     ),
     _works(
+        "GIT_CLONE_PATH",
+        note="the project's directory, below `$CI_BUILDS_DIR`; `CI_PROJECT_DIR` follows. `$CI_CONCURRENT_ID` is 0 in "
+        "it: each job has a file system of its own",
+    ),
+    _works(
         "GIT_SUBMODULE_STRATEGY",
         "GIT_SUBMODULE_PATHS",
         "GIT_SUBMODULE_DEPTH",
@@ -130,7 +135,6 @@ TABLE = (
         "FF_USE_PARALLEL_CACHE_TRANSFER",
         note="they change only the speed of GitLab Runner's transfers; Longshore has its own",
     ),
-    _without("GIT_CLONE_PATH", note="the project is always where `CI_PROJECT_DIR` says"),
     _without("GIT_CLEAN_FLAGS", note="every job gets a fresh checkout: no file of an earlier job is there to be kept"),
     _without(
         "GIT_CLONE_EXTRA_FLAGS",

@@ -14,6 +14,8 @@ from protocol.plan import JobPlan, Variable
 
 PIPELINE_NAME = "CI_PIPELINE_NAME"
 """The expanded `workflow:name`; not raw if it refers to variables of the run."""
+BUILDS_DIR = "/builds"
+"""Parent of all project directories in jobs' containers."""
 SLUG_LENGTH = 63
 FILES_SUFFIX = ".tmp"
 """Suffix of the directory beside the project's that holds a job's file variables."""
@@ -39,7 +41,7 @@ def of_job(run: int, created_at: float, job: int) -> list[Variable]:
 def of_worker(job: JobPlan, worker: str, image: str, project_dir: str) -> list[Variable]:
     """The variables that describe a job's worker and environment. `image` may contain variables."""
     values = {
-        "CI_BUILDS_DIR": "/builds",
+        "CI_BUILDS_DIR": BUILDS_DIR,
         "CI_DISPOSABLE_ENVIRONMENT": "true",
         "CI_JOB_STATUS": "running",
         "CI_JOB_TIMEOUT": str(round(job.timeout)),

@@ -20,6 +20,7 @@ from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.checkouts.git import Processes
 from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Slot, Workspace
+from daemon.executors.common.clone_path import at_clone_path
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
 from daemon.logs.appendix import Appendix, labelled
@@ -121,6 +122,7 @@ class Runner:
         *,
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
+        assignment = at_clone_path(assignment)
         self.attempt = assignment.attempt
         self.sandbox = executor.sandbox(assignment)
         self._executor = executor

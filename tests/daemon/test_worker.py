@@ -140,6 +140,16 @@ def test_what_the_engine_refuses_is_the_jobs_failure_with_its_reason_and_message
     engine.await_step("remove", "1.1")
 
 
+def test_a_project_directory_that_can_not_be_fails_the_job_before_it_is_prepared(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+) -> None:
+    run_worker()
+    elsewhere = [Variable(key="GIT_CLONE_PATH", value="/etc")]
+    coordinator.assign(assignment("noop", attempt="1.1", run_variables=elsewhere))
+    assert "GIT_CLONE_PATH '/etc' can't be used" in (coordinator.final("1.1").message or "")
+    assert ("prepare", "1.1") not in engine.history
+
+
 def test_services_logs_are_sent_as_streams_of_their_own(
     coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:

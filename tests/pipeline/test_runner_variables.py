@@ -14,10 +14,10 @@ variables:
   KUBERNETES_CPU_REQUEST: {value: "2", description: how many}
 a:
   script: [a]
-  variables: {GIT_CLONE_PATH: /elsewhere, RUNNER_SCRIPT_TIMEOUT: 5m, FF_USE_FASTZIP: "true", FF_OTHER: "true"}
+  variables: {GIT_CLEAN_FLAGS: -fd, RUNNER_SCRIPT_TIMEOUT: 5m, FF_USE_FASTZIP: "true", FF_OTHER: "true"}
 b:
   script: [b]
-  variables: {GIT_CLONE_PATH: /elsewhere, GIT_CHECKOUT: "true"}
+  variables: {GIT_CLEAN_FLAGS: -fd, GIT_CHECKOUT: "true"}
 c:
   script: [c]
   variables: {GIT_CHECKOUT: "false", GIT_SUBMODULE_STRATEGY: recursive, GIT_SUBMODULE_PATHS: lib}
@@ -39,7 +39,7 @@ def test_variables_without_effect_are_told_of_once_with_their_place(project: Pro
     compiled = project.compile(TEXT)
     assert [(warning.line, warning.key) for warning in compiled.warnings] == [
         (4, "variables.KUBERNETES_CPU_REQUEST"),
-        (7, "a.variables.GIT_CLONE_PATH"),
+        (7, "a.variables.GIT_CLEAN_FLAGS"),
         (7, "a.variables.FF_OTHER"),
     ]
     assert all("has no effect here: " in warning.message for warning in compiled.warnings)
@@ -78,4 +78,4 @@ def test_no_variable_has_two_rows() -> None:
     names = [name for row in TABLE for name in row.names]
     assert len(set(names)) == len(names)
     assert why_without_effect("MY_VARIABLE", "true") == ""
-    assert why_without_effect("GIT_CLONE_PATH", "") == "", "an empty value asks for nothing"
+    assert why_without_effect("GIT_CLEAN_FLAGS", "") == "", "an empty value asks for nothing"

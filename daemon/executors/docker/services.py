@@ -26,6 +26,7 @@ from daemon.executors.docker.layers.project_directory import ProjectDirectory
 from daemon.executors.docker.logs.stored import read_tail
 from daemon.executors.policy import Policy
 from protocol.backoff import Backoff
+from protocol.job_variables import BUILDS_DIR
 from protocol.plan import ServiceSpec
 from protocol.statuses import FailureReason
 from protocol.variables import expand_all
@@ -44,8 +45,6 @@ LAST_WORDS = 2000
 """Bytes of a failed service's log in its message."""
 
 JOB_ALIAS = "build"
-BUILDS = "/builds"
-"""Parent of the project's directory, for the job and its services."""
 CERTS = "/certs"
 """Directory of docker:dind's TLS keys, unless DOCKER_TLS_CERTDIR sets another; `client` holds the job's."""
 
@@ -89,7 +88,7 @@ def shared_volumes(prefix: str, environment: Environment, policy: Policy) -> dic
 
     A Docker engine in a service needs a privileged container, so its client's keys are shared only there.
     """
-    places = {"builds": BUILDS}
+    places = {"builds": BUILDS_DIR}
     if policy.privileged and (certs := environment.values.get("DOCKER_TLS_CERTDIR", CERTS)).startswith("/"):
         places["certs"] = posixpath.join(certs, "client")
     taken = {volume.split(":")[1] for volume in policy.volumes}

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 
 from daemon.executors.base import Checkout, CheckoutOptions, Dependencies, JobFailed, Outcome, Workspace
+from daemon.executors.common.clone_path import at_clone_path
 from daemon.executors.common.script_limits import Limits, limits_of
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.messages import Assignment
-from protocol.plan import ArtifactsSpec
-from tests.support.docker_jobs import WORKER, run_job, tar_of, tar_workspace
+from protocol.plan import ArtifactsSpec, ServiceSpec, Variable
+from tests.support.docker_jobs import WORKER, contents, run_job, tar_of, tar_workspace
+from tests.support.images import BUSYBOX
 from tests.support.plans import assignment, variables
 
 
@@ -206,3 +208,35 @@ def test_flags_give_a_job_sections_checks_and_an_init_process_and_levels_choose_
     assert "100000 numbers" in ran.lines
     assert ":section_script_step_2[hide_duration=true,collapsed=true]\r\x1b[0K$ seq" in ran.log
     assert "too late" not in ran.log.partition("exit 4")[2]
+
+
+def test_a_job_finds_its_project_its_services_and_its_files_in_the_directory_of_its_choice(
+    executor: DockerExecutor, tmp_path: Path
+) -> None:
+    job = assignment(
+        "pwd; cat file $KEY; echo left >left",
+        "for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e seen ] && break; sleep 0.5; done; cat seen",
+        services=[
+            ServiceSpec(
+                name=BUSYBOX,
+                command=[
+                    "sh",
+                    "-c",
+                    "until [ -e $CI_PROJECT_DIR/left ]; do sleep 0.1; done; echo $PWD >$GIT_CLONE_PATH/seen",
+                ],
+            )
+        ],
+        artifacts=ArtifactsSpec(paths=["left", "$CI_PROJECT_DIR/seen"]),
+        variables=[
+            *variables(GIT_CLONE_PATH="$CI_BUILDS_DIR/$CI_CONCURRENT_ID/here"),
+            Variable(key="KEY", value="secret\n", file=True),
+        ],
+        predefined=variables(CI_BUILDS_DIR="/builds", CI_PROJECT_DIR="/builds/group/project"),
+    )
+    workspace = tar_of(tmp_path / "w.tar", {"file": "content\n"})
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    ran = run_job(executor, at_clone_path(job), workspace=workspace, scratch=scratch)
+    assert ran.outcome.exit_code == 0, ran.log
+    assert ran.lines[1:4] == ["/builds/0/here", "content", "secret"]
+    assert set(contents(ran.collected[0].path)) == {"left", "seen"}
