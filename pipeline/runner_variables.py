@@ -144,6 +144,7 @@ TABLE = (
     ),
     _without("EXECUTOR_JOB_SECTION_ATTEMPTS", note="a job whose container is lost fails; `retry` runs it again"),
     _without("CACHE_REQUEST_TIMEOUT", note="caches are on the worker's host: no request is made for them"),
+    _without("CACHE_COMPRESSION_FORMAT", note="caches are tars, compressed with zstd"),
     _without("TRANSFER_METER_FREQUENCY", note="transfers are not shown in a job's log"),
     _without(
         "CACHE_CHUNK_SIZE",

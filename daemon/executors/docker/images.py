@@ -17,12 +17,18 @@ from daemon.executors.common.environment import Environment
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.executors.policy import Policy
 from protocol.statuses import FailureReason
-from protocol.variables import references
+from protocol.variables import expand, references
 
 DEFAULT_POLICY = "if-not-present"
 """GitLab's is `always`; on private machines, locally built images are as common as a registry's."""
 LOGIN = "DOCKER_AUTH_CONFIG"
 """A job's variable with logins at registries, in the format of Docker's own configuration file."""
+DEPENDENCY_PROXY = "/dependency_proxy/containers/"
+"""Part of the name of an image that comes through a GitLab server."""
+OF_THE_PROXY = (
+    "it comes through the dependency proxy of the GitLab server: `docker login` there on the worker's host, or take it "
+    "from Docker Hub with --var CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX=docker.io (or ..._DIRECT_GROUP_IMAGE_PREFIX)"
+)
 PULL_SILENCE = 300.0
 """Seconds without data from the registry after which a pull fails."""
 
@@ -120,14 +126,16 @@ def no_image(name: str, values: Mapping[str, str]) -> JobFailed:
 
 @contextmanager
 def name_explained(name: str, values: Mapping[str, str]) -> Iterator[None]:
-    """Adds to an image's failure the variables in its raw `name` that have no value."""
+    """Adds to an image's failure the variables in its raw `name` without a value, or how to avoid GitLab's proxy."""
     try:
         yield
     except JobFailed as error:
         unset = unset_in(name, values)
-        if not unset:
-            raise
-        raise JobFailed(error.reason, f"{error.message} (in {name!r}: {unset})") from error
+        if unset:
+            raise JobFailed(error.reason, f"{error.message} (in {name!r}: {unset})") from error
+        if DEPENDENCY_PROXY in expand(name, values):
+            raise JobFailed(error.reason, f"{error.message} ({OF_THE_PROXY})") from error
+        raise
 
 
 def login_of(environment: Environment) -> str:

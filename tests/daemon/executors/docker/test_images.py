@@ -18,7 +18,7 @@ import pytest
 
 from daemon.executors.base import JobFailed
 from daemon.executors.docker.executor import DockerExecutor
-from daemon.executors.docker.images import _credentials
+from daemon.executors.docker.images import _credentials, name_explained
 from protocol.plan import ImageSpec, ServiceSpec, Variable
 from protocol.statuses import FailureReason
 from tests.support.docker_jobs import run_job
@@ -159,6 +159,18 @@ def test_a_login_that_can_not_be_read_says_how_it_looks_and_nothing_of_itself(
         run_job(executor, job)
     assert "secret" not in failed.value.message
     assert Registry.seen == []
+
+
+@pytest.mark.parametrize("name", ["$CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX/alpine", "$IMAGE"])
+def test_an_image_of_gitlab_s_proxy_that_can_t_be_had_says_how_to_do_without(name: str) -> None:
+    values = {"CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX": "gitlab.example.com:443/group/dependency_proxy/containers"}
+    values["IMAGE"] = values["CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX"] + "/alpine"
+    failed = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "denied")
+    mend = r"^denied \(.*--var CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX=docker\.io"
+    with pytest.raises(JobFailed, match=mend), name_explained(name, values):
+        raise failed
+    with pytest.raises(JobFailed, match=r"^denied$"), name_explained("alpine", values):
+        raise failed
 
 
 def test_a_job_without_an_image_says_how_to_give_it_one(executor: DockerExecutor) -> None:
