@@ -173,8 +173,6 @@ TABLE = (
 )
 TRUE = frozenset({"1", "t", "true"})
 """What GitLab Runner takes for true, in lower case."""
-RUN_VARIABLES = "the run's variables"
-"""Where a warning about a variable of the user's (`--var`) comes from."""
 _BY_NAME = {name: row for row in TABLE for name in row.names if not name.endswith("*")}
 _BY_PREFIX = [(name.removesuffix("*"), row) for row in TABLE for name in row.names if name.endswith("*")]
 
@@ -195,8 +193,8 @@ def warn_of_runner_variables(
                 report.without_effect(key, reason, mark, ".".join(filter(None, [name, "variables", key])))
     for number, variable in enumerate(given):
         if reason := why_without_effect(variable.key, variable.value):
-            mark = Mark(Origin(FILE_NAME if number < own else RUN_VARIABLES), 0)
-            report.without_effect(variable.key, reason, mark, variable.key)
+            place = Mark(Origin(FILE_NAME), 0) if number < own else None
+            report.without_effect(variable.key, reason, place, variable.key if place else f"--var {variable.key}")
 
 
 def why_without_effect(key: str, value: str) -> str:

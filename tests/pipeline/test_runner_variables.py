@@ -56,9 +56,9 @@ def test_the_user_s_and_the_project_s_variables_are_warned_of_too(project: Proje
     assert project.warnings("a: {script: [a]}\n", variables=given) == [
         ".gitlab-ci-local-variables.yml: TRANSFER_METER_FREQUENCY: has no effect here: transfers are not shown in a "
         "job's log",
-        "the run's variables: FF_NETWORK_PER_BUILD: has no effect here: it is always on: each job with services has a "
+        "--var FF_NETWORK_PER_BUILD: has no effect here: it is always on: each job with services has a "
         "network of its own",
-        "the run's variables: SECURE_FILES_DOWNLOAD_PATH: has no effect here: secure files are kept on a GitLab "
+        "--var SECURE_FILES_DOWNLOAD_PATH: has no effect here: secure files are kept on a GitLab "
         "server; `longshore secret --file` has files",
     ]
 
