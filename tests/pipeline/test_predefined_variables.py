@@ -112,3 +112,9 @@ def test_a_merge_request_has_the_tips_of_its_branches_if_its_result_is_tested(to
     assert detached["CI_OPEN_MERGE_REQUESTS"] == "Group/sub/project!1"
     merged = topic.variables(text, variables=REQUEST | {"CI_MERGE_REQUEST_EVENT_TYPE": "merged_result"})
     assert [merged[name] for name in names] == [topic.git("rev-parse", "topic"), topic.git("rev-parse", "main")]
+
+
+def test_a_worker_s_labels_are_its_tags_and_one_without_labels_has_those_that_the_job_asks_for() -> None:
+    job = assignment("x", tags=['a "b"', "ä"])
+    tags = [job_environment(job, "w", "", labels=labels).values["CI_RUNNER_TAGS"] for labels in ((), ("gpu", "linux"))]
+    assert tags == ['["a \\"b\\"", "ä"]', '["gpu", "linux"]']
