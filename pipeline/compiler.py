@@ -145,7 +145,9 @@ class _Compiler:
         if wanted:
             linked = _subset(linked, jobs, wanted)
         holders = {job.base: job.config for job in jobs}
-        warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
+        warn_of_runner_variables(
+            self._report, [("", pipeline), *holders.items()], self._run_variables, self._own_variables
+        )
         plan = self._plan(linked, stages, workflow, rule, scope)
         return Compilation(plan, jobs, links, self._report.warnings, left_out, self._projects.records)
 
