@@ -34,22 +34,30 @@ class Link(ReportPart, frozen=True, kw_only=True):
     paths: list[str] = []
 
 
-class FileCoverage(ReportPart, frozen=True, kw_only=True):
-    """The instrumented lines of a file, and how many of them the tests have run."""
+class Coverage(ReportPart, frozen=True, kw_only=True):
+    """A number of instrumented lines, and how many of them the tests have run."""
 
-    path: str
     covered: int
     total: int
 
+    @property
+    def percent(self) -> str:
+        """The share of covered lines, rounded down: 100 % is all of them. Of no lines, it is 0 %."""
+        return f"{1000 * self.covered // self.total / 10 if self.total else 0:g} %"
 
-class LineCoverage(ReportPart, frozen=True, kw_only=True):
+
+class FileCoverage(Coverage, frozen=True, kw_only=True):
+    """The lines of a file."""
+
+    path: str
+
+
+class LineCoverage(Coverage, frozen=True, kw_only=True):
     """A job's `reports:coverage_report`: totals of all `files`, and the files with the lowest coverage.
 
     `outside` counts files that are not in the job's workspace, such as a library's; they are left out of the totals.
     """
 
-    covered: int
-    total: int
     files: int
     outside: int = 0
     worst: list[FileCoverage] = []
@@ -70,6 +78,16 @@ class CodeQuality(ReportPart, frozen=True, kw_only=True):
 
     counts: dict[str, int] = {}
     issues: list[QualityIssue] = []
+
+    @property
+    def total(self) -> int:
+        """The number of issues."""
+        return sum(self.counts.values())
+
+    @property
+    def by_severity(self) -> str:
+        """The counts in words, worst first: `1 major, 8 info`."""
+        return ", ".join(f"{self.counts[severity]} {severity}" for severity in SEVERITIES if severity in self.counts)
 
 
 class JobReports(ReportPart, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from cli.render.phrases import percent
 from cli.render.tables import NO_CHILDREN, plain_table
 from protocol.display import clean, hyperlink
 from protocol.reports import CodeQuality, JobReports, LineCoverage, Link
@@ -57,7 +56,7 @@ def _links_table(links: Iterable[tuple[str, Link]]) -> Table:
 def _coverage_table(lines: LineCoverage) -> Table:
     table = plain_table("Coverage", "Lines", "File")
     for file in lines.worst:
-        table.add_row(percent(file.covered, file.total), f"{file.covered}/{file.total}", Text(clean(file.path)))
+        table.add_row(file.percent, f"{file.covered}/{file.total}", Text(clean(file.path)))
     _add_rest(table, lines.files - len(lines.worst), "files with more coverage")
     _add_rest(table, lines.outside, "files outside the project, left out")
     return table
@@ -72,7 +71,7 @@ def _issues_table(quality: CodeQuality) -> Table:
             Text(clean(f"{issue.path}:{issue.line}")),
             Text(clean(issue.description + check)),
         )
-    _add_rest(table, sum(quality.counts.values()) - len(quality.issues), "more issues")
+    _add_rest(table, quality.total - len(quality.issues), "more issues")
     return table
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from textual.content import Content
 
 from protocol.display import clean
-from protocol.plan import ImageSpec, JobPlan, Variable
+from protocol.plan import ArtifactsSpec, ImageSpec, JobPlan, Variable
 from protocol.views import JobView, StoryLine
 from tui.presentation.formatting import clock, duration, plural
 
@@ -57,7 +57,7 @@ def definition(job: JobPlan) -> Content:
         if script:
             block(key, script)
     if job.artifacts is not None:
-        block("artifacts", [*job.artifacts.paths, *(f"junit: {path}" for path in job.artifacts.junit)])
+        block("artifacts", _artifacts(job.artifacts))
     for cache in job.caches:
         block(f"cache {cache.key}", cache.paths)
     if job.variables:
@@ -88,6 +88,15 @@ def tests(job: JobView) -> Content:
     if bad > len(report.failures):
         parts.append((f"and {bad - len(report.failures)} more\n", "$foreground 60%"))
     return Content.assemble(*parts)
+
+
+def _artifacts(spec: ArtifactsSpec) -> Iterable[str]:
+    yield from spec.paths
+    if spec.expose_as:
+        yield f"expose_as: {spec.expose_as}"
+    for kind in ("junit", "annotations", "codequality", "cobertura", "jacoco"):
+        for path in getattr(spec, kind):
+            yield f"{kind}: {path}"
 
 
 def _image(image: ImageSpec | None) -> str:

@@ -10,7 +10,7 @@ import pytest
 
 from cli.follow.progress import Progress
 from cli.render.output import JsonOutput, TextOutput
-from cli.render.phrases import job_note, percent
+from cli.render.phrases import job_note
 from cli.render.reports import links_table
 from cli.render.safe_console import PlainConsole
 from protocol.messages import JobDetail
@@ -126,9 +126,6 @@ def test_what_a_job_writes_into_links_is_not_obeyed() -> None:
 
 
 def test_a_share_is_rounded_down() -> None:
-    assert [percent(*each) for each in ((1, 3), (999_999, 1_000_000), (5, 5), (0, 0))] == [
-        "33.3 %",
-        "99.9 %",
-        "100 %",
-        "0 %",
-    ]
+    shares = [(1, 3), (999_999, 1_000_000), (5, 5), (0, 0)]
+    shown = [FileCoverage(path="a", covered=covered, total=total).percent for covered, total in shares]
+    assert shown == ["33.3 %", "99.9 %", "100 %", "0 %"]
