@@ -6,6 +6,8 @@ files themselves are artifacts.
 
 from __future__ import annotations
 
+from itertools import accumulate
+
 import msgspec
 
 MOST_LINKS = 50
@@ -14,6 +16,8 @@ MOST_FILES = 100
 MOST_ISSUES = 100
 """Limit of code quality issues listed; the counts are of all issues."""
 LINKS_IN_SUMMARY = 10
+SUMMARY_CHARACTERS = 2000
+"""Limit of the texts of links in a summary, after the first link: a run with thousands of jobs is one message."""
 SEVERITIES = ("blocker", "critical", "major", "minor", "info", "unknown")
 """Severities of code quality issues, worst first."""
 
@@ -32,6 +36,11 @@ class Link(ReportPart, frozen=True, kw_only=True):
     url: str = ""
     group: str = ""
     paths: list[str] = []
+
+    @property
+    def characters(self) -> int:
+        """The length of all texts."""
+        return sum(map(len, (self.title, self.url, self.group, *self.paths)))
 
 
 class Coverage(ReportPart, frozen=True, kw_only=True):
@@ -100,8 +109,10 @@ class JobReports(ReportPart, frozen=True, kw_only=True):
     def summary(self) -> JobReports:
         """The first links and all totals, for views of many jobs."""
         lines, quality = self.lines, self.quality
+        sizes = accumulate(link.characters for link in self.links)
+        first = [link for link, size in zip(self.links, sizes, strict=True) if size <= SUMMARY_CHARACTERS]
         return JobReports(
-            links=self.links[:LINKS_IN_SUMMARY],
+            links=(first or self.links[:1])[:LINKS_IN_SUMMARY],
             lines=msgspec.structs.replace(lines, worst=[]) if lines else None,
             quality=msgspec.structs.replace(quality, issues=[]) if quality else None,
         )

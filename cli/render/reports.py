@@ -65,7 +65,7 @@ def _coverage_table(lines: LineCoverage) -> Table:
 def _issues_table(quality: CodeQuality) -> Table:
     table = plain_table("Severity", "Place", "Issue")
     for issue in quality.issues:
-        check = f" ({issue.check})" if issue.check else ""
+        check = f" ({issue.check})" if issue.check and issue.check not in issue.description else ""
         table.add_row(
             Text(clean(issue.severity), style=SEVERITY_COLORS.get(issue.severity, "")),
             Text(clean(f"{issue.path}:{issue.line}")),
