@@ -94,9 +94,8 @@ def _artifacts(spec: ArtifactsSpec) -> Iterable[str]:
     yield from spec.paths
     if spec.expose_as:
         yield f"expose_as: {spec.expose_as}"
-    for kind in ("junit", "annotations", "codequality", "cobertura", "jacoco"):
-        for path in getattr(spec, kind):
-            yield f"{kind}: {path}"
+    for kind, patterns in spec.reports.items():
+        yield from (f"{kind}: {pattern}" for pattern in patterns)
 
 
 def _image(image: ImageSpec | None) -> str:
