@@ -12,10 +12,10 @@ from pipeline.patterns import compile_pattern
 from pipeline.problems import Report
 from pipeline.units import DAY, bytes_of, seconds_of
 from pipeline.variables import variables_of
+from protocol.moa.syntax import OPENING
 from protocol.plan import (
     ArtifactsSpec,
     CacheSpec,
-    EnvironmentSpec,
     ImageSpec,
     Resources,
     RetrySpec,
@@ -183,7 +183,7 @@ class Parts:
                 self._problem("needs `files` or `files_commits`, and not both", "cache.key", within=cache)
             elif commits:
                 whole = f"{prefix or index}-{self._version(commits, cache, last_change)}"
-        if isinstance(key, str) and "/" in key:
+        if isinstance(key, str) and "/" in key and OPENING not in key:
             self._report.warning("GitLab rejects a key that contains /", cache.at("key"), f"{self._name}.cache.key")
         return CacheSpec(
             key=whole or "default",
@@ -226,15 +226,6 @@ class Parts:
         if "always" in reasons:
             return RetrySpec(max=times)
         return RetrySpec(max=times, when=reasons, exit_codes=exit_codes(details))
-
-    def environment(self) -> EnvironmentSpec | None:
-        """The job's deployment target. Its URL stays unexpanded: most of its variables are known only to the run."""
-        environment = self._job.get("environment")
-        details = self._inner("environment")
-        name = expand(text(environment) or text(details.get("name")), self._variables)
-        if not name:
-            return None
-        return EnvironmentSpec(name=name, url=text(details.get("url")), action=text(details.get("action")) or "start")
 
     def timeout(self) -> float:
         """The job's timeout."""

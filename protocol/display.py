@@ -58,6 +58,12 @@ def clean_lines(text: str) -> str:
     return IN_LINES.sub(REPLACED, text) if IN_LINES.search(text) else text
 
 
+def printable(name: str) -> str:
+    """A file's name for messages: control characters and invalid UTF-8 are escaped."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
 def log_text(data: bytes) -> str:
     """Lines of a log as displayed: the final state of overwritten lines, without escape sequences except colours."""
     text = data.decode("utf-8", "replace")

@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.display import IN_LINES
 from protocol.messages import JobDetail
+from protocol.plan import JobInput
 from protocol.reports import JobReports
 from protocol.views import ArtifactRef, AttemptView, JobView, RunSummary, RunView, StageView, StoryLine, WorkerView
 
@@ -119,10 +120,15 @@ def job_detail_json(run: int, stage: str, job: JobView, detail: JobDetail) -> di
             "run": run,
             "stage": stage,
             "services": detail.services,
+            "inputs": {name: _input_json(spec, detail.inputs.get(name)) for name, spec in detail.job.inputs.items()},
             "attempts": [_attempt_json(attempt) for attempt in detail.attempts],
             "story": [_story_json(line) for line in detail.story],
         }
     )
+
+
+def _input_json(spec: JobInput, value: object) -> dict[str, Any]:
+    return {"value": value} | {field: getattr(spec, field) for field in spec.__struct_fields__}
 
 
 def _attempt_json(attempt: AttemptView) -> dict[str, Any]:
@@ -133,6 +139,7 @@ def _attempt_json(attempt: AttemptView) -> dict[str, Any]:
         "exit_code": attempt.exit_code,
         "failure_reason": None if attempt.failure_reason is None else str(attempt.failure_reason),
         "message": attempt.message,
+        "inputs": attempt.inputs,
         "started_at": rfc3339(attempt.started_at),
         "finished_at": rfc3339(attempt.finished_at),
     }

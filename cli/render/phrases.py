@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 
 from protocol.messages import JobDetail
+from protocol.plan import JobInput
 from protocol.reports import CodeQuality, JobReports, LineCoverage
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary
@@ -74,6 +76,18 @@ def tests_text(tests: JUnitSummary) -> str:
     return ", ".join(parts + [f"{number} {what}" for what, number in numbers if number])
 
 
+def _input_fact(name: str, spec: JobInput, value: object) -> str:
+    """An input of a job: its value in the next attempt, and what it may be."""
+    allowed = f", one of {', '.join(map(input_text, spec.options))}" if spec.options else ""
+    about = f": {spec.description}" if spec.description else ""
+    return f"input {name} = {input_text(value)} ({spec.type}{allowed}){about}"
+
+
+def input_text(value: object) -> str:
+    """An input's value: a string as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
 def report_notes(reports: JobReports) -> list[str]:
     """The totals of a job's reports; its links are listed elsewhere."""
     notes = [lines_text(reports.lines)] if reports.lines is not None else []
@@ -99,6 +113,7 @@ def job_facts(job: JobView, detail: JobDetail) -> list[str]:
         facts.append(f"coverage: {job.coverage:g} %")
     if job.environment:
         facts.append(f"environment: {job.environment}" + (f" at {job.environment_url}" if job.environment_url else ""))
+    facts += [_input_fact(name, spec, detail.inputs.get(name)) for name, spec in detail.job.inputs.items()]
     for ref in job.artifacts:
         until = ""
         if ref.expires_at is not None:

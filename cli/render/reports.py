@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 
 from rich.style import Style
 from rich.table import Table
@@ -16,10 +17,13 @@ from protocol.views import RunView
 SEVERITY_COLORS = {"blocker": "red", "critical": "red", "major": "yellow", "minor": "cyan"}
 
 
-def report_tables(reports: JobReports) -> Iterator[Table]:
-    """The lists of one job's reports."""
+def report_tables(run: int, job: str, reports: JobReports) -> Iterator[Table]:
+    """The lists of the reports of a run's job."""
     if reports.links:
-        yield _links_table(("", link) for link in reports.links)
+        table = plain_table("Link", "To")
+        for link in reports.links:
+            table.add_row(*_link_cells(run, job, link))
+        yield table
     if reports.lines is not None and reports.lines.worst:
         yield _coverage_table(reports.lines)
     if reports.quality is not None and reports.quality.issues:
@@ -29,28 +33,30 @@ def report_tables(reports: JobReports) -> Iterator[Table]:
 def links_table(run: RunView, children: Mapping[int, RunView] = NO_CHILDREN) -> Table | None:
     """The links of a run's jobs, and those of the runs that they have started; None without any."""
     links = [
-        (job.name if each is run else f"{job.name} (run {each.id})", link)
+        (each.id, job.name, link)
         for each in (run, *children.values())
         for stage in each.stages
         for job in stage.jobs
         if job.reports is not None
         for link in job.reports.links
     ]
-    return _links_table(links) if links else None
-
-
-def _links_table(links: Iterable[tuple[str, Link]]) -> Table:
-    rows = list(links)
-    with_jobs = any(job for job, _ in rows)
-    table = plain_table(*(("Job",) if with_jobs else ()), "Link", "To")
-    for job, link in rows:
-        address = hyperlink(link.url)
-        style = Style(link=address) if address else Style()
-        title = f"{link.group}: {link.title}" if link.group else link.title
-        target = clean(link.url) if link.url else "artifacts: " + ", ".join(map(clean, link.paths))
-        cells = (Text(clean(title), style=style), Text(target, style=style))
-        table.add_row(*((Text(clean(job)),) if with_jobs else ()), *cells)
+    if not links:
+        return None
+    table = plain_table("Job", "Link", "To")
+    for number, job, link in links:
+        name = job if number == run.id else f"{job} (run {number})"
+        table.add_row(Text(clean(name)), *_link_cells(number, job, link))
     return table
+
+
+def _link_cells(run: int, job: str, link: Link) -> tuple[Text, Text]:
+    """A link's title and target; to artifacts leads the command that fetches them."""
+    address = hyperlink(link.url)
+    style = Style(link=address) if address else Style()
+    title = f"{link.group}: {link.title}" if link.group else link.title
+    names = " ".join(shlex.quote(clean(name)) for name in (job, *link.paths))
+    target = clean(link.url) if link.url else f"longshore artifacts {run} {names} -o DIR"
+    return Text(clean(title), style=style), Text(target, style=style)
 
 
 def _coverage_table(lines: LineCoverage) -> Table:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.render.phrases import duration, elapsed, failure_text, job_note
+from cli.render.phrases import duration, elapsed, failure_text, input_text, job_note
 from cli.render.safe_console import PlainConsole
 from protocol.messages import JobDetail
 from protocol.statuses import ENDED, SHAPES, ExecutionStatus, WorkerStatus
@@ -123,8 +123,10 @@ def workers_table(workers: Iterable[WorkerView]) -> Table:
 
 def attempts_table(detail: JobDetail) -> Table:
     """The attempts of a job."""
-    table = plain_table("Attempt", "Status", "Duration", "Worker", "Why")
+    has_inputs = any(attempt.inputs for attempt in detail.attempts)
+    table = plain_table("Attempt", "Status", "Duration", "Worker", *["Inputs"] * has_inputs, "Why")
     for attempt in detail.attempts:
+        inputs = " ".join(f"{name}={input_text(value)}" for name, value in attempt.inputs.items())
         failed = attempt.status is ExecutionStatus.FAILED
         why = failure_text(attempt.failure_reason, attempt.exit_code, attempt.message) if failed else attempt.message
         table.add_row(
@@ -132,6 +134,7 @@ def attempts_table(detail: JobDetail) -> Table:
             status_text(attempt.status),
             duration(elapsed(attempt.started_at, attempt.finished_at)),
             attempt.worker or "",
+            *[Text(inputs)] * has_inputs,
             Text(why or ""),
         )
     return table

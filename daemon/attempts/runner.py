@@ -19,7 +19,7 @@ from daemon.attempts import hints
 from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.checkouts.git import Processes
 from daemon.checkouts.store import CheckoutStores
-from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Workspace
+from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Slot, Workspace
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
 from daemon.logs.coverage import LogTail, find_coverage
@@ -61,9 +61,10 @@ class _Prefetch(msgspec.Struct, frozen=True):
 
 
 class _Open(msgspec.Struct, frozen=True):
-    """All dependencies are satisfied and a slot is free."""
+    """All dependencies are satisfied and this slot is free."""
 
     dependencies: list[Dependency]
+    slot: Slot
 
 
 class _Look(msgspec.Struct, frozen=True):
@@ -158,9 +159,9 @@ class Runner:
         """A dependency has ended: fetch its artifacts, if time allows, before the last one ends."""
         self._life.tell(_Prefetch(dependency))
 
-    def open(self, dependencies: list[Dependency]) -> None:
+    def open(self, dependencies: list[Dependency], slot: Slot) -> None:
         """Run the job."""
-        self._life.tell(_Open(dependencies))
+        self._life.tell(_Open(dependencies, slot))
 
     def stop(self, why: StopReason) -> None:
         """Changes the attempt's end. The caller stops a running script, through the sandbox."""
@@ -249,7 +250,7 @@ class Runner:
             if isinstance(order, _Open):
                 if not prepared:
                     self._prepare()
-                return self.run_job(order.dependencies)
+                return self.run_job(order.dependencies, order.slot)
             if isinstance(order, _Hold) and prepared and not held:
                 self.sandbox.hold()
                 held = True
@@ -319,11 +320,11 @@ class Runner:
                 "fetching artifacts ahead failed: %s", self._masker.text(error.message), extra={"attempt": self.attempt}
             )
 
-    def run_job(self, dependencies: list[Dependency]) -> Result:
+    def run_job(self, dependencies: list[Dependency], slot: Slot) -> Result:
         """Unpacks the dependencies' artifacts, opens the gate and runs the job to its end."""
         archives = [self._transfer.artifact(*one) for dependency in dependencies for one in self._archives(dependency)]
         self._check_stop()
-        return self._finish(Dependencies(dependencies, archives))
+        return self._finish(Dependencies(dependencies, archives, slot))
 
     def _finish(self, dependencies: Dependencies | None) -> Result:
         """From the gate to the last byte: runs the job, then collects its log and its files."""

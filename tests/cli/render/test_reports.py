@@ -24,7 +24,7 @@ from tests.support.views import job_view, run_view, stage_view
 
 REPORTS = JobReports(
     links=[
-        Link(title="All of it", paths=["out/", "site.html"]),
+        Link(title="All of it", paths=["out/", "a site.html"]),
         Link(title="API", url="https://docs.example/größe?a=b", group="docs"),
         Link(title="odd", url="javascript:alert(1)"),
     ],
@@ -48,7 +48,7 @@ def test_a_run_shows_totals_and_links(capsys: pytest.CaptureFixture[str]) -> Non
     assert job_note(run.stages[0].jobs[0]) == ("66.6 % of 3 lines covered; 9 code quality issues: 1 major, 8 info")
     TextOutput().run(run, {8: run_of(REPORTS, 8)})
     shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "unit All of it artifacts: out/, site.html" in shown
+    assert "unit All of it longshore artifacts 7 unit out/ 'a site.html' -o DIR" in shown
     assert "unit docs: API https://docs.example/größe?a=b" in shown
     assert "unit (run 8) odd javascript:alert(1)" in shown
 

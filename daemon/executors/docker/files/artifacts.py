@@ -14,6 +14,7 @@ from daemon.executors.common.archive_members import ArchiveWriter, Members, Sele
 from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.tar_stream import Member
+from protocol.display import printable
 from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
 
@@ -242,12 +243,6 @@ class ReportFiles:
         self.collected.append(Collected(self._kind, path, name, workspace=self._workspace))
 
 
-def printable(name: str) -> str:
-    """A file's name for messages: control characters and invalid UTF-8 are escaped."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
 def due(when: str, succeeded: bool) -> bool:
     """Whether something with this `when` is kept now."""
     return when == "always" or (when == "on_success") == succeeded
@@ -267,7 +262,8 @@ def collect_artifacts(
         with ArchiveWriter(path) as out:
             any_taken = taker.take(selection, out)
         if any_taken:
-            paths = [taker.expand(pattern) for pattern in spec.paths]
+            inside = (relative_pattern(taker.expand(pattern), taker.project_dir) for pattern in spec.paths)
+            paths = [path or "." for path in inside if path is not None]
             collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest, paths))
         else:
             path.unlink()
