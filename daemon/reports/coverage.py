@@ -25,8 +25,6 @@ MOST_PATH = 200
 MOST_LINES = 4_000_000
 """Limit of lines in all of a job's files, which bounds the worker's memory."""
 LARGEST_LINE = (1 << 31) - 1
-GO_SOURCES = "/usr/local/go/src"
-"""Go's own packages, which GitLab ignores as a source."""
 
 
 class Workspace(msgspec.Struct, frozen=True):
@@ -170,7 +168,7 @@ class _Cobertura:
     def _add_source(self, text: str) -> None:
         """Keeps the part of a source directory that is in the project."""
         path = text.strip().replace("\\", "/")
-        if GO_SOURCES in path or not self._workspace.names or len(self._sources) >= MOST_SOURCES:
+        if not self._workspace.names or len(self._sources) >= MOST_SOURCES:
             return
         if path.startswith(f"{self._workspace.directory}/"):
             source = path.removeprefix(f"{self._workspace.directory}/")
@@ -248,7 +246,7 @@ class _JaCoCo:
                 return path
         found = [path for path in likely if f"/{path}".endswith(f"/{inner}")]
         for path in found:
-            if module and f"/{module}/" in f"/{path}":
+            if f"/{module}/" in f"/{path}":
                 return path
         if found:
             return found[0]

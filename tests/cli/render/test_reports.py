@@ -122,6 +122,7 @@ def test_what_a_job_writes_into_links_is_not_obeyed() -> None:
     shown += on_terminal(Link(title="x", url="https://x/\x1b\\\x1b]0;title\x07"), Link(title="a\nb", url="https://x y"))
     assert not set("\x07\x9b\r\u202e\u200b") & set(shown)
     assert "\x1b]0" not in shown
+    assert ";https://x/%1B\\%1B]0;title%07\x1b\\x" in shown
     assert ";https://x%20y\x1b\\a b" in shown
 
 
