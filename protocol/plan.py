@@ -94,6 +94,12 @@ class ArtifactsSpec(Part, frozen=True, kw_only=True):
     cobertura: list[str] = []
     jacoco: list[str] = []
 
+    @property
+    def reports(self) -> dict[str, list[str]]:
+        """The patterns of the reports that the job leaves, by kind."""
+        kinds = ("dotenv", "junit", "annotations", "codequality", "cobertura", "jacoco")
+        return {kind: patterns for kind in kinds if (patterns := getattr(self, kind))}
+
 
 class CacheSpec(Part, frozen=True, kw_only=True):
     """A set of directories kept on the worker's host from job to job.

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from protocol.job_inputs import allowed, written
 from protocol.messages import JobDetail
 from protocol.plan import InputValue, JobInput
-from protocol.reports import SEVERITIES, CodeQuality, JobReports, LineCoverage
+from protocol.reports import CodeQuality, JobReports, LineCoverage
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary, ParentJob
 
@@ -107,23 +107,14 @@ def report_notes(reports: JobReports) -> list[str]:
 
 def lines_text(lines: LineCoverage) -> str:
     """A coverage report in a few words."""
-    return f"{percent(lines.covered, lines.total)} of {counted(lines.total, 'line')} covered"
+    return f"{lines.percent} of {counted(lines.total, 'line')} covered"
 
 
 def quality_text(quality: CodeQuality) -> str:
     """A code quality report in a few words."""
-    total = sum(quality.counts.values())
-    if not total:
+    if not quality.total:
         return "no code quality issues"
-    counts = ", ".join(
-        f"{quality.counts[severity]} {severity}" for severity in SEVERITIES if severity in quality.counts
-    )
-    return f"{counted(total, 'code quality issue')}: {counts}"
-
-
-def percent(part: int, whole: int) -> str:
-    """A share, rounded down: 100 % is all of it. Of nothing, it is 0 %."""
-    return f"{1000 * part // whole / 10 if whole else 0:g} %"
+    return f"{counted(quality.total, 'code quality issue')}: {quality.by_severity}"
 
 
 def job_facts(job: JobView, detail: JobDetail) -> list[str]:
