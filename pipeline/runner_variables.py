@@ -7,6 +7,7 @@ FF_NETWORK_PER_BUILD).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pipeline.nodes import Map
@@ -18,7 +19,13 @@ NO_EFFECT = {
     "RUNNER_GENERATE_ARTIFACTS_METADATA": "artifact metadata is not generated",
     "SECURE_FILES_DOWNLOAD_PATH": "a Longshore run has no GitLab server that could keep secure files",
 }
-FLAGS, KUBERNETES = "FF_", "KUBERNETES_"
+KUBERNETES = re.compile(
+    r"KUBERNETES_(?:(?:NAMESPACE|SERVICE_ACCOUNT)_OVERWRITE|BEARER_TOKEN"
+    r"|(?:NODE_SELECTOR|NODE_TOLERATIONS|POD_LABELS|POD_ANNOTATIONS)_.+"
+    r"|(?:(?:SERVICE|HELPER|POD)_)?(?:CPU|MEMORY|EPHEMERAL_STORAGE)_(?:LIMIT|REQUEST))\Z"
+)
+"""Variables that the Kubernetes executor of GitLab's runner takes; others of the prefix are the project's own."""
+FLAGS = "FF_"
 QUIET_FLAGS = frozenset(
     {
         "FF_CMD_DISABLE_DELAYED_ERROR_LEVEL_EXPANSION",
@@ -53,7 +60,7 @@ def warn_of_runner_variables(report: Report, holders: Iterable[tuple[str, Map]])
 
 
 def _why_without_effect(key: str) -> str:
-    if key.startswith(KUBERNETES):
+    if KUBERNETES.match(key):
         return "jobs run in Docker; `x-longshore` bounds their CPUs and memory"
     if key.startswith(FLAGS) and key not in QUIET_FLAGS:
         return "it is a feature flag of GitLab's runner"
