@@ -212,7 +212,8 @@ class Coordinator(Resources):
         if now.mono >= self._next_tick:
             self._next_tick = now.mono + TICK_EVERY
             self.engine.tick(now)
-            self.stop_environments(now)
+            if self.settings.stops_environments:
+                self.stop_environments(now)
 
     def stop_environments(self, now: Now) -> None:
         """Stops the environments whose time has come; one whose run can't be read now stays due."""

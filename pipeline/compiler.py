@@ -12,11 +12,13 @@ from typing import Literal, TypeAlias, cast
 import msgspec
 
 from pipeline import predefined_variables
+from pipeline.environments import check_stop_jobs
 from pipeline.git_repository import Repository
 from pipeline.includes.fetching import Fetching, OtherProjects
 from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
+from pipeline.job_inputs import check_expressions
 from pipeline.job_parts import text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
@@ -132,6 +134,7 @@ class _Compiler:
         scope = self._scope(pipeline, workflow, rule, scope)
         jobs = self._jobs(pipeline, default, stages, scope)
         links = Linker(jobs, stages, self._report, self._invalid).link()
+        check_stop_jobs([(job.base, job.name, job.config) for job in jobs], self._invalid, self._report)
         check_artifacts({job.base: job.config for job in jobs}.items(), [job.name for job in jobs], self._report)
         plans = [job.plan for job in jobs if job.plan is not None]
         self._report.raise_if_any()
@@ -270,6 +273,8 @@ class _Compiler:
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
         config = inherit_defaults(value, default)
+        if len(self._report.problems) == before:
+            check_expressions(name, config, self._report)
         if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
                 "has no script",

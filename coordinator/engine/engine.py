@@ -224,7 +224,10 @@ class Engine:
     def stop_environment(
         self, environment: EnvironmentState, now: Now, *, finished: Mapping[int, RunState] = NO_RUNS
     ) -> int:
-        """Stops an environment by its jobs, if it has any. Returns their number. `finished` as for `retry`."""
+        """Stops an environment by its jobs, if it has any. Returns their number.
+
+        `finished` has the run of its last deployment, if that has ended.
+        """
         self._ledger.now = now
         return self._stops.stop(environment, finished)
 
@@ -236,7 +239,7 @@ class Engine:
     def stop_when_due(
         self, environment: EnvironmentState, now: Now, *, finished: Mapping[int, RunState] = NO_RUNS
     ) -> None:
-        """Stops an environment whose time has come, as soon as its jobs can be played. `finished` as for `retry`."""
+        """As `stop_environment` for one whose time has come; it stays due while its jobs can't be played yet."""
         self._ledger.now = now
         self._stops.stop_when_due(environment, finished)
 

@@ -1,4 +1,8 @@
-"""Stops environments by playing the jobs of `environment:on_stop`. Pure."""
+"""Stops environments by playing the jobs of `environment:on_stop`. Pure.
+
+The run of such a job has usually ended and continues just for it. A parent that has waited for that run does not: what
+came after it would run again.
+"""
 
 from __future__ import annotations
 
@@ -53,7 +57,7 @@ class EnvironmentStops:
                     f"environment {environment.name!r} is stopped by job {job.plan.name!r} of run {job.run_id}, which "
                     f"is {job.status.value} ({job.pending_reason or 'under way'}): try again when it can be played",
                 )
-        self._stop(environment, run, jobs, finished, "")
+        self._stop(environment, run, jobs, "")
         return len(jobs)
 
     def stop_when_due(self, environment: EnvironmentState, finished: Mapping[int, RunState]) -> None:
@@ -62,23 +66,16 @@ class EnvironmentStops:
         if any(job.status not in STARTABLE for job in jobs):
             return
         self._environments.no_longer_due(environment)
-        self._stop(environment, run, jobs, finished, "its time was up (auto_stop_in)")
+        self._stop(environment, run, jobs, "its time was up (auto_stop_in)")
 
-    def _stop(
-        self,
-        environment: EnvironmentState,
-        run: RunState | None,
-        jobs: list[JobState],
-        finished: Mapping[int, RunState],
-        why: str,
-    ) -> None:
+    def _stop(self, environment: EnvironmentState, run: RunState | None, jobs: list[JobState], why: str) -> None:
         if run is None or not jobs:
             lacks = [f"run {environment.deployment.run} has no job {name}" for name in environment.stop_jobs]
             self._environments.stopped(environment, "; ".join(filter(None, [why, *lacks])) or None)
             return
         text = f"stops environment {environment.name}" + (f": {why}" if why else "")
         for job in jobs:
-            self._commands.start_now(run, job, finished, text)
+            self._commands.start_now(run, job, None, text)
 
     def _jobs(
         self, environment: EnvironmentState, finished: Mapping[int, RunState]

@@ -13,7 +13,7 @@ from protocol.plan import EnvironmentSpec, JobPlan, Plan
 from protocol.statuses import EnvironmentStatus
 from protocol.statuses import ExecutionStatus as S
 from tests.support.engine_simulation import Sim, SimWorker
-from tests.support.plans import PROJECT, job, plan
+from tests.support.plans import PROJECT, job, plan, trigger
 
 DAY = 86_400.0
 
@@ -269,6 +269,21 @@ def test_a_stop_job_whose_run_can_t_be_restored_leaves_the_environment_available
     sim.stop_environment("review")
     sim.restart(without=run.id)
     assert states(sim) == ("available", "the run of its stop job can't be read")
+
+
+def test_a_child_run_s_stop_job_starts_nothing_again_in_its_parent() -> None:
+    sim = Sim(SimWorker("w"))
+    what = plan(trigger("start", strategy="depend"), job("production", "deploy", needs=["start"]))
+    parent = sim.submit(what)
+    child = sim.compiled(parent, "start", plan(deploy(auto_stop_in=10.0), stop()))
+    succeed(sim, child, "deploy")
+    succeed(sim, parent, "production")
+    assert parent.status is S.SUCCESS
+    sim.pass_time(11)
+    succeed(sim, child)
+    assert states(sim)[0] == "stopped"
+    assert [len(sim.job(parent, name).attempts) for name in ("start", "production")] == [1, 1]
+    assert (parent.status, child.status) == (S.SUCCESS, S.SUCCESS)
 
 
 def test_environments_of_two_projects_are_told_apart() -> None:
