@@ -203,6 +203,9 @@ def test_a_missing_file_of_another_project_is_told_with_its_place(parent: Parent
     assert parent.problems(local("child.yml"))[0].startswith(
         "child.yml:2: include: there is no file 'group/ci:none.yml'"
     )
+    assert parent.problems(TriggerInclude(project="group/ci", file="none.yml"))[0].startswith(
+        ".gitlab-ci.yml: go.trigger.include: there is no file 'group/ci:none.yml'"
+    )
 
 
 def test_a_compiler_has_no_variables_of_the_coordinator(parent: Parent, monkeypatch: pytest.MonkeyPatch) -> None:
