@@ -89,7 +89,7 @@ class ChildSubject(msgspec.Struct, frozen=True):
         entries: list[tuple[str, Value, Mark]] = [(name, value, mark) for name, value in given.items() if value]
         if inputs:
             entries.append(("inputs", inputs, mark))
-        return including.included(Map(mark, entries), mark)
+        return including.included(Map(mark, entries), mark, key)
 
 
 def given_inputs(written: Mapping[str, str], mark: Mark, report: Report) -> Map:
