@@ -1,10 +1,12 @@
 """Writes man pages and shell completions made from the commands' own help: `python scripts/manual.py DIRECTORY`.
 
-Used by scripts/wheel.sh. The directory gets the layout of `share/`, below which a wheel installs it.
+Used by scripts/wheel.sh. The directory gets the layout of `share/`, below which a wheel installs it. SOURCE_DATE is the
+date of the pages, so that equal sources give equal wheels.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import click
 from click_man.core import generate_man_page
 
 from cli.commands.completion import SHELLS, script
-from cli.main import cli
+from cli.main import VERBS, cli
 from protocol import VERSION
 
 PLACES = {
@@ -27,9 +29,12 @@ def main(share: Path) -> None:
     pages = share / "man" / "man1"
     pages.mkdir(parents=True, exist_ok=True)
     top = click.Context(cli, info_name="longshore")
-    commands = {name: cli.get_command(top, name) for name in cli.list_commands(top)}
-    whole = click.Group("longshore", commands={name: verb for name, verb in commands.items() if verb}, params=cli.params)
-    whole.help = cli.help
+    whole = click.Group("longshore", params=cli.params, help=cli.help, short_help="run GitLab-CI pipelines here")
+    for name in cli.list_commands(top):
+        verb = cli.get_command(top, name)
+        assert verb is not None
+        verb.short_help = VERBS[name].help
+        whole.add_command(verb, name)
     _write(pages / "longshore.1", click.Context(whole, info_name="longshore"))
     for name, verb in whole.commands.items():
         context = click.Context(verb, info_name=name, parent=top)
@@ -43,7 +48,7 @@ def main(share: Path) -> None:
 
 
 def _write(path: Path, context: click.Context) -> None:
-    path.write_text(generate_man_page(context, version=VERSION))
+    path.write_text(generate_man_page(context, version=VERSION, date=os.environ["SOURCE_DATE"]))
 
 
 if __name__ == "__main__":

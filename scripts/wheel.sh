@@ -30,6 +30,8 @@ git -C "$ROOT" archive --prefix=source/ HEAD | tar -x -C "$work"
 sed -i "s/^version = .*/version = \"$version\"/" "$work/source/pyproject.toml"
 sed -i "s/^VERSION = .*/VERSION = \"$version\"/" "$work/source/protocol/__init__.py"
 pip_install --no-deps --target "$work/tools" --require-hashes --requirement "$ROOT/packaging/requirements.txt"
+export SOURCE_DATE_EPOCH SOURCE_DATE
+SOURCE_DATE_EPOCH=$(git -C "$ROOT" log -1 --format=%ct) SOURCE_DATE=$(git -C "$ROOT" log -1 --format=%cs)
 (cd "$work/source" && PYTHONPATH=$work/source:$work/tools "$VENV/bin/python" scripts/manual.py build/share)
 quietly "$VENV/bin/python" -m pip wheel --disable-pip-version-check --no-deps --no-build-isolation \
     --wheel-dir "$TARGET" "$work/source" || die "the wheel could not be built; its message is above"
