@@ -5,10 +5,9 @@ The table in docs/pipeline-file.md is made of it. Variables that work are the wo
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from collections.abc import Sequence
-from enum import Enum
 import re
+from collections.abc import Iterable, Sequence
+from enum import Enum
 
 import msgspec
 
