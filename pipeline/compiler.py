@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Literal, TypeAlias, cast
 import msgspec
 
 from pipeline import predefined_variables
+from pipeline.environments import check_stop_jobs
 from pipeline.git_repository import Repository
 from pipeline.includes.fetching import Fetching, OtherProjects
 from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
+from pipeline.job_inputs import check_expressions
 from pipeline.job_parts import text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
@@ -27,7 +29,7 @@ from pipeline.rules import Conditions, Known
 from pipeline.runner_variables import warn_of_runner_variables
 from pipeline.schema import Check, Fields
 from pipeline.subject import FileSubject, Subject
-from pipeline.trigger import NOT_TRIGGERED, check_artifacts, check_trigger_job
+from pipeline.trigger import check_artifacts, check_external_needs, check_trigger_job, runs_nothing
 from pipeline.variables import fixed, layered, variables_of
 from protocol.errors import PipelineFileError, Problem, UsageError
 from protocol.job_variables import PIPELINE_NAME, of_run
@@ -123,7 +125,7 @@ class _Compiler:
         self._run_variables = [*own, *self._run_variables]
         given = {variable.key: variable.value for variable in self._run_variables}
         known = self._subject.predefined(given)
-        scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._report)
+        scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._subject.history, self._report)
         pipeline = self._load(scope.known([]))
         default = merge_defaults(pipeline, self._report)
         self._check_globals(pipeline, default)
@@ -132,6 +134,7 @@ class _Compiler:
         scope = self._scope(pipeline, workflow, rule, scope)
         jobs = self._jobs(pipeline, default, stages, scope)
         links = Linker(jobs, stages, self._report, self._invalid).link()
+        check_stop_jobs([(job.base, job.name, job.config) for job in jobs], self._invalid, self._report)
         check_artifacts({job.base: job.config for job in jobs}.items(), [job.name for job in jobs], self._report)
         plans = [job.plan for job in jobs if job.plan is not None]
         self._report.raise_if_any()
@@ -141,9 +144,10 @@ class _Compiler:
         linked = [msgspec.structs.replace(plan, **_link_fields(links[plan.name])) for plan in plans]
         if wanted:
             linked = _subset(linked, jobs, wanted)
-        self._warn_of_triggers(jobs, {plan.name for plan in linked})
         holders = {job.base: job.config for job in jobs}
-        warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
+        warn_of_runner_variables(
+            self._report, [("", pipeline), *holders.items()], self._run_variables, self._own_variables
+        )
         plan = self._plan(linked, stages, workflow, rule, scope)
         return Compilation(plan, jobs, links, self._report.warnings, left_out, self._projects.records)
 
@@ -162,12 +166,13 @@ class _Compiler:
 
     def _check_incomplete(self, pipeline: Map) -> None:
         """Checks the rest of a pipeline in which a file, or a job named by `extends` or `!reference`, is missing."""
+        check = Check(self._report, FIELDS, partial=True)
         for name, written, mark in pipeline.entries():
             value = flattened(written)
             if name in FIELDS["global"] and name != "default":
-                self._check.value(value, FIELDS["global"][name].shape, mark, name)
+                check.value(value, FIELDS["global"][name].shape, mark, name)
             elif isinstance(value, Map) and name not in NOT_JOBS and not name.startswith("."):
-                self._check.value(value, Fields("job"), mark, name)
+                check.value(value, Fields("job"), mark, name)
 
     def _check_globals(self, pipeline: Map, default: Map) -> None:
         self._check.value(default, Fields("job", DEFAULT_KEYS), default.mark, "default")
@@ -204,7 +209,7 @@ class _Compiler:
         late = references(written) & LATE
         named = expand(written, scope.known(variables).expanded, keep=late)[: predefined_variables.MAX_TITLE]
         known = [*scope.predefined, *([Variable(key=PIPELINE_NAME, value=named, raw=not late)] if named else ())]
-        return Scope(known, variables, scope.run_variables, scope.conditions, scope.report, has_rules)
+        return Scope(known, variables, scope.run_variables, scope.conditions, scope.history, scope.report, has_rules)
 
     def _jobs(self, pipeline: Map, default: Map, stages: Sequence[str], scope: Scope) -> list[Job]:
         jobs: list[Job] = []
@@ -242,18 +247,6 @@ class _Compiler:
             )
         return jobs
 
-    def _warn_of_triggers(self, jobs: Iterable[Job], planned: Collection[str]) -> None:
-        found = {job.base: job for job in jobs if job.plan is not None and job.plan.no_op and job.name in planned}
-        if not found:
-            return
-        first, *others = found.values()
-        more = f" (so do {len(others)} more)" if others else ""
-        self._report.warning(
-            f"{NOT_TRIGGERED}: the job does nothing and succeeds{more}",
-            first.config.at("trigger"),
-            f"{first.base}.trigger",
-        )
-
     def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
         """A job with its inherited keywords; None if invalid."""
         if not isinstance(value, Map):
@@ -269,7 +262,10 @@ class _Compiler:
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
         config = inherit_defaults(value, default)
-        if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
+        check_external_needs(name, value, self._report)
+        if len(self._report.problems) == before:
+            check_expressions(name, config, self._report)
+        if not runs_nothing(config) and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
                 "has no script",
                 config.marks.get("script", mark),

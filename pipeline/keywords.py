@@ -84,7 +84,9 @@ DURATION = Text(scalars=True, empty=False)
 VARIABLES = MapOf(any_of(WORD, Fields("variable")))
 PULL_POLICY = one_or_more(Choice(("always", "if-not-present", "never")))
 JOB_WHEN = ("on_success", "on_failure", "always", "manual", "delayed")
+TIERS = ("production", "staging", "testing", "development", "other")
 SAVE_WHEN = Choice(("on_success", "on_failure", "always"))
+INPUT_TYPE = Choice(("string", "number", "boolean", "array"))
 EXIT_CODES = one_or_more(Number(0, 255), least=1)
 POLICY = any_of(ListOf(TEXT), Fields("policy"))
 MATRIX = ListOf(MapOf(one_or_more(WORD)))
@@ -122,33 +124,35 @@ RETRY_REASONS = (
     "oom_killed",
     "service_unhealthy",
 )
-REPORTS_NOT_READ = (
-    "accessibility",
-    "annotations",
-    "api_fuzzing",
-    "browser_performance",
-    "cobertura",
-    "codequality",
-    "container_scanning",
-    "coverage_fuzzing",
-    "coverage_report",
-    "cyclonedx",
-    "dast",
-    "dependency_scanning",
-    "license_management",
-    "license_scanning",
-    "load_performance",
-    "lsif",
-    "metrics",
-    "performance",
-    "repository_xray",
-    "requirements",
-    "requirements_v2",
-    "sarif",
-    "sast",
-    "secret_detection",
-    "terraform",
-)
+_MERGE_REQUEST = "a GitLab server shows it in merge requests, compared with the target branch"
+_SECURITY = "a GitLab server makes findings of it: security dashboard, policies, merge requests"
+_LICENSES = "a GitLab server checks it against its license policies"
+_REQUIREMENTS = "a GitLab server marks its requirements as satisfied by it"
+REPORTS_NOT_READ = {
+    "accessibility": _MERGE_REQUEST,
+    "api_fuzzing": _SECURITY,
+    "browser_performance": _MERGE_REQUEST,
+    "cobertura": "GitLab has dropped it; write `coverage_report`",
+    "container_scanning": _SECURITY,
+    "coverage_fuzzing": _SECURITY,
+    "cyclonedx": "a GitLab server makes its dependency list of it",
+    "dast": _SECURITY,
+    "dependency_scanning": _SECURITY,
+    "license_management": _LICENSES,
+    "license_scanning": _LICENSES,
+    "load_performance": _MERGE_REQUEST,
+    "lsif": "a GitLab server's code browser uses it",
+    "metrics": _MERGE_REQUEST,
+    "performance": _MERGE_REQUEST,
+    "repository_xray": "a GitLab server gives it to its code suggestions",
+    "requirements": _REQUIREMENTS,
+    "requirements_v2": _REQUIREMENTS,
+    "sarif": _SECURITY,
+    "sast": _SECURITY,
+    "secret_detection": _SECURITY,
+    "terraform": _MERGE_REQUEST,
+}
+"""Reports that are not read, and what on a GitLab server would read them."""
 NO_SERVER = "a Longshore run has no GitLab server"
 
 DEFAULT_KEYS = (
@@ -168,6 +172,28 @@ DEFAULT_KEYS = (
     "x-longshore",
 )
 """Keywords allowed in `default` and inherited by jobs."""
+TRIGGER_KEYS = frozenset(
+    (
+        "allow_failure",
+        "environment",
+        "except",
+        "extends",
+        "inherit",
+        "interruptible",
+        "manual_confirmation",
+        "needs",
+        "only",
+        "parallel",
+        "resource_group",
+        "rules",
+        "stage",
+        "start_in",
+        "trigger",
+        "variables",
+        "when",
+    )
+)
+"""The keywords of a job with `trigger`: GitLab refuses all others."""
 GLOBAL_DEFAULTS = ("image", "services", "cache", "before_script", "after_script")
 """Keywords also allowed at the top level, an older way to write `default`."""
 
@@ -192,9 +218,9 @@ GLOBAL = [
     works("workflow.rule.when", Choice(("always", "never"))),
     works("workflow.rule.variables", VARIABLES),
     works("workflow.rule.auto_cancel", Fields("auto_cancel")),
-    ignored("workflow.rule.start_in", "a pipeline can't wait"),
-    ignored("workflow.rule.allow_failure", "it applies to jobs only"),
-    ignored("workflow.rule.needs", "it applies to jobs only"),
+    refused("workflow.rule.start_in", "a pipeline can't wait; GitLab refuses it too"),
+    ignored("workflow.rule.allow_failure", "it applies to jobs only, in GitLab too"),
+    ignored("workflow.rule.needs", "it applies to jobs only, in GitLab too"),
     works("auto_cancel.on_new_commit", Choice(("conservative", "interruptible", "none"))),
     works("auto_cancel.on_job_failure", Choice(("all", "none"))),
 ]
@@ -230,8 +256,8 @@ INCLUDE = [
         TEXT,
         "of GitLab's own project at a fixed release, fetched with git; `--templates` chooses another",
     ),
-    refused("include.artifact", "it belongs under `trigger:include`"),
-    refused("include.job", "it belongs under `trigger:include`"),
+    refused("include.artifact", "it belongs under `trigger:include`, in GitLab too"),
+    refused("include.job", "it belongs under `trigger:include`, in GitLab too"),
     works("include.integrity", TEXT, "of a fetched `remote`"),
     works("include.cache", any_of(FLAG, DURATION), "of a fetched `remote`; `true` is an hour"),
 ]
@@ -240,7 +266,7 @@ SPEC = [
     works("header.spec", Fields("spec")),
     works("spec.inputs", MapOf(Fields("spec.input")), "names may contain any characters, such as a slash"),
     works("spec.component", ListOf(TEXT)),
-    ignored("spec.description", "it is documentation only"),
+    works("spec.description", TEXT, "documentation only"),
     works(
         "spec.include",
         one_or_more(any_of(TEXT, Fields("include"))),
@@ -250,7 +276,7 @@ SPEC = [
     works("spec.input.description", TEXT),
     works("spec.input.options", ListOf(Anything())),
     works("spec.input.regex", TEXT, "in RE2's syntax, as in GitLab"),
-    works("spec.input.type", Choice(("string", "number", "boolean", "array"))),
+    works("spec.input.type", INPUT_TYPE),
     works("spec.input.rules", ListOf(Fields("spec.input.rule"), least=1)),
     works("spec.input.rule.if", TEXT),
     works("spec.input.rule.options", ListOf(Anything())),
@@ -266,7 +292,11 @@ JOB = [
     works("job.cache", one_or_more(Fields("job.cache"))),
     works("job.coverage", TEXT),
     works("job.dependencies", TEXTS),
-    works("job.environment", any_of(TEXT, Fields("job.environment", required=("name",)))),
+    works(
+        "job.environment",
+        any_of(TEXT, Fields("job.environment", required=("name",))),
+        "the coordinator keeps environments, see [Environments](#environments)",
+    ),
     differs(
         "job.except",
         POLICY,
@@ -279,13 +309,25 @@ JOB = [
         SCRIPT,
         "runs in the job's own image, beside the project's directory, whose files are there already",
     ),
-    ignored("job.id_tokens", f"{NO_SERVER} that could sign tokens"),
-    ignored("job.identity", f"{NO_SERVER} that could vouch for an identity"),
+    ignored(
+        "job.id_tokens",
+        "others trust only tokens that a GitLab server has signed; keep credentials as `longshore secret`",
+    ),
+    ignored("job.identity", "Google Cloud trusts a GitLab server's tokens; keep credentials as `longshore secret`"),
     works("job.image", any_of(TEXT, Fields("job.image", required=("name",)))),
     works("job.inherit", Fields("job.inherit")),
     works("job.inherit.default", any_of(FLAG, ListOf(Choice(DEFAULT_KEYS)))),
     works("job.inherit.variables", any_of(FLAG, TEXTS)),
-    refused("job.inputs", "inputs of a single job are not supported"),
+    works(
+        "job.inputs",
+        MapOf(Fields("job.inputs")),
+        "set by `longshore play` and `longshore retry` ([Inputs of jobs](#inputs-of-jobs))",
+    ),
+    works("job.inputs.default", Anything(), "required, as in GitLab"),
+    works("job.inputs.description", TEXT),
+    works("job.inputs.options", ListOf(Anything())),
+    works("job.inputs.regex", TEXT, "for strings; in RE2's syntax, as in GitLab"),
+    works("job.inputs.type", INPUT_TYPE),
     works("job.interruptible", FLAG),
     works("job.manual_confirmation", TEXT),
     works("job.needs", NEEDS),
@@ -298,9 +340,12 @@ JOB = [
     works("job.resource_group", TEXT),
     works("job.retry", any_of(Number(0, 2), Fields("job.retry"))),
     works("job.rules", ListOf(Fields("rule"), least=1)),
-    refused("job.run", "steps need GitLab's step runner; write a `script`"),
+    refused("job.run", "steps are run by GitLab's step runner, which jobs here do not have; write a `script`"),
     works("job.script", SCRIPT),
-    ignored("job.secrets", f"{NO_SERVER} that could fetch secrets; keep them as `longshore secret`"),
+    ignored(
+        "job.secrets",
+        "Vault and other stores trust tokens that a GitLab server has signed; keep secrets as `longshore secret`",
+    ),
     works(
         "job.services",
         ListOf(any_of(TEXT, Fields("job.services", required=("name",)))),
@@ -315,15 +360,10 @@ JOB = [
         "sets labels ([docs/cli.md](cli.md#where-runs-are-stored))",
     ),
     works("job.timeout", DURATION),
-    differs(
-        "job.trigger",
-        any_of(TEXT, Fields("job.trigger")),
-        "child pipelines only ([Child pipelines](#child-pipelines)); a job that names a project does nothing and "
-        "succeeds, with a warning",
-    ),
+    works("job.trigger", any_of(TEXT, Fields("job.trigger")), "see [Child pipelines](#child-pipelines)"),
     works("job.variables", VARIABLES),
     works("job.when", Choice(JOB_WHEN, hints=(("never", "`never` belongs in `rules`"),))),
-    ignored("job.dast_configuration", "site profiles are kept on a GitLab server"),
+    ignored("job.dast_configuration", "profiles of sites and scanners are kept on a GitLab server"),
     works("job.x-longshore", Fields("job.x-longshore"), "Longshore's own: limits of the job's container"),
     works("job.x-longshore.cpus", Number(0.01, 4096, whole=False)),
     works("job.x-longshore.memory", WORD, "such as `512m` or `2g`"),
@@ -340,36 +380,57 @@ JOB_PARTS = [
     works("job.artifacts.reports", Fields("job.artifacts.reports")),
     works("job.artifacts.reports.dotenv", one_or_more(TEXT)),
     works("job.artifacts.reports.junit", one_or_more(TEXT), "a file that is not a report is skipped with a warning"),
-    *(ignored(f"job.artifacts.reports.{kind}", "GitLab's server shows it") for kind in REPORTS_NOT_READ),
-    ignored("job.artifacts.access", "artifacts are available to all users of the coordinator"),
-    ignored("job.artifacts.public", "artifacts are available to all users of the coordinator"),
-    ignored("job.artifacts.expose_as", "merge requests exist only on a GitLab server"),
+    works("job.artifacts.reports.annotations", one_or_more(TEXT), "see [Reports](#reports)"),
+    works("job.artifacts.reports.codequality", one_or_more(TEXT), "see [Reports](#reports)"),
+    works(
+        "job.artifacts.reports.coverage_report",
+        Fields("job.artifacts.reports.coverage_report", required=("coverage_format", "path")),
+        "see [Reports](#reports)",
+    ),
+    works("job.artifacts.reports.coverage_report.coverage_format", Choice(("cobertura", "jacoco"))),
+    works("job.artifacts.reports.coverage_report.path", TEXT),
+    *(ignored(f"job.artifacts.reports.{kind}", why) for kind, why in REPORTS_NOT_READ.items()),
+    ignored(
+        "job.artifacts.access",
+        "roles in a project exist on a GitLab server; here all users of the coordinator have access",
+    ),
+    ignored(
+        "job.artifacts.public",
+        "public pipelines exist on a GitLab server; here all users of the coordinator have access",
+    ),
+    works("job.artifacts.expose_as", Text(empty=False, longest=100), "see [Reports](#reports)"),
     works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
     works(
         "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#artifacts-and-caches)"
     ),
-    differs("job.cache.key.files_commits", TEXTS, "the key derives from the files' contents, not their last commits"),
+    works(
+        "job.cache.key.files_commits",
+        TEXTS,
+        "one or two files or patterns, see [Files](#artifacts-and-caches)",
+    ),
     works("job.cache.key.prefix", WORD),
     works("job.cache.paths", TEXTS),
     works("job.cache.untracked", FLAG),
     works("job.cache.when", SAVE_WHEN),
     works("job.cache.policy", Choice(("pull-push", "pull", "push"), variables=True)),
     works("job.cache.fallback_keys", ListOf(TEXT, most=5)),
-    ignored("job.cache.unprotect", "no protected branches exist here, so caches are not split by them"),
+    ignored("job.cache.unprotect", "only a GitLab server protects branches, so caches are not split by them"),
     works("job.environment.name", TEXT),
-    works("job.environment.url", TEXT, "with all variables of the job, including those known only to its run"),
+    works(
+        "job.environment.url", Text(longest=255), "with all variables of the job, including those known only to its run"
+    ),
     works("job.environment.action", Choice(("start", "prepare", "stop", "verify", "access"))),
-    works("job.environment.deployment_tier", TEXT, "gives `CI_ENVIRONMENT_TIER`"),
-    ignored("job.environment.on_stop", "environments are recorded and shown, not stopped"),
-    ignored("job.environment.auto_stop_in", "environments are recorded and shown, not stopped"),
-    ignored("job.environment.kubernetes", "clusters are connected to a GitLab server"),
+    works("job.environment.deployment_tier", Choice(TIERS, variables=True), "gives `CI_ENVIRONMENT_TIER`"),
+    works("job.environment.on_stop", TEXT, "a job of the same pipeline, see [Environments](#environments)"),
+    works("job.environment.auto_stop_in", DURATION, "counts from the deployment, see [Environments](#environments)"),
+    ignored("job.environment.kubernetes", "clusters are connected to a GitLab server, by its agents"),
     works("job.image.name", TEXT),
     works("job.image.entrypoint", TEXTS),
     works("job.image.pull_policy", PULL_POLICY),
     works("job.image.docker", Fields("job.image.docker")),
     works("job.image.docker.user", WORD),
     works("job.image.docker.platform", TEXT),
-    ignored("job.image.kubernetes", "jobs run in Docker"),
+    ignored("job.image.kubernetes", "it is for GitLab Runner's pods in Kubernetes; jobs here run in Docker"),
     works("job.services.name", TEXT),
     works("job.services.alias", TEXT, "several, separated by commas or blanks"),
     works("job.services.entrypoint", TEXTS),
@@ -377,7 +438,7 @@ JOB_PARTS = [
     works("job.services.variables", VARIABLES),
     works("job.services.pull_policy", PULL_POLICY),
     works("job.services.docker", Fields("job.image.docker")),
-    ignored("job.services.kubernetes", "jobs run in Docker"),
+    ignored("job.services.kubernetes", "it is for GitLab Runner's pods in Kubernetes; jobs here run in Docker"),
     works("job.retry.max", Number(0, 2)),
     works("job.retry.when", one_or_more(Choice(RETRY_REASONS))),
     works("job.retry.exit_codes", EXIT_CODES),
@@ -393,8 +454,8 @@ JOB_PARTS = [
     works("job.trigger.include.job", TEXT, "a job that has ended by then: one of an earlier stage, or of `needs`"),
     works("job.trigger.include.inputs", MapOf(Anything())),
     refused("job.trigger.include.rules", "write `rules` of the job"),
-    differs("job.trigger.project", TEXT, "see `trigger`"),
-    differs("job.trigger.branch", TEXT, "see `trigger`"),
+    works("job.trigger.project", TEXT, "see [Pipelines of other projects](#pipelines-of-other-projects)"),
+    works("job.trigger.branch", TEXT, "without effect on a directory that is given with `--project`"),
     works("job.trigger.strategy", Choice(("depend", "mirror"))),
     works("job.trigger.forward", Fields("job.trigger.forward")),
     works("job.trigger.forward.yaml_variables", FLAG),
@@ -403,15 +464,16 @@ JOB_PARTS = [
     works("need.job", TEXT),
     works("need.artifacts", FLAG),
     works("need.optional", FLAG),
-    works("need.parallel", Fields("need.parallel")),
+    works("need.parallel", Fields("need.parallel", instead="name a job of a numbered `parallel` in full: `job 1/3`")),
     differs(
         "need.parallel.matrix",
-        MATRIX,
-        "a selector may name a subset of the matrix variables, in any order: it selects all matching jobs",
+        ListOf(MapOf(one_or_more(WORD)), least=1),
+        "a selector may name a subset of the matrix variables, in any order: it selects all matching jobs. As in "
+        "GitLab, each of its combinations must exist, unless the need is `optional`",
     ),
-    differs("need.pipeline", WORD, "other pipelines are not consulted: such a need counts as met, without artifacts"),
-    differs("need.project", TEXT, "other projects are not consulted: such a need counts as met, without artifacts"),
-    differs("need.ref", TEXT, "see `needs:project`"),
+    works("need.pipeline", WORD, "see [Needs of other pipelines](#needs-of-other-pipelines)"),
+    works("need.project", TEXT, "of the runs that the coordinator has"),
+    works("need.ref", TEXT),
     works("policy.refs", one_or_more(TEXT)),
     works("policy.variables", one_or_more(TEXT)),
     works("policy.changes", TEXTS),

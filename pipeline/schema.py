@@ -29,11 +29,15 @@ class Shape(Protocol):
 
 
 class Check:
-    """Validates values and reports errors. `fields` maps a mapping's path to its keys."""
+    """Validates values and reports errors. `fields` maps a mapping's path to its keys.
 
-    def __init__(self, report: Report, fields: Mapping[str, Mapping[str, Field]]) -> None:
+    With `partial`, the values are parts of others that are not known: keys that they lack are no errors.
+    """
+
+    def __init__(self, report: Report, fields: Mapping[str, Mapping[str, Field]], *, partial: bool = False) -> None:
         self.report = report
         self.fields = fields
+        self.partial = partial
 
     def value(self, value: Value, shape: Shape, mark: Mark, key: str) -> None:
         """Validates one value; an unresolved reference may be anything."""
@@ -43,6 +47,7 @@ class Check:
             shape.parts(value, mark, key, self)
         else:
             mend = shape.mend if isinstance(shape, Text) and isinstance(value, Map) else ""
+            mend = mend or (shape.instead if isinstance(shape, Fields) else "")
             self.report.problem(f"must be {shape.name}, not {kind_of(value)}", mark, key, mend)
 
 
@@ -197,13 +202,14 @@ class MapOf(msgspec.Struct, frozen=True):
 class Fields(msgspec.Struct, frozen=True):
     """A mapping whose keys are keywords: those of the table under `path`, or only the given ones.
 
-    `mend` is the hint for a missing required key.
+    `mend` is the hint for a missing required key, `instead` for a value that is no mapping.
     """
 
     path: str
     only: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     mend: str = ""
+    instead: str = ""
 
     @property
     def name(self) -> str:
@@ -218,7 +224,7 @@ class Fields(msgspec.Struct, frozen=True):
         known = check.fields[self.path]
         allowed = self.only or tuple(known)
         for missing in self.required:
-            if value.get(missing) is None:
+            if value.get(missing) is None and not check.partial:
                 check.report.problem(f"lacks {missing!r}", mark, key, self.mend)
         for inner, item, where in value.entries():
             name = f"{key}.{inner}" if key else inner

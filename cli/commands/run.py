@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cli.render.output import Output
     from cli.session.session import Session
     from cli.submit.compile import Project
+    from cli.submit.other_projects import OtherProjects
     from cli.submit.workspace.maker import WorkspaceMaker
     from protocol.views import RunView
 
@@ -50,6 +51,13 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 @fetch_options
 @click.option("--default-image", metavar="IMAGE", help="Image of jobs that name none.")
 @output_option("Print the run as one JSON document to stdout, its logs to stderr.")
+@click.option(
+    "--artifacts",
+    "artifacts",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Put each job's artifacts and reports into DIR/JOB when it ends.",
+)
 @click.option("--plain", is_flag=True, help="Print lines only, without the live view, as without a terminal.")
 @coordinator_option
 @serving_options
@@ -65,6 +73,7 @@ def run_command(
     fetch: FetchOptions,
     default_image: str | None,
     output: Output,
+    artifacts: Path | None,
     plain: bool,
 ) -> int:
     """Run the pipeline of FILE (default: the repository's .gitlab-ci.yml) on its files as they are now, and follow it
@@ -73,6 +82,8 @@ def run_command(
     Without a coordinator, the run executes on this machine in Docker; job tags are ignored unless --label sets labels,
     and Ctrl-C cancels the run. With a coordinator, Ctrl-C only stops following.
     """
+    if artifacts is not None and detach:
+        raise UsageError("--artifacts needs a run that is followed; omit -d, or use `longshore artifacts RUN -o DIR`")
     interrupts = Interrupts()
     interrupts.install()
     try:
@@ -95,14 +106,15 @@ def run_command(
                 project = compile_for_run(
                     file, variables, jobs, projects, inputs, default_image, repository, fetch.fetching(file)
                 )
+                others = stack.enter_context(closing(_others(project, projects, fetch))) if projects else None
             open_session = acting_session if detach else running_session
             with open_session(where, serving, interrupts.waits) as session:
                 _say_what_counts(session, where, serving, project)
-                run = _submit(session, project, maker, interrupts)
+                run = _submit(session, project, maker, others, interrupts)
                 if detach:
                     return _leave(session, run, interrupts, output)
                 following = _Following(session, run, interrupts, cancels=where.coordinator is None)
-                return following.to_the_end(project, output, plain=plain)
+                return following.to_the_end(project, output, artifacts, plain=plain)
     except Interrupted as interrupted:
         _say(interrupted.message)
         return interrupted.status
@@ -133,7 +145,19 @@ def _say_what_counts(session: Session, where: Target, serving: Serving, project:
         _say(f"{what}, which are ignored here; set worker labels with --label L")
 
 
-def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupts: Interrupts) -> int:
+def _others(project: Project, projects: dict[str, Path], fetch: FetchOptions) -> OtherProjects:
+    from cli.submit.other_projects import OtherProjects
+
+    return OtherProjects(project.plan, projects, fetch.fetching)
+
+
+def _submit(
+    session: Session,
+    project: Project,
+    maker: WorkspaceMaker,
+    others: OtherProjects | None,
+    interrupts: Interrupts,
+) -> int:
     """Submits the run and returns its id. Signals interrupt only before the request is sent; after that it waits."""
     token = uuid4().hex
     asked = False
@@ -141,10 +165,13 @@ def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupt
         try:
             with interrupts.breaks(BREAKS_AFTER_ASKING if asked else 1):
                 workspace = maker.upload(project.plan, session.client)
+                brought = others.upload(session.client) if others is not None else []
                 if session.embedded is not None:
                     session.embedded.wait_for_engine()
             asked = True
-            run = session.client.submit_run(project.plan, workspace, source=project.source, token=token)
+            run = session.client.submit_run(
+                project.plan, workspace, source=project.source, token=token, projects=brought
+            )
         except CoordinatorUnreachable:
             try:
                 session.again()
@@ -155,6 +182,8 @@ def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupt
                 raise Interrupted(interrupted.status, unknown) from interrupted
         else:
             maker.submitted()
+            if others is not None:
+                others.submitted()
             return run
 
 
@@ -182,8 +211,8 @@ class _Following:
         self._children: dict[int, RunView] = {}
         interrupts.patience = 2 if cancels else 1
 
-    def to_the_end(self, project: Project, output: Output, *, plain: bool) -> int:
-        """Follows the run to its end and returns the exit status of `run`."""
+    def to_the_end(self, project: Project, output: Output, artifacts: Path | None, *, plain: bool) -> int:
+        """Follows the run to its end and returns the exit status of `run`. With `artifacts`, lays them there."""
         from cli.follow.progress import Progress
 
         stages: dict[str, list[str]] = {stage: [] for stage in project.plan.stages}
@@ -194,9 +223,13 @@ class _Following:
         progress = Progress(self._run, stages, stream, live=live)
         Thread(target=_import_ahead, name="import", daemon=True).start()
         view = None
+        failures: list[str] = []
         try:
             with closing(progress):
-                view = self._follow(progress)
+                if artifacts is None:
+                    view = self._follow(progress)
+                else:
+                    view, failures = self._follow_and_lay(progress, artifacts, project)
         except Interrupted:
             pass  # the coordinator is unreachable, and the user ended the wait
         except OSError:  # our output's reader has exited
@@ -206,8 +239,26 @@ class _Following:
             self._say_what_goes_on()
             return self._interrupts.status
         progress.sum_up(view, self._children)
+        for failure in failures:
+            progress.say(failure)
         output.ended(view)
-        return exit_status(view)
+        return exit_status(view) or bool(failures)
+
+    def _follow_and_lay(
+        self, progress: Progress, artifacts: Path, project: Project
+    ) -> tuple[RunView | None, list[str]]:
+        from cli.artifacts.fetching import Fetcher
+        from cli.artifacts.laying import Laying
+
+        session = self._session
+        jobs = [job.name for job in project.plan.jobs]
+        with Laying(artifacts, jobs, lambda: session.client.another()) as laying:
+            progress.when_ended(laying.job_ended)
+            view = self._follow(progress)
+            if view is None:
+                return None, []
+            fetcher = Fetcher(lambda: session.client, session.again)
+            return view, laying.finish(view, self._children, fetcher, lambda: self._interrupts.presses > 1)
 
     def _follow(self, progress: Progress) -> RunView | None:
         from cli.follow.follower import Follower

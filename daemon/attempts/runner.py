@@ -19,20 +19,24 @@ from daemon.attempts import hints
 from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.checkouts.git import Processes
 from daemon.checkouts.store import CheckoutStores
-from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Workspace
+from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Slot, Workspace
+from daemon.executors.common.clone_path import at_clone_path
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
+from daemon.logs.appendix import Appendix, labelled
 from daemon.logs.coverage import LogTail, find_coverage
 from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
 from daemon.logs.resume import OffsetFilter
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
-from daemon.reports.upload import Reports, store_reports
+from daemon.reports.reader import Reports
+from daemon.reports.upload import store_reports
 from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
 from protocol import workspace as snapshots
 from protocol.backoff import Backoff
+from protocol.errors import reason_of
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
@@ -60,9 +64,10 @@ class _Prefetch(msgspec.Struct, frozen=True):
 
 
 class _Open(msgspec.Struct, frozen=True):
-    """All dependencies are satisfied and a slot is free."""
+    """All dependencies are satisfied and this slot is free."""
 
     dependencies: list[Dependency]
+    slot: Slot
 
 
 class _Look(msgspec.Struct, frozen=True):
@@ -118,6 +123,7 @@ class Runner:
         *,
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
+        assignment = at_clone_path(assignment)
         self.attempt = assignment.attempt
         self.sandbox = executor.sandbox(assignment)
         self._executor = executor
@@ -137,6 +143,7 @@ class Runner:
         self._tail = LogTail() if assignment.job.coverage else None
         self._end = LogTail(hints.TAIL_BYTES)
         self._log_error: str | None = None
+        self._appendix = Appendix(log)
         self._failing = Event()  # failed without an engine or a container, and so without a log
 
     # called by the loop
@@ -157,9 +164,9 @@ class Runner:
         """A dependency has ended: fetch its artifacts, if time allows, before the last one ends."""
         self._life.tell(_Prefetch(dependency))
 
-    def open(self, dependencies: list[Dependency]) -> None:
+    def open(self, dependencies: list[Dependency], slot: Slot) -> None:
         """Run the job."""
-        self._life.tell(_Open(dependencies))
+        self._life.tell(_Open(dependencies, slot))
 
     def stop(self, why: StopReason) -> None:
         """Changes the attempt's end. The caller stops a running script, through the sandbox."""
@@ -248,7 +255,7 @@ class Runner:
             if isinstance(order, _Open):
                 if not prepared:
                     self._prepare()
-                return self.run_job(order.dependencies)
+                return self.run_job(order.dependencies, order.slot)
             if isinstance(order, _Hold) and prepared and not held:
                 self.sandbox.hold()
                 held = True
@@ -292,7 +299,7 @@ class Runner:
                 self._git,
             )
         except OSError as error:
-            message = f"the workspace can't be checked out: {error}"
+            message = f"the workspace can't be checked out: {reason_of(error)}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def _prepare_ahead(self) -> bool:
@@ -318,11 +325,11 @@ class Runner:
                 "fetching artifacts ahead failed: %s", self._masker.text(error.message), extra={"attempt": self.attempt}
             )
 
-    def run_job(self, dependencies: list[Dependency]) -> Result:
+    def run_job(self, dependencies: list[Dependency], slot: Slot) -> Result:
         """Unpacks the dependencies' artifacts, opens the gate and runs the job to its end."""
         archives = [self._transfer.artifact(*one) for dependency in dependencies for one in self._archives(dependency)]
         self._check_stop()
-        return self._finish(Dependencies(dependencies, archives))
+        return self._finish(Dependencies(dependencies, archives, slot))
 
     def _finish(self, dependencies: Dependencies | None) -> Result:
         """From the gate to the last byte: runs the job, then collects its log and its files."""
@@ -352,8 +359,10 @@ class Runner:
         finally:
             if follower is not None:
                 follower.join()
-        while (log_length := self._log.whole()) is None:
-            self._follow_log()
+        log_length = self._whole_log()
+        if service_logs and self.sandbox.shows_services:
+            self._appendix.append(labelled(service_logs), log_length)
+            log_length = self._whole_log()
         self._check_wanted()
         said = [result.message, reports.failure, reports.warning, *self.sandbox.warnings, self._log_error]
         if result.failure_reason is FailureReason.SCRIPT_FAILURE:
@@ -366,6 +375,7 @@ class Runner:
             artifacts=reports.artifacts,
             dotenv=reports.dotenv,
             tests=reports.tests,
+            reports=reports.shown,
             coverage=self._coverage(),
         )
 
@@ -409,7 +419,7 @@ class Runner:
         scratch = self._transfer.scratch()
         try:
             collected = self.sandbox.collect(scratch, succeeded=succeeded)
-            reports = store_reports(collected, self._transfer, self._masker)
+            reports = store_reports(collected, self._transfer, self._masker, self._assignment)
         except JobFailed as error:
             if succeeded:
                 return self._failed(error.reason, error.message, result.exit_code), Reports()
@@ -429,6 +439,7 @@ class Runner:
                 else:
                     self.sandbox.follow_log(limit.start, self._tapped(limit.write))
                 limit.close()
+                self._appendix.write()
                 return
             except LogRestarted:
                 continue
@@ -448,22 +459,17 @@ class Runner:
         stream.close()
 
     def _without_secrets(self, result: Result) -> Result:
-        """The result with secrets masked, for the coordinator and its users."""
+        """The result with secrets masked, for the coordinator and its users; its reports are masked already."""
         if not self._masker:
             return result
         hidden = [key for key, value in result.dotenv.items() if self._masker.hides(value)]
         said = [result.message] if result.message else []
         said += [f"dotenv: {key} contains a secret and is not passed on" for key in hidden]
-        tests = result.tests
-        if tests is not None:
-            failures = [self._masker.text(failure) for failure in tests.failures]
-            tests = msgspec.structs.replace(tests, failures=failures)
         artifacts = [msgspec.structs.replace(ref, name=self._masker.text(ref.name)) for ref in result.artifacts]
         return msgspec.structs.replace(
             result,
             message=self._masker.text("; ".join(said)) or None,
             dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
-            tests=tests,
             artifacts=artifacts,
         )
 
@@ -492,13 +498,19 @@ class Runner:
         """Best effort: a service's log helps troubleshooting, and decides nothing."""
         logs: dict[str, bytes] = {}
         try:
-            logs = self.sandbox.service_logs()
-            for alias, data in logs.items():
+            for alias, data in self.sandbox.service_logs().items():
                 if not self._masker.hides(alias):
-                    self._host.service_log(self.attempt, alias, self._masker.whole(data))
+                    logs[alias] = self._masker.whole(data)
+                    self._host.service_log(self.attempt, alias, logs[alias])
         except Exception as error:
             logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
         return logs
+
+    def _whole_log(self) -> int:
+        """Reads the log again as often as the coordinator loses some of it; its length."""
+        while (length := self._log.whole()) is None:
+            self._follow_log()
+        return length
 
     def _hints(self, service_logs: Mapping[str, bytes]) -> list[str]:
         """Worker options that would have let the job get further."""

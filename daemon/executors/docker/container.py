@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
 from daemon.executors.base import JobFailed
-from daemon.executors.common.environment import Environment, dotenv_of, job_environment
+from daemon.executors.common.environment import NOT_STARTED, Environment, Start, dotenv_of, job_environment
 from daemon.executors.common.script_limits import is_true
 from daemon.executors.docker.api_client import GONE, EngineError
 from daemon.executors.docker.gate import Gate
@@ -25,7 +24,7 @@ from daemon.executors.docker.services import Services, plan_services
 from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.workspace_files import SandboxFiles
 from daemon.tar_stream import BadArchive
-from protocol.errors import EngineUnavailable, LongshoreError
+from protocol.errors import EngineUnavailable, LongshoreError, reason_of
 from protocol.messages import Assignment, Dependency
 from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
@@ -91,14 +90,17 @@ class JobContainer:
 
     # variables
 
-    def environment(self, dependencies: Sequence[Dependency], started: datetime | None = None) -> Environment:
+    def environment(self, dependencies: Sequence[Dependency], start: Start = NOT_STARTED) -> Environment:
         """The job's variables, with those from the `dependencies` that have ended."""
-        return job_environment(self.assignment, self.site.worker, self.spec.name, dotenv_of(dependencies), started)
+        network = self.name if self.assignment.job.services else ""
+        site, variables = self.site, dotenv_of(dependencies)
+        return job_environment(self.assignment, site.worker, self.spec.name, variables, start, network, site.labels)
 
     def last_environment(self) -> Environment:
         """The script's environment, as far as known to a daemon that did not release it."""
         if self.final is None:
-            self.final = self.environment(self.assignment.dependencies)
+            start = Start(None, self.site.slot(self.name))
+            self.final = self.environment(self.assignment.dependencies, start)
         return self.final
 
     def services(self, environment: Environment) -> Services | None:
@@ -140,14 +142,17 @@ class JobContainer:
         return "; ".join(words) or "it has no output"
 
     @contextmanager
-    def failures(self) -> Iterator[None]:
-        """Turns engine and host errors into the job's result: a system failure."""
+    def failures(self, problem: str = "") -> Iterator[None]:
+        """Turns engine and host errors into the job's result: a system failure. `problem` is what the host prevents."""
         try:
             yield
         except EngineError as error:
             why = "its container was removed from outside the job" if self._is_gone(error) else f"Docker: {error}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, why) from error
-        except (EngineUnavailable, BadArchive, OSError, *GONE) as error:
+        except OSError as error:
+            message = f"{problem}: {reason_of(error)}" if problem else reason_of(error)
+            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
+        except (EngineUnavailable, BadArchive, *GONE) as error:
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, str(error) or repr(error)) from error
         except LongshoreError as error:  # a bad file pattern, an unbounded variable
             raise JobFailed(FailureReason.SCRIPT_FAILURE, str(error)) from error

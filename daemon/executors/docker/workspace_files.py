@@ -11,9 +11,11 @@ from daemon.executors.common import archives
 from daemon.executors.common.archive_guard import Clash
 from daemon.executors.docker.api_client import GO_DIRECTORY, GO_SYMLINK
 from daemon.executors.docker.container_user import owner_of
+from daemon.executors.docker.files.artifacts import ABOUT_FILES
 from daemon.executors.docker.shared import SharedResources
 from daemon.tar_stream import ROOT, Owner
 from protocol.messages import Assignment
+from protocol.plan import ArtifactsSpec
 
 
 class SandboxFiles:
@@ -33,9 +35,13 @@ class SandboxFiles:
         self._container = container
 
     def note(self, checkout: Checkout | None) -> None:
-        """Records the workspace's names for another daemon: files outside it are `untracked` when collected."""
+        """Records the workspace's names for another daemon, if they matter when files are collected: files outside it
+        are `untracked`, and a coverage report is about files in it.
+        """
         job = self._assignment.job
-        if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
+        artifacts = job.artifacts or ArtifactsSpec()
+        about_files = ABOUT_FILES & artifacts.reports.keys()
+        if any(cache.untracked for cache in job.caches) or artifacts.untracked or about_files:
             self._note_names(checkout.names() if checkout else ())
 
     def _note_names(self, names: Iterable[str]) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import asdict
+
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -11,14 +14,23 @@ from coordinator.engine.settings import Settings
 from coordinator.engine.state import JobState, RunState
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import JobPlan, Plan, RetrySpec
-from protocol.statuses import ENDED
+from protocol.plan import EnvironmentSpec, JobInput, JobPlan, Plan, RetrySpec
+from protocol.statuses import ENDED, EnvironmentStatus
 from protocol.statuses import ExecutionStatus as S
 from tests.support.engine_simulation import Sim, SimWorker
 from tests.support.plans import job, plan, trigger
 
 STAGES = ["build", "test", "deploy"]
 WHENS = ["on_success", "on_success", "on_success", "on_failure", "always", "manual"]
+ENVIRONMENTS = [
+    None,
+    None,
+    EnvironmentSpec(name="e", on_stop="j1", auto_stop_in=22.0),
+    EnvironmentSpec(name="e"),
+    EnvironmentSpec(name="e", action="stop"),
+    EnvironmentSpec(name="e", action="access"),
+]
+INPUTS = {"x": JobInput(default=0, type="number", options=[0, 1, 2])}
 RETRIES = [RetrySpec(), RetrySpec(max=1), RetrySpec(max=2, when=["runner_system_failure"])]
 
 
@@ -35,16 +47,19 @@ def plans(draw: st.DrawFn) -> Plan:
         made = job(
             f"j{i}",
             stage,
+            script="${{ job.inputs.x }}",
+            inputs=INPUTS,
             needs=needs,
             when=when,
             allow_failure=draw(st.booleans()) or when == "manual",
             retry=draw(st.sampled_from(RETRIES)),
             resource_group=draw(st.sampled_from([None, None, None, "lock"])),
             interruptible=draw(st.booleans()),
+            environment=draw(st.sampled_from(ENVIRONMENTS)),
         )
         if strategy is not None:
             started = trigger(strategy=strategy)
-            made = msgspec.structs.replace(made, script=[], retry=RetrySpec(), trigger=started.trigger)
+            made = msgspec.structs.replace(made, script=[], inputs={}, retry=RetrySpec(), trigger=started.trigger)
         jobs.append(made)
     return plan(*jobs, stages=STAGES)
 
@@ -111,6 +126,7 @@ class Coordinator(RuleBasedStateMachine):
         run = list(self.sim.runs.values())[seed % len(self.sim.runs)]
         jobs = [j for stage in run.stages for j in stage.jobs]
         name = jobs[seed % len(jobs)].plan.name
+        inputs = {"x": str(seed % 4)} if seed % 3 == 0 else {}
         unfinished = self.sim.engine.unfinished()
         finished = {run.id: run for run in self.sim.runs.values() if run.id not in unfinished}
         engine, now = self.sim.engine, self.sim.now
@@ -124,12 +140,17 @@ class Coordinator(RuleBasedStateMachine):
                 case "retry":
                     engine.retry(m.Retry(id=1, run=run.id), now, finished=finished)
                 case "retry_job":
-                    engine.retry(m.Retry(id=1, run=run.id, job=name), now, finished=finished)
+                    engine.retry(m.Retry(id=1, run=run.id, job=name, inputs=inputs), now, finished=finished)
                 case "play":
-                    engine.play(m.Play(id=1, run=run.id, job=name), now, finished=finished)
+                    engine.play(m.Play(id=1, run=run.id, job=name, inputs=inputs), now, finished=finished)
         except ProtocolError:
             pass
         self.sim.flush()
+
+    @rule()
+    def stop_environment(self) -> None:
+        with suppress(ProtocolError):
+            self.sim.stop_environment("e")
 
     @precondition(lambda self: self.sim.wanted)
     @rule(what=plans() | st.none(), seed=st.integers(0, 5))
@@ -139,8 +160,9 @@ class Coordinator(RuleBasedStateMachine):
         if what is None:
             self.sim.engine.child_refused(attempt, ["child.yml:1: is no good"], self.sim.now)
         else:
-            self.sim.engine.child_compiled(attempt, what, self.sim.now)
-            assert self.sim.engine.child_compiled(attempt, what, self.sim.now) is None
+            origin = self.sim.origins[attempt]
+            self.sim.engine.child_compiled(attempt, what, origin, self.sim.now)
+            assert self.sim.engine.child_compiled(attempt, what, origin, self.sim.now) is None
         self.sim.flush()
 
     @rule()
@@ -154,6 +176,16 @@ class Coordinator(RuleBasedStateMachine):
     def no_attempt_starts_twice(self) -> None:
         attempts = [attempt for attempt, _ in self.sim.starts] if hasattr(self, "sim") else []
         assert len(attempts) == len(set(attempts))
+
+    @invariant()
+    def every_job_at_a_worker_has_the_values_that_its_user_has_set(self) -> None:
+        for worker in self.sim.workers.values() if hasattr(self, "sim") else ():
+            for attempt, assigned in worker.has.items():
+                found = self.sim.engine._ledger.find_attempt(attempt)
+                if found is not None and found[0].plan.inputs and worker.connected:
+                    j, current = found
+                    assert current.inputs == {"x": j.inputs.get("x", 0)}
+                    assert assigned.job.script == [str(current.inputs["x"])]
 
     @invariant()
     def slots_are_counted_right(self) -> None:
@@ -214,7 +246,10 @@ class Coordinator(RuleBasedStateMachine):
                 assert j.plan.trigger.strategy != "none"
                 assert j.child_runs[-1] in unfinished
             elif j.plan.trigger is not None and j.status in ENDED and j.attempt and j.attempt.started_at:
-                assert j.child_runs[-1] not in unfinished
+                child = self.sim.runs[j.child_runs[-1]]
+                played = (each for stage in child.stages for each in stage.jobs if each.played)
+                stops = any(each.plan.environment and each.plan.environment.action == "stop" for each in played)
+                assert child.id not in unfinished or stops  # a child continues alone to stop its environment
 
     @invariant()
     def a_job_whose_child_is_compiled_has_an_open_attempt_that_asked_for_it(self) -> None:
@@ -223,6 +258,20 @@ class Coordinator(RuleBasedStateMachine):
             if j.plan.trigger is not None and j.pending_reason == "its child pipeline is being compiled":
                 assert j.attempt is not None
                 assert j.attempt.id in self.sim.wanted
+
+    @invariant()
+    def an_environment_is_being_stopped_exactly_as_long_as_a_job_does_so(self) -> None:
+        known = self.sim.engine._ledger.environments if hasattr(self, "sim") else {}
+        for environment in known.values():
+            assert asdict(self.sim.environments[environment.key]) == asdict(environment)
+            assert (environment.status is EnvironmentStatus.STOPPING) is bool(environment.stopping)
+            for id in environment.stopping:
+                j = self.sim.engine._ledger.jobs[id]
+                assert j.status not in ENDED
+                assert j.run_id >= environment.deployment.run
+        if hasattr(self, "sim"):
+            for environment in self.sim.environments.values():
+                assert (environment.status is EnvironmentStatus.STOPPED) is (environment.key not in known)
 
     @invariant()
     def a_lock_has_one_holder(self) -> None:

@@ -14,6 +14,8 @@ from daemon.executors.common.archive_members import ArchiveWriter, Members, Sele
 from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.tar_stream import Member
+from protocol.compression import LEVEL, LEVELS
+from protocol.display import printable
 from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
 
@@ -25,6 +27,9 @@ MOST_LINKS = 40
 """Limit of links from one to the next, as in Linux."""
 REPORT_BYTES = 64 << 20
 """Maximum size of a report file; a larger one is skipped."""
+
+ABOUT_FILES = frozenset({"cobertura", "jacoco"})
+"""Kinds of reports about the workspace's files."""
 
 Expand = Callable[[str], str]
 
@@ -56,6 +61,13 @@ class FileCollector(msgspec.Struct):
         """The directories of all possible matches, relative to the project directory, none of them below another."""
         inside = (relative_pattern(self.expand(pattern), self.project_dir) for pattern in patterns)
         return outermost([fixed_prefix(path) for path in inside if path is not None])
+
+    def level(self, variable: str) -> int:
+        """The level of compression that a variable of the job asks for; a warning for an unknown one."""
+        name = self.expand(f"${variable}").strip().lower()
+        if name and name not in LEVELS:
+            self.warnings.append(f"{variable} has no effect: {name[:100]!r} is none of {', '.join(LEVELS)}")
+        return LEVELS.get(name, LEVEL)
 
     def take(self, selection: Selection, out: Members) -> bool:
         """Passes selected files to `out`; returns whether any exist. Raises EngineError, BadArchive, UsageError."""
@@ -212,13 +224,14 @@ class ReportFiles:
 
     follows = True
 
-    def __init__(self, kind: str, directory: Path, warnings: list[str]) -> None:
+    def __init__(self, kind: str, directory: Path, warnings: list[str], workspace: frozenset[str]) -> None:
         self.names: set[str] = set()  # always empty: a hard link is its own report
         self.collected: list[Collected] = []
         self._kept: set[str] = set()
         self._kind = kind
         self._directory = directory
         self._warnings = warnings
+        self._workspace = workspace
 
     def directory(self, member: Member) -> None:
         """Nothing to do: reports are files."""
@@ -235,13 +248,7 @@ class ReportFiles:
         path = self._directory / f"{self._kind}-{len(self._kept)}"
         with path.open("wb") as file:
             file.writelines(data)
-        self.collected.append(Collected(self._kind, path, name))
-
-
-def printable(name: str) -> str:
-    """A file's name for messages: control characters and invalid UTF-8 are escaped."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+        self.collected.append(Collected(self._kind, path, name, workspace=self._workspace))
 
 
 def due(when: str, succeeded: bool) -> bool:
@@ -260,15 +267,16 @@ def collect_artifacts(
     if due(spec.when, succeeded) and (spec.paths or spec.untracked):
         selection = Selection(spec.paths, spec.exclude, known() if spec.untracked else None)
         path = directory / "artifacts.tar.zst"
-        with ArchiveWriter(path) as out:
+        with ArchiveWriter(path, taker.level("ARTIFACT_COMPRESSION_LEVEL")) as out:
             any_taken = taker.take(selection, out)
         if any_taken:
-            collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest))
+            inside = (relative_pattern(taker.expand(pattern), taker.project_dir) for pattern in spec.paths)
+            paths = [path or "." for path in inside if path is not None]
+            collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest, paths))
         else:
             path.unlink()
-    for kind, patterns in (("dotenv", spec.dotenv), ("junit", spec.junit)):
-        if patterns:
-            files = ReportFiles(kind, directory, taker.warnings)
-            taker.take(Selection(patterns), files)
-            collected += files.collected
+    for kind, patterns in spec.reports.items():
+        files = ReportFiles(kind, directory, taker.warnings, known() if kind in ABOUT_FILES else frozenset())
+        taker.take(Selection(patterns), files)
+        collected += files.collected
     return collected

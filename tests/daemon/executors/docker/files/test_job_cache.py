@@ -15,6 +15,7 @@ from daemon.executors.docker.files.artifacts import Selection
 from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.job_cache import file_keys_of
 from daemon.tar_stream import Member
+from protocol.compression import LEVEL
 from protocol.plan import ArtifactsSpec, CacheSpec
 from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of, tar_workspace
 from tests.support.plans import assignment, variables
@@ -223,6 +224,10 @@ class Files:
 
     def __init__(self, size: int) -> None:
         self._size = size
+
+    def level(self, _: str) -> int:
+        """Of compression."""
+        return LEVEL
 
     def take(self, _: Selection, out: object) -> bool:
         """Into the archive."""
