@@ -41,7 +41,7 @@ IN_THE_END = "while read -r line; do :; done </etc/passwd; exec "
         ["env", "-i", "sh", "-c"],
         ["/bin/sh"],
         ["env", "sh", "-eu"],
-        ["sh", "-c", "(while echo noise >&2; do sleep 0.01; done) & exec sh"],
+        ["sh", "-c", "(while echo noise >&2; do sleep 0.05; done) & exec sh"],
         [""],
         [],
     ],
