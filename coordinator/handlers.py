@@ -33,7 +33,7 @@ SERVICE_LOG_BYTES = 4 << 20
 """Limit of one service's log; a worker sends only its tail, a quarter of this."""
 LOG_SLACK = 1000
 """Bytes allowed beyond a log's limit: for the line that reports the truncation."""
-COMMANDS = (m.Cancel, m.Retry, m.Play, m.DrainWorker)
+COMMANDS = (m.Cancel, m.Retry, m.Play, m.StopEnvironment, m.DrainWorker)
 """Requests that are not idempotent; a client's repeated request gets the first answer again."""
 FOR_WORKERS = get_args(m.FromWorker)
 FOR_CLIENTS = get_args(m.FromClient)
@@ -107,6 +107,7 @@ class Handlers:
             m.Cancel: self._cancel,
             m.Retry: self._retry,
             m.Play: self._play,
+            m.StopEnvironment: self._stop_environment,
             m.DrainWorker: self._drain_worker,
         }
 
@@ -275,15 +276,20 @@ class Handlers:
         return self._engine.cancel(message, now)
 
     def _retry(self, message: m.Retry, now: Now) -> m.Done:
-        return self._engine.retry(message, now, finished=self._finished(message.run))
+        return self._engine.retry(message, now, finished=self.finished(message.run))
 
     def _play(self, message: m.Play, now: Now) -> m.Done:
-        return self._engine.play(message, now, finished=self._finished(message.run))
+        return self._engine.play(message, now, finished=self.finished(message.run))
+
+    def _stop_environment(self, message: m.StopEnvironment, now: Now) -> m.Done:
+        environment = self._engine.environment(message.name, message.project)
+        finished = self.finished(environment.deployment.run)
+        return m.Done(id=message.id, count=self._engine.stop_environment(environment, now, finished=finished))
 
     def _drain_worker(self, message: m.DrainWorker, now: Now) -> m.Done:
         return self._engine.drain(message, now)
 
-    def _finished(self, id: int) -> dict[int, RunState]:
+    def finished(self, id: int) -> dict[int, RunState]:
         """Those of a run and its ancestors that have ended, if the run itself has: they may continue with it."""
         found: dict[int, RunState] = {}
         wanted: int | None = id
@@ -322,15 +328,19 @@ class Handlers:
                 self._quota.forget(upload.digest)
 
 
-def audit_entry(command: m.Cancel | m.Retry | m.Play | m.DrainWorker) -> tuple[str, str, str]:
+def audit_entry(command: m.Cancel | m.Retry | m.Play | m.StopEnvironment | m.DrainWorker) -> tuple[str, str, str]:
     """A command's audit entry: action, subject, detail."""
+    if isinstance(command, m.StopEnvironment):
+        return "stop", f"environment {command.name}", command.project or ""
     if isinstance(command, m.DrainWorker):
         return "drain" if command.on else "undrain", f"worker {command.worker}", ""
     action = str(command.__struct_config__.tag)
     subject = f"run {command.run}" + (f" job {command.job}" if command.job else "")
     if isinstance(command, m.Play):
-        return action, subject, " ".join(variable.key for variable in command.variables)
-    return action, subject, "failed only" if isinstance(command, m.Retry) and command.failed_only else ""
+        return action, subject, " ".join([*(variable.key for variable in command.variables), *command.inputs])
+    if isinstance(command, m.Retry):
+        return action, subject, " ".join(["failed only"] * command.failed_only + [*command.inputs])
+    return action, subject, ""
 
 
 def worker_of(peer: Peer) -> str:

@@ -9,12 +9,13 @@ import msgspec
 
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import JobState, RunState
-from coordinator.engine.views import attempt_view, run_view
+from coordinator.engine.views import attempt_view, environment_view, run_view
 from coordinator.files.base import Blobs, Logs
 from coordinator.store.base import RunStore
 from coordinator.transport.publisher import Publisher
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.job_inputs import current
 from protocol.names import CHUNK_BYTES
 from protocol.plan import JobPlan, Variable
 from protocol.statuses import ENDED
@@ -41,6 +42,8 @@ Query = (
     | m.GetJob
     | m.GetLog
     | m.ListWorkers
+    | m.ListEnvironments
+    | m.ListReleases
     | m.GetSnapshot
     | m.GetGoneWorkers
     | m.BlobGet
@@ -98,6 +101,8 @@ class Queries:
             m.GetJob: self._get_job,
             m.GetLog: self._get_log,
             m.ListWorkers: self._list_workers,
+            m.ListEnvironments: self._list_environments,
+            m.ListReleases: self._list_releases,
             m.GetSnapshot: self._snapshot,
             m.GetGoneWorkers: self._gone_workers,
             m.BlobGet: self._blob_get,
@@ -158,7 +163,16 @@ class Queries:
         attempts = [attempt_view(attempt) for attempt in job.attempts]
         story = self._store.story(query.run, query.job)
         services = [] if job.attempt is None else self._logs.services(job.attempt.id)
-        detail = m.JobDetail(id=query.id, job=masked(job.plan), attempts=attempts, story=story, services=services)
+        reports = None if job.attempt is None else job.attempt.reports
+        detail = m.JobDetail(
+            id=query.id,
+            job=masked(job.plan),
+            attempts=attempts,
+            story=story,
+            services=services,
+            inputs=current(job.plan, job.inputs),
+            reports=reports,
+        )
         return detail, None
 
     def _get_log(self, query: m.GetLog) -> Answer:
@@ -178,6 +192,14 @@ class Queries:
 
     def _list_workers(self, query: m.ListWorkers) -> Answer:
         return m.WorkerList(id=query.id, workers=self._engine.worker_views()), None
+
+    def _list_environments(self, query: m.ListEnvironments) -> Answer:
+        found = self._store.list_environments(query.project, bounded(query.limit))
+        return m.EnvironmentList(id=query.id, environments=[environment_view(each) for each in found]), None
+
+    def _list_releases(self, query: m.ListReleases) -> Answer:
+        releases = self._store.list_releases(query.project, bounded(query.limit))
+        return m.ReleaseList(id=query.id, releases=releases), None
 
     def _snapshot(self, query: m.GetSnapshot) -> Answer:
         return (

@@ -25,6 +25,7 @@ from coordinator.security.administration import MESSAGES as ADMIN_MESSAGES
 from coordinator.security.roles import Identity
 from coordinator.settings import CoordinatorSettings
 from coordinator.stall import Stall, failure
+from coordinator.store.store import UnreadableRun
 from coordinator.store.term import Superseded
 from protocol import messages as m
 from protocol.clock import boot
@@ -39,6 +40,8 @@ TICK_EVERY = 0.5
 """Seconds between engine ticks, which check deadlines."""
 SLOW_PEER_WAIT = 0.002
 """Seconds until a send to a peer with a full queue is retried: a ROUTER can't be polled for a single peer."""
+MOST_STOPS = 20
+"""Environments stopped in one turn; each may need a finished run from the database."""
 TURN_ANSWERS = 200
 TURN_ANSWER_BYTES = 8 << 20
 """Maximum query answers per turn; the remaining queries wait for the next one."""
@@ -112,7 +115,9 @@ class Coordinator(Resources):
         outbox = Outbox()
         self.handlers.answer_uploads(outbox)
         self.receive(outbox, now)
+        self.children.find_projects(now)
         outbox.appended += self.children.take_answers(now)
+        self.upstream_needs.answer(now)
         self.pass_time(now)
         self.settle(self.engine.flush(now), outbox, now)
         if self._stall is None:
@@ -203,10 +208,28 @@ class Coordinator(Resources):
         self._poller.register(self.feed.socket, zmq.POLLIN)
 
     def pass_time(self, now: Now) -> None:
-        """Ticks the engine every TICK_EVERY seconds."""
+        """Ticks the engine every TICK_EVERY seconds, and stops environments that are due."""
         if now.mono >= self._next_tick:
             self._next_tick = now.mono + TICK_EVERY
             self.engine.tick(now)
+            if self.settings.stops_environments:
+                self.stop_environments(now)
+
+    def stop_environments(self, now: Now) -> None:
+        """Stops the environments whose time has come; one whose run can't be read now stays due."""
+        for environment in self.engine.due_environments(now)[:MOST_STOPS]:
+            run = environment.deployment.run
+            try:
+                finished = self.handlers.finished(run)
+            except UnreadableRun as error:
+                log.error("environment %s has no job to stop it: %s", environment.name, error)
+                finished = {}
+            except Superseded:
+                raise
+            except Exception as error:
+                log.warning("environment %s can't be stopped yet: %s", environment.name, failure(error))
+                return
+            self.engine.stop_when_due(environment, now, finished=finished)
 
     def settle(self, turn: Turn, outbox: Outbox, now: Now) -> None:
         """Writes a turn, then announces it; if writing fails, keeps it for a retry."""
@@ -259,6 +282,7 @@ class Coordinator(Resources):
         self.send_replies(outbox)
         self.send_frames(turn, outbox)
         self.children.compile(turn.children)
+        self.upstream_needs.look_up(turn.look_ups)
         self.publish(turn, outbox)
         self.answer_queries()
 

@@ -19,7 +19,8 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     `state` is the directory of logs, blobs and, unless `database` is a URL, an SQLite file. `feed_bind` of None: any
     free port of the host in `bind`, announced to peers. `secure`: TCP connections are encrypted and restricted to
-    known keys; only tests switch it off.
+    known keys; only tests switch it off. One that lives only for a reader leaves environments that are due to the next
+    (`stops_environments`).
     """
 
     state: Path
@@ -31,6 +32,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     engine: Settings = msgspec.field(default_factory=Settings)
     retention: Retention = msgspec.field(default_factory=Retention)
     children: CompilerSettings = msgspec.field(default_factory=CompilerSettings)
+    stops_environments: bool = True
 
     @property
     def database_url(self) -> str:

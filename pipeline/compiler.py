@@ -12,11 +12,13 @@ from typing import Literal, TypeAlias, cast
 import msgspec
 
 from pipeline import predefined_variables
+from pipeline.environments import check_stop_jobs
 from pipeline.git_repository import Repository
 from pipeline.includes.fetching import Fetching, OtherProjects
 from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
+from pipeline.job_inputs import check_expressions
 from pipeline.job_parts import text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
@@ -123,7 +125,7 @@ class _Compiler:
         self._run_variables = [*own, *self._run_variables]
         given = {variable.key: variable.value for variable in self._run_variables}
         known = self._subject.predefined(given)
-        scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._report)
+        scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._subject.history, self._report)
         pipeline = self._load(scope.known([]))
         default = merge_defaults(pipeline, self._report)
         self._check_globals(pipeline, default)
@@ -132,6 +134,7 @@ class _Compiler:
         scope = self._scope(pipeline, workflow, rule, scope)
         jobs = self._jobs(pipeline, default, stages, scope)
         links = Linker(jobs, stages, self._report, self._invalid).link()
+        check_stop_jobs([(job.base, job.name, job.config) for job in jobs], self._invalid, self._report)
         check_artifacts({job.base: job.config for job in jobs}.items(), [job.name for job in jobs], self._report)
         plans = [job.plan for job in jobs if job.plan is not None]
         self._report.raise_if_any()
@@ -162,12 +165,13 @@ class _Compiler:
 
     def _check_incomplete(self, pipeline: Map) -> None:
         """Checks the rest of a pipeline in which a file, or a job named by `extends` or `!reference`, is missing."""
+        check = Check(self._report, FIELDS, partial=True)
         for name, written, mark in pipeline.entries():
             value = flattened(written)
             if name in FIELDS["global"] and name != "default":
-                self._check.value(value, FIELDS["global"][name].shape, mark, name)
+                check.value(value, FIELDS["global"][name].shape, mark, name)
             elif isinstance(value, Map) and name not in NOT_JOBS and not name.startswith("."):
-                self._check.value(value, Fields("job"), mark, name)
+                check.value(value, Fields("job"), mark, name)
 
     def _check_globals(self, pipeline: Map, default: Map) -> None:
         self._check.value(default, Fields("job", DEFAULT_KEYS), default.mark, "default")
@@ -204,7 +208,7 @@ class _Compiler:
         late = references(written) & LATE
         named = expand(written, scope.known(variables).expanded, keep=late)[: predefined_variables.MAX_TITLE]
         known = [*scope.predefined, *([Variable(key=PIPELINE_NAME, value=named, raw=not late)] if named else ())]
-        return Scope(known, variables, scope.run_variables, scope.conditions, scope.report, has_rules)
+        return Scope(known, variables, scope.run_variables, scope.conditions, scope.history, scope.report, has_rules)
 
     def _jobs(self, pipeline: Map, default: Map, stages: Sequence[str], scope: Scope) -> list[Job]:
         jobs: list[Job] = []
@@ -269,6 +273,8 @@ class _Compiler:
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
         config = inherit_defaults(value, default)
+        if len(self._report.problems) == before:
+            check_expressions(name, config, self._report)
         if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
                 "has no script",

@@ -33,6 +33,8 @@ USUAL_BRANCHES = [f"{folder}/{name}" for name in ("main", "master") for folder i
 FALLBACK_NAME = "project"
 """Project name for a directory whose name has no character allowed in a path."""
 LOCAL_GROUP = "local"
+NO_HOST = "localhost"
+"""Host of a project without a remote on another host."""
 MAX_PATH_NAME = 200
 """Characters kept of a rewritten name; a file system's limit is 255 bytes."""
 HASH_LENGTH = 6
@@ -95,6 +97,7 @@ class Repository:
         top = next((parent for parent in folders if (parent / ".git").exists()), None)
         self.root = top or folder
         self.has_git = top is not None
+        self._last_changes: dict[str, str | None] = {}
 
     def ask(self) -> None:
         """Reads the facts that every pipeline's variables need, ahead of their first use."""
@@ -209,6 +212,14 @@ class Repository:
             return None
         return {name for name in (changed + (untracked or "")).split("\0") if name}
 
+    def last_change(self, path: str) -> str | None:
+        """The last commit before or at the checked-out one that changed a file, or a file of a pattern; None without
+        one. Uncommitted changes don't count.
+        """
+        if path not in self._last_changes:
+            self._last_changes[path] = self._git("log", "-1", "--format=%H", "HEAD", "--", path) or None
+        return self._last_changes[path]
+
     def _base(self) -> str | None:
         head = self.commit.sha
         for ref in ("@{upstream}", f"origin/{self.default_branch}", self.default_branch):
@@ -224,6 +235,13 @@ class Repository:
         for name in (ref, f"origin/{ref.removeprefix('refs/heads/')}"):
             if base := self._git("merge-base", name, "HEAD"):
                 return base
+        return None
+
+    def tip(self, branch: str) -> str | None:
+        """The commit of a branch, as the remote `origin` had it, else of the local one; None if git knows neither."""
+        for name in (f"refs/remotes/origin/{branch}", f"refs/heads/{branch}"):
+            if commit := self._git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
+                return commit
         return None
 
     @cached_property
@@ -302,7 +320,7 @@ def parse_remote(url: str, fallback_name: str) -> Remote:
         path, title = _path_and_title(match["path"])
         return Remote(match["host"], path, url, title)
     path, title = _path_and_title(trimmed.rpartition("/")[2] or fallback_name)
-    return Remote("localhost", path, url, title)
+    return Remote(NO_HOST, path, url, title)
 
 
 def _path_and_title(written: str) -> tuple[str, str]:

@@ -7,11 +7,14 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, cast
 
 from pipeline import predefined_variables
+from pipeline.environments import environment_of
+from pipeline.job_inputs import declared_inputs
 from pipeline.job_parts import Parts, exit_codes, text, texts
 from pipeline.matrix import Instance, instances, uses_expressions, with_expressions
 from pipeline.nodes import Map, Mark, Scalar, Seq, Value
+from pipeline.predefined_variables import JOB_ONLY
 from pipeline.problems import Report, fatal
-from pipeline.rules import Conditions, Known
+from pipeline.rules import Conditions, History, Known
 from pipeline.trigger import Trigger, no_op
 from pipeline.variables import fixed, inherited_variables, layered, variables_of
 from protocol.errors import PipelineFileError
@@ -32,24 +35,27 @@ class Scope:
     variables: list[Variable]
     run_variables: list[Variable]
     conditions: Conditions
+    history: History
     report: Report
     has_workflow_rules: bool = False
     expanded: int = 0
     fixed: dict[str, str] | None = None
-    """The raw ones of `predefined`; computed on first use, as is `below` for the others."""
+    """The raw ones of `predefined`. Computed on first use, as are `early` (seen by rules) and `below` (the rest)."""
+    early: dict[str, str] = field(default_factory=dict)
     below: list[Variable] = field(default_factory=list)
 
     def known(self, variables: list[Variable]) -> Known:
         """All variables of a job that are known before the run."""
         if self.fixed is None:
             self.fixed = {variable.key: variable.value for variable in self.predefined if variable.raw}
+            self.early = {key: value for key, value in self.fixed.items() if key not in JOB_ONLY}
             self.below = [variable for variable in self.predefined if not variable.raw]
         above = [*self.below, *variables, *self.run_variables]
         values = expand_all(above, self.fixed)
         self.expanded += sum(map(len, values.values())) + VALUE_OVERHEAD * len(values)
         if self.expanded > MAX_EXPANDED:
             raise VariableTooLong(f"the variables of all jobs together grow past {MAX_EXPANDED >> 20} MB")
-        return Known(self.fixed | {variable.key: variable.value for variable in above}, values)
+        return Known(self.early | {variable.key: variable.value for variable in above}, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,12 +160,10 @@ def _described(job: Job, written: list[Variable], scope: Scope) -> _Described:
     yaml = [variable.key for variable in written]
     own = layered(fixed(of_job), written)
     known = scope.known(own)
-    environment = Parts(job.base, job.config, known.expanded, scope.report).environment()
+    environment = environment_of(job.base, job.config, known.expanded, scope.report)
     if environment is None:
         return _Described(own, yaml, known, None)
-    details = job.config.get("environment")
-    tier = text(details.get("deployment_tier")) if isinstance(details, Map) else ""
-    given = fixed(predefined_variables.of_environment(environment.name, environment.action, tier))
+    given = fixed(predefined_variables.of_environment(environment, known.expanded["CI_PROJECT_PATH"]))
     if environment.url:  # the worker expands it: only the worker knows all variables it may name
         given.append(Variable(key="CI_ENVIRONMENT_URL", value=environment.url))
     own = layered(given, own)
@@ -238,6 +242,7 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
         image=parts.image(),
         services=parts.services(),
         variables=variables,
+        inputs=declared_inputs(job.base, job.config, scope.report),
         when=job.when,
         start_in=parts.start_in(rule) if job.when == "delayed" else 0.0,
         allow_failure=job.allow_failure is True,
@@ -245,7 +250,7 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
         tags=_tags(job.config.get("tags"), known),
         timeout=parts.timeout(),
         artifacts=parts.artifacts(),
-        caches=parts.caches(),
+        caches=parts.caches(scope.history.last_change),
         retry=parts.retry(),
         resource_group=expand(text(job.config.get("resource_group")), known) or None,
         interruptible=interruptible is True,

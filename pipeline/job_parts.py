@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from pipeline.nodes import Map, Seq, Value, shown, text_of
-from pipeline.patterns import BadPattern, compile_pattern
+from pipeline.patterns import compile_pattern
 from pipeline.problems import Report
 from pipeline.units import DAY, bytes_of, seconds_of
 from pipeline.variables import variables_of
+from protocol.moa.syntax import OPENING
 from protocol.plan import (
     ArtifactsSpec,
     CacheSpec,
-    EnvironmentSpec,
     ImageSpec,
     Resources,
     RetrySpec,
     SaveWhen,
     ServiceSpec,
 )
+from protocol.regular_expressions import BadPattern
 from protocol.variables import expand
 
 DEFAULT_TIMEOUT = 3600.0
 MAX_DELAY = 7 * DAY
 """Longest `start_in`, as in GitLab."""
+LINK_TEXT = re.compile(r"\w[-\w ]*", re.ASCII)
+"""Valid texts of a link to artifacts."""
 PullPolicy = Literal["always", "if-not-present", "never"]
 
 
@@ -114,6 +118,9 @@ class Parts:
             return None
         reports = artifacts.get("reports")
         report = reports if isinstance(reports, Map) else Map(artifacts.mark)
+        coverage = report.get("coverage_report")
+        details = coverage if isinstance(coverage, Map) else Map(report.mark)
+        covered = {text(details.get("coverage_format")): texts(details.get("path"))}
         return ArtifactsSpec(
             paths=texts(artifacts.get("paths")),
             exclude=texts(artifacts.get("exclude")),
@@ -123,7 +130,27 @@ class Parts:
             untracked=artifacts.get("untracked") is True,
             dotenv=texts(report.get("dotenv")),
             junit=texts(report.get("junit")),
+            expose_as=self._link_text(artifacts),
+            annotations=texts(report.get("annotations")),
+            codequality=texts(report.get("codequality")),
+            cobertura=covered.get("cobertura", []),
+            jacoco=covered.get("jacoco", []),
         )
+
+    def _link_text(self, artifacts: Map) -> str:
+        """The text of the link to the artifacts, by GitLab's rules."""
+        link = text(artifacts.get("expose_as"))
+        if not link:
+            return ""
+        if not LINK_TEXT.fullmatch(link):
+            mend = "use letters, digits, '-', '_' and spaces, starting with a letter, a digit or '_'"
+            self._problem(f"{shown(link)} is not a valid link text", "artifacts.expose_as", mend, within=artifacts)
+        paths = texts(artifacts.get("paths"))
+        if not paths:
+            self._problem("needs `paths` to lead to", "artifacts.expose_as", "add `paths`", within=artifacts)
+        if any("*" in path for path in paths):
+            self._problem("can't contain '*' with `expose_as`", "artifacts.paths", "name the files", within=artifacts)
+        return link
 
     def _expiry(self, artifacts: Map) -> float | None:
         written = expand(text(artifacts.get("expire_in")), self._variables).strip()
@@ -134,34 +161,58 @@ class Parts:
             self._problem(f"{shown(written)} is not a duration", "artifacts.expire_in", "`2 weeks`", within=artifacts)
         return seconds
 
-    def caches(self) -> list[CacheSpec]:
-        """The job's caches; one without files caches nothing."""
+    def caches(self, last_change: Callable[[str], str | None]) -> list[CacheSpec]:
+        """The job's caches; one without files caches nothing. `last_change` is that of a file (`History`)."""
         cache = self._job.get("cache")
-        entries = cache if isinstance(cache, Seq) else [cache]
-        found = [self._cache(entry) for entry in entries if isinstance(entry, Map)]
-        return [spec for spec in found if spec.paths or spec.untracked]
+        found: list[CacheSpec] = []
+        for entry in cache if isinstance(cache, Seq) else [cache]:
+            spec = self._cache(entry, len(found), last_change) if isinstance(entry, Map) else None
+            if spec and (spec.paths or spec.untracked):
+                found.append(spec)
+        return found
 
-    def _cache(self, cache: Map) -> CacheSpec:
+    def _cache(self, cache: Map, index: int, last_change: Callable[[str], str | None]) -> CacheSpec:
         key = cache.get("key")
         files: list[str] = []
-        prefix = ""
+        prefix, whole = "", text(key)
         if isinstance(key, Map):
-            kind = "files_commits" if key.get("files_commits") is not None else "files"
-            files, prefix = texts(key.get(kind)), text(key.get("prefix"))
-            if key.get(kind) is not None and not 1 <= len(files) <= 2:
-                self._problem(f"takes one or two files, not {len(files)}", f"cache.key.{kind}", within=key)
-        if isinstance(key, str) and "/" in key:
+            prefix = text(key.get("prefix"))
+            files = self._key_files(key, "files")
+            commits = self._key_files(key, "files_commits")
+            if bool(files) == bool(commits):
+                self._problem("needs `files` or `files_commits`, and not both", "cache.key", within=cache)
+            elif commits:
+                whole = f"{prefix or index}-{self._version(commits, cache, last_change)}"
+        if isinstance(key, str) and "/" in key and OPENING not in key:
             self._report.warning("GitLab rejects a key that contains /", cache.at("key"), f"{self._name}.cache.key")
         return CacheSpec(
-            key=text(key) or "default",
+            key=whole or "default",
             key_files=files,
-            key_prefix=prefix,
+            key_prefix=prefix if files else "",
             fallback_keys=texts(cache.get("fallback_keys")),
             paths=texts(cache.get("paths")),
             untracked=cache.get("untracked") is True,
             policy=text(cache.get("policy")) or "pull-push",
             when=cast(SaveWhen, cache.get("when") or "on_success"),
         )
+
+    def _key_files(self, key: Map, kind: str) -> list[str]:
+        files = [name for name in texts(key.get(kind)) if name]
+        if key.get(kind) is not None and not 1 <= len(files) <= 2:
+            self._problem(f"takes one or two files, not {len(files)}", f"cache.key.{kind}", within=key)
+        return files
+
+    def _version(self, files: Sequence[str], cache: Map, last_change: Callable[[str], str | None]) -> str:
+        """Identifies the last changes of these files; `default` if there are none."""
+        changes = sorted({change for name in files if (change := last_change(name))})
+        if changes:
+            return hashlib.sha256("-".join(changes).encode()).hexdigest()
+        self._report.warning(
+            f"no commit has changed {' or '.join(files)}, so the key is `default`",
+            cache.at("key"),
+            f"{self._name}.cache.key.files_commits",
+        )
+        return "default"
 
     def retry(self) -> RetrySpec:
         """The job's retry policy."""
@@ -175,15 +226,6 @@ class Parts:
         if "always" in reasons:
             return RetrySpec(max=times)
         return RetrySpec(max=times, when=reasons, exit_codes=exit_codes(details))
-
-    def environment(self) -> EnvironmentSpec | None:
-        """The job's deployment target. Its URL stays unexpanded: most of its variables are known only to the run."""
-        environment = self._job.get("environment")
-        details = self._inner("environment")
-        name = expand(text(environment) or text(details.get("name")), self._variables)
-        if not name:
-            return None
-        return EnvironmentSpec(name=name, url=text(details.get("url")), action=text(details.get("action")) or "start")
 
     def timeout(self) -> float:
         """The job's timeout."""

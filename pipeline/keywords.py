@@ -84,7 +84,9 @@ DURATION = Text(scalars=True, empty=False)
 VARIABLES = MapOf(any_of(WORD, Fields("variable")))
 PULL_POLICY = one_or_more(Choice(("always", "if-not-present", "never")))
 JOB_WHEN = ("on_success", "on_failure", "always", "manual", "delayed")
+TIERS = ("production", "staging", "testing", "development", "other")
 SAVE_WHEN = Choice(("on_success", "on_failure", "always"))
+INPUT_TYPE = Choice(("string", "number", "boolean", "array"))
 EXIT_CODES = one_or_more(Number(0, 255), least=1)
 POLICY = any_of(ListOf(TEXT), Fields("policy"))
 MATRIX = ListOf(MapOf(one_or_more(WORD)))
@@ -124,14 +126,11 @@ RETRY_REASONS = (
 )
 REPORTS_NOT_READ = (
     "accessibility",
-    "annotations",
     "api_fuzzing",
     "browser_performance",
     "cobertura",
-    "codequality",
     "container_scanning",
     "coverage_fuzzing",
-    "coverage_report",
     "cyclonedx",
     "dast",
     "dependency_scanning",
@@ -168,6 +167,28 @@ DEFAULT_KEYS = (
     "x-longshore",
 )
 """Keywords allowed in `default` and inherited by jobs."""
+TRIGGER_KEYS = frozenset(
+    (
+        "allow_failure",
+        "environment",
+        "except",
+        "extends",
+        "inherit",
+        "interruptible",
+        "manual_confirmation",
+        "needs",
+        "only",
+        "parallel",
+        "resource_group",
+        "rules",
+        "stage",
+        "start_in",
+        "trigger",
+        "variables",
+        "when",
+    )
+)
+"""The keywords of a job with `trigger`: GitLab refuses all others."""
 GLOBAL_DEFAULTS = ("image", "services", "cache", "before_script", "after_script")
 """Keywords also allowed at the top level, an older way to write `default`."""
 
@@ -192,7 +213,7 @@ GLOBAL = [
     works("workflow.rule.when", Choice(("always", "never"))),
     works("workflow.rule.variables", VARIABLES),
     works("workflow.rule.auto_cancel", Fields("auto_cancel")),
-    ignored("workflow.rule.start_in", "a pipeline can't wait"),
+    refused("workflow.rule.start_in", "a pipeline can't wait; GitLab refuses it too"),
     ignored("workflow.rule.allow_failure", "it applies to jobs only"),
     ignored("workflow.rule.needs", "it applies to jobs only"),
     works("auto_cancel.on_new_commit", Choice(("conservative", "interruptible", "none"))),
@@ -240,7 +261,7 @@ SPEC = [
     works("header.spec", Fields("spec")),
     works("spec.inputs", MapOf(Fields("spec.input")), "names may contain any characters, such as a slash"),
     works("spec.component", ListOf(TEXT)),
-    ignored("spec.description", "it is documentation only"),
+    works("spec.description", TEXT, "documentation only"),
     works(
         "spec.include",
         one_or_more(any_of(TEXT, Fields("include"))),
@@ -250,7 +271,7 @@ SPEC = [
     works("spec.input.description", TEXT),
     works("spec.input.options", ListOf(Anything())),
     works("spec.input.regex", TEXT, "in RE2's syntax, as in GitLab"),
-    works("spec.input.type", Choice(("string", "number", "boolean", "array"))),
+    works("spec.input.type", INPUT_TYPE),
     works("spec.input.rules", ListOf(Fields("spec.input.rule"), least=1)),
     works("spec.input.rule.if", TEXT),
     works("spec.input.rule.options", ListOf(Anything())),
@@ -266,7 +287,11 @@ JOB = [
     works("job.cache", one_or_more(Fields("job.cache"))),
     works("job.coverage", TEXT),
     works("job.dependencies", TEXTS),
-    works("job.environment", any_of(TEXT, Fields("job.environment", required=("name",)))),
+    works(
+        "job.environment",
+        any_of(TEXT, Fields("job.environment", required=("name",))),
+        "the coordinator keeps environments, see [Environments](#environments)",
+    ),
     differs(
         "job.except",
         POLICY,
@@ -285,7 +310,16 @@ JOB = [
     works("job.inherit", Fields("job.inherit")),
     works("job.inherit.default", any_of(FLAG, ListOf(Choice(DEFAULT_KEYS)))),
     works("job.inherit.variables", any_of(FLAG, TEXTS)),
-    refused("job.inputs", "inputs of a single job are not supported"),
+    works(
+        "job.inputs",
+        MapOf(Fields("job.inputs")),
+        "set by `longshore play` and `longshore retry` ([Inputs of jobs](#inputs-of-jobs))",
+    ),
+    works("job.inputs.default", Anything(), "required, as in GitLab"),
+    works("job.inputs.description", TEXT),
+    works("job.inputs.options", ListOf(Anything())),
+    works("job.inputs.regex", TEXT, "for strings; in RE2's syntax, as in GitLab"),
+    works("job.inputs.type", INPUT_TYPE),
     works("job.interruptible", FLAG),
     works("job.manual_confirmation", TEXT),
     works("job.needs", NEEDS),
@@ -340,15 +374,28 @@ JOB_PARTS = [
     works("job.artifacts.reports", Fields("job.artifacts.reports")),
     works("job.artifacts.reports.dotenv", one_or_more(TEXT)),
     works("job.artifacts.reports.junit", one_or_more(TEXT), "a file that is not a report is skipped with a warning"),
+    works("job.artifacts.reports.annotations", one_or_more(TEXT), "see [Reports](#reports)"),
+    works("job.artifacts.reports.codequality", one_or_more(TEXT), "see [Reports](#reports)"),
+    works(
+        "job.artifacts.reports.coverage_report",
+        Fields("job.artifacts.reports.coverage_report", required=("coverage_format", "path")),
+        "see [Reports](#reports)",
+    ),
+    works("job.artifacts.reports.coverage_report.coverage_format", Choice(("cobertura", "jacoco"))),
+    works("job.artifacts.reports.coverage_report.path", TEXT),
     *(ignored(f"job.artifacts.reports.{kind}", "GitLab's server shows it") for kind in REPORTS_NOT_READ),
     ignored("job.artifacts.access", "artifacts are available to all users of the coordinator"),
     ignored("job.artifacts.public", "artifacts are available to all users of the coordinator"),
-    ignored("job.artifacts.expose_as", "merge requests exist only on a GitLab server"),
+    works("job.artifacts.expose_as", Text(empty=False, longest=100), "see [Reports](#reports)"),
     works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
     works(
         "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#artifacts-and-caches)"
     ),
-    differs("job.cache.key.files_commits", TEXTS, "the key derives from the files' contents, not their last commits"),
+    works(
+        "job.cache.key.files_commits",
+        TEXTS,
+        "one or two files or patterns, see [Files](#artifacts-and-caches)",
+    ),
     works("job.cache.key.prefix", WORD),
     works("job.cache.paths", TEXTS),
     works("job.cache.untracked", FLAG),
@@ -357,11 +404,13 @@ JOB_PARTS = [
     works("job.cache.fallback_keys", ListOf(TEXT, most=5)),
     ignored("job.cache.unprotect", "no protected branches exist here, so caches are not split by them"),
     works("job.environment.name", TEXT),
-    works("job.environment.url", TEXT, "with all variables of the job, including those known only to its run"),
+    works(
+        "job.environment.url", Text(longest=255), "with all variables of the job, including those known only to its run"
+    ),
     works("job.environment.action", Choice(("start", "prepare", "stop", "verify", "access"))),
-    works("job.environment.deployment_tier", TEXT, "gives `CI_ENVIRONMENT_TIER`"),
-    ignored("job.environment.on_stop", "environments are recorded and shown, not stopped"),
-    ignored("job.environment.auto_stop_in", "environments are recorded and shown, not stopped"),
+    works("job.environment.deployment_tier", Choice(TIERS, variables=True), "gives `CI_ENVIRONMENT_TIER`"),
+    works("job.environment.on_stop", TEXT, "a job of the same pipeline, see [Environments](#environments)"),
+    works("job.environment.auto_stop_in", DURATION, "counts from the deployment, see [Environments](#environments)"),
     ignored("job.environment.kubernetes", "clusters are connected to a GitLab server"),
     works("job.image.name", TEXT),
     works("job.image.entrypoint", TEXTS),

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -31,7 +31,8 @@ from protocol.keys import Credentials
 from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
 from protocol.replies import IncomingBlob, expected, refusal
-from protocol.views import RunSummary, RunView, WorkerView
+from protocol.variables import NOTHING
+from protocol.views import EnvironmentView, ReleaseView, RunSummary, RunView, WorkerView
 from protocol.workspace import GitWorkspace, Pack, Workspace
 
 RESEND_AFTER = 2.0
@@ -79,6 +80,10 @@ class Client:
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._dealer.monitor, zmq.POLLIN)
+
+    def another(self) -> Client:
+        """A client of the same coordinator for another thread."""
+        return Client(self.address, timeout=self.timeout, name=self.name, credentials=self._given)
 
     def __enter__(self) -> Client:
         return self
@@ -228,13 +233,17 @@ class Client:
         """Cancels a run or one job; returns the number of jobs affected."""
         return self.request(m.Cancel, m.Done, run=run, job=job).count
 
-    def retry(self, run: int, job: str | None = None, *, failed_only: bool = False) -> int:
-        """Retries jobs that did not succeed; returns the number of jobs affected."""
-        return self.request(m.Retry, m.Done, run=run, job=job, failed_only=failed_only).count
+    def retry(
+        self, run: int, job: str | None = None, *, failed_only: bool = False, inputs: Mapping[str, str] = NOTHING
+    ) -> int:
+        """Retries jobs that did not succeed, or one job with these inputs; returns the number of jobs affected."""
+        return self.request(m.Retry, m.Done, run=run, job=job, failed_only=failed_only, inputs=dict(inputs)).count
 
-    def play(self, run: int, job: str, variables: list[Variable] | None = None) -> int:
+    def play(
+        self, run: int, job: str, variables: list[Variable] | None = None, inputs: Mapping[str, str] = NOTHING
+    ) -> int:
         """Starts a manual or delayed job."""
-        return self.request(m.Play, m.Done, run=run, job=job, variables=variables or []).count
+        return self.request(m.Play, m.Done, run=run, job=job, variables=variables or [], inputs=dict(inputs)).count
 
     def get_log(
         self,
@@ -250,6 +259,20 @@ class Client:
             m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length
         )
         return expected(reply, m.LogData, m.GetLog, self.address), bytes(data)
+
+    # environments and releases
+
+    def environments(self, project: str | None = None) -> list[EnvironmentView]:
+        """All environments, or those of a project, the latest deployment first; at most 1000."""
+        return self.request(m.ListEnvironments, m.EnvironmentList, project=project).environments
+
+    def stop_environment(self, name: str, project: str | None = None) -> int:
+        """Stops an environment; returns the number of jobs that do so, 0 if it is stopped already."""
+        return self.request(m.StopEnvironment, m.Done, name=name, project=project).count
+
+    def releases(self, project: str | None = None, limit: int = 100) -> list[ReleaseView]:
+        """All releases, or those of a project, newest first."""
+        return self.request(m.ListReleases, m.ReleaseList, project=project, limit=limit).releases
 
     # workers
 

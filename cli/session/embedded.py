@@ -49,6 +49,7 @@ class Embedded:
                 retention=serving.coordinator.retention,
                 limits=serving.coordinator.bounds,
                 children=serving.coordinator.children(shared=False),
+                stops_environments=worker,
             )
         )
         self._coordinator.start()

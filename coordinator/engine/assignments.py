@@ -6,6 +6,7 @@ import msgspec
 
 from coordinator.engine.run_index import Outcome, Part, RunIndex, part_of
 from coordinator.engine.state import AttemptState, JobState
+from protocol.job_inputs import interpolated
 from protocol.job_variables import of_job
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ENDED, FailureReason
@@ -31,7 +32,8 @@ def dependency(job: JobState, *, with_artifacts: bool) -> Dependency:
 
 
 def dependencies(job: JobState, index: RunIndex) -> list[Dependency]:
-    """All dependencies of an attempt of `job`: the jobs that gate it, and the sources of its files and variables.
+    """All dependencies of an attempt of `job`: the jobs that gate it, and the sources of its files and variables, also
+    those in other pipelines.
 
     Once a job is released, no dependency gates it, whatever its needs' outcome (`when: always`). A job that is being
     revoked stays gated, even when all of its needs have ended.
@@ -50,7 +52,7 @@ def dependencies(job: JobState, index: RunIndex) -> list[Dependency]:
         for source in sources:
             if source.attempt and (source.attempt.artifacts or source.attempt.dotenv):
                 result.append(_with(dependency(source, with_artifacts=True), satisfied=True))
-    return result
+    return result + (job.external.sources if job.external is not None else [])
 
 
 def _with(entry: Dependency, *, satisfied: bool) -> Dependency:
@@ -67,7 +69,7 @@ def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_lim
         number=attempt.number,
         project=run.plan.project,
         project_dir=run.plan.project_dir,
-        job=job.plan,
+        job=interpolated(job.plan, attempt.inputs),
         predefined=run.plan.predefined,
         variables=of_job(run.id, run.created_at or 0.0, job.id),
         run_variables=[*run.plan.run_variables, *job.play_variables],

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from coordinator.engine.children import Children
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.redundancy import cancel_redundant
 from coordinator.engine.run_index import dependents_again
 from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
@@ -17,6 +18,7 @@ from coordinator.engine.state import JobState, RunState
 from coordinator.engine.transitions import JobEvent, may
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.job_inputs import BadInput, changed
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 
@@ -41,27 +43,9 @@ class ClientCommands:
         for stage in run.stages:
             for job in stage.jobs:
                 self._ledger.touch_job(job)
-        self._cancel_redundant(run)
+        cancel_redundant(run, self._ledger, self._flow)
         self._flow.execute_first_stage(run)
         return m.RunSubmitted(id=message.id, run=run.id)
-
-    def _cancel_redundant(self, new: RunState) -> None:
-        """`interruptible`: a newer commit of the same branch makes older runs redundant (workflow:auto_cancel)."""
-        for run in list(self._ledger.runs.values()):
-            if run.id == new.id or run.plan.project != new.plan.project or not run.source.sha:
-                continue
-            if run.source.ref != new.source.ref or run.source.sha == new.source.sha or run.canceling:
-                continue
-            jobs = self._ledger.indexes[run.id].jobs
-            policy = run.plan.auto_cancel_on_new_commit
-            if policy == "interruptible":
-                for job in jobs:
-                    if job.plan.interruptible:
-                        self._flow.cancel_job(job, f"run {new.id} has a newer commit")
-            elif policy == "conservative" and any(job.plan.interruptible for job in jobs):
-                begun = [job for job in jobs if job.started_at is not None and not job.plan.interruptible]
-                if not begun:
-                    self._flow.cancel_run(run, f"run {new.id} has a newer commit")
 
     # cancel
 
@@ -78,7 +62,10 @@ class ClientCommands:
     # retry and play
 
     def retry(self, message: m.Retry, finished: Mapping[int, RunState]) -> m.Done:
-        """Retries jobs that did not succeed, and their dependents; successful jobs are kept."""
+        """Retries jobs that did not succeed, and their dependents; successful jobs are kept.
+
+        A job keeps the values of its inputs, except those given.
+        """
         run = self._ledger.runs.get(message.run) or finished.get(message.run)
         if run is None:
             raise ProtocolError("not_found", f"there is no run {message.run}")
@@ -94,24 +81,33 @@ class ClientCommands:
             chosen = [job for job in jobs if job.status in (S.FAILED, S.CANCELED, S.SKIPPED)]
         if not chosen:
             raise ProtocolError("bad_request", f"run {run.id} has no job to retry: all ended jobs succeeded")
+        if message.inputs and message.job is None:
+            raise ProtocolError("bad_request", "inputs are those of one job: name the job")
         again = dependents_again(jobs, chosen)
+        if message.inputs:
+            _set_inputs(chosen[0], message.inputs)
         had_ended = self._reopen(run, finished)
+        retried = "retried" + _with_inputs(message.inputs)
         for job in again:
             by_hand = job in chosen
-            self._flow.reset(job, "retried" if by_hand else "runs again: a job that it depends on is retried")
+            self._flow.reset(job, retried if by_hand else "runs again: a job that it depends on is retried")
             job.played = by_hand and (job.played or job.plan.name == message.job)
         self._flow.resume(run)
         if had_ended:
             self._fail_without_artifacts(run, again)
         return m.Done(id=message.id, count=len(again))
 
-    def _reopen(self, run: RunState, finished: Mapping[int, RunState]) -> bool:
-        """Makes a run unfinished, and the jobs that waited for it wait again. Returns whether it had ended."""
+    def _reopen(self, run: RunState, finished: Mapping[int, RunState] | None) -> bool:
+        """Makes a run unfinished. Returns whether it had ended.
+
+        The jobs that waited for it wait again, unless `finished` is None.
+        """
         run.canceling = False
         had_ended = run.id not in self._ledger.runs
         if had_ended:
             self._ledger.add_run(run)
-            self._children.reopen_ancestors(run, finished)
+            if finished is not None:
+                self._children.reopen_ancestors(run, finished)
         self._ledger.touch_run(run)
         return had_ended
 
@@ -130,7 +126,7 @@ class ClientCommands:
                 self._flow.fail(job, FailureReason.MISSING_DEPENDENCY_FAILURE, text, text)
 
     def play(self, message: m.Play, finished: Mapping[int, RunState]) -> m.Done:
-        """Starts a manual or delayed job now, with additional variables if given."""
+        """Starts a manual or delayed job now, with additional variables and values of its inputs if given."""
         run = self._ledger.runs.get(message.run) or finished.get(message.run)
         if run is None:
             raise ProtocolError("not_found", f"there is no run {message.run}")
@@ -139,10 +135,21 @@ class ClientCommands:
             raise ProtocolError(
                 "bad_request", f"job {message.job!r} of run {run.id} is {job.status.value}: there is nothing to play"
             )
-        had_ended = self._reopen(run, finished)
-        job.played = True
+        _set_inputs(job, message.inputs)
         job.play_variables = list(message.variables)
-        self._flow.queue(job, "played")
+        self.start_now(run, job, finished, "played" + _with_inputs(message.inputs))
+        return m.Done(id=message.id, count=1)
+
+    def start_now(self, run: RunState, job: JobState, finished: Mapping[int, RunState] | None, text: str) -> None:
+        """Runs a manual or delayed job, or one that has ended, whatever the outcome of the jobs before it.
+
+        Jobs that have waited for the end of its run wait again, unless `finished` is None.
+        """
+        had_ended = self._reopen(run, finished)
+        if job.status in ENDED:
+            self._flow.reset(job, text)
+        job.played = True
+        self._flow.queue(job, text)
         jobs = self._ledger.indexes[run.id].jobs
         for dependent in dependents_again(jobs, [job]):
             if dependent.status is S.SKIPPED:
@@ -150,7 +157,6 @@ class ClientCommands:
         self._flow.resume(run)
         if had_ended:
             self._fail_without_artifacts(run, [job])
-        return m.Done(id=message.id, count=1)
 
     # workers and time
 
@@ -199,6 +205,20 @@ class ClientCommands:
                 if job.plan.name == name:
                     return job
         raise ProtocolError("not_found", f"run {run.id} has no job {name!r}")
+
+
+def _set_inputs(job: JobState, written: Mapping[str, str]) -> None:
+    """Sets values of a job's inputs. Raises ProtocolError, and changes nothing, if the job can't run with them."""
+    if not written:
+        return
+    try:
+        job.inputs = changed(job.plan, job.inputs, written)
+    except BadInput as error:
+        raise ProtocolError("bad_request", str(error)) from None
+
+
+def _with_inputs(written: Mapping[str, str]) -> str:
+    return f", with {', '.join(written)}" if written else ""
 
 
 def artifacts_expired(job: JobState, now: float) -> bool:

@@ -12,17 +12,20 @@ from types import MappingProxyType
 from coordinator.engine.children import Children
 from coordinator.engine.client_commands import ClientCommands
 from coordinator.engine.effects import Turn
+from coordinator.engine.environment_stops import EnvironmentStops
+from coordinator.engine.environments import Environments
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.settings import Settings
-from coordinator.engine.state import AttemptState, Now, RunState, WorkerState
+from coordinator.engine.state import AttemptState, EnvironmentState, Now, RunState, WorkerState, goes_to_worker
+from coordinator.engine.upstreams import LatestRun, Upstreams
 from coordinator.engine.views import worker_view
 from coordinator.engine.worker_events import WorkerEvents
 from protocol import messages as m
 from protocol.plan import Plan
-from protocol.statuses import ENDED
+from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import WorkerView
 
@@ -36,14 +39,27 @@ class Engine:
         self.settings = settings
         self._ledger = Ledger()
         self._scheduler = Scheduler(self._ledger, log_limit=settings.log_limit, lease=settings.lease)
-        self._flow = Flow(self._ledger, self._scheduler)
+        self._environments = Environments(self._ledger)
+        self._flow = Flow(self._ledger, self._scheduler, self._environments)
         self._reports = WorkerEvents(self._ledger, self._scheduler, self._flow, settings)
         runs = RunFactory(next_run_id=next_run_id, next_job_id=next_job_id)
         self._children = Children(self._ledger, self._flow, runs)
+        self._upstreams = Upstreams(self._ledger, self._scheduler, self._flow)
         self._commands = ClientCommands(self._ledger, self._scheduler, self._flow, runs, self._children)
+        self._stops = EnvironmentStops(self._ledger, self._environments, self._commands)
 
-    def restore(self, runs: Iterable[RunState], workers: Iterable[WorkerState], now: Now) -> None:
-        """Restores unfinished runs and all known workers from the store after a start; all workers are offline."""
+    def restore(
+        self,
+        runs: Iterable[RunState],
+        workers: Iterable[WorkerState],
+        now: Now,
+        *,
+        environments: Iterable[EnvironmentState] = (),
+    ) -> None:
+        """Restores unfinished runs, known workers and environments from the store after a start.
+
+        All workers are offline.
+        """
         self._ledger.now = now
         self._reports.grace_until = now.mono + self.settings.restart_grace
         for worker in workers:
@@ -56,7 +72,7 @@ class Engine:
                 attempt = job.attempt
                 if attempt is None or attempt.status in ENDED or job.status in ENDED:
                     continue
-                if job.plan.trigger is not None and job.status is S.RUNNING:
+                if not goes_to_worker(job.plan) and job.status is S.RUNNING:
                     self._scheduler.take_lock(job)
                 if not attempt.worker:
                     continue
@@ -72,7 +88,9 @@ class Engine:
                 elif job.status is S.PENDING and self._ledger.holder_of(job.attempt) is None:
                     self._scheduler.enqueue(job)
             self._flow.resume(run)
+        self._upstreams.resume(taken_up)
         self._children.resume(taken_up)
+        self._environments.restore(environments)
 
     def flush(self, now: Now) -> Turn:
         """Schedules pending jobs and returns all effects since the last flush."""
@@ -197,21 +215,72 @@ class Engine:
         self._ledger.now = now
         return self._commands.drain(message)
 
+    # environments
+
+    def environment(self, name: str, project: str | None) -> EnvironmentState:
+        """The environment of that name that is not stopped. Raises ProtocolError if there is none, or several."""
+        return self._stops.find(name, project)
+
+    def stop_environment(
+        self, environment: EnvironmentState, now: Now, *, finished: Mapping[int, RunState] = NO_RUNS
+    ) -> int:
+        """Stops an environment by its jobs, if it has any. Returns their number.
+
+        `finished` has the run of its last deployment, if that has ended.
+        """
+        self._ledger.now = now
+        return self._stops.stop(environment, finished)
+
+    def due_environments(self, now: Now) -> list[EnvironmentState]:
+        """The environments to be passed to `stop_when_due`, the first one first."""
+        self._ledger.now = now
+        return self._environments.due()
+
+    def stop_when_due(
+        self, environment: EnvironmentState, now: Now, *, finished: Mapping[int, RunState] = NO_RUNS
+    ) -> None:
+        """As `stop_environment` for one whose time has come; it stays due while its jobs can't be played yet."""
+        self._ledger.now = now
+        self._stops.stop_when_due(environment, finished)
+
     # child runs
 
     def awaits_child(self, attempt: str) -> RunState | None:
         """The run whose job still waits for the plan that was asked for with this attempt, if it does."""
         return self._children.awaited(attempt)
 
-    def child_compiled(self, attempt: str, plan: Plan, now: Now) -> int | None:
-        """Starts the child run that an attempt has asked for, once. Returns its id, if it was started."""
+    def child_compiled(self, attempt: str, plan: Plan, origin: m.Origin, now: Now) -> int | None:
+        """Starts the run that an attempt has asked for, once. Returns its id, if it was started."""
         self._ledger.now = now
-        return self._children.start(attempt, plan)
+        return self._children.start(attempt, plan, origin)
 
-    def child_refused(self, attempt: str, problems: list[str], now: Now) -> None:
-        """Fails the job whose child pipeline can't be created."""
+    def child_refused(
+        self,
+        attempt: str,
+        problems: list[str],
+        now: Now,
+        reason: FailureReason = FailureReason.DOWNSTREAM_PIPELINE_CREATION_FAILED,
+    ) -> None:
+        """Fails the job whose run can't be created."""
         self._ledger.now = now
-        self._children.refuse(attempt, problems)
+        self._children.refuse(attempt, problems, reason)
+
+    # other pipelines
+
+    def upstream_found(self, job: int, sources: list[m.Dependency], now: Now) -> None:
+        """Queues a job that has asked for artifacts of other pipelines."""
+        self._ledger.now = now
+        self._upstreams.found(job, sources)
+
+    def upstream_missing(self, job: int, problems: list[str], now: Now) -> None:
+        """Fails a job whose artifacts of other pipelines are not there."""
+        self._ledger.now = now
+        self._upstreams.missing(job, problems)
+
+    def mirrored(self, job: int, latest: LatestRun | None, now: Now) -> None:
+        """Has a job take the status of the latest run of the project that it mirrors, or fails it without one."""
+        self._ledger.now = now
+        self._upstreams.mirrored(job, latest)
 
     # for readers
 

@@ -7,14 +7,19 @@ from collections.abc import Mapping
 import msgspec
 
 from coordinator.engine.interning import intern_parts
-from coordinator.engine.state import JobState, RunState, StageState
+from coordinator.engine.state import NO_PROJECTS, JobState, RunState, StageState, goes_to_worker
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.job_inputs import BadInput, current, interpolated
 from protocol.job_variables import PIPELINE_NAME, of_run
-from protocol.plan import Plan
+from protocol.plan import JobPlan, Plan
 from protocol.variables import expand, references
 from protocol.views import ParentJob
 
+LONGEST_NAME = 255
+"""Maximum length of the names of an environment and its project, as in GitLab; they are a key of the database."""
+LONGEST_STAY = 100 * 366 * 86_400.0
+"""Maximum `auto_stop_in` in seconds, so that the time stays within the range of date types."""
 LONGEST_DELAY = 366 * 86_400.0
 """Maximum delay of a job in seconds; GitLab's own bound is a week."""
 
@@ -50,6 +55,7 @@ class RunFactory:
             stages=stages,
             workspace=request.workspace,
             parent=parent,
+            projects=request.projects or NO_PROJECTS,
             created_at=at,
         )
 
@@ -72,10 +78,18 @@ def check(plan: Plan) -> None:
         raise ProtocolError("bad_request", "the plan has two jobs with the same name")
     stage_of = {job.name: job.stage for job in plan.jobs}
     for job in plan.jobs:
-        if job.trigger is not None and job.script:
-            raise ProtocolError("bad_request", f"job {job.name!r} has both a trigger and a script")
+        if not goes_to_worker(job) and job.script:
+            raise ProtocolError(
+                "bad_request", f"job {job.name!r} has both a script and a run that it starts or mirrors"
+            )
         if not 0 <= job.start_in <= LONGEST_DELAY:
             raise ProtocolError("bad_request", f"job {job.name!r} starts in {job.start_in:g} s; the maximum is a year")
+        if job.environment is not None:
+            _check_environment(plan.project, job)
+        try:
+            interpolated(job, current(job, {}))
+        except BadInput as error:
+            raise ProtocolError("bad_request", str(error)) from None
         if job.stage not in plan.stages:
             raise ProtocolError("bad_request", f"job {job.name!r} is in stage {job.stage!r}, which the plan lacks")
         for need in job.needs or ():
@@ -84,6 +98,17 @@ def check(plan: Plan) -> None:
             if plan.stages.index(stage_of[need.job]) > plan.stages.index(job.stage):
                 raise ProtocolError("bad_request", f"job {job.name!r} needs {need.job!r}, which is in a later stage")
     _check_cycles(plan)
+
+
+def _check_environment(project: str, job: JobPlan) -> None:
+    spec = job.environment
+    if spec is None:
+        return
+    if not 1 <= len(spec.name) <= LONGEST_NAME or len(project) > LONGEST_NAME:
+        text = f"the names of an environment and its project have 1 to {LONGEST_NAME} characters"
+        raise ProtocolError("bad_request", f"job {job.name!r}: {text}")
+    if spec.auto_stop_in is not None and not 0 <= spec.auto_stop_in <= LONGEST_STAY:
+        raise ProtocolError("bad_request", f"job {job.name!r}: auto_stop_in is at most 100 years")
 
 
 def _check_cycles(plan: Plan) -> None:

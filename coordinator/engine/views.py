@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
 from coordinator.engine.run_index import RunIndex, Tally
-from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from coordinator.engine.state import AttemptState, EnvironmentState, JobState, RunState, StageState, WorkerState
+from protocol.job_inputs import interpolated
 from protocol.job_variables import as_path, of_job, of_worker, timestamp
 from protocol.plan import Variable
 from protocol.statuses import WorkerStatus
 from protocol.variables import VariableTooLong, expand_with, references
-from protocol.views import AttemptView, JobView, RunSummary, RunView, StageView, WorkerView
+from protocol.views import AttemptView, EnvironmentView, JobView, RunSummary, RunView, StageView, WorkerView
 
 
 def attempt_view(attempt: AttemptState) -> AttemptView:
@@ -24,6 +25,7 @@ def attempt_view(attempt: AttemptState) -> AttemptView:
         exit_code=attempt.exit_code,
         failure_reason=attempt.failure_reason,
         message=attempt.message,
+        inputs=dict(attempt.inputs),
         started_at=attempt.started_at,
         finished_at=attempt.finished_at,
     )
@@ -53,21 +55,26 @@ def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
         finished_at=job.finished_at,
         artifacts=list(attempt.artifacts) if attempt else [],
         tests=attempt.tests if attempt else None,
+        reports=attempt.reports.summary() if attempt and attempt.reports else None,
         coverage=attempt.coverage if attempt else None,
         child_runs=list(job.child_runs),
+        downstream_project=(job.plan.trigger.project or None) if job.plan.trigger else None,
+        mirrors=job.external.mirrors if job.external else None,
         environment=environment.name if environment else None,
-        environment_url=_address(environment.url, job, index) or None if environment else None,
+        environment_url=environment_address(job, index) or None if environment else None,
     )
 
 
-def _address(url: str, job: JobState, index: RunIndex | None) -> str:
-    """An environment's address, with the job's known variables expanded except secrets and masked ones.
+def environment_address(job: JobState, index: RunIndex | None) -> str:
+    """The address of a job's environment, with its known variables expanded except secrets and masked ones.
 
     Variables from the job's own `reports:dotenv` are known once it has ended.
     """
+    url = job.plan.environment.url if job.plan.environment else ""
     if index is None or not references(url):
         return url
-    run, plan, attempt = index.run.plan, job.plan, job.attempt
+    run, attempt = index.run.plan, job.attempt
+    plan = interpolated(job.plan, attempt.inputs) if attempt else job.plan
     sources = [source.attempt.dotenv for source in index.artifact_sources(job) if source.attempt]
     image = plan.image.name if plan.image else run.default_image or ""
     layers: list[Iterable[Variable]] = [
@@ -137,6 +144,23 @@ def _summary(run: RunState, tally: Tally | None) -> dict[str, object]:
         "finished_at": run.finished_at,
         "parent": run.parent,
     }
+
+
+def environment_view(environment: EnvironmentState) -> EnvironmentView:
+    """An environment."""
+    return EnvironmentView(
+        project=environment.project,
+        name=environment.name,
+        slug=environment.slug,
+        tier=environment.tier,
+        status=environment.status,
+        deployment=environment.deployment,
+        url=environment.url,
+        stop_jobs=list(environment.stop_jobs),
+        auto_stop_at=environment.auto_stop_at,
+        stopped_at=environment.stopped_at,
+        message=environment.message,
+    )
 
 
 def worker_view(worker: WorkerState, jobs: list[str]) -> WorkerView:

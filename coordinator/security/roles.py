@@ -14,7 +14,17 @@ Kinds = frozenset[type[m.Message]]
 
 EVERYTHING: Kinds = frozenset(get_args(m.ToCoordinator) + get_args(admin.ToCoordinator))
 ENTERS: Kinds = frozenset((m.ClientHello, admin.Enrol))
-READS: Kinds = ENTERS | {m.ListRuns, m.GetRun, m.GetJob, m.GetLog, m.ListWorkers, m.GetSnapshot, m.BlobGet}
+READS: Kinds = ENTERS | {
+    m.ListRuns,
+    m.GetRun,
+    m.GetJob,
+    m.GetLog,
+    m.ListWorkers,
+    m.ListEnvironments,
+    m.ListReleases,
+    m.GetSnapshot,
+    m.BlobGet,
+}
 ACTS: Kinds = READS | frozenset(get_args(m.FromClient) + get_args(m.FromBoth) + get_args(admin.ForOperators))
 WORKS: Kinds = ENTERS | frozenset(get_args(m.FromWorker) + get_args(m.FromBoth))
 """A worker says hello as a client too: it identifies the coordinator before it adopts containers."""

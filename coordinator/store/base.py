@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from coordinator.engine.effects import Turn
-from coordinator.engine.state import RunState, WorkerState
-from protocol.views import RunSummary, StoryLine
+from coordinator.engine.state import EnvironmentState, RunState, WorkerState
+from protocol.views import ReleaseView, RunSummary, StoryLine
 from protocol.workspace import GitWorkspace
 
 
@@ -23,6 +23,9 @@ class RunStore(Protocol):
     def load_unfinished(self) -> tuple[list[RunState], list[WorkerState]]:
         """The state that the engine restores: unfinished runs, oldest first, and every known worker."""
 
+    def load_environments(self) -> list[EnvironmentState]:
+        """All environments that are not stopped, which the engine restores."""
+
     def write_turn(self, turn: Turn) -> None:
         """Writes all rows of a turn, or none."""
 
@@ -33,10 +36,16 @@ class RunStore(Protocol):
         """The id of the run submitted with this token."""
 
     def remove_run(self, id: int) -> None:
-        """Removes a finished run."""
+        """Removes a finished run, and stopped environments that it deployed."""
 
     def list_runs(self, limit: int, before: int | None = None) -> list[RunSummary]:
         """Runs, newest first, with ids below `before` if given."""
+
+    def list_environments(self, project: str | None, limit: int) -> list[EnvironmentState]:
+        """All environments, or those of a project, the latest deployment first."""
+
+    def list_releases(self, project: str | None, limit: int) -> list[ReleaseView]:
+        """The releases of all runs, or of those of a project, newest first."""
 
     def git_workspaces(self, project: str, limit: int) -> list[GitWorkspace]:
         """The newest git workspaces of a project's runs, newest first, without repetitions."""

@@ -13,10 +13,10 @@ from typing import Any
 from peewee import fn
 
 from coordinator.store.database import connect, open_database
-from coordinator.store.models import Attempt, Job, Run, RunWorkspace
+from coordinator.store.models import Attempt, Environment, Job, Run, RunWorkspace
 from coordinator.store.rows import workspace_of
 from protocol.decoders import from_json
-from protocol.statuses import ENDED
+from protocol.statuses import ENDED, EnvironmentStatus
 from protocol.views import ArtifactRef, ParentJob
 from protocol.workspace import Pack
 
@@ -66,12 +66,14 @@ class Reader:
     def finished_runs(self, *, before: float, limit: int | None = None) -> list[int]:
         """Runs that ended before `before` (seconds since the epoch), oldest first; never the newest one.
 
-        The newest run and its jobs have the highest ids, from which new ones continue. Runs that started each other go
-        together, when the last of them may: then `limit` may be exceeded by the rest of such a family.
+        The newest run and its jobs have the highest ids, from which new ones continue. A run with a job that is to stop
+        an environment stays. Runs that started each other go together, when the last of them may: then `limit` may be
+        exceeded by the rest of such a family.
         """
         newest = self._rows(Run.select(fn.MAX(Run.id)))[0][0]
         which = Run.status.in_(ENDED_WORDS) & (Run.finished_at < before) & (Run.id < newest)
-        old = [id for (id,) in self._rows(Run.select(Run.id).where(which).order_by(Run.id))]
+        stops = self._runs_that_stop()
+        old = [id for (id,) in self._rows(Run.select(Run.id).where(which).order_by(Run.id)) if id not in stops]
         roots = self._roots()
         if not roots:
             return old[:limit]
@@ -81,6 +83,12 @@ class Reader:
         goes = sorted((roots.get(id, id), id) for id in old if roots.get(id, id) not in kept)
         last = goes[min(limit, len(goes)) - 1][0] if limit and goes else None
         return [id for number, (root, id) in enumerate(goes) if limit is None or number < limit or root == last]
+
+    def _runs_that_stop(self) -> set[int]:
+        """The runs whose jobs stop an environment that is not stopped yet."""
+        deployed = Environment.status != EnvironmentStatus.STOPPED.value
+        query = Environment.select(Environment.run).where(deployed & (Environment.stop_jobs_json != "[]"))
+        return {id for (id,) in self._rows(query)}
 
     def _roots(self) -> dict[int, int]:
         """The topmost run above each child run, as far as the runs between them are still there."""

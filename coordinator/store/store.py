@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import islice
 from typing import Any
 from uuid import uuid4
 
@@ -23,18 +24,20 @@ from peewee import (  # type: ignore[attr-defined]  # the stubs lack what every 
 )
 
 from coordinator.engine.effects import Turn
-from coordinator.engine.state import RunState, WorkerState
-from coordinator.store import rows
+from coordinator.engine.state import EnvironmentState, RunState, WorkerState
+from coordinator.store import environment_rows, rows
 from coordinator.store.database import Connection
 from coordinator.store.models import (
     AccessKey,
     Attempt,
     AuditLine,
+    Environment,
     Job,
     JoinToken,
     Meta,
     Run,
     RunPlan,
+    RunProjects,
     RunWorkspace,
     Secret,
     Stage,
@@ -44,7 +47,7 @@ from coordinator.store.models import (
 )
 from protocol import views
 from protocol.errors import LongshoreError
-from protocol.statuses import ENDED, ExecutionStatus
+from protocol.statuses import ENDED, EnvironmentStatus, ExecutionStatus
 from protocol.workspace import GitWorkspace
 
 log = logging.getLogger(__name__)
@@ -54,8 +57,8 @@ RECONNECT_EVERY = 1.0
 """Seconds between reconnection attempts: each may take a while, and blocks the coordinator's loop."""
 CONFIRM_EVERY = 1.0
 """Seconds for which a check of the term remains valid."""
-UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Worker, AccessKey, JoinToken, Secret)
-WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, RunWorkspace, StoryLine, AuditLine, Meta)
+UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Environment, Worker, AccessKey, JoinToken, Secret)
+WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, RunWorkspace, RunProjects, StoryLine, AuditLine, Meta)
 STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
 """Exceptions raised by converting invalid rows."""
@@ -172,7 +175,7 @@ class Store:
     def write_turn(self, turn: Turn) -> None:
         """Writes all rows of a turn durably, or none. Idempotent."""
         changes = turn.runs or turn.stages or turn.jobs or turn.attempts or turn.workers or turn.stories
-        if not (changes or self._audit):
+        if not (changes or turn.environments or self._audit):
             return
         new_runs = [run for run in turn.runs if run.id > self._last_run]
         first_story = self._last_story + 1
@@ -180,9 +183,11 @@ class Store:
             self._write(Run, map(rows.run_row, turn.runs))
             self._write(RunPlan, map(rows.plan_row, new_runs))
             self._write(RunWorkspace, [rows.workspace_row(run) for run in new_runs if run.workspace])
+            self._write(RunProjects, [rows.projects_row(run) for run in new_runs if run.projects])
             self._write(Stage, map(rows.stage_row, turn.stages))
             self._write(Job, map(rows.job_row, turn.jobs))
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
+            self._write(Environment, map(environment_rows.environment_row, turn.environments))
             self._write(Worker, map(rows.worker_row, turn.workers))
             self._write(StoryLine, [rows.story_row(id, story) for id, story in enumerate(turn.stories, first_story)])
             self._write_audit(self._audit)
@@ -214,13 +219,15 @@ class Store:
         self._last_audit += 1
 
     def all(self, query: Any) -> list[rows.Row]:
-        """The rows that a query finds; for the tables of keys, tokens, secrets and the audit."""
+        """The rows that a query finds; for `history.py`, and the tables of keys, tokens, secrets and the audit."""
         return self._rows(query)
 
     def remove_run(self, id: int) -> None:
-        """Deletes all rows of a run, but not the files that it refers to."""
+        """Deletes all rows of a run, but not the files that it refers to; and stopped environments that it deployed."""
+        stopped = Environment.status == EnvironmentStatus.STOPPED.value
         with self._transaction():
             self._database.execute(Run.delete().where(Run.id == id))
+            self._database.execute(Environment.delete().where((Environment.run == id) & stopped))
 
     # after a start
 
@@ -266,6 +273,18 @@ class Store:
             except NONSENSE as error:
                 log.error("worker %s can't be read: its row in the database is invalid (%s)", row[0], error)
 
+    def load_environments(self) -> list[EnvironmentState]:
+        """All environments that are not stopped. One with an invalid row is left out, and named in the log."""
+        return list(self._environments(Environment.status != EnvironmentStatus.STOPPED.value))
+
+    def _environments(self, *which: Expression) -> Iterator[EnvironmentState]:
+        query = Environment.select().order_by(Environment.deployed_at.desc(), Environment.name)
+        for row in self._rows(query.where(*which) if which else query):
+            try:
+                yield environment_rows.environment_of(row)
+            except NONSENSE as error:
+                log.error("environment %s can't be read: its row in the database is invalid (%s)", row[1], error)
+
     def load_run(self, id: int) -> RunState | None:
         """A run, finished or not, as last written. Raises UnreadableRun."""
         try:
@@ -280,7 +299,10 @@ class Store:
             return []
         plans: dict[int, str] = {row[0]: row[1] for row in self._rows(RunPlan.select().join(Run).where(which))}
         workspaces: dict[int, str] = dict(self._rows(RunWorkspace.select().join(Run).where(which)))
-        runs = {row[0]: rows.run_of(row, plans[row[0]], workspaces.get(row[0])) for row in run_rows}
+        projects: dict[int, str] = dict(self._rows(RunProjects.select().join(Run).where(which)))
+        runs = {
+            row[0]: rows.run_of(row, plans[row[0]], workspaces.get(row[0]), projects.get(row[0])) for row in run_rows
+        }
         for row in self._rows(Stage.select().join(Run).where(which).order_by(Stage.run, Stage.position)):
             stage = rows.stage_of(row)
             runs[stage.run_id].stages.append(stage)
@@ -326,6 +348,26 @@ class Store:
             if allowed_to_fail and status == ExecutionStatus.FAILED.value:
                 warned.add(run)
         return [rows.summary_of(row, counts[row[0]], warnings=row[0] in warned) for row in found]
+
+    def list_environments(self, project: str | None, limit: int) -> list[EnvironmentState]:
+        """All environments, or those of a project, the latest deployment first."""
+        which = [] if project is None else [Environment.project == project]
+        return list(islice(self._environments(*which), limit))
+
+    def list_releases(self, project: str | None, limit: int) -> list[views.ReleaseView]:
+        """The releases of all runs, or of those of a project, newest first."""
+        wanted = Attempt.release_json.is_null(False)
+        if project is not None:
+            wanted &= Run.project == project
+        columns = (Run.id, Job.name, Run.project, Attempt.finished_at, Attempt.release_json)
+        found = self._rows(
+            Attempt.select(*columns).join(Job).join(Run).where(wanted).order_by(Attempt.finished_at.desc()).limit(limit)
+        )
+        releases = []
+        for row in found:
+            with suppress(ValueError):  # a damaged row: skip it
+                releases.append(environment_rows.release_of(row))
+        return releases
 
     def git_workspaces(self, project: str, limit: int) -> list[GitWorkspace]:
         """The newest git workspaces of a project's runs, newest first, without repetitions."""

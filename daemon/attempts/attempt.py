@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 
 from daemon.attempts.result import Result, StopReason
+from daemon.executors.base import Slot
 from daemon.logs.log import Log
 from daemon.runtime.timers import Timer
 from protocol import messages as m
@@ -55,7 +56,9 @@ class Report(msgspec.Struct):
     def short(self) -> bool:
         """Whether it carries only words and numbers."""
         result = self.result
-        return result is None or not (result.message or result.artifacts or result.dotenv or result.tests)
+        return result is None or not (
+            result.message or result.artifacts or result.dotenv or result.tests or result.reports
+        )
 
     def message(self, attempt: str, now: float) -> m.JobStatus:
         ago = max(0.0, now - self.happened)
@@ -73,6 +76,7 @@ class Report(msgspec.Struct):
             artifacts=self.result.artifacts,
             dotenv=self.result.dotenv,
             tests=self.result.tests,
+            reports=self.result.reports,
             coverage=self.result.coverage,
         )
 
@@ -87,6 +91,7 @@ class Attempt(msgspec.Struct, eq=False):
     status: ExecutionStatus = ExecutionStatus.PENDING
     has_runner: bool = False  # from PREPARING on, unless starting one failed
     dependencies: dict[str, m.Dependency] = {}
+    slot: Slot | None = None  # of one that has begun; None if an earlier process has left no note of it
     runnable_at: float | None = None  # time at which the last dependency was satisfied
     finished_at: float = 0.0  # time of its result
     stop: StopReason | None = None

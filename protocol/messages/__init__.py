@@ -11,22 +11,28 @@ from protocol.messages.client import (
     ClientHello,
     Done,
     DrainWorker,
+    EnvironmentList,
     GetJob,
     GetLog,
     GetRun,
     GetSnapshot,
     GetWorkspaces,
     JobDetail,
+    ListEnvironments,
+    ListReleases,
     ListRuns,
     ListWorkers,
     LogData,
+    Origin,
     Play,
+    ReleaseList,
     Retry,
     RunDetail,
     RunList,
     RunSubmitted,
     Snapshot,
     Source,
+    StopEnvironment,
     SubmitRun,
     WorkerList,
     Workspaces,
@@ -92,6 +98,7 @@ __all__ = [
     "Done",
     "Drain",
     "DrainWorker",
+    "EnvironmentList",
     "Error",
     "FromBoth",
     "FromClient",
@@ -117,12 +124,16 @@ __all__ = [
     "JobStatus",
     "JobStatusReply",
     "JobStatuses",
+    "ListEnvironments",
+    "ListReleases",
     "ListRuns",
     "ListWorkers",
     "LogChunk",
     "LogData",
     "Message",
+    "Origin",
     "Play",
+    "ReleaseList",
     "Retry",
     "RevokeJob",
     "RunDetail",
@@ -130,6 +141,7 @@ __all__ = [
     "RunSubmitted",
     "Snapshot",
     "Source",
+    "StopEnvironment",
     "SubmitRun",
     "ToClient",
     "ToCoordinator",
@@ -164,6 +176,9 @@ FromClient = (
     | Play
     | GetLog
     | ListWorkers
+    | ListEnvironments
+    | StopEnvironment
+    | ListReleases
     | DrainWorker
     | GetSnapshot
 )
@@ -196,6 +211,8 @@ ToClient = (
     | JobDetail
     | LogData
     | WorkerList
+    | EnvironmentList
+    | ReleaseList
     | GoneWorkers
     | Snapshot
     | Done

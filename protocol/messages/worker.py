@@ -6,12 +6,14 @@ import msgspec
 
 from protocol.messages.shared import Message
 from protocol.names import AttemptId
-from protocol.plan import JobPlan, Variable
+from protocol.plan import JobPlan, Release, Variable
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
     ArtifactRef,
     ExecutorInfo,
     JUnitSummary,
+    Pages,
 )
 from protocol.workspace import Workspace
 
@@ -69,7 +71,10 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
     artifacts: list[ArtifactRef] = msgspec.field(default_factory=list)
     dotenv: dict[str, str] = msgspec.field(default_factory=dict)
     tests: JUnitSummary | None = None
+    reports: JobReports | None = None
     coverage: float | None = None
+    release: Release | None = None
+    pages: Pages | None = None
 
 
 class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):

@@ -2,51 +2,23 @@
 
 from __future__ import annotations
 
-import itertools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from coordinator.engine.settings import Settings
-from coordinator.engine.state import Now
 from protocol import messages as m
 from protocol.plan import RetrySpec
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import WorkerStatus
+from tests.support.clock import Clock, looks_at_deadlines
 from tests.support.coordinator_process import Running, WireWorker
 from tests.support.eventually import eventually
 from tests.support.plans import job, plan
 
 HOUR = 3600.0
 IMPATIENT = Settings(offline_after=1.0, restart_grace=0.0, lease=1.0, lease_margin=1.0, lost_after=3.0)
-
-
-@dataclass
-class Clock:
-    """The real one, with what a test adds to either hand."""
-
-    wall: float = 0.0
-    mono: float = 0.0
-
-    def __call__(self) -> Now:
-        return Now(wall=time.time() + self.wall, mono=time.monotonic() + self.mono)
-
-
-def looks_at_deadlines(running: Running) -> Callable[[], int]:
-    """How often a coordinator has looked at its deadlines since."""
-    engine, count = running.coordinator.engine, itertools.count()
-    tick = engine.tick
-    looked = [next(count)]
-
-    def counted(now: Now) -> None:
-        tick(now)
-        looked[0] = next(count)
-
-    engine.tick = counted  # type: ignore[method-assign]
-    return lambda: looked[0]
 
 
 @pytest.mark.parametrize("jump", [HOUR, -HOUR])

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from coordinator.engine.effects import Turn
+from coordinator.engine.effects import LookUp, Turn
 from coordinator.engine.engine import Engine
+from coordinator.engine.origins import origin_of
 from coordinator.engine.settings import Settings
-from coordinator.engine.state import JobState, Now, RunState
+from coordinator.engine.state import EnvironmentState, JobState, Now, RunState
 from protocol import messages as m
 from protocol.compilation import ChildRequest
 from protocol.events import RunChanged
 from protocol.plan import Plan
-from protocol.statuses import ENDED, FailureReason
+from protocol.statuses import ENDED, EnvironmentStatus, FailureReason
 from protocol.statuses import ExecutionStatus as S
 from tests.support.plans import job, plan
 
@@ -89,8 +90,11 @@ class Sim:
         self.seqs = itertools.count(1)
         self.turns: list[Turn] = []
         self.runs: dict[int, RunState] = {}
+        self.environments: dict[tuple[str, str], EnvironmentState] = {}  # as the store has them
         self.starts: list[tuple[str, str]] = []  # (attempt, worker) of every script that began
         self.wanted: dict[str, ChildRequest] = {}  # child pipelines to compile, by attempt
+        self.origins: dict[str, m.Origin] = {}  # what they are made of
+        self.looked_for: dict[int, LookUp] = {}  # what jobs need of other pipelines, by job
         for worker in workers:
             self.hello(worker.name)
 
@@ -98,14 +102,18 @@ class Sim:
     def now(self) -> Now:
         return Now(self.wall, self.mono, self.boot)
 
-    def restart(self) -> None:
-        """The coordinator is killed and starts again from what it had written; what it compiled is lost."""
+    def restart(self, *, without: int | None = None) -> None:
+        """The coordinator is killed and starts again from what it had written; what it compiled is lost.
+
+        It can't read the run `without`, if given.
+        """
         self.wanted.clear()
-        runs = copy.deepcopy(list(self.engine.unfinished().values()))
+        runs = copy.deepcopy([run for run in self.engine.unfinished().values() if run.id != without])
         workers = copy.deepcopy(list(self.engine.workers().values()))
         ids = max((j.id for run in self.runs.values() for stage in run.stages for j in stage.jobs), default=0)
         self.engine = Engine(self.settings, next_run_id=max(self.runs, default=0) + 1, next_job_id=ids + 1)
-        self.engine.restore(runs, workers, self.now)
+        known = [each for each in self.environments.values() if each.status is not EnvironmentStatus.STOPPED]
+        self.engine.restore(runs, workers, self.now, environments=copy.deepcopy(known))
         self.runs.update((run.id, run) for run in runs)
         self.flush()
 
@@ -117,7 +125,10 @@ class Sim:
             turn = self.engine.flush(self.now)
             self.turns.append(turn)
             self.runs.update((run.id, run) for run in turn.runs)
+            self.environments.update((each.key, each) for each in turn.environments)
             self.wanted.update((child.attempt, child.request) for child in turn.children)
+            self.origins.update((child.attempt, child.origin) for child in turn.children if child.origin is not None)
+            self.looked_for.update((look_up.job, look_up) for look_up in turn.look_ups)
             answers: list[tuple[str, m.Message]] = []
             for send in turn.sends:
                 worker = self.workers.get(send.worker)
@@ -161,8 +172,9 @@ class Sim:
     def compiled(self, run: RunState, name: str, what: Plan) -> RunState:
         """The child pipeline that a job waits for is compiled. Returns the child run."""
         attempt = self.attempt_of(run, name)
+        origin = self.origins.get(attempt) or origin_of(run)
         del self.wanted[attempt]
-        child = self.engine.child_compiled(attempt, what, self.now)
+        child = self.engine.child_compiled(attempt, what, origin, self.now)
         self.flush()
         assert child is not None, f"{name} waits for no child"
         return self.runs[child]
@@ -192,7 +204,20 @@ class Sim:
             if worker.connected and speaking:
                 self.engine.worker_heard(worker.name, self.now, held=worker.held())
         self.engine.tick(self.now)
+        for environment in self.engine.due_environments(self.now):
+            self.engine.stop_when_due(environment, self.now, finished=self.finished())
         self.flush()
+
+    def finished(self) -> dict[int, RunState]:
+        """The runs that have ended, as the store has them."""
+        return {id: run for id, run in self.runs.items() if id not in self.engine.unfinished()}
+
+    def stop_environment(self, name: str, project: str | None = None) -> int:
+        """A client has an environment stopped. Returns the number of jobs that do so."""
+        environment = self.engine.environment(name, project)
+        count = self.engine.stop_environment(environment, self.now, finished=self.finished())
+        self.flush()
+        return count
 
     # stories
 
@@ -239,7 +264,7 @@ class Sim:
         if self.wanted:
             attempt = next(iter(self.wanted))
             del self.wanted[attempt]
-            self.engine.child_compiled(attempt, plan(job("child")), self.now)
+            self.engine.child_compiled(attempt, plan(job("child")), self.origins[attempt], self.now)
             self.flush()
             return True
         for worker in self.workers.values():

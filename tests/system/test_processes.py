@@ -7,18 +7,12 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
 
-import jsonschema
 import pytest
 
-from tests.conftest import ROOT
+from tests.support.documents import check_document
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import System, jobs_of, repository
-
-
-def schema(name: str) -> dict[str, Any]:
-    return dict(json.loads((ROOT / "docs" / "schemas" / f"{name}.json").read_text()))
 
 
 def test_json_documents_are_as_their_schemas_say(fleet: System, tmp_path: Path) -> None:
@@ -40,7 +34,7 @@ next: {stage: deploy, needs: [{job: good, artifacts: false}], script: [echo x]}
         ("workers", fleet.workers()),
         ("plan", fleet.command("plan", "--json", cwd=project).json),
     ):
-        jsonschema.validate(document, schema(name), format_checker=jsonschema.FormatChecker())
+        check_document(name, document)
 
 
 def test_tables_are_for_people_and_have_no_colour_in_a_pipe(fleet: System, tmp_path: Path) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from dataclasses import asdict
+
 import msgspec
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -11,14 +14,22 @@ from coordinator.engine.settings import Settings
 from coordinator.engine.state import JobState, RunState
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import JobPlan, Plan, RetrySpec
-from protocol.statuses import ENDED
+from protocol.plan import EnvironmentSpec, JobPlan, Plan, RetrySpec
+from protocol.statuses import ENDED, EnvironmentStatus
 from protocol.statuses import ExecutionStatus as S
 from tests.support.engine_simulation import Sim, SimWorker
 from tests.support.plans import job, plan, trigger
 
 STAGES = ["build", "test", "deploy"]
 WHENS = ["on_success", "on_success", "on_success", "on_failure", "always", "manual"]
+ENVIRONMENTS = [
+    None,
+    None,
+    EnvironmentSpec(name="e", on_stop="j1", auto_stop_in=22.0),
+    EnvironmentSpec(name="e"),
+    EnvironmentSpec(name="e", action="stop"),
+    EnvironmentSpec(name="e", action="access"),
+]
 RETRIES = [RetrySpec(), RetrySpec(max=1), RetrySpec(max=2, when=["runner_system_failure"])]
 
 
@@ -41,6 +52,7 @@ def plans(draw: st.DrawFn) -> Plan:
             retry=draw(st.sampled_from(RETRIES)),
             resource_group=draw(st.sampled_from([None, None, None, "lock"])),
             interruptible=draw(st.booleans()),
+            environment=draw(st.sampled_from(ENVIRONMENTS)),
         )
         if strategy is not None:
             started = trigger(strategy=strategy)
@@ -131,6 +143,11 @@ class Coordinator(RuleBasedStateMachine):
             pass
         self.sim.flush()
 
+    @rule()
+    def stop_environment(self) -> None:
+        with suppress(ProtocolError):
+            self.sim.stop_environment("e")
+
     @precondition(lambda self: self.sim.wanted)
     @rule(what=plans() | st.none(), seed=st.integers(0, 5))
     def compile(self, what: Plan | None, seed: int) -> None:
@@ -139,8 +156,9 @@ class Coordinator(RuleBasedStateMachine):
         if what is None:
             self.sim.engine.child_refused(attempt, ["child.yml:1: is no good"], self.sim.now)
         else:
-            self.sim.engine.child_compiled(attempt, what, self.sim.now)
-            assert self.sim.engine.child_compiled(attempt, what, self.sim.now) is None
+            origin = self.sim.origins[attempt]
+            self.sim.engine.child_compiled(attempt, what, origin, self.sim.now)
+            assert self.sim.engine.child_compiled(attempt, what, origin, self.sim.now) is None
         self.sim.flush()
 
     @rule()
@@ -214,7 +232,10 @@ class Coordinator(RuleBasedStateMachine):
                 assert j.plan.trigger.strategy != "none"
                 assert j.child_runs[-1] in unfinished
             elif j.plan.trigger is not None and j.status in ENDED and j.attempt and j.attempt.started_at:
-                assert j.child_runs[-1] not in unfinished
+                child = self.sim.runs[j.child_runs[-1]]
+                played = (each for stage in child.stages for each in stage.jobs if each.played)
+                stops = any(each.plan.environment and each.plan.environment.action == "stop" for each in played)
+                assert child.id not in unfinished or stops  # a child continues alone to stop its environment
 
     @invariant()
     def a_job_whose_child_is_compiled_has_an_open_attempt_that_asked_for_it(self) -> None:
@@ -223,6 +244,20 @@ class Coordinator(RuleBasedStateMachine):
             if j.plan.trigger is not None and j.pending_reason == "its child pipeline is being compiled":
                 assert j.attempt is not None
                 assert j.attempt.id in self.sim.wanted
+
+    @invariant()
+    def an_environment_is_being_stopped_exactly_as_long_as_a_job_does_so(self) -> None:
+        known = self.sim.engine._ledger.environments if hasattr(self, "sim") else {}
+        for environment in known.values():
+            assert asdict(self.sim.environments[environment.key]) == asdict(environment)
+            assert (environment.status is EnvironmentStatus.STOPPING) is bool(environment.stopping)
+            for id in environment.stopping:
+                j = self.sim.engine._ledger.jobs[id]
+                assert j.status not in ENDED
+                assert j.run_id >= environment.deployment.run
+        if hasattr(self, "sim"):
+            for environment in self.sim.environments.values():
+                assert (environment.status is EnvironmentStatus.STOPPED) is (environment.key not in known)
 
     @invariant()
     def a_lock_has_one_holder(self) -> None:

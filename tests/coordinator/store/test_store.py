@@ -8,15 +8,16 @@ from typing import Any
 import pytest
 
 from coordinator.engine.effects import Story, Turn
-from coordinator.engine.state import AttemptState, JobState, RunState, StageState, WorkerState
+from coordinator.engine.state import AttemptState, EnvironmentState, JobState, RunState, StageState, WorkerState
 from coordinator.engine.views import run_summary
-from coordinator.store.models import Job
+from coordinator.store.models import Environment, Job
 from coordinator.store.store import Store
 from protocol.messages import Source
-from protocol.plan import Variable
+from protocol.plan import Release, ReleaseLink, Variable
+from protocol.reports import CodeQuality, FileCoverage, JobReports, LineCoverage, Link, QualityIssue
+from protocol.statuses import EnvironmentStatus, FailureReason
 from protocol.statuses import ExecutionStatus as S
-from protocol.statuses import FailureReason
-from protocol.views import ArtifactRef, Capability, ExecutorInfo, JUnitSummary, ParentJob
+from protocol.views import ArtifactRef, Capability, Deployment, ExecutorInfo, JUnitSummary, Pages, ParentJob
 from protocol.workspace import GitWorkspace, Pack
 from tests.support.plans import job, plan
 
@@ -96,7 +97,20 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
             artifacts=[ArtifactRef(kind="archive", digest="cd" * 32, size=5, expires_at=77.0)],
             dotenv={"A": "1\n2", "\N{SNOWMAN}": ""},
             tests=JUnitSummary(total=3, failed=1, failures=["it fails"]),
+            reports=JobReports(
+                links=[
+                    Link(title="docs", url="https://docs.example", group="more"),
+                    Link(title="all", paths=["a", "b"]),
+                ],
+                lines=LineCoverage(covered=1, total=2, files=1, worst=[FileCoverage(path="a.py", covered=1, total=2)]),
+                quality=CodeQuality(
+                    counts={"major": 1},
+                    issues=[QualityIssue(severity="major", description="\0odd", path="a.py", line=3, check="E1")],
+                ),
+            ),
             coverage=81.5,
+            release=Release(tag_name="v1", description="a\0b", links=[ReleaseLink(name="l", url="https://l")]),
+            pages=Pages(publish="public", path_prefix="mr-1", files=3, size=1 << 40, expires_at=5.5),
             log_length=1 << 35,
             assigned_at=1.0,
             started_at=2.0,
@@ -124,6 +138,71 @@ def test_workers_come_back_offline(store: Store) -> None:
     (loaded,) = store.load_unfinished()[1]
     assert facts(loaded) == facts(worker)
     assert not loaded.online
+
+
+def make_environment(name: str, **changes: Any) -> EnvironmentState:
+    """A deployed environment."""
+    deployment = Deployment(run=1, job="deploy", ref="main", sha="abc", at=5.0)
+    environment = EnvironmentState(project="p", name=name, slug="s", tier="other", deployment=deployment)
+    for field, value in changes.items():
+        setattr(environment, field, value)
+    return environment
+
+
+def test_environments_come_back_unless_they_are_stopped(store: Store) -> None:
+    whole_one = make_environment(
+        "review/\N{SNOWMAN}",
+        url="https://r",
+        status=EnvironmentStatus.STOPPING,
+        stop_jobs=["stop a", "stop b"],
+        stopping=[4, 5],
+        auto_stop_in=60.0,
+        auto_stop_at=65.0,
+        auto_stop_mono=7.5,
+        auto_stop_boot="a boot",
+        message="why",
+    )
+    store.write_turn(Turn(environments=[whole_one, make_environment("b", deployment=Deployment(run=2, job="d", at=6))]))
+    assert facts(store.load_environments()[1]) == facts(whole_one)
+    whole_one.status, whole_one.stopped_at = EnvironmentStatus.STOPPED, 70.0
+    store.write_turn(Turn(environments=[whole_one]))
+    assert [each.name for each in store.load_environments()] == ["b"]
+    assert [each.name for each in store.list_environments(None, 10)] == ["b", whole_one.name]
+    assert [each.name for each in store.list_environments(None, 1)] == ["b"]
+    assert store.list_environments("another", 10) == []
+
+
+def test_an_environment_with_a_row_that_makes_no_sense_is_left_out(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.write_turn(Turn(environments=[make_environment("a"), make_environment("b")]))
+    store._database.execute(Environment.update(stopping_json="{").where(Environment.name == "a"))
+    assert [each.name for each in store.load_environments()] == ["b"]
+    assert "environment a can't be read" in caplog.text
+
+
+def test_a_removed_run_takes_the_stopped_environments_along_that_it_deployed(store: Store) -> None:
+    store.write_turn(whole(make_run(1, first_job=1)))
+    gone = make_environment("gone", status=EnvironmentStatus.STOPPED)
+    store.write_turn(Turn(environments=[gone, make_environment("there")]))
+    store.remove_run(1)
+    assert [each.name for each in store.list_environments(None, 10)] == ["there"]
+
+
+def test_releases_are_listed_newest_first(store: Store) -> None:
+    runs = make_run(1, first_job=1), make_run(2, first_job=10)
+    for at, run in enumerate(runs, 1):
+        made = AttemptState(id=f"{run.stages[0].jobs[0].id}.1", job_id=run.stages[0].jobs[0].id, number=1, worker="w")
+        made.finished_at, made.release = float(at), Release(tag_name=f"v{at}", description="d")
+        run.stages[0].jobs[0].attempts = [made]
+    store.write_turn(whole(*runs))
+    found = store.list_releases(None, 10)
+    assert [(each.run, each.job, each.at, each.release.tag_name) for each in found] == [
+        (2, "build", 2.0, "v2"),
+        (1, "build", 1.0, "v1"),
+    ]
+    assert [each.run for each in store.list_releases(runs[0].plan.project, 1)] == [2]
+    assert store.list_releases("another", 10) == []
 
 
 def test_a_later_turn_updates_rows_and_leaves_the_others(store: Store) -> None:
