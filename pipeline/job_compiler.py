@@ -12,6 +12,7 @@ from pipeline.job_parts import Parts, exit_codes, text, texts
 from pipeline.matrix import Instance, instances, uses_expressions, with_expressions
 from pipeline.nodes import Map, Mark, Scalar, Seq, Value
 from pipeline.problems import Report, fatal
+from pipeline.publishing import release_of
 from pipeline.rules import Conditions, Known
 from pipeline.trigger import Trigger, no_op
 from pipeline.variables import fixed, inherited_variables, layered, variables_of
@@ -250,6 +251,7 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
         interruptible=interruptible is True,
         coverage=parts.coverage(),
         environment=environment,
+        release=release_of(job.base, job.config, scope.report),
         resources=parts.resources(),
         manual_confirmation=text(job.config.get("manual_confirmation")) or None,
         trigger=Trigger(job.base, job.config, known, scope.report).plan(described.yaml),

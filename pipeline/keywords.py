@@ -74,6 +74,7 @@ def refused(path: str, note: str) -> Keyword:
 
 TEXT = Text()
 NAME = Text(empty=False, longest=255)
+FILLED = Text(scalars=True, empty=False)
 WORD = Text(scalars=True)
 FLAG = Boolean()
 TEXTS = ListOf(TEXT)
@@ -299,7 +300,11 @@ JOB = [
     works("job.parallel", any_of(Number(1, 200), Fields("job.parallel")), "at most 200 jobs, as in GitLab"),
     works("job.parallel.matrix", MATRIX),
     ignored("job.publish", f"{NO_SERVER} to publish pages"),
-    ignored("job.release", f"{NO_SERVER} to create a release on"),
+    works(
+        "job.release",
+        Fields("job.release", required=("tag_name", "description")),
+        "recorded with the run, see [Releases](#releases)",
+    ),
     works("job.resource_group", TEXT),
     works("job.retry", any_of(Number(0, 2), Fields("job.retry"))),
     works("job.rules", ListOf(Fields("rule"), least=1)),
@@ -370,6 +375,19 @@ JOB_PARTS = [
     works("job.environment.on_stop", TEXT, "a job of the same pipeline, see [Environments](#environments)"),
     works("job.environment.auto_stop_in", DURATION, "counts from the deployment, see [Environments](#environments)"),
     ignored("job.environment.kubernetes", "clusters are connected to a GitLab server"),
+    works("job.release.tag_name", FILLED),
+    works("job.release.description", FILLED, "a text, or the path of a file in the project directory"),
+    works("job.release.name", TEXT),
+    differs("job.release.tag_message", TEXT, "recorded; no tag is created"),
+    differs("job.release.ref", TEXT, "recorded; no tag is created"),
+    differs("job.release.milestones", one_or_more(TEXT), "recorded; milestones exist only on a GitLab server"),
+    works("job.release.released_at", TEXT, "a time in ISO 8601"),
+    works("job.release.assets", Fields("job.release.assets", required=("links",))),
+    works("job.release.assets.links", ListOf(Fields("job.release.assets.links", required=("name", "url")), most=100)),
+    works("job.release.assets.links.name", FILLED),
+    works("job.release.assets.links.url", FILLED),
+    works("job.release.assets.links.filepath", TEXT),
+    works("job.release.assets.links.link_type", Choice(("other", "runbook", "image", "package"))),
     works("job.image.name", TEXT),
     works("job.image.entrypoint", TEXTS),
     works("job.image.pull_policy", PULL_POLICY),

@@ -12,6 +12,7 @@ import msgspec
 
 from protocol.display import IN_LINES
 from protocol.messages import JobDetail
+from protocol.plan import Release
 from protocol.views import ArtifactRef, AttemptView, JobView, RunSummary, RunView, StageView, StoryLine, WorkerView
 
 
@@ -88,9 +89,32 @@ def job_json(job: JobView) -> dict[str, Any]:
         "child_runs": job.child_runs,
         "environment": job.environment,
         "environment_url": job.environment_url,
+        "release": None if job.release is None else release_json(job.release),
         "created_at": rfc3339(job.created_at),
         "started_at": rfc3339(job.started_at),
         "finished_at": rfc3339(job.finished_at),
+    }
+
+
+def release_json(release: Release) -> dict[str, Any]:
+    """What a job has released."""
+    return {
+        "tag_name": release.tag_name,
+        "name": release.name,
+        "description": release.description,
+        "tag_message": release.tag_message or None,
+        "ref": release.ref,
+        "milestones": release.milestones,
+        "released_at": release.released_at or None,
+        "links": [
+            {
+                "name": link.name,
+                "url": link.url,
+                "filepath": link.filepath or None,
+                "link_type": link.link_type or "other",
+            }
+            for link in release.links
+        ],
     }
 
 

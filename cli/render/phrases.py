@@ -6,8 +6,12 @@ import time
 from datetime import UTC, datetime
 
 from protocol.messages import JobDetail
+from protocol.plan import Release
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary
+
+LINE = 80
+"""Characters of a description that people see in a line."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -52,6 +56,8 @@ def job_note(job: JobView) -> str:
         notes.insert(0, allowed + failure_text(job.failure_reason, job.exit_code, job.message))
     elif job.message:
         notes.append(job.message)
+    if job.release is not None:
+        notes.append(f"released {job.release.tag_name}")
     if job.child_runs and job.status is not ExecutionStatus.FAILED:
         notes.append(f"started run {job.child_runs[-1]}")
     return "; ".join(notes)
@@ -72,6 +78,13 @@ def tests_text(tests: JUnitSummary) -> str:
     return ", ".join(parts + [f"{number} {what}" for what, number in numbers if number])
 
 
+def release_text(release: Release) -> str:
+    """A release in one line: tag and name, and the first line of its description."""
+    named = release.tag_name + (f" ({release.name})" if release.name != release.tag_name else "")
+    first = next(iter(release.description.strip().splitlines()), "")
+    return f"{named}: {first[:LINE]}"
+
+
 def job_facts(job: JobView, detail: JobDetail) -> list[str]:
     """Further facts about a job, one per line."""
     facts = [f"failed test: {name}" for name in job.tests.failures] if job.tests else []
@@ -79,6 +92,9 @@ def job_facts(job: JobView, detail: JobDetail) -> list[str]:
         facts.append(f"coverage: {job.coverage:g} %")
     if job.environment:
         facts.append(f"environment: {job.environment}" + (f" at {job.environment_url}" if job.environment_url else ""))
+    if job.release is not None:
+        facts.append(f"release: {release_text(job.release)}")
+        facts += [f"release link: {link.name} {link.url}" for link in job.release.links]
     for ref in job.artifacts:
         until = ""
         if ref.expires_at is not None:

@@ -281,6 +281,8 @@ class WorkerEvents:
         attempt.dotenv = dict(message.dotenv)
         attempt.tests = message.tests
         attempt.coverage = message.coverage
+        if message.status is S.SUCCESS and job.plan.release is not None:
+            attempt.release = message.release
         attempt.log_length = message.log_length
         canceling = attempt.canceling
         if message.status is S.FAILED:

@@ -55,7 +55,9 @@ class Report(msgspec.Struct):
     def short(self) -> bool:
         """Whether it carries only words and numbers."""
         result = self.result
-        return result is None or not (result.message or result.artifacts or result.dotenv or result.tests)
+        if result is None:
+            return True
+        return not (result.message or result.artifacts or result.dotenv or result.tests or result.release)
 
     def message(self, attempt: str, now: float) -> m.JobStatus:
         ago = max(0.0, now - self.happened)
@@ -74,6 +76,7 @@ class Report(msgspec.Struct):
             dotenv=self.result.dotenv,
             tests=self.result.tests,
             coverage=self.result.coverage,
+            release=self.result.release,
         )
 
 

@@ -6,6 +6,7 @@ from enum import Enum
 
 import msgspec
 
+from protocol.plan import Release
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
 
@@ -41,3 +42,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     dotenv: dict[str, str] = {}
     tests: JUnitSummary | None = None
     coverage: float | None = None
+    release: Release | None = None

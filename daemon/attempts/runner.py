@@ -27,7 +27,8 @@ from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
 from daemon.logs.resume import OffsetFilter
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
-from daemon.reports.upload import Reports, store_reports
+from daemon.reports.release import with_texts
+from daemon.reports.upload import Reports, add_release, store_reports
 from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
@@ -367,13 +368,14 @@ class Runner:
             dotenv=reports.dotenv,
             tests=reports.tests,
             coverage=self._coverage(),
+            release=reports.release if result.status is ExecutionStatus.SUCCESS else None,
         )
 
     @property
     def _leaves_something(self) -> bool:
         """Whether the job has more to collect than a log."""
         job = self._assignment.job
-        return bool(job.artifacts or job.caches or job.services)
+        return bool(job.artifacts or job.caches or job.services or job.release)
 
     def _check_wanted(self) -> None:
         if self._stop in (StopReason.DISCARD, StopReason.LEAVE):
@@ -403,13 +405,15 @@ class Runner:
     def _take_reports(self, result: Result) -> tuple[Result, Reports]:
         """Stores the job's files; if that fails, an otherwise successful job fails with it."""
         job = self._assignment.job
-        if self._stop in (StopReason.CANCEL, StopReason.LEASE) or not (job.artifacts or job.caches):
+        if self._stop in (StopReason.CANCEL, StopReason.LEASE) or not (job.artifacts or job.caches or job.release):
             return result, Reports()
         succeeded = result.status is ExecutionStatus.SUCCESS
         scratch = self._transfer.scratch()
         try:
             collected = self.sandbox.collect(scratch, succeeded=succeeded)
             reports = store_reports(collected, self._transfer, self._masker)
+            if job.release is not None and succeeded:
+                add_release(job.release, self.sandbox.expand, collected, reports)
         except JobFailed as error:
             if succeeded:
                 return self._failed(error.reason, error.message, result.exit_code), Reports()
@@ -465,6 +469,7 @@ class Runner:
             dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
             tests=tests,
             artifacts=artifacts,
+            release=result.release and with_texts(result.release, self._masker.text),
         )
 
     def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:

@@ -16,6 +16,9 @@ from protocol.messages import Assignment, Dependency
 from protocol.statuses import FailureReason
 from protocol.views import Capability
 
+DESCRIPTION = "description"
+"""The kind of a collected file that has a release's description."""
+
 
 class JobFailed(Exception):
     """The attempt can't continue; the reason becomes the job's result."""
@@ -56,7 +59,7 @@ class Outcome(msgspec.Struct, frozen=True):
 class Collected(msgspec.Struct, frozen=True):
     """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
-    `kind` is "archive", "dotenv" or "junit"; `digest` is the file's sha256, if known.
+    `kind` is "archive", "dotenv", "junit" or "description" (of a release); `digest` is the file's sha256, if known.
     """
 
     kind: str
@@ -191,6 +194,10 @@ class Sandbox(Protocol):
 
     def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
         """Takes artifacts and reports out of the ended container, according to their `when`; saves caches."""
+
+    def expand(self, text: str) -> str:
+        """A text with the variables of the job's final environment."""
+        return text
 
     def service_logs(self) -> dict[str, bytes]:
         """The services' output up to now, by alias, bounded; empty without services."""

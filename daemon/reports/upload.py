@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
 import msgspec
 
-from daemon.executors.base import Collected
+from daemon.executors.base import DESCRIPTION, Collected
 from daemon.logs.masking import Masker
 from daemon.reports.dotenv import MAX_BYTES, BadDotenv, parse_dotenv
 from daemon.reports.junit import parse_junit
+from daemon.reports.release import BadRelease, read_release
 from daemon.upstream.transfers import Transfer
+from protocol.plan import Release
 from protocol.views import ArtifactRef, JUnitSummary
 
 PIECE_BYTES = 1 << 20
@@ -28,6 +31,7 @@ class Reports(msgspec.Struct):
     artifacts: list[ArtifactRef] = []
     dotenv: dict[str, str] = {}
     tests: JUnitSummary | None = None
+    release: Release | None = None
     warning: str | None = None
     failure: str | None = None
 
@@ -42,6 +46,8 @@ def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker
     _read_dotenv(collected, reports)
     _read_junit(collected, reports)
     for item in collected:
+        if item.kind == DESCRIPTION:
+            continue
         known = item.digest
         if masker and item.kind != "archive":
             _mask(item.path, masker)
@@ -86,3 +92,14 @@ def _read_junit(collected: list[Collected], reports: Reports) -> None:
     if report.odd:
         more = f" (and {len(report.odd) - MOST_NAMED} more)" if len(report.odd) > MOST_NAMED else ""
         reports.warning = f"no junit report: {'; '.join(report.odd[:MOST_NAMED])}{more}"
+
+
+def add_release(spec: Release, expand: Callable[[str], str], collected: list[Collected], reports: Reports) -> None:
+    """Adds what a successful job releases to its reports; a wrong value fails the job, as in GitLab."""
+    try:
+        report = read_release(spec, expand, collected)
+    except BadRelease as error:
+        reports.failure = "; ".join(filter(None, [reports.failure, f"bad release: {error}"]))
+        return
+    reports.release = report.release
+    reports.warning = "; ".join(filter(None, [reports.warning, report.warning])) or None

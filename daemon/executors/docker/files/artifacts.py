@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.executors.base import Collected
+from daemon.executors.base import DESCRIPTION, Collected
 from daemon.executors.common.archive_members import ArchiveWriter, Members, Selected, copy_file, copy_members
-from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
+from daemon.executors.common.globs import META, Patterns, fixed_prefix, outermost, relative_pattern
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.tar_stream import Member
 from protocol.errors import UsageError
@@ -238,6 +238,19 @@ class ReportFiles:
         self.collected.append(Collected(self._kind, path, name))
 
 
+class _OneFile(ReportFiles):
+    """Keeps a file of exactly this name, and nothing else of what its pattern matches."""
+
+    def __init__(self, name: str, kind: str, directory: Path) -> None:
+        super().__init__(kind, directory, [])
+        self._name = name
+
+    def add(self, member: Member, data: Iterator[bytes]) -> None:
+        """Keeps the file."""
+        if member.name == self._name:
+            super().add(member, data)
+
+
 def printable(name: str) -> str:
     """A file's name for messages: control characters and invalid UTF-8 are escaped."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
@@ -272,3 +285,17 @@ def collect_artifacts(
             taker.take(Selection(patterns), files)
             collected += files.collected
     return collected
+
+
+def collect_description(written: str, taker: FileCollector, directory: Path) -> list[Collected]:
+    """The file that a release's description names, if it names one: a text with white space is the description itself.
+
+    Raises EngineError, BadArchive, OSError.
+    """
+    path = taker.expand(written)
+    relative = relative_pattern(path, taker.project_dir) if path and not re.search(r"\s", path) else None
+    if not relative or META.search(relative):
+        return []
+    file = _OneFile(relative, DESCRIPTION, directory)
+    msgspec.structs.replace(taker, warnings=[], empty=[]).take(Selection([relative]), file)
+    return file.collected
