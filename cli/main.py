@@ -33,7 +33,7 @@ class Verb:
 VERBS = {
     "run": Verb("run", "Run a pipeline and follow it until it ends."),
     "plan": Verb("plan", "Show the plan of a pipeline file without running it."),
-    "validate": Verb("plan", "Check a pipeline file for errors."),
+    "validate": Verb("validate", "Check a pipeline file for errors."),
     "lock": Verb("lock", "Lock the versions of fetched includes."),
     "list": Verb("read", "List runs."),
     "show": Verb("read", "Show a run, a job, or the reason for a job's status."),
@@ -100,8 +100,15 @@ class LazyGroup(click.Group):
     callback=lambda *a: _print_version(*a),
     help="Show the version and exit.",
 )
+@click.option(
+    "-C",
+    "directories",
+    metavar="DIR",
+    multiple=True,
+    help="Act as if started in DIR. Repeatable: each one is relative to the one before.",
+)
 @click.pass_context
-def cli(ctx: click.Context, coordinator: str | None) -> None:
+def cli(ctx: click.Context, coordinator: str | None, directories: tuple[str, ...]) -> None:
     """Run GitLab-CI pipelines on your own machines, from a laptop to a fleet.
 
     Select a coordinator with --coordinator or LONGSHORE_COORDINATOR. Without one, `run` starts its own coordinator and
@@ -116,7 +123,17 @@ def cli(ctx: click.Context, coordinator: str | None) -> None:
       3  the run was canceled
       4  the coordinator is unreachable
     """
+    for directory in directories:
+        _change_to(directory)
     ctx.obj = coordinator
+
+
+def _change_to(directory: str) -> None:
+    """An empty one is the directory itself, as for git."""
+    try:
+        os.chdir(directory or ".")
+    except OSError as error:
+        raise click.UsageError(f"-C {directory}: {error.strerror}") from None
 
 
 def _print_version(ctx: click.Context, _option: click.Parameter, wanted: bool) -> None:

@@ -20,6 +20,10 @@ class NoHistory:
         """See `pipeline.rules.History`."""
         return None
 
+    def last_change(self, path: str) -> str | None:
+        """See `pipeline.rules.History`."""
+        return None
+
 
 class SnapshotHistory:
     """The changes of a run from a git repository, from its manifest and its snapshot's history."""
@@ -42,6 +46,18 @@ class SnapshotHistory:
             return None
         paths = [*(path for path, mode, _ in found.written if kind(mode) != TREE), *found.lost]
         return {readable(path.decode("utf-8", "surrogateescape")) for path in paths}
+
+    def last_change(self, path: str) -> str | None:
+        """See `pipeline.rules.History`: the file's content, as the snapshot's history is cut off (GIT_DEPTH)."""
+        tree = self._top.tree
+        found = ""
+        for name in path.encode("utf-8", "surrogateescape").split(b"/"):
+            entry = next((entry for entry in self._objects.tree(tree) if entry[1] == name), None) if tree else None
+            if entry is None:
+                return None
+            mode, _, found = entry
+            tree = found if kind(mode) == TREE else ""
+        return found
 
     def _merge_base(self, compare_to: str) -> str:
         refs = self._top.manifest.refs

@@ -1,4 +1,4 @@
-"""Has child pipelines compiled for jobs with `trigger`, and hands the answers to the engine in the loop's turns."""
+"""Has pipelines compiled for jobs with `trigger`, and hands the answers to the engine in the loop's turns."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import Future
 from typing import Protocol
 
+from peewee import PeeweeException
+
+from coordinator.engine.child_requests import completed
 from coordinator.engine.effects import CompileChild
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
 from coordinator.files.base import Bytes, Logs
+from coordinator.other_projects import Projects, Refused, check_hierarchy
+from coordinator.store.history import History
 from coordinator.submission import Submission
 from protocol.compilation import Answer, ChildRequest, Compiled
+from protocol.errors import LongshoreError
 
 log = logging.getLogger(__name__)
 
@@ -26,30 +32,63 @@ class Compiler(Protocol):
 
 
 class ChildRuns:
-    """Child pipelines on their way from a request to a run. `wake` is called in another thread."""
+    """Pipelines on their way from a request to a run. `wake` is called in another thread, too."""
 
     def __init__(
-        self, compiler: Compiler, engine: Engine, submission: Submission, logs: Logs, wake: Callable[[], None]
+        self,
+        compiler: Compiler,
+        engine: Engine,
+        submission: Submission,
+        logs: Logs,
+        projects: Projects,
+        history: History,
+        wake: Callable[[], None],
     ) -> None:
         self._compiler = compiler
         self._engine = engine
         self._submission = submission
         self._logs = logs
+        self._projects = projects
+        self._history = history
         self._wake = wake
-        self._done: deque[tuple[str, Answer]] = deque()  # appended to by other threads
+        self._unknown: deque[CompileChild] = deque()  # those whose project has to be looked for
+        self._done: deque[tuple[CompileChild, Answer]] = deque()  # appended to by other threads
 
     def compile(self, wanted: Iterable[CompileChild]) -> None:
-        """Has child pipelines compiled. To be called when the attempts that asked for them are durable."""
+        """Has pipelines compiled. To be called when the attempts that asked for them are durable."""
         for each in wanted:
-            self._compile(each)
+            if each.origin is not None:
+                self._compile(each)
+            else:
+                self._unknown.append(each)
+                self._wake()
 
     def _compile(self, wanted: CompileChild) -> None:
         def done(future: Future[Answer]) -> None:
             if not future.cancelled():
-                self._done.append((wanted.attempt, future.result()))
+                self._done.append((wanted, future.result()))
                 self._wake()
 
         self._compiler.compile(wanted.request).add_done_callback(done)
+
+    def find_projects(self, now: Now) -> None:
+        """Looks for the projects of which pipelines are wanted; later, if the database can't be read."""
+        while self._unknown:
+            wanted = self._unknown[0]
+            trigger = wanted.request.trigger
+            try:
+                origin = self._projects.find(trigger.project, trigger.branch)
+            except PeeweeException as error:
+                log.warning("can't look for project %s, trying again: %s", trigger.project, error)
+                return
+            except Refused as error:
+                self._engine.child_refused(wanted.attempt, [str(error)], now, error.reason)
+            except (LongshoreError, ValueError) as error:
+                self._engine.child_refused(wanted.attempt, [str(error)], now)
+            else:
+                request = completed(wanted.request, origin)
+                self._compile(CompileChild(wanted.attempt, request, origin))
+            self._unknown.popleft()
 
     def take_answers(self, now: Now) -> list[tuple[str, str, int, Bytes]]:
         """Starts the runs that have been compiled, and fails the jobs of the others, with all problems in their logs.
@@ -58,12 +97,21 @@ class ChildRuns:
         """
         appended: list[tuple[str, str, int, Bytes]] = []
         while self._done:
-            attempt, answer = self._done.popleft()
+            wanted, answer = self._done.popleft()
+            attempt, origin = wanted.attempt, wanted.origin
             run = self._engine.awaits_child(attempt)
-            if run is None:
-                log.debug("nobody waits for the child pipeline any more", extra={"attempt": attempt})
+            if run is None or origin is None:
+                log.debug("nobody waits for the pipeline any more", extra={"attempt": attempt})
             elif isinstance(answer, Compiled):
-                self._submission.submit_child(attempt, answer.plan, now)
+                try:
+                    check_hierarchy(run, self._history, other_project=bool(wanted.request.trigger.project))
+                    self._submission.submit_child(attempt, answer.plan, origin, now)
+                except Refused as error:
+                    self._engine.child_refused(attempt, [str(error)], now, error.reason)
+                except PeeweeException as error:
+                    log.warning("can't start a run, trying again: %s", error)
+                    self._done.appendleft((wanted, answer))
+                    break
             else:
                 text = "".join(f"{problem}\n" for problem in answer.problems).encode()
                 appended.append((attempt, "job", 0, self._logs.append(attempt, 0, text)))

@@ -162,7 +162,10 @@ class Queries:
         attempts = [attempt_view(attempt) for attempt in job.attempts]
         story = self._store.story(query.run, query.job)
         services = [] if job.attempt is None else self._logs.services(job.attempt.id)
-        detail = m.JobDetail(id=query.id, job=masked(job.plan), attempts=attempts, story=story, services=services)
+        reports = None if job.attempt is None else job.attempt.reports
+        detail = m.JobDetail(
+            id=query.id, job=masked(job.plan), attempts=attempts, story=story, services=services, reports=reports
+        )
         return detail, None
 
     def _get_log(self, query: m.GetLog) -> Answer:

@@ -20,15 +20,18 @@ from coordinator.files.owner_lock import Lock
 from coordinator.handlers import CoordinatorInfo, Handlers
 from coordinator.maintenance.collector import Collector
 from coordinator.maintenance.housekeeper import Housekeeper
+from coordinator.other_projects import Artifacts, KnownProjects
 from coordinator.queries import Queries, QueryQueue
 from coordinator.security.gatekeeper import Gatekeeper
 from coordinator.security.limits import RateLimiter
 from coordinator.security.quota import Quota
 from coordinator.security.roles import Identity
 from coordinator.settings import CoordinatorSettings
+from coordinator.store.history import History
 from coordinator.store.store import Store
 from coordinator.transport.publisher import Publisher
 from coordinator.transport.router import Router
+from coordinator.upstream_needs import UpstreamNeeds
 from protocol.errors import LongshoreError
 from protocol.keys import make_private
 
@@ -139,7 +142,13 @@ class Resources(ABC):
         )
         compiler = ChildCompiler(settings.state / "children", self.blobs.path, settings.children)
         self._open.append(compiler.close)
-        self.children = ChildRuns(compiler, self.engine, self.handlers.submission, self.logs, self.wake)
+        history = History(self.store.all)
+        projects = KnownProjects(self.store, history, self.blobs)
+        self.children = ChildRuns(
+            compiler, self.engine, self.handlers.submission, self.logs, projects, history, self.wake
+        )
+        artifacts = Artifacts(history, self.blobs)
+        self.upstream_needs = UpstreamNeeds(self.engine, projects, artifacts, self.wake)
         self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)

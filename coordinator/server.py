@@ -115,7 +115,9 @@ class Coordinator(Resources):
         outbox = Outbox()
         self.handlers.answer_uploads(outbox)
         self.receive(outbox, now)
+        self.children.find_projects(now)
         outbox.appended += self.children.take_answers(now)
+        self.upstream_needs.answer(now)
         self.pass_time(now)
         self.settle(self.engine.flush(now), outbox, now)
         if self._stall is None:
@@ -280,6 +282,7 @@ class Coordinator(Resources):
         self.send_replies(outbox)
         self.send_frames(turn, outbox)
         self.children.compile(turn.children)
+        self.upstream_needs.look_up(turn.look_ups)
         self.publish(turn, outbox)
         self.answer_queries()
 

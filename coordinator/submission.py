@@ -6,7 +6,7 @@ Validates uploads, limits and quota, which only the coordinator can; creates the
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from coordinator.engine.children import TOKEN_PREFIX
 from coordinator.engine.engine import Engine
@@ -18,6 +18,7 @@ from coordinator.store.base import RunStore
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.plan import Plan
+from protocol.workspace import Workspace
 
 LONGEST_TOKEN = 200
 
@@ -59,21 +60,22 @@ class Submission:
             source = request.source
             detail = " ".join(filter(None, [request.plan.project, source.ref, source.sha[:12], source.user]))
             self._audit(key, now, "submit", f"run {reply.run}", detail)
-        for blob in request.workspace.blobs if request.workspace else ():
-            self._quota.name(request.plan.project, blob.digest, blob.size)
+        for project, workspace in _workspaces(request):
+            for blob in workspace.blobs:
+                self._quota.name(project, blob.digest, blob.size)
         return reply
 
-    def submit_child(self, attempt: str, plan: Plan, now: Now) -> None:
-        """Starts the child run that a job has asked for with this attempt, or fails the job if a limit is exceeded.
+    def submit_child(self, attempt: str, plan: Plan, origin: m.Origin, now: Now) -> None:
+        """Starts the run that a job has asked for with this attempt, or fails the job if a limit is exceeded.
 
-        Its workspace is its parent's, which is stored.
+        Its workspace is that of its origin, which is stored.
         """
         try:
             self._check_limits(plan)
         except ProtocolError as error:
             self._engine.child_refused(attempt, [str(error)], now)
             return
-        run = self._engine.child_compiled(attempt, plan, now)
+        run = self._engine.child_compiled(attempt, plan, origin, now)
         if run is not None:
             log.info("started by attempt %s: %s, %d jobs", attempt, plan.name, len(plan.jobs), extra={"run": run})
 
@@ -82,10 +84,22 @@ class Submission:
         self._quota.check(plan.project)
 
     def _check_workspace(self, request: m.SubmitRun) -> None:
-        for blob in request.workspace.blobs if request.workspace else ():
-            size = self._blobs.claim(blob.digest)
-            if size is None:
-                raise ProtocolError("bad_request", f"the workspace's blob {blob.digest} was not uploaded completely")
-            if size != blob.size:
-                message = f"the workspace's blob {blob.digest} has {size} bytes, not {blob.size}"
-                raise ProtocolError("bad_request", message)
+        for _, workspace in _workspaces(request):
+            for blob in workspace.blobs:
+                size = self._blobs.claim(blob.digest)
+                if size is None:
+                    raise ProtocolError(
+                        "bad_request", f"the workspace's blob {blob.digest} was not uploaded completely"
+                    )
+                if size != blob.size:
+                    message = f"the workspace's blob {blob.digest} has {size} bytes, not {blob.size}"
+                    raise ProtocolError("bad_request", message)
+
+
+def _workspaces(request: m.SubmitRun) -> Iterator[tuple[str, Workspace]]:
+    """The workspaces of a submission, each with its project."""
+    if request.workspace is not None:
+        yield request.plan.project, request.workspace
+    for origin in request.projects:
+        if origin.workspace is not None:
+            yield origin.project, origin.workspace

@@ -124,7 +124,7 @@ class _Compiler:
         self._run_variables = [*own, *self._run_variables]
         given = {variable.key: variable.value for variable in self._run_variables}
         known = self._subject.predefined(given)
-        scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._report)
+        scope = Scope(fixed(known), [], self._run_variables, self._conditions, self._subject.history, self._report)
         pipeline = self._load(scope.known([]))
         default = merge_defaults(pipeline, self._report)
         self._check_globals(pipeline, default)
@@ -206,7 +206,7 @@ class _Compiler:
         late = references(written) & LATE
         named = expand(written, scope.known(variables).expanded, keep=late)[: predefined_variables.MAX_TITLE]
         known = [*scope.predefined, *([Variable(key=PIPELINE_NAME, value=named, raw=not late)] if named else ())]
-        return Scope(known, variables, scope.run_variables, scope.conditions, scope.report, has_rules)
+        return Scope(known, variables, scope.run_variables, scope.conditions, scope.history, scope.report, has_rules)
 
     def _jobs(self, pipeline: Map, default: Map, stages: Sequence[str], scope: Scope) -> list[Job]:
         jobs: list[Job] = []

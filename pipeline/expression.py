@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, TypeAlias
 
-from pipeline.patterns import BadPattern, Pattern, compile_pattern, written_pattern
+from pipeline.patterns import Pattern, compile_pattern, written_pattern
+from protocol.regular_expressions import BadPattern
 
 MAX_LENGTH = 10_000
 MAX_TOKENS = 1_000

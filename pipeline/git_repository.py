@@ -95,6 +95,7 @@ class Repository:
         top = next((parent for parent in folders if (parent / ".git").exists()), None)
         self.root = top or folder
         self.has_git = top is not None
+        self._last_changes: dict[str, str | None] = {}
 
     def ask(self) -> None:
         """Reads the facts that every pipeline's variables need, ahead of their first use."""
@@ -208,6 +209,14 @@ class Repository:
         if changed is None:
             return None
         return {name for name in (changed + (untracked or "")).split("\0") if name}
+
+    def last_change(self, path: str) -> str | None:
+        """The last commit before or at the checked-out one that changed a file, or a file of a pattern; None without
+        one. Uncommitted changes don't count.
+        """
+        if path not in self._last_changes:
+            self._last_changes[path] = self._git("log", "-1", "--format=%H", "HEAD", "--", path) or None
+        return self._last_changes[path]
 
     def _base(self) -> str | None:
         head = self.commit.sha

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from pipeline.expression import BadExpression, parse
 from pipeline.keywords import FIELDS
 from pipeline.nodes import Map, Mark, Origin, Reference, Seq, Value, kind_of, shown, text_of
-from pipeline.patterns import BadPattern, bare_pattern
+from pipeline.patterns import bare_pattern
 from pipeline.problems import Report, fatal, nearest
 from pipeline.schema import Check, Fields
 from pipeline.yaml_loader import MAX_FILE_BYTES, load, plain_value
+from protocol.regular_expressions import BadPattern
 from protocol.variables import expand
 
 MAX_FUNCTIONS = 3

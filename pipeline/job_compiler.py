@@ -13,7 +13,7 @@ from pipeline.matrix import Instance, instances, uses_expressions, with_expressi
 from pipeline.nodes import Map, Mark, Scalar, Seq, Value
 from pipeline.problems import Report, fatal
 from pipeline.publishing import release_of
-from pipeline.rules import Conditions, Known
+from pipeline.rules import Conditions, History, Known
 from pipeline.trigger import Trigger, no_op
 from pipeline.variables import fixed, inherited_variables, layered, variables_of
 from protocol.errors import PipelineFileError
@@ -34,6 +34,7 @@ class Scope:
     variables: list[Variable]
     run_variables: list[Variable]
     conditions: Conditions
+    history: History
     report: Report
     has_workflow_rules: bool = False
     expanded: int = 0
@@ -245,7 +246,7 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
         tags=_tags(job.config.get("tags"), known),
         timeout=parts.timeout(),
         artifacts=parts.artifacts(),
-        caches=parts.caches(),
+        caches=parts.caches(scope.history.last_change),
         retry=parts.retry(),
         resource_group=expand(text(job.config.get("resource_group")), known) or None,
         interruptible=interruptible is True,

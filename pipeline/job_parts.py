@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
 from pipeline.nodes import Map, Seq, Value, shown, text_of
-from pipeline.patterns import BadPattern, compile_pattern
+from pipeline.patterns import compile_pattern
 from pipeline.problems import Report
 from pipeline.units import DAY, bytes_of, seconds_of
 from pipeline.variables import variables_of
@@ -20,6 +21,7 @@ from protocol.plan import (
     SaveWhen,
     ServiceSpec,
 )
+from protocol.regular_expressions import BadPattern
 from protocol.variables import expand
 
 DEFAULT_TIMEOUT = 3600.0
@@ -133,34 +135,58 @@ class Parts:
             self._problem(f"{shown(written)} is not a duration", "artifacts.expire_in", "`2 weeks`", within=artifacts)
         return seconds
 
-    def caches(self) -> list[CacheSpec]:
-        """The job's caches; one without files caches nothing."""
+    def caches(self, last_change: Callable[[str], str | None]) -> list[CacheSpec]:
+        """The job's caches; one without files caches nothing. `last_change` is that of a file (`History`)."""
         cache = self._job.get("cache")
-        entries = cache if isinstance(cache, Seq) else [cache]
-        found = [self._cache(entry) for entry in entries if isinstance(entry, Map)]
-        return [spec for spec in found if spec.paths or spec.untracked]
+        found: list[CacheSpec] = []
+        for entry in cache if isinstance(cache, Seq) else [cache]:
+            spec = self._cache(entry, len(found), last_change) if isinstance(entry, Map) else None
+            if spec and (spec.paths or spec.untracked):
+                found.append(spec)
+        return found
 
-    def _cache(self, cache: Map) -> CacheSpec:
+    def _cache(self, cache: Map, index: int, last_change: Callable[[str], str | None]) -> CacheSpec:
         key = cache.get("key")
         files: list[str] = []
-        prefix = ""
+        prefix, whole = "", text(key)
         if isinstance(key, Map):
-            kind = "files_commits" if key.get("files_commits") is not None else "files"
-            files, prefix = texts(key.get(kind)), text(key.get("prefix"))
-            if key.get(kind) is not None and not 1 <= len(files) <= 2:
-                self._problem(f"takes one or two files, not {len(files)}", f"cache.key.{kind}", within=key)
+            prefix = text(key.get("prefix"))
+            files = self._key_files(key, "files")
+            commits = self._key_files(key, "files_commits")
+            if bool(files) == bool(commits):
+                self._problem("needs `files` or `files_commits`, and not both", "cache.key", within=cache)
+            elif commits:
+                whole = f"{prefix or index}-{self._version(commits, cache, last_change)}"
         if isinstance(key, str) and "/" in key:
             self._report.warning("GitLab rejects a key that contains /", cache.at("key"), f"{self._name}.cache.key")
         return CacheSpec(
-            key=text(key) or "default",
+            key=whole or "default",
             key_files=files,
-            key_prefix=prefix,
+            key_prefix=prefix if files else "",
             fallback_keys=texts(cache.get("fallback_keys")),
             paths=texts(cache.get("paths")),
             untracked=cache.get("untracked") is True,
             policy=text(cache.get("policy")) or "pull-push",
             when=cast(SaveWhen, cache.get("when") or "on_success"),
         )
+
+    def _key_files(self, key: Map, kind: str) -> list[str]:
+        files = [name for name in texts(key.get(kind)) if name]
+        if key.get(kind) is not None and not 1 <= len(files) <= 2:
+            self._problem(f"takes one or two files, not {len(files)}", f"cache.key.{kind}", within=key)
+        return files
+
+    def _version(self, files: Sequence[str], cache: Map, last_change: Callable[[str], str | None]) -> str:
+        """Identifies the last changes of these files; `default` if there are none."""
+        changes = sorted({change for name in files if (change := last_change(name))})
+        if changes:
+            return hashlib.sha256("-".join(changes).encode()).hexdigest()
+        self._report.warning(
+            f"no commit has changed {' or '.join(files)}, so the key is `default`",
+            cache.at("key"),
+            f"{self._name}.cache.key.files_commits",
+        )
+        return "default"
 
     def retry(self) -> RetrySpec:
         """The job's retry policy."""

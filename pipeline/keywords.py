@@ -170,6 +170,28 @@ DEFAULT_KEYS = (
     "x-longshore",
 )
 """Keywords allowed in `default` and inherited by jobs."""
+TRIGGER_KEYS = frozenset(
+    (
+        "allow_failure",
+        "environment",
+        "except",
+        "extends",
+        "inherit",
+        "interruptible",
+        "manual_confirmation",
+        "needs",
+        "only",
+        "parallel",
+        "resource_group",
+        "rules",
+        "stage",
+        "start_in",
+        "trigger",
+        "variables",
+        "when",
+    )
+)
+"""The keywords of a job with `trigger`: GitLab refuses all others."""
 GLOBAL_DEFAULTS = ("image", "services", "cache", "before_script", "after_script")
 """Keywords also allowed at the top level, an older way to write `default`."""
 
@@ -194,7 +216,7 @@ GLOBAL = [
     works("workflow.rule.when", Choice(("always", "never"))),
     works("workflow.rule.variables", VARIABLES),
     works("workflow.rule.auto_cancel", Fields("auto_cancel")),
-    ignored("workflow.rule.start_in", "a pipeline can't wait"),
+    refused("workflow.rule.start_in", "a pipeline can't wait; GitLab refuses it too"),
     ignored("workflow.rule.allow_failure", "it applies to jobs only"),
     ignored("workflow.rule.needs", "it applies to jobs only"),
     works("auto_cancel.on_new_commit", Choice(("conservative", "interruptible", "none"))),
@@ -242,7 +264,7 @@ SPEC = [
     works("header.spec", Fields("spec")),
     works("spec.inputs", MapOf(Fields("spec.input")), "names may contain any characters, such as a slash"),
     works("spec.component", ListOf(TEXT)),
-    ignored("spec.description", "it is documentation only"),
+    works("spec.description", TEXT, "documentation only"),
     works(
         "spec.include",
         one_or_more(any_of(TEXT, Fields("include"))),
@@ -358,7 +380,11 @@ JOB_PARTS = [
     works(
         "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#artifacts-and-caches)"
     ),
-    differs("job.cache.key.files_commits", TEXTS, "the key derives from the files' contents, not their last commits"),
+    works(
+        "job.cache.key.files_commits",
+        TEXTS,
+        "one or two files or patterns, see [Files](#artifacts-and-caches)",
+    ),
     works("job.cache.key.prefix", WORD),
     works("job.cache.paths", TEXTS),
     works("job.cache.untracked", FLAG),

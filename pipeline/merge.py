@@ -6,7 +6,7 @@ counted, so that nested references can't grow without bound.
 
 from __future__ import annotations
 
-from pipeline.keywords import DEFAULT_KEYS, GLOBAL_DEFAULTS, NOT_JOBS
+from pipeline.keywords import DEFAULT_KEYS, GLOBAL_DEFAULTS, NOT_JOBS, TRIGGER_KEYS
 from pipeline.nodes import Map, Mark, Reference, Seq, Value, kind_of
 from pipeline.problems import Report, fatal, nearest
 from protocol.errors import PipelineFileError
@@ -239,12 +239,16 @@ def merge_defaults(pipeline: Map, report: Report) -> Map:
 
 
 def inherit_defaults(job: Map, default: Map) -> Map:
-    """The job with all inheritable keywords that it does not set itself."""
+    """The job with all inheritable keywords that it does not set itself; one with `trigger` inherits only those that
+    it may have.
+    """
     inherit = job.get("inherit")
     allowed = inherit.get("default") if isinstance(inherit, Map) else True
     if allowed is False:
         return job
     keys = [key for key in DEFAULT_KEYS if allowed in (True, None) or (isinstance(allowed, Seq) and key in allowed)]
+    if job.get("trigger") is not None:
+        keys = [key for key in keys if key in TRIGGER_KEYS]
     inherited = Map(job.mark, job.entries())
     for key in keys:
         if inherited.get(key) is None and default.get(key) is not None:

@@ -19,10 +19,15 @@ class Origin:
 
 
 class Mark(NamedTuple):
-    """A place in a file; lines count from 1."""
+    """A place in a file. Lines and columns (in characters) count from 1, and the end is exclusive; a line of 0 is the
+    whole file, a column of 0 the whole line.
+    """
 
     origin: Origin
     line: int
+    column: int = 0
+    end_line: int = 0
+    end_column: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,13 +7,9 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-MAX_PATTERN_LENGTH = 4_096
-MAX_PROGRAM_BYTES = 8 << 20
+from protocol.regular_expressions import BadPattern, compile_regex
+
 _WRITTEN = re.compile(r"/(.*)/([ismU]*)\Z", re.DOTALL)
-
-
-class BadPattern(Exception):
-    """An invalid or oversized regular expression; the message gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +34,7 @@ def compile_pattern(text: str) -> Pattern:
     match = _WRITTEN.match(text)
     if match is None:
         raise BadPattern(f"{text[:60]!r} is not a pattern of the form /regex/")
-    return Pattern(text, _program(match[1], match[2]))
+    return Pattern(text, compile_regex(match[1], match[2]))
 
 
 def written_pattern(text: str) -> Pattern:
@@ -50,22 +46,7 @@ def written_pattern(text: str) -> Pattern:
 @lru_cache(maxsize=1024)
 def bare_pattern(regex: str) -> Pattern:
     """Compiles a regular expression without slashes. Raises BadPattern."""
-    return Pattern(regex, _program(regex, ""))
-
-
-def _program(regex: str, flags: str) -> Any:
-    import re2  # takes 10 ms to load; files without a pattern do not need it
-
-    if len(regex) > MAX_PATTERN_LENGTH:
-        raise BadPattern(f"the regular expression is longer than {MAX_PATTERN_LENGTH} characters")
-    options = re2.Options()
-    options.max_mem = MAX_PROGRAM_BYTES
-    options.log_errors = False
-    try:
-        return re2.compile(f"(?{flags}){regex}" if flags else regex, options=options)
-    except re2.error as error:
-        reason = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else error
-        raise BadPattern(f"/{regex[:60]}/ is not a regular expression that RE2 supports: {reason}") from None
+    return Pattern(regex, compile_regex(regex))
 
 
 @lru_cache(maxsize=4096)
@@ -73,13 +54,13 @@ def glob_pattern(glob: str) -> Pattern:
     """Compiles a path glob with the semantics of Ruby's fnmatch (FNM_PATHNAME, FNM_DOTMATCH, FNM_EXTGLOB): `*`, `?` and
     `[...]` stay within a directory, `**/` matches any number of directories, `{a,b}` either. Raises BadPattern.
     """
-    return Pattern(glob, _program(_glob_regex(glob), "s"))
+    return Pattern(glob, compile_regex(_glob_regex(glob), "s"))
 
 
 def include_pattern(glob: str) -> Pattern:
     """Compiles a glob of `include:local`: `**` matches anything, `*` anything but a slash. Raises BadPattern."""
     regex = re.escape(glob).replace(r"\*\*", ".*").replace(r"\*", "[^/]*")
-    return Pattern(glob, _program(regex, "s"))
+    return Pattern(glob, compile_regex(regex, "s"))
 
 
 def is_glob(text: str) -> bool:

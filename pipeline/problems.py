@@ -22,7 +22,8 @@ def problem(message: str, mark: Mark | None, key: str = "", mend: str = "") -> P
     """A problem at a place."""
     if mark is None:
         return Problem(message, key=key, mend=mend)
-    return Problem(message, mark.origin.name, mark.line, key, mend, mark.origin.included_from)
+    origin, line, *rest = mark
+    return Problem(message, origin.name, line, key, mend, origin.included_from, *rest)
 
 
 def fatal(message: str, mark: Mark | None, key: str = "", mend: str = "") -> PipelineFileError:

@@ -10,10 +10,11 @@ from pipeline.expression import BadExpression, parse
 from pipeline.includes.fetching import OtherProjects
 from pipeline.includes.sources import Source
 from pipeline.nodes import Map, Mark, Seq, Value
-from pipeline.patterns import BadPattern, bare_pattern, compile_pattern, glob_pattern, is_glob
+from pipeline.patterns import bare_pattern, compile_pattern, glob_pattern, is_glob
 from pipeline.predefined_variables import EXTERNAL_PULL_REQUEST, MERGE_REQUEST, OF_A_PUSH
 from pipeline.problems import Report
 from protocol.errors import LongshoreError
+from protocol.regular_expressions import BadPattern
 from protocol.variables import expand, references
 
 MAX_COMPARISONS = 5_000_000
@@ -45,6 +46,9 @@ class History(Protocol):
 
     def changed_files(self, compare_to: str | None) -> set[str] | None:
         """See `Repository.changed_files`."""
+
+    def last_change(self, path: str) -> str | None:
+        """See `Repository.last_change`."""
 
 
 class Conditions:

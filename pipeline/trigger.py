@@ -9,6 +9,7 @@ from typing import Literal, cast
 from pipeline.child import MOST_FILES
 from pipeline.includes.entries import entries_of, only_kind
 from pipeline.job_parts import text, texts
+from pipeline.keywords import TRIGGER_KEYS
 from pipeline.nodes import Map, Mark, Value
 from pipeline.problems import Report, nearest
 from protocol.errors import PipelineFileError
@@ -19,28 +20,6 @@ Strategy = Literal["none", "depend", "mirror"]
 
 NOT_TRIGGERED = "pipelines of other projects are not started here"
 """Why a job with `trigger:project` does nothing."""
-TRIGGER_KEYS = frozenset(
-    (
-        "allow_failure",
-        "environment",
-        "except",
-        "extends",
-        "inherit",
-        "interruptible",
-        "manual_confirmation",
-        "needs",
-        "only",
-        "parallel",
-        "resource_group",
-        "rules",
-        "stage",
-        "start_in",
-        "trigger",
-        "variables",
-        "when",
-    )
-)
-"""The keywords of a job with `trigger`: GitLab refuses all others."""
 KINDS = ("local", "project", "template", "remote", "component", "artifact")
 
 

@@ -75,7 +75,7 @@ def _events(text: str, origin: Origin) -> Iterator[yaml.Event]:
         if context and mark and error.context_mark and error.context_mark.line != mark.line:
             context += f" that begins in line {error.context_mark.line + 1}"
         message = ", ".join(part for part in (error.problem, context) if part)
-        place = Mark(origin, mark.line + 1 if mark else 0)
+        place = Mark(origin, *([mark.line + 1, mark.column + 1] * 2 if mark else [0]))
         raise fatal(f"invalid YAML: {message}", place, mend=_mend(error, text)) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -113,6 +113,7 @@ class _Frame:
     """A container being read. `key` is the key of the next value; `written` has the lines of keys not added by `<<`."""
 
     mark: Mark
+    flow: bool
     tag: str | None
     anchor: str | None
     items: list[tuple[Value, Mark]] = field(default_factory=list)
@@ -137,6 +138,8 @@ class _Composer:
         self._stack: list[_Frame] = []
         self._anchors: dict[str, _Anchored] = {}
         self._documents: list[Value] = []
+        self._end_of_last = (1, 1)
+        """The line and column after the last scalar, alias or flow container."""
 
     def compose(self, events: Iterator[yaml.Event]) -> list[Value]:
         for event in events:
@@ -145,7 +148,7 @@ class _Composer:
             elif isinstance(event, _Start):
                 self._start(event)
             elif isinstance(event, yaml.SequenceEndEvent | yaml.MappingEndEvent):
-                self._end()
+                self._end(event)
             elif isinstance(event, yaml.AliasEvent):
                 self._alias(event)
             elif isinstance(event, yaml.DocumentStartEvent):
@@ -153,10 +156,14 @@ class _Composer:
         return self._documents
 
     def _mark(self, event: yaml.Event) -> Mark:
-        return Mark(self._origin, event.start_mark.line + 1 if event.start_mark else 0)
+        start, end = event.start_mark, event.end_mark
+        if start is None or end is None:
+            raise AssertionError("an event without a place: libyaml gives each one")
+        return Mark(self._origin, start.line + 1, start.column + 1, end.line + 1, end.column + 1)
 
     def _scalar(self, event: yaml.ScalarEvent) -> None:
         mark = self._mark(event)
+        self._end_of_last = mark[3:]
         if "\0" in event.value:
             raise fatal("a string contains a NUL character", mark)
         frame = self._stack[-1] if self._stack else None
@@ -180,10 +187,15 @@ class _Composer:
             raise _unknown_tag(event.tag, mark)
         if event.anchor:
             self._anchors[event.anchor] = _Anchored(None, 0, 0, complete=False)
-        self._stack.append(_Frame(mark, event.tag, event.anchor, mapping=mapping))
+        self._stack.append(_Frame(mark, bool(event.flow_style), event.tag, event.anchor, mapping=mapping))
 
-    def _end(self) -> None:
+    def _end(self, event: yaml.SequenceEndEvent | yaml.MappingEndEvent) -> None:
         frame = self._stack.pop()
+        if frame.flow:
+            self._end_of_last = self._mark(event)[3:]
+        # A block ends with its last part: libyaml ends it where the next one begins, perhaps lines below.
+        end_line, end_column = self._end_of_last
+        frame.mark = frame.mark._replace(end_line=end_line, end_column=end_column)
         value: Value
         if frame.mapping:
             value = Map(frame.mark, ((key, inner, mark) for key, (inner, mark) in frame.entries.items()))
@@ -197,6 +209,7 @@ class _Composer:
 
     def _alias(self, event: yaml.AliasEvent) -> None:
         mark = self._mark(event)
+        self._end_of_last = mark[3:]
         anchored = self._anchors.get(event.anchor or "")
         if anchored is None:
             raise fatal(f"alias *{event.anchor} has no anchor &{event.anchor} before it", mark)

@@ -17,15 +17,17 @@ class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid
 
 
 class ChildRequest(Part, frozen=True, kw_only=True):
-    """All that a child pipeline's plan depends on.
+    """All that a child pipeline's plan depends on, or the plan of another project's pipeline.
 
-    `run` and `job` are the parent's. `file` is the parent's pipeline file as messages name it. `predefined`,
-    `project_variables`, `default_image` and `includes` are those of the parent's plan; `variables` are forwarded to the
-    child with the precedence of `--var`. `archives` are the archives of jobs that `trigger` names, by job.
+    `run` and `job` are the parent's; `job_id` is the job's. `file` is the parent's pipeline file as messages name it.
+    `predefined`, `project_variables`, `default_image` and `includes` are those of the parent's plan; all five, and
+    `workspace`, are the other project's if `trigger` names one. `variables` are forwarded to the child with the
+    precedence of `--var`. `archives` are the archives of jobs that `trigger` names, by job.
     """
 
     run: int
     job: str
+    job_id: int = 0
     trigger: TriggerPlan
     file: str = ""
     predefined: list[Variable] = []

@@ -27,7 +27,7 @@ class Problem:
     """One problem in a pipeline file; as text it is one line.
 
     `line` counts from 1; 0 means the whole file. `mend` suggests a fix. `included_from` is the chain of `FILE:LINE`
-    that includes the file, starting with the pipeline file itself.
+    that includes the file, starting with the pipeline file itself. `column` to `end_column` are those of a `Mark`.
     """
 
     message: str
@@ -36,6 +36,9 @@ class Problem:
     key: str = ""
     mend: str = ""
     included_from: tuple[str, ...] = ()
+    column: int = 0
+    end_line: int = 0
+    end_column: int = 0
 
     def __str__(self) -> str:
         place = f"{self.file}:{self.line}" if self.line else self.file

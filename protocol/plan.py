@@ -6,7 +6,7 @@ Durations are seconds, sizes are bytes.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
@@ -40,6 +40,17 @@ class Need(Part, frozen=True, kw_only=True):
     optional: bool = False
 
 
+class ExternalNeed(Part, frozen=True, kw_only=True):
+    """A job of another pipeline, whose artifacts and `reports:dotenv` a job gets: the latest successful one of this
+    name in `project` at `ref`; or that of the run `pipeline`, an id, which belongs to the same family of children.
+    """
+
+    job: str
+    project: str = ""
+    ref: str = ""
+    pipeline: str = ""
+
+
 class ImageSpec(Part, frozen=True, kw_only=True):
     """An image to run; `name` may contain `$VARIABLES`, which the worker expands."""
 
@@ -64,7 +75,10 @@ class ServiceSpec(Part, frozen=True, kw_only=True):
 
 
 class ArtifactsSpec(Part, frozen=True, kw_only=True):
-    """A job's artifacts and reports. Patterns are relative to the project directory."""
+    """A job's artifacts and reports. Patterns are relative to the project directory.
+
+    `expose_as` is the text of a link to the artifacts; empty for none.
+    """
 
     paths: list[str] = []
     exclude: list[str] = []
@@ -74,6 +88,11 @@ class ArtifactsSpec(Part, frozen=True, kw_only=True):
     untracked: bool = False
     dotenv: list[str] = []
     junit: list[str] = []
+    expose_as: str = ""
+    annotations: list[str] = []
+    codequality: list[str] = []
+    cobertura: list[str] = []
+    jacoco: list[str] = []
 
 
 class CacheSpec(Part, frozen=True, kw_only=True):
@@ -179,22 +198,47 @@ class TriggerInclude(Part, frozen=True, kw_only=True):
 
 
 class TriggerPlan(Part, frozen=True, kw_only=True):
-    """The child pipeline that a job starts, of the files in `include`.
+    """The pipeline that a job starts: a child, of the files in `include`; or that of another `project` at its `branch`,
+    by default its default branch.
 
     The job waits for it unless `strategy` is none: `mirror` takes over its status, `depend` its success or failure.
-    `yaml_variables` are the keys of the job's variables that the child gets; with `pipeline_variables`, it gets those
-    of the run too. `inputs` are JSON texts by name, for files without their own.
+    `yaml_variables` are the keys of the job's variables that the other pipeline gets; with `pipeline_variables`, it
+    gets those of the run too. `inputs` are JSON texts by name, for files without their own.
     """
 
     include: list[TriggerInclude] = []
+    project: str = ""
+    branch: str = ""
     strategy: Literal["none", "depend", "mirror"] = "none"
     yaml_variables: list[str] = []
     pipeline_variables: bool = False
     inputs: dict[str, str] = {}
 
 
+InputValue: TypeAlias = str | bool | int | float | list[Any]
+"""The value of an input, as in JSON; a list's items may be any JSON values."""
+
+
+class JobInput(Part, frozen=True, kw_only=True):
+    """An input of a job, which users may set when they play or retry it.
+
+    `options` are all allowed values, any if there are none; an array's items are among them. `regex`, without slashes,
+    matches a string somewhere.
+    """
+
+    default: InputValue
+    type: Literal["string", "number", "boolean", "array"] = "string"
+    options: list[InputValue] = []
+    regex: str | None = None
+    description: str = ""
+
+
 class JobPlan(Part, frozen=True, kw_only=True):
-    """One job, ready to run. `needs`: None waits for all earlier stages, [] for nothing."""
+    """One job, ready to run. `needs`: None waits for all earlier stages, [] for nothing.
+
+    With `inputs`, the texts of scripts, image, services, artifacts and caches may contain expressions `${{ ... }}`,
+    which the coordinator replaces before a worker gets the job; without, they are plain text.
+    """
 
     name: str
     stage: str
@@ -205,11 +249,13 @@ class JobPlan(Part, frozen=True, kw_only=True):
     image: ImageSpec | None = None
     services: list[ServiceSpec] = []
     variables: list[Variable] = []
+    inputs: dict[str, JobInput] = {}
     when: When = "on_success"
     start_in: float = 0.0
     allow_failure: bool = False
     allow_failure_exit_codes: list[int] = []
     needs: list[Need] | None = None
+    external_needs: list[ExternalNeed] = []
     dependencies: list[str] | None = None
     tags: list[str] = []
     timeout: float = 3600.0
@@ -226,6 +272,8 @@ class JobPlan(Part, frozen=True, kw_only=True):
     manual_confirmation: str | None = None
     trigger: TriggerPlan | None = None
     """Set if the job starts another pipeline; it has no script then, and no worker gets it."""
+    mirrors: str = ""
+    """The project whose latest pipeline's status the job takes; it has no script then, and no worker gets it."""
     no_op: str | None = None
     """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
 

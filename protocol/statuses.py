@@ -44,6 +44,11 @@ class FailureReason(str, Enum):
     SERVICE_UNHEALTHY = "service_unhealthy"
     DOWNSTREAM_PIPELINE_CREATION_FAILED = "downstream_pipeline_creation_failed"
     REACHED_MAX_DESCENDANT_PIPELINES_DEPTH = "reached_max_descendant_pipelines_depth"
+    REACHED_MAX_PIPELINE_HIERARCHY_SIZE = "reached_max_pipeline_hierarchy_size"
+    DOWNSTREAM_BRIDGE_PROJECT_NOT_FOUND = "downstream_bridge_project_not_found"
+    UPSTREAM_BRIDGE_PROJECT_NOT_FOUND = "upstream_bridge_project_not_found"
+    INVALID_BRIDGE_TRIGGER = "invalid_bridge_trigger"
+    PIPELINE_LOOP_DETECTED = "pipeline_loop_detected"
 
     def __str__(self) -> str:
         return self.value

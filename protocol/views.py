@@ -10,7 +10,8 @@ from enum import Enum
 import msgspec
 
 from protocol.names import Digest
-from protocol.plan import Release
+from protocol.plan import InputValue, Release
+from protocol.reports import JobReports
 from protocol.statuses import EnvironmentStatus, ExecutionStatus, FailureReason, WorkerStatus
 
 
@@ -19,7 +20,7 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ArtifactRef(View, frozen=True, kw_only=True):
-    """A stored artifact of an attempt: `kind` is archive, dotenv or junit; `digest` is the sha256 of its blob.
+    """A stored artifact of an attempt: `kind` is archive or a report's; `digest` is the sha256 of its blob.
 
     An archive is a tar, compressed with zstd.
     """
@@ -32,11 +33,17 @@ class ArtifactRef(View, frozen=True, kw_only=True):
 
 
 class ParentJob(View, frozen=True, kw_only=True):
-    """The job that triggered a run. `level` is 1 for a child, 2 for a child's child."""
+    """The job that triggered a run. `level` is 1 for a child, 2 for a child's child.
+
+    A run of another project has `project`, that of the job, and level 0: it is no child. `root` is the topmost of all
+    runs above, children and others.
+    """
 
     run: int
     job: str
     level: int = 1
+    project: str = ""
+    root: int = 0
 
 
 class JUnitSummary(View, frozen=True, kw_only=True):
@@ -64,7 +71,7 @@ class Pages(View, frozen=True, kw_only=True):
 
 
 class AttemptView(View, frozen=True, kw_only=True):
-    """One attempt of a job."""
+    """One attempt of a job. `inputs` are the values of the job's inputs that it got."""
 
     id: str
     number: int
@@ -73,6 +80,7 @@ class AttemptView(View, frozen=True, kw_only=True):
     exit_code: int | None = None
     failure_reason: FailureReason | None = None
     message: str | None = None
+    inputs: dict[str, InputValue] = {}
     started_at: float | None = None
     finished_at: float | None = None
 
@@ -81,7 +89,8 @@ class JobView(View, frozen=True, kw_only=True):
     """One job of a run with its current attempt. `attempt` counts from 1; 0 means none yet.
 
     `by_stage`: the job has no `needs` and waits for all earlier stages. `child_runs` are those that its `trigger` has
-    started, oldest first.
+    started, oldest first: of `downstream_project`, if its trigger names one. `mirrors` is the run whose status it
+    takes. `reports` is a summary; `JobDetail` has all of it.
     """
 
     id: int
@@ -103,8 +112,11 @@ class JobView(View, frozen=True, kw_only=True):
     finished_at: float | None = None
     artifacts: list[ArtifactRef] = []
     tests: JUnitSummary | None = None
+    reports: JobReports | None = None
     coverage: float | None = None
     child_runs: list[int] = []
+    downstream_project: str | None = None
+    mirrors: int | None = None
     environment: str | None = None
     environment_url: str | None = None
     release: Release | None = None

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from cli.render.warnings import print_warning
-from pipeline import Repository, compile_pipeline
+from pipeline import Compilation, Repository, compile_pipeline
 from pipeline.git_repository import readable
 from pipeline.includes.fetching import Fetching
 from pipeline.predefined_variables import MAX_TITLE
@@ -53,10 +53,9 @@ def compile_for_run(
     for warning in compiled.warnings:
         print_warning(warning)
     if not compiled.plan.jobs:
-        from cli.render.plan_text import other_pipelines
+        from cli.render.validation import nothing_to_run
 
-        why = compiled.left_out or "its rules exclude all jobs"
-        raise UsageError(f"{file}: nothing to run: {why}{other_pipelines(compiled)}")
+        raise UsageError(f"{file}: {nothing_to_run(compiled, _kind(compiled, repository))}")
     commit = repository.commit
     source = Source(
         file=readable(str(file)),
@@ -68,3 +67,13 @@ def compile_for_run(
     includes = fetching.options if fetching is not None else IncludeOptions()
     plan = msgspec.structs.replace(compiled.plan, default_image=default_image, includes=includes)
     return Project(repository.root, plan, source)
+
+
+def _kind(compiled: Compilation, repository: Repository) -> str:
+    """The kind of pipeline that was compiled, for a message."""
+    given = {variable.key: variable.value for variable in compiled.plan.run_variables}
+    if tag := given.get("CI_COMMIT_TAG") or repository.tag:
+        return f"a pipeline of the tag {tag!r}"
+    source = given.get("CI_PIPELINE_SOURCE", "push")
+    branch = given.get("CI_COMMIT_BRANCH") or repository.branch
+    return f"a {source} pipeline of the branch {branch!r}" if branch else f"a {source} pipeline"

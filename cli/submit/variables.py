@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from protocol.display import clean
 from protocol.errors import UsageError
 from protocol.plan import Variable
 from protocol.variables import VARIABLE_NAME
@@ -43,6 +45,14 @@ def chosen_file(given: Path | None) -> Path:
     return given / PIPELINE_FILE if (given / PIPELINE_FILE).is_file() else given
 
 
+def _choose(ctx: click.Context, _argument: click.Parameter, given: Path | None) -> Path:
+    """Names the file on stderr if the user has not, and it is not in the current directory."""
+    found = chosen_file(given)
+    if given is None and found.parent != Path() and not ctx.resilient_parsing:
+        print(f"longshore: using {clean(str(found))}", file=sys.stderr)
+    return found
+
+
 def file_argument(command: Command) -> Command:
     """Adds the argument FILE to a verb: a pipeline file, or a directory that has one; by default it is searched for
     upwards, as git does for its repository.
@@ -51,7 +61,7 @@ def file_argument(command: Command) -> Command:
         "file",
         required=False,
         type=click.Path(path_type=Path),
-        callback=lambda _ctx, _argument, given: chosen_file(given),
+        callback=_choose,
     )
     return argument(command)
 

@@ -31,7 +31,8 @@ def dependency(job: JobState, *, with_artifacts: bool) -> Dependency:
 
 
 def dependencies(job: JobState, index: RunIndex) -> list[Dependency]:
-    """All dependencies of an attempt of `job`: the jobs that gate it, and the sources of its files and variables.
+    """All dependencies of an attempt of `job`: the jobs that gate it, and the sources of its files and variables, also
+    those in other pipelines.
 
     Once a job is released, no dependency gates it, whatever its needs' outcome (`when: always`). A job that is being
     revoked stays gated, even when all of its needs have ended.
@@ -50,7 +51,7 @@ def dependencies(job: JobState, index: RunIndex) -> list[Dependency]:
         for source in sources:
             if source.attempt and (source.attempt.artifacts or source.attempt.dotenv):
                 result.append(_with(dependency(source, with_artifacts=True), satisfied=True))
-    return result
+    return result + (job.external.sources if job.external is not None else [])
 
 
 def _with(entry: Dependency, *, satisfied: bool) -> Dependency:

@@ -6,37 +6,53 @@ from itertools import chain
 
 import msgspec
 
+from coordinator.engine.origins import OF_THE_USER
 from coordinator.engine.run_index import RunIndex
 from coordinator.engine.state import JobState
 from protocol.compilation import ChildRequest
 from protocol.job_variables import of_job
+from protocol.messages import Origin
 from protocol.plan import Variable
 from protocol.statuses import ENDED
 from protocol.variables import VariableTooLong, expand_with, references
 
 
 def child_request(job: JobState, index: RunIndex) -> ChildRequest:
-    """All that the plan of this job's child depends on; the jobs that it names have ended."""
+    """What the plan of the run that this job starts depends on, besides its origin: see `completed`. The jobs that its
+    trigger names have ended.
+
+    A run of another project is started by the user of this one: of the facts, only those are there.
+    """
     run, trigger = index.run, job.plan.trigger
     assert trigger is not None
     named = [index.by_name[file.job] for file in trigger.include if file.job in index.by_name]
-    predefined = {variable.key: variable.value for variable in run.plan.predefined}
     return ChildRequest(
         run=run.id,
         job=job.plan.name,
+        job_id=job.id,
         trigger=trigger,
-        file=predefined.get("CI_CONFIG_PATH", ""),
-        predefined=run.plan.predefined,
-        project_variables=run.plan.run_variables[: run.plan.project_variables],
+        predefined=[variable for variable in run.plan.predefined if variable.key.startswith(OF_THE_USER)],
         variables=forwarded(job, index),
-        default_image=run.plan.default_image,
-        includes=run.plan.includes,
-        workspace=run.workspace,
         archives={
             source.plan.name: [ref for ref in source.attempt.artifacts if ref.kind == "archive"]
             for source in named
             if source.attempt is not None and source.status in ENDED
         },
+    )
+
+
+def completed(request: ChildRequest, origin: Origin) -> ChildRequest:
+    """A request with what its pipeline is made of."""
+    user = request.predefined if request.trigger.project else []
+    facts = [variable for variable in origin.predefined if not (user and variable.key.startswith(OF_THE_USER))]
+    return msgspec.structs.replace(
+        request,
+        file=origin.file,
+        predefined=[*facts, *user],
+        project_variables=origin.project_variables,
+        default_image=origin.default_image,
+        includes=origin.includes,
+        workspace=origin.workspace,
     )
 
 

@@ -1,4 +1,4 @@
-"""Child runs: what a job with `trigger` asks to be compiled, and the run that it then starts. Pure.
+"""Runs that jobs start, children and those of other projects: what is asked to be compiled, and the run of it. Pure.
 
 Such a job goes to no worker. Its attempt is open from the request for the child's plan until the job ends, so an answer
 names the attempt that it is for, and a child is created at most once for each. The job that started a child learns of
@@ -11,12 +11,15 @@ from collections.abc import Iterable, Mapping
 
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.origins import called
+from coordinator.engine.redundancy import cancel_redundant
 from coordinator.engine.run_index import dependents_again
 from coordinator.engine.runs import RunFactory
-from coordinator.engine.state import AttemptState, JobState, RunState
+from coordinator.engine.state import AttemptState, JobState, RunState, goes_to_worker, is_downstream
 from coordinator.engine.transitions import JobEvent
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.messages import Origin
 from protocol.plan import Plan
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
@@ -39,14 +42,16 @@ class Children:
         found = self._waiting(attempt_id)
         return self._ledger.run_of(found[0]) if found is not None else None
 
-    def start(self, attempt_id: str, plan: Plan) -> int | None:
-        """Starts the child run. Returns its id; None if nobody waits for it any more, or the plan is unsound."""
+    def start(self, attempt_id: str, plan: Plan, origin: Origin) -> int | None:
+        """Starts the run of a plan that was made of `origin`. Returns its id; None if nobody waits for it any more, or
+        the plan is unsound.
+        """
         found = self._waiting(attempt_id)
         if found is None:
             return None
         job, attempt = found
         parent = self._ledger.run_of(job)
-        submission = submission_of(attempt_id, plan, parent)
+        submission = submission_of(attempt_id, plan, parent, origin)
         try:
             run = self._runs.make(submission, self._ledger.now.wall, parent_of(parent, job))
         except ProtocolError as error:
@@ -54,8 +59,10 @@ class Children:
             return None
         for new in self._ledger.add_run(run).jobs:
             self._ledger.touch_job(new)
+        if is_downstream(run):
+            cancel_redundant(run, self._ledger, self._flow)
         job.child_runs = [*job.child_runs, run.id]
-        self._ledger.tell(job, f"started run {run.id}")
+        self._ledger.tell(job, f"started {called(run, parent)}")
         if job.plan.trigger is not None and job.plan.trigger.strategy != "none":
             self._wait(job, attempt, run)
         else:
@@ -64,22 +71,28 @@ class Children:
         self._flow.execute_first_stage(run)
         return run.id
 
-    def refuse(self, attempt_id: str, problems: list[str]) -> None:
-        """Fails the job whose child can't be had, with all problems in its message."""
+    def refuse(
+        self,
+        attempt_id: str,
+        problems: list[str],
+        reason: FailureReason = FailureReason.DOWNSTREAM_PIPELINE_CREATION_FAILED,
+    ) -> None:
+        """Fails the job whose run can't be had, with all problems in its message."""
         if (found := self._waiting(attempt_id)) is not None:
             job, attempt = found
-            reason, message = FailureReason.DOWNSTREAM_PIPELINE_CREATION_FAILED, "\n".join(problems)
+            message = "\n".join(problems)
             self._flow.end_attempt(attempt, S.FAILED, reason, message)
-            self._flow.fail(job, reason, message, f"its child pipeline can't be created: {message}")
+            what = "the other pipeline" if job.plan.trigger and job.plan.trigger.project else "its child pipeline"
+            self._flow.fail(job, reason, message, f"{what} can't be created: {message}")
 
     def resume(self, runs: Iterable[RunState]) -> None:
-        """Fails jobs that wait for a child that the store could not read."""
+        """Fails jobs that wait for a run that the store could not read."""
         for run in runs:
             for job in self._ledger.indexes[run.id].jobs:
                 attempt = job.attempt
-                if job.plan.trigger is None or job.status is not S.RUNNING or attempt is None:
+                if goes_to_worker(job.plan) or job.status is not S.RUNNING or attempt is None:
                     continue
-                if not job.child_runs or job.child_runs[-1] not in self._ledger.runs:
+                if self._ledger.awaited(job) is None:
                     text = "the run that it waits for is no longer there"
                     self._flow.end_attempt(attempt, S.FAILED, FailureReason.RUNNER_SYSTEM_FAILURE, text)
                     self._flow.fail(job, FailureReason.RUNNER_SYSTEM_FAILURE, text, text)
@@ -131,12 +144,21 @@ def _takes_outcome_of(job: JobState, run: RunState) -> bool:
 
 
 def parent_of(run: RunState, job: JobState) -> ParentJob:
-    """What a child of this job has as its parent."""
-    return ParentJob(run=run.id, job=job.plan.name, level=run.parent.level + 1 if run.parent else 1)
+    """What a run that this job starts has as its parent."""
+    root = run.parent.root if run.parent else run.id
+    if job.plan.trigger is not None and job.plan.trigger.project:
+        return ParentJob(run=run.id, job=job.plan.name, level=0, project=run.plan.project, root=root)
+    return ParentJob(run=run.id, job=job.plan.name, level=run.parent.level + 1 if run.parent else 1, root=root)
 
 
-def submission_of(attempt_id: str, plan: Plan, parent: RunState) -> m.SubmitRun:
-    """A child run as if a client had submitted it: with the snapshot and the commit of its parent."""
+def submission_of(attempt_id: str, plan: Plan, parent: RunState, origin: Origin) -> m.SubmitRun:
+    """A run that a job starts, as if a client had submitted it: with the snapshot and the commit of its origin."""
+    starts_more = any(job.trigger is not None for job in plan.jobs)
     return m.SubmitRun(
-        id=0, token=f"{TOKEN_PREFIX}{attempt_id}", plan=plan, source=parent.source, workspace=parent.workspace
+        id=0,
+        token=f"{TOKEN_PREFIX}{attempt_id}",
+        plan=plan,
+        source=origin.source,
+        workspace=origin.workspace,
+        projects=list(parent.projects) if starts_more else [],
     )

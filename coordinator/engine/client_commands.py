@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from coordinator.engine.children import Children
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.redundancy import cancel_redundant
 from coordinator.engine.run_index import dependents_again
 from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
@@ -41,27 +42,9 @@ class ClientCommands:
         for stage in run.stages:
             for job in stage.jobs:
                 self._ledger.touch_job(job)
-        self._cancel_redundant(run)
+        cancel_redundant(run, self._ledger, self._flow)
         self._flow.execute_first_stage(run)
         return m.RunSubmitted(id=message.id, run=run.id)
-
-    def _cancel_redundant(self, new: RunState) -> None:
-        """`interruptible`: a newer commit of the same branch makes older runs redundant (workflow:auto_cancel)."""
-        for run in list(self._ledger.runs.values()):
-            if run.id == new.id or run.plan.project != new.plan.project or not run.source.sha:
-                continue
-            if run.source.ref != new.source.ref or run.source.sha == new.source.sha or run.canceling:
-                continue
-            jobs = self._ledger.indexes[run.id].jobs
-            policy = run.plan.auto_cancel_on_new_commit
-            if policy == "interruptible":
-                for job in jobs:
-                    if job.plan.interruptible:
-                        self._flow.cancel_job(job, f"run {new.id} has a newer commit")
-            elif policy == "conservative" and any(job.plan.interruptible for job in jobs):
-                begun = [job for job in jobs if job.started_at is not None and not job.plan.interruptible]
-                if not begun:
-                    self._flow.cancel_run(run, f"run {new.id} has a newer commit")
 
     # cancel
 

@@ -10,7 +10,8 @@ import msgspec
 from coordinator.engine.state import AttemptState, EnvironmentState, JobState, RunState, StageState, WorkerState
 from protocol.compilation import ChildRequest
 from protocol.events import Event
-from protocol.messages import Message
+from protocol.messages import Message, Origin
+from protocol.plan import ExternalNeed
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -31,10 +32,28 @@ class Story(msgspec.Struct, frozen=True):
 
 
 class CompileChild(msgspec.Struct, frozen=True):
-    """A child pipeline to be compiled for an attempt; asked for again after a restart, until there is an answer."""
+    """A pipeline to be compiled for an attempt; asked for again after a restart, until there is an answer.
+
+    `origin` is what it is made of; None for a pipeline of another project that has to be looked for. Then `request` is
+    yet to be completed with what is found.
+    """
 
     attempt: str
     request: ChildRequest
+    origin: Origin | None
+
+
+class LookUp(msgspec.Struct, frozen=True):
+    """What a queued job needs of other pipelines, to be looked for among stored runs; asked for again after a restart.
+
+    `run` and `project` are the job's own. With `mirrors`, the latest run of that project is wanted instead of `needs`.
+    """
+
+    job: int
+    run: int
+    project: str
+    needs: list[ExternalNeed]
+    mirrors: str
 
 
 class Turn(msgspec.Struct):
@@ -50,6 +69,7 @@ class Turn(msgspec.Struct):
     sends: list[Send] = []
     events: list[Event] = []
     children: list[CompileChild] = []
+    look_ups: list[LookUp] = []
     ended_attempts: list[AttemptState] = []  # their log streams are complete
 
     def __bool__(self) -> bool:
@@ -64,4 +84,5 @@ class Turn(msgspec.Struct):
             or self.sends
             or self.events
             or self.children
+            or self.look_ups
         )

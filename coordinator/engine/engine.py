@@ -19,12 +19,13 @@ from coordinator.engine.ledger import Ledger
 from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.settings import Settings
-from coordinator.engine.state import AttemptState, EnvironmentState, Now, RunState, WorkerState
+from coordinator.engine.state import AttemptState, EnvironmentState, Now, RunState, WorkerState, goes_to_worker
+from coordinator.engine.upstreams import LatestRun, Upstreams
 from coordinator.engine.views import worker_view
 from coordinator.engine.worker_events import WorkerEvents
 from protocol import messages as m
 from protocol.plan import Plan
-from protocol.statuses import ENDED
+from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import WorkerView
 
@@ -43,6 +44,7 @@ class Engine:
         self._reports = WorkerEvents(self._ledger, self._scheduler, self._flow, settings)
         runs = RunFactory(next_run_id=next_run_id, next_job_id=next_job_id)
         self._children = Children(self._ledger, self._flow, runs)
+        self._upstreams = Upstreams(self._ledger, self._scheduler, self._flow)
         self._commands = ClientCommands(self._ledger, self._scheduler, self._flow, runs, self._children)
         self._stops = EnvironmentStops(self._ledger, self._environments, self._commands)
 
@@ -70,7 +72,7 @@ class Engine:
                 attempt = job.attempt
                 if attempt is None or attempt.status in ENDED or job.status in ENDED:
                     continue
-                if job.plan.trigger is not None and job.status is S.RUNNING:
+                if not goes_to_worker(job.plan) and job.status is S.RUNNING:
                     self._scheduler.take_lock(job)
                 if not attempt.worker:
                     continue
@@ -86,6 +88,7 @@ class Engine:
                 elif job.status is S.PENDING and self._ledger.holder_of(job.attempt) is None:
                     self._scheduler.enqueue(job)
             self._flow.resume(run)
+        self._upstreams.resume(taken_up)
         self._children.resume(taken_up)
         self._environments.restore(environments)
 
@@ -246,15 +249,38 @@ class Engine:
         """The run whose job still waits for the plan that was asked for with this attempt, if it does."""
         return self._children.awaited(attempt)
 
-    def child_compiled(self, attempt: str, plan: Plan, now: Now) -> int | None:
-        """Starts the child run that an attempt has asked for, once. Returns its id, if it was started."""
+    def child_compiled(self, attempt: str, plan: Plan, origin: m.Origin, now: Now) -> int | None:
+        """Starts the run that an attempt has asked for, once. Returns its id, if it was started."""
         self._ledger.now = now
-        return self._children.start(attempt, plan)
+        return self._children.start(attempt, plan, origin)
 
-    def child_refused(self, attempt: str, problems: list[str], now: Now) -> None:
-        """Fails the job whose child pipeline can't be created."""
+    def child_refused(
+        self,
+        attempt: str,
+        problems: list[str],
+        now: Now,
+        reason: FailureReason = FailureReason.DOWNSTREAM_PIPELINE_CREATION_FAILED,
+    ) -> None:
+        """Fails the job whose run can't be created."""
         self._ledger.now = now
-        self._children.refuse(attempt, problems)
+        self._children.refuse(attempt, problems, reason)
+
+    # other pipelines
+
+    def upstream_found(self, job: int, sources: list[m.Dependency], now: Now) -> None:
+        """Queues a job that has asked for artifacts of other pipelines."""
+        self._ledger.now = now
+        self._upstreams.found(job, sources)
+
+    def upstream_missing(self, job: int, problems: list[str], now: Now) -> None:
+        """Fails a job whose artifacts of other pipelines are not there."""
+        self._ledger.now = now
+        self._upstreams.missing(job, problems)
+
+    def mirrored(self, job: int, latest: LatestRun | None, now: Now) -> None:
+        """Has a job take the status of the latest run of the project that it mirrors, or fails it without one."""
+        self._ledger.now = now
+        self._upstreams.mirrored(job, latest)
 
     # for readers
 

@@ -9,20 +9,18 @@ from collections import deque
 from datetime import UTC, datetime
 
 from coordinator.engine.assignments import dependency
+from coordinator.engine.decisions import is_asked_for, is_doomed, names, refused_trigger, why_skipped
 from coordinator.engine.environments import Environments
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.origins import called
 from coordinator.engine.run_index import Outcome, Part, RunIndex, is_open, part_of
 from coordinator.engine.scheduler import Scheduler
-from coordinator.engine.state import AttemptState, JobState, RunState, StageState
+from coordinator.engine.state import AttemptState, JobState, RunState, StageState, goes_to_worker, is_downstream
 from coordinator.engine.transitions import JobEvent
 from protocol import messages as m
 from protocol.statuses import AT_WORKER, ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 
-NAMES_SHOWN = 5
-"""Jobs that a pending reason names; the rest are counted."""
-MOST_LEVELS = 2
-"""Levels of child runs below a run, as in GitLab."""
 OUTCOMES = {S.SUCCESS: JobEvent.SUCCEED, S.CANCELED: JobEvent.CANCEL, S.SKIPPED: JobEvent.MIRROR}
 """What a job undergoes whose child run ends in this way, besides failure."""
 HOW_IT_ENDED = {S.SUCCESS: "succeeded", S.FAILED: "failed", S.CANCELED: "was canceled", S.SKIPPED: "was skipped"}
@@ -74,11 +72,13 @@ class Flow:
     def finalize_pipeline_execution(self, run: RunState) -> None:
         """Finishes a run without further stages. Its row gets the final status when the turn is closed.
 
-        The job that waits for this run, if any, takes its outcome.
+        The jobs that wait for this run, if any, take its outcome.
         """
         self._ledger.touch_run(run)
-        if (job := self._ledger.parent_of(run)) is not None:
-            self._take_outcome(job, run)
+        for job in self._ledger.waiting_for(run):
+            status = self._ledger.indexes[run.id].total.status(canceling=run.canceling)
+            if status in ENDED:
+                self.take_outcome(job, status, called(run, self._ledger.run_of(job)))
 
     def resume(self, run: RunState) -> None:
         """Reconsiders every job that is not at a worker: after a restart, a retry, or a play."""
@@ -105,10 +105,10 @@ class Flow:
             return
         index = self._ledger.index_of(job)
         before = index.before(job)
-        if before is Outcome.OPEN and not self._is_doomed(job, index):
+        if before is Outcome.OPEN and not is_doomed(job, index):
             self._wait_for_needs(job, index)
-        elif not self._asked_for(job, before):
-            self._skip(job, attempt, "skipped: " + self._why_skipped(job, index))
+        elif not is_asked_for(job, before):
+            self._skip(job, attempt, "skipped: " + why_skipped(job, index))
         elif attempt is not None:
             self._let_go(job, attempt)
         elif job.plan.when == "manual" and not job.played:
@@ -129,9 +129,9 @@ class Flow:
         if job.plan.no_op:
             job.message = job.plan.no_op
             self.end(job, JobEvent.SUCCEED, f"nothing to do: {job.plan.no_op}")
-        elif job.plan.trigger is not None and self._level(job) == MOST_LEVELS:
-            text = f"child pipelines can be {MOST_LEVELS} levels deep; this run is at level {MOST_LEVELS}"
-            self.fail(job, FailureReason.REACHED_MAX_DESCENDANT_PIPELINES_DEPTH, text, text)
+        elif (refusal := refused_trigger(job, self._ledger.run_of(job))) is not None:
+            reason, text = refusal
+            self.fail(job, reason, text, text)
         else:
             self._scheduler.enqueue(job)
 
@@ -179,6 +179,7 @@ class Flow:
         """Makes an ended job run again, as if for the first time."""
         job.automatic_retries = 0
         job.not_before_at = None
+        job.external = None
         self._ledger.move(job, JobEvent.RESET, text)
 
     def end_attempt(self, attempt: AttemptState, status: S, reason: FailureReason | None, message: str | None) -> None:
@@ -223,7 +224,7 @@ class Flow:
         self._settle()
 
     def cancel_run(self, run: RunState, text: str) -> int:
-        """Cancels all jobs that have not ended, unstarted ones first, and the runs that they have started.
+        """Cancels all jobs that have not ended, unstarted ones first, and the child runs that they have started.
 
         Returns the number of the run's own jobs that are affected.
         """
@@ -242,8 +243,8 @@ class Flow:
             return False
         attempt = job.attempt
         worker = self._ledger.holder_of(attempt)
-        if job.plan.trigger is not None and attempt is not None and attempt.status not in ENDED:
-            self._cancel_trigger(job, attempt, text)
+        if not goes_to_worker(job.plan) and attempt is not None and attempt.status not in ENDED:
+            self._cancel_waiting(job, attempt, text)
         elif attempt is None or worker is None:
             self.end(job, JobEvent.CANCEL, text)
         elif not attempt.released or not worker.online:
@@ -265,23 +266,19 @@ class Flow:
             return None
         return attempt if self._ledger.holder_of(attempt) is not None else None
 
-    # child runs
+    # jobs that wait for a run
 
-    def _level(self, job: JobState) -> int:
-        """How many runs are above the run of this job."""
-        parent = self._ledger.run_of(job).parent
-        return parent.level if parent is not None else 0
-
-    def _take_outcome(self, job: JobState, run: RunState) -> None:
-        """Ends a job whose child run has ended: with its status (`mirror`), or with success or failure (`depend`)."""
+    def take_outcome(self, job: JobState, status: S, run: str) -> None:
+        """Ends a job that waits for another run, which has ended in this status: with the same one, or with success or
+        failure (`strategy: depend`). `run` names it.
+        """
         attempt, trigger = job.attempt, job.plan.trigger
-        status = self._ledger.indexes[run.id].total.status(canceling=run.canceling)
-        if attempt is None or trigger is None or status not in ENDED:
+        if attempt is None:
             return
-        text = f"run {run.id} {HOW_IT_ENDED[status]}"
+        text = f"{run} {HOW_IT_ENDED[status]}"
         if attempt.canceling:
             status = S.CANCELED
-        elif trigger.strategy != "mirror" and status is not S.SUCCESS:
+        elif trigger is not None and trigger.strategy != "mirror" and status is not S.SUCCESS:
             status = S.FAILED
         if status is S.FAILED:
             self.end_attempt(attempt, status, None, text)
@@ -290,12 +287,15 @@ class Flow:
             self.end_attempt(attempt, status, None, None)
             self.end(job, OUTCOMES[status], text)
 
-    def _cancel_trigger(self, job: JobState, attempt: AttemptState, text: str) -> None:
-        """Cancels the child run that a job waits for, whose end is the job's; or the job, if there is none yet."""
+    def _cancel_waiting(self, job: JobState, attempt: AttemptState, text: str) -> None:
+        """Cancels the child run that a job waits for, whose end is the job's; or the job, if there is none.
+
+        As in GitLab, a run of another project goes on.
+        """
         child = self._ledger.runs.get(job.child_runs[-1]) if job.status is S.RUNNING and job.child_runs else None
-        if child is None:
+        if child is None or is_downstream(child):
             self.end_attempt(attempt, S.CANCELED, None, None)
-            self.end(job, JobEvent.CANCEL, text)
+            self.end(job, JobEvent.CANCEL, text if child is None else f"{text}; run {child.id} goes on")
             return
         attempt.canceling = True
         self._ledger.touch_attempt(attempt)
@@ -375,30 +375,6 @@ class Flow:
         until = datetime.fromtimestamp(job.not_before_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         self._ledger.explain(job, f"delayed until {until}")
 
-    def _asked_for(self, job: JobState, before: Outcome) -> bool:
-        if job.plan.when == "always":
-            return before is not Outcome.OPEN
-        if job.plan.when == "on_failure":
-            return before is Outcome.FAILED
-        if job.plan.needs is not None:
-            return before is Outcome.SUCCESS
-        return before in (Outcome.SUCCESS, Outcome.SKIPPED)
-
-    def _is_doomed(self, job: JobState, index: RunIndex) -> bool:
-        if job.plan.needs is None or job.plan.when in ("always", "on_failure"):
-            return False
-        return any(not is_open(need) and part_of(need) is not Part.WELL for need in index.needs_of(job))
-
-    def _why_skipped(self, job: JobState, index: RunIndex) -> str:
-        if job.plan.when == "on_failure":
-            return "nothing before it failed (when: on_failure)"
-        if job.plan.needs is not None:
-            bad = [need for need in index.needs_of(job) if part_of(need) not in (Part.WELL, Part.OPEN)]
-            return "it needs " + ", ".join(f"{need.plan.name} ({need.status.value})" for need in bad[:NAMES_SHOWN])
-        earlier = [j for stage in index.run.stages[: job.stage_index] for j in stage.jobs]
-        bad = [j for j in earlier if part_of(j) in (Part.FAILED, Part.CANCELED)]
-        return "an earlier stage did not succeed: " + names(bad)
-
     def _wait_for_needs(self, job: JobState, index: RunIndex) -> None:
         if job.plan.needs is None:
             self._explain_stage_wait(job, index)
@@ -410,9 +386,3 @@ class Flow:
     def _explain_stage_wait(self, job: JobState, index: RunIndex) -> None:
         if job.stage_index > 0 and job.status is S.CREATED:
             self._ledger.explain(job, f"waiting for stage {index.run.stages[job.stage_index - 1].name}")
-
-
-def names(jobs: list[JobState]) -> str:
-    """The first few jobs by name, the rest as a count."""
-    shown = ", ".join(job.plan.name for job in jobs[:NAMES_SHOWN])
-    return shown + (f" and {len(jobs) - NAMES_SHOWN} more" if len(jobs) > NAMES_SHOWN else "")

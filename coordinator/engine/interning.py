@@ -22,6 +22,7 @@ SHARED = (
     "image",
     "services",
     "variables",
+    "inputs",
     "allow_failure_exit_codes",
     "needs",
     "tags",

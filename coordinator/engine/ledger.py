@@ -6,7 +6,7 @@ story, and collects the rows, frames and events of the turn.
 
 from __future__ import annotations
 
-from coordinator.engine.effects import CompileChild, Send, Story, Turn
+from coordinator.engine.effects import CompileChild, LookUp, Send, Story, Turn
 from coordinator.engine.run_index import RunIndex
 from coordinator.engine.state import (
     AttemptState,
@@ -16,12 +16,14 @@ from coordinator.engine.state import (
     RunState,
     StageState,
     WorkerState,
+    goes_to_worker,
+    is_downstream,
 )
 from coordinator.engine.transitions import TABLE, IllegalTransition, JobEvent
 from coordinator.engine.views import job_view, run_summary, stage_view, worker_view
 from protocol.compilation import ChildRequest
 from protocol.events import JobChanged, RunChanged, StageChanged, WorkerChanged
-from protocol.messages import Ack, Message
+from protocol.messages import Ack, Message, Origin
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
 
@@ -42,6 +44,7 @@ class Ledger:
         self.workers: dict[str, WorkerState] = {}
         self.environments: dict[tuple[str, str], EnvironmentState] = {}  # by project and name; without stopped ones
         self._recent: dict[int, list[str]] = {}
+        self.mirrors: dict[int, list[JobState]] = {}  # run id -> jobs that take its status, some of which have ended
         self._lines: dict[str, str] = {}  # interned story lines of all jobs
         self._turn = Turn()
         self._runs: dict[int, RunState] = {}
@@ -70,8 +73,36 @@ class Ledger:
         del self.runs[run.id]
 
     def children_of(self, run: RunState) -> list[RunState]:
-        """The unfinished runs that jobs of this one have started."""
-        return [other for other in self.runs.values() if other.parent is not None and other.parent.run == run.id]
+        """The unfinished child runs that jobs of this one have started."""
+        started = (other for other in self.runs.values() if other.parent is not None and other.parent.run == run.id)
+        return [other for other in started if not is_downstream(other)]
+
+    def waiting_for(self, run: RunState) -> list[JobState]:
+        """The jobs that take the outcome of this run: the one that started it, and those that mirror it."""
+        above = self.parent_of(run)
+        mirrors = self.mirrors.pop(run.id, ())
+        return [*([above] if above is not None else ()), *filter(self._mirrors, mirrors)]
+
+    def _mirrors(self, job: JobState) -> bool:
+        return self.jobs.get(job.id) is job and job.status is S.RUNNING
+
+    def waits_for(self, run: RunState, other: RunState) -> bool:
+        """Whether the end of a run depends on that of another one, or is the same."""
+        todo, seen = [run], {run.id}
+        while todo:
+            for job in self.indexes[todo.pop().id].jobs:
+                awaited = self.awaited(job)
+                if awaited is not None and awaited.id not in seen:
+                    seen.add(awaited.id)
+                    todo.append(awaited)
+        return other.id in seen
+
+    def awaited(self, job: JobState) -> RunState | None:
+        """The unfinished run that a job waits for, if any."""
+        if job.status is not S.RUNNING or goes_to_worker(job.plan):
+            return None
+        mirrored = job.external.mirrors if job.external is not None else None
+        return self.runs.get(mirrored or (job.child_runs[-1] if job.child_runs else 0))
 
     def parent_of(self, run: RunState) -> JobState | None:
         """The job that waits for this run to end, if any."""
@@ -209,9 +240,14 @@ class Ledger:
         """Records a frame for a worker."""
         self._turn.sends.append(Send(worker, message))
 
-    def compile_child(self, attempt: AttemptState, request: ChildRequest) -> None:
-        """Records that a child pipeline is to be compiled."""
-        self._turn.children.append(CompileChild(attempt.id, request))
+    def compile_child(self, attempt: AttemptState, request: ChildRequest, origin: Origin | None) -> None:
+        """Records that a pipeline is to be compiled."""
+        self._turn.children.append(CompileChild(attempt.id, request, origin))
+
+    def look_up(self, job: JobState) -> None:
+        """Records that what a job needs of other pipelines is to be looked for."""
+        run = self.run_of(job)
+        self._turn.look_ups.append(LookUp(job.id, run.id, run.plan.project, job.plan.external_needs, job.plan.mirrors))
 
     def acknowledge(self, worker: str, attempt_id: str, seq: int) -> None:
         """Records the acknowledgement of a status; the newest one of a turn covers those before it."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from coordinator.engine.interning import intern_parts
-from coordinator.engine.state import JobState, RunState, StageState
+from coordinator.engine.state import NO_PROJECTS, JobState, RunState, StageState, goes_to_worker
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.job_variables import PIPELINE_NAME, of_run
@@ -54,6 +54,7 @@ class RunFactory:
             stages=stages,
             workspace=request.workspace,
             parent=parent,
+            projects=request.projects or NO_PROJECTS,
             created_at=at,
         )
 
@@ -76,8 +77,10 @@ def check(plan: Plan) -> None:
         raise ProtocolError("bad_request", "the plan has two jobs with the same name")
     stage_of = {job.name: job.stage for job in plan.jobs}
     for job in plan.jobs:
-        if job.trigger is not None and job.script:
-            raise ProtocolError("bad_request", f"job {job.name!r} has both a trigger and a script")
+        if not goes_to_worker(job) and job.script:
+            raise ProtocolError(
+                "bad_request", f"job {job.name!r} has both a script and a run that it starts or mirrors"
+            )
         if not 0 <= job.start_in <= LONGEST_DELAY:
             raise ProtocolError("bad_request", f"job {job.name!r} starts in {job.start_in:g} s; the maximum is a year")
         if job.environment is not None:

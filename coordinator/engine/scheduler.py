@@ -11,10 +11,11 @@ import heapq
 from collections.abc import Iterable
 
 from coordinator.engine.assignments import assignment
-from coordinator.engine.child_requests import child_request
+from coordinator.engine.child_requests import child_request, completed
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.origins import brought_along, origin_of
 from coordinator.engine.run_index import is_open
-from coordinator.engine.state import AttemptState, JobState, WorkerState
+from coordinator.engine.state import AttemptState, JobState, WorkerState, goes_to_worker
 from protocol import messages as m
 from protocol.statuses import AT_WORKER
 from protocol.statuses import ExecutionStatus as S
@@ -55,7 +56,10 @@ class Scheduler:
     # queues and locks
 
     def enqueue(self, job: JobState) -> None:
-        """Queues a runnable job, or parks it until its lock is free. A job with a trigger asks for its child's plan."""
+        """Queues a runnable job, or parks it until its lock is free.
+
+        A job that starts a run asks for its plan; one that needs something of other pipelines asks for that first.
+        """
         lock = self._lock_of(job)
         if lock and not self._take(lock, job):
             heapq.heappush(self._parked.setdefault(lock, []), place_in_line(job))
@@ -64,6 +68,9 @@ class Scheduler:
         self._holdable.pop(job.id, None)
         if job.plan.trigger is not None:
             self._request_child(job)
+            return
+        if job.plan.mirrors or (job.plan.external_needs and job.external is None):
+            self._look_up(job)
             return
         heapq.heappush(self._queues.setdefault(tuple(sorted(job.plan.tags)), []), place_in_line(job))
         self._queued[job.id] = self._ledger.now.mono
@@ -220,10 +227,21 @@ class Scheduler:
         return assignment(job, attempt, index, log_limit=self._log_limit, lease=self._lease)
 
     def _request_child(self, job: JobState) -> None:
-        """Opens the attempt of a job that starts a child run, and asks for the child's plan."""
-        attempt = self._ledger.open_attempt(job)
-        self._ledger.compile_child(attempt, child_request(job, self._ledger.index_of(job)))
-        self._ledger.explain(job, "its child pipeline is being compiled")
+        """Opens the attempt of a job that starts a run, and asks for the run's plan."""
+        attempt, index, trigger = self._ledger.open_attempt(job), self._ledger.index_of(job), job.plan.trigger
+        request = child_request(job, index)
+        other = trigger.project if trigger is not None else ""
+        origin = brought_along(index.run, other) if other else origin_of(index.run)
+        self._ledger.compile_child(attempt, completed(request, origin) if origin is not None else request, origin)
+        what = f"the pipeline of {other}" if other else "its child pipeline"
+        self._ledger.explain(job, f"{what} is being compiled")
+
+    def _look_up(self, job: JobState) -> None:
+        """Asks for what a job needs of other pipelines."""
+        if job.plan.mirrors:
+            self._ledger.open_attempt(job)
+        self._ledger.look_up(job)
+        self._ledger.explain(job, "what it needs of other pipelines is being looked for")
 
     def better_place(self, job: JobState, worker: WorkerState) -> bool:
         """Whether another worker could start the job at once, while this one has no free slot."""
@@ -276,12 +294,12 @@ class Scheduler:
     def _may_be_held(self, job: JobState) -> bool:
         if job.status is not S.CREATED or not job.plan.needs or job.plan.when != "on_success":
             return False
-        if job.plan.resource_group or job.plan.no_op or job.plan.trigger is not None:
+        if job.plan.resource_group or job.plan.no_op or job.plan.external_needs or not goes_to_worker(job.plan):
             return False
         if self._ledger.holder_of(job.attempt) is not None:
             return False
         return all(
-            need.status in AT_WORKER and need.attempt is not None and need.plan.trigger is None
+            need.status in AT_WORKER and need.attempt is not None and goes_to_worker(need.plan)
             for need in self._open_needs(job)
         )
 

@@ -10,16 +10,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from protocol.messages import Source
-from protocol.plan import JobPlan, Plan, Release, Variable
+import msgspec
+
+from protocol.messages import Dependency, Origin, Source
+from protocol.plan import InputValue, JobPlan, Plan, Release, Variable
+from protocol.reports import JobReports
 from protocol.statuses import EnvironmentStatus, ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, Deployment, ExecutorInfo, JUnitSummary, Pages, ParentJob
 from protocol.workspace import Workspace
 
 NO_ARTIFACTS: Sequence[ArtifactRef] = []
 NO_VALUES: Mapping[str, str] = {}
+NO_INPUTS: Mapping[str, InputValue] = {}
 NO_VARIABLES: Sequence[Variable] = []
 NO_RUNS: Sequence[int] = []
+NO_PROJECTS: Sequence[Origin] = []
 """Shared empty defaults, which most jobs have: separate ones would make up a seventh of a job's memory."""
 
 
@@ -55,13 +60,24 @@ class AttemptState:
     artifacts: Sequence[ArtifactRef] = field(default_factory=lambda: NO_ARTIFACTS)
     dotenv: Mapping[str, str] = field(default_factory=lambda: NO_VALUES)
     tests: JUnitSummary | None = None
+    reports: JobReports | None = None
     coverage: float | None = None
     release: Release | None = None
     pages: Pages | None = None
+    inputs: Mapping[str, InputValue] = field(default_factory=lambda: NO_INPUTS)  # the values of all the job's inputs
     log_length: int | None = None  # set by the final status
     assigned_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
+
+
+class External(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a job has of other pipelines, as it was found when the job was queued: what its `external_needs` have left,
+    or the run whose status it takes.
+    """
+
+    sources: list[Dependency] = []
+    mirrors: int | None = None
 
 
 @dataclass(slots=True, eq=False)
@@ -80,8 +96,10 @@ class JobState:
     allowed_to_fail: bool = False  # its failure is allowed: the stage continues
     played: bool = False  # a manual or delayed job that was started
     play_variables: Sequence[Variable] = field(default_factory=lambda: NO_VARIABLES)
+    inputs: Mapping[str, InputValue] = field(default_factory=lambda: NO_INPUTS)  # those that a user has set
     automatic_retries: int = 0  # of plan.retry.max, since the last manual retry
     child_runs: Sequence[int] = field(default_factory=lambda: NO_RUNS)  # that its trigger has started, oldest first
+    external: External | None = None  # None: not looked for yet
     not_before_at: float | None = None  # delayed jobs: wall time when the delay ends
     not_before_mono: float | None = None  # the same by the monotonic clock of `not_before_boot`
     not_before_boot: str | None = None
@@ -119,11 +137,22 @@ class RunState:
     stages: list[StageState]
     workspace: Workspace | None = None
     parent: ParentJob | None = None  # the job that triggered it
+    projects: Sequence[Origin] = field(default_factory=lambda: NO_PROJECTS)  # brought along by the client
     status: ExecutionStatus = ExecutionStatus.CREATED
     canceling: bool = False
     created_at: float | None = None
     started_at: float | None = None
     finished_at: float | None = None
+
+
+def goes_to_worker(plan: JobPlan) -> bool:
+    """Whether a worker runs the job: not if it starts another run, or takes the status of one."""
+    return plan.trigger is None and not plan.mirrors
+
+
+def is_downstream(run: RunState) -> bool:
+    """Whether a job of another project has started this run. Such a run is no child: it has a life of its own."""
+    return run.parent is not None and run.parent.project != ""
 
 
 @dataclass(slots=True, eq=False)

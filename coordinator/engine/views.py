@@ -24,6 +24,7 @@ def attempt_view(attempt: AttemptState) -> AttemptView:
         exit_code=attempt.exit_code,
         failure_reason=attempt.failure_reason,
         message=attempt.message,
+        inputs=dict(attempt.inputs),
         started_at=attempt.started_at,
         finished_at=attempt.finished_at,
     )
@@ -53,10 +54,13 @@ def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
         finished_at=job.finished_at,
         artifacts=list(attempt.artifacts) if attempt else [],
         tests=attempt.tests if attempt else None,
+        reports=attempt.reports.summary() if attempt and attempt.reports else None,
         coverage=attempt.coverage if attempt else None,
         release=attempt.release if attempt else None,
         pages=attempt.pages if attempt else None,
         child_runs=list(job.child_runs),
+        downstream_project=(job.plan.trigger.project or None) if job.plan.trigger else None,
+        mirrors=job.external.mirrors if job.external else None,
         environment=environment.name if environment else None,
         environment_url=environment_address(job, index) or None if environment else None,
     )

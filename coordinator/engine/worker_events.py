@@ -280,6 +280,7 @@ class WorkerEvents:
         attempt.artifacts = self._with_expiry(job, message)
         attempt.dotenv = dict(message.dotenv)
         attempt.tests = message.tests
+        attempt.reports = message.reports
         attempt.coverage = message.coverage
         if message.status is S.SUCCESS and job.plan.release is not None:
             attempt.release = message.release

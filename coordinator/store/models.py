@@ -20,7 +20,9 @@ from peewee import (
 )
 
 WORD = 32
-"""Longest status or failure reason."""
+"""Longest status."""
+REASON = 64
+"""Longest failure reason."""
 NAME = 255
 """Longest indexed name; names from plans may be longer and are not indexed."""
 KEY = 64
@@ -50,6 +52,8 @@ class Run(Table):
     started_at = DoubleField(null=True)
     finished_at = DoubleField(null=True)
     parent_json = TextField(null=True)
+    ref = TextField(null=True)
+    root = BigIntegerField(null=True, index=True)
 
 
 class RunPlan(Table):
@@ -64,6 +68,13 @@ class RunWorkspace(Table):
 
     run = ForeignKeyField(Run, primary_key=True, on_delete="CASCADE")
     workspace_json = TextField()
+
+
+class RunProjects(Table):
+    """The projects that a run has brought along, written once; none for most runs."""
+
+    run = ForeignKeyField(Run, primary_key=True, on_delete="CASCADE")
+    projects_json = TextField()
 
 
 class Stage(Table):
@@ -89,7 +100,7 @@ class Job(Table):
     name = TextField()
     status = CharField(WORD)
     pending_reason = TextField(null=True)
-    failure_reason = CharField(WORD, null=True)
+    failure_reason = CharField(REASON, null=True)
     message = TextField(null=True)
     allowed_to_fail = BooleanField()
     played = BooleanField()
@@ -102,6 +113,8 @@ class Job(Table):
     not_before_mono = DoubleField(null=True)
     not_before_boot = TextField(null=True)
     child_runs_json = TextField(null=True)
+    external_json = TextField(null=True)
+    inputs_json = TextField(null=True)
 
     class Meta:
         indexes = ((("run", "status", "allowed_to_fail"), False),)  # covers the counts in the list of runs
@@ -120,7 +133,7 @@ class Attempt(Table):
     canceling = BooleanField()
     revoking = BooleanField()
     exit_code = BigIntegerField(null=True)
-    failure_reason = CharField(WORD, null=True)
+    failure_reason = CharField(REASON, null=True)
     message = TextField(null=True)
     artifacts_json = TextField()
     dotenv_json = TextField()
@@ -132,6 +145,8 @@ class Attempt(Table):
     finished_at = DoubleField(null=True)
     release_json = TextField(null=True)
     pages_json = TextField(null=True)
+    inputs_json = TextField(null=True)
+    reports_json = TextField(null=True)
 
     class Meta:
         indexes = (
@@ -253,6 +268,8 @@ class Meta(Table):
 TABLES: tuple[type[Table], ...] = (
     Run,
     RunPlan,
+    RunWorkspace,
+    RunProjects,
     Stage,
     Job,
     Attempt,

@@ -7,9 +7,13 @@ from typing import Any, cast
 
 from coordinator.engine.effects import Story
 from coordinator.engine.interning import intern_parts
+from coordinator.engine.origins import ref_of
 from coordinator.engine.state import (
+    NO_INPUTS,
+    NO_PROJECTS,
     NO_RUNS,
     AttemptState,
+    External,
     JobState,
     RunState,
     StageState,
@@ -20,8 +24,9 @@ from coordinator.store.columns import load as _load
 from coordinator.store.columns import maybe_text as _maybe_text
 from coordinator.store.columns import text as _text
 from protocol.decoders import from_json
-from protocol.messages import Source
-from protocol.plan import JobPlan, Plan, Release, Variable
+from protocol.messages import Origin, Source
+from protocol.plan import InputValue, JobPlan, Plan, Release, Variable
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
     ArtifactRef,
@@ -50,6 +55,11 @@ def _reason_of(value: str | None) -> FailureReason | None:
     return None if value is None else FailureReason(value)
 
 
+def projects_of(text: str) -> list[Origin]:
+    """The projects of their column in `RunProjects`. Raises msgspec.MsgspecError."""
+    return from_json(text, list[Origin])
+
+
 def run_row(run: RunState) -> Row:
     """A row of `Run`."""
     return (
@@ -64,6 +74,8 @@ def run_row(run: RunState) -> Row:
         run.started_at,
         run.finished_at,
         _json(run.parent) if run.parent else None,
+        _text(ref_of(run)),
+        (run.parent.root or None) if run.parent else None,
     )
 
 
@@ -75,6 +87,11 @@ def plan_row(run: RunState) -> Row:
 def workspace_row(run: RunState) -> Row:
     """A row of `RunWorkspace`, of a run that has one."""
     return run.id, _json(run.workspace)
+
+
+def projects_row(run: RunState) -> Row:
+    """A row of `RunProjects`, of a run that has some."""
+    return run.id, _json(list(run.projects))
 
 
 def stage_row(stage: StageState) -> Row:
@@ -104,6 +121,8 @@ def job_row(job: JobState) -> Row:
         job.not_before_mono,
         job.not_before_boot,
         _json(list(job.child_runs)) if job.child_runs else None,
+        None if job.external is None else _json(job.external),
+        _json(job.inputs) if job.inputs else None,
     )
 
 
@@ -132,6 +151,8 @@ def attempt_row(attempt: AttemptState) -> Row:
         attempt.finished_at,
         None if attempt.release is None else _json(attempt.release),
         None if attempt.pages is None else _json(attempt.pages),
+        _json(attempt.inputs) if attempt.inputs else None,
+        None if attempt.reports is None else _json(attempt.reports),
     )
 
 
@@ -160,9 +181,9 @@ def audit_row(id: int, line: Row) -> Row:
     return id, at, _text(actor), role, action, _text(subject), _text(detail)
 
 
-def run_of(row: Row, plan_json: str, workspace: str | None) -> RunState:
+def run_of(row: Row, plan_json: str, workspace: str | None, projects: str | None) -> RunState:
     """The run of a row of `Run`, without its stages."""
-    id, token, _, _, source, status, canceling, created, started, finished, parent = row
+    id, token, _, _, source, status, canceling, created, started, finished, parent, _, _ = row
     return RunState(
         id=id,
         token=token,
@@ -176,6 +197,7 @@ def run_of(row: Row, plan_json: str, workspace: str | None) -> RunState:
         started_at=started,
         finished_at=finished,
         parent=_load(ParentJob, parent) if parent else None,
+        projects=projects_of(projects) if projects else NO_PROJECTS,
     )
 
 
@@ -221,6 +243,8 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         not_before_mono,
         not_before_boot,
         child_runs,
+        external,
+        inputs,
     ) = row
     return JobState(
         id=id,
@@ -232,9 +256,11 @@ def job_of(row: Row, plans: Mapping[str, JobPlan]) -> JobState:
         failure_reason=_reason_of(failure_reason),
         message=message,
         child_runs=_load(list[int], child_runs) if child_runs else NO_RUNS,
+        external=_load(External, external) if external else None,
         allowed_to_fail=bool(allowed_to_fail),
         played=bool(played),
         play_variables=_load(list[Variable], play_variables),
+        inputs=_load(dict[str, InputValue], inputs) if inputs else NO_INPUTS,
         automatic_retries=automatic_retries,
         not_before_at=not_before,
         not_before_mono=not_before_mono,
@@ -270,6 +296,8 @@ def attempt_of(row: Row) -> AttemptState:
         finished,
         release,
         pages,
+        inputs,
+        reports,
     ) = row
     return AttemptState(
         id=id,
@@ -290,10 +318,12 @@ def attempt_of(row: Row) -> AttemptState:
         coverage=coverage,
         release=None if release is None else _load(Release, release),
         pages=None if pages is None else _load(Pages, pages),
+        inputs=_load(dict[str, InputValue], inputs) if inputs else NO_INPUTS,
         log_length=log_length,
         assigned_at=assigned,
         started_at=started,
         finished_at=finished,
+        reports=None if reports is None else _load(JobReports, reports),
     )
 
 
@@ -314,7 +344,7 @@ def worker_of(row: Row) -> WorkerState:
 
 def summary_of(row: Row, counts: dict[str, int], *, warnings: bool) -> RunSummary:
     """The summary of a row of `Run`. An invalid row must not keep the others from being listed."""
-    id, _, name, project, source_json, status, _, created, started, finished, parent_json = row
+    id, _, name, project, source_json, status, _, created, started, finished, parent_json, _, _ = row
     try:
         source, status = _load(Source, source_json), ExecutionStatus(status)
         parent = _load(ParentJob, parent_json) if parent_json else None

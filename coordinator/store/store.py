@@ -37,6 +37,7 @@ from coordinator.store.models import (
     Meta,
     Run,
     RunPlan,
+    RunProjects,
     RunWorkspace,
     Secret,
     Stage,
@@ -57,7 +58,7 @@ RECONNECT_EVERY = 1.0
 CONFIRM_EVERY = 1.0
 """Seconds for which a check of the term remains valid."""
 UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Environment, Worker, AccessKey, JoinToken, Secret)
-WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, RunWorkspace, StoryLine, AuditLine, Meta)
+WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, RunWorkspace, RunProjects, StoryLine, AuditLine, Meta)
 STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
 """Exceptions raised by converting invalid rows."""
@@ -182,6 +183,7 @@ class Store:
             self._write(Run, map(rows.run_row, turn.runs))
             self._write(RunPlan, map(rows.plan_row, new_runs))
             self._write(RunWorkspace, [rows.workspace_row(run) for run in new_runs if run.workspace])
+            self._write(RunProjects, [rows.projects_row(run) for run in new_runs if run.projects])
             self._write(Stage, map(rows.stage_row, turn.stages))
             self._write(Job, map(rows.job_row, turn.jobs))
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
@@ -217,7 +219,7 @@ class Store:
         self._last_audit += 1
 
     def all(self, query: Any) -> list[rows.Row]:
-        """The rows that a query finds; for the tables of keys, tokens, secrets and the audit."""
+        """The rows that a query finds; for `history.py`, and the tables of keys, tokens, secrets and the audit."""
         return self._rows(query)
 
     def remove_run(self, id: int) -> None:
@@ -297,7 +299,10 @@ class Store:
             return []
         plans: dict[int, str] = {row[0]: row[1] for row in self._rows(RunPlan.select().join(Run).where(which))}
         workspaces: dict[int, str] = dict(self._rows(RunWorkspace.select().join(Run).where(which)))
-        runs = {row[0]: rows.run_of(row, plans[row[0]], workspaces.get(row[0])) for row in run_rows}
+        projects: dict[int, str] = dict(self._rows(RunProjects.select().join(Run).where(which)))
+        runs = {
+            row[0]: rows.run_of(row, plans[row[0]], workspaces.get(row[0]), projects.get(row[0])) for row in run_rows
+        }
         for row in self._rows(Stage.select().join(Run).where(which).order_by(Stage.run, Stage.position)):
             stage = rows.stage_of(row)
             runs[stage.run_id].stages.append(stage)

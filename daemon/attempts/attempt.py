@@ -57,7 +57,8 @@ class Report(msgspec.Struct):
         result = self.result
         if result is None:
             return True
-        return not (result.message or result.artifacts or result.dotenv or result.tests or result.release)
+        long = (result.message, result.artifacts, result.dotenv, result.tests, result.reports, result.release)
+        return not any(long)
 
     def message(self, attempt: str, now: float) -> m.JobStatus:
         ago = max(0.0, now - self.happened)
@@ -75,6 +76,7 @@ class Report(msgspec.Struct):
             artifacts=self.result.artifacts,
             dotenv=self.result.dotenv,
             tests=self.result.tests,
+            reports=self.result.reports,
             coverage=self.result.coverage,
             release=self.result.release,
         )

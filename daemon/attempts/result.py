@@ -7,6 +7,7 @@ from enum import Enum
 import msgspec
 
 from protocol.plan import Release
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
 
@@ -41,5 +42,6 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: list[ArtifactRef] = []
     dotenv: dict[str, str] = {}
     tests: JUnitSummary | None = None
+    reports: JobReports | None = None
     coverage: float | None = None
     release: Release | None = None

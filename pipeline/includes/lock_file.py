@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from pipeline.includes.records import Pin, SourceRecord
@@ -52,9 +53,7 @@ def parse_lock(data: bytes, name: str) -> dict[str, Pin]:
         if report.warnings:  # a key that is there twice, as after a merge
             raise PipelineFileError(report.warnings)
     except PipelineFileError as error:
-        raise PipelineFileError(
-            [Problem(each.message, each.file, each.line, each.key, MEND) for each in error.problems]
-        ) from None
+        raise PipelineFileError([replace(each, mend=MEND, included_from=()) for each in error.problems]) from None
     if len(documents) != 1 or not isinstance(documents[0], Map):
         raise fatal("is no lock file", Mark(origin, 1), mend=MEND)
     document = documents[0]

@@ -18,13 +18,14 @@ from pipeline.inputs import Context, interpolate, resolve_inputs, split_header
 from pipeline.keywords import FIELDS
 from pipeline.merge import deep_merge
 from pipeline.nodes import Map, Mark, Origin, Seq, Value, kind_of, shown
-from pipeline.patterns import BadPattern, include_pattern
+from pipeline.patterns import include_pattern
 from pipeline.problems import Report, fatal, nearest
 from pipeline.rules import Conditions, Known
 from pipeline.schema import Check, Fields
 from pipeline.units import HOUR, MINUTE, seconds_of
 from pipeline.yaml_loader import load
 from protocol.errors import LongshoreError
+from protocol.regular_expressions import BadPattern
 from protocol.variables import expand
 
 MAX_INCLUDES = 150

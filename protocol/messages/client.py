@@ -5,7 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from protocol.messages.shared import Message
-from protocol.plan import JobPlan, Plan, Variable
+from protocol.plan import IncludeOptions, InputValue, JobPlan, Plan, Variable
+from protocol.reports import JobReports
 from protocol.views import (
     AttemptView,
     EnvironmentView,
@@ -38,8 +39,29 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
 
 
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """What pipelines of a project are made of: its files, its facts and its own variables.
+
+    `file` is the pipeline file as messages name it, a path in the workspace. `predefined` are the facts of project and
+    commit. `default_image` and `includes` are options of the run that the rest is from.
+    """
+
+    project: str
+    file: str
+    predefined: list[Variable] = msgspec.field(default_factory=list)
+    project_variables: list[Variable] = msgspec.field(default_factory=list)
+    default_image: str | None = None
+    includes: IncludeOptions = IncludeOptions()
+    source: Source = Source()
+    workspace: Workspace | None = None
+
+
 class SubmitRun(Message, frozen=True, kw_only=True, tag="submit_run"):
-    """Start a run. Its workspace's blobs must have been uploaded. Answer: RunSubmitted.
+    """Start a run. The blobs of its workspace, and of those of `projects`, must have been uploaded. Answer:
+    RunSubmitted.
+
+    `projects` are those that a job of the run, or of a run that it starts, may start a pipeline of; others must be
+    known to the coordinator by a run of theirs.
 
     `token` is chosen by the client and makes the request idempotent: the same token yields the same run.
     """
@@ -49,6 +71,7 @@ class SubmitRun(Message, frozen=True, kw_only=True, tag="submit_run"):
     plan: Plan
     workspace: Workspace | None = None
     source: Source = Source()
+    projects: list[Origin] = msgspec.field(default_factory=list)
 
 
 class GetWorkspaces(Message, frozen=True, kw_only=True, tag="get_workspaces"):
@@ -91,21 +114,26 @@ class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
 
 
 class Retry(Message, frozen=True, kw_only=True, tag="retry"):
-    """Retry all jobs that did not succeed, only the failed ones, or one job. Answer: Done."""
+    """Retry all jobs that did not succeed, only the failed ones, or one job. Answer: Done.
+
+    `inputs` are new values of one job's inputs, as the user wrote them.
+    """
 
     id: int
     run: int
     job: str | None = None
     failed_only: bool = False
+    inputs: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class Play(Message, frozen=True, kw_only=True, tag="play"):
-    """Start a manual or delayed job. Answer: Done."""
+    """Start a manual or delayed job, with additional variables and new values of its inputs. Answer: Done."""
 
     id: int
     run: int
     job: str
     variables: list[Variable] = msgspec.field(default_factory=list)
+    inputs: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class GetLog(Message, frozen=True, kw_only=True, tag="get_log"):
@@ -207,7 +235,8 @@ class RunDetail(Message, frozen=True, kw_only=True, tag="run_detail"):
 class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     """Answer to GetJob. Masked values in `job` are replaced.
 
-    `services` are the current attempt's services with a log, whose stream is "service-NAME".
+    `services` are the current attempt's services with a log, whose stream is "service-NAME"; `reports` are its reports.
+    `inputs` are the values that a new attempt would get.
     """
 
     id: int
@@ -215,6 +244,8 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     attempts: list[AttemptView]
     story: list[StoryLine]
     services: list[str] = msgspec.field(default_factory=list)
+    inputs: dict[str, InputValue] = msgspec.field(default_factory=dict)
+    reports: JobReports | None = None
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):

@@ -7,6 +7,7 @@ import msgspec
 from protocol.messages.shared import Message
 from protocol.names import AttemptId
 from protocol.plan import JobPlan, Release, Variable
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
     ArtifactRef,
@@ -70,6 +71,7 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
     artifacts: list[ArtifactRef] = msgspec.field(default_factory=list)
     dotenv: dict[str, str] = msgspec.field(default_factory=dict)
     tests: JUnitSummary | None = None
+    reports: JobReports | None = None
     coverage: float | None = None
     release: Release | None = None
     pages: Pages | None = None

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 from pipeline import Repository, compile_pipeline
 from pipeline.expression import BadExpression, parse
 from pipeline.keywords import FIELDS, RETRY_REASONS
-from pipeline.patterns import BadPattern, glob_pattern
+from pipeline.patterns import glob_pattern
 from pipeline.units import bytes_of, seconds_of
 from protocol.errors import PipelineFileError
 from protocol.plan import Plan
+from protocol.regular_expressions import BadPattern
 
 EXAMPLES = int(os.environ.get("LONGSHORE_FUZZ_EXAMPLES", "60"))
 """Examples per test; a long run sets more."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pipeline import compiler, expression, job_compiler, matrix, merge, patterns, yaml_loader
+from pipeline import compiler, expression, job_compiler, matrix, merge, yaml_loader
 from pipeline.includes import resolver
 from pipeline.keyword_docs import display_name, with_table
 from pipeline.keywords import FIELDS, KEYWORDS, Status
 from pipeline.schema import Fields
-from protocol import variables
+from protocol import regular_expressions, variables
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "pipeline-file.md"
 
@@ -64,7 +64,7 @@ def test_the_bounds_are_those_of_the_code() -> None:
         f"{merge.MAX_VALUES:,}",
         f"{matrix.MAX_JOBS}; {compiler.MAX_JOBS:,}",
         f"{expression.MAX_LENGTH:,} characters, {expression.MAX_TOKENS:,} parts",
-        f"{patterns.MAX_PATTERN_LENGTH:,} characters",
+        f"{regular_expressions.MAX_PATTERN_LENGTH:,} characters",
         f"{variables.MAX_VALUE_LENGTH >> 20} MB; {variables.MAX_TOTAL_LENGTH >> 20} MB; "
         f"{job_compiler.MAX_EXPANDED >> 20} MB",
         f"{compiler.MAX_NAME} characters",

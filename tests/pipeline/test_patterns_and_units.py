@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.patterns import BadPattern, compile_pattern, glob_pattern, include_pattern
+from pipeline.patterns import compile_pattern, glob_pattern, include_pattern
 from pipeline.units import bytes_of, seconds_of
+from protocol.regular_expressions import BadPattern
 
 
 @pytest.mark.parametrize(

@@ -168,3 +168,20 @@ def test_a_file_that_is_too_large_is_refused() -> None:
 
 def test_a_byte_order_mark_and_windows_line_ends_do_no_harm() -> None:
     assert loaded(b"\xef\xbb\xbfa: 1\r\nb: |\r\n  x\r\n") == {"a": 1, "b": "x\n"}
+
+
+def test_places_have_the_range_of_what_they_are_about() -> None:
+    document = loaded("job:\n  script:\n    - a\n    - {b: 1}\n\n  ünit: [1,\n   2]\n\nother: |\n  text\n")
+
+    def ends(mark: Any) -> tuple[int, ...]:
+        return tuple(mark[1:])
+
+    assert ends(document.at("job")) == (1, 1, 1, 4)
+    assert ends(document["job"].mark) == (2, 3, 7, 6)  # to its last part, not to the next key
+    assert [ends(mark) for mark in document["job"]["script"].marks] == [(3, 7, 3, 8), (4, 7, 4, 13)]
+    assert ends(document["job"].at("ünit")) == (6, 3, 6, 7)
+    assert ends(document["job"]["ünit"].mark) == (6, 9, 7, 6)
+    with pytest.raises(PipelineFileError) as raised:
+        loaded("a: 'b\n")
+    (problem,) = raised.value.problems
+    assert (problem.line, problem.column, problem.end_line, problem.end_column) == (2, 1, 2, 1)

@@ -8,8 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from coordinator.engine.effects import Turn
+from coordinator.engine.effects import LookUp, Turn
 from coordinator.engine.engine import Engine
+from coordinator.engine.origins import origin_of
 from coordinator.engine.settings import Settings
 from coordinator.engine.state import EnvironmentState, JobState, Now, RunState
 from protocol import messages as m
@@ -92,6 +93,8 @@ class Sim:
         self.environments: dict[tuple[str, str], EnvironmentState] = {}  # as the store has them
         self.starts: list[tuple[str, str]] = []  # (attempt, worker) of every script that began
         self.wanted: dict[str, ChildRequest] = {}  # child pipelines to compile, by attempt
+        self.origins: dict[str, m.Origin] = {}  # what they are made of
+        self.looked_for: dict[int, LookUp] = {}  # what jobs need of other pipelines, by job
         for worker in workers:
             self.hello(worker.name)
 
@@ -124,6 +127,8 @@ class Sim:
             self.runs.update((run.id, run) for run in turn.runs)
             self.environments.update((each.key, each) for each in turn.environments)
             self.wanted.update((child.attempt, child.request) for child in turn.children)
+            self.origins.update((child.attempt, child.origin) for child in turn.children if child.origin is not None)
+            self.looked_for.update((look_up.job, look_up) for look_up in turn.look_ups)
             answers: list[tuple[str, m.Message]] = []
             for send in turn.sends:
                 worker = self.workers.get(send.worker)
@@ -167,8 +172,9 @@ class Sim:
     def compiled(self, run: RunState, name: str, what: Plan) -> RunState:
         """The child pipeline that a job waits for is compiled. Returns the child run."""
         attempt = self.attempt_of(run, name)
+        origin = self.origins.get(attempt) or origin_of(run)
         del self.wanted[attempt]
-        child = self.engine.child_compiled(attempt, what, self.now)
+        child = self.engine.child_compiled(attempt, what, origin, self.now)
         self.flush()
         assert child is not None, f"{name} waits for no child"
         return self.runs[child]
@@ -258,7 +264,7 @@ class Sim:
         if self.wanted:
             attempt = next(iter(self.wanted))
             del self.wanted[attempt]
-            self.engine.child_compiled(attempt, plan(job("child")), self.now)
+            self.engine.child_compiled(attempt, plan(job("child")), self.origins[attempt], self.now)
             self.flush()
             return True
         for worker in self.workers.values():

@@ -22,6 +22,9 @@ def values(kind: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     simple = {str: TEXT, int: NUMBERS, float: FLOATS, bool: st.booleans(), type(None): st.none()}
     if kind in simple:
         return simple[kind]
+    if kind is Any:
+        scalars = st.one_of(*simple.values())
+        return scalars | st.lists(scalars, max_size=2)
     if kind is msgspec.Raw:
         return NUMBERS.map(lambda number: msgspec.Raw(msgpack.packb(number)))
     if get_origin(kind) is Annotated:

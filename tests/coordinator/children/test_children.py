@@ -239,3 +239,17 @@ def test_a_damaged_pack_is_told(parent: Parent) -> None:
     [problem] = parent.problems(local("child.yml"))
 
     assert problem.startswith("the workspace can't be checked out: git index-pack: ")
+
+
+def test_a_cache_key_by_commits_is_one_by_content_in_a_child(parent: Parent) -> None:
+    text = "job: {script: [x], cache: {key: {files_commits: [%s], prefix: p}, paths: [x]}}\n"
+    parent.project.write("child.yml", text % "sub/a.lock")
+    parent.project.write("other.yml", text % "missing/a.lock")
+    keys = []
+    for content in ("1", "2", "1"):
+        parent.project.write("sub/a.lock", content)
+        parent.commit()
+        keys += [cache.key for cache in parent.jobs(local("child.yml"))["job"].caches]
+    assert keys[0].startswith("p-")
+    assert keys[0] == keys[2] != keys[1]
+    assert parent.jobs(local("other.yml"))["job"].caches[0].key == "p-default"

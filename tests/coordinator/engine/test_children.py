@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from coordinator.engine.origins import origin_of
 from coordinator.engine.state import RunState
 from coordinator.engine.views import job_view, run_summary
 from protocol import messages as m
@@ -44,7 +45,7 @@ def test_a_job_without_a_strategy_succeeds_when_its_child_run_is_created() -> No
     child = sim.compiled(run, "start", CHILD)
     assert sim.statuses(run) == {"start": "success", "after": "pending"}
     assert (child.parent, child.source, child.workspace) == (
-        ParentJob(run=run.id, job="start", level=1),
+        ParentJob(run=run.id, job="start", level=1, root=run.id),
         source,
         workspace,
     )
@@ -52,7 +53,7 @@ def test_a_job_without_a_strategy_succeeds_when_its_child_run_is_created() -> No
     assert child.status is S.PENDING
     finish(sim, child)
     assert job_view(sim.job(run, "start")).child_runs == [child.id]
-    assert run_summary(child).parent == ParentJob(run=run.id, job="start")
+    assert run_summary(child).parent == ParentJob(run=run.id, job="start", root=run.id)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +113,7 @@ def test_problems_of_the_child_s_file_are_the_job_s_failure() -> None:
 def test_a_plan_that_makes_no_sense_is_refused() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(trigger("start")))
-    assert sim.engine.child_compiled(sim.attempt_of(run, "start"), plan(), sim.now) is None
+    assert sim.engine.child_compiled(sim.attempt_of(run, "start"), plan(), origin_of(run), sim.now) is None
     sim.flush()
     assert sim.job(run, "start").message == "the plan has no jobs"
 
@@ -171,7 +172,7 @@ def test_what_is_compiled_for_a_canceled_or_retried_job_is_too_late() -> None:
     cancel(sim, run, "start")
     retry(sim, run, "start")
     assert sim.engine.awaits_child(first) is None
-    assert sim.engine.child_compiled(first, CHILD, sim.now) is None
+    assert sim.engine.child_compiled(first, CHILD, origin_of(run), sim.now) is None
     sim.engine.child_refused(first, ["too late"], sim.now)
     sim.flush()
     assert sim.statuses(run) == {"start": "pending"}

@@ -156,8 +156,9 @@ class Coordinator(RuleBasedStateMachine):
         if what is None:
             self.sim.engine.child_refused(attempt, ["child.yml:1: is no good"], self.sim.now)
         else:
-            self.sim.engine.child_compiled(attempt, what, self.sim.now)
-            assert self.sim.engine.child_compiled(attempt, what, self.sim.now) is None
+            origin = self.sim.origins[attempt]
+            self.sim.engine.child_compiled(attempt, what, origin, self.sim.now)
+            assert self.sim.engine.child_compiled(attempt, what, origin, self.sim.now) is None
         self.sim.flush()
 
     @rule()

@@ -14,6 +14,7 @@ from coordinator.store.models import Environment, Job
 from coordinator.store.store import Store
 from protocol.messages import Source
 from protocol.plan import Release, ReleaseLink, Variable
+from protocol.reports import CodeQuality, FileCoverage, JobReports, LineCoverage, Link, QualityIssue
 from protocol.statuses import EnvironmentStatus, FailureReason
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef, Capability, Deployment, ExecutorInfo, JUnitSummary, Pages, ParentJob
@@ -96,6 +97,17 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
             artifacts=[ArtifactRef(kind="archive", digest="cd" * 32, size=5, expires_at=77.0)],
             dotenv={"A": "1\n2", "\N{SNOWMAN}": ""},
             tests=JUnitSummary(total=3, failed=1, failures=["it fails"]),
+            reports=JobReports(
+                links=[
+                    Link(title="docs", url="https://docs.example", group="more"),
+                    Link(title="all", paths=["a", "b"]),
+                ],
+                lines=LineCoverage(covered=1, total=2, files=1, worst=[FileCoverage(path="a.py", covered=1, total=2)]),
+                quality=CodeQuality(
+                    counts={"major": 1},
+                    issues=[QualityIssue(severity="major", description="\0odd", path="a.py", line=3, check="E1")],
+                ),
+            ),
             coverage=81.5,
             release=Release(tag_name="v1", description="a\0b", links=[ReleaseLink(name="l", url="https://l")]),
             pages=Pages(publish="public", path_prefix="mr-1", files=3, size=1 << 40, expires_at=5.5),

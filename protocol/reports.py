@@ -1,0 +1,89 @@
+"""What a worker has read in a job's reports: links, line coverage, code quality.
+
+It travels in the job's final status and is stored with the attempt, so its lists and texts are bounded; the report
+files themselves are artifacts.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+MOST_LINKS = 50
+MOST_FILES = 100
+"""Limit of files listed with their coverage; the totals are of all files."""
+MOST_ISSUES = 100
+"""Limit of code quality issues listed; the counts are of all issues."""
+LINKS_IN_SUMMARY = 10
+SEVERITIES = ("blocker", "critical", "major", "minor", "info", "unknown")
+"""Severities of code quality issues, worst first."""
+
+
+class ReportPart(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of all parts."""
+
+
+class Link(ReportPart, frozen=True, kw_only=True):
+    """A link that a job shows: to `url`, from `reports:annotations`; or to `paths` of its archive, by `expose_as`.
+
+    `group` is the name of the list that an annotation is in. The URL comes from the job and may have any scheme.
+    """
+
+    title: str
+    url: str = ""
+    group: str = ""
+    paths: list[str] = []
+
+
+class FileCoverage(ReportPart, frozen=True, kw_only=True):
+    """The instrumented lines of a file, and how many of them the tests have run."""
+
+    path: str
+    covered: int
+    total: int
+
+
+class LineCoverage(ReportPart, frozen=True, kw_only=True):
+    """A job's `reports:coverage_report`: totals of all `files`, and the files with the lowest coverage.
+
+    `outside` counts files that are not in the job's workspace, such as a library's; they are left out of the totals.
+    """
+
+    covered: int
+    total: int
+    files: int
+    outside: int = 0
+    worst: list[FileCoverage] = []
+
+
+class QualityIssue(ReportPart, frozen=True, kw_only=True):
+    """One issue of a job's `reports:codequality`."""
+
+    severity: str
+    description: str
+    path: str
+    line: int
+    check: str = ""
+
+
+class CodeQuality(ReportPart, frozen=True, kw_only=True):
+    """A job's `reports:codequality`: the number of issues by severity, and the worst issues."""
+
+    counts: dict[str, int] = {}
+    issues: list[QualityIssue] = []
+
+
+class JobReports(ReportPart, frozen=True, kw_only=True):
+    """A job's reports; its tests are apart, in `JUnitSummary`."""
+
+    links: list[Link] = []
+    lines: LineCoverage | None = None
+    quality: CodeQuality | None = None
+
+    def summary(self) -> JobReports:
+        """The first links and all totals, for views of many jobs."""
+        lines, quality = self.lines, self.quality
+        return JobReports(
+            links=self.links[:LINKS_IN_SUMMARY],
+            lines=msgspec.structs.replace(lines, worst=[]) if lines else None,
+            quality=msgspec.structs.replace(quality, issues=[]) if quality else None,
+        )
