@@ -1,13 +1,26 @@
-"""Compiles a job's `release`: what it announces when it succeeds. Pure; the worker expands the values."""
+"""Compiles what a job publishes when it succeeds, `release` and `pages`. Pure; the worker expands most values."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from datetime import datetime
+
+import msgspec
 
 from pipeline.job_parts import text, texts
 from pipeline.nodes import Map, Seq, shown
 from pipeline.problems import Report
-from protocol.plan import Release, ReleaseLink
+from pipeline.units import DAY, seconds_of
+from protocol.plan import ArtifactsSpec, PagesSpec, Release, ReleaseLink
+from protocol.variables import expand
+
+PAGES = "pages"
+"""The job that publishes pages without saying so."""
+DEFAULT_PUBLISH = "public"
+LONGEST_PREFIX = 63
+PREFIXED_KEPT = DAY
+"""Seconds that pages with a prefix are kept by default, as in GitLab."""
 
 
 def release_of(job: str, config: Map, report: Report) -> Release | None:
@@ -60,3 +73,50 @@ def _links(job: str, details: Map, report: Report) -> list[ReleaseLink]:
             report.problem("must begin with /", link.at("filepath"), f"{key}.filepath")
         found.append(made)
     return found
+
+
+def pages_of(base: str, name: str, config: Map, variables: Mapping[str, str], report: Report) -> PagesSpec | None:
+    """The pages that a job publishes, if it does: a job named `pages`, or one that says so."""
+    value, publish = config.get("pages"), text(config.get("publish"))
+    details = value if isinstance(value, Map) else Map(config.at("pages"))
+    if value is False or (value is None and name != PAGES):
+        if publish:
+            what, mend = "is for jobs that publish pages", "add `pages: true`, or write `pages:publish`"
+            report.problem(what, config.at("publish"), f"{base}.publish", mend)
+        return None
+    if publish and details.get("publish") is not None:
+        report.problem("can't be used together with `pages:publish`", config.at("publish"), f"{base}.publish")
+    prefix = _prefix(expand(text(details.get("path_prefix")), variables))
+    return PagesSpec(
+        publish=text(details.get("publish")) or publish or DEFAULT_PUBLISH,
+        path_prefix=prefix,
+        expire_in=_kept(base, details, prefix, variables, report),
+    )
+
+
+def with_pages(artifacts: ArtifactsSpec | None, pages: PagesSpec | None) -> ArtifactsSpec | None:
+    """A job's artifacts: the directory of its pages is one of them."""
+    if pages is None:
+        return artifacts
+    artifacts = artifacts or ArtifactsSpec()
+    if pages.publish.strip("/") in (path.strip("/") for path in artifacts.paths):
+        return artifacts
+    return msgspec.structs.replace(artifacts, paths=[*artifacts.paths, pages.publish])
+
+
+def _prefix(written: str) -> str:
+    """A prefix as GitLab has it in addresses."""
+    return re.sub(r"[^a-z0-9.]", "-", written.lower())[:LONGEST_PREFIX].strip("-.")
+
+
+def _kept(job: str, details: Map, prefix: str, variables: Mapping[str, str], report: Report) -> float | None:
+    written = expand(text(details.get("expire_in")), variables).strip()
+    if not written:
+        return PREFIXED_KEPT if prefix else None
+    if written.lower() == "never":
+        return None
+    seconds = seconds_of(written)
+    if not seconds:
+        what, mend = f"{shown(written)} is not a duration", "write `1 week` or `never`"
+        report.problem(what, details.at("expire_in"), f"{job}.pages.expire_in", mend)
+    return seconds

@@ -13,7 +13,17 @@ import msgspec
 from protocol.display import IN_LINES
 from protocol.messages import JobDetail
 from protocol.plan import Release
-from protocol.views import ArtifactRef, AttemptView, JobView, RunSummary, RunView, StageView, StoryLine, WorkerView
+from protocol.views import (
+    ArtifactRef,
+    AttemptView,
+    JobView,
+    Pages,
+    RunSummary,
+    RunView,
+    StageView,
+    StoryLine,
+    WorkerView,
+)
 
 
 def print_json(document: Any) -> None:
@@ -90,6 +100,7 @@ def job_json(job: JobView) -> dict[str, Any]:
         "environment": job.environment,
         "environment_url": job.environment_url,
         "release": None if job.release is None else release_json(job.release),
+        "pages": None if job.pages is None else pages_json(job.pages),
         "created_at": rfc3339(job.created_at),
         "started_at": rfc3339(job.started_at),
         "finished_at": rfc3339(job.finished_at),
@@ -115,6 +126,17 @@ def release_json(release: Release) -> dict[str, Any]:
             }
             for link in release.links
         ],
+    }
+
+
+def pages_json(pages: Pages) -> dict[str, Any]:
+    """The static pages that a job has published."""
+    return {
+        "publish": pages.publish,
+        "path_prefix": pages.path_prefix,
+        "files": pages.files,
+        "size": pages.size,
+        "expires_at": rfc3339(pages.expires_at),
     }
 
 

@@ -95,6 +95,8 @@ def job_facts(job: JobView, detail: JobDetail) -> list[str]:
     if job.release is not None:
         facts.append(f"release: {release_text(job.release)}")
         facts += [f"release link: {link.name} {link.url}" for link in job.release.links]
+    if job.pages is not None:
+        facts.append(f"pages: {job.pages.files} files, {job.pages.size} bytes from {job.pages.publish}")
     for ref in job.artifacts:
         until = ""
         if ref.expires_at is not None:

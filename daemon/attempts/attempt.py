@@ -79,6 +79,7 @@ class Report(msgspec.Struct):
             reports=self.result.reports,
             coverage=self.result.coverage,
             release=self.result.release,
+            pages=self.result.pages,
         )
 
 

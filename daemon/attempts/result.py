@@ -9,7 +9,7 @@ import msgspec
 from protocol.plan import Release
 from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
-from protocol.views import ArtifactRef, JUnitSummary
+from protocol.views import ArtifactRef, JUnitSummary, Pages
 
 
 class StopReason(Enum):
@@ -45,3 +45,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     reports: JobReports | None = None
     coverage: float | None = None
     release: Release | None = None
+    pages: Pages | None = None

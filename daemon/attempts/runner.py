@@ -369,6 +369,7 @@ class Runner:
             tests=reports.tests,
             coverage=self._coverage(),
             release=reports.release if result.status is ExecutionStatus.SUCCESS else None,
+            pages=reports.pages,
         )
 
     @property
@@ -469,6 +470,8 @@ class Runner:
             dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
             tests=tests,
             artifacts=artifacts,
+            pages=result.pages
+            and msgspec.structs.replace(result.pages, publish=self._masker.text(result.pages.publish)),
             release=result.release and with_texts(result.release, self._masker.text),
         )
 

@@ -59,13 +59,16 @@ class Outcome(msgspec.Struct, frozen=True):
 class Collected(msgspec.Struct, frozen=True):
     """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
-    `kind` is "archive", "dotenv", "junit" or "description" (of a release); `digest` is the file's sha256, if known.
+    `kind` is "archive", "dotenv", "junit", "pages" or "description" (of a release); `digest` is the file's sha256, if
+    known. Of pages, `files` is their number and `bytes` the sum of their sizes.
     """
 
     kind: str
     path: Path
     name: str = ""
     digest: str = ""
+    files: int = 0
+    bytes: int = 0
 
 
 class Dependencies(msgspec.Struct):

@@ -15,9 +15,11 @@ from daemon.reports.junit import parse_junit
 from daemon.reports.release import BadRelease, read_release
 from daemon.upstream.transfers import Transfer
 from protocol.plan import Release
-from protocol.views import ArtifactRef, JUnitSummary
+from protocol.views import PAGES, ArtifactRef, JUnitSummary, Pages
 
 PIECE_BYTES = 1 << 20
+ARCHIVES = ("archive", PAGES)
+"""Kinds of files that are stored as they are."""
 MOST_NAMED = 3
 """Limit of report files named in a message."""
 
@@ -32,6 +34,7 @@ class Reports(msgspec.Struct):
     dotenv: dict[str, str] = {}
     tests: JUnitSummary | None = None
     release: Release | None = None
+    pages: Pages | None = None
     warning: str | None = None
     failure: str | None = None
 
@@ -49,11 +52,13 @@ def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker
         if item.kind == DESCRIPTION:
             continue
         known = item.digest
-        if masker and item.kind != "archive":
+        if masker and item.kind not in ARCHIVES:
             _mask(item.path, masker)
             known = ""
         digest, size = transfer.store(item.path, known)
         reports.artifacts.append(ArtifactRef(kind=item.kind, digest=digest, size=size, name=item.name))
+        if item.kind == PAGES:
+            reports.pages = Pages(publish=item.name, files=item.files, size=item.bytes)
     return reports
 
 

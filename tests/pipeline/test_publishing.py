@@ -1,10 +1,10 @@
-"""`release`: what a plan has of it, and what GitLab refuses."""
+"""`release` and `pages`: what a plan has of them, and what GitLab refuses."""
 
 from __future__ import annotations
 
 import pytest
 
-from protocol.plan import Release, ReleaseLink
+from protocol.plan import PagesSpec, Release, ReleaseLink
 from tests.support.project import Project
 
 
@@ -74,3 +74,59 @@ def test_a_wrong_release_is_refused(project: Project, release: str, message: str
     (problem,) = project.problems(f"job: {{script: [x], parallel: 2, release: {release}}}\n")
     assert problem.startswith(".gitlab-ci.yml:1: ")
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords", "pages", "paths"),
+    [
+        ("pages", "", PagesSpec(), ["public"]),
+        ("site", "pages: true", PagesSpec(), ["public"]),
+        ("pages", "pages: false, artifacts: {paths: [x]}", None, ["x"]),
+        ("site", "artifacts: {paths: [x]}", None, ["x"]),
+        ("pages", "artifacts: {paths: [public/]}", PagesSpec(), ["public/"]),
+        ("pages", "publish: dist, artifacts: {paths: [x]}", PagesSpec(publish="dist"), ["x", "dist"]),
+        (
+            "site",
+            "pages: {publish: $OUT, path_prefix: '$CI_COMMIT_REF_SLUG', expire_in: 2 weeks}",
+            PagesSpec(publish="$OUT", path_prefix="main", expire_in=14 * 86_400.0),
+            ["$OUT"],
+        ),
+        (
+            "site",
+            "pages: {path_prefix: '-Feature/A_b.'}",
+            PagesSpec(path_prefix="feature-a-b", expire_in=86_400.0),
+            ["public"],
+        ),
+        ("site", "pages: {path_prefix: mr, expire_in: never}", PagesSpec(path_prefix="mr"), ["public"]),
+        ("site", "pages: {path_prefix: ..}", PagesSpec(), ["public"]),
+    ],
+    ids=range(10),
+)
+def test_a_plan_has_the_pages_and_their_directory_among_the_artifacts(
+    project: Project, name: str, keywords: str, pages: PagesSpec | None, paths: list[str]
+) -> None:
+    (job,) = project.plan(f"{name}: {{script: [x], {keywords}}}\n").jobs
+    assert job.pages == pages
+    assert job.artifacts is not None
+    assert job.artifacts.paths == paths
+
+
+def test_the_address_of_pages_has_their_prefix(project: Project) -> None:
+    text = "site: {script: [x], pages: {path_prefix: MR 1}}\nother: {script: [x]}\n"
+    address = project.variables(text, "other")["CI_PAGES_URL"]
+    assert project.variables(text, "site")["CI_PAGES_URL"] == f"{address.rstrip('/')}/mr-1"
+
+
+@pytest.mark.parametrize(
+    ("keywords", "message"),
+    [
+        ("publish: x", "job.publish: is for jobs that publish pages; add `pages: true`"),
+        ("publish: x, pages: {publish: y}", "job.publish: can't be used together with `pages:publish`"),
+        ("pages: {expire_in: soon}", "job.pages.expire_in: 'soon' is not a duration"),
+        ("pages: {publish: ''}", "job.pages.publish: is empty"),
+        ("pages: {prefix: x}", "job.pages.prefix: unknown keyword"),
+    ],
+)
+def test_wrong_pages_are_refused(project: Project, keywords: str, message: str) -> None:
+    (problem,) = project.problems(f"job: {{script: [x], parallel: 2, {keywords}}}\n")
+    assert problem.startswith(f".gitlab-ci.yml:1: {message}")

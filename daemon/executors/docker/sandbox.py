@@ -26,6 +26,7 @@ from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end
 from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts, collect_description
 from daemon.executors.docker.files.job_cache import Found, JobCaches, bases_of
+from daemon.executors.docker.files.pages import collect_pages
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
@@ -245,6 +246,8 @@ class DockerSandbox:
             collected: list[Collected] = []
             if job.artifacts:
                 collected = collect_artifacts(job.artifacts, taker, names, directory, succeeded=succeeded)
+            if job.pages and succeeded:
+                collected += collect_pages(job.pages, taker, directory)
             if release is not None:
                 collected += collect_description(release.description, taker, directory)
             if caches := caches_of(container):

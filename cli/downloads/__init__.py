@@ -1,0 +1,1 @@
+"""From a run to a directory: downloads a job's archives and unpacks them."""
