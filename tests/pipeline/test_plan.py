@@ -290,12 +290,12 @@ def test_a_plan_can_be_sent(project: Project) -> None:
 
 def test_keywords_without_effect_are_warned_of_once(project: Project) -> None:
     text = """
-        a: {script: [x], id_tokens: {T: {aud: x}}, release: {tag_name: v1}}
+        a: {script: [x], id_tokens: {T: {aud: x}}, identity: google_cloud}
         b: {script: [x], id_tokens: {T: {aud: x}}}
         """
     assert project.warnings(text) == [
         f".gitlab-ci.yml:1: a.id_tokens: has no effect here: {NO_SERVER} that could sign tokens",
-        f".gitlab-ci.yml:1: a.release: has no effect here: {NO_SERVER} to create a release on",
+        f".gitlab-ci.yml:1: a.identity: has no effect here: {NO_SERVER} that could vouch for an identity",
     ]
 
 
