@@ -38,6 +38,7 @@ VERBS = {
     "list": Verb("read", "List runs."),
     "show": Verb("read", "Show a run, a job, or the reason for a job's status."),
     "logs": Verb("read", "Print the log of a run or a job."),
+    "artifacts": Verb("artifacts", "List and fetch the artifacts of a run or a job."),
     "cancel": Verb("act", "Cancel a run or one of its jobs."),
     "retry": Verb("act", "Retry jobs that did not succeed."),
     "play": Verb("act", "Start a manual job."),

@@ -337,8 +337,10 @@ def audit_entry(command: m.Cancel | m.Retry | m.Play | m.StopEnvironment | m.Dra
     action = str(command.__struct_config__.tag)
     subject = f"run {command.run}" + (f" job {command.job}" if command.job else "")
     if isinstance(command, m.Play):
-        return action, subject, " ".join(variable.key for variable in command.variables)
-    return action, subject, "failed only" if isinstance(command, m.Retry) and command.failed_only else ""
+        return action, subject, " ".join([*(variable.key for variable in command.variables), *command.inputs])
+    if isinstance(command, m.Retry):
+        return action, subject, " ".join(["failed only"] * command.failed_only + [*command.inputs])
+    return action, subject, ""
 
 
 def worker_of(peer: Peer) -> str:

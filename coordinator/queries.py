@@ -15,6 +15,7 @@ from coordinator.store.base import RunStore
 from coordinator.transport.publisher import Publisher
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.job_inputs import current
 from protocol.names import CHUNK_BYTES
 from protocol.plan import JobPlan, Variable
 from protocol.statuses import ENDED
@@ -164,7 +165,13 @@ class Queries:
         services = [] if job.attempt is None else self._logs.services(job.attempt.id)
         reports = None if job.attempt is None else job.attempt.reports
         detail = m.JobDetail(
-            id=query.id, job=masked(job.plan), attempts=attempts, story=story, services=services, reports=reports
+            id=query.id,
+            job=masked(job.plan),
+            attempts=attempts,
+            story=story,
+            services=services,
+            inputs=current(job.plan, job.inputs),
+            reports=reports,
         )
         return detail, None
 

@@ -10,7 +10,7 @@ from pipeline.includes.entries import SUFFIXES
 from pipeline.includes.resolver import Including
 from pipeline.includes.sources import Source
 from pipeline.merge import deep_merge
-from pipeline.nodes import Map, Mark, Origin, Value, shown
+from pipeline.nodes import Map, Mark, Origin, Value, shown_file
 from pipeline.problems import Report, fatal, nearest
 from pipeline.rules import History
 from pipeline.yaml_loader import load
@@ -73,10 +73,11 @@ class ChildSubject(msgspec.Struct, frozen=True):
         if include.local:
             path = expand(include.local, including.known.expanded).lstrip("/")
             if not path.endswith(SUFFIXES):
-                raise fatal(f"{shown(path)} does not end in .yml or .yaml", mark, f"{key}.local")
+                raise fatal(f"{shown_file(path)} does not end in .yml or .yaml", mark, f"{key}.local")
             found = self.source.read(path)
             if found is None:
-                raise fatal(f"there is no file {shown(path)}", mark, f"{key}.local", nearest(path, self.source.files))
+                what = f"there is no file {shown_file(path)}"
+                raise fatal(what, mark, f"{key}.local", nearest(path, self.source.files))
             return including.pipeline(found, path, inputs)
         given = {name: getattr(include, name) for name in ("project", "file", "ref", "remote", "template", "component")}
         entries: list[tuple[str, Value, Mark]] = [(name, value, mark) for name, value in given.items() if value]

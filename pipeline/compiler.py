@@ -18,6 +18,7 @@ from pipeline.includes.fetching import Fetching, OtherProjects
 from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
+from pipeline.job_inputs import check_expressions
 from pipeline.job_parts import text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
@@ -164,12 +165,13 @@ class _Compiler:
 
     def _check_incomplete(self, pipeline: Map) -> None:
         """Checks the rest of a pipeline in which a file, or a job named by `extends` or `!reference`, is missing."""
+        check = Check(self._report, FIELDS, partial=True)
         for name, written, mark in pipeline.entries():
             value = flattened(written)
             if name in FIELDS["global"] and name != "default":
-                self._check.value(value, FIELDS["global"][name].shape, mark, name)
+                check.value(value, FIELDS["global"][name].shape, mark, name)
             elif isinstance(value, Map) and name not in NOT_JOBS and not name.startswith("."):
-                self._check.value(value, Fields("job"), mark, name)
+                check.value(value, Fields("job"), mark, name)
 
     def _check_globals(self, pipeline: Map, default: Map) -> None:
         self._check.value(default, Fields("job", DEFAULT_KEYS), default.mark, "default")
@@ -271,6 +273,8 @@ class _Compiler:
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
         config = inherit_defaults(value, default)
+        if len(self._report.problems) == before:
+            check_expressions(name, config, self._report)
         if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
                 "has no script",

@@ -75,14 +75,17 @@ def git_run(
         raise LongshoreError(f"git {arguments[0]} in {root} took longer than {seconds:.0f} s") from None
 
 
-def list_files(root: Path) -> Listing:
-    """Lists the files of the git repository at `root`. Raises LongshoreError if git can't be run."""
+def list_files(root: Path, index: list[bytes] | None = None) -> Listing:
+    """Lists the files of the git repository at `root`: of what git tracks, only those of the lines `index` if given.
+
+    Raises LongshoreError if git can't be run.
+    """
     top = os.fsencode(root) + b"/"
     found = Listing()
     links: dict[bytes, bool] = {}
     folders: list[bytes] = []  # unknown to git: new, or replacing a file
     last, hidden = b"", False
-    found.index = _lines(root, "ls-files", "-z", "--stage", "-v")
+    found.index = list_index(root) if index is None else index
     for line in found.index:
         head, _, name = line.partition(b"\t")
         folder = name.rpartition(b"/")[0]
@@ -115,6 +118,11 @@ def list_files(root: Path) -> Listing:
             found.files.setdefault(name, None)
     found.empty += _not_ignored(root, _empty_folders(top, folders))
     return found
+
+
+def list_index(root: Path, paths: Iterable[bytes] = ()) -> list[bytes]:
+    """Lines of `git ls-files --stage -v`, of all or a few paths. Raises LongshoreError if git can't be run."""
+    return _lines(root, "--literal-pathspecs", "ls-files", "-z", "--stage", "-v", "--", *map(os.fsdecode, paths))
 
 
 def _through_link(top: bytes, folder: bytes, links: dict[bytes, bool]) -> bool:

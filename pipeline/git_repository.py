@@ -33,6 +33,8 @@ USUAL_BRANCHES = [f"{folder}/{name}" for name in ("main", "master") for folder i
 FALLBACK_NAME = "project"
 """Project name for a directory whose name has no character allowed in a path."""
 LOCAL_GROUP = "local"
+NO_HOST = "localhost"
+"""Host of a project without a remote on another host."""
 MAX_PATH_NAME = 200
 """Characters kept of a rewritten name; a file system's limit is 255 bytes."""
 HASH_LENGTH = 6
@@ -235,6 +237,13 @@ class Repository:
                 return base
         return None
 
+    def tip(self, branch: str) -> str | None:
+        """The commit of a branch, as the remote `origin` had it, else of the local one; None if git knows neither."""
+        for name in (f"refs/remotes/origin/{branch}", f"refs/heads/{branch}"):
+            if commit := self._git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}"):
+                return commit
+        return None
+
     @cached_property
     def _head(self) -> str | None:
         """The checked-out branch, also an unborn one."""
@@ -311,7 +320,7 @@ def parse_remote(url: str, fallback_name: str) -> Remote:
         path, title = _path_and_title(match["path"])
         return Remote(match["host"], path, url, title)
     path, title = _path_and_title(trimmed.rpartition("/")[2] or fallback_name)
-    return Remote("localhost", path, url, title)
+    return Remote(NO_HOST, path, url, title)
 
 
 def _path_and_title(written: str) -> tuple[str, str]:

@@ -10,11 +10,10 @@ from dataclasses import dataclass, field
 from pipeline.expression import BadExpression, parse
 from pipeline.keywords import FIELDS
 from pipeline.nodes import Map, Mark, Origin, Reference, Seq, Value, kind_of, shown, text_of
-from pipeline.patterns import bare_pattern
 from pipeline.problems import Report, fatal, nearest
 from pipeline.schema import Check, Fields
 from pipeline.yaml_loader import MAX_FILE_BYTES, load, plain_value
-from protocol.regular_expressions import BadPattern
+from protocol.job_inputs import has_type, mismatch
 from protocol.variables import expand
 
 MAX_FUNCTIONS = 3
@@ -181,30 +180,16 @@ def _comparable(value: Value) -> str | bool | None:
 def _complaint(value: Value, details: Map) -> str:
     """Why the value is not valid for the input; empty if it is."""
     kind = _type_of(details)
-    fits = {
-        "string": isinstance(value, str) or value is None,
-        "number": isinstance(value, int | float) and not isinstance(value, bool),
-        "boolean": isinstance(value, bool),
-        "array": isinstance(value, Seq),
-    }
-    if not fits.get(kind, True):
+    if not has_type(value, kind) and not (value is None and kind == "string"):
         return f"the input takes a value of type {kind}, not {kind_of(value)}"
-    options = details.get("options")
-    if isinstance(options, Seq):
-        for item in value if isinstance(value, Seq) else [value]:
-            if item not in options:
-                allowed = ", ".join(shown(option) for option in options[:20])
-                return f"{shown(item)} is not among the input's options: {allowed}"
-    regex = details.get("regex")
-    if isinstance(regex, str):
-        bare = regex[1:-1] if len(regex) > 1 and regex.startswith("/") and regex.endswith("/") else regex
-        try:
-            pattern = bare_pattern(bare)
-        except BadPattern as error:
-            return str(error)
-        if not pattern.found_in(_text(value)):
-            return f"{shown(value)} does not match the input's regular expression {bare[:60]}"
-    return ""
+    options, regex = details.get("options"), details.get("regex")
+    among = mismatch(value, options, None) if isinstance(options, Seq) else ""
+    return among or mismatch(_text(value), [], bare_regex(regex) if isinstance(regex, str) else None)
+
+
+def bare_regex(regex: str) -> str:
+    """An input's regular expression without the slashes around it."""
+    return regex[1:-1] if len(regex) > 1 and regex.startswith("/") and regex.endswith("/") else regex
 
 
 def interpolate(value: Value, context: Context, mark: Mark) -> Value:

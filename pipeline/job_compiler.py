@@ -8,9 +8,11 @@ from typing import NamedTuple, cast
 
 from pipeline import predefined_variables
 from pipeline.environments import environment_of
+from pipeline.job_inputs import declared_inputs
 from pipeline.job_parts import Parts, exit_codes, text, texts
 from pipeline.matrix import Instance, instances, uses_expressions, with_expressions
 from pipeline.nodes import Map, Mark, Scalar, Seq, Value
+from pipeline.predefined_variables import JOB_ONLY
 from pipeline.problems import Report, fatal
 from pipeline.publishing import pages_of, release_of, with_pages
 from pipeline.rules import Conditions, History, Known
@@ -39,20 +41,22 @@ class Scope:
     has_workflow_rules: bool = False
     expanded: int = 0
     fixed: dict[str, str] | None = None
-    """The raw ones of `predefined`; computed on first use, as is `below` for the others."""
+    """The raw ones of `predefined`. Computed on first use, as are `early` (seen by rules) and `below` (the rest)."""
+    early: dict[str, str] = field(default_factory=dict)
     below: list[Variable] = field(default_factory=list)
 
     def known(self, variables: list[Variable]) -> Known:
         """All variables of a job that are known before the run."""
         if self.fixed is None:
             self.fixed = {variable.key: variable.value for variable in self.predefined if variable.raw}
+            self.early = {key: value for key, value in self.fixed.items() if key not in JOB_ONLY}
             self.below = [variable for variable in self.predefined if not variable.raw]
         above = [*self.below, *variables, *self.run_variables]
         values = expand_all(above, self.fixed)
         self.expanded += sum(map(len, values.values())) + VALUE_OVERHEAD * len(values)
         if self.expanded > MAX_EXPANDED:
             raise VariableTooLong(f"the variables of all jobs together grow past {MAX_EXPANDED >> 20} MB")
-        return Known(self.fixed | {variable.key: variable.value for variable in above}, values)
+        return Known(self.early | {variable.key: variable.value for variable in above}, values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,6 +247,7 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
         image=parts.image(),
         services=parts.services(),
         variables=variables,
+        inputs=declared_inputs(job.base, job.config, scope.report),
         when=job.when,
         start_in=parts.start_in(rule) if job.when == "delayed" else 0.0,
         allow_failure=job.allow_failure is True,

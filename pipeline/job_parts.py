@@ -12,6 +12,7 @@ from pipeline.patterns import compile_pattern
 from pipeline.problems import Report
 from pipeline.units import DAY, bytes_of, seconds_of
 from pipeline.variables import variables_of
+from protocol.moa.syntax import OPENING
 from protocol.plan import (
     ArtifactsSpec,
     CacheSpec,
@@ -27,6 +28,8 @@ from protocol.variables import expand
 DEFAULT_TIMEOUT = 3600.0
 MAX_DELAY = 7 * DAY
 """Longest `start_in`, as in GitLab."""
+LINK_TEXT = re.compile(r"\w[-\w ]*", re.ASCII)
+"""Valid texts of a link to artifacts."""
 PullPolicy = Literal["always", "if-not-present", "never"]
 
 
@@ -115,6 +118,9 @@ class Parts:
             return None
         reports = artifacts.get("reports")
         report = reports if isinstance(reports, Map) else Map(artifacts.mark)
+        coverage = report.get("coverage_report")
+        details = coverage if isinstance(coverage, Map) else Map(report.mark)
+        covered = {text(details.get("coverage_format")): texts(details.get("path"))}
         return ArtifactsSpec(
             paths=texts(artifacts.get("paths")),
             exclude=texts(artifacts.get("exclude")),
@@ -124,7 +130,27 @@ class Parts:
             untracked=artifacts.get("untracked") is True,
             dotenv=texts(report.get("dotenv")),
             junit=texts(report.get("junit")),
+            expose_as=self._link_text(artifacts),
+            annotations=texts(report.get("annotations")),
+            codequality=texts(report.get("codequality")),
+            cobertura=covered.get("cobertura", []),
+            jacoco=covered.get("jacoco", []),
         )
+
+    def _link_text(self, artifacts: Map) -> str:
+        """The text of the link to the artifacts, by GitLab's rules."""
+        link = text(artifacts.get("expose_as"))
+        if not link:
+            return ""
+        if not LINK_TEXT.fullmatch(link):
+            mend = "use letters, digits, '-', '_' and spaces, starting with a letter, a digit or '_'"
+            self._problem(f"{shown(link)} is not a valid link text", "artifacts.expose_as", mend, within=artifacts)
+        paths = texts(artifacts.get("paths"))
+        if not paths:
+            self._problem("needs `paths` to lead to", "artifacts.expose_as", "add `paths`", within=artifacts)
+        if any("*" in path for path in paths):
+            self._problem("can't contain '*' with `expose_as`", "artifacts.paths", "name the files", within=artifacts)
+        return link
 
     def _expiry(self, artifacts: Map) -> float | None:
         written = expand(text(artifacts.get("expire_in")), self._variables).strip()
@@ -157,7 +183,7 @@ class Parts:
                 self._problem("needs `files` or `files_commits`, and not both", "cache.key", within=cache)
             elif commits:
                 whole = f"{prefix or index}-{self._version(commits, cache, last_change)}"
-        if isinstance(key, str) and "/" in key:
+        if isinstance(key, str) and "/" in key and OPENING not in key:
             self._report.warning("GitLab rejects a key that contains /", cache.at("key"), f"{self._name}.cache.key")
         return CacheSpec(
             key=whole or "default",

@@ -87,6 +87,7 @@ PULL_POLICY = one_or_more(Choice(("always", "if-not-present", "never")))
 JOB_WHEN = ("on_success", "on_failure", "always", "manual", "delayed")
 TIERS = ("production", "staging", "testing", "development", "other")
 SAVE_WHEN = Choice(("on_success", "on_failure", "always"))
+INPUT_TYPE = Choice(("string", "number", "boolean", "array"))
 EXIT_CODES = one_or_more(Number(0, 255), least=1)
 POLICY = any_of(ListOf(TEXT), Fields("policy"))
 MATRIX = ListOf(MapOf(one_or_more(WORD)))
@@ -126,14 +127,11 @@ RETRY_REASONS = (
 )
 REPORTS_NOT_READ = (
     "accessibility",
-    "annotations",
     "api_fuzzing",
     "browser_performance",
     "cobertura",
-    "codequality",
     "container_scanning",
     "coverage_fuzzing",
-    "coverage_report",
     "cyclonedx",
     "dast",
     "dependency_scanning",
@@ -274,7 +272,7 @@ SPEC = [
     works("spec.input.description", TEXT),
     works("spec.input.options", ListOf(Anything())),
     works("spec.input.regex", TEXT, "in RE2's syntax, as in GitLab"),
-    works("spec.input.type", Choice(("string", "number", "boolean", "array"))),
+    works("spec.input.type", INPUT_TYPE),
     works("spec.input.rules", ListOf(Fields("spec.input.rule"), least=1)),
     works("spec.input.rule.if", TEXT),
     works("spec.input.rule.options", ListOf(Anything())),
@@ -313,7 +311,16 @@ JOB = [
     works("job.inherit", Fields("job.inherit")),
     works("job.inherit.default", any_of(FLAG, ListOf(Choice(DEFAULT_KEYS)))),
     works("job.inherit.variables", any_of(FLAG, TEXTS)),
-    refused("job.inputs", "inputs of a single job are not supported"),
+    works(
+        "job.inputs",
+        MapOf(Fields("job.inputs")),
+        "set by `longshore play` and `longshore retry` ([Inputs of jobs](#inputs-of-jobs))",
+    ),
+    works("job.inputs.default", Anything(), "required, as in GitLab"),
+    works("job.inputs.description", TEXT),
+    works("job.inputs.options", ListOf(Anything())),
+    works("job.inputs.regex", TEXT, "for strings; in RE2's syntax, as in GitLab"),
+    works("job.inputs.type", INPUT_TYPE),
     works("job.interruptible", FLAG),
     works("job.manual_confirmation", TEXT),
     works("job.needs", NEEDS),
@@ -372,10 +379,19 @@ JOB_PARTS = [
     works("job.artifacts.reports", Fields("job.artifacts.reports")),
     works("job.artifacts.reports.dotenv", one_or_more(TEXT)),
     works("job.artifacts.reports.junit", one_or_more(TEXT), "a file that is not a report is skipped with a warning"),
+    works("job.artifacts.reports.annotations", one_or_more(TEXT), "see [Reports](#reports)"),
+    works("job.artifacts.reports.codequality", one_or_more(TEXT), "see [Reports](#reports)"),
+    works(
+        "job.artifacts.reports.coverage_report",
+        Fields("job.artifacts.reports.coverage_report", required=("coverage_format", "path")),
+        "see [Reports](#reports)",
+    ),
+    works("job.artifacts.reports.coverage_report.coverage_format", Choice(("cobertura", "jacoco"))),
+    works("job.artifacts.reports.coverage_report.path", TEXT),
     *(ignored(f"job.artifacts.reports.{kind}", "GitLab's server shows it") for kind in REPORTS_NOT_READ),
     ignored("job.artifacts.access", "artifacts are available to all users of the coordinator"),
     ignored("job.artifacts.public", "artifacts are available to all users of the coordinator"),
-    ignored("job.artifacts.expose_as", "merge requests exist only on a GitLab server"),
+    works("job.artifacts.expose_as", Text(empty=False, longest=100), "see [Reports](#reports)"),
     works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
     works(
         "job.cache.key.files", TEXTS, "one or two files, directories or patterns, see [Files](#artifacts-and-caches)"

@@ -123,6 +123,11 @@ def kind_of(value: Value) -> str:
     return "a !reference"
 
 
+def shown_file(name: str) -> str:
+    """A file's name for a message: whole, since others may begin alike."""
+    return shown(name, 1000)
+
+
 def shown(value: object, limit: int = 60) -> str:
     """A value for a message: quoted, on one line, truncated to `limit` characters."""
     text = str(value)

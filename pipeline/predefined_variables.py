@@ -10,7 +10,8 @@ import re
 import zlib
 from collections.abc import Mapping
 
-from pipeline.git_repository import NO_SHA, Repository
+from pipeline.git_repository import DETACHED, NO_HOST, NO_SHA, Repository
+from protocol.job_variables import slug
 from protocol.plan import EnvironmentSpec
 
 MERGE_REQUEST = "merge_request_event"
@@ -26,6 +27,10 @@ MAX_DESCRIPTION = 2_700
 """Maximum length of a merge request's description, as in GitLab."""
 MAX_TITLE = 255
 """Maximum length of a merge request's title and of a pipeline's name, as in GitLab."""
+JOB_ONLY = frozenset(
+    {"CI_BUILDS_DIR", "CI_PAGES_HOSTNAME", "CI_PAGES_URL", "CI_PROJECT_DIR", "CI_REPOSITORY_URL", "CI_SERVER"}
+)
+"""Variables of a pipeline that GitLab gives to jobs only: to `rules` and `workflow` they are undefined."""
 BUILDS_DIR = "/builds"
 GITLAB_REGISTRY = "registry.gitlab.com"
 """Registry of the images in GitLab's own templates."""
@@ -36,7 +41,9 @@ _GROUPED = re.compile(r"(?:[\s:]+(?:\[.*\]|\d+[\s:/\\]+\d+)){1,3}\s*\Z")
 GITLAB_VERSION = "18.6.0"
 """The GitLab whose reference this language follows, for files that choose by `CI_SERVER_VERSION`."""
 SSH_PORT = "22"
-SLUG_LENGTH = 63
+DEPENDENCY_PROXY = "/dependency_proxy/containers"
+MERGED_RESULTS = ("merged_result", "merge_train")
+"""`CI_MERGE_REQUEST_EVENT_TYPE` of pipelines whose commit is the result of the merge."""
 ENVIRONMENT_SLUG_LENGTH = 24
 SHORT_SHA = 8
 
@@ -77,6 +84,7 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
         "CI_COMMIT_SHORT_SHA": commit.sha[:SHORT_SHA],
         "CI_COMMIT_TIMESTAMP": commit.timestamp,
         "CI_COMMIT_TITLE": cut(commit.title),
+        "CI_COMMIT_USER_LOGIN": "",
         "CI_CONFIG_PATH": config_path,
         "CI_DEFAULT_BRANCH": repository.default_branch,
         "CI_DEFAULT_BRANCH_SLUG": slug(repository.default_branch),
@@ -96,6 +104,7 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
         "CI_PROJECT_PATH_SLUG": slug(remote.path),
         "CI_PROJECT_REPOSITORY_LANGUAGES": "",
         "CI_PROJECT_ROOT_NAMESPACE": group,
+        "CI_PROJECT_ROOT_NAMESPACE_SLUG": slug(group),
         "CI_PROJECT_TITLE": remote.title,
         "CI_PROJECT_TOPICS": "",
         "CI_PROJECT_URL": f"{server}/{remote.path}",
@@ -124,6 +133,11 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
         "GITLAB_USER_LOGIN": address.partition("@")[0],
         "GITLAB_USER_NAME": user,
     }
+    if remote.host != NO_HOST:
+        proxy = f"{remote.host}:{remote.port}"
+        variables["CI_DEPENDENCY_PROXY_SERVER"] = proxy
+        variables["CI_DEPENDENCY_PROXY_DIRECT_GROUP_IMAGE_PREFIX"] = f"{proxy}/{namespace.lower()}{DEPENDENCY_PROXY}"
+        variables["CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX"] = f"{proxy}/{group.lower()}{DEPENDENCY_PROXY}"
     return variables | _of_ref(repository, variables, given)
 
 
@@ -137,11 +151,16 @@ def _of_ref(repository: Repository, known: Mapping[str, str], given: Mapping[str
     variables["CI_COMMIT_BEFORE_SHA"] = NO_SHA if tag or source not in OF_A_PUSH else repository.commit.before_sha
     if source == TRIGGERED:
         variables["CI_PIPELINE_TRIGGERED"] = "true"
+    if ref and ref != DETACHED:
+        config = f"{known['CI_SERVER_FQDN']}/{known['CI_PROJECT_PATH']}//{known['CI_CONFIG_PATH']}"
+        variables["CI_CONFIG_REF_URI"] = f"{config}@refs/{'tags' if tag else 'heads'}/{ref}"
     if tag:
         return variables | {"CI_COMMIT_TAG": tag, "CI_COMMIT_TAG_MESSAGE": cut(repository.tag_message(tag))}
     if source == MERGE_REQUEST:
         return variables | _of_merge_request(repository, ref, known, given)
     variables["CI_COMMIT_BRANCH"] = ref
+    if ref != repository.default_branch and (base := repository.merge_base(repository.default_branch)):
+        variables["CI_COMMIT_DEFAULT_BRANCH_BASE_SHA"] = base
     if source == EXTERNAL_PULL_REQUEST:
         target = given.get("CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME") or repository.default_branch
         variables |= {
@@ -150,6 +169,7 @@ def _of_ref(repository: Repository, known: Mapping[str, str], given: Mapping[str
             "CI_EXTERNAL_PULL_REQUEST_SOURCE_BRANCH_SHA": repository.commit.sha,
             "CI_EXTERNAL_PULL_REQUEST_SOURCE_REPOSITORY": repository.remote.path,
             "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME": target,
+            "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_SHA": repository.tip(target) or "",
             "CI_EXTERNAL_PULL_REQUEST_TARGET_REPOSITORY": repository.remote.path,
         }
     return variables
@@ -160,10 +180,12 @@ def _of_merge_request(
 ) -> dict[str, str]:
     target = given.get("CI_MERGE_REQUEST_TARGET_BRANCH_NAME") or repository.default_branch
     description = repository.commit.description
+    merged = given.get("CI_MERGE_REQUEST_EVENT_TYPE") in MERGED_RESULTS
     variables = {
         "CI_MERGE_REQUEST_DESCRIPTION": description[:MAX_DESCRIPTION],
         "CI_MERGE_REQUEST_DESCRIPTION_IS_TRUNCATED": str(len(description) > MAX_DESCRIPTION).lower(),
         "CI_MERGE_REQUEST_DIFF_BASE_SHA": repository.merge_base(target) or "",
+        "CI_MERGE_REQUEST_DIFF_ID": "1",
         "CI_MERGE_REQUEST_DRAFT": str(bool(_DRAFT.match(repository.commit.title))).lower(),
         "CI_MERGE_REQUEST_EVENT_TYPE": "detached",
         "CI_MERGE_REQUEST_ID": "1",
@@ -171,12 +193,13 @@ def _of_merge_request(
         "CI_MERGE_REQUEST_REF_PATH": "refs/merge-requests/1/head",
         "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME": ref,
         "CI_MERGE_REQUEST_SOURCE_BRANCH_PROTECTED": "false",
-        "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": "",
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_SHA": repository.commit.sha if merged else "",
         "CI_MERGE_REQUEST_SQUASH_ON_MERGE": "false",
         "CI_MERGE_REQUEST_TARGET_BRANCH_NAME": target,
         "CI_MERGE_REQUEST_TARGET_BRANCH_PROTECTED": "false",
-        "CI_MERGE_REQUEST_TARGET_BRANCH_SHA": "",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_SHA": (repository.tip(target) or "") if merged else "",
         "CI_MERGE_REQUEST_TITLE": repository.commit.title[:MAX_TITLE],
+        "CI_OPEN_MERGE_REQUESTS": f"{known['CI_PROJECT_PATH']}!1",
     }
     for part in ("ID", "PATH", "URL"):
         variables[f"CI_MERGE_REQUEST_PROJECT_{part}"] = known[f"CI_PROJECT_{part}"]
@@ -218,11 +241,6 @@ def cut(text: str) -> str:
     """The text truncated to `MAX_TEXT_BYTES`, never within a character."""
     data = text.encode("utf-8", "replace")
     return data[:MAX_TEXT_BYTES].decode("utf-8", "ignore") if len(data) > MAX_TEXT_BYTES else text
-
-
-def slug(text: str) -> str:
-    """Lower case, only letters, digits and `-`, at most 63 characters, no `-` at either end."""
-    return re.sub(r"[^a-z0-9]", "-", text.lower())[:SLUG_LENGTH].strip("-")
 
 
 def environment_slug(name: str) -> str:

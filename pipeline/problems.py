@@ -44,11 +44,14 @@ class Report:
     def __init__(self) -> None:
         self.problems: list[Problem] = []
         self.warnings: list[Problem] = []
+        self.found = 0
+        """Number of problems that were recorded, duplicates included."""
         self._seen: set[tuple[object, ...]] = set()
         self._warned: set[str] = set()
 
     def problem(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
         """Records a problem that makes the file invalid."""
+        self.found += 1
         self._note(self.problems, "problem", problem(message, mark, key, mend))
 
     def warning(self, message: str, mark: Mark | None, key: str = "", mend: str = "") -> None:
@@ -64,6 +67,7 @@ class Report:
     def add(self, error: PipelineFileError) -> None:
         """Adds the problems of an error that ended one part of the work."""
         for found in error.problems:
+            self.found += 1
             self._note(self.problems, "problem", found)
 
     @contextmanager

@@ -29,11 +29,15 @@ class Shape(Protocol):
 
 
 class Check:
-    """Validates values and reports errors. `fields` maps a mapping's path to its keys."""
+    """Validates values and reports errors. `fields` maps a mapping's path to its keys.
 
-    def __init__(self, report: Report, fields: Mapping[str, Mapping[str, Field]]) -> None:
+    With `partial`, the values are parts of others that are not known: keys that they lack are no errors.
+    """
+
+    def __init__(self, report: Report, fields: Mapping[str, Mapping[str, Field]], *, partial: bool = False) -> None:
         self.report = report
         self.fields = fields
+        self.partial = partial
 
     def value(self, value: Value, shape: Shape, mark: Mark, key: str) -> None:
         """Validates one value; an unresolved reference may be anything."""
@@ -218,7 +222,7 @@ class Fields(msgspec.Struct, frozen=True):
         known = check.fields[self.path]
         allowed = self.only or tuple(known)
         for missing in self.required:
-            if value.get(missing) is None:
+            if value.get(missing) is None and not check.partial:
                 check.report.problem(f"lacks {missing!r}", mark, key, self.mend)
         for inner, item, where in value.entries():
             name = f"{key}.{inner}" if key else inner

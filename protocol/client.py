@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -31,6 +31,7 @@ from protocol.keys import Credentials
 from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
 from protocol.replies import IncomingBlob, expected, refusal
+from protocol.variables import NOTHING
 from protocol.views import EnvironmentView, ReleaseView, RunSummary, RunView, WorkerView
 from protocol.workspace import GitWorkspace, Pack, Workspace
 
@@ -79,6 +80,10 @@ class Client:
         self._poller = zmq.Poller()
         self._poller.register(self._socket, zmq.POLLIN)
         self._poller.register(self._dealer.monitor, zmq.POLLIN)
+
+    def another(self) -> Client:
+        """A client of the same coordinator for another thread."""
+        return Client(self.address, timeout=self.timeout, name=self.name, credentials=self._given)
 
     def __enter__(self) -> Client:
         return self
@@ -228,13 +233,17 @@ class Client:
         """Cancels a run or one job; returns the number of jobs affected."""
         return self.request(m.Cancel, m.Done, run=run, job=job).count
 
-    def retry(self, run: int, job: str | None = None, *, failed_only: bool = False) -> int:
-        """Retries jobs that did not succeed; returns the number of jobs affected."""
-        return self.request(m.Retry, m.Done, run=run, job=job, failed_only=failed_only).count
+    def retry(
+        self, run: int, job: str | None = None, *, failed_only: bool = False, inputs: Mapping[str, str] = NOTHING
+    ) -> int:
+        """Retries jobs that did not succeed, or one job with these inputs; returns the number of jobs affected."""
+        return self.request(m.Retry, m.Done, run=run, job=job, failed_only=failed_only, inputs=dict(inputs)).count
 
-    def play(self, run: int, job: str, variables: list[Variable] | None = None) -> int:
+    def play(
+        self, run: int, job: str, variables: list[Variable] | None = None, inputs: Mapping[str, str] = NOTHING
+    ) -> int:
         """Starts a manual or delayed job."""
-        return self.request(m.Play, m.Done, run=run, job=job, variables=variables or []).count
+        return self.request(m.Play, m.Done, run=run, job=job, variables=variables or [], inputs=dict(inputs)).count
 
     def get_log(
         self,

@@ -17,6 +17,9 @@ IN_A_NAME = re.compile(f"[\x00-\x1f\u200c\u200d{UNSHOWN}]")
 IN_LINES = re.compile(f"[\x00-\x08\x0b-\x1f\u200c\u200d{UNSHOWN}]")
 IN_A_LOG = re.compile(f"[\x00-\x08\x0b-\x1a\x1c-\x1f{UNSHOWN}]")
 """All control characters except ESC, tab, newline and the joiners that some scripts need."""
+WEB = re.compile(r"https?://[^/\s]", re.IGNORECASE)
+"""The beginning of an address of a web page."""
+NOT_IN_AN_ADDRESS = re.compile("[^!-~]")
 REPLACED = "\ufffd"
 EIGHT_BITS = {code: f"\x1b{chr(code - 0x40)}" for code in range(0x80, 0xA0)}
 """Each C1 control character, and its equivalent two-character escape sequence."""
@@ -39,9 +42,26 @@ def clean(text: str) -> str:
     return IN_A_NAME.sub(REPLACED, " ".join(text.split("\n"))) if IN_A_NAME.search(text) else text
 
 
+def hyperlink(url: str) -> str:
+    """The address that a terminal may open for an untrusted URL; empty unless it is one of HTTP without control
+    characters.
+    """
+    return NOT_IN_AN_ADDRESS.sub(_quoted, url) if WEB.match(url) and not IN_A_NAME.search(url) else ""
+
+
+def _quoted(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found[0].encode())
+
+
 def clean_lines(text: str) -> str:
     """Like `clean`, for text of several lines with tabs."""
     return IN_LINES.sub(REPLACED, text) if IN_LINES.search(text) else text
+
+
+def printable(name: str) -> str:
+    """A file's name for messages: control characters and invalid UTF-8 are escaped."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def log_text(data: bytes) -> str:

@@ -5,6 +5,8 @@ The worker passes them to the job; the coordinator expands them in views, such a
 
 from __future__ import annotations
 
+import json
+import re
 from datetime import UTC, datetime
 
 from protocol import VERSION
@@ -12,6 +14,7 @@ from protocol.plan import JobPlan, Variable
 
 PIPELINE_NAME = "CI_PIPELINE_NAME"
 """The expanded `workflow:name`; not raw if it refers to variables of the run."""
+SLUG_LENGTH = 63
 FILES_SUFFIX = ".tmp"
 """Suffix of the directory beside the project's that holds a job's file variables."""
 
@@ -45,7 +48,7 @@ def of_worker(job: JobPlan, worker: str, image: str, project_dir: str) -> list[V
         "CI_RUNNER_ID": "1",
         "CI_RUNNER_REVISION": "",
         "CI_RUNNER_SHORT_TOKEN": worker,
-        "CI_RUNNER_TAGS": "[" + ", ".join(f'"{tag}"' for tag in job.tags) + "]",
+        "CI_RUNNER_TAGS": json.dumps(job.tags, ensure_ascii=False),
         "CI_RUNNER_VERSION": VERSION,
         "CI_SERVER": "yes",
     }
@@ -56,6 +59,11 @@ def of_worker(job: JobPlan, worker: str, image: str, project_dir: str) -> list[V
 def timestamp(moment: datetime) -> str:
     """A time in the format of GitLab's variables."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def slug(text: str) -> str:
+    """Lower case, only letters, digits and `-`, at most 63 characters, no `-` at either end."""
+    return re.sub(r"[^a-z0-9]", "-", text.lower())[:SLUG_LENGTH].strip("-")
 
 
 def as_path(variable: Variable, project_dir: str) -> Variable:

@@ -54,6 +54,11 @@ class IncomingBlob:
         """Whether all bytes have arrived."""
         return self.size is not None and self._offset >= self.size
 
+    @property
+    def arrived(self) -> int:
+        """The bytes that have arrived so far."""
+        return self._offset
+
     def next_piece(self) -> dict[str, Any]:
         """The fields of the next BlobGet."""
         return {"digest": self._digest, "offset": self._offset, "length": CHUNK_BYTES}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -38,6 +39,13 @@ LONGEST_FIRST = (
     "benchmarks",
 )
 """What takes long begins early: several processes share the files, and the last one to end is waited for."""
+
+
+def pytest_collection_finish() -> None:
+    """Spares the garbage collector what is there for the whole run: looking at it took a third of the CPU time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -9,7 +9,7 @@ import click
 from cli.commands.read import run_argument
 from cli.options.common import Target, coordinator_option
 from cli.session.session import acting_session, reading_session
-from cli.submit.variables import variable_option
+from cli.submit.variables import job_input_option, variable_option
 from protocol.display import clean
 from protocol.plan import Variable
 
@@ -29,13 +29,16 @@ def cancel_command(where: Target, run: int, job: str | None) -> None:
 @run_argument
 @click.argument("job", required=False)
 @click.option("--failed", is_flag=True, help="Retry only failed jobs, not canceled ones.")
+@job_input_option
 @coordinator_option
-def retry_command(where: Target, run: int, job: str | None, failed: bool) -> None:
+def retry_command(where: Target, run: int, job: str | None, failed: bool, inputs: dict[str, str]) -> None:
     """Retry all jobs of RUN that did not succeed, or only JOB, and the jobs that depend on them."""
     if job and failed:
         raise click.UsageError("--failed applies to a whole run; omit it or JOB")
+    if inputs and not job:
+        raise click.UsageError("--input sets an input of one job; name the JOB")
     with acting_session(where) as session:
-        count = session.client.retry(run, job, failed_only=failed)
+        count = session.client.retry(run, job, failed_only=failed, inputs=inputs)
     click.echo(f"{_jobs(count)} of run {run} will be retried; `longshore logs {run} -f` follows")
 
 
@@ -43,15 +46,18 @@ def retry_command(where: Target, run: int, job: str | None, failed: bool) -> Non
 @run_argument
 @click.argument("job")
 @variable_option
+@job_input_option
 @click.option("--yes", is_flag=True, help="Skip the job's `manual_confirmation` prompt.")
 @coordinator_option
-def play_command(where: Target, run: int, job: str, variables: list[Variable], yes: bool) -> None:
+def play_command(
+    where: Target, run: int, job: str, variables: list[Variable], inputs: dict[str, str], yes: bool
+) -> None:
     """Start the manual job JOB of RUN, or start a delayed job early."""
     with acting_session(where) as session:
         question = session.client.get_job(run, job).job.manual_confirmation
         if question and not yes and sys.stdin.isatty():
             click.confirm(clean(question), abort=True, err=True)
-        session.client.play(run, job, variables)
+        session.client.play(run, job, variables, inputs)
     click.echo(f"started {clean(job)} of run {run}; `longshore logs {run} -f` follows")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-import tempfile
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,12 +12,15 @@ import click
 from cli.commands.read import run_argument
 from cli.options.common import Target, coordinator_option, output_option
 from cli.render.phrases import counted
+from protocol.display import clean, printable
 from protocol.errors import UsageError
 from protocol.views import PAGES, JobView, Pages, RunView
 
 if TYPE_CHECKING:
+    from cli.artifacts.fetching import Fetcher
+    from cli.artifacts.unpacking import Entry
     from cli.render.output import Output
-    from protocol.client import Client
+    from cli.session.session import Session
 
 PREFIX = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*", re.ASCII)
 """Prefixes that are names of directories; a run's plan need not come from our compiler."""
@@ -32,15 +34,16 @@ NAMES_SHOWN = 10
     "directory",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Download the files into DIR, which must be empty or new.",
+    help="Fetch the files into DIR.",
 )
 @click.option("--job", metavar="JOB", help="Only the pages of this job.")
 @output_option("Print one JSON document instead of a table.")
 @coordinator_option
 def pages_command(where: Target, output: Output, run: int, directory: Path | None, job: str | None) -> None:
-    """List the pages that jobs of RUN have published, or download them with -o.
+    """List the pages that jobs of RUN have published; with -o, fetch them.
 
-    Pages with a prefix come into a directory of that name in DIR.
+    Pages with a prefix come into a directory of that name in DIR. Files that are there already are overwritten, others
+    stay.
     """
     from cli.render.pages import page_rows
     from cli.session.session import reading_session
@@ -48,7 +51,7 @@ def pages_command(where: Target, output: Output, run: int, directory: Path | Non
     with reading_session(where) as session:
         jobs = _jobs(session.client.get_run(run), job)
         if directory is not None:
-            _download(session.client, jobs, directory, output)
+            _download(session, jobs, directory, output)
     output.rows(page_rows(jobs, for_people=output.for_people))
 
 
@@ -63,29 +66,41 @@ def _jobs(run: RunView, name: str | None) -> list[JobView]:
     return found
 
 
-def _download(client: Client, jobs: list[JobView], directory: Path, output: Output) -> None:
-    """Unpacks the pages of all jobs; those without a prefix first, as the others are served below them."""
-    from cli.downloads.unpacking import check_target, unpack
+def _download(session: Session, jobs: list[JobView], directory: Path, output: Output) -> None:
+    """Lays the pages of all jobs into a directory, those without a prefix first: the others are served below them."""
+    from cli.artifacts.fetching import Fetcher
 
-    check_target(directory)
     places: dict[str, str] = {}
     for job, pages in _with_pages(jobs):
         if (other := places.setdefault(pages.path_prefix, job.name)) != job.name:
             raise UsageError(f"{other} and {job.name} have published at the same place; choose one with --job")
         if pages.path_prefix and not PREFIX.fullmatch(pages.path_prefix):
             raise UsageError(f"{job.name} has published at {pages.path_prefix!r}, which is no name of a directory")
-        if pages.expires_at is not None and pages.expires_at <= time.time():
-            raise UsageError(f"the pages of {job.name} have expired; retry the job to make them again")
-    with tempfile.TemporaryDirectory() as folder:
-        for job, pages in _with_pages(jobs):
-            ref = next(ref for ref in job.artifacts if ref.kind == PAGES)
-            client.download(ref.digest, Path(folder) / ref.digest)
-            left_out = unpack(Path(folder) / ref.digest, directory / pages.path_prefix).left_out
-            if left_out:
-                names = " ".join(left_out[:NAMES_SHOWN])
-                output.note(
-                    f"{job.name}: {counted(len(left_out), 'link')} left out that lead out of the pages: {names}"
-                )
+    fetcher = Fetcher(lambda: session.client, session.again)
+    for job, pages in _with_pages(jobs):
+        left_out = _lay(fetcher, job, directory / pages.path_prefix)
+        if left_out:
+            names = " ".join(map(printable, left_out[:NAMES_SHOWN]))
+            text = f"{job.name}: {counted(len(left_out), 'link')} left out that lead out of the pages: {names}"
+            output.note(clean(text))
+
+
+def _lay(fetcher: Fetcher, job: JobView, root: Path) -> list[str]:
+    """Lays a job's pages into a directory. Returns the links that are left out."""
+    from cli.artifacts.unpacking import Unpacker, entries
+
+    root.mkdir(parents=True, exist_ok=True)
+    ref, source = next(ref for ref in job.artifacts if ref.kind == PAGES), f"job {job.name!r}"
+    with fetcher.file(ref, job.name, root) as archive, Unpacker(root) as unpacker:
+        outside = {each.path for each in entries(archive, source) if each.target and leads_out(each)}
+        unpacker.archive(archive, source, lambda path: path not in outside)
+    return sorted(outside)
+
+
+def leads_out(link: Entry) -> bool:
+    """Whether a symbolic link of an archive leads out of the directory that the archive is unpacked into."""
+    path = posixpath.normpath(posixpath.join(posixpath.dirname(link.path), link.target))
+    return link.target.startswith("/") or path == ".." or path.startswith("../")
 
 
 def _with_pages(jobs: list[JobView]) -> list[tuple[JobView, Pages]]:

@@ -50,6 +50,13 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 @fetch_options
 @click.option("--default-image", metavar="IMAGE", help="Image of jobs that name none.")
 @output_option("Print the run as one JSON document to stdout, its logs to stderr.")
+@click.option(
+    "--artifacts",
+    "artifacts",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Put each job's artifacts and reports into DIR/JOB when it ends.",
+)
 @click.option("--plain", is_flag=True, help="Print lines only, without the live view, as without a terminal.")
 @coordinator_option
 @serving_options
@@ -65,6 +72,7 @@ def run_command(
     fetch: FetchOptions,
     default_image: str | None,
     output: Output,
+    artifacts: Path | None,
     plain: bool,
 ) -> int:
     """Run the pipeline of FILE (default: the repository's .gitlab-ci.yml) on its files as they are now, and follow it
@@ -73,6 +81,8 @@ def run_command(
     Without a coordinator, the run executes on this machine in Docker; job tags are ignored unless --label sets labels,
     and Ctrl-C cancels the run. With a coordinator, Ctrl-C only stops following.
     """
+    if artifacts is not None and detach:
+        raise UsageError("--artifacts needs a run that is followed; omit -d, or use `longshore artifacts RUN -o DIR`")
     interrupts = Interrupts()
     interrupts.install()
     try:
@@ -102,7 +112,7 @@ def run_command(
                 if detach:
                     return _leave(session, run, interrupts, output)
                 following = _Following(session, run, interrupts, cancels=where.coordinator is None)
-                return following.to_the_end(project, output, plain=plain)
+                return following.to_the_end(project, output, artifacts, plain=plain)
     except Interrupted as interrupted:
         _say(interrupted.message)
         return interrupted.status
@@ -182,8 +192,8 @@ class _Following:
         self._children: dict[int, RunView] = {}
         interrupts.patience = 2 if cancels else 1
 
-    def to_the_end(self, project: Project, output: Output, *, plain: bool) -> int:
-        """Follows the run to its end and returns the exit status of `run`."""
+    def to_the_end(self, project: Project, output: Output, artifacts: Path | None, *, plain: bool) -> int:
+        """Follows the run to its end and returns the exit status of `run`. With `artifacts`, lays them there."""
         from cli.follow.progress import Progress
 
         stages: dict[str, list[str]] = {stage: [] for stage in project.plan.stages}
@@ -194,9 +204,13 @@ class _Following:
         progress = Progress(self._run, stages, stream, live=live)
         Thread(target=_import_ahead, name="import", daemon=True).start()
         view = None
+        failures: list[str] = []
         try:
             with closing(progress):
-                view = self._follow(progress)
+                if artifacts is None:
+                    view = self._follow(progress)
+                else:
+                    view, failures = self._follow_and_lay(progress, artifacts, project)
         except Interrupted:
             pass  # the coordinator is unreachable, and the user ended the wait
         except OSError:  # our output's reader has exited
@@ -206,8 +220,26 @@ class _Following:
             self._say_what_goes_on()
             return self._interrupts.status
         progress.sum_up(view, self._children)
+        for failure in failures:
+            progress.say(failure)
         output.ended(view)
-        return exit_status(view)
+        return exit_status(view) or bool(failures)
+
+    def _follow_and_lay(
+        self, progress: Progress, artifacts: Path, project: Project
+    ) -> tuple[RunView | None, list[str]]:
+        from cli.artifacts.fetching import Fetcher
+        from cli.artifacts.laying import Laying
+
+        session = self._session
+        jobs = [job.name for job in project.plan.jobs]
+        with Laying(artifacts, jobs, lambda: session.client.another()) as laying:
+            progress.when_ended(laying.job_ended)
+            view = self._follow(progress)
+            if view is None:
+                return None, []
+            fetcher = Fetcher(lambda: session.client, session.again)
+            return view, laying.finish(view, self._children, fetcher, lambda: self._interrupts.presses > 1)
 
     def _follow(self, progress: Progress) -> RunView | None:
         from cli.follow.follower import Follower

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from cli.follow.log_prefixer import JobOutput
@@ -34,6 +34,11 @@ class Progress:
         self._moved_at = time.monotonic()
         self._reasons: dict[str, str] = {}
         self._begun: dict[str, int] = {}
+        self._when_ended: Callable[[JobView], None] = lambda job: None
+
+    def when_ended(self, do: Callable[[JobView], None]) -> None:
+        """Sets what to do with each job that has ended, besides saying so."""
+        self._when_ended = do
 
     def say(self, text: str) -> None:
         """Prints a line that concerns no particular job."""
@@ -59,6 +64,7 @@ class Progress:
             return
         self._moved_at = time.monotonic()
         if job.status in ENDED:
+            self._when_ended(job)
             self._output.end(job.name)
             self._output.note(job.name, job_ending(job), bad=job.status is ExecutionStatus.FAILED)
         elif job.status is ExecutionStatus.RUNNING:
@@ -99,12 +105,16 @@ class Progress:
 
     def sum_up(self, run: RunView, children: Mapping[int, RunView]) -> None:
         """Prints the run's jobs as a table at its end, with those of `children`, the runs that they have started."""
+        from cli.render.reports import links_table
         from cli.render.tables import console, run_headline, run_table
 
         out = console(self._stream)
         out.print()
         out.print(run_table(run, children))
         out.print()
+        if (links := links_table(run, children)) is not None:
+            out.print(links)
+            out.print()
         out.print(run_headline(run))
         for each in (run, *children.values()):
             self._name_manual_jobs(each)

@@ -12,7 +12,8 @@ import msgspec
 
 from protocol.display import IN_LINES
 from protocol.messages import JobDetail
-from protocol.plan import Release
+from protocol.plan import JobInput, Release
+from protocol.reports import JobReports
 from protocol.views import (
     ArtifactRef,
     AttemptView,
@@ -95,6 +96,7 @@ def job_json(job: JobView) -> dict[str, Any]:
         "pending_reason": job.pending_reason,
         "coverage": job.coverage,
         "tests": None if job.tests is None else msgspec.structs.asdict(job.tests),
+        **_reports_json(job.reports or JobReports()),
         "artifacts": [_artifact_json(ref) for ref in job.artifacts],
         "child_runs": job.child_runs,
         "environment": job.environment,
@@ -140,19 +142,38 @@ def pages_json(pages: Pages) -> dict[str, Any]:
     }
 
 
+def _reports_json(reports: JobReports) -> dict[str, Any]:
+    lines, quality = reports.lines, reports.quality
+    return {
+        "links": [msgspec.structs.asdict(link) for link in reports.links],
+        "line_coverage": None if lines is None else msgspec.to_builtins(lines),
+        "code_quality": None if quality is None else msgspec.to_builtins(quality),
+    }
+
+
 def _artifact_json(ref: ArtifactRef) -> dict[str, Any]:
     return {"kind": ref.kind, "name": ref.name, "size": ref.size, "expires_at": rfc3339(ref.expires_at)}
 
 
 def job_detail_json(run: int, stage: str, job: JobView, detail: JobDetail) -> dict[str, Any]:
-    """One job with its attempts and event history."""
-    return job_json(job) | {
-        "run": run,
-        "stage": stage,
-        "services": detail.services,
-        "attempts": [_attempt_json(attempt) for attempt in detail.attempts],
-        "story": [_story_json(line) for line in detail.story],
-    }
+    """One job with its attempts, event history and the lists of its reports."""
+    reports = _reports_json(detail.reports or JobReports())
+    return (
+        job_json(job)
+        | reports
+        | {
+            "run": run,
+            "stage": stage,
+            "services": detail.services,
+            "inputs": {name: _input_json(spec, detail.inputs.get(name)) for name, spec in detail.job.inputs.items()},
+            "attempts": [_attempt_json(attempt) for attempt in detail.attempts],
+            "story": [_story_json(line) for line in detail.story],
+        }
+    )
+
+
+def _input_json(spec: JobInput, value: object) -> dict[str, Any]:
+    return {"value": value} | {field: getattr(spec, field) for field in spec.__struct_fields__}
 
 
 def _attempt_json(attempt: AttemptView) -> dict[str, Any]:
@@ -163,6 +184,7 @@ def _attempt_json(attempt: AttemptView) -> dict[str, Any]:
         "exit_code": attempt.exit_code,
         "failure_reason": None if attempt.failure_reason is None else str(attempt.failure_reason),
         "message": attempt.message,
+        "inputs": attempt.inputs,
         "started_at": rfc3339(attempt.started_at),
         "finished_at": rfc3339(attempt.finished_at),
     }

@@ -102,15 +102,20 @@ class TextOutput:
 
     def run(self, run: RunView, children: Mapping[int, RunView]) -> None:
         """See Output."""
+        from cli.render.reports import links_table
         from cli.render.tables import run_headline, run_table
 
         out = self._console()
         out.print(run_headline(run))
         out.print(run_table(run, children))
+        if (links := links_table(run, children)) is not None:
+            out.print()
+            out.print(links)
 
     def job(self, run: RunView, job: JobView, detail: JobDetail) -> None:
         """See Output."""
         from cli.render.phrases import job_facts, job_note
+        from cli.render.reports import report_tables
         from cli.render.tables import attempts_table
 
         out = self._console()
@@ -118,6 +123,9 @@ class TextOutput:
         out.print(attempts_table(detail))
         for line in job_facts(job, detail):
             out.print(line, markup=False)
+        for table in report_tables(detail.reports) if detail.reports is not None else ():
+            out.print()
+            out.print(table)
 
     def history(self, run: RunView, details: Details, *, alone: bool) -> None:
         """See Output."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import UTC, datetime
 
 from protocol.messages import JobDetail
-from protocol.plan import Release
+from protocol.plan import JobInput, Release
+from protocol.reports import SEVERITIES, CodeQuality, JobReports, LineCoverage
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary
 
@@ -51,6 +53,7 @@ def job_note(job: JobView) -> str:
         )
         return job.pending_reason or waits
     notes = [tests_text(job.tests)] if job.tests is not None else []
+    notes += report_notes(job.reports) if job.reports is not None else []
     if job.status is ExecutionStatus.FAILED:
         allowed = "allowed to fail: " if job.allow_failure else ""
         notes.insert(0, allowed + failure_text(job.failure_reason, job.exit_code, job.message))
@@ -85,6 +88,45 @@ def release_text(release: Release) -> str:
     return f"{named}: {first[:LINE]}"
 
 
+def _input_fact(name: str, spec: JobInput, value: object) -> str:
+    """An input of a job: its value in the next attempt, and what it may be."""
+    allowed = f", one of {', '.join(map(input_text, spec.options))}" if spec.options else ""
+    about = f": {spec.description}" if spec.description else ""
+    return f"input {name} = {input_text(value)} ({spec.type}{allowed}){about}"
+
+
+def input_text(value: object) -> str:
+    """An input's value: a string as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def report_notes(reports: JobReports) -> list[str]:
+    """The totals of a job's reports; its links are listed elsewhere."""
+    notes = [lines_text(reports.lines)] if reports.lines is not None else []
+    return notes + ([quality_text(reports.quality)] if reports.quality is not None else [])
+
+
+def lines_text(lines: LineCoverage) -> str:
+    """A coverage report in a few words."""
+    return f"{percent(lines.covered, lines.total)} of {counted(lines.total, 'line')} covered"
+
+
+def quality_text(quality: CodeQuality) -> str:
+    """A code quality report in a few words."""
+    total = sum(quality.counts.values())
+    if not total:
+        return "no code quality issues"
+    counts = ", ".join(
+        f"{quality.counts[severity]} {severity}" for severity in SEVERITIES if severity in quality.counts
+    )
+    return f"{counted(total, 'code quality issue')}: {counts}"
+
+
+def percent(part: int, whole: int) -> str:
+    """A share, rounded down: 100 % is all of it. Of nothing, it is 0 %."""
+    return f"{1000 * part // whole / 10 if whole else 0:g} %"
+
+
 def job_facts(job: JobView, detail: JobDetail) -> list[str]:
     """Further facts about a job, one per line."""
     facts = [f"failed test: {name}" for name in job.tests.failures] if job.tests else []
@@ -97,6 +139,7 @@ def job_facts(job: JobView, detail: JobDetail) -> list[str]:
         facts += [f"release link: {link.name} {link.url}" for link in job.release.links]
     if job.pages is not None:
         facts.append(f"pages: {job.pages.files} files, {job.pages.size} bytes from {job.pages.publish}")
+    facts += [_input_fact(name, spec, detail.inputs.get(name)) for name, spec in detail.job.inputs.items()]
     for ref in job.artifacts:
         until = ""
         if ref.expires_at is not None:

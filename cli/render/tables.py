@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.render.phrases import duration, elapsed, failure_text, job_note
+from cli.render.phrases import duration, elapsed, failure_text, input_text, job_note
 from cli.render.safe_console import PlainConsole
 from protocol.messages import JobDetail
 from protocol.statuses import ENDED, SHAPES, ExecutionStatus, WorkerStatus
@@ -53,7 +53,7 @@ def status_text(status: ExecutionStatus, *, warning: bool = False) -> Text:
 
 def run_table(run: RunView, children: Mapping[int, RunView] = NO_CHILDREN) -> Table:
     """A run's jobs by stage; below a job, those of the newest run that it has started, if that is in `children`."""
-    table = _table("Stage", "Job", "Status", "Duration", "Worker", "Why")
+    table = plain_table("Stage", "Job", "Status", "Duration", "Worker", "Why")
     _add_jobs(table, run, children, "")
     return table
 
@@ -88,7 +88,7 @@ def run_headline(run: RunSummary) -> Text:
 
 def runs_table(runs: Iterable[RunSummary]) -> Table:
     """Runs, one per line."""
-    table = _table("Run", "Status", "Name", "Project", "Ref", "Jobs", "Created", "Duration")
+    table = plain_table("Run", "Status", "Name", "Project", "Ref", "Jobs", "Created", "Duration")
     for run in runs:
         done, every = sum(run.counts.get(str(status), 0) for status in ENDED), sum(run.counts.values())
         table.add_row(
@@ -106,7 +106,7 @@ def runs_table(runs: Iterable[RunSummary]) -> Table:
 
 def workers_table(workers: Iterable[WorkerView]) -> Table:
     """Workers, one per line."""
-    table = _table("Worker", "Status", "Slots", "Running", "Waiting", "Labels", "Last seen", "Engine")
+    table = plain_table("Worker", "Status", "Slots", "Running", "Waiting", "Labels", "Last seen", "Engine")
     for worker in workers:
         table.add_row(
             worker.name,
@@ -123,8 +123,10 @@ def workers_table(workers: Iterable[WorkerView]) -> Table:
 
 def attempts_table(detail: JobDetail) -> Table:
     """The attempts of a job."""
-    table = _table("Attempt", "Status", "Duration", "Worker", "Why")
+    has_inputs = any(attempt.inputs for attempt in detail.attempts)
+    table = plain_table("Attempt", "Status", "Duration", "Worker", *["Inputs"] * has_inputs, "Why")
     for attempt in detail.attempts:
+        inputs = " ".join(f"{name}={input_text(value)}" for name, value in attempt.inputs.items())
         failed = attempt.status is ExecutionStatus.FAILED
         why = failure_text(attempt.failure_reason, attempt.exit_code, attempt.message) if failed else attempt.message
         table.add_row(
@@ -132,6 +134,7 @@ def attempts_table(detail: JobDetail) -> Table:
             status_text(attempt.status),
             duration(elapsed(attempt.started_at, attempt.finished_at)),
             attempt.worker or "",
+            *[Text(inputs)] * has_inputs,
             Text(why or ""),
         )
     return table
@@ -139,7 +142,7 @@ def attempts_table(detail: JobDetail) -> Table:
 
 def story_table(details: Iterable[tuple[str, JobDetail]]) -> Table:
     """Events of jobs in chronological order."""
-    table = _table("When", "Job", "Attempt", "What happened")
+    table = plain_table("When", "Job", "Attempt", "What happened")
     lines = sorted(((line, name) for name, detail in details for line in detail.story), key=lambda pair: pair[0].at)
     for line, name in lines:
         moment = time.strftime("%H:%M:%S", time.localtime(line.at)) + f".{int(line.at * 1000) % 1000:03}"
@@ -149,13 +152,14 @@ def story_table(details: Iterable[tuple[str, JobDetail]]) -> Table:
 
 def rows_table(rows: Sequence[dict[str, Any]], words: Callable[[Any], str]) -> Table:
     """Records with identical keys, one per line."""
-    table = _table(*(key.replace("_", " ") for key in rows[0]))
+    table = plain_table(*(key.replace("_", " ") for key in rows[0]))
     for row in rows:
         table.add_row(*(Text(words(value)) for value in row.values()))
     return table
 
 
-def _table(*columns: str) -> Table:
+def plain_table(*columns: str) -> Table:
+    """An empty table with these columns."""
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

@@ -96,6 +96,16 @@ def _pairs(_ctx: click.Context, _option: click.Parameter, given: tuple[str, ...]
     return pairs
 
 
+job_input_option = click.option(
+    "--input",
+    "inputs",
+    metavar="NAME=VALUE",
+    multiple=True,
+    callback=_pairs,
+    help="Set one of the job's `inputs`; an array in JSON. Repeatable.",
+)
+
+
 def file_options(command: Command) -> Command:
     """Adds the options of every verb that reads a pipeline file, besides `--var` and `--job`."""
     project = click.option(

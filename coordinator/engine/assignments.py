@@ -6,6 +6,7 @@ import msgspec
 
 from coordinator.engine.run_index import Outcome, Part, RunIndex, part_of
 from coordinator.engine.state import AttemptState, JobState
+from protocol.job_inputs import interpolated
 from protocol.job_variables import of_job
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ENDED, FailureReason
@@ -68,7 +69,7 @@ def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_lim
         number=attempt.number,
         project=run.plan.project,
         project_dir=run.plan.project_dir,
-        job=job.plan,
+        job=interpolated(job.plan, attempt.inputs),
         predefined=run.plan.predefined,
         variables=of_job(run.id, run.created_at or 0.0, job.id),
         run_variables=[*run.plan.run_variables, *job.play_variables],

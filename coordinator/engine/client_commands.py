@@ -18,6 +18,7 @@ from coordinator.engine.state import JobState, RunState
 from coordinator.engine.transitions import JobEvent, may
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.job_inputs import BadInput, changed
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 
@@ -61,7 +62,10 @@ class ClientCommands:
     # retry and play
 
     def retry(self, message: m.Retry, finished: Mapping[int, RunState]) -> m.Done:
-        """Retries jobs that did not succeed, and their dependents; successful jobs are kept."""
+        """Retries jobs that did not succeed, and their dependents; successful jobs are kept.
+
+        A job keeps the values of its inputs, except those given.
+        """
         run = self._ledger.runs.get(message.run) or finished.get(message.run)
         if run is None:
             raise ProtocolError("not_found", f"there is no run {message.run}")
@@ -77,11 +81,16 @@ class ClientCommands:
             chosen = [job for job in jobs if job.status in (S.FAILED, S.CANCELED, S.SKIPPED)]
         if not chosen:
             raise ProtocolError("bad_request", f"run {run.id} has no job to retry: all ended jobs succeeded")
+        if message.inputs and message.job is None:
+            raise ProtocolError("bad_request", "inputs are those of one job: name the job")
         again = dependents_again(jobs, chosen)
+        if message.inputs:
+            _set_inputs(chosen[0], message.inputs)
         had_ended = self._reopen(run, finished)
+        retried = "retried" + _with_inputs(message.inputs)
         for job in again:
             by_hand = job in chosen
-            self._flow.reset(job, "retried" if by_hand else "runs again: a job that it depends on is retried")
+            self._flow.reset(job, retried if by_hand else "runs again: a job that it depends on is retried")
             job.played = by_hand and (job.played or job.plan.name == message.job)
         self._flow.resume(run)
         if had_ended:
@@ -117,7 +126,7 @@ class ClientCommands:
                 self._flow.fail(job, FailureReason.MISSING_DEPENDENCY_FAILURE, text, text)
 
     def play(self, message: m.Play, finished: Mapping[int, RunState]) -> m.Done:
-        """Starts a manual or delayed job now, with additional variables if given."""
+        """Starts a manual or delayed job now, with additional variables and values of its inputs if given."""
         run = self._ledger.runs.get(message.run) or finished.get(message.run)
         if run is None:
             raise ProtocolError("not_found", f"there is no run {message.run}")
@@ -126,8 +135,9 @@ class ClientCommands:
             raise ProtocolError(
                 "bad_request", f"job {message.job!r} of run {run.id} is {job.status.value}: there is nothing to play"
             )
+        _set_inputs(job, message.inputs)
         job.play_variables = list(message.variables)
-        self.start_now(run, job, finished, "played")
+        self.start_now(run, job, finished, "played" + _with_inputs(message.inputs))
         return m.Done(id=message.id, count=1)
 
     def start_now(self, run: RunState, job: JobState, finished: Mapping[int, RunState] | None, text: str) -> None:
@@ -195,6 +205,20 @@ class ClientCommands:
                 if job.plan.name == name:
                     return job
         raise ProtocolError("not_found", f"run {run.id} has no job {name!r}")
+
+
+def _set_inputs(job: JobState, written: Mapping[str, str]) -> None:
+    """Sets values of a job's inputs. Raises ProtocolError, and changes nothing, if the job can't run with them."""
+    if not written:
+        return
+    try:
+        job.inputs = changed(job.plan, job.inputs, written)
+    except BadInput as error:
+        raise ProtocolError("bad_request", str(error)) from None
+
+
+def _with_inputs(written: Mapping[str, str]) -> str:
+    return f", with {', '.join(written)}" if written else ""
 
 
 def artifacts_expired(job: JobState, now: float) -> bool:

@@ -10,6 +10,7 @@ from coordinator.engine.interning import intern_parts
 from coordinator.engine.state import NO_PROJECTS, JobState, RunState, StageState, goes_to_worker
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.job_inputs import BadInput, current, interpolated
 from protocol.job_variables import PIPELINE_NAME, of_run
 from protocol.plan import JobPlan, Plan
 from protocol.variables import expand, references
@@ -85,6 +86,10 @@ def check(plan: Plan) -> None:
             raise ProtocolError("bad_request", f"job {job.name!r} starts in {job.start_in:g} s; the maximum is a year")
         if job.environment is not None:
             _check_environment(plan.project, job)
+        try:
+            interpolated(job, current(job, {}))
+        except BadInput as error:
+            raise ProtocolError("bad_request", str(error)) from None
         if job.stage not in plan.stages:
             raise ProtocolError("bad_request", f"job {job.name!r} is in stage {job.stage!r}, which the plan lacks")
         for need in job.needs or ():

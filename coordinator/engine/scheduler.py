@@ -15,8 +15,9 @@ from coordinator.engine.child_requests import child_request, completed
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.origins import brought_along, origin_of
 from coordinator.engine.run_index import is_open
-from coordinator.engine.state import AttemptState, JobState, WorkerState, goes_to_worker
+from coordinator.engine.state import NO_INPUTS, AttemptState, JobState, WorkerState, goes_to_worker
 from protocol import messages as m
+from protocol.job_inputs import current
 from protocol.statuses import AT_WORKER
 from protocol.statuses import ExecutionStatus as S
 
@@ -210,6 +211,7 @@ class Scheduler:
             attempt = self._ledger.new_attempt(job)
         attempt.released = released
         attempt.assigned_at = self._ledger.now.wall
+        attempt.inputs = current(job.plan, job.inputs) if job.plan.inputs else NO_INPUTS
         self._ledger.attach(worker, attempt)
         self._ledger.tell(job, f"assigned to {worker.name}" + ("" if released else ", to be held ready"))
         self._ledger.explain(job, f"assigned to {worker.name}, which has not accepted it yet")

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from coordinator.engine.run_index import RunIndex, Tally
 from coordinator.engine.state import AttemptState, EnvironmentState, JobState, RunState, StageState, WorkerState
+from protocol.job_inputs import interpolated
 from protocol.job_variables import as_path, of_job, of_worker, timestamp
 from protocol.plan import Variable
 from protocol.statuses import WorkerStatus
@@ -74,7 +75,8 @@ def environment_address(job: JobState, index: RunIndex | None) -> str:
     url = job.plan.environment.url if job.plan.environment else ""
     if index is None or not references(url):
         return url
-    run, plan, attempt = index.run.plan, job.plan, job.attempt
+    run, attempt = index.run.plan, job.attempt
+    plan = interpolated(job.plan, attempt.inputs) if attempt else job.plan
     sources = [source.attempt.dotenv for source in index.artifact_sources(job) if source.attempt]
     image = plan.image.name if plan.image else run.default_image or ""
     layers: list[Iterable[Variable]] = [

@@ -7,9 +7,11 @@ it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Collection, Iterable
 
 from daemon.attempts.attempt import OVER, TAKES_SLOT, Attempt, Phase
+from daemon.executors.base import Slot
 
 
 def to_admit(jobs: Iterable[Attempt], slots: int, ahead: int, threads: int) -> list[Attempt]:
@@ -50,3 +52,18 @@ def to_open(jobs: Iterable[Attempt], slots: int) -> list[Attempt]:
             ready.append(job)
     ready.sort(key=lambda job: job.runnable_at or 0.0)
     return ready[: max(0, free)]
+
+
+def free_slot(project: str, jobs: Iterable[Attempt], found: Iterable[Slot]) -> Slot:
+    """The lowest free numbers for a job of this project. `found` are those of running jobs whose project is unknown."""
+    numbers, of_project = {slot.number for slot in found}, {slot.of_project for slot in found}
+    for job in jobs:
+        if job.slot is not None and job.phase in TAKES_SLOT:
+            numbers.add(job.slot.number)
+            if job.assignment.project == project:
+                of_project.add(job.slot.of_project)
+    return Slot(_lowest(numbers), _lowest(of_project))
+
+
+def _lowest(taken: Collection[int]) -> int:
+    return next(number for number in itertools.count() if number not in taken)

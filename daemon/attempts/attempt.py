@@ -11,6 +11,7 @@ from enum import Enum
 import msgspec
 
 from daemon.attempts.result import Result, StopReason
+from daemon.executors.base import Slot
 from daemon.logs.log import Log
 from daemon.runtime.timers import Timer
 from protocol import messages as m
@@ -93,6 +94,7 @@ class Attempt(msgspec.Struct, eq=False):
     status: ExecutionStatus = ExecutionStatus.PENDING
     has_runner: bool = False  # from PREPARING on, unless starting one failed
     dependencies: dict[str, m.Dependency] = {}
+    slot: Slot | None = None  # of one that has begun; None if an earlier process has left no note of it
     runnable_at: float | None = None  # time at which the last dependency was satisfied
     finished_at: float = 0.0  # time of its result
     stop: StopReason | None = None

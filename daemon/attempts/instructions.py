@@ -8,6 +8,7 @@ from __future__ import annotations
 import msgspec
 
 from daemon.attempts.result import ResumePoint, StopReason
+from daemon.executors.base import Slot
 from protocol import messages as m
 
 
@@ -57,6 +58,7 @@ class OpenGate(msgspec.Struct, frozen=True):
 
     attempt: str
     dependencies: list[m.Dependency]
+    slot: Slot
 
 
 class StopRunner(msgspec.Struct, frozen=True):

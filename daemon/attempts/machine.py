@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 
-from daemon.attempts.admission import to_admit, to_open
+from daemon.attempts.admission import free_slot, to_admit, to_open
 from daemon.attempts.attempt import NOT_BEGUN, Attempt, Phase
 from daemon.attempts.instructions import (
     HoldAtGate,
@@ -154,6 +154,7 @@ class AttemptMachine:
         attempt.log.restart(reply.log_offset)
         if found.state in ("running", "exited"):
             attempt.phase = Phase.RUNNING
+            attempt.slot = found.slot
             attempt.status = ExecutionStatus.RUNNING
             if reply.status is not ExecutionStatus.RUNNING:
                 attempt.report(ExecutionStatus.RUNNING, found.released_mono)
@@ -366,8 +367,10 @@ class AttemptMachine:
                 attempt.phase = Phase.PREPARING
                 self._start(attempt, ResumePoint.NEW)
             for attempt in to_open(attempts.values(), slots):
+                slot = free_slot(attempt.assignment.project, attempts.values(), self._recovery.slots)
+                attempt.slot = slot
                 attempt.phase = Phase.OPENED
-                self._table.instruct(OpenGate(attempt.id, list(attempt.dependencies.values())))
+                self._table.instruct(OpenGate(attempt.id, list(attempt.dependencies.values()), slot))
         for attempt in self._just_prepared:
             if settings.holds and attempt.phase is Phase.READY and attempt.has_runner:
                 self._table.instruct(HoldAtGate(attempt.id))

@@ -77,7 +77,7 @@ class AttemptManager:
             i.StartRunner: self._start,
             i.HoldAtGate: self._with_runner(lambda runner, _: runner.hold()),
             i.Prefetch: self._with_runner(lambda runner, one: runner.prefetch(one.dependency)),
-            i.OpenGate: self._with_runner(lambda runner, one: runner.open(one.dependencies)),
+            i.OpenGate: self._with_runner(lambda runner, one: runner.open(one.dependencies, one.slot)),
             i.StopRunner: self._with_runner(lambda runner, one: runner.stop(one.reason)),
             i.StopScript: self._with_runner(_stop_script),
             i.Kill: self._with_runner(lambda runner, _: run_in_background(runner.sandbox.kill)),

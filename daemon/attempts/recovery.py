@@ -9,7 +9,7 @@ from typing import Protocol
 from daemon.attempts.instructions import DiscardLeftover, GiveUpLeftover
 from daemon.attempts.result import StopReason
 from daemon.attempts.table import AttemptTable
-from daemon.executors.base import Found
+from daemon.executors.base import Found, Slot
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus
 
@@ -55,6 +55,11 @@ class Recovery:
     def running(self) -> int:
         """Number of running ones, which take slots."""
         return sum(found.state == "running" for found in self._found.values())
+
+    @property
+    def slots(self) -> list[Slot]:
+        """The numbers of the running ones, as far as known."""
+        return [found.slot for found in self._found.values() if found.state == "running" and found.slot is not None]
 
     def get_job_execution(self, attempt: str) -> None:
         """Asks for a container's assignment, then for the coordinator's view, then has the attempt adopted."""

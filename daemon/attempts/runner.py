@@ -19,7 +19,7 @@ from daemon.attempts import hints
 from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.checkouts.git import Processes
 from daemon.checkouts.store import CheckoutStores
-from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Workspace
+from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Slot, Workspace
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
 from daemon.logs.coverage import LogTail, find_coverage
@@ -27,8 +27,9 @@ from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
 from daemon.logs.resume import OffsetFilter
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
+from daemon.reports.reader import Reports
 from daemon.reports.release import with_texts
-from daemon.reports.upload import Reports, add_release, store_reports
+from daemon.reports.upload import add_release, store_reports
 from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
@@ -61,9 +62,10 @@ class _Prefetch(msgspec.Struct, frozen=True):
 
 
 class _Open(msgspec.Struct, frozen=True):
-    """All dependencies are satisfied and a slot is free."""
+    """All dependencies are satisfied and this slot is free."""
 
     dependencies: list[Dependency]
+    slot: Slot
 
 
 class _Look(msgspec.Struct, frozen=True):
@@ -158,9 +160,9 @@ class Runner:
         """A dependency has ended: fetch its artifacts, if time allows, before the last one ends."""
         self._life.tell(_Prefetch(dependency))
 
-    def open(self, dependencies: list[Dependency]) -> None:
+    def open(self, dependencies: list[Dependency], slot: Slot) -> None:
         """Run the job."""
-        self._life.tell(_Open(dependencies))
+        self._life.tell(_Open(dependencies, slot))
 
     def stop(self, why: StopReason) -> None:
         """Changes the attempt's end. The caller stops a running script, through the sandbox."""
@@ -249,7 +251,7 @@ class Runner:
             if isinstance(order, _Open):
                 if not prepared:
                     self._prepare()
-                return self.run_job(order.dependencies)
+                return self.run_job(order.dependencies, order.slot)
             if isinstance(order, _Hold) and prepared and not held:
                 self.sandbox.hold()
                 held = True
@@ -319,11 +321,11 @@ class Runner:
                 "fetching artifacts ahead failed: %s", self._masker.text(error.message), extra={"attempt": self.attempt}
             )
 
-    def run_job(self, dependencies: list[Dependency]) -> Result:
+    def run_job(self, dependencies: list[Dependency], slot: Slot) -> Result:
         """Unpacks the dependencies' artifacts, opens the gate and runs the job to its end."""
         archives = [self._transfer.artifact(*one) for dependency in dependencies for one in self._archives(dependency)]
         self._check_stop()
-        return self._finish(Dependencies(dependencies, archives))
+        return self._finish(Dependencies(dependencies, archives, slot))
 
     def _finish(self, dependencies: Dependencies | None) -> Result:
         """From the gate to the last byte: runs the job, then collects its log and its files."""
@@ -367,6 +369,7 @@ class Runner:
             artifacts=reports.artifacts,
             dotenv=reports.dotenv,
             tests=reports.tests,
+            reports=reports.shown,
             coverage=self._coverage(),
             release=reports.release if result.status is ExecutionStatus.SUCCESS else None,
             pages=reports.pages,
@@ -412,7 +415,7 @@ class Runner:
         scratch = self._transfer.scratch()
         try:
             collected = self.sandbox.collect(scratch, succeeded=succeeded)
-            reports = store_reports(collected, self._transfer, self._masker)
+            reports = store_reports(collected, self._transfer, self._masker, self._assignment)
             if job.release is not None and succeeded:
                 add_release(job.release, self.sandbox.expand, collected, reports)
         except JobFailed as error:
@@ -453,22 +456,17 @@ class Runner:
         stream.close()
 
     def _without_secrets(self, result: Result) -> Result:
-        """The result with secrets masked, for the coordinator and its users."""
+        """The result with secrets masked, for the coordinator and its users; its reports are masked already."""
         if not self._masker:
             return result
         hidden = [key for key, value in result.dotenv.items() if self._masker.hides(value)]
         said = [result.message] if result.message else []
         said += [f"dotenv: {key} contains a secret and is not passed on" for key in hidden]
-        tests = result.tests
-        if tests is not None:
-            failures = [self._masker.text(failure) for failure in tests.failures]
-            tests = msgspec.structs.replace(tests, failures=failures)
         artifacts = [msgspec.structs.replace(ref, name=self._masker.text(ref.name)) for ref in result.artifacts]
         return msgspec.structs.replace(
             result,
             message=self._masker.text("; ".join(said)) or None,
             dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
-            tests=tests,
             artifacts=artifacts,
             pages=result.pages
             and msgspec.structs.replace(result.pages, publish=self._masker.text(result.pages.publish)),

@@ -69,7 +69,7 @@ class GitCheckout(Checkout):
         if pinned is None:
             with Objects(self._source.view()) as objects:
                 plan, small = make_plan(self._source, objects, self._snapshot, self._options, None)
-                with self._source.shelf.making(self._source.name, name):
+                with self._source.making(name):
                     pinned = self._source.pin(name) or self._make_tar(name, objects, plan, small)
         return pinned / "tar"
 

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 import msgspec
@@ -40,6 +40,8 @@ LONGEST_SECONDS = 600
 """CPU time of a git process, beside a share for the size of its input."""
 BYTES_PER_SECOND = 1 << 20
 LAST_WORDS = 500
+PAUSE_SECONDS = 0.05
+"""Time between two looks at what another attempt makes."""
 
 
 class BadWorkspace(JobFailed):
@@ -81,12 +83,17 @@ def no_git() -> BadWorkspace:
 
 
 class Processes:
-    """The git processes of one attempt, which `interrupt` ends. Thread-safe."""
+    """The git processes of one attempt, and its waits for those of others, which `interrupt` ends. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._running: set[subprocess.Popen[bytes]] = set()
-        self.interrupted = False
+        self._interrupted = Event()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether `interrupt` was called."""
+        return self._interrupted.is_set()
 
     def start(self, command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
         """Starts a process; call `forget` after its end. Raises Interrupted."""
@@ -102,10 +109,15 @@ class Processes:
         with self._lock:
             self._running.discard(process)
 
+    def pause(self) -> None:
+        """Waits a moment for what another attempt makes. Raises Interrupted, at once."""
+        if self._interrupted.wait(PAUSE_SECONDS):
+            raise Interrupted
+
     def interrupt(self) -> None:
         """Ends all processes; `start` raises Interrupted from now on."""
         with self._lock:
-            self.interrupted = True
+            self._interrupted.set()
             running = list(self._running)
         for process in running:
             process.kill()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from threading import RLock
 from uuid import uuid4
@@ -95,6 +96,10 @@ class Source(msgspec.Struct):
         """Moves a directory that was made in `shelf.partial` to the shelf, pinned."""
         return self.shelf.put(self.name, name, made, self.pins)
 
+    def making(self, name: str) -> AbstractContextManager[None]:
+        """Lets one attempt of all workers make a set of this project; others wait. Raises Interrupted."""
+        return self.shelf.making(self.name, name, self.processes.pause)
+
     def _add_pack(self, number: int) -> None:
         """Pins a pack; indexes it first if the store lacks it. Its delta bases are in the packs before it."""
         pack = self.ref.packs[number]
@@ -102,7 +107,7 @@ class Source(msgspec.Struct):
         pinned = self._pin_pack(name)
         if pinned is None:
             file = self.fetch(pack)
-            with self.shelf.making(self.name, name):
+            with self.making(name):
                 pinned = self._pin_pack(name) or self._index_pack(name, file)
             self.indexed(pack)
         self._packs.append(pinned)

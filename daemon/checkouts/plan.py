@@ -80,7 +80,7 @@ def make_plan(
 ) -> tuple[Plan, Path]:
     """The plan of a checkout, and its pinned set. `known` indexes of an earlier one save time."""
     name = f"plan-{key_of(source.ref, *_encodable(options))}"
-    with source.shelf.making(source.name, name):
+    with source.making(name):
         pinned = source.pin(name)
         plan = pinned and _whole_plan(source, pinned)
         if plan and pinned:
@@ -155,7 +155,7 @@ def _history_packs(source: Source, wanted: History) -> list[HistoryPack]:
     if not wanted.tips:
         return []
     whole, increment = f"history-{wanted.key()}", f"increment-{wanted.key()}"
-    with source.shelf.making(source.name, whole):
+    with source.making(whole):
         found = _found(source, whole) or _found(source, increment)
         return found or _increment(source, wanted, increment) or [_whole(source, wanted, whole)]
 
@@ -166,7 +166,7 @@ def _partial_history(source: Source, wanted: History) -> list[HistoryPack]:
         return []
     ids = history.existing(source.view_down_to(wanted.shallow), wanted)
     name = f"partial-{key_of(sorted(ids))}"
-    with source.shelf.making(source.name, name):
+    with source.making(name):
         if found := _found(source, name):
             return found
         with source.shelf.partial() as partial:

@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import RLock
@@ -36,6 +36,15 @@ NOTE = "note"
 """The file of each set that lists the sizes of the others: it detects damage by a crash of the host."""
 
 logger = logging.getLogger(__name__)
+
+
+def _lock(file: IO[str]) -> bool:
+    """Locks a file, unless another thread or process has it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 class _Set(msgspec.Struct):
@@ -80,15 +89,17 @@ class Shelf:
         return self._partial / f"{self._owner}-{uuid4().hex}"
 
     @contextmanager
-    def making(self, shelf: str, name: str) -> Iterator[None]:
+    def making(self, shelf: str, name: str, pause: Callable[[], None]) -> Iterator[None]:
         """Lets one thread of all processes at a time make a set: others wait, and find it.
 
-        Whoever makes a set may meanwhile make one of another kind.
+        Whoever makes a set may meanwhile make one of another kind. `pause` is called as long as the set is being made;
+        what it raises ends the wait.
         """
         self._locks.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         kind, number = name.split("-")[0], crc32(f"{shelf}/{name}".encode()) % LOCKS
         with (self._locks / f"{kind}-{number}").open("a") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
+            while not _lock(file):
+                pause()
             yield
 
     def names(self, shelf: str, kind: str) -> list[str]:
@@ -176,12 +187,10 @@ class Shelf:
     def _has_ended(self, owner: str) -> bool:
         """Whether a process has ended; removes its lock file then."""
         path = self._locks / f"{OWNER}{owner}"
-        try:
-            with path.open("a") as file:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                path.unlink(missing_ok=True)
-        except BlockingIOError:
-            return False
+        with path.open("a") as file:
+            if not _lock(file):
+                return False
+            path.unlink(missing_ok=True)
         return True
 
     def _remove(self, path: Path) -> None:

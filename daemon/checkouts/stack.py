@@ -74,7 +74,7 @@ def find_stack(source: Source, content: Content, totals: Totals) -> Stack | None
     own, decided = base_name(content), f"delta-{key_of(content)}"
     if stack := _pinned(source, own, None):
         return stack
-    with source.shelf.making(source.name, decided):
+    with source.making(decided):
         pinned = source.pin(decided)
         if pinned is not None:
             delta = from_msgpack((pinned / "delta").read_bytes(), Delta)

@@ -33,6 +33,16 @@ class Interrupted(Exception):
     """`Sandbox.interrupt` was called while a step waited."""
 
 
+class Slot(msgspec.Struct, frozen=True):
+    """A running job's number among those of its worker, and among those of its project there; both count from 0.
+
+    Its variables CI_CONCURRENT_ID and CI_CONCURRENT_PROJECT_ID: no other job that runs at the same time has them.
+    """
+
+    number: int = 0
+    of_project: int = 0
+
+
 class Found(msgspec.Struct, frozen=True):
     """An attempt whose container was found by its labels when the daemon started."""
 
@@ -40,6 +50,7 @@ class Found(msgspec.Struct, frozen=True):
     state: str  # "created" (not started), "held" (started, at its gate), "running" (released) or "exited"
     released_mono: float = 0.0  # time of its release, by this process's monotonic clock; start of its timeout
     lease: float | None = None  # its assignment's lease
+    slot: Slot | None = None  # that of a running one, if known
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -59,23 +70,27 @@ class Outcome(msgspec.Struct, frozen=True):
 class Collected(msgspec.Struct, frozen=True):
     """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
-    `kind` is "archive", "dotenv", "junit", "pages" or "description" (of a release); `digest` is the file's sha256, if
-    known. Of pages, `files` is their number and `bytes` the sum of their sizes.
+    `kind` is "archive", "pages", "description" (of a release) or the kind of report; `digest` is the file's sha256, if
+    known. `paths` are an archive's patterns with variables expanded; `workspace`, of a coverage report, the names of
+    the files that it may be about. Of pages, `files` is their number and `bytes` the sum of their sizes.
     """
 
     kind: str
     path: Path
     name: str = ""
     digest: str = ""
+    paths: Sequence[str] = ()
+    workspace: frozenset[str] = frozenset()
     files: int = 0
     bytes: int = 0
 
 
 class Dependencies(msgspec.Struct):
-    """A release's input: the dependencies in order, and the paths of their archives on this host."""
+    """A release's input: the dependencies in order, the paths of their archives on this host, and the job's slot."""
 
     states: list[Dependency] = []
     archives: list[Path] = []
+    slot: Slot = Slot()
 
 
 class CheckoutOptions(msgspec.Struct, frozen=True):

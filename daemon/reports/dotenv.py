@@ -6,9 +6,10 @@ lines, no quoting; white space around key and value is dropped.
 
 from __future__ import annotations
 
-import codecs
 import re
 from collections.abc import Iterable
+
+from daemon.reports.files import decode_text
 
 MAX_BYTES = 64 << 10
 """GitLab allows 5 KB unless an administrator allows more."""
@@ -27,9 +28,7 @@ def parse_dotenv(files: Iterable[tuple[str, bytes]]) -> dict[str, str]:
     for name, content in files:
         if len(content) > MAX_BYTES:
             raise BadDotenv(f"{name}: a dotenv report has at most {MAX_BYTES} bytes, not {len(content)}")
-        wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # as PowerShell redirects
-        text = content.decode("utf-16" if wide else "utf-8", "replace").removeprefix("\ufeff")
-        lines = text.split("\n")
+        lines = decode_text(content).split("\n")
         if lines[-1] == "":
             lines.pop()
         for number, line in enumerate(lines, 1):

@@ -1,53 +1,31 @@
-"""Reads a job's dotenv and junit reports and stores its files at the coordinator. Called by job threads."""
+"""Reads a job's reports and stores its files at the coordinator. Called by job threads."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import ExitStack
 from pathlib import Path
-
-import msgspec
 
 from daemon.executors.base import DESCRIPTION, Collected
 from daemon.logs.masking import Masker
-from daemon.reports.dotenv import MAX_BYTES, BadDotenv, parse_dotenv
-from daemon.reports.junit import parse_junit
+from daemon.reports.reader import Reports, read_reports
 from daemon.reports.release import BadRelease, read_release
 from daemon.upstream.transfers import Transfer
+from protocol.messages import Assignment
 from protocol.plan import Release
-from protocol.views import PAGES, ArtifactRef, JUnitSummary, Pages
+from protocol.views import PAGES, ArtifactRef, Pages
 
 PIECE_BYTES = 1 << 20
 ARCHIVES = ("archive", PAGES)
 """Kinds of files that are stored as they are."""
-MOST_NAMED = 3
-"""Limit of report files named in a message."""
 
 
-class Reports(msgspec.Struct):
-    """A job's reports. `warning` is for people: an unreadable report that does not fail the job.
-
-    `failure` is a report that fails the job.
-    """
-
-    artifacts: list[ArtifactRef] = []
-    dotenv: dict[str, str] = {}
-    tests: JUnitSummary | None = None
-    release: Release | None = None
-    pages: Pages | None = None
-    warning: str | None = None
-    failure: str | None = None
-
-
-def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker) -> Reports:
+def store_reports(collected: list[Collected], transfer: Transfer, masker: Masker, assignment: Assignment) -> Reports:
     """Reads the reports and stores all files as blobs: reports with secrets masked, archives as they are.
 
-    A dotenv report that breaks GitLab's rules fails the job, as its upload does there; a junit report does not. Other
-    files are stored in both cases. Raises JobFailed, TransferAborted.
+    A dotenv report that breaks GitLab's rules fails the job, as its upload does there; other reports do not. All files
+    are stored in either case. Raises JobFailed, TransferAborted.
     """
-    reports = Reports()
-    _read_dotenv(collected, reports)
-    _read_junit(collected, reports)
+    reports = read_reports(collected, assignment, masker)
     for item in collected:
         if item.kind == DESCRIPTION:
             continue
@@ -71,32 +49,6 @@ def _mask(path: Path, masker: Masker) -> None:
             stream.write(piece)
         stream.close()
     masked.replace(path)
-
-
-def _read_dotenv(collected: list[Collected], reports: Reports) -> None:
-    files = []
-    for item in collected:
-        if item.kind == "dotenv":
-            with item.path.open("rb") as stream:
-                files.append((item.name or item.path.name, stream.read(MAX_BYTES + 1)))
-    try:
-        reports.dotenv = parse_dotenv(files)
-    except BadDotenv as error:
-        reports.failure = f"bad dotenv report: {error}"
-
-
-def _read_junit(collected: list[Collected], reports: Reports) -> None:
-    with ExitStack() as stack:
-        files = [
-            (item.name or item.path.name, stack.enter_context(item.path.open("rb")))
-            for item in collected
-            if item.kind == "junit"
-        ]
-        report = parse_junit(files)
-    reports.tests = report.summary
-    if report.odd:
-        more = f" (and {len(report.odd) - MOST_NAMED} more)" if len(report.odd) > MOST_NAMED else ""
-        reports.warning = f"no junit report: {'; '.join(report.odd[:MOST_NAMED])}{more}"
 
 
 def add_release(spec: Release, expand: Callable[[str], str], collected: list[Collected], reports: Reports) -> None:

@@ -19,7 +19,7 @@ from typing import IO
 
 import msgspec
 
-from pipeline.includes.git_fetch import FETCH_SECONDS, REMOTE, GitFetch, NoSuchRef, local
+from pipeline.includes.git_fetch import FETCH_SECONDS, REMOTE, GitFetch, NoSuchRef, NotReached, local
 from pipeline.includes.records import Provenance
 from pipeline.includes.servers import without_credentials
 from pipeline.includes.sources import TOO_LARGE, blobs_of
@@ -64,12 +64,23 @@ class CachedProject:
         self._address = address
         self._freshness = freshness
         self._asked: set[str] = set()
+        self._missing: dict[str, str] = {}
+        self._failure = ""
 
     def commit(self, ref: str, *, fixed: bool = False) -> str:
         """The commit of a branch, a tag or a full SHA; of the default branch if `ref` is empty.
 
-        A `fixed` ref never moves. Raises NoSuchRef, LongshoreError.
+        A `fixed` ref never moves. Raises NoSuchRef, LongshoreError; what failed is not tried again.
         """
+        if ref in self._missing:
+            raise NoSuchRef(self._missing[ref])
+        try:
+            return self._commit(ref, fixed=fixed)
+        except NoSuchRef as error:
+            self._missing[ref] = str(error)
+            raise
+
+    def _commit(self, ref: str, *, fixed: bool) -> str:
         if ref and (ref.startswith(("-", "@")) or not is_ref(b"refs/heads/" + ref.encode("utf-8", "surrogatepass"))):
             raise NoSuchRef(f"{ref[:200]!r} can't be the name of a branch, a tag or a commit")
         if OBJECT_ID.fullmatch(ref):
@@ -136,9 +147,13 @@ class CachedProject:
     def _run(self, command: tuple[str, ...], what: str, limit: int) -> bytes:
         at = f" ({what})" if what else ""
         doing = f"fetching {self.name}{at} from {self.shown_address}"
+        if self._failure:
+            raise NotReached(self._failure)
         try:
             return self._git.run(self.directory, self._address, command, doing, limit)
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, NotReached):
+                self._failure = str(error)
             for left in self.directory.glob("objects/pack/tmp_*"):  # of a process that was ended
                 left.unlink(missing_ok=True)
             raise

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
-import shutil
 import signal
 import subprocess
 import tempfile
@@ -21,6 +19,7 @@ from typing import IO
 
 from pipeline.file_listing import NOT_OURS, git_run
 from pipeline.git_repository import git_output, parse_configuration
+from pipeline.includes.credentials import CredentialCache
 from pipeline.includes.servers import without_credentials
 from protocol.errors import LongshoreError
 
@@ -28,8 +27,9 @@ FETCH_SECONDS = 60.0
 """Timeout of one connection to a server."""
 TOTAL_SECONDS = 300.0
 """Timeout of all connections of one compilation."""
-CREDENTIAL_SECONDS = 5.0
-"""Timeout of the end of the credential cache."""
+REWRITTEN = " (rewritten by insteadOf)"
+REWRITE_SECONDS = 10.0
+"""Timeout of git's answer to what `insteadOf` makes of an address, for which it asks no server."""
 PROGRESS_SECONDS = 0.5
 """Duration from which a connection is announced on a terminal."""
 REMOTE = "longshore"
@@ -60,6 +60,10 @@ class NoSuchRef(LongshoreError):
     """The server has the project, but not the ref or object."""
 
 
+class NotReached(LongshoreError):
+    """The server does not answer, or not to us: there is no use in asking it for more of the project."""
+
+
 class GitFetch:
     """Connections to git servers for one compilation.
 
@@ -85,17 +89,18 @@ class GitFetch:
     def run(self, directory: Path, address: str, command: tuple[str, ...], doing: str, limit: int) -> bytes:
         """Output of a git command that talks to the server at `address`; no file that it writes exceeds `limit` bytes.
 
-        `doing` says what is done, for messages. Raises NoSuchRef, LongshoreError.
+        `doing` says what is done, for messages. Raises NoSuchRef, NotReached, LongshoreError.
         """
         seconds = min(FETCH_SECONDS, self._seconds)
         if seconds <= 0:
-            raise LongshoreError(f"{doing}: all fetches together took longer than {TOTAL_SECONDS:.0f} s")
+            raise NotReached(f"{doing}: all fetches together took longer than {TOTAL_SECONDS:.0f} s")
         started = time.monotonic()
         try:
             with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
                 status = self._wait(self._start(directory, address, command, limit, output, errors), doing, seconds)
                 if status != 0:
-                    raise _failure(doing, _tail(errors), status, limit)
+                    said = self._without_rewritten(_tail(errors), directory, address)
+                    raise _failure(doing, said, status, limit)
                 output.seek(0)
                 return output.read(limit)
         finally:
@@ -134,7 +139,7 @@ class GitFetch:
                     self._progress(doing)
             return process.wait(max(seconds - PROGRESS_SECONDS, 0))
         except subprocess.TimeoutExpired:
-            raise LongshoreError(f"{doing}: no answer within {seconds:.0f} s") from None
+            raise NotReached(f"{doing}: no answer within {seconds:.0f} s") from None
         finally:
             if process.poll() is None:
                 self._end(process)
@@ -159,26 +164,36 @@ class GitFetch:
         # By the environment, since other users can read the arguments of a process.
         settings = [*self._settings, *_settings_of(address)]
         if self._interactive:
-            settings.append(("credential.helper", f"cache --socket {shlex.quote(str(self._credentials / 'socket'))}"))
+            settings.append(self._credentials.setting)
         first = int(environment.get("GIT_CONFIG_COUNT") or 0)
         for number, (key, value) in enumerate(settings, first):
             environment |= {f"GIT_CONFIG_KEY_{number}": key, f"GIT_CONFIG_VALUE_{number}": value}
         return environment | {"GIT_CONFIG_COUNT": str(first + len(settings))}
 
+    def _without_rewritten(self, said: str, directory: Path, address: str) -> str:
+        """Git's message with our address in place of what `insteadOf` makes of it, which may have a token anywhere."""
+        command = ["git", "--git-dir", str(directory), "ls-remote", "--get-url", REMOTE]
+        try:
+            done = subprocess.run(command, capture_output=True, env=self._environment(address), timeout=REWRITE_SECONDS)
+        except subprocess.TimeoutExpired:
+            return ""
+        rewritten = done.stdout.decode("utf-8", "replace").strip()
+        if not rewritten or rewritten == address:
+            return said
+        ours, path = without_credentials(address), _path_of(rewritten)
+        said = without_credentials(said).replace(without_credentials(rewritten).rstrip("/"), f"{ours}{REWRITTEN}")
+        return said if path in ours else said.replace(path, f"{_path_of(ours)}{REWRITTEN}")
+
     @cached_property
-    def _credentials(self) -> Path:
-        """Directory of a credential cache, so that a password is asked for once, not for each connection."""
-        return Path(tempfile.mkdtemp(prefix="longshore-credentials-"))
+    def _credentials(self) -> CredentialCache:
+        """So that a password is asked for once, not for each connection."""
+        return CredentialCache(TOTAL_SECONDS)
 
     def close(self) -> None:
         """Forgets the passwords that were asked for."""
-        if "_credentials" not in vars(self):
-            return
-        with suppress(OSError, subprocess.TimeoutExpired):
-            command = ["git", "credential-cache", "--socket", str(self._credentials / "socket"), "exit"]
-            subprocess.run(command, stderr=subprocess.DEVNULL, check=False, timeout=CREDENTIAL_SECONDS)
-        shutil.rmtree(self._credentials, ignore_errors=True)
-        del self._credentials
+        if "_credentials" in vars(self):
+            self._credentials.close()
+            del self._credentials
 
     @cached_property
     def _settings(self) -> list[tuple[str, str]]:
@@ -227,6 +242,11 @@ def _settings_of(address: str) -> list[tuple[str, str]]:
     ]
 
 
+def _path_of(address: str) -> str:
+    """The path of an address, which a server's own messages show."""
+    return re.sub(r"\A(?:\w+://[^/]*|[^/:]+:)", "", address.rstrip("/"))
+
+
 def _tail(errors: IO[bytes]) -> str:
     size = errors.seek(0, os.SEEK_END)
     errors.seek(max(0, size - 10_000))
@@ -244,7 +264,7 @@ def _failure(doing: str, said: str, status: int, limit: int) -> LongshoreError:
         return NoSuchRef(f"{doing}: {shown}")
     if _LOGIN.search(said):
         mend = "check the credentials that git has for this server"
-        return LongshoreError(f"{doing}: git can't log in: {shown}; {mend}")
+        return NotReached(f"{doing}: git can't log in: {shown}; {mend}")
     if _ABSENT.search(said):
-        return LongshoreError(f"{doing}: no such project, or no access to it: {shown}")
-    return LongshoreError(f"{doing}: {shown}")
+        return NotReached(f"{doing}: no such project, or no access to it: {shown}")
+    return NotReached(f"{doing}: {shown}")

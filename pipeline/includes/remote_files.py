@@ -101,7 +101,7 @@ class KeptFiles:
 
 
 class RemoteFiles:
-    """Reads files of `include:remote` for one compilation; a URL that is included twice is fetched once.
+    """Reads files of `include:remote` for one compilation; a URL that is included twice is asked for once.
 
     `client` makes the client for the first fetch. With `offline` nothing is fetched; with `refresh` nothing kept is
     used. `progress` receives a line when a fetch takes long. `clock` gives seconds since the epoch.
@@ -125,6 +125,7 @@ class RemoteFiles:
         self._clock = clock
         self._client: WebClient | None = None
         self._read: dict[str, bytes] = {}
+        self._failed: dict[str, str] = {}
         self._spent = 0.0
 
     def read(self, url: str, *, integrity: str = "", max_age: float = 0.0, pinned: str = "") -> bytes:
@@ -169,6 +170,8 @@ class RemoteFiles:
     def _fetched(self, url: str) -> bytes:
         if self._offline:
             raise LongshoreError("is not kept on this machine, and nothing is fetched with --offline; fetch it once")
+        if url in self._failed:
+            raise LongshoreError(self._failed[url])
         if self._spent >= TOTAL_SECONDS:
             raise LongshoreError(f"is not fetched: the includes before it took {TOTAL_SECONDS:g} s together")
         start = time.monotonic()
@@ -179,6 +182,9 @@ class RemoteFiles:
             if self._client is None:
                 self._client = self._make_client()
             data = self._client.get(url)
+        except LongshoreError as error:
+            self._failed[url] = str(error)
+            raise
         finally:
             told.cancel()
             self._spent += time.monotonic() - start

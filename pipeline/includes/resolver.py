@@ -17,14 +17,14 @@ from pipeline.includes.urls import printable_url
 from pipeline.inputs import Context, interpolate, resolve_inputs, split_header
 from pipeline.keywords import FIELDS
 from pipeline.merge import deep_merge
-from pipeline.nodes import Map, Mark, Origin, Seq, Value, kind_of, shown
+from pipeline.nodes import Map, Mark, Origin, Seq, Value, kind_of, shown, shown_file
 from pipeline.patterns import include_pattern
 from pipeline.problems import Report, fatal, nearest
 from pipeline.rules import Conditions, Known
 from pipeline.schema import Check, Fields
 from pipeline.units import HOUR, MINUTE, seconds_of
 from pipeline.yaml_loader import load
-from protocol.errors import LongshoreError
+from protocol.errors import LongshoreError, PipelineFileError
 from protocol.regular_expressions import BadPattern
 from protocol.variables import expand
 
@@ -86,12 +86,14 @@ class Including(msgspec.Struct):
         if self.total_bytes > MAX_TOTAL_BYTES:
             raise fatal(f"all files together are larger than {MAX_TOTAL_BYTES >> 20} MB", Mark(origin, 0))
         top = Mark(origin, 1)
+        before = self.report.found
         spec, content = split_header(load(data, origin, self.report), origin, self.report)
         if spec is not None:
             spec = self._with_included_inputs(spec, origin, target.source)
         given = resolve_inputs(spec, inputs, self.report)
         if spec is not None or target.component is not None:
-            self.report.raise_if_any()
+            if self.report.found > before:  # of this file; one before it may be missing
+                raise PipelineFileError(self.report.problems)
             content = interpolate(content, Context(given, target.component, self.known.expanded), top)
         if content is None:
             raise fatal("the file is empty", Mark(origin, 0), mend="write at least one job with a `script`")
@@ -217,14 +219,14 @@ class Including(msgspec.Struct):
     def _local(self, path: str, mark: Mark, key: str, source: Source) -> list[_Target]:
         if path.startswith("./") or ".." in path.split("/"):
             raise fatal(
-                f"{shown(path)} is relative to the including file",
+                f"{shown_file(path)} is relative to the including file",
                 mark,
                 key,
                 "paths start at the top of the repository, without ./ and ..",
             )
         name = path.lstrip("/")
         if not name.endswith(SUFFIXES):
-            raise fatal(f"{shown(path)} does not end in .yml or .yaml", mark, key)
+            raise fatal(f"{shown_file(path)} does not end in .yml or .yaml", mark, key)
         if "*" not in name:
             return [_Target(source, name)]
         try:
@@ -233,7 +235,7 @@ class Including(msgspec.Struct):
             raise fatal(str(error), mark, key) from None
         found = [file for file in source.files if pattern.matches(file)]
         if not found:
-            raise fatal(f"no file matches {shown(path)}", mark, key)
+            raise fatal(f"no file matches {shown_file(path)}", mark, key)
         return [_Target(source, file) for file in found]
 
     def _project(self, entry: Map, mark: Mark, key: str) -> list[_Target]:
@@ -263,7 +265,8 @@ class Including(msgspec.Struct):
     def _component(self, address: str, mark: Mark, key: str) -> _Target:
         match = _COMPONENT.match(address)
         if match is None:
-            raise fatal(f"{shown(address)} is not a component address", mark, key, "write HOST/GROUP/PROJECT/NAME@REF")
+            what = f"{shown_file(address)} is not a component address"
+            raise fatal(what, mark, key, "write HOST/GROUP/PROJECT/NAME@REF")
         project, name, ref = match["project"], match["name"], match["ref"]
         variables = self.known.expanded
         commit = variables.get("CI_COMMIT_SHA", "")
@@ -294,7 +297,8 @@ class Including(msgspec.Struct):
         except LongshoreError as error:
             raise fatal(f"{target.name} {error}", mark, key) from None
         if data is None:
-            raise fatal(f"there is no file {shown(target.name)}", mark, key, nearest(target.path, target.source.files))
+            what = f"there is no file {shown_file(target.name)}"
+            raise fatal(what, mark, key, nearest(target.path, target.source.files))
         self.projects.record(target.source, target.path, data)
         return data
 

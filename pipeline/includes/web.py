@@ -218,16 +218,16 @@ class WebClient:
         from urllib3 import exceptions
 
         if isinstance(error, exceptions.ProxyError):
-            return LongshoreError(f"can't be fetched: the proxy: {_reason(error.original_error)}")
+            return LongshoreError(f"can't be fetched: the proxy: {_reason(error.original_error, self.environment)}")
         if isinstance(error, exceptions.ReadTimeoutError):
             return self._too_slow()
         if isinstance(error, exceptions.ConnectTimeoutError):
             return LongshoreError(f"can't be fetched: {address.netloc} accepts no connection")
         if isinstance(error, exceptions.SSLError):
-            return LongshoreError(f"can't be fetched: {_reason(error)}")
+            return LongshoreError(f"can't be fetched: {_reason(error, self.environment)}")
         if isinstance(error, exceptions.ProtocolError):
             return LongshoreError("can't be fetched: the connection broke off before the answer")
-        return LongshoreError(f"can't be fetched: {address.netloc}: {_reason(error)}")
+        return LongshoreError(f"can't be fetched: {address.netloc}: {_reason(error, self.environment)}")
 
     def _local(self, host: str, address: str = "") -> LongshoreError:
         where = f"{host} is {address}," if address and address != host else f"{host} is"
@@ -247,12 +247,13 @@ def _basic(credentials: str) -> str:
     return f"Basic {base64.b64encode(credentials.encode()).decode()}"
 
 
-def _reason(error: BaseException) -> str:
+def _reason(error: BaseException, environment: Mapping[str, str]) -> str:
     """The innermost reason of an error, without addresses of objects."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLCertVerificationError):
-            return f"the certificate is not trusted: {seen.verify_message} (SSL_CERT_FILE names further authorities)"
+            names = f"{_authorities(environment)} names the authorities to trust"
+            return f"the certificate is not trusted: {seen.verify_message} ({names})"
         if isinstance(seen, ssl.SSLError):
             return f"TLS: {(seen.reason or 'failed').lower().replace('_', ' ')}"
         if isinstance(seen, OSError) and seen.strerror:
@@ -271,8 +272,8 @@ def trusted_authorities(environment: Mapping[str, str]) -> ssl.SSLContext:
 
     Raises LongshoreError naming the variable whose file can't be used.
     """
-    name = next((each for each in ("CURL_CA_BUNDLE", "SSL_CERT_FILE") if environment.get(each)), "SSL_CERT_DIR")
-    file = environment.get(name) if name != "SSL_CERT_DIR" else None
+    name = _authorities(environment)
+    file = environment.get(name)
     folder = environment.get("SSL_CERT_DIR") if name != "CURL_CA_BUNDLE" else None
     try:
         context = ssl.create_default_context(cafile=file or None)
@@ -281,5 +282,11 @@ def trusted_authorities(environment: Mapping[str, str]) -> ssl.SSLContext:
     except ssl.SSLError:
         raise LongshoreError(f"can't be fetched: {name} names {file}, which has no certificate in PEM") from None
     except OSError as error:
-        raise LongshoreError(f"can't be fetched: {name} names {file or folder}: {error.strerror or error}") from None
+        named = f"{name} names {file}" if file else f"SSL_CERT_DIR names {folder}"
+        raise LongshoreError(f"can't be fetched: {named}: {error.strerror or error}") from None
     return context
+
+
+def _authorities(environment: Mapping[str, str]) -> str:
+    """The variable that names the file of trusted authorities."""
+    return "CURL_CA_BUNDLE" if environment.get("CURL_CA_BUNDLE") else "SSL_CERT_FILE"

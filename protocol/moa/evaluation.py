@@ -53,7 +53,7 @@ class Budget:
         """Counts a new text, and returns it. Raises BadExpression when the total is too large."""
         self._left -= len(text)
         if self._left < 0:
-            raise BadExpression("its texts grow too long")
+            raise BadExpression("the values of all expressions together are too long")
         return text
 
 
@@ -161,12 +161,11 @@ class _Evaluator:
         self._depth = 0
 
     def text(self, template: Template) -> str:
-        texts = (part if isinstance(part, str) else self._block(part) for part in template.parts)
-        return self._budget.spend("".join(map(self._budget.spend, texts)))
+        return "".join(part if isinstance(part, str) else self._block(part) for part in template.parts)
 
     def _block(self, block: Block) -> str:
         try:
-            return text_of(self.value(block.expression))
+            return self._budget.spend(text_of(self.value(block.expression)))
         except BadExpression as error:
             raise BadExpression(f"{block.source}: {error}") from None
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from protocol import messages as m
 from protocol.plan import ArtifactsSpec
+from protocol.reports import CodeQuality, FileCoverage, JobReports, LineCoverage, Link, QualityIssue
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
@@ -210,6 +215,52 @@ def test_a_junit_report_that_can_not_be_read_is_told_and_fails_nothing(
     assert "report0.xml: " in (final.message or "")
     assert "(and 6 more)" in (final.message or "")
     assert final.tests == JUnitSummary(total=1)
+
+
+def test_reports_are_read_by_the_worker_and_odd_ones_fail_nothing(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+) -> None:
+    place = {"path": "a.c", "lines": {"begin": 7}}
+    issue: dict[str, Any] = {"description": "odd", "fingerprint": "1", "severity": "minor", "location": place}
+    lines = '<line number="1" hits="1"/><line number="2" hits="0"/>'
+    coverage = f'<coverage><package><class filename="a.c">{lines}</class></package></coverage>'
+    engine.artifacts["build"] = [
+        ("archive", "artifacts", b"files"),
+        ("annotations", "links.json", b'{"docs": [{"external_link": {"label": "API", "url": "https://x"}}]}'),
+        ("annotations", "odd.json", b"[]"),
+        ("codequality", "quality.json", json.dumps([issue]).encode()),
+        ("codequality", "odd.json", b""),
+        ("cobertura", "coverage.xml", coverage.encode()),
+        ("cobertura", "odd.xml", b"<html/>"),
+    ]
+    run_worker()
+    exposed = ArtifactsSpec(paths=["out"], expose_as="All of it")
+    coordinator.assign(assignment("true", attempt="1.1", name="build", artifacts=exposed))
+    final = coordinator.final("1.1")
+    assert final.status is S.SUCCESS
+    assert final.reports == JobReports(
+        links=[Link(title="All of it"), Link(title="API", url="https://x", group="docs")],
+        lines=LineCoverage(covered=1, total=2, files=1, worst=[FileCoverage(path="a.c", covered=1, total=2)]),
+        quality=CodeQuality(
+            counts={"minor": 1}, issues=[QualityIssue(severity="minor", description="odd", path="a.c", line=7)]
+        ),
+    )
+    for kind, file in (("annotations", "odd.json"), ("codequality", "odd.json"), ("cobertura", "odd.xml")):
+        assert f"bad {kind} report: {file}: " in (final.message or "")
+
+
+def test_reports_beyond_the_bounds_are_left_out_with_a_warning(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("daemon.reports.reader.MOST_FILES", 2)
+    monkeypatch.setattr("daemon.reports.reader.KIND_BYTES", 3)
+    engine.artifacts["build"] = [("codequality", f"{number}.json", b"[]") for number in range(3)]
+    engine.artifacts["build"] += [("annotations", f"{number}.json", b"{}") for number in range(3)]
+    run_worker()
+    coordinator.assign(assignment("true", attempt="1.1", name="build", artifacts=LEAVES))
+    message = coordinator.final("1.1").message or ""
+    assert "2 of 3 codequality reports left out: at most 2 files of 3 bytes" in message
+    assert "2 of 3 annotations reports left out" in message
 
 
 def test_coverage_is_taken_from_the_log(coordinator: FakeCoordinator, run_worker: Start) -> None:

@@ -6,10 +6,12 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from threading import Event
 
 import msgspec
 import pytest
 
+from daemon.checkouts.git import Processes
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
@@ -101,23 +103,35 @@ exec {git} "$@"
 """
 
 
+@pytest.fixture
+def standing_still(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Path]:
+    """Makes a command of git stand still; returns the file that then has its pid."""
+
+    def stand_still(command: str) -> Path:
+        shim, pid_file = tmp_path / "bin" / "git", tmp_path / "pid"
+        shim.parent.mkdir()
+        shim.write_text(STANDS_STILL.format(command=command, file=pid_file, git=shutil.which("git")))
+        shim.chmod(0o755)
+        monkeypatch.setenv("PATH", f"{shim.parent}:{os.environ['PATH']}")
+        return pid_file
+
+    return stand_still
+
+
 @pytest.mark.parametrize("command", ["index-pack", "cat-file", "pack-objects"])
 def test_a_cancellation_ends_the_git_that_prepares_the_job_at_once(
     coordinator: FakeCoordinator,
     run_worker: Start,
     client: Client,
     project: Path,
-    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
+    standing_still: Callable[[str], Path],
     command: str,
 ) -> None:
     ref = client.workspace(project)
     offer(coordinator, client, ref)
-    shim, pid_file, path = tmp_path / "bin" / "git", tmp_path / "pid", os.environ["PATH"]
-    shim.parent.mkdir()
-    shim.write_text(STANDS_STILL.format(command=command, file=pid_file, git=shutil.which("git")))
-    shim.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{shim.parent}:{path}")
+    path = os.environ["PATH"]
+    pid_file = standing_still(command)
     run_worker()
     coordinator.assign(assignment("noop", attempt="1.1", workspace=ref))
     eventually(pid_file.exists)
@@ -128,3 +142,35 @@ def test_a_cancellation_ends_the_git_that_prepares_the_job_at_once(
     monkeypatch.setenv("PATH", path)
     coordinator.assign(assignment("noop", attempt="2.1", workspace=ref))
     assert coordinator.final("2.1").status is S.SUCCESS
+
+
+@pytest.mark.parametrize("command", ["index-pack", "pack-objects"])
+def test_a_cancellation_ends_the_wait_for_what_another_job_makes(
+    coordinator: FakeCoordinator,
+    run_worker: Start,
+    client: Client,
+    project: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    standing_still: Callable[[str], Path],
+    command: str,
+) -> None:
+    ref = client.workspace(project)
+    offer(coordinator, client, ref)
+    pid_file, waiting = standing_still(command), Event()
+    pause = Processes.pause
+
+    def paused(self: Processes) -> None:
+        waiting.set()
+        pause(self)
+
+    monkeypatch.setattr(Processes, "pause", paused)
+    run_worker(slots=2)
+    coordinator.assign(assignment("noop", attempt="1.1", workspace=ref))
+    eventually(pid_file.exists)
+    coordinator.assign(assignment("noop", attempt="2.1", workspace=ref))
+    eventually(waiting.is_set)
+    coordinator.send(m.CancelJob(attempt="2.1"))
+    assert coordinator.final("2.1").status is S.CANCELED
+    os.kill(int(pid_file.read_text()), 0)  # the other job's git goes on
+    coordinator.send(m.CancelJob(attempt="1.1"))
+    assert coordinator.final("1.1").status is S.CANCELED

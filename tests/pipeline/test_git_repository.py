@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pipeline.git_repository import NO_SHA, Repository, parse_remote
-from pipeline.predefined_variables import environment_slug, environment_tier, slug
+from pipeline.predefined_variables import environment_slug, environment_tier
+from protocol.job_variables import slug
 from tests.support.project import Project
 
 JOB = "job: {script: [x]}\n"

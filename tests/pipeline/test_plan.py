@@ -80,7 +80,12 @@ def test_artifacts_and_caches(project: Project) -> None:
             expire_in: 1 week
             name: $CI_JOB_NAME
             untracked: true
-            reports: {dotenv: build.env, junit: [a.xml, b.xml], coverage_report: {path: c.xml}}
+            reports:
+              dotenv: build.env
+              junit: [a.xml, b.xml]
+              annotations: links.json
+              codequality: [q.json]
+              coverage_report: {coverage_format: cobertura, path: c.xml}
           cache:
             - key: {files: [a.lock, b.lock], prefix: $CI_JOB_NAME}
               paths: [.cache]
@@ -96,6 +101,8 @@ def test_artifacts_and_caches(project: Project) -> None:
     assert (artifacts.paths, artifacts.exclude, artifacts.when) == (["out/", "*.log"], ["out/tmp"], "always")
     assert (artifacts.expire_in, artifacts.name, artifacts.untracked) == (604_800.0, "$CI_JOB_NAME", True)
     assert (artifacts.dotenv, artifacts.junit) == (["build.env"], ["a.xml", "b.xml"])
+    assert (artifacts.annotations, artifacts.codequality) == (["links.json"], ["q.json"])
+    assert (artifacts.cobertura, artifacts.jacoco) == (["c.xml"], [])
     assert job.caches == [
         CacheSpec(
             key_files=["a.lock", "b.lock"],
@@ -107,6 +114,13 @@ def test_artifacts_and_caches(project: Project) -> None:
         ),
         CacheSpec(paths=["other"]),
     ]
+
+
+def test_artifacts_may_be_exposed_as_a_link(project: Project) -> None:
+    link = "_The 2nd-best docs"
+    artifacts = project.job(f"job: {{script: [x], artifacts: {{paths: [a], expose_as: {link}}}}}\n").artifacts
+    assert artifacts
+    assert artifacts.expose_as == link
 
 
 def test_artifacts_that_never_expire(project: Project) -> None:
@@ -322,6 +336,27 @@ def test_a_script_of_what_is_no_command_is_told_once_and_quotes_are_named_only_w
         ("script: [x], services: {name: a}", "job.services: must be a list, not a mapping"),
         ("script: [x], artifacts: {paths: a}", "job.artifacts.paths: must be a list, not a string"),
         ("script: [x], artifacts: {expire_in: soon}", "job.artifacts.expire_in: 'soon' is not a duration"),
+        ("script: [x], artifacts: {expose_as: docs}", "job.artifacts.expose_as: needs `paths` to lead to"),
+        ("script: [x], artifacts: {expose_as: '', paths: [a]}", "job.artifacts.expose_as: is empty"),
+        (
+            "script: [x], artifacts: {expose_as: 'a/b', paths: [a]}",
+            "job.artifacts.expose_as: 'a/b' is not a valid link",
+        ),
+        ("script: [x], artifacts: {expose_as: é, paths: [a]}", "job.artifacts.expose_as: 'é' is not a valid link text"),
+        (
+            "script: [x], artifacts: {expose_as: -a, paths: [a]}",
+            "job.artifacts.expose_as: '-a' is not a valid link text",
+        ),
+        (f"script: [x], artifacts: {{expose_as: {'a' * 101}, paths: [a]}}", "expose_as: is longer than 100 characters"),
+        ("script: [x], artifacts: {expose_as: a, paths: ['*.x']}", "job.artifacts.paths: can't contain '*'"),
+        (
+            "script: [x], artifacts: {reports: {coverage_report: {path: a}}}",
+            "job.artifacts.reports.coverage_report: lacks 'coverage_format'",
+        ),
+        (
+            "script: [x], artifacts: {reports: {coverage_report: {path: a, coverage_format: lcov}}}",
+            "job.artifacts.reports.coverage_report.coverage_format: must be one of cobertura, jacoco",
+        ),
         ("script: [x], cache: {paths: a}", "job.cache.paths: must be a list, not a string"),
         (
             "script: [x], cache: {key: {files: [a, b, c]}, paths: [x]}",

@@ -44,12 +44,23 @@ leak:
     - echo "KEY=$PASSWORD" > out.env
     - echo "<testsuite><testcase name='$PASSWORD'><failure>$PASSWORD</failure></testcase></testsuite>" > out.xml
     - echo kept > kept
+    - echo "{'$PASSWORD':[{'external_link':{'label':'$PASSWORD','url':'https://$PASSWORD'}}]}" | tr "'" '"' > links.json
+    - echo "<coverage><class filename='$PASSWORD'><line number='1' hits='1'/></class></coverage>" > lines.xml
     - ps -o args
     - test "$(echo "$PASSWORD" | wc -c)" = 31
     - echo "$LATER"
     - sleep 1
     - exit 3
-  artifacts: {when: always, name: "of $PASSWORD", paths: [kept], reports: {dotenv: out.env, junit: out.xml}}
+  artifacts:
+    when: always
+    name: "of $PASSWORD"
+    paths: [kept]
+    reports:
+      dotenv: out.env
+      junit: out.xml
+      annotations: links.json
+      coverage_report: {coverage_format: cobertura, path: lines.xml}
+
 after: {needs: [leak], script: [echo never]}
 """
 
@@ -126,6 +137,8 @@ def test_a_secret_is_hunted_for_and_found_nowhere_but_in_its_job(system: System,
     assert log.count("[MASKED]") >= 8
     assert b"[MASKED]" in heard
     assert "dotenv: KEY contains a secret" in shown
+    assert '"url": "https://[MASKED]"' in shown
+    assert '"path": "[MASKED]"' in shown
     told = "\n".join([shown, done.out, done.err, secrets.out, log, system.command("audit", "--json").out])
     everything = {"told": told.encode(), "feed and command lines": heard}
     for path in system.folder.rglob("*"):

@@ -14,7 +14,7 @@ from daemon.attempts import instructions as i
 from daemon.attempts.machine import AttemptMachine
 from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.attempts.table import CoreSettings
-from daemon.executors.base import Found
+from daemon.executors.base import Found, Slot
 from daemon.logs.sender import LogSender
 from protocol import messages as m
 from protocol.statuses import ENDED
@@ -33,6 +33,7 @@ class Box:
     state: str = "created"  # created, held, running, exited
     log: bytes = b""
     killed: bool = False
+    slot: Slot | None = None
 
 
 @dataclass
@@ -98,7 +99,7 @@ class WorkerSimulation:
             queue.clear()
         self.machine = AttemptMachine(SETTINGS, self._open_log, first_seq=self.lives * 1_000_000)
         self.machine.found(
-            [Found(attempt, box.state, self.now, box.assignment.lease) for attempt, box in self.boxes.items()]
+            [Found(attempt, box.state, self.now, box.assignment.lease, box.slot) for attempt, box in self.boxes.items()]
         )
 
     def _open_log(self, attempt: str) -> LogSender:
@@ -136,6 +137,7 @@ class WorkerSimulation:
                 assert all(one.satisfied for one in instruction.dependencies), "a job runs after what it needs"
                 assert not self.seen[instruction.attempt].returned, "an attempt that was given back never runs"
                 runner.phase = "opened"
+                self.boxes[instruction.attempt].slot = instruction.slot
             case i.HoldAtGate():
                 self.boxes[instruction.attempt].state = "held"
             case i.StopRunner():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from uuid import uuid4
 
@@ -154,13 +155,41 @@ def test_reports_of_tests_coverage_and_environments_are_shown(fleet: System, tmp
 """
     file = """
 test:
-  script: ['echo "covered: 87.5%"', 'echo "WHERE=one" >env', exit 1]
+  script:
+    - 'echo "covered: 87.5%"'
+    - echo "WHERE=one" >env
+    - mkdir out; echo x >out/index.html
+    - sed "s|DIRECTORY|$CI_PROJECT_DIR|" coverage.in >coverage.xml
+    - exit 1
   allow_failure: true
   coverage: '/covered: (\\d+\\.\\d+)%/'
   environment: {name: "review/$CI_COMMIT_REF_SLUG", url: "https://$WHERE.$CI_COMMIT_REF_SLUG.example.com"}
-  artifacts: {reports: {junit: "*.xml", dotenv: env}}
+  variables: {OUT: out}
+  artifacts:
+    when: always
+    expose_as: The site
+    paths: [$OUT/index.html]
+    reports:
+      junit: "r*.xml"
+      dotenv: env
+      annotations: [links.json, odd.json]
+      codequality: quality.json
+      coverage_report: {coverage_format: cobertura, path: coverage.xml}
 """
-    done = fleet.run(project(tmp_path, file, **{"report.xml": report}))
+    coverage = """<coverage><sources><source>DIRECTORY/src</source></sources>
+<package><class filename="app.py"><line number="1" hits="2"/><line number="2" hits="0"/></class></package></coverage>
+"""
+    place = {"path": "src/app.py", "lines": {"begin": 3}}
+    issue = {"description": "too long", "fingerprint": "1", "severity": "major", "location": place}
+    files = {
+        "report.xml": report,
+        "src/app.py": "x = 1",
+        "coverage.in": coverage,
+        "quality.json": json.dumps([issue]),
+        "links.json": json.dumps({"docs": [{"external_link": {"label": "API", "url": "https://docs.example"}}]}),
+        "odd.json": "[]",
+    }
+    done = fleet.run(project(tmp_path, file, **files))
     assert done.status == 0, done.err
     job = jobs_of(done.json)["test"]
     assert job["tests"] == {
@@ -173,8 +202,15 @@ test:
     }
     assert job["coverage"] == 87.5
     assert (job["environment"], job["environment_url"]) == ("review/main", "https://one.main.example.com")
+    assert job["line_coverage"]["total"] == 2
+    assert job["code_quality"]["counts"] == {"major": 1}
+    assert [link["title"] for link in job["links"]] == ["The site", "API"]
+    assert job["links"][0]["paths"] == ["out/index.html"]
+    assert "bad annotations report: odd.json: " in job["message"]
     shown = fleet.command("show", str(done.json["id"]), "test").out
     for text in ("3 tests, 1 failed, 1 skipped", "failed test: math.divides", "coverage: 87.5 %", "review/main"):
+        assert text in shown
+    for text in ("50 %", "1/2    src/app.py", "src/app.py:3", "too long", "docs: API", "https://docs.example"):
         assert text in shown
 
 

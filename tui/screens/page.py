@@ -51,7 +51,7 @@ class Page(Screen[None]):
     @property
     def is_composed(self) -> bool:
         """Whether all widgets exist: false before mounting and after closing."""
-        return self.is_mounted and self.is_attached and bool(self.query(KeyBar))
+        return self.is_mounted and self.is_attached and any(isinstance(child, KeyBar) for child in self.children)
 
     def refresh_view(self) -> None:
         """Updates bars and body."""

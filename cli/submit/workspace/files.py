@@ -8,8 +8,9 @@ import os
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -26,6 +27,8 @@ AT_ONCE_BYTES = 4 << 20
 """Files up to this size are read at once, so that they are whole."""
 RACY_NS = 2_000_000_000
 """A file changed this recently may change again without another time: file systems count up to two seconds."""
+RECENT_NS = RACY_NS
+"""Age of a file's last change, of its mode too, below which git, which compares seconds, might not see the next one."""
 SEEDED_FROM = 32
 """Unknown files from which reading the index costs less than reading the files."""
 READERS = 4
@@ -65,11 +68,16 @@ class FileCache(msgspec.Struct):
 
 
 class Files(msgspec.Struct):
-    """A repository's files: (git's mode, raw id) by path, and permission bits."""
+    """A repository's files: (git's mode, raw id) by path, and permission bits with the kind of file above them.
+
+    `known` has the statuses and ids. `recent` are files that may change again without a difference that git sees.
+    """
 
     found: dict[bytes, tuple[bytes, bytes]] = {}
-    modes: Modes = msgspec.field(default_factory=Modes)
+    permissions: dict[bytes, int] = {}
     left_out: list[bytes] = []
+    known: dict[bytes, Known] = {}
+    recent: list[bytes] = []
 
 
 class FileReader:
@@ -124,10 +132,11 @@ class FileReader:
                 statuses.pop(path, None)
             else:
                 statuses[path], known[path] = read
+        result.known = known
         if changed:
             self._cache.files = {path: entry for path, entry in known.items() if entry[0] < self._started - RACY_NS}
-        modes = {} if trust_modes else _index_modes(listing)
-        self._collect(result, listing, statuses, known, modes)
+        result.recent = [path for path, entry in known.items() if entry[1] >= self._started - RECENT_NS]
+        _collect(result, statuses, {} if trust_modes else _index_modes(listing))
         return result
 
     def _seed(
@@ -218,36 +227,23 @@ class FileReader:
             return write_loose(self._store.objects, self._store.object_format, b"blob", len(data), iter((data,)))
         return object_id(self._store.object_format, b"blob", data)
 
-    def _collect(
-        self,
-        result: Files,
-        listing: Listing,
-        statuses: dict[bytes, os.stat_result],
-        known: dict[bytes, Known],
-        modes: dict[bytes, bytes],
-    ) -> None:
-        permissions: dict[bytes, int] = {}  # with the kind of file above the bits
-        for path, status in statuses.items():
-            id = known[path][4]
-            if stat.S_ISLNK(status.st_mode):
-                result.found[path] = LINK_MODE, id
-                continue
-            bits = status.st_mode & PERMISSIONS
-            if path in modes:
-                bits = 0o755 if modes[path] == EXECUTABLE_MODE else 0o644
-            if bits & EXECUTABLE:
-                result.found[path] = EXECUTABLE_MODE, id
-                bits |= AN_EXECUTABLE
-            else:
-                result.found[path] = FILE_MODE, id
-            permissions[path] = bits
-        bare = (path + b"/" for path in (*listing.empty, *listing.absent, *listing.submodules))
-        for folder in _folders([*statuses, *bare]):
-            try:
-                permissions[folder] = os.lstat(self._top + folder).st_mode & PERMISSIONS | A_DIRECTORY
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-        result.modes = _modes(permissions)
+
+def _collect(result: Files, statuses: dict[bytes, os.stat_result], modes: dict[bytes, bytes]) -> None:
+    """Git's modes and permission bits, those of files in `modes` by the index."""
+    for path, status in statuses.items():
+        id = result.known[path][4]
+        if stat.S_ISLNK(status.st_mode):
+            result.found[path] = LINK_MODE, id
+            continue
+        bits = status.st_mode & PERMISSIONS
+        if path in modes:
+            bits = 0o755 if modes[path] == EXECUTABLE_MODE else 0o644
+        if bits & EXECUTABLE:
+            result.found[path] = EXECUTABLE_MODE, id
+            bits |= AN_EXECUTABLE
+        else:
+            result.found[path] = FILE_MODE, id
+        result.permissions[path] = bits
 
 
 def _index_modes(listing: Listing) -> dict[bytes, bytes]:
@@ -259,7 +255,16 @@ def _index_modes(listing: Listing) -> dict[bytes, bytes]:
     return modes
 
 
-def _folders(paths: list[bytes]) -> set[bytes]:
+def folder_permissions(top: Path, folders: Iterable[bytes]) -> dict[bytes, int]:
+    """Permission bits, with their kind above them, of those directories that exist."""
+    found = {}
+    for folder in folders:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            found[folder] = os.lstat(os.path.join(os.fsencode(top), folder)).st_mode & PERMISSIONS | A_DIRECTORY
+    return found
+
+
+def folders_of(paths: Iterable[bytes]) -> set[bytes]:
     """All directories that contain the paths."""
     found: set[bytes] = set()
     for path in paths:
@@ -270,18 +275,24 @@ def _folders(paths: list[bytes]) -> set[bytes]:
     return found
 
 
-def _modes(permissions: dict[bytes, int]) -> Modes:
+def common_modes(permissions: Mapping[bytes, int]) -> Modes:
+    """Permission bits of files and directories, the most frequent ones as the usual ones."""
     usual = {0: 0o644, AN_EXECUTABLE: AN_EXECUTABLE | 0o755, A_DIRECTORY: A_DIRECTORY | 0o755}
     for bits, _ in sorted(Counter(permissions.values()).items(), key=lambda item: (item[1], -item[0])):
         usual[bits & ~PERMISSIONS] = bits
-    common = set(usual.values())
-    other = {path: bits & PERMISSIONS for path, bits in sorted(permissions.items()) if bits not in common}
-    return Modes(
+    modes = Modes(
         file=usual[0],
         executable=usual[AN_EXECUTABLE] & PERMISSIONS,
         directory=usual[A_DIRECTORY] & PERMISSIONS,
-        other=other,
     )
+    return with_modes(modes, permissions)
+
+
+def with_modes(modes: Modes, permissions: Mapping[bytes, int]) -> Modes:
+    """The same usual bits, and beside its other ones those of `permissions` that are not usual."""
+    usual = {modes.file, modes.executable | AN_EXECUTABLE, modes.directory | A_DIRECTORY}
+    other = {path: bits & PERMISSIONS for path, bits in permissions.items() if bits not in usual}
+    return msgspec.structs.replace(modes, other=dict(sorted((modes.other | other).items())))
 
 
 def _shown(path: bytes) -> str:

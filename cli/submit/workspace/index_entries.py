@@ -22,13 +22,14 @@ class Status:
     """A parsed `git status --porcelain=v2 --branch`.
 
     `index` are changes of the index by path, `on_disk` paths of changed files, `blobs` ids of their blobs in the index.
-    `head` and `branch` are None before the first commit, and without a branch.
+    `unmerged` are paths in conflict. `head` and `branch` are None before the first commit, and without a branch.
     """
 
     def __init__(self, records: Iterable[bytes]) -> None:
         self.index: dict[bytes, bytes] = {}
         self.on_disk: set[bytes] = set()
         self.intended: set[bytes] = set()
+        self.unmerged: set[bytes] = set()
         self.blobs: dict[bytes, str] = {}
         self.head: str | None = None
         self.branch: str | None = None
@@ -37,7 +38,9 @@ class Status:
                 self.head = record.removeprefix(HEAD).decode()
             elif record.startswith(BRANCH) and record != BRANCH + b"(detached)":
                 self.branch = record.removeprefix(BRANCH).decode("utf-8", "replace")
-            if record[:1] != b"1":  # "u", unmerged: the listing of the index has the stages
+            if record[:1] == b"u":  # the listing of the index has the stages
+                self.unmerged.add(record.split(b" ", 10)[10])
+            if record[:1] != b"1":
                 continue
             fields = record.split(b" ", 8)
             changes, path = fields[1], fields[8]
@@ -49,6 +52,11 @@ class Status:
                 self.blobs[path] = fields[7].decode()
             if changes == b".A":
                 self.intended.add(path)
+
+    @property
+    def paths(self) -> set[bytes]:
+        """All paths that it names."""
+        return self.index.keys() | self.on_disk | self.intended | self.unmerged
 
 
 def index_entries(

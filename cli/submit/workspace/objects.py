@@ -6,7 +6,7 @@ import hashlib
 import os
 import tempfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -54,7 +54,7 @@ def build_trees(object_format: str, files: Iterable[tuple[bytes, bytes, bytes]])
         folders[folder].append((name, mode, id))
     trees: dict[bytes, bytes] = {}
     id = b""
-    for folder in sorted(folders, key=lambda path: path.count(b"/") + bool(path), reverse=True):
+    for folder in sorted(folders, key=_depth, reverse=True):
         data = tree_data(folders[folder])
         id = object_id(object_format, b"tree", data)
         trees[id] = data
@@ -62,6 +62,75 @@ def build_trees(object_format: str, files: Iterable[tuple[bytes, bytes, bytes]])
             parent, _, name = folder.rpartition(b"/")
             folders[parent].append((name, TREE_MODE, id))
     return id, trees
+
+
+def changed_trees(
+    object_format: str,
+    top: bytes,
+    changes: Mapping[bytes, tuple[bytes, bytes] | None],
+    read: Callable[[list[bytes]], Mapping[bytes, bytes]],
+) -> tuple[bytes, dict[bytes, bytes], set[bytes]]:
+    """The tree `top` with files (mode, raw id) in place of what it has at their paths, and without those that are None.
+
+    Returns its id, the data of all new trees by id, and the directories that are gone. `read` reads trees by id.
+    Raises KeyError if it lacks one.
+    """
+    folders: dict[bytes, list[tuple[bytes, bytes, bytes]]] = {b"": []}
+    for path in changes:
+        folder = path.rpartition(b"/")[0]
+        if folder not in folders:
+            _add_folders(folders, folder)
+    deepest = max(map(_depth, folders))
+    found: dict[bytes, dict[bytes, tuple[bytes, bytes]]] = {}
+    for depth in range(deepest + 1):
+        level = [folder for folder in folders if _depth(folder) == depth]
+        ids = {b"": top} if depth == 0 else {folder: id for folder in level if (id := _sub_tree(found, folder))}
+        read_trees = read(list(ids.values()))
+        found |= {folder: _entries(read_trees[ids[folder]], len(top)) if folder in ids else {} for folder in level}
+    for path, entry in changes.items():
+        folder, _, name = path.rpartition(b"/")
+        if entry is not None:
+            found[folder][name] = entry
+        elif found[folder].get(name, (TREE_MODE,))[0] != TREE_MODE:
+            del found[folder][name]
+    trees: dict[bytes, bytes] = {}
+    gone: set[bytes] = set()
+    id = top
+    for folder in sorted(found, key=_depth, reverse=True):
+        data = tree_data((name, mode, id) for name, (mode, id) in found[folder].items())
+        id = object_id(object_format, b"tree", data)
+        parent, _, name = folder.rpartition(b"/")
+        if folder and not found[folder]:
+            gone.add(folder)
+            if found[parent].get(name, (b"",))[0] == TREE_MODE:
+                del found[parent][name]
+            continue
+        trees[id] = data
+        if folder:
+            found[parent][name] = TREE_MODE, id
+    return id, trees, gone
+
+
+def _depth(folder: bytes) -> int:
+    return folder.count(b"/") + bool(folder)
+
+
+def _sub_tree(found: Mapping[bytes, Mapping[bytes, tuple[bytes, bytes]]], folder: bytes) -> bytes | None:
+    parent, _, name = folder.rpartition(b"/")
+    mode, id = found[parent].get(name, (b"", b""))
+    return id if mode == TREE_MODE else None
+
+
+def _entries(data: bytes, id_bytes: int) -> dict[bytes, tuple[bytes, bytes]]:
+    """Modes and ids of a tree's entries by name."""
+    found = {}
+    at = 0
+    while at < len(data):
+        end = data.index(0, at)
+        mode, _, name = data[at:end].partition(b" ")
+        at = end + 1 + id_bytes
+        found[name] = mode, data[end + 1 : at]
+    return found
 
 
 def _add_folders(folders: dict[bytes, list[tuple[bytes, bytes, bytes]]], folder: bytes) -> None:

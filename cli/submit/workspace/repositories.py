@@ -10,12 +10,9 @@ from hashlib import sha256
 
 import msgspec
 
-from cli.submit.workspace.files import FileCache, FileReader
+from cli.submit.workspace.contents import ContentReader
 from cli.submit.workspace.history import Refs, parse_refs
-from cli.submit.workspace.index_entries import Status, index_entries
-from cli.submit.workspace.index_file import Seed
-from cli.submit.workspace.lfs import unmodified
-from cli.submit.workspace.objects import build_trees
+from cli.submit.workspace.index_entries import Status
 from cli.submit.workspace.store import SnapshotStore
 from cli.submit.workspace.work_tree import WorkTree
 from pipeline.file_listing import Listing
@@ -42,7 +39,7 @@ class Scan(msgspec.Struct):
 def scan(store: SnapshotStore, tree: WorkTree, list_files: Callable[[], Listing]) -> Scan:
     """Reads a repository and writes what the store lacks of its files. Raises LongshoreError."""
     key = sha256(bytes(tree.top)).hexdigest()[:16]
-    copy, noted = store.directory / f"index-{key}", store.directory / f"files-{key}"
+    copy = store.directory / f"index-{key}"
     running = tree.start_status(store, copy)
     asked = tree.start_refs()
 
@@ -50,35 +47,18 @@ def scan(store: SnapshotStore, tree: WorkTree, list_files: Callable[[], Listing]
     def status() -> Status:
         return Status(tree.git.finish(running).split(b"\0")[:-1])
 
-    def seeds(paths: list[bytes]) -> dict[bytes, Seed]:
-        status()  # refreshes the copy of the index
-        return tree.seeds(store, copy, paths)
-
-    listing = list_files()
-    known = FileCache.load(noted)
-    before = known.files, known.trees
-    files = FileReader(store, tree.top, known, seeds).read(listing, trust_modes=tree.flag("core.filemode", True))
-    flat = ((path, mode, id) for path, (mode, id) in files.found.items())
-    top, trees = build_trees(store.object_format, flat)
-    unknown = {id.hex(): data for id, data in trees.items() if id not in known.trees}
-    for id in store.missing({id: len(data) for id, data in unknown.items()}):
-        store.write(b"tree", unknown[id])
-    known.trees = set(trees)
-    if (known.files, known.trees) != before:
-        known.save(noted)
-    if status().blobs and any(key.startswith("filter.lfs.") for key in tree.config):
-        status().on_disk -= unmodified(store, tree.top, status().blobs)
-    entries, staged = index_entries(listing.index, status(), files.found)
+    found = ContentReader(store, tree, key, copy, status).read(list_files)
     manifest = RepositoryManifest(
         url=without_password(tree.config.get("remote.origin.url", "")),
         head=status().head,
         branch=status().branch or "",
-        index=entries,
-        modes=files.modes,
-        empty=sorted({*listing.empty, *listing.absent, *listing.submodules}),
+        index=found.entries,
+        modes=found.modes,
+        empty=sorted({*found.listing.empty, *found.listing.absent, *found.listing.submodules}),
         partial=tree.partial,
     )
-    return Scan(tree, listing, manifest, top, staged, parse_refs(tree.git.finish(asked, check=False)), files.left_out)
+    refs = parse_refs(tree.git.finish(asked, check=False))
+    return Scan(tree, found.listing, manifest, found.tree, found.staged, refs, found.left_out)
 
 
 def submodules(store: SnapshotStore, parent: Scan, parent_number: int, *, recursive: bool) -> Iterator[Scan]:

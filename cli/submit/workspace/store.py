@@ -98,7 +98,7 @@ class SnapshotStore:
 
     def forget(self) -> None:
         """Drops what earlier snapshots found."""
-        for path in (*self.directory.glob("files-*"), self.directory / "commits"):
+        for path in (*self.directory.glob("files-*"), *self.directory.glob("basis-*"), self.directory / "commits"):
             path.unlink(missing_ok=True)
 
     def sizes(self, ids: Iterable[str]) -> dict[str, int]:

@@ -98,8 +98,11 @@ class WorkTree(msgspec.Struct, frozen=True):
         Uses and refreshes a copy of the index, `copy`. A sparse index may need trees, which go to the store.
         """
         self._copy_index(copy)
-        # a split index would be written into the user's repository
-        options = ("-c", "core.splitIndex=false", "-c", "core.untrackedCache=false", "-c", "status.relativePaths=false")
+        options = (
+            *("-c", "core.splitIndex=false"),  # it would be written into the user's repository
+            *("-c", "core.checkStat=default", "-c", "core.trustctime=true"),  # any change is one of the copied index
+            *("-c", "core.untrackedCache=false", "-c", "status.relativePaths=false"),
+        )
         return self.git.start(
             (*in_work_tree(self.top), *self._harmless(), *options),
             *("status", "--porcelain=v2", "--branch", "--no-ahead-behind", "-z"),

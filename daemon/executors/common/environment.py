@@ -12,7 +12,8 @@ from datetime import datetime
 
 import msgspec
 
-from protocol.job_variables import as_path, of_worker, timestamp
+from daemon.executors.base import Slot
+from protocol.job_variables import as_path, of_worker, slug, timestamp
 from protocol.messages import Assignment, Dependency
 from protocol.plan import Variable
 from protocol.variables import expand, expand_all
@@ -76,17 +77,47 @@ def dotenv_of(dependencies: Iterable[Dependency]) -> list[Variable]:
     return [Variable(key=key, value=value, raw=True) for key, value in merged.items()]
 
 
+class Start(msgspec.Struct, frozen=True):
+    """A job's start: when its gate opens, and in which slot; None as long as that is unknown."""
+
+    at: datetime | None = None
+    slot: Slot | None = None
+
+    def variables(self) -> dict[str, str]:
+        """The variables that depend on it."""
+        values: dict[str, str] = {}
+        if self.at is not None:
+            values["CI_JOB_STARTED_AT"] = timestamp(self.at)
+            values["CI_JOB_STARTED_AT_SLUG"] = slug(timestamp(self.at))
+        if self.slot is not None:
+            values["CI_CONCURRENT_ID"] = str(self.slot.number)
+            values["CI_CONCURRENT_PROJECT_ID"] = str(self.slot.of_project)
+        return values
+
+
+NOT_STARTED = Start()
+
+
 def job_environment(
-    assignment: Assignment, worker: str, image: str, dotenv: Iterable[Variable] = (), started: datetime | None = None
+    assignment: Assignment,
+    worker: str,
+    image: str,
+    dotenv: Iterable[Variable] = (),
+    start: Start = NOT_STARTED,
+    network: str = "",
 ) -> Environment:
-    """A job's variables; before its dependencies have ended, without their `dotenv` and without a start."""
+    """A job's variables; before its dependencies have ended, without their `dotenv` and without a start.
+
+    `network` is the name of the job's own network, if it has one.
+    """
     arch = ARCHITECTURES.get(platform.machine(), platform.machine())
+    fixed = {"CI_RUNNER_EXECUTABLE_ARCH": f"linux/{arch}", **start.variables()}
+    if network:
+        fixed["CI_BUILD_NETWORK_NAME"] = network
     own = [
         *of_worker(assignment.job, worker, image, assignment.project_dir),
-        Variable(key="CI_RUNNER_EXECUTABLE_ARCH", value=f"linux/{arch}", raw=True),
+        *(Variable(key=key, value=value, raw=True) for key, value in fixed.items()),
     ]
-    if started is not None:
-        own.append(Variable(key="CI_JOB_STARTED_AT", value=timestamp(started), raw=True))
     files: dict[str, str] = {}
 
     def placed(variable: Variable) -> Variable:

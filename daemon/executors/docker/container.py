@@ -8,12 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
 from queue import SimpleQueue
 from typing import Any
 
 from daemon.executors.base import JobFailed
-from daemon.executors.common.environment import Environment, dotenv_of, job_environment
+from daemon.executors.common.environment import NOT_STARTED, Environment, Start, dotenv_of, job_environment
 from daemon.executors.common.script_limits import is_true
 from daemon.executors.docker.api_client import GONE, EngineError
 from daemon.executors.docker.gate import Gate
@@ -91,14 +90,17 @@ class JobContainer:
 
     # variables
 
-    def environment(self, dependencies: Sequence[Dependency], started: datetime | None = None) -> Environment:
+    def environment(self, dependencies: Sequence[Dependency], start: Start = NOT_STARTED) -> Environment:
         """The job's variables, with those from the `dependencies` that have ended."""
-        return job_environment(self.assignment, self.site.worker, self.spec.name, dotenv_of(dependencies), started)
+        network = self.name if self.assignment.job.services else ""
+        variables = dotenv_of(dependencies)
+        return job_environment(self.assignment, self.site.worker, self.spec.name, variables, start, network)
 
     def last_environment(self) -> Environment:
         """The script's environment, as far as known to a daemon that did not release it."""
         if self.final is None:
-            self.final = self.environment(self.assignment.dependencies)
+            start = Start(None, self.site.slot(self.name))
+            self.final = self.environment(self.assignment.dependencies, start)
         return self.final
 
     def services(self, environment: Environment) -> Services | None:

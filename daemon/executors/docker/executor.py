@@ -229,7 +229,8 @@ class DockerExecutor(Executor):
             released = datetime.now(UTC)
         if released is None:
             return Found(attempt, "held" if up else "created", lease=lease)
-        return Found(attempt, "running" if up else "exited", self._released_mono(thing.name, released), lease)
+        slot = self._site.slot(thing.name)
+        return Found(attempt, "running" if up else "exited", self._released_mono(thing.name, released), lease, slot)
 
     def _released_mono(self, name: str, released: datetime) -> float:
         """From its daemon's note, which no clock change affects; without a note, by the engine's wall clock."""

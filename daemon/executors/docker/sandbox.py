@@ -12,13 +12,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from daemon.executors.base import Checkout, Collected, Dependencies, JobFailed, Outcome, Workspace
 from daemon.executors.common.checkout_options import checkout_options
-from daemon.executors.common.environment import Environment
+from daemon.executors.common.environment import Environment, Start
 from daemon.executors.common.script import lease_line, release_lines, stop_line
 from daemon.executors.common.script_limits import limits_of
 from daemon.executors.docker.api_client import EngineError
@@ -32,7 +31,6 @@ from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
 from daemon.executors.docker.start import await_entry, bring_to_gate
 from daemon.tar_stream import BadArchive
-from protocol.clock import reading
 from protocol.statuses import FailureReason
 from protocol.variables import references
 
@@ -94,7 +92,8 @@ class DockerSandbox:
         """See Sandbox."""
         container = self._container
         with container.failures():
-            final = container.final = container.environment(dependencies.states, datetime.now(UTC))
+            start = Start(datetime.now(UTC), dependencies.slot)
+            final = container.final = container.environment(dependencies.states, start)
             if complaint := final.too_long():
                 raise JobFailed(FailureReason.SCRIPT_FAILURE, complaint)
             if self._postponed:
@@ -113,7 +112,7 @@ class DockerSandbox:
             )
             self._gate.tell(lines)
             container.released_at = time.monotonic()
-            self._note_release()
+            self._site.note_release(container.name, dependencies.slot)
 
     def _has_old_caches(self, final: Environment) -> bool:
         """Whether a cache in the view was replaced since: a dependency may have done so.
@@ -161,12 +160,6 @@ class DockerSandbox:
     def interrupt(self) -> None:
         """See Sandbox."""
         self._gate.interrupt()
-
-    def _note_release(self) -> None:
-        """Records the release time for a later daemon, which otherwise has only the engine's clock."""
-        with suppress(OSError):
-            self._site.directory.mkdir(parents=True, exist_ok=True)
-            self._site.release_note(self._container.name).write_text(reading())
 
     # while it runs
 

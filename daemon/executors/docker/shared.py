@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from daemon.executors.base import Slot
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.files.cache_store import CacheStore
 from daemon.executors.docker.files.inline_workspace import InlineWorkspaces
@@ -18,7 +19,7 @@ from daemon.executors.docker.networks.pool import NetworkPool
 from daemon.executors.docker.removal_guard import RemovalGuard
 from daemon.executors.docker.sweeper import Sweeper
 from daemon.executors.policy import Policy
-from protocol.clock import monotonic_of
+from protocol.clock import monotonic_of, reading
 
 
 class SharedResources(msgspec.Struct, frozen=True):
@@ -53,7 +54,7 @@ class SharedResources(msgspec.Struct, frozen=True):
         return self.directory / f"{container}.links"
 
     def release_note(self, container: str) -> Path:
-        """Path of the note of a container's release time (`protocol.clock`)."""
+        """Path of the note of a container's release: the time (`protocol.clock`), and a line with its slot."""
         return self.directory / f"{container}.released"
 
     def forget(self, container: str) -> None:
@@ -70,5 +71,19 @@ class SharedResources(msgspec.Struct, frozen=True):
     def released_at(self, container: str) -> float | None:
         """A container's release time (monotonic), if noted since this machine's boot."""
         with suppress(OSError, ValueError):  # no note, or a damaged one
-            return monotonic_of(self.release_note(container).read_text())
+            return monotonic_of(self.release_note(container).read_text().partition("\n")[0])
+        return None
+
+    def note_release(self, container: str, slot: Slot) -> None:
+        """Notes a release for a later daemon, which otherwise has only the engine's clock, and no slot."""
+        with suppress(OSError):
+            self.directory.mkdir(parents=True, exist_ok=True)
+            self.release_note(container).write_text(f"{reading()}\n{slot.number} {slot.of_project}\n")
+
+    def slot(self, container: str) -> Slot | None:
+        """The slot of a released container, if noted."""
+        with suppress(OSError, ValueError):  # no note, or a damaged one
+            _, line = self.release_note(container).read_text().splitlines()
+            number, of_project = map(int, line.split())
+            return Slot(number, of_project)
         return None

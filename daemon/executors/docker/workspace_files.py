@@ -14,6 +14,7 @@ from daemon.executors.docker.container_user import owner_of
 from daemon.executors.docker.shared import SharedResources
 from daemon.tar_stream import ROOT, Owner
 from protocol.messages import Assignment
+from protocol.plan import ArtifactsSpec
 
 
 class SandboxFiles:
@@ -33,9 +34,17 @@ class SandboxFiles:
         self._container = container
 
     def note(self, checkout: Checkout | None) -> None:
-        """Records the workspace's names for another daemon: files outside it are `untracked` when collected."""
+        """Records the workspace's names for another daemon, if they matter when files are collected: files outside it
+        are `untracked`, and a coverage report is about files in it.
+        """
         job = self._assignment.job
-        if any(cache.untracked for cache in job.caches) or (job.artifacts and job.artifacts.untracked):
+        artifacts = job.artifacts or ArtifactsSpec()
+        if (
+            any(cache.untracked for cache in job.caches)
+            or artifacts.untracked
+            or artifacts.cobertura
+            or artifacts.jacoco
+        ):
             self._note_names(checkout.names() if checkout else ())
 
     def _note_names(self, names: Iterable[str]) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from daemon.attempts.admission import to_admit, to_open
+from daemon.attempts.admission import free_slot, to_admit, to_open
 from daemon.attempts.attempt import OVER, Attempt, Phase
+from daemon.executors.base import Slot
 from daemon.logs.sender import LogSender
 from protocol.messages import Dependency
 from protocol.statuses import ExecutionStatus
-from tests.support.plans import assignment
+from tests.support.plans import PROJECT, assignment
 
 
 def job(number: int, phase: Phase, runnable: bool = True, runnable_at: float | None = None) -> Attempt:
@@ -66,3 +67,14 @@ def test_the_job_that_was_runnable_first_runs_first() -> None:
 def test_runnable_jobs_are_prepared_before_waiting_ones() -> None:
     waiting, runnable = job(1, Phase.QUEUED, runnable=False), job(2, Phase.QUEUED)
     assert to_admit([waiting, runnable], slots=1, ahead=1, threads=1) == [runnable]
+
+
+def test_a_slot_is_the_lowest_free_number_on_the_worker_and_of_its_project() -> None:
+    first, second, ended = job(1, Phase.RUNNING), job(2, Phase.OPENED), job(3, Phase.ENDED)
+    other = Attempt(assignment("x", attempt="4.1", project="other/project"), LogSender(lambda: None), 0)
+    other.phase = Phase.RUNNING
+    first.slot, second.slot, ended.slot, other.slot = Slot(0, 0), Slot(3, 2), Slot(1, 1), Slot(2, 0)
+    jobs = [first, second, ended, other]
+    assert free_slot(PROJECT, jobs, []) == Slot(1, 1)
+    assert free_slot("other/project", jobs, [Slot(1, 1)]) == Slot(4, 2), "the project of a found one is unknown"
+    assert free_slot("new/project", jobs, []) == Slot(1, 0)

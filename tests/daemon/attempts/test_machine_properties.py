@@ -103,6 +103,15 @@ class Worker(RuleBasedStateMachine):
         assert opened + running <= SETTINGS.slots
 
     @invariant()
+    def running_jobs_have_different_slots(self) -> None:
+        begun = {attempt for attempt, runner in self.sim.runners.items() if runner.phase == "opened"}
+        begun |= {attempt for attempt, box in self.sim.boxes.items() if box.state == "running"}
+        slots = [self.sim.boxes[attempt].slot for attempt in begun if attempt in self.sim.boxes]
+        for numbers in ([slot.number for slot in slots if slot], [slot.of_project for slot in slots if slot]):
+            assert len(set(numbers)) == len(slots), "all jobs here are of one project"
+            assert all(number < SETTINGS.slots for number in numbers)
+
+    @invariant()
     def a_stored_log_is_the_log(self) -> None:
         for seen in self.sim.seen.values():
             assert seen.log == LINE * (len(seen.log) // len(LINE)), "no byte twice, none lost in the middle"

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from daemon.logs.coverage import TAIL_BYTES, LogTail, find_coverage
 from daemon.reports.dotenv import MAX_BYTES, MAX_VARIABLES, BadDotenv, parse_dotenv
-from daemon.reports.junit import MAX_FAILURES, PIECE, JUnitReport, parse_junit
+from daemon.reports.junit import MAX_FAILURES, JUnitReport, parse_junit
+from daemon.reports.xml_reader import PIECE
 from protocol.views import JUnitSummary
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import pty
+import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
@@ -12,6 +14,7 @@ from urllib.parse import quote
 import pytest
 
 from pipeline.includes import git_fetch
+from pipeline.includes.credentials import CredentialCache, remove_abandoned
 from tests.pipeline.includes.conftest import Fetch
 from tests.support.certificates import Authority
 from tests.support.git_servers import PASSWORD, SSHD, USER, HttpsGit, SshGit, stalling_server
@@ -72,6 +75,28 @@ def test_a_password_in_the_origin_s_address_is_used_and_never_shown(
         assert secret not in shown
         assert secret.encode() not in kept
     assert "no such project, or no access to it" in problems[0]
+
+
+def test_what_failed_once_is_not_asked_again_for_the_next_include(ours: Project, https: HttpsGit, fetch: Fetch) -> None:
+    others = "".join(f"  - {{project: group/ci, file: ci/jobs.yml, ref: v{number}}}\n" for number in range(3))
+    problems = ours.problems(f"include:\n{others}", fetching=fetch())
+    assert [problem.partition(": ")[2].partition(":")[0] for problem in problems] == [
+        f"include[{number}]" for number in range(3)
+    ]
+    assert https.requests == ["/group/ci.git/info/refs?service=git-upload-pack"]
+
+
+def test_an_address_that_insteadof_makes_is_not_shown(
+    ours: Project, https: HttpsGit, fetch: Fetch, tmp_path: Path
+) -> None:
+    log_in(ours, tmp_path / "gitconfig")
+    rewritten = f"{https.address}/token-123/"
+    ours.git("config", "--file", str(tmp_path / "gitconfig"), f"url.{rewritten}.insteadOf", "https://gitlab.example/")
+    ours.git("remote", "set-url", "origin", "https://gitlab.example/group/app.git")
+    (problem,) = ours.problems(INCLUDE, fetching=fetch())
+    assert "https://gitlab.example/group/ci.git (rewritten by insteadOf)" in problem
+    assert "no such project, or no access to it" in problem
+    assert "token-123" not in problem
 
 
 @pytest.mark.parametrize("password", [None, "wrong"])
@@ -135,6 +160,19 @@ def test_on_a_terminal_a_password_is_asked_for_once_and_then_forgotten(
     assert asked == dict.fromkeys(answers, 1)
     assert PASSWORD.encode() not in shown
     assert list((tmp_path / "temporary").iterdir()) == []
+
+
+def test_what_a_killed_process_kept_of_passwords_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    killed = "import os\nfrom pipeline.includes.credentials import CredentialCache\nCredentialCache(60)\nos._exit(9)"
+    subprocess.run([sys.executable, "-c", killed], env=os.environ | {"TMPDIR": str(tmp_path)}, cwd=ROOT)
+    (abandoned,) = tmp_path.iterdir()
+    used = CredentialCache(60)
+    assert not abandoned.exists()
+    remove_abandoned()
+    (own,) = tmp_path.iterdir()
+    used.close()
+    assert not own.exists()
 
 
 def _read(terminal: int) -> bytes:

@@ -51,6 +51,13 @@ def test_without_a_cache_each_compilation_asks_once(server: WebServer, reader: R
     assert reader().read(server.url("/a.yml")) == NEW
 
 
+def test_a_file_that_was_refused_is_not_asked_for_again(server: WebServer, reader: Reader) -> None:
+    files = reader()
+    first = refusal(files, server.url("/gone.yml"))
+    assert refusal(files, server.url("/gone.yml")) == first
+    assert len(server.requests) == 1
+
+
 def test_a_cached_file_is_asked_again_after_its_time_or_at_once(server: WebServer, reader: Reader) -> None:
     url = server.url("/a.yml")
     server.files["/a.yml"] = OLD

@@ -120,6 +120,33 @@ def test_all_missing_includes_are_told_together_with_what_else_is_wrong(project:
     ]
 
 
+def test_a_long_name_of_a_file_is_told_whole(project: Project) -> None:
+    name = f"{'folder/' * 12}file.yml"
+    (problem,) = project.problems(f"include: {name}\n")
+    assert f"there is no file '{name}'" in problem
+
+
+def test_what_a_missing_include_may_hold_is_not_said_to_lack(project: Project) -> None:
+    jobs = """
+deploy:
+  extends: .from_there
+  environment: {url: https://example.test}
+from_there:
+  image: {entrypoint: [""]}
+"""
+    assert len(project.problems(f"include: gone.yml\n{jobs}")) == 1
+    assert len(project.problems(jobs.replace("from_there:\n", "other:\n"))) == 1, "only the unknown job to extend"
+
+
+def test_files_with_inputs_are_read_after_one_that_is_missing(project: Project) -> None:
+    project.write("inputs.yml", "spec: {inputs: {name: {default: x}}}\n---\ninclude: $[[ inputs.name ]].yml\n")
+    problems = project.problems("include: [gone.yml, inputs.yml, {local: inputs.yml, inputs: {nmae: y}}]\n")
+    assert "there is no file 'gone.yml'" in problems[0]
+    assert "there is no file 'x.yml'" in problems[1]
+    assert len(problems) == 3
+    assert "inputs.nmae: the included file declares no such input" in problems[2]
+
+
 def test_a_file_that_includes_itself_is_refused(project: Project) -> None:
     project.write("a.yml", "include: b.yml\n")
     project.write("b.yml", "include: a.yml\n")

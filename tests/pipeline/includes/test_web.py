@@ -157,7 +157,11 @@ def test_a_certificate_has_to_be_valid(server: WebServer, authority: Authority, 
     server.files["/a.yml"] = JOB
     trust = {"SSL_CERT_FILE": str(authority.file)}
     other = {"SSL_CERT_FILE": str(Authority(tmp_path / "other").file)}
-    assert "the certificate is not trusted: unable to get local issuer" in refusal(client(other), server.url("/a.yml"))
+    said = refusal(client(other), server.url("/a.yml"))
+    assert "the certificate is not trusted: unable to get local issuer" in said
+    assert "(SSL_CERT_FILE names the authorities to trust)" in said
+    bundle = {"CURL_CA_BUNDLE": other["SSL_CERT_FILE"], **trust}
+    assert "(CURL_CA_BUNDLE names the authorities to trust)" in refusal(client(bundle), server.url("/a.yml"))
     with closing(WebServer(authority.context("other.test"), server.files)) as wrong:
         assert "IP address mismatch" in refusal(client(trust), wrong.url("/a.yml"))
         assert "Hostname mismatch" in refusal(client(trust), wrong.url("/a.yml", "localhost"))

@@ -14,6 +14,7 @@ from daemon.executors.common.archive_members import ArchiveWriter, Members, Sele
 from daemon.executors.common.globs import META, Patterns, fixed_prefix, outermost, relative_pattern
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.tar_stream import Member
+from protocol.display import printable
 from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
 
@@ -25,6 +26,9 @@ MOST_LINKS = 40
 """Limit of links from one to the next, as in Linux."""
 REPORT_BYTES = 64 << 20
 """Maximum size of a report file; a larger one is skipped."""
+
+ABOUT_FILES = frozenset({"cobertura", "jacoco"})
+"""Kinds of reports about the workspace's files."""
 
 Expand = Callable[[str], str]
 
@@ -212,13 +216,14 @@ class ReportFiles:
 
     follows = True
 
-    def __init__(self, kind: str, directory: Path, warnings: list[str]) -> None:
+    def __init__(self, kind: str, directory: Path, warnings: list[str], workspace: frozenset[str]) -> None:
         self.names: set[str] = set()  # always empty: a hard link is its own report
         self.collected: list[Collected] = []
         self._kept: set[str] = set()
         self._kind = kind
         self._directory = directory
         self._warnings = warnings
+        self._workspace = workspace
 
     def directory(self, member: Member) -> None:
         """Nothing to do: reports are files."""
@@ -235,26 +240,20 @@ class ReportFiles:
         path = self._directory / f"{self._kind}-{len(self._kept)}"
         with path.open("wb") as file:
             file.writelines(data)
-        self.collected.append(Collected(self._kind, path, name))
+        self.collected.append(Collected(self._kind, path, name, workspace=self._workspace))
 
 
 class _OneFile(ReportFiles):
     """Keeps a file of exactly this name, and nothing else of what its pattern matches."""
 
     def __init__(self, name: str, kind: str, directory: Path) -> None:
-        super().__init__(kind, directory, [])
+        super().__init__(kind, directory, [], frozenset())
         self._name = name
 
     def add(self, member: Member, data: Iterator[bytes]) -> None:
         """Keeps the file."""
         if member.name == self._name:
             super().add(member, data)
-
-
-def printable(name: str) -> str:
-    """A file's name for messages: control characters and invalid UTF-8 are escaped."""
-    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def due(when: str, succeeded: bool) -> bool:
@@ -276,12 +275,13 @@ def collect_artifacts(
         with ArchiveWriter(path) as out:
             any_taken = taker.take(selection, out)
         if any_taken:
-            collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest))
+            paths = [taker.expand(pattern) for pattern in spec.paths]
+            collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest, paths))
         else:
             path.unlink()
-    for kind, patterns in (("dotenv", spec.dotenv), ("junit", spec.junit)):
+    for kind, patterns in report_patterns(spec):
         if patterns:
-            files = ReportFiles(kind, directory, taker.warnings)
+            files = ReportFiles(kind, directory, taker.warnings, known() if kind in ABOUT_FILES else frozenset())
             taker.take(Selection(patterns), files)
             collected += files.collected
     return collected
@@ -299,3 +299,13 @@ def collect_description(written: str, taker: FileCollector, directory: Path) -> 
     file = _OneFile(relative, DESCRIPTION, directory)
     msgspec.structs.replace(taker, warnings=[], empty=[]).take(Selection([relative]), file)
     return file.collected
+
+
+def report_patterns(spec: ArtifactsSpec) -> Iterator[tuple[str, Sequence[str]]]:
+    """The patterns of a job's reports by kind."""
+    yield "dotenv", spec.dotenv
+    yield "junit", spec.junit
+    yield "annotations", spec.annotations
+    yield "codequality", spec.codequality
+    yield "cobertura", spec.cobertura
+    yield "jacoco", spec.jacoco

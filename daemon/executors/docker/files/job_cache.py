@@ -17,9 +17,10 @@ from daemon.executors.common.archives import check
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.globs import Patterns, fixed_prefix
 from daemon.executors.docker.api_client import EngineError
-from daemon.executors.docker.files.artifacts import Expand, FileCollector, Selection, due, printable
+from daemon.executors.docker.files.artifacts import Expand, FileCollector, Selection, due
 from daemon.executors.docker.files.cache_store import Cached, CacheStore
 from daemon.tar_stream import BadArchive
+from protocol.display import printable
 from protocol.errors import EngineUnavailable, UsageError
 from protocol.plan import CacheSpec
 

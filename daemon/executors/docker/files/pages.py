@@ -66,4 +66,4 @@ def collect_pages(spec: PagesSpec, taker: FileCollector, directory: Path) -> lis
         path.unlink()
         taker.warnings.append(f"no pages: there are no files in {relative}")
         return []
-    return [Collected(PAGES, path, relative, out.digest, pages.files, pages.bytes)]
+    return [Collected(PAGES, path, relative, out.digest, files=pages.files, bytes=pages.bytes)]

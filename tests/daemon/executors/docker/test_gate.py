@@ -9,7 +9,7 @@ from pathlib import Path
 import docker
 import pytest
 
-from daemon.executors.base import Dependencies, JobFailed
+from daemon.executors.base import Dependencies, JobFailed, Slot
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
@@ -99,22 +99,24 @@ class JumpedClock(datetime):
         return super().now(tz) + timedelta(hours=1)
 
 
-def test_another_daemon_knows_how_long_a_job_has_run_whatever_the_wall_clock_says(
+def test_another_daemon_knows_how_long_and_in_which_slot_a_job_has_run_whatever_the_wall_clock_says(
     executor: DockerExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = time.monotonic()
     sandbox = executor.sandbox(assignment("sleep 100"))
     sandbox.prepare(None)
-    sandbox.release(Dependencies())
+    sandbox.release(Dependencies(slot=Slot(2, 1)))
     after = time.monotonic()
     eventually(lambda: another_daemon(tmp_path).find()[0].state == "running")
     monkeypatch.setattr("daemon.executors.docker.executor.datetime", JumpedClock)
     (found,) = another_daemon(tmp_path).find()
     assert before < found.released_mono < after
+    assert found.slot == Slot(2, 1)
     (note,) = (tmp_path / "cache" / "attempts").iterdir()
     note.write_text(f"another-boot {before}")
     (found,) = another_daemon(tmp_path).find()
     assert before - 3700 < found.released_mono < after - 3500
+    assert found.slot is None
     sandbox.remove()
     assert list((tmp_path / "cache" / "attempts").iterdir()) == []
 

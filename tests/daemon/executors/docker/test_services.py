@@ -15,7 +15,7 @@ from daemon.executors.docker.services import default_aliases, shared_volumes
 from daemon.executors.policy import Policy, make_policy
 from protocol.plan import ImageSpec, ServiceSpec, Variable
 from protocol.statuses import FailureReason
-from tests.support.docker_jobs import WORKER, run_job, tar_of, tar_workspace
+from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of, tar_workspace
 from tests.support.eventually import eventually
 from tests.support.images import BUSYBOX, HEALTHY, LISTENING
 from tests.support.plans import PROJECT_DIR, assignment, variables
@@ -52,6 +52,7 @@ def test_a_job_reaches_its_services_by_all_their_names(
     job = assignment(
         "for host in longshore__busybox longshore-busybox web; do wget -qO- http://$host:8080/env | grep OWN; done",
         "wget -qO- http://other:9090/ 2>&1 || true",
+        "echo network $CI_BUILD_NETWORK_NAME",
         services=[first, second],
         variables=variables(WHICH="busybox", FROM_JOB="job"),
     )
@@ -65,6 +66,7 @@ def test_a_job_reaches_its_services_by_all_their_names(
     lines = log.decode().splitlines()
     assert lines.count("OWN=job!") == 3
     assert any("404" in line for line in lines)
+    assert f"network {container_name(job)}" in lines
     assert sandbox.service_logs() == {"web": b"serving as job!\n", "other": b""}
     assert len(leftovers()) == 5
     sandbox.remove()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.executors.base import Dependencies, JobFailed
+from daemon.executors.base import Dependencies, JobFailed, Slot
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.messages import Dependency
 from protocol.plan import ImageSpec, ServiceSpec, Variable
@@ -50,20 +50,24 @@ def test_a_path_that_hides_the_image_s_is_named_where_no_shell_is_found(executor
 
 
 def test_the_worker_tells_about_itself_and_the_job(executor: DockerExecutor) -> None:
-    names = "CI_PROJECT_DIR CI_BUILDS_DIR CI_JOB_IMAGE CI_JOB_TIMEOUT CI_RUNNER_TAGS CI_SERVER"
+    names = "CI_PROJECT_DIR CI_BUILDS_DIR CI_JOB_IMAGE CI_JOB_TIMEOUT CI_RUNNER_TAGS CI_SERVER PORT"
     ran = run_job(
         executor,
         assignment(
             f"for name in {names}; do eval echo \\$$name; done",
-            "echo $CI_JOB_STARTED_AT",
+            "echo $CI_JOB_STARTED_AT_SLUG $CI_JOB_STARTED_AT",
             image="longshore/$IMAGE:test",
             tags=["linux", "fast"],
-            variables=variables(IMAGE="busybox"),
+            variables=variables(IMAGE="busybox", PORT="80$CI_CONCURRENT_ID$CI_CONCURRENT_PROJECT_ID"),
             predefined=variables(CI_SERVER="given"),
         ),
+        dependencies=Dependencies(slot=Slot(3, 1)),
     )
-    assert ran.lines[1:7] == ["/builds/group/project", "/builds", BUSYBOX, "3600", '["linux", "fast"]', "given"]
-    assert ran.lines[-1].endswith("Z")
+    told = ["/builds/group/project", "/builds", BUSYBOX, "3600", '["linux", "fast"]', "given", "8031"]
+    assert ran.lines[1:8] == told
+    slug, at = ran.lines[-1].split()
+    assert at.endswith("Z")
+    assert slug == at.lower().replace(":", "-")
 
 
 def test_file_variables_are_files_that_only_the_job_s_user_reads(executor: DockerExecutor) -> None:

@@ -1,0 +1,1 @@
+"""Jobs' artifacts on the user's disk: what an archive holds, and its safe unpacking."""

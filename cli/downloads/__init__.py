@@ -1,1 +1,0 @@
-"""From a run to a directory: downloads a job's archives and unpacks them."""
