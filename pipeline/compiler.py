@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -320,7 +320,7 @@ def _link_fields(links: Links) -> dict[str, object]:
 
 
 def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) -> list[JobPlan]:
-    """The wanted jobs and all their needs; a wanted manual job does not block."""
+    """The wanted jobs and all their needs, and manual jobs that stop what these deploy. A manual job does not block."""
     by_name = {plan.name: plan for plan in plans}
     asked: dict[str, None] = {}
     for name in wanted:
@@ -342,8 +342,24 @@ def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) ->
         todo += [need.job for need in plan.needs or ()]
         todo += [other for other in plan.dependencies or () if other in by_name]
         todo += [file.job for file in (plan.trigger.include if plan.trigger else ()) if file.job in by_name]
+    stops = _stop_jobs(kept, by_name)
     return [
-        msgspec.structs.replace(plan, when="on_success") if plan.name in asked and plan.when == "manual" else plan
+        msgspec.structs.replace(plan, when="on_success")
+        if plan.name in asked and plan.when == "manual"
+        else msgspec.structs.replace(plan, allow_failure=True)
+        if plan.name in stops
+        else plan
         for plan in plans
-        if plan.name in kept
+        if plan.name in kept or plan.name in stops
     ]
+
+
+def _stop_jobs(kept: Collection[str], by_name: Mapping[str, JobPlan]) -> set[str]:
+    """The manual jobs that stop environments of kept jobs, unless they are kept or need others."""
+    environments = [by_name[name].environment for name in kept]
+    named = {environment.on_stop for environment in environments if environment} & by_name.keys() - kept
+    return {
+        name
+        for name in named
+        if by_name[name].when == "manual" and all(need.job in kept for need in by_name[name].needs or ())
+    }
