@@ -47,6 +47,10 @@ _X32_CALLS = 1 << 30
 """The first number of x86-64's second set of system calls."""
 _LOADED = ("compiler", "daemon", "pipeline", "protocol")
 """Packages of Longshore that this process may import late."""
+_MEMORY_BESIDE = 64 << 20
+"""Bytes beyond the bound and a quarter of it that the process may have until the coordinator kills it: one that is at
+its limit may not be able to say so.
+"""
 _GIT_MEMORY = 8 << 30
 """Limit in bytes of a git process's address space: it maps whole packs. See daemon/checkouts/git.py."""
 
@@ -65,7 +69,7 @@ def limit(bounds: Bounds, *, indexed: int, written: int) -> None:
     `indexed` are the bytes of packs, which take their time, `written` bounds the size of a file.
     """
     more = indexed // bounds.bytes_per_second
-    soft_limit(resource.RLIMIT_AS, bounds.memory_bytes, _GIT_MEMORY)
+    soft_limit(resource.RLIMIT_AS, bounds.memory_bytes + bounds.memory_bytes // 4 + _MEMORY_BESIDE, _GIT_MEMORY)
     soft_limit(resource.RLIMIT_CPU, bounds.cpu_seconds + more)
     soft_limit(resource.RLIMIT_FSIZE, written)
     soft_limit(resource.RLIMIT_NOFILE, bounds.open_files)
