@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.render.phrases import duration, elapsed, failure_text, job_note
+from cli.render.phrases import duration, elapsed, failure_text, job_note, origin_of_run
 from cli.render.safe_console import PlainConsole
 from protocol.job_inputs import written
 from protocol.messages import JobDetail
@@ -95,7 +95,7 @@ def runs_table(runs: Iterable[RunSummary]) -> Table:
         table.add_row(
             str(run.id),
             status_text(run.status, warning=run.warnings and run.status is ExecutionStatus.SUCCESS),
-            Text(run.name + (f" (child of {run.parent.run}: {run.parent.job})" if run.parent else "")),
+            Text(run.name + (f" ({origin_of_run(run.parent)})" if run.parent else "")),
             Text(run.project),
             Text(run.ref + (f" {run.sha[:8]}" if run.sha else "")),
             f"{done}/{every}",

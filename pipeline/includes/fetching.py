@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.git_repository import Repository, git_output
 from pipeline.includes.cached_project import CachedProject, FetchedTree, Freshness
-from pipeline.includes.git_fetch import GitFetch, NoSuchRef
+from pipeline.includes.git_fetch import GitFetch, NoSuchProject, NoSuchRef
 from pipeline.includes.records import Pin, Provenance, SourceRecord, lock_key
 from pipeline.includes.remote_files import KeptFiles, RemoteFile, RemoteFiles
 from pipeline.includes.servers import Server, named_server, server_of, without_credentials
@@ -161,7 +161,12 @@ class OtherProjects:
         key = lock_key(name, ref or "")
         pin = self.fetching.pin(key)
         project = self._project(self._server(self.fetching), name)
-        commit = self._pinned(project, pin) if pin else project.commit(ref or "")
+        try:
+            commit = self._pinned(project, pin) if pin else project.commit(ref or "")
+        except NoSuchProject as error:
+            if self.fetching.server is not None:
+                raise
+            raise LongshoreError(f"{error}; if its address begins differently, name that: --server URL") from None
         return self._tree(project, name, Provenance(name, ref or "", commit, project.shown_address, key))
 
     def remote(self, url: str, integrity: str = "", max_age: float = 0.0) -> tuple[Source, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.needs import find_circle
-from protocol.errors import UsageError
+from protocol.errors import PipelineFileError, UsageError
+from protocol.plan import ExternalNeed
 from tests.support.project import Project
 
 
@@ -170,14 +171,51 @@ def test_no_needs_are_not_empty_needs(project: Project) -> None:
     assert needs_of(project, text, "b") == []
 
 
-def test_needs_of_other_pipelines_count_as_met(project: Project) -> None:
+def test_needs_of_other_pipelines_are_no_needs_of_this_one(project: Project) -> None:
     text = """
+        variables: {P: "12", GROUP: g}
         a: {script: [x]}
-        job: {script: [x], needs: [a, {pipeline: $P, job: b}, {project: g/p, job: c, ref: main, artifacts: true}]}
-        mirror: {script: [x], needs: {pipeline: other/project}}
+        job:
+          script: [x]
+          needs:
+            - a
+            - {pipeline: $P, job: b}
+            - {project: $GROUP/p, job: c, ref: main, artifacts: true}
+            - {pipeline: $NO, job: d}
+        none: {script: [x], needs: [{project: g/p, job: c, ref: main, artifacts: false}]}
+        mirror: {needs: {pipeline: $GROUP/other}}
+        one: {script: [x], needs: {pipeline: $P, job: b}}
         """
     assert needs_of(project, text, "job") == [("a", True, False)]
-    assert needs_of(project, text, "mirror") is None
+    assert project.job(text, "job").external_needs == [
+        ExternalNeed(job="b", pipeline="12"),
+        ExternalNeed(job="c", project="g/p", ref="main"),
+        ExternalNeed(job="d", pipeline="$NO"),
+    ]
+    assert (needs_of(project, text, "none"), project.job(text, "none").external_needs) == ([], [])
+    assert (needs_of(project, text, "mirror"), project.job(text, "mirror").mirrors) == (None, "g/other")
+    assert project.job(text, "one").external_needs == [ExternalNeed(job="b", pipeline="12")]
+
+
+@pytest.mark.parametrize(
+    ("job", "problem"),
+    [
+        ("{script: [x], needs: [{project: g/p, ref: main}]}", "job.needs[0]: names no job; add `job:`"),
+        ("{script: [x], needs: [{project: g/p, job: c}]}", "job.needs[0]: names no ref; add `ref:`"),
+        ("{script: [x], needs: [{pipeline: g/p}]}", "job.needs[0]: names no job; add `job:`"),
+        ("{script: [x], needs: [{pipeline: $P, project: g/p, job: c, ref: m}]}", "names both a project and a pipeline"),
+        ("{script: [x], needs: {pipeline: g/p}}", "job.script: can't be used in a job with `needs:pipeline`"),
+        ("{script: [x], needs: [" + "{pipeline: $P, job: c}, " * 6 + "]}", "names more than 5 jobs of other pipelines"),
+        (
+            "{trigger: {include: a.yml}, needs: [{pipeline: $P, job: c}]}",
+            "job.needs[0]: a job with `trigger` can't get artifacts of other pipelines",
+        ),
+    ],
+)
+def test_needs_of_other_pipelines_that_gitlab_refuses_are_refused(project: Project, job: str, problem: str) -> None:
+    with pytest.raises(PipelineFileError) as error:
+        project.plan(f"job: {job}")
+    assert problem in str(error.value)
 
 
 def test_dependencies_are_jobs_of_this_plan(project: Project) -> None:

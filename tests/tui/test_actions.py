@@ -297,13 +297,13 @@ async def test_where_the_terminal_cannot_be_handed_over_the_pager_says_why_not(
         await seen.sees("a pager needs a terminal")
 
 
-def leave_an_artifact(server: Server, worker: ScriptedWorker, archive: Path) -> int:
+def leave_an_artifact(server: Server, worker: ScriptedWorker, archive: Path, **end: Any) -> int:
     """A job that has ended and left this archive; its size."""
     with server.client() as client:
         digest, size = client.upload(archive)
     server.submit(one_job())
     worker.begin("compile")
-    worker.end("compile", artifacts=(ArtifactRef(kind="archive", digest=digest, size=size, name="out"),))
+    worker.end("compile", artifacts=(ArtifactRef(kind="archive", digest=digest, size=size, name="out"),), **end)
     return size
 
 

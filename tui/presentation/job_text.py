@@ -8,7 +8,7 @@ from textual.content import Content
 
 from protocol.display import clean
 from protocol.job_inputs import allowed, written
-from protocol.plan import ImageSpec, InputValue, JobPlan, Variable
+from protocol.plan import ArtifactsSpec, ImageSpec, InputValue, JobPlan, Variable
 from protocol.views import JobView, StoryLine
 from tui.presentation.formatting import clock, duration, plural
 
@@ -65,7 +65,7 @@ def definition(job: JobPlan, inputs: Mapping[str, InputValue] = NO_INPUTS) -> Co
         if script:
             block(key, script)
     if job.artifacts is not None:
-        block("artifacts", [*job.artifacts.paths, *(f"junit: {path}" for path in job.artifacts.junit)])
+        block("artifacts", _artifacts(job.artifacts))
     for cache in job.caches:
         block(f"cache {cache.key}", cache.paths)
     if job.variables:
@@ -96,6 +96,14 @@ def tests(job: JobView) -> Content:
     if bad > len(report.failures):
         parts.append((f"and {bad - len(report.failures)} more\n", "$foreground 60%"))
     return Content.assemble(*parts)
+
+
+def _artifacts(spec: ArtifactsSpec) -> Iterable[str]:
+    yield from spec.paths
+    if spec.expose_as:
+        yield f"expose_as: {spec.expose_as}"
+    for kind, patterns in spec.reports.items():
+        yield from (f"{kind}: {pattern}" for pattern in patterns)
 
 
 def _image(image: ImageSpec | None) -> str:
