@@ -19,7 +19,7 @@ from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
 from pipeline.job_inputs import check_expressions
-from pipeline.job_parts import text, texts
+from pipeline.job_parts import check_delay, text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
 from pipeline.needs import Linker, Links
@@ -274,6 +274,7 @@ class _Compiler:
         before = len(self._report.problems)
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
+        check_delay(name, value, self._report)
         config = inherit_defaults(value, default)
         if len(self._report.problems) == before:
             check_expressions(name, config, self._report)
