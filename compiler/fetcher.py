@@ -20,6 +20,7 @@ from pipeline.includes.sources import Source
 from protocol.compilation import Includes
 from protocol.decoders import from_msgpack
 from protocol.errors import LongshoreError
+from protocol.names import OBJECT_ID
 from protocol.plan import IncludeOptions
 
 LENGTH_BYTES = 4
@@ -80,9 +81,13 @@ class Prefetch(msgspec.Struct, frozen=True, tag=True):
 
 
 class Lock(msgspec.Struct, frozen=True, tag=True):
-    """Holds all that is opened later to the versions of a lock file, if it has them. Answer: Content, without data."""
+    """Holds all that is opened later to the versions of a lock file; what it lacks is fetched only if `open`. Answer:
+    Content, without data.
+    """
 
     pins: dict[str, Pin]
+    file: str
+    open: bool
 
 
 class Opened(msgspec.Struct, frozen=True, tag=True):
@@ -231,8 +236,8 @@ def _answer(question: Question, projects: OtherProjects, sources: list[Source]) 
             return Content()
         case Lock():
             if projects.fetching is not None:
-                # A lock file has the includes of its pipeline file; a child may have others, which are not locked.
-                projects.fetching.locked, projects.fetching.locking = question.pins, True
+                projects.fetching.locked, projects.fetching.locking = question.pins, question.open
+                projects.fetching.lock_file = question.file
             return Content()
         case Project():
             source = projects.project(question.name, question.ref)
@@ -284,10 +289,17 @@ class FetchedProjects(OtherProjects):
     def __init__(self, channel: Channel) -> None:
         super().__init__(None, {}, None)
         self._channel = channel
+        self._pins: dict[str, Pin] | None = None
+        self.unlocked: dict[str, None] = {}
+        """Lock keys of what was opened, and is not in the lock file."""
 
-    def lock(self, pins: dict[str, Pin]) -> None:
-        """Holds includes to the versions of a lock file. Raises LongshoreError."""
-        asked(self._channel, Lock(pins), Content)
+    def lock(self, pins: dict[str, Pin], file: str, *, open: bool) -> None:
+        """Holds includes to the versions of a lock file; what it lacks is refused, unless `open`.
+
+        Raises LongshoreError.
+        """
+        self._pins = pins
+        asked(self._channel, Lock(pins, file, open), Content)
 
     def project(self, name: str, ref: str | None) -> Source:
         """See OtherProjects."""
@@ -307,6 +319,9 @@ class FetchedProjects(OtherProjects):
 
     def _opened(self, question: Question) -> tuple[Source, str]:
         opened = asked(self._channel, question, Opened)
+        origin = opened.provenance
+        if self._pins is not None and origin.lock_key not in self._pins and not OBJECT_ID.fullmatch(origin.ref):
+            self.unlocked[origin.lock_key] = None
         return FetchedSource(self._channel, opened), opened.detail
 
 

@@ -37,8 +37,10 @@ _DRAFT = re.compile(r"\s*(?:\[draft\]|\(draft\)|draft:)", re.IGNORECASE)
 """Title prefix of a draft merge request."""
 _GROUPED = re.compile(r"(?:[\s:]+(?:\[.*\]|\d+[\s:/\\]+\d+)){1,3}\s*\Z")
 """Suffix that distinguishes the jobs of a group: `1/3`, `[ruby, ubuntu]`."""
-GITLAB_VERSION = "18.6.0"
-"""The GitLab whose reference this language follows, for files that choose by `CI_SERVER_VERSION`."""
+GITLAB_VERSION = "18.10.0"
+"""The GitLab whose reference this language follows, for files that choose by `CI_SERVER_VERSION`, and whose templates
+`include:template` means.
+"""
 SSH_PORT = "22"
 DEPENDENCY_PROXY = "/dependency_proxy/containers"
 MERGED_RESULTS = ("merged_result", "merge_train")

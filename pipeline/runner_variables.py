@@ -5,6 +5,7 @@ The table in docs/pipeline-file.md is made of it. Variables that work are the wo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
@@ -173,6 +174,12 @@ TABLE = (
 )
 TRUE = frozenset({"1", "t", "true"})
 """What GitLab Runner takes for true, in lower case."""
+KUBERNETES = re.compile(
+    r"KUBERNETES_(?:(?:NAMESPACE|SERVICE_ACCOUNT)_OVERWRITE|BEARER_TOKEN"
+    r"|(?:NODE_SELECTOR|NODE_TOLERATIONS|POD_LABELS|POD_ANNOTATIONS)_.+"
+    r"|(?:(?:SERVICE|HELPER|POD)_)?(?:CPU|MEMORY|EPHEMERAL_STORAGE)_(?:LIMIT|REQUEST))\Z"
+)
+"""Variables that the Kubernetes executor of GitLab's runner takes; others of the prefix are the project's own."""
 _BY_NAME = {name: row for row in TABLE for name in row.names if not name.endswith("*")}
 _BY_PREFIX = [(name.removesuffix("*"), row) for row in TABLE for name in row.names if name.endswith("*")]
 
@@ -200,6 +207,8 @@ def warn_of_runner_variables(
 def why_without_effect(key: str, value: str) -> str:
     """Why a variable with this value does nothing here; empty if it works, or asks for nothing."""
     row = _BY_NAME.get(key) or next((row for prefix, row in _BY_PREFIX if key.startswith(prefix)), None)
+    if key.startswith("KUBERNETES_") and not KUBERNETES.match(key):
+        return ""
     if row is None or row.effect is Effect.WORKS or not value:
         return ""
     is_on = "$" in value or value.strip().lower() in TRUE

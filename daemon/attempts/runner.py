@@ -36,6 +36,7 @@ from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
 from protocol import workspace as snapshots
 from protocol.backoff import Backoff
+from protocol.errors import reason_of
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
@@ -298,7 +299,7 @@ class Runner:
                 self._git,
             )
         except OSError as error:
-            message = f"the workspace can't be checked out: {error}"
+            message = f"the workspace can't be checked out: {reason_of(error)}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def _prepare_ahead(self) -> bool:

@@ -68,7 +68,8 @@ class Collected(msgspec.Struct, frozen=True):
     """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
     `kind` is "archive" or the kind of report; `digest` is the file's sha256, if known. `paths` are an archive's
-    patterns with variables expanded; `workspace`, of a coverage report, the names of the files that it may be about.
+    patterns, expanded and relative to the project directory. `workspace`, of a coverage report, are the names of the
+    files that it may be about.
     """
 
     kind: str

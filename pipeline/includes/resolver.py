@@ -74,10 +74,10 @@ class Including(msgspec.Struct):
         self.projects.record(self.source, name, data)
         return self._merged(data, Origin(name), _Target(self.source, name), inputs)
 
-    def included(self, include: Value, mark: Mark) -> Map:
-        """All that an `include` of the project's own names, merged."""
+    def included(self, include: Map, mark: Mark, key: str) -> Map:
+        """All that an item of the project's own `include` names, merged; `key` is its place in messages."""
         merged = Map(mark)
-        for found in self._included(Map(mark, [("include", include, mark)]), mark.origin, self.source):
+        for found in self._one(include, mark, key, mark.origin, self.source):
             merged = deep_merge(merged, found)
         return merged
 

@@ -19,6 +19,7 @@ from protocol.errors import EngineUnavailable, LongshoreError, UsageError
 from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
+from protocol.workspace import TarWorkspace
 from tests.support.eventually import eventually
 from tests.support.fake_coordinator import FakeCoordinator, RunningWorker
 from tests.support.fake_executor import FakeEngine, FakeExecutor, FakeSandbox
@@ -526,6 +527,19 @@ def test_a_full_disk_is_told_with_the_heartbeat(coordinator: FakeCoordinator, ru
     coordinator.heartbeat = 0.1
     run_worker(disk_floor=1 << 60)
     coordinator.expect(m.Heartbeat, lambda beat: beat.disk_low)
+
+
+def test_a_full_disk_is_told_before_the_failure_of_a_job(
+    coordinator: FakeCoordinator, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator.heartbeat = 3600.0
+    run_worker(disk_floor=1)
+    coordinator.expect(m.Heartbeat, lambda beat: not beat.disk_low)
+    full = shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    coordinator.assign(assignment("noop", attempt="1.1", workspace=TarWorkspace(digest="0" * 64, size=1)))
+    assert coordinator.final("1.1").failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE
+    assert [message.disk_low for message in coordinator.heard if isinstance(message, m.Heartbeat)] == [False, True]
 
 
 def test_leftovers_of_nobody_are_swept_at_the_start(

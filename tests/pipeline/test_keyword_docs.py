@@ -6,8 +6,10 @@ from pathlib import Path
 
 from pipeline import compiler, expression, job_compiler, matrix, merge, yaml_loader
 from pipeline.includes import resolver
+from pipeline.includes.fetching import TEMPLATES_REF
 from pipeline.keyword_docs import display_name, with_tables
 from pipeline.keywords import FIELDS, KEYWORDS, Status
+from pipeline.predefined_variables import GITLAB_VERSION
 from pipeline.schema import Fields
 from protocol import regular_expressions, variables
 
@@ -21,6 +23,12 @@ def test_the_tables_are_those_of_the_code() -> None:
 
 def test_every_keyword_that_does_not_work_says_why() -> None:
     assert [keyword.path for keyword in KEYWORDS if keyword.status is not Status.WORKS and not keyword.note] == []
+
+
+def test_the_version_of_gitlab_is_the_one_of_the_code() -> None:
+    assert f"at the release {TEMPLATES_REF};" in DOCUMENT.read_text()
+    row = f"| `CI_SERVER_VERSION` | `{GITLAB_VERSION}`, that of the GitLab whose reference Longshore follows |"
+    assert row in (DOCUMENT.parent / "predefined-variables.md").read_text()
 
 
 def test_keywords_are_named_as_in_gitlab_s_reference() -> None:

@@ -79,3 +79,15 @@ def test_no_variable_has_two_rows() -> None:
     assert len(set(names)) == len(names)
     assert why_without_effect("MY_VARIABLE", "true") == ""
     assert why_without_effect("GIT_CLEAN_FLAGS", "") == "", "an empty value asks for nothing"
+
+
+def test_a_file_that_only_tunes_the_runner_gets_no_warning(project: Project) -> None:
+    tuned = "variables: {GIT_DEPTH: 5, GIT_STRATEGY: none, CI_DEBUG_SERVICES: 'true', CACHE_COMPRESSION_LEVEL: fast}"
+    assert project.warnings(f"{tuned}\na: {{script: [a]}}\n") == []
+
+
+def test_only_variables_of_the_kubernetes_executor_are_told_of(project: Project) -> None:
+    names = ("CPU_LIMIT", "HELPER_MEMORY_REQUEST", "NODE_SELECTOR_x", "NAMESPACE_OVERWRITE", "RUNNER_TAG", "VERSION")
+    written = "".join(f"  KUBERNETES_{name}: x\n" for name in names)
+    warned = project.compile(f"variables:\n{written}a: {{script: [a]}}\n").warnings
+    assert [warning.line for warning in warned] == [2, 3, 4, 5]

@@ -69,7 +69,7 @@ class DockerSandbox:
         """See Sandbox. An image whose name depends on a dependency's variables is left to `release`."""
         self._site.removals.wait(self._assignment.attempt)
         container = self._container
-        with container.failures():
+        with container.failures("the job can't be prepared"):
             options = checkout_options(container.early.values, container.warnings)
             if workspace and options and (options.files or not workspace.is_plain):
                 self._checkout = workspace.checkout(options)
@@ -92,7 +92,7 @@ class DockerSandbox:
     def release(self, dependencies: Dependencies) -> None:
         """See Sandbox."""
         container = self._container
-        with container.failures():
+        with container.failures("the job can't be prepared"):
             start = Start(datetime.now(UTC), dependencies.slot)
             final = container.final = container.environment(dependencies.states, start)
             if complaint := final.too_long():
@@ -232,7 +232,7 @@ class DockerSandbox:
         if not job.artifacts and not job.caches:
             return []
         container = self._container
-        with container.failures():
+        with container.failures("the job's files can't be stored"):
             expand = container.last_environment().expand
             taker = FileCollector(self._engine, container.key, self._assignment.project_dir, expand)
             names = self._files.known_names

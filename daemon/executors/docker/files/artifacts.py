@@ -270,23 +270,13 @@ def collect_artifacts(
         with ArchiveWriter(path, taker.level("ARTIFACT_COMPRESSION_LEVEL")) as out:
             any_taken = taker.take(selection, out)
         if any_taken:
-            paths = [taker.expand(pattern) for pattern in spec.paths]
+            inside = (relative_pattern(taker.expand(pattern), taker.project_dir) for pattern in spec.paths)
+            paths = [path or "." for path in inside if path is not None]
             collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest, paths))
         else:
             path.unlink()
-    for kind, patterns in report_patterns(spec):
-        if patterns:
-            files = ReportFiles(kind, directory, taker.warnings, known() if kind in ABOUT_FILES else frozenset())
-            taker.take(Selection(patterns), files)
-            collected += files.collected
+    for kind, patterns in spec.reports.items():
+        files = ReportFiles(kind, directory, taker.warnings, known() if kind in ABOUT_FILES else frozenset())
+        taker.take(Selection(patterns), files)
+        collected += files.collected
     return collected
-
-
-def report_patterns(spec: ArtifactsSpec) -> Iterator[tuple[str, Sequence[str]]]:
-    """The patterns of a job's reports by kind."""
-    yield "dotenv", spec.dotenv
-    yield "junit", spec.junit
-    yield "annotations", spec.annotations
-    yield "codequality", spec.codequality
-    yield "cobertura", spec.cobertura
-    yield "jacoco", spec.jacoco
