@@ -19,7 +19,7 @@ from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
 from pipeline.job_inputs import check_expressions
-from pipeline.job_parts import text, texts
+from pipeline.job_parts import check_delay, text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
 from pipeline.needs import Linker, Links
@@ -261,6 +261,7 @@ class _Compiler:
         before = len(self._report.problems)
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
+        check_delay(name, value, self._report)
         config = inherit_defaults(value, default)
         check_external_needs(name, value, self._report)
         if len(self._report.problems) == before:
