@@ -15,7 +15,8 @@ import msgspec
 
 from compiler import confinement
 from compiler.changes import NoHistory, SnapshotHistory
-from compiler.fetcher import FetchedProjects, NoProjects, start
+from compiler.fetched import FetchedProjects, NoProjects
+from compiler.fetcher import start
 from compiler.files import GitFiles, NoFiles, SnapshotFiles, TarFiles, artifact
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import Objects

@@ -227,7 +227,11 @@ GLOBAL = [
 ]
 
 INCLUDE = [
-    works("include.local", TEXT, "files of the project as they are on disk, except those that git ignores"),
+    works(
+        "include.local",
+        TEXT,
+        "files of the project as they are on disk, except those that git ignores; a wildcard may match none",
+    ),
     works(
         "include.project",
         TEXT,

@@ -286,13 +286,15 @@ class IncludeOptions(Part, frozen=True, kw_only=True):
     """How the user wants the includes of child pipelines to be fetched: the options --server, --templates, --offline
     and --allow-local-includes of the parent. Addresses have no credentials.
 
-    `generated` pipelines are those whose file a job has written, and all that they start.
+    `projects` are the directories that the user has named instead (--project), on the client's machine. `generated`
+    pipelines are those whose file a job has written, and all that they start.
     """
 
     server: str = ""
     templates: str = ""
     offline: bool = False
     allow_local: bool = False
+    projects: dict[str, str] = {}
     generated: bool = False
 
 

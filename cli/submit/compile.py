@@ -64,7 +64,10 @@ def compile_for_run(
         title=commit.title[:MAX_TITLE],
         user=repository.user[0],
     )
-    includes = fetching.options if fetching is not None else IncludeOptions()
+    includes = msgspec.structs.replace(
+        fetching.options if fetching is not None else IncludeOptions(),
+        projects={name: str(folder.resolve()) for name, folder in projects.items()},
+    )
     plan = msgspec.structs.replace(compiled.plan, default_image=default_image, includes=includes)
     return Project(repository.root, plan, source)
 
