@@ -97,8 +97,11 @@ def pack(
         head.append(byte)
         out += bytes(head) + zlib.compress(data)
     for base, delta in deltas:
-        head = bytes((7 << 4 | len(delta) & 15 | 0x80, len(delta) >> 4))
-        out += head + sha1(b"blob %d\0" % len(base) + base).digest() + zlib.compress(delta)
+        out += (
+            bytes((7 << 4 | len(delta) & 15 | 0x80, len(delta) >> 4))
+            + sha1(b"blob %d\0" % len(base) + base).digest()
+            + zlib.compress(delta)
+        )
     return out + sha1(out).digest()
 
 
