@@ -296,7 +296,7 @@ class Scheduler:
     def _may_be_held(self, job: JobState) -> bool:
         if job.status is not S.CREATED or not job.plan.needs or job.plan.when != "on_success":
             return False
-        if job.plan.resource_group or job.plan.no_op or job.plan.external_needs or not goes_to_worker(job.plan):
+        if job.plan.resource_group or job.plan.external_needs or not goes_to_worker(job.plan):
             return False
         if self._ledger.holder_of(job.attempt) is not None:
             return False

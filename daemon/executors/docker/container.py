@@ -93,8 +93,8 @@ class JobContainer:
     def environment(self, dependencies: Sequence[Dependency], start: Start = NOT_STARTED) -> Environment:
         """The job's variables, with those from the `dependencies` that have ended."""
         network = self.name if self.assignment.job.services else ""
-        variables = dotenv_of(dependencies)
-        return job_environment(self.assignment, self.site.worker, self.spec.name, variables, start, network)
+        site, variables = self.site, dotenv_of(dependencies)
+        return job_environment(self.assignment, site.worker, self.spec.name, variables, start, network, site.labels)
 
     def last_environment(self) -> Environment:
         """The script's environment, as far as known to a daemon that did not release it."""

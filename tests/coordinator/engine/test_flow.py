@@ -56,20 +56,6 @@ def test_what_was_odd_about_a_job_that_succeeded_is_told() -> None:
     assert [job_view(sim.job(run, name)).message for name in "ab"] == ["out: no matching files", None]
 
 
-def test_a_job_that_has_nothing_to_do_succeeds_without_a_worker_and_lets_others_go_on() -> None:
-    sim = Sim(SimWorker("w", slots=1))
-    first, last = job("a", "build"), job("c", "deploy")
-    run = sim.submit(plan(first, job("b", "test", no_op="not here"), job("d", "test", needs=["b"]), last))
-    assert sim.statuses(run)["b"] == "created"
-    sim.start(run, "a")
-    sim.succeed(run, "a")
-    assert sim.job(run, "b").attempt is None
-    assert job_view(sim.job(run, "b")).message == "not here"
-    assert sim.statuses(run) == {"a": "success", "b": "success", "d": "pending", "c": "created"}
-    sim.finish(run)
-    assert run.status is S.SUCCESS
-
-
 def test_what_a_worker_says_of_a_job_that_succeeded_is_shown_with_the_job_until_it_is_retried() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
@@ -79,17 +65,6 @@ def test_what_a_worker_says_of_a_job_that_succeeded_is_shown_with_the_job_until_
     sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, finished={run.id: run})
     sim.flush()
     assert job_view(sim.job(run, "a")).message is None
-
-
-def test_a_manual_or_delayed_job_that_has_nothing_to_do_succeeds_when_its_time_has_come() -> None:
-    sim = Sim(SimWorker("w"))
-    late = job("late", when="delayed", start_in=5.0, no_op="not here")
-    run = sim.submit(plan(job("ask", when="manual", no_op="not here", resource_group="one"), late))
-    assert sim.statuses(run) == {"ask": "manual", "late": "scheduled"}
-    sim.pass_time(6.0)
-    sim.engine.play(m.Play(id=1, run=run.id, job="ask"), sim.now)
-    sim.flush()
-    assert sim.statuses(run) == {"ask": "success", "late": "success"}
 
 
 def test_a_job_whose_needs_run_is_held_at_the_worker_that_runs_them_and_told_by_push() -> None:

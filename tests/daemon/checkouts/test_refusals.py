@@ -97,11 +97,8 @@ def pack(
         head.append(byte)
         out += bytes(head) + zlib.compress(data)
     for base, delta in deltas:
-        out += (
-            bytes((7 << 4 | len(delta) & 15 | 0x80, len(delta) >> 4))
-            + sha1(b"blob %d\0" % len(base) + base).digest()
-            + zlib.compress(delta)
-        )
+        start = bytes((7 << 4 | len(delta) & 15 | 0x80, len(delta) >> 4))
+        out += start + sha1(b"blob %d\0" % len(base) + base).digest() + zlib.compress(delta)
     return out + sha1(out).digest()
 
 
