@@ -219,7 +219,7 @@ GLOBAL = [
     works("workflow.rule.when", Choice(("always", "never"))),
     works("workflow.rule.variables", VARIABLES),
     works("workflow.rule.auto_cancel", Fields("auto_cancel")),
-    refused("workflow.rule.start_in", "a pipeline can't wait; GitLab refuses it too"),
+    ignored("workflow.rule.start_in", "it applies to jobs only, in GitLab too"),
     ignored("workflow.rule.allow_failure", "it applies to jobs only, in GitLab too"),
     ignored("workflow.rule.needs", "it applies to jobs only, in GitLab too"),
     works("auto_cancel.on_new_commit", Choice(("conservative", "interruptible", "none"))),
@@ -227,7 +227,11 @@ GLOBAL = [
 ]
 
 INCLUDE = [
-    works("include.local", TEXT, "files of the project as they are on disk, except those that git ignores"),
+    works(
+        "include.local",
+        TEXT,
+        "files of the project as they are on disk, except those that git ignores; a wildcard may match none",
+    ),
     works(
         "include.project",
         TEXT,
@@ -290,7 +294,7 @@ JOB = [
     works("job.allow_failure.exit_codes", EXIT_CODES),
     works("job.artifacts", Fields("job.artifacts")),
     works("job.before_script", SCRIPT),
-    works("job.cache", one_or_more(Fields("job.cache"))),
+    works("job.cache", any_of(Fields("job.cache"), ListOf(Fields("job.cache"), most=4)), "at most four, as in GitLab"),
     works("job.coverage", TEXT),
     works("job.dependencies", TEXTS),
     works(
@@ -360,7 +364,7 @@ JOB = [
     works("job.start_in", DURATION),
     works(
         "job.tags",
-        ListOf(WORD),
+        ListOf(WORD, most=49),
         "a tag that expands to nothing is dropped. Local workers (`run` alone, `up`) ignore tags, unless `--label` "
         "sets labels ([docs/cli.md](cli.md#where-runs-are-stored))",
     ),
