@@ -29,7 +29,7 @@ from protocol.errors import LongshoreError
 from protocol.statuses import UNFINISHED
 from tests.faults import invariants
 from tests.faults.engine_events import EngineEvents
-from tests.faults.fleet import Fleet, Member
+from tests.faults.fleet import Fleet, Member, compilers_of
 from tests.faults.invariants import Findings, Submitted
 from tests.faults.network import NoNamespaces, network
 from tests.faults.pipelines import make, make_parent
@@ -325,17 +325,6 @@ class Chaos:
         if findings.wrong:
             self.dump()
         return findings
-
-
-def compilers_of(coordinator: int) -> list[int]:
-    """The compiler processes that a coordinator has started."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):  # it has ended meanwhile
-            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == coordinator and b"compiler" in (path / "cmdline").read_bytes().split(b"\0"):
-                found.append(int(path.name))
-    return found
 
 
 def session(folder: Path, seed: int, seconds: float, *, say: Callable[[str], None], workers: int = 3) -> Findings:
