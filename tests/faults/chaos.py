@@ -126,7 +126,7 @@ class Chaos:
             return ""
         member.process.kill()
         away = self.chance.choice([0.0, 1.0, 4.0, 9.0])
-        self.later(away, lambda: self.fleet.restart(member))
+        self.later(away, lambda: self.revive(member))
         return f"kill -9 {member.name} for {away} s"
 
     def stop_worker(self) -> str:
@@ -145,8 +145,8 @@ class Chaos:
         def start() -> None:
             if popen.poll() is None:
                 self.later(0.5, start)
-            elif member.process is not None and member.process.popen is popen:
-                self.fleet.restart(member)
+            else:
+                self.revive(member)
 
         self.later(patience, again)
         return f"SIGTERM {member.name}, and again after {patience} s"
@@ -218,6 +218,11 @@ class Chaos:
         """One that is alive, leaving at least one that is."""
         alive = [member for member in self.fleet.members.values() if member.alive]
         return self.chance.choice(alive) if len(alive) > 1 else None
+
+    def revive(self, member: Member) -> None:
+        """Starts a worker again, unless another fault's repair has."""
+        if not member.alive:
+            self.fleet.restart(member)
 
     def suspend(self, pid: int, seconds: float) -> None:
         os.kill(pid, signal.SIGSTOP)
