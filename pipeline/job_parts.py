@@ -282,6 +282,22 @@ class Parts:
         return size
 
 
+def check_delay(name: str, job: Map, report: Report) -> None:
+    """Reports `start_in` without `when: delayed`, and beside `rules`: GitLab refuses both."""
+    rules = job.get("rules")
+    if job.get("start_in") is not None and isinstance(rules, Seq):
+        report.problem(
+            "can't be used together with `rules`", job.at("start_in"), f"{name}.start_in", "write it in a rule"
+        )
+    elif job.get("start_in") is not None and job.get("when") != "delayed":
+        report.problem("needs `when: delayed`", job.at("start_in"), f"{name}.start_in")
+    for number, rule in enumerate(rules if isinstance(rules, Seq) else ()):
+        if not isinstance(rule, Map) or rule.get("start_in") is None:
+            continue
+        if (rule.get("when") or job.get("when")) != "delayed":
+            report.problem("needs `when: delayed`", rule.at("start_in"), f"{name}.rules[{number}].start_in")
+
+
 def exit_codes(value: Value) -> list[int]:
     """The `exit_codes` of a mapping."""
     codes = value.get("exit_codes") if isinstance(value, Map) else None
