@@ -53,6 +53,7 @@ VERBS = {
     "config": Verb("config", "Show each setting and its source."),
     "backup": Verb("backup", "Back up the state directory while its coordinator runs."),
     "doctor": Verb("doctor", "Check Docker, disk and state; remove leftovers."),
+    "completion": Verb("completion", "Print a shell's completion script."),
     "up": Verb("up", "Start a coordinator and workers on this machine."),
     "coordinator": Verb("coordinator", "Start a coordinator."),
     "worker": Verb("worker", "Start a worker."),

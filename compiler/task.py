@@ -24,12 +24,13 @@ from daemon.checkouts.store import CheckoutStores, StoredWorkspace
 from daemon.tar_stream import BadArchive
 from pipeline.child import ChildSubject
 from pipeline.compiler import compile_subject
+from pipeline.downstream import DownstreamSubject
 from pipeline.includes.fetching import OtherProjects
 from pipeline.includes.lock_file import lock_path, parse_lock
 from pipeline.rules import History
-from protocol.compilation import Answer, Compiled, CompileTask, NotCompiled
+from pipeline.subject import Subject
+from protocol.compilation import Answer, ChildRequest, Compiled, CompileTask, NotCompiled
 from protocol.errors import LongshoreError, PipelineFileError
-from protocol.plan import TriggerPlan
 from protocol.workspace import GitWorkspace, Pack, TarWorkspace
 
 WRITTEN_BESIDE = 1 << 30
@@ -79,7 +80,9 @@ def _compiled(task: CompileTask) -> Answer:
         confinement.confine_files([view.path, *blobs.values()])
         with Objects(view) as objects:
             manifest, _ = read_manifest(objects, workspace)
-            history = SnapshotHistory(objects, stored.snapshot, workspace, manifest.changes)
+            # The client has found out what has changed for children of its own run.
+            changes = None if task.request.trigger.project else manifest.changes
+            history = SnapshotHistory(objects, stored.snapshot, workspace, changes)
             return _answer(task, GitFiles(objects, stored.snapshot), history, blobs, fetcher)
     confinement.confine_files(blobs.values())
     files = TarFiles(blobs[workspace.digest]) if isinstance(workspace, TarWorkspace) else NoFiles()
@@ -121,23 +124,39 @@ def _answer(
     def artifact_of(job: str, path: str) -> bytes:
         return artifact([blobs[ref.digest] for ref in request.archives.get(job, ())], path, job)
 
-    subject = ChildSubject(
-        request.file,
-        request.run,
-        request.job,
-        request.trigger,
-        files,
-        history,
-        request.predefined,
-        request.project_variables,
-        artifact_of,
+    subject: Subject
+    if request.trigger.project:
+        subject = DownstreamSubject(
+            request.file,
+            request.run,
+            request.job_id,
+            request.trigger,
+            files,
+            history,
+            request.predefined,
+            request.project_variables,
+        )
+    else:
+        subject = ChildSubject(
+            request.file,
+            request.run,
+            request.job,
+            request.job_id,
+            request.trigger,
+            files,
+            history,
+            request.predefined,
+            request.project_variables,
+            artifact_of,
+        )
+    generated = not request.trigger.project and (
+        request.includes.generated or any(each.artifact for each in request.trigger.include)
     )
-    generated = request.includes.generated or any(each.artifact for each in request.trigger.include)
     lock_file = _lock(projects, files, request.file, generated)
-    compiled = compile_subject(subject, request.variables, projects=projects, name=_files_of(request.trigger))
+    compiled = compile_subject(subject, request.variables, projects=projects, name=_files_of(request))
     if not compiled.plan.jobs:
         why = compiled.left_out or "its rules exclude all jobs"
-        return NotCompiled(problems=[f"{_files_of(request.trigger)}: the child pipeline has nothing to run: {why}"])
+        return NotCompiled(problems=[f"{_files_of(request)}: the pipeline has nothing to run: {why}"])
     includes = msgspec.structs.replace(request.includes, generated=generated)
     plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=includes)
     unlocked = projects.unlocked if isinstance(projects, FetchedProjects) else ()
@@ -162,8 +181,11 @@ def _lock(projects: OtherProjects, files: SnapshotFiles, pipeline_file: str, gen
     return path
 
 
-def _files_of(trigger: TriggerPlan) -> str:
-    """The files of a child pipeline, for messages about all of them."""
+def _files_of(request: ChildRequest) -> str:
+    """The files of the pipeline, for messages about all of them."""
+    trigger = request.trigger
+    if trigger.project:
+        return f"{trigger.project}:{request.file}"
     return ", ".join(
         each.local or each.artifact or each.file or each.template or each.remote or each.component
         for each in trigger.include

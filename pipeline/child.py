@@ -30,7 +30,7 @@ NAMES = ("local", "project", "file", "ref", "remote", "template", "component")
 
 class ChildSubject(msgspec.Struct, frozen=True):
     """See `Subject`. `name` is the parent's pipeline file, `parent` the number of its run, `job` the one that starts
-    the child.
+    the child, with its id.
 
     `inherited` and `own` are the predefined and the project's variables of the parent. `artifact` reads a file of a
     job's artifacts, and raises LongshoreError.
@@ -39,6 +39,7 @@ class ChildSubject(msgspec.Struct, frozen=True):
     name: str
     parent: int
     job: str
+    job_id: int
     trigger: TriggerPlan
     source: Source
     history: History
@@ -53,7 +54,12 @@ class ChildSubject(msgspec.Struct, frozen=True):
     def predefined(self, given: Mapping[str, str]) -> dict[str, str]:
         """See Subject: all facts of the commit and project are those of the parent."""
         facts = {variable.key: variable.value for variable in self.inherited if variable.key != PIPELINE_NAME}
-        return facts | {"CI_PIPELINE_SOURCE": PARENT_PIPELINE, "CI_PARENT_PIPELINE_ID": str(self.parent)}
+        return facts | {
+            "CI_PIPELINE_SOURCE": PARENT_PIPELINE,
+            "CI_PARENT_PIPELINE_ID": str(self.parent),
+            "CI_UPSTREAM_JOB_ID": str(self.job_id),
+            "CI_UPSTREAM_PIPELINE_ID": str(self.parent),
+        }
 
     def pipeline(self, including: Including) -> Map:
         """See Subject. A later file takes precedence over an earlier one."""
@@ -70,7 +76,7 @@ class ChildSubject(msgspec.Struct, frozen=True):
         return merged
 
     def _file(self, include: TriggerInclude, including: Including, mark: Mark, key: str) -> Map:
-        inputs = self._inputs(include.inputs or self.trigger.inputs, mark, including.report)
+        inputs = given_inputs(include.inputs or self.trigger.inputs, mark, including.report)
         if include.artifact:
             data = self.artifact(include.job, include.artifact)
             return including.pipeline(data, f"artifact {include.job}:{include.artifact}", inputs)
@@ -89,11 +95,12 @@ class ChildSubject(msgspec.Struct, frozen=True):
             entries.append(("inputs", inputs, mark))
         return including.included(Map(mark, entries), mark, key)
 
-    def _inputs(self, written: Mapping[str, str], mark: Mark, report: Report) -> Map:
-        """Inputs from their JSON texts."""
-        made = Map(mark)
-        for name, text in written.items():
-            documents = load(text.encode("utf-8", "surrogateescape"), mark.origin, report)
-            made[name] = documents[0] if documents else None
-            made.marks[name] = mark
-        return made
+
+def given_inputs(written: Mapping[str, str], mark: Mark, report: Report) -> Map:
+    """The inputs of a trigger, from their JSON texts."""
+    made = Map(mark)
+    for name, text in written.items():
+        documents = load(text.encode("utf-8", "surrogateescape"), mark.origin, report)
+        made[name] = documents[0] if documents else None
+        made.marks[name] = mark
+    return made

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +29,7 @@ from pipeline.rules import Conditions, Known
 from pipeline.runner_variables import warn_of_runner_variables
 from pipeline.schema import Check, Fields
 from pipeline.subject import FileSubject, Subject
-from pipeline.trigger import NOT_TRIGGERED, check_artifacts, check_trigger_job
+from pipeline.trigger import check_artifacts, check_external_needs, check_trigger_job, runs_nothing
 from pipeline.variables import fixed, layered, variables_of
 from protocol.errors import PipelineFileError, Problem, UsageError
 from protocol.job_variables import PIPELINE_NAME, of_run
@@ -144,9 +144,10 @@ class _Compiler:
         linked = [msgspec.structs.replace(plan, **_link_fields(links[plan.name])) for plan in plans]
         if wanted:
             linked = _subset(linked, jobs, wanted)
-        self._warn_of_triggers(jobs, {plan.name for plan in linked})
         holders = {job.base: job.config for job in jobs}
-        warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
+        warn_of_runner_variables(
+            self._report, [("", pipeline), *holders.items()], self._run_variables, self._own_variables
+        )
         plan = self._plan(linked, stages, workflow, rule, scope)
         return Compilation(plan, jobs, links, self._report.warnings, left_out, self._projects.records)
 
@@ -246,18 +247,6 @@ class _Compiler:
             )
         return jobs
 
-    def _warn_of_triggers(self, jobs: Iterable[Job], planned: Collection[str]) -> None:
-        found = {job.base: job for job in jobs if job.plan is not None and job.plan.no_op and job.name in planned}
-        if not found:
-            return
-        first, *others = found.values()
-        more = f" (so do {len(others)} more)" if others else ""
-        self._report.warning(
-            f"{NOT_TRIGGERED}: the job does nothing and succeeds{more}",
-            first.config.at("trigger"),
-            f"{first.base}.trigger",
-        )
-
     def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
         """A job with its inherited keywords; None if invalid."""
         if not isinstance(value, Map):
@@ -273,9 +262,10 @@ class _Compiler:
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
         config = inherit_defaults(value, default)
+        check_external_needs(name, value, self._report)
         if len(self._report.problems) == before:
             check_expressions(name, config, self._report)
-        if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
+        if not runs_nothing(config) and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
                 "has no script",
                 config.marks.get("script", mark),

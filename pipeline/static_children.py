@@ -68,6 +68,7 @@ class _Children:
             self._subject.name,
             0,
             job.name,
+            0,
             trigger,
             self._subject.source,
             self._subject.history,

@@ -94,6 +94,12 @@ class ArtifactsSpec(Part, frozen=True, kw_only=True):
     cobertura: list[str] = []
     jacoco: list[str] = []
 
+    @property
+    def reports(self) -> dict[str, list[str]]:
+        """The patterns of the reports that the job leaves, by kind."""
+        kinds = ("dotenv", "junit", "annotations", "codequality", "cobertura", "jacoco")
+        return {kind: patterns for kind in kinds if (patterns := getattr(self, kind))}
+
 
 class CacheSpec(Part, frozen=True, kw_only=True):
     """A set of directories kept on the worker's host from job to job.
@@ -274,8 +280,6 @@ class JobPlan(Part, frozen=True, kw_only=True):
     """Set if the job starts another pipeline; it has no script then, and no worker gets it."""
     mirrors: str = ""
     """The project whose latest pipeline's status the job takes; it has no script then, and no worker gets it."""
-    no_op: str | None = None
-    """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
 
 
 class IncludeOptions(Part, frozen=True, kw_only=True):

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from cli.render.output import Output
     from cli.session.session import Session
     from cli.submit.compile import Project
+    from cli.submit.other_projects import OtherProjects
     from cli.submit.workspace.maker import WorkspaceMaker
     from protocol.views import RunView
 
@@ -105,10 +106,11 @@ def run_command(
                 project = compile_for_run(
                     file, variables, jobs, projects, inputs, default_image, repository, fetch.fetching(file)
                 )
+                others = stack.enter_context(closing(_others(project, projects, fetch))) if projects else None
             open_session = acting_session if detach else running_session
             with open_session(where, serving, interrupts.waits) as session:
                 _say_what_counts(session, where, serving, project)
-                run = _submit(session, project, maker, interrupts)
+                run = _submit(session, project, maker, others, interrupts)
                 if detach:
                     return _leave(session, run, interrupts, output)
                 following = _Following(session, run, interrupts, cancels=where.coordinator is None)
@@ -143,7 +145,19 @@ def _say_what_counts(session: Session, where: Target, serving: Serving, project:
         _say(f"{what}, which are ignored here; set worker labels with --label L")
 
 
-def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupts: Interrupts) -> int:
+def _others(project: Project, projects: dict[str, Path], fetch: FetchOptions) -> OtherProjects:
+    from cli.submit.other_projects import OtherProjects
+
+    return OtherProjects(project.plan, projects, fetch.fetching)
+
+
+def _submit(
+    session: Session,
+    project: Project,
+    maker: WorkspaceMaker,
+    others: OtherProjects | None,
+    interrupts: Interrupts,
+) -> int:
     """Submits the run and returns its id. Signals interrupt only before the request is sent; after that it waits."""
     token = uuid4().hex
     asked = False
@@ -151,10 +165,13 @@ def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupt
         try:
             with interrupts.breaks(BREAKS_AFTER_ASKING if asked else 1):
                 workspace = maker.upload(project.plan, session.client)
+                brought = others.upload(session.client) if others is not None else []
                 if session.embedded is not None:
                     session.embedded.wait_for_engine()
             asked = True
-            run = session.client.submit_run(project.plan, workspace, source=project.source, token=token)
+            run = session.client.submit_run(
+                project.plan, workspace, source=project.source, token=token, projects=brought
+            )
         except CoordinatorUnreachable:
             try:
                 session.again()
@@ -165,6 +182,8 @@ def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupt
                 raise Interrupted(interrupted.status, unknown) from interrupted
         else:
             maker.submitted()
+            if others is not None:
+                others.submitted()
             return run
 
 

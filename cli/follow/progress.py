@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from cli.follow.log_prefixer import JobOutput
-from cli.render.phrases import job_ending
+from cli.render.phrases import awaited_run, job_ending
 from protocol.display import clean
 from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
@@ -69,8 +69,8 @@ class Progress:
             self._output.note(job.name, job_ending(job), bad=job.status is ExecutionStatus.FAILED)
         elif job.status is ExecutionStatus.RUNNING:
             self._begins(job)
-            if job.child_runs:
-                self._output.note(job.name, f"waits for run {job.child_runs[-1]}")
+            if awaited := awaited_run(job):
+                self._output.note(job.name, awaited)
         elif job.status is ExecutionStatus.SCHEDULED:
             self._output.note(job.name, f"{job.pending_reason}; `longshore play` starts it at once")
 

@@ -14,7 +14,17 @@ from protocol.display import IN_LINES
 from protocol.messages import JobDetail
 from protocol.plan import JobInput
 from protocol.reports import JobReports
-from protocol.views import ArtifactRef, AttemptView, JobView, RunSummary, RunView, StageView, StoryLine, WorkerView
+from protocol.views import (
+    ArtifactRef,
+    AttemptView,
+    JobView,
+    ParentJob,
+    RunSummary,
+    RunView,
+    StageView,
+    StoryLine,
+    WorkerView,
+)
 
 
 def print_json(document: Any) -> None:
@@ -50,8 +60,13 @@ def summary_json(run: RunSummary) -> dict[str, Any]:
         "created_at": rfc3339(run.created_at),
         "started_at": rfc3339(run.started_at),
         "finished_at": rfc3339(run.finished_at),
-        "parent": None if run.parent is None else {"run": run.parent.run, "job": run.parent.job},
+        "parent": None if run.parent is None else _parent_json(run.parent),
     }
+
+
+def _parent_json(parent: ParentJob) -> dict[str, Any]:
+    """The job that has started a run; `project` is its project, if it is not that of the run."""
+    return {"run": parent.run, "job": parent.job, "project": parent.project or None}
 
 
 def run_json(run: RunView) -> dict[str, Any]:
@@ -89,6 +104,8 @@ def job_json(job: JobView) -> dict[str, Any]:
         **_reports_json(job.reports or JobReports()),
         "artifacts": [_artifact_json(ref) for ref in job.artifacts],
         "child_runs": job.child_runs,
+        "downstream_project": job.downstream_project,
+        "mirrors": job.mirrors,
         "environment": job.environment,
         "environment_url": job.environment_url,
         "created_at": rfc3339(job.created_at),

@@ -30,7 +30,8 @@ def _job_json(job: JobPlan, declared: Job, compilation: Compilation) -> dict[str
         "environment": job.environment.name if job.environment else None,
         "resource_group": job.resource_group,
         "start_in": job.start_in or None,
-        "no_op": job.no_op,
+        "starts_project": (job.trigger.project or None) if job.trigger else None,
+        "mirrors": job.mirrors or None,
         "variables": {variable.key: variable.value for variable in job.variables},
     }
 

@@ -20,8 +20,10 @@ from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.checkouts.git import Processes
 from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Slot, Workspace
+from daemon.executors.common.clone_path import at_clone_path
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
+from daemon.logs.appendix import Appendix, labelled
 from daemon.logs.coverage import LogTail, find_coverage
 from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
@@ -34,6 +36,7 @@ from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
 from protocol import workspace as snapshots
 from protocol.backoff import Backoff
+from protocol.errors import reason_of
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
@@ -120,6 +123,7 @@ class Runner:
         *,
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
+        assignment = at_clone_path(assignment)
         self.attempt = assignment.attempt
         self.sandbox = executor.sandbox(assignment)
         self._executor = executor
@@ -139,6 +143,7 @@ class Runner:
         self._tail = LogTail() if assignment.job.coverage else None
         self._end = LogTail(hints.TAIL_BYTES)
         self._log_error: str | None = None
+        self._appendix = Appendix(log)
         self._failing = Event()  # failed without an engine or a container, and so without a log
 
     # called by the loop
@@ -294,7 +299,7 @@ class Runner:
                 self._git,
             )
         except OSError as error:
-            message = f"the workspace can't be checked out: {error}"
+            message = f"the workspace can't be checked out: {reason_of(error)}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def _prepare_ahead(self) -> bool:
@@ -354,8 +359,10 @@ class Runner:
         finally:
             if follower is not None:
                 follower.join()
-        while (log_length := self._log.whole()) is None:
-            self._follow_log()
+        log_length = self._whole_log()
+        if service_logs and self.sandbox.shows_services:
+            self._appendix.append(labelled(service_logs), log_length)
+            log_length = self._whole_log()
         self._check_wanted()
         said = [result.message, reports.failure, reports.warning, *self.sandbox.warnings, self._log_error]
         if result.failure_reason is FailureReason.SCRIPT_FAILURE:
@@ -432,6 +439,7 @@ class Runner:
                 else:
                     self.sandbox.follow_log(limit.start, self._tapped(limit.write))
                 limit.close()
+                self._appendix.write()
                 return
             except LogRestarted:
                 continue
@@ -490,13 +498,19 @@ class Runner:
         """Best effort: a service's log helps troubleshooting, and decides nothing."""
         logs: dict[str, bytes] = {}
         try:
-            logs = self.sandbox.service_logs()
-            for alias, data in logs.items():
+            for alias, data in self.sandbox.service_logs().items():
                 if not self._masker.hides(alias):
-                    self._host.service_log(self.attempt, alias, self._masker.whole(data))
+                    logs[alias] = self._masker.whole(data)
+                    self._host.service_log(self.attempt, alias, logs[alias])
         except Exception as error:
             logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
         return logs
+
+    def _whole_log(self) -> int:
+        """Reads the log again as often as the coordinator loses some of it; its length."""
+        while (length := self._log.whole()) is None:
+            self._follow_log()
+        return length
 
     def _hints(self, service_logs: Mapping[str, bytes]) -> list[str]:
         """Worker options that would have let the job get further."""

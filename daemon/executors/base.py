@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 
@@ -68,7 +68,8 @@ class Collected(msgspec.Struct, frozen=True):
     """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
     `kind` is "archive" or the kind of report; `digest` is the file's sha256, if known. `paths` are an archive's
-    patterns with variables expanded; `workspace`, of a coverage report, the names of the files that it may be about.
+    patterns, expanded and relative to the project directory. `workspace`, of a coverage report, are the names of the
+    files that it may be about.
     """
 
     kind: str
@@ -141,6 +142,9 @@ class Workspace(Protocol):
     Methods of it and of its checkouts raise BadArchive, OSError, LongshoreError.
     """
 
+    is_plain: ClassVar[bool] = False
+    """Whether it has no repository: a job that wants no files of it then gets an empty project directory."""
+
     def checkout(self, options: CheckoutOptions) -> Checkout:
         """The snapshot, checked out with a job's options."""
 
@@ -209,6 +213,11 @@ class Sandbox(Protocol):
 
     def service_logs(self) -> dict[str, bytes]:
         """The services' output up to now, by alias, bounded; empty without services."""
+
+    @property
+    def shows_services(self) -> bool:
+        """Whether the job wants that output in its log too (CI_DEBUG_SERVICES)."""
+        return False
 
     def remove(self) -> None:
         """Removes container, services, network and volumes; no error if they are gone."""

@@ -17,6 +17,7 @@ from pipeline.includes.servers import Server, named_server, server_of, without_c
 from pipeline.includes.sources import Source, mapped_project, remote_file, source_of
 from pipeline.includes.urls import printable_url, url_name
 from pipeline.includes.versions import highest, is_partial, is_semantic
+from pipeline.predefined_variables import GITLAB_VERSION
 from pipeline.problems import nearest
 from protocol.errors import LongshoreError
 from protocol.names import OBJECT_ID
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 GITLAB = "gitlab-org/gitlab"
 GITLAB_HOST = "gitlab.com"
-TEMPLATES_REF = "v18.2.0-ee"
+TEMPLATES_REF = f"v{GITLAB_VERSION}-ee"
 """The release of GitLab whose templates `include:template` means, unless the user names another."""
 LOCK_FILE = ".gitlab-ci.lock.yml"
 

@@ -153,6 +153,8 @@ def test_elsewhere_in_a_job_expressions_stay_as_they_are_with_a_warning(project:
         ("{x: {default: a, regex: '('}}", "/(/ is not a regular expression that RE2 supports"),
         ("{x: {default: 1, type: number, regex: '1'}}", "job.inputs.x.regex: is only for inputs of type string"),
         ("{x: {default: a, rules: []}}", "job.inputs.x.rules: unknown keyword"),
+        ("{x: {default: 1.0e+400, type: number}}", "job.inputs.x.default: a number is too large"),
+        ("{x: {default: " + "a" * 70_000 + "}}", "job.inputs.x.default: is longer than 65,536 characters"),
     ],
 )
 def test_a_wrong_declaration_is_an_error_of_the_file(project: Project, declared: str, problem: str) -> None:
@@ -188,6 +190,14 @@ def test_a_wrong_expression_is_an_error_of_the_file(project: Project, text: str,
         """
     )
     assert found.startswith(f".gitlab-ci.yml:5: job.script[1]: {problem}")
+
+
+def test_expressions_that_make_too_much_of_their_inputs_are_an_error_of_the_file(project: Project) -> None:
+    commands = [f"    - echo {number} ${{{{ job.inputs.x }}}}\n" for number in range(9)]
+    text = "job:\n  inputs:\n    x: {default: " + "x" * 60_000 + "}\n  script:\n"
+    assert ran(project.job(text + "".join(commands[:8]))).script
+    (found,) = project.problems(text + "".join(commands))
+    assert found.startswith(".gitlab-ci.yml:13: job.script[8]: ${{ job.inputs.x }}: the texts with expressions and")
 
 
 def test_a_job_that_triggers_a_pipeline_has_no_inputs(project: Project) -> None:

@@ -108,16 +108,17 @@ def test_a_trigger_job_wanted_alone_keeps_the_job_that_writes_its_file(project: 
     assert [job.name for job in project.plan(text, jobs=["job"]).jobs] == ["gen", "job"]
 
 
-def test_a_job_that_starts_another_project_s_pipeline_does_nothing_with_a_warning(project: Project) -> None:
-    compiled = project.compile(
-        """
-        down: {trigger: group/project}
-        branch: {trigger: {project: group/project, branch: main}}
-        child: {trigger: {include: a.yml}}
-        """
-    )
-    why = "pipelines of other projects are not started here"
-    assert [(job.no_op, job.trigger is None) for job in compiled.plan.jobs] == [(why, True), (why, True), (None, False)]
-    assert [str(warning) for warning in compiled.warnings] == [
-        f".gitlab-ci.yml:1: down.trigger: {why}: the job does nothing and succeeds (so do 1 more)"
-    ]
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("group/project", TriggerPlan(project="group/project")),
+        ("{project: $GROUP/project, branch: $BRANCH}", TriggerPlan(project="g/project", branch="main")),
+        ("{project: $NO, strategy: mirror}", TriggerPlan(project="$NO", strategy="mirror")),
+        ("{project: a/b, inputs: {n: 1}}", TriggerPlan(project="a/b", inputs={"n": "1"})),
+    ],
+)
+def test_a_job_may_start_the_pipeline_of_another_project(project: Project, written: str, expected: TriggerPlan) -> None:
+    known = {"GROUP": "g", "BRANCH": "main"}
+    compiled = project.compile(f"job: {{trigger: {written}}}", variables=known)
+    assert [job.trigger for job in compiled.plan.jobs] == [expected]
+    assert compiled.warnings == []

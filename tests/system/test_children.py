@@ -67,7 +67,7 @@ def test_parents_wait_for_their_children_and_show_them(fleet: System, tmp_path: 
     jobs = jobs_of(run)
     (local,), (generated,), (free,) = (jobs[name]["child_runs"] for name in ("local", "generated", "free"))
     child = fleet.finished(local)
-    assert child["parent"] == {"run": run["id"], "job": "local"}
+    assert child["parent"] == {"run": run["id"], "job": "local", "project": None}
     assert statuses(child) == {"first": "success", "second": "success"}
     assert jobs["local"]["finished_at"] >= child["finished_at"]
     assert jobs["generated"]["finished_at"] >= fleet.finished(generated)["finished_at"]
@@ -78,6 +78,7 @@ def test_parents_wait_for_their_children_and_show_them(fleet: System, tmp_path: 
     assert {each["id"]: each["parent"] for each in fleet.command("list", "--json").json}[free] == {
         "run": run["id"],
         "job": "free",
+        "project": None,
     }
     shown = fleet.command("show", str(run["id"])).out.splitlines()
     below = next(number for number, line in enumerate(shown) if " local " in line)

@@ -19,7 +19,7 @@ from daemon.executors.base import Checkout, Collected, Dependencies, JobFailed, 
 from daemon.executors.common.checkout_options import checkout_options
 from daemon.executors.common.environment import Environment, Start
 from daemon.executors.common.script import lease_line, release_lines, stop_line
-from daemon.executors.common.script_limits import limits_of
+from daemon.executors.common.script_limits import is_true, limits_of
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end
@@ -69,9 +69,11 @@ class DockerSandbox:
         """See Sandbox. An image whose name depends on a dependency's variables is left to `release`."""
         self._site.removals.wait(self._assignment.attempt)
         container = self._container
-        with container.failures():
+        with container.failures("the job can't be prepared"):
             options = checkout_options(container.early.values, container.warnings)
-            checkout = self._checkout = workspace.checkout(options) if workspace and options else None
+            if workspace and options and (options.files or not workspace.is_plain):
+                self._checkout = workspace.checkout(options)
+            checkout = self._checkout
             ended = [dependency for dependency in self._assignment.dependencies if dependency.satisfied]
             environment = container.environment(ended) if ended else container.early
             to_come = len(self._assignment.dependencies) > len(ended)
@@ -90,7 +92,7 @@ class DockerSandbox:
     def release(self, dependencies: Dependencies) -> None:
         """See Sandbox."""
         container = self._container
-        with container.failures():
+        with container.failures("the job can't be prepared"):
             start = Start(datetime.now(UTC), dependencies.slot)
             final = container.final = container.environment(dependencies.states, start)
             if complaint := final.too_long():
@@ -230,7 +232,7 @@ class DockerSandbox:
         if not job.artifacts and not job.caches:
             return []
         container = self._container
-        with container.failures():
+        with container.failures("the job's files can't be stored"):
             expand = container.last_environment().expand
             taker = FileCollector(self._engine, container.key, self._assignment.project_dir, expand)
             names = self._files.known_names
@@ -248,6 +250,11 @@ class DockerSandbox:
         """See Sandbox. Raises EngineError, EngineUnavailable."""
         services = self._container.services(self._container.last_environment())
         return services.logs() if services else {}
+
+    @property
+    def shows_services(self) -> bool:
+        """See Sandbox."""
+        return is_true(self._container.last_environment().values.get("CI_DEBUG_SERVICES", ""))
 
     def remove(self) -> None:
         """See Sandbox. Raises EngineError, EngineUnavailable."""

@@ -55,7 +55,8 @@ def test_a_child_knows_its_parent_and_has_the_facts_of_its_commit(parent: Parent
 
     known = expand_all(plan.predefined)
     changed = {key for key in known if known[key] != of_parent.get(key)}
-    assert changed == {"CI_PIPELINE_SOURCE", "CI_PARENT_PIPELINE_ID", "CI_PIPELINE_NAME"}
+    added = {"CI_UPSTREAM_JOB_ID", "CI_UPSTREAM_PIPELINE_ID"}
+    assert changed == {"CI_PIPELINE_SOURCE", "CI_PARENT_PIPELINE_ID", "CI_PIPELINE_NAME", *added}
     assert known["CI_PARENT_PIPELINE_ID"] == "7"
     assert plan.name == "child of 7"
     assert (plan.project, plan.project_dir) == (of_parent["CI_PROJECT_PATH"], of_parent["CI_PROJECT_DIR"])
@@ -117,7 +118,7 @@ def test_a_generated_file_is_found_among_artifacts_and_includes_files_of_the_sna
         ("job: {script: [x]\n", "artifact generate:child.yml:2: invalid YAML: did not find expected"),
         ("", "artifact generate:child.yml: the file is empty"),
         ("\n\ninclude: missing.yml\n", "artifact generate:child.yml:3: include: there is no file 'missing.yml'"),
-        ("job: {script: [x], rules: [when: never]}\n", "child.yml: the child pipeline has nothing to run: its rules"),
+        ("job: {script: [x], rules: [when: never]}\n", "child.yml: the pipeline has nothing to run: its rules"),
     ],
 )
 def test_a_bad_generated_file_is_told_with_file_and_line(parent: Parent, content: str, problem: str) -> None:
