@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cli.submit.compile import compile_for_run
-from pipeline.includes.fetching import Fetching
+from pipeline.includes.fetching import TEMPLATES_REF, Fetching
 from protocol.plan import IncludeOptions
 from tests.support.project import Project
 
@@ -21,7 +21,7 @@ def test_the_plan_says_where_includes_of_children_come_from(tmp_path: Path, monk
     made = compile_for_run(project.root / ".gitlab-ci.yml", [], [], mapped, {}, None, fetching=fetching)
     assert made.plan.includes == IncludeOptions(
         server="https://git.test/",
-        templates="v18.2.0-ee",
+        templates=TEMPLATES_REF,
         allow_local=True,
         projects={"group/ci": str(tmp_path / "mapped")},
     )
