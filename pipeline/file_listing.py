@@ -25,6 +25,21 @@ NOT_OURS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT
 """Set by git for its hooks; they would redirect any query to the hook's repository."""
 
 
+class FileStatus(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of a file's `stat`, in a third of its memory: there may be very many."""
+
+    mode: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    size: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> FileStatus:
+        """The status that the system returned."""
+        return cls(found.st_mode, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)
+
+
 class Listing(msgspec.Struct):
     """The files of one git repository; paths are bytes, relative to its top.
 
@@ -34,7 +49,7 @@ class Listing(msgspec.Struct):
     """
 
     index: list[bytes] = []
-    files: dict[bytes, os.stat_result | None] = {}
+    files: dict[bytes, FileStatus | None] = {}
     empty: list[bytes] = []
     submodules: dict[bytes, Listing] = {}
     absent: list[bytes] = []
@@ -103,7 +118,7 @@ def list_files(root: Path, index: list[bytes] | None = None) -> Listing:
         if stat.S_ISDIR(status.st_mode):
             folders.append(name)
         else:
-            found.files[name] = status
+            found.files[name] = FileStatus.of(status)
     for name in _lines(root, "ls-files", "-z", "--others", "--exclude-standard", "--directory"):
         if name.endswith(b"/"):
             folders.append(name.rstrip(b"/"))

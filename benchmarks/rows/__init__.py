@@ -18,6 +18,7 @@ from benchmarks.rows import (
     independent,
     latency,
     logs,
+    many_files,
     repository,
     scale,
     startup,
@@ -44,6 +45,7 @@ COMPARISONS: list[ModuleType] = [
     startup,
     embedded,
     repository,
+    many_files,
     artifacts,
     cache,
 ]

@@ -18,7 +18,7 @@ import msgspec
 from cli.submit.workspace.index_file import LOW, Seed
 from cli.submit.workspace.objects import LINK_MODE, hasher, object_id, write_loose
 from cli.submit.workspace.store import SnapshotStore, update_file
-from pipeline.file_listing import Listing
+from pipeline.file_listing import FileStatus, Listing
 from protocol.decoders import from_msgpack
 from protocol.errors import LongshoreError
 from protocol.workspace import Modes
@@ -96,17 +96,17 @@ class FileReader:
         Raises LongshoreError naming the unreadable file.
         """
         result = Files()
-        statuses: dict[bytes, os.stat_result] = {}
+        statuses: dict[bytes, FileStatus] = {}
         known: dict[bytes, Known] = {}
         unknown: list[bytes] = []
         cached = self._cache.files
         for path, status in listing.files.items():
             if status is None:
                 try:
-                    status = os.lstat(self._top + path)
+                    status = FileStatus.of(os.lstat(self._top + path))
                 except (FileNotFoundError, NotADirectoryError):
                     continue  # deleted since it was listed
-            kind = stat.S_IFMT(status.st_mode)
+            kind = stat.S_IFMT(status.mode)
             if kind != stat.S_IFREG and kind != stat.S_IFLNK:
                 continue
             if b".git" in path.lower() and b".git" in path.lower().split(b"/"):
@@ -116,10 +116,10 @@ class FileReader:
             entry = cached.get(path)
             if (
                 entry is not None
-                and entry[0] == status.st_mtime_ns
-                and entry[1] == status.st_ctime_ns
-                and entry[2] == status.st_ino
-                and entry[3] == status.st_size
+                and entry[0] == status.mtime_ns
+                and entry[1] == status.ctime_ns
+                and entry[2] == status.inode
+                and entry[3] == status.size
             ):
                 known[path] = entry
             else:
@@ -139,9 +139,7 @@ class FileReader:
         _collect(result, statuses, {} if trust_modes else _index_modes(listing))
         return result
 
-    def _seed(
-        self, unknown: list[bytes], statuses: dict[bytes, os.stat_result], known: dict[bytes, Known]
-    ) -> list[bytes]:
+    def _seed(self, unknown: list[bytes], statuses: dict[bytes, FileStatus], known: dict[bytes, Known]) -> list[bytes]:
         """Adds to `known` what git's index knows; returns the rest."""
         seeds = self._seeds(unknown)
         rest = []
@@ -149,17 +147,17 @@ class FileReader:
             seed, status = seeds.get(path), statuses[path]
             if (
                 seed is not None
-                and seed.mtime_ns == status.st_mtime_ns
-                and seed.ctime_ns == status.st_ctime_ns
-                and seed.inode == status.st_ino & LOW
-                and seed.size == status.st_size & LOW
+                and seed.mtime_ns == status.mtime_ns
+                and seed.ctime_ns == status.ctime_ns
+                and seed.inode == status.inode & LOW
+                and seed.size == status.size & LOW
             ):
-                known[path] = (status.st_mtime_ns, status.st_ctime_ns, status.st_ino, status.st_size, seed.id)
+                known[path] = (status.mtime_ns, status.ctime_ns, status.inode, status.size, seed.id)
             else:
                 rest.append(path)
         return rest
 
-    def _read_all(self, paths: list[bytes]) -> Iterator[tuple[bytes, tuple[os.stat_result, Known] | None]]:
+    def _read_all(self, paths: list[bytes]) -> Iterator[tuple[bytes, tuple[FileStatus, Known] | None]]:
         """Statuses and ids of files, whose objects exist afterwards; None for those that are gone."""
         if len(paths) > SEEDED_FROM:
             with ThreadPoolExecutor(READERS, "files") as pool:
@@ -173,13 +171,13 @@ class FileReader:
                 self._store.written += read[1][3] if read is not None else 0
             yield path, read
 
-    def _hash(self, path: bytes) -> tuple[os.stat_result, Known] | None:
+    def _hash(self, path: bytes) -> tuple[FileStatus, Known] | None:
         return self._attempt(path, write=False)
 
-    def _write(self, path: bytes) -> tuple[os.stat_result, Known] | None:
+    def _write(self, path: bytes) -> tuple[FileStatus, Known] | None:
         return self._attempt(path, write=True)
 
-    def _attempt(self, path: bytes, *, write: bool) -> tuple[os.stat_result, Known] | None:
+    def _attempt(self, path: bytes, *, write: bool) -> tuple[FileStatus, Known] | None:
         """A file may change while it is read: a log, an editor's save. Then it is read again."""
         self._store.git.check()
         for _ in range(TRIES):
@@ -193,24 +191,24 @@ class FileReader:
                     continue
                 raise LongshoreError(f"can't read {_shown(self._top + path)}: {error.strerror}") from error
             if id is not None:
-                changed = status.st_mtime_ns if settled else self._started
-                return status, (changed, status.st_ctime_ns, status.st_ino, status.st_size, id)
+                changed = status.mtime_ns if settled else self._started
+                return status, (changed, status.ctime_ns, status.inode, status.size, id)
         raise LongshoreError(f"{_shown(self._top + path)} changed while it was read; try again")
 
-    def _read_link(self, path: bytes, write: bool) -> tuple[os.stat_result, bytes | None, bool]:
-        status = os.lstat(self._top + path)
+    def _read_link(self, path: bytes, write: bool) -> tuple[FileStatus, bytes | None, bool]:
+        status = FileStatus.of(os.lstat(self._top + path))
         return status, self._object(os.readlink(self._top + path), write), True
 
-    def _read(self, path: bytes, write: bool) -> tuple[os.stat_result, bytes | None, bool]:
+    def _read(self, path: bytes, write: bool) -> tuple[FileStatus, bytes | None, bool]:
         """Status, id, and whether the file did not change meanwhile. No id: it has to be read again."""
         with open(os.open(self._top + path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb", buffering=0) as file:
-            status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
+            status = FileStatus.of(os.fstat(file.fileno()))
+            if not stat.S_ISREG(status.mode):
                 raise FileNotFoundError
-            small = status.st_size <= AT_ONCE_BYTES
-            id = self._object(file.read(AT_ONCE_BYTES), write) if small else self._stream(file, status.st_size, write)
-            same = os.fstat(file.fileno())
-            settled = (same.st_mtime_ns, same.st_size) == (status.st_mtime_ns, status.st_size)
+            small = status.size <= AT_ONCE_BYTES
+            id = self._object(file.read(AT_ONCE_BYTES), write) if small else self._stream(file, status.size, write)
+            same = FileStatus.of(os.fstat(file.fileno()))
+            settled = (same.mtime_ns, same.size) == (status.mtime_ns, status.size)
             return status, id if small or settled else None, settled
 
     def _stream(self, file: io.FileIO, size: int, write: bool) -> bytes | None:
@@ -228,14 +226,14 @@ class FileReader:
         return object_id(self._store.object_format, b"blob", data)
 
 
-def _collect(result: Files, statuses: dict[bytes, os.stat_result], modes: dict[bytes, bytes]) -> None:
+def _collect(result: Files, statuses: dict[bytes, FileStatus], modes: dict[bytes, bytes]) -> None:
     """Git's modes and permission bits, those of files in `modes` by the index."""
     for path, status in statuses.items():
         id = result.known[path][4]
-        if stat.S_ISLNK(status.st_mode):
+        if stat.S_ISLNK(status.mode):
             result.found[path] = LINK_MODE, id
             continue
-        bits = status.st_mode & PERMISSIONS
+        bits = status.mode & PERMISSIONS
         if path in modes:
             bits = 0o755 if modes[path] == EXECUTABLE_MODE else 0o644
         if bits & EXECUTABLE:
