@@ -15,7 +15,8 @@ import msgspec
 
 from compiler import confinement
 from compiler.changes import NoHistory, SnapshotHistory
-from compiler.fetcher import FetchedProjects, NoProjects, start
+from compiler.fetched import FetchedProjects, NoProjects
+from compiler.fetcher import start
 from compiler.files import GitFiles, NoFiles, SnapshotFiles, TarFiles, artifact
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import Objects
@@ -150,23 +151,36 @@ def _answer(
             request.project_variables,
             artifact_of,
         )
-    _lock(projects, files, request.file)
+    generated = not request.trigger.project and (
+        request.includes.generated or any(each.artifact for each in request.trigger.include)
+    )
+    lock_file = _lock(projects, files, request.file, generated)
     compiled = compile_subject(subject, request.variables, projects=projects, name=_files_of(request))
     if not compiled.plan.jobs:
         why = compiled.left_out or "its rules exclude all jobs"
         return NotCompiled(problems=[f"{_files_of(request)}: the pipeline has nothing to run: {why}"])
-    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=request.includes)
-    return Compiled(plan=plan, warnings=[str(warning) for warning in compiled.warnings])
+    includes = msgspec.structs.replace(request.includes, generated=generated)
+    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=includes)
+    unlocked = projects.unlocked if isinstance(projects, FetchedProjects) else ()
+    warnings = [
+        *map(str, compiled.warnings),
+        *(f"{key} is not in {lock_file}: the includes of a generated pipeline can't be locked" for key in unlocked),
+    ]
+    return Compiled(plan=plan, warnings=warnings)
 
 
-def _lock(projects: OtherProjects, files: SnapshotFiles, pipeline_file: str) -> None:
-    """Holds includes to the versions of the lock file of the parent's pipeline file. Raises PipelineFileError."""
+def _lock(projects: OtherProjects, files: SnapshotFiles, pipeline_file: str, generated: bool) -> str:
+    """Holds includes to the versions of the lock file of the parent's pipeline file, whose name is returned.
+
+    A lock file can have no includes of a `generated` pipeline but those that others have too. Raises PipelineFileError.
+    """
     if not pipeline_file or not isinstance(projects, FetchedProjects):
-        return
+        return ""
     path = str(lock_path(Path(pipeline_file)))
     data = files.read(path)
     if data is not None:
-        projects.lock(parse_lock(data, path))
+        projects.lock(parse_lock(data, path), path, open=generated)
+    return path
 
 
 def _files_of(request: ChildRequest) -> str:

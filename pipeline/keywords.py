@@ -74,6 +74,7 @@ def refused(path: str, note: str) -> Keyword:
 
 TEXT = Text()
 NAME = Text(empty=False, longest=255)
+FILLED = Text(scalars=True, empty=False)
 WORD = Text(scalars=True)
 FLAG = Boolean()
 TEXTS = ListOf(TEXT)
@@ -124,30 +125,35 @@ RETRY_REASONS = (
     "oom_killed",
     "service_unhealthy",
 )
-REPORTS_NOT_READ = (
-    "accessibility",
-    "api_fuzzing",
-    "browser_performance",
-    "cobertura",
-    "container_scanning",
-    "coverage_fuzzing",
-    "cyclonedx",
-    "dast",
-    "dependency_scanning",
-    "license_management",
-    "license_scanning",
-    "load_performance",
-    "lsif",
-    "metrics",
-    "performance",
-    "repository_xray",
-    "requirements",
-    "requirements_v2",
-    "sarif",
-    "sast",
-    "secret_detection",
-    "terraform",
-)
+_MERGE_REQUEST = "a GitLab server shows it in merge requests, compared with the target branch"
+_SECURITY = "a GitLab server makes findings of it: security dashboard, policies, merge requests"
+_LICENSES = "a GitLab server checks it against its license policies"
+_REQUIREMENTS = "a GitLab server marks its requirements as satisfied by it"
+REPORTS_NOT_READ = {
+    "accessibility": _MERGE_REQUEST,
+    "api_fuzzing": _SECURITY,
+    "browser_performance": _MERGE_REQUEST,
+    "cobertura": "GitLab has dropped it; write `coverage_report`",
+    "container_scanning": _SECURITY,
+    "coverage_fuzzing": _SECURITY,
+    "cyclonedx": "a GitLab server makes its dependency list of it",
+    "dast": _SECURITY,
+    "dependency_scanning": _SECURITY,
+    "license_management": _LICENSES,
+    "license_scanning": _LICENSES,
+    "load_performance": _MERGE_REQUEST,
+    "lsif": "a GitLab server's code browser uses it",
+    "metrics": _MERGE_REQUEST,
+    "performance": _MERGE_REQUEST,
+    "repository_xray": "a GitLab server gives it to its code suggestions",
+    "requirements": _REQUIREMENTS,
+    "requirements_v2": _REQUIREMENTS,
+    "sarif": _SECURITY,
+    "sast": _SECURITY,
+    "secret_detection": _SECURITY,
+    "terraform": _MERGE_REQUEST,
+}
+"""Reports that are not read, and what on a GitLab server would read them."""
 NO_SERVER = "a Longshore run has no GitLab server"
 
 DEFAULT_KEYS = (
@@ -213,15 +219,19 @@ GLOBAL = [
     works("workflow.rule.when", Choice(("always", "never"))),
     works("workflow.rule.variables", VARIABLES),
     works("workflow.rule.auto_cancel", Fields("auto_cancel")),
-    refused("workflow.rule.start_in", "a pipeline can't wait; GitLab refuses it too"),
-    ignored("workflow.rule.allow_failure", "it applies to jobs only"),
-    ignored("workflow.rule.needs", "it applies to jobs only"),
+    ignored("workflow.rule.start_in", "it applies to jobs only, in GitLab too"),
+    ignored("workflow.rule.allow_failure", "it applies to jobs only, in GitLab too"),
+    ignored("workflow.rule.needs", "it applies to jobs only, in GitLab too"),
     works("auto_cancel.on_new_commit", Choice(("conservative", "interruptible", "none"))),
     works("auto_cancel.on_job_failure", Choice(("all", "none"))),
 ]
 
 INCLUDE = [
-    works("include.local", TEXT, "files of the project as they are on disk, except those that git ignores"),
+    works(
+        "include.local",
+        TEXT,
+        "files of the project as they are on disk, except those that git ignores; a wildcard may match none",
+    ),
     works(
         "include.project",
         TEXT,
@@ -251,8 +261,8 @@ INCLUDE = [
         TEXT,
         "of GitLab's own project at a fixed release, fetched with git; `--templates` chooses another",
     ),
-    refused("include.artifact", "it belongs under `trigger:include`"),
-    refused("include.job", "it belongs under `trigger:include`"),
+    refused("include.artifact", "it belongs under `trigger:include`, in GitLab too"),
+    refused("include.job", "it belongs under `trigger:include`, in GitLab too"),
     works("include.integrity", TEXT, "of a fetched `remote`"),
     works("include.cache", any_of(FLAG, DURATION), "of a fetched `remote`; `true` is an hour"),
 ]
@@ -284,7 +294,7 @@ JOB = [
     works("job.allow_failure.exit_codes", EXIT_CODES),
     works("job.artifacts", Fields("job.artifacts")),
     works("job.before_script", SCRIPT),
-    works("job.cache", one_or_more(Fields("job.cache"))),
+    works("job.cache", any_of(Fields("job.cache"), ListOf(Fields("job.cache"), most=4)), "at most four, as in GitLab"),
     works("job.coverage", TEXT),
     works("job.dependencies", TEXTS),
     works(
@@ -304,8 +314,11 @@ JOB = [
         SCRIPT,
         "runs in the job's own image, beside the project's directory, whose files are there already",
     ),
-    ignored("job.id_tokens", f"{NO_SERVER} that could sign tokens"),
-    ignored("job.identity", f"{NO_SERVER} that could vouch for an identity"),
+    ignored(
+        "job.id_tokens",
+        "others trust only tokens that a GitLab server has signed; keep credentials as `longshore secret`",
+    ),
+    ignored("job.identity", "Google Cloud trusts a GitLab server's tokens; keep credentials as `longshore secret`"),
     works("job.image", any_of(TEXT, Fields("job.image", required=("name",)))),
     works("job.inherit", Fields("job.inherit")),
     works("job.inherit.default", any_of(FLAG, ListOf(Choice(DEFAULT_KEYS)))),
@@ -324,17 +337,24 @@ JOB = [
     works("job.manual_confirmation", TEXT),
     works("job.needs", NEEDS),
     differs("job.only", POLICY, "as GitLab's `only`; see `except`"),
-    ignored("job.pages", f"{NO_SERVER} to publish pages; the job's artifacts are kept"),
+    works("job.pages", any_of(FLAG, Fields("job.pages")), "kept with the run, see [Pages](#pages)"),
     works("job.parallel", any_of(Number(1, 200), Fields("job.parallel")), "at most 200 jobs, as in GitLab"),
     works("job.parallel.matrix", MATRIX),
-    ignored("job.publish", f"{NO_SERVER} to publish pages"),
-    ignored("job.release", f"{NO_SERVER} to create a release on"),
+    works("job.publish", TEXT, "an older way to write `pages:publish`"),
+    works(
+        "job.release",
+        Fields("job.release", required=("tag_name", "description")),
+        "recorded with the run, see [Releases](#releases)",
+    ),
     works("job.resource_group", TEXT),
     works("job.retry", any_of(Number(0, 2), Fields("job.retry"))),
     works("job.rules", ListOf(Fields("rule"), least=1)),
-    refused("job.run", "steps need GitLab's step runner; write a `script`"),
+    refused("job.run", "steps are run by GitLab's step runner, which jobs here do not have; write a `script`"),
     works("job.script", SCRIPT),
-    ignored("job.secrets", f"{NO_SERVER} that could fetch secrets; keep them as `longshore secret`"),
+    ignored(
+        "job.secrets",
+        "Vault and other stores trust tokens that a GitLab server has signed; keep secrets as `longshore secret`",
+    ),
     works(
         "job.services",
         ListOf(any_of(TEXT, Fields("job.services", required=("name",)))),
@@ -344,7 +364,7 @@ JOB = [
     works("job.start_in", DURATION),
     works(
         "job.tags",
-        ListOf(WORD),
+        ListOf(WORD, most=49),
         "a tag that expands to nothing is dropped. Local workers (`run` alone, `up`) ignore tags, unless `--label` "
         "sets labels ([docs/cli.md](cli.md#where-runs-are-stored))",
     ),
@@ -352,7 +372,7 @@ JOB = [
     works("job.trigger", any_of(TEXT, Fields("job.trigger")), "see [Child pipelines](#child-pipelines)"),
     works("job.variables", VARIABLES),
     works("job.when", Choice(JOB_WHEN, hints=(("never", "`never` belongs in `rules`"),))),
-    ignored("job.dast_configuration", "site profiles are kept on a GitLab server"),
+    ignored("job.dast_configuration", "profiles of sites and scanners are kept on a GitLab server"),
     works("job.x-longshore", Fields("job.x-longshore"), "Longshore's own: limits of the job's container"),
     works("job.x-longshore.cpus", Number(0.01, 4096, whole=False)),
     works("job.x-longshore.memory", WORD, "such as `512m` or `2g`"),
@@ -378,9 +398,15 @@ JOB_PARTS = [
     ),
     works("job.artifacts.reports.coverage_report.coverage_format", Choice(("cobertura", "jacoco"))),
     works("job.artifacts.reports.coverage_report.path", TEXT),
-    *(ignored(f"job.artifacts.reports.{kind}", "GitLab's server shows it") for kind in REPORTS_NOT_READ),
-    ignored("job.artifacts.access", "artifacts are available to all users of the coordinator"),
-    ignored("job.artifacts.public", "artifacts are available to all users of the coordinator"),
+    *(ignored(f"job.artifacts.reports.{kind}", why) for kind, why in REPORTS_NOT_READ.items()),
+    ignored(
+        "job.artifacts.access",
+        "roles in a project exist on a GitLab server; here all users of the coordinator have access",
+    ),
+    ignored(
+        "job.artifacts.public",
+        "public pipelines exist on a GitLab server; here all users of the coordinator have access",
+    ),
     works("job.artifacts.expose_as", Text(empty=False, longest=100), "see [Reports](#reports)"),
     works("job.cache.key", any_of(WORD, Fields("job.cache.key"))),
     works(
@@ -397,7 +423,7 @@ JOB_PARTS = [
     works("job.cache.when", SAVE_WHEN),
     works("job.cache.policy", Choice(("pull-push", "pull", "push"), variables=True)),
     works("job.cache.fallback_keys", ListOf(TEXT, most=5)),
-    ignored("job.cache.unprotect", "no protected branches exist here, so caches are not split by them"),
+    ignored("job.cache.unprotect", "only a GitLab server protects branches, so caches are not split by them"),
     works("job.environment.name", TEXT),
     works(
         "job.environment.url", Text(longest=255), "with all variables of the job, including those known only to its run"
@@ -406,14 +432,30 @@ JOB_PARTS = [
     works("job.environment.deployment_tier", Choice(TIERS, variables=True), "gives `CI_ENVIRONMENT_TIER`"),
     works("job.environment.on_stop", TEXT, "a job of the same pipeline, see [Environments](#environments)"),
     works("job.environment.auto_stop_in", DURATION, "counts from the deployment, see [Environments](#environments)"),
-    ignored("job.environment.kubernetes", "clusters are connected to a GitLab server"),
+    ignored("job.environment.kubernetes", "clusters are connected to a GitLab server, by its agents"),
+    works("job.pages.publish", FILLED, "a directory, `public` by default; its artifacts include it"),
+    works("job.pages.path_prefix", TEXT, "part of `CI_PAGES_URL`"),
+    works("job.pages.expire_in", DURATION, "with a `path_prefix`, a day by default"),
+    works("job.release.tag_name", FILLED),
+    works("job.release.description", FILLED, "a text, or the path of a file in the project directory"),
+    works("job.release.name", TEXT),
+    differs("job.release.tag_message", TEXT, "recorded; no tag is created"),
+    differs("job.release.ref", TEXT, "recorded; no tag is created"),
+    differs("job.release.milestones", one_or_more(TEXT), "recorded; milestones exist only on a GitLab server"),
+    works("job.release.released_at", TEXT, "a time in ISO 8601"),
+    works("job.release.assets", Fields("job.release.assets", required=("links",))),
+    works("job.release.assets.links", ListOf(Fields("job.release.assets.links", required=("name", "url")), most=100)),
+    works("job.release.assets.links.name", FILLED),
+    works("job.release.assets.links.url", FILLED),
+    works("job.release.assets.links.filepath", TEXT),
+    works("job.release.assets.links.link_type", Choice(("other", "runbook", "image", "package"))),
     works("job.image.name", TEXT),
     works("job.image.entrypoint", TEXTS),
     works("job.image.pull_policy", PULL_POLICY),
     works("job.image.docker", Fields("job.image.docker")),
     works("job.image.docker.user", WORD),
     works("job.image.docker.platform", TEXT),
-    ignored("job.image.kubernetes", "jobs run in Docker"),
+    ignored("job.image.kubernetes", "it is for GitLab Runner's pods in Kubernetes; jobs here run in Docker"),
     works("job.services.name", TEXT),
     works("job.services.alias", TEXT, "several, separated by commas or blanks"),
     works("job.services.entrypoint", TEXTS),
@@ -421,7 +463,7 @@ JOB_PARTS = [
     works("job.services.variables", VARIABLES),
     works("job.services.pull_policy", PULL_POLICY),
     works("job.services.docker", Fields("job.image.docker")),
-    ignored("job.services.kubernetes", "jobs run in Docker"),
+    ignored("job.services.kubernetes", "it is for GitLab Runner's pods in Kubernetes; jobs here run in Docker"),
     works("job.retry.max", Number(0, 2)),
     works("job.retry.when", one_or_more(Choice(RETRY_REASONS))),
     works("job.retry.exit_codes", EXIT_CODES),
@@ -447,11 +489,12 @@ JOB_PARTS = [
     works("need.job", TEXT),
     works("need.artifacts", FLAG),
     works("need.optional", FLAG),
-    works("need.parallel", Fields("need.parallel")),
+    works("need.parallel", Fields("need.parallel", instead="name a job of a numbered `parallel` in full: `job 1/3`")),
     differs(
         "need.parallel.matrix",
-        MATRIX,
-        "a selector may name a subset of the matrix variables, in any order: it selects all matching jobs",
+        ListOf(MapOf(one_or_more(WORD)), least=1),
+        "a selector may name a subset of the matrix variables, in any order: it selects all matching jobs. As in "
+        "GitLab, each of its combinations must exist, unless the need is `optional`",
     ),
     works("need.pipeline", WORD, "see [Needs of other pipelines](#needs-of-other-pipelines)"),
     works("need.project", TEXT, "of the runs that the coordinator has"),

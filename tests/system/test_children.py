@@ -38,7 +38,7 @@ stages: [one, two]
 first:
   stage: one
   script: ['echo "$CI_PIPELINE_SOURCE of $CI_PARENT_PIPELINE_ID: $SHAPE $COLOR"', cat file.txt]
-second: {stage: two, script: [echo second]}
+second: {stage: two, script: [echo second], id_tokens: {TOKEN: {aud: x}}}
 """
 BAD = """
 generate:
@@ -74,6 +74,7 @@ def test_parents_wait_for_their_children_and_show_them(fleet: System, tmp_path: 
     assert f"parent_pipeline of {run['id']}: blue square blue\n" in fleet.log(local, "first")
     assert "\nuncommitted\n" in fleet.log(local, "first")
     assert "made by generate\n" in fleet.log(generated, "made")
+    assert fleet.log(run["id"], "local").startswith("warning: ci/child.yml:7: second.id_tokens: has no effect here")
     assert {each["id"]: each["parent"] for each in fleet.command("list", "--json").json}[free] == {
         "run": run["id"],
         "job": "free",

@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from protocol.display import clean
+from protocol.reports import JobReports
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary
 from tui.presentation.eta import Estimate
@@ -123,8 +124,18 @@ def job_facts(job: JobView, runs: Mapping[int, RunSummary], now: float, width: i
         notes.append(f"{plural(job.tests.total, 'test')}, {job.tests.failed + job.tests.errors} failed")
     if job.coverage is not None:
         notes.append(f"coverage {job.coverage:g} %")
+    if job.reports is not None:
+        notes += _report_notes(job.reports)
     first: list[Piece] = [(f"{sign} {sign.label}", color(sign.color)), (clean(job.name), "bold")]
     return Content.assemble(flow([*first, *((note, MUTED) for note in notes)], width - PADDING), *_reason(job))
+
+
+def _report_notes(reports: JobReports) -> list[str]:
+    lines, quality = reports.lines, reports.quality
+    notes = [f"{lines.percent} of lines covered"] if lines is not None else []
+    if quality is not None:
+        notes.append(plural(quality.total, "issue") + (f": {quality.by_severity}" if quality.total else ""))
+    return notes + ([plural(len(reports.links), "link")] if reports.links else [])
 
 
 def job_head(run: int, job: JobView, stage: str, attempt: int, now: float, width: int, *, offline: bool) -> Content:
@@ -143,6 +154,8 @@ def job_head(run: int, job: JobView, stage: str, attempt: int, now: float, width
         notes.append(f"coverage {job.coverage:g} %")
     if job.environment:
         notes.append(f"environment {clean(job.environment)} {clean(job.environment_url or '')}".rstrip())
+    if job.release is not None:
+        notes.append(f"release {clean(job.release.tag_name)}")
     first: list[Piece] = [
         (f"{sign} {sign.label}", f"bold {color(sign.color)}"),
         (f"run {run}", ""),

@@ -215,6 +215,27 @@ def test_retry_is_by_reason_and_counts_attempts() -> None:
     assert [a.status for a in sim.job(run, "a").attempts] == [S.FAILED, S.FAILED]
 
 
+@pytest.mark.parametrize("reason", [FailureReason.RUNNER_SYSTEM_FAILURE, FailureReason.SCRIPT_FAILURE])
+def test_a_retry_prefers_a_worker_that_has_not_failed_the_job_by_itself(reason: FailureReason) -> None:
+    sim = Sim(SimWorker("broken", slots=4), SimWorker("other", slots=1))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=2))))
+    for _ in range(2):
+        sim.start(run, "a")
+        sim.fail(run, "a", reason=reason)
+    by_itself = reason is FailureReason.RUNNER_SYSTEM_FAILURE
+    workers = ["broken", "other", "broken"] if by_itself else ["broken"] * 3
+    assert [attempt.worker for attempt in sim.job(run, "a").attempts] == workers
+
+
+def test_a_retry_goes_to_the_worker_that_failed_if_no_other_is_free() -> None:
+    sim = Sim(SimWorker("broken"), SimWorker("busy", slots=1, labels=("busy",)))
+    sim.submit(plan(job("b", tags=["busy"])))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=1))))
+    sim.start(run, "a")
+    sim.fail(run, "a", reason=FailureReason.RUNNER_SYSTEM_FAILURE)
+    assert [attempt.worker for attempt in sim.job(run, "a").attempts] == ["broken", "broken"]
+
+
 def test_a_result_of_an_older_attempt_is_refused_and_discarded() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a", retry=RetrySpec(max=1))))

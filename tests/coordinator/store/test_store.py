@@ -77,6 +77,7 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
     done = run.stages[0].jobs[0]
     done.status, done.played, done.automatic_retries, done.not_before_at = S.FAILED, True, 2, 9.5
     done.child_runs, run.parent = [8, 9], ParentJob(run=3, job="start", level=2)
+    done.inputs = {"text": "1.10", "number": 1, "real": 1.5, "flag": True, "list": ["a", {"b": [None]}]}
     done.not_before_mono, done.not_before_boot = 4.25, "a boot"
     done.play_variables = [Variable(key="K", value="v", masked=True)]
     done.failure_reason, done.message, done.allowed_to_fail = FailureReason.OOM_KILLED, "no memory", True
@@ -109,6 +110,7 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
                 ),
             ),
             coverage=81.5,
+            inputs={**done.inputs, "more": "x"},
             release=Release(tag_name="v1", description="a\0b", links=[ReleaseLink(name="l", url="https://l")]),
             pages=Pages(publish="public", path_prefix="mr-1", files=3, size=1 << 40, expires_at=5.5),
             log_length=1 << 35,

@@ -24,7 +24,8 @@ from tests.support.plans import assignment, variables
 IN_THE_END = "while read -r line; do :; done </etc/passwd; exec "
 
 
-@pytest.mark.parametrize("image", [BUSYBOX, DEBIAN, DASH])
+# dash is what Debian's `sh` is too, and that an image without bash has its job in `sh` shows in busybox
+@pytest.mark.parametrize("image", [BUSYBOX, DEBIAN, pytest.param(DASH, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     "entrypoint",
     [
@@ -123,7 +124,7 @@ def test_an_entrypoint_may_take_as_long_as_it_is_at_work(executor: DockerExecuto
 
 
 def test_a_silent_entrypoint_is_known_to_be_at_work_by_its_cpu_time(executor: DockerExecutor) -> None:
-    spec = ImageSpec(name=BUSYBOX, entrypoint=["sh", "-c", "for _ in 1 2 3 4; do sha256sum /dev/zero & done; wait"])
+    spec = ImageSpec(name=BUSYBOX, entrypoint=["sh", "-c", "sha256sum /dev/zero & wait"])
     job = assignment("true", image=spec)
     sandbox = executor.sandbox(job)
     sandbox.prepare(None)
@@ -131,7 +132,7 @@ def test_a_silent_entrypoint_is_known_to_be_at_work_by_its_cpu_time(executor: Do
     signs = SignsOfLife(DockerClient(), container_name(job), lambda: 0)
     before = signs.state()
     assert before.isdigit()
-    eventually(lambda: signs.state() != before)
+    eventually(lambda: signs.state() != before, every=0.2)
     sandbox.remove()
 
 
