@@ -19,6 +19,7 @@ from protocol.job_inputs import current
 from protocol.names import CHUNK_BYTES
 from protocol.plan import JobPlan, Variable
 from protocol.statuses import ENDED
+from protocol.views import EnvironmentView
 from protocol.workspace import GitWorkspace
 
 MOST_RUNS = 1000
@@ -172,8 +173,14 @@ class Queries:
             services=services,
             inputs=current(job.plan, job.inputs),
             reports=reports,
+            environment=self._environment(query.run, job),
         )
         return detail, None
+
+    def _environment(self, run: int, job: JobState) -> EnvironmentView | None:
+        spec = job.plan.environment
+        found = self._store.environment(self.run(run).plan.project, spec.name) if spec is not None else None
+        return None if found is None else environment_view(found)
 
     def _get_log(self, query: m.GetLog) -> Answer:
         job = self._job(query.run, query.job)

@@ -173,6 +173,7 @@ def job_detail_json(run: int, stage: str, job: JobView, detail: JobDetail) -> di
             "run": run,
             "stage": stage,
             "services": detail.services,
+            "environment_status": None if detail.environment is None else str(detail.environment.status),
             "inputs": {name: _input_json(spec, detail.inputs.get(name)) for name, spec in detail.job.inputs.items()},
             "attempts": [_attempt_json(attempt) for attempt in detail.attempts],
             "story": [_story_json(line) for line in detail.story],

@@ -41,6 +41,9 @@ class RunStore(Protocol):
     def list_runs(self, limit: int, before: int | None = None) -> list[RunSummary]:
         """Runs, newest first, with ids below `before` if given."""
 
+    def environment(self, project: str, name: str) -> EnvironmentState | None:
+        """An environment, stopped or not."""
+
     def list_environments(self, project: str | None, limit: int) -> list[EnvironmentState]:
         """All environments, or those of a project, the latest deployment first."""
 

@@ -349,6 +349,10 @@ class Store:
                 warned.add(run)
         return [rows.summary_of(row, counts[row[0]], warnings=row[0] in warned) for row in found]
 
+    def environment(self, project: str, name: str) -> EnvironmentState | None:
+        """An environment, stopped or not; None if there is none, or its row is invalid."""
+        return next(self._environments((Environment.project == project) & (Environment.name == name)), None)
+
     def list_environments(self, project: str | None, limit: int) -> list[EnvironmentState]:
         """All environments, or those of a project, the latest deployment first."""
         which = [] if project is None else [Environment.project == project]

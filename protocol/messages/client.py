@@ -236,7 +236,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     """Answer to GetJob. Masked values in `job` are replaced.
 
     `services` are the current attempt's services with a log, whose stream is "service-NAME"; `reports` are its reports.
-    `inputs` are the values that a new attempt would get.
+    `inputs` are the values that a new attempt would get. `environment` is the job's, if anything was deployed to it.
     """
 
     id: int
@@ -246,6 +246,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     services: list[str] = msgspec.field(default_factory=list)
     inputs: dict[str, InputValue] = msgspec.field(default_factory=dict)
     reports: JobReports | None = None
+    environment: EnvironmentView | None = None
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):
