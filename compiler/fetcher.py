@@ -72,8 +72,10 @@ def environment_of(descriptor: int) -> dict[str, str]:
 def projects(cache: Path, origin: str, options: IncludeOptions, *, own_access: bool) -> OtherProjects:
     """Other projects of the server that `options` name, else of that of `origin`, as the coordinator allows.
 
-    Without `own_access`, the coordinator's user opens no door that is closed to others: no directory of this host, no
-    address of its network's own, no SSH key; a server that is known by SSH is asked by HTTPS. Raises LongshoreError.
+    Without `own_access`, what only the coordinator's user may read stays closed: directories of this host, servers that
+    want a key or a password; a server that is known by SSH is asked by HTTPS. `include:remote` reaches no loopback or
+    link-local address then; a git server is asked wherever it is, also in the coordinator's own network. Raises
+    LongshoreError.
     """
     templates = parse_templates(options.templates) if options.templates else Templates()
     # The coordinator kills the process group.

@@ -74,6 +74,7 @@ def refused(path: str, note: str) -> Keyword:
 
 TEXT = Text()
 NAME = Text(empty=False, longest=255)
+FILLED = Text(scalars=True, empty=False)
 WORD = Text(scalars=True)
 FLAG = Boolean()
 TEXTS = ListOf(TEXT)
@@ -218,7 +219,7 @@ GLOBAL = [
     works("workflow.rule.when", Choice(("always", "never"))),
     works("workflow.rule.variables", VARIABLES),
     works("workflow.rule.auto_cancel", Fields("auto_cancel")),
-    refused("workflow.rule.start_in", "a pipeline can't wait; GitLab refuses it too"),
+    ignored("workflow.rule.start_in", "it applies to jobs only, in GitLab too"),
     ignored("workflow.rule.allow_failure", "it applies to jobs only, in GitLab too"),
     ignored("workflow.rule.needs", "it applies to jobs only, in GitLab too"),
     works("auto_cancel.on_new_commit", Choice(("conservative", "interruptible", "none"))),
@@ -293,7 +294,7 @@ JOB = [
     works("job.allow_failure.exit_codes", EXIT_CODES),
     works("job.artifacts", Fields("job.artifacts")),
     works("job.before_script", SCRIPT),
-    works("job.cache", one_or_more(Fields("job.cache"))),
+    works("job.cache", any_of(Fields("job.cache"), ListOf(Fields("job.cache"), most=4)), "at most four, as in GitLab"),
     works("job.coverage", TEXT),
     works("job.dependencies", TEXTS),
     works(
@@ -336,11 +337,15 @@ JOB = [
     works("job.manual_confirmation", TEXT),
     works("job.needs", NEEDS),
     differs("job.only", POLICY, "as GitLab's `only`; see `except`"),
-    ignored("job.pages", f"{NO_SERVER} to publish pages; the job's artifacts are kept"),
+    works("job.pages", any_of(FLAG, Fields("job.pages")), "kept with the run, see [Pages](#pages)"),
     works("job.parallel", any_of(Number(1, 200), Fields("job.parallel")), "at most 200 jobs, as in GitLab"),
     works("job.parallel.matrix", MATRIX),
-    ignored("job.publish", f"{NO_SERVER} to publish pages"),
-    ignored("job.release", f"{NO_SERVER} to create a release on"),
+    works("job.publish", TEXT, "an older way to write `pages:publish`"),
+    works(
+        "job.release",
+        Fields("job.release", required=("tag_name", "description")),
+        "recorded with the run, see [Releases](#releases)",
+    ),
     works("job.resource_group", TEXT),
     works("job.retry", any_of(Number(0, 2), Fields("job.retry"))),
     works("job.rules", ListOf(Fields("rule"), least=1)),
@@ -359,7 +364,7 @@ JOB = [
     works("job.start_in", DURATION),
     works(
         "job.tags",
-        ListOf(WORD),
+        ListOf(WORD, most=49),
         "a tag that expands to nothing is dropped. Local workers (`run` alone, `up`) ignore tags, unless `--label` "
         "sets labels ([docs/cli.md](cli.md#where-runs-are-stored))",
     ),
@@ -428,6 +433,22 @@ JOB_PARTS = [
     works("job.environment.on_stop", TEXT, "a job of the same pipeline, see [Environments](#environments)"),
     works("job.environment.auto_stop_in", DURATION, "counts from the deployment, see [Environments](#environments)"),
     ignored("job.environment.kubernetes", "clusters are connected to a GitLab server, by its agents"),
+    works("job.pages.publish", FILLED, "a directory, `public` by default; its artifacts include it"),
+    works("job.pages.path_prefix", TEXT, "part of `CI_PAGES_URL`"),
+    works("job.pages.expire_in", DURATION, "with a `path_prefix`, a day by default"),
+    works("job.release.tag_name", FILLED),
+    works("job.release.description", FILLED, "a text, or the path of a file in the project directory"),
+    works("job.release.name", TEXT),
+    differs("job.release.tag_message", TEXT, "recorded; no tag is created"),
+    differs("job.release.ref", TEXT, "recorded; no tag is created"),
+    differs("job.release.milestones", one_or_more(TEXT), "recorded; milestones exist only on a GitLab server"),
+    works("job.release.released_at", TEXT, "a time in ISO 8601"),
+    works("job.release.assets", Fields("job.release.assets", required=("links",))),
+    works("job.release.assets.links", ListOf(Fields("job.release.assets.links", required=("name", "url")), most=100)),
+    works("job.release.assets.links.name", FILLED),
+    works("job.release.assets.links.url", FILLED),
+    works("job.release.assets.links.filepath", TEXT),
+    works("job.release.assets.links.link_type", Choice(("other", "runbook", "image", "package"))),
     works("job.image.name", TEXT),
     works("job.image.entrypoint", TEXTS),
     works("job.image.pull_policy", PULL_POLICY),

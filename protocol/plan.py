@@ -42,7 +42,8 @@ class Need(Part, frozen=True, kw_only=True):
 
 class ExternalNeed(Part, frozen=True, kw_only=True):
     """A job of another pipeline, whose artifacts and `reports:dotenv` a job gets: the latest successful one of this
-    name in `project` at `ref`; or that of the run `pipeline`, an id, which belongs to the same family of children.
+    name in `project` at `ref`; that of the run `pipeline`, an id, which belongs to the same family of children; or with
+    both, that of the run `pipeline` of the job's own project, which a user has chosen (`run --reuse`).
     """
 
     job: str
