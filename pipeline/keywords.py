@@ -132,7 +132,6 @@ REPORTS_NOT_READ = {
     "accessibility": _MERGE_REQUEST,
     "api_fuzzing": _SECURITY,
     "browser_performance": _MERGE_REQUEST,
-    "cobertura": "GitLab has dropped it; write `coverage_report`",
     "container_scanning": _SECURITY,
     "coverage_fuzzing": _SECURITY,
     "cyclonedx": "a GitLab server makes its dependency list of it",
@@ -152,7 +151,7 @@ REPORTS_NOT_READ = {
     "secret_detection": _SECURITY,
     "terraform": _MERGE_REQUEST,
 }
-"""Reports that are not read, and what on a GitLab server would read them."""
+"""Reports that are kept and not read, and what a GitLab server does with each."""
 NO_SERVER = "a Longshore run has no GitLab server"
 
 DEFAULT_KEYS = (
@@ -401,7 +400,11 @@ JOB_PARTS = [
     ),
     works("job.artifacts.reports.coverage_report.coverage_format", Choice(("cobertura", "jacoco"))),
     works("job.artifacts.reports.coverage_report.path", TEXT),
-    *(ignored(f"job.artifacts.reports.{kind}", why) for kind, why in REPORTS_NOT_READ.items()),
+    *(
+        differs(f"job.artifacts.reports.{kind}", one_or_more(TEXT), f"the file is kept with the run; {what}")
+        for kind, what in REPORTS_NOT_READ.items()
+    ),
+    ignored("job.artifacts.reports.cobertura", "GitLab has dropped it; write `coverage_report`"),
     ignored(
         "job.artifacts.access",
         "roles in a project exist on a GitLab server; here all users of the coordinator have access",
