@@ -43,6 +43,8 @@ VERBS = {
     "retry": Verb("act", "Retry jobs that did not succeed."),
     "play": Verb("act", "Start a manual job."),
     "environments": Verb("environments", "List environments, or stop one."),
+    "releases": Verb("releases", "List releases."),
+    "pages": Verb("pages", "List and download the pages that a run has published."),
     "workers": Verb("read", "List workers."),
     "drain": Verb("act", "Stop assigning new jobs to a worker."),
     "token": Verb("token", "Create and list join tokens for workers and users."),

@@ -5,6 +5,7 @@ process, which the coordinator sees.
 
 from __future__ import annotations
 
+import errno
 import shutil
 import traceback
 from pathlib import Path
@@ -14,7 +15,8 @@ import msgspec
 
 from compiler import confinement
 from compiler.changes import NoHistory, SnapshotHistory
-from compiler.fetcher import FetchedProjects, NoProjects, start
+from compiler.fetched import FetchedProjects, NoProjects
+from compiler.fetcher import start
 from compiler.files import GitFiles, NoFiles, SnapshotFiles, TarFiles, artifact
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import Objects
@@ -28,7 +30,7 @@ from pipeline.includes.fetching import OtherProjects
 from pipeline.includes.lock_file import lock_path, parse_lock
 from pipeline.rules import History
 from pipeline.subject import Subject
-from protocol.compilation import Answer, ChildRequest, Compiled, CompileTask, NotCompiled
+from protocol.compilation import Answer, AnyAnswer, ChildRequest, Compiled, CompileTask, NotCompiled, needs_memory
 from protocol.errors import LongshoreError, PipelineFileError
 from protocol.workspace import GitWorkspace, Pack, TarWorkspace
 
@@ -36,27 +38,28 @@ WRITTEN_BESIDE = 1 << 30
 """Bytes that a file of the store may have beyond the workspace's: thin packs are completed."""
 
 
-def answer_to(task: CompileTask) -> Answer:
-    """Compiles a child pipeline; confines the process for good."""
+def answer_to(task: CompileTask) -> bytes:
+    """Compiles a child pipeline; confines the process for good. Returns the encoded answer."""
     try:
-        return _compiled(task)
+        return _encoded(_compiled(task))
     except PipelineFileError as error:
-        return NotCompiled(problems=[str(problem) for problem in error.problems])
+        problems, defect = [str(problem) for problem in error.problems], ""
     except (LongshoreError, BadWorkspace, BadArchive) as error:
-        return NotCompiled(problems=[str(error)])
+        problems, defect = [str(error)], ""
     except (MemoryError, SystemError):  # the latter from extensions that lose the former
         confinement.raise_memory()
-        return NotCompiled(problems=[needs_memory(task.bounds.memory_bytes)])
+        problems, defect = [needs_memory(task.bounds)], ""
     except OSError as error:
-        return NotCompiled(problems=[f"the coordinator can't compile the child pipeline: {error}"])
+        problem = f"the coordinator can't compile the child pipeline: {error}"
+        problems, defect = [needs_memory(task.bounds) if error.errno == errno.ENOMEM else problem], ""
     except Exception as error:
         problem = f"Longshore failed to compile the child pipeline: {type(error).__name__}: {error}"
-        return NotCompiled(problems=[problem], defect=traceback.format_exc())
+        problems, defect = [problem], traceback.format_exc()
+    return _encoded(NotCompiled(problems=problems, defect=defect))
 
 
-def needs_memory(limit: int) -> str:
-    """The error for exhausted memory."""
-    return f"compiling the child pipeline needs more than {limit >> 20} MB of memory"
+def _encoded(answer: Answer) -> bytes:
+    return msgspec.msgpack.encode(AnyAnswer(answer=answer))
 
 
 def _compiled(task: CompileTask) -> Answer:

@@ -24,6 +24,10 @@ MOST_FILES = 3
 """Maximum number of files of a child pipeline, as in GitLab."""
 
 
+NAMES = ("local", "project", "file", "ref", "remote", "template", "component")
+"""Keywords of an `include` that a trigger's file may have too."""
+
+
 class ChildSubject(msgspec.Struct, frozen=True):
     """See `Subject`. `name` is the parent's pipeline file, `parent` the number of its run, `job` the one that starts
     the child, with its id.
@@ -76,7 +80,7 @@ class ChildSubject(msgspec.Struct, frozen=True):
         if include.artifact:
             data = self.artifact(include.job, include.artifact)
             return including.pipeline(data, f"artifact {include.job}:{include.artifact}", inputs)
-        if include.local:
+        if include.local and "*" not in include.local:
             path = expand(include.local, including.known.expanded).lstrip("/")
             if not path.endswith(SUFFIXES):
                 raise fatal(f"{shown_file(path)} does not end in .yml or .yaml", mark, f"{key}.local")
@@ -85,7 +89,7 @@ class ChildSubject(msgspec.Struct, frozen=True):
                 what = f"there is no file {shown_file(path)}"
                 raise fatal(what, mark, f"{key}.local", nearest(path, self.source.files))
             return including.pipeline(found, path, inputs)
-        given = {name: getattr(include, name) for name in ("project", "file", "ref", "remote", "template", "component")}
+        given = {name: getattr(include, name) for name in NAMES}
         entries: list[tuple[str, Value, Mark]] = [(name, value, mark) for name, value in given.items() if value]
         if inputs:
             entries.append(("inputs", inputs, mark))

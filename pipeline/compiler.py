@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -322,18 +322,22 @@ def _link_fields(links: Links) -> dict[str, object]:
     return {"needs": links.needs, "dependencies": links.dependencies}
 
 
+def named_jobs(name: str, jobs: Sequence[Job], planned: Container[str]) -> list[str]:
+    """The planned jobs that a user means by the name of a job or of a matrix. Raises UsageError if there is none."""
+    found = [job for job in jobs if name in (job.name, job.base)]
+    if not found:
+        hint = nearest(name, [job.base for job in jobs])
+        raise UsageError(f"the pipeline has no job {name!r}" + (f"; {hint}" if hint else ""))
+    names = [job.name for job in found if job.name in planned]
+    if not names:
+        raise UsageError(f"job {name!r} is not in this pipeline: {found[0].excluded or 'its workflow is left out'}")
+    return names
+
+
 def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) -> list[JobPlan]:
-    """The wanted jobs and all their needs; a wanted manual job does not block."""
+    """The wanted jobs and all their needs, and manual jobs that stop what these deploy. A manual job does not block."""
     by_name = {plan.name: plan for plan in plans}
-    asked: dict[str, None] = {}
-    for name in wanted:
-        found = [job for job in jobs if name in (job.name, job.base)]
-        if not found:
-            hint = nearest(name, [job.base for job in jobs])
-            raise UsageError(f"the pipeline has no job {name!r}" + (f"; {hint}" if hint else ""))
-        if all(job.name not in by_name for job in found):
-            raise UsageError(f"job {name!r} is not in this pipeline: {found[0].excluded or 'its workflow is left out'}")
-        asked.update({job.name: None for job in found if job.name in by_name})
+    asked = dict.fromkeys(planned_name for name in wanted for planned_name in named_jobs(name, jobs, by_name))
     kept: dict[str, None] = {}
     todo = list(asked)
     while todo:
@@ -345,8 +349,24 @@ def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) ->
         todo += [need.job for need in plan.needs or ()]
         todo += [other for other in plan.dependencies or () if other in by_name]
         todo += [file.job for file in (plan.trigger.include if plan.trigger else ()) if file.job in by_name]
+    stops = _stop_jobs(kept, by_name)
     return [
-        msgspec.structs.replace(plan, when="on_success") if plan.name in asked and plan.when == "manual" else plan
+        msgspec.structs.replace(plan, when="on_success")
+        if plan.name in asked and plan.when == "manual"
+        else msgspec.structs.replace(plan, allow_failure=True)
+        if plan.name in stops
+        else plan
         for plan in plans
-        if plan.name in kept
+        if plan.name in kept or plan.name in stops
     ]
+
+
+def _stop_jobs(kept: Collection[str], by_name: Mapping[str, JobPlan]) -> set[str]:
+    """The manual jobs that stop environments of kept jobs, unless they are kept or need others."""
+    environments = [by_name[name].environment for name in kept]
+    named = {environment.on_stop for environment in environments if environment} & by_name.keys() - kept
+    return {
+        name
+        for name in named
+        if by_name[name].when == "manual" and all(need.job in kept for need in by_name[name].needs or ())
+    }

@@ -15,6 +15,7 @@ from pipeline.matrix import Instance, instances, uses_expressions, with_expressi
 from pipeline.nodes import Map, Mark, Scalar, Seq, Value
 from pipeline.predefined_variables import JOB_ONLY
 from pipeline.problems import Report, fatal
+from pipeline.publishing import pages_of, release_of, with_pages
 from pipeline.rules import Conditions, History, Known
 from pipeline.steps import commands
 from pipeline.trigger import Trigger, mirrored
@@ -237,6 +238,10 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
     parts = Parts(job.base, job.config, known, scope.report)
     if job.when == "manual":
         variables = layered(fixed({"CI_JOB_MANUAL": "true"}), variables)
+    pages = pages_of(job.base, job.name, job.config, known, scope.report)
+    if pages is not None and pages.path_prefix:
+        url = f"{known['CI_PAGES_URL'].rstrip('/')}/{pages.path_prefix}"
+        variables = layered(fixed({"CI_PAGES_URL": url}), variables)
     interruptible: Value = job.config.get("interruptible")
     if rule is not None and rule.get("interruptible") is not None:
         interruptible = rule["interruptible"]
@@ -259,13 +264,15 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
         allow_failure_exit_codes=exit_codes(job.allow_failure),
         tags=_tags(job.config.get("tags"), known),
         timeout=parts.timeout(),
-        artifacts=parts.artifacts(),
+        artifacts=with_pages(parts.artifacts(), pages),
         caches=parts.caches(scope.history.last_change),
         retry=parts.retry(),
         resource_group=expand(text(job.config.get("resource_group")), known) or None,
         interruptible=interruptible is True,
         coverage=parts.coverage(),
         environment=environment,
+        release=release_of(job.base, job.config, scope.report),
+        pages=pages,
         resources=parts.resources(),
         manual_confirmation=text(job.config.get("manual_confirmation")) or None,
         trigger=Trigger(job.base, job.config, known, scope.report).plan(described.yaml),

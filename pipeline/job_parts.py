@@ -155,7 +155,8 @@ class Parts:
         return link
 
     def _expiry(self, artifacts: Map) -> float | None:
-        written = expand(text(artifacts.get("expire_in")), self._variables).strip()
+        given = text(artifacts.get("expire_in"))
+        written = given if OPENING in given else expand(given, self._variables).strip()
         if not written or written == "never":
             return None
         seconds = seconds_of(written)

@@ -74,6 +74,7 @@ def refused(path: str, note: str) -> Keyword:
 
 TEXT = Text()
 NAME = Text(empty=False, longest=255)
+FILLED = Text(scalars=True, empty=False)
 WORD = Text(scalars=True)
 FLAG = Boolean()
 TEXTS = ListOf(TEXT)
@@ -152,7 +153,6 @@ REPORTS_NOT_READ = {
     "terraform": _MERGE_REQUEST,
 }
 """Reports that are kept and not read, and what a GitLab server does with each."""
-NO_SERVER = "a Longshore run has no GitLab server"
 
 DEFAULT_KEYS = (
     "after_script",
@@ -225,7 +225,11 @@ GLOBAL = [
 ]
 
 INCLUDE = [
-    works("include.local", TEXT, "files of the project as they are on disk, except those that git ignores"),
+    works(
+        "include.local",
+        TEXT,
+        "files of the project as they are on disk, except those that git ignores; a wildcard may match none",
+    ),
     works(
         "include.project",
         TEXT,
@@ -331,11 +335,15 @@ JOB = [
     works("job.manual_confirmation", TEXT),
     works("job.needs", NEEDS),
     differs("job.only", POLICY, "as GitLab's `only`; see `except`"),
-    ignored("job.pages", f"{NO_SERVER} to publish pages; the job's artifacts are kept"),
+    works("job.pages", any_of(FLAG, Fields("job.pages")), "kept with the run, see [Pages](#pages)"),
     works("job.parallel", any_of(Number(1, 200), Fields("job.parallel")), "at most 200 jobs, as in GitLab"),
     works("job.parallel.matrix", MATRIX),
-    ignored("job.publish", f"{NO_SERVER} to publish pages"),
-    ignored("job.release", f"{NO_SERVER} to create a release on"),
+    works("job.publish", TEXT, "an older way to write `pages:publish`"),
+    works(
+        "job.release",
+        Fields("job.release", required=("tag_name", "description")),
+        "recorded with the run, see [Releases](#releases)",
+    ),
     works("job.resource_group", TEXT),
     works("job.retry", any_of(Number(0, 2), Fields("job.retry"))),
     works("job.rules", ListOf(Fields("rule"), least=1)),
@@ -439,13 +447,31 @@ JOB_PARTS = [
     works("job.environment.on_stop", TEXT, "a job of the same pipeline, see [Environments](#environments)"),
     works("job.environment.auto_stop_in", DURATION, "counts from the deployment, see [Environments](#environments)"),
     ignored("job.environment.kubernetes", "clusters are connected to a GitLab server, by its agents"),
+    works("job.pages.publish", FILLED, "a directory, `public` by default; its artifacts include it"),
+    works("job.pages.path_prefix", TEXT, "part of `CI_PAGES_URL`"),
+    works("job.pages.expire_in", DURATION, "with a `path_prefix`, a day by default"),
+    works("job.release.tag_name", FILLED),
+    works("job.release.description", FILLED, "a text, or the path of a file in the project directory"),
+    works("job.release.name", TEXT),
+    differs("job.release.tag_message", TEXT, "recorded; no tag is created"),
+    differs("job.release.ref", TEXT, "recorded; no tag is created"),
+    differs("job.release.milestones", one_or_more(TEXT), "recorded; milestones exist only on a GitLab server"),
+    works("job.release.released_at", TEXT, "a time in ISO 8601"),
+    works("job.release.assets", Fields("job.release.assets", required=("links",))),
+    works("job.release.assets.links", ListOf(Fields("job.release.assets.links", required=("name", "url")), most=100)),
+    works("job.release.assets.links.name", FILLED),
+    works("job.release.assets.links.url", FILLED),
+    works("job.release.assets.links.filepath", TEXT),
+    works("job.release.assets.links.link_type", Choice(("other", "runbook", "image", "package"))),
     works("job.image.name", TEXT),
     works("job.image.entrypoint", TEXTS),
     works("job.image.pull_policy", PULL_POLICY),
     works("job.image.docker", Fields("job.image.docker")),
     works("job.image.docker.user", WORD),
     works("job.image.docker.platform", TEXT),
-    ignored("job.image.kubernetes", "it is for GitLab Runner's pods in Kubernetes; jobs here run in Docker"),
+    ignored(
+        "job.image.kubernetes", "it is for pods in Kubernetes; GitLab Runner ignores it too where jobs run in Docker"
+    ),
     works("job.services.name", TEXT),
     works("job.services.alias", TEXT, "several, separated by commas or blanks"),
     works("job.services.entrypoint", TEXTS),
@@ -453,7 +479,9 @@ JOB_PARTS = [
     works("job.services.variables", VARIABLES),
     works("job.services.pull_policy", PULL_POLICY),
     works("job.services.docker", Fields("job.image.docker")),
-    ignored("job.services.kubernetes", "it is for GitLab Runner's pods in Kubernetes; jobs here run in Docker"),
+    ignored(
+        "job.services.kubernetes", "it is for pods in Kubernetes; GitLab Runner ignores it too where jobs run in Docker"
+    ),
     works("job.retry.max", Number(0, 2)),
     works("job.retry.when", one_or_more(Choice(RETRY_REASONS))),
     works("job.retry.exit_codes", EXIT_CODES),
@@ -468,7 +496,7 @@ JOB_PARTS = [
     works("job.trigger.include.artifact", TEXT),
     works("job.trigger.include.job", TEXT, "a job that has ended by then: one of an earlier stage, or of `needs`"),
     works("job.trigger.include.inputs", MapOf(Anything())),
-    refused("job.trigger.include.rules", "write `rules` of the job"),
+    refused("job.trigger.include.rules", "write `rules` of the job; GitLab documents none here"),
     works("job.trigger.project", TEXT, "see [Pipelines of other projects](#pipelines-of-other-projects)"),
     works("job.trigger.branch", TEXT, "without effect on a directory that is given with `--project`"),
     works("job.trigger.strategy", Choice(("depend", "mirror"))),

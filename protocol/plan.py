@@ -44,7 +44,8 @@ class Need(Part, frozen=True, kw_only=True):
 
 class ExternalNeed(Part, frozen=True, kw_only=True):
     """A job of another pipeline, whose artifacts and `reports:dotenv` a job gets: the latest successful one of this
-    name in `project` at `ref`; or that of the run `pipeline`, an id, which belongs to the same family of children.
+    name in `project` at `ref`; that of the run `pipeline`, an id, which belongs to the same family of children; or with
+    both, that of the run `pipeline` of the job's own project, which a user has chosen (`run --reuse`).
     """
 
     job: str
@@ -290,13 +291,15 @@ class IncludeOptions(Part, frozen=True, kw_only=True):
     """How the user wants the includes of child pipelines to be fetched: the options --server, --templates, --offline
     and --allow-local-includes of the parent. Addresses have no credentials.
 
-    `generated` pipelines are those whose file a job has written, and all that they start.
+    `projects` are the directories that the user has named instead (--project), on the client's machine. `generated`
+    pipelines are those whose file a job has written, and all that they start.
     """
 
     server: str = ""
     templates: str = ""
     offline: bool = False
     allow_local: bool = False
+    projects: dict[str, str] = {}
     generated: bool = False
 
 

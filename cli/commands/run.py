@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
+import msgspec
 
+from cli.options.choosing import choice_options
 from cli.options.common import Target, coordinator_option, output_option
 from cli.options.fetching import FetchOptions, fetch_options
 from cli.options.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from cli.process.interrupts import Interrupted, Interrupts
+from cli.submit.choice import Choice
 from cli.submit.variables import file_argument, file_options, variable_option
 from protocol.errors import CoordinatorUnreachable, UsageError
 from protocol.plan import Variable
@@ -44,9 +47,7 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 @file_argument
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and exit; the coordinator continues the run.")
 @variable_option
-@click.option(
-    "--job", "jobs", metavar="NAME", multiple=True, help="Run only this job and the jobs it needs. Repeatable."
-)
+@choice_options
 @file_options
 @fetch_options
 @click.option("--default-image", metavar="IMAGE", help="Image of jobs that name none.")
@@ -67,7 +68,7 @@ def run_command(
     file: Path,
     detach: bool,
     variables: list[Variable],
-    jobs: tuple[str, ...],
+    choice: Choice,
     projects: dict[str, Path],
     inputs: dict[str, str],
     fetch: FetchOptions,
@@ -104,11 +105,12 @@ def run_command(
                 if not detach:
                     import_ahead(where)
                 project = compile_for_run(
-                    file, variables, jobs, projects, inputs, default_image, repository, fetch.fetching(file)
+                    file, variables, choice, projects, inputs, default_image, repository, fetch.fetching(file)
                 )
                 others = stack.enter_context(closing(_others(project, projects, fetch))) if projects else None
             open_session = acting_session if detach else running_session
             with open_session(where, serving, interrupts.waits) as session:
+                project = _with_artifacts(session, project, choice)
                 _say_what_counts(session, where, serving, project)
                 run = _submit(session, project, maker, others, interrupts)
                 if detach:
@@ -118,6 +120,21 @@ def run_command(
     except Interrupted as interrupted:
         _say(interrupted.message)
         return interrupted.status
+
+
+def _with_artifacts(session: Session, project: Project, choice: Choice) -> Project:
+    """The project whose jobs get the artifacts that they need of earlier runs; names those runs."""
+    if not project.borrowed:
+        return project
+    from cli.submit.reuse import borrow
+
+    plan, origins = borrow(project, session.client, choice.reuse)
+    jobs: dict[int, list[str]] = {}
+    for job, run in origins.items():
+        jobs.setdefault(run, []).append(job)
+    for run, names in jobs.items():
+        _say(f"using the artifacts of {', '.join(names)} of run {run}")
+    return msgspec.structs.replace(project, plan=plan)
 
 
 def _say_what_counts(session: Session, where: Target, serving: Serving, project: Project) -> None:

@@ -12,12 +12,13 @@ import msgspec
 
 from protocol.display import IN_LINES
 from protocol.messages import JobDetail
-from protocol.plan import JobInput
+from protocol.plan import JobInput, Release
 from protocol.reports import JobReports
 from protocol.views import (
     ArtifactRef,
     AttemptView,
     JobView,
+    Pages,
     ParentJob,
     RunSummary,
     RunView,
@@ -108,9 +109,44 @@ def job_json(job: JobView) -> dict[str, Any]:
         "mirrors": job.mirrors,
         "environment": job.environment,
         "environment_url": job.environment_url,
+        "release": None if job.release is None else release_json(job.release),
+        "pages": None if job.pages is None else pages_json(job.pages),
         "created_at": rfc3339(job.created_at),
         "started_at": rfc3339(job.started_at),
         "finished_at": rfc3339(job.finished_at),
+    }
+
+
+def release_json(release: Release) -> dict[str, Any]:
+    """What a job has released."""
+    return {
+        "tag_name": release.tag_name,
+        "name": release.name,
+        "description": release.description,
+        "tag_message": release.tag_message or None,
+        "ref": release.ref,
+        "milestones": release.milestones,
+        "released_at": release.released_at or None,
+        "links": [
+            {
+                "name": link.name,
+                "url": link.url,
+                "filepath": link.filepath or None,
+                "link_type": link.link_type or "other",
+            }
+            for link in release.links
+        ],
+    }
+
+
+def pages_json(pages: Pages) -> dict[str, Any]:
+    """The static pages that a job has published."""
+    return {
+        "publish": pages.publish,
+        "path_prefix": pages.path_prefix,
+        "files": pages.files,
+        "size": pages.size,
+        "expires_at": rfc3339(pages.expires_at),
     }
 
 

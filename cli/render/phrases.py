@@ -7,10 +7,13 @@ from datetime import UTC, datetime
 
 from protocol.job_inputs import allowed, written
 from protocol.messages import JobDetail
-from protocol.plan import InputValue, JobInput
+from protocol.plan import InputValue, JobInput, Release
 from protocol.reports import CodeQuality, JobReports, LineCoverage
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
 from protocol.views import JobView, JUnitSummary, ParentJob
+
+LINE = 80
+"""Characters of a description that people see in a line."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -53,6 +56,8 @@ def job_note(job: JobView) -> str:
         notes.insert(0, allowed + failure_text(job.failure_reason, job.exit_code, job.message))
     elif job.message:
         notes.append(job.message)
+    if job.release is not None:
+        notes.append(f"released {job.release.tag_name}")
     if job.child_runs and job.status is not ExecutionStatus.FAILED:
         notes.append(f"started {_started_run(job)}")
     if job.mirrors is not None and job.status is not ExecutionStatus.FAILED:
@@ -93,6 +98,13 @@ def tests_text(tests: JUnitSummary) -> str:
     return ", ".join(parts + [f"{number} {what}" for what, number in numbers if number])
 
 
+def release_text(release: Release) -> str:
+    """A release in one line: tag and name, and the first line of its description."""
+    named = release.tag_name + (f" ({release.name})" if release.name != release.tag_name else "")
+    first = next(iter(release.description.strip().splitlines()), "")
+    return f"{named}: {first[:LINE]}"
+
+
 def _input_fact(name: str, spec: JobInput, value: InputValue) -> str:
     """An input of a job: its value in the next attempt, and what it may be."""
     about = f": {spec.description}" if spec.description else ""
@@ -124,6 +136,11 @@ def job_facts(job: JobView, detail: JobDetail) -> list[str]:
         facts.append(f"coverage: {job.coverage:g} %")
     if job.environment:
         facts.append(f"environment: {job.environment}" + (f" at {job.environment_url}" if job.environment_url else ""))
+    if job.release is not None:
+        facts.append(f"release: {release_text(job.release)}")
+        facts += [f"release link: {link.name} {link.url}" for link in job.release.links]
+    if job.pages is not None:
+        facts.append(f"pages: {job.pages.files} files, {job.pages.size} bytes from {job.pages.publish}")
     facts += [
         _input_fact(name, spec, detail.inputs.get(name, spec.default)) for name, spec in detail.job.inputs.items()
     ]

@@ -32,6 +32,7 @@ def _job_json(job: JobPlan, declared: Job, compilation: Compilation) -> dict[str
         "start_in": job.start_in or None,
         "starts_project": (job.trigger.project or None) if job.trigger else None,
         "mirrors": job.mirrors or None,
+        "inputs": {name: spec.default for name, spec in job.inputs.items()},
         "variables": {variable.key: variable.value for variable in job.variables},
     }
 

@@ -30,7 +30,8 @@ from daemon.logs.masking import Masker, secrets_of
 from daemon.logs.resume import OffsetFilter
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
 from daemon.reports.reader import Reports
-from daemon.reports.upload import store_reports
+from daemon.reports.release import with_texts
+from daemon.reports.upload import add_release, store_reports
 from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
@@ -377,13 +378,15 @@ class Runner:
             tests=reports.tests,
             reports=reports.shown,
             coverage=self._coverage(),
+            release=reports.release if result.status is ExecutionStatus.SUCCESS else None,
+            pages=reports.pages,
         )
 
     @property
     def _leaves_something(self) -> bool:
         """Whether the job has more to collect than a log."""
         job = self._assignment.job
-        return bool(job.artifacts or job.caches or job.services)
+        return bool(job.artifacts or job.caches or job.services or job.release)
 
     def _check_wanted(self) -> None:
         if self._stop in (StopReason.DISCARD, StopReason.LEAVE):
@@ -413,13 +416,15 @@ class Runner:
     def _take_reports(self, result: Result) -> tuple[Result, Reports]:
         """Stores the job's files; if that fails, an otherwise successful job fails with it."""
         job = self._assignment.job
-        if self._stop in (StopReason.CANCEL, StopReason.LEASE) or not (job.artifacts or job.caches):
+        if self._stop in (StopReason.CANCEL, StopReason.LEASE) or not (job.artifacts or job.caches or job.release):
             return result, Reports()
         succeeded = result.status is ExecutionStatus.SUCCESS
         scratch = self._transfer.scratch()
         try:
             collected = self.sandbox.collect(scratch, succeeded=succeeded)
             reports = store_reports(collected, self._transfer, self._masker, self._assignment)
+            if job.release is not None and succeeded:
+                add_release(job.release, self.sandbox.expand, collected, reports)
         except JobFailed as error:
             if succeeded:
                 return self._failed(error.reason, error.message, result.exit_code), Reports()
@@ -471,6 +476,9 @@ class Runner:
             message=self._masker.text("; ".join(said)) or None,
             dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
             artifacts=artifacts,
+            pages=result.pages
+            and msgspec.structs.replace(result.pages, publish=self._masker.text(result.pages.publish)),
+            release=result.release and with_texts(result.release, self._masker.text),
         )
 
     def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:

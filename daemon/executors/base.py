@@ -16,6 +16,9 @@ from protocol.messages import Assignment, Dependency
 from protocol.statuses import FailureReason
 from protocol.views import Capability
 
+DESCRIPTION = "description"
+"""The kind of a collected file that has a release's description."""
+
 
 class JobFailed(Exception):
     """The attempt can't continue; the reason becomes the job's result."""
@@ -67,9 +70,10 @@ class Outcome(msgspec.Struct, frozen=True):
 class Collected(msgspec.Struct, frozen=True):
     """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
-    `kind` is "archive" or the kind of report; `digest` is the file's sha256, if known. `paths` are an archive's
-    patterns, expanded and relative to the project directory. `workspace`, of a coverage report, are the names of the
-    files that it may be about.
+    `kind` is "archive", "pages", "description" (of a release) or the kind of report; `digest` is the file's sha256, if
+    known. `paths` are an archive's patterns, expanded and relative to the project directory. `workspace`, of a coverage
+    report, are the names of the files that it may be about. Of pages, `files` is their number and `bytes` the sum of
+    their sizes.
     """
 
     kind: str
@@ -78,6 +82,8 @@ class Collected(msgspec.Struct, frozen=True):
     digest: str = ""
     paths: Sequence[str] = ()
     workspace: frozenset[str] = frozenset()
+    files: int = 0
+    bytes: int = 0
 
 
 class Dependencies(msgspec.Struct):
@@ -210,6 +216,10 @@ class Sandbox(Protocol):
 
     def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
         """Takes artifacts and reports out of the ended container, according to their `when`; saves caches."""
+
+    def expand(self, text: str) -> str:
+        """A text with the variables of the job's final environment."""
+        return text
 
     def service_logs(self) -> dict[str, bytes]:
         """The services' output up to now, by alias, bounded; empty without services."""

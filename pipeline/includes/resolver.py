@@ -201,14 +201,18 @@ class Including(msgspec.Struct):
                 reason = "it only applies to `include:remote`"
                 self.report.without_effect(f"include.{keyword}", reason, entry.at(keyword), f"{key}.{keyword}")
         if kind == "local":
-            return self._local(self._expanded(entry["local"]), where, f"{key}.local", source)
+            path = self._expanded(entry["local"])
+            found = self._files(path, where, f"{key}.local", source)
+            if not found:
+                self.report.warning(f"no file matches {shown_file(path)}", where, f"{key}.local")
+            return found
         if kind == "project":
             return self._project(entry, where, key)
         if kind == "template":
             path = f"{TEMPLATES}/{self._expanded(entry['template'])}"
             templates = self.projects.templates(path)
             templates.prefetch(file for file in templates.files if file.startswith(f"{TEMPLATES}/"))
-            return self._local(path, where, f"{key}.template", templates)
+            return self._some_files(path, where, f"{key}.template", templates)
         if kind == "remote":
             return [self._remote(entry, where, key)]
         return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
@@ -216,7 +220,14 @@ class Including(msgspec.Struct):
     def _expanded(self, value: Value) -> str:
         return expand(str(value), self.known.expanded)
 
-    def _local(self, path: str, mark: Mark, key: str, source: Source) -> list[_Target]:
+    def _some_files(self, path: str, mark: Mark, key: str, source: Source) -> list[_Target]:
+        found = self._files(path, mark, key, source)
+        if not found:
+            raise fatal(f"no file matches {shown_file(path)}", mark, key)
+        return found
+
+    def _files(self, path: str, mark: Mark, key: str, source: Source) -> list[_Target]:
+        """The file at a path, which may be missing; with wildcards, all files that match."""
         if path.startswith("./") or ".." in path.split("/"):
             raise fatal(
                 f"{shown_file(path)} is relative to the including file",
@@ -233,10 +244,7 @@ class Including(msgspec.Struct):
             pattern = include_pattern(name)
         except BadPattern as error:
             raise fatal(str(error), mark, key) from None
-        found = [file for file in source.files if pattern.matches(file)]
-        if not found:
-            raise fatal(f"no file matches {shown_file(path)}", mark, key)
-        return [_Target(source, file) for file in found]
+        return [_Target(source, file) for file in source.files if pattern.matches(file)]
 
     def _project(self, entry: Map, mark: Mark, key: str) -> list[_Target]:
         name = self._expanded(entry["project"])
@@ -246,7 +254,7 @@ class Including(msgspec.Struct):
         ref = entry.get("ref")
         source = self.projects.project(name, self._expanded(ref) if ref is not None else None)
         paths = [self._expanded(item) for item in (file if isinstance(file, Seq) else [file])]
-        return [target for path in paths for target in self._local(path, entry.at("file"), f"{key}.file", source)]
+        return [target for path in paths for target in self._some_files(path, entry.at("file"), f"{key}.file", source)]
 
     def _remote(self, entry: Map, mark: Mark, key: str) -> _Target:
         url = self._expanded(entry["remote"])

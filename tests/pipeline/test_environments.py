@@ -103,3 +103,27 @@ def test_what_gitlab_refuses_is_refused_once_with_its_line(project: Project, env
     (problem,) = project.problems(text)
     assert problem.startswith(".gitlab-ci.yml:1: job.environment")
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("stop", "names"),
+    [
+        ("when: manual", ["deploy", "stop"]),
+        ("when: manual, needs: [deploy]", ["deploy", "stop"]),
+        ("when: manual, needs: [deploy, other]", ["deploy"]),
+        ("when: always", ["deploy"]),
+        ("rules: [{when: manual}]", ["deploy", "stop"]),
+    ],
+)
+def test_a_job_that_is_asked_for_comes_with_the_job_that_stops_its_environment(
+    project: Project, stop: str, names: list[str]
+) -> None:
+    text = f"""
+        deploy: {{script: [x], environment: {{name: e, on_stop: stop}}}}
+        other: {{script: [x]}}
+        stop: {{script: [x], environment: {{name: e, action: stop}}, {stop}}}
+        """
+    jobs = {job.name: job for job in project.compile(text, jobs=["deploy"]).plan.jobs}
+    assert sorted(jobs) == names
+    if "stop" in jobs:
+        assert (jobs["stop"].when, jobs["stop"].allow_failure) == ("manual", True)

@@ -56,7 +56,10 @@ def test_expressions_are_replaced_where_gitlab_replaces_them(project: Project) -
             name: 'n-${{ job.inputs.x }}'
             paths: ['p/${{ job.inputs.x }}']
             exclude: ['x/${{ job.inputs.x }}']
-            reports: {junit: 'j/${{ job.inputs.x }}', dotenv: 'd/${{ job.inputs.x }}'}
+            reports:
+              junit: 'j/${{ job.inputs.x }}'
+              dotenv: 'd/${{ job.inputs.x }}'
+              coverage_report: {coverage_format: cobertura, path: 'c/${{ job.inputs.x }}'}
           cache:
             - {key: 'k${{ job.inputs.x }}/', paths: ['c/${{ job.inputs.x }}'], fallback_keys: ['f${{ job.inputs.x }}']}
             - {key: {files: [Makefile], prefix: 'p-${{ job.inputs.x }}'}, paths: [d], policy: '${{ "pull" }}'}
@@ -72,7 +75,7 @@ def test_expressions_are_replaced_where_gitlab_replaces_them(project: Project) -
     assert ready.script == ["s 4", "keep $[ a ] ${b} ${{ c }}"]
     artifacts = ready.artifacts
     assert (artifacts.name, artifacts.paths, artifacts.exclude) == ("n-X", ["p/X"], ["x/X"])
-    assert (artifacts.junit, artifacts.dotenv) == (["j/X"], ["d/X"])
+    assert (artifacts.junit, artifacts.dotenv, artifacts.cobertura) == (["j/X"], ["d/X"], ["c/X"])
     first, second = ready.caches
     assert (first.key, first.paths, first.fallback_keys) == ("kX/", ["c/X"], ["fX"])
     assert (second.key_files, second.key_prefix, second.policy) == (["Makefile"], "p-X", "pull")
@@ -203,6 +206,18 @@ def test_expressions_that_make_too_much_of_their_inputs_are_an_error_of_the_file
 def test_a_job_that_triggers_a_pipeline_has_no_inputs(project: Project) -> None:
     (found,) = project.problems("job:\n  trigger: {include: a.yml}\n  inputs: {x: {default: a}}\n")
     assert "job.inputs: can't be used in a job with `trigger`" in found
+
+
+def test_the_expiry_of_artifacts_is_known_before_the_job_runs(project: Project) -> None:
+    text = """
+    job:
+      inputs: {x: {default: 1 week}}
+      script: [make]
+      artifacts: {paths: [a], expire_in: "${{ job.inputs.x }}"}
+    """
+    assert project.problems(text) == [
+        ".gitlab-ci.yml:4: job.artifacts.expire_in: '${{ job.inputs.x }}' is not a duration; `2 weeks`"
+    ]
 
 
 def test_default_has_no_inputs(project: Project) -> None:

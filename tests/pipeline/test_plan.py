@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pipeline.keywords import NO_SERVER
 from protocol.plan import ArtifactsSpec, CacheSpec, Plan, RetrySpec, Variable
 from protocol.variables import expand_all
 from tests.support.project import Project
@@ -320,13 +319,14 @@ def test_a_plan_can_be_sent(project: Project) -> None:
 
 def test_keywords_without_effect_are_warned_of_once(project: Project) -> None:
     text = """
-        a: {script: [x], id_tokens: {T: {aud: x}}, release: {tag_name: v1}}
+        a: {script: [x], id_tokens: {T: {aud: x}}, identity: google_cloud}
         b: {script: [x], id_tokens: {T: {aud: x}}}
         """
     assert project.warnings(text) == [
         ".gitlab-ci.yml:1: a.id_tokens: has no effect here: others trust only tokens that a GitLab server has signed; "
         "keep credentials as `longshore secret`",
-        f".gitlab-ci.yml:1: a.release: has no effect here: {NO_SERVER} to create a release on",
+        ".gitlab-ci.yml:1: a.identity: has no effect here: Google Cloud trusts a GitLab server's tokens; keep "
+        "credentials as `longshore secret`",
     ]
 
 

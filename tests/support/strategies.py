@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
 import msgpack
@@ -53,6 +54,7 @@ def _bounded(kind: Any, depth: int) -> st.SearchStrategy[Any]:
     return st.lists(values(element, depth), min_size=bounds.min_length or 0, max_size=2)
 
 
+@cache  # checking a new strategy takes longer than drawing from it
 def structs(kind: type[msgspec.Struct], depth: int = 0) -> st.SearchStrategy[Any]:
     """Whole messages, every field of them made up."""
     return st.deferred(lambda: st.builds(kind, **{f.name: values(f.type, depth) for f in msgspec.structs.fields(kind)}))

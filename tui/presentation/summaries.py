@@ -154,6 +154,8 @@ def job_head(run: int, job: JobView, stage: str, attempt: int, now: float, width
         notes.append(f"coverage {job.coverage:g} %")
     if job.environment:
         notes.append(f"environment {clean(job.environment)} {clean(job.environment_url or '')}".rstrip())
+    if job.release is not None:
+        notes.append(f"release {clean(job.release.tag_name)}")
     first: list[Piece] = [
         (f"{sign} {sign.label}", f"bold {color(sign.color)}"),
         (f"run {run}", ""),

@@ -23,8 +23,9 @@ from daemon.executors.common.script_limits import is_true, limits_of
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end
-from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts
+from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts, collect_description
 from daemon.executors.docker.files.job_cache import Found, JobCaches, bases_of
+from daemon.executors.docker.files.pages import collect_pages
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
@@ -229,7 +230,8 @@ class DockerSandbox:
     def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
         """See Sandbox."""
         job = self._assignment.job
-        if not job.artifacts and not job.caches:
+        release = job.release if succeeded else None
+        if not job.artifacts and not job.caches and not release:
             return []
         container = self._container
         with container.failures("the job's files can't be stored"):
@@ -239,12 +241,20 @@ class DockerSandbox:
             collected: list[Collected] = []
             if job.artifacts:
                 collected = collect_artifacts(job.artifacts, taker, names, directory, succeeded=succeeded)
+            if job.pages and succeeded:
+                collected += collect_pages(job.pages, taker, directory)
+            if release is not None:
+                collected += collect_description(release.description, taker, directory)
             if caches := caches_of(container):
                 project = container.project
                 changes = project.changes(container.key, container.inspect()["Image"]) if project.caches else None
                 project.outdated = caches.save(taker, names, succeeded=succeeded, bases=project.caches, written=changes)
             self.warnings.extend(taker.warnings)
             return collected
+
+    def expand(self, text: str) -> str:
+        """See Sandbox."""
+        return self._container.last_environment().expand(text)
 
     def service_logs(self) -> dict[str, bytes]:
         """See Sandbox. Raises EngineError, EngineUnavailable."""

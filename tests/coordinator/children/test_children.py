@@ -130,6 +130,13 @@ def test_a_bad_generated_file_is_told_with_file_and_line(parent: Parent, content
     assert found.startswith(problem)
 
 
+def test_a_local_file_may_have_wildcards(parent: Parent) -> None:
+    for name in "ab":
+        parent.project.write(f"ci/{name}.yml", f"{name}: {{script: [x]}}\n")
+    parent.commit()
+    assert list(parent.jobs(local("/ci/*.yml"))) == ["a", "b"]
+
+
 def test_missing_files_are_told(parent: Parent) -> None:
     parent.project.write("child.yml", JOB)
     parent.commit()

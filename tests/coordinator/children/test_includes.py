@@ -170,6 +170,29 @@ def test_a_generated_child_may_include_what_no_lock_file_can_have_with_a_warning
     assert "1111" in parent.problems(locked, **fields)[0], "what the lock file has counts here too"
 
 
+def test_directories_that_the_user_has_named_are_read_with_the_coordinators_own_access_only(
+    parent: Parent, tmp_path: Path
+) -> None:
+    mapped = Project(tmp_path / "mapped")
+    mapped.write("ci/jobs.yml", "mapped: {script: [x]}\n")
+    mapped.write("remote.yml", "remote: {script: [x]}\n")
+    parent.project.write("child.yml", "include: [{project: group/ci, file: ci/jobs.yml}, https://a.test/remote.yml]\n")
+    parent.project.write(".gitlab-ci.lock.yml", lock_text({}))
+    parent.commit()
+    options = IncludeOptions(projects={"group/ci": str(mapped.root), "https://a.test": str(mapped.root)})
+    parent.start(includes="own")
+    assert list(parent.jobs(local("child.yml"), includes=options)) == ["mapped", "remote"]
+    parent.compiler.close()
+
+    parent.start(includes="public")
+
+    refused = "is a directory of yours (--project), and this coordinator reads none for child pipelines"
+    assert parent.problems(local("child.yml"), includes=options) == [
+        f"child.yml:1: include[0]: group/ci {refused}",
+        f"child.yml:1: include[1]: https://a.test/remote.yml {refused}",
+    ]
+
+
 def test_nothing_is_fetched_where_that_is_not_allowed(parent: Parent, served: Path) -> None:
     include(parent, f"file://{served}/group/app.git")
     parent.start(includes="none")

@@ -126,7 +126,6 @@ class Coordinator(RuleBasedStateMachine):
         run = list(self.sim.runs.values())[seed % len(self.sim.runs)]
         jobs = [j for stage in run.stages for j in stage.jobs]
         name = jobs[seed % len(jobs)].plan.name
-        inputs = {"x": str(seed % 4)} if seed % 3 == 0 else {}
         unfinished = self.sim.engine.unfinished()
         finished = {run.id: run for run in self.sim.runs.values() if run.id not in unfinished}
         engine, now = self.sim.engine, self.sim.now
@@ -140,12 +139,28 @@ class Coordinator(RuleBasedStateMachine):
                 case "retry":
                     engine.retry(m.Retry(id=1, run=run.id), now, finished=finished)
                 case "retry_job":
-                    engine.retry(m.Retry(id=1, run=run.id, job=name, inputs=inputs), now, finished=finished)
+                    engine.retry(m.Retry(id=1, run=run.id, job=name), now, finished=finished)
                 case "play":
-                    engine.play(m.Play(id=1, run=run.id, job=name, inputs=inputs), now, finished=finished)
+                    engine.play(m.Play(id=1, run=run.id, job=name), now, finished=finished)
         except ProtocolError:
             pass
         self.sim.flush()
+
+    @rule(seed=st.integers(0, 100), value=st.sampled_from(["1", "2", "3"]))
+    def set_an_input(self, seed: int, value: str) -> None:
+        unfinished = self.sim.engine.unfinished()
+        finished = {run.id: run for run in self.sim.runs.values() if run.id not in unfinished}
+        jobs = [j for run in self.sim.runs.values() for stage in run.stages for j in stage.jobs if j.plan.inputs]
+        if ready := [j for j in jobs if j.status in (S.MANUAL, *ENDED)]:
+            j = ready[seed % len(ready)]
+            with suppress(ProtocolError):
+                if j.status is S.MANUAL:
+                    play = m.Play(id=1, run=j.run_id, job=j.plan.name, inputs={"x": value})
+                    self.sim.engine.play(play, self.sim.now, finished=finished)
+                else:
+                    retry = m.Retry(id=1, run=j.run_id, job=j.plan.name, inputs={"x": value})
+                    self.sim.engine.retry(retry, self.sim.now, finished=finished)
+            self.sim.flush()
 
     @rule()
     def stop_environment(self) -> None:

@@ -37,6 +37,14 @@ def test_wildcards_find_tracked_and_new_files_but_none_that_are_ignored(project:
     assert project.names("include: ci/**.yml\n") == ["a", "b", "new"]
 
 
+def test_a_wildcard_that_no_file_matches_includes_nothing_with_a_warning(project: Project) -> None:
+    text = "include: {local: no*.yml}\njob: {script: [x]}\n"
+    assert project.names(text) == ["job"]
+    assert [str(warning) for warning in project.compile(text).warnings] == [
+        ".gitlab-ci.yml:1: include.local: no file matches 'no*.yml'"
+    ]
+
+
 def test_variables_and_rules_decide_what_is_included(project: Project) -> None:
     project.write("ci/one.yml", "one: {script: [x]}\n")
     project.write("ci/two.yml", "two: {script: [x]}\n")
@@ -79,7 +87,6 @@ def test_a_problem_in_an_included_file_names_the_chain(project: Project) -> None
         ("{local: ../x.yml}", "include.local: '../x.yml' is relative to the including file"),
         ("./here.yml", "is relative to the including file"),
         ("here.txt", "does not end in .yml or .yaml"),
-        ("no*.yml", "no file matches 'no*.yml'"),
         ("folder.yml", "folder.yml is a directory"),
         ("{loacl: here.yml}", "include.loacl: unknown keyword; did you mean 'local'?"),
         ("{inputs: {a: b}}", "names no file"),

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.executors.base import Collected
+from daemon.executors.base import DESCRIPTION, Collected
 from daemon.executors.common.archive_members import ArchiveWriter, Members, Selected, copy_file, copy_members
-from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
+from daemon.executors.common.globs import META, Patterns, fixed_prefix, outermost, relative_pattern
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.tar_stream import Member
 from protocol.compression import LEVEL, LEVELS
@@ -251,6 +251,19 @@ class ReportFiles:
         self.collected.append(Collected(self._kind, path, name, workspace=self._workspace))
 
 
+class _OneFile(ReportFiles):
+    """Keeps a file of exactly this name, and nothing else of what its pattern matches."""
+
+    def __init__(self, name: str, kind: str, directory: Path) -> None:
+        super().__init__(kind, directory, [], frozenset())
+        self._name = name
+
+    def add(self, member: Member, data: Iterator[bytes]) -> None:
+        """Keeps the file."""
+        if member.name == self._name:
+            super().add(member, data)
+
+
 def due(when: str, succeeded: bool) -> bool:
     """Whether something with this `when` is kept now."""
     return when == "always" or (when == "on_success") == succeeded
@@ -280,3 +293,17 @@ def collect_artifacts(
         taker.take(Selection(patterns), files)
         collected += files.collected
     return collected
+
+
+def collect_description(written: str, taker: FileCollector, directory: Path) -> list[Collected]:
+    """The file that a release's description names, if it names one: a text with white space is the description itself.
+
+    Raises EngineError, BadArchive, OSError.
+    """
+    path = taker.expand(written)
+    relative = relative_pattern(path, taker.project_dir) if path and not re.search(r"\s", path) else None
+    if not relative or META.search(relative):
+        return []
+    file = _OneFile(relative, DESCRIPTION, directory)
+    msgspec.structs.replace(taker, warnings=[], empty=[]).take(Selection([relative]), file)
+    return file.collected
