@@ -496,7 +496,7 @@ JOB_PARTS = [
     works("job.trigger.include.artifact", TEXT),
     works("job.trigger.include.job", TEXT, "a job that has ended by then: one of an earlier stage, or of `needs`"),
     works("job.trigger.include.inputs", MapOf(Anything())),
-    refused("job.trigger.include.rules", "write `rules` of the job; GitLab documents none here"),
+    works("job.trigger.include.rules", ListOf(Fields("include.rule")), "with the variables of the child pipeline"),
     works("job.trigger.project", TEXT, "see [Pipelines of other projects](#pipelines-of-other-projects)"),
     works("job.trigger.branch", TEXT, "without effect on a directory that is given with `--project`"),
     works("job.trigger.strategy", Choice(("depend", "mirror"))),
