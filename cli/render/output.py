@@ -62,8 +62,8 @@ class Output(Protocol):
     def submitted(self, run: int, view: Callable[[], RunView]) -> None:
         """A run that goes on without us."""
 
-    def ended(self, run: RunView) -> None:
-        """A run that was followed, and summed up, in `logs`."""
+    def ended(self, run: RunView, outcome: Callable[[], dict[str, Any]]) -> None:
+        """A run that was followed, and summed up in `logs`; a document of it has the fields of `outcome` too."""
 
     def document(self, document: dict[str, Any], text: str) -> None:
         """A record, of which only `text` is for people."""
@@ -152,7 +152,7 @@ class TextOutput:
         """See Output. Its id is all that a script needs."""
         print(run, flush=True)
 
-    def ended(self, run: RunView) -> None:
+    def ended(self, run: RunView, outcome: Callable[[], dict[str, Any]]) -> None:
         """See Output."""
 
     def document(self, document: dict[str, Any], text: str) -> None:
@@ -227,9 +227,11 @@ class JsonOutput:
         """See Output."""
         self.run(view(), {})
 
-    def ended(self, run: RunView) -> None:
+    def ended(self, run: RunView, outcome: Callable[[], dict[str, Any]]) -> None:
         """See Output."""
-        self.run(run, {})
+        from cli.render.json_views import print_json, run_json
+
+        print_json(run_json(run) | outcome())
 
     def document(self, document: dict[str, Any], text: str) -> None:
         """See Output."""

@@ -208,7 +208,12 @@ test:
     assert job["links"][0]["paths"] == ["out/index.html"]
     assert "bad annotations report: odd.json: " in job["message"]
     shown = fleet.command("show", str(done.json["id"]), "test").out
-    for text in ("3 tests, 1 failed, 1 skipped", "failed test: math.divides", "coverage: 87.5 %", "review/main"):
+    for text in (
+        "3 tests, 1 failed, 1 skipped",
+        "failed test: math.divides: by zero",
+        "coverage: 87.5 %",
+        "review/main",
+    ):
         assert text in shown
     for text in ("50 %", "1/2    src/app.py", "src/app.py:3", "too long", "docs: API", "https://docs.example"):
         assert text in shown
