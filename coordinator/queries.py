@@ -140,7 +140,7 @@ class Queries:
         raise ProtocolError("not_found", f"run {run_id} has no job {name!r}")
 
     def _list_runs(self, query: m.ListRuns) -> Answer:
-        runs = self._store.list_runs(bounded(query.limit), query.before)
+        runs = self._store.list_runs(bounded(query.limit), query.before, query.only)
         return m.RunList(id=query.id, runs=runs), None
 
     def _get_workspaces(self, query: m.GetWorkspaces) -> Answer:

@@ -217,9 +217,11 @@ class Client:
         """The newest git workspaces of a project, for a new one to build on."""
         return self.request(m.GetWorkspaces, m.Workspaces, project=project).workspaces
 
-    def list_runs(self, limit: int = 100, before: int | None = None) -> list[RunSummary]:
-        """Runs, newest first, with ids below `before` if given."""
-        return self.request(m.ListRuns, m.RunList, limit=limit, before=before).runs
+    def list_runs(
+        self, limit: int = 100, before: int | None = None, only: m.RunFilter | None = None
+    ) -> list[RunSummary]:
+        """Runs, newest first, with ids below `before` if given; with `only`, those that it selects."""
+        return self.request(m.ListRuns, m.RunList, limit=limit, before=before, only=only or m.RunFilter()).runs
 
     def get_run(self, run: int) -> RunView:
         """One run with its stages and jobs."""

@@ -27,6 +27,7 @@ from protocol.messages import (
     Hello,
     JobStatus,
     JobStatuses,
+    ListRuns,
     Message,
     Play,
     Retry,
@@ -50,6 +51,7 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     Play: 1 << 20,
     Retry: 1 << 20,
     GetGoneWorkers: 64 << 10,
+    ListRuns: FLAT_MAP_BYTES,
     admin.SetSecret: 1 << 20,
     admin.CreateToken: FLAT_MAP_BYTES,
 }

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import EnvironmentState, RunState, WorkerState
+from protocol.messages import RunFilter
 from protocol.views import ReleaseView, RunSummary, StoryLine
 from protocol.workspace import GitWorkspace
 
@@ -38,8 +39,8 @@ class RunStore(Protocol):
     def remove_run(self, id: int) -> None:
         """Removes a finished run, and stopped environments that it deployed."""
 
-    def list_runs(self, limit: int, before: int | None = None) -> list[RunSummary]:
-        """Runs, newest first, with ids below `before` if given."""
+    def list_runs(self, limit: int, before: int | None = None, only: RunFilter | None = None) -> list[RunSummary]:
+        """Runs, newest first, with ids below `before` if given; with `only`, those that it selects."""
 
     def list_environments(self, project: str | None, limit: int) -> list[EnvironmentState]:
         """All environments, or those of a project, the latest deployment first."""

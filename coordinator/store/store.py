@@ -45,8 +45,10 @@ from coordinator.store.models import (
     Table,
     Worker,
 )
+from coordinator.store.run_filter import conditions
 from protocol import views
 from protocol.errors import LongshoreError
+from protocol.messages import RunFilter
 from protocol.statuses import ENDED, EnvironmentStatus, ExecutionStatus
 from protocol.workspace import GitWorkspace
 
@@ -327,11 +329,14 @@ class Store:
         found = self._rows(Run.select(Run.id).where(Run.token == token))
         return int(found[0][0]) if found else None
 
-    def list_runs(self, limit: int, before: int | None = None) -> list[views.RunSummary]:
-        """Runs, newest first, with ids below `before` if given."""
+    def list_runs(self, limit: int, before: int | None = None, only: RunFilter | None = None) -> list[views.RunSummary]:
+        """Runs, newest first, with ids below `before` if given; with `only`, those that it selects."""
         chosen = Run.select().order_by(Run.id.desc()).limit(limit)
+        which = [] if only is None else conditions(only)
         if before is not None:
-            chosen = chosen.where(Run.id < before)
+            which.append(Run.id < before)
+        if which:
+            chosen = chosen.where(*which)
         found = self._rows(chosen)
         if not found:
             return []
@@ -339,7 +344,7 @@ class Store:
         warned = set()
         per_status = (
             Job.select(Job.run, Job.status, Job.allowed_to_fail, fn.COUNT(Job.id))
-            .where(Job.run.between(found[-1][0], found[0][0]))
+            .where(Job.run.in_([row[0] for row in found]))
             .group_by(Job.run, Job.status, Job.allowed_to_fail)
         )
         for run, status, allowed_to_fail, number in self._rows(per_status):

@@ -15,7 +15,7 @@ from protocol.views import JUnitSummary
 MAX_FAILURES = 20
 """Limit of failed tests that a summary lists by name; further ones are only counted."""
 MAX_NAME = 300
-MAX_MESSAGE = 500
+MAX_MESSAGE = 300
 MAX_TEXT = 64 << 10
 """Characters of a failure's text that are looked at for a message."""
 THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII)

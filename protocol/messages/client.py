@@ -7,6 +7,7 @@ import msgspec
 from protocol.messages.shared import Message
 from protocol.plan import IncludeOptions, InputValue, JobPlan, Plan, Variable
 from protocol.reports import JobReports
+from protocol.statuses import ExecutionStatus
 from protocol.views import (
     AttemptView,
     EnvironmentView,
@@ -82,12 +83,25 @@ class GetWorkspaces(Message, frozen=True, kw_only=True, tag="get_workspaces"):
     limit: int = 8
 
 
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs a list is about: all conditions must hold. Without `statuses`, any holds.
+
+    `ref` is a branch or tag; `job` is the name of a job that they have.
+    """
+
+    statuses: list[ExecutionStatus] = msgspec.field(default_factory=list)
+    ref: str | None = None
+    project: str | None = None
+    job: str | None = None
+
+
 class ListRuns(Message, frozen=True, kw_only=True, tag="list_runs"):
     """Newest first, ids below `before` if given. Answer: RunList."""
 
     id: int
     limit: int = 100
     before: int | None = None
+    only: RunFilter = RunFilter()
 
 
 class GetRun(Message, frozen=True, kw_only=True, tag="get_run"):

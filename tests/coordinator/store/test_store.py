@@ -12,7 +12,7 @@ from coordinator.engine.state import AttemptState, EnvironmentState, JobState, R
 from coordinator.engine.views import run_summary
 from coordinator.store.models import Environment, Job
 from coordinator.store.store import Store
-from protocol.messages import Source
+from protocol.messages import RunFilter, Source
 from protocol.plan import Release, ReleaseLink, Variable
 from protocol.reports import CodeQuality, FileCoverage, JobReports, LineCoverage, Link, QualityIssue
 from protocol.statuses import EnvironmentStatus, FailureReason
@@ -281,6 +281,29 @@ def test_the_list_of_runs_is_newest_first_in_pages_and_counts_as_the_engine_does
     assert [run.id for run in store.list_runs(2, before=4)] == [3, 2]
     assert store.list_runs(1, before=4)[0].warnings
     assert store.list_runs(10, before=1) == []
+
+
+def test_a_list_of_runs_may_be_of_some_only(store: Store) -> None:
+    runs = [make_run(i, first_job=10 * i, source=Source(ref="main" if i % 2 else "next")) for i in range(1, 6)]
+    for number, status in ((1, S.FAILED), (3, S.FAILED), (5, S.CANCELED)):
+        runs[number - 1].status = status
+    runs[3].plan = plan(job("other"), project="group/other")
+    runs[3].stages = [StageState(run_id=4, index=0, name="test", jobs=[])]
+    runs[3].stages[0].jobs.append(JobState(id=40, run_id=4, stage_index=0, plan=runs[3].plan.jobs[0]))
+    store.write_turn(whole(*runs))
+
+    def found(limit: int = 10, before: int | None = None, **only: Any) -> list[int]:
+        return [run.id for run in store.list_runs(limit, before, RunFilter(**only))]
+
+    assert found() == [5, 4, 3, 2, 1]
+    assert found(statuses=[S.FAILED]) == [3, 1]
+    assert found(statuses=[S.FAILED, S.CANCELED], limit=2) == [5, 3]
+    assert found(ref="main", before=5) == [3, 1]
+    assert found(ref="main\0") == []
+    assert found(project="group/other") == [4]
+    assert found(job="unit") == [5, 3, 2, 1]
+    assert found(job="unit", ref="next", statuses=[S.CREATED]) == [2]
+    assert store.list_runs(1, None, RunFilter(project="group/other")) == [run_summary(runs[3])]
 
 
 def test_text_that_a_database_can_not_keep_does_not_stop_it(store: Store) -> None:
