@@ -276,6 +276,18 @@ class Client:
         """All releases, or those of a project, newest first."""
         return self.request(m.ListReleases, m.ReleaseList, project=project, limit=limit).releases
 
+    # tests
+
+    def test_results(
+        self,
+        project: str | None = None,
+        ref: str | None = None,
+        job: str | None = None,
+        before: int | None = None,
+    ) -> m.TestResultList:
+        """The results of tests of the newest jobs that have any, with ids below `before` if given."""
+        return self.request(m.ListTestResults, m.TestResultList, project=project, ref=ref, job=job, before=before)
+
     # workers
 
     def workers(self) -> list[WorkerView]:

@@ -281,6 +281,8 @@ class WorkerEvents:
         attempt.dotenv = dict(message.dotenv)
         attempt.tests = message.tests
         attempt.reports = message.reports
+        if message.test_results:
+            self._ledger.keep_tests(job, attempt, message.test_results)
         attempt.coverage = message.coverage
         attempt.log_length = message.log_length
         canceling = attempt.canceling

@@ -26,10 +26,12 @@ from peewee import (  # type: ignore[attr-defined]  # the stubs lack what every 
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import EnvironmentState, RunState, WorkerState
 from coordinator.store import environment_rows, rows
+from coordinator.store.attempt_tests import newest_results
 from coordinator.store.database import Connection
 from coordinator.store.models import (
     AccessKey,
     Attempt,
+    AttemptTests,
     AuditLine,
     Environment,
     Job,
@@ -60,7 +62,15 @@ RECONNECT_EVERY = 1.0
 CONFIRM_EVERY = 1.0
 """Seconds for which a check of the term remains valid."""
 UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Environment, Worker, AccessKey, JoinToken, Secret)
-WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, RunWorkspace, RunProjects, StoryLine, AuditLine, Meta)
+WRITTEN_ONCE: tuple[type[Table], ...] = (
+    RunPlan,
+    RunWorkspace,
+    RunProjects,
+    AttemptTests,
+    StoryLine,
+    AuditLine,
+    Meta,
+)
 STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
 """Exceptions raised by converting invalid rows."""
@@ -189,6 +199,7 @@ class Store:
             self._write(Stage, map(rows.stage_row, turn.stages))
             self._write(Job, map(rows.job_row, turn.jobs))
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
+            self._write(AttemptTests, map(rows.tests_row, turn.tests))
             self._write(Environment, map(environment_rows.environment_row, turn.environments))
             self._write(Worker, map(rows.worker_row, turn.workers))
             self._write(StoryLine, [rows.story_row(id, story) for id, story in enumerate(turn.stories, first_story)])
@@ -373,6 +384,12 @@ class Store:
             with suppress(ValueError):  # a damaged row: skip it
                 releases.append(environment_rows.release_of(row))
         return releases
+
+    def test_results(
+        self, project: str | None, ref: str | None, job: str | None, before: int | None
+    ) -> tuple[list[views.AttemptTests], bool]:
+        """Results of tests: see `attempt_tests.newest_results`."""
+        return newest_results(self._rows, project, ref, job, before)
 
     def git_workspaces(self, project: str, limit: int) -> list[GitWorkspace]:
         """The newest git workspaces of a project's runs, newest first, without repetitions."""

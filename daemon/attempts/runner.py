@@ -368,6 +368,7 @@ class Runner:
             artifacts=reports.artifacts,
             dotenv=reports.dotenv,
             tests=reports.tests,
+            test_results=reports.test_results,
             reports=reports.shown,
             coverage=self._coverage(),
         )

@@ -10,6 +10,7 @@ import msgspec
 from daemon.reports.files import Mask, ReportFiles, read_each
 from daemon.reports.xml_reader import read_xml
 from protocol.reports import MOST_FAILED_TESTS, FailedTest
+from protocol.test_results import MOST_RESULTS, SingleResult, Verdict
 from protocol.views import JUnitSummary
 
 MAX_FAILURES = 20
@@ -18,6 +19,12 @@ MAX_NAME = 300
 MAX_MESSAGE = 300
 MAX_TEXT = 64 << 10
 """Characters of a failure's text that are looked at for a message."""
+VERDICTS = {
+    "": Verdict.PASSED,
+    "failure": Verdict.FAILED,
+    "error": Verdict.FAILED,
+    "skipped": Verdict.SKIPPED,
+}
 THOUSANDS = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?", re.ASCII)
 NUMBER = re.compile(r"\d*\.?\d+(?:[eE][+-]?\d{1,3})?", re.ASCII)
 
@@ -32,8 +39,10 @@ class _Counter:
         self.total = self.failed = self.errors = self.skipped = 0
         self.seconds = 0.0
         self.failures: list[FailedTest] = []
+        self.results: list[SingleResult] = []
         self._case: str | None = None
         self._verdict = ""
+        self._case_seconds = 0.0
         self._message = ""
         self._text: str | None = None  # of the failure that we are in
 
@@ -42,7 +51,8 @@ class _Counter:
             parts = (attributes.get("classname", ""), attributes.get("name", ""))
             self._case = " ".join(".".join(part for part in parts if part).split()) or "(no name)"
             self._verdict = ""
-            self.seconds += _seconds(attributes.get("time", ""))
+            self._case_seconds = _seconds(attributes.get("time", ""))
+            self.seconds += self._case_seconds
         elif self._case is not None and (
             tag == "error"
             or (tag == "failure" and self._verdict != "error")
@@ -71,7 +81,16 @@ class _Counter:
         if self._verdict in ("failure", "error") and len(self.failures) < MOST_FAILED_TESTS:
             message = self._mask(" ".join(self._message.split()))[:MAX_MESSAGE]
             self.failures.append(FailedTest(name=self._mask(self._case)[:MAX_NAME], message=message))
+        verdict = VERDICTS[self._verdict]
+        if verdict is Verdict.FAILED or len(self.results) < MOST_RESULTS:
+            self.results.append(SingleResult(self._mask(self._case)[:MAX_NAME], verdict, round(self._case_seconds, 3)))
+            if len(self.results) > 2 * MOST_RESULTS:
+                self._drop_results()
         self._case = None
+
+    def _drop_results(self) -> None:
+        """Bounds the memory of results: failed ones stay longest."""
+        self.results = sorted(self.results, key=lambda result: result.verdict is not Verdict.FAILED)[:MOST_RESULTS]
 
     def add(self, other: _Counter) -> None:
         self.total += other.total
@@ -80,6 +99,9 @@ class _Counter:
         self.skipped += other.skipped
         self.seconds += other.seconds
         self.failures = (self.failures + other.failures)[:MOST_FAILED_TESTS]
+        self.results += other.results
+        if len(self.results) > 2 * MOST_RESULTS:
+            self._drop_results()
 
 
 def _seconds(text: str) -> float:
@@ -96,6 +118,7 @@ class JUnitReport(msgspec.Struct):
 
     summary: JUnitSummary | None = None
     failures: list[FailedTest] = []
+    results: list[SingleResult] = []
     odd: list[str] = []
 
 
@@ -122,4 +145,4 @@ def parse_junit(files: ReportFiles, mask: Mask = str) -> JUnitReport:
         seconds=round(total.seconds, 6),
         failures=[test.name for test in total.failures[:MAX_FAILURES]],
     )
-    return JUnitReport(summary, total.failures, odd)
+    return JUnitReport(summary, total.failures, total.results, odd)

@@ -17,6 +17,7 @@ from daemon.reports.dotenv import MAX_BYTES, BadDotenv, parse_dotenv
 from daemon.reports.junit import JUnitReport, parse_junit
 from protocol.messages import Assignment
 from protocol.reports import JobReports, LineCoverage, Link
+from protocol.test_results import pack
 from protocol.views import ArtifactRef, JUnitSummary
 
 MOST_NAMED = 3
@@ -33,13 +34,14 @@ LONGEST_PATH = 200
 class Reports(msgspec.Struct):
     """A job's reports, and its stored files. `shown` is what people see of them, besides `tests`.
 
-    `warning` is for people: reports that can't be read. `failure` is a report that fails the job. Secrets are masked in
-    `tests` and `shown` only.
+    `test_results` is packed. `warning` is for people: reports that can't be read. `failure` is a report that fails the
+    job. Secrets are masked in `tests`, `test_results` and `shown` only.
     """
 
     artifacts: list[ArtifactRef] = []
     dotenv: dict[str, str] = {}
     tests: JUnitSummary | None = None
+    test_results: bytes = b""
     shown: JobReports | None = None
     warning: str | None = None
     failure: str | None = None
@@ -69,6 +71,7 @@ class _Reader:
                 reports.failure = f"bad dotenv report: {error}"
             junit = self._read_junit()
             reports.tests = junit.summary
+            reports.test_results = pack(junit.results)
             reports.shown = self._read_shown(junit)
         reports.warning = "; ".join(self._warnings) or None
         return reports

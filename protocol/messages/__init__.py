@@ -21,6 +21,7 @@ from protocol.messages.client import (
     ListEnvironments,
     ListReleases,
     ListRuns,
+    ListTestResults,
     ListWorkers,
     LogData,
     Origin,
@@ -35,6 +36,7 @@ from protocol.messages.client import (
     Source,
     StopEnvironment,
     SubmitRun,
+    TestResultList,
     WorkerList,
     Workspaces,
 )
@@ -128,6 +130,7 @@ __all__ = [
     "ListEnvironments",
     "ListReleases",
     "ListRuns",
+    "ListTestResults",
     "ListWorkers",
     "LogChunk",
     "LogData",
@@ -145,6 +148,7 @@ __all__ = [
     "Source",
     "StopEnvironment",
     "SubmitRun",
+    "TestResultList",
     "ToClient",
     "ToCoordinator",
     "ToWorker",
@@ -181,6 +185,7 @@ FromClient = (
     | ListEnvironments
     | StopEnvironment
     | ListReleases
+    | ListTestResults
     | DrainWorker
     | GetSnapshot
 )
@@ -215,6 +220,7 @@ ToClient = (
     | WorkerList
     | EnvironmentList
     | ReleaseList
+    | TestResultList
     | GoneWorkers
     | Snapshot
     | Done

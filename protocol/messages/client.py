@@ -9,6 +9,7 @@ from protocol.plan import IncludeOptions, InputValue, JobPlan, Plan, Variable
 from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus
 from protocol.views import (
+    AttemptTests,
     AttemptView,
     EnvironmentView,
     ReleaseView,
@@ -196,6 +197,19 @@ class ListReleases(Message, frozen=True, kw_only=True, tag="list_releases"):
     limit: int = 100
 
 
+class ListTestResults(Message, frozen=True, kw_only=True, tag="list_test_results"):
+    """The results of tests of the newest jobs that have any, with ids below `before` if given. Answer: TestResultList.
+
+    `project`, `ref` and `job` select the jobs by their project, branch or tag, and name.
+    """
+
+    id: int
+    project: str | None = None
+    ref: str | None = None
+    job: str | None = None
+    before: int | None = None
+
+
 class DrainWorker(Message, frozen=True, kw_only=True, tag="drain_worker"):
     """Start (`on`) or end draining a worker, which then gets no new jobs. Answer: Done."""
 
@@ -291,6 +305,14 @@ class ReleaseList(Message, frozen=True, kw_only=True, tag="release_list"):
 
     id: int
     releases: list[ReleaseView]
+
+
+class TestResultList(Message, frozen=True, kw_only=True, tag="test_result_list"):
+    """Answer to ListTestResults, newest jobs first, each with all of its attempts; `more`: there are older ones."""
+
+    id: int
+    attempts: list[AttemptTests]
+    more: bool = False
 
 
 class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot_state"):

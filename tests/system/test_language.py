@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from protocol.client import Client
 from tests.support.docker_jobs import unpacked
+from tests.support.documents import check_document
 from tests.support.system import System, jobs_of, repository, statuses
 
 HEAD = "default: {image: longshore/busybox:test}\n"
@@ -215,6 +216,9 @@ test:
         "review/main",
     ):
         assert text in shown
+    check_document("tests", fleet.command("tests", "--slowest", "--json").json)
+    failing = fleet.command("tests", "--project", done.json["project"], "--json").json
+    assert [(test["name"], test["failing_since"]["run"]) for test in failing] == [("math.divides", done.json["id"])]
     for text in ("50 %", "1/2    src/app.py", "src/app.py:3", "too long", "docs: API", "https://docs.example"):
         assert text in shown
 

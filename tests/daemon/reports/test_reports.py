@@ -14,6 +14,7 @@ from daemon.reports.dotenv import MAX_BYTES, MAX_VARIABLES, BadDotenv, parse_dot
 from daemon.reports.junit import MAX_FAILURES, MAX_MESSAGE, JUnitReport, parse_junit
 from daemon.reports.xml_reader import PIECE
 from protocol.reports import MOST_FAILED_TESTS
+from protocol.test_results import MOST_RESULTS, SingleResult, Verdict, pack, unpack
 from protocol.views import JUnitSummary
 
 
@@ -125,6 +126,31 @@ def test_failed_tests_have_the_message_of_their_worst_failure() -> None:
         ("d", "TypeError"),
         ("f", ""),
     ]
+
+
+def test_the_result_of_every_test_is_kept() -> None:
+    report = junit_report(
+        """<testsuite>
+          <testcase classname="C" name="a" time="1.5"/>
+          <testcase name="b"><failure/></testcase>
+          <testcase name="c"><error/></testcase>
+          <testcase name="d" time="2"><skipped/></testcase>
+        </testsuite>"""
+    )
+    assert report.results == [
+        SingleResult("C.a", Verdict.PASSED, 1.5),
+        SingleResult("b", Verdict.FAILED),
+        SingleResult("c", Verdict.FAILED),
+        SingleResult("d", Verdict.SKIPPED, 2.0),
+    ]
+
+
+def test_of_very_many_results_those_of_failed_tests_stay() -> None:
+    cases = ["<testcase name='x'/>"] * (MOST_RESULTS + 10) + ["<testcase name='bad'><failure/></testcase>"]
+    report = junit_report(f"<testsuite>{''.join(cases)}</testsuite>", "<testsuite><testcase name='y'/></testsuite>")
+    kept = unpack(pack(report.results))
+    assert len(kept) == MOST_RESULTS
+    assert kept[0] == SingleResult("bad", Verdict.FAILED)
 
 
 def test_messages_of_failed_tests_are_masked_and_bounded() -> None:
