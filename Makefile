@@ -1,6 +1,6 @@
 # The README's two commands are `make demo` and `make test`; each sets up its own prerequisites.
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test fresh-test lint format architecture chaos lock bench bench-quick
+.PHONY: help setup demo test fresh-test lint format architecture chaos lock wheel bench bench-quick
 
 BIN := .venv/bin
 # Tests wait for Docker and other processes more than they compute; tests/conftest.py sets their order.
@@ -47,6 +47,9 @@ lock: ## update requirements-dev.lock, with hashes, and audit it for known vulne
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --generate-hashes \
 		--no-emit-index-url --no-annotate --custom-compile-command "make lock" --quiet --output-file requirements-dev.lock
 	pip-audit --requirement requirements-dev.lock --require-hashes --disable-pip
+
+wheel: ## build the wheel of HEAD into dist/, with man pages and completions; its version is that of the tag
+	@scripts/wheel.sh
 
 bench: setup ## compare Longshore with the limit and its peers: about half an hour on an otherwise idle machine
 	$(BIN)/python -m benchmarks

@@ -3,10 +3,8 @@
 import os
 import sys
 
-import msgspec
-
 from compiler.task import answer_to
-from protocol.compilation import AnyAnswer, CompileTask
+from protocol.compilation import CompileTask
 from protocol.decoders import from_msgpack
 
 
@@ -16,7 +14,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # nothing else gets between the answers
     with answers:
-        answers.write(msgspec.msgpack.encode(AnyAnswer(answer=answer_to(task))))
+        answers.write(answer_to(task))
 
 
 main()

@@ -35,6 +35,8 @@ _OF_FILES = _EXECUTE | _WRITE_FILE | _READ_FILE | _TRUNCATE | _IOCTL
 _READ = _EXECUTE | _READ_FILE | _READ_DIR
 _RIGHTS_BY_ABI = {2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 """All rights that an ABI version knows; the first one, which can't link between directories, is not used."""
+SCOPED = 6
+"""The first ABI version that knows scopes."""
 _TCP, _SCOPES = 0b11, 0b11
 """Bind and connect; abstract sockets and signals of processes outside."""
 _SYSTEM = ("/bin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store", "/usr", "/etc/ld.so.cache", "/dev/urandom")
@@ -47,6 +49,10 @@ _X32_CALLS = 1 << 30
 """The first number of x86-64's second set of system calls."""
 _LOADED = ("compiler", "daemon", "pipeline", "protocol")
 """Packages of Longshore that this process may import late."""
+_MEMORY_BESIDE = 64 << 20
+"""Bytes beyond the bound and a quarter of it that the process may have until the coordinator kills it: one that is at
+its limit may not be able to say so.
+"""
 _GIT_MEMORY = 8 << 30
 """Limit in bytes of a git process's address space: it maps whole packs. See daemon/checkouts/git.py."""
 
@@ -65,7 +71,7 @@ def limit(bounds: Bounds, *, indexed: int, written: int) -> None:
     `indexed` are the bytes of packs, which take their time, `written` bounds the size of a file.
     """
     more = indexed // bounds.bytes_per_second
-    soft_limit(resource.RLIMIT_AS, bounds.memory_bytes, _GIT_MEMORY)
+    soft_limit(resource.RLIMIT_AS, bounds.memory_bytes + bounds.memory_bytes // 4 + _MEMORY_BESIDE, _GIT_MEMORY)
     soft_limit(resource.RLIMIT_CPU, bounds.cpu_seconds + more)
     soft_limit(resource.RLIMIT_FSIZE, written)
     soft_limit(resource.RLIMIT_NOFILE, bounds.open_files)
@@ -96,8 +102,8 @@ def confine_files(read: Iterable[Path], write: Iterable[Path] = ()) -> bool:
     if abi < min(_RIGHTS_BY_ABI):
         return False
     rights = _RIGHTS_BY_ABI[max(known for known in _RIGHTS_BY_ABI if known <= abi)]
-    attributes = struct.pack("=QQQ", rights, _TCP if abi >= 4 else 0, _SCOPES if abi >= 6 else 0)
-    size = 24 if abi >= 6 else 16 if abi >= 4 else 8
+    attributes = struct.pack("=QQQ", rights, _TCP if abi >= 4 else 0, _SCOPES if abi >= SCOPED else 0)
+    size = 24 if abi >= SCOPED else 16 if abi >= 4 else 8
     ruleset = _libc.syscall(_CREATE_RULESET, attributes, ctypes.c_size_t(size), ctypes.c_uint32(0))
     if ruleset < 0:
         return False
@@ -120,14 +126,30 @@ def landlock_version() -> int:
     return int(_libc.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint32(_ABI_VERSION_FLAG)))
 
 
+def unenforced() -> list[str]:
+    """What this host does not enforce on compilations; their own code keeps to it nevertheless."""
+    abi = landlock_version()
+    found = []
+    if abi < min(_RIGHTS_BY_ABI):
+        found.append("which files they may read and write")
+    if abi < SCOPED:
+        found.append("that they may not send signals to the coordinator")
+    if not _knows_sockets():
+        found.append("that they may not open sockets")
+    return found
+
+
+def _knows_sockets() -> bool:
+    return platform.machine() in _AUDIT_ARCH and sys.byteorder == "little" and struct.calcsize("P") == 8
+
+
 def forbid_sockets() -> bool:
     """Lets the creation of sockets fail, also of those in the file system, and of io_uring, which has its own. False
     where that is not known how.
     """
-    known = _AUDIT_ARCH.get(platform.machine())
-    if known is None or sys.byteorder != "little" or struct.calcsize("P") != 8:
+    if not _knows_sockets():
         return False
-    arch, socket, socketpair = known
+    arch, socket, socketpair = _AUDIT_ARCH[platform.machine()]
     load, equal, at_least, give = 0x20, 0x15, 0x35, 0x06
     allow, deny, kill = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
     tests = [(equal, socket), (equal, socketpair), (equal, _IO_URING_SETUP), (at_least, _X32_CALLS)]

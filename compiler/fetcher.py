@@ -5,135 +5,35 @@ no pipeline, this one reads pipelines and has no network. They talk over two pip
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from functools import cached_property
+from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO, TypeVar
 
-import msgspec
-
+from compiler.questions import (
+    Channel,
+    ComponentOf,
+    Content,
+    Listed,
+    Lock,
+    Names,
+    Opened,
+    Prefetch,
+    Project,
+    Question,
+    Read,
+    Refused,
+    Remote,
+    Reply,
+    TemplateAt,
+)
 from pipeline.includes.cached_project import Freshness
-from pipeline.includes.fetching import Component, Fetching, OtherProjects, Templates, parse_templates
-from pipeline.includes.records import Pin, Provenance
+from pipeline.includes.fetching import GITLAB, Fetching, OtherProjects, Templates, parse_templates
 from pipeline.includes.servers import Server, named_server, server_of
-from pipeline.includes.sources import Source
+from pipeline.includes.sources import Source, is_mapped
+from pipeline.includes.urls import printable_url
 from protocol.compilation import Includes
 from protocol.decoders import from_msgpack
 from protocol.errors import LongshoreError
 from protocol.plan import IncludeOptions
-
-LENGTH_BYTES = 4
-LARGEST = 256 << 20
-"""Maximum size in bytes of a message: the names of all files of a project."""
-NOT_FETCHED = "this coordinator fetches no includes of child pipelines from other projects"
-T = TypeVar("T")
-
-
-class Project(msgspec.Struct, frozen=True, tag=True):
-    """Opens a project. Answer: Opened."""
-
-    name: str
-    ref: str | None
-
-
-class TemplateAt(msgspec.Struct, frozen=True, tag=True):
-    """Opens GitLab's templates. Answer: Opened."""
-
-    path: str
-
-
-class ComponentOf(msgspec.Struct, frozen=True, tag=True):
-    """Opens a component's project. Answer: Opened, with the version as its `detail`."""
-
-    host: str
-    name: str
-    version: str
-    own_host: str
-
-
-class Remote(msgspec.Struct, frozen=True, tag=True):
-    """Opens a URL. Answer: Opened, with the file's path as its `detail`."""
-
-    url: str
-    integrity: str
-    max_age: float
-
-
-class Names(msgspec.Struct, frozen=True, tag=True):
-    """Lists the files of a source. Answer: Listed."""
-
-    source: int
-
-
-class Read(msgspec.Struct, frozen=True, tag=True):
-    """Reads a file of a source. Answer: Content."""
-
-    source: int
-    path: str
-
-
-class Prefetch(msgspec.Struct, frozen=True, tag=True):
-    """Announces files that are read next. Answer: Content, without data."""
-
-    source: int
-    paths: list[str]
-
-
-class Lock(msgspec.Struct, frozen=True, tag=True):
-    """Holds all that is opened later to the versions of a lock file, if it has them. Answer: Content, without data."""
-
-    pins: dict[str, Pin]
-
-
-class Opened(msgspec.Struct, frozen=True, tag=True):
-    """A source, by its number."""
-
-    source: int
-    label: str
-    provenance: Provenance
-    detail: str = ""
-
-
-class Listed(msgspec.Struct, frozen=True, tag=True):
-    """Names of files."""
-
-    files: list[str]
-
-
-class Content(msgspec.Struct, frozen=True, tag=True):
-    """A file's content; None if it does not exist."""
-
-    data: bytes | None = None
-
-
-class Refused(msgspec.Struct, frozen=True, tag=True):
-    """The problem, as `LongshoreError` says it."""
-
-    problem: str
-
-
-Question = Project | TemplateAt | ComponentOf | Remote | Names | Read | Prefetch | Lock
-Reply = Opened | Listed | Content | Refused
-
-
-class Channel:
-    """One end of two pipes with messages, each after its length."""
-
-    def __init__(self, reading: int, writing: int) -> None:
-        self._from: BinaryIO = os.fdopen(reading, "rb")
-        self._to: BinaryIO = os.fdopen(writing, "wb")
-
-    def send(self, message: msgspec.Struct) -> None:
-        """Sends a message. Raises BrokenPipeError."""
-        data = msgspec.msgpack.encode(message)
-        self._to.write(len(data).to_bytes(LENGTH_BYTES, "big") + data)
-        self._to.flush()
-
-    def receive(self) -> bytes:
-        """The next message; empty at the end."""
-        length = int.from_bytes(self._from.read(LENGTH_BYTES), "big")
-        data = self._from.read(length) if 0 < length <= LARGEST else b""
-        return data if len(data) == length else b""
 
 
 def start(includes: Includes, cache: Path, origin: str, options: IncludeOptions) -> Channel:
@@ -154,7 +54,7 @@ def start(includes: Includes, cache: Path, origin: str, options: IncludeOptions)
             except LongshoreError as error:
                 refuse(channel, str(error))
             else:
-                serve(channel, known)
+                serve(channel, known, own_access=includes.own_access)
         finally:
             os._exit(0)
     os.close(asked[0])
@@ -172,8 +72,10 @@ def environment_of(descriptor: int) -> dict[str, str]:
 def projects(cache: Path, origin: str, options: IncludeOptions, *, own_access: bool) -> OtherProjects:
     """Other projects of the server that `options` name, else of that of `origin`, as the coordinator allows.
 
-    Without `own_access`, the coordinator's user opens no door that is closed to others: no directory of this host, no
-    address of its network's own, no SSH key; a server that is known by SSH is asked by HTTPS. Raises LongshoreError.
+    Without `own_access`, what only the coordinator's user may read stays closed: directories of this host, servers that
+    want a key or a password; a server that is known by SSH is asked by HTTPS. `include:remote` reaches no loopback or
+    link-local address then; a git server is asked wherever it is, also in the coordinator's own network. Raises
+    LongshoreError.
     """
     templates = parse_templates(options.templates) if options.templates else Templates()
     # The coordinator kills the process group.
@@ -191,7 +93,7 @@ def projects(cache: Path, origin: str, options: IncludeOptions, *, own_access: b
         fetching.server = _public(server)
         if templates.address and _public(named_server(templates.address)) is None:
             raise LongshoreError(f"templates at {templates.address} are of no server that the coordinator may ask")
-    return OtherProjects(None, {}, fetching)
+    return OtherProjects(None, {name: Path(folder) for name, folder in options.projects.items()}, fetching)
 
 
 def _public(server: Server | None) -> Server | None:
@@ -207,12 +109,14 @@ def refuse(channel: Channel, problem: str) -> None:
         channel.send(Refused(problem))
 
 
-def serve(channel: Channel, projects: OtherProjects) -> None:
-    """Answers questions until the other end is closed."""
+def serve(channel: Channel, projects: OtherProjects, *, own_access: bool) -> None:
+    """Answers questions until the other end is closed; without `own_access`, directories are not read."""
     sources: list[Source] = []
     while data := channel.receive():
         question: Question = from_msgpack(data, Question)  # type: ignore[arg-type]
         try:
+            if not own_access:
+                _check_mapped(question, projects.mapped)
             _check_server(question, projects)
             channel.send(_answer(question, projects, sources))
         except LongshoreError as error:
@@ -231,8 +135,8 @@ def _answer(question: Question, projects: OtherProjects, sources: list[Source]) 
             return Content()
         case Lock():
             if projects.fetching is not None:
-                # A lock file has the includes of its pipeline file; a child may have others, which are not locked.
-                projects.fetching.locked, projects.fetching.locking = question.pins, True
+                projects.fetching.locked, projects.fetching.locking = question.pins, question.open
+                projects.fetching.lock_file = question.file
             return Content()
         case Project():
             source = projects.project(question.name, question.ref)
@@ -246,108 +150,38 @@ def _answer(question: Question, projects: OtherProjects, sources: list[Source]) 
     return Opened(len(sources) - 1, source.label, source.provenance, detail)
 
 
-def _check_server(question: Question, projects: OtherProjects) -> None:
-    """Refuses to look for projects on the server of `origin` if there is none. Raises LongshoreError."""
-    ours = isinstance(question, Project) or (isinstance(question, ComponentOf) and question.host == question.own_host)
-    if ours and projects.fetching is not None and projects.fetching.server is None:
+def _check_mapped(question: Question, mapped: Mapping[str, Path]) -> None:
+    """Refuses a project that the user has named a directory for: another version would come from the server.
+
+    Raises LongshoreError.
+    """
+    match question:
+        case Project() | ComponentOf():
+            name = question.name
+        case TemplateAt():
+            name = GITLAB
+        case Remote():
+            name = question.url
+        case _:
+            return
+    if is_mapped(name, mapped):
         raise LongshoreError(
-            "projects beside this one can't be fetched: its remote `origin` is no server that the coordinator may ask"
+            f"{printable_url(name) if '://' in name else name} is a directory of yours (--project), "
+            "and this coordinator reads none for child pipelines"
         )
 
 
-class NoProjects(OtherProjects):
-    """Other projects of a coordinator that fetches none."""
-
-    def __init__(self) -> None:
-        super().__init__(None, {}, None)
-
-    def project(self, name: str, ref: str | None) -> Source:
-        """See OtherProjects."""
-        raise LongshoreError(NOT_FETCHED)
-
-    def templates(self, path: str) -> Source:
-        """See OtherProjects."""
-        raise LongshoreError(NOT_FETCHED)
-
-    def component(self, host: str, name: str, version: str, own_host: str) -> Component:
-        """See OtherProjects."""
-        raise LongshoreError(NOT_FETCHED)
-
-    def remote(self, url: str, integrity: str = "", max_age: float = 0.0) -> tuple[Source, str]:
-        """See OtherProjects."""
-        raise LongshoreError(NOT_FETCHED)
-
-
-class FetchedProjects(OtherProjects):
-    """Other projects, as the fetcher at the other end sees them."""
-
-    def __init__(self, channel: Channel) -> None:
-        super().__init__(None, {}, None)
-        self._channel = channel
-
-    def lock(self, pins: dict[str, Pin]) -> None:
-        """Holds includes to the versions of a lock file. Raises LongshoreError."""
-        asked(self._channel, Lock(pins), Content)
-
-    def project(self, name: str, ref: str | None) -> Source:
-        """See OtherProjects."""
-        return self._opened(Project(name, ref))[0]
-
-    def templates(self, path: str) -> Source:
-        """See OtherProjects."""
-        return self._opened(TemplateAt(path))[0]
-
-    def component(self, host: str, name: str, version: str, own_host: str) -> Component:
-        """See OtherProjects."""
-        return Component(*self._opened(ComponentOf(host, name, version, own_host)))
-
-    def remote(self, url: str, integrity: str = "", max_age: float = 0.0) -> tuple[Source, str]:
-        """See OtherProjects."""
-        return self._opened(Remote(url, integrity, max_age))
-
-    def _opened(self, question: Question) -> tuple[Source, str]:
-        opened = asked(self._channel, question, Opened)
-        return FetchedSource(self._channel, opened), opened.detail
-
-
-class FetchedSource:
-    """The files of a source of the fetcher's."""
-
-    def __init__(self, channel: Channel, opened: Opened) -> None:
-        self.label = opened.label
-        self.provenance = opened.provenance
-        self._channel = channel
-        self._number = opened.source
-
-    @cached_property
-    def _names(self) -> list[str]:
-        return asked(self._channel, Names(self._number), Listed).files
-
-    @property
-    def files(self) -> list[str]:
-        """See Source."""
-        return self._names
-
-    def read(self, path: str) -> bytes | None:
-        """See Source."""
-        return asked(self._channel, Read(self._number, path), Content).data
-
-    def prefetch(self, paths: Iterable[str]) -> None:
-        """See Source."""
-        asked(self._channel, Prefetch(self._number, list(paths)), Content)
-
-
-def asked(channel: Channel, question: Question, wanted: type[T]) -> T:
-    """The fetcher's answer. Raises LongshoreError for its problem, or if it has ended."""
-    try:
-        channel.send(question)
-        data = channel.receive()
-    except BrokenPipeError:
-        data = b""
-    if not data:
-        raise LongshoreError("is not fetched: the process that fetches includes has ended unexpectedly")
-    reply: Reply = from_msgpack(data, Reply)  # type: ignore[arg-type]
-    if isinstance(reply, Refused):
-        raise LongshoreError(reply.problem)
-    assert isinstance(reply, wanted), reply
-    return reply
+def _check_server(question: Question, projects: OtherProjects) -> None:
+    """Refuses to look for projects on the server of `origin` if there is none. Raises LongshoreError."""
+    match question:
+        case Project(name=name):
+            pass
+        case ComponentOf(host=host, name=name, own_host=own_host) if host == own_host:
+            pass
+        case _:
+            return
+    if projects.fetching is None or projects.fetching.server is not None or is_mapped(name, projects.mapped):
+        return
+    raise LongshoreError(
+        "projects beside this one can't be fetched: its remote `origin` is no server that the coordinator may ask"
+    )

@@ -5,6 +5,7 @@ process, which the coordinator sees.
 
 from __future__ import annotations
 
+import errno
 import shutil
 import traceback
 from pathlib import Path
@@ -14,7 +15,8 @@ import msgspec
 
 from compiler import confinement
 from compiler.changes import NoHistory, SnapshotHistory
-from compiler.fetcher import FetchedProjects, NoProjects, start
+from compiler.fetched import FetchedProjects, NoProjects
+from compiler.fetcher import start
 from compiler.files import GitFiles, NoFiles, SnapshotFiles, TarFiles, artifact
 from daemon.checkouts.git import BadWorkspace
 from daemon.checkouts.objects import Objects
@@ -23,39 +25,41 @@ from daemon.checkouts.store import CheckoutStores, StoredWorkspace
 from daemon.tar_stream import BadArchive
 from pipeline.child import ChildSubject
 from pipeline.compiler import compile_subject
+from pipeline.downstream import DownstreamSubject
 from pipeline.includes.fetching import OtherProjects
 from pipeline.includes.lock_file import lock_path, parse_lock
 from pipeline.rules import History
-from protocol.compilation import Answer, Compiled, CompileTask, NotCompiled
+from pipeline.subject import Subject
+from protocol.compilation import Answer, AnyAnswer, ChildRequest, Compiled, CompileTask, NotCompiled, needs_memory
 from protocol.errors import LongshoreError, PipelineFileError
-from protocol.plan import TriggerPlan
 from protocol.workspace import GitWorkspace, Pack, TarWorkspace
 
 WRITTEN_BESIDE = 1 << 30
 """Bytes that a file of the store may have beyond the workspace's: thin packs are completed."""
 
 
-def answer_to(task: CompileTask) -> Answer:
-    """Compiles a child pipeline; confines the process for good."""
+def answer_to(task: CompileTask) -> bytes:
+    """Compiles a child pipeline; confines the process for good. Returns the encoded answer."""
     try:
-        return _compiled(task)
+        return _encoded(_compiled(task))
     except PipelineFileError as error:
-        return NotCompiled(problems=[str(problem) for problem in error.problems])
+        problems, defect = [str(problem) for problem in error.problems], ""
     except (LongshoreError, BadWorkspace, BadArchive) as error:
-        return NotCompiled(problems=[str(error)])
+        problems, defect = [str(error)], ""
     except (MemoryError, SystemError):  # the latter from extensions that lose the former
         confinement.raise_memory()
-        return NotCompiled(problems=[needs_memory(task.bounds.memory_bytes)])
+        problems, defect = [needs_memory(task.bounds)], ""
     except OSError as error:
-        return NotCompiled(problems=[f"the coordinator can't compile the child pipeline: {error}"])
+        problem = f"the coordinator can't compile the child pipeline: {error}"
+        problems, defect = [needs_memory(task.bounds) if error.errno == errno.ENOMEM else problem], ""
     except Exception as error:
         problem = f"Longshore failed to compile the child pipeline: {type(error).__name__}: {error}"
-        return NotCompiled(problems=[problem], defect=traceback.format_exc())
+        problems, defect = [problem], traceback.format_exc()
+    return _encoded(NotCompiled(problems=problems, defect=defect))
 
 
-def needs_memory(limit: int) -> str:
-    """The error for exhausted memory."""
-    return f"compiling the child pipeline needs more than {limit >> 20} MB of memory"
+def _encoded(answer: Answer) -> bytes:
+    return msgspec.msgpack.encode(AnyAnswer(answer=answer))
 
 
 def _compiled(task: CompileTask) -> Answer:
@@ -78,7 +82,9 @@ def _compiled(task: CompileTask) -> Answer:
         confinement.confine_files([view.path, *blobs.values()])
         with Objects(view) as objects:
             manifest, _ = read_manifest(objects, workspace)
-            history = SnapshotHistory(objects, stored.snapshot, workspace, manifest.changes)
+            # The client has found out what has changed for children of its own run.
+            changes = None if task.request.trigger.project else manifest.changes
+            history = SnapshotHistory(objects, stored.snapshot, workspace, changes)
             return _answer(task, GitFiles(objects, stored.snapshot), history, blobs, fetcher)
     confinement.confine_files(blobs.values())
     files = TarFiles(blobs[workspace.digest]) if isinstance(workspace, TarWorkspace) else NoFiles()
@@ -120,38 +126,68 @@ def _answer(
     def artifact_of(job: str, path: str) -> bytes:
         return artifact([blobs[ref.digest] for ref in request.archives.get(job, ())], path, job)
 
-    subject = ChildSubject(
-        request.file,
-        request.run,
-        request.job,
-        request.trigger,
-        files,
-        history,
-        request.predefined,
-        request.project_variables,
-        artifact_of,
+    subject: Subject
+    if request.trigger.project:
+        subject = DownstreamSubject(
+            request.file,
+            request.run,
+            request.job_id,
+            request.trigger,
+            files,
+            history,
+            request.predefined,
+            request.project_variables,
+        )
+    else:
+        subject = ChildSubject(
+            request.file,
+            request.run,
+            request.job,
+            request.job_id,
+            request.trigger,
+            files,
+            history,
+            request.predefined,
+            request.project_variables,
+            artifact_of,
+        )
+    generated = not request.trigger.project and (
+        request.includes.generated or any(each.artifact for each in request.trigger.include)
     )
-    _lock(projects, files, request.file)
-    compiled = compile_subject(subject, request.variables, projects=projects, name=_files_of(request.trigger))
+    lock_file = _lock(projects, files, request.file, generated)
+    compiled = compile_subject(subject, request.variables, projects=projects, name=_files_of(request))
     if not compiled.plan.jobs:
         why = compiled.left_out or "its rules exclude all jobs"
-        return NotCompiled(problems=[f"{_files_of(request.trigger)}: the child pipeline has nothing to run: {why}"])
-    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=request.includes)
-    return Compiled(plan=plan, warnings=[str(warning) for warning in compiled.warnings])
+        return NotCompiled(problems=[f"{_files_of(request)}: the pipeline has nothing to run: {why}"])
+    includes = msgspec.structs.replace(request.includes, generated=generated)
+    plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=includes)
+    unlocked = projects.unlocked if isinstance(projects, FetchedProjects) else ()
+    warnings = [
+        *map(str, compiled.warnings),
+        *(f"{key} is not in {lock_file}: the includes of a generated pipeline can't be locked" for key in unlocked),
+    ]
+    return Compiled(plan=plan, warnings=warnings)
 
 
-def _lock(projects: OtherProjects, files: SnapshotFiles, pipeline_file: str) -> None:
-    """Holds includes to the versions of the lock file of the parent's pipeline file. Raises PipelineFileError."""
+def _lock(projects: OtherProjects, files: SnapshotFiles, pipeline_file: str, generated: bool) -> str:
+    """Holds includes to the versions of the lock file of the parent's pipeline file, whose name is returned.
+
+    A lock file can have no includes of a `generated` pipeline but those that others have too. Raises PipelineFileError.
+    """
     if not pipeline_file or not isinstance(projects, FetchedProjects):
-        return
+        return ""
     path = str(lock_path(Path(pipeline_file)))
     data = files.read(path)
     if data is not None:
-        projects.lock(parse_lock(data, path))
+        projects.lock(parse_lock(data, path), path, open=generated)
+    return path
 
 
-def _files_of(trigger: TriggerPlan) -> str:
-    """The files of a child pipeline, for messages about all of them."""
+def _files_of(request: ChildRequest) -> str:
+    """The files of the pipeline, for messages about all of them."""
+    trigger = request.trigger
+    if trigger.project:
+        return f"{trigger.project}:{request.file}"
     return ", ".join(
         each.local or each.artifact or each.file or each.template or each.remote or each.component
         for each in trigger.include

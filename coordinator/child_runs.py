@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from typing import Protocol
 
@@ -91,7 +91,8 @@ class ChildRuns:
             self._unknown.popleft()
 
     def take_answers(self, now: Now) -> list[tuple[str, str, int, Bytes]]:
-        """Starts the runs that have been compiled, and fails the jobs of the others, with all problems in their logs.
+        """Starts the runs that have been compiled, and fails the jobs of the others. Warnings and problems are in the
+        jobs' logs.
 
         Returns what was appended to logs: attempt, stream, offset, bytes.
         """
@@ -112,8 +113,16 @@ class ChildRuns:
                     log.warning("can't start a run, trying again: %s", error)
                     self._done.appendleft((wanted, answer))
                     break
+                else:
+                    appended += self._logged(attempt, [f"warning: {warning}" for warning in answer.warnings])
             else:
-                text = "".join(f"{problem}\n" for problem in answer.problems).encode()
-                appended.append((attempt, "job", 0, self._logs.append(attempt, 0, text)))
+                appended += self._logged(attempt, answer.problems)
                 self._engine.child_refused(attempt, answer.problems, now)
         return appended
+
+    def _logged(self, attempt: str, lines: Sequence[str]) -> list[tuple[str, str, int, Bytes]]:
+        """Writes the log of an attempt, which has no other."""
+        if not lines:
+            return []
+        text = "".join(f"{line}\n" for line in lines).encode()
+        return [(attempt, "job", 0, self._logs.append(attempt, 0, text))]

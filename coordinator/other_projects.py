@@ -114,7 +114,10 @@ class Artifacts:
         """All that a job needs, at wall time `at`; protected until the job refers to it. Raises LongshoreError."""
         found = []
         for need in wanted.needs:
-            name, job = self._of_project(need) if need.project else self._of_run(need, wanted.run)
+            if need.project and need.pipeline:
+                name, job = self._of_chosen_run(need)
+            else:
+                name, job = self._of_project(need) if need.project else self._of_run(need, wanted.run)
             self._check(name, job, at)
             found.append(
                 Dependency(
@@ -140,6 +143,14 @@ class Artifacts:
         else:
             why = "no run there has such a job that succeeded"
         raise LongshoreError(f"needs the artifacts of job {need.job!r} of {need.project} at {need.ref!r}: {why}")
+
+    def _of_chosen_run(self, need: ExternalNeed) -> tuple[str, FoundJob]:
+        found = self._history.job_of_run(int(need.pipeline), need.job) if need.pipeline.isdecimal() else None
+        if found is None:
+            raise LongshoreError(
+                f"reuses job {need.job!r} of run {need.pipeline}, which has no such job that succeeded"
+            )
+        return f"run {need.pipeline}:{need.job}", found
 
     def _of_run(self, need: ExternalNeed, run: int) -> tuple[str, FoundJob]:
         what = f"needs the artifacts of job {need.job!r} of pipeline {need.pipeline!r}"

@@ -135,6 +135,7 @@ class Worker:
                 self._requests,
                 self._timers,
                 self._send,
+                self._beat,
                 self._mailbox.post,
                 self._observers,
             )

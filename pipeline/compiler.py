@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from pipeline.includes.records import SourceRecord
 from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
 from pipeline.job_inputs import check_expressions
-from pipeline.job_parts import text, texts
+from pipeline.job_parts import check_delay, text, texts
 from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
 from pipeline.needs import Linker, Links
@@ -28,8 +28,9 @@ from pipeline.problems import Report, fatal, nearest
 from pipeline.rules import Conditions, Known
 from pipeline.runner_variables import warn_of_runner_variables
 from pipeline.schema import Check, Fields
+from pipeline.steps import check_steps
 from pipeline.subject import FileSubject, Subject
-from pipeline.trigger import NOT_TRIGGERED, check_artifacts, check_trigger_job
+from pipeline.trigger import check_artifacts, check_external_needs, check_trigger_job, runs_nothing
 from pipeline.variables import fixed, layered, variables_of
 from protocol.errors import PipelineFileError, Problem, UsageError
 from protocol.job_variables import PIPELINE_NAME, of_run
@@ -144,9 +145,10 @@ class _Compiler:
         linked = [msgspec.structs.replace(plan, **_link_fields(links[plan.name])) for plan in plans]
         if wanted:
             linked = _subset(linked, jobs, wanted)
-        self._warn_of_triggers(jobs, {plan.name for plan in linked})
         holders = {job.base: job.config for job in jobs}
-        warn_of_runner_variables(self._report, [("", pipeline), *holders.items()])
+        warn_of_runner_variables(
+            self._report, [("", pipeline), *holders.items()], self._run_variables, self._own_variables
+        )
         plan = self._plan(linked, stages, workflow, rule, scope)
         return Compilation(plan, jobs, links, self._report.warnings, left_out, self._projects.records)
 
@@ -246,18 +248,6 @@ class _Compiler:
             )
         return jobs
 
-    def _warn_of_triggers(self, jobs: Iterable[Job], planned: Collection[str]) -> None:
-        found = {job.base: job for job in jobs if job.plan is not None and job.plan.no_op and job.name in planned}
-        if not found:
-            return
-        first, *others = found.values()
-        more = f" (so do {len(others)} more)" if others else ""
-        self._report.warning(
-            f"{NOT_TRIGGERED}: the job does nothing and succeeds{more}",
-            first.config.at("trigger"),
-            f"{first.base}.trigger",
-        )
-
     def _job_config(self, name: str, value: Value, mark: Mark, default: Map) -> Map | None:
         """A job with its inherited keywords; None if invalid."""
         if not isinstance(value, Map):
@@ -272,10 +262,13 @@ class _Compiler:
         before = len(self._report.problems)
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
+        check_delay(name, value, self._report)
+        check_steps(name, value, self._report)
         config = inherit_defaults(value, default)
+        check_external_needs(name, value, self._report)
         if len(self._report.problems) == before:
             check_expressions(name, config, self._report)
-        if config.get("trigger") is None and config.get("run") is None and config.get("script") in (None, []):
+        if not runs_nothing(config) and config.get("run") is None and config.get("script") in (None, []):
             self._report.problem(
                 "has no script",
                 config.marks.get("script", mark),
@@ -329,18 +322,22 @@ def _link_fields(links: Links) -> dict[str, object]:
     return {"needs": links.needs, "dependencies": links.dependencies}
 
 
+def named_jobs(name: str, jobs: Sequence[Job], planned: Container[str]) -> list[str]:
+    """The planned jobs that a user means by the name of a job or of a matrix. Raises UsageError if there is none."""
+    found = [job for job in jobs if name in (job.name, job.base)]
+    if not found:
+        hint = nearest(name, [job.base for job in jobs])
+        raise UsageError(f"the pipeline has no job {name!r}" + (f"; {hint}" if hint else ""))
+    names = [job.name for job in found if job.name in planned]
+    if not names:
+        raise UsageError(f"job {name!r} is not in this pipeline: {found[0].excluded or 'its workflow is left out'}")
+    return names
+
+
 def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) -> list[JobPlan]:
-    """The wanted jobs and all their needs; a wanted manual job does not block."""
+    """The wanted jobs and all their needs, and manual jobs that stop what these deploy. A manual job does not block."""
     by_name = {plan.name: plan for plan in plans}
-    asked: dict[str, None] = {}
-    for name in wanted:
-        found = [job for job in jobs if name in (job.name, job.base)]
-        if not found:
-            hint = nearest(name, [job.base for job in jobs])
-            raise UsageError(f"the pipeline has no job {name!r}" + (f"; {hint}" if hint else ""))
-        if all(job.name not in by_name for job in found):
-            raise UsageError(f"job {name!r} is not in this pipeline: {found[0].excluded or 'its workflow is left out'}")
-        asked.update({job.name: None for job in found if job.name in by_name})
+    asked = dict.fromkeys(planned_name for name in wanted for planned_name in named_jobs(name, jobs, by_name))
     kept: dict[str, None] = {}
     todo = list(asked)
     while todo:
@@ -352,8 +349,24 @@ def _subset(plans: list[JobPlan], jobs: Sequence[Job], wanted: Sequence[str]) ->
         todo += [need.job for need in plan.needs or ()]
         todo += [other for other in plan.dependencies or () if other in by_name]
         todo += [file.job for file in (plan.trigger.include if plan.trigger else ()) if file.job in by_name]
+    stops = _stop_jobs(kept, by_name)
     return [
-        msgspec.structs.replace(plan, when="on_success") if plan.name in asked and plan.when == "manual" else plan
+        msgspec.structs.replace(plan, when="on_success")
+        if plan.name in asked and plan.when == "manual"
+        else msgspec.structs.replace(plan, allow_failure=True)
+        if plan.name in stops
+        else plan
         for plan in plans
-        if plan.name in kept
+        if plan.name in kept or plan.name in stops
     ]
+
+
+def _stop_jobs(kept: Collection[str], by_name: Mapping[str, JobPlan]) -> set[str]:
+    """The manual jobs that stop environments of kept jobs, unless they are kept or need others."""
+    environments = [by_name[name].environment for name in kept]
+    named = {environment.on_stop for environment in environments if environment} & by_name.keys() - kept
+    return {
+        name
+        for name in named
+        if by_name[name].when == "manual" and all(need.job in kept for need in by_name[name].needs or ())
+    }

@@ -88,15 +88,17 @@ class Commit(msgspec.Struct, frozen=True):
 class Repository:
     """A project. `root` is the top of its work tree, or the directory itself without a git repository.
 
-    A `whole` directory is a project of its own, even inside another repository.
+    A `whole` directory is a project of its own, even inside another repository. `path` is the project's, whatever its
+    remote is.
     """
 
-    def __init__(self, folder: Path, *, whole: bool = False) -> None:
+    def __init__(self, folder: Path, *, whole: bool = False, path: str = "") -> None:
         folder = folder.resolve()
         folders = (folder,) if whole else (folder, *folder.parents)
         top = next((parent for parent in folders if (parent / ".git").exists()), None)
         self.root = top or folder
         self.has_git = top is not None
+        self._path = path
         self._last_changes: dict[str, str | None] = {}
 
     def ask(self) -> None:
@@ -160,7 +162,11 @@ class Repository:
     @cached_property
     def remote(self) -> Remote:
         """The remote `origin`, else the first one, else one derived from the directory's name."""
-        return parse_remote(self.remote_address, self.root.name)
+        remote = parse_remote(self.remote_address, self.root.name)
+        if not self._path:
+            return remote
+        path, title = _path_and_title(self._path)
+        return msgspec.structs.replace(remote, path=path, title=title)
 
     @property
     def remote_address(self) -> str:

@@ -8,14 +8,17 @@ from typing import NamedTuple, cast
 
 from pipeline import predefined_variables
 from pipeline.environments import environment_of
+from pipeline.external_needs import external_needs, is_external
 from pipeline.job_inputs import declared_inputs
 from pipeline.job_parts import Parts, exit_codes, text, texts
 from pipeline.matrix import Instance, instances, uses_expressions, with_expressions
 from pipeline.nodes import Map, Mark, Scalar, Seq, Value
 from pipeline.predefined_variables import JOB_ONLY
 from pipeline.problems import Report, fatal
+from pipeline.publishing import pages_of, release_of, with_pages
 from pipeline.rules import Conditions, History, Known
-from pipeline.trigger import Trigger, no_op
+from pipeline.steps import commands
+from pipeline.trigger import Trigger, mirrored
 from pipeline.variables import fixed, inherited_variables, layered, variables_of
 from protocol.errors import PipelineFileError
 from protocol.plan import EnvironmentSpec, JobPlan, Variable, When
@@ -82,6 +85,8 @@ class Job:
     when: When = "on_success"
     allow_failure: Value = False
     needs: list[DeclaredNeed] | None = None
+    external: list[tuple[Map, Mark, str]] = field(default_factory=list)
+    """The entries of `needs` for jobs of other pipelines, each with its place and key."""
     excluded: str = ""
     """Why the job is excluded; empty if it is not."""
     plan: JobPlan | None = None
@@ -137,6 +142,8 @@ def _decide(job: Job, scope: Scope) -> None:
         config, described.known, job.base, has_workflow_rules=scope.has_workflow_rules
     ):
         job.excluded = "its `only` or `except` excludes it"
+    if isinstance(needs, Map) and needs.get("job") is not None:
+        needs = Seq(mark, [(needs, mark)])
     job.needs = _declared_needs(job, needs, mark)
     if not job.excluded:
         job.plan = _plan(job, described, rule, scope)
@@ -195,7 +202,9 @@ def _declared_needs(job: Job, needs: Value, mark: Mark) -> list[DeclaredNeed] | 
         key = f"{job.base}.needs[{number}]"
         if isinstance(need, str):
             found.append(DeclaredNeed(need, True, False, None, where, key))
-        elif isinstance(need, Map) and need.get("pipeline") is None and need.get("project") is None:
+        elif isinstance(need, Map) and is_external(need):
+            job.external.append((need, where, key))
+        elif isinstance(need, Map):
             found.append(_declared_need(job, need, where, key))
     return found
 
@@ -229,16 +238,22 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
     parts = Parts(job.base, job.config, known, scope.report)
     if job.when == "manual":
         variables = layered(fixed({"CI_JOB_MANUAL": "true"}), variables)
+    pages = pages_of(job.base, job.name, job.config, known, scope.report)
+    if pages is not None and pages.path_prefix:
+        url = f"{known['CI_PAGES_URL'].rstrip('/')}/{pages.path_prefix}"
+        variables = layered(fixed({"CI_PAGES_URL": url}), variables)
     interruptible: Value = job.config.get("interruptible")
     if rule is not None and rule.get("interruptible") is not None:
         interruptible = rule["interruptible"]
+    run = job.config.get("run")
+    steps = commands(run) if isinstance(run, Seq) else None
     return JobPlan(
         name=job.name,
         stage=job.stage,
-        script=parts.commands("script"),
+        script=parts.commands("script") if steps is None else steps,
         pre_get_sources_script=parts.hook("pre_get_sources_script"),
-        before_script=parts.commands("before_script"),
-        after_script=parts.commands("after_script"),
+        before_script=parts.commands("before_script") if steps is None else [],
+        after_script=parts.commands("after_script") if steps is None else [],
         image=parts.image(),
         services=parts.services(),
         variables=variables,
@@ -249,18 +264,27 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
         allow_failure_exit_codes=exit_codes(job.allow_failure),
         tags=_tags(job.config.get("tags"), known),
         timeout=parts.timeout(),
-        artifacts=parts.artifacts(),
+        artifacts=with_pages(parts.artifacts(), pages),
         caches=parts.caches(scope.history.last_change),
         retry=parts.retry(),
         resource_group=expand(text(job.config.get("resource_group")), known) or None,
         interruptible=interruptible is True,
         coverage=parts.coverage(),
         environment=environment,
+        release=release_of(job.base, job.config, scope.report),
+        pages=pages,
         resources=parts.resources(),
         manual_confirmation=text(job.config.get("manual_confirmation")) or None,
         trigger=Trigger(job.base, job.config, known, scope.report).plan(described.yaml),
-        no_op=no_op(job.config.get("trigger")),
+        external_needs=external_needs(job.external, known, scope.report),
+        mirrors=_mirrored(job.config, known),
     )
+
+
+def _mirrored(config: Map, known: Mapping[str, str]) -> str:
+    """The project whose status the job takes, expanded; as written if nothing is left of it, for messages."""
+    written = mirrored(config) or ""
+    return expand(written, known) or written
 
 
 def _tags(value: Value, known: Mapping[str, str]) -> list[str]:

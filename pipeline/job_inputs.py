@@ -15,10 +15,12 @@ from pipeline.inputs import bare_regex
 from pipeline.job_parts import text
 from pipeline.nodes import Map, Mark, Seq, Value, kind_of, text_of
 from pipeline.problems import Report, nearest
-from protocol.job_inputs import BadInput, has_type, interpolated, mismatch
+from protocol.job_inputs import MAX_TEXT_LENGTH, MAX_VALUE_LENGTH, context, has_type, mismatch, written
+from protocol.moa.evaluation import render
 from protocol.moa.syntax import OPENING, Access, BadExpression, Name, nodes, parse
 from protocol.moa.syntax import Literal as Constant
-from protocol.plan import InputValue, JobInput, JobPlan
+from protocol.moa.values import Budget, plain
+from protocol.plan import InputValue, JobInput
 
 Type = Literal["string", "number", "boolean", "array"]
 
@@ -77,6 +79,10 @@ class _Declaration:
         elif not has_type(default, kind):
             mend = "quote it" if kind == "string" and not isinstance(default, list | dict) else ""
             self._problem(f"is of type {kind}, not {kind_of(details['default'])}", "default", mend)
+        elif len(written(default)) > MAX_VALUE_LENGTH:
+            self._problem(f"is longer than {MAX_VALUE_LENGTH:,} characters", "default")
+        elif reason := _unusable(default):
+            self._problem(reason, "default")
         elif complaint := mismatch(default, options, regex and bare_regex(regex)):
             self._problem(complaint, "default")
         if len(self._report.problems) > before:
@@ -102,6 +108,15 @@ class _Declaration:
         return [_json_value(option) for option in options]
 
 
+def _unusable(default: InputValue) -> str:
+    """Why an expression can't have the value; empty if it can."""
+    try:
+        plain(default, Budget(MAX_VALUE_LENGTH))
+    except BadExpression as error:
+        return str(error)
+    return ""
+
+
 def _json_value(value: Value) -> Any:
     """A value without places; whole numbers that expressions can't hold exactly become floats."""
     if isinstance(value, Seq):
@@ -122,17 +137,22 @@ def check_expressions(name: str, job: Map, report: Report) -> None:
     inputs = declared_inputs(name, job, report)
     if len(report.problems) > before:
         return
+    try:
+        check = _Check(inputs, report)
+    except BadExpression as error:
+        report.problem(str(error), job.at("inputs"), f"{name}.inputs")
+        return
     for key, value, mark in job.without("inputs", "rules").entries():
-        for written, place, path in _texts(value, mark, f"{name}.{key}"):
-            if OPENING not in written:
+        for found, place, path in _texts(value, mark, f"{name}.{key}"):
+            if OPENING not in found:
                 continue
             inner = path.removeprefix(f"{name}.{key}")
             if key in PLACES and not VERBATIM.intersection(re.split(r"[.\[\]]+", inner)):
                 if inputs:
-                    _check(written, inputs, place, path, report)
-                elif _ACCESS.search(written):
+                    check.text(found, place, path)
+                elif _ACCESS.search(found):
                     report.warning("the job has no `inputs`, so the expression stays as it is", place, path)
-            elif _ACCESS.search(written):
+            elif _ACCESS.search(found):
                 what = "inputs of jobs are not available here: the text stays as it is"
                 report.warning(what, place, path, "inputs of the file are: $[[ inputs.NAME ]]")
 
@@ -149,21 +169,30 @@ def _texts(value: Value, mark: Mark, key: str) -> Iterator[tuple[str, Mark, str]
             yield from _texts(item, where, f"{key}[{number}]")
 
 
-def _check(written: str, inputs: Mapping[str, JobInput], mark: Mark, key: str, report: Report) -> None:
-    try:
-        if unknown := list(_unknown(written, inputs)):
+class _Check:
+    """Checks the texts of one job that has inputs, as the coordinator evaluates them."""
+
+    def __init__(self, inputs: Mapping[str, JobInput], report: Report) -> None:
+        self._inputs = inputs
+        self._report = report
+        self._budget = Budget(MAX_TEXT_LENGTH)
+        self._names = context({name: spec.default for name, spec in inputs.items()}, self._budget)
+
+    def text(self, found: str, mark: Mark, key: str) -> None:
+        """Reports unknown names in a text, and an expression that has no value with the defaults."""
+        try:
+            unknown = list(_unknown(found, self._inputs))
             for problem, mend in unknown:
-                report.problem(problem, mark, key, mend)
-            return
-        job = JobPlan(name="", stage="", script=[written], inputs=dict(inputs))
-        interpolated(job, {each: spec.default for each, spec in inputs.items()})
-    except (BadExpression, BadInput) as error:
-        report.problem(str(error).removeprefix("job '': "), mark, key)
+                self._report.problem(problem, mark, key, mend)
+            if not unknown:
+                render(found, self._names, self._budget)
+        except BadExpression as error:
+            self._report.problem(str(error), mark, key)
 
 
-def _unknown(written: str, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
+def _unknown(text: str, inputs: Iterable[str]) -> Iterator[tuple[str, str]]:
     """Names in a text's expressions that do not exist, evaluated or not, with hints. Raises BadExpression."""
-    for node in nodes(parse(written)):
+    for node in nodes(parse(text)):
         match node:
             case Name(name) if name != "job":
                 yield f"unknown name {name!r} in ${{{{ ... }}}}", "write job.inputs.NAME, or \\${{ for a literal ${{"

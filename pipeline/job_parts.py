@@ -153,7 +153,8 @@ class Parts:
         return link
 
     def _expiry(self, artifacts: Map) -> float | None:
-        written = expand(text(artifacts.get("expire_in")), self._variables).strip()
+        given = text(artifacts.get("expire_in"))
+        written = given if OPENING in given else expand(given, self._variables).strip()
         if not written or written == "never":
             return None
         seconds = seconds_of(written)
@@ -279,6 +280,22 @@ class Parts:
                 f"{shown(written)} is not a size", f"x-longshore.{key}", "write something like `512m`", within=limits
             )
         return size
+
+
+def check_delay(name: str, job: Map, report: Report) -> None:
+    """Reports `start_in` without `when: delayed`, and beside `rules`: GitLab refuses both."""
+    rules = job.get("rules")
+    if job.get("start_in") is not None and isinstance(rules, Seq):
+        report.problem(
+            "can't be used together with `rules`", job.at("start_in"), f"{name}.start_in", "write it in a rule"
+        )
+    elif job.get("start_in") is not None and job.get("when") != "delayed":
+        report.problem("needs `when: delayed`", job.at("start_in"), f"{name}.start_in")
+    for number, rule in enumerate(rules if isinstance(rules, Seq) else ()):
+        if not isinstance(rule, Map) or rule.get("start_in") is None:
+            continue
+        if (rule.get("when") or job.get("when")) != "delayed":
+            report.problem("needs `when: delayed`", rule.at("start_in"), f"{name}.rules[{number}].start_in")
 
 
 def exit_codes(value: Value) -> list[int]:

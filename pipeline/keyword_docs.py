@@ -1,4 +1,4 @@
-"""Generates the keyword table in docs/pipeline-file.md from keywords.py, so that the two can't diverge.
+"""Generates the tables in docs/pipeline-file.md from keywords.py and runner_variables.py, so that they can't diverge.
 
 Run it as `python -m pipeline.keyword_docs docs/pipeline-file.md`.
 """
@@ -8,10 +8,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from pipeline import runner_variables
 from pipeline.keywords import SECTIONS, Keyword
 
 BEGIN = "<!-- keywords: written by pipeline/keyword_docs.py -->"
 END = "<!-- end of keywords -->"
+BEGIN_RUNNER_VARIABLES = "<!-- runner variables: written by pipeline/keyword_docs.py -->"
+END_RUNNER_VARIABLES = "<!-- end of runner variables -->"
 _PLACES = {
     "global": "",
     "header": "",
@@ -49,13 +52,18 @@ def _row(keyword: Keyword) -> str:
     return f"| `{display_name(keyword.path)}` | {keyword.status.value} | {keyword.note} |"
 
 
-def with_table(text: str) -> str:
-    """The document with the table between its markers replaced."""
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    return f"{before}{BEGIN}\n\n{table()}\n\n{END}{after}"
+def with_tables(text: str) -> str:
+    """The document with the tables between their markers replaced."""
+    for begin, end, written in (
+        (BEGIN, END, table()),
+        (BEGIN_RUNNER_VARIABLES, END_RUNNER_VARIABLES, runner_variables.table()),
+    ):
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n\n{written}\n\n{end}{after}"
+    return text
 
 
 if __name__ == "__main__":
     document = Path(sys.argv[1])
-    document.write_text(with_table(document.read_text()))
+    document.write_text(with_tables(document.read_text()))

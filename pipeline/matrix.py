@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pipeline.nodes import Map, Mark, Seq, Value, text_of
@@ -57,6 +57,18 @@ def selected(matrix: Mapping[str, str], selector: Seq) -> bool:
     )
 
 
+def unmatched(matrices: Sequence[Mapping[str, str]], selector: Seq) -> dict[str, str] | None:
+    """The first of the selector's combinations that no instance has; None if each has one.
+
+    Different combinations have different instances, so the search ends after as many as there are instances.
+    """
+    for entry in selector:
+        for values in _expanded(entry):
+            if not any(values.items() <= matrix.items() for matrix in matrices):
+                return values
+    return None
+
+
 def uses_expressions(selector: Seq) -> bool:
     """Whether a selector contains `$[[ matrix.NAME ]]`."""
     return any(
@@ -99,7 +111,7 @@ def _combinations(entry: Value) -> int:
 
 def _expanded(entry: Value) -> Iterator[dict[str, str]]:
     if isinstance(entry, Map) and entry:
-        for values in itertools.product(*(_values(value) for value in entry.values())):
+        for values in itertools.product(*(dict.fromkeys(_values(value)) for value in entry.values())):
             yield dict(zip(entry, values, strict=True))
 
 

@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.job_compiler import DeclaredNeed, Job
-from pipeline.matrix import selected
+from pipeline.matrix import selected, unmatched
 from pipeline.problems import Report, nearest
 from protocol.plan import Need
 
@@ -75,10 +75,12 @@ class Linker:
                 self.report.problem(f"unknown job {need.job!r}", need.mark, need.key, nearest(need.job, self._by_name))
             return []
         if need.selector is not None and any(found.instance.index is not None for found in candidates):
+            missing = unmatched([found.instance.matrix or {} for found in candidates], need.selector)
             candidates = [found for found in candidates if selected(found.instance.matrix or {}, need.selector)]
-            if not candidates:
-                if not need.optional:
-                    self.report.problem(f"no job of {need.job!r} has these matrix values", need.mark, need.key)
+            if missing is not None and not need.optional:
+                values = ", ".join(f"{name}: {value}" for name, value in missing.items())
+                self.report.problem(f"no job of {need.job!r} has the matrix values {values}", need.mark, need.key)
+            if not candidates or (missing is not None and not need.optional):
                 return []
         if self._stage(candidates[0]) > self._stage(job):
             self.report.problem(f"{need.job!r} is in a later stage, {candidates[0].stage!r}", need.mark, need.key)

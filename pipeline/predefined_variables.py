@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Mapping
 
 from pipeline.git_repository import DETACHED, NO_HOST, NO_SHA, Repository
-from protocol.job_variables import slug
+from protocol.job_variables import BUILDS_DIR, slug
 from protocol.plan import EnvironmentSpec
 
 MERGE_REQUEST = "merge_request_event"
@@ -31,15 +31,16 @@ JOB_ONLY = frozenset(
     {"CI_BUILDS_DIR", "CI_PAGES_HOSTNAME", "CI_PAGES_URL", "CI_PROJECT_DIR", "CI_REPOSITORY_URL", "CI_SERVER"}
 )
 """Variables of a pipeline that GitLab gives to jobs only: to `rules` and `workflow` they are undefined."""
-BUILDS_DIR = "/builds"
 GITLAB_REGISTRY = "registry.gitlab.com"
 """Registry of the images in GitLab's own templates."""
 _DRAFT = re.compile(r"\s*(?:\[draft\]|\(draft\)|draft:)", re.IGNORECASE)
 """Title prefix of a draft merge request."""
 _GROUPED = re.compile(r"(?:[\s:]+(?:\[.*\]|\d+[\s:/\\]+\d+)){1,3}\s*\Z")
 """Suffix that distinguishes the jobs of a group: `1/3`, `[ruby, ubuntu]`."""
-GITLAB_VERSION = "18.6.0"
-"""The GitLab whose reference this language follows, for files that choose by `CI_SERVER_VERSION`."""
+GITLAB_VERSION = "18.10.0"
+"""The GitLab whose reference this language follows, for files that choose by `CI_SERVER_VERSION`, and whose templates
+`include:template` means.
+"""
 SSH_PORT = "22"
 DEPENDENCY_PROXY = "/dependency_proxy/containers"
 MERGED_RESULTS = ("merged_result", "merge_train")

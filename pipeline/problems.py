@@ -58,7 +58,7 @@ class Report:
         """Records a suspicious construct, or one without effect here."""
         self._note(self.warnings, "warning", problem(message, mark, key, mend))
 
-    def without_effect(self, keyword: str, reason: str, mark: Mark, key: str) -> None:
+    def without_effect(self, keyword: str, reason: str, mark: Mark | None, key: str) -> None:
         """Warns of a keyword without effect here, once per compilation rather than in every job."""
         if keyword not in self._warned:
             self._warned.add(keyword)

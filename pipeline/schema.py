@@ -47,6 +47,7 @@ class Check:
             shape.parts(value, mark, key, self)
         else:
             mend = shape.mend if isinstance(shape, Text) and isinstance(value, Map) else ""
+            mend = mend or (shape.instead if isinstance(shape, Fields) else "")
             self.report.problem(f"must be {shape.name}, not {kind_of(value)}", mark, key, mend)
 
 
@@ -201,13 +202,14 @@ class MapOf(msgspec.Struct, frozen=True):
 class Fields(msgspec.Struct, frozen=True):
     """A mapping whose keys are keywords: those of the table under `path`, or only the given ones.
 
-    `mend` is the hint for a missing required key.
+    `mend` is the hint for a missing required key, `instead` for a value that is no mapping.
     """
 
     path: str
     only: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     mend: str = ""
+    instead: str = ""
 
     @property
     def name(self) -> str:

@@ -202,6 +202,7 @@ class Client:
         workspace: Workspace | None = None,
         source: m.Source | None = None,
         token: str | None = None,
+        projects: list[m.Origin] | None = None,
     ) -> int:
         """Starts a run and returns its id; the run is durable then."""
         return self.request(
@@ -211,6 +212,7 @@ class Client:
             plan=plan,
             workspace=workspace,
             source=source or m.Source(),
+            projects=projects or [],
         ).run
 
     def workspaces(self, project: str) -> list[GitWorkspace]:

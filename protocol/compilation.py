@@ -54,6 +54,7 @@ class Bounds(Part, frozen=True, kw_only=True):
     seconds: float = 60.0
     cpu_seconds: int = 60
     memory_bytes: int = 1 << 30
+    """Address space from which a task's process is killed."""
     open_files: int = 256
     fetch_seconds: float = 60.0
     """Further time if includes of other projects may be fetched."""
@@ -66,6 +67,11 @@ class Bounds(Part, frozen=True, kw_only=True):
         """Seconds from which a task's process is killed."""
         indexing = task.request.workspace_bytes // self.bytes_per_second
         return self.seconds + indexing + (self.fetch_seconds if task.includes else 0.0)
+
+
+def needs_memory(bounds: Bounds) -> str:
+    """The problem of a compilation that has exhausted its memory."""
+    return f"compiling the child pipeline needs more than {bounds.memory_bytes >> 20} MB of memory"
 
 
 class Includes(Part, frozen=True, kw_only=True):

@@ -18,8 +18,10 @@ import zstandard
 
 LEVEL = 1
 """Archives are written once and read a few times: speed before size."""
+LEVELS = {"fastest": -3, "fast": -1, "default": LEVEL, "slow": 6, "slowest": 12}
+"""The levels by the names that GitLab Runner's variables have for them."""
 MOST_WINDOW = 8 << 20
-"""Limit in bytes of the memory that a frame may demand from its reader; LEVEL needs 512 KiB."""
+"""Limit in bytes of the memory that a frame may demand from its reader; LEVEL needs 512 KiB, the slowest one 4 MiB."""
 READ_BYTES = 1 << 20
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
@@ -52,9 +54,9 @@ def decompressed(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def compressed(file: Output) -> Iterator[BinaryIO]:
-    """Writes zstd to `file`: equal content, equal bytes."""
-    compressor = zstandard.ZstdCompressor(level=LEVEL, write_checksum=True)
+def compressed(file: Output, level: int = LEVEL) -> Iterator[BinaryIO]:
+    """Writes zstd to `file`: equal content and level, equal bytes."""
+    compressor = zstandard.ZstdCompressor(level=level, write_checksum=True)
     with compressor.stream_writer(cast(BinaryIO, file), write_size=READ_BYTES, closefd=False) as packed:
         yield packed
 

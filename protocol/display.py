@@ -43,14 +43,12 @@ def clean(text: str) -> str:
 
 
 def hyperlink(url: str) -> str:
-    """The address that a terminal may open for an untrusted URL; empty unless it is one of HTTP without control
-    characters.
-    """
-    return NOT_IN_AN_ADDRESS.sub(_quoted, url) if WEB.match(url) and not IN_A_NAME.search(url) else ""
+    """The address that a terminal may open for an untrusted URL, in printable ASCII; empty unless it is one of HTTP."""
+    return NOT_IN_AN_ADDRESS.sub(_quoted, url) if WEB.match(url) else ""
 
 
 def _quoted(found: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in found[0].encode())
+    return "".join(f"%{byte:02X}" for byte in found[0].encode(errors="replace"))
 
 
 def clean_lines(text: str) -> str:

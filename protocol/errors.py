@@ -83,3 +83,10 @@ class ProtocolError(LongshoreError):
     def __init__(self, code: str, message: str) -> None:
         super().__init__(message)
         self.code = code
+
+
+def reason_of(error: Exception) -> str:
+    """An error's message; of one of the host, its reason and file, without Python's notation of its number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error) or type(error).__name__

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from protocol import VERSION
@@ -14,6 +15,8 @@ from protocol.plan import JobPlan, Variable
 
 PIPELINE_NAME = "CI_PIPELINE_NAME"
 """The expanded `workflow:name`; not raw if it refers to variables of the run."""
+BUILDS_DIR = "/builds"
+"""Parent of all project directories in jobs' containers."""
 SLUG_LENGTH = 63
 FILES_SUFFIX = ".tmp"
 """Suffix of the directory beside the project's that holds a job's file variables."""
@@ -36,10 +39,12 @@ def of_job(run: int, created_at: float, job: int) -> list[Variable]:
     return [Variable(key=key, value=value) for key, value in values.items()]
 
 
-def of_worker(job: JobPlan, worker: str, image: str, project_dir: str) -> list[Variable]:
-    """The variables that describe a job's worker and environment. `image` may contain variables."""
+def of_worker(job: JobPlan, worker: str, image: str, project_dir: str, labels: Sequence[str] = ()) -> list[Variable]:
+    """The variables that describe a job's worker and environment. `image` may contain variables. `labels` are the
+    worker's; a worker without labels has those that the job asks for.
+    """
     values = {
-        "CI_BUILDS_DIR": "/builds",
+        "CI_BUILDS_DIR": BUILDS_DIR,
         "CI_DISPOSABLE_ENVIRONMENT": "true",
         "CI_JOB_STATUS": "running",
         "CI_JOB_TIMEOUT": str(round(job.timeout)),
@@ -48,7 +53,7 @@ def of_worker(job: JobPlan, worker: str, image: str, project_dir: str) -> list[V
         "CI_RUNNER_ID": "1",
         "CI_RUNNER_REVISION": "",
         "CI_RUNNER_SHORT_TOKEN": worker,
-        "CI_RUNNER_TAGS": json.dumps(job.tags, ensure_ascii=False),
+        "CI_RUNNER_TAGS": json.dumps(list(labels or job.tags), ensure_ascii=False),
         "CI_RUNNER_VERSION": VERSION,
         "CI_SERVER": "yes",
     }

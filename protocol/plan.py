@@ -42,7 +42,8 @@ class Need(Part, frozen=True, kw_only=True):
 
 class ExternalNeed(Part, frozen=True, kw_only=True):
     """A job of another pipeline, whose artifacts and `reports:dotenv` a job gets: the latest successful one of this
-    name in `project` at `ref`; or that of the run `pipeline`, an id, which belongs to the same family of children.
+    name in `project` at `ref`; that of the run `pipeline`, an id, which belongs to the same family of children; or with
+    both, that of the run `pipeline` of the job's own project, which a user has chosen (`run --reuse`).
     """
 
     job: str
@@ -93,6 +94,12 @@ class ArtifactsSpec(Part, frozen=True, kw_only=True):
     codequality: list[str] = []
     cobertura: list[str] = []
     jacoco: list[str] = []
+
+    @property
+    def reports(self) -> dict[str, list[str]]:
+        """The patterns of the reports that the job leaves, by kind."""
+        kinds = ("dotenv", "junit", "annotations", "codequality", "cobertura", "jacoco")
+        return {kind: patterns for kind in kinds if (patterns := getattr(self, kind))}
 
 
 class CacheSpec(Part, frozen=True, kw_only=True):
@@ -182,7 +189,8 @@ class Resources(Part, frozen=True, kw_only=True):
 
 class TriggerInclude(Part, frozen=True, kw_only=True):
     """A file of a child pipeline: named by `local`, `template`, `remote` or `component`; or `file` of a `project` at
-    `ref`; or `artifact`, a path among the artifacts of the job `job`. `inputs` are JSON texts by name.
+    `ref`; or `artifact`, a path among the artifacts of the job `job`. `inputs` are JSON texts by name, `rules` the JSON
+    text of a list: without a match, the child does without the file.
     """
 
     local: str = ""
@@ -195,6 +203,7 @@ class TriggerInclude(Part, frozen=True, kw_only=True):
     artifact: str = ""
     job: str = ""
     inputs: dict[str, str] = {}
+    rules: str = ""
 
 
 class TriggerPlan(Part, frozen=True, kw_only=True):
@@ -274,21 +283,21 @@ class JobPlan(Part, frozen=True, kw_only=True):
     """Set if the job starts another pipeline; it has no script then, and no worker gets it."""
     mirrors: str = ""
     """The project whose latest pipeline's status the job takes; it has no script then, and no worker gets it."""
-    no_op: str | None = None
-    """Set if the job has nothing to do here, with the reason; it then succeeds at once, without a worker."""
 
 
 class IncludeOptions(Part, frozen=True, kw_only=True):
     """How the user wants the includes of child pipelines to be fetched: the options --server, --templates, --offline
     and --allow-local-includes of the parent. Addresses have no credentials.
 
-    `generated` pipelines are those whose file a job has written, and all that they start.
+    `projects` are the directories that the user has named instead (--project), on the client's machine. `generated`
+    pipelines are those whose file a job has written, and all that they start.
     """
 
     server: str = ""
     templates: str = ""
     offline: bool = False
     allow_local: bool = False
+    projects: dict[str, str] = {}
     generated: bool = False
 
 

@@ -19,6 +19,10 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     """Base of all views."""
 
 
+PAGES = "pages"
+"""The kind of an artifact that is an archive of static pages; its members are relative to their directory."""
+
+
 class ArtifactRef(View, frozen=True, kw_only=True):
     """A stored artifact of an attempt: `kind` is archive or a report's; `digest` is the sha256 of its blob.
 
@@ -58,9 +62,9 @@ class JUnitSummary(View, frozen=True, kw_only=True):
 
 
 class Pages(View, frozen=True, kw_only=True):
-    """The static pages that a successful job has published: those of its archive's files that are below `publish`.
+    """The static pages that a successful job has published; their files are its artifact of the kind PAGES.
 
-    `size` is the sum of the files, in bytes.
+    `publish` is their directory in the project, `size` the sum of the files in bytes.
     """
 
     publish: str

@@ -35,18 +35,18 @@ SIZES = {
     Scale.TINY: (2, 40, 1, 1),
 }
 """Megabytes, files, rounds, rounds of what is never seen."""
-CHAIN = 4
-AT_ONCE = 8
+JOBS = {Scale.FULL: (4, 8), Scale.QUICK: (4, 8), Scale.TINY: (1, 2)}
+"""Jobs of the chain, and jobs at a time."""
 WRITTEN = {Scale.FULL: 100, Scale.QUICK: 10, Scale.TINY: 1}
 """Megabytes that each of the jobs at a time writes."""
 HOLD = "sleep 600"
 
 
-def chain_of_lists() -> str:
+def chain_of_lists(length: int) -> str:
     """A pipeline of jobs that list the project's files, one after the other."""
     jobs = "".join(
         f"job {number}:\n  script: [ls]\n  needs: [{f'job {number - 1}' if number else ''}]\n"
-        for number in range(CHAIN)
+        for number in range(length)
     )
     return f"default:\n  image: {IMAGE}\n{jobs}"
 
@@ -54,19 +54,20 @@ def chain_of_lists() -> str:
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
     """All on one repository, each with a fleet of its own; the last one changes its pipeline."""
     megabytes, files, rounds, new_rounds = SIZES[scale]
+    chain, at_once = JOBS[scale]
     note = f"{megabytes} MB in {files:,} files"
     with scratch() as folder:
-        tree = large_repository(folder / "project", chain_of_lists(), files=files, megabytes=megabytes)
+        tree = large_repository(folder / "project", chain_of_lists(chain), files=files, megabytes=megabytes)
         return [
-            *_seen(tree, rounds, note),
+            *_seen(tree, chain, rounds, note),
             _new(tree, folder, new_rounds, note),
             _wire(tree, note),
-            _disk(tree, WRITTEN[scale], note),
+            _disk(tree, at_once, WRITTEN[scale], note),
         ]
 
 
-def _seen(tree: Tree, rounds: int, note: str) -> list[Finding]:
-    loop = f'for i in $(seq {CHAIN}); do docker run --rm -v "$PWD":/w -w /w {IMAGE} ls || exit 1; done'
+def _seen(tree: Tree, chain: int, rounds: int, note: str) -> list[Finding]:
+    loop = f'for i in $(seq {chain}); do docker run --rm -v "$PWD":/w -w /w {IMAGE} ls || exit 1; done'
     with fleet(1, slots=2) as system:
 
         def run() -> float:
@@ -119,39 +120,39 @@ def _wire(tree: Tree, note: str) -> Finding:
     return Finding(WIRE, Series((max(legs.values()) / 1e6,)), sides, "MB", note)
 
 
-def _disk(tree: Tree, megabytes: int, note: str) -> Finding:
+def _disk(tree: Tree, at_once: int, megabytes: int, note: str) -> Finding:
     script = f"head -c {megabytes}000000 /dev/urandom >written; echo has written; {HOLD}"
-    jobs = "".join(f"job {number}:\n  script: ['{script}']\n" for number in range(AT_ONCE))
+    jobs = "".join(f"job {number}:\n  script: ['{script}']\n" for number in range(at_once))
     (tree.folder / ".gitlab-ci.yml").write_text(f"default:\n  image: {IMAGE}\n{jobs}")
     try:
         root = docker_root()
     except Missing as error:
         return Finding(DISK, note=note, missing=str(error))
     worker = f"bench-{uuid4().hex[:12]}"
-    with fleet(0, slots=AT_ONCE) as system:
-        system.start_worker(worker, "--slots", str(AT_ONCE))
+    with fleet(0, slots=at_once) as system:
+        system.start_worker(worker, "--slots", str(at_once))
         before = used(root, system.folder) - size_of(system.folder)
-        with _held(tree, system):
+        with _held(tree, system, at_once):
             taken = belongings(worker)
             grown = used(root, system.folder) - size_of(system.folder) - before
-    beyond = taken - AT_ONCE * megabytes * 1_000_000
+    beyond = taken - at_once * megabytes * 1_000_000
     whole = size_of(tree.folder)  # with its history, which a job finds too
     sides = {"repository": whole, "containers and volumes": taken, "file systems": max(1, grown)}
     measured = {name: Series((size / 1e6,)) for name, size in sides.items()}
     return Finding(
-        DISK, Series((beyond / whole,)), measured, "MB", f"{note}, each of {AT_ONCE} jobs writes {megabytes} MB"
+        DISK, Series((beyond / whole,)), measured, "MB", f"{note}, each of {at_once} jobs writes {megabytes} MB"
     )
 
 
 @contextmanager
-def _held(tree: Tree, system: Fleet) -> Iterator[None]:
+def _held(tree: Tree, system: Fleet, jobs: int) -> Iterator[None]:
     """While all jobs of the run have written what they write, and wait."""
     found = re.search(r"\d+", system.longshore("run", "--detach", folder=tree.folder))
     if not found:
         raise BenchmarkFailed("`run --detach` names no run")
     run = found[0]
     try:
-        until(lambda: system.longshore("logs", run).count("has written\n") == AT_ONCE, "the jobs do not write")
+        until(lambda: system.longshore("logs", run).count("has written\n") == jobs, "the jobs do not write")
         yield
     finally:
         system.longshore("cancel", run)

@@ -21,7 +21,7 @@ from protocol.client import Client
 from protocol.errors import CoordinatorUnreachable, UsageError
 from protocol.names import CHUNK_BYTES
 from protocol.replies import IncomingBlob
-from protocol.views import ArtifactRef, JobView
+from protocol.views import PAGES, ArtifactRef, JobView
 
 ARCHIVE = "archive"
 
@@ -105,7 +105,7 @@ class Fetcher:
         """The wanted files of a job, for as long as the context lasts. Raises LongshoreError."""
         with ExitStack() as stack:
             found: list[Found] = []
-            for ref in sorted(job.artifacts, key=lambda ref: ref.kind != ARCHIVE):
+            for ref in sorted(_files_of(job), key=lambda ref: ref.kind != ARCHIVE):
                 if ref.kind != ARCHIVE:
                     path = posixpath.normpath(ref.name)
                     if wanted(path):
@@ -132,7 +132,7 @@ class Fetcher:
         """
         root.mkdir(parents=True, exist_ok=True)
         with Unpacker(root) as unpacker:
-            for ref in sorted(job.artifacts, key=lambda ref: ref.kind == ARCHIVE):
+            for ref in sorted(_files_of(job), key=lambda ref: ref.kind == ARCHIVE):
                 if ref.kind != ARCHIVE and not wanted(posixpath.normpath(ref.name)):
                     continue
                 with self.file(ref, job.name, root) as path:
@@ -154,6 +154,11 @@ class Fetcher:
                     continue
                 blob.take(*piece)
                 self._tell(blob.arrived, blob.size or 0)
+
+
+def _files_of(job: JobView) -> list[ArtifactRef]:
+    """A job's archive and reports; its pages are in its archive too."""
+    return [ref for ref in job.artifacts if ref.kind != PAGES]
 
 
 def _source(job: JobView) -> str:

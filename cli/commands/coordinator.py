@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import resource
-from typing import TYPE_CHECKING
 
 import click
 
@@ -21,8 +21,7 @@ from cli.session.state_directory import lock_patiently
 from protocol.addresses import DEFAULT_COORDINATOR
 from protocol.places import state_directory
 
-if TYPE_CHECKING:
-    pass
+log = logging.getLogger(__name__)
 
 
 @click.command("coordinator", cls=ServingCommand)
@@ -69,6 +68,7 @@ def coordinator_command(
         limits=bounds,
         children=options.children(shared=True),
     )
+    warn_of_weak_confinement()
     coordinator = Coordinator(settings)
     on_signals(coordinator.stop)
     tell_on_signal()
@@ -80,6 +80,17 @@ def coordinator_command(
     interpreter.settle()
     coordinator.run()
     state.release()
+
+
+def warn_of_weak_confinement() -> None:
+    """Warns if this kernel leaves it to the compilers of child pipelines what they do."""
+    from compiler.confinement import unenforced
+
+    if missing := unenforced():
+        log.warning(
+            "this kernel does not enforce on compilers of child pipelines %s: their own code keeps to it (SECURITY.md)",
+            ", ".join(missing),
+        )
 
 
 def _allow_connections() -> None:

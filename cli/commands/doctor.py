@@ -40,11 +40,14 @@ def doctor_command(where: Target, cleans: bool, force: bool, yes: bool, only: st
     if (force or yes) and not cleans:
         raise click.UsageError("--force and --yes require --clean")
     engine = DockerClient(patience=0)
+    from cli.session.host_checks import check_host
+
     checks = [*check_engine(engine), *check_state(where.state)]
     there = checks[0].status == "ok"
     leftovers: list[Leftover] = []
     with closing(_Coordinators(where)) as coordinators:
         checks.append(coordinators.check())
+        checks += check_host(where, serves=coordinators.served)
         if there:
             leftovers = _leftovers(engine, coordinators, only or "")
     if not as_json:
@@ -81,6 +84,13 @@ class _Coordinators:
             self._session = reading_session(where)
         except LongshoreError as error:
             self._failure = str(error)
+
+    @property
+    def served(self) -> bool:
+        """Whether a coordinator runs here."""
+        from cli.session.session import ReadingSession
+
+        return self._session is not None and not isinstance(self._session, ReadingSession)
 
     def check(self) -> Check:
         from cli.session.session import ReadingSession

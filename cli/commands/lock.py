@@ -35,14 +35,15 @@ def lock_command(
     inputs: dict[str, str],
     fetch: FetchOptions,
 ) -> None:
-    """Write the commits of all fetched includes of FILE (default: the repository's .gitlab-ci.yml), and the digests of
-    remote files, into .gitlab-ci.lock.yml beside it. `run`, `plan` and `validate` then use just these.
+    """Write the commits of all fetched includes of FILE (default: the repository's .gitlab-ci.yml) and of its child
+    pipelines, and the digests of remote files, into .gitlab-ci.lock.yml beside it. `run`, `plan` and `validate` then
+    use just these.
 
     Includes that are locked already keep their version, unless --update is given.
     """
     from cli.render.phrases import counted
-    from pipeline import compile_pipeline
     from pipeline.includes.lock_file import lock_path, pins_of, write_lock
+    from pipeline.static_children import compile_with_children
 
     if update and fetch.offline:
         raise UsageError("--update asks the servers and --offline asks none; give one of them")
@@ -50,7 +51,7 @@ def lock_command(
     fetching = fetch.fetching(file, locking="update" if update else "add")
     before = _before(path) if update else dict(fetching.locked or {})
     values = {variable.key: variable.value for variable in variables}
-    compilation = compile_pipeline(file, variables=values, projects=projects, inputs=inputs, fetching=fetching)
+    compilation = compile_with_children(file, variables=values, projects=projects, inputs=inputs, fetching=fetching)
     for warning in compilation.warnings:
         print_warning(warning)
     found = pins_of(compilation.sources)

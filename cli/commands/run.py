@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
+import msgspec
 
+from cli.options.choosing import choice_options
 from cli.options.common import Target, coordinator_option, output_option
 from cli.options.fetching import FetchOptions, fetch_options
 from cli.options.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from cli.process.interrupts import Interrupted, Interrupts
+from cli.submit.choice import Choice
 from cli.submit.variables import file_argument, file_options, variable_option
 from protocol.errors import CoordinatorUnreachable, UsageError
 from protocol.plan import Variable
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from cli.render.output import Output
     from cli.session.session import Session
     from cli.submit.compile import Project
+    from cli.submit.other_projects import OtherProjects
     from cli.submit.workspace.maker import WorkspaceMaker
     from cli.summary.outcome import Outcome
     from protocol.views import RunView
@@ -44,9 +48,7 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
 @file_argument
 @click.option("-d", "--detach", is_flag=True, help="Print the run's id and exit; the coordinator continues the run.")
 @variable_option
-@click.option(
-    "--job", "jobs", metavar="NAME", multiple=True, help="Run only this job and the jobs it needs. Repeatable."
-)
+@choice_options
 @file_options
 @fetch_options
 @click.option("--default-image", metavar="IMAGE", help="Image of jobs that name none.")
@@ -58,6 +60,8 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
     type=click.Path(file_okay=False, path_type=Path),
     help="Put each job's artifacts and reports into DIR/JOB when it ends.",
 )
+@click.option("--watch", is_flag=True, help="Run again what changed files touch, until Ctrl-C.")
+@click.option("--cancel-on-interrupt", "cancels", is_flag=True, hidden=True, help="Let Ctrl-C cancel in any case.")
 @click.option("--plain", is_flag=True, help="Print lines only, without the live view, as without a terminal.")
 @coordinator_option
 @serving_options
@@ -67,13 +71,15 @@ def run_command(
     file: Path,
     detach: bool,
     variables: list[Variable],
-    jobs: tuple[str, ...],
+    choice: Choice,
     projects: dict[str, Path],
     inputs: dict[str, str],
     fetch: FetchOptions,
     default_image: str | None,
     output: Output,
     artifacts: Path | None,
+    watch: bool,
+    cancels: bool,
     plain: bool,
 ) -> int:
     """Run the pipeline of FILE (default: the repository's .gitlab-ci.yml) on its files as they are now, and follow it
@@ -84,6 +90,10 @@ def run_command(
     """
     if artifacts is not None and detach:
         raise UsageError("--artifacts needs a run that is followed; omit -d, or use `longshore artifacts RUN -o DIR`")
+    if watch:
+        if detach or not output.for_people:
+            raise UsageError("--watch follows its runs on the terminal; omit -d and --json")
+        return _watch(file, variables, projects, inputs, fetch, artifacts)
     interrupts = Interrupts()
     interrupts.install()
     try:
@@ -104,19 +114,64 @@ def run_command(
                 if not detach:
                     import_ahead(where)
                 project = compile_for_run(
-                    file, variables, jobs, projects, inputs, default_image, repository, fetch.fetching(file)
+                    file, variables, choice, projects, inputs, default_image, repository, fetch.fetching(file)
                 )
+                others = stack.enter_context(closing(_others(project, projects, fetch))) if projects else None
             open_session = acting_session if detach else running_session
             with open_session(where, serving, interrupts.waits) as session:
+                project = _with_artifacts(session, project, choice)
                 _say_what_counts(session, where, serving, project)
-                run = _submit(session, project, maker, interrupts)
+                run = _submit(session, project, maker, others, interrupts)
                 if detach:
                     return _leave(session, run, interrupts, output)
-                following = _Following(session, run, interrupts, cancels=where.coordinator is None)
+                following = _Following(session, run, interrupts, cancels=cancels or where.coordinator is None)
                 return following.to_the_end(project, output, artifacts, plain=plain)
     except Interrupted as interrupted:
         _say(interrupted.message)
         return interrupted.status
+
+
+def _watch(
+    file: Path,
+    variables: list[Variable],
+    projects: dict[str, Path],
+    inputs: dict[str, str],
+    fetch: FetchOptions,
+    artifacts: Path | None,
+) -> int:
+    from cli.follow.rerunning import Watch, own_arguments
+    from pipeline import Compilation, Repository, compile_pipeline
+
+    values = {variable.key: variable.value for variable in variables}
+
+    def compile_now() -> Compilation:
+        repository = Repository(file.resolve().parent)
+        return compile_pipeline(
+            file,
+            repository=repository,
+            variables=values,
+            projects=projects,
+            inputs=inputs,
+            fetching=fetch.fetching(file),
+        )
+
+    root = Repository(file.resolve().parent).root
+    return Watch(root, own_arguments(sys.argv[1:]), compile_now, artifacts).until_interrupted()
+
+
+def _with_artifacts(session: Session, project: Project, choice: Choice) -> Project:
+    """The project whose jobs get the artifacts that they need of earlier runs; names those runs."""
+    if not project.borrowed:
+        return project
+    from cli.submit.reuse import borrow
+
+    plan, origins = borrow(project, session.client, choice.reuse)
+    jobs: dict[int, list[str]] = {}
+    for job, run in origins.items():
+        jobs.setdefault(run, []).append(job)
+    for run, names in jobs.items():
+        _say(f"using the artifacts of {', '.join(names)} of run {run}")
+    return msgspec.structs.replace(project, plan=plan)
 
 
 def _say_what_counts(session: Session, where: Target, serving: Serving, project: Project) -> None:
@@ -144,7 +199,19 @@ def _say_what_counts(session: Session, where: Target, serving: Serving, project:
         _say(f"{what}, which are ignored here; set worker labels with --label L")
 
 
-def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupts: Interrupts) -> int:
+def _others(project: Project, projects: dict[str, Path], fetch: FetchOptions) -> OtherProjects:
+    from cli.submit.other_projects import OtherProjects
+
+    return OtherProjects(project.plan, projects, fetch.fetching)
+
+
+def _submit(
+    session: Session,
+    project: Project,
+    maker: WorkspaceMaker,
+    others: OtherProjects | None,
+    interrupts: Interrupts,
+) -> int:
     """Submits the run and returns its id. Signals interrupt only before the request is sent; after that it waits."""
     token = uuid4().hex
     asked = False
@@ -152,10 +219,13 @@ def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupt
         try:
             with interrupts.breaks(BREAKS_AFTER_ASKING if asked else 1):
                 workspace = maker.upload(project.plan, session.client)
+                brought = others.upload(session.client) if others is not None else []
                 if session.embedded is not None:
                     session.embedded.wait_for_engine()
             asked = True
-            run = session.client.submit_run(project.plan, workspace, source=project.source, token=token)
+            run = session.client.submit_run(
+                project.plan, workspace, source=project.source, token=token, projects=brought
+            )
         except CoordinatorUnreachable:
             try:
                 session.again()
@@ -166,6 +236,8 @@ def _submit(session: Session, project: Project, maker: WorkspaceMaker, interrupt
                 raise Interrupted(interrupted.status, unknown) from interrupted
         else:
             maker.submitted()
+            if others is not None:
+                others.submitted()
             return run
 
 

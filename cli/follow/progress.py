@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from cli.follow.log_prefixer import JobOutput
-from cli.render.phrases import job_ending
+from cli.render.phrases import awaited_run, job_ending
 from cli.summary.outcome import Outcome
 from protocol.display import clean
-from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
+from protocol.statuses import AT_WORKER, ENDED, UNFINISHED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 
 STUCK_SECONDS = 3.0
@@ -70,8 +70,8 @@ class Progress:
             self._output.note(job.name, job_ending(job), bad=job.status is ExecutionStatus.FAILED)
         elif job.status is ExecutionStatus.RUNNING:
             self._begins(job)
-            if job.child_runs:
-                self._output.note(job.name, f"waits for run {job.child_runs[-1]}")
+            if awaited := awaited_run(job):
+                self._output.note(job.name, awaited)
         elif job.status is ExecutionStatus.SCHEDULED:
             self._output.note(job.name, f"{job.pending_reason}; `longshore play` starts it at once")
 
@@ -127,6 +127,9 @@ class Progress:
         out.print(run_headline(run))
         for each in (run, *children.values()):
             self._name_manual_jobs(each)
+        for each in children.values():
+            if each.status in UNFINISHED and each.parent is not None and each.parent.project:
+                self.say(f"run {each.id} of {each.project} goes on; `longshore cancel {each.id}` cancels it")
 
     def _name_manual_jobs(self, run: RunView) -> None:
         manual = [job for stage in run.stages for job in stage.jobs if job.status is ExecutionStatus.MANUAL]

@@ -48,7 +48,8 @@ def _for_people(environment: EnvironmentView) -> dict[str, Any]:
     deployment, now = environment.deployment, time.time()
     notes = [environment.message] if environment.message else []
     if environment.auto_stop_at is not None and environment.status is EnvironmentStatus.AVAILABLE:
-        notes.append(f"stops in {duration(environment.auto_stop_at - now)}")
+        left = environment.auto_stop_at - now
+        notes.append(f"stops in {duration(left)}" if left > 0 else "due to be stopped")
     return {
         "environment": environment.name,
         "project": environment.project,

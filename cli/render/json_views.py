@@ -13,9 +13,20 @@ import msgspec
 from cli.render.phrases import failed_tests
 from protocol.display import IN_LINES
 from protocol.messages import JobDetail
-from protocol.plan import JobInput
+from protocol.plan import JobInput, Release
 from protocol.reports import JobReports
-from protocol.views import ArtifactRef, AttemptView, JobView, RunSummary, RunView, StageView, StoryLine, WorkerView
+from protocol.views import (
+    ArtifactRef,
+    AttemptView,
+    JobView,
+    Pages,
+    ParentJob,
+    RunSummary,
+    RunView,
+    StageView,
+    StoryLine,
+    WorkerView,
+)
 
 
 def print_json(document: Any) -> None:
@@ -51,8 +62,13 @@ def summary_json(run: RunSummary) -> dict[str, Any]:
         "created_at": rfc3339(run.created_at),
         "started_at": rfc3339(run.started_at),
         "finished_at": rfc3339(run.finished_at),
-        "parent": None if run.parent is None else {"run": run.parent.run, "job": run.parent.job},
+        "parent": None if run.parent is None else _parent_json(run.parent),
     }
+
+
+def _parent_json(parent: ParentJob) -> dict[str, Any]:
+    """The job that has started a run; `project` is its project, if it is not that of the run."""
+    return {"run": parent.run, "job": parent.job, "project": parent.project or None}
 
 
 def run_json(run: RunView) -> dict[str, Any]:
@@ -90,11 +106,48 @@ def job_json(job: JobView) -> dict[str, Any]:
         **_reports_json(job.reports or JobReports()),
         "artifacts": [_artifact_json(ref) for ref in job.artifacts],
         "child_runs": job.child_runs,
+        "downstream_project": job.downstream_project,
+        "mirrors": job.mirrors,
         "environment": job.environment,
         "environment_url": job.environment_url,
+        "release": None if job.release is None else release_json(job.release),
+        "pages": None if job.pages is None else pages_json(job.pages),
         "created_at": rfc3339(job.created_at),
         "started_at": rfc3339(job.started_at),
         "finished_at": rfc3339(job.finished_at),
+    }
+
+
+def release_json(release: Release) -> dict[str, Any]:
+    """What a job has released."""
+    return {
+        "tag_name": release.tag_name,
+        "name": release.name,
+        "description": release.description,
+        "tag_message": release.tag_message or None,
+        "ref": release.ref,
+        "milestones": release.milestones,
+        "released_at": release.released_at or None,
+        "links": [
+            {
+                "name": link.name,
+                "url": link.url,
+                "filepath": link.filepath or None,
+                "link_type": link.link_type or "other",
+            }
+            for link in release.links
+        ],
+    }
+
+
+def pages_json(pages: Pages) -> dict[str, Any]:
+    """The static pages that a job has published."""
+    return {
+        "publish": pages.publish,
+        "path_prefix": pages.path_prefix,
+        "files": pages.files,
+        "size": pages.size,
+        "expires_at": rfc3339(pages.expires_at),
     }
 
 

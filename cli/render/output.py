@@ -124,7 +124,7 @@ class TextOutput:
         out.print(attempts_table(detail))
         for line in job_facts(job, detail):
             out.print(line, markup=False)
-        for table in report_tables(detail.reports) if detail.reports is not None else ():
+        for table in report_tables(run.id, job.name, detail.reports) if detail.reports is not None else ():
             out.print()
             out.print(table)
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import time
 from datetime import UTC, datetime
 
+from protocol.job_inputs import allowed, written
 from protocol.messages import JobDetail
-from protocol.plan import JobInput
-from protocol.reports import SEVERITIES, CodeQuality, FailedTest, JobReports, LineCoverage
+from protocol.plan import InputValue, JobInput, Release
+from protocol.reports import CodeQuality, FailedTest, JobReports, LineCoverage
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
-from protocol.views import JobView, JUnitSummary
+from protocol.views import JobView, JUnitSummary, ParentJob
+
+LINE = 80
+"""Characters of a description that people see in a line."""
 
 
 def counted(count: int, noun: str) -> str:
@@ -45,10 +48,7 @@ def failure_text(reason: FailureReason | None, exit_code: int | None, message: s
 def job_note(job: JobView) -> str:
     """The reason for a job's status in one line."""
     if job.status in UNFINISHED:
-        waits = (
-            f"waits for run {job.child_runs[-1]}" if job.status is ExecutionStatus.RUNNING and job.child_runs else ""
-        )
-        return job.pending_reason or waits
+        return job.pending_reason or (awaited_run(job) if job.status is ExecutionStatus.RUNNING else "")
     notes = [tests_text(job.tests)] if job.tests is not None else []
     notes += report_notes(job.reports) if job.reports is not None else []
     if job.status is ExecutionStatus.FAILED:
@@ -56,9 +56,31 @@ def job_note(job: JobView) -> str:
         notes.insert(0, allowed + failure_text(job.failure_reason, job.exit_code, job.message))
     elif job.message:
         notes.append(job.message)
+    if job.release is not None:
+        notes.append(f"released {job.release.tag_name}")
     if job.child_runs and job.status is not ExecutionStatus.FAILED:
-        notes.append(f"started run {job.child_runs[-1]}")
+        notes.append(f"started {_started_run(job)}")
+    if job.mirrors is not None and job.status is not ExecutionStatus.FAILED:
+        notes.append(f"as run {job.mirrors}")
     return "; ".join(notes)
+
+
+def awaited_run(job: JobView) -> str:
+    """Which run a running job waits for, if it does."""
+    if job.mirrors is not None:
+        return f"waits for run {job.mirrors}"
+    return f"waits for {_started_run(job)}" if job.child_runs else ""
+
+
+def _started_run(job: JobView) -> str:
+    return f"run {job.child_runs[-1]}" + (f" of {job.downstream_project}" if job.downstream_project else "")
+
+
+def origin_of_run(parent: ParentJob) -> str:
+    """The job that has started a run."""
+    if parent.project:
+        return f"started by {parent.run}: {parent.job} of {parent.project}"
+    return f"child of {parent.run}: {parent.job}"
 
 
 def job_ending(job: JobView) -> str:
@@ -76,16 +98,17 @@ def tests_text(tests: JUnitSummary) -> str:
     return ", ".join(parts + [f"{number} {what}" for what, number in numbers if number])
 
 
-def _input_fact(name: str, spec: JobInput, value: object) -> str:
+def release_text(release: Release) -> str:
+    """A release in one line: tag and name, and the first line of its description."""
+    named = release.tag_name + (f" ({release.name})" if release.name != release.tag_name else "")
+    first = next(iter(release.description.strip().splitlines()), "")
+    return f"{named}: {first[:LINE]}"
+
+
+def _input_fact(name: str, spec: JobInput, value: InputValue) -> str:
     """An input of a job: its value in the next attempt, and what it may be."""
-    allowed = f", one of {', '.join(map(input_text, spec.options))}" if spec.options else ""
     about = f": {spec.description}" if spec.description else ""
-    return f"input {name} = {input_text(value)} ({spec.type}{allowed}){about}"
-
-
-def input_text(value: object) -> str:
-    """An input's value: a string as it is, anything else as JSON."""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return f"input {name} = {written(value)} ({allowed(spec)}){about}"
 
 
 def report_notes(reports: JobReports) -> list[str]:
@@ -96,23 +119,14 @@ def report_notes(reports: JobReports) -> list[str]:
 
 def lines_text(lines: LineCoverage) -> str:
     """A coverage report in a few words."""
-    return f"{percent(lines.covered, lines.total)} of {counted(lines.total, 'line')} covered"
+    return f"{lines.percent} of {counted(lines.total, 'line')} covered"
 
 
 def quality_text(quality: CodeQuality) -> str:
     """A code quality report in a few words."""
-    total = sum(quality.counts.values())
-    if not total:
+    if not quality.total:
         return "no code quality issues"
-    counts = ", ".join(
-        f"{quality.counts[severity]} {severity}" for severity in SEVERITIES if severity in quality.counts
-    )
-    return f"{counted(total, 'code quality issue')}: {counts}"
-
-
-def percent(part: int, whole: int) -> str:
-    """A share, rounded down: 100 % is all of it. Of nothing, it is 0 %."""
-    return f"{1000 * part // whole / 10 if whole else 0:g} %"
+    return f"{counted(quality.total, 'code quality issue')}: {quality.by_severity}"
 
 
 def failed_tests(job: JobView, detail: JobDetail | None) -> list[FailedTest]:
@@ -134,7 +148,14 @@ def job_facts(job: JobView, detail: JobDetail) -> list[str]:
         facts.append(f"coverage: {job.coverage:g} %")
     if job.environment:
         facts.append(f"environment: {job.environment}" + (f" at {job.environment_url}" if job.environment_url else ""))
-    facts += [_input_fact(name, spec, detail.inputs.get(name)) for name, spec in detail.job.inputs.items()]
+    if job.release is not None:
+        facts.append(f"release: {release_text(job.release)}")
+        facts += [f"release link: {link.name} {link.url}" for link in job.release.links]
+    if job.pages is not None:
+        facts.append(f"pages: {job.pages.files} files, {job.pages.size} bytes from {job.pages.publish}")
+    facts += [
+        _input_fact(name, spec, detail.inputs.get(name, spec.default)) for name, spec in detail.job.inputs.items()
+    ]
     for ref in job.artifacts:
         until = ""
         if ref.expires_at is not None:

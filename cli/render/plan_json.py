@@ -30,7 +30,9 @@ def _job_json(job: JobPlan, declared: Job, compilation: Compilation) -> dict[str
         "environment": job.environment.name if job.environment else None,
         "resource_group": job.resource_group,
         "start_in": job.start_in or None,
-        "no_op": job.no_op,
+        "starts_project": (job.trigger.project or None) if job.trigger else None,
+        "mirrors": job.mirrors or None,
+        "inputs": {name: spec.default for name, spec in job.inputs.items()},
         "variables": {variable.key: variable.value for variable in job.variables},
     }
 

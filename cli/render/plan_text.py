@@ -69,8 +69,10 @@ def _when(job: JobPlan) -> str:
     words: list[str] = [] if job.when == "on_success" else [job.when]
     if job.when == "delayed":
         words = [f"after {duration(job.start_in)}"]
-    if job.no_op:
-        words.append("does nothing here")
+    if job.trigger is not None:
+        words.append(f"starts {job.trigger.project or 'a child pipeline'}")
+    if job.mirrors:
+        words.append(f"takes the status of {job.mirrors}")
     if job.allow_failure:
         words.append("may fail")
     if job.allow_failure_exit_codes:

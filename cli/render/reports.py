@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import shlex
+from collections.abc import Iterator, Mapping
 
 from rich.style import Style
 from rich.table import Table
 from rich.text import Text
 
-from cli.render.phrases import percent
 from cli.render.tables import NO_CHILDREN, plain_table
 from protocol.display import clean, hyperlink
 from protocol.reports import CodeQuality, JobReports, LineCoverage, Link
@@ -17,10 +17,13 @@ from protocol.views import RunView
 SEVERITY_COLORS = {"blocker": "red", "critical": "red", "major": "yellow", "minor": "cyan"}
 
 
-def report_tables(reports: JobReports) -> Iterator[Table]:
-    """The lists of one job's reports."""
+def report_tables(run: int, job: str, reports: JobReports) -> Iterator[Table]:
+    """The lists of the reports of a run's job."""
     if reports.links:
-        yield _links_table(("", link) for link in reports.links)
+        table = plain_table("Link", "To")
+        for link in reports.links:
+            table.add_row(*_link_cells(run, job, link))
+        yield table
     if reports.lines is not None and reports.lines.worst:
         yield _coverage_table(reports.lines)
     if reports.quality is not None and reports.quality.issues:
@@ -30,34 +33,36 @@ def report_tables(reports: JobReports) -> Iterator[Table]:
 def links_table(run: RunView, children: Mapping[int, RunView] = NO_CHILDREN) -> Table | None:
     """The links of a run's jobs, and those of the runs that they have started; None without any."""
     links = [
-        (job.name if each is run else f"{job.name} (run {each.id})", link)
+        (each.id, job.name, link)
         for each in (run, *children.values())
         for stage in each.stages
         for job in stage.jobs
         if job.reports is not None
         for link in job.reports.links
     ]
-    return _links_table(links) if links else None
-
-
-def _links_table(links: Iterable[tuple[str, Link]]) -> Table:
-    rows = list(links)
-    with_jobs = any(job for job, _ in rows)
-    table = plain_table(*(("Job",) if with_jobs else ()), "Link", "To")
-    for job, link in rows:
-        address = hyperlink(link.url)
-        style = Style(link=address) if address else Style()
-        title = f"{link.group}: {link.title}" if link.group else link.title
-        target = clean(link.url) if link.url else "artifacts: " + ", ".join(map(clean, link.paths))
-        cells = (Text(clean(title), style=style), Text(target, style=style))
-        table.add_row(*((Text(clean(job)),) if with_jobs else ()), *cells)
+    if not links:
+        return None
+    table = plain_table("Job", "Link", "To")
+    for number, job, link in links:
+        name = job if number == run.id else f"{job} (run {number})"
+        table.add_row(Text(clean(name)), *_link_cells(number, job, link))
     return table
+
+
+def _link_cells(run: int, job: str, link: Link) -> tuple[Text, Text]:
+    """A link's title and target; to artifacts leads the command that fetches them."""
+    address = hyperlink(link.url)
+    style = Style(link=address) if address else Style()
+    title = f"{link.group}: {link.title}" if link.group else link.title
+    names = " ".join(shlex.quote(clean(name)) for name in (job, *link.paths))
+    target = clean(link.url) if link.url else f"longshore artifacts {run} {names} -o DIR"
+    return Text(clean(title), style=style), Text(target, style=style)
 
 
 def _coverage_table(lines: LineCoverage) -> Table:
     table = plain_table("Coverage", "Lines", "File")
     for file in lines.worst:
-        table.add_row(percent(file.covered, file.total), f"{file.covered}/{file.total}", Text(clean(file.path)))
+        table.add_row(file.percent, f"{file.covered}/{file.total}", Text(clean(file.path)))
     _add_rest(table, lines.files - len(lines.worst), "files with more coverage")
     _add_rest(table, lines.outside, "files outside the project, left out")
     return table
@@ -66,13 +71,13 @@ def _coverage_table(lines: LineCoverage) -> Table:
 def _issues_table(quality: CodeQuality) -> Table:
     table = plain_table("Severity", "Place", "Issue")
     for issue in quality.issues:
-        check = f" ({issue.check})" if issue.check else ""
+        check = f" ({issue.check})" if issue.check and issue.check not in issue.description else ""
         table.add_row(
             Text(clean(issue.severity), style=SEVERITY_COLORS.get(issue.severity, "")),
             Text(clean(f"{issue.path}:{issue.line}")),
             Text(clean(issue.description + check)),
         )
-    _add_rest(table, sum(quality.counts.values()) - len(quality.issues), "more issues")
+    _add_rest(table, quality.total - len(quality.issues), "more issues")
     return table
 
 

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.render.phrases import duration, elapsed, failure_text, input_text, job_note
+from cli.render.phrases import duration, elapsed, failure_text, job_note, origin_of_run
 from cli.render.safe_console import PlainConsole
+from protocol.job_inputs import written
 from protocol.messages import JobDetail
 from protocol.statuses import ENDED, SHAPES, ExecutionStatus, WorkerStatus
 from protocol.views import RunSummary, RunView, WorkerView
@@ -94,7 +95,7 @@ def runs_table(runs: Iterable[RunSummary]) -> Table:
         table.add_row(
             str(run.id),
             status_text(run.status, warning=run.warnings and run.status is ExecutionStatus.SUCCESS),
-            Text(run.name + (f" (child of {run.parent.run}: {run.parent.job})" if run.parent else "")),
+            Text(run.name + (f" ({origin_of_run(run.parent)})" if run.parent else "")),
             Text(run.project),
             Text(run.ref + (f" {run.sha[:8]}" if run.sha else "")),
             f"{done}/{every}",
@@ -126,7 +127,7 @@ def attempts_table(detail: JobDetail) -> Table:
     has_inputs = any(attempt.inputs for attempt in detail.attempts)
     table = plain_table("Attempt", "Status", "Duration", "Worker", *["Inputs"] * has_inputs, "Why")
     for attempt in detail.attempts:
-        inputs = " ".join(f"{name}={input_text(value)}" for name, value in attempt.inputs.items())
+        inputs = " ".join(f"{name}={written(value)}" for name, value in attempt.inputs.items())
         failed = attempt.status is ExecutionStatus.FAILED
         why = failure_text(attempt.failure_reason, attempt.exit_code, attempt.message) if failed else attempt.message
         table.add_row(

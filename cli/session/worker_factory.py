@@ -25,6 +25,7 @@ def make_worker(settings: WorkerSettings, coordinator: str) -> Worker:
     """
     options = ExecutorOptions(
         worker=settings.name,
+        labels=settings.labels,
         coordinator=coordinator,
         lock=settings.lock_path,
         directory=settings.state_dir / settings.executor.replace(":", "-"),

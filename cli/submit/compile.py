@@ -8,7 +8,10 @@ from pathlib import Path
 import msgspec
 
 from cli.render.warnings import print_warning
+from cli.submit.choice import Choice
+from cli.submit.reuse import Borrowed, Part, chosen
 from pipeline import Compilation, Repository, compile_pipeline
+from pipeline.compiler import named_jobs
 from pipeline.git_repository import readable
 from pipeline.includes.fetching import Fetching
 from pipeline.predefined_variables import MAX_TITLE
@@ -23,12 +26,14 @@ class Project(msgspec.Struct, frozen=True):
     root: Path
     plan: Plan
     source: Source
+    borrowed: list[Borrowed] = []
+    """What the plan's jobs need of jobs that do not run."""
 
 
 def compile_for_run(
     file: Path,
     variables: Sequence[Variable],
-    jobs: Sequence[str],
+    choice: Choice,
     projects: Mapping[str, Path],
     inputs: Mapping[str, str],
     default_image: str | None,
@@ -45,7 +50,7 @@ def compile_for_run(
         file,
         repository=repository,
         variables={variable.key: variable.value for variable in variables},
-        jobs=jobs,
+        jobs=() if choice.is_partial else choice.jobs,
         projects=projects,
         inputs=inputs,
         fetching=fetching,
@@ -56,6 +61,10 @@ def compile_for_run(
         from cli.render.validation import nothing_to_run
 
         raise UsageError(f"{file}: {nothing_to_run(compiled, _kind(compiled, repository))}")
+    part = Part(compiled.plan, [])
+    if choice.is_partial:
+        planned = {job.name for job in compiled.plan.jobs}
+        part = chosen(choice, compiled.plan, lambda name: named_jobs(name, compiled.jobs, planned))
     commit = repository.commit
     source = Source(
         file=readable(str(file)),
@@ -64,9 +73,12 @@ def compile_for_run(
         title=commit.title[:MAX_TITLE],
         user=repository.user[0],
     )
-    includes = fetching.options if fetching is not None else IncludeOptions()
-    plan = msgspec.structs.replace(compiled.plan, default_image=default_image, includes=includes)
-    return Project(repository.root, plan, source)
+    includes = msgspec.structs.replace(
+        fetching.options if fetching is not None else IncludeOptions(),
+        projects={name: str(folder.resolve()) for name, folder in projects.items()},
+    )
+    plan = msgspec.structs.replace(part.plan, default_image=default_image, includes=includes)
+    return Project(repository.root, plan, source, part.borrowed)
 
 
 def _kind(compiled: Compilation, repository: Repository) -> str:

@@ -114,7 +114,7 @@ def file_options(command: Command) -> Command:
         metavar="NAME=DIR",
         multiple=True,
         callback=lambda *given: {name: Path(folder) for name, folder in _pairs(*given).items()},
-        help="Resolve includes of this project, group or URL prefix from this directory. Repeatable.",
+        help="Take includes and pipelines of this project, group or URL prefix from this directory. Repeatable.",
     )
     inputs = click.option(
         "--input",

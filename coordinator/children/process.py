@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import resource
 import selectors
 import signal
 import subprocess
@@ -17,13 +18,17 @@ from threading import Lock
 import msgspec
 
 from protocol.codec import check_numbers
-from protocol.compilation import Answer, AnyAnswer, CompileTask, NotCompiled
+from protocol.compilation import Answer, AnyAnswer, Bounds, CompileTask, NotCompiled, needs_memory
 from protocol.decoders import from_msgpack
 from protocol.errors import ProtocolError
 
 log = logging.getLogger(__name__)
 
 READ_BYTES = 1 << 16
+LOOK_EVERY = 0.05
+"""Seconds between looks at the size of a process: one that may allocate nothing at all any more can't say so itself, as
+CPython then crashes, or raises MemoryError for ever.
+"""
 LAST_WORDS = 2_000
 """Bytes of stderr that are kept for the coordinator's log."""
 KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
@@ -31,6 +36,10 @@ KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 
 
 MEND = "move scripts and variables into files of the repository"
+
+
+class _TooLarge(Exception):
+    """A process needs too much memory."""
 
 
 class CompilerProcess:
@@ -53,12 +62,13 @@ class CompilerProcess:
         seconds = bounds.seconds_for(self._task)
         with process:
             try:
-                said = _read(process, time.monotonic() + seconds, bounds.answer_bytes)
+                data, words = _read(process, time.monotonic() + seconds, bounds)
+            except TimeoutError:
+                return NotCompiled(problems=[f"compiling the child pipeline took longer than {seconds:.0f} s"])
+            except _TooLarge:
+                return NotCompiled(problems=[needs_memory(bounds)])
             finally:
                 status = self._end(process)
-        if said is None:
-            return NotCompiled(problems=[f"compiling the child pipeline took longer than {seconds:.0f} s"])
-        data, words = said
         if len(data) > bounds.answer_bytes:
             most = bounds.answer_bytes >> 20
             return NotCompiled(problems=[f"the plan of the child pipeline is larger than {most} MB; {MEND}"])
@@ -109,10 +119,12 @@ def _kill_group(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _read(process: subprocess.Popen[bytes], deadline: float, most: int) -> tuple[bytes, str] | None:
-    """Waits for the end of a process. Returns what it wrote to stdout, but soon after `most` bytes, and the end of what
-    it wrote to stderr; None if it still runs at the deadline.
+def _read(process: subprocess.Popen[bytes], deadline: float, bounds: Bounds) -> tuple[bytes, str]:
+    """Waits for the end of a process. Returns what it wrote to stdout, but soon after `bounds.answer_bytes`, and the
+    end of what it wrote to stderr. Raises TimeoutError if it still runs at the deadline, _TooLarge if it has grown past
+    its bound.
     """
+    most = bounds.answer_bytes
     assert process.stdout is not None
     assert process.stderr is not None
     kept = {process.stdout.fileno(): bytearray(), process.stderr.fileno(): bytearray()}
@@ -126,8 +138,10 @@ def _read(process: subprocess.Popen[bytes], deadline: float, most: int) -> tuple
             while len(out) <= most:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    return None
-                ready = [key.fd for key, _ in selector.select(0.0 if ended else left)]
+                    raise TimeoutError
+                ready = [key.fd for key, _ in selector.select(0.0 if ended else min(left, LOOK_EVERY))]
+                if _address_space(process.pid) > bounds.memory_bytes:
+                    raise _TooLarge
                 ended = ended or ending in ready
                 for descriptor in kept.keys() & ready:
                     if piece := os.read(descriptor, READ_BYTES):
@@ -141,6 +155,14 @@ def _read(process: subprocess.Popen[bytes], deadline: float, most: int) -> tuple
     finally:
         os.close(ending)
     return bytes(out), words.decode(errors="replace").strip()
+
+
+def _address_space(pid: int) -> int:
+    """The size in bytes of a process's address space; 0 if it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_bytes().split()[0]) * resource.getpagesize()
+    except (OSError, IndexError):
+        return 0
 
 
 def _why(status: int) -> str:

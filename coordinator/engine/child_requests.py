@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 import msgspec
 
 from coordinator.engine.origins import OF_THE_USER
 from coordinator.engine.run_index import RunIndex
 from coordinator.engine.state import JobState
+from protocol import forwarding
 from protocol.compilation import ChildRequest
 from protocol.job_variables import of_job
 from protocol.messages import Origin
 from protocol.plan import Variable
 from protocol.statuses import ENDED
-from protocol.variables import VariableTooLong, expand_with, references
 
 
 def child_request(job: JobState, index: RunIndex) -> ChildRequest:
@@ -57,38 +55,17 @@ def completed(request: ChildRequest, origin: Origin) -> ChildRequest:
 
 
 def forwarded(job: JobState, index: RunIndex) -> list[Variable]:
-    """The variables that a child gets, expanded as in the job; the last of a key wins.
-
-    A reference that only a worker could resolve, such as one to a secret, stays for the child's own workers.
-    """
+    """The variables that a child gets."""
     run, trigger = index.run, job.plan.trigger
     if trigger is None:
         return []
-    given = run.plan.run_variables[run.plan.project_variables :] if trigger.pipeline_variables else []
-    own = [variable for variable in job.plan.variables if variable.key in set(trigger.yaml_variables)]
     sources = [source.attempt.dotenv for source in index.artifact_sources(job) if source.attempt]
-    layers = list(
-        chain(
-            run.plan.predefined,
-            of_job(run.id, run.created_at or 0.0, job.id),
-            job.plan.variables,
-            (Variable(key=key, value=value, raw=True) for left in sources for key, value in left.items()),
-            run.plan.run_variables,
-            job.play_variables,
-        )
-    )
-    known = {variable.key for variable in layers}
-    secret = [variable.value for variable in layers if variable.masked and variable.value]
-    latest = {variable.key: variable for variable in chain(own, given, job.play_variables)}
-    return [_forwarded(variable, layers, known, secret) for variable in latest.values()]
-
-
-def _forwarded(variable: Variable, layers: list[Variable], known: set[str], secret: list[str]) -> Variable:
-    if variable.raw:
-        return variable
-    try:
-        value = expand_with(f"${{{variable.key}}}", layers)
-    except VariableTooLong:
-        return variable
-    masked = variable.masked or any(part in value for part in secret)
-    return msgspec.structs.replace(variable, value=value, raw=references(value) <= known, masked=masked)
+    layers = [
+        *run.plan.predefined,
+        *of_job(run.id, run.created_at or 0.0, job.id),
+        *job.plan.variables,
+        *(Variable(key=key, value=value, raw=True) for left in sources for key, value in left.items()),
+        *run.plan.run_variables,
+        *job.play_variables,
+    ]
+    return forwarding.expanded([*forwarding.wanted(run.plan, job.plan.variables, trigger), *job.play_variables], layers)

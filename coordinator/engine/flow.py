@@ -121,15 +121,12 @@ class Flow:
             self.queue(job, "may run")
 
     def queue(self, job: JobState, text: str) -> None:
-        """Queues a runnable job for a worker; a job with nothing to do succeeds at once."""
+        """Queues a runnable job; one that may not start what its trigger names fails at once."""
         event = JobEvent.REQUEUE if job.status not in (S.CREATED, S.MANUAL, S.SCHEDULED) else JobEvent.QUEUE
         self.delayed.pop(job.id, None)
         self._ledger.move(job, event, text)
         self._environments.job_begins(job)
-        if job.plan.no_op:
-            job.message = job.plan.no_op
-            self.end(job, JobEvent.SUCCEED, f"nothing to do: {job.plan.no_op}")
-        elif (refusal := refused_trigger(job, self._ledger.run_of(job))) is not None:
+        if (refusal := refused_trigger(job, self._ledger.run_of(job))) is not None:
             reason, text = refusal
             self.fail(job, reason, text, text)
         else:

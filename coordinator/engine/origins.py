@@ -31,7 +31,7 @@ def origin_of(run: RunState) -> Origin:
 
 def brought_along(run: RunState, project: str) -> Origin | None:
     """What the client has brought along of another project, if it has."""
-    return next((origin for origin in run.projects if origin.project == project), None)
+    return next((origin for origin in run.projects if origin.project.casefold() == project.casefold()), None)
 
 
 def ref_of(run: RunState) -> str:

@@ -12,6 +12,7 @@ from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.job_inputs import BadInput, current, interpolated
 from protocol.job_variables import PIPELINE_NAME, of_run
+from protocol.moa.values import Budget
 from protocol.plan import JobPlan, Plan
 from protocol.variables import expand, references
 from protocol.views import ParentJob
@@ -22,6 +23,12 @@ LONGEST_STAY = 100 * 366 * 86_400.0
 """Maximum `auto_stop_in` in seconds, so that the time stays within the range of date types."""
 LONGEST_DELAY = 366 * 86_400.0
 """Maximum delay of a job in seconds; GitLab's own bound is a week."""
+
+
+MAX_EXPRESSIONS = 2 << 20
+"""Maximum total length of a plan's texts with expressions and of the values in them, in characters: each is evaluated
+when the run is submitted, and again when its job is assigned.
+"""
 
 
 class RunFactory:
@@ -77,6 +84,7 @@ def check(plan: Plan) -> None:
     if len(set(names)) != len(names):
         raise ProtocolError("bad_request", "the plan has two jobs with the same name")
     stage_of = {job.name: job.stage for job in plan.jobs}
+    budget = Budget(MAX_EXPRESSIONS)
     for job in plan.jobs:
         if not goes_to_worker(job) and job.script:
             raise ProtocolError(
@@ -87,7 +95,7 @@ def check(plan: Plan) -> None:
         if job.environment is not None:
             _check_environment(plan.project, job)
         try:
-            interpolated(job, current(job, {}))
+            interpolated(job, current(job, {}), budget)
         except BadInput as error:
             raise ProtocolError("bad_request", str(error)) from None
         if job.stage not in plan.stages:

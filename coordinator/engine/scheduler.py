@@ -18,7 +18,7 @@ from coordinator.engine.run_index import is_open
 from coordinator.engine.state import NO_INPUTS, AttemptState, JobState, WorkerState, goes_to_worker
 from protocol import messages as m
 from protocol.job_inputs import current
-from protocol.statuses import AT_WORKER
+from protocol.statuses import AT_WORKER, FailureReason
 from protocol.statuses import ExecutionStatus as S
 
 ANY_TAG = "*"
@@ -155,8 +155,8 @@ class Scheduler:
         free = [worker for worker in matching if worker.active < worker.slots]
         while free and (job := self._next_of(queue)) is not None:
             heapq.heappop(queue)
-            near = self._workers_of_needs(job)
-            best = max(free, key=lambda w: ((w.slots - w.active) / w.slots, w.name in near))
+            near, failed_on = self._workers_of_needs(job), _failed_on(job)
+            best = max(free, key=lambda w: (w.name not in failed_on, (w.slots - w.active) / w.slots, w.name in near))
             self.notify_worker_job_assigned(job, best, released=True)
             if best.active >= best.slots:
                 free.remove(best)
@@ -296,7 +296,7 @@ class Scheduler:
     def _may_be_held(self, job: JobState) -> bool:
         if job.status is not S.CREATED or not job.plan.needs or job.plan.when != "on_success":
             return False
-        if job.plan.resource_group or job.plan.no_op or job.plan.external_needs or not goes_to_worker(job.plan):
+        if job.plan.resource_group or job.plan.external_needs or not goes_to_worker(job.plan):
             return False
         if self._ledger.holder_of(job.attempt) is not None:
             return False
@@ -332,6 +332,11 @@ class Scheduler:
         if not tags:
             return "no worker takes jobs without tags"
         return "no worker has the " + plural("tag", len(tags)) + " " + ", ".join(tags)
+
+
+def _failed_on(job: JobState) -> set[str]:
+    """Workers that have failed the job by themselves (a full disk, a broken engine): a retry prefers others."""
+    return {one.worker for one in job.attempts if one.failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE}
 
 
 def plural(word: str, n: int) -> str:

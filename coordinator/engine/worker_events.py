@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import msgspec
-
 from coordinator.engine.assignments import dependencies, moves
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
+from coordinator.engine.results import published, with_expiry
 from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.settings import Settings
 from coordinator.engine.state import AttemptState, JobState, WorkerState
@@ -20,12 +19,9 @@ from coordinator.engine.transitions import JobEvent, may
 from protocol import messages as m
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
-from protocol.views import ArtifactRef
 
 PROGRESS = {S.WAITING: JobEvent.HOLD, S.PREPARING: JobEvent.PREPARE, S.RUNNING: JobEvent.START}
 """Events of the non-final statuses that a worker reports."""
-LONGEST_KEPT = 100 * 366 * 86_400.0
-"""Maximum `expire_in` in seconds, so that expiry dates stay within the range of date types."""
 
 
 class WorkerEvents:
@@ -277,13 +273,16 @@ class WorkerEvents:
 
     def _take_result(self, worker: str, job: JobState, attempt: AttemptState, message: m.JobStatus) -> None:
         attempt.exit_code = message.exit_code
-        attempt.artifacts = self._with_expiry(job, message)
+        attempt.artifacts = with_expiry(job.plan, message.artifacts, self._ledger.now.wall)
         attempt.dotenv = dict(message.dotenv)
         attempt.tests = message.tests
         attempt.reports = message.reports
         if message.test_results:
             self._ledger.keep_tests(job, attempt, message.test_results)
         attempt.coverage = message.coverage
+        if message.status is S.SUCCESS:
+            attempt.release = message.release if job.plan.release is not None else None
+            attempt.pages = published(job.plan, message.pages, self._ledger.now.wall)
         attempt.log_length = message.log_length
         canceling = attempt.canceling
         if message.status is S.FAILED:
@@ -306,11 +305,6 @@ class WorkerEvents:
         """
         now = self._ledger.now.wall
         return min(now, max(job.created_at or 0.0, now - ago))
-
-    def _with_expiry(self, job: JobState, message: m.JobStatus) -> list[ArtifactRef]:
-        keep = job.plan.artifacts.expire_in if job.plan.artifacts else None
-        expires_at = None if keep is None else self._ledger.now.wall + min(keep, LONGEST_KEPT)
-        return [msgspec.structs.replace(ref, expires_at=expires_at) for ref in message.artifacts]
 
     def _fail(
         self, job: JobState, attempt: AttemptState, reason: FailureReason, message: str | None, *, ago: float = 0.0

@@ -12,9 +12,10 @@ from typing import Any
 
 from peewee import fn
 
+from coordinator.engine.state import External
 from coordinator.store.database import connect, open_database
-from coordinator.store.models import Attempt, Environment, Job, Run, RunWorkspace
-from coordinator.store.rows import workspace_of
+from coordinator.store.models import Attempt, Environment, Job, Run, RunProjects, RunWorkspace
+from coordinator.store.rows import projects_of, workspace_of
 from protocol.decoders import from_json
 from protocol.statuses import ENDED, EnvironmentStatus
 from protocol.views import ArtifactRef, ParentJob
@@ -34,6 +35,23 @@ def _artifacts(attempt: str, text: str) -> list[ArtifactRef]:
     except ValueError as error:
         log.warning("the artifacts of attempt %s are not kept: its row in the database is invalid (%s)", attempt, error)
         return []
+
+
+def _given(job: int, text: str) -> list[ArtifactRef]:
+    try:
+        return [ref for source in from_json(text, External).sources for ref in source.artifacts]
+    except ValueError as error:
+        log.warning("what job %d needs is not kept: its row in the database is invalid (%s)", job, error)
+        return []
+
+
+def _brought_along(run: int, text: str) -> list[tuple[str, Pack]]:
+    try:
+        found = [(origin.project, origin.workspace) for origin in projects_of(text)]
+    except ValueError as error:
+        log.warning("the projects of run %d are not kept: its row in the database is invalid (%s)", run, error)
+        return []
+    return [(project, blob) for project, workspace in found if workspace is not None for blob in workspace.blobs]
 
 
 def _blobs(run: int, text: str) -> list[Pack]:
@@ -91,16 +109,20 @@ class Reader:
         return {id for (id,) in self._rows(query)}
 
     def _roots(self) -> dict[int, int]:
-        """The topmost run above each child run, as far as the runs between them are still there."""
+        """The topmost parent above each child run, as far as the runs between them are still there.
+
+        A run that another project has started is no child: it goes when its own time has come.
+        """
         rows = self._rows(Run.select(Run.id, Run.parent_json).where(Run.parent_json.is_null(False)).order_by(Run.id))
         roots: dict[int, int] = {}
         for id, text in rows:  # a parent has a lower id than its children
             try:
-                parent = from_json(text, ParentJob).run
+                parent = from_json(text, ParentJob)
             except ValueError as error:
                 log.warning("the parent of run %d is ignored: its row in the database is invalid (%s)", id, error)
                 continue
-            roots[id] = roots.get(parent, parent)
+            if not parent.project:
+                roots[id] = roots.get(parent.run, parent.run)
         return roots
 
     def known_jobs(self, first: int, last: int) -> set[int]:
@@ -117,10 +139,14 @@ class Reader:
             needed.setdefault(digest, project)
         for digest, project in self._artifact_blobs(now, artifacts_before):
             needed.setdefault(digest, project)
+        for digest, project in self._found_blobs():
+            needed.setdefault(digest, project)
         return needed
 
     def _workspace_blobs(self) -> Iterator[tuple[str, str]]:
-        """The digests of all workspaces, each with its run's project, oldest run first."""
+        """The digests of all workspaces, each with its run's project, oldest run first; then those that runs have
+        brought along.
+        """
         after = 0
         while True:
             query = (
@@ -136,7 +162,19 @@ class Reader:
                 for blob in _blobs(run, text):
                     yield blob.digest, project
             if len(found) < WORKSPACES_AT_ONCE:
-                return
+                break
+        for run, text in self._rows(RunProjects.select(RunProjects.run, RunProjects.projects_json)):
+            for project, blob in _brought_along(run, text):
+                yield blob.digest, project
+
+    def _found_blobs(self) -> Iterator[tuple[str, str]]:
+        """The digests of artifacts that jobs of unfinished runs have been given of other pipelines."""
+        unfinished = Run.status.not_in(ENDED_WORDS) & Job.external_json.is_null(False)
+        for job, text, project in self._rows(
+            Job.select(Job.id, Job.external_json, Run.project).join(Run).where(unfinished)
+        ):
+            for ref in _given(job, text):
+                yield ref.digest, project
 
     def _artifact_blobs(self, now: float, artifacts_before: float | None) -> Iterator[tuple[str, str]]:
         """The digests of unexpired artifacts, each with its run's project."""

@@ -56,9 +56,10 @@ class Report(msgspec.Struct):
     def short(self) -> bool:
         """Whether it carries only words and numbers."""
         result = self.result
-        return result is None or not (
-            result.message or result.artifacts or result.dotenv or result.tests or result.reports
-        )
+        if result is None:
+            return True
+        long = (result.message, result.artifacts, result.dotenv, result.tests, result.reports, result.release)
+        return not any(long)
 
     def message(self, attempt: str, now: float) -> m.JobStatus:
         ago = max(0.0, now - self.happened)
@@ -79,6 +80,8 @@ class Report(msgspec.Struct):
             test_results=self.result.test_results,
             reports=self.result.reports,
             coverage=self.result.coverage,
+            release=self.result.release,
+            pages=self.result.pages,
         )
 
 

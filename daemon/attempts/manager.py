@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 class AttemptManager:
     """The worker's attempts. Also the `RunnerListener` of their runners, whose calls arrive through `post`.
 
-    `send` sends a message to the coordinator; `timers` belong to the worker's loop.
+    `send` sends a message to the coordinator, `beat` a heartbeat; `timers` belong to the worker's loop.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class AttemptManager:
         requests: Requests,
         timers: Timers,
         send: Callable[[m.Message, bytes | None], bool],
+        beat: Callable[[], None],
         post: Callable[..., None],
         observers: Observers,
     ) -> None:
@@ -58,6 +59,7 @@ class AttemptManager:
         self._requests = requests
         self._timers = timers
         self._send = send
+        self._beat = beat
         self._post = post
         self._observers = observers
         self._runners: dict[str, Runner] = {}
@@ -210,7 +212,9 @@ class AttemptManager:
         self._post(self.feed, self.machine.ended, attempt)
 
     def finished(self, attempt: str, result: Result) -> None:
-        """See RunnerListener."""
+        """See RunnerListener. The coordinator first hears of a full disk, so that a retry goes to another worker."""
+        if result.failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE:
+            self._post(self._beat)
         self._post(self.feed, self.machine.finished, attempt, result)
 
     def service_log(self, attempt: str, alias: str, data: bytes) -> None:

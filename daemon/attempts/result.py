@@ -6,9 +6,10 @@ from enum import Enum
 
 import msgspec
 
+from protocol.plan import Release
 from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
-from protocol.views import ArtifactRef, JUnitSummary
+from protocol.views import ArtifactRef, JUnitSummary, Pages
 
 
 class StopReason(Enum):
@@ -44,3 +45,5 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     test_results: bytes = b""
     reports: JobReports | None = None
     coverage: float | None = None
+    release: Release | None = None
+    pages: Pages | None = None

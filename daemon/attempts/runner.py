@@ -20,20 +20,24 @@ from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.checkouts.git import Processes
 from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Slot, Workspace
+from daemon.executors.common.clone_path import at_clone_path
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
+from daemon.logs.appendix import Appendix, labelled
 from daemon.logs.coverage import LogTail, find_coverage
 from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
 from daemon.logs.resume import OffsetFilter
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
 from daemon.reports.reader import Reports
-from daemon.reports.upload import store_reports
+from daemon.reports.release import with_texts
+from daemon.reports.upload import add_release, store_reports
 from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
 from protocol import workspace as snapshots
 from protocol.backoff import Backoff
+from protocol.errors import reason_of
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
@@ -120,6 +124,7 @@ class Runner:
         *,
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
+        assignment = at_clone_path(assignment)
         self.attempt = assignment.attempt
         self.sandbox = executor.sandbox(assignment)
         self._executor = executor
@@ -139,6 +144,7 @@ class Runner:
         self._tail = LogTail() if assignment.job.coverage else None
         self._end = LogTail(hints.TAIL_BYTES)
         self._log_error: str | None = None
+        self._appendix = Appendix(log)
         self._failing = Event()  # failed without an engine or a container, and so without a log
 
     # called by the loop
@@ -294,7 +300,7 @@ class Runner:
                 self._git,
             )
         except OSError as error:
-            message = f"the workspace can't be checked out: {error}"
+            message = f"the workspace can't be checked out: {reason_of(error)}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def _prepare_ahead(self) -> bool:
@@ -354,8 +360,10 @@ class Runner:
         finally:
             if follower is not None:
                 follower.join()
-        while (log_length := self._log.whole()) is None:
-            self._follow_log()
+        log_length = self._whole_log()
+        if service_logs and self.sandbox.shows_services:
+            self._appendix.append(labelled(service_logs), log_length)
+            log_length = self._whole_log()
         self._check_wanted()
         said = [result.message, reports.failure, reports.warning, *self.sandbox.warnings, self._log_error]
         if result.failure_reason is FailureReason.SCRIPT_FAILURE:
@@ -371,13 +379,15 @@ class Runner:
             test_results=reports.test_results,
             reports=reports.shown,
             coverage=self._coverage(),
+            release=reports.release if result.status is ExecutionStatus.SUCCESS else None,
+            pages=reports.pages,
         )
 
     @property
     def _leaves_something(self) -> bool:
         """Whether the job has more to collect than a log."""
         job = self._assignment.job
-        return bool(job.artifacts or job.caches or job.services)
+        return bool(job.artifacts or job.caches or job.services or job.release)
 
     def _check_wanted(self) -> None:
         if self._stop in (StopReason.DISCARD, StopReason.LEAVE):
@@ -407,13 +417,15 @@ class Runner:
     def _take_reports(self, result: Result) -> tuple[Result, Reports]:
         """Stores the job's files; if that fails, an otherwise successful job fails with it."""
         job = self._assignment.job
-        if self._stop in (StopReason.CANCEL, StopReason.LEASE) or not (job.artifacts or job.caches):
+        if self._stop in (StopReason.CANCEL, StopReason.LEASE) or not (job.artifacts or job.caches or job.release):
             return result, Reports()
         succeeded = result.status is ExecutionStatus.SUCCESS
         scratch = self._transfer.scratch()
         try:
             collected = self.sandbox.collect(scratch, succeeded=succeeded)
             reports = store_reports(collected, self._transfer, self._masker, self._assignment)
+            if job.release is not None and succeeded:
+                add_release(job.release, self.sandbox.expand, collected, reports)
         except JobFailed as error:
             if succeeded:
                 return self._failed(error.reason, error.message, result.exit_code), Reports()
@@ -433,6 +445,7 @@ class Runner:
                 else:
                     self.sandbox.follow_log(limit.start, self._tapped(limit.write))
                 limit.close()
+                self._appendix.write()
                 return
             except LogRestarted:
                 continue
@@ -464,6 +477,9 @@ class Runner:
             message=self._masker.text("; ".join(said)) or None,
             dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
             artifacts=artifacts,
+            pages=result.pages
+            and msgspec.structs.replace(result.pages, publish=self._masker.text(result.pages.publish)),
+            release=result.release and with_texts(result.release, self._masker.text),
         )
 
     def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
@@ -491,13 +507,19 @@ class Runner:
         """Best effort: a service's log helps troubleshooting, and decides nothing."""
         logs: dict[str, bytes] = {}
         try:
-            logs = self.sandbox.service_logs()
-            for alias, data in logs.items():
+            for alias, data in self.sandbox.service_logs().items():
                 if not self._masker.hides(alias):
-                    self._host.service_log(self.attempt, alias, self._masker.whole(data))
+                    logs[alias] = self._masker.whole(data)
+                    self._host.service_log(self.attempt, alias, logs[alias])
         except Exception as error:
             logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
         return logs
+
+    def _whole_log(self) -> int:
+        """Reads the log again as often as the coordinator loses some of it; its length."""
+        while (length := self._log.whole()) is None:
+            self._follow_log()
+        return length
 
     def _hints(self, service_logs: Mapping[str, bytes]) -> list[str]:
         """Worker options that would have let the job get further."""

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import msgspec
 
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import FailureReason
 from protocol.views import Capability
+
+DESCRIPTION = "description"
+"""The kind of a collected file that has a release's description."""
 
 
 class JobFailed(Exception):
@@ -67,8 +70,10 @@ class Outcome(msgspec.Struct, frozen=True):
 class Collected(msgspec.Struct, frozen=True):
     """One file set from the ended container, as a compressed tar (or plain report file) on the worker's disk.
 
-    `kind` is "archive" or the kind of report; `digest` is the file's sha256, if known. `paths` are an archive's
-    patterns with variables expanded; `workspace`, of a coverage report, the names of the files that it may be about.
+    `kind` is "archive", "pages", "description" (of a release) or the kind of report; `digest` is the file's sha256, if
+    known. `paths` are an archive's patterns, expanded and relative to the project directory. `workspace`, of a coverage
+    report, are the names of the files that it may be about. Of pages, `files` is their number and `bytes` the sum of
+    their sizes.
     """
 
     kind: str
@@ -77,6 +82,8 @@ class Collected(msgspec.Struct, frozen=True):
     digest: str = ""
     paths: Sequence[str] = ()
     workspace: frozenset[str] = frozenset()
+    files: int = 0
+    bytes: int = 0
 
 
 class Dependencies(msgspec.Struct):
@@ -140,6 +147,9 @@ class Workspace(Protocol):
 
     Methods of it and of its checkouts raise BadArchive, OSError, LongshoreError.
     """
+
+    is_plain: ClassVar[bool] = False
+    """Whether it has no repository: a job that wants no files of it then gets an empty project directory."""
 
     def checkout(self, options: CheckoutOptions) -> Checkout:
         """The snapshot, checked out with a job's options."""
@@ -207,8 +217,17 @@ class Sandbox(Protocol):
     def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
         """Takes artifacts and reports out of the ended container, according to their `when`; saves caches."""
 
+    def expand(self, text: str) -> str:
+        """A text with the variables of the job's final environment."""
+        return text
+
     def service_logs(self) -> dict[str, bytes]:
         """The services' output up to now, by alias, bounded; empty without services."""
+
+    @property
+    def shows_services(self) -> bool:
+        """Whether the job wants that output in its log too (CI_DEBUG_SERVICES)."""
+        return False
 
     def remove(self) -> None:
         """Removes container, services, network and volumes; no error if they are gone."""

@@ -30,6 +30,7 @@ class ExecutorOptions(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     worker: str
+    labels: tuple[str, ...] = ()
     coordinator: str
     directory: Path
     lock: Path | None = None  # held for the worker's lifetime

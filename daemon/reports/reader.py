@@ -16,9 +16,10 @@ from daemon.reports.coverage import Workspace, parse_cobertura, parse_jacoco
 from daemon.reports.dotenv import MAX_BYTES, BadDotenv, parse_dotenv
 from daemon.reports.junit import JUnitReport, parse_junit
 from protocol.messages import Assignment
+from protocol.plan import Release
 from protocol.reports import JobReports, LineCoverage, Link
 from protocol.test_results import pack
-from protocol.views import ArtifactRef, JUnitSummary
+from protocol.views import ArtifactRef, JUnitSummary, Pages
 
 MOST_NAMED = 3
 """Limit of report files named in a message."""
@@ -43,6 +44,8 @@ class Reports(msgspec.Struct):
     tests: JUnitSummary | None = None
     test_results: bytes = b""
     shown: JobReports | None = None
+    release: Release | None = None
+    pages: Pages | None = None
     warning: str | None = None
     failure: str | None = None
 

@@ -19,6 +19,7 @@ from daemon.executors.base import JobFailed
 from daemon.upstream.blob_cache import BlobCache, Corrupt
 from daemon.upstream.requests import Answer, Refused, Requests
 from protocol import messages as m
+from protocol.errors import reason_of
 from protocol.names import CHUNK_BYTES
 from protocol.statuses import FailureReason
 
@@ -146,7 +147,9 @@ class Transfer:
         try:
             return self._transfers.fetch(self, digest, size)
         except (Refused, Corrupt, OSError) as error:
-            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, f"the workspace can't be fetched: {error}") from error
+            raise JobFailed(
+                FailureReason.RUNNER_SYSTEM_FAILURE, f"the workspace can't be fetched: {reason_of(error)}"
+            ) from error
 
     def artifact(self, job: str, digest: str, size: int) -> Path:
         """The file of a dependency's artifacts. Raises JobFailed, TransferAborted."""
@@ -156,7 +159,7 @@ class Transfer:
             message = f"the artifacts of job {job} no longer exist: {error}"
             raise JobFailed(FailureReason.MISSING_DEPENDENCY_FAILURE, message) from error
         except (Corrupt, OSError) as error:
-            message = f"the artifacts of job {job} can't be fetched: {error}"
+            message = f"the artifacts of job {job} can't be fetched: {reason_of(error)}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def store(self, file: Path, digest: str = "") -> tuple[str, int]:
@@ -171,7 +174,7 @@ class Transfer:
                 self._upload(stream.fileno(), digest, size)
             self._transfers.cache.adopt(self.attempt, digest, file)
         except (Refused, OSError) as error:
-            message = f"{file.name} can't be stored: {error}"
+            message = f"{file.name} can't be stored: {reason_of(error)}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
         return digest, size
 

@@ -65,7 +65,7 @@ class CachedProject:
         self._freshness = freshness
         self._asked: set[str] = set()
         self._missing: dict[str, str] = {}
-        self._failure = ""
+        self._failure: NotReached | None = None
 
     def commit(self, ref: str, *, fixed: bool = False) -> str:
         """The commit of a branch, a tag or a full SHA; of the default branch if `ref` is empty.
@@ -147,13 +147,13 @@ class CachedProject:
     def _run(self, command: tuple[str, ...], what: str, limit: int) -> bytes:
         at = f" ({what})" if what else ""
         doing = f"fetching {self.name}{at} from {self.shown_address}"
-        if self._failure:
-            raise NotReached(self._failure)
+        if self._failure is not None:
+            raise type(self._failure)(str(self._failure))
         try:
             return self._git.run(self.directory, self._address, command, doing, limit)
         except BaseException as error:
             if isinstance(error, NotReached):
-                self._failure = str(error)
+                self._failure = error
             for left in self.directory.glob("objects/pack/tmp_*"):  # of a process that was ended
                 left.unlink(missing_ok=True)
             raise

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.git_repository import Repository, git_output
 from pipeline.includes.cached_project import CachedProject, FetchedTree, Freshness
-from pipeline.includes.git_fetch import GitFetch, NoSuchRef
+from pipeline.includes.git_fetch import GitFetch, NoSuchProject, NoSuchRef
 from pipeline.includes.records import Pin, Provenance, SourceRecord, lock_key
 from pipeline.includes.remote_files import KeptFiles, RemoteFile, RemoteFiles
 from pipeline.includes.servers import Server, named_server, server_of, without_credentials
 from pipeline.includes.sources import Source, mapped_project, remote_file, source_of
 from pipeline.includes.urls import printable_url, url_name
 from pipeline.includes.versions import highest, is_partial, is_semantic
+from pipeline.predefined_variables import GITLAB_VERSION
 from pipeline.problems import nearest
 from protocol.errors import LongshoreError
 from protocol.names import OBJECT_ID
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 GITLAB = "gitlab-org/gitlab"
 GITLAB_HOST = "gitlab.com"
-TEMPLATES_REF = "v18.2.0-ee"
+TEMPLATES_REF = f"v{GITLAB_VERSION}-ee"
 """The release of GitLab whose templates `include:template` means, unless the user names another."""
 LOCK_FILE = ".gitlab-ci.lock.yml"
 
@@ -160,7 +161,12 @@ class OtherProjects:
         key = lock_key(name, ref or "")
         pin = self.fetching.pin(key)
         project = self._project(self._server(self.fetching), name)
-        commit = self._pinned(project, pin) if pin else project.commit(ref or "")
+        try:
+            commit = self._pinned(project, pin) if pin else project.commit(ref or "")
+        except NoSuchProject as error:
+            if self.fetching.server is not None:
+                raise
+            raise LongshoreError(f"{error}; if its address begins differently, name that: --server URL") from None
         return self._tree(project, name, Provenance(name, ref or "", commit, project.shown_address, key))
 
     def remote(self, url: str, integrity: str = "", max_age: float = 0.0) -> tuple[Source, str]:

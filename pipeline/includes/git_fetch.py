@@ -41,6 +41,8 @@ OF_ADDRESSES = ("credential.", "http.", "url.")
 SHOWN, SHOWN_LINES = 300, 3
 """Characters and lines of the end of git's own message that an error shows."""
 _NOISE = re.compile(r"warning: |please make sure you have the correct access|and the repository exists", re.IGNORECASE)
+_ENDED = "Could not read from remote repository"
+"""What git says after any reason of ssh's."""
 _LOGIN = re.compile(
     r"authentication failed|could not read (?:username|password)|permission denied|terminal prompts disabled|"
     r"host key verification failed|access denied|http basic: access|returned error: 40[13]",
@@ -62,6 +64,10 @@ class NoSuchRef(LongshoreError):
 
 class NotReached(LongshoreError):
     """The server does not answer, or not to us: there is no use in asking it for more of the project."""
+
+
+class NoSuchProject(NotReached):
+    """The server has no such project, or does not admit to it."""
 
 
 class GitFetch:
@@ -181,7 +187,8 @@ class GitFetch:
         if not rewritten or rewritten == address:
             return said
         ours, path = without_credentials(address), _path_of(rewritten)
-        said = without_credentials(said).replace(without_credentials(rewritten).rstrip("/"), f"{ours}{REWRITTEN}")
+        shown = without_credentials(rewritten).rstrip("/")
+        said = without_credentials(said).replace(f"{shown}/", shown).replace(shown, f"{ours}{REWRITTEN}")
         return said if path in ours else said.replace(path, f"{_path_of(ours)}{REWRITTEN}")
 
     @cached_property
@@ -257,8 +264,9 @@ def _failure(doing: str, said: str, status: int, limit: int) -> LongshoreError:
     """The error for a failed command. Git's own message is shown without credentials."""
     if _TOO_LARGE.search(said):
         return LongshoreError(f"{doing}: the server sends more than {limit >> 20} MB")
-    lines = [line.strip() for line in without_credentials(said).splitlines() if line.strip()]
+    lines = [line.strip().rstrip(".") for line in without_credentials(said).splitlines() if line.strip()]
     lines = [re.sub(r"^(?:fatal|error|remote): ", "", line) for line in lines if not _NOISE.match(line)]
+    lines = [line for line in lines if line != _ENDED] or lines
     shown = "; ".join(dict.fromkeys(lines[-SHOWN_LINES:]))[-SHOWN:] or f"git ended with exit status {status}"
     if _NO_REF.search(said):
         return NoSuchRef(f"{doing}: {shown}")
@@ -266,5 +274,5 @@ def _failure(doing: str, said: str, status: int, limit: int) -> LongshoreError:
         mend = "check the credentials that git has for this server"
         return NotReached(f"{doing}: git can't log in: {shown}; {mend}")
     if _ABSENT.search(said):
-        return NotReached(f"{doing}: no such project, or no access to it: {shown}")
+        return NoSuchProject(f"{doing}: no such project, or no access to it: {shown}")
     return NotReached(f"{doing}: {shown}")

@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from pipeline.git_repository import Repository, git_output
 from pipeline.includes.records import Provenance
@@ -136,14 +136,31 @@ def remote_file(url: str, projects: Mapping[str, Path]) -> tuple[Source, str] | 
     The source is a directory mapped to a prefix of the URL or, for a raw file's address on a GitLab server, that
     project. Raises LongshoreError if the directory does not have it.
     """
+    found = _mapped_url(url, projects)
+    return (source_of(found.root, found.ref, found.label), found.path) if found is not None else None
+
+
+def is_mapped(name: str, projects: Mapping[str, Path]) -> bool:
+    """Whether the user has named a directory for a project or a URL."""
+    return (_mapped_url(name, projects) if "://" in name else _mapped(name, projects)) is not None
+
+
+class _MappedUrl(NamedTuple):
+    root: Path
+    ref: str | None
+    label: str
+    path: str
+
+
+def _mapped_url(url: str, projects: Mapping[str, Path]) -> _MappedUrl | None:
     bare = re.split(r"[?#]", url, maxsplit=1)[0]
     found = _mapped(bare, {name: root for name, root in projects.items() if "://" in name})
     if found is not None:
         folder, path = found
-        return source_of(folder, None, f"{bare[: len(bare) - len(path)]}"), path
+        return _MappedUrl(folder, None, bare[: len(bare) - len(path)], path)
     raw = _RAW_FILE.match(bare)
     if raw is not None and (root := mapped_project(raw["project"], projects)) is not None:
-        return source_of(root, raw["ref"], f"{raw['project']}:"), raw["path"]
+        return _MappedUrl(root, raw["ref"], f"{raw['project']}:", raw["path"])
     return None
 
 

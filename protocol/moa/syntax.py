@@ -19,8 +19,12 @@ ESCAPED = "\\" + OPENING
 MAX_DEPTH = 30
 """Maximum nesting of an expression: brackets, signs and strings inside each other."""
 FUNCTIONS = ("str", "num", "bool")
-BINARY = (("||",), ("&&",), ("==", "!=", "<=", ">=", "<", ">"), ("+", "-"), ("*", "/", "%"))
-"""Binary operators by precedence, lowest first; all are left-associative."""
+PRECEDENCE = {
+    operator: precedence
+    for precedence, operators in enumerate(("||", "&&", "== != <= >= < >", "+ -", "* / %"))
+    for operator in operators.split()
+}
+"""Binary operators, all left-associative; a higher precedence binds tighter."""
 UNARY = ("+", "-", "!")
 CONSTANTS: dict[str, bool | None] = {"null": None, "true": True, "false": False}
 RESERVED = frozenset(
@@ -49,9 +53,12 @@ ESCAPES = {"\\": "\\", '"': '"', "n": "\n", "r": "\r", "t": "\t", "a": "\a", "b"
 T = TypeVar("T")
 
 _SPACE = re.compile(r"\s*")
+_OPERATOR = re.compile(r"\s*(\|\||&&|[=!<>]=|[<>+\-*/%])")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _NUMBER = re.compile(r"\d+(?:\.\d+)?(?:[eE][+-]?\d+)?")
 _RAW = re.compile(r"'((?:[^'\\]|\\.)*)'", re.DOTALL)
+_PLAIN = re.compile(r'[^"\\$]+')
+"""Characters of a string in double quotes that stand for themselves."""
 _UNICODE = re.compile(r"u([0-9a-fA-F]{4})")
 
 
@@ -205,13 +212,12 @@ class _Parser:
     def _skip_space(self) -> None:
         self._at = _SPACE.match(self._text, self._at).end()  # type: ignore[union-attr]  # it matches anywhere
 
-    def _expression(self, level: int = 0) -> Node:
+    def _expression(self, lowest: int = 0) -> Node:
         """An expression of operators of this precedence or a higher one."""
-        if level == len(BINARY):
-            return self._unary()
-        left = self._expression(level + 1)
-        while operator := self._takes(*BINARY[level]):
-            left = Binary(operator, left, self._expression(level + 1))
+        left = self._unary()
+        while (found := _OPERATOR.match(self._text, self._at)) and PRECEDENCE[found[1]] >= lowest:
+            self._at = found.end()
+            left = Binary(found[1], left, self._expression(PRECEDENCE[found[1]] + 1))
         return left
 
     def _unary(self) -> Node:
@@ -297,6 +303,10 @@ class _Parser:
         while True:
             if self._at >= len(self._text):
                 raise BadExpression('a string lacks its closing `"`')
+            if plain := _PLAIN.match(self._text, self._at):
+                parts.append(plain[0])
+                self._at = plain.end()
+                continue
             character = self._text[self._at]
             if self._text.startswith(OPENING, self._at):
                 parts.append(self._block())

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.commands.coordinator import warn_of_weak_confinement
 from compiler import confinement
 
 HERE = Path(__file__).parents[2]
@@ -149,3 +150,33 @@ def test_the_time_of_a_process_without_a_coordinator_is_bounded(folder: Path) ->
 
     assert done.returncode == -14
     assert confinement.LATE == 5.0
+
+
+@pytest.mark.parametrize(
+    ("landlock", "machine", "missing"),
+    [
+        (7, "x86_64", []),
+        (5, "aarch64", ["that they may not send signals to the coordinator"]),
+        (
+            -1,
+            "riscv64",
+            [
+                "which files they may read and write",
+                "that they may not send signals to the coordinator",
+                "that they may not open sockets",
+            ],
+        ),
+    ],
+)
+def test_the_coordinator_warns_at_its_start_of_what_its_kernel_does_not_enforce(
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    landlock: int,
+    machine: str,
+    missing: list[str],
+) -> None:
+    monkeypatch.setattr(confinement, "landlock_version", lambda: landlock)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    assert confinement.unenforced() == missing
+    warn_of_weak_confinement()
+    assert [record.getMessage().count(", ") for record in caplog.records] == ([len(missing) - 1] if missing else [])

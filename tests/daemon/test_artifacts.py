@@ -253,14 +253,16 @@ def test_reports_beyond_the_bounds_are_left_out_with_a_warning(
     coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("daemon.reports.reader.MOST_FILES", 2)
-    monkeypatch.setattr("daemon.reports.reader.KIND_BYTES", 3)
-    engine.artifacts["build"] = [("codequality", f"{number}.json", b"[]") for number in range(3)]
-    engine.artifacts["build"] += [("annotations", f"{number}.json", b"{}") for number in range(3)]
+    monkeypatch.setattr("daemon.reports.reader.KIND_BYTES", 5)
+    engine.artifacts["build"] = [("codequality", f"{number}.json", b"[]") for number in range(4)]
+    engine.artifacts["build"] += [("annotations", f"{number}.json", b"{  }") for number in range(4)]
     run_worker()
-    coordinator.assign(assignment("true", attempt="1.1", name="build", artifacts=LEAVES))
-    message = coordinator.final("1.1").message or ""
-    assert "2 of 3 codequality reports left out: at most 2 files of 3 bytes" in message
-    assert "2 of 3 annotations reports left out" in message
+    exposed = ArtifactsSpec(paths=["gone"], expose_as="Nothing")
+    coordinator.assign(assignment("true", attempt="1.1", name="build", artifacts=exposed))
+    final = coordinator.final("1.1")
+    assert "2 of 4 codequality reports left out: at most 2 files of 5 bytes in all" in (final.message or "")
+    assert "3 of 4 annotations reports left out" in (final.message or "")
+    assert final.reports == JobReports(quality=CodeQuality())  # no link to an archive that does not exist
 
 
 def test_coverage_is_taken_from_the_log(coordinator: FakeCoordinator, run_worker: Start) -> None:

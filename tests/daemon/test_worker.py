@@ -16,8 +16,10 @@ from daemon.settings import WorkerSettings
 from daemon.worker import REMOVE_BOUND, Worker
 from protocol import messages as m
 from protocol.errors import EngineUnavailable, LongshoreError, UsageError
+from protocol.plan import Variable
 from protocol.statuses import ExecutionStatus as S
 from protocol.statuses import FailureReason
+from protocol.workspace import TarWorkspace
 from tests.support.eventually import eventually
 from tests.support.fake_coordinator import FakeCoordinator, RunningWorker
 from tests.support.fake_executor import FakeEngine, FakeExecutor, FakeSandbox
@@ -139,6 +141,16 @@ def test_what_the_engine_refuses_is_the_jobs_failure_with_its_reason_and_message
     engine.await_step("remove", "1.1")
 
 
+def test_a_project_directory_that_can_not_be_fails_the_job_before_it_is_prepared(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+) -> None:
+    run_worker()
+    elsewhere = [Variable(key="GIT_CLONE_PATH", value="/etc")]
+    coordinator.assign(assignment("noop", attempt="1.1", run_variables=elsewhere))
+    assert "GIT_CLONE_PATH '/etc' can't be used" in (coordinator.final("1.1").message or "")
+    assert ("prepare", "1.1") not in engine.history
+
+
 def test_services_logs_are_sent_as_streams_of_their_own(
     coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
@@ -147,6 +159,21 @@ def test_services_logs_are_sent_as_streams_of_their_own(
     coordinator.assign(assignment("true", attempt="1.1"))
     coordinator.final("1.1")
     assert coordinator.log("1.1", "service-db") == b"ready\n"
+    assert b"ready" not in coordinator.log("1.1")
+
+
+def test_services_logs_follow_the_jobs_own_if_it_wants_them_with_secrets_masked(
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+) -> None:
+    engine.service_logs = {"db": b"ready\npassword hunter22", "web": b"up\n"}
+    engine.shows_services = True
+    run_worker()
+    secret = Variable(key="PASSWORD", value="hunter22", masked=True)
+    coordinator.assign(assignment("echo script", attempt="1.1", secrets=[secret]))
+    final = coordinator.final("1.1")
+    log = coordinator.log("1.1")
+    assert log.endswith(b"script\n[service:db] ready\n[service:db] password [MASKED]\n[service:web] up\n")
+    assert final.log_length == len(log)
 
 
 # slots and places
@@ -500,6 +527,19 @@ def test_a_full_disk_is_told_with_the_heartbeat(coordinator: FakeCoordinator, ru
     coordinator.heartbeat = 0.1
     run_worker(disk_floor=1 << 60)
     coordinator.expect(m.Heartbeat, lambda beat: beat.disk_low)
+
+
+def test_a_full_disk_is_told_before_the_failure_of_a_job(
+    coordinator: FakeCoordinator, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    coordinator.heartbeat = 3600.0
+    run_worker(disk_floor=1)
+    coordinator.expect(m.Heartbeat, lambda beat: not beat.disk_low)
+    full = shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: full)
+    coordinator.assign(assignment("noop", attempt="1.1", workspace=TarWorkspace(digest="0" * 64, size=1)))
+    assert coordinator.final("1.1").failure_reason is FailureReason.RUNNER_SYSTEM_FAILURE
+    assert [message.disk_low for message in coordinator.heard if isinstance(message, m.Heartbeat)] == [False, True]
 
 
 def test_leftovers_of_nobody_are_swept_at_the_start(

@@ -59,3 +59,14 @@ def test_without_a_commit_of_the_files_the_key_is_default_with_a_warning(project
 )
 def test_a_key_names_one_or_two_files_of_one_kind(project: Project, key: str) -> None:
     assert project.problems(f"job: {{script: [x], cache: {{key: {key}, paths: [p]}}}}\n")
+
+
+def test_a_job_has_at_most_four_caches_and_fewer_than_fifty_tags(project: Project) -> None:
+    four = ", ".join(f"{{key: k{number}, paths: [p]}}" for number in range(4))
+    assert len(project.job(f"job: {{script: [x], cache: [{four}], tags: {list(range(49))}}}\n").caches) == 4
+    assert project.problems(
+        f"job: {{script: [x], cache: [{four}, {{key: k, paths: [p]}}], tags: {list(range(50))}}}\n"
+    ) == [
+        ".gitlab-ci.yml:1: job.cache: has more than 4 items",
+        ".gitlab-ci.yml:1: job.tags: has more than 49 items",
+    ]

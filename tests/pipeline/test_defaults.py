@@ -56,6 +56,6 @@ def test_a_job_that_starts_a_pipeline_inherits_only_what_it_may_have(project: Pr
 
 def test_keywords_of_a_header_and_of_workflow_rules_that_only_gitlab_documents(project: Project) -> None:
     assert project.warnings("spec: {description: what it is for}\n---\njob: {script: [x]}\n") == []
-    assert project.problems("workflow: {rules: [{start_in: 5 minutes}]}\njob: {script: [x]}\n") == [
-        ".gitlab-ci.yml:1: workflow.rules[0].start_in: is refused: a pipeline can't wait; GitLab refuses it too"
+    assert project.warnings("workflow: {rules: [{start_in: 5 minutes}]}\njob: {script: [x]}\n") == [
+        ".gitlab-ci.yml:1: workflow.rules[0].start_in: has no effect here: it applies to jobs only, in GitLab too"
     ]

@@ -88,10 +88,11 @@ def test_a_stop_job_may_be_excluded_by_its_rules(project: Project) -> None:
         ("{name: b, action: begin}", "must be one of start, prepare, stop, verify, access"),
         ("{name: b, deployment_tier: prod}", "must be one of production, staging, testing, development, other"),
         ("{name: 'a#b'}", "environment.name: 'a#b' is not a name of an environment"),
+        ("{name: 'a\\b'}", "environment.name: 'a\\\\b' is not a name of an environment"),
         ("/a", "environment: '/a' is not a name of an environment"),
         ("{name: " + "x" * 256 + "}", "has more than 255 characters"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_gitlab_refuses_is_refused_once_with_its_line(project: Project, environment: str, message: str) -> None:
     text = f"""
@@ -103,3 +104,27 @@ def test_what_gitlab_refuses_is_refused_once_with_its_line(project: Project, env
     (problem,) = project.problems(text)
     assert problem.startswith(".gitlab-ci.yml:1: job.environment")
     assert message in problem
+
+
+@pytest.mark.parametrize(
+    ("stop", "names"),
+    [
+        ("when: manual", ["deploy", "stop"]),
+        ("when: manual, needs: [deploy]", ["deploy", "stop"]),
+        ("when: manual, needs: [deploy, other]", ["deploy"]),
+        ("when: always", ["deploy"]),
+        ("rules: [{when: manual}]", ["deploy", "stop"]),
+    ],
+)
+def test_a_job_that_is_asked_for_comes_with_the_job_that_stops_its_environment(
+    project: Project, stop: str, names: list[str]
+) -> None:
+    text = f"""
+        deploy: {{script: [x], environment: {{name: e, on_stop: stop}}}}
+        other: {{script: [x]}}
+        stop: {{script: [x], environment: {{name: e, action: stop}}, {stop}}}
+        """
+    jobs = {job.name: job for job in project.compile(text, jobs=["deploy"]).plan.jobs}
+    assert sorted(jobs) == names
+    if "stop" in jobs:
+        assert (jobs["stop"].when, jobs["stop"].allow_failure) == ("manual", True)

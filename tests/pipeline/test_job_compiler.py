@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from pipeline.needs import find_circle
-from protocol.errors import UsageError
+from protocol.errors import PipelineFileError, UsageError
+from protocol.plan import ExternalNeed
 from tests.support.project import Project
 
 
@@ -93,6 +94,7 @@ def test_needs_mean_all_jobs_of_a_parallel(project: Project) -> None:
         ("[{ARCH: arm}]", ["many: [linux, arm]", "many: [mac, arm]"]),
         ("[{OS: [linux, mac], ARCH: x}]", ["many: [linux, x]", "many: [mac, x]"]),
         ("[{OS: mac, ARCH: x}, {OS: linux, ARCH: arm}]", ["many: [linux, arm]", "many: [mac, x]"]),
+        ("[{OS: [mac, mac], ARCH: x}, {ARCH: x, OS: mac}]", ["many: [mac, x]"]),
     ],
 )
 def test_needs_select_jobs_of_a_matrix(project: Project, matrix: str, names: list[str]) -> None:
@@ -126,6 +128,31 @@ def test_matrix_expressions_pair_jobs_of_two_matrices(project: Project) -> None:
     assert needs_of(project, text, "job: [mac, x]") == [("many: [mac, x]", True, False)]
 
 
+def test_needs_of_a_rule_select_jobs_of_a_matrix_too(project: Project) -> None:
+    text = (
+        PRODUCERS
+        + """
+    job:
+      stage: test
+      script: [x]
+      parallel: {matrix: [{OS: [linux, mac]}]}
+      rules:
+        - when: always
+          needs: [{job: many, optional: true, parallel: {matrix: [{OS: "$[[ matrix.OS ]]", ARCH: [arm, bsd]}]}}]
+        """
+    )
+    assert needs_of(project, text, "job: [mac]") == [("many: [mac, arm]", True, True)]
+
+
+def test_a_large_selector_is_refused_at_once(project: Project) -> None:
+    many = ", ".join(f"V{number}: [{', '.join('abcdefghij')}]" for number in range(20))
+    (problem,) = project.problems(
+        PRODUCERS
+        + f"    job: {{stage: test, script: [x], needs: [{{job: many, parallel: {{matrix: [{{{many}}}]}}}}]}}\n"
+    )
+    assert "no job of 'many' has the matrix values V0: a, V1: a" in problem
+
+
 def test_optional_needs_of_jobs_that_are_not_there_are_dropped(project: Project) -> None:
     text = (
         PRODUCERS
@@ -144,14 +171,51 @@ def test_no_needs_are_not_empty_needs(project: Project) -> None:
     assert needs_of(project, text, "b") == []
 
 
-def test_needs_of_other_pipelines_count_as_met(project: Project) -> None:
+def test_needs_of_other_pipelines_are_no_needs_of_this_one(project: Project) -> None:
     text = """
+        variables: {P: "12", GROUP: g}
         a: {script: [x]}
-        job: {script: [x], needs: [a, {pipeline: $P, job: b}, {project: g/p, job: c, ref: main, artifacts: true}]}
-        mirror: {script: [x], needs: {pipeline: other/project}}
+        job:
+          script: [x]
+          needs:
+            - a
+            - {pipeline: $P, job: b}
+            - {project: $GROUP/p, job: c, ref: main, artifacts: true}
+            - {pipeline: $NO, job: d}
+        none: {script: [x], needs: [{project: g/p, job: c, ref: main, artifacts: false}]}
+        mirror: {needs: {pipeline: $GROUP/other}}
+        one: {script: [x], needs: {pipeline: $P, job: b}}
         """
     assert needs_of(project, text, "job") == [("a", True, False)]
-    assert needs_of(project, text, "mirror") is None
+    assert project.job(text, "job").external_needs == [
+        ExternalNeed(job="b", pipeline="12"),
+        ExternalNeed(job="c", project="g/p", ref="main"),
+        ExternalNeed(job="d", pipeline="$NO"),
+    ]
+    assert (needs_of(project, text, "none"), project.job(text, "none").external_needs) == ([], [])
+    assert (needs_of(project, text, "mirror"), project.job(text, "mirror").mirrors) == (None, "g/other")
+    assert project.job(text, "one").external_needs == [ExternalNeed(job="b", pipeline="12")]
+
+
+@pytest.mark.parametrize(
+    ("job", "problem"),
+    [
+        ("{script: [x], needs: [{project: g/p, ref: main}]}", "job.needs[0]: names no job; add `job:`"),
+        ("{script: [x], needs: [{project: g/p, job: c}]}", "job.needs[0]: names no ref; add `ref:`"),
+        ("{script: [x], needs: [{pipeline: g/p}]}", "job.needs[0]: names no job; add `job:`"),
+        ("{script: [x], needs: [{pipeline: $P, project: g/p, job: c, ref: m}]}", "names both a project and a pipeline"),
+        ("{script: [x], needs: {pipeline: g/p}}", "job.script: can't be used in a job with `needs:pipeline`"),
+        ("{script: [x], needs: [" + "{pipeline: $P, job: c}, " * 6 + "]}", "names more than 5 jobs of other pipelines"),
+        (
+            "{trigger: {include: a.yml}, needs: [{pipeline: $P, job: c}]}",
+            "job.needs[0]: a job with `trigger` can't get artifacts of other pipelines",
+        ),
+    ],
+)
+def test_needs_of_other_pipelines_that_gitlab_refuses_are_refused(project: Project, job: str, problem: str) -> None:
+    with pytest.raises(PipelineFileError) as error:
+        project.plan(f"job: {job}")
+    assert problem in str(error.value)
 
 
 def test_dependencies_are_jobs_of_this_plan(project: Project) -> None:
@@ -179,8 +243,15 @@ def test_dependencies_are_jobs_of_this_plan(project: Project) -> None:
         ("needs: [job]", "job.needs: the job needs itself"),
         ("needs: plain", "job.needs: must be a list or a mapping, not a string"),
         ("needs: [{artifacts: true}]", "job.needs[0]: names no job"),
-        ("needs: [{job: many, parallel: {matrix: [{OS: bsd}]}}]", "no job of 'many' has these matrix values"),
-        ("needs: [{job: split, parallel: {matrix: [{OS: bsd}]}}]", "no job of 'split' has these matrix values"),
+        ("needs: [{job: many, parallel: {matrix: [{OS: bsd}]}}]", "no job of 'many' has the matrix values OS: bsd"),
+        ("needs: [{job: many, parallel: {matrix: [{OS: [mac, bsd], ARCH: x}]}}]", "matrix values OS: bsd, ARCH: x"),
+        (
+            "needs: [{job: many, parallel: {matrix: [{OS: mac}, {CPU: x}]}}]",
+            "no job of 'many' has the matrix values CPU",
+        ),
+        ("needs: [{job: many, parallel: {matrix: []}}]", "job.needs[0].parallel.matrix: is an empty list"),
+        ("needs: [{job: split, parallel: {matrix: [{OS: bsd}]}}]", "no job of 'split' has the matrix values OS: bsd"),
+        ("needs: [{job: split, parallel: 2}]", "must be a mapping, not a number; name a job of a numbered `parallel`"),
         ("needs: [{job: many, parallel: {matrix: [{OS: '$[[ matrix.OS ]]'}]}}]", "have a `parallel:matrix` themselves"),
         ("dependencies: [unknown]", "job.dependencies: unknown job 'unknown'"),
         ("dependencies: [late]", "job.dependencies: 'late' is in a later stage"),

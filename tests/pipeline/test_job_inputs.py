@@ -56,7 +56,10 @@ def test_expressions_are_replaced_where_gitlab_replaces_them(project: Project) -
             name: 'n-${{ job.inputs.x }}'
             paths: ['p/${{ job.inputs.x }}']
             exclude: ['x/${{ job.inputs.x }}']
-            reports: {junit: 'j/${{ job.inputs.x }}', dotenv: 'd/${{ job.inputs.x }}'}
+            reports:
+              junit: 'j/${{ job.inputs.x }}'
+              dotenv: 'd/${{ job.inputs.x }}'
+              coverage_report: {coverage_format: cobertura, path: 'c/${{ job.inputs.x }}'}
           cache:
             - {key: 'k${{ job.inputs.x }}/', paths: ['c/${{ job.inputs.x }}'], fallback_keys: ['f${{ job.inputs.x }}']}
             - {key: {files: [Makefile], prefix: 'p-${{ job.inputs.x }}'}, paths: [d], policy: '${{ "pull" }}'}
@@ -72,7 +75,7 @@ def test_expressions_are_replaced_where_gitlab_replaces_them(project: Project) -
     assert ready.script == ["s 4", "keep $[ a ] ${b} ${{ c }}"]
     artifacts = ready.artifacts
     assert (artifacts.name, artifacts.paths, artifacts.exclude) == ("n-X", ["p/X"], ["x/X"])
-    assert (artifacts.junit, artifacts.dotenv) == (["j/X"], ["d/X"])
+    assert (artifacts.junit, artifacts.dotenv, artifacts.cobertura) == (["j/X"], ["d/X"], ["c/X"])
     first, second = ready.caches
     assert (first.key, first.paths, first.fallback_keys) == ("kX/", ["c/X"], ["fX"])
     assert (second.key_files, second.key_prefix, second.policy) == (["Makefile"], "p-X", "pull")
@@ -153,6 +156,8 @@ def test_elsewhere_in_a_job_expressions_stay_as_they_are_with_a_warning(project:
         ("{x: {default: a, regex: '('}}", "/(/ is not a regular expression that RE2 supports"),
         ("{x: {default: 1, type: number, regex: '1'}}", "job.inputs.x.regex: is only for inputs of type string"),
         ("{x: {default: a, rules: []}}", "job.inputs.x.rules: unknown keyword"),
+        ("{x: {default: 1.0e+400, type: number}}", "job.inputs.x.default: a number is too large"),
+        ("{x: {default: " + "a" * 70_000 + "}}", "job.inputs.x.default: is longer than 65,536 characters"),
     ],
 )
 def test_a_wrong_declaration_is_an_error_of_the_file(project: Project, declared: str, problem: str) -> None:
@@ -190,9 +195,29 @@ def test_a_wrong_expression_is_an_error_of_the_file(project: Project, text: str,
     assert found.startswith(f".gitlab-ci.yml:5: job.script[1]: {problem}")
 
 
+def test_expressions_that_make_too_much_of_their_inputs_are_an_error_of_the_file(project: Project) -> None:
+    commands = [f"    - echo {number} ${{{{ job.inputs.x }}}}\n" for number in range(9)]
+    text = "job:\n  inputs:\n    x: {default: " + "x" * 60_000 + "}\n  script:\n"
+    assert ran(project.job(text + "".join(commands[:8]))).script
+    (found,) = project.problems(text + "".join(commands))
+    assert found.startswith(".gitlab-ci.yml:13: job.script[8]: ${{ job.inputs.x }}: the texts with expressions and")
+
+
 def test_a_job_that_triggers_a_pipeline_has_no_inputs(project: Project) -> None:
     (found,) = project.problems("job:\n  trigger: {include: a.yml}\n  inputs: {x: {default: a}}\n")
     assert "job.inputs: can't be used in a job with `trigger`" in found
+
+
+def test_the_expiry_of_artifacts_is_known_before_the_job_runs(project: Project) -> None:
+    text = """
+    job:
+      inputs: {x: {default: 1 week}}
+      script: [make]
+      artifacts: {paths: [a], expire_in: "${{ job.inputs.x }}"}
+    """
+    assert project.problems(text) == [
+        ".gitlab-ci.yml:4: job.artifacts.expire_in: '${{ job.inputs.x }}' is not a duration; `2 weeks`"
+    ]
 
 
 def test_default_has_no_inputs(project: Project) -> None:

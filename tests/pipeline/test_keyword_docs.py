@@ -6,21 +6,29 @@ from pathlib import Path
 
 from pipeline import compiler, expression, job_compiler, matrix, merge, yaml_loader
 from pipeline.includes import resolver
-from pipeline.keyword_docs import display_name, with_table
+from pipeline.includes.fetching import TEMPLATES_REF
+from pipeline.keyword_docs import display_name, with_tables
 from pipeline.keywords import FIELDS, KEYWORDS, Status
+from pipeline.predefined_variables import GITLAB_VERSION
 from pipeline.schema import Fields
 from protocol import regular_expressions, variables
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "pipeline-file.md"
 
 
-def test_the_table_of_keywords_is_the_one_of_the_code() -> None:
+def test_the_tables_are_those_of_the_code() -> None:
     text = DOCUMENT.read_text()
-    assert with_table(text) == text, "run: python -m pipeline.keyword_docs docs/pipeline-file.md"
+    assert with_tables(text) == text, "run: python -m pipeline.keyword_docs docs/pipeline-file.md"
 
 
 def test_every_keyword_that_does_not_work_says_why() -> None:
     assert [keyword.path for keyword in KEYWORDS if keyword.status is not Status.WORKS and not keyword.note] == []
+
+
+def test_the_version_of_gitlab_is_the_one_of_the_code() -> None:
+    assert f"at the release {TEMPLATES_REF};" in DOCUMENT.read_text()
+    row = f"| `CI_SERVER_VERSION` | `{GITLAB_VERSION}`, that of the GitLab whose reference Longshore follows |"
+    assert row in (DOCUMENT.parent / "predefined-variables.md").read_text()
 
 
 def test_keywords_are_named_as_in_gitlab_s_reference() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from pipeline.keywords import NO_SERVER
 from protocol.plan import CacheSpec, Plan, RetrySpec, Variable
 from protocol.variables import expand_all
 from tests.support.project import Project
@@ -304,12 +303,14 @@ def test_a_plan_can_be_sent(project: Project) -> None:
 
 def test_keywords_without_effect_are_warned_of_once(project: Project) -> None:
     text = """
-        a: {script: [x], id_tokens: {T: {aud: x}}, release: {tag_name: v1}}
+        a: {script: [x], id_tokens: {T: {aud: x}}, identity: google_cloud}
         b: {script: [x], id_tokens: {T: {aud: x}}}
         """
     assert project.warnings(text) == [
-        f".gitlab-ci.yml:1: a.id_tokens: has no effect here: {NO_SERVER} that could sign tokens",
-        f".gitlab-ci.yml:1: a.release: has no effect here: {NO_SERVER} to create a release on",
+        ".gitlab-ci.yml:1: a.id_tokens: has no effect here: others trust only tokens that a GitLab server has signed; "
+        "keep credentials as `longshore secret`",
+        ".gitlab-ci.yml:1: a.identity: has no effect here: Google Cloud trusts a GitLab server's tokens; keep "
+        "credentials as `longshore secret`",
     ]
 
 
@@ -372,7 +373,6 @@ def test_a_script_of_what_is_no_command_is_told_once_and_quotes_are_named_only_w
         ("script: [x], x-longshore: {memory: lots}", "job.x-longshore.memory: 'lots' is not a size"),
         ("script: [x], x-longshore: {cpus: 0}", "job.x-longshore.cpus: must be at least 0.01"),
         ("script: [x], inherit: {default: [imgae]}", "job.inherit.default[0]: must be one of"),
-        ("run: [{name: a}]", "job.run: is refused: steps need GitLab's step runner"),
         ("script: [x], environment: {url: x}", "job.environment: lacks 'name'"),
     ],
 )

@@ -18,8 +18,8 @@ from tests.support.project import Project
 DOCUMENT = Path(__file__).parents[2] / "docs" / "predefined-variables.md"
 GITLAB = Path(__file__).parent / "gitlab_variables.txt"
 """The names in GitLab's own table."""
-WHEN_SET = {"CI_DEBUG_TRACE", "CI_DEBUG_SERVICES"}
-"""Set by users only."""
+ELSEWHERE = {"CI_DEBUG_TRACE", "CI_DEBUG_SERVICES", "CI_UPSTREAM_JOB_ID", "CI_UPSTREAM_PIPELINE_ID"}
+"""Set by users only, or in pipelines that jobs start only: `tests/coordinator/children` has those."""
 TEXT = """\
 workflow: {name: some}
 job:
@@ -73,7 +73,7 @@ def test_the_document_has_every_variable_of_gitlab_s_and_says_whether_it_is_defi
     defined = set().union(*(of_plan(topic.plan(TEXT, variables=given)) for given in pipelines))
     absent = {name for name, note in here.items() if note.startswith("absent")}
     assert sorted(absent & defined) == []
-    assert sorted(set(wanted) - absent - defined - WHEN_SET) == []
+    assert sorted(set(wanted) - absent - defined - ELSEWHERE) == []
 
 
 def test_variables_that_only_jobs_have_are_unknown_to_rules(project: Project) -> None:
@@ -112,3 +112,9 @@ def test_a_merge_request_has_the_tips_of_its_branches_if_its_result_is_tested(to
     assert detached["CI_OPEN_MERGE_REQUESTS"] == "Group/sub/project!1"
     merged = topic.variables(text, variables=REQUEST | {"CI_MERGE_REQUEST_EVENT_TYPE": "merged_result"})
     assert [merged[name] for name in names] == [topic.git("rev-parse", "topic"), topic.git("rev-parse", "main")]
+
+
+def test_a_worker_s_labels_are_its_tags_and_one_without_labels_has_those_that_the_job_asks_for() -> None:
+    job = assignment("x", tags=['a "b"', "ä"])
+    tags = [job_environment(job, "w", "", labels=labels).values["CI_RUNNER_TAGS"] for labels in ((), ("gpu", "linux"))]
+    assert tags == ['["a \\"b\\"", "ä"]', '["gpu", "linux"]']

@@ -440,6 +440,13 @@ def test_only_and_except(project: Project, policy: str, variables: dict[str, str
         ("rules: [{if: $A}], only: [main]", "job.only: can't be used together with `rules`"),
         ("rules: [{when: delayed}]", "job.start_in: a delayed job needs `start_in`"),
         ("rules: [{when: delayed, start_in: 8 days}]", "is not a duration of at most a week"),
+        ("start_in: 5 minutes", "job.start_in: needs `when: delayed`"),
+        ("start_in: 5 minutes, when: manual", "job.start_in: needs `when: delayed`"),
+        ("rules: [{when: manual, start_in: 5 minutes}]", "job.rules[0].start_in: needs `when: delayed`"),
+        (
+            "when: delayed, start_in: 5 minutes, rules: [{when: always}]",
+            "job.start_in: can't be used together with `rules`",
+        ),
         ("only: main", "job.only: must be a list or a mapping, not a string"),
         ("rules: [{exists: {paths: [x], project: a/b}}]", "map its directory: --project a/b=DIR"),
         ("rules: [{exists: {regexp: '('}}]", "is not a regular expression that RE2 supports"),

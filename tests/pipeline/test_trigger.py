@@ -28,12 +28,12 @@ def test_a_child_is_made_of_up_to_three_files_of_any_kind(project: Project) -> N
         """
         gen: {stage: build, script: [x]}
         job:
-          variables: {WHO: me}
+          variables: {WHO: me, SERVER: "https://example.com"}
           trigger:
             include:
               - {artifact: $WHO.yml, job: gen, inputs: {a: [1, b], c: true}}
               - {project: group/$WHO, ref: v1, file: [a.yml]}
-              - https://example.com/c.yml
+              - $SERVER/c.yml
         """,
     )
     assert found.include == [
@@ -41,6 +41,11 @@ def test_a_child_is_made_of_up_to_three_files_of_any_kind(project: Project) -> N
         TriggerInclude(project="group/me", ref="v1", file="a.yml"),
         TriggerInclude(remote="https://example.com/c.yml"),
     ]
+
+
+def test_rules_of_a_file_are_left_to_the_child(project: Project) -> None:
+    found = trigger(project, "job: {trigger: {include: [{local: a.yml, rules: [{if: $A, when: never}]}]}}")
+    assert found.include == [TriggerInclude(local="a.yml", rules='[{"if": "$A", "when": "never"}]')]
 
 
 def test_a_child_gets_the_variables_of_the_file_unless_forward_says_otherwise(project: Project) -> None:
@@ -81,7 +86,7 @@ def test_a_child_gets_the_variables_of_the_file_unless_forward_says_otherwise(pr
         ("{trigger: {include: {local: a.yml, job: job}}}", "job.trigger.include[0].job: belongs to `artifact`"),
         ("{trigger: {include: {local: a.yml, remote: b}}}", "names local and remote at once"),
         ("{trigger: {include: {artifact: a.yml, job: jop}}}", "the pipeline has no job 'jop'"),
-        ("{trigger: {include: {local: a.yml, rules: []}}}", "is refused: write `rules` of the job"),
+        ("{trigger: {include: {local: a.yml, rules: [{unless: x}]}}}", "job.trigger.include.rules[0].unless"),
         ("{trigger: {include: a.yml, strategy: wait}}", "job.trigger.strategy"),
         ("{trigger: {include: a.yml}, script: [x]}", "job.script: can't be used in a job with `trigger`"),
         ("{trigger: {include: a.yml}, image: x, retry: 1}", "job.retry: can't be used in a job with `trigger`"),
@@ -108,16 +113,17 @@ def test_a_trigger_job_wanted_alone_keeps_the_job_that_writes_its_file(project: 
     assert [job.name for job in project.plan(text, jobs=["job"]).jobs] == ["gen", "job"]
 
 
-def test_a_job_that_starts_another_project_s_pipeline_does_nothing_with_a_warning(project: Project) -> None:
-    compiled = project.compile(
-        """
-        down: {trigger: group/project}
-        branch: {trigger: {project: group/project, branch: main}}
-        child: {trigger: {include: a.yml}}
-        """
-    )
-    why = "pipelines of other projects are not started here"
-    assert [(job.no_op, job.trigger is None) for job in compiled.plan.jobs] == [(why, True), (why, True), (None, False)]
-    assert [str(warning) for warning in compiled.warnings] == [
-        f".gitlab-ci.yml:1: down.trigger: {why}: the job does nothing and succeeds (so do 1 more)"
-    ]
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        ("group/project", TriggerPlan(project="group/project")),
+        ("{project: $GROUP/project, branch: $BRANCH}", TriggerPlan(project="g/project", branch="main")),
+        ("{project: $NO, strategy: mirror}", TriggerPlan(project="$NO", strategy="mirror")),
+        ("{project: a/b, inputs: {n: 1}}", TriggerPlan(project="a/b", inputs={"n": "1"})),
+    ],
+)
+def test_a_job_may_start_the_pipeline_of_another_project(project: Project, written: str, expected: TriggerPlan) -> None:
+    known = {"GROUP": "g", "BRANCH": "main"}
+    compiled = project.compile(f"job: {{trigger: {written}}}", variables=known)
+    assert [job.trigger for job in compiled.plan.jobs] == [expected]
+    assert compiled.warnings == []

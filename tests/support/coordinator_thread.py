@@ -19,6 +19,7 @@ from protocol.client import Client
 from protocol.codec import decode_for_worker, each_of, encode
 from protocol.dealer import connect_socket
 from protocol.plan import Plan
+from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import ArtifactRef, ExecutorInfo, JUnitSummary
 from tests.support.coordinator_process import Running
@@ -131,6 +132,7 @@ class ScriptedWorker:
         message: str | None = None,
         artifacts: tuple[ArtifactRef, ...] = (),
         tests: JUnitSummary | None = None,
+        reports: JobReports | None = None,
     ) -> None:
         """Ends a job: well, or with an exit code."""
         attempt = self.assigned[job].attempt
@@ -144,6 +146,7 @@ class ScriptedWorker:
             log_length=len(self._logs.get((attempt, "job"), b"")),
             artifacts=list(artifacts),
             tests=tests,
+            reports=reports,
         )
 
     def run(self, job: str, log: bytes = b"", **end: object) -> None:

@@ -10,11 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from daemon.executors.base import Collected, Dependencies, Outcome, Workspace
 from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.compression import decompressed
 from protocol.messages import Assignment
+from protocol.plan import ArtifactsSpec
 
 WORKER = f"tests-{secrets.token_hex(3)[:5]}"
 """The worker's name, and the coordinator's id, whose first 12 characters are in names of containers: of all processes
@@ -106,3 +109,34 @@ def run_job(
         return Ran(outcome, log.decode(errors="backslashreplace"), collected, list(sandbox.warnings))
     finally:
         sandbox.remove()
+
+
+class EndedJob:
+    """A job that has ended well and whose container stays: what it leaves, for any `artifacts`, at the cost of one run.
+
+    It is asked as a daemon asks that took the job over. Close it at the end.
+    """
+
+    def __init__(self, directory: Path, job: Assignment) -> None:
+        name = f"{WORKER}-e"  # not swept by the executors of other tests
+        self._executor = DockerExecutor(name, coordinator=name, directory=directory / "cache")
+        self._job = job
+        self._sandbox = self._executor.sandbox(job)
+        self._sandbox.prepare(None)
+        self._sandbox.release(Dependencies())
+        log = bytearray()
+        self._sandbox.follow_log(0, log.extend)
+        self._outcome, self._log = self._sandbox.wait(), log.decode(errors="backslashreplace")
+        assert self._outcome.exit_code == 0, self._log
+
+    def leaves(self, scratch: Path, spec: ArtifactsSpec, *, succeeded: bool = True) -> Ran:
+        """What the job leaves if its artifacts are these."""
+        job = msgspec.structs.replace(self._job, job=msgspec.structs.replace(self._job.job, artifacts=spec))
+        sandbox = self._executor.sandbox(job)
+        collected = sandbox.collect(scratch, succeeded=succeeded)
+        return Ran(self._outcome, self._log, collected, list(sandbox.warnings))
+
+    def close(self) -> None:
+        """Removes the container."""
+        self._sandbox.remove()
+        self._executor.close()

@@ -88,6 +88,7 @@ class FakeEngine:
     prepare_error: JobFailed | None = None
     artifacts: dict[str, list[tuple[str, str, bytes]]] = field(default_factory=dict)  # job -> (kind, name, content)
     service_logs: dict[str, bytes] = field(default_factory=dict)
+    shows_services: bool = False
     strangers: set[str] = field(default_factory=set)  # other workers that have left something here
     stubborn: bool = False  # scripts survive SIGTERM, as a trap would make them
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -235,6 +236,10 @@ class FakeSandbox(Sandbox):
 
     def service_logs(self) -> dict[str, bytes]:
         return self.engine.service_logs
+
+    @property
+    def shows_services(self) -> bool:
+        return self.engine.shows_services
 
     def remove(self) -> None:
         box = self.engine.boxes.pop(self.attempt, None)

@@ -1,4 +1,4 @@
-"""A TCP cable between two ends that a test can cut and mend."""
+"""A TCP cable between two ends that a test can cut and mend, and on which it can hold up what the far end sends."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ class Cable:
     def __init__(self, far: str) -> None:
         self.lead_to(far)
         self._whole = True
+        self._left: int | None = None  # bytes from the far end until it is held up
+        self._goes_on = threading.Event()
+        self.is_holding = threading.Event()
         self._sockets: set[socket.socket] = set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.address = f"tcp://127.0.0.1:{self._listener.getsockname()[1]}"
@@ -27,6 +30,17 @@ class Cable:
     def mend(self) -> None:
         """New connections hold again."""
         self._whole = True
+
+    def hold_after(self, count: int) -> None:
+        """After so many more bytes, nothing comes from the far end any more; then `is_holding` is set."""
+        self._goes_on.clear()
+        self.is_holding.clear()
+        self._left = count
+
+    def let_go(self) -> None:
+        """What is held up goes on."""
+        self._left = None
+        self._goes_on.set()
 
     def lead_to(self, far: str) -> None:
         """New connections go to another far end."""
@@ -52,11 +66,16 @@ class Cable:
                     continue
                 self._sockets |= {near, far}
                 for one, other in ((near, far), (far, near)):
-                    threading.Thread(target=self._pass_on, args=(one, other), daemon=True).start()
+                    threading.Thread(target=self._pass_on, args=(one, other, one is far), daemon=True).start()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket, may_be_held: bool) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                if may_be_held and self._left is not None:
+                    self._left -= len(data)
+                    if self._left < 0:
+                        self.is_holding.set()
+                        self._goes_on.wait()
                 sink.sendall(data)
         for end in (source, sink):
             _close(end)

@@ -116,13 +116,14 @@ def _plain(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if not name.startswith("LONGSHORE_")}
 
 
-def _of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+def of_the_interpreter(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that an interpreter reads when it starts."""
     return {name: value for name, value in environment.items() if name.startswith(OF_THE_INTERPRETER)}
 
 
 def can_fork(command: Sequence[str], environment: Mapping[str, str]) -> bool:
     """Whether a forked process would be the same: a database other than SQLite needs more imports."""
-    return "--database" not in command and _of_the_interpreter(environment) == _of_the_interpreter(os.environ)
+    return "--database" not in command and of_the_interpreter(environment) == of_the_interpreter(os.environ)
 
 
 def fork(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Annotated, Any, get_args, get_origin
 
 import msgpack
@@ -22,6 +23,8 @@ def values(kind: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     simple = {str: TEXT, int: NUMBERS, float: FLOATS, bool: st.booleans(), type(None): st.none()}
     if kind in simple:
         return simple[kind]
+    if kind is bytes:
+        return st.binary(max_size=20)
     if kind is Any:
         scalars = st.one_of(*simple.values())
         return scalars | st.lists(scalars, max_size=2)
@@ -53,6 +56,7 @@ def _bounded(kind: Any, depth: int) -> st.SearchStrategy[Any]:
     return st.lists(values(element, depth), min_size=bounds.min_length or 0, max_size=2)
 
 
+@cache  # checking a new strategy takes longer than drawing from it
 def structs(kind: type[msgspec.Struct], depth: int = 0) -> st.SearchStrategy[Any]:
     """Whole messages, every field of them made up."""
     return st.deferred(lambda: st.builds(kind, **{f.name: values(f.type, depth) for f in msgspec.structs.fields(kind)}))

@@ -12,6 +12,7 @@ from typing import Any
 import docker
 import yaml
 
+from cli.submit.choice import Choice
 from cli.submit.compile import compile_for_run
 from cli.submit.snapshot import write_snapshot
 from protocol.client import Client
@@ -86,7 +87,7 @@ def submit(client: Client, folder: Path, key: str, images: Images) -> int:
     commit_all(project)
     subprocess.run(["git", "remote", "add", "origin", REMOTE], cwd=project, check=True)
     compiled = compile_for_run(
-        project / (file or ".gitlab-ci.yml"), [], TABLE[key].get("only", []), {}, {}, images.debian
+        project / (file or ".gitlab-ci.yml"), [], Choice(TABLE[key].get("only", [])), {}, {}, images.debian
     )
     snapshot = write_snapshot(compiled.root, project.parent / "workspace.tar")
     client.upload(snapshot.path)

@@ -38,7 +38,7 @@ stages: [one, two]
 first:
   stage: one
   script: ['echo "$CI_PIPELINE_SOURCE of $CI_PARENT_PIPELINE_ID: $SHAPE $COLOR"', cat file.txt]
-second: {stage: two, script: [echo second]}
+second: {stage: two, script: [echo second], id_tokens: {TOKEN: {aud: x}}}
 """
 BAD = """
 generate:
@@ -67,16 +67,18 @@ def test_parents_wait_for_their_children_and_show_them(fleet: System, tmp_path: 
     jobs = jobs_of(run)
     (local,), (generated,), (free,) = (jobs[name]["child_runs"] for name in ("local", "generated", "free"))
     child = fleet.finished(local)
-    assert child["parent"] == {"run": run["id"], "job": "local"}
+    assert child["parent"] == {"run": run["id"], "job": "local", "project": None}
     assert statuses(child) == {"first": "success", "second": "success"}
     assert jobs["local"]["finished_at"] >= child["finished_at"]
     assert jobs["generated"]["finished_at"] >= fleet.finished(generated)["finished_at"]
     assert f"parent_pipeline of {run['id']}: blue square blue\n" in fleet.log(local, "first")
     assert "\nuncommitted\n" in fleet.log(local, "first")
     assert "made by generate\n" in fleet.log(generated, "made")
+    assert fleet.log(run["id"], "local").startswith("warning: ci/child.yml:7: second.id_tokens: has no effect here")
     assert {each["id"]: each["parent"] for each in fleet.command("list", "--json").json}[free] == {
         "run": run["id"],
         "job": "free",
+        "project": None,
     }
     shown = fleet.command("show", str(run["id"])).out.splitlines()
     below = next(number for number, line in enumerate(shown) if " local " in line)

@@ -32,6 +32,26 @@ from tests.system.corpus import (
 )
 
 BESIDE = pytest.mark.skipif(not CASES.is_dir(), reason="the cases of others are not beside this checkout")
+OF_THE_LANGUAGE = (
+    "before-script-default",
+    "comment-directive-anchor",
+    "duplicated-keys",
+    "extends",
+    "include-local",
+    "needs-empty",
+    "needs-optional-complex",
+    "needs-parallel",
+    "needs-same-stage",
+    "never",
+    "parallel",
+    "plain",
+    "reference",
+    "rules-needs",
+    "scripts-as-string",
+    "variables-null",
+    "workflow-rules",
+)
+"""Beginnings of the cases whose point is their plan, which tests/pipeline/test_conformance.py compares."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +64,13 @@ class Corpus:
 
 @pytest.fixture(scope="module")
 def corpus(
-    tmp_path_factory: pytest.TempPathFactory, docker_client: docker.DockerClient, images: Images
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    docker_client: docker.DockerClient,
+    images: Images,
 ) -> Iterator[Corpus]:
+    here = (item for item in request.session.items if isinstance(item, pytest.Function) and item.path == request.path)
+    chosen = {item.callspec.params["key"] for item in here}
     folder = tmp_path_factory.mktemp("corpus")
     system = System(folder)
     try:
@@ -56,7 +81,7 @@ def corpus(
             system.wait_for_workers(2)
             assert system.address is not None
             with Client(system.address) as client:
-                runs = {key: submit(client, folder / "projects", key, images) for key in TABLE}
+                runs = {key: submit(client, folder / "projects", key, images) for key in TABLE if key in chosen}
             yield Corpus(system, runs)
             coordinator = system.coordinator_id
             eventually(lambda: not leftovers(docker_client, coordinator))
@@ -65,7 +90,12 @@ def corpus(
         system.stop()
 
 
-@pytest.mark.parametrize("key", [*OURS, *(pytest.param(key, marks=BESIDE) for key in OTHERS)])
+def marks(key: str) -> list[pytest.MarkDecorator]:
+    """The marks of a case of others."""
+    return [BESIDE, pytest.mark.long] if key.startswith(OF_THE_LANGUAGE) else [BESIDE]
+
+
+@pytest.mark.parametrize("key", [*OURS, *(pytest.param(key, marks=marks(key)) for key in OTHERS)])
 def test_a_pipeline_comes_to_what_its_scripts_imply(corpus: Corpus, tmp_path: Path, key: str) -> None:
     wanted, system = TABLE[key], corpus.system
     run = ended(system, corpus.runs[key], wanted.get("play", []))

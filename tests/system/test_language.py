@@ -169,7 +169,7 @@ test:
   artifacts:
     when: always
     expose_as: The site
-    paths: [$OUT/index.html]
+    paths: [$CI_PROJECT_DIR/$OUT/index.html]
     reports:
       junit: "r*.xml"
       dotenv: env
@@ -207,6 +207,9 @@ test:
     assert job["code_quality"]["counts"] == {"major": 1}
     assert [link["title"] for link in job["links"]] == ["The site", "API"]
     assert job["links"][0]["paths"] == ["out/index.html"]
+    command = f"artifacts {done.json['id']} test out/index.html -o"
+    assert f"longshore {command} DIR" in fleet.command("show", str(done.json["id"])).out
+    assert fleet.command(*command.split(), "-").out == "x\n"
     assert "bad annotations report: odd.json: " in job["message"]
     shown = fleet.command("show", str(done.json["id"]), "test").out
     for text in (

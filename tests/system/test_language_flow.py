@@ -105,6 +105,40 @@ after: {stage: after, script: [echo after]}
     assert "there is nothing to play" in again.err
 
 
+def test_a_job_runs_with_the_inputs_that_it_is_played_and_retried_with(fleet: System, tmp_path: Path) -> None:
+    file = """
+deploy:
+  when: manual
+  inputs:
+    to: {default: staging, options: [staging, production]}
+    replicas: {type: number, default: 1}
+    image: {default: "longshore/nowhere:1"}
+  image: ${{ job.inputs.image }}
+  script:
+    - echo "deployed ${{ job.inputs.replicas * 2 }} to ${{ job.inputs.to }}" | tee ${{ job.inputs.to }}.txt
+  artifacts: {paths: ["${{ job.inputs.to }}.txt"]}
+"""
+    run = str(fleet.submit(project(tmp_path, file)))
+    eventually(lambda: fleet.status(int(run), "deploy") == "manual")
+    refused = fleet.command("play", run, "deploy", "--input", "to=nowhere")
+    assert refused.status == 2
+    assert "'nowhere' is not among the input's options: 'staging', 'production'" in refused.err
+    image = "image=longshore/busybox:test"
+    assert fleet.command("play", run, "deploy", "--input", "replicas=2.5", "--input", image).status == 0
+    assert fleet.finished(int(run))["status"] == "success"
+    assert "deployed 5 to staging\n" in fleet.log(int(run), "deploy")
+    assert fleet.command("retry", run, "deploy", "--input", "to=production").status == 0
+    assert fleet.finished(int(run))["status"] == "success"
+    assert "deployed 5 to production\n" in fleet.log(int(run), "deploy")
+    shown = fleet.command("show", run, "deploy", "--json").json
+    assert [(attempt["inputs"]["to"], attempt["inputs"]["replicas"]) for attempt in shown["attempts"]] == [
+        ("staging", 2.5),
+        ("production", 2.5),
+    ]
+    assert shown["inputs"]["to"]["value"] == "production"
+    assert [artifact["kind"] for artifact in shown["artifacts"]] == ["archive"]
+
+
 def test_a_run_that_waits_for_a_manual_job_has_failed_where_another_job_has(fleet: System, tmp_path: Path) -> None:
     file = """
 fails: {script: [exit 1]}

@@ -84,7 +84,8 @@ def test_doctor_says_what_is_there_and_changes_nothing(system: System, tmp_path:
     assert system.command("run", cwd=project).status == 0
     document = system.command("doctor", "--json").json
     jsonschema.validate(document, json.loads(SCHEMA.read_text()))
-    assert {check["name"] for check in document["checks"]} >= {"docker", "cgroups", "clock", "disk", "state directory"}
+    names = {"docker", "cgroups", "storage", "images", "clock", "disk", "state directory", "git", "port", "keys"}
+    assert {check["name"] for check in document["checks"]} >= names
 
 
 def test_doctor_names_what_is_wrong_and_what_to_do(system_without_docker: System) -> None:
@@ -96,6 +97,7 @@ def test_doctor_names_what_is_wrong_and_what_to_do(system_without_docker: System
     assert "✗ docker: no Docker engine answers at unix:///nonexistent/docker.sock" in done.out
     assert "systemctl start docker" in done.out
     assert "✗ coordinator: no coordinator answers at tcp://127.0.0.1:1" in done.out
+    assert "! keys: this user has no key for tcp://127.0.0.1:1" in done.out
     assert f"chmod 700 {state}" in done.out
     assert system.command("doctor", "--force").status == 2
 

@@ -19,7 +19,7 @@ def test_json_documents_are_as_their_schemas_say(fleet: System, tmp_path: Path) 
     file = """
 default: {image: longshore/busybox:test}
 good: {script: [echo x]}
-bad: {script: [exit 3], allow_failure: true}
+bad: {script: [exit 3], allow_failure: true, inputs: {x: {default: [a], type: array, options: [a, b]}}}
 next: {stage: deploy, needs: [{job: good, artifacts: false}], script: [echo x]}
 """
     project = repository(tmp_path / "project", {".gitlab-ci.yml": file})

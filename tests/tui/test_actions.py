@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from protocol.compression import compressed
-from protocol.plan import Plan
+from protocol.plan import JobInput, Plan
 from protocol.statuses import ExecutionStatus, WorkerStatus
 from protocol.views import ArtifactRef
 from tests.support.coordinator_thread import ScriptedWorker, Server
@@ -175,6 +175,46 @@ async def test_a_manual_job_is_played_after_its_own_question(server: Server, wor
         await seen.sees("✓S success   production")
 
 
+async def test_a_job_with_inputs_asks_for_them_when_it_is_played_or_retried(
+    server: Server, worker: ScriptedWorker
+) -> None:
+    inputs = {
+        "to": JobInput(default="staging", options=["staging", "production"], description="Where to"),
+        "copies": JobInput(type="number", default=1),
+    }
+    script = "deploy ${{ job.inputs.copies }} to ${{ job.inputs.to }}"
+    run = server.submit(plan(job("deploy", "build", when="manual", script=script, inputs=inputs)))
+    async with dashboard(server.address) as seen:
+        await seen.open_run()
+        await seen.press("p")
+        await seen.sees(f"Play deploy of run {run} with", "to (string, one of staging, production): Where to")
+        await seen.fill("nowhere")
+        await seen.press("enter")
+        await seen.sees("'nowhere' is not among the input's options")
+        await seen.press("p")
+        await seen.sees(f"Play deploy of run {run} with")
+        await seen.press("escape")
+        await seen.sees_no(f"Play deploy of run {run} with")
+        assert status_of(server, run, "deploy") is S.MANUAL
+        await seen.press("p")
+        await seen.sees(f"Play deploy of run {run} with")
+        await seen.press("tab")
+        await seen.fill("2")
+        await seen.press("enter")
+        await seen.until(lambda: "deploy" in worker.assigned)
+        assert worker.assigned.pop("deploy").job.script == ["deploy 2 to staging"]
+        await seen.open_job("deploy")
+        with server.client() as client:
+            client.cancel(run)
+        await seen.sees("canceled")
+        await seen.press("r")
+        await seen.sees(f"Retry deploy of run {run} with")
+        await seen.fill("production")
+        await seen.press("enter")
+        await seen.until(lambda: "deploy" in worker.assigned)
+        assert worker.assigned["deploy"].job.script == ["deploy 2 to production"]
+
+
 async def test_a_worker_is_drained_and_taken_back(server: Server, worker: ScriptedWorker) -> None:
     async with dashboard(server.address) as seen:
         await seen.press("2")
@@ -257,13 +297,13 @@ async def test_where_the_terminal_cannot_be_handed_over_the_pager_says_why_not(
         await seen.sees("a pager needs a terminal")
 
 
-def leave_an_artifact(server: Server, worker: ScriptedWorker, archive: Path) -> int:
+def leave_an_artifact(server: Server, worker: ScriptedWorker, archive: Path, **end: Any) -> int:
     """A job that has ended and left this archive; its size."""
     with server.client() as client:
         digest, size = client.upload(archive)
     server.submit(one_job())
     worker.begin("compile")
-    worker.end("compile", artifacts=(ArtifactRef(kind="archive", digest=digest, size=size, name="out"),))
+    worker.end("compile", artifacts=(ArtifactRef(kind="archive", digest=digest, size=size, name="out"),), **end)
     return size
 
 

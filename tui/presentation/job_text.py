@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from textual.content import Content
 
 from protocol.display import clean
-from protocol.plan import ImageSpec, JobPlan, Variable
+from protocol.job_inputs import allowed, written
+from protocol.plan import ArtifactsSpec, ImageSpec, InputValue, JobPlan, Variable
 from protocol.views import JobView, StoryLine
 from tui.presentation.formatting import clock, duration, plural
 
 MASK = "[MASKED]"
+NO_INPUTS: Mapping[str, InputValue] = {}
 
 
-def definition(job: JobPlan) -> Content:
-    """The job's compiled definition in the pipeline file's vocabulary; masked values stay masked."""
+def definition(job: JobPlan, inputs: Mapping[str, InputValue] = NO_INPUTS) -> Content:
+    """The job's compiled definition in the pipeline file's vocabulary; masked values stay masked.
+
+    `inputs` are the values of its inputs in the next attempt.
+    """
     lines: list[tuple[str, str]] = []
 
     def entry(key: str, value: object) -> None:
@@ -45,6 +50,9 @@ def definition(job: JobPlan) -> Content:
         entry("resource_group", job.resource_group)
     if job.environment is not None:
         entry("environment", f"{job.environment.name} {job.environment.url}".rstrip())
+    if job.inputs:
+        values = ((name, inputs.get(name, spec.default), allowed(spec)) for name, spec in job.inputs.items())
+        block("inputs", (f"{name}: {written(value)} ({may_be})" for name, value, may_be in values))
     entry("timeout", duration(job.timeout))
     for service in job.services:
         entry("service", f"{service.name} as {_list(service.aliases) or service.name}")
@@ -57,7 +65,7 @@ def definition(job: JobPlan) -> Content:
         if script:
             block(key, script)
     if job.artifacts is not None:
-        block("artifacts", [*job.artifacts.paths, *(f"junit: {path}" for path in job.artifacts.junit)])
+        block("artifacts", _artifacts(job.artifacts))
     for cache in job.caches:
         block(f"cache {cache.key}", cache.paths)
     if job.variables:
@@ -88,6 +96,14 @@ def tests(job: JobView) -> Content:
     if bad > len(report.failures):
         parts.append((f"and {bad - len(report.failures)} more\n", "$foreground 60%"))
     return Content.assemble(*parts)
+
+
+def _artifacts(spec: ArtifactsSpec) -> Iterable[str]:
+    yield from spec.paths
+    if spec.expose_as:
+        yield f"expose_as: {spec.expose_as}"
+    for kind, patterns in spec.reports.items():
+        yield from (f"{kind}: {pattern}" for pattern in patterns)
 
 
 def _image(image: ImageSpec | None) -> str:

@@ -11,6 +11,8 @@ Span = tuple[str, str]
 
 
 Spans = Sequence[Span]
+LINK = "link "
+"""Prefix of the paint of a hyperlink; its address follows. It must come from `display.hyperlink`."""
 
 
 SHORTEST_BROKEN = 8

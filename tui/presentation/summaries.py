@@ -12,6 +12,7 @@ from rich.cells import cell_len
 from textual.content import Content
 
 from protocol.display import clean
+from protocol.reports import JobReports
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary
 from tui.presentation.eta import Estimate
@@ -81,7 +82,10 @@ def run_facts(run: RunSummary, estimate: Estimate, now: float, width: int) -> Co
 
 def _run_notes(run: RunSummary, estimate: Estimate, now: float) -> list[str]:
     ended, total = progress(run.counts)
-    notes = [f"child of run {run.parent.run}, job {clean(run.parent.job)}"] if run.parent is not None else []
+    notes = []
+    if run.parent is not None:
+        what, whose = ("started by", f" of {clean(run.parent.project)}") if run.parent.project else ("child of", "")
+        notes.append(f"{what} run {run.parent.run}, job {clean(run.parent.job)}{whose}")
     notes += [f"{ended}/{plural(total, 'job')}", f"time {duration(elapsed(run.started_at, run.finished_at, now))}"]
     if run.created_at is not None and run.started_at is not None and run.started_at - run.created_at >= 1:
         notes.append(f"queued {duration(run.started_at - run.created_at)}")
@@ -107,7 +111,11 @@ def job_facts(job: JobView, runs: Mapping[int, RunSummary], now: float, width: i
         notes.append(duration(taken))
     if job.child_runs:
         child = runs.get(job.child_runs[-1])
-        notes.append(f"child run {job.child_runs[-1]}" + (f" {run_sign(child).label}" if child is not None else ""))
+        whose = f" of {clean(job.downstream_project)}" if job.downstream_project else ""
+        sign_of_child = f" {run_sign(child).label}" if child is not None else ""
+        notes.append(f"{'run' if whose else 'child run'} {job.child_runs[-1]}{whose}{sign_of_child}")
+    if job.mirrors is not None:
+        notes.append(f"takes the status of run {job.mirrors}")
     if job.needs:
         notes.append("needs " + ", ".join(clean(need) for need in job.needs))
     if job.artifacts:
@@ -116,8 +124,18 @@ def job_facts(job: JobView, runs: Mapping[int, RunSummary], now: float, width: i
         notes.append(f"{plural(job.tests.total, 'test')}, {job.tests.failed + job.tests.errors} failed")
     if job.coverage is not None:
         notes.append(f"coverage {job.coverage:g} %")
+    if job.reports is not None:
+        notes += _report_notes(job.reports)
     first: list[Piece] = [(f"{sign} {sign.label}", color(sign.color)), (clean(job.name), "bold")]
     return Content.assemble(flow([*first, *((note, MUTED) for note in notes)], width - PADDING), *_reason(job))
+
+
+def _report_notes(reports: JobReports) -> list[str]:
+    lines, quality = reports.lines, reports.quality
+    notes = [f"{lines.percent} of lines covered"] if lines is not None else []
+    if quality is not None:
+        notes.append(plural(quality.total, "issue") + (f": {quality.by_severity}" if quality.total else ""))
+    return notes + ([plural(len(reports.links), "link")] if reports.links else [])
 
 
 def job_head(run: int, job: JobView, stage: str, attempt: int, now: float, width: int, *, offline: bool) -> Content:
@@ -136,6 +154,8 @@ def job_head(run: int, job: JobView, stage: str, attempt: int, now: float, width
         notes.append(f"coverage {job.coverage:g} %")
     if job.environment:
         notes.append(f"environment {clean(job.environment)} {clean(job.environment_url or '')}".rstrip())
+    if job.release is not None:
+        notes.append(f"release {clean(job.release.tag_name)}")
     first: list[Piece] = [
         (f"{sign} {sign.label}", f"bold {color(sign.color)}"),
         (f"run {run}", ""),

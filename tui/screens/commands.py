@@ -6,7 +6,7 @@ from protocol import messages as m
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary
 from tui.presentation.formatting import plural
-from tui.screens.dialogs import Confirm
+from tui.screens.dialogs import Confirm, SetInputs
 from tui.screens.page import Page
 
 PLAYABLE = (ExecutionStatus.MANUAL, ExecutionStatus.SCHEDULED)
@@ -55,19 +55,23 @@ class CommandPage(Page):
         self.command(cancel())
 
     def retry_job(self, run: int, job: JobView) -> None:
-        """Starts a new attempt of a job."""
+        """Starts a new attempt of a job, after asking for its inputs if it has some."""
         if job.status not in ENDED:
             self.tell(f"{job.name} is {job.status}: it can be retried once it has ended", bad=True)
             return
 
-        async def retry() -> str:
-            await self.app.feed.request(m.Retry, m.Done, run=run, job=job.name)
+        async def retry() -> str | None:
+            detail = await self.app.feed.request(m.GetJob, m.JobDetail, run=run, job=job.name)
+            inputs = await self._inputs(f"Retry {job.name} of run {run} with", detail)
+            if inputs is None:
+                return None
+            await self.app.feed.request(m.Retry, m.Done, run=run, job=job.name, inputs=inputs)
             return f"{job.name} will be retried"
 
         self.command(retry())
 
     def play_job(self, run: int, job: JobView) -> None:
-        """Starts a manual or delayed job, after its own confirmation if it has one."""
+        """Starts a manual or delayed job, after its own confirmation and its inputs if it has some."""
         if job.status not in PLAYABLE:
             self.tell(f"{job.name} is {job.status}: only a manual or delayed job can be played", bad=True)
             return
@@ -77,10 +81,19 @@ class CommandPage(Page):
             question = detail.job.manual_confirmation
             if question and not await self.app.ask(Confirm(question, f"Play {job.name} of run {run}.")):
                 return None
-            await self.app.feed.request(m.Play, m.Done, run=run, job=job.name)
+            inputs = await self._inputs(f"Play {job.name} of run {run} with", detail)
+            if inputs is None:
+                return None
+            await self.app.feed.request(m.Play, m.Done, run=run, job=job.name, inputs=inputs)
             return f"{job.name} is started"
 
         self.command(play())
+
+    async def _inputs(self, question: str, detail: m.JobDetail) -> dict[str, str] | None:
+        """The inputs that the user changes; None if the user gives up."""
+        if not detail.job.inputs:
+            return {}
+        return await self.app.ask(SetInputs(question, detail.job.inputs, detail.inputs))
 
 
 def job_applies(job: JobView | None, action: str) -> bool:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical
+from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label
+
+from protocol.display import clean
+from protocol.job_inputs import allowed, written
+from protocol.plan import InputValue, JobInput
 
 
 class Confirm(ModalScreen[bool]):
@@ -73,6 +78,42 @@ class Ask(ModalScreen["str | None"]):
     def on_input_submitted(self, event: Input.Submitted) -> None:
         """Answers, unless empty."""
         self.dismiss(event.value.strip() or None)
+
+
+class SetInputs(ModalScreen["dict[str, str] | None"]):
+    """Asks for the values of a job's inputs, prefilled with the current ones; answers with those changed."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Never mind")]
+
+    def __init__(self, question: str, specs: Mapping[str, JobInput], values: Mapping[str, InputValue]) -> None:
+        super().__init__()
+        self._question = question
+        self._specs = specs
+        self._fields = {
+            name: Input(written(values.get(name, spec.default)), select_on_focus=False) for name, spec in specs.items()
+        }
+        self._before = {name: field.value for name, field in self._fields.items()}
+
+    def compose(self) -> ComposeResult:
+        """An input line for each input."""
+        with Vertical(classes="dialog"):
+            yield Label(self._question, classes="question", markup=False)
+            with VerticalScroll(classes="inputs", can_focus=False):
+                for name, field in self._fields.items():
+                    spec = self._specs[name]
+                    about = f": {spec.description}" if spec.description else ""
+                    yield Label(clean(f"{name} ({allowed(spec)}){about}"), classes="detail", markup=False)
+                    yield field
+            yield Label("enter: start it   tab: next field   esc: never mind", classes="detail", markup=False)
+
+    def on_mount(self) -> None:
+        """Shows the name of the first field, which has the focus."""
+        self.call_after_refresh(self.query_one(VerticalScroll).scroll_home, animate=False)
+
+    def on_input_submitted(self, _event: Input.Submitted) -> None:
+        """Answers."""
+        values = {name: field.value for name, field in self._fields.items()}
+        self.dismiss({name: value for name, value in values.items() if value != self._before[name]})
 
 
 class NewRun(ModalScreen["tuple[str, list[str]] | None"]):

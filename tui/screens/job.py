@@ -1,4 +1,4 @@
-"""One job: its live log, attempts, definition, artifacts, tests and history."""
+"""One job: its live log, attempts, definition, artifacts, reports and history."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from textual.widgets import ContentSwitcher, Static, Tab, Tabs
 
 from protocol import messages as m
 from protocol.compression import DAMAGE, decompress
-from protocol.display import clean
+from protocol.display import clean, hyperlink
 from protocol.errors import LongshoreError
+from protocol.reports import JobReports, Link
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import ArtifactRef, AttemptView, JobView
 from tui.log.source import LogSource
@@ -25,6 +26,7 @@ from tui.presentation.summaries import NOTHING_WRITTEN, job_head, no_log
 from tui.screens.commands import job_applies
 from tui.screens.dialogs import Ask
 from tui.screens.log_page import LogPage
+from tui.screens.report_tables import report_panes, report_tabs
 from tui.widgets.filter_bar import FilterBar
 from tui.widgets.log_pane import LogPane
 from tui.widgets.log_view import LogView
@@ -106,6 +108,7 @@ class JobScreen(LogPage):
             )
             with VerticalScroll(id="pane-tests"):
                 yield Static(id="tests-text", markup=False)
+            yield from report_panes()
             with VerticalScroll(id="pane-story"):
                 yield Static(id="story-text", markup=False)
 
@@ -167,7 +170,7 @@ class JobScreen(LogPage):
         job = self.job
         if not self.is_composed or job is None:
             return
-        self.query_one("#definition-text", Static).update(definition(self._detail.job))
+        self.query_one("#definition-text", Static).update(definition(self._detail.job, self._detail.inputs))
         self.query_one("#tests-text", Static).update(tests(job))
         self.query_one("#story-text", Static).update(story(self._detail.story))
         self._attempts = self._detail.attempts[::-1]
@@ -181,6 +184,12 @@ class JobScreen(LogPage):
             if (name := _service_tab(alias)) not in known:
                 await tabs.add_tab(Tab(f"{clean(alias)} log", id=name), after="log")
                 self._services[name] = alias
+        for name, label, rows in report_tabs(self._detail.reports or JobReports()):
+            self.query_one(f"#pane-{name}", Table).show(rows, self.app.now())
+            if name in known:
+                tabs.query_one(f"#{name}", Tab).label = label
+            else:
+                await tabs.add_tab(Tab(label, id=name), before="story")
 
     # tabs
 
@@ -210,14 +219,29 @@ class JobScreen(LogPage):
         (tabs.action_next_tab if step > 0 else tabs.action_previous_tab)()
 
     def on_table_opened(self, event: Table.Opened) -> None:
-        """Opens an attempt's log, or downloads an artifact."""
+        """Opens an attempt's log, downloads an artifact, or follows a link."""
         if event.table.id == "pane-attempts":
             job = self.job
             self._chosen = None if job is not None and event.key == job.attempt else int(str(event.key))
             self.query_one(Tabs).active = "log"
             self.refresh_view()
-        elif (artifact := event.table.row_at_cursor) is not None:
+        elif event.table.id == "pane-artifacts" and (artifact := event.table.row_at_cursor) is not None:
             self.command(self._download(artifact))
+        elif event.table.id == "pane-links" and (link := event.table.row_at_cursor) is not None:
+            self._follow(link)
+
+    def _follow(self, link: Link) -> None:
+        """Downloads the artifacts that a link exposes. An address is opened in a browser's dashboard, else copied: a
+        terminal opens it by a click, on the user's machine, and a program started here might take over the terminal.
+        """
+        address = hyperlink(link.url)
+        archive = next((ref for ref in self.job.artifacts if ref.kind == "archive"), None) if self.job else None
+        if not link.url and archive is not None:
+            self.command(self._download(archive))
+        elif address and self.app.is_web:
+            self.app.open_url(address)
+        elif link.url:
+            self.copy(clean(link.url))
 
     async def _download(self, artifact: ArtifactRef) -> str | None:
         is_archive = artifact.kind == "archive"

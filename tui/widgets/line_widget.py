@@ -10,7 +10,7 @@ from textual.binding import Binding, BindingType
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from tui.presentation.spans import Spans
+from tui.presentation.spans import LINK, Spans
 
 PAINTS = (
     "success",
@@ -83,6 +83,8 @@ class LineWidget(ScrollView, can_focus=True):
         if not name:
             return self.rich_style
         style = self._paints.get(name)
+        if style is None and name.startswith(LINK):
+            style = self._paints[name] = self.paint("accent") + Style(underline=True, link=name.removeprefix(LINK))
         if style is None:
             component = f"paint--{name}"
             style = self.get_component_rich_style(component)

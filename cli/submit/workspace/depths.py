@@ -20,7 +20,7 @@ class Wanted(msgspec.Struct, frozen=True):
 
 def wanted(plan: Plan) -> Wanted:
     """What the jobs of a plan need, as far as their variables are known before the run."""
-    each = {options for job in plan.jobs if job.no_op is None and (options := _options(plan, job)) is not None}
+    each = {options for job in plan.jobs if _runs(job) and (options := _options(plan, job)) is not None}
     deep = [options for options in each if options.submodules != "none"]
     kinds = {options.submodules for options in each}
     return Wanted(
@@ -28,6 +28,11 @@ def wanted(plan: Plan) -> Wanted:
         submodules=next((kind for kind in ("recursive", "normal") if kind in kinds), "none"),
         submodule_depth=_deepest([options.submodule_depth for options in deep]),
     )
+
+
+def _runs(job: JobPlan) -> bool:
+    """Whether a worker runs the job, so that it has a checkout. A child's jobs have the same as its parent's."""
+    return not job.mirrors and (job.trigger is None or bool(job.trigger.include))
 
 
 def _options(plan: Plan, job: JobPlan) -> CheckoutOptions | None:

@@ -17,7 +17,7 @@ from typing import BinaryIO, Protocol
 import msgspec
 
 from daemon.tar_stream import END, Member, TarReader, padding
-from protocol.compression import compressed
+from protocol.compression import LEVEL, compressed
 
 DEVICES = (tarfile.CHRTYPE, tarfile.BLKTYPE, tarfile.FIFOTYPE)
 
@@ -58,7 +58,7 @@ class ArchiveWriter:
 
     follows = False
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, level: int = LEVEL) -> None:
         self.names: set[str] = set()
         self.roots: list[str] = []  # the outermost members
         self.links: list[str] = []  # symbolic ones
@@ -66,7 +66,7 @@ class ArchiveWriter:
         self._directories: dict[str, Member] = {}
         self._stack = ExitStack()
         self._file = _HashingFile(self._stack.enter_context(path.open("wb")))
-        self._packed = self._stack.enter_context(compressed(self._file))
+        self._packed = self._stack.enter_context(compressed(self._file, level))
 
     def directory(self, member: Member) -> None:
         """Remembers a directory, to be written with its first wanted member."""

@@ -7,7 +7,7 @@ In increasing precedence: the worker's own, `predefined`, the coordinator's, the
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -105,17 +105,18 @@ def job_environment(
     dotenv: Iterable[Variable] = (),
     start: Start = NOT_STARTED,
     network: str = "",
+    labels: Sequence[str] = (),
 ) -> Environment:
     """A job's variables; before its dependencies have ended, without their `dotenv` and without a start.
 
-    `network` is the name of the job's own network, if it has one.
+    `network` is the name of the job's own network, if it has one; `labels` are the worker's.
     """
     arch = ARCHITECTURES.get(platform.machine(), platform.machine())
     fixed = {"CI_RUNNER_EXECUTABLE_ARCH": f"linux/{arch}", **start.variables()}
     if network:
         fixed["CI_BUILD_NETWORK_NAME"] = network
     own = [
-        *of_worker(assignment.job, worker, image, assignment.project_dir),
+        *of_worker(assignment.job, worker, image, assignment.project_dir, labels),
         *(Variable(key=key, value=value, raw=True) for key, value in fixed.items()),
     ]
     files: dict[str, str] = {}

@@ -59,20 +59,44 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-def script_text(commands: Sequence[str], *, trace: bool = False) -> str:
-    """Shell text that runs `commands` in order, each echoed before its output; "" for none.
+class Style(msgspec.Struct, frozen=True):
+    """How a job's commands are run. With `trace`, the shell also prints each command as it executes it; with
+    `sections`, each of several lines is a section of the log that can be unfolded; with `checks`, a command that fails
+    ends the script even after `set +e`.
+    """
 
-    With `trace`, the shell also prints each command as it executes it.
+    trace: bool = False
+    sections: bool = False
+    checks: bool = False
+
+
+PLAIN = Style()
+_CHECK = "{ case $? in 0) ;; *) exit $? ;; esac; } 2>/dev/null"
+_NOW = '"${EPOCHSECONDS:-$(date +%s)}"'
+"""Seconds since the epoch; bash needs no process for it."""
+
+
+def script_text(commands: Sequence[str], style: Style = PLAIN, name: str = "script") -> str:
+    """Shell text that runs `commands` in order, each echoed before its output; "" for none. `name` is for its sections.
 
     The echo is a group with stderr closed, so that `set -x` in the script does not show it a second time.
     """
-    lines: list[str] = ["set -o xtrace"] if trace and commands else []
-    for command in commands:
+    lines: list[str] = ["set -o xtrace"] if style.trace and commands else []
+    for number, command in enumerate(commands):
         text = command.replace("\r\n", "\n").strip()
         first, newline, _ = text.partition("\n")
-        echo = (f"$ {first} # collapsed multi-line command" if newline else f"$ {text}") if text else ""
-        lines.append(f"{{ printf '%s\\n' {quoted(echo)}; }} 2>/dev/null")
+        section = f"section_{name}_step_{number}" if newline and style.sections else ""
+        if section:
+            start = f"section_start:%s:{section}[hide_duration=true,collapsed=true]\\r\\033[0K%s\\n"
+            lines.append(f"{{ printf '{start}' {_NOW} {quoted(f'$ {text}')}; }} 2>/dev/null")
+        else:
+            echo = (f"$ {first} # collapsed multi-line command" if newline else f"$ {text}") if text else ""
+            lines.append(f"{{ printf '%s\\n' {quoted(echo)}; }} 2>/dev/null")
         lines.append(text)
+        if style.checks:
+            lines.append(_CHECK)
+        if section:
+            lines.append(f"{{ printf 'section_end:%s:{section}\\r\\033[0K' {_NOW}; }} 2>/dev/null")
     return "\n".join(lines) + "\n" if lines else ""
 
 
@@ -88,14 +112,14 @@ class Scripts(msgspec.Struct, frozen=True):
     files: Mapping[str, str] = {}
 
 
-def scripts_of(job: JobPlan, directory: str, *, trace: bool = False) -> Scripts:
+def scripts_of(job: JobPlan, directory: str, style: Style = PLAIN) -> Scripts:
     """A job's scripts; those too large for an environment become files beside its project directory."""
     commands = {
         "script": [*job.before_script, *job.script],
         "after_script": job.after_script,
         "hook": job.pre_get_sources_script,
     }
-    texts = {name: script_text(each, trace=trace) for name, each in commands.items()}
+    texts = {name: script_text(each, style, name) for name, each in commands.items()}
     if sum(len(text.encode()) for text in texts.values()) <= MOST_IN_ENVIRONMENT:
         return Scripts(texts["script"], texts["after_script"], texts["hook"])
     paths = {name: f"{directory}.tmp/longshore.{name}" for name in texts}  # no variable's name has a dot

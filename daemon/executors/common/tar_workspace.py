@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from daemon.executors.base import Checkout, CheckoutOptions, Layer, Workspace
 from daemon.executors.common import archives
@@ -16,6 +17,7 @@ from daemon.tar_stream import Owner
 class TarWorkspace(Workspace):
     """The tar at `path`, plain or compressed, with this sha256. It has no history, so all checkouts are the same."""
 
+    is_plain: ClassVar[bool] = True
     path: Path
     digest: str
 

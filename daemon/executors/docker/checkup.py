@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 
 from daemon.executors.docker.api_client import DockerClient, EngineError
+from daemon.executors.docker.layers.overlays import OTHER_OWNERS
 from protocol.errors import EngineUnavailable
 
 DISK_FLOOR = 1 << 30
@@ -50,10 +51,36 @@ def check_engine(engine: DockerClient) -> Iterator[Check]:
         yield Check("cgroups", "warning", message, "enable these kernel controllers, or run Docker as root")
     else:
         yield Check("cgroups", "ok", version)
+    yield _check_storage(info)
+    yield from _check_images(engine)
     yield from _check_clock(info)
     root = Path(str(info.get("DockerRootDir") or ""))
     if engine.endpoint.local and root.is_absolute() and root.exists():
         yield _check_room("docker disk", root, "remove unused images (docker image prune)")
+
+
+def _check_storage(info: Mapping[str, Any]) -> Check:
+    """An overlay needs one on the engine's side, as that of containers, or each job's files are copied."""
+    driver = str(info.get("Driver") or "unknown")
+    options = " ".join(info.get("SecurityOptions") or ())
+    because = next((f"the engine has the option {one}" for one in OTHER_OWNERS if f"name={one}" in options), "")
+    mend = "use an engine of root without user namespaces, if large repositories are slow"
+    if not because and "overlay" not in driver:
+        because, mend = "no overlay", "use the driver overlay2, on a file system that has it (ext4, XFS)"
+    if because:
+        return Check("storage", "warning", f"driver {driver}: workers copy each job's files ({because})", mend)
+    return Check("storage", "ok", f"driver {driver}")
+
+
+def _check_images(engine: DockerClient) -> Iterator[Check]:
+    try:
+        images = engine.call("GET", "/images/json", patience=0)
+    except (EngineError, EngineUnavailable, OSError) as error:
+        yield Check("images", "error", f"can't be listed: {error}", "check whether `docker images` works")
+        return
+    named = sorted({tag for image in images or () for tag in image.get("RepoTags") or () if tag != "<none>:<none>"})
+    some = f", as {named[0]}" if named else "; jobs pull theirs at first use"
+    yield Check("images", "ok", f"{len(named)} named{some}")
 
 
 def _check_clock(info: Mapping[str, Any]) -> Iterator[Check]:

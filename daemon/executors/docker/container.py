@@ -24,7 +24,7 @@ from daemon.executors.docker.services import Services, plan_services
 from daemon.executors.docker.shared import SharedResources
 from daemon.executors.docker.workspace_files import SandboxFiles
 from daemon.tar_stream import BadArchive
-from protocol.errors import EngineUnavailable, LongshoreError
+from protocol.errors import EngineUnavailable, LongshoreError, reason_of
 from protocol.messages import Assignment, Dependency
 from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
@@ -93,8 +93,8 @@ class JobContainer:
     def environment(self, dependencies: Sequence[Dependency], start: Start = NOT_STARTED) -> Environment:
         """The job's variables, with those from the `dependencies` that have ended."""
         network = self.name if self.assignment.job.services else ""
-        variables = dotenv_of(dependencies)
-        return job_environment(self.assignment, self.site.worker, self.spec.name, variables, start, network)
+        site, variables = self.site, dotenv_of(dependencies)
+        return job_environment(self.assignment, site.worker, self.spec.name, variables, start, network, site.labels)
 
     def last_environment(self) -> Environment:
         """The script's environment, as far as known to a daemon that did not release it."""
@@ -142,14 +142,17 @@ class JobContainer:
         return "; ".join(words) or "it has no output"
 
     @contextmanager
-    def failures(self) -> Iterator[None]:
-        """Turns engine and host errors into the job's result: a system failure."""
+    def failures(self, problem: str = "") -> Iterator[None]:
+        """Turns engine and host errors into the job's result: a system failure. `problem` is what the host prevents."""
         try:
             yield
         except EngineError as error:
             why = "its container was removed from outside the job" if self._is_gone(error) else f"Docker: {error}"
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, why) from error
-        except (EngineUnavailable, BadArchive, OSError, *GONE) as error:
+        except OSError as error:
+            message = f"{problem}: {reason_of(error)}" if problem else reason_of(error)
+            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
+        except (EngineUnavailable, BadArchive, *GONE) as error:
             raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, str(error) or repr(error)) from error
         except LongshoreError as error:  # a bad file pattern, an unbounded variable
             raise JobFailed(FailureReason.SCRIPT_FAILURE, str(error)) from error

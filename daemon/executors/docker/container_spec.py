@@ -8,6 +8,7 @@ from typing import Any
 from daemon.executors.base import JobFailed
 from daemon.executors.common.environment import Environment
 from daemon.executors.common.script import Scripts, entry_command, entry_environment
+from daemon.executors.common.script_limits import is_true
 from daemon.executors.policy import Policy
 from protocol.messages import Assignment
 from protocol.plan import ImageSpec
@@ -17,9 +18,17 @@ NANOS = 1_000_000_000
 """The engine counts CPUs in billionths."""
 
 
-def host_config(policy: Policy, binds: Sequence[str] = ()) -> dict[str, Any]:
-    """The part of a job's or service's HostConfig that confines its container; `binds` are its own volumes."""
+WITH_INIT = "FF_USE_INIT_WITH_DOCKER_EXECUTOR"
+"""The variable that has the engine's own init run as the first process of a job's containers."""
+
+
+def host_config(policy: Policy, binds: Sequence[str], variables: Mapping[str, str]) -> dict[str, Any]:
+    """The part of a job's or service's HostConfig that confines its container; `binds` are its own volumes, `variables`
+    those of the job.
+    """
     host: dict[str, Any] = {"PidsLimit": policy.pids}
+    if is_true(variables.get(WITH_INIT, "")):
+        host["Init"] = True
     if policy.privileged:
         host["Privileged"] = True
     elif not policy.new_privileges:
@@ -62,7 +71,11 @@ def job_container(
         workspace=workspace,
         opens=opens,
     )
-    host: dict[str, Any] = {**host_config(policy, binds), "NetworkMode": network, "LogConfig": dict(log_driver)}
+    host: dict[str, Any] = {
+        **host_config(policy, binds, environment.values),
+        "NetworkMode": network,
+        "LogConfig": dict(log_driver),
+    }
     if resources.cpus:
         host["NanoCpus"] = round(resources.cpus * NANOS)
     if resources.memory:

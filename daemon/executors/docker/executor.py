@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,7 @@ class DockerExecutor(Executor):
         patience: float = 120.0,
         max_log_bytes: int = LOG_BYTES,
         networks: int = 0,
+        worker_labels: Sequence[str] = (),
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
     ) -> None:
         self._engine = DockerClient(url, patience=patience)
@@ -118,6 +119,7 @@ class DockerExecutor(Executor):
             users=ImageUsers(helpers),
             directory=directory / "attempts",
             worker=worker,
+            labels=worker_labels,
             after_script_timeout=after_script_timeout,
             max_log_bytes=max_log_bytes,
             policy=policy,
@@ -139,6 +141,7 @@ class DockerExecutor(Executor):
             keep_caches=options.keep_caches,
             after_script_timeout=options.after_script_timeout,
             networks=options.networks,
+            worker_labels=options.labels,
             policy=options.policy,
         )
         executor.facts()

@@ -17,7 +17,7 @@ import msgspec
 
 from daemon.executors.base import Checkout
 from daemon.executors.common.environment import Environment
-from daemon.executors.common.script import Scripts, scripts_of
+from daemon.executors.common.script import Scripts, Style, scripts_of
 from daemon.executors.common.script_limits import is_true
 from daemon.executors.docker.api_client import Created, NameTaken, labels_of
 from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, LEASE, NETWORK, ROLE, WORKER
@@ -25,7 +25,7 @@ from daemon.executors.docker.container import JobContainer, words_of
 from daemon.executors.docker.container_spec import job_container
 from daemon.executors.docker.container_user import is_root, owner_of
 from daemon.executors.docker.files.job_cache import JobCaches, file_keys_of
-from daemon.executors.docker.images import Image, name_explained, no_image
+from daemon.executors.docker.images import Image, login_of, name_explained, no_image
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.services import Services
 from daemon.tar_stream import BadArchive
@@ -44,7 +44,7 @@ def prepare(container: JobContainer, checkout: Checkout | None, known: Environme
     if not name:
         raise no_image(spec.name, known.values)
     with name_explained(spec.name, known.values):
-        image = site.images.ensure(name, spec.pull_policy, spec.platform)
+        image = site.images.ensure(name, spec.pull_policy, spec.platform, login_of(known))
     container.entrypoint = words_of(image.entrypoint if spec.entrypoint is None else spec.entrypoint)
     user = known.expand(spec.user) if spec.user else image.user
     caches = _caches(container, file_keys_of(container.assignment.job.caches, checkout))
@@ -112,8 +112,13 @@ def _lay_out(
 
 
 def _scripts(container: JobContainer) -> Scripts:
-    trace = is_true(container.early.values.get("CI_DEBUG_TRACE", ""))
-    return scripts_of(container.assignment.job, container.assignment.project_dir, trace=trace)
+    variables = container.early.values
+    style = Style(
+        trace=is_true(variables.get("CI_DEBUG_TRACE", "")),
+        sections=is_true(variables.get("FF_SCRIPT_SECTIONS", "")),
+        checks=is_true(variables.get("FF_ENABLE_BASH_EXIT_CODE_CHECK", "")),
+    )
+    return scripts_of(container.assignment.job, container.assignment.project_dir, style)
 
 
 def _create(

@@ -19,12 +19,13 @@ from daemon.executors.base import Checkout, Collected, Dependencies, JobFailed, 
 from daemon.executors.common.checkout_options import checkout_options
 from daemon.executors.common.environment import Environment, Start
 from daemon.executors.common.script import lease_line, release_lines, stop_line
-from daemon.executors.common.script_limits import limits_of
+from daemon.executors.common.script_limits import is_true, limits_of
 from daemon.executors.docker.api_client import EngineError
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end
-from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts
+from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts, collect_description
 from daemon.executors.docker.files.job_cache import Found, JobCaches, bases_of
+from daemon.executors.docker.files.pages import collect_pages
 from daemon.executors.docker.logs import stored
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
@@ -69,9 +70,11 @@ class DockerSandbox:
         """See Sandbox. An image whose name depends on a dependency's variables is left to `release`."""
         self._site.removals.wait(self._assignment.attempt)
         container = self._container
-        with container.failures():
+        with container.failures("the job can't be prepared"):
             options = checkout_options(container.early.values, container.warnings)
-            checkout = self._checkout = workspace.checkout(options) if workspace and options else None
+            if workspace and options and (options.files or not workspace.is_plain):
+                self._checkout = workspace.checkout(options)
+            checkout = self._checkout
             ended = [dependency for dependency in self._assignment.dependencies if dependency.satisfied]
             environment = container.environment(ended) if ended else container.early
             to_come = len(self._assignment.dependencies) > len(ended)
@@ -90,7 +93,7 @@ class DockerSandbox:
     def release(self, dependencies: Dependencies) -> None:
         """See Sandbox."""
         container = self._container
-        with container.failures():
+        with container.failures("the job can't be prepared"):
             start = Start(datetime.now(UTC), dependencies.slot)
             final = container.final = container.environment(dependencies.states, start)
             if complaint := final.too_long():
@@ -227,16 +230,21 @@ class DockerSandbox:
     def collect(self, directory: Path, *, succeeded: bool) -> list[Collected]:
         """See Sandbox."""
         job = self._assignment.job
-        if not job.artifacts and not job.caches:
+        release = job.release if succeeded else None
+        if not job.artifacts and not job.caches and not release:
             return []
         container = self._container
-        with container.failures():
+        with container.failures("the job's files can't be stored"):
             expand = container.last_environment().expand
             taker = FileCollector(self._engine, container.key, self._assignment.project_dir, expand)
             names = self._files.known_names
             collected: list[Collected] = []
             if job.artifacts:
                 collected = collect_artifacts(job.artifacts, taker, names, directory, succeeded=succeeded)
+            if job.pages and succeeded:
+                collected += collect_pages(job.pages, taker, directory)
+            if release is not None:
+                collected += collect_description(release.description, taker, directory)
             if caches := caches_of(container):
                 project = container.project
                 changes = project.changes(container.key, container.inspect()["Image"]) if project.caches else None
@@ -244,10 +252,19 @@ class DockerSandbox:
             self.warnings.extend(taker.warnings)
             return collected
 
+    def expand(self, text: str) -> str:
+        """See Sandbox."""
+        return self._container.last_environment().expand(text)
+
     def service_logs(self) -> dict[str, bytes]:
         """See Sandbox. Raises EngineError, EngineUnavailable."""
         services = self._container.services(self._container.last_environment())
         return services.logs() if services else {}
+
+    @property
+    def shows_services(self) -> bool:
+        """See Sandbox."""
+        return is_true(self._container.last_environment().values.get("CI_DEBUG_SERVICES", ""))
 
     def remove(self) -> None:
         """See Sandbox. Raises EngineError, EngineUnavailable."""

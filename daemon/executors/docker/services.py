@@ -21,11 +21,12 @@ from daemon.executors.common.environment import Environment, too_long
 from daemon.executors.docker.api_client import DockerClient, EngineError, labels_of
 from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, WORKER
 from daemon.executors.docker.container_spec import host_config
-from daemon.executors.docker.images import Image, Images, name_explained
+from daemon.executors.docker.images import Image, Images, login_of, name_explained
 from daemon.executors.docker.layers.project_directory import ProjectDirectory
 from daemon.executors.docker.logs.stored import read_tail
 from daemon.executors.policy import Policy
 from protocol.backoff import Backoff
+from protocol.job_variables import BUILDS_DIR
 from protocol.plan import ServiceSpec
 from protocol.statuses import FailureReason
 from protocol.variables import expand_all
@@ -44,8 +45,6 @@ LAST_WORDS = 2000
 """Bytes of a failed service's log in its message."""
 
 JOB_ALIAS = "build"
-BUILDS = "/builds"
-"""Parent of the project's directory, for the job and its services."""
 CERTS = "/certs"
 """Directory of docker:dind's TLS keys, unless DOCKER_TLS_CERTDIR sets another; `client` holds the job's."""
 
@@ -89,7 +88,7 @@ def shared_volumes(prefix: str, environment: Environment, policy: Policy) -> dic
 
     A Docker engine in a service needs a privileged container, so its client's keys are shared only there.
     """
-    places = {"builds": BUILDS}
+    places = {"builds": BUILDS_DIR}
     if policy.privileged and (certs := environment.values.get("DOCKER_TLS_CERTDIR", CERTS)).startswith("/"):
         places["certs"] = posixpath.join(certs, "client")
     taken = {volume.split(":")[1] for volume in policy.volumes}
@@ -165,7 +164,7 @@ class Services:
         for service in self.services:
             spec = service.spec
             with name_explained(spec.name, self._environment.values):
-                image = self._images.ensure(service.image, spec.pull_policy, spec.platform)
+                image = self._images.ensure(service.image, spec.pull_policy, spec.platform, login_of(self._environment))
             self._found[service.container] = image
             self._create(service)
             try:
@@ -190,7 +189,7 @@ class Services:
                 "longshore.alias": service.aliases[0],
             },
             "HostConfig": {
-                **host_config(self._policy, self.binds),
+                **host_config(self._policy, self.binds, self._environment.values),
                 "NetworkMode": self.network,
                 "LogConfig": {"Type": "local", "Config": {"max-size": "16m"}},
             },

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,6 +38,7 @@ class SharedResources(msgspec.Struct, frozen=True):
     users: ImageUsers
     directory: Path
     worker: str
+    labels: Sequence[str]
     after_script_timeout: float
     max_log_bytes: int
     policy: Policy

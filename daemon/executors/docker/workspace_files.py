@@ -11,6 +11,7 @@ from daemon.executors.common import archives
 from daemon.executors.common.archive_guard import Clash
 from daemon.executors.docker.api_client import GO_DIRECTORY, GO_SYMLINK
 from daemon.executors.docker.container_user import owner_of
+from daemon.executors.docker.files.artifacts import ABOUT_FILES
 from daemon.executors.docker.shared import SharedResources
 from daemon.tar_stream import ROOT, Owner
 from protocol.messages import Assignment
@@ -39,12 +40,8 @@ class SandboxFiles:
         """
         job = self._assignment.job
         artifacts = job.artifacts or ArtifactsSpec()
-        if (
-            any(cache.untracked for cache in job.caches)
-            or artifacts.untracked
-            or artifacts.cobertura
-            or artifacts.jacoco
-        ):
+        about_files = ABOUT_FILES & artifacts.reports.keys()
+        if any(cache.untracked for cache in job.caches) or artifacts.untracked or about_files:
             self._note_names(checkout.names() if checkout else ())
 
     def _note_names(self, names: Iterable[str]) -> None:

@@ -17,7 +17,7 @@ from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.keys import find_credentials
 from protocol.names import CHUNK_BYTES
 from protocol.statuses import ExecutionStatus
-from protocol.views import ArtifactRef, JobView
+from protocol.views import PAGES, ArtifactRef, JobView
 from tests.support.coordinator_thread import Server
 from tests.support.flaky_link import Cable
 
@@ -156,3 +156,14 @@ def test_each_job_has_a_directory_of_its_own() -> None:
     assert names["a/b"] == "a_b~2"
     assert all("/" not in name and name not in ("", ".", "..") and name.isprintable() for name in names.values())
     assert max(map(len, names.values())) == 200
+
+
+def test_pages_are_no_artifacts_beside_their_job_s_archive(server: Server, tmp_path: Path) -> None:
+    packed = archive(tmp_path, file=b"x")
+    job = job_with(stored(server, packed, "archive", "artifacts"), stored(server, packed, PAGES, "public"))
+    with server.client() as client:
+        fetcher = Fetcher(lambda: client, never)
+        fetcher.lay(job, tmp_path / "out")
+        with fetcher.files(job, lambda path: True) as found:
+            assert [each.entry.path for each in found] == ["file"]
+    assert os.listdir(tmp_path / "out") == ["file"]

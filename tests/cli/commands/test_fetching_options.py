@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.support.command_line import run
 from tests.support.git_servers import publish
 from tests.support.project import Project
 
-ROOT = Path(__file__).parents[3]
 FILE = "include: [{project: group/ci, file: jobs.yml}, {template: Jobs/Build.gitlab-ci.yml}]\n"
 
 
@@ -28,15 +27,11 @@ def served(tmp_path: Path) -> Path:
 
 def plan(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
     folder = project.root.parent
-    return subprocess.run(
-        [sys.executable, "-m", "cli", "plan", *arguments],
-        cwd=project.root,
-        capture_output=True,
-        text=True,
-        check=False,
-        env={
-            "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(ROOT),
+    return run(
+        project.root,
+        "plan",
+        *arguments,
+        environment={
             "HOME": str(folder),
             "XDG_CACHE_HOME": str(folder / "cache"),
             "LONGSHORE_CONFIG": str(folder / "config.toml"),

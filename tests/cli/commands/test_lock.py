@@ -160,6 +160,35 @@ def test_a_new_include_has_to_be_locked_and_the_others_keep_their_version(
     assert "secret" not in (project.root / LOCK).read_text()
 
 
+def test_child_pipelines_are_locked_too_as_far_as_their_files_exist(
+    verb: Verb, project: Project, other: Project
+) -> None:
+    project.write(
+        ".gitlab-ci.yml",
+        """
+        make: {script: [x], artifacts: {paths: [made.yml]}}
+        own: {variables: {REF: v1}, trigger: {include: [child.yml]}}
+        theirs: {trigger: {include: [{project: group/ci, ref: v2, file: jobs.yml}]}}
+        mixed: {trigger: {include: [more.yml, {artifact: made.yml, job: make}]}}
+        made: {trigger: {include: [{artifact: made.yml, job: make}]}}
+        """,
+    )
+    project.write(
+        "child.yml", "include: {project: group/ci, ref: $REF, file: jobs.yml}\ndeep: {trigger: {include: below.yml}}\n"
+    )
+    project.write(
+        "below.yml", "include: {project: group/ci, ref: v3, file: jobs.yml}\ntoo: {trigger: {include: deeper.yml}}\n"
+    )
+    project.write("more.yml", "include: {project: group/ci, ref: v4, file: jobs.yml}\njob: {extends: .made}\n")
+    for number in range(1, 5):
+        other.git("tag", f"v{number}")
+    done = verb("lock")
+    assert done.stdout.splitlines()[-1] == f"{LOCK}: 4 includes locked"
+    assert done.stderr == "warning: more.yml:2: job.extends: unknown job '.made' to extend\n"
+    project.write("child.yml", "include: gone.yml\n")
+    assert refusal(verb, "lock", "--update").startswith("longshore: child.yml:1: include: there is no file 'gone.yml'")
+
+
 def test_a_damaged_lock_is_an_error_that_update_mends(verb: Verb, project: Project) -> None:
     verb("lock")
     path = project.root / LOCK

@@ -29,6 +29,7 @@ FILE = """
       stage: test
       script: [x]
       when: manual
+      inputs: {to: {default: staging}, copies: {type: number, default: 2}}
     release:
       stage: test
       script: [x]
@@ -60,6 +61,8 @@ def test_plan_as_json_has_the_fields_of_the_contract(project: Project) -> None:
         {"job": "gone", "artifacts": False, "optional": True, "jobs": []},
     ]
     assert (jobs["all"]["when"], jobs["all"]["allow_failure"]) == ("manual", True)
+    assert jobs["all"]["inputs"] == {"to": "staging", "copies": 2}
+    assert jobs["unit"]["inputs"] == {}
 
 
 def test_plan_for_people_is_a_table_a_graph_and_what_is_left_out(project: Project) -> None:

@@ -8,7 +8,11 @@ from collections.abc import Callable
 import pytest
 
 from cli.render.output import JsonOutput, Output, TextOutput
+from protocol.messages import JobDetail
+from protocol.plan import JobInput
 from protocol.statuses import ExecutionStatus as S
+from protocol.views import AttemptView
+from tests.support import plans
 from tests.support.views import job_view, run_summary, run_view, stage_view, worker_view
 
 RUN = run_view(7, stage_view("build", job_view("compile", S.SUCCESS), status=S.SUCCESS), status=S.SUCCESS)
@@ -38,6 +42,27 @@ def test_programs_get_one_document(capsys: pytest.CaptureFixture[str], result: s
     first = document[0] if isinstance(document, list) else document
     assert key in (first.get("id"), first.get("name"))
     assert told.err == ""
+
+
+def test_a_job_is_shown_with_its_inputs(capsys: pytest.CaptureFixture[str]) -> None:
+    job = job_view("deploy", S.SUCCESS)
+    inputs = {
+        "to": JobInput(default="here", options=["here", "there"], description="Where to"),
+        "copies": JobInput(type="number", default=1),
+    }
+    attempts = [AttemptView(id="1.1", number=1, status=S.SUCCESS, inputs={"to": "there", "copies": 2})]
+    plan = plans.job("deploy", inputs=inputs)
+    detail = JobDetail(id=1, job=plan, attempts=attempts, story=[], inputs={"to": "there", "copies": 2})
+    run = run_view(7, stage_view("test", job))
+    TextOutput().job(run, job, detail)
+    told = capsys.readouterr().out
+    assert "Inputs" in told
+    assert "to=there copies=2" in told
+    assert "input to = there (string, one of here, there): Where to\ninput copies = 2 (number)\n" in told
+    JsonOutput().job(run, job, detail)
+    document = json.loads(capsys.readouterr().out)
+    assert {name: given["value"] for name, given in document["inputs"].items()} == {"to": "there", "copies": 2}
+    assert document["attempts"][0]["inputs"] == {"to": "there", "copies": 2}
 
 
 def test_nothing_is_an_empty_list_for_programs_and_a_remark_for_people(capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from cli.follow.progress import Progress
 from cli.render.output import JsonOutput, TextOutput
-from cli.render.phrases import job_note, percent
+from cli.render.phrases import job_note
 from cli.render.reports import links_table
 from cli.render.safe_console import PlainConsole
 from cli.summary.outcome import Outcome
@@ -26,7 +26,7 @@ from tests.support.views import job_view, run_view, stage_view
 
 REPORTS = JobReports(
     links=[
-        Link(title="All of it", paths=["out/", "site.html"]),
+        Link(title="All of it", paths=["out/", "a site.html"]),
         Link(title="API", url="https://docs.example/größe?a=b", group="docs"),
         Link(title="odd", url="javascript:alert(1)"),
     ],
@@ -50,7 +50,7 @@ def test_a_run_shows_totals_and_links(capsys: pytest.CaptureFixture[str]) -> Non
     assert job_note(run.stages[0].jobs[0]) == ("66.6 % of 3 lines covered; 9 code quality issues: 1 major, 8 info")
     TextOutput().run(run, {8: run_of(REPORTS, 8)})
     shown = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
-    assert "unit All of it artifacts: out/, site.html" in shown
+    assert "unit All of it longshore artifacts 7 unit out/ 'a site.html' -o DIR" in shown
     assert "unit docs: API https://docs.example/größe?a=b" in shown
     assert "unit (run 8) odd javascript:alert(1)" in shown
 
@@ -124,13 +124,11 @@ def test_what_a_job_writes_into_links_is_not_obeyed() -> None:
     shown += on_terminal(Link(title="x", url="https://x/\x1b\\\x1b]0;title\x07"), Link(title="a\nb", url="https://x y"))
     assert not set("\x07\x9b\r\u202e\u200b") & set(shown)
     assert "\x1b]0" not in shown
+    assert ";https://x/%1B\\%1B]0;title%07\x1b\\x" in shown
     assert ";https://x%20y\x1b\\a b" in shown
 
 
 def test_a_share_is_rounded_down() -> None:
-    assert [percent(*each) for each in ((1, 3), (999_999, 1_000_000), (5, 5), (0, 0))] == [
-        "33.3 %",
-        "99.9 %",
-        "100 %",
-        "0 %",
-    ]
+    shares = [(1, 3), (999_999, 1_000_000), (5, 5), (0, 0)]
+    shown = [FileCoverage(path="a", covered=covered, total=total).percent for covered, total in shares]
+    assert shown == ["33.3 %", "99.9 %", "100 %", "0 %"]

@@ -120,6 +120,22 @@ def test_a_compilation_that_needs_too_much_memory_is_told(parent: Parent) -> Non
     assert parent.problems(local("x.yml")) == ["compiling the child pipeline needs more than 1024 MB of memory"]
 
 
+def test_a_compilation_that_leaves_no_byte_to_say_so_is_told_all_the_same(parent: Parent) -> None:
+    parent.commit()
+    # CPython 3.11 raises MemoryError for ever if it can't allocate the number of the line that a `with` has failed at.
+    program = (
+        "import runpy, compiler.task\n"
+        "def fill(*given, **options):\n"
+        "    kept = []\n"
+        "    while True: kept.append(bytes(40))\n"
+        "compiler.task.compile_subject = fill\n"
+        "runpy.run_module('compiler', run_name='__main__')\n"
+    )
+    parent.start(command=[sys.executable, "-c", program], bounds=Bounds(memory_bytes=64 << 20))
+
+    assert parent.problems(local("x.yml")) == ["compiling the child pipeline needs more than 64 MB of memory"]
+
+
 def test_a_compilation_that_computes_for_too_long_is_told(parent: Parent) -> None:
     spin = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))\nwhile True: pass"
     parent.start(command=[sys.executable, "-c", spin])

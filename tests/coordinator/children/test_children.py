@@ -55,7 +55,8 @@ def test_a_child_knows_its_parent_and_has_the_facts_of_its_commit(parent: Parent
 
     known = expand_all(plan.predefined)
     changed = {key for key in known if known[key] != of_parent.get(key)}
-    assert changed == {"CI_PIPELINE_SOURCE", "CI_PARENT_PIPELINE_ID", "CI_PIPELINE_NAME"}
+    added = {"CI_UPSTREAM_JOB_ID", "CI_UPSTREAM_PIPELINE_ID"}
+    assert changed == {"CI_PIPELINE_SOURCE", "CI_PARENT_PIPELINE_ID", "CI_PIPELINE_NAME", *added}
     assert known["CI_PARENT_PIPELINE_ID"] == "7"
     assert plan.name == "child of 7"
     assert (plan.project, plan.project_dir) == (of_parent["CI_PROJECT_PATH"], of_parent["CI_PROJECT_DIR"])
@@ -95,6 +96,20 @@ def test_several_files_make_one_child_and_get_their_inputs(parent: Parent) -> No
     }
 
 
+def test_a_file_whose_rules_do_not_match_is_left_out(parent: Parent) -> None:
+    for name in ("one", "two", "three"):
+        parent.project.write(f"{name}.yml", f"{name}: {{script: [x]}}\n")
+    parent.commit()
+
+    jobs = parent.jobs(
+        TriggerInclude(local="one.yml", rules='[{"if": "$CI_PIPELINE_SOURCE == \'parent_pipeline\'"}]'),
+        TriggerInclude(local="two.yml", rules='[{"if": "$NO"}]'),
+        TriggerInclude(local="three.yml", rules='[{"exists": ["one.yml"], "when": "never"}]'),
+    )
+
+    assert [*jobs] == ["one"]
+
+
 def test_a_generated_file_is_found_among_artifacts_and_includes_files_of_the_snapshot(parent: Parent) -> None:
     parent.project.write("common.yml", ".base: {image: alpine}\n")
     parent.commit()
@@ -117,7 +132,7 @@ def test_a_generated_file_is_found_among_artifacts_and_includes_files_of_the_sna
         ("job: {script: [x]\n", "artifact generate:child.yml:2: invalid YAML: did not find expected"),
         ("", "artifact generate:child.yml: the file is empty"),
         ("\n\ninclude: missing.yml\n", "artifact generate:child.yml:3: include: there is no file 'missing.yml'"),
-        ("job: {script: [x], rules: [when: never]}\n", "child.yml: the child pipeline has nothing to run: its rules"),
+        ("job: {script: [x], rules: [when: never]}\n", "child.yml: the pipeline has nothing to run: its rules"),
     ],
 )
 def test_a_bad_generated_file_is_told_with_file_and_line(parent: Parent, content: str, problem: str) -> None:
@@ -127,6 +142,13 @@ def test_a_bad_generated_file_is_told_with_file_and_line(parent: Parent, content
     [found] = parent.problems(include, **fields)
 
     assert found.startswith(problem)
+
+
+def test_a_local_file_may_have_wildcards(parent: Parent) -> None:
+    for name in "ab":
+        parent.project.write(f"ci/{name}.yml", f"{name}: {{script: [x]}}\n")
+    parent.commit()
+    assert list(parent.jobs(local("/ci/*.yml"))) == ["a", "b"]
 
 
 def test_missing_files_are_told(parent: Parent) -> None:

@@ -142,9 +142,55 @@ def test_a_lock_file_of_the_parent_holds_its_children_too(parent: Parent, served
     parent.project.write(".gitlab-ci.lock.yml", lock_text({"group/ci@HEAD": Pin(commit=before)}))
     parent.snap()
     assert list(parent.jobs(local("child.yml"))) == ["more", "theirs"]
+    parent.project.write("child.yml", "include: {project: group/ci, file: ci/jobs.yml, ref: v1}\n")
+    parent.snap()
+    assert parent.problems(local("child.yml")) == [
+        "child.yml:1: include: group/ci@v1 is not in .gitlab-ci.lock.yml; add it: longshore lock"
+    ]
     parent.project.write(".gitlab-ci.lock.yml", "damaged")
     parent.snap()
     assert parent.problems(local("child.yml"))[0].startswith(".gitlab-ci.lock.yml:1: is no lock file; restore it")
+
+
+def test_a_generated_child_may_include_what_no_lock_file_can_have_with_a_warning(parent: Parent, served: Path) -> None:
+    include(parent, f"file://{served}/group/app.git")
+    parent.project.write(".gitlab-ci.lock.yml", lock_text({"group/ci@HEAD": Pin(commit="1" * 40)}))
+    parent.snap()
+    parent.start(includes="own")
+    made, fields = parent.generated(INCLUDING + "below: {trigger: {include: child.yml}}\n")
+
+    compiled = parent.compiled(made, **fields)
+
+    warning = "group/ci@v1 is not in .gitlab-ci.lock.yml: the includes of a generated pipeline can't be locked"
+    assert compiled.warnings == [warning]
+    assert compiled.plan.includes == IncludeOptions(generated=True)
+    below = parent.compiled(local("child.yml"), includes=compiled.plan.includes)
+    assert below.warnings == [warning]
+    locked, fields = parent.generated(INCLUDING.replace(", ref: v1", ""))
+    assert "1111" in parent.problems(locked, **fields)[0], "what the lock file has counts here too"
+
+
+def test_directories_that_the_user_has_named_are_read_with_the_coordinators_own_access_only(
+    parent: Parent, tmp_path: Path
+) -> None:
+    mapped = Project(tmp_path / "mapped")
+    mapped.write("ci/jobs.yml", "mapped: {script: [x]}\n")
+    mapped.write("remote.yml", "remote: {script: [x]}\n")
+    parent.project.write("child.yml", "include: [{project: group/ci, file: ci/jobs.yml}, https://a.test/remote.yml]\n")
+    parent.project.write(".gitlab-ci.lock.yml", lock_text({}))
+    parent.commit()
+    options = IncludeOptions(projects={"group/ci": str(mapped.root), "https://a.test": str(mapped.root)})
+    parent.start(includes="own")
+    assert list(parent.jobs(local("child.yml"), includes=options)) == ["mapped", "remote"]
+    parent.compiler.close()
+
+    parent.start(includes="public")
+
+    refused = "is a directory of yours (--project), and this coordinator reads none for child pipelines"
+    assert parent.problems(local("child.yml"), includes=options) == [
+        f"child.yml:1: include[0]: group/ci {refused}",
+        f"child.yml:1: include[1]: https://a.test/remote.yml {refused}",
+    ]
 
 
 def test_nothing_is_fetched_where_that_is_not_allowed(parent: Parent, served: Path) -> None:
@@ -179,6 +225,9 @@ def test_a_missing_file_of_another_project_is_told_with_its_place(parent: Parent
 
     assert parent.problems(local("child.yml"))[0].startswith(
         "child.yml:2: include: there is no file 'group/ci:none.yml'"
+    )
+    assert parent.problems(TriggerInclude(project="group/ci", file="none.yml"))[0].startswith(
+        ".gitlab-ci.yml: go.trigger.include: there is no file 'group/ci:none.yml'"
     )
 
 

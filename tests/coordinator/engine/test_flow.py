@@ -56,20 +56,6 @@ def test_what_was_odd_about_a_job_that_succeeded_is_told() -> None:
     assert [job_view(sim.job(run, name)).message for name in "ab"] == ["out: no matching files", None]
 
 
-def test_a_job_that_has_nothing_to_do_succeeds_without_a_worker_and_lets_others_go_on() -> None:
-    sim = Sim(SimWorker("w", slots=1))
-    first, last = job("a", "build"), job("c", "deploy")
-    run = sim.submit(plan(first, job("b", "test", no_op="not here"), job("d", "test", needs=["b"]), last))
-    assert sim.statuses(run)["b"] == "created"
-    sim.start(run, "a")
-    sim.succeed(run, "a")
-    assert sim.job(run, "b").attempt is None
-    assert job_view(sim.job(run, "b")).message == "not here"
-    assert sim.statuses(run) == {"a": "success", "b": "success", "d": "pending", "c": "created"}
-    sim.finish(run)
-    assert run.status is S.SUCCESS
-
-
 def test_what_a_worker_says_of_a_job_that_succeeded_is_shown_with_the_job_until_it_is_retried() -> None:
     sim = Sim(SimWorker("w"))
     run = sim.submit(plan(job("a")))
@@ -79,17 +65,6 @@ def test_what_a_worker_says_of_a_job_that_succeeded_is_shown_with_the_job_until_
     sim.engine.retry(m.Retry(id=1, run=run.id, job="a"), sim.now, finished={run.id: run})
     sim.flush()
     assert job_view(sim.job(run, "a")).message is None
-
-
-def test_a_manual_or_delayed_job_that_has_nothing_to_do_succeeds_when_its_time_has_come() -> None:
-    sim = Sim(SimWorker("w"))
-    late = job("late", when="delayed", start_in=5.0, no_op="not here")
-    run = sim.submit(plan(job("ask", when="manual", no_op="not here", resource_group="one"), late))
-    assert sim.statuses(run) == {"ask": "manual", "late": "scheduled"}
-    sim.pass_time(6.0)
-    sim.engine.play(m.Play(id=1, run=run.id, job="ask"), sim.now)
-    sim.flush()
-    assert sim.statuses(run) == {"ask": "success", "late": "success"}
 
 
 def test_a_job_whose_needs_run_is_held_at_the_worker_that_runs_them_and_told_by_push() -> None:
@@ -238,6 +213,27 @@ def test_retry_is_by_reason_and_counts_attempts() -> None:
     sim.fail(run, "a")
     assert run.status is S.FAILED
     assert [a.status for a in sim.job(run, "a").attempts] == [S.FAILED, S.FAILED]
+
+
+@pytest.mark.parametrize("reason", [FailureReason.RUNNER_SYSTEM_FAILURE, FailureReason.SCRIPT_FAILURE])
+def test_a_retry_prefers_a_worker_that_has_not_failed_the_job_by_itself(reason: FailureReason) -> None:
+    sim = Sim(SimWorker("broken", slots=4), SimWorker("other", slots=1))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=2))))
+    for _ in range(2):
+        sim.start(run, "a")
+        sim.fail(run, "a", reason=reason)
+    by_itself = reason is FailureReason.RUNNER_SYSTEM_FAILURE
+    workers = ["broken", "other", "broken"] if by_itself else ["broken"] * 3
+    assert [attempt.worker for attempt in sim.job(run, "a").attempts] == workers
+
+
+def test_a_retry_goes_to_the_worker_that_failed_if_no_other_is_free() -> None:
+    sim = Sim(SimWorker("broken"), SimWorker("busy", slots=1, labels=("busy",)))
+    sim.submit(plan(job("b", tags=["busy"])))
+    run = sim.submit(plan(job("a", retry=RetrySpec(max=1))))
+    sim.start(run, "a")
+    sim.fail(run, "a", reason=FailureReason.RUNNER_SYSTEM_FAILURE)
+    assert [attempt.worker for attempt in sim.job(run, "a").attempts] == ["broken", "broken"]
 
 
 def test_a_result_of_an_older_attempt_is_refused_and_discarded() -> None:

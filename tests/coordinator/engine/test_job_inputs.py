@@ -169,6 +169,14 @@ def test_a_plan_whose_expressions_are_wrong_is_refused() -> None:
         sim.submit(plan(wrong))
 
 
+def test_a_plan_whose_expressions_are_too_large_together_is_refused() -> None:
+    sim = Sim(SimWorker("w"))
+    large: dict[str, Any] = {"script": "${{ job.inputs.x }}" + " " * 400_000, "inputs": {"x": JobInput(default="")}}
+    assert sim.submit(plan(*(job(f"job {number}", **large) for number in range(5))))
+    with pytest.raises(ProtocolError, match=r"job 'job 5': .* more than 2,097,152 characters together"):
+        sim.submit(plan(*(job(f"job {number}", **large) for number in range(20))))
+
+
 def test_the_story_and_the_address_of_the_environment_follow_the_inputs() -> None:
     sim = Sim(SimWorker("w"))
     there = EnvironmentSpec(name="here", url="https://$CI_JOB_IMAGE")

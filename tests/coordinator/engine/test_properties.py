@@ -14,7 +14,7 @@ from coordinator.engine.settings import Settings
 from coordinator.engine.state import JobState, RunState
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import EnvironmentSpec, JobPlan, Plan, RetrySpec
+from protocol.plan import EnvironmentSpec, JobInput, JobPlan, Plan, RetrySpec
 from protocol.statuses import ENDED, EnvironmentStatus
 from protocol.statuses import ExecutionStatus as S
 from tests.support.engine_simulation import Sim, SimWorker
@@ -30,6 +30,7 @@ ENVIRONMENTS = [
     EnvironmentSpec(name="e", action="stop"),
     EnvironmentSpec(name="e", action="access"),
 ]
+INPUTS = {"x": JobInput(default=0, type="number", options=[0, 1, 2])}
 RETRIES = [RetrySpec(), RetrySpec(max=1), RetrySpec(max=2, when=["runner_system_failure"])]
 
 
@@ -46,6 +47,8 @@ def plans(draw: st.DrawFn) -> Plan:
         made = job(
             f"j{i}",
             stage,
+            script="${{ job.inputs.x }}",
+            inputs=INPUTS,
             needs=needs,
             when=when,
             allow_failure=draw(st.booleans()) or when == "manual",
@@ -56,7 +59,7 @@ def plans(draw: st.DrawFn) -> Plan:
         )
         if strategy is not None:
             started = trigger(strategy=strategy)
-            made = msgspec.structs.replace(made, script=[], retry=RetrySpec(), trigger=started.trigger)
+            made = msgspec.structs.replace(made, script=[], inputs={}, retry=RetrySpec(), trigger=started.trigger)
         jobs.append(made)
     return plan(*jobs, stages=STAGES)
 
@@ -143,6 +146,22 @@ class Coordinator(RuleBasedStateMachine):
             pass
         self.sim.flush()
 
+    @rule(seed=st.integers(0, 100), value=st.sampled_from(["1", "2", "3"]))
+    def set_an_input(self, seed: int, value: str) -> None:
+        unfinished = self.sim.engine.unfinished()
+        finished = {run.id: run for run in self.sim.runs.values() if run.id not in unfinished}
+        jobs = [j for run in self.sim.runs.values() for stage in run.stages for j in stage.jobs if j.plan.inputs]
+        if ready := [j for j in jobs if j.status in (S.MANUAL, *ENDED)]:
+            j = ready[seed % len(ready)]
+            with suppress(ProtocolError):
+                if j.status is S.MANUAL:
+                    play = m.Play(id=1, run=j.run_id, job=j.plan.name, inputs={"x": value})
+                    self.sim.engine.play(play, self.sim.now, finished=finished)
+                else:
+                    retry = m.Retry(id=1, run=j.run_id, job=j.plan.name, inputs={"x": value})
+                    self.sim.engine.retry(retry, self.sim.now, finished=finished)
+            self.sim.flush()
+
     @rule()
     def stop_environment(self) -> None:
         with suppress(ProtocolError):
@@ -172,6 +191,16 @@ class Coordinator(RuleBasedStateMachine):
     def no_attempt_starts_twice(self) -> None:
         attempts = [attempt for attempt, _ in self.sim.starts] if hasattr(self, "sim") else []
         assert len(attempts) == len(set(attempts))
+
+    @invariant()
+    def every_job_at_a_worker_has_the_values_that_its_user_has_set(self) -> None:
+        for worker in self.sim.workers.values() if hasattr(self, "sim") else ():
+            for attempt, assigned in worker.has.items():
+                found = self.sim.engine._ledger.find_attempt(attempt)
+                if found is not None and found[0].plan.inputs and worker.connected:
+                    j, current = found
+                    assert current.inputs == {"x": j.inputs.get("x", 0)}
+                    assert assigned.job.script == [str(current.inputs["x"])]
 
     @invariant()
     def slots_are_counted_right(self) -> None:

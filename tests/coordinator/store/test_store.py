@@ -78,6 +78,7 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
     done = run.stages[0].jobs[0]
     done.status, done.played, done.automatic_retries, done.not_before_at = S.FAILED, True, 2, 9.5
     done.child_runs, run.parent = [8, 9], ParentJob(run=3, job="start", level=2)
+    done.inputs = {"text": "1.10", "number": 1, "real": 1.5, "flag": True, "list": ["a", {"b": [None]}]}
     done.not_before_mono, done.not_before_boot = 4.25, "a boot"
     done.play_variables = [Variable(key="K", value="v", masked=True)]
     done.failure_reason, done.message, done.allowed_to_fail = FailureReason.OOM_KILLED, "no memory", True
@@ -110,6 +111,7 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
                 ),
             ),
             coverage=81.5,
+            inputs={**done.inputs, "more": "x"},
             release=Release(tag_name="v1", description="a\0b", links=[ReleaseLink(name="l", url="https://l")]),
             pages=Pages(publish="public", path_prefix="mr-1", files=3, size=1 << 40, expires_at=5.5),
             log_length=1 << 35,
@@ -184,10 +186,14 @@ def test_an_environment_with_a_row_that_makes_no_sense_is_left_out(
 
 def test_a_removed_run_takes_the_stopped_environments_along_that_it_deployed(store: Store) -> None:
     store.write_turn(whole(make_run(1, first_job=1)))
-    gone = make_environment("gone", status=EnvironmentStatus.STOPPED)
-    store.write_turn(Turn(environments=[gone, make_environment("there")]))
+    store.write_turn(whole(make_run(2, first_job=10)))
+    gone, stays = (
+        make_environment(f"stopped {run}", deployment=Deployment(run=run, job="d"), status=EnvironmentStatus.STOPPED)
+        for run in (1, 2)
+    )
+    store.write_turn(Turn(environments=[gone, stays, make_environment("deployed")]))
     store.remove_run(1)
-    assert [each.name for each in store.list_environments(None, 10)] == ["there"]
+    assert sorted(each.name for each in store.list_environments(None, 10)) == ["deployed", "stopped 2"]
 
 
 def test_releases_are_listed_newest_first(store: Store) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from hashlib import sha1
 from pathlib import Path
 
@@ -79,9 +79,14 @@ def test_a_malformed_tree(host: Host, client: Client, data: bytes) -> None:
     refused(host, GitWorkspace(snapshot=top, packs=[client.add(pack(*contents, (2, top_data)))]), "malformed")
 
 
-def pack(*contents: tuple[int, bytes], declared: int | None = None) -> bytes:
-    """A pack of objects by git's type number; `declared` is the size that the last one claims to have."""
-    out = b"PACK" + struct.pack(">II", 2, len(contents))
+def pack(
+    *contents: tuple[int, bytes], declared: int | None = None, deltas: Sequence[tuple[bytes, bytes]] = ()
+) -> bytes:
+    """A pack of objects by git's type number; `declared` is the size that the last one claims to have.
+
+    `deltas` are (base, delta) of further blobs.
+    """
+    out = b"PACK" + struct.pack(">II", 2, len(contents) + len(deltas))
     for number, (kind, data) in enumerate(contents):
         size = len(data) if declared is None or number < len(contents) - 1 else declared
         byte, size = kind << 4 | size & 15, size >> 4
@@ -91,6 +96,9 @@ def pack(*contents: tuple[int, bytes], declared: int | None = None) -> bytes:
             byte, size = size & 0x7F, size >> 7
         head.append(byte)
         out += bytes(head) + zlib.compress(data)
+    for base, delta in deltas:
+        start = bytes((7 << 4 | len(delta) & 15 | 0x80, len(delta) >> 4))
+        out += start + sha1(b"blob %d\0" % len(base) + base).digest() + zlib.compress(delta)
     return out + sha1(out).digest()
 
 
@@ -187,6 +195,22 @@ def test_a_damaged_pack(
 def test_a_blob_that_claims_to_be_huge(host: Host, client: Client, declared: int) -> None:
     packed = client.add(pack((3, b"small"), declared=declared))
     refused(host, GitWorkspace(snapshot="ab" * 20, packs=[packed]), "index-pack")
+
+
+def test_a_delta_that_grows(host: Host, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 times the same 64 KiB: 4 MiB in a hundred bytes."""
+    monkeypatch.setattr(trees, "MOST_BYTES", 1 << 20)
+    base, result = bytes(1 << 16), bytes(1 << 22)
+    sizes = b"\x80\x80\x04" + b"\x80\x80\x80\x02"  # of base and result, seven bits a byte
+    delta = sizes + b"\x80" * 64  # each copies 64 KiB from the beginning
+    file = sha1(b"blob %d\0" % len(result) + result).digest()
+    tree = b"100644 file\0" + file
+    manifest = msgspec.msgpack.encode(Manifest(repositories=[RepositoryManifest()]))
+    note = sha1(b"blob %d\0" % len(manifest) + manifest).digest()
+    top = b"40000 0\0" + sha1(b"tree %d\0" % len(tree) + tree).digest() + b"100644 manifest\0" + note
+    grown = client.add(pack((3, base), (3, manifest), (2, tree), (2, top), deltas=[(base, delta)]))
+    ref = GitWorkspace(snapshot=sha1(b"tree %d\0" % len(top) + top).hexdigest(), packs=[grown])
+    refused(host, ref, "its files have more than")
 
 
 def test_a_tree_that_repeats_itself(host: Host, client: Client) -> None:

@@ -75,6 +75,9 @@ def test_a_password_in_the_origin_s_address_is_used_and_never_shown(
         assert secret not in shown
         assert secret.encode() not in kept
     assert "no such project, or no access to it" in problems[0]
+    assert problems[0].endswith("if its address begins differently, name that: --server URL")
+    (named,) = ours.problems("include: {project: group/gone, file: a.yml}\n", fetching=fetch(server=address))
+    assert "--server" not in named
 
 
 def test_what_failed_once_is_not_asked_again_for_the_next_include(ours: Project, https: HttpsGit, fetch: Fetch) -> None:
@@ -94,7 +97,7 @@ def test_an_address_that_insteadof_makes_is_not_shown(
     ours.git("config", "--file", str(tmp_path / "gitconfig"), f"url.{rewritten}.insteadOf", "https://gitlab.example/")
     ours.git("remote", "set-url", "origin", "https://gitlab.example/group/app.git")
     (problem,) = ours.problems(INCLUDE, fetching=fetch())
-    assert "https://gitlab.example/group/ci.git (rewritten by insteadOf)" in problem
+    assert "'https://gitlab.example/group/ci.git (rewritten by insteadOf)' not found" in problem
     assert "no such project, or no access to it" in problem
     assert "token-123" not in problem
 
@@ -215,3 +218,4 @@ def test_over_ssh_without_a_key_nobody_is_asked(ours: Project, ssh: SshGit, serv
     (problem,) = ours.problems(INCLUDE, fetching=fetch(server=server))
     assert "git can't log in" in problem
     assert "Permission denied (publickey" in problem
+    assert "Could not read" not in problem, "what git adds to any reason of ssh's"

@@ -37,6 +37,14 @@ def test_wildcards_find_tracked_and_new_files_but_none_that_are_ignored(project:
     assert project.names("include: ci/**.yml\n") == ["a", "b", "new"]
 
 
+def test_a_wildcard_that_no_file_matches_includes_nothing_with_a_warning(project: Project) -> None:
+    text = "include: {local: no*.yml}\njob: {script: [x]}\n"
+    assert project.names(text) == ["job"]
+    assert [str(warning) for warning in project.compile(text).warnings] == [
+        ".gitlab-ci.yml:1: include.local: no file matches 'no*.yml'"
+    ]
+
+
 def test_variables_and_rules_decide_what_is_included(project: Project) -> None:
     project.write("ci/one.yml", "one: {script: [x]}\n")
     project.write("ci/two.yml", "two: {script: [x]}\n")
@@ -54,6 +62,15 @@ def test_variables_and_rules_decide_what_is_included(project: Project) -> None:
               - when: always
         """
     assert project.names(text, variables={"WHICH": "one"}) == ["one", "two"]
+
+
+def test_a_variable_may_hold_a_url_and_a_suffix_may_have_capitals(project: Project, tmp_path: Path) -> None:
+    project.write("HERE.YML", "here: {script: [x]}\n")
+    other = Project(tmp_path / "ci")
+    other.write("there.Yaml", "there: {script: [x]}\n")
+    text = "include: [HERE.YML, $SERVER/there.Yaml]\n"
+    given = {"variables": {"SERVER": "https://a.test"}, "projects": {"https://a.test": other.root}}
+    assert project.names(text, **given) == ["here", "there"]
 
 
 def test_included_files_include_others_from_the_top_of_the_repository(project: Project) -> None:
@@ -79,7 +96,6 @@ def test_a_problem_in_an_included_file_names_the_chain(project: Project) -> None
         ("{local: ../x.yml}", "include.local: '../x.yml' is relative to the including file"),
         ("./here.yml", "is relative to the including file"),
         ("here.txt", "does not end in .yml or .yaml"),
-        ("no*.yml", "no file matches 'no*.yml'"),
         ("folder.yml", "folder.yml is a directory"),
         ("{loacl: here.yml}", "include.loacl: unknown keyword; did you mean 'local'?"),
         ("{inputs: {a: b}}", "names no file"),
@@ -205,6 +221,12 @@ def test_templates_are_those_of_gitlab_s_own_project(project: Project, tmp_path:
     assert project.names(text, projects={"gitlab-org/gitlab": gitlab.root}) == ["build"]
     with pytest.raises(PipelineFileError, match=r"there is no file .*Buidl.*did you mean .*Build.gitlab-ci.yml"):
         project.names(text.replace("Build", "Buidl"), projects={"gitlab-org/gitlab": gitlab.root})
+    gitlab.write("lib/gitlab/ci/templates/Pages/Hugo.gitlab-ci.yml", "pages: {script: [x]}\n")
+    assert project.names("include: {template: Hugo.gitlab-ci.yml}\n", projects={"gitlab-org/gitlab": gitlab.root}) == [
+        "pages"
+    ]
+    with pytest.raises(PipelineFileError, match=r"'Hugo.yml' does not end in .gitlab-ci.yml"):
+        project.names("include: {template: Hugo.yml}\n", projects={"gitlab-org/gitlab": gitlab.root})
 
 
 @pytest.mark.parametrize(

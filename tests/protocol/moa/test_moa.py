@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.moa.evaluation import Budget, Value, plain, render
+from protocol.moa.evaluation import render
 from protocol.moa.syntax import BadExpression, Name, nodes, parse
+from protocol.moa.values import Budget, Value, plain
 
 INPUTS: dict[str, Value] = {
     "env": "staging",
@@ -110,15 +111,25 @@ def test_a_bad_expression_is_named_with_the_reason(text: str, reason: str) -> No
     assert reason in str(raised.value)
 
 
-def test_a_long_value_can_t_be_repeated_without_bound() -> None:
-    INPUTS["long"] = "x" * 1000
-    try:
-        for text in ("${{ job.inputs.long }}" * 20, "${{ " + " + ".join(["job.inputs.long"] * 20) + " }}"):
-            assert len(rendered(text, 1_000_000)) == 20_000
-            with pytest.raises(BadExpression, match="the values of all expressions together are too long"):
-                rendered(text, 15_000)
-    finally:
-        del INPUTS["long"]
+@pytest.mark.parametrize(
+    "text",
+    [
+        "${{ job.inputs.long }}" * 20,
+        "${{ " + " + ".join(["job.inputs.long"] * 20) + " == '' }}",
+        "${{ str([" + "job.inputs.long," * 20 + "]) == '' }}",
+        "${{ bool([" + "job.inputs.many == job.inputs.many," * 20 + "]) }}",
+        "${{ bool([" + "job.inputs.long == job.inputs.long," * 400 + "]) }}",
+        "no value, but a text of its own: ${{ 1 }}" + "x" * 20_000,
+    ],
+)
+def test_size_and_time_are_bounded(text: str) -> None:
+    names: dict[str, Value] = {"job": {"inputs": {"long": "x" * 1000, "many": [1.0] * 1000}}}
+    assert render(text, names, Budget(1_000_000))
+    both = Budget(1_000_000)
+    for budget in (Budget(20_000), Budget(1_000_000, Budget(20_000)), Budget(20_000, both)):
+        with pytest.raises(BadExpression, match="the values in them have more than 20,000 characters together"):
+            render(text, names, budget)
+    assert render("${{ 'x' }}", names, both) == "x"
 
 
 def test_all_names_of_a_template_are_found_also_unevaluated_ones() -> None:
@@ -128,8 +139,8 @@ def test_all_names_of_a_template_are_found_also_unevaluated_ones() -> None:
 
 @given(st.recursive(st.text() | st.booleans() | st.floats(allow_nan=False, allow_infinity=False), st.lists))
 def test_a_value_equals_itself_and_is_kept_by_plain(value: Value) -> None:
-    kept = plain(value)
-    assert render("${{ v == w && v <= w && !(v < w) }}", {"v": value, "w": kept}, Budget(10)) == "true"
+    kept = plain(value, Budget(10_000))
+    assert render("${{ v == w && v <= w && !(v < w) }}", {"v": value, "w": kept}, Budget(10_000)) == "true"
 
 
 @given(st.text(alphabet="${}ab.[]()\"'\\|&!=<>+-*/%,:1e ", max_size=40))

@@ -9,11 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from daemon.executors.base import Collected
+from daemon.executors.base import DESCRIPTION, Collected
 from daemon.executors.common.archive_members import ArchiveWriter, Members, Selected, copy_file, copy_members
-from daemon.executors.common.globs import Patterns, fixed_prefix, outermost, relative_pattern
+from daemon.executors.common.globs import META, Patterns, fixed_prefix, outermost, relative_pattern
 from daemon.executors.docker.api_client import DockerClient, EngineError
 from daemon.tar_stream import Member
+from protocol.compression import LEVEL, LEVELS
 from protocol.display import printable
 from protocol.errors import UsageError
 from protocol.plan import ArtifactsSpec
@@ -60,6 +61,13 @@ class FileCollector(msgspec.Struct):
         """The directories of all possible matches, relative to the project directory, none of them below another."""
         inside = (relative_pattern(self.expand(pattern), self.project_dir) for pattern in patterns)
         return outermost([fixed_prefix(path) for path in inside if path is not None])
+
+    def level(self, variable: str) -> int:
+        """The level of compression that a variable of the job asks for; a warning for an unknown one."""
+        name = self.expand(f"${variable}").strip().lower()
+        if name and name not in LEVELS:
+            self.warnings.append(f"{variable} has no effect: {name[:100]!r} is none of {', '.join(LEVELS)}")
+        return LEVELS.get(name, LEVEL)
 
     def take(self, selection: Selection, out: Members) -> bool:
         """Passes selected files to `out`; returns whether any exist. Raises EngineError, BadArchive, UsageError."""
@@ -243,6 +251,19 @@ class ReportFiles:
         self.collected.append(Collected(self._kind, path, name, workspace=self._workspace))
 
 
+class _OneFile(ReportFiles):
+    """Keeps a file of exactly this name, and nothing else of what its pattern matches."""
+
+    def __init__(self, name: str, kind: str, directory: Path) -> None:
+        super().__init__(kind, directory, [], frozenset())
+        self._name = name
+
+    def add(self, member: Member, data: Iterator[bytes]) -> None:
+        """Keeps the file."""
+        if member.name == self._name:
+            super().add(member, data)
+
+
 def due(when: str, succeeded: bool) -> bool:
     """Whether something with this `when` is kept now."""
     return when == "always" or (when == "on_success") == succeeded
@@ -259,26 +280,30 @@ def collect_artifacts(
     if due(spec.when, succeeded) and (spec.paths or spec.untracked):
         selection = Selection(spec.paths, spec.exclude, known() if spec.untracked else None)
         path = directory / "artifacts.tar.zst"
-        with ArchiveWriter(path) as out:
+        with ArchiveWriter(path, taker.level("ARTIFACT_COMPRESSION_LEVEL")) as out:
             any_taken = taker.take(selection, out)
         if any_taken:
-            paths = [taker.expand(pattern) for pattern in spec.paths]
+            inside = (relative_pattern(taker.expand(pattern), taker.project_dir) for pattern in spec.paths)
+            paths = [path or "." for path in inside if path is not None]
             collected.append(Collected("archive", path, taker.expand(spec.name) or "artifacts", out.digest, paths))
         else:
             path.unlink()
-    for kind, patterns in report_patterns(spec):
-        if patterns:
-            files = ReportFiles(kind, directory, taker.warnings, known() if kind in ABOUT_FILES else frozenset())
-            taker.take(Selection(patterns), files)
-            collected += files.collected
+    for kind, patterns in spec.reports.items():
+        files = ReportFiles(kind, directory, taker.warnings, known() if kind in ABOUT_FILES else frozenset())
+        taker.take(Selection(patterns), files)
+        collected += files.collected
     return collected
 
 
-def report_patterns(spec: ArtifactsSpec) -> Iterator[tuple[str, Sequence[str]]]:
-    """The patterns of a job's reports by kind."""
-    yield "dotenv", spec.dotenv
-    yield "junit", spec.junit
-    yield "annotations", spec.annotations
-    yield "codequality", spec.codequality
-    yield "cobertura", spec.cobertura
-    yield "jacoco", spec.jacoco
+def collect_description(written: str, taker: FileCollector, directory: Path) -> list[Collected]:
+    """The file that a release's description names, if it names one: a text with white space is the description itself.
+
+    Raises EngineError, BadArchive, OSError.
+    """
+    path = taker.expand(written)
+    relative = relative_pattern(path, taker.project_dir) if path and not re.search(r"\s", path) else None
+    if not relative or META.search(relative):
+        return []
+    file = _OneFile(relative, DESCRIPTION, directory)
+    msgspec.structs.replace(taker, warnings=[], empty=[]).take(Selection([relative]), file)
+    return file.collected

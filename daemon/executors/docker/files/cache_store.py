@@ -76,7 +76,7 @@ class CacheStore:
     ) -> None:
         """Replaces a cache with the files of `selection`, if there are any; `note` makes its note."""
         with self._replacing(self._path(project, key)) as partial:
-            with ArchiveWriter(partial) as out:
+            with ArchiveWriter(partial, taker.level("CACHE_COMPRESSION_LEVEL")) as out:
                 any_taken = taker.take(selection, out)
             if not any_taken:
                 partial.unlink()

@@ -21,7 +21,7 @@ from daemon.executors.docker.files.artifacts import Expand, FileCollector, Selec
 from daemon.executors.docker.files.cache_store import Cached, CacheStore
 from daemon.tar_stream import BadArchive
 from protocol.display import printable
-from protocol.errors import EngineUnavailable, UsageError
+from protocol.errors import EngineUnavailable, UsageError, reason_of
 from protocol.plan import CacheSpec
 
 
@@ -115,7 +115,7 @@ class JobCaches(msgspec.Struct, frozen=True):
                     if not (base and written and self._keep(key, base, taker, written)):
                         self._store(index, key, taker, known)
                 except (EngineError, EngineUnavailable, BadArchive, OSError) as error:
-                    taker.warnings.append(f"the cache {printable(key)} is not saved: {error}")
+                    taker.warnings.append(f"the cache {printable(key)} is not saved: {reason_of(error)}")
         return [base for base in bases if self._is_replaced(base)]
 
     def _is_replaced(self, base: Base) -> bool:

@@ -58,6 +58,10 @@ class OddEngine:
         """From now on such requests are never answered."""
         return self.answer(request, DEAF, None)
 
+    def forget(self) -> None:
+        """From now on all requests are answered by the engine, as at first."""
+        self._rules.clear()
+
     def close(self) -> None:
         """No more connections."""
         self._listener.close()

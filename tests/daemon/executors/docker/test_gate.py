@@ -66,7 +66,9 @@ def test_the_gate_opens_within_milliseconds(executor: DockerExecutor) -> None:
         took.append(times.seen[0] - started)
         sandbox.wait()
         sandbox.remove()
-    assert min(took) < 0.05  # whatever else the machine does at times
+        if took[-1] < 0.05:
+            return
+    pytest.fail(f"the best of {took} s")  # whatever else the machine does at times
 
 
 def test_another_daemon_opens_the_gate_and_sees_the_job_through(executor: DockerExecutor, tmp_path: Path) -> None:

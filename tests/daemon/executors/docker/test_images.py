@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import docker
+import msgspec
 import pytest
 
 from daemon.executors.base import JobFailed
 from daemon.executors.docker.executor import DockerExecutor
-from daemon.executors.docker.images import _credentials
-from protocol.plan import ImageSpec, ServiceSpec
+from daemon.executors.docker.images import _credentials, name_explained
+from protocol.plan import ImageSpec, ServiceSpec, Variable
 from protocol.statuses import FailureReason
 from tests.support.docker_jobs import run_job
 from tests.support.images import BUSYBOX
@@ -124,6 +125,52 @@ def test_credentials_come_from_docker_s_own_files(
     assert _credentials("elsewhere.example/image") == {}
     failure(executor, f"{registry}/some/image:1")
     assert f"Basic {auth}" in Registry.seen
+
+
+def test_a_job_may_bring_its_own_login_in_a_variable(
+    executor: DockerExecutor, registry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_CONFIG", str(tmp_path))
+    auth = base64.b64encode(b"job:secret").decode()
+    config = json.dumps({"auths": {registry: {"auth": auth}}, "credsStore": "a-program-of-the-job"})
+    image, service = ImageSpec(name=f"{registry}/some/image:1"), ServiceSpec(name=f"{registry}/some/service:1")
+    for variable in (
+        Variable(key="DOCKER_AUTH_CONFIG", value=config, raw=True),
+        Variable(key="DOCKER_AUTH_CONFIG", value=config, file=True),
+    ):
+        for job in (assignment("true", image=image), assignment("true", services=[service])):
+            Registry.seen.clear()
+            job = msgspec.structs.replace(job, secrets=[variable])
+            with pytest.raises(JobFailed, match=r"no basic auth credentials|unauthorized|go away"):
+                run_job(executor, job)
+            assert f"Basic {auth}" in Registry.seen
+
+
+@pytest.mark.parametrize("config", ["{", "[]", "{}", '{"auths": {"x": "secret"}}', '{"auths": 1}'])
+def test_a_login_that_can_not_be_read_says_how_it_looks_and_nothing_of_itself(
+    executor: DockerExecutor, registry: str, config: str
+) -> None:
+    job = assignment(
+        "true",
+        image=ImageSpec(name=f"{registry}/some/image:1"),
+        variables=[Variable(key="DOCKER_AUTH_CONFIG", value=config, raw=True)],
+    )
+    with pytest.raises(JobFailed, match="the job's variable DOCKER_AUTH_CONFIG can't be used: it is JSON") as failed:
+        run_job(executor, job)
+    assert "secret" not in failed.value.message
+    assert Registry.seen == []
+
+
+@pytest.mark.parametrize("name", ["$CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX/alpine", "$IMAGE"])
+def test_an_image_of_gitlab_s_proxy_that_can_t_be_had_says_how_to_do_without(name: str) -> None:
+    values = {"CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX": "gitlab.example.com:443/group/dependency_proxy/containers"}
+    values["IMAGE"] = values["CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX"] + "/alpine"
+    failed = JobFailed(FailureReason.IMAGE_PULL_FAILURE, "denied")
+    mend = r"^denied \(.*--var CI_DEPENDENCY_PROXY_GROUP_IMAGE_PREFIX=docker\.io"
+    with pytest.raises(JobFailed, match=mend), name_explained(name, values):
+        raise failed
+    with pytest.raises(JobFailed, match=r"^denied$"), name_explained("alpine", values):
+        raise failed
 
 
 def test_a_job_without_an_image_says_how_to_give_it_one(executor: DockerExecutor) -> None:

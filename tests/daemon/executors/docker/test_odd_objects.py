@@ -72,33 +72,30 @@ def released(executor: DockerExecutor, *commands: str, **job: Any) -> tuple[str,
         return made.attempt, str(client.containers.get(container_name(made)).id)
 
 
-@pytest.mark.parametrize(
-    "labels",
-    [
-        {},
-        {"longshore.attempt": ""},
-        {"longshore.attempt": "../../etc/passwd"},
-        {"longshore.attempt": "7"},
-        {"longshore.attempt": "900.1", "longshore.role": "cache of a later version"},
-        {"longshore.role": ""},
-    ],
+SOME: tuple[dict[str, str], ...] = (
+    {},
+    {"longshore.attempt": ""},
+    {"longshore.attempt": "../../etc/passwd"},
+    {"longshore.attempt": "7"},
+    {"longshore.attempt": "900.1", "longshore.role": "cache of a later version"},
+    {"longshore.role": ""},
 )
-def test_a_container_that_has_only_some_of_our_labels_is_told_of_once_and_left_alone(
-    executor: DockerExecutor,
-    by_hand: Callable[..., Container],
-    labels: dict[str, str],
-    caplog: pytest.LogCaptureFixture,
+
+
+def test_containers_that_have_only_some_of_our_labels_are_told_of_once_and_left_alone(
+    executor: DockerExecutor, by_hand: Callable[..., Container], caplog: pytest.LogCaptureFixture
 ) -> None:
-    odd = by_hand({**OURS, **labels})
+    made = [by_hand({**OURS, **labels}) for labels in SOME]
     attempt, _ = released(executor)
     caplog.set_level(logging.WARNING)
     assert [one.attempt for one in executor.find()] == [attempt]
     for _ in range(2):
         executor.sweep(set())
     assert executor.find() == []
-    odd.reload()
-    assert odd.status == "running"
-    assert sum(str(odd.name) in record.getMessage() for record in caplog.records) == 1
+    for labels, odd in zip(SOME, made, strict=True):
+        odd.reload()
+        assert odd.status == "running", labels
+        assert sum(str(odd.name) in record.getMessage() for record in caplog.records) == 1, labels
 
 
 @pytest.mark.parametrize("lease", ["soon", "nan", "-5", "inf", ""])
@@ -230,21 +227,23 @@ ANSWERS = [
 ]
 
 
-@pytest.mark.parametrize(("status", "body"), ANSWERS)
 def test_whatever_the_engine_answers_about_one_container_the_others_are_found_and_removed(
-    behind: DockerExecutor, odd: OddEngine, leftovers: Callable[[], list[str]], status: int, body: object
+    behind: DockerExecutor, odd: OddEngine, leftovers: Callable[[], list[str]]
 ) -> None:
     odd_attempt, odd_id = released(behind)
-    attempt, _ = released(behind)
     name = container_name(assignment("true", attempt=odd_attempt))
-    no_log = "(?!/logs)" if status == 200 else ""  # a log is anything
-    odd.answer(f"/containers/({odd_id}|{name}){no_log}", status, body)
-    found = {one.attempt: one.state for one in behind.find()}
-    assert found[attempt] == "running"
-    if odd_attempt in found:  # what is not known to be unreleased must never be begun again
-        assert found[odd_attempt] == "running"
-    behind.sweep(set())
-    assert [name for name in leftovers() if name.endswith(attempt)] == []
+    for status, body in ANSWERS:
+        odd.forget()
+        attempt, _ = released(behind)
+        no_log = "(?!/logs)" if status == 200 else ""  # a log is anything
+        odd.answer(f"/containers/({odd_id}|{name}){no_log}", status, body)
+        found = {one.attempt: one.state for one in behind.find()}
+        assert found[attempt] == "running", (status, body)
+        if odd_attempt in found:  # what is not known to be unreleased must never be begun again
+            assert found[odd_attempt] == "running", (status, body)
+        behind.sweep(set())
+        assert [name for name in leftovers() if name.endswith(attempt)] == [], (status, body)
+        assert name in leftovers()
 
 
 @pytest.mark.parametrize("state", ["removing", "dead"])
@@ -266,20 +265,17 @@ def test_a_container_on_its_way_out_is_no_attempt_and_is_not_waited_for(
     assert asked.asked == 0
 
 
-@pytest.mark.parametrize(
-    "entry",
-    [
-        {},
-        "no object",
-        {"Id": "x"},
-        {"Id": "x", "Names": None, "Labels": None},
-        {"Id": "x", "Names": [], "Labels": {**OURS, "longshore.attempt": "900.1"}},
-        {"Id": "x", "Names": ["/x"], "Labels": {**OURS, "longshore.attempt": "900.1"}, "State": None, "Created": "?"},
-    ],
+ENTRIES: tuple[object, ...] = (
+    {},
+    "no object",
+    {"Id": "x"},
+    {"Id": "x", "Names": None, "Labels": None},
+    {"Id": "x", "Names": [], "Labels": {**OURS, "longshore.attempt": "900.1"}},
+    {"Id": "x", "Names": ["/x"], "Labels": {**OURS, "longshore.attempt": "900.1"}, "State": None, "Created": "?"},
 )
-def test_an_entry_in_which_fields_are_missing_hides_no_other(
-    behind: DockerExecutor, odd: OddEngine, entry: object
-) -> None:
+
+
+def test_an_entry_in_which_fields_are_missing_hides_no_other(behind: DockerExecutor, odd: OddEngine) -> None:
     attempt, id = released(behind)
     whole = {
         "Id": id,
@@ -288,8 +284,12 @@ def test_an_entry_in_which_fields_are_missing_hides_no_other(
         "Created": 1,
         "Labels": {**OURS, "longshore.attempt": attempt},
     }
-    odd.answer("GET /containers/json", 200, [entry, whole])
-    assert attempt in [one.attempt for one in behind.find()]
+    for entry in ENTRIES:
+        odd.forget()
+        odd.answer("GET /containers/json", 200, [entry, whole])
+        assert attempt in [one.attempt for one in behind.find()], entry
+    odd.forget()
+    odd.answer("GET /containers/json", 200, [*ENTRIES, whole])
     assert behind.sweep(set()) >= 1
 
 
@@ -321,11 +321,12 @@ def test_a_damaged_note_of_a_release_is_none(
         lambda note: note.write_bytes(b"\xff\xfe garbage"),
         lambda note: note.write_text(""),
         lambda note: note.unlink(),
-        lambda note: (note.unlink(), note.mkdir()),
+        lambda note: note.mkdir(),
     ]
+    attempt, _ = released(executor)
     for damage in damages:
-        attempt, _ = released(executor)
         damage(notes / f"longshore-{WORKER[:12]}-{attempt}.released")
-        (found,) = [one for one in executor.find() if one.attempt == attempt]
-        assert found.state == "running"
-        executor.discard(attempt)
+        (found,) = executor.find()
+        assert (found.attempt, found.state) == (attempt, "running")
+    executor.discard(attempt)
+    assert executor.find() == []

@@ -8,10 +8,13 @@ from pathlib import Path
 import pytest
 
 from daemon.executors.base import Checkout, CheckoutOptions, Dependencies, JobFailed, Outcome, Workspace
+from daemon.executors.common.clone_path import at_clone_path
 from daemon.executors.common.script_limits import Limits, limits_of
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.messages import Assignment
-from tests.support.docker_jobs import WORKER, run_job, tar_of, tar_workspace
+from protocol.plan import ArtifactsSpec, ServiceSpec, Variable
+from tests.support.docker_jobs import WORKER, contents, run_job, tar_of, tar_workspace
+from tests.support.images import BUSYBOX
 from tests.support.plans import assignment, variables
 
 
@@ -127,11 +130,20 @@ def test_a_debug_trace_shows_what_really_runs(executor: DockerExecutor) -> None:
     assert run_job(executor, job).lines == ["$ echo $GREETING", "+ echo hello", "hello"]
 
 
-@pytest.mark.parametrize(("strategy", "files"), [("none", []), ("empty", []), ("clone", ["file"]), ("fetch", ["file"])])
+@pytest.mark.parametrize(
+    ("given", "files"),
+    [
+        ({"GIT_STRATEGY": "none"}, []),
+        ({"GIT_STRATEGY": "empty"}, []),
+        ({"GIT_STRATEGY": "clone"}, ["file"]),
+        ({"GIT_STRATEGY": "fetch"}, ["file"]),
+        ({"GIT_CHECKOUT": "false"}, []),
+    ],
+)
 def test_a_job_that_wants_no_sources_has_none(
-    executor: DockerExecutor, tmp_path: Path, strategy: str, files: list[str]
+    executor: DockerExecutor, tmp_path: Path, given: dict[str, str], files: list[str]
 ) -> None:
-    job = assignment("ls -A", variables=variables(GIT_STRATEGY=strategy))
+    job = assignment("ls -A", variables=variables(**given))
     ran = run_job(executor, job, workspace=tar_of(tmp_path / "w.tar", {"file": "x"}))
     assert ran.lines == ["$ ls -A", *files]
 
@@ -162,3 +174,69 @@ def test_a_job_s_variables_choose_its_checkout(executor: DockerExecutor, tmp_pat
 def test_an_unknown_strategy_fails_the_job(executor: DockerExecutor) -> None:
     with pytest.raises(JobFailed, match="unknown GIT_STRATEGY 'pull'"):
         run_job(executor, assignment("true", variables=variables(GIT_STRATEGY="pull")))
+
+
+def test_flags_give_a_job_sections_checks_and_an_init_process_and_levels_choose_how_archives_are_packed(
+    executor: DockerExecutor, tmp_path: Path
+) -> None:
+    sizes: dict[str, int] = {}
+    for level in ("slowest", "fastest", "best"):
+        job = assignment(
+            "set +e",
+            "cat /proc/1/comm",
+            "seq 100000 >numbers\nwc -l numbers",
+            "sh -c 'exit 4'",
+            "echo too late",
+            artifacts=ArtifactsSpec(paths=["numbers"], when="always"),
+            variables=variables(
+                FF_SCRIPT_SECTIONS="1",
+                FF_ENABLE_BASH_EXIT_CODE_CHECK="true",
+                FF_USE_INIT_WITH_DOCKER_EXECUTOR="true",
+                ARTIFACT_COMPRESSION_LEVEL=level,
+            ),
+        )
+        scratch = tmp_path / level
+        scratch.mkdir()
+        ran = run_job(executor, job, scratch=scratch)
+        sizes[level] = ran.collected[0].path.stat().st_size
+    assert sizes["slowest"] < sizes["best"] < sizes["fastest"]
+    assert ran.warnings == [
+        "ARTIFACT_COMPRESSION_LEVEL has no effect: 'best' is none of fastest, fast, default, slow, slowest"
+    ]
+    assert ran.outcome.exit_code == 4
+    assert "docker-init" in ran.lines
+    assert "100000 numbers" in ran.lines
+    assert ":section_script_step_2[hide_duration=true,collapsed=true]\r\x1b[0K$ seq" in ran.log
+    assert "too late" not in ran.log.partition("exit 4")[2]
+
+
+def test_a_job_finds_its_project_its_services_and_its_files_in_the_directory_of_its_choice(
+    executor: DockerExecutor, tmp_path: Path
+) -> None:
+    job = assignment(
+        "pwd; cat file $KEY; echo left >left",
+        "for _ in 1 2 3 4 5 6 7 8 9 10; do [ -e seen ] && break; sleep 0.5; done; cat seen",
+        services=[
+            ServiceSpec(
+                name=BUSYBOX,
+                command=[
+                    "sh",
+                    "-c",
+                    "until [ -e $CI_PROJECT_DIR/left ]; do sleep 0.1; done; echo $PWD >$GIT_CLONE_PATH/seen",
+                ],
+            )
+        ],
+        artifacts=ArtifactsSpec(paths=["left", "$CI_PROJECT_DIR/seen"]),
+        variables=[
+            *variables(GIT_CLONE_PATH="$CI_BUILDS_DIR/$CI_CONCURRENT_ID/here"),
+            Variable(key="KEY", value="secret\n", file=True),
+        ],
+        predefined=variables(CI_BUILDS_DIR="/builds", CI_PROJECT_DIR="/builds/group/project"),
+    )
+    workspace = tar_of(tmp_path / "w.tar", {"file": "content\n"})
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    ran = run_job(executor, at_clone_path(job), workspace=workspace, scratch=scratch)
+    assert ran.outcome.exit_code == 0, ran.log
+    assert ran.lines[1:4] == ["/builds/0/here", "content", "secret"]
+    assert set(contents(ran.collected[0].path)) == {"left", "seen"}

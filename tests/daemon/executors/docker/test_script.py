@@ -12,7 +12,7 @@ from daemon.executors.base import JobFailed
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ImageSpec, Variable
 from protocol.statuses import FailureReason
-from tests.support.docker_jobs import Ran, run_job, tar_of
+from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of
 from tests.support.images import BUSYBOX, DASH, DEBIAN, ENTRYPOINT
 from tests.support.plans import assignment, variables
 
@@ -26,20 +26,50 @@ def in_every_shell(executor: DockerExecutor, *commands: str, **job: Any) -> dict
         return dict(zip(jobs, pool.map(lambda one: run_job(executor, one), jobs.values()), strict=True))
 
 
-def test_every_command_is_echoed_before_its_output_in_one_shell(executor: DockerExecutor) -> None:
-    runs = in_every_shell(
-        executor,
+TEXT = 'it\'s "quoted" \\n $HOME `date` — żółć 日本'
+BIG = "\n".join(f": {number} {'ä' * 40}" for number in range(2200)) + "\necho done"
+FORKS = "until grep -q ^sleep /proc/$!/cmdline; do :; done"
+SECTIONS: dict[str, tuple[str, ...]] = {
+    "echo": (
         "cd /tmp && x=1",
         "echo $x in $PWD >&2",
         "say() { echo \"said: $1\"; }\nsay 'it''s' # multi",
         "say again",
-        before_script=['echo "before"'],
-    )
-    for shell, ran in runs.items():
-        assert ran.outcome.exit_code == 0, shell
-        assert ran.lines == [
-            '$ echo "before"',
-            "before",
+    ),
+    "stdin": ("cat", "read line || echo nothing"),
+    "text": (f"cat <<'END'\n{TEXT}\nEND", "printf '%s\\n' 'a\\b'"),
+    "xtrace": ("set -x", "echo one", "{ set +x; } 2>/dev/null"),
+    "carriage returns": ("if true; then\r\necho yes\r\nfi\r\n",),
+    "big": (BIG,),
+    "interrupts": ("sh -c 'kill -INT $$; echo survived' || echo $?",),
+    "background": ("sleep 54321 &", FORKS, "grep -l '5432[1]' /proc/[0-9]*/cmdline | wc -l"),
+}
+"""What commands do that succeed; each begins with an echo of its name."""
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Ran]:
+    """How one job with all sections goes in each shell."""
+    owner = f"{WORKER}-s"
+    executor = DockerExecutor(owner, coordinator=owner, directory=tmp_path_factory.mktemp("together"))
+    commands = [line for name, lines in SECTIONS.items() for line in (f": section {name}", *lines)]
+    runs = in_every_shell(executor, *commands, before_script=['echo "before"'])
+    executor.close()
+    return runs
+
+
+def section(ran: Ran, name: str) -> list[str]:
+    """What a job has said in a section."""
+    assert ran.outcome.exit_code == 0, ran.log[-2000:]
+    begin = ran.lines.index(f"$ : section {name}") + 1
+    rest = ran.lines[begin:]
+    return rest[: next((at for at, line in enumerate(rest) if line.startswith("$ : section ")), len(rest))]
+
+
+def test_every_command_is_echoed_before_its_output_in_one_shell(together: dict[str, Ran]) -> None:
+    for shell, ran in together.items():
+        assert ran.lines[:2] == ['$ echo "before"', "before"], shell
+        assert section(ran, "echo") == [
             "$ cd /tmp && x=1",
             "$ echo $x in $PWD >&2",
             "1 in /tmp",
@@ -48,6 +78,54 @@ def test_every_command_is_echoed_before_its_output_in_one_shell(executor: Docker
             "$ say again",
             "said: again",
         ], shell
+
+
+def test_commands_find_an_empty_stdin(together: dict[str, Ran]) -> None:
+    for shell, ran in together.items():
+        assert section(ran, "stdin") == ["$ cat", "$ read line || echo nothing", "nothing"], shell
+
+
+def test_heredocs_quotes_and_other_letters_come_through(together: dict[str, Ran]) -> None:
+    for shell, ran in together.items():
+        assert section(ran, "text")[1] == TEXT, shell
+        assert section(ran, "text")[-1] == "a\\b", shell
+
+
+def test_xtrace_shows_commands_but_not_our_echo_of_them(together: dict[str, Ran]) -> None:
+    for shell, ran in together.items():
+        lines = section(ran, "xtrace")
+        assert lines[:2] == ["$ set -x", "$ echo one"], shell
+        assert lines[2].lstrip("+ ") == "echo one", shell
+        assert lines[3:] == ["one", "$ { set +x; } 2>/dev/null"], shell
+
+
+def test_carriage_returns_at_line_ends_do_no_harm(together: dict[str, Ran]) -> None:
+    for shell, ran in together.items():
+        lines = section(ran, "carriage returns")
+        assert lines == ["$ if true; then # collapsed multi-line command", "yes"], shell
+
+
+def test_a_command_of_200_kb_runs(together: dict[str, Ran]) -> None:
+    assert len(BIG.encode()) > 190_000
+    for shell, ran in together.items():
+        assert section(ran, "big")[-1] == "done", shell
+
+
+def test_interrupts_reach_what_the_script_starts(together: dict[str, Ran]) -> None:
+    """A shell's background jobs ignore SIGINT; the script must not be one."""
+    for shell, ran in together.items():
+        assert section(ran, "interrupts")[-1] == "130", shell
+
+
+def test_no_command_line_holds_the_script_where_pkill_would_find_it(together: dict[str, Ran]) -> None:
+    for shell, ran in together.items():
+        assert section(ran, "background")[-1] == "1", shell
+
+
+def test_processes_left_in_the_background_do_not_keep_a_job(together: dict[str, Ran]) -> None:
+    for shell, ran in together.items():
+        assert SECTIONS["background"][0] == "sleep 54321 &"
+        assert (ran.outcome.exit_code, ran.outcome.ran_for < 10) == (0, True), shell
 
 
 def test_it_stops_at_the_first_failing_command_and_after_script_runs_in_a_new_shell(executor: DockerExecutor) -> None:
@@ -89,46 +167,6 @@ def test_exit_within_the_script_is_its_exit_code(executor: DockerExecutor) -> No
         assert ran.lines[-1] == "bye", shell
 
 
-def test_commands_find_an_empty_stdin(executor: DockerExecutor) -> None:
-    for shell, ran in in_every_shell(executor, "cat", "read line || echo nothing").items():
-        assert ran.lines == ["$ cat", "$ read line || echo nothing", "nothing"], shell
-
-
-def test_heredocs_quotes_and_other_letters_come_through(executor: DockerExecutor) -> None:
-    text = 'it\'s "quoted" \\n $HOME `date` — żółć 日本'
-    runs = in_every_shell(executor, f"cat <<'END'\n{text}\nEND", "printf '%s\\n' 'a\\b'")
-    for shell, ran in runs.items():
-        assert ran.lines[1] == text, shell
-        assert ran.lines[-1] == "a\\b", shell
-
-
-def test_xtrace_shows_commands_but_not_our_echo_of_them(executor: DockerExecutor) -> None:
-    for shell, ran in in_every_shell(executor, "set -x", "echo one").items():
-        assert ran.lines[:2] == ["$ set -x", "$ echo one"], shell
-        assert ran.lines[2].lstrip("+ ") == "echo one", shell
-        assert ran.lines[3:] == ["one"], shell
-
-
-def test_carriage_returns_at_line_ends_do_no_harm(executor: DockerExecutor) -> None:
-    for shell, ran in in_every_shell(executor, "if true; then\r\necho yes\r\nfi\r\n").items():
-        assert ran.lines == ["$ if true; then # collapsed multi-line command", "yes"], shell
-
-
-def test_a_script_of_200_kb_runs(executor: DockerExecutor) -> None:
-    big = "\n".join(f": {number} {'ä' * 40}" for number in range(2200)) + "\necho done"
-    assert len(big.encode()) > 190_000
-    for shell, ran in in_every_shell(executor, big).items():
-        assert ran.outcome.exit_code == 0, shell
-        assert ran.lines[-1] == "done", shell
-
-
-def test_processes_left_in_the_background_do_not_keep_a_job(executor: DockerExecutor) -> None:
-    for shell, ran in in_every_shell(executor, "sleep 600 &", "echo done").items():
-        assert ran.outcome.exit_code == 0, shell
-        assert ran.outcome.ran_for < 10, shell
-        assert ran.lines[-1] == "done", shell
-
-
 def test_the_script_sees_nothing_of_ours(executor: DockerExecutor) -> None:
     runs = in_every_shell(
         executor, "set", "env", "tr '\\0' ' ' </proc/1/cmdline", "trap", "ls /proc/self/fd", after_script=["set; env"]
@@ -139,19 +177,6 @@ def test_the_script_sees_nothing_of_ours(executor: DockerExecutor) -> None:
         descriptors = ran.lines[ran.lines.index("$ ls /proc/self/fd") + 1 :][:5]
         assert descriptors[:4] == ["0", "1", "2", "3"], shell  # the third is of ls itself
         assert not descriptors[4].isdigit(), shell
-
-
-def test_interrupts_reach_what_the_script_starts(executor: DockerExecutor) -> None:
-    """A shell's background jobs ignore SIGINT; the script must not be one."""
-    for shell, ran in in_every_shell(executor, "sh -c 'kill -INT $$; echo survived' || echo $?").items():
-        assert ran.lines[-1] == "130", shell
-
-
-def test_no_command_line_holds_the_script_where_pkill_would_find_it(executor: DockerExecutor) -> None:
-    begun = "until grep -q ^sleep /proc/$!/cmdline; do :; done"
-    runs = in_every_shell(executor, "sleep 54321 &", begun, "grep -l '5432[1]' /proc/[0-9]*/cmdline | wc -l")
-    for shell, ran in runs.items():
-        assert ran.lines[-1] == "1", shell
 
 
 def test_the_entrypoint_of_the_image_runs_first_unless_it_is_overridden(executor: DockerExecutor) -> None:

@@ -54,10 +54,12 @@ def test_a_job_reaches_its_services_by_all_their_names(
         "wget -qO- http://other:9090/ 2>&1 || true",
         "echo network $CI_BUILD_NETWORK_NAME",
         services=[first, second],
-        variables=variables(WHICH="busybox", FROM_JOB="job"),
+        variables=variables(WHICH="busybox", FROM_JOB="job", CI_DEBUG_SERVICES="$WANTED", WANTED="true"),
     )
     sandbox = executor.sandbox(job)
     assert isinstance(sandbox, DockerSandbox)
+    assert sandbox.shows_services
+    assert not executor.sandbox(assignment("true")).shows_services
     sandbox.prepare(None)
     sandbox.release(Dependencies())
     log = bytearray()

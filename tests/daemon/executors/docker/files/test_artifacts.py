@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from daemon.executors.base import Dependencies
 from daemon.executors.docker.executor import DockerExecutor
 from protocol.plan import ArtifactsSpec
-from tests.support.docker_jobs import WORKER, Ran, contents, run_job, tar_of, tar_workspace, unpacked
+from tests.support.docker_jobs import WORKER, EndedJob, contents, run_job, tar_of, tar_workspace, unpacked
 from tests.support.images import BUSYBOX, ENTRYPOINT
 from tests.support.plans import assignment, variables
 
@@ -28,9 +29,12 @@ def scratch(tmp_path: Path) -> Path:
     return path
 
 
-def left(executor: DockerExecutor, scratch: Path, spec: ArtifactsSpec, *commands: str) -> Ran:
-    """A job that leaves `spec` of the tree above."""
-    return run_job(executor, assignment(*TREE, *commands, artifacts=spec), scratch=scratch)
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EndedJob]:
+    """A job that has made the tree above."""
+    job = EndedJob(tmp_path_factory.mktemp("tree"), assignment(*TREE, variables=variables(DIR="build")))
+    yield job
+    job.close()
 
 
 @pytest.mark.parametrize(
@@ -45,41 +49,49 @@ def left(executor: DockerExecutor, scratch: Path, spec: ArtifactsSpec, *commands
     ],
 )
 def test_paths_are_what_gitlab_s_patterns_say(
-    executor: DockerExecutor, scratch: Path, paths: list[str], exclude: list[str], expected: set[str]
+    tree: EndedJob, scratch: Path, paths: list[str], exclude: list[str], expected: set[str]
 ) -> None:
-    job = assignment(*TREE, artifacts=ArtifactsSpec(paths=paths, exclude=exclude), variables=variables(DIR="build"))
-    ran = run_job(executor, job, scratch=scratch)
+    ran = tree.leaves(scratch, ArtifactsSpec(paths=paths, exclude=exclude))
     assert ran.archive().keys() - {"build/"} == {f"build/{name}" for name in expected}
 
 
-def test_links_odd_names_and_hidden_files_are_kept(executor: DockerExecutor, scratch: Path) -> None:
-    found = left(executor, scratch, ArtifactsSpec(paths=["**"])).archive()
+def test_links_odd_names_and_hidden_files_are_kept(tree: EndedJob, scratch: Path) -> None:
+    found = tree.leaves(scratch, ArtifactsSpec(paths=["**"])).archive()
     assert found["with space/é日.txt"] == "5\n"
     assert found[".hidden"] == "6\n"
     assert found["build/link"] == "-> a/b"
 
 
-def test_what_matches_nothing_is_a_warning_and_not_a_failure(executor: DockerExecutor, scratch: Path) -> None:
+def test_what_matches_nothing_is_a_warning_and_not_a_failure(tree: EndedJob, scratch: Path) -> None:
     spec = ArtifactsSpec(paths=["nothing/*.x", "build/z.o", "../outside", "/etc/passwd"])
-    ran = left(executor, scratch, spec)
+    ran = tree.leaves(scratch, spec)
     assert ran.archive().keys() == {"build/z.o"}
     assert ran.warnings == [
         "../outside: not in the project directory",
         "/etc/passwd: not in the project directory",
         "nothing/*.x: no matching files",
     ]
-    assert left(executor, scratch, ArtifactsSpec(paths=["nothing"])).collected == []
+    assert tree.leaves(scratch, ArtifactsSpec(paths=["nothing"])).collected == []
 
 
 @pytest.mark.parametrize(
     ("when", "kept"), [("on_success", (True, False)), ("on_failure", (False, True)), ("always", (True, True))]
 )
 def test_artifacts_are_kept_when_they_are_due(
-    executor: DockerExecutor, scratch: Path, when: str, kept: tuple[bool, bool]
+    tree: EndedJob, scratch: Path, when: str, kept: tuple[bool, bool]
 ) -> None:
-    for end, expected in zip(("true", "false"), kept, strict=True):
-        ran = left(executor, scratch, ArtifactsSpec(paths=["build/z.o"], when=when), end)  # type: ignore[arg-type]
-        assert bool(ran.collected) is expected
+    for succeeded, expected in zip((True, False), kept, strict=True):
+        spec = ArtifactsSpec(paths=["build/z.o"], when=when)  # type: ignore[arg-type]
+        assert bool(tree.leaves(scratch, spec, succeeded=succeeded).collected) is expected
+
+
+def test_a_job_that_failed_leaves_what_is_due_then(executor: DockerExecutor, scratch: Path) -> None:
+    ran = run_job(
+        executor,
+        assignment(*TREE, "false", artifacts=ArtifactsSpec(paths=["build/z.o"], when="on_failure")),
+        scratch=scratch,
+    )
+    assert ran.archive() == {"build/z.o": "3\n"}
 
 
 def test_untracked_is_all_that_was_not_in_the_workspace(
@@ -115,12 +127,12 @@ def test_devices_pipes_and_sockets_are_left_out(executor: DockerExecutor, scratc
 
 
 def test_an_exclude_that_means_nothing_in_the_project_excludes_nothing_and_one_that_means_all_is_told(
-    executor: DockerExecutor, scratch: Path
+    tree: EndedJob, scratch: Path
 ) -> None:
     for nothing in ("", "$UNSET", ".", "../x", "/etc/*", "build/"):
-        ran = left(executor, scratch, ArtifactsSpec(paths=["build/z.*"], exclude=[nothing]))
+        ran = tree.leaves(scratch, ArtifactsSpec(paths=["build/z.*"], exclude=[nothing]))
         assert {"build/z.o", "build/z.txt"} <= ran.archive().keys()
-    ran = left(executor, scratch, ArtifactsSpec(paths=["build/z.*"], exclude=["**/*"]))
+    ran = tree.leaves(scratch, ArtifactsSpec(paths=["build/z.*"], exclude=["**/*"]))
     assert ran.collected == []
     assert ran.warnings == ["exclude removes all 2 matching files and directories"]
 
@@ -162,8 +174,10 @@ def test_an_archive_is_a_function_of_its_files(executor: DockerExecutor, scratch
     assert len(digests) == 1
 
 
-def test_artifacts_of_one_job_are_in_the_next_one_as_they_were(executor: DockerExecutor, scratch: Path) -> None:
-    first = left(executor, scratch, ArtifactsSpec(paths=["build", "with space"], name="out-$CI_PROJECT_DIR"))
+def test_artifacts_of_one_job_are_in_the_next_one_as_they_were(
+    executor: DockerExecutor, tree: EndedJob, scratch: Path
+) -> None:
+    first = tree.leaves(scratch, ArtifactsSpec(paths=["build", "with space"], name="out-$CI_PROJECT_DIR"))
     (archive,) = first.collected
     assert archive.name == "out-/builds/group/project"
     job = assignment("cat build/a/b/x.o with*/*; readlink build/link; ls -d build/empty", image=ENTRYPOINT)
@@ -197,9 +211,9 @@ def test_a_large_file_comes_whole(executor: DockerExecutor, scratch: Path) -> No
         assert ran.lines[-1].startswith(hashlib.file_digest(file, "sha256").hexdigest())  # type: ignore[arg-type]
 
 
-def test_a_malformed_pattern_is_told_and_takes_nothing_from_the_others(executor: DockerExecutor, scratch: Path) -> None:
+def test_a_malformed_pattern_is_told_and_takes_nothing_from_the_others(tree: EndedJob, scratch: Path) -> None:
     spec = ArtifactsSpec(paths=["build/[x", "build/*.o"], exclude=["{a", "build/y.*"], junit=["[", "build/z.txt"])
-    ran = left(executor, scratch, spec)
+    ran = tree.leaves(scratch, spec)
     assert ran.archive().keys() - {"build/"} == {"build/z.o"}
     assert [one.name for one in ran.collected if one.kind == "junit"] == ["build/z.txt"]
     assert [warning.partition(":")[0] for warning in ran.warnings] == [

@@ -43,12 +43,12 @@ def executor(tmp_path: Path, volumes: Volumes) -> Iterator[DockerExecutor]:
 
 
 @pytest.fixture
-def disk(docker_client: docker.DockerClient) -> Callable[[str], int]:
-    """The size of a volume's files, in bytes."""
+def disk(docker_client: docker.DockerClient) -> Callable[..., int]:
+    """The size of all files of some volumes, in bytes."""
 
-    def size(volume: str) -> int:
-        mount = {volume: {"bind": "/v", "mode": "ro"}}
-        said = docker_client.containers.run(BUSYBOX, ["du", "-s", "/v"], volumes=mount, remove=True)
+    def size(*volumes: str) -> int:
+        mounts = {name: {"bind": f"/v/{number}", "mode": "ro"} for number, name in enumerate(volumes)}
+        said = docker_client.containers.run(BUSYBOX, ["du", "-s", "/v"], volumes=mounts, remove=True)
         return int(said.split()[0]) * 1024
 
     return size

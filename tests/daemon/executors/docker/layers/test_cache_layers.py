@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.files.cache_store import CacheStore
 from protocol.plan import ArtifactsSpec, CacheSpec, ImageSpec
 from tests.daemon.executors.docker.layers.conftest import Volumes
-from tests.support.docker_jobs import Ran, run_job, tar_of, tar_workspace
+from tests.support.docker_jobs import WORKER, Ran, run_job, tar_of, tar_workspace
 from tests.support.eventually import eventually
 from tests.support.images import BUSYBOX
 from tests.support.plans import assignment, unsatisfied
@@ -35,6 +36,22 @@ def scratch(tmp_path: Path) -> Path:
 def stored(tmp_path: Path) -> CacheStore:
     """The executor's caches."""
     return CacheStore(tmp_path / "cache" / "caches", 1 << 30)
+
+
+@pytest.fixture(scope="module")
+def cache_of_fill(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The caches of a worker that a job has filled."""
+    folder, owner = tmp_path_factory.mktemp("fill"), f"{WORKER}-f"
+    executor = DockerExecutor(owner, coordinator=owner, directory=folder)
+    run_job(executor, assignment(FILL, caches=[SPEC]), scratch=tmp_path_factory.mktemp("scratch"))
+    executor.close()
+    return folder / "caches"
+
+
+@pytest.fixture
+def filled(cache_of_fill: Path, tmp_path: Path) -> None:
+    """The executor's caches are as if a job had filled them."""
+    shutil.copytree(cache_of_fill, tmp_path / "cache" / "caches")
 
 
 def archive_of(stored: CacheStore, key: str = "k") -> int:
@@ -66,10 +83,10 @@ def test_a_large_cache_is_a_layer_and_kept_as_it_is_unless_changed(
     assert job(executor, scratch, SHOW).lines[-1] == "two"
 
 
+@pytest.mark.usefixtures("filled")
 def test_the_layer_of_a_replaced_cache_goes_with_the_last_job_that_needs_it(
     executor: DockerExecutor, scratch: Path, volumes: Volumes
 ) -> None:
-    job(executor, scratch, FILL)
     other = executor.sandbox(assignment("true", caches=[SPEC]))
     other.prepare(None)
     (old,) = volumes(True)
@@ -81,6 +98,7 @@ def test_the_layer_of_a_replaced_cache_goes_with_the_last_job_that_needs_it(
     eventually(lambda: volumes(True), so=lambda left: left == [old])
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize(
     "change",
     [
@@ -96,7 +114,6 @@ def test_the_layer_of_a_replaced_cache_goes_with_the_last_job_that_needs_it(
 def test_any_change_is_stored(
     executor: DockerExecutor, scratch: Path, stored: CacheStore, volumes: Volumes, change: str
 ) -> None:
-    job(executor, scratch, FILL)
     before = archive_of(stored)
     ran = run_job(executor, assignment(change, "ls -R store || true", caches=[SPEC]), scratch=scratch)
     assert (archive_of(stored) != before) is (change != "rm -r store")
@@ -138,10 +155,10 @@ def test_a_cache_that_a_dependency_has_replaced_is_the_new_one_in_a_job_that_was
     assert log.decode().splitlines()[1:5] == ["deep", "large", "link", "new"]
 
 
+@pytest.mark.usefixtures("filled")
 def test_a_held_job_whose_caches_are_still_the_newest_keeps_its_container(
     executor: DockerExecutor, scratch: Path, volumes: Volumes
 ) -> None:
-    job(executor, scratch, FILL)
     held = executor.sandbox(assignment(SHOW, caches=[SPEC]))
     held.prepare(None)
     held.hold()
@@ -176,11 +193,11 @@ def test_artifacts_do_not_go_through_a_link_of_a_cache_that_is_a_layer(
     assert "/etc/planted" not in ran.lines
 
 
+@pytest.mark.usefixtures("filled")
 @pytest.mark.parametrize("damage", ["cut", "inside"])
 def test_a_damaged_cache_is_skipped_with_a_warning(
     executor: DockerExecutor, scratch: Path, stored: CacheStore, volumes: Volumes, damage: str
 ) -> None:
-    job(executor, scratch, FILL)
     found = stored.find("group/project", ["k"])
     assert found is not None
     whole = found.path.read_bytes()
@@ -208,10 +225,10 @@ def test_another_user_owns_a_cache_in_a_layer(
     assert len(volumes(True)) == 1
 
 
+@pytest.mark.usefixtures("filled")
 def test_a_cache_is_not_in_the_job_s_artifacts_unless_asked_for(
     executor: DockerExecutor, scratch: Path, volumes: Volumes
 ) -> None:
-    job(executor, scratch, FILL)
     spec = ArtifactsSpec(paths=["store/deep"])
     ran = run_job(executor, assignment("true", caches=[SPEC], artifacts=spec), scratch=scratch)
     assert ran.archive() == {"store/deep/": "", "store/deep/file": "one\n"}
