@@ -45,6 +45,7 @@ Query = (
     | m.ListWorkers
     | m.ListEnvironments
     | m.ListReleases
+    | m.ListTestResults
     | m.GetSnapshot
     | m.GetGoneWorkers
     | m.BlobGet
@@ -104,6 +105,7 @@ class Queries:
             m.ListWorkers: self._list_workers,
             m.ListEnvironments: self._list_environments,
             m.ListReleases: self._list_releases,
+            m.ListTestResults: self._list_test_results,
             m.GetSnapshot: self._snapshot,
             m.GetGoneWorkers: self._gone_workers,
             m.BlobGet: self._blob_get,
@@ -141,7 +143,7 @@ class Queries:
         raise ProtocolError("not_found", f"run {run_id} has no job {name!r}")
 
     def _list_runs(self, query: m.ListRuns) -> Answer:
-        runs = self._store.list_runs(bounded(query.limit), query.before)
+        runs = self._store.list_runs(bounded(query.limit), query.before, query.only)
         return m.RunList(id=query.id, runs=runs), None
 
     def _get_workspaces(self, query: m.GetWorkspaces) -> Answer:
@@ -207,6 +209,10 @@ class Queries:
     def _list_releases(self, query: m.ListReleases) -> Answer:
         releases = self._store.list_releases(query.project, bounded(query.limit))
         return m.ReleaseList(id=query.id, releases=releases), None
+
+    def _list_test_results(self, query: m.ListTestResults) -> Answer:
+        attempts, more = self._store.test_results(query.project, query.ref, query.job, query.before)
+        return m.TestResultList(id=query.id, attempts=attempts, more=more), None
 
     def _snapshot(self, query: m.GetSnapshot) -> Answer:
         return (

@@ -7,7 +7,9 @@ import msgspec
 from protocol.messages.shared import Message
 from protocol.plan import IncludeOptions, InputValue, JobPlan, Plan, Variable
 from protocol.reports import JobReports
+from protocol.statuses import ExecutionStatus
 from protocol.views import (
+    AttemptTests,
     AttemptView,
     EnvironmentView,
     ReleaseView,
@@ -82,12 +84,25 @@ class GetWorkspaces(Message, frozen=True, kw_only=True, tag="get_workspaces"):
     limit: int = 8
 
 
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs a list is about: all conditions must hold. Without `statuses`, any holds.
+
+    `ref` is a branch or tag; `job` is the name of a job that they have.
+    """
+
+    statuses: list[ExecutionStatus] = msgspec.field(default_factory=list)
+    ref: str | None = None
+    project: str | None = None
+    job: str | None = None
+
+
 class ListRuns(Message, frozen=True, kw_only=True, tag="list_runs"):
     """Newest first, ids below `before` if given. Answer: RunList."""
 
     id: int
     limit: int = 100
     before: int | None = None
+    only: RunFilter = RunFilter()
 
 
 class GetRun(Message, frozen=True, kw_only=True, tag="get_run"):
@@ -180,6 +195,19 @@ class ListReleases(Message, frozen=True, kw_only=True, tag="list_releases"):
     id: int
     project: str | None = None
     limit: int = 100
+
+
+class ListTestResults(Message, frozen=True, kw_only=True, tag="list_test_results"):
+    """The results of tests of the newest jobs that have any, with ids below `before` if given. Answer: TestResultList.
+
+    `project`, `ref` and `job` select the jobs by their project, branch or tag, and name.
+    """
+
+    id: int
+    project: str | None = None
+    ref: str | None = None
+    job: str | None = None
+    before: int | None = None
 
 
 class DrainWorker(Message, frozen=True, kw_only=True, tag="drain_worker"):
@@ -278,6 +306,14 @@ class ReleaseList(Message, frozen=True, kw_only=True, tag="release_list"):
 
     id: int
     releases: list[ReleaseView]
+
+
+class TestResultList(Message, frozen=True, kw_only=True, tag="test_result_list"):
+    """Answer to ListTestResults, newest jobs first, each with all of its attempts; `more`: there are older ones."""
+
+    id: int
+    attempts: list[AttemptTests]
+    more: bool = False
 
 
 class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot_state"):
