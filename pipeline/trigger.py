@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from typing import Literal, cast
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Literal, cast
 
 from pipeline.child import MOST_FILES
 from pipeline.external_needs import is_external
@@ -117,7 +117,7 @@ class Trigger:
         self._report.problem(message, mark, f"{self._name}.{key}", mend)
 
     def _includes(self, trigger: Map) -> list[TriggerInclude]:
-        entries = list(_entries(trigger))
+        entries = list(_entries(trigger, self._expanded))
         found = [
             made for number, entry in enumerate(entries) for made in self._include(entry, f"trigger.include[{number}]")
         ]
@@ -133,7 +133,11 @@ class Trigger:
         except PipelineFileError as error:
             self._report.add(error)
             return []
-        inputs = _inputs(entry.get("inputs"))
+        rules = entry.get("rules")
+        common: dict[str, Any] = {
+            "inputs": _inputs(entry.get("inputs")),
+            "rules": "" if rules is None else json.dumps(rules),
+        }
         job = entry.get("job")
         if (kind == "artifact") != (job is not None):
             said = "says not which job leaves it" if kind == "artifact" else "belongs to `artifact`"
@@ -141,24 +145,24 @@ class Trigger:
             return []
         path = self._expanded(entry[kind])
         if kind == "artifact":
-            return [TriggerInclude(artifact=path, job=self._expanded(job), inputs=inputs)]
+            return [TriggerInclude(artifact=path, job=self._expanded(job), **common)]
         if kind != "project":
-            return [TriggerInclude(**{kind: path}, inputs=inputs)]
+            return [TriggerInclude(**(common | {kind: path}))]
         files = texts(entry.get("file"))
         if not files:
             self._problem("names a project and no file", entry.at("project"), key, "add `file:`")
         ref = self._expanded(entry.get("ref"))
-        return [TriggerInclude(project=path, file=self._expanded(file), ref=ref, inputs=inputs) for file in files]
+        return [TriggerInclude(project=path, file=self._expanded(file), ref=ref, **common) for file in files]
 
     def _expanded(self, value: Value) -> str:
         return expand(text(value), self._variables)
 
 
-def _entries(trigger: Value) -> Iterable[Map]:
+def _entries(trigger: Value, expanded: Callable[[str], str] = str) -> Iterable[Map]:
     """The files under `trigger:include`, each as a mapping."""
     if not isinstance(trigger, Map):
         return
-    for entry, _ in entries_of(trigger.get("include"), trigger.at("include")):
+    for entry, _ in entries_of(trigger.get("include"), trigger.at("include"), expanded):
         yield entry
 
 
