@@ -39,6 +39,7 @@ VERBS = {
     "show": Verb("read", "Show a run, a job, or the reason for a job's status."),
     "logs": Verb("read", "Print the log of a run or a job."),
     "artifacts": Verb("artifacts", "List and fetch the artifacts of a run or a job."),
+    "tests": Verb("tests", "List tests that fail, are flaky, or are slow."),
     "cancel": Verb("act", "Cancel a run or one of its jobs."),
     "retry": Verb("act", "Retry jobs that did not succeed."),
     "play": Verb("act", "Start a manual job."),

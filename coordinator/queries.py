@@ -19,6 +19,7 @@ from protocol.job_inputs import current
 from protocol.names import CHUNK_BYTES
 from protocol.plan import JobPlan, Variable
 from protocol.statuses import ENDED
+from protocol.views import EnvironmentView
 from protocol.workspace import GitWorkspace
 
 MOST_RUNS = 1000
@@ -44,6 +45,7 @@ Query = (
     | m.ListWorkers
     | m.ListEnvironments
     | m.ListReleases
+    | m.ListTestResults
     | m.GetSnapshot
     | m.GetGoneWorkers
     | m.BlobGet
@@ -103,6 +105,7 @@ class Queries:
             m.ListWorkers: self._list_workers,
             m.ListEnvironments: self._list_environments,
             m.ListReleases: self._list_releases,
+            m.ListTestResults: self._list_test_results,
             m.GetSnapshot: self._snapshot,
             m.GetGoneWorkers: self._gone_workers,
             m.BlobGet: self._blob_get,
@@ -140,7 +143,7 @@ class Queries:
         raise ProtocolError("not_found", f"run {run_id} has no job {name!r}")
 
     def _list_runs(self, query: m.ListRuns) -> Answer:
-        runs = self._store.list_runs(bounded(query.limit), query.before)
+        runs = self._store.list_runs(bounded(query.limit), query.before, query.only)
         return m.RunList(id=query.id, runs=runs), None
 
     def _get_workspaces(self, query: m.GetWorkspaces) -> Answer:
@@ -172,8 +175,14 @@ class Queries:
             services=services,
             inputs=current(job.plan, job.inputs),
             reports=reports,
+            environment=self._environment(query.run, job),
         )
         return detail, None
+
+    def _environment(self, run: int, job: JobState) -> EnvironmentView | None:
+        spec = job.plan.environment
+        found = self._store.environment(self.run(run).plan.project, spec.name) if spec is not None else None
+        return None if found is None else environment_view(found)
 
     def _get_log(self, query: m.GetLog) -> Answer:
         job = self._job(query.run, query.job)
@@ -200,6 +209,10 @@ class Queries:
     def _list_releases(self, query: m.ListReleases) -> Answer:
         releases = self._store.list_releases(query.project, bounded(query.limit))
         return m.ReleaseList(id=query.id, releases=releases), None
+
+    def _list_test_results(self, query: m.ListTestResults) -> Answer:
+        attempts, more = self._store.test_results(query.project, query.ref, query.job, query.before)
+        return m.TestResultList(id=query.id, attempts=attempts, more=more), None
 
     def _snapshot(self, query: m.GetSnapshot) -> Answer:
         return (

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
+from pipeline.keywords import REPORTS_NOT_READ
 from pipeline.nodes import Map, Seq, Value, shown, text_of
 from pipeline.patterns import compile_pattern
 from pipeline.problems import Report
@@ -135,6 +136,7 @@ class Parts:
             codequality=texts(report.get("codequality")),
             cobertura=covered.get("cobertura", []),
             jacoco=covered.get("jacoco", []),
+            unread={kind: found for kind in REPORTS_NOT_READ if (found := texts(report.get(kind)))},
         )
 
     def _link_text(self, artifacts: Map) -> str:

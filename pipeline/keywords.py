@@ -133,7 +133,6 @@ REPORTS_NOT_READ = {
     "accessibility": _MERGE_REQUEST,
     "api_fuzzing": _SECURITY,
     "browser_performance": _MERGE_REQUEST,
-    "cobertura": "GitLab has dropped it; write `coverage_report`",
     "container_scanning": _SECURITY,
     "coverage_fuzzing": _SECURITY,
     "cyclonedx": "a GitLab server makes its dependency list of it",
@@ -153,8 +152,7 @@ REPORTS_NOT_READ = {
     "secret_detection": _SECURITY,
     "terraform": _MERGE_REQUEST,
 }
-"""Reports that are not read, and what on a GitLab server would read them."""
-NO_SERVER = "a Longshore run has no GitLab server"
+"""Reports that are kept and not read, and what a GitLab server does with each."""
 
 DEFAULT_KEYS = (
     "after_script",
@@ -410,7 +408,11 @@ JOB_PARTS = [
     ),
     works("job.artifacts.reports.coverage_report.coverage_format", Choice(("cobertura", "jacoco"))),
     works("job.artifacts.reports.coverage_report.path", TEXT),
-    *(ignored(f"job.artifacts.reports.{kind}", why) for kind, why in REPORTS_NOT_READ.items()),
+    *(
+        differs(f"job.artifacts.reports.{kind}", one_or_more(TEXT), f"the file is kept with the run; {what}")
+        for kind, what in REPORTS_NOT_READ.items()
+    ),
+    ignored("job.artifacts.reports.cobertura", "GitLab has dropped it; write `coverage_report`"),
     ignored(
         "job.artifacts.access",
         "roles in a project exist on a GitLab server; here all users of the coordinator have access",
@@ -467,7 +469,9 @@ JOB_PARTS = [
     works("job.image.docker", Fields("job.image.docker")),
     works("job.image.docker.user", WORD),
     works("job.image.docker.platform", TEXT),
-    ignored("job.image.kubernetes", "it is for GitLab Runner's pods in Kubernetes; jobs here run in Docker"),
+    ignored(
+        "job.image.kubernetes", "it is for pods in Kubernetes; GitLab Runner ignores it too where jobs run in Docker"
+    ),
     works("job.services.name", TEXT),
     works("job.services.alias", TEXT, "several, separated by commas or blanks"),
     works("job.services.entrypoint", TEXTS),
@@ -475,7 +479,9 @@ JOB_PARTS = [
     works("job.services.variables", VARIABLES),
     works("job.services.pull_policy", PULL_POLICY),
     works("job.services.docker", Fields("job.image.docker")),
-    ignored("job.services.kubernetes", "it is for GitLab Runner's pods in Kubernetes; jobs here run in Docker"),
+    ignored(
+        "job.services.kubernetes", "it is for pods in Kubernetes; GitLab Runner ignores it too where jobs run in Docker"
+    ),
     works("job.retry.max", Number(0, 2)),
     works("job.retry.when", one_or_more(Choice(RETRY_REASONS))),
     works("job.retry.exit_codes", EXIT_CODES),

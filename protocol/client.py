@@ -219,9 +219,11 @@ class Client:
         """The newest git workspaces of a project, for a new one to build on."""
         return self.request(m.GetWorkspaces, m.Workspaces, project=project).workspaces
 
-    def list_runs(self, limit: int = 100, before: int | None = None) -> list[RunSummary]:
-        """Runs, newest first, with ids below `before` if given."""
-        return self.request(m.ListRuns, m.RunList, limit=limit, before=before).runs
+    def list_runs(
+        self, limit: int = 100, before: int | None = None, only: m.RunFilter | None = None
+    ) -> list[RunSummary]:
+        """Runs, newest first, with ids below `before` if given; with `only`, those that it selects."""
+        return self.request(m.ListRuns, m.RunList, limit=limit, before=before, only=only or m.RunFilter()).runs
 
     def get_run(self, run: int) -> RunView:
         """One run with its stages and jobs."""
@@ -275,6 +277,18 @@ class Client:
     def releases(self, project: str | None = None, limit: int = 100) -> list[ReleaseView]:
         """All releases, or those of a project, newest first."""
         return self.request(m.ListReleases, m.ReleaseList, project=project, limit=limit).releases
+
+    # tests
+
+    def test_results(
+        self,
+        project: str | None = None,
+        ref: str | None = None,
+        job: str | None = None,
+        before: int | None = None,
+    ) -> m.TestResultList:
+        """The results of tests of the newest jobs that have any, with ids below `before` if given."""
+        return self.request(m.ListTestResults, m.TestResultList, project=project, ref=ref, job=job, before=before)
 
     # workers
 

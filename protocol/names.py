@@ -24,4 +24,6 @@ Digest = Annotated[str, msgspec.Meta(pattern=rf"\A{DIGEST.pattern}\Z")]
 """A blob's sha256."""
 AttemptId = Annotated[str, msgspec.Meta(pattern=rf"\A{ATTEMPT_ID.pattern}\Z")]
 """JOB.NUMBER."""
+ReportKind = Annotated[str, msgspec.Meta(pattern=r"\A[a-z][a-z0-9_]{0,63}\Z")]
+"""The kind of a report, such as `sast`: a part of file names on workers."""
 CoordinatorId = Annotated[str, msgspec.Meta(pattern=r"\A[0-9A-Za-z]{1,64}\Z")]

@@ -10,6 +10,8 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
+from protocol.names import ReportKind
+
 When = Literal["on_success", "on_failure", "always", "manual", "delayed", "never"]
 SaveWhen = Literal["on_success", "on_failure", "always"]
 
@@ -78,7 +80,8 @@ class ServiceSpec(Part, frozen=True, kw_only=True):
 class ArtifactsSpec(Part, frozen=True, kw_only=True):
     """A job's artifacts and reports. Patterns are relative to the project directory.
 
-    `expose_as` is the text of a link to the artifacts; empty for none.
+    `expose_as` is the text of a link to the artifacts; empty for none. `unread` are the reports, by kind, that are kept
+    as files and not read.
     """
 
     paths: list[str] = []
@@ -94,12 +97,13 @@ class ArtifactsSpec(Part, frozen=True, kw_only=True):
     codequality: list[str] = []
     cobertura: list[str] = []
     jacoco: list[str] = []
+    unread: dict[ReportKind, list[str]] = {}
 
     @property
     def reports(self) -> dict[str, list[str]]:
         """The patterns of the reports that the job leaves, by kind."""
         kinds = ("dotenv", "junit", "annotations", "codequality", "cobertura", "jacoco")
-        return {kind: patterns for kind in kinds if (patterns := getattr(self, kind))}
+        return {kind: patterns for kind in kinds if (patterns := getattr(self, kind))} | self.unread
 
 
 class CacheSpec(Part, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What a worker has read in a job's reports: links, line coverage, code quality.
+"""What a worker has read in a job's reports: failed tests, links, line coverage, code quality.
 
 It travels in the job's final status and is stored with the attempt, so its lists and texts are bounded; the report
 files themselves are artifacts.
@@ -15,6 +15,7 @@ MOST_FILES = 100
 """Limit of files listed with their coverage; the totals are of all files."""
 MOST_ISSUES = 100
 """Limit of code quality issues listed; the counts are of all issues."""
+MOST_FAILED_TESTS = 100
 LINKS_IN_SUMMARY = 10
 SUMMARY_CHARACTERS = 2000
 """Limit of the texts of links in a summary, after the first link: a run with thousands of jobs is one message."""
@@ -99,12 +100,20 @@ class CodeQuality(ReportPart, frozen=True, kw_only=True):
         return ", ".join(f"{self.counts[severity]} {severity}" for severity in SEVERITIES if severity in self.counts)
 
 
+class FailedTest(ReportPart, frozen=True, kw_only=True):
+    """A test of a job's `reports:junit` that failed, and its message in one line, if it has one."""
+
+    name: str
+    message: str = ""
+
+
 class JobReports(ReportPart, frozen=True, kw_only=True):
-    """A job's reports; its tests are apart, in `JUnitSummary`."""
+    """A job's reports; the counts of its tests are apart, in `JUnitSummary`."""
 
     links: list[Link] = []
     lines: LineCoverage | None = None
     quality: CodeQuality | None = None
+    failed_tests: list[FailedTest] = []
 
     def summary(self) -> JobReports:
         """The first links and all totals, for views of many jobs."""

@@ -237,6 +237,24 @@ class WorkerView(View, frozen=True, kw_only=True):
     executor: ExecutorInfo = ExecutorInfo()
 
 
+class AttemptTests(View, frozen=True, kw_only=True):
+    """The results of the tests of an attempt, packed (`protocol/test_results.py`). `at` is when its run was created.
+
+    `files` identifies the files that the run was started with: equal for equal ones, also if they differ from `sha`.
+    """
+
+    run: int
+    job_id: int
+    job: str
+    attempt: int
+    project: str
+    ref: str
+    sha: str
+    files: str
+    at: float | None
+    results: bytes
+
+
 class StoryLine(View, frozen=True, kw_only=True):
     """One event in a job's story, for `show --why`."""
 

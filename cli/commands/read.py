@@ -11,6 +11,8 @@ import click
 from cli.options.common import Target, coordinator_option, output_option
 from cli.session.session import ReadingSession, Session, reading_session
 from protocol.errors import UsageError
+from protocol.messages import RunFilter
+from protocol.statuses import UNFINISHED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 
 if TYPE_CHECKING:
@@ -31,12 +33,34 @@ run_argument = click.argument("run", type=click.IntRange(min=1))
     show_default=True,
     help="Maximum number of runs.",
 )
+@click.option(
+    "--status",
+    "statuses",
+    type=click.Choice([status.value for status in ExecutionStatus]),
+    multiple=True,
+    help="Only runs with this status. Repeatable.",
+)
+@click.option("--branch", metavar="NAME", help="Only runs of this branch or tag.")
+@click.option("--project", metavar="NAME", help="Only runs of this project.")
+@click.option("--job", metavar="NAME", help="Only runs with a job of this name.")
 @coordinator_option
-def list_command(where: Target, output: Output, limit: int) -> None:
-    """List runs, newest first."""
+def list_command(
+    where: Target,
+    output: Output,
+    limit: int,
+    statuses: tuple[str, ...],
+    branch: str | None,
+    project: str | None,
+    job: str | None,
+) -> None:
+    """List runs, newest first; with several of --status, --branch, --project and --job, those that meet all."""
+    only = RunFilter(statuses=list(map(ExecutionStatus, statuses)), ref=branch, project=project, job=job)
     with reading_session(where) as session:
-        runs = session.client.list_runs(limit)
-    output.runs(runs)
+        runs = session.client.list_runs(limit, only=only)
+    if only == RunFilter():
+        output.runs(runs)
+    else:
+        output.runs(runs, "no run matches")
     _note_unserved(session, runs, output.note)
 
 
@@ -155,8 +179,6 @@ def _say(text: str) -> None:
 
 def _note_unserved(session: Session, runs: list[RunSummary] | list[RunView], note: Callable[[str], object]) -> bool:
     """Warns about unfinished runs that no process serves."""
-    from protocol.statuses import UNFINISHED, ExecutionStatus
-
     stuck = [str(run.id) for run in runs if run.status in UNFINISHED - {ExecutionStatus.MANUAL}]
     if not stuck or not isinstance(session, ReadingSession):
         return False

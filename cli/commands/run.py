@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from cli.submit.compile import Project
     from cli.submit.other_projects import OtherProjects
     from cli.submit.workspace.maker import WorkspaceMaker
+    from cli.summary.outcome import Outcome
     from protocol.views import RunView
 
 BREAKS_AFTER_ASKING = 2
@@ -267,6 +268,7 @@ class _Following:
     def to_the_end(self, project: Project, output: Output, artifacts: Path | None, *, plain: bool) -> int:
         """Follows the run to its end and returns the exit status of `run`. With `artifacts`, lays them there."""
         from cli.follow.progress import Progress
+        from cli.summary.json_views import outcome_json
 
         stages: dict[str, list[str]] = {stage: [] for stage in project.plan.stages}
         for job in project.plan.jobs:
@@ -291,11 +293,23 @@ class _Following:
         if view is None:
             self._say_what_goes_on()
             return self._interrupts.status
-        progress.sum_up(view, self._children)
+        found = self._outcome(view)
+        progress.sum_up(view, self._children, found)
         for failure in failures:
             progress.say(failure)
-        output.ended(view)
+        output.ended(view, lambda: outcome_json(found))
         return exit_status(view) or bool(failures)
+
+    def _outcome(self, view: RunView) -> Outcome:
+        from cli.summary.outcome import outcome
+
+        def reconnect() -> None:
+            try:
+                self._session.again()
+            except Interrupted as interrupted:  # the user does not wait for what the logs say
+                raise CoordinatorUnreachable(interrupted.message) from interrupted
+
+        return outcome(lambda: self._session.client, view, self._children, reconnect)
 
     def _follow_and_lay(
         self, progress: Progress, artifacts: Path, project: Project
@@ -370,4 +384,6 @@ def _import_ahead() -> None:
     Not at the start: the imports would hold the interpreter while other threads talk to the engine.
     """
     time.sleep(IMPORT_AFTER)
-    import cli.render.tables  # noqa: F401
+    import cli.render.tables
+    import cli.summary.outcome
+    import cli.summary.text  # noqa: F401

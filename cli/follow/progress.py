@@ -10,6 +10,7 @@ from typing import TextIO
 
 from cli.follow.log_prefixer import JobOutput
 from cli.render.phrases import awaited_run, job_ending
+from cli.summary.outcome import Outcome
 from protocol.display import clean
 from protocol.statuses import AT_WORKER, ENDED, UNFINISHED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
@@ -103,10 +104,13 @@ class Progress:
     def connection(self, lost: bool) -> None:
         self.say("the coordinator does not answer; waiting for it" if lost else "the coordinator answers again")
 
-    def sum_up(self, run: RunView, children: Mapping[int, RunView]) -> None:
-        """Prints the run's jobs as a table at its end, with those of `children`, the runs that they have started."""
+    def sum_up(self, run: RunView, children: Mapping[int, RunView], outcome: Outcome) -> None:
+        """Prints the run's jobs as a table at its end, with those of `children`, the runs that they have started, and
+        what went wrong.
+        """
         from cli.render.reports import links_table
         from cli.render.tables import console, run_headline, run_table
+        from cli.summary.text import failure_lines, timing_lines
 
         out = console(self._stream)
         out.print()
@@ -115,6 +119,11 @@ class Progress:
         if (links := links_table(run, children)) is not None:
             out.print(links)
             out.print()
+        for lines in (*failure_lines(outcome), timing_lines(run, outcome)):
+            for line in lines:
+                out.print(line, soft_wrap=True)
+            if lines:
+                out.print()
         out.print(run_headline(run))
         for each in (run, *children.values()):
             self._name_manual_jobs(each)

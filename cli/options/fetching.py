@@ -96,7 +96,7 @@ def fetch_options(command: Command) -> Command:
                 "--allow-local-includes",
                 is_flag=True,
                 envvar="LONGSHORE_ALLOW_LOCAL_INCLUDES",
-                help="Let `include:remote` reach this machine and its network link.",
+                help="Let `include:remote` and components of other servers reach this machine and its network link.",
             ),
         )
     ):

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from cli.render.phrases import failed_tests
 from protocol.display import IN_LINES
 from protocol.messages import JobDetail
 from protocol.plan import JobInput, Release
@@ -172,7 +173,9 @@ def job_detail_json(run: int, stage: str, job: JobView, detail: JobDetail) -> di
         | {
             "run": run,
             "stage": stage,
+            "failed_tests": [msgspec.structs.asdict(test) for test in failed_tests(job, detail)],
             "services": detail.services,
+            "environment_status": None if detail.environment is None else str(detail.environment.status),
             "inputs": {name: _input_json(spec, detail.inputs.get(name)) for name, spec in detail.job.inputs.items()},
             "attempts": [_attempt_json(attempt) for attempt in detail.attempts],
             "story": [_story_json(line) for line in detail.story],

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 Details = Mapping[str, JobDetail]
 """Jobs' attempts and events, by the job's name."""
+NO_RUNS = "no runs yet; `longshore run` starts one"
 
 
 def in_words(value: object) -> str:
@@ -41,8 +42,8 @@ class Output(Protocol):
     def note(self, text: str) -> None:
         """A remark for people about a result, on stderr."""
 
-    def runs(self, runs: Sequence[RunSummary]) -> None:
-        """A list of runs."""
+    def runs(self, runs: Sequence[RunSummary], nothing: str = NO_RUNS) -> None:
+        """A list of runs; `nothing` tells people of an empty one."""
 
     def run(self, run: RunView, children: Mapping[int, RunView]) -> None:
         """A run with its jobs, and with `children` those of the runs that they have started."""
@@ -62,8 +63,8 @@ class Output(Protocol):
     def submitted(self, run: int, view: Callable[[], RunView]) -> None:
         """A run that goes on without us."""
 
-    def ended(self, run: RunView) -> None:
-        """A run that was followed, and summed up, in `logs`."""
+    def ended(self, run: RunView, outcome: Callable[[], dict[str, Any]]) -> None:
+        """A run that was followed, and summed up in `logs`; a document of it has the fields of `outcome` too."""
 
     def document(self, document: dict[str, Any], text: str) -> None:
         """A record, of which only `text` is for people."""
@@ -91,14 +92,14 @@ class TextOutput:
         """See Output."""
         sys.stderr.write(text + "\n")
 
-    def runs(self, runs: Sequence[RunSummary]) -> None:
+    def runs(self, runs: Sequence[RunSummary], nothing: str = NO_RUNS) -> None:
         """See Output."""
         from cli.render.tables import runs_table
 
         if runs:
             self._console().print(runs_table(runs))
         else:
-            self.note("no runs yet; `longshore run` starts one")
+            self.note(nothing)
 
     def run(self, run: RunView, children: Mapping[int, RunView]) -> None:
         """See Output."""
@@ -152,7 +153,7 @@ class TextOutput:
         """See Output. Its id is all that a script needs."""
         print(run, flush=True)
 
-    def ended(self, run: RunView) -> None:
+    def ended(self, run: RunView, outcome: Callable[[], dict[str, Any]]) -> None:
         """See Output."""
 
     def document(self, document: dict[str, Any], text: str) -> None:
@@ -182,7 +183,7 @@ class JsonOutput:
     def note(self, text: str) -> None:
         """See Output."""
 
-    def runs(self, runs: Sequence[RunSummary]) -> None:
+    def runs(self, runs: Sequence[RunSummary], nothing: str = NO_RUNS) -> None:
         """See Output."""
         from cli.render.json_views import print_json, summary_json
 
@@ -227,9 +228,11 @@ class JsonOutput:
         """See Output."""
         self.run(view(), {})
 
-    def ended(self, run: RunView) -> None:
+    def ended(self, run: RunView, outcome: Callable[[], dict[str, Any]]) -> None:
         """See Output."""
-        self.run(run, {})
+        from cli.render.json_views import print_json, run_json
+
+        print_json(run_json(run) | outcome())
 
     def document(self, document: dict[str, Any], text: str) -> None:
         """See Output."""

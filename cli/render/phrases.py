@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 from protocol.job_inputs import allowed, written
 from protocol.messages import JobDetail
 from protocol.plan import InputValue, JobInput, Release
-from protocol.reports import CodeQuality, JobReports, LineCoverage
+from protocol.reports import CodeQuality, FailedTest, JobReports, LineCoverage
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
-from protocol.views import JobView, JUnitSummary, ParentJob
+from protocol.views import EnvironmentView, JobView, JUnitSummary, ParentJob
 
 LINE = 80
 """Characters of a description that people see in a line."""
@@ -98,6 +98,13 @@ def tests_text(tests: JUnitSummary) -> str:
     return ", ".join(parts + [f"{number} {what}" for what, number in numbers if number])
 
 
+def _state(environment: EnvironmentView | None) -> str:
+    """What became of a job's environment."""
+    if environment is None:
+        return ""
+    return f", {environment.status}; last deployed by run {environment.deployment.run}: {environment.deployment.job}"
+
+
 def release_text(release: Release) -> str:
     """A release in one line: tag and name, and the first line of its description."""
     named = release.tag_name + (f" ({release.name})" if release.name != release.tag_name else "")
@@ -129,13 +136,26 @@ def quality_text(quality: CodeQuality) -> str:
     return f"{counted(quality.total, 'code quality issue')}: {quality.by_severity}"
 
 
+def failed_tests(job: JobView, detail: JobDetail | None) -> list[FailedTest]:
+    """A job's failed tests, as far as they are known: attempts of an older worker have names only."""
+    if detail is not None and detail.reports is not None and detail.reports.failed_tests:
+        return detail.reports.failed_tests
+    return [FailedTest(name=name) for name in job.tests.failures] if job.tests is not None else []
+
+
+def failed_test_text(test: FailedTest) -> str:
+    """A failed test in one line."""
+    return f"{test.name}: {test.message}" if test.message else test.name
+
+
 def job_facts(job: JobView, detail: JobDetail) -> list[str]:
     """Further facts about a job, one per line."""
-    facts = [f"failed test: {name}" for name in job.tests.failures] if job.tests else []
+    facts = [f"failed test: {failed_test_text(test)}" for test in failed_tests(job, detail)]
     if job.coverage is not None:
         facts.append(f"coverage: {job.coverage:g} %")
     if job.environment:
-        facts.append(f"environment: {job.environment}" + (f" at {job.environment_url}" if job.environment_url else ""))
+        address = f" at {job.environment_url}" if job.environment_url else ""
+        facts.append(f"environment: {job.environment}{address}{_state(detail.environment)}")
     if job.release is not None:
         facts.append(f"release: {release_text(job.release)}")
         facts += [f"release link: {link.name} {link.url}" for link in job.release.links]

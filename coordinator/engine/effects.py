@@ -31,6 +31,15 @@ class Story(msgspec.Struct, frozen=True):
     text: str
 
 
+class KeptTests(msgspec.Struct, frozen=True):
+    """The packed results of an attempt's tests; `files` identifies the files that its run was started with."""
+
+    job: int
+    number: int
+    files: str
+    results: bytes
+
+
 class CompileChild(msgspec.Struct, frozen=True):
     """A pipeline to be compiled for an attempt; asked for again after a restart, until there is an answer.
 
@@ -66,6 +75,7 @@ class Turn(msgspec.Struct):
     workers: list[WorkerState] = []
     environments: list[EnvironmentState] = []
     stories: list[Story] = []
+    tests: list[KeptTests] = []
     sends: list[Send] = []
     events: list[Event] = []
     children: list[CompileChild] = []

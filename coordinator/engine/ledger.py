@@ -6,7 +6,7 @@ story, and collects the rows, frames and events of the turn.
 
 from __future__ import annotations
 
-from coordinator.engine.effects import CompileChild, LookUp, Send, Story, Turn
+from coordinator.engine.effects import CompileChild, KeptTests, LookUp, Send, Story, Turn
 from coordinator.engine.run_index import RunIndex
 from coordinator.engine.state import (
     AttemptState,
@@ -26,6 +26,7 @@ from protocol.events import JobChanged, RunChanged, StageChanged, WorkerChanged
 from protocol.messages import Ack, Message, Origin
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
+from protocol.workspace import GitWorkspace
 
 STORY_KEPT = 8
 """Story lines of a job that an IllegalTransition shows."""
@@ -235,6 +236,15 @@ class Ledger:
         recent = self._recent.setdefault(job.id, [])
         recent.append(text)
         del recent[:-STORY_KEPT]
+
+    def keep_tests(self, job: JobState, attempt: AttemptState, results: bytes) -> None:
+        """Records the packed results of an attempt's tests."""
+        workspace = self.run_of(job).workspace
+        if isinstance(workspace, GitWorkspace):
+            files = workspace.snapshot
+        else:
+            files = workspace.digest if workspace is not None else f"run {job.run_id}"
+        self._turn.tests.append(KeptTests(job.id, attempt.number, files, results))
 
     def send(self, worker: str, message: Message) -> None:
         """Records a frame for a worker."""

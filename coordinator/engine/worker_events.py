@@ -277,6 +277,8 @@ class WorkerEvents:
         attempt.dotenv = dict(message.dotenv)
         attempt.tests = message.tests
         attempt.reports = message.reports
+        if message.test_results:
+            self._ledger.keep_tests(job, attempt, message.test_results)
         attempt.coverage = message.coverage
         if message.status is S.SUCCESS:
             attempt.release = message.release if job.plan.release is not None else None

@@ -22,6 +22,7 @@ READS: Kinds = ENTERS | {
     m.ListWorkers,
     m.ListEnvironments,
     m.ListReleases,
+    m.ListTestResults,
     m.GetSnapshot,
     m.BlobGet,
 }

@@ -6,7 +6,8 @@ from typing import Protocol
 
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import EnvironmentState, RunState, WorkerState
-from protocol.views import ReleaseView, RunSummary, StoryLine
+from protocol.messages import RunFilter
+from protocol.views import AttemptTests, ReleaseView, RunSummary, StoryLine
 from protocol.workspace import GitWorkspace
 
 
@@ -38,14 +39,25 @@ class RunStore(Protocol):
     def remove_run(self, id: int) -> None:
         """Removes a finished run, and stopped environments that it deployed."""
 
-    def list_runs(self, limit: int, before: int | None = None) -> list[RunSummary]:
-        """Runs, newest first, with ids below `before` if given."""
+    def list_runs(self, limit: int, before: int | None = None, only: RunFilter | None = None) -> list[RunSummary]:
+        """Runs, newest first, with ids below `before` if given; with `only`, those that it selects."""
+
+    def environment(self, project: str, name: str) -> EnvironmentState | None:
+        """An environment, stopped or not."""
 
     def list_environments(self, project: str | None, limit: int) -> list[EnvironmentState]:
         """All environments, or those of a project, the latest deployment first."""
 
     def list_releases(self, project: str | None, limit: int) -> list[ReleaseView]:
         """The releases of all runs, or of those of a project, newest first."""
+
+    def test_results(
+        self, project: str | None, ref: str | None, job: str | None, before: int | None
+    ) -> tuple[list[AttemptTests], bool]:
+        """The results of tests of the newest jobs with ids below `before`, and whether there are older ones.
+
+        Only of jobs of a project, a branch or tag, and a name, if these are given.
+        """
 
     def git_workspaces(self, project: str, limit: int) -> list[GitWorkspace]:
         """The newest git workspaces of a project's runs, newest first, without repetitions."""

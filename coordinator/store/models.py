@@ -9,6 +9,7 @@ from __future__ import annotations
 from peewee import (
     SQL,
     BigIntegerField,
+    BlobField,
     BooleanField,
     CharField,
     CompositeKey,
@@ -154,6 +155,18 @@ class Attempt(Table):
         )
 
 
+class AttemptTests(Table):
+    """The packed results of an attempt's tests, written once. `files` identifies the files of its run."""
+
+    job = ForeignKeyField(Job, on_delete="CASCADE", index=False)
+    number = IntegerField()
+    files = TextField()
+    results = BlobField()
+
+    class Meta:
+        primary_key = CompositeKey("job", "number")
+
+
 class Environment(Table):
     """One environment, by its last deployment. `run` may have been removed, so it is no foreign key."""
 
@@ -273,6 +286,7 @@ TABLES: tuple[type[Table], ...] = (
     Stage,
     Job,
     Attempt,
+    AttemptTests,
     Environment,
     Worker,
     StoryLine,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, cast
 
-from coordinator.engine.effects import Story
+from coordinator.engine.effects import KeptTests, Story
 from coordinator.engine.interning import intern_parts
 from coordinator.engine.origins import ref_of
 from coordinator.engine.state import (
@@ -154,6 +154,11 @@ def attempt_row(attempt: AttemptState) -> Row:
         _json(attempt.inputs) if attempt.inputs else None,
         None if attempt.reports is None else _json(attempt.reports),
     )
+
+
+def tests_row(tests: KeptTests) -> Row:
+    """A row of `AttemptTests`."""
+    return tests.job, tests.number, tests.files, tests.results
 
 
 def worker_row(worker: WorkerState) -> Row:

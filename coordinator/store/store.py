@@ -26,10 +26,12 @@ from peewee import (  # type: ignore[attr-defined]  # the stubs lack what every 
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import EnvironmentState, RunState, WorkerState
 from coordinator.store import environment_rows, rows
+from coordinator.store.attempt_tests import newest_results
 from coordinator.store.database import Connection
 from coordinator.store.models import (
     AccessKey,
     Attempt,
+    AttemptTests,
     AuditLine,
     Environment,
     Job,
@@ -45,8 +47,10 @@ from coordinator.store.models import (
     Table,
     Worker,
 )
+from coordinator.store.run_filter import conditions
 from protocol import views
 from protocol.errors import LongshoreError
+from protocol.messages import RunFilter
 from protocol.statuses import ENDED, EnvironmentStatus, ExecutionStatus
 from protocol.workspace import GitWorkspace
 
@@ -58,7 +62,15 @@ RECONNECT_EVERY = 1.0
 CONFIRM_EVERY = 1.0
 """Seconds for which a check of the term remains valid."""
 UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Environment, Worker, AccessKey, JoinToken, Secret)
-WRITTEN_ONCE: tuple[type[Table], ...] = (RunPlan, RunWorkspace, RunProjects, StoryLine, AuditLine, Meta)
+WRITTEN_ONCE: tuple[type[Table], ...] = (
+    RunPlan,
+    RunWorkspace,
+    RunProjects,
+    AttemptTests,
+    StoryLine,
+    AuditLine,
+    Meta,
+)
 STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
 """Exceptions raised by converting invalid rows."""
@@ -187,6 +199,7 @@ class Store:
             self._write(Stage, map(rows.stage_row, turn.stages))
             self._write(Job, map(rows.job_row, turn.jobs))
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
+            self._write(AttemptTests, map(rows.tests_row, turn.tests))
             self._write(Environment, map(environment_rows.environment_row, turn.environments))
             self._write(Worker, map(rows.worker_row, turn.workers))
             self._write(StoryLine, [rows.story_row(id, story) for id, story in enumerate(turn.stories, first_story)])
@@ -327,11 +340,14 @@ class Store:
         found = self._rows(Run.select(Run.id).where(Run.token == token))
         return int(found[0][0]) if found else None
 
-    def list_runs(self, limit: int, before: int | None = None) -> list[views.RunSummary]:
-        """Runs, newest first, with ids below `before` if given."""
+    def list_runs(self, limit: int, before: int | None = None, only: RunFilter | None = None) -> list[views.RunSummary]:
+        """Runs, newest first, with ids below `before` if given; with `only`, those that it selects."""
         chosen = Run.select().order_by(Run.id.desc()).limit(limit)
+        which = [] if only is None else conditions(only)
         if before is not None:
-            chosen = chosen.where(Run.id < before)
+            which.append(Run.id < before)
+        if which:
+            chosen = chosen.where(*which)
         found = self._rows(chosen)
         if not found:
             return []
@@ -339,7 +355,7 @@ class Store:
         warned = set()
         per_status = (
             Job.select(Job.run, Job.status, Job.allowed_to_fail, fn.COUNT(Job.id))
-            .where(Job.run.between(found[-1][0], found[0][0]))
+            .where(Job.run.in_([row[0] for row in found]))
             .group_by(Job.run, Job.status, Job.allowed_to_fail)
         )
         for run, status, allowed_to_fail, number in self._rows(per_status):
@@ -348,6 +364,10 @@ class Store:
             if allowed_to_fail and status == ExecutionStatus.FAILED.value:
                 warned.add(run)
         return [rows.summary_of(row, counts[row[0]], warnings=row[0] in warned) for row in found]
+
+    def environment(self, project: str, name: str) -> EnvironmentState | None:
+        """An environment, stopped or not; None if there is none, or its row is invalid."""
+        return next(self._environments((Environment.project == project) & (Environment.name == name)), None)
 
     def list_environments(self, project: str | None, limit: int) -> list[EnvironmentState]:
         """All environments, or those of a project, the latest deployment first."""
@@ -368,6 +388,12 @@ class Store:
             with suppress(ValueError):  # a damaged row: skip it
                 releases.append(environment_rows.release_of(row))
         return releases
+
+    def test_results(
+        self, project: str | None, ref: str | None, job: str | None, before: int | None
+    ) -> tuple[list[views.AttemptTests], bool]:
+        """Results of tests: see `attempt_tests.newest_results`."""
+        return newest_results(self._rows, project, ref, job, before)
 
     def git_workspaces(self, project: str, limit: int) -> list[GitWorkspace]:
         """The newest git workspaces of a project's runs, newest first, without repetitions."""

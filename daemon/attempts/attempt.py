@@ -77,6 +77,7 @@ class Report(msgspec.Struct):
             artifacts=self.result.artifacts,
             dotenv=self.result.dotenv,
             tests=self.result.tests,
+            test_results=self.result.test_results,
             reports=self.result.reports,
             coverage=self.result.coverage,
             release=self.result.release,

@@ -42,6 +42,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     artifacts: list[ArtifactRef] = []
     dotenv: dict[str, str] = {}
     tests: JUnitSummary | None = None
+    test_results: bytes = b""
     reports: JobReports | None = None
     coverage: float | None = None
     release: Release | None = None

@@ -376,6 +376,7 @@ class Runner:
             artifacts=reports.artifacts,
             dotenv=reports.dotenv,
             tests=reports.tests,
+            test_results=reports.test_results,
             reports=reports.shown,
             coverage=self._coverage(),
             release=reports.release if result.status is ExecutionStatus.SUCCESS else None,

@@ -14,10 +14,11 @@ from daemon.reports.annotations import parse_annotations
 from daemon.reports.code_quality import parse_code_quality
 from daemon.reports.coverage import Workspace, parse_cobertura, parse_jacoco
 from daemon.reports.dotenv import MAX_BYTES, BadDotenv, parse_dotenv
-from daemon.reports.junit import parse_junit
+from daemon.reports.junit import JUnitReport, parse_junit
 from protocol.messages import Assignment
 from protocol.plan import Release
 from protocol.reports import JobReports, LineCoverage, Link
+from protocol.test_results import pack
 from protocol.views import ArtifactRef, JUnitSummary, Pages
 
 MOST_NAMED = 3
@@ -34,13 +35,14 @@ LONGEST_PATH = 200
 class Reports(msgspec.Struct):
     """A job's reports, and its stored files. `shown` is what people see of them, besides `tests`.
 
-    `warning` is for people: reports that can't be read. `failure` is a report that fails the job. Secrets are masked in
-    `tests` and `shown` only.
+    `test_results` is packed. `warning` is for people: reports that can't be read. `failure` is a report that fails the
+    job. Secrets are masked in `tests`, `test_results` and `shown` only.
     """
 
     artifacts: list[ArtifactRef] = []
     dotenv: dict[str, str] = {}
     tests: JUnitSummary | None = None
+    test_results: bytes = b""
     shown: JobReports | None = None
     release: Release | None = None
     pages: Pages | None = None
@@ -70,8 +72,10 @@ class _Reader:
                 reports.dotenv = self._read_dotenv()
             except BadDotenv as error:
                 reports.failure = f"bad dotenv report: {error}"
-            reports.tests = self._read_junit()
-            reports.shown = self._read_shown()
+            junit = self._read_junit()
+            reports.tests = junit.summary
+            reports.test_results = pack(junit.results)
+            reports.shown = self._read_shown(junit)
         reports.warning = "; ".join(self._warnings) or None
         return reports
 
@@ -103,19 +107,24 @@ class _Reader:
     def _read_dotenv(self) -> dict[str, str]:
         return parse_dotenv((name, stream.read(MAX_BYTES + 1)) for name, stream in self._open(self._of_kind("dotenv")))
 
-    def _read_junit(self) -> JUnitSummary | None:
+    def _read_junit(self) -> JUnitReport:
         report = parse_junit(self._open(self._of_kind("junit")), self._mask)
         self._warn("junit", report.odd)
-        return report.summary
+        return report
 
-    def _read_shown(self) -> JobReports | None:
+    def _read_shown(self, junit: JUnitReport) -> JobReports | None:
         annotations = parse_annotations(self._files("annotations"), self._mask)
         self._warn("annotations", annotations.odd)
         self._warnings += annotations.notes
         coverage = self._read_coverage()
         quality = parse_code_quality(self._files("codequality"), self._mask)
         self._warn("codequality", quality.odd)
-        reports = JobReports(links=[*self._exposed(), *annotations.links], lines=coverage, quality=quality.quality)
+        reports = JobReports(
+            links=[*self._exposed(), *annotations.links],
+            lines=coverage,
+            quality=quality.quality,
+            failed_tests=junit.failures,
+        )
         return reports if reports != JobReports() else None
 
     def _exposed(self) -> list[Link]:

@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
@@ -54,15 +54,27 @@ class Freshness(msgspec.Struct, frozen=True):
 
 
 class CachedProject:
-    """The project at `address`, called `name` in messages; its repository is in the directory `cache`."""
+    """The project at `address`, called `name` in messages; its repository is in the directory `cache`.
 
-    def __init__(self, git: GitFetch, cache: Path, address: str, name: str, freshness: Freshness) -> None:
+    `check` is called before the server is asked, and raises LongshoreError if that must not be.
+    """
+
+    def __init__(
+        self,
+        git: GitFetch,
+        cache: Path,
+        address: str,
+        name: str,
+        freshness: Freshness,
+        check: Callable[[], None] | None = None,
+    ) -> None:
         self.name = name
         self.shown_address = without_credentials(address)
         self.directory = cache / f"{hashlib.sha256(self.shown_address.encode()).hexdigest()[:32]}.git"
         self._git = git
         self._address = address
         self._freshness = freshness
+        self._check = check
         self._asked: set[str] = set()
         self._missing: dict[str, str] = {}
         self._failure: NotReached | None = None
@@ -149,6 +161,8 @@ class CachedProject:
         doing = f"fetching {self.name}{at} from {self.shown_address}"
         if self._failure is not None:
             raise type(self._failure)(str(self._failure))
+        if self._check is not None:
+            self._check()
         try:
             return self._git.run(self.directory, self._address, command, doing, limit)
         except BaseException as error:

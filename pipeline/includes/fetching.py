@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pipeline.git_repository import Repository, git_output
 from pipeline.includes.cached_project import CachedProject, FetchedTree, Freshness
 from pipeline.includes.git_fetch import GitFetch, NoSuchProject, NoSuchRef
+from pipeline.includes.network import refuse_local
 from pipeline.includes.records import Pin, Provenance, SourceRecord, lock_key
 from pipeline.includes.remote_files import KeptFiles, RemoteFile, RemoteFiles
 from pipeline.includes.servers import Server, named_server, server_of, without_credentials
@@ -226,9 +228,8 @@ class OtherProjects:
         if fetching is None:
             return Component(self.project(name, version), "")
         ours = host == own_host or (fetching.server is not None and host == fetching.server.host)
-        server = self._server(fetching) if ours else _web(host)
         key = lock_key(name, version, "" if ours else host)
-        project = self._project(server, name)
+        project = self._project(self._server(fetching), name) if ours else self._elsewhere(host, name)
         pin = fetching.pin(key)
         if pin is not None:
             commit, resolved = self._pinned(project, pin), pin.version
@@ -283,7 +284,19 @@ class OtherProjects:
             return self._at(server.own, name)
         return self._at(server.address(name), name)
 
-    def _at(self, address: str, name: str) -> CachedProject:
+    def _elsewhere(self, host: str, name: str) -> CachedProject:
+        """A project of a server that an include has named, not the user."""
+        assert self.fetching is not None
+
+        def check() -> None:
+            try:
+                refuse_local(host, os.environ)
+            except LongshoreError as error:
+                raise LongshoreError(f"{name} {error}") from None
+
+        return self._at(_web(host).address(name), name, None if self.fetching.allow_local else check)
+
+    def _at(self, address: str, name: str, check: Callable[[], None] | None = None) -> CachedProject:
         assert self.fetching is not None
         if self._git is None:
             root = self._repository.root if self._repository is not None else self.fetching.cache
@@ -293,7 +306,7 @@ class OtherProjects:
             )
         if address not in self._projects:
             self._projects[address] = CachedProject(
-                self._git, self.fetching.cache, address, name, self.fetching.freshness
+                self._git, self.fetching.cache, address, name, self.fetching.freshness, check
             )
         return self._projects[address]
 

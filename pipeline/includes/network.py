@@ -1,4 +1,4 @@
-"""Which hosts an include may contact, and through which proxy. Opens no socket."""
+"""Which hosts an include may contact, and through which proxy. Connects to none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-from pipeline.includes.urls import PORTS, Address
+from pipeline.includes.urls import PORTS, Address, parse_url
 from protocol.errors import LongshoreError
 
 ALLOW_LOCAL = "--allow-local-includes"
@@ -43,6 +43,34 @@ def is_local_name(host: str) -> bool:
     except OSError:
         number = host
     return host.lower() in _LOCAL_NAMES or host.lower().endswith(".localhost") or is_local(number)
+
+
+def local_address(host: str, port: int) -> str:
+    """An address of a host that is local; empty if it has none, or is not known."""
+    try:
+        answers = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError:
+        return ""
+    return next((str(answer[4][0]) for answer in answers if is_local(str(answer[4][0]))), "")
+
+
+def refuse_local(host: str, environment: Mapping[str, str]) -> None:
+    """Refuses a server, HOST or HOST:PORT, that is this machine or on its link. Raises LongshoreError.
+
+    Behind a proxy, only what is local in itself: the proxy resolves other names.
+    """
+    address = parse_url(f"https://{host}/")
+    local = address.host if is_local_name(address.host) else ""
+    if not local and proxy_of(address, environment) is None:
+        local = local_address(address.host, address.port)
+    if local:
+        raise LongshoreError(is_out_of_reach(address.host, local))
+
+
+def is_out_of_reach(host: str, address: str = "") -> str:
+    """Why a host is not contacted, to follow the name of what it has."""
+    where = f"{host} is {address}," if address and address != host else f"{host} is"
+    return f"is not fetched: {where} an address of this machine or its network link; {ALLOW_LOCAL} permits it"
 
 
 def proxy_of(address: Address, environment: Mapping[str, str]) -> str | None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urljoin, urlsplit
 
-from pipeline.includes.network import ALLOW_LOCAL, is_local, is_local_name, proxy_of
+from pipeline.includes.network import is_local, is_local_name, is_out_of_reach, proxy_of
 from pipeline.includes.urls import Address, parse_url, printable_url
 from pipeline.yaml_loader import MAX_FILE_BYTES
 from protocol import VERSION
@@ -130,7 +130,7 @@ class WebClient:
         from urllib3 import ProxyManager
 
         if not self.allow_local and is_local_name(address.host):
-            raise self._local(address.host)
+            raise LongshoreError(is_out_of_reach(address.host))
         parts = urlsplit(proxy)
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username is not None else None
         manager = ProxyManager(
@@ -180,7 +180,7 @@ class WebClient:
         found = list(dict.fromkeys(str(answer[4][0]) for answer in answers))
         local = next((each for each in found if is_local(each)), None)
         if local is not None and not self.allow_local:
-            raise self._local(address.host, local)
+            raise LongshoreError(is_out_of_reach(address.host, local))
         return found[:MAX_ADDRESSES]
 
     def _body(self, response: BaseHTTPResponse, deadline: float) -> bytes:
@@ -228,12 +228,6 @@ class WebClient:
         if isinstance(error, exceptions.ProtocolError):
             return LongshoreError("can't be fetched: the connection broke off before the answer")
         return LongshoreError(f"can't be fetched: {address.netloc}: {_reason(error, self.environment)}")
-
-    def _local(self, host: str, address: str = "") -> LongshoreError:
-        where = f"{host} is {address}," if address and address != host else f"{host} is"
-        return LongshoreError(
-            f"is not fetched: {where} an address of this machine or its network link; {ALLOW_LOCAL} permits it"
-        )
 
     def _too_slow(self) -> LongshoreError:
         return LongshoreError(f"can't be fetched: it takes longer than {self.limits.seconds:g} s")

@@ -21,6 +21,7 @@ from protocol.messages.client import (
     ListEnvironments,
     ListReleases,
     ListRuns,
+    ListTestResults,
     ListWorkers,
     LogData,
     Origin,
@@ -28,12 +29,14 @@ from protocol.messages.client import (
     ReleaseList,
     Retry,
     RunDetail,
+    RunFilter,
     RunList,
     RunSubmitted,
     Snapshot,
     Source,
     StopEnvironment,
     SubmitRun,
+    TestResultList,
     WorkerList,
     Workspaces,
 )
@@ -127,6 +130,7 @@ __all__ = [
     "ListEnvironments",
     "ListReleases",
     "ListRuns",
+    "ListTestResults",
     "ListWorkers",
     "LogChunk",
     "LogData",
@@ -137,12 +141,14 @@ __all__ = [
     "Retry",
     "RevokeJob",
     "RunDetail",
+    "RunFilter",
     "RunList",
     "RunSubmitted",
     "Snapshot",
     "Source",
     "StopEnvironment",
     "SubmitRun",
+    "TestResultList",
     "ToClient",
     "ToCoordinator",
     "ToWorker",
@@ -179,6 +185,7 @@ FromClient = (
     | ListEnvironments
     | StopEnvironment
     | ListReleases
+    | ListTestResults
     | DrainWorker
     | GetSnapshot
 )
@@ -213,6 +220,7 @@ ToClient = (
     | WorkerList
     | EnvironmentList
     | ReleaseList
+    | TestResultList
     | GoneWorkers
     | Snapshot
     | Done

@@ -7,7 +7,9 @@ import msgspec
 from protocol.messages.shared import Message
 from protocol.plan import IncludeOptions, InputValue, JobPlan, Plan, Variable
 from protocol.reports import JobReports
+from protocol.statuses import ExecutionStatus
 from protocol.views import (
+    AttemptTests,
     AttemptView,
     EnvironmentView,
     ReleaseView,
@@ -82,12 +84,25 @@ class GetWorkspaces(Message, frozen=True, kw_only=True, tag="get_workspaces"):
     limit: int = 8
 
 
+class RunFilter(msgspec.Struct, frozen=True, kw_only=True):
+    """Which runs a list is about: all conditions must hold. Without `statuses`, any holds.
+
+    `ref` is a branch or tag; `job` is the name of a job that they have.
+    """
+
+    statuses: list[ExecutionStatus] = msgspec.field(default_factory=list)
+    ref: str | None = None
+    project: str | None = None
+    job: str | None = None
+
+
 class ListRuns(Message, frozen=True, kw_only=True, tag="list_runs"):
     """Newest first, ids below `before` if given. Answer: RunList."""
 
     id: int
     limit: int = 100
     before: int | None = None
+    only: RunFilter = RunFilter()
 
 
 class GetRun(Message, frozen=True, kw_only=True, tag="get_run"):
@@ -182,6 +197,19 @@ class ListReleases(Message, frozen=True, kw_only=True, tag="list_releases"):
     limit: int = 100
 
 
+class ListTestResults(Message, frozen=True, kw_only=True, tag="list_test_results"):
+    """The results of tests of the newest jobs that have any, with ids below `before` if given. Answer: TestResultList.
+
+    `project`, `ref` and `job` select the jobs by their project, branch or tag, and name.
+    """
+
+    id: int
+    project: str | None = None
+    ref: str | None = None
+    job: str | None = None
+    before: int | None = None
+
+
 class DrainWorker(Message, frozen=True, kw_only=True, tag="drain_worker"):
     """Start (`on`) or end draining a worker, which then gets no new jobs. Answer: Done."""
 
@@ -236,7 +264,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     """Answer to GetJob. Masked values in `job` are replaced.
 
     `services` are the current attempt's services with a log, whose stream is "service-NAME"; `reports` are its reports.
-    `inputs` are the values that a new attempt would get.
+    `inputs` are the values that a new attempt would get. `environment` is the job's, if anything was deployed to it.
     """
 
     id: int
@@ -246,6 +274,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     services: list[str] = msgspec.field(default_factory=list)
     inputs: dict[str, InputValue] = msgspec.field(default_factory=dict)
     reports: JobReports | None = None
+    environment: EnvironmentView | None = None
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):
@@ -277,6 +306,14 @@ class ReleaseList(Message, frozen=True, kw_only=True, tag="release_list"):
 
     id: int
     releases: list[ReleaseView]
+
+
+class TestResultList(Message, frozen=True, kw_only=True, tag="test_result_list"):
+    """Answer to ListTestResults, newest jobs first, each with all of its attempts; `more`: there are older ones."""
+
+    id: int
+    attempts: list[AttemptTests]
+    more: bool = False
 
 
 class Snapshot(Message, frozen=True, kw_only=True, tag="snapshot_state"):

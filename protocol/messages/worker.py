@@ -57,7 +57,8 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
     """The status of an attempt. `seq` counts from 1 per attempt; resent until acknowledged.
 
     `ago` is its age in seconds, so that clocks of hosts need not agree. A final status carries `log_length`, the bytes
-    of the whole log; the coordinator accepts it only after storing all of them.
+    of the whole log; the coordinator accepts it only after storing all of them. `test_results` is packed
+    (`protocol/test_results.py`).
     """
 
     attempt: str
@@ -71,6 +72,7 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
     artifacts: list[ArtifactRef] = msgspec.field(default_factory=list)
     dotenv: dict[str, str] = msgspec.field(default_factory=dict)
     tests: JUnitSummary | None = None
+    test_results: bytes = b""
     reports: JobReports | None = None
     coverage: float | None = None
     release: Release | None = None

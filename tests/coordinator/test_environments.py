@@ -52,12 +52,16 @@ def test_a_user_has_an_environment_stopped_by_the_job_of_a_run_that_has_ended(tm
         assert client.environments("another") == []
         with pytest.raises(UsageError, match="no environment 'reviw' is deployed; there are review"):
             client.stop_environment("reviw")
+        assert client.get_job(run, "deploy").environment == environment
         assert client.stop_environment("review") == 1
         assert status(client) is EnvironmentStatus.STOPPING
         with pytest.raises(UsageError, match="is being stopped already"):
             client.stop_environment("review")
         assert worker.run().job.name == "stop"
         assert status(client) is EnvironmentStatus.STOPPED
+        shown = client.get_job(run, "deploy").environment
+        assert shown is not None
+        assert shown.status is EnvironmentStatus.STOPPED
         assert client.get_run(run).status is S.SUCCESS
         worker.close()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from protocol.plan import CacheSpec, Plan, RetrySpec, Variable
+from protocol.plan import ArtifactsSpec, CacheSpec, Plan, RetrySpec, Variable
 from protocol.variables import expand_all
 from tests.support.project import Project
 
@@ -120,6 +120,22 @@ def test_artifacts_may_be_exposed_as_a_link(project: Project) -> None:
     artifacts = project.job(f"job: {{script: [x], artifacts: {{paths: [a], expose_as: {link}}}}}\n").artifacts
     assert artifacts
     assert artifacts.expose_as == link
+
+
+def test_reports_that_only_gitlab_reads_are_kept_as_files(project: Project) -> None:
+    text = "job: {script: [x], artifacts: {reports: {sast: gl.json, cyclonedx: ['**/*.cdx.json'], junit: a.xml}}}\n"
+    artifacts = project.job(text).artifacts
+    assert artifacts
+    assert artifacts.unread == {"sast": ["gl.json"], "cyclonedx": ["**/*.cdx.json"]}
+    assert list(artifacts.reports) == ["junit", "cyclonedx", "sast"]
+    assert project.warnings(text) == []
+
+
+@pytest.mark.parametrize("kind", ["../x", "", "A", "a" * 65, "a\n"])
+def test_a_plan_with_another_kind_of_report_is_refused(kind: str) -> None:
+    sent = msgspec.msgpack.encode({"unread": {kind: ["x"]}})
+    with pytest.raises(msgspec.ValidationError, match="regex"):
+        msgspec.msgpack.decode(sent, type=ArtifactsSpec)
 
 
 def test_artifacts_that_never_expire(project: Project) -> None:

@@ -13,6 +13,7 @@ from coordinator.engine.engine import Engine
 from coordinator.engine.origins import origin_of
 from coordinator.engine.settings import Settings
 from coordinator.engine.state import EnvironmentState, JobState, Now, RunState
+from coordinator.engine.upstreams import LatestRun
 from protocol import messages as m
 from protocol.compilation import ChildRequest
 from protocol.events import RunChanged
@@ -108,6 +109,7 @@ class Sim:
         It can't read the run `without`, if given.
         """
         self.wanted.clear()
+        self.looked_for.clear()
         runs = copy.deepcopy([run for run in self.engine.unfinished().values() if run.id != without])
         workers = copy.deepcopy(list(self.engine.workers().values()))
         ids = max((j.id for run in self.runs.values() for stage in run.stages for j in stage.jobs), default=0)
@@ -260,7 +262,18 @@ class Sim:
         raise AssertionError(f"not ended after {limit} steps: {self.statuses(run)}")
 
     def step(self, decide: Callable[[JobState], S]) -> bool:
-        """One worker does one thing, or a child of one job is compiled. Returns False when nothing can be done."""
+        """One worker does one thing, a child of one job is compiled, or what one needs of other pipelines is found.
+
+        Returns False when nothing can be done.
+        """
+        if self.looked_for:
+            id, wanted = self.looked_for.popitem()
+            if wanted.mirrors:
+                self.engine.mirrored(id, LatestRun(0, wanted.mirrors, S.SUCCESS), self.now)
+            else:
+                self.engine.upstream_found(id, [], self.now)
+            self.flush()
+            return True
         if self.wanted:
             attempt = next(iter(self.wanted))
             del self.wanted[attempt]

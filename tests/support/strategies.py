@@ -23,6 +23,8 @@ def values(kind: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     simple = {str: TEXT, int: NUMBERS, float: FLOATS, bool: st.booleans(), type(None): st.none()}
     if kind in simple:
         return simple[kind]
+    if kind is bytes:
+        return st.binary(max_size=20)
     if kind is Any:
         scalars = st.one_of(*simple.values())
         return scalars | st.lists(scalars, max_size=2)

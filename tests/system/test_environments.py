@@ -42,6 +42,9 @@ def test_an_environment_is_stopped_by_its_job_when_due_and_on_request(fleet: Sys
     assert document["url"].endswith(".example.com:8042")
     assert (document["status"], document["deployment"]["run"]) == ("available", first)
     assert "review/main" in fleet.command("environments").out
+    shown = fleet.command("show", str(first), "deploy").out
+    assert f":8042, available; last deployed by run {first}: deploy" in shown
+    check_document("job", fleet.command("show", str(first), "deploy", "--json").json)
     stopped = fleet.command("environments", "stop", "review/main", "--project", name)
     assert (stopped.status, stopped.out) == (0, "1 job will stop review/main\n")
     eventually(lambda: environment()["status"], so=lambda status: status == "stopped")

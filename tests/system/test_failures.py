@@ -7,6 +7,7 @@ from pathlib import Path
 
 import docker
 
+from tests.support.documents import check_document
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import System, jobs_of, repository, running, statuses
 
@@ -15,7 +16,7 @@ def test_a_failing_script_stops_there_and_skips_what_depends_on_it(fleet: System
     file = """
 default: {image: longshore/busybox:test}
 stages: [one, two, three]
-bad: {stage: one, script: [echo before, 'false', echo never-printed]}
+bad: {stage: one, script: [echo before, 'false', echo never-printed], after_script: [echo after]}
 good: {stage: one, script: [sleep 0.5, echo fine]}
 next: {stage: two, script: [echo unreached]}
 needs-good: {stage: two, needs: [good], script: [echo reached]}
@@ -38,6 +39,11 @@ always: {stage: three, when: always, script: [echo always]}
     }
     bad = jobs_of(run)["bad"]
     assert (bad["exit_code"], bad["failure_reason"], bad["attempt"]) == (1, "script_failure", 1)
+    check_document("run", run)
+    (failure,) = run["failures"]
+    assert failure["last_lines"] == ["$ echo before", "before", "$ false"]
+    assert f"  run again: longshore retry {run['id']} bad\n" in done.err
+    assert run["critical_path"][0]["job"] == "good"
     log = fleet.log(run["id"], "bad")
     assert "before\n" in log
     assert "\nnever-printed" not in log

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from protocol.client import Client
 from tests.support.docker_jobs import unpacked
+from tests.support.documents import check_document
 from tests.support.system import System, jobs_of, repository, statuses
 
 HEAD = "default: {image: longshore/busybox:test}\n"
@@ -211,8 +212,16 @@ test:
     assert fleet.command(*command.split(), "-").out == "x\n"
     assert "bad annotations report: odd.json: " in job["message"]
     shown = fleet.command("show", str(done.json["id"]), "test").out
-    for text in ("3 tests, 1 failed, 1 skipped", "failed test: math.divides", "coverage: 87.5 %", "review/main"):
+    for text in (
+        "3 tests, 1 failed, 1 skipped",
+        "failed test: math.divides: by zero",
+        "coverage: 87.5 %",
+        "review/main",
+    ):
         assert text in shown
+    check_document("tests", fleet.command("tests", "--slowest", "--json").json)
+    failing = fleet.command("tests", "--project", done.json["project"], "--json").json
+    assert [(test["name"], test["failing_since"]["run"]) for test in failing] == [("math.divides", done.json["id"])]
     for text in ("50 %", "1/2    src/app.py", "src/app.py:3", "too long", "docs: API", "https://docs.example"):
         assert text in shown
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import accumulate
 
+from protocol.log_errors import is_error
 from tui.log.page import PAGE_BYTES, Layout, Marker, Page
-from tui.log.text import is_error
 
 KEPT_PAGES = 64
 """Number of cached pages: 16 MiB."""

@@ -6,25 +6,15 @@ markers. Only colours and the final state of each line are shown; see `protocol.
 
 from __future__ import annotations
 
-import re
-
 from rich.ansi import AnsiDecoder
 from rich.style import Style
 from rich.text import Text
 
 from protocol.display import COLOR, log_text
 
-ERROR = re.compile(
-    r"\b(?:error|fatal|panic|traceback|exception|segmentation fault|failed|failure)\b(?!\s*[:=]\s*0\b)|\bnot found\b",
-    re.IGNORECASE,
-)
-"""Pattern of an error line."""
-NO_ERROR = re.compile(r"\b(?:0|no) (?:errors?|failed|failures?)\b|\bfailed[:=]\s*0\b", re.IGNORECASE)
 TAB_WIDTH = 8
 MAX_LINE_BYTES = 16_384
 """Longer lines are truncated on screen; saving the log gives the full text."""
-COMMAND = "$ "
-"""Prefix of the script's commands in a job's log."""
 
 
 def plain(data: bytes) -> str:
@@ -50,8 +40,3 @@ def colored(data: bytes, carried: str, base: Style) -> Text:
     line.no_wrap = True
     line.end = ""
     return line
-
-
-def is_error(line: str) -> bool:
-    """Whether a line of plain text looks like an error; an echoed command that mentions one does not."""
-    return not line.startswith(COMMAND) and ERROR.search(line) is not None and NO_ERROR.search(line) is None

@@ -9,17 +9,19 @@ from textual.content import Content
 from protocol.display import clean
 from protocol.job_inputs import allowed, written
 from protocol.plan import ArtifactsSpec, ImageSpec, InputValue, JobPlan, Variable
-from protocol.views import JobView, StoryLine
+from protocol.views import EnvironmentView, JobView, StoryLine
 from tui.presentation.formatting import clock, duration, plural
 
 MASK = "[MASKED]"
 NO_INPUTS: Mapping[str, InputValue] = {}
 
 
-def definition(job: JobPlan, inputs: Mapping[str, InputValue] = NO_INPUTS) -> Content:
+def definition(
+    job: JobPlan, inputs: Mapping[str, InputValue] = NO_INPUTS, environment: EnvironmentView | None = None
+) -> Content:
     """The job's compiled definition in the pipeline file's vocabulary; masked values stay masked.
 
-    `inputs` are the values of its inputs in the next attempt.
+    `inputs` are the values of its inputs in the next attempt. `environment` is its environment as it is now.
     """
     lines: list[tuple[str, str]] = []
 
@@ -49,7 +51,8 @@ def definition(job: JobPlan, inputs: Mapping[str, InputValue] = NO_INPUTS) -> Co
     if job.resource_group:
         entry("resource_group", job.resource_group)
     if job.environment is not None:
-        entry("environment", f"{job.environment.name} {job.environment.url}".rstrip())
+        state = f"({environment.status}, run {environment.deployment.run})" if environment else ""
+        entry("environment", " ".join(filter(None, [job.environment.name, job.environment.url, state])))
     if job.inputs:
         values = ((name, inputs.get(name, spec.default), allowed(spec)) for name, spec in job.inputs.items())
         block("inputs", (f"{name}: {written(value)} ({may_be})" for name, value, may_be in values))

@@ -170,7 +170,8 @@ class JobScreen(LogPage):
         job = self.job
         if not self.is_composed or job is None:
             return
-        self.query_one("#definition-text", Static).update(definition(self._detail.job, self._detail.inputs))
+        detail = self._detail
+        self.query_one("#definition-text", Static).update(definition(detail.job, detail.inputs, detail.environment))
         self.query_one("#tests-text", Static).update(tests(job))
         self.query_one("#story-text", Static).update(story(self._detail.story))
         self._attempts = self._detail.attempts[::-1]

@@ -13,9 +13,10 @@ from textual.message import Message
 from textual.selection import Selection
 from textual.strip import Strip
 
+from protocol.log_errors import COMMAND
 from tui.log.document import Document, Place, Position, Section
 from tui.log.search import Search
-from tui.log.text import COMMAND, colored, plain
+from tui.log.text import colored, plain
 from tui.presentation.formatting import clock, duration
 from tui.widgets.line_widget import LineWidget
 

@@ -71,10 +71,14 @@ def test_nothing_is_an_empty_list_for_programs_and_a_remark_for_people(capsys: p
     assert capsys.readouterr() == ("[]\n", "")
     TextOutput().runs([])
     assert capsys.readouterr() == ("", "no runs yet; `longshore run` starts one\n")
+    TextOutput().runs([], "none of these")
+    assert capsys.readouterr() == ("", "none of these\n")
 
 
 def test_the_end_of_a_run_that_was_followed_is_a_document_only(capsys: pytest.CaptureFixture[str]) -> None:
-    TextOutput().ended(RUN)
+    TextOutput().ended(RUN, dict)
     assert capsys.readouterr().out == ""
-    JsonOutput().ended(RUN)
-    assert json.loads(capsys.readouterr().out)["stages"][0]["jobs"][0]["name"] == "compile"
+    JsonOutput().ended(RUN, lambda: {"failures": []})
+    document = json.loads(capsys.readouterr().out)
+    assert document["stages"][0]["jobs"][0]["name"] == "compile"
+    assert document["failures"] == []

@@ -13,6 +13,8 @@ from cli.render.output import JsonOutput, TextOutput
 from cli.render.phrases import job_note
 from cli.render.reports import links_table
 from cli.render.safe_console import PlainConsole
+from cli.summary.outcome import Outcome
+from cli.summary.timing import Timing
 from protocol.messages import JobDetail
 from protocol.plan import JobPlan
 from protocol.reports import CodeQuality, FileCoverage, JobReports, LineCoverage, Link, QualityIssue
@@ -55,7 +57,7 @@ def test_a_run_shows_totals_and_links(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_a_run_that_was_followed_ends_with_its_links() -> None:
     stream = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
-    Progress(7, {}, stream, live=False).sum_up(run_of(REPORTS), {})
+    Progress(7, {}, stream, live=False).sum_up(run_of(REPORTS), {}, Outcome([], 0, Timing([], [])))
     stream.seek(0)
     assert "unit  docs: API  https://docs.example/größe?a=b" in stream.read()
 

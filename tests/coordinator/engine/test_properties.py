@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import asdict
+from typing import Any
 
 import msgspec
 from hypothesis import HealthCheck, settings
@@ -11,15 +12,19 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from coordinator.engine.settings import Settings
-from coordinator.engine.state import JobState, RunState
+from coordinator.engine.state import JobState, RunState, is_downstream
+from coordinator.engine.upstreams import LatestRun
 from protocol import messages as m
 from protocol.errors import ProtocolError
-from protocol.plan import EnvironmentSpec, JobInput, JobPlan, Plan, RetrySpec
+from protocol.messages import Dependency, Origin
+from protocol.plan import EnvironmentSpec, ExternalNeed, JobInput, JobPlan, Plan, RetrySpec
 from protocol.statuses import ENDED, EnvironmentStatus
 from protocol.statuses import ExecutionStatus as S
 from tests.support.engine_simulation import Sim, SimWorker
-from tests.support.plans import job, plan, trigger
+from tests.support.plans import PROJECT, job, plan, trigger
 
+OTHER = "group/other"
+ORIGIN = Origin(project=OTHER, file="ci.yml")
 STAGES = ["build", "test", "deploy"]
 WHENS = ["on_success", "on_success", "on_success", "on_failure", "always", "manual"]
 ENVIRONMENTS = [
@@ -57,9 +62,16 @@ def plans(draw: st.DrawFn) -> Plan:
             interruptible=draw(st.booleans()),
             environment=draw(st.sampled_from(ENVIRONMENTS)),
         )
+        of_others = draw(st.sampled_from([None, None, None, "starts", "mirrors", "takes"]))
         if strategy is not None:
-            started = trigger(strategy=strategy)
+            of_trigger: dict[str, Any] = {"include": [], "project": OTHER} if of_others == "starts" else {}
+            started = trigger(strategy=strategy, **of_trigger)
             made = msgspec.structs.replace(made, script=[], inputs={}, retry=RetrySpec(), trigger=started.trigger)
+        elif of_others == "mirrors":
+            made = msgspec.structs.replace(made, script=[], inputs={}, retry=RetrySpec(), mirrors=PROJECT)
+        elif of_others == "takes":
+            need = ExternalNeed(job="j0", project=OTHER, ref="main")
+            made = msgspec.structs.replace(made, external_needs=[need])
         jobs.append(made)
     return plan(*jobs, stages=STAGES)
 
@@ -78,7 +90,7 @@ class Coordinator(RuleBasedStateMachine):
     @rule(what=plans(), sha=st.sampled_from(["1", "2"]))
     def submit(self, what: Plan, sha: str) -> None:
         if len(self.sim.engine.unfinished()) < 4:
-            self.sim.submit(what, source=m.Source(ref="main", sha=sha))
+            self.sim.submit(what, source=m.Source(ref="main", sha=sha), projects=[ORIGIN])
 
     @rule(outcome=st.sampled_from([S.SUCCESS, S.SUCCESS, S.FAILED]), times=st.integers(1, 5))
     def work(self, outcome: S, times: int) -> None:
@@ -180,6 +192,21 @@ class Coordinator(RuleBasedStateMachine):
             assert self.sim.engine.child_compiled(attempt, what, origin, self.sim.now) is None
         self.sim.flush()
 
+    @precondition(lambda self: self.sim.looked_for)
+    @rule(found=st.booleans(), seed=st.integers(0, 100))
+    def look_up(self, found: bool, seed: int) -> None:
+        id, wanted = sorted(self.sim.looked_for.items())[seed % len(self.sim.looked_for)]
+        del self.sim.looked_for[id]
+        engine, now = self.sim.engine, self.sim.now
+        if wanted.mirrors:
+            latest = list(self.sim.runs.values())[seed % len(self.sim.runs)]
+            engine.mirrored(id, LatestRun(latest.id, PROJECT, latest.status) if found else None, now)
+        elif found:
+            engine.upstream_found(id, [Dependency(job="other", status=S.SUCCESS, satisfied=True)], now)
+        else:
+            engine.upstream_missing(id, ["there is no such job"], now)
+        self.sim.flush()
+
     @rule()
     def crash_coordinator(self) -> None:
         self.sim.restart()
@@ -264,15 +291,34 @@ class Coordinator(RuleBasedStateMachine):
                 child = self.sim.runs[j.child_runs[-1]]
                 played = (each for stage in child.stages for each in stage.jobs if each.played)
                 stops = any(each.plan.environment and each.plan.environment.action == "stop" for each in played)
-                assert child.id not in unfinished or stops  # a child continues alone to stop its environment
+                # A child continues alone to stop its environment, and a run of another project in any case.
+                assert child.id not in unfinished or stops or is_downstream(child)
 
     @invariant()
     def a_job_whose_child_is_compiled_has_an_open_attempt_that_asked_for_it(self) -> None:
         unfinished = self.sim.engine.unfinished() if hasattr(self, "sim") else {}
         for j in (j for run in unfinished.values() for stage in run.stages for j in stage.jobs):
-            if j.plan.trigger is not None and j.pending_reason == "its child pipeline is being compiled":
+            if j.plan.trigger is not None and (j.pending_reason or "").endswith("is being compiled"):
                 assert j.attempt is not None
                 assert j.attempt.id in self.sim.wanted
+
+    @invariant()
+    def a_job_that_mirrors_a_run_waits_exactly_as_long_as_it_goes_on(self) -> None:
+        unfinished = self.sim.engine.unfinished() if hasattr(self, "sim") else {}
+        for j in (j for run in unfinished.values() for stage in run.stages for j in stage.jobs):
+            if j.plan.mirrors and j.status is S.RUNNING:
+                assert j.external is not None
+                assert j.external.mirrors in unfinished
+            elif (j.plan.mirrors or (j.plan.external_needs and j.external is None)) and j.status is S.PENDING:
+                assert j.id in self.sim.looked_for or "resource group" in (j.pending_reason or "")
+
+    @invariant()
+    def no_run_waits_for_itself(self) -> None:
+        ledger = self.sim.engine._ledger if hasattr(self, "sim") else None
+        for run in ledger.runs.values() if ledger else ():
+            for j in (j for stage in run.stages for j in stage.jobs):
+                awaited = ledger.awaited(j) if ledger else None
+                assert awaited is None or not (ledger and ledger.waits_for(awaited, run))
 
     @invariant()
     def an_environment_is_being_stopped_exactly_as_long_as_a_job_does_so(self) -> None:

@@ -7,12 +7,13 @@ from typing import Any
 
 import pytest
 
-from coordinator.engine.effects import Story, Turn
+from coordinator.engine.effects import KeptTests, Story, Turn
 from coordinator.engine.state import AttemptState, EnvironmentState, JobState, RunState, StageState, WorkerState
 from coordinator.engine.views import run_summary
+from coordinator.store.attempt_tests import ANSWER_BYTES
 from coordinator.store.models import Environment, Job
 from coordinator.store.store import Store
-from protocol.messages import Source
+from protocol.messages import RunFilter, Source
 from protocol.plan import Release, ReleaseLink, Variable
 from protocol.reports import CodeQuality, FileCoverage, JobReports, LineCoverage, Link, QualityIssue
 from protocol.statuses import EnvironmentStatus, FailureReason
@@ -287,6 +288,67 @@ def test_the_list_of_runs_is_newest_first_in_pages_and_counts_as_the_engine_does
     assert [run.id for run in store.list_runs(2, before=4)] == [3, 2]
     assert store.list_runs(1, before=4)[0].warnings
     assert store.list_runs(10, before=1) == []
+
+
+def test_a_list_of_runs_may_be_of_some_only(store: Store) -> None:
+    runs = [make_run(i, first_job=10 * i, source=Source(ref="main" if i % 2 else "next")) for i in range(1, 6)]
+    for number, status in ((1, S.FAILED), (3, S.FAILED), (5, S.CANCELED)):
+        runs[number - 1].status = status
+    runs[3].plan = plan(job("other"), project="group/other")
+    runs[3].stages = [StageState(run_id=4, index=0, name="test", jobs=[])]
+    runs[3].stages[0].jobs.append(JobState(id=40, run_id=4, stage_index=0, plan=runs[3].plan.jobs[0]))
+    store.write_turn(whole(*runs))
+
+    def found(limit: int = 10, before: int | None = None, **only: Any) -> list[int]:
+        return [run.id for run in store.list_runs(limit, before, RunFilter(**only))]
+
+    assert found() == [5, 4, 3, 2, 1]
+    assert found(statuses=[S.FAILED]) == [3, 1]
+    assert found(statuses=[S.FAILED, S.CANCELED], limit=2) == [5, 3]
+    assert found(ref="main", before=5) == [3, 1]
+    assert found(ref="main\0") == []
+    assert found(project="group/other") == [4]
+    assert found(job="unit") == [5, 3, 2, 1]
+    assert found(job="unit", ref="next", statuses=[S.CREATED]) == [2]
+    assert store.list_runs(1, None, RunFilter(project="group/other")) == [run_summary(runs[3])]
+
+
+def test_results_of_tests_come_back_by_job_newest_first_and_go_with_their_run(store: Store) -> None:
+    runs = [make_run(i, first_job=10 * i, source=Source(ref="main", sha="abc")) for i in (1, 2)]
+    runs[1].status, runs[1].finished_at = S.SUCCESS, 9.0
+    tests = [KeptTests(10, 1, "f1", b"\0\xff"), KeptTests(21, 1, "f2", b"a"), KeptTests(21, 2, "f2", b"b")]
+    turn = whole(*runs)
+    turn.tests = tests
+    store.write_turn(turn)
+    store.write_turn(turn)  # again after a crash
+    found, more = store.test_results(None, None, None, None)
+    assert not more
+    assert [(each.run, each.job, each.attempt, each.results) for each in found] == [
+        (2, "unit", 2, b"b"),
+        (2, "unit", 1, b"a"),
+        (1, "build", 1, b"\0\xff"),
+    ]
+    assert (found[0].files, found[0].sha, found[0].ref, found[0].project) == ("f2", "abc", "main", runs[0].plan.project)
+    assert [each.run for each in store.test_results(None, None, None, 21)[0]] == [1]
+    assert [each.run for each in store.test_results(None, None, "build", None)[0]] == [1]
+    assert store.test_results("other", None, None, None) == ([], False)
+    assert store.test_results(None, "next", None, None) == ([], False)
+    store.remove_run(2)
+    assert [each.run for each in store.test_results(None, None, None, None)[0]] == [1]
+
+
+def test_results_of_tests_are_read_in_pages_of_whole_jobs(store: Store) -> None:
+    run = make_run(1, first_job=1)
+    turn = whole(run)
+    turn.tests = [KeptTests(job, number, "f", b"x" * (ANSWER_BYTES // 2)) for job in (1, 2, 3) for number in (1, 2)]
+    store.write_turn(turn)
+    pages: list[list[int]] = []
+    before, more = None, True
+    while more:
+        found, more = store.test_results(None, None, None, before)
+        pages.append([each.job_id for each in found])
+        before = found[-1].job_id
+    assert pages == [[3, 3], [2, 2], [1, 1]]
 
 
 def test_text_that_a_database_can_not_keep_does_not_stop_it(store: Store) -> None:

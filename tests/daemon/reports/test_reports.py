@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 
 from daemon.logs.coverage import TAIL_BYTES, LogTail, find_coverage
 from daemon.reports.dotenv import MAX_BYTES, MAX_VARIABLES, BadDotenv, parse_dotenv
-from daemon.reports.junit import MAX_FAILURES, JUnitReport, parse_junit
+from daemon.reports.junit import MAX_FAILURES, MAX_MESSAGE, JUnitReport, parse_junit
 from daemon.reports.xml_reader import PIECE
+from protocol.reports import MOST_FAILED_TESTS
+from protocol.test_results import MOST_RESULTS, SingleResult, Verdict, pack, unpack
 from protocol.views import JUnitSummary
 
 
@@ -104,6 +106,62 @@ def test_only_the_first_failures_are_named() -> None:
     cases = "".join(f'<testcase name="t{n}"><failure/></testcase>' for n in range(100))
     summary = junit(f"<testsuite>{cases}</testsuite>")
     assert (summary.failed, len(summary.failures)) == (100, MAX_FAILURES)
+
+
+def test_failed_tests_have_the_message_of_their_worst_failure() -> None:
+    report = junit_report(
+        """<testsuite>
+          <testcase name="a"><failure message="expected 2,&#10;  got 3" type="E">trace</failure></testcase>
+          <testcase name="b"><failure type="AssertionError">\n  first line\nsecond</failure></testcase>
+          <testcase name="c"><failure message="mild"/><error message="worse"/><failure message="late"/></testcase>
+          <testcase name="d"><error type="TypeError"/><system-out>noise</system-out></testcase>
+          <testcase name="e"><skipped message="later"/><system-out>noise</system-out></testcase>
+          <testcase name="f"><failure/></testcase>
+        </testsuite>"""
+    )
+    assert [(test.name, test.message) for test in report.failures] == [
+        ("a", "expected 2, got 3"),
+        ("b", "first line"),
+        ("c", "worse"),
+        ("d", "TypeError"),
+        ("f", ""),
+    ]
+
+
+def test_the_result_of_every_test_is_kept() -> None:
+    report = junit_report(
+        """<testsuite>
+          <testcase classname="C" name="a" time="1.5"/>
+          <testcase name="b"><failure/></testcase>
+          <testcase name="c"><error/></testcase>
+          <testcase name="d" time="2"><skipped/></testcase>
+        </testsuite>"""
+    )
+    assert report.results == [
+        SingleResult("C.a", Verdict.PASSED, 1.5),
+        SingleResult("b", Verdict.FAILED),
+        SingleResult("c", Verdict.FAILED),
+        SingleResult("d", Verdict.SKIPPED, 2.0),
+    ]
+
+
+def test_of_very_many_results_those_of_failed_tests_stay() -> None:
+    cases = ["<testcase name='x'/>"] * (MOST_RESULTS + 10) + ["<testcase name='bad'><failure/></testcase>"]
+    report = junit_report(f"<testsuite>{''.join(cases)}</testsuite>", "<testsuite><testcase name='y'/></testsuite>")
+    kept = unpack(pack(report.results))
+    assert len(kept) == MOST_RESULTS
+    assert kept[0] == SingleResult("bad", Verdict.FAILED)
+
+
+def test_messages_of_failed_tests_are_masked_and_bounded() -> None:
+    cases = "".join(
+        f'<testcase name="t{n}"><failure message="the secret {"x" * 1000}"/></testcase>' for n in range(150)
+    )
+    file = io.BytesIO(f"<testsuite>{cases}</testsuite>".encode())
+    report = parse_junit([("r.xml", file)], lambda text: text.replace("secret", "[MASKED]"))
+    assert len(report.failures) == MOST_FAILED_TESTS
+    assert report.failures[0].message.startswith("the [MASKED] xxx")
+    assert len(report.failures[0].message) == MAX_MESSAGE
 
 
 GOOD = '<testsuite><testcase name="good"/><testcase name="bad"><failure/></testcase></testsuite>'

@@ -248,9 +248,22 @@ def test_a_component_of_another_server_comes_from_there(
 ) -> None:
     config = str(tmp_path / "gitconfig")
     ours.git("config", "--file", config, f"url.file://{served}/.insteadOf", "https://other.invalid:8443/")
-    fetching = fetch()
+    fetching = fetch(allow_local=True)  # or its name would be looked up
     assert ours.names("include: {component: other.invalid:8443/group/parts/part@1}\n", fetching=fetching) == ["part"]
     assert fetching.sources[1].provenance.lock_key == "other.invalid:8443/group/parts@1"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:1", "localhost:1", "[::1]:1", "169.254.169.254"])
+def test_a_component_s_server_is_not_this_machine_unless_that_is_allowed(
+    ours: Project, fetch: Fetch, host: str
+) -> None:
+    text = f"include: {{component: '{host}/group/parts/part@main'}}\n"
+    (problem,) = ours.problems(text, fetching=fetch())
+    assert "group/parts is not fetched: " in problem
+    assert "an address of this machine or its network link; --allow-local-includes permits it" in problem
+    if host.endswith(":1"):
+        (allowed,) = ours.problems(text, fetching=fetch(allow_local=True))
+        assert f"fetching group/parts (main) from https://{host}/group/parts.git: unable to access" in allowed
 
 
 def test_a_server_that_sends_too_much_is_cut_off(

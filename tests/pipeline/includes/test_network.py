@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pipeline.includes.network import is_local, is_local_name, proxy_of
+from pipeline.includes.network import is_local, is_local_name, proxy_of, refuse_local
 from pipeline.includes.urls import parse_url, printable_url, url_name
 from protocol.errors import LongshoreError
 
@@ -71,6 +71,15 @@ def test_no_proxy_exempts_hosts_as_curl_does(no_proxy: str, host: str, exempt: b
     address = parse_url(f"https://{host}/a.yml")
     proxy = proxy_of(address, {"https_proxy": "http://proxy:3128", "NO_PROXY": no_proxy})
     assert proxy == (None if exempt else "http://proxy:3128")
+
+
+def test_behind_a_proxy_only_what_is_local_in_itself_is_refused() -> None:
+    for host in ("localhost", "127.0.0.1:8443", "[::1]"):
+        for environment in ({}, {"https_proxy": "http://proxy:3128"}):
+            with pytest.raises(LongshoreError, match="an address of this machine or its network link"):
+                refuse_local(host, environment)
+    refuse_local("10.0.0.1:8443", {})
+    refuse_local("nowhere.invalid", {"https_proxy": "http://proxy:3128"})
 
 
 def test_the_lower_case_variable_of_the_scheme_comes_first() -> None:

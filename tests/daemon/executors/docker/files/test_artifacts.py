@@ -186,7 +186,9 @@ def test_artifacts_of_one_job_are_in_the_next_one_as_they_were(
 
 
 def test_reports_are_files_by_themselves_however_the_job_ended(executor: DockerExecutor, scratch: Path) -> None:
-    spec = ArtifactsSpec(dotenv=["build.env"], junit=["report-*.xml", "reports/**/*.xml"])
+    spec = ArtifactsSpec(
+        dotenv=["build.env"], junit=["report-*.xml", "reports/**/*.xml"], unread={"sast": ["reports/x/*"]}
+    )
     job = assignment(
         'echo A=1 >build.env; mkdir -p reports/x; for f in report-1 report-2 reports/x/3; do echo "<$f>" >$f.xml; done',
         "false",
@@ -198,6 +200,7 @@ def test_reports_are_files_by_themselves_however_the_job_ended(executor: DockerE
         ("junit", "report-1.xml", "<report-1>\n"),
         ("junit", "report-2.xml", "<report-2>\n"),
         ("junit", "reports/x/3.xml", "<reports/x/3>\n"),
+        ("sast", "reports/x/3.xml", "<reports/x/3>\n"),
     ]
 
 

@@ -1,0 +1,1 @@
+"""What a run comes to at its end: what went wrong, and what took long."""

@@ -1,0 +1,28 @@
+"""The commands that a run's end names for a failed job."""
+
+from __future__ import annotations
+
+import shlex
+
+from cli.summary.outcome import Failure
+
+
+def log_command(failure: Failure) -> str:
+    """The command that prints the whole log; "" if there is none."""
+    return _command("logs", failure) if failure.log_bytes else ""
+
+
+def retry_command(failure: Failure) -> str:
+    """The command that runs the job again."""
+    return _command("retry", failure)
+
+
+def show_command(failure: Failure) -> str:
+    """The command that shows the job with all of its failed tests."""
+    return _command("show", failure)
+
+
+def _command(verb: str, failure: Failure) -> str:
+    name = failure.job.name
+    separator = "-- " if name.startswith("-") else ""
+    return f"longshore {verb} {separator}{failure.run} {shlex.quote(name)}"
