@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from pipeline.includes.entries import SUFFIXES
+from pipeline.includes.entries import is_yaml
 from pipeline.includes.resolver import Including
 from pipeline.includes.sources import Source
 from pipeline.merge import deep_merge
@@ -91,7 +91,7 @@ class ChildSubject(msgspec.Struct, frozen=True):
             return including.pipeline(data, f"artifact {include.job}:{include.artifact}", inputs)
         if include.local and "*" not in include.local:
             path = expand(include.local, including.known.expanded).lstrip("/")
-            if not path.endswith(SUFFIXES):
+            if not is_yaml(path):
                 raise fatal(f"{shown_file(path)} does not end in .yml or .yaml", mark, f"{key}.local")
             found = self.source.read(path)
             if found is None:

@@ -349,7 +349,19 @@ JOB = [
     works("job.resource_group", TEXT),
     works("job.retry", any_of(Number(0, 2), Fields("job.retry"))),
     works("job.rules", ListOf(Fields("rule"), least=1)),
-    refused("job.run", "steps are run by GitLab's step runner, which jobs here do not have; write a `script`"),
+    differs(
+        "job.run",
+        ListOf(Fields("job.run", required=("name",)), least=1),
+        "each step's `script` runs in a shell of its own, which its first failing command ends",
+    ),
+    works("job.run.name", TEXT),
+    works("job.run.script", TEXT),
+    works("job.run.env", MapOf(WORD)),
+    refused(
+        "job.run.step",
+        "predefined steps are run by GitLab's step runner, which jobs here do not have; write a `script`",
+    ),
+    ignored("job.run.inputs", "they are for predefined steps"),
     works("job.script", SCRIPT),
     ignored(
         "job.secrets",

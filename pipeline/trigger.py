@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, cast
 
 from pipeline.child import MOST_FILES
@@ -117,7 +117,7 @@ class Trigger:
         self._report.problem(message, mark, f"{self._name}.{key}", mend)
 
     def _includes(self, trigger: Map) -> list[TriggerInclude]:
-        entries = list(_entries(trigger))
+        entries = list(_entries(trigger, self._expanded))
         found = [
             made for number, entry in enumerate(entries) for made in self._include(entry, f"trigger.include[{number}]")
         ]
@@ -158,11 +158,11 @@ class Trigger:
         return expand(text(value), self._variables)
 
 
-def _entries(trigger: Value) -> Iterable[Map]:
+def _entries(trigger: Value, expanded: Callable[[str], str] = str) -> Iterable[Map]:
     """The files under `trigger:include`, each as a mapping."""
     if not isinstance(trigger, Map):
         return
-    for entry, _ in entries_of(trigger.get("include"), trigger.at("include")):
+    for entry, _ in entries_of(trigger.get("include"), trigger.at("include"), expanded):
         yield entry
 
 

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.nodes import Map, Mark, Seq, Value
 from pipeline.problems import fatal
 
-SUFFIXES = (".yml", ".yaml")
-"""What the name of an included file ends in."""
+_YAML = re.compile(r"\.ya?ml\Z", re.IGNORECASE)
 
 
-def entries_of(include: Value, mark: Mark) -> Iterator[tuple[Map, Mark]]:
-    """The items of an `include`; text is short for `local`, or for `remote` if it is a URL."""
+def is_yaml(name: str) -> bool:
+    """Whether a name is one that an included file may have."""
+    return _YAML.search(name) is not None
+
+
+def entries_of(include: Value, mark: Mark, expanded: Callable[[str], str]) -> Iterator[tuple[Map, Mark]]:
+    """The items of an `include`; text is short for `local`, or for `remote` if it is a URL once it is `expanded`."""
     for item, where in include.entries() if isinstance(include, Seq) else [(include, mark)]:
         if isinstance(item, Map):
             yield item, where
         elif item is not None:
-            kind = "remote" if str(item).startswith(("http://", "https://")) else "local"
+            kind = "remote" if expanded(str(item)).startswith(("http://", "https://")) else "local"
             yield Map(where, [(kind, item, where)]), where
 
 

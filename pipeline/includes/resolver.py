@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from pipeline.includes.entries import SUFFIXES, entries_of, only_kind
+from pipeline.includes.entries import entries_of, is_yaml, only_kind
 from pipeline.includes.fetching import OtherProjects
 from pipeline.includes.remote_files import digest_of
 from pipeline.includes.sources import Source
@@ -33,6 +33,9 @@ MAX_INCLUDES = 150
 MAX_TOTAL_BYTES = 30 << 20
 TEMPLATES = "lib/gitlab/ci/templates"
 """Location of `include:template` files in that project."""
+TEMPLATE_SUFFIX = ".gitlab-ci.yml"
+TEMPLATE_FOLDERS = ("", "Pages/", "Verify/", "autodeploy/", "Security/")
+"""Folders in which GitLab looks for a template."""
 REMOTE_CACHE_SECONDS = HOUR
 """Time for which `cache: true` keeps a remote file, as in GitLab."""
 MIN_CACHE_SECONDS = MINUTE
@@ -115,7 +118,7 @@ class Including(msgspec.Struct):
         if include is None:
             return spec
         found: dict[str, tuple[Value, Mark]] = {}
-        for entry, where, key in _items(include, spec.at("include"), "spec.include"):
+        for entry, where, key in self._items(include, spec.at("include"), "spec.include"):
             with self.report.catching(where, key):
                 found |= self._inputs_of(entry, where, key, origin, source)
         own = spec.get("inputs")
@@ -163,13 +166,18 @@ class Including(msgspec.Struct):
         Check(self.report, FIELDS).value(include, FIELDS["global"]["include"].shape, mark, "include")
         if len(self.report.problems) > before:
             return
-        items = list(_items(include, mark, "include"))
+        items = list(self._items(include, mark, "include"))
         self._prefetch([entry for entry, _, _ in items], source)
         for entry, where, key in items:
             if self.report.full:
                 return
             with self.report.catching(where, key):
                 yield from self._one(entry, where, key, origin, source)
+
+    def _items(self, include: Value, mark: Mark, key: str) -> Iterator[tuple[Map, Mark, str]]:
+        """The items of an `include` with their places and keys."""
+        for number, (entry, where) in enumerate(entries_of(include, mark, self._expanded)):
+            yield entry, where, f"{key}[{number}]" if isinstance(include, Seq) else key
 
     def _prefetch(self, entries: list[Map], source: Source) -> None:
         """Fetches files of an including file's own project together; what fails is reported with its include."""
@@ -209,10 +217,7 @@ class Including(msgspec.Struct):
         if kind == "project":
             return self._project(entry, where, key)
         if kind == "template":
-            path = f"{TEMPLATES}/{self._expanded(entry['template'])}"
-            templates = self.projects.templates(path)
-            templates.prefetch(file for file in templates.files if file.startswith(f"{TEMPLATES}/"))
-            return self._some_files(path, where, f"{key}.template", templates)
+            return self._template(self._expanded(entry["template"]).lstrip("/"), where, f"{key}.template")
         if kind == "remote":
             return [self._remote(entry, where, key)]
         return [self._component(self._expanded(entry["component"]), where, f"{key}.component")]
@@ -236,7 +241,7 @@ class Including(msgspec.Struct):
                 "paths start at the top of the repository, without ./ and ..",
             )
         name = path.lstrip("/")
-        if not name.endswith(SUFFIXES):
+        if not is_yaml(name):
             raise fatal(f"{shown_file(path)} does not end in .yml or .yaml", mark, key)
         if "*" not in name:
             return [_Target(source, name)]
@@ -256,10 +261,20 @@ class Including(msgspec.Struct):
         paths = [self._expanded(item) for item in (file if isinstance(file, Seq) else [file])]
         return [target for path in paths for target in self._some_files(path, entry.at("file"), f"{key}.file", source)]
 
+    def _template(self, name: str, mark: Mark, key: str) -> list[_Target]:
+        if not name.endswith(TEMPLATE_SUFFIX):
+            raise fatal(f"{shown_file(name)} does not end in {TEMPLATE_SUFFIX}", mark, key)
+        templates = self.projects.templates(f"{TEMPLATES}/{name}")
+        known = [file for file in templates.files if file.startswith(f"{TEMPLATES}/")]
+        templates.prefetch(known)
+        places = [f"{TEMPLATES}/{folder}{name}" for folder in TEMPLATE_FOLDERS]
+        path = next((place for place in places if place in known), places[0])
+        return self._some_files(path, mark, key, templates)
+
     def _remote(self, entry: Map, mark: Mark, key: str) -> _Target:
         url = self._expanded(entry["remote"])
         bare = url.partition("#")[0]
-        if not bare.partition("?")[0].endswith(SUFFIXES) and not bare.endswith(SUFFIXES):
+        if not is_yaml(bare.partition("?")[0]) and not is_yaml(bare):
             raise fatal(f"{printable_url(url)} does not end in .yml or .yaml", mark, f"{key}.remote")
         integrity = str(entry.get("integrity") or "")
         if entry.get("integrity") is not None:
@@ -309,12 +324,6 @@ class Including(msgspec.Struct):
             raise fatal(what, mark, key, nearest(target.path, target.source.files))
         self.projects.record(target.source, target.path, data)
         return data
-
-
-def _items(include: Value, mark: Mark, key: str) -> Iterator[tuple[Map, Mark, str]]:
-    """The items of an `include` with their places and keys."""
-    for number, (entry, where) in enumerate(entries_of(include, mark)):
-        yield entry, where, f"{key}[{number}]" if isinstance(include, Seq) else key
 
 
 def _max_age(entry: Map, key: str) -> float:

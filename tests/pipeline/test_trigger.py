@@ -28,12 +28,12 @@ def test_a_child_is_made_of_up_to_three_files_of_any_kind(project: Project) -> N
         """
         gen: {stage: build, script: [x]}
         job:
-          variables: {WHO: me}
+          variables: {WHO: me, SERVER: "https://example.com"}
           trigger:
             include:
               - {artifact: $WHO.yml, job: gen, inputs: {a: [1, b], c: true}}
               - {project: group/$WHO, ref: v1, file: [a.yml]}
-              - https://example.com/c.yml
+              - $SERVER/c.yml
         """,
     )
     assert found.include == [

@@ -64,6 +64,15 @@ def test_variables_and_rules_decide_what_is_included(project: Project) -> None:
     assert project.names(text, variables={"WHICH": "one"}) == ["one", "two"]
 
 
+def test_a_variable_may_hold_a_url_and_a_suffix_may_have_capitals(project: Project, tmp_path: Path) -> None:
+    project.write("HERE.YML", "here: {script: [x]}\n")
+    other = Project(tmp_path / "ci")
+    other.write("there.Yaml", "there: {script: [x]}\n")
+    text = "include: [HERE.YML, $SERVER/there.Yaml]\n"
+    given = {"variables": {"SERVER": "https://a.test"}, "projects": {"https://a.test": other.root}}
+    assert project.names(text, **given) == ["here", "there"]
+
+
 def test_included_files_include_others_from_the_top_of_the_repository(project: Project) -> None:
     project.write("ci/a.yml", "include: ci/b.yml\n")
     project.write("ci/b.yml", "job: {script: [x]}\n")
@@ -212,6 +221,12 @@ def test_templates_are_those_of_gitlab_s_own_project(project: Project, tmp_path:
     assert project.names(text, projects={"gitlab-org/gitlab": gitlab.root}) == ["build"]
     with pytest.raises(PipelineFileError, match=r"there is no file .*Buidl.*did you mean .*Build.gitlab-ci.yml"):
         project.names(text.replace("Build", "Buidl"), projects={"gitlab-org/gitlab": gitlab.root})
+    gitlab.write("lib/gitlab/ci/templates/Pages/Hugo.gitlab-ci.yml", "pages: {script: [x]}\n")
+    assert project.names("include: {template: Hugo.gitlab-ci.yml}\n", projects={"gitlab-org/gitlab": gitlab.root}) == [
+        "pages"
+    ]
+    with pytest.raises(PipelineFileError, match=r"'Hugo.yml' does not end in .gitlab-ci.yml"):
+        project.names("include: {template: Hugo.yml}\n", projects={"gitlab-org/gitlab": gitlab.root})
 
 
 @pytest.mark.parametrize(
