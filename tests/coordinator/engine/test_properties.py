@@ -261,10 +261,9 @@ class Coordinator(RuleBasedStateMachine):
                         assert j.pending_reason, (run.id, j.plan.name, j.status)
 
     def descendants(self, run: RunState) -> list[RunState]:
-        """The unfinished runs below this one."""
-        children = [
-            other for other in self.sim.engine.unfinished().values() if other.parent and other.parent.run == run.id
-        ]
+        """The unfinished runs below this one that belong to its family."""
+        started = (each for each in self.sim.engine.unfinished().values() if each.parent and each.parent.run == run.id)
+        children = [each for each in started if not is_downstream(each)]
         return [*children, *(below for child in children for below in self.descendants(child))]
 
     @invariant()
