@@ -230,6 +230,8 @@ class Coordinator(Resources):
                 log.warning("environment %s can't be stopped yet: %s", environment.name, failure(error))
                 return
             self.engine.stop_when_due(environment, now, finished=finished)
+            if environment.auto_stop_at is None:  # else its job can't be played yet
+                log.info("environment %s is stopped: its time is up", environment.name, extra={"run": run})
 
     def settle(self, turn: Turn, outbox: Outbox, now: Now) -> None:
         """Writes a turn, then announces it; if writing fails, keeps it for a retry."""

@@ -71,9 +71,18 @@ class ChildSubject(msgspec.Struct, frozen=True):
                 key += f"[{number}]"
             if number == MOST_FILES:
                 raise fatal(f"names more than {MOST_FILES} files", mark, key)
+            if not self._is_wanted(include, including, mark, key):
+                continue
             with including.report.catching(mark, key):
                 merged = deep_merge(merged, self._file(include, including, mark, key))
         return merged
+
+    def _is_wanted(self, include: TriggerInclude, including: Including, mark: Mark, key: str) -> bool:
+        if not include.rules:
+            return True
+        rules = _value(include.rules, mark, including.report)
+        match = including.conditions.first_match(rules, including.known, f"{key}.rules", self.source)
+        return match is not None and match[1].get("when") != "never"
 
     def _file(self, include: TriggerInclude, including: Including, mark: Mark, key: str) -> Map:
         inputs = given_inputs(include.inputs or self.trigger.inputs, mark, including.report)
@@ -100,7 +109,12 @@ def given_inputs(written: Mapping[str, str], mark: Mark, report: Report) -> Map:
     """The inputs of a trigger, from their JSON texts."""
     made = Map(mark)
     for name, text in written.items():
-        documents = load(text.encode("utf-8", "surrogateescape"), mark.origin, report)
-        made[name] = documents[0] if documents else None
+        made[name] = _value(text, mark, report)
         made.marks[name] = mark
     return made
+
+
+def _value(text: str, mark: Mark, report: Report) -> Value:
+    """A value from its JSON text."""
+    documents = load(text.encode("utf-8", "surrogateescape"), mark.origin, report)
+    return documents[0] if documents else None

@@ -28,6 +28,7 @@ from pipeline.problems import Report, fatal, nearest
 from pipeline.rules import Conditions, Known
 from pipeline.runner_variables import warn_of_runner_variables
 from pipeline.schema import Check, Fields
+from pipeline.steps import check_steps
 from pipeline.subject import FileSubject, Subject
 from pipeline.trigger import check_artifacts, check_external_needs, check_trigger_job, runs_nothing
 from pipeline.variables import fixed, layered, variables_of
@@ -262,6 +263,7 @@ class _Compiler:
         self._check.value(value, Fields("job"), mark, name)
         check_trigger_job(name, value, self._report)
         check_delay(name, value, self._report)
+        check_steps(name, value, self._report)
         config = inherit_defaults(value, default)
         check_external_needs(name, value, self._report)
         if len(self._report.problems) == before:

@@ -17,7 +17,7 @@ LONGEST_NAME = 255
 """Maximum length of an environment's name, as in GitLab."""
 LONGEST_STAY = 100 * 365 * 86_400.0
 """Maximum `auto_stop_in` in seconds: dates end somewhere."""
-NAME = re.compile(r"[A-Za-z0-9_/\\${}. -]+", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9_/${}. -]+", re.ASCII)
 
 
 def environment_of(job: str, config: Map, variables: Mapping[str, str], report: Report) -> EnvironmentSpec | None:

@@ -17,6 +17,7 @@ from pipeline.predefined_variables import JOB_ONLY
 from pipeline.problems import Report, fatal
 from pipeline.publishing import pages_of, release_of, with_pages
 from pipeline.rules import Conditions, History, Known
+from pipeline.steps import commands
 from pipeline.trigger import Trigger, mirrored
 from pipeline.variables import fixed, inherited_variables, layered, variables_of
 from protocol.errors import PipelineFileError
@@ -244,13 +245,15 @@ def _plan(job: Job, described: _Described, rule: Map | None, scope: Scope) -> Jo
     interruptible: Value = job.config.get("interruptible")
     if rule is not None and rule.get("interruptible") is not None:
         interruptible = rule["interruptible"]
+    run = job.config.get("run")
+    steps = commands(run) if isinstance(run, Seq) else None
     return JobPlan(
         name=job.name,
         stage=job.stage,
-        script=parts.commands("script"),
+        script=parts.commands("script") if steps is None else steps,
         pre_get_sources_script=parts.hook("pre_get_sources_script"),
-        before_script=parts.commands("before_script"),
-        after_script=parts.commands("after_script"),
+        before_script=parts.commands("before_script") if steps is None else [],
+        after_script=parts.commands("after_script") if steps is None else [],
         image=parts.image(),
         services=parts.services(),
         variables=variables,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from pipeline.child import MOST_FILES
 from pipeline.external_needs import is_external
@@ -133,7 +133,11 @@ class Trigger:
         except PipelineFileError as error:
             self._report.add(error)
             return []
-        inputs = _inputs(entry.get("inputs"))
+        rules = entry.get("rules")
+        common: dict[str, Any] = {
+            "inputs": _inputs(entry.get("inputs")),
+            "rules": "" if rules is None else json.dumps(rules),
+        }
         job = entry.get("job")
         if (kind == "artifact") != (job is not None):
             said = "says not which job leaves it" if kind == "artifact" else "belongs to `artifact`"
@@ -141,14 +145,14 @@ class Trigger:
             return []
         path = self._expanded(entry[kind])
         if kind == "artifact":
-            return [TriggerInclude(artifact=path, job=self._expanded(job), inputs=inputs)]
+            return [TriggerInclude(artifact=path, job=self._expanded(job), **common)]
         if kind != "project":
-            return [TriggerInclude(**{kind: path}, inputs=inputs)]
+            return [TriggerInclude(**(common | {kind: path}))]
         files = texts(entry.get("file"))
         if not files:
             self._problem("names a project and no file", entry.at("project"), key, "add `file:`")
         ref = self._expanded(entry.get("ref"))
-        return [TriggerInclude(project=path, file=self._expanded(file), ref=ref, inputs=inputs) for file in files]
+        return [TriggerInclude(project=path, file=self._expanded(file), ref=ref, **common) for file in files]
 
     def _expanded(self, value: Value) -> str:
         return expand(text(value), self._variables)

@@ -189,7 +189,8 @@ class Resources(Part, frozen=True, kw_only=True):
 
 class TriggerInclude(Part, frozen=True, kw_only=True):
     """A file of a child pipeline: named by `local`, `template`, `remote` or `component`; or `file` of a `project` at
-    `ref`; or `artifact`, a path among the artifacts of the job `job`. `inputs` are JSON texts by name.
+    `ref`; or `artifact`, a path among the artifacts of the job `job`. `inputs` are JSON texts by name, `rules` the JSON
+    text of a list: without a match, the child does without the file.
     """
 
     local: str = ""
@@ -202,6 +203,7 @@ class TriggerInclude(Part, frozen=True, kw_only=True):
     artifact: str = ""
     job: str = ""
     inputs: dict[str, str] = {}
+    rules: str = ""
 
 
 class TriggerPlan(Part, frozen=True, kw_only=True):

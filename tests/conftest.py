@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parent.parent
+gc.set_threshold(10_000)  # looking for garbage among all imports and tests took a third of the CPU time
 sys.dont_write_bytecode = False  # compiling all tests takes each process 5 s of CPU time
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ["LONGSHORE_CONFIG"] = os.devnull  # the settings of who runs the tests are not the tests'
@@ -42,10 +43,9 @@ LONGEST_FIRST = (
 
 
 def pytest_collection_finish() -> None:
-    """Spares the garbage collector what is there for the whole run: looking at it took a third of the CPU time."""
+    """Spares the garbage collector what is there for the whole run."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -59,6 +59,8 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
     type=click.Path(file_okay=False, path_type=Path),
     help="Put each job's artifacts and reports into DIR/JOB when it ends.",
 )
+@click.option("--watch", is_flag=True, help="Run again what changed files touch, until Ctrl-C.")
+@click.option("--cancel-on-interrupt", "cancels", is_flag=True, hidden=True, help="Let Ctrl-C cancel in any case.")
 @click.option("--plain", is_flag=True, help="Print lines only, without the live view, as without a terminal.")
 @coordinator_option
 @serving_options
@@ -75,6 +77,8 @@ def run_command(
     default_image: str | None,
     output: Output,
     artifacts: Path | None,
+    watch: bool,
+    cancels: bool,
     plain: bool,
 ) -> int:
     """Run the pipeline of FILE (default: the repository's .gitlab-ci.yml) on its files as they are now, and follow it
@@ -85,6 +89,10 @@ def run_command(
     """
     if artifacts is not None and detach:
         raise UsageError("--artifacts needs a run that is followed; omit -d, or use `longshore artifacts RUN -o DIR`")
+    if watch:
+        if detach or not output.for_people:
+            raise UsageError("--watch follows its runs on the terminal; omit -d and --json")
+        return _watch(file, variables, projects, inputs, fetch, artifacts)
     interrupts = Interrupts()
     interrupts.install()
     try:
@@ -115,11 +123,39 @@ def run_command(
                 run = _submit(session, project, maker, others, interrupts)
                 if detach:
                     return _leave(session, run, interrupts, output)
-                following = _Following(session, run, interrupts, cancels=where.coordinator is None)
+                following = _Following(session, run, interrupts, cancels=cancels or where.coordinator is None)
                 return following.to_the_end(project, output, artifacts, plain=plain)
     except Interrupted as interrupted:
         _say(interrupted.message)
         return interrupted.status
+
+
+def _watch(
+    file: Path,
+    variables: list[Variable],
+    projects: dict[str, Path],
+    inputs: dict[str, str],
+    fetch: FetchOptions,
+    artifacts: Path | None,
+) -> int:
+    from cli.follow.rerunning import Watch, own_arguments
+    from pipeline import Compilation, Repository, compile_pipeline
+
+    values = {variable.key: variable.value for variable in variables}
+
+    def compile_now() -> Compilation:
+        repository = Repository(file.resolve().parent)
+        return compile_pipeline(
+            file,
+            repository=repository,
+            variables=values,
+            projects=projects,
+            inputs=inputs,
+            fetching=fetch.fetching(file),
+        )
+
+    root = Repository(file.resolve().parent).root
+    return Watch(root, own_arguments(sys.argv[1:]), compile_now, artifacts).until_interrupted()
 
 
 def _with_artifacts(session: Session, project: Project, choice: Choice) -> Project:

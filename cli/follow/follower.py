@@ -181,11 +181,21 @@ class Follower:
 
     def _check_end(self) -> None:
         if self._only is None:
-            self._ended = all(self._has_stopped(each) for each in self._prefixes)
+            self._ended = all(self._has_stopped(each) or self._is_left_alone(each) for each in self._prefixes)
 
     def _has_stopped(self, run: int) -> bool:
         """Whether a run makes no progress by itself: it has ended, or waits for a user, perhaps in a child run."""
         return self._statuses.get(run) in STOPPED or waits_for_user(run, self._statuses, self._jobs_of)
+
+    def _is_left_alone(self, run: int) -> bool:
+        """Whether a run of another project, or one below it, goes on although the followed run was canceled."""
+        if self._statuses.get(self._run) is not ExecutionStatus.CANCELED:
+            return False
+        while (view := self.children.get(run)) is not None and view.parent is not None:
+            if view.parent.project:
+                return True
+            run = view.parent.run
+        return False
 
     def _jobs_of(self, run: int) -> list[JobView]:
         return [job for (id, _), job in self._jobs.items() if id == run]

@@ -11,7 +11,7 @@ from typing import TextIO
 from cli.follow.log_prefixer import JobOutput
 from cli.render.phrases import awaited_run, job_ending
 from protocol.display import clean
-from protocol.statuses import AT_WORKER, ENDED, ExecutionStatus
+from protocol.statuses import AT_WORKER, ENDED, UNFINISHED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 
 STUCK_SECONDS = 3.0
@@ -118,6 +118,9 @@ class Progress:
         out.print(run_headline(run))
         for each in (run, *children.values()):
             self._name_manual_jobs(each)
+        for each in children.values():
+            if each.status in UNFINISHED and each.parent is not None and each.parent.project:
+                self.say(f"run {each.id} of {each.project} goes on; `longshore cancel {each.id}` cancels it")
 
     def _name_manual_jobs(self, run: RunView) -> None:
         manual = [job for stage in run.stages for job in stage.jobs if job.status is ExecutionStatus.MANUAL]

@@ -168,4 +168,8 @@ def _files(directory: Path) -> Iterator[tuple[str, os.stat_result]]:
     if directory.is_dir():
         with os.scandir(directory) as entries:
             for entry in entries:
-                yield entry.name, entry.stat()
+                try:
+                    status = entry.stat()
+                except FileNotFoundError:  # the loop has moved or removed it meanwhile
+                    continue
+                yield entry.name, status

@@ -223,11 +223,11 @@ class Store:
         return self._rows(query)
 
     def remove_run(self, id: int) -> None:
-        """Deletes all rows of a run, but not the files that it refers to; and stopped environments that it deployed."""
+        """Deletes all rows of a run, but not the files that it refers to; and stopped environments without a run."""
         stopped = Environment.status == EnvironmentStatus.STOPPED.value
         with self._transaction():
             self._database.execute(Run.delete().where(Run.id == id))
-            self._database.execute(Environment.delete().where((Environment.run == id) & stopped))
+            self._database.execute(Environment.delete().where(stopped & Environment.run.not_in(Run.select(Run.id))))
 
     # after a start
 

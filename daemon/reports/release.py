@@ -13,11 +13,12 @@ import msgspec
 
 from daemon.executors.base import DESCRIPTION, Collected
 from protocol.plan import Release, ReleaseLink
+from protocol.variables import VariableTooLong
 
 MAX_DESCRIPTION = 256 << 10
 """Bytes of a description that are kept; all of it goes in one message, with the job's other results."""
-MAX_BYTES = 512 << 10
-"""Maximum size of a release as a whole."""
+MAX_BYTES = 384 << 10
+"""Maximum size of a release as a whole. Masking may double it, and its message has at most 1 MiB."""
 BAD_TAG = re.compile(r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/.]|/\.|[/.]$|\.lock$")
 """What git refuses in a tag's name."""
 URL = re.compile(r"(?:https?|ftp)://[^\s/]\S*", re.IGNORECASE)
@@ -36,7 +37,10 @@ class ReleaseReport(msgspec.Struct, frozen=True):
 
 def read_release(spec: Release, expand: Callable[[str], str], collected: Iterable[Collected]) -> ReleaseReport:
     """The release of a job that has succeeded, by its plan. Raises BadRelease."""
-    made = with_texts(spec, expand)
+    try:
+        made = with_texts(spec, expand)
+    except VariableTooLong as error:
+        raise BadRelease(str(error)) from None
     description, warning = made.description, None
     file = next((item for item in collected if item.kind == DESCRIPTION), None)
     if file is not None:

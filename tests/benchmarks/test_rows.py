@@ -20,7 +20,7 @@ NEED_A_PEER = {"independent-peer", "throughput", "latency"}
 def test_a_comparison_runs_and_prints_its_rows(comparison: ModuleType, images: Images, tmp_path: Path) -> None:
     names = [row.name for row in comparison.ROWS]
     command = [sys.executable, "-m", "benchmarks", "--scale", "tiny", "--no-peers", "--out", str(tmp_path), names[0]]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=250, check=False)
     assert done.returncode == 0, done.stderr
     rows = {row["name"]: row for row in json.loads((tmp_path / "bench.json").read_text())["rows"]}
     assert sorted(rows) == sorted(names)

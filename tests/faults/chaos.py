@@ -29,10 +29,10 @@ from protocol.errors import LongshoreError
 from protocol.statuses import UNFINISHED
 from tests.faults import invariants
 from tests.faults.engine_events import EngineEvents
-from tests.faults.fleet import Fleet, Member
+from tests.faults.fleet import Fleet, Member, compilers_of
 from tests.faults.invariants import Findings, Submitted
 from tests.faults.network import NoNamespaces, network
-from tests.faults.pipelines import make
+from tests.faults.pipelines import make, make_parent
 from tests.support.system import Done, repository
 
 SUBMIT_WITHIN = 90.0
@@ -45,6 +45,8 @@ EXPECTED_ENDS = (None, 0, -signal.SIGKILL, -signal.SIGTERM)
 """Exit codes of processes that go on, or that the faults have ended."""
 DUMP_SECONDS = 2.0
 """What processes get to write down what they are at."""
+PARENTS = 0.4
+"""Share of runs that start others."""
 MOST_UNFINISHED = 4
 """Runs at a time: more only wait for slots."""
 
@@ -69,16 +71,19 @@ class Chaos:
 
     def submit(self) -> None:
         """A client submits a run; it may take its time while there is no coordinator."""
-        pipeline = make(self.chance)
+        pipeline = make_parent(self.chance) if self.chance.random() < PARENTS else make(self.chance)
         self.count += 1
         project = repository(
             self.fleet.folder / f"project-{self.count}", {".gitlab-ci.yml": pipeline.text, **pipeline.files}
         )
         remote = ["git", "remote", "add", "origin", f"https://git.example.com/chaos/{len(pipeline.files)}.git"]
         subprocess.run(remote, cwd=project, check=True)  # two projects: their runs build on each other's packs
+        others = []
+        for number, (name, files) in enumerate(pipeline.projects.items()):
+            others += ["--project", f"{name}={repository(self.fleet.folder / f'other-{self.count}-{number}', files)}"]
 
         def submit() -> None:
-            done: Done = self.fleet.command("run", "-d", cwd=project, within=SUBMIT_WITHIN)
+            done: Done = self.fleet.command("run", "-d", *others, cwd=project, within=SUBMIT_WITHIN)
             if done.status == 0:
                 self.runs[int(done.out)] = Submitted(pipeline)
             elif done.status != 4:
@@ -121,7 +126,7 @@ class Chaos:
             return ""
         member.process.kill()
         away = self.chance.choice([0.0, 1.0, 4.0, 9.0])
-        self.later(away, lambda: self.fleet.restart(member))
+        self.later(away, lambda: self.revive(member))
         return f"kill -9 {member.name} for {away} s"
 
     def stop_worker(self) -> str:
@@ -140,8 +145,8 @@ class Chaos:
         def start() -> None:
             if popen.poll() is None:
                 self.later(0.5, start)
-            elif member.process is not None and member.process.popen is popen:
-                self.fleet.restart(member)
+            else:
+                self.revive(member)
 
         self.later(patience, again)
         return f"SIGTERM {member.name}, and again after {patience} s"
@@ -153,6 +158,19 @@ class Chaos:
         seconds = self.chance.choice([1.0, 4.0, 8.0, 10.0])
         self.suspend(member.process.popen.pid, seconds)
         return f"suspend {member.name} for {seconds} s"
+
+    def kill_compiler(self) -> str:
+        """Kills a compiler of a child pipeline, whose job fails; whose run that is is not known."""
+        if self.fleet.coordinator is None:
+            return ""
+        found = compilers_of(self.fleet.coordinator.popen.pid)
+        if not found:
+            return ""
+        for run in self.runs.values():
+            run.touched = run.touched or bool(run.pipeline.children)
+        with suppress(ProcessLookupError):
+            os.kill(found[0], signal.SIGKILL)
+        return f"kill -9 the compiler {found[0]}"
 
     def cut_link(self) -> str:
         links = [m for m in self.fleet.members.values() if m.link is not None]
@@ -200,6 +218,11 @@ class Chaos:
         """One that is alive, leaving at least one that is."""
         alive = [member for member in self.fleet.members.values() if member.alive]
         return self.chance.choice(alive) if len(alive) > 1 else None
+
+    def revive(self, member: Member) -> None:
+        """Starts a worker again, unless another fault's repair has."""
+        if not member.alive:
+            self.fleet.restart(member)
 
     def suspend(self, pid: int, seconds: float) -> None:
         os.kill(pid, signal.SIGSTOP)
@@ -249,6 +272,7 @@ class Chaos:
             *(2 * [self.cut_link]),
             self.cancel,
             self.kill_container,
+            self.kill_compiler,
         ]
         end = time.monotonic() + seconds
         while time.monotonic() < end:
@@ -271,6 +295,7 @@ class Chaos:
             thread.join()
         deadline = time.monotonic() + END_WITHIN
         while (left := self.unfinished()) != [] and time.monotonic() < deadline:
+            self.fleet.mend()  # a worker that was asked to stop ends only now
             time.sleep(0.2)
         if left != []:
             self.dump()
@@ -292,6 +317,7 @@ class Chaos:
         while (
             left := list(invariants.check_leftovers(self.engine, coordinator, self.fleet.folder))
         ) and time.monotonic() < deadline:
+            self.fleet.mend()
             time.sleep(0.2)
         database = self.fleet.state / "longshore.db"
         ends = ((process.name, process.popen.poll()) for process in self.fleet.processes)

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,17 @@ class Fleet(System):
         for process in self.processes:
             if process.popen.poll() is None:
                 process.kill()
+
+
+def compilers_of(coordinator: int) -> list[int]:
+    """The compiler processes that a coordinator has started."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended meanwhile
+            parent = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == coordinator and b"compiler" in (path / "cmdline").read_bytes().split(b"\0"):
+                found.append(int(path.name))
+    return found
 
 
 def _free_port(host: str) -> int:

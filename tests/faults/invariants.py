@@ -66,7 +66,7 @@ def check_run(client: Client, run: int, submitted: Submitted, findings: Findings
     view = client.get_run(run)
     findings.runs += 1
     jobs = jobs_of(view)
-    complaints = () if jobs["make"].status is ExecutionStatus.SUCCESS else (NOT_MADE,)
+    complaints = () if "make" not in jobs or jobs["make"].status is ExecutionStatus.SUCCESS else (NOT_MADE,)
     for name, job in jobs.items():
         findings.attempts += job.attempt
         where = f"run {run}, {name}"
@@ -74,6 +74,9 @@ def check_run(client: Client, run: int, submitted: Submitted, findings: Findings
             findings.wrong.append(f"{where}: is {job.status} although its run has ended")
         if not submitted.touched:
             findings.wrong.extend(f"{where}: {problem}" for problem in _status(submitted.pipeline, name, job))
+        if name in submitted.pipeline.children:
+            check_children(client, view, job, submitted, findings)
+            continue
         if job.status is ExecutionStatus.SUCCESS or job.failure_reason is FailureReason.SCRIPT_FAILURE:
             log = whole_log(client, run, name)
             findings.log_bytes += len(log)
@@ -82,6 +85,20 @@ def check_run(client: Client, run: int, submitted: Submitted, findings: Findings
         ends = sum(text.startswith("succeeded on") for text in told)
         if ends != (job.status is ExecutionStatus.SUCCESS):
             findings.wrong.append(f"{where}: it is told {ends} times that it has succeeded: {told}")
+
+
+def check_children(client: Client, run: RunView, job: JobView, submitted: Submitted, findings: Findings) -> None:
+    """The runs that a job has started: at most one for each attempt, whose outcome is the job's if it waited for it."""
+    where = f"run {run.id}, {job.name}"
+    if len(job.child_runs) > job.attempt or len(set(job.child_runs)) != len(job.child_runs):
+        findings.wrong.append(f"{where}: {job.attempt} attempts have started the runs {job.child_runs}")
+    if job.status is ExecutionStatus.SUCCESS and not job.child_runs:
+        findings.wrong.append(f"{where}: has succeeded without a run")
+    for child in job.child_runs:
+        check_run(client, child, Submitted(submitted.pipeline.children[job.name], submitted.touched), findings)
+    waited = job.name != "free" and job.child_runs and job.status is not ExecutionStatus.CANCELED
+    if waited and (status := client.get_run(job.child_runs[-1]).status) is not job.status:
+        findings.wrong.append(f"{where}: is {job.status}, its run {job.child_runs[-1]} is {status}")
 
 
 def _status(pipeline: Pipeline, name: str, job: JobView) -> Iterator[str]:
@@ -138,6 +155,17 @@ def check_database(database: Path) -> Iterator[str]:
             f"SELECT id, status FROM attempt WHERE status NOT IN ({marks}) AND worker != ''", ended
         ):
             yield f"attempt {id} is {status} for ever"
+        for parent, count in rows.execute(
+            "SELECT token, count(*) FROM run WHERE parent_json IS NOT NULL GROUP BY token HAVING count(*) > 1"
+        ):
+            yield f"attempt {parent} has started {count} runs"
+        for run, text in rows.execute("SELECT id, parent_json FROM run WHERE parent_json IS NOT NULL"):
+            parent = json.loads(text)
+            told = rows.execute(
+                "SELECT child_runs_json FROM job WHERE run_id = ? AND name = ?", (parent["run"], parent["job"])
+            ).fetchone()
+            if told is None or run not in json.loads(told[0] or "[]"):
+                yield f"run {run} is unknown to the job that has started it, {parent['job']} of run {parent['run']}"
         for job, number in rows.execute("SELECT job_id, count(*) - max(number) FROM attempt GROUP BY job_id"):
             if number:
                 yield f"job {job} has a gap in its attempts"

@@ -22,7 +22,10 @@ NOT_MADE = "grep: made.txt: No such file or directory"
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """The file, and by job how it has to end and how many lines it prints."""
+    """The file, and by job how it has to end and how many lines it prints.
+
+    `children` are the pipelines that jobs start, by job; `projects` the files of other projects, by name.
+    """
 
     text: str
     files: dict[str, str] = field(default_factory=dict)  # of the repository, besides
@@ -30,6 +33,8 @@ class Pipeline:
     lines: dict[str, int] = field(default_factory=dict)
     moving: frozenset[str] = frozenset()
     mark: str = ""
+    children: dict[str, Pipeline] = field(default_factory=dict)
+    projects: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def printed(self, job: str) -> list[str]:
         """The lines that the job prints, but for the echo of its commands."""
@@ -72,3 +77,58 @@ def make(chance: random.Random) -> Pipeline:
         moving.add("moving")
     add("last", "  stage: last\n  when: always\n", f"grep {mark} made.txt >/dev/null")
     return Pipeline("".join(text), files, statuses, lines, frozenset(moving), mark)
+
+
+OTHER_PROJECT = "chaos/other"
+TRIGGERS = f"""
+local:
+  stage: start
+  trigger: {{include: child.yml, strategy: depend}}
+generated:
+  stage: start
+  needs: [make]
+  variables: {{PARENT: $CI_PIPELINE_ID}}
+  trigger: {{include: [{{artifact: made.yml, job: make}}], strategy: mirror}}
+other:
+  stage: start
+  trigger: {{project: {OTHER_PROJECT}, strategy: depend}}
+free:
+  stage: start
+  trigger: {{include: child.yml}}
+"""
+
+
+def make_parent(chance: random.Random) -> Pipeline:
+    """A pipeline that starts others: from a file, from what a job has generated, and of another project."""
+    mark = f"{chance.getrandbits(64):016x}"
+    local, other = _child(chance, mark), _child(chance, mark)
+    generated = _child(chance, mark, "  needs: [{pipeline: $PARENT, job: make}]\n", f"grep {mark} made.txt >/dev/null")
+    lines = {"make": chance.randint(5, 20), "last": chance.randint(1, 10)}
+    made = _script(mark, lines["make"], 2, f"echo {mark} > made.txt", "cp generated.yml made.yml")
+    text = [
+        f"default: {{image: {IMAGE}}}\nstages: [make, start, last]\n",
+        f"make:\n  stage: make\n  artifacts: {{paths: [made.txt, made.yml]}}\n{made}",
+        TRIGGERS,
+        f"last:\n  stage: last\n  when: always\n{_script(mark, lines['last'], 1)}",
+    ]
+    children = {"local": local, "generated": generated, "other": other, "free": local}
+    return Pipeline(
+        "".join(text),
+        {"child.yml": local.text, "generated.yml": generated.text},
+        dict.fromkeys(["make", "last", *children], "success"),
+        lines,
+        mark=mark,
+        children=children,
+        projects={OTHER_PROJECT: {".gitlab-ci.yml": other.text}},
+    )
+
+
+def _child(chance: random.Random, mark: str, head: str = "", *more: str) -> Pipeline:
+    """A pipeline of two jobs; the first has these keywords and commands too."""
+    lines = {"first": chance.randint(3, 20), "second": chance.randint(3, 20)}
+    text = (
+        f"default: {{image: {IMAGE}}}\n"
+        f"first:\n{head}{_script(mark, lines['first'], 2, *more)}"
+        f"second:\n  needs: [first]\n{_script(mark, lines['second'], 1)}"
+    )
+    return Pipeline(text, {}, dict.fromkeys(lines, "success"), lines, mark=mark)

@@ -88,10 +88,11 @@ def test_a_stop_job_may_be_excluded_by_its_rules(project: Project) -> None:
         ("{name: b, action: begin}", "must be one of start, prepare, stop, verify, access"),
         ("{name: b, deployment_tier: prod}", "must be one of production, staging, testing, development, other"),
         ("{name: 'a#b'}", "environment.name: 'a#b' is not a name of an environment"),
+        ("{name: 'a\\b'}", "environment.name: 'a\\\\b' is not a name of an environment"),
         ("/a", "environment: '/a' is not a name of an environment"),
         ("{name: " + "x" * 256 + "}", "has more than 255 characters"),
     ],
-    ids=range(13),
+    ids=range(14),
 )
 def test_what_gitlab_refuses_is_refused_once_with_its_line(project: Project, environment: str, message: str) -> None:
     text = f"""

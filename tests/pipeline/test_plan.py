@@ -373,7 +373,6 @@ def test_a_script_of_what_is_no_command_is_told_once_and_quotes_are_named_only_w
         ("script: [x], x-longshore: {memory: lots}", "job.x-longshore.memory: 'lots' is not a size"),
         ("script: [x], x-longshore: {cpus: 0}", "job.x-longshore.cpus: must be at least 0.01"),
         ("script: [x], inherit: {default: [imgae]}", "job.inherit.default[0]: must be one of"),
-        ("run: [{name: a}]", "job.run: is refused: steps are run by GitLab's step runner"),
         ("script: [x], environment: {url: x}", "job.environment: lacks 'name'"),
     ],
 )

@@ -43,6 +43,11 @@ def test_a_child_is_made_of_up_to_three_files_of_any_kind(project: Project) -> N
     ]
 
 
+def test_rules_of_a_file_are_left_to_the_child(project: Project) -> None:
+    found = trigger(project, "job: {trigger: {include: [{local: a.yml, rules: [{if: $A, when: never}]}]}}")
+    assert found.include == [TriggerInclude(local="a.yml", rules='[{"if": "$A", "when": "never"}]')]
+
+
 def test_a_child_gets_the_variables_of_the_file_unless_forward_says_otherwise(project: Project) -> None:
     text = """
         variables: {TOP: a, HIDDEN: b}
@@ -81,7 +86,7 @@ def test_a_child_gets_the_variables_of_the_file_unless_forward_says_otherwise(pr
         ("{trigger: {include: {local: a.yml, job: job}}}", "job.trigger.include[0].job: belongs to `artifact`"),
         ("{trigger: {include: {local: a.yml, remote: b}}}", "names local and remote at once"),
         ("{trigger: {include: {artifact: a.yml, job: jop}}}", "the pipeline has no job 'jop'"),
-        ("{trigger: {include: {local: a.yml, rules: []}}}", "is refused: write `rules` of the job"),
+        ("{trigger: {include: {local: a.yml, rules: [{unless: x}]}}}", "job.trigger.include.rules[0].unless"),
         ("{trigger: {include: a.yml, strategy: wait}}", "job.trigger.strategy"),
         ("{trigger: {include: a.yml}, script: [x]}", "job.script: can't be used in a job with `trigger`"),
         ("{trigger: {include: a.yml}, image: x, retry: 1}", "job.retry: can't be used in a job with `trigger`"),

@@ -23,11 +23,13 @@ ENVIRONMENT = {
     "HOME": "/dev/null",
     "GIT_CONFIG_NOSYSTEM": "1",
     "LC_ALL": "C",
-    "GIT_CONFIG_COUNT": "2",
+    "GIT_CONFIG_COUNT": "3",
     "GIT_CONFIG_KEY_0": "protocol.file.allow",
     "GIT_CONFIG_VALUE_0": "always",
     "GIT_CONFIG_KEY_1": "init.defaultBranch",
     "GIT_CONFIG_VALUE_1": "main",
+    "GIT_CONFIG_KEY_2": "maintenance.auto",  # a process of its own after each commit
+    "GIT_CONFIG_VALUE_2": "false",
     **WHO,
 }
 

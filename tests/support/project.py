@@ -23,6 +23,9 @@ GIT_ENVIRONMENT = {
     "GIT_AUTHOR_EMAIL": "ann@example.com",
     "GIT_COMMITTER_NAME": "Ann",
     "GIT_COMMITTER_EMAIL": "ann@example.com",
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "maintenance.auto",  # a process of its own after each commit
+    "GIT_CONFIG_VALUE_0": "false",
 }
 
 

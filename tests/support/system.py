@@ -48,7 +48,7 @@ def commit_all(folder: Path) -> None:
         ["add", "-A"],
         ["-c", "user.email=dev@example.com", "-c", "user.name=Dev", "commit", "-q", "-m", "First commit"],
     ):
-        subprocess.run(["git", *command], cwd=folder, check=True, capture_output=True)
+        subprocess.run(["git", "-c", "maintenance.auto=false", *command], cwd=folder, check=True, capture_output=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +145,14 @@ class System:
         log, out = self.folder / f"{name}.log", self.folder / f"{name}.out"
         environment = self.environment() | dict(environment or {})
         popen: subprocess.Popen[bytes] | forking.Forked
+        module, arguments = ("cli", command) if command[0] == str(LONGSHORE) else ("", command)
+        if command[:2] == [sys.executable, "-m"]:
+            module, arguments = command[2], command[2:]
         with log.open("ab") as stderr, out.open("wb") as stdout, open(os.devnull, "rb") as stdin:
-            if command[0] == str(LONGSHORE) and forking.can_fork(command, environment):
+            if module and forking.can_fork(command, environment):
                 popen = forking.fork(
-                    command,
+                    arguments,
+                    module=module,
                     cwd=cwd,
                     environment=environment,
                     stdin=stdin.fileno(),

@@ -7,7 +7,7 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from tests.support.eventually import eventually
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import System, jobs_of, repository, statuses
 
 APP = """
@@ -121,8 +121,10 @@ def test_canceling_a_run_leaves_that_of_another_project_alone(fleet: System, tmp
     run = fleet.submit(app, "--project", f"group/lib={lib}")
     (other,) = eventually(lambda: jobs_of(fleet.show(run))["down"]["child_runs"], so=bool)
     eventually(lambda: "begun\n" in fleet.logged(other, "long"))
+    follower = fleet.start("logs", str(run), "-f", "--children")
     assert fleet.command("cancel", str(run)).status == 0
     assert fleet.finished(run)["status"] == "canceled"
+    assert follower.popen.wait(DEADLINE) == 0
     assert fleet.show(other)["status"] == "running"
     assert fleet.command("cancel", str(other)).status == 0
     assert fleet.finished(other)["status"] == "canceled"

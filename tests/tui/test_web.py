@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import re
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -25,6 +26,13 @@ from tui.web import DashboardServer, serve
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 PICTURES = os.environ.get("LONGSHORE_TEST_ARTIFACTS")
 """A folder for screenshots, if they are to be kept."""
+
+
+@pytest.fixture(autouse=True)
+def _pipes_end_here() -> Iterator[None]:
+    """They are closed where their warning is ignored, not in some later test."""
+    yield
+    gc.collect()
 
 
 @pytest_asyncio.fixture

@@ -6,7 +6,9 @@ import itertools
 import os
 import random
 import shutil
+import signal
 import stat
+import sys
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
@@ -20,7 +22,7 @@ from cli.submit.workspace.repositories import Scan
 from pipeline import Repository
 from pipeline.file_listing import Listing, project_files
 from tests.support.project import Project
-from tests.support.received_workspaces import Receiver, make
+from tests.support.received_workspaces import Receiver, make, plan_of
 
 PAST = itertools.count(1_000_000_000)
 YEAR_2020 = 1_577_836_800
@@ -211,3 +213,34 @@ def test_another_index_is_no_basis(many: Project, read: list[int]) -> None:
     scan_of(many.root)
     assert read[0] == read[1] == 24
     assert read[2] < 3
+
+
+def killed_at(root: Path, step: int) -> bool:
+    """Makes a workspace in a process that kills itself at a step; whether it came that far."""
+    child = os.fork()
+    if child == 0:
+        steps = itertools.count(1)
+
+        def see(event: str, arguments: tuple[object, ...]) -> None:
+            writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+            if (event in ("os.rename", "os.remove", "os.mkdir", "subprocess.Popen") or writes) and next(steps) == step:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        sys.addaudithook(see)
+        with suppress(BaseException):
+            GitWorkspaceMaker(Repository(root), lambda _: None).make(plan_of(), [])
+        os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+def test_a_client_that_is_killed_at_any_step_leaves_a_sound_cache(
+    many: Project, read: list[int], receiver: Receiver
+) -> None:
+    for step in itertools.count(1, 3):
+        many.write("a", f"{step}\n")
+        many.write(f"part-0/new-{step % 4}", f"{step}\n")
+        if not killed_at(many.root, step):
+            break
+        received = receiver.receive(make(many.root, bases=receiver.workspaces[:1])).contents()
+        assert received == {os.fsencode(name): (many.root / name).read_bytes() for name in project_files(many.root)}
+    assert step > 20

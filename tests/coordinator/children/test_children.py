@@ -96,6 +96,20 @@ def test_several_files_make_one_child_and_get_their_inputs(parent: Parent) -> No
     }
 
 
+def test_a_file_whose_rules_do_not_match_is_left_out(parent: Parent) -> None:
+    for name in ("one", "two", "three"):
+        parent.project.write(f"{name}.yml", f"{name}: {{script: [x]}}\n")
+    parent.commit()
+
+    jobs = parent.jobs(
+        TriggerInclude(local="one.yml", rules='[{"if": "$CI_PIPELINE_SOURCE == \'parent_pipeline\'"}]'),
+        TriggerInclude(local="two.yml", rules='[{"if": "$NO"}]'),
+        TriggerInclude(local="three.yml", rules='[{"exists": ["one.yml"], "when": "never"}]'),
+    )
+
+    assert [*jobs] == ["one"]
+
+
 def test_a_generated_file_is_found_among_artifacts_and_includes_files_of_the_snapshot(parent: Parent) -> None:
     parent.project.write("common.yml", ".base: {image: alpine}\n")
     parent.commit()

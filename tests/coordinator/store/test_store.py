@@ -185,10 +185,14 @@ def test_an_environment_with_a_row_that_makes_no_sense_is_left_out(
 
 def test_a_removed_run_takes_the_stopped_environments_along_that_it_deployed(store: Store) -> None:
     store.write_turn(whole(make_run(1, first_job=1)))
-    gone = make_environment("gone", status=EnvironmentStatus.STOPPED)
-    store.write_turn(Turn(environments=[gone, make_environment("there")]))
+    store.write_turn(whole(make_run(2, first_job=10)))
+    gone, stays = (
+        make_environment(f"stopped {run}", deployment=Deployment(run=run, job="d"), status=EnvironmentStatus.STOPPED)
+        for run in (1, 2)
+    )
+    store.write_turn(Turn(environments=[gone, stays, make_environment("deployed")]))
     store.remove_run(1)
-    assert [each.name for each in store.list_environments(None, 10)] == ["there"]
+    assert sorted(each.name for each in store.list_environments(None, 10)) == ["deployed", "stopped 2"]
 
 
 def test_releases_are_listed_newest_first(store: Store) -> None:

@@ -10,6 +10,7 @@ import pytest
 from daemon.executors.base import DESCRIPTION, Collected
 from daemon.reports.release import MAX_DESCRIPTION, BadRelease, read_release, with_texts
 from protocol.plan import Release, ReleaseLink
+from protocol.variables import VariableTooLong
 
 VALUES = {"CI_COMMIT_SHA": "abc", "VERSION": "1.0"}
 
@@ -66,7 +67,7 @@ def test_a_long_description_is_cut_and_says_so(tmp_path: Path) -> None:
         ({"links": [ReleaseLink(name="", url="https://a")]}, "needs a name and a URL"),
         ({"links": [ReleaseLink(name="a", url="/a")]}, "needs a name and a URL"),
         ({"links": [ReleaseLink(name=n, url="https://a") for n in "ab"]}, "another link has the same url"),
-        ({"tag_message": "x" * (600 << 10)}, "it is larger than 512 KiB"),
+        ({"tag_message": "x" * (600 << 10)}, "it is larger than 384 KiB"),
     ],
     ids=range(10),
 )
@@ -88,3 +89,11 @@ def test_every_text_of_a_release_can_be_masked() -> None:
         links=links,
     )
     assert "s'" not in str(with_texts(release, lambda text: "***")).replace("***'", "")
+
+
+def test_a_value_that_grows_without_end_fails_the_job() -> None:
+    def grow(text: str) -> str:
+        raise VariableTooLong("the value is longer than 1 MB")
+
+    with pytest.raises(BadRelease, match="longer than 1 MB"):
+        read_release(spec(), grow, [])

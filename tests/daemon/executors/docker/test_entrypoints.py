@@ -14,6 +14,7 @@ from daemon.executors.base import Dependencies, Interrupted, JobFailed
 from daemon.executors.docker.api_client import DockerClient
 from daemon.executors.docker.executor import DockerExecutor
 from daemon.executors.docker.gate import SignsOfLife
+from daemon.executors.docker.networks import pause_container
 from protocol.plan import ImageSpec
 from protocol.statuses import FailureReason
 from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of
@@ -40,7 +41,7 @@ IN_THE_END = "while read -r line; do :; done </etc/passwd; exec "
         ["env", "-i", "sh", "-c"],
         ["/bin/sh"],
         ["env", "sh", "-eu"],
-        ["sh", "-c", "(while echo noise >&2; do sleep 0.01; done) & exec sh"],
+        ["sh", "-c", "(while echo noise >&2; do sleep 0.05; done) & exec sh"],
         [""],
         [],
     ],
@@ -163,7 +164,10 @@ def test_a_gate_that_opens_and_does_not_answer_fails_the_job(executor: DockerExe
     sandbox.remove()
 
 
-def test_a_stop_of_a_job_whose_gate_does_not_answer_takes_a_moment(executor: DockerExecutor) -> None:
+def test_a_stop_of_a_job_whose_gate_does_not_answer_takes_a_moment(
+    executor: DockerExecutor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pause_container, "READY_SECONDS", 1.0)  # for a network, which this image never makes
     sandbox = executor.sandbox(assignment("true", image=NO_SHELL))
     sandbox.prepare(None)
     sandbox.release(Dependencies())

@@ -161,12 +161,12 @@ def test_several_jobs_use_one_executor_at_once(executor: DockerExecutor, leftove
     def run(number: int) -> None:
         logs[number] = run_job(executor, assignment(f"echo job {number}; sleep 0.2", f"echo end {number}")).log
 
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(6)]
+    threads = [threading.Thread(target=run, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert {number: log.splitlines()[-1] for number, log in logs.items()} == {n: f"end {n}" for n in range(6)}
+    assert {number: log.splitlines()[-1] for number, log in logs.items()} == {n: f"end {n}" for n in range(4)}
     eventually(leftovers, so=lambda left: not left)
 
 
