@@ -36,7 +36,7 @@ CHILD = "inner: {image: longshore/busybox:test, script: [echo inner > inner], ar
 
 
 def test_a_run_lays_artifacts_and_the_verb_lists_and_fetches_them(fleet: System, tmp_path: Path) -> None:
-    project = repository(tmp_path / "project", {".gitlab-ci.yml": FILE, "child.yml": CHILD})
+    project = repository(tmp_path / "artifacts", {".gitlab-ci.yml": FILE, "child.yml": CHILD})
     ran = fleet.command("run", "--plain", "--artifacts", "laid", cwd=project)
     assert (ran.status, (project / "laid/late/late").read_text()) == (0, "late\n"), ran.err
     built = project / "laid/build_1_2"
@@ -45,7 +45,11 @@ def test_a_run_lays_artifacts_and_the_verb_lists_and_fetches_them(fleet: System,
     assert (built / "out/link").read_text() == "tool\n"
     assert (project / "laid/child/inner/inner").read_text() == "inner\n"
     assert sorted(path.name for path in (project / "laid").iterdir()) == ["build_1_2", "child", "late"]
-    (run,) = (each["id"] for each in fleet.command("list", "--json").json if each["parent"] is None)
+    (run,) = (
+        each["id"]
+        for each in fleet.command("list", "--project", "local/artifacts", "--json").json
+        if each["parent"] is None
+    )
 
     def asked(*arguments: str) -> list[dict[str, object]]:
         document = fleet.command("artifacts", str(run), *arguments, "--json", cwd=project).json
@@ -84,10 +88,10 @@ def test_a_run_lays_artifacts_and_the_verb_lists_and_fetches_them(fleet: System,
 
 def test_artifacts_that_can_not_be_laid_fail_the_command_but_not_the_run(fleet: System, tmp_path: Path) -> None:
     job = "job: {image: longshore/busybox:test, script: [echo x > x], artifacts: {paths: [x]}}\n"
-    project = repository(tmp_path / "project", {".gitlab-ci.yml": job})
+    project = repository(tmp_path / "unlaid", {".gitlab-ci.yml": job})
     (project / "laid/job/x").mkdir(parents=True)
     ran = fleet.command("run", "--plain", "--artifacts", "laid", cwd=project)
     assert ran.status == 1
     assert "the artifacts of job are not in laid/job: laid/job/x is a directory here and a file there" in ran.err
-    assert fleet.command("list", "--json").json[0]["status"] == "success"
+    assert fleet.command("list", "--project", "local/unlaid", "--json").json[0]["status"] == "success"
     assert "--artifacts needs a run that is followed" in fleet.command("run", "-d", "--artifacts", "x", cwd=project).err

@@ -24,13 +24,18 @@ use:
 """
 
 
+def runs_of(system: System) -> list[int]:
+    """The fleet is shared with other tests, and their projects."""
+    return [run["id"] for run in system.command("list", "--project", "local/reused", "--json").json]
+
+
 def jobs_of(system: System, run: int) -> dict[str, str]:
     view = system.command("show", str(run), "--json").json
     return {job["name"]: job["status"] for stage in view["stages"] for job in stage["jobs"]}
 
 
 def test_a_failed_job_runs_again_with_the_files_as_they_are_now(fleet: System, tmp_path: Path) -> None:
-    project = repository(tmp_path / "project", {".gitlab-ci.yml": FILE})
+    project = repository(tmp_path / "reused", {".gitlab-ci.yml": FILE})
     for arguments, said in (
         (["--job", "test", "--no-needs"], "job 'test' needs job 'make', which has not succeeded in a run of"),
         (["--from", "nope"], "the pipeline has no job 'nope'"),
@@ -38,9 +43,9 @@ def test_a_failed_job_runs_again_with_the_files_as_they_are_now(fleet: System, t
     ):
         refused = fleet.command("run", *arguments, cwd=project)
         assert (refused.status, said in refused.err) == (2, True), refused.err
-    assert fleet.command("list", "--json").json == []
+    assert runs_of(fleet) == []
     assert fleet.command("run", cwd=project).status == 1
-    (first,) = (run["id"] for run in fleet.command("list", "--json").json)
+    (first,) = runs_of(fleet)
     assert jobs_of(fleet, first) == {"make": "success", "test": "failed", "use": "skipped"}
 
     (project / "good").touch()
@@ -49,7 +54,7 @@ def test_a_failed_job_runs_again_with_the_files_as_they_are_now(fleet: System, t
     assert f"using the artifacts of make of run {first}" in again.err
     assert f"made by {first}" in again.out
     assert f"number {first}" in again.out
-    second = first + 1
+    second, _ = runs_of(fleet)
     assert jobs_of(fleet, second) == {"test": "success", "use": "success"}
 
     alone = fleet.command("run", "--job", "use", "--no-needs", cwd=project)  # each job from the newest run that has it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from tests.support.eventually import eventually
 from tests.support.system import System, repository
@@ -16,18 +17,23 @@ after-a: {stage: use, needs: [a], script: [cat out], rules: [{changes: [c]}, {wh
 """
 
 
+def runs_of(system: System) -> list[dict[str, Any]]:
+    """The fleet is shared with other tests, and their projects."""
+    return list(reversed(system.command("list", "--project", "local/watched", "--json").json))
+
+
 def jobs_of(system: System, run: int) -> set[str]:
     view = system.command("show", str(run), "--json").json
     return {job["name"] for stage in view["stages"] for job in stage["jobs"]}
 
 
 def statuses(system: System) -> list[str]:
-    return [run["status"] for run in reversed(system.command("list", "--json").json)]
+    return [run["status"] for run in runs_of(system)]
 
 
 def test_changes_run_what_they_touch_and_cancel_what_is_outdated(fleet: System, tmp_path: Path) -> None:
     files = {".gitlab-ci.yml": FILE, "a/x": "one\n", "b/x": "b\n", "b/time": "0\n", ".gitignore": "*.log\n"}
-    project = repository(tmp_path / "project", files)
+    project = repository(tmp_path / "watched", files)
     watching = fleet.start("-C", str(project), "run", "--watch", "--plain", "--artifacts", "laid")
     eventually(lambda: watching.said.count("waiting for changes") == 1)
     (project / "noise.log").touch()
@@ -42,7 +48,7 @@ def test_changes_run_what_they_touch_and_cancel_what_is_outdated(fleet: System, 
     eventually(lambda: watching.said.count("waiting for changes") == 3)
     assert "b/time changed: canceling the run of the files before" in watching.said
     assert statuses(fleet) == ["success", "success", "canceled", "success"]
-    assert [jobs_of(fleet, run["id"]) for run in reversed(fleet.command("list", "--json").json)] == [
+    assert [jobs_of(fleet, run["id"]) for run in runs_of(fleet)] == [
         {"a", "b", "after-a"}, {"a", "after-a"}, {"b"}, {"b"},
     ]  # fmt: skip
     (project / ".gitlab-ci.yml").write_text(FILE + "  nope: 1\n")
