@@ -132,7 +132,7 @@ def _triggers(project: str, forge: Forge, delivery: Delivery, report: Report) ->
     id = forge.delivery_id(delivery)
     triggers = []
     for number, trigger in enumerate(report.triggers):
-        key = f"{forge.name} {trigger.key or (f'{id} {number}' if number else id)}"
+        key = trigger.key or (f"{id} {number}" if number else id)
         triggers.append(msgspec.structs.replace(trigger, project=project, key=key))
     return triggers
 

@@ -239,7 +239,7 @@ def _of_cloud_request(event: CloudPullRequestEvent) -> Report:
         source.commit.hash,
         user=event.actor.nickname if event.actor else "",
         from_fork=False,
-        key=f"pull request {request.id} {source.commit.hash}",  # edits of its title are "updated" too
+        key=f"bitbucket pull request {request.id} {source.commit.hash}",  # edits of its title are "updated" too
     )
     return _of_cloud(event.repository, report.triggers, "")
 

@@ -32,7 +32,7 @@ def is_about(report: Report, project: str, url: str, others: Iterable[str]) -> b
     if not named:
         return True
     ours = _path(url)
-    if project.lower() in named or any(ours == name or ours.endswith(f"/{name}") for name in named):
+    if project.lower() in named or any(ours == name or ("/" in name and ours.endswith(f"/{name}")) for name in named):
         return True
     if _has_host(url):
         return False

@@ -109,7 +109,7 @@ def _is_signed(delivery: Delivery, secret: str) -> bool:
 def _delivery_id(delivery: Delivery) -> str:
     """The id that GitLab keeps over retries: two equal pushes have the same body."""
     id = delivery.header("webhook-id") or delivery.header("idempotency-key") or delivery.header("x-gitlab-event-uuid")
-    return id[:64] or delivery.digest
+    return f"gitlab {id[:64]}" if id else delivery.digest
 
 
 def _report(delivery: Delivery) -> Report:

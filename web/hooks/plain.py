@@ -61,7 +61,8 @@ def _report(delivery: Delivery) -> Report:
 
 
 def _delivery_id(delivery: Delivery) -> str:
-    return delivery.json(Push).id[:MAX_ID] or delivery.digest
+    id = delivery.json(Push).id
+    return f"plain {id[:MAX_ID]}" if id else delivery.digest
 
 
 PLAIN = Forge(
