@@ -195,7 +195,7 @@ def test_a_form_with_the_payload_is_read_too() -> None:
     headers["Content-Type"] = "application/x-www-form-urlencoded"
     assert only((headers, form)).ref == "main"
     for malformed in (b"\xff" * 9, b"&" * 5000, b"other=1"):
-        with pytest.raises(UsageError, match="form|payload"):
+        with pytest.raises(UsageError, match=r"form|payload"):
             read((headers, malformed))
 
 
