@@ -13,8 +13,9 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from protocol.addresses import TcpAddress, parse_tcp
+from protocol.addresses import DEFAULT_WEB, TcpAddress, parse_tcp
 from protocol.errors import LongshoreError, UsageError
+from protocol.keys import Credentials
 from web.connections import ConnectionLimits, Connections
 from web.projects import Projects
 from web.upstream import Upstream
@@ -22,8 +23,6 @@ from web.webhooks import Webhooks
 
 log = logging.getLogger(__name__)
 
-DEFAULT_WEB = "127.0.0.1:8780"
-"""Default address of the web server: this machine only."""
 BACKLOG = 512
 """Connections that the kernel accepts ahead of the server."""
 LINGER_SECONDS = 1.0
@@ -42,10 +41,12 @@ PROJECT = r"{project:[^?#]{1,255}}"
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the server listens and for which coordinator. `tls` are the files of a certificate and of its key.
 
+    `credentials` default to this user's own for the coordinator.
     `behind_proxy`: all connections come from a proxy that has TLS and limits of its own.
     """
 
     coordinator: str
+    credentials: Credentials | None = None
     bind: str = DEFAULT_WEB
     tls: tuple[Path, Path] | None = None
     behind_proxy: bool = False
@@ -61,6 +62,11 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
                 "--tls-cert and --tls-key, or --behind-proxy if a proxy on this network does that"
             )
         return address
+
+    def check(self) -> None:
+        """Raises UsageError for an address or files that can't be used."""
+        _ = self.address
+        _tls_context(self.tls)
 
 
 def serve(settings: WebSettings, ready: Callable[[str], None]) -> None:
@@ -80,7 +86,7 @@ async def _serve(settings: WebSettings, ready: Callable[[str], None]) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
-    upstream = Upstream(settings.coordinator)
+    upstream = Upstream(settings.coordinator, settings.credentials)
     projects = Projects(upstream)
     app = web.Application()
     runner = web.AppRunner(app, access_log=None, lingering_time=LINGER_SECONDS, handler_cancellation=True)
@@ -96,7 +102,9 @@ async def _serve(settings: WebSettings, ready: Callable[[str], None]) -> None:
         server = await _listen(connections, address)
         port = server.sockets[0].getsockname()[1]
         host = f"[{address.host}]" if ":" in address.host else address.host
-        ready(f"{'https' if tls else 'http'}://{host}:{port}")
+        url = f"{'https' if tls else 'http'}://{host}:{port}"
+        log.info("serving at %s for the coordinator at %s", url, settings.coordinator)
+        ready(url)
         await ended.wait()
         server.close()
     finally:
