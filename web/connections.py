@@ -25,7 +25,7 @@ class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
 
     total: int = 2000
     per_address: int | None = 500
-    request_seconds: float = 10.0
+    request_seconds: float = 5.0
 
 
 class Connections:

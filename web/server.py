@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 512
 """Connections that the kernel accepts ahead of the server."""
-LINGER_SECONDS = 1.0
+LINGER_SECONDS = 0.3
 """Time for which the rest of a refused body is read, so that its sender sees the answer."""
 GRACE_SECONDS = 5.0
 """Time for running requests at the end."""
@@ -94,7 +94,8 @@ async def _serve(settings: WebSettings, ready: Callable[[str], None]) -> None:
     app.middlewares.append(connections.middleware)
     app.middlewares.append(_errors)
     app.on_response_prepare.append(_add_headers)
-    app.router.add_post(f"/hooks/{PROJECT}", Webhooks(upstream, projects).receive)
+    webhooks = Webhooks(upstream, projects)
+    app.router.add_post(f"/hooks/{PROJECT}", webhooks.receive, expect_handler=webhooks.expect)
     app.router.add_get("/healthz", _health)
     await runner.setup()
     watch = asyncio.create_task(connections.watch())

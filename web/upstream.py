@@ -20,8 +20,8 @@ from protocol.keys import Credentials
 THREADS = 8
 """Requests in flight: the coordinator writes those that arrive together in one transaction."""
 MOST_WAITING = 256
-REQUEST_SECONDS = 8.0
-"""Time for an answer of the coordinator: forges wait for ours for 10 s."""
+REQUEST_SECONDS = 5.0
+"""Time for an answer of the coordinator: forges wait for ours for 10 s or more."""
 
 T = TypeVar("T")
 

@@ -43,6 +43,13 @@ class Webhooks:
         self._projects = projects
         self._bodies = 0
 
+    async def expect(self, request: web.Request) -> None:
+        """Asks for the body of a request that waits for that, unless it is too large."""
+        if (request.content_length or 0) > MAX_BODY_BYTES:
+            raise _too_large(request.content_length or 0)
+        assert request.transport is not None
+        request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
     async def receive(self, request: web.Request) -> web.Response:
         """Answers one delivery: 202 with new triggers, 200 without, 4xx if it is refused, 503 to try again later."""
         name = request.match_info["project"]

@@ -11,6 +11,9 @@ from web.hooks.signatures import is_same, is_standard_signature
 STARTING = ("open", "reopen")
 """Actions on a merge request after which it has a head that was not tested; `update` is one if it has an `oldrev`."""
 
+MAX_ID = 64
+"""Characters of a delivery's id that count."""
+
 
 class Project(msgspec.Struct):
     """A project of an event."""
@@ -107,9 +110,9 @@ def _is_signed(delivery: Delivery, secret: str) -> bool:
 
 
 def _delivery_id(delivery: Delivery) -> str:
-    """The id that GitLab keeps over retries: two equal pushes have the same body."""
+    """GitLab's id of a delivery, which its repetitions keep, beside the digest: two equal pushes have equal bodies."""
     id = delivery.header("webhook-id") or delivery.header("idempotency-key") or delivery.header("x-gitlab-event-uuid")
-    return f"gitlab {id[:64]}" if id else delivery.digest
+    return f"{delivery.digest} {id[:MAX_ID]}" if id else delivery.digest
 
 
 def _report(delivery: Delivery) -> Report:
