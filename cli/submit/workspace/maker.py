@@ -14,13 +14,13 @@ import msgspec
 
 from cli.render.warnings import print_warning
 from cli.submit.snapshot import TarWorkspaceMaker
-from cli.submit.workspace.depths import Wanted, wanted
-from cli.submit.workspace.history import CommitReader, History, history_of
-from cli.submit.workspace.objects import TREE_MODE, tree_data
-from cli.submit.workspace.packs import Made, Packer, remove_old
-from cli.submit.workspace.processes import Git, GitFailed
+from snapshots.depths import Wanted, wanted
+from snapshots.history import CommitReader, History, history_of
+from snapshots.objects import TREE_MODE, tree_data
+from snapshots.packs import Made, Packer, remove_old
+from snapshots.processes import Git, GitFailed
 from cli.submit.workspace.repositories import Scan, scan, submodules
-from cli.submit.workspace.store import SnapshotStore
+from snapshots.store import SnapshotStore
 from cli.submit.workspace.work_tree import WorkTree
 from pipeline.git_repository import Repository, readable
 from pipeline.rules import is_push_of_a_branch, target_branch

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from cli.submit.workspace.history import REFS
+from snapshots.history import REFS
 from cli.submit.workspace.index_file import Seed, read_index
-from cli.submit.workspace.processes import Git, in_work_tree
-from cli.submit.workspace.store import SnapshotStore, update_file
+from snapshots.processes import Git, in_work_tree
+from snapshots.store import SnapshotStore, update_file
 from pipeline.git_directory import GitDirectory, Unreadable
 from pipeline.git_repository import parse_configuration
 from protocol.errors import LongshoreError

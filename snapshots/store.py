@@ -16,8 +16,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from cli.submit.workspace.objects import commit_data, object_id, write_loose
-from cli.submit.workspace.processes import Git
+from snapshots.objects import commit_data, object_id, write_loose
+from snapshots.processes import Git
 from protocol.files import replace_file
 from protocol.places import cache_directory
 

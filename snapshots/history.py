@@ -8,8 +8,8 @@ from types import TracebackType
 
 import msgspec
 
-from cli.submit.workspace.processes import GitFailed
-from cli.submit.workspace.store import SnapshotStore, update_file
+from snapshots.processes import GitFailed
+from snapshots.store import SnapshotStore, update_file
 from protocol.decoders import from_msgpack
 from protocol.workspace import MOST_COMMITS
 
