@@ -120,8 +120,8 @@ class TriggerSpec(Part, frozen=True, kw_only=True):
     `key` identifies it within its project: a repetition starts nothing. `ref` is a branch or tag without `refs/`; empty
     means the default branch. Without `sha`, it is the ref's newest commit. `title` and `author` (NAME <EMAIL>) are
     those of the commit, `user` is who caused it. `from_fork`: the commit is one of another repository, whose authors
-    need not be trusted. `variables` have the precedence of `--var`. `pushed`: the commit was pushed to Longshore, and is
-    in the project's repository of pushes (see `places`).
+    need not be trusted. `variables` have the precedence of `--var`. `pushed`: the commit was pushed to Longshore, and
+    is in the project's repository of pushes (see `places`).
     """
 
     project: str

@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from protocol.plan import TriggerInclude, TriggerPlan
+from protocol.workspace import Changes, GitWorkspace
 from snapshots import packs
 from snapshots.depths import Wanted, wanted
 from snapshots.store import cache_home
-from protocol.plan import TriggerInclude, TriggerPlan
-from protocol.workspace import Changes, GitWorkspace
 from tests.support.project import Project
 from tests.support.received_workspaces import Receiver, git, make, plan_of
 
