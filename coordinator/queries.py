@@ -53,6 +53,7 @@ Query = (
     | m.ListProjects
     | m.ShowProject
     | m.ListTriggers
+    | m.GetTrigger
     | m.TakeTriggers
 )
 Answer = tuple[m.Message, bytes | None]
@@ -119,6 +120,7 @@ class Queries:
             m.ListProjects: lambda query: (projects.list_projects(query), None),
             m.ShowProject: lambda query: (projects.show_project(query), None),
             m.ListTriggers: lambda query: (projects.list_triggers(query), None),
+            m.GetTrigger: lambda query: (projects.get_trigger(query), None),
             m.TakeTriggers: lambda query: (projects.take_triggers(query), None),
         }
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first

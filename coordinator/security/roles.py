@@ -28,6 +28,7 @@ READS: Kinds = ENTERS | {
     m.ListProjects,
     m.ShowProject,
     m.ListTriggers,
+    m.GetTrigger,
 }
 STARTS: Kinds = frozenset((m.TakeTriggers, m.SettleTrigger, m.RevealSecret))
 """Only for the launcher."""

@@ -47,6 +47,7 @@ from protocol.messages.projects import (
     ChangeProject,
     FromTeam,
     GetHookSecret,
+    GetTrigger,
     ListProjects,
     ListTriggers,
     PendingTriggers,
@@ -60,6 +61,7 @@ from protocol.messages.projects import (
     TakeTriggers,
     ToTeam,
     TriggerAdded,
+    TriggerDetail,
     TriggerList,
 )
 from protocol.messages.shared import (
@@ -142,6 +144,7 @@ __all__ = [
     "GetLog",
     "GetRun",
     "GetSnapshot",
+    "GetTrigger",
     "GetWorkspaces",
     "GoneWorkers",
     "Goodbye",
@@ -193,6 +196,7 @@ __all__ = [
     "ToTeam",
     "ToWorker",
     "TriggerAdded",
+    "TriggerDetail",
     "TriggerList",
     "Welcome",
     "WorkerList",

@@ -104,6 +104,7 @@ class CloudPullRequest(msgspec.Struct):
     destination: CloudSide
     title: str = ""
     description: str | None = None
+    author: CloudUser | None = None
     links: Links = msgspec.field(default_factory=Links)
     draft: bool = False
 
@@ -165,6 +166,12 @@ class ServerSide(msgspec.Struct, rename="camel"):
     repository: ServerRepository
 
 
+class ServerAuthor(msgspec.Struct):
+    """A pull request's author."""
+
+    user: ServerUser = msgspec.field(default_factory=ServerUser)
+
+
 class ServerPullRequest(msgspec.Struct, rename="camel"):
     """A pull request of Data Center."""
 
@@ -173,6 +180,7 @@ class ServerPullRequest(msgspec.Struct, rename="camel"):
     to_ref: ServerSide
     title: str = ""
     description: str = ""
+    author: ServerAuthor = msgspec.field(default_factory=ServerAuthor)
     draft: bool = False
 
 
@@ -234,6 +242,7 @@ def _of_cloud_request(event: CloudPullRequestEvent) -> Report:
             source_project_url=source.repository.links.html.href,
             target_branch=target.branch.name,
             target_sha=target.commit.hash,
+            author=request.author.nickname if request.author else "",
             draft=request.draft,
         ),
         source.commit.hash,
@@ -276,6 +285,7 @@ def _of_server_request(event: ServerPullRequestEvent) -> Report:
             source_project=source.repository.path,
             target_branch=target.display_id,
             target_sha=target.latest_commit,
+            author=request.author.user.name,
             fetch_ref=f"refs/pull-requests/{request.id}/from",
             draft=request.draft,
         ),

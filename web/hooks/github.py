@@ -143,6 +143,7 @@ def _of_pull_request(event: PullRequestEvent) -> Report:
         target_branch=base.ref,
         target_sha=base.sha,
         fetch_ref=f"refs/pull/{request.number}/head",
+        author=request.user.login if request.user else "",
         draft=request.draft,
         labels=[label.name for label in request.labels or []],
         assignees=[assignee.login for assignee in request.assignees or []],

@@ -154,6 +154,7 @@ def _of_merge_request(event: MergeRequestEvent) -> Report:
         source_project=request.source.path_with_namespace if request.source else "",
         source_project_url=request.source.web_url if request.source else "",
         target_branch=request.target_branch,
+        author=event.user.username if event.user and request.action == "open" else "",
         fetch_ref=f"refs/merge-requests/{request.iid}/head",
         draft=request.draft,
         labels=[label.title for label in request.labels or []],

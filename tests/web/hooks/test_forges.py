@@ -111,7 +111,7 @@ def test_merge_requests_are_read_and_those_from_forks_marked(fork: bool) -> None
             assert request.fetch_ref == fetch_ref
     request = requests["refs/pull/7/head"][0].merge_request
     assert request is not None
-    assert (request.draft, request.labels, request.milestone) == (True, ["bug"], "v2")
+    assert (request.draft, request.labels, request.milestone, request.author) == (True, ["bug"], "v2", "eve")
     assert request.source_project == ("eve/app" if fork else d.PATH)
 
 
