@@ -82,6 +82,7 @@ async def _serve(settings: WebSettings, ready: Callable[[str], None]) -> None:
     limits = settings.limits
     if settings.behind_proxy:
         limits = msgspec.structs.replace(limits, per_address=None)
+    logging.getLogger("aiohttp.server").setLevel(logging.CRITICAL)  # strangers could fill it; `_errors` has our faults
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
