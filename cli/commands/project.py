@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.commands.project_hook import hook_command
 from cli.options.common import Target, coordinator_option, output_option
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ STDIN = "-"
 @click.group("project")
 def project_group() -> None:
     """Manage projects: repositories whose pushes, merge requests and schedules start runs."""
+
+
+project_group.add_command(hook_command)
 
 
 def _settings(command: Any) -> Any:

@@ -14,6 +14,7 @@ from cli.options.common import Target, coordinator_option, log_json_option, unti
 from cli.process import interpreter
 from protocol.addresses import DEFAULT_WEB
 from protocol.errors import UsageError
+from protocol.places import WEB_URL
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -81,7 +82,13 @@ def web_command(
     if until_eof:
         EndOfInput().then(lambda: os.kill(os.getpid(), signal.SIGTERM))
     interpreter.settle()
-    serve(settings, ready=click.echo)
+
+    def ready(url: str) -> None:
+        (where.state / WEB_URL).write_text(f"{url}\n")
+        click.echo(url)
+
+    where.state.mkdir(parents=True, exist_ok=True)
+    serve(settings, ready)
 
 
 def _own_coordinator(state: Path) -> str:

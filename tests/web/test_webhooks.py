@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -124,3 +126,19 @@ def test_what_was_answered_survives_the_death_of_both_processes(tmp_path: Path) 
         assert {trigger.ref for trigger in site.triggers("team/app")} == {"main", "second"}
         assert site.web.terminate() == 0
         eventually(lambda: site.web.popen.poll() is not None)
+
+
+def test_project_hook_says_what_to_enter_at_each_forge(site: Site) -> None:
+    site.add_project("team/new")
+    done = site.system.command("project", "hook", "team/new")
+    assert (done.status, done.err) == (0, "")
+    url = f"{site.url}/hooks/team/new"
+    for word in (url, "Forgejo", "GitHub", "GitLab", "Bitbucket", "X-Longshore-Signature", "--new-secret"):
+        assert word in done.out
+    made = site.system.command("project", "hook", "team/new", "--new-secret", "--json").json
+    assert made["url"] == url
+    assert site.hook("team/new", d.PUSHES["github"]()).status == 403
+    assert site.hook("team/new", d.PUSHES["github"](secret=made["secret"])).status == 202
+    script = "\n".join(made["forges"]["plain"]).replace("COMMIT", d.SHA)
+    ran = subprocess.run(["sh", "-euc", script], env=os.environ | {"SECRET": made["secret"]}, capture_output=True)
+    assert outcomes(ran.stdout) == ["accepted"], ran
