@@ -118,6 +118,7 @@ FACTS = (
 workflow: {auto_cancel: {on_new_commit: none}}
 facts:
   tags: [third]
+  rules: [{when: on_success}]
   cache: {paths: [kept/]}
   script:
     - env | grep -E '^(CI_COMMIT_|CI_MERGE_REQUEST_|CI_PIPELINE_SOURCE|CI_PROJECT_PATH|GITLAB_USER|GIVEN)' | sort
