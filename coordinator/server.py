@@ -189,6 +189,7 @@ class Coordinator(Resources):
         key = self.router.key_of(route)
         if isinstance(message, PROJECT_MESSAGES):
             outbox.reply(route, self.projects.answer(message, self.door.access.identity(key)))
+            self.want_launcher()
         else:
             outbox.reply(route, self.door.administer(key, message))
 
