@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -166,12 +167,13 @@ def test_somebody_who_hangs_up_leaves_nothing_running_but_the_run(pushing: Site,
     pat.git("checkout", "-q", "-b", "long")
     held = pat.commit(**{".gitlab-ci.yml": PIPELINE + "hold: {script: ['until [ -e /told ]; do sleep 0.05; done']}\n"})
     url = pushing.url.replace("://", f"://pat:{pat.password}@") + "/git/team/app.git"
-    process = subprocess.Popen(["git", "push", url, "long"], cwd=pat.folder, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(["git", "push", url, "long"], cwd=pat.folder, stderr=subprocess.DEVNULL, process_group=0)
     try:
         run = eventually(lambda: next((t.run for t in pushing.triggers("team/app") if t.sha == held), None))
+        assert run is not None
         eventually(lambda: pushing.system.status(run, "hold"), so=lambda status: status == "running")
     finally:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     assert pat.served("refs/heads/long") == held
     web = pushing.web.popen.pid

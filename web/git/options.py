@@ -87,6 +87,7 @@ def triggers(project: str, key: str, user: str, updates: list[Update], options: 
             before_sha=NO_COMMIT if is_nothing(update.old) else update.old,
             user=user,
             variables=options.variables,
+            pushed=True,
         )
         for number, update in enumerate(pushed)
     ]
