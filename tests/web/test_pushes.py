@@ -180,6 +180,7 @@ def test_somebody_who_hangs_up_leaves_nothing_running_but_the_run(pushing: Site,
     eventually(lambda: children(web), so=lambda left: left == [])
     assert pushing.system.status(run, "hold") == "running"
     assert pushing.system.command("cancel", str(run)).status == 0
+    assert pushing.system.finished(run)["status"] == "canceled"
 
 
 def children(pid: int) -> list[str]:
