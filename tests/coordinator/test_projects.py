@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from coordinator import projects
 from coordinator.security.roles import Identity
 from coordinator.security.vault import Vault
 from coordinator.store.store import Store
@@ -126,6 +127,8 @@ def test_a_trigger_is_taken_once_and_its_run_is_the_only_one(running: Running) -
         assert (first.outcome, trigger(web, variables=variables).outcome) == ("accepted", "already")
         second = trigger(web, "d2")
         assert pending(launcher) == [first.trigger, second.trigger]
+        others = launcher.request(m.TakeTriggers, m.PendingTriggers, without=[APP.name, "group/other"])
+        assert others.triggers == []
         with pytest.raises(LongshoreError, match="own token"):
             launcher.submit_run(plan(job("a")), source=m.Source(trigger=first.trigger), token="mine")
         with pytest.raises(LongshoreError, match="a trigger's"):
@@ -176,6 +179,21 @@ def test_triggers_and_projects_outlive_the_coordinator(running: Running, tmp_pat
         assert owner.request(m.RemoveProject, m.Done, name=APP.name).count == 2
         reasons = {each.reason for each in web.request(m.ListTriggers, m.TriggerList).triggers}
         assert reasons == {"the project was removed", ""}
+
+
+def test_ended_triggers_are_forgotten_after_a_while_but_an_id_is_never_used_again(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running.client() as owner, beside(running, "launcher") as launcher:
+        add(owner)
+        ended = [trigger(owner, f"d{number}").trigger for number in range(3)]
+        for each in ended:
+            launcher.request(m.SettleTrigger, m.Done, trigger=each, state="skipped", reason="none")
+    running.close()
+    monkeypatch.setattr(projects, "KEPT_SECONDS", -1.0)
+    with Running(tmp_path / "state") as again, again.client() as owner:
+        assert [each.id for each in owner.request(m.ListTriggers, m.TriggerList).triggers] == [ended[-1]]
+        assert trigger(owner, "d0").trigger == ended[-1] + 1
 
 
 def test_a_paused_project_refuses_and_an_unknown_one_is_not_found(running: Running) -> None:
