@@ -90,7 +90,7 @@ class AddTrigger(Message, frozen=True, kw_only=True, tag="add_trigger"):
 
 
 class TakeTriggers(Message, frozen=True, kw_only=True, tag="take_triggers"):
-    """The oldest triggers that wait for the launcher, but none of the projects in `without`. Answer: PendingTriggers."""
+    """The oldest triggers that wait for the launcher, none of the projects in `without`. Answer: PendingTriggers."""
 
     id: int
     limit: int = 100

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from coordinator.store.store import Store
 from protocol import admin
 from protocol import messages as m
 from protocol.client import Client
-from protocol.errors import LongshoreError, UsageError
+from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.keys import credentials_beside
 from protocol.plan import Variable
 from protocol.projects import (
@@ -29,6 +31,8 @@ from protocol.projects import (
 )
 from tests.security.joining import join
 from tests.support.coordinator_process import Running
+from tests.support.crashing_coordinator import free_address, start
+from tests.support.eventually import DEADLINE
 from tests.support.plans import job, plan
 
 APP = ProjectSpec(name="group/app", url="https://git.example.org/group/app.git", default_branch="main")
@@ -179,6 +183,29 @@ def test_triggers_and_projects_outlive_the_coordinator(running: Running, tmp_pat
         assert owner.request(m.RemoveProject, m.Done, name=APP.name).count == 2
         reasons = {each.reason for each in web.request(m.ListTriggers, m.TriggerList).triggers}
         assert reasons == {"the project was removed", ""}
+
+
+@pytest.mark.parametrize("point", ["before-transaction", "inside-transaction", "after-commit", "before-events"])
+def test_run_and_end_of_a_trigger_are_one_wherever_the_coordinator_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setenv("LONGSHORE_STATE", str(tmp_path / "state"))
+    address = free_address()
+    process = start(tmp_path / "state", address, point, "1")
+    with Client(address, timeout=DEADLINE) as client:
+        add(client)
+        id = trigger(client).trigger
+        client.timeout = 1.0
+        with contextlib.suppress(CoordinatorUnreachable):  # it may have answered before it died
+            submit(client, id)
+    assert process.wait(DEADLINE) == -signal.SIGKILL
+    with Running(tmp_path / "state", bind=address) as again, again.client(timeout=DEADLINE) as client:
+        runs = client.list_runs()
+        assert bool(pending(client)) == (not runs) == point.endswith("transaction")
+        run = submit(client, id)
+        assert [each.id for each in client.list_runs()] == [run]
+        assert trigger(client).run == run
+        assert pending(client) == []
 
 
 def test_ended_triggers_are_forgotten_after_a_while_but_an_id_is_never_used_again(
