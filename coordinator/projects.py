@@ -263,7 +263,10 @@ class Projects:
 
     def get_trigger(self, message: m.GetTrigger) -> m.TriggerDetail:
         """One trigger."""
-        return m.TriggerDetail(id=message.id, trigger=_view(self._row(message.trigger)))
+        rows = self._store.all(RunTrigger.select().where(RunTrigger.id == message.trigger))
+        if not rows:
+            raise ProtocolError("not_found", f"there is no trigger {message.trigger}")
+        return m.TriggerDetail(id=message.id, trigger=_view(rows[0]))
 
     def take_triggers(self, message: m.TakeTriggers) -> m.PendingTriggers:
         """Pending triggers, oldest first. Those of a project that is not there any more are left out."""

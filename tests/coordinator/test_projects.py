@@ -20,7 +20,7 @@ from protocol import messages as m
 from protocol.client import Client
 from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.keys import credentials_beside
-from protocol.plan import Variable
+from protocol.plan import CacheSpec, EnvironmentSpec, ExternalNeed, JobPlan, Release, TriggerPlan, Variable
 from protocol.projects import (
     Forge,
     ProjectSpec,
@@ -221,6 +221,32 @@ def test_ended_triggers_are_forgotten_after_a_while_but_an_id_is_never_used_agai
     with Running(tmp_path / "state") as again, again.client() as owner:
         assert [each.id for each in owner.request(m.ListTriggers, m.TriggerList).triggers] == [ended[-1]]
         assert trigger(owner, "d0").trigger == ended[-1] + 1
+
+
+def test_a_fork_s_run_saves_no_cache_changes_no_environment_and_uses_no_other_project(running: Running) -> None:
+    caches = [CacheSpec(key=policy, policy=policy) for policy in ("pull-push", "pull", "push")]
+    environment, release = EnvironmentSpec(name="production"), Release(tag_name="v1", description="x")
+    spec = job("deploy", caches=caches, environment=environment, release=release)
+    with running.client() as owner, beside(running, "launcher") as launcher:
+        add(owner)
+
+        def run(key: str, of: JobPlan) -> int:
+            id = trigger(owner, key, from_fork=True).trigger
+            return launcher.submit_run(plan(of), source=m.Source(trigger=id, ref="main"), token=trigger_token(id))
+
+        deploys = run("1", spec)
+        made = owner.get_job(deploys, "deploy")
+        assert [(cache.key, cache.policy) for cache in made.job.caches] == [("pull-push", "pull"), ("pull", "pull")]
+        assert (made.job.environment, made.job.release) == (None, None)
+        assert any("fork" in line.text for line in made.story)
+        for number, of in enumerate((
+            job("a", external_needs=[ExternalNeed(job="b", project="other/app", ref="main")]),
+            job("a", script=[], trigger=TriggerPlan(project="other/app")),
+            job("a", script=[], mirrors="other/app"),
+        )):  # fmt: skip
+            with pytest.raises(UsageError, match="'a' uses project other/app"):
+                run(f"other{number}", of)
+        assert len(owner.list_runs()) == 1
 
 
 def test_a_paused_project_refuses_and_an_unknown_one_is_not_found(running: Running) -> None:
