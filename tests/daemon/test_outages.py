@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.attempts.result import Result
-from daemon.attempts.runner import Runner
+from daemon.logs.masking import Masker
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
@@ -398,10 +398,10 @@ def test_a_job_whose_log_can_t_be_read_for_want_of_a_thread_fails_and_does_not_r
 def test_a_job_whose_result_can_t_be_told_fails_and_does_not_run_for_ever(
     coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mistake(runner: Runner, result: Result) -> Result:
+    def mistake(result: Result, masker: Masker) -> Result:
         raise ValueError("a secret")
 
-    monkeypatch.setattr(Runner, "_without_secrets", mistake)
+    monkeypatch.setattr("daemon.attempts.runner.without_secrets", mistake)
     run_worker()
     coordinator.assign(assignment("echo one", attempt="1.1"))
     final = coordinator.final("1.1")
