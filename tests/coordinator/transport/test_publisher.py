@@ -9,9 +9,9 @@ import pytest
 import zmq
 
 from coordinator.transport.publisher import LOG_PIECE, Publisher
-from protocol.client import Feed as Subscriber
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, LogAppended, RunRemoved, log_topic
+from protocol.feed_subscription import Feed as Subscriber
 
 
 @pytest.fixture
