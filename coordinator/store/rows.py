@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 from coordinator.engine.effects import KeptTests, Story
@@ -40,6 +40,8 @@ from protocol.views import (
 from protocol.workspace import Workspace
 
 Row = tuple[Any, ...]
+Query = Callable[[Any], list[Row]]
+"""Returns the rows that a query finds."""
 
 
 def workspace_of(text: str) -> Workspace:
