@@ -224,12 +224,10 @@ def test_a_failure_cancels_the_rest_of_the_run_where_the_workflow_says_so(fleet:
     file = """
 workflow: {auto_cancel: {on_job_failure: all}}
 fails: {script: [exit 1]}
-long: {script: [sleep 60]}
+long: {script: [sleep 300]}
 """
-    started = time.monotonic()
     done = fleet.run(project(tmp_path, file))
     assert statuses(done.json) == {"fails": "failed", "long": "canceled"}
-    assert time.monotonic() - started < 40
 
 
 def test_a_retry_keeps_what_succeeded_and_runs_again_what_depends_on_the_rest(fleet: System, tmp_path: Path) -> None:
@@ -273,14 +271,13 @@ def test_expired_artifacts_are_not_handed_on(fleet: System, tmp_path: Path) -> N
     file = """
 stages: [make, use]
 make: {stage: make, script: ['echo 1 >data'], artifacts: {paths: [data], expire_in: 1 second}}
-use: {stage: use, script: [cat data, exit 1]}
+use: {stage: use, when: manual, allow_failure: false, script: [cat data]}
 """
     done = fleet.run(project(tmp_path, file))
     run = done.json["id"]
-    assert jobs_of(done.json)["use"]["failure_reason"] == "script_failure"
     expiry = jobs_of(done.json)["make"]["artifacts"][0]["expires_at"]
     eventually(lambda: time.time() > seconds(expiry))
-    assert fleet.command("retry", str(run), "use").status == 0
+    assert fleet.command("play", str(run), "use").status == 0
     job = jobs_of(fleet.finished(run))["use"]
     assert job["failure_reason"] == "missing_dependency_failure"
     assert "make have expired" in job["message"]

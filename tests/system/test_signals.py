@@ -9,15 +9,18 @@ import sys
 import time
 from pathlib import Path
 
+import docker
 import pytest
 
 from cli.process.interrupts import PRESS_SECONDS
 from tests.support.eventually import DEADLINE, eventually
-from tests.support.system import System, nobody_serves, repository, statuses
+from tests.support.system import UNTIL_TOLD, System, nobody_serves, repository, running, statuses, tell
 
 LONG = "job: {image: longshore/busybox:test, script: [echo up, sleep 200]}"
-STUBBORN = "job: {image: longshore/busybox:test, script: [echo up, sleep 200], after_script: [sleep 5]}"
-SHORT = "job: {image: longshore/busybox:test, script: [echo up, sleep 3, echo done]}"
+STUBBORN = f'job: {{image: longshore/busybox:test, script: [echo up, sleep 200], after_script: ["{UNTIL_TOLD}"]}}'
+SHORT = "job: {image: longshore/busybox:test, script: [echo up, sleep 1, echo done]}"
+TALKING = "job: {image: longshore/busybox:test, script: ['until [ -e /told ]; do echo up; sleep 0.05; done']}"
+"""Prints until it is told to end."""
 SIGNALING = """
 import importlib, os, signal, sys
 module, owner, name, moment, number, times = sys.argv[1:7]
@@ -70,7 +73,7 @@ def test_two_signals_at_once_cancel_the_run(system: System, tmp_path: Path, numb
     eventually(lambda: "job | up\n" in run.out.read_text())
     for _ in range(2):
         run.popen.send_signal(number)
-    assert run.popen.wait(30) == 3, run.said
+    assert run.popen.wait(DEADLINE) == 3, run.said
     assert statuses(system.show(1)) == {"job": "canceled"}
 
 
@@ -87,7 +90,7 @@ def test_a_signal_to_the_whole_process_group_cancels_the_run(system: System, tmp
     popen.send_signal(signal.SIGTERM)  # as `timeout` sends both
     popen.stdout.read()
     popen.stdout.close()
-    assert popen.wait(30) == 3
+    assert popen.wait(DEADLINE) == 3
     assert statuses(system.show(1)) == {"job": "canceled"}
 
 
@@ -124,20 +127,22 @@ def test_signals_while_it_is_canceled_do_not_keep_that_from_being_asked_for(syst
     popen.send_signal(signal.SIGINT)
     popen.stdout.read()
     popen.stdout.close()
-    assert popen.wait(30) == 3
+    assert popen.wait(DEADLINE) == 3
     assert listed(system) == [(1, "canceled")]
 
 
 def test_the_next_press_leaves_the_containers_of_a_canceled_run_to_the_background_and_says_so(
-    system: System, tmp_path: Path
+    system: System, tmp_path: Path, docker_client: docker.DockerClient
 ) -> None:
     run = system.start("run", cwd=project_of(tmp_path / "project", STUBBORN))
     eventually(lambda: "job | up\n" in run.out.read_text())
+    coordinator = system.coordinator_id
     run.popen.send_signal(signal.SIGTERM)
     eventually(lambda: "canceling run 1" in run.said)
     time.sleep(PRESS_SECONDS + 0.1)  # what comes sooner is the same press
     run.popen.send_signal(signal.SIGTERM)
-    assert run.popen.wait(20) == 143
+    assert run.popen.wait(DEADLINE) == 143
+    tell(docker_client, coordinator, 1)
     assert "run 1 is being canceled; a background process finishes that" in run.said
     assert system.finished(1)["status"] == "canceled"
     background = system.folder / "state" / "background.log"
@@ -164,14 +169,17 @@ def test_signals_while_a_detached_run_is_submitted_say_that_it_goes_on(system: S
     eventually(lambda: nobody_serves(system))
 
 
-def test_at_a_named_coordinator_two_signals_end_only_the_following(fleet: System, tmp_path: Path) -> None:
-    run = fleet.start("run", cwd=project_of(tmp_path / "project", SHORT))
+def test_at_a_named_coordinator_two_signals_end_only_the_following(
+    fleet: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    run = fleet.start("run", cwd=project_of(tmp_path / "project", TALKING))
     eventually(lambda: "job | up\n" in run.out.read_text())
     for _ in range(2):
         run.popen.send_signal(signal.SIGTERM)
-    assert run.popen.wait(20) == 143
+    assert run.popen.wait(DEADLINE) == 143
     number = max(each["id"] for each in fleet.command("list", "--json").json)
     assert f"run {number} continues; " in run.said
+    tell(docker_client, fleet.coordinator_id, number)
     assert fleet.finished(number)["status"] == "success"
 
 
@@ -186,15 +194,17 @@ def test_a_run_that_waits_for_a_coordinator_which_does_not_answer_ends_on_a_sign
         caught = Path(f"/proc/{run.popen.pid}/status")
         eventually(lambda: int(caught.read_text().split("SigCgt:")[1].split()[0], 16) >> (signal.SIGTERM - 1) & 1)
         run.popen.send_signal(signal.SIGTERM)
-        assert run.popen.wait(10) == 143
+        assert run.popen.wait(DEADLINE) == 143
         assert "ended before the run began" in run.said
     finally:
         coordinator.popen.send_signal(signal.SIGCONT)
         system.address = address
 
 
-def test_a_run_whose_output_nobody_reads_any_more_says_that_it_goes_on(system: System, tmp_path: Path) -> None:
-    project = project_of(tmp_path / "project", SHORT)
+def test_a_run_whose_output_nobody_reads_any_more_says_that_it_goes_on(
+    system: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
+    project = project_of(tmp_path / "project", TALKING)
     command = [str(Path(sys.executable).parent / "longshore"), "run"]
     popen = subprocess.Popen(
         command, cwd=project, env=system.environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE
@@ -202,9 +212,12 @@ def test_a_run_whose_output_nobody_reads_any_more_says_that_it_goes_on(system: S
     assert popen.stdout is not None
     assert popen.stderr is not None
     popen.stdout.readline()
+    coordinator = system.coordinator_id
     popen.stdout.close()
     assert b"run 1 continues; " in popen.stderr.read()
     popen.stderr.close()
-    popen.wait(20)
+    popen.wait(DEADLINE)
+    eventually(lambda: running(docker_client, coordinator, 1))
+    tell(docker_client, coordinator, 1)
     assert system.finished(1)["status"] == "success"
     eventually(lambda: nobody_serves(system))
