@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -105,7 +105,7 @@ def test_a_turn_takes_a_bounded_number_of_messages(
     monkeypatch.setattr(router_module, "TURN_BYTES", 3_000_000)
     dealer, _ = connect(context, router)
 
-    def most_at_once(*frames: list[bytes]) -> int:
+    def most_at_once(*frames: Sequence[bytes | memoryview]) -> int:
         """The most messages that a turn takes of these."""
         for each in frames:
             dealer.send_multipart(each)

@@ -223,10 +223,10 @@ def test_a_silence_longer_than_any_patience_with_the_engine_is_not_taken_for_an_
     executor: DockerExecutor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An hour of it is no other thing: nothing here counts the seconds of a silence but what is shortened."""
-    monkeypatch.setattr("daemon.executors.docker.api_client.CALL_TIMEOUT", 2.0)
+    monkeypatch.setattr("daemon.executors.docker.api_client.CALL_TIMEOUT", 5.0)
     monkeypatch.setattr("daemon.executors.docker.logs.stored.QUIET_SECONDS", 0.3)
     monkeypatch.setattr("daemon.executors.docker.logs.attached.QUIET_SECONDS", 0.3)
-    job = assignment("echo one", "sleep 3", "echo two")
+    job = assignment("echo one", "sleep 6", "echo two")
     sandbox = opened(executor, job)
     other = DockerExecutor(WORKER, coordinator=WORKER, directory=tmp_path / "cache").sandbox(job)
     logs = bytearray(), bytearray()
@@ -239,4 +239,4 @@ def test_a_silence_longer_than_any_patience_with_the_engine_is_not_taken_for_an_
     assert (sandbox.wait().exit_code, other.wait().exit_code) == (0, 0)
     for follower in followers:
         follower.join(60)
-    assert logs[0] == logs[1] == b"$ echo one\none\n$ sleep 3\n$ echo two\ntwo\n"
+    assert logs[0] == logs[1] == b"$ echo one\none\n$ sleep 6\n$ echo two\ntwo\n"
