@@ -13,35 +13,16 @@ import docker
 import pytest
 
 from cli.process.interrupts import PRESS_SECONDS
+from tests.support import forking
 from tests.support.eventually import DEADLINE, eventually
-from tests.support.system import UNTIL_TOLD, System, nobody_serves, repository, running, statuses, tell
+from tests.support.system import UNTIL_TOLD, Done, System, nobody_serves, repository, running, statuses, tell
 
 LONG = "job: {image: longshore/busybox:test, script: [echo up, sleep 200]}"
 STUBBORN = f'job: {{image: longshore/busybox:test, script: [echo up, sleep 200], after_script: ["{UNTIL_TOLD}"]}}'
 SHORT = "job: {image: longshore/busybox:test, script: [echo up, sleep 1, echo done]}"
 TALKING = "job: {image: longshore/busybox:test, script: ['until [ -e /told ]; do echo up; sleep 0.05; done']}"
 """Prints until it is told to end."""
-SIGNALING = """
-import importlib, os, signal, sys
-module, owner, name, moment, number, times = sys.argv[1:7]
-del sys.argv[1:7]
-holder = importlib.import_module(module)
-holder = getattr(holder, owner) if owner else holder
-real = getattr(holder, name)
-def signaling(*arguments, **named):
-    def send():
-        for _ in range(int(times)):
-            os.kill(os.getpid(), int(number))
-    moment == "before" and send()
-    value = real(*arguments, **named)
-    moment == "after" and send()
-    setattr(holder, name, real)
-    return value
-setattr(holder, name, signaling)
-from cli.main import main
-main()
-"""
-"""`longshore`, which gets signals just before or after it calls a function for the first time."""
+SIGNALING = "tests.system.signaling"
 COMPILE = ("pipeline", "Repository", "ask")
 SNAPSHOT = ("cli.submit.workspace.packs", "Packer", "make")
 UPLOAD = ("protocol.client", "Client", "upload")
@@ -49,14 +30,18 @@ SUBMIT = ("protocol.client", "Client", "submit_run")
 CANCEL = ("protocol.client", "Client", "cancel")
 
 
+def signaled(place: tuple[str, str, str], moment: str, number: int, times: int, *arguments: str) -> list[str]:
+    """The command `longshore run`, signaled at that place."""
+    return [sys.executable, "-m", SIGNALING, *place, moment, str(int(number)), str(times), "run", *arguments]
+
+
 def run_signaled(
     system: System, project: Path, place: tuple[str, str, str], moment: str, number: int, times: int, *arguments: str
-) -> subprocess.CompletedProcess[str]:
-    """`longshore run` in a project, signaled at that place."""
-    command = [sys.executable, "-c", SIGNALING, *place, moment, str(int(number)), str(times), "run", *arguments]
-    return subprocess.run(
-        command, cwd=project, env=system.environment(), capture_output=True, text=True, timeout=DEADLINE, check=False
-    )
+) -> Done:
+    """Runs it in a project, to its end."""
+    command = signaled(place, moment, number, times, *arguments)[2:]
+    done = forking.run(command, module=SIGNALING, cwd=project, environment=system.environment(), within=DEADLINE)
+    return Done(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
 def project_of(folder: Path, file: str) -> Path:
@@ -100,8 +85,8 @@ def test_signals_before_a_run_is_submitted_begin_none(
 ) -> None:
     project = project_of(tmp_path / "project", LONG)
     done = run_signaled(system, project, place, "before", signal.SIGTERM, 2)
-    assert (done.returncode, done.stdout) == (143, ""), done.stderr
-    assert done.stderr == "longshore: ended before the run began\n"
+    assert (done.status, done.out) == (143, ""), done.err
+    assert done.err == "longshore: ended before the run began\n"
     assert listed(system) == []
 
 
@@ -112,22 +97,17 @@ def test_signals_while_a_run_is_submitted_cancel_it_when_its_id_is_known(
 ) -> None:
     project = project_of(tmp_path / "project", LONG)
     done = run_signaled(system, project, SUBMIT, moment, signal.SIGTERM, times)
-    assert done.returncode == 3, done.stderr
-    assert "canceling run 1" in done.stderr
+    assert done.status == 3, done.err
+    assert "canceling run 1" in done.err
     assert listed(system) == [(1, "canceled")]
 
 
 def test_signals_while_it_is_canceled_do_not_keep_that_from_being_asked_for(system: System, tmp_path: Path) -> None:
     project = project_of(tmp_path / "project", LONG)
-    run = [sys.executable, "-c", SIGNALING, *CANCEL, "before", str(int(signal.SIGINT)), "2", "run"]
-    popen = subprocess.Popen(run, cwd=project, env=system.environment(), stdout=subprocess.PIPE)
-    assert popen.stdout is not None
-    while popen.stdout.readline() != b"job | up\n":
-        assert popen.poll() is None
-    popen.send_signal(signal.SIGINT)
-    popen.stdout.read()
-    popen.stdout.close()
-    assert popen.wait(DEADLINE) == 3
+    run = system.spawn(signaled(CANCEL, "before", signal.SIGINT, 2), "run", cwd=project)
+    eventually(lambda: "job | up\n" in run.out.read_text())
+    run.interrupt()
+    assert run.popen.wait(DEADLINE) == 3, run.said
     assert listed(system) == [(1, "canceled")]
 
 
@@ -153,9 +133,9 @@ def test_the_next_press_leaves_the_containers_of_a_canceled_run_to_the_backgroun
 def test_a_hang_up_while_a_run_is_submitted_leaves_it_to_the_background(system: System, tmp_path: Path) -> None:
     project = project_of(tmp_path / "project", SHORT)
     done = run_signaled(system, project, SUBMIT, "before", signal.SIGHUP, 2)
-    assert done.returncode == 129, done.stderr
-    assert "run 1 continues; " in done.stderr
-    assert "`longshore cancel 1` cancels it" in done.stderr
+    assert done.status == 129, done.err
+    assert "run 1 continues; " in done.err
+    assert "`longshore cancel 1` cancels it" in done.err
     assert system.finished(1)["status"] == "success"
     eventually(lambda: nobody_serves(system))
 
@@ -163,8 +143,8 @@ def test_a_hang_up_while_a_run_is_submitted_leaves_it_to_the_background(system: 
 def test_signals_while_a_detached_run_is_submitted_say_that_it_goes_on(system: System, tmp_path: Path) -> None:
     project = project_of(tmp_path / "project", SHORT)
     done = run_signaled(system, project, SUBMIT, "before", signal.SIGTERM, 2, "-d")
-    assert (done.returncode, done.stdout) == (143, "1\n")
-    assert "run 1 was already submitted and continues; `longshore cancel 1` cancels it" in done.stderr
+    assert (done.status, done.out) == (143, "1\n")
+    assert "run 1 was already submitted and continues; `longshore cancel 1` cancels it" in done.err
     assert system.finished(1)["status"] == "success"
     eventually(lambda: nobody_serves(system))
 
