@@ -271,13 +271,14 @@ def test_expired_artifacts_are_not_handed_on(fleet: System, tmp_path: Path) -> N
     file = """
 stages: [make, use]
 make: {stage: make, script: ['echo 1 >data'], artifacts: {paths: [data], expire_in: 1 second}}
-use: {stage: use, when: manual, allow_failure: false, script: [cat data]}
+use: {stage: use, script: [cat data, exit 1]}
 """
     done = fleet.run(project(tmp_path, file))
     run = done.json["id"]
+    assert jobs_of(done.json)["use"]["failure_reason"] == "script_failure"
     expiry = jobs_of(done.json)["make"]["artifacts"][0]["expires_at"]
     eventually(lambda: time.time() > seconds(expiry))
-    assert fleet.command("play", str(run), "use").status == 0
+    assert fleet.command("retry", str(run), "use").status == 0
     job = jobs_of(fleet.finished(run))["use"]
     assert job["failure_reason"] == "missing_dependency_failure"
     assert "make have expired" in job["message"]

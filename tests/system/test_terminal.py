@@ -9,7 +9,6 @@ import pty
 import select
 import signal
 import struct
-import subprocess
 import termios
 import time
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import docker
 
+from tests.support import forking
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import LONGSHORE, UNTIL_TOLD, System, repository, running, tell
 
@@ -28,7 +28,7 @@ ROWS, COLUMNS = 40, 120
 class Terminal:
     """A longshore process whose terminal we are."""
 
-    popen: subprocess.Popen[bytes]
+    popen: forking.Forked
     master: int
     shown: bytes = b""
 
@@ -50,11 +50,11 @@ class Terminal:
     def end(self) -> int:
         """The exit status; all that was written is in `shown` then."""
         deadline = time.monotonic() + DEADLINE
-        while self.popen.poll() is None:
+        while (status := self.popen.poll()) is None:
             assert time.monotonic() < deadline, self.shown[-2000:]
             self._read(0.05)
         self._read(0)
-        return self.popen.returncode
+        return status
 
     def _read(self, wait: float) -> None:
         while select.select([self.master], [], [], wait)[0]:
@@ -73,14 +73,13 @@ def terminal(system: System, *arguments: str, cwd: Path | None = None) -> Iterat
     """`longshore ARGUMENTS` in a terminal of its own."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    popen = subprocess.Popen(
-        [LONGSHORE, *arguments],
+    popen = forking.fork(
+        [str(LONGSHORE), *arguments],
         cwd=cwd or system.folder,
-        env=system.environment() | {"TERM": "xterm-256color"},
+        environment=system.environment() | {"TERM": "xterm-256color"},
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        start_new_session=True,
     )
     os.close(slave)
     try:
@@ -200,7 +199,7 @@ def test_a_log_is_exact_where_it_goes_to_a_file_and_on_request(fleet: System, tm
     run = fleet.submit(repository(tmp_path / "project", SAYS_IT))
     assert fleet.finished(run)["status"] == "success"
     command = [str(LONGSHORE), "logs", str(run), "job"]
-    piped = subprocess.run(command, cwd=fleet.folder, env=fleet.environment(), capture_output=True, check=True)
+    piped = forking.run(command, cwd=fleet.folder, environment=fleet.environment(), within=DEADLINE)
     assert piped.stdout == b"$ cat said\n" + SAID_TO_A_TERMINAL.encode()
     with terminal(fleet, "logs", str(run), "job", "--raw") as raw:
         assert raw.end() == 0
