@@ -254,7 +254,7 @@ job:
       command: [sh, -c, "mount -t tmpfs none /mnt 2>&1 || mount -t tmpfs none /tmp; sleep 100"]
   script: [sleep 1, exit 1]
 """
-    done = system.command("run", cwd=project_of(tmp_path / "project", file))
+    done = system.command("run", cwd=project_of(tmp_path / "project", file), within=2 * DEADLINE)
     assert done.status == 1
     message = jobs_of(system.show(1))["job"]["message"]
     assert "a service (needy) needs --allow privileged, an option of run, up and worker" in message
