@@ -18,9 +18,11 @@ from coordinator.files.blob_store import BlobStore
 from coordinator.files.log_store import LogStore
 from coordinator.files.owner_lock import Lock
 from coordinator.handlers import CoordinatorInfo, Handlers
+from coordinator.launcher_process import LauncherProcess
 from coordinator.maintenance.collector import Collector
 from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.other_projects import Artifacts, KnownProjects
+from coordinator.projects import Projects
 from coordinator.queries import Queries, QueryQueue
 from coordinator.security.gatekeeper import Gatekeeper
 from coordinator.security.limits import RateLimiter
@@ -33,7 +35,7 @@ from coordinator.transport.publisher import Publisher
 from coordinator.transport.router import Router
 from coordinator.upstream_needs import UpstreamNeeds
 from protocol.errors import LongshoreError
-from protocol.keys import make_private
+from protocol.keys import local_addresses, make_private
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,7 @@ class Resources(ABC):
         self.waiting = QueryQueue()
         self.pace = RateLimiter(settings.limits.messages_per_second)
         self.quota = Quota(settings.limits)
+        self.projects = Projects(self.store, self.door.vault)
         self.handlers = Handlers(
             facts,
             self.router,
@@ -139,17 +142,16 @@ class Resources(ABC):
             self.door.note,
             settings.limits,
             self.quota,
+            self.projects,
         )
         compiler = ChildCompiler(settings.state / "children", self.blobs.path, settings.children)
         self._open.append(compiler.close)
         history = History(self.store.all)
-        projects = KnownProjects(self.store, history, self.blobs)
-        self.children = ChildRuns(
-            compiler, self.engine, self.handlers.submission, self.logs, projects, history, self.wake
-        )
+        known = KnownProjects(self.store, history, self.blobs)
+        self.children = ChildRuns(compiler, self.engine, self.handlers.submission, self.logs, known, history, self.wake)
         artifacts = Artifacts(history, self.blobs)
-        self.upstream_needs = UpstreamNeeds(self.engine, projects, artifacts, self.wake)
-        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
+        self.upstream_needs = UpstreamNeeds(self.engine, known, artifacts, self.wake)
+        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed, self.projects)
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)
         self._open.append(self.housekeeper.close)
@@ -157,6 +159,19 @@ class Resources(ABC):
             self.housekeeper, self.engine, self.store, self.blobs, self.quota, retention.young, self.run_removed
         )
         self.door.tell_this_user(self.address, self.feed.address)
+        self.launcher = LauncherProcess(settings.launcher, settings.state, self.local_address)
+        self._open.append(self.launcher.close)
+        self.want_launcher()
+
+    def want_launcher(self) -> None:
+        """Has the launcher started, if there is something for it to do."""
+        if self.settings.launcher and self.projects:
+            self.launcher.want()
+
+    @property
+    def local_address(self) -> str:
+        """The address at which this host's processes reach it."""
+        return local_addresses(self.address)[-1] if self.address.startswith("tcp://") else self.address
 
     @property
     def address(self) -> str:

@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import resource
+import sys
 
 import click
 
@@ -67,6 +68,7 @@ def coordinator_command(
         retention=options.retention,
         limits=bounds,
         children=options.children(shared=True),
+        launcher=[sys.executable, "-m", "cli", "launcher", "--includes", options.child_includes or "public"],
     )
     warn_of_weak_confinement()
     coordinator = Coordinator(settings)

@@ -40,6 +40,30 @@ from protocol.messages.client import (
     WorkerList,
     Workspaces,
 )
+from protocol.messages.projects import (
+    AddProject,
+    AddTrigger,
+    Administrative,
+    ChangeProject,
+    FromTeam,
+    GetHookSecret,
+    GetTrigger,
+    ListProjects,
+    ListTriggers,
+    PendingTriggers,
+    ProjectDetail,
+    ProjectList,
+    RemoveProject,
+    RevealSecret,
+    SecretValue,
+    SettleTrigger,
+    ShowProject,
+    TakeTriggers,
+    ToTeam,
+    TriggerAdded,
+    TriggerDetail,
+    TriggerList,
+)
 from protocol.messages.shared import (
     MOST_WORKERS_ASKED,
     BlobData,
@@ -85,6 +109,9 @@ __all__ = [
     "MOST_WORKERS_ASKED",
     "PAYLOAD_TYPES",
     "Ack",
+    "AddProject",
+    "AddTrigger",
+    "Administrative",
     "AssignJob",
     "Assignment",
     "Batch",
@@ -94,6 +121,7 @@ __all__ = [
     "BlobState",
     "Cancel",
     "CancelJob",
+    "ChangeProject",
     "ClientHello",
     "Dependency",
     "DependencyUpdate",
@@ -105,8 +133,10 @@ __all__ = [
     "Error",
     "FromBoth",
     "FromClient",
+    "FromTeam",
     "FromWorker",
     "GetGoneWorkers",
+    "GetHookSecret",
     "GetJob",
     "GetJobDependencies",
     "GetJobExecution",
@@ -114,6 +144,7 @@ __all__ = [
     "GetLog",
     "GetRun",
     "GetSnapshot",
+    "GetTrigger",
     "GetWorkspaces",
     "GoneWorkers",
     "Goodbye",
@@ -128,30 +159,45 @@ __all__ = [
     "JobStatusReply",
     "JobStatuses",
     "ListEnvironments",
+    "ListProjects",
     "ListReleases",
     "ListRuns",
     "ListTestResults",
+    "ListTriggers",
     "ListWorkers",
     "LogChunk",
     "LogData",
     "Message",
     "Origin",
+    "PendingTriggers",
     "Play",
+    "ProjectDetail",
+    "ProjectList",
     "ReleaseList",
+    "RemoveProject",
     "Retry",
+    "RevealSecret",
     "RevokeJob",
     "RunDetail",
     "RunFilter",
     "RunList",
     "RunSubmitted",
+    "SecretValue",
+    "SettleTrigger",
+    "ShowProject",
     "Snapshot",
     "Source",
     "StopEnvironment",
     "SubmitRun",
+    "TakeTriggers",
     "TestResultList",
     "ToClient",
     "ToCoordinator",
+    "ToTeam",
     "ToWorker",
+    "TriggerAdded",
+    "TriggerDetail",
+    "TriggerList",
     "Welcome",
     "WorkerList",
     "Workspaces",
@@ -188,6 +234,7 @@ FromClient = (
     | ListTestResults
     | DrainWorker
     | GetSnapshot
+    | FromTeam
 )
 ToCoordinator = FromWorker | FromBoth | FromClient
 """All messages that the coordinator's ROUTER accepts, except administrative ones."""
@@ -223,6 +270,7 @@ ToClient = (
     | TestResultList
     | GoneWorkers
     | Snapshot
+    | ToTeam
     | Done
     | BlobData
     | BlobState

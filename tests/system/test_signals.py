@@ -24,7 +24,7 @@ TALKING = "job: {image: longshore/busybox:test, script: ['until [ -e /told ]; do
 """Prints until it is told to end."""
 SIGNALING = "tests.system.signaling"
 COMPILE = ("pipeline", "Repository", "ask")
-SNAPSHOT = ("cli.submit.workspace.packs", "Packer", "make")
+SNAPSHOT = ("snapshots.packs", "Packer", "make")
 UPLOAD = ("protocol.client", "Client", "upload")
 SUBMIT = ("protocol.client", "Client", "submit_run")
 CANCEL = ("protocol.client", "Client", "cancel")
