@@ -163,7 +163,7 @@ def test_a_push_has_gitlab_s_variables_and_secrets_and_a_request_from_a_fork_nei
         iid="7", title="Draft: mine", source_branch="main", source_project="eve/app", target_branch="main",
         fetch_ref="refs/pull/7/head", draft=True, labels=["a", "b"], author="eve",
     )  # fmt: skip
-    event = {"source": "merge_request_event", "sha": fork, "merge_request": request}
+    event: dict[str, Any] = {"source": "merge_request_event", "sha": fork, "merge_request": request}
     forked = team.run(team.trigger(**event, from_fork=True, user="eve"))
     assert statuses(fleet.finished(forked)) == {"facts": "success"}
     log = fleet.log(forked, "facts")
