@@ -155,6 +155,17 @@ class Attempt(Table):
         )
 
 
+class OwnWorkspace(Table):
+    """Files that a job's attempts from `number` on get in place of its run's; NULL: the run's again."""
+
+    job = ForeignKeyField(Job, on_delete="CASCADE", index=False)
+    number = IntegerField()
+    workspace_json = TextField(null=True)
+
+    class Meta:
+        primary_key = CompositeKey("job", "number")
+
+
 class AttemptTests(Table):
     """The packed results of an attempt's tests, written once. `files` identifies the files of its run."""
 
@@ -286,6 +297,7 @@ TABLES: tuple[type[Table], ...] = (
     Stage,
     Job,
     Attempt,
+    OwnWorkspace,
     AttemptTests,
     Environment,
     Worker,

@@ -36,6 +36,7 @@ from coordinator.store.models import (
     Job,
     JoinToken,
     Meta,
+    OwnWorkspace,
     Run,
     RunPlan,
     RunProjects,
@@ -60,7 +61,18 @@ RECONNECT_EVERY = 1.0
 """Seconds between reconnection attempts: each may take a while, and blocks the coordinator's loop."""
 CONFIRM_EVERY = 1.0
 """Seconds for which a check of the term remains valid."""
-UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Environment, Worker, AccessKey, JoinToken, Secret)
+UPDATED: tuple[type[Table], ...] = (
+    Run,
+    Stage,
+    Job,
+    Attempt,
+    OwnWorkspace,
+    Environment,
+    Worker,
+    AccessKey,
+    JoinToken,
+    Secret,
+)
 WRITTEN_ONCE: tuple[type[Table], ...] = (
     RunPlan,
     RunWorkspace,
@@ -195,6 +207,7 @@ class Store:
             self._write(Stage, map(rows.stage_row, turn.stages))
             self._write(Job, map(rows.job_row, turn.jobs))
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
+            self._write(OwnWorkspace, map(rows.own_workspace_row, turn.workspaces))
             self._write(AttemptTests, map(rows.tests_row, turn.tests))
             self._write(Environment, map(environment_rows.environment_row, turn.environments))
             self._write(Worker, map(rows.worker_row, turn.workers))
