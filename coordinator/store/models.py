@@ -118,7 +118,10 @@ class Job(Table):
     inputs_json = TextField(null=True)
 
     class Meta:
-        indexes = ((("run", "status", "allowed_to_fail"), False),)  # covers the counts in the list of runs
+        indexes = (
+            (("run", "status", "allowed_to_fail"), False),  # covers the counts in the list of runs
+            (("name", "run"), False),  # for lists of the runs that have a job
+        )
 
 
 class Attempt(Table):

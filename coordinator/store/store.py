@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -73,6 +73,8 @@ UPDATED: tuple[type[Table], ...] = (
     JoinToken,
     Secret,
 )
+CONSTANT: Mapping[type[Table], Sequence[str]] = {Job: ["name"]}
+"""Indexed columns that never change, besides foreign keys."""
 WRITTEN_ONCE: tuple[type[Table], ...] = (
     RunPlan,
     RunWorkspace,
@@ -129,8 +131,9 @@ class Store:
         key = table._meta.get_primary_keys()
         key_names = {field.name for field in key}
         query = table.insert_many([(None,) * len(fields)], fields=fields)
-        if update:  # foreign keys never change; leaving them out avoids index updates and checks
-            changing = [f for f in fields if f.name not in key_names and not isinstance(f, ForeignKeyField)]
+        if update:  # leaving out what never changes avoids index updates and checks
+            constant = {*key_names, *CONSTANT.get(table, ())}
+            changing = [f for f in fields if f.name not in constant and not isinstance(f, ForeignKeyField)]
             query = query.on_conflict(conflict_target=key, preserve=changing)
         else:
             query = query.on_conflict(action="nothing", conflict_target=key)

@@ -1,4 +1,4 @@
-"""Files of a job in place of its run's."""
+"""Files of a job in place of its run's; an index of the names of jobs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from peewee import BigIntegerField, CompositeKey, ForeignKeyField, IntegerField,
 
 
 def up(migrator: Any, db: Any) -> None:
-    """Adds the table; existing jobs have the files of their runs."""
+    """Adds the table and the index; existing jobs have the files of their runs."""
 
     class Table(Model):
         class Meta:
@@ -27,3 +27,4 @@ def up(migrator: Any, db: Any) -> None:
             primary_key = CompositeKey("job", "number")
 
     db.create_tables([OwnWorkspace], safe=False)
+    migrator.migrate(migrator.add_index("job", ("name", "run_id")))
