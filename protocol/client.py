@@ -83,10 +83,28 @@ class Client(ClientSession):
         return self.request(m.Cancel, m.Done, run=run, job=job).count
 
     def retry(
-        self, run: int, job: str | None = None, *, failed_only: bool = False, inputs: Mapping[str, str] = NOTHING
+        self,
+        run: int,
+        job: str | None = None,
+        *,
+        failed_only: bool = False,
+        inputs: Mapping[str, str] = NOTHING,
+        workspace: Workspace | None = None,
+        project: str = "",
     ) -> int:
-        """Retries jobs that did not succeed, or one job with these inputs; returns the number of jobs affected."""
-        return self.request(m.Retry, m.Done, run=run, job=job, failed_only=failed_only, inputs=dict(inputs)).count
+        """Retries jobs that did not succeed, or one job with these inputs, and files of `project` in place of its
+        run's; returns the number of jobs affected.
+        """
+        return self.request(
+            m.Retry,
+            m.Done,
+            run=run,
+            job=job,
+            failed_only=failed_only,
+            inputs=dict(inputs),
+            workspace=workspace,
+            project=project,
+        ).count
 
     def play(
         self, run: int, job: str, variables: list[Variable] | None = None, inputs: Mapping[str, str] = NOTHING

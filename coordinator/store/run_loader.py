@@ -6,7 +6,7 @@ from peewee import Expression
 
 from coordinator.engine.state import RunState
 from coordinator.store import rows
-from coordinator.store.models import Attempt, Job, Run, RunPlan, RunProjects, RunWorkspace, Stage
+from coordinator.store.models import Attempt, Job, OwnWorkspace, Run, RunPlan, RunProjects, RunWorkspace, Stage
 
 
 def load_runs(query: rows.Query, which: Expression) -> list[RunState]:
@@ -30,6 +30,10 @@ def load_runs(query: rows.Query, which: Expression) -> list[RunState]:
     for row in query(Attempt.select().join(Job).join(Run).where(which).order_by(Attempt.job, Attempt.number)):
         attempt = rows.attempt_of(row)
         jobs[attempt.job_id].attempts.append(attempt)
+    own = OwnWorkspace.select().join(Job).join(Run).where(which)
+    for job_id, number, text in query(own):
+        files = rows.workspace_of(text) if text else None
+        jobs[job_id].own_workspaces = {**jobs[job_id].own_workspaces, number: files}
     for run in runs.values():
         if (there := sum(len(stage.jobs) for stage in run.stages)) != len(run.plan.jobs):
             raise LookupError(f"{there} of its {len(run.plan.jobs)} jobs exist")

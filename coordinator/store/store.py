@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any
@@ -36,6 +36,7 @@ from coordinator.store.models import (
     Job,
     JoinToken,
     Meta,
+    OwnWorkspace,
     Project,
     Run,
     RunPlan,
@@ -67,6 +68,7 @@ UPDATED: tuple[type[Table], ...] = (
     Stage,
     Job,
     Attempt,
+    OwnWorkspace,
     Environment,
     Worker,
     AccessKey,
@@ -75,6 +77,8 @@ UPDATED: tuple[type[Table], ...] = (
     Project,
     RunTrigger,
 )
+CONSTANT: Mapping[type[Table], Sequence[str]] = {Job: ["name"]}
+"""Indexed columns that never change, besides foreign keys."""
 WRITTEN_ONCE: tuple[type[Table], ...] = (
     RunPlan,
     RunWorkspace,
@@ -132,8 +136,9 @@ class Store:
         key = table._meta.get_primary_keys()
         key_names = {field.name for field in key}
         query = table.insert_many([(None,) * len(fields)], fields=fields)
-        if update:  # foreign keys never change; leaving them out avoids index updates and checks
-            changing = [f for f in fields if f.name not in key_names and not isinstance(f, ForeignKeyField)]
+        if update:  # leaving out what never changes avoids index updates and checks
+            constant = {*key_names, *CONSTANT.get(table, ())}
+            changing = [f for f in fields if f.name not in constant and not isinstance(f, ForeignKeyField)]
             query = query.on_conflict(conflict_target=key, preserve=changing)
         else:
             query = query.on_conflict(action="nothing", conflict_target=key)
@@ -210,6 +215,7 @@ class Store:
             self._write(Stage, map(rows.stage_row, turn.stages))
             self._write(Job, map(rows.job_row, turn.jobs))
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
+            self._write(OwnWorkspace, map(rows.own_workspace_row, turn.workspaces))
             self._write(AttemptTests, map(rows.tests_row, turn.tests))
             self._write(Environment, map(environment_rows.environment_row, turn.environments))
             self._write(Worker, map(rows.worker_row, turn.workers))
