@@ -16,7 +16,9 @@ from aiohttp import web
 from protocol.addresses import DEFAULT_WEB, TcpAddress, parse_tcp
 from protocol.errors import LongshoreError, UsageError
 from protocol.keys import Credentials
+from protocol.places import pushes_directory, state_directory
 from web.connections import ConnectionLimits, Connections
+from web.git.server import ROUTE, GitServer
 from web.projects import Projects
 from web.upstream import Upstream
 from web.webhooks import Webhooks
@@ -41,11 +43,14 @@ PROJECT = r"{project:[^?#]{1,255}}"
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     """Where the server listens and for which coordinator. `tls` are the files of a certificate and of its key.
 
-    `credentials` default to this user's own for the coordinator.
+    `credentials` default to this user's own for the coordinator. `state` has the server's own files, `pushes` the
+    repositories of what is pushed here, where the launcher finds it.
     `behind_proxy`: all connections come from a proxy that has TLS and limits of its own.
     """
 
     coordinator: str
+    state: Path = msgspec.field(default_factory=state_directory)
+    pushes: Path = msgspec.field(default_factory=pushes_directory)
     credentials: Credentials | None = None
     bind: str = DEFAULT_WEB
     tls: tuple[Path, Path] | None = None
@@ -98,6 +103,10 @@ async def _serve(settings: WebSettings, ready: Callable[[str], None]) -> None:
     webhooks = Webhooks(upstream, projects)
     app.router.add_post(f"/hooks/{PROJECT}", webhooks.receive, expect_handler=webhooks.expect)
     app.router.add_get("/healthz", _health)
+    git = GitServer(settings.state, settings.pushes, settings.coordinator, settings.credentials, projects)
+    app.router.add_route("GET", ROUTE, git.serve)
+    app.router.add_route("POST", ROUTE, git.serve)
+    await git.start()
     await runner.setup()
     watch = asyncio.create_task(connections.watch())
     try:
@@ -113,6 +122,7 @@ async def _serve(settings: WebSettings, ready: Callable[[str], None]) -> None:
         watch.cancel()
         await runner.shutdown()
         await runner.cleanup()
+        await git.stop()
         await loop.run_in_executor(None, upstream.close)
 
 

@@ -22,8 +22,8 @@ from tests.web.hooks.deliveries import SECRET
 class Site:
     """One coordinator and one web server in a folder. Use in a `with` block."""
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.system = System(folder, extra={"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
+    def __init__(self, folder: Path, *options: str, docker: bool = False) -> None:
+        self.system = System(folder, extra={} if docker else {"DOCKER_HOST": "unix:///nonexistent/docker.sock"})
         self.coordinator = self.system.start_coordinator()
         self._options = ["--bind", "127.0.0.1:0", *options]
         self.start_web()
