@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.commands.project_hook import hook_command
 from cli.options.common import Target, coordinator_option, output_option
 from cli.submit.variables import variable_option
 from protocol.errors import LongshoreError, UsageError
@@ -28,6 +29,9 @@ ASK_EVERY = 0.2
 @click.group("project")
 def project_group() -> None:
     """Manage projects: repositories whose pushes, merge requests and schedules start runs."""
+
+
+project_group.add_command(hook_command)
 
 
 def _settings(command: Any) -> Any:

@@ -62,6 +62,7 @@ def _with(entry: Dependency, *, satisfied: bool) -> Dependency:
 def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_limit: int, lease: float) -> Assignment:
     """The complete assignment of an attempt."""
     run = index.run
+    workspace = job.own_workspace(attempt.number) or run.workspace
     return Assignment(
         attempt=attempt.id,
         run=run.id,
@@ -73,7 +74,7 @@ def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_lim
         predefined=run.plan.predefined,
         variables=of_job(run.id, run.created_at or 0.0, job.id),
         run_variables=[*run.plan.run_variables, *job.play_variables],
-        workspace=run.workspace and run.workspace.for_worker,
+        workspace=workspace and workspace.for_worker,
         default_image=run.plan.default_image,
         dependencies=dependencies(job, index),
         log_limit=job.plan.resources.log_limit or log_limit,
