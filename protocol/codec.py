@@ -35,6 +35,7 @@ from protocol.messages import (
     Play,
     Retry,
     SubmitRun,
+    TakeTriggers,
     ToClient,
     ToCoordinator,
     ToWorker,
@@ -60,6 +61,7 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     AddProject: FLAT_MAP_BYTES,
     ChangeProject: FLAT_MAP_BYTES,
     AddTrigger: FLAT_MAP_BYTES,
+    TakeTriggers: FLAT_MAP_BYTES,
 }
 """Largest maps of types with lists: unpacking a list costs a thousand times as much as skipping it."""
 MAX_PAYLOAD_BYTES = 4 << 20
