@@ -1,7 +1,8 @@
 """Bounds what strangers can hold of the server: connections in all and per address, and the time to say something.
 
-Each TCP connection is counted from its first moment, before its TLS handshake. When a limit is reached, the connection
-that has been without a complete request for longest makes room, so that senders of half a request lock nobody out.
+Each TCP connection is counted from its first moment, before its TLS handshake. When a limit is reached, a connection
+without a complete request makes room: one that rests between requests, else the one that has been waited for longest.
+So senders of half a request lock nobody out.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import asyncio
 import ssl
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from itertools import chain
 
 import msgspec
 from aiohttp import web
@@ -20,12 +22,14 @@ HandlerFactory = Callable[[], asyncio.Protocol]
 class ConnectionLimits(msgspec.Struct, frozen=True, kw_only=True):
     """Limits of connections. `per_address` is None behind a proxy, from which all connections come.
 
-    `request_seconds` is the time for a TLS handshake and the head of a request, also of a later one.
+    `request_seconds` is the time for a TLS handshake and for the head of a request, from its first byte on.
+    `rest_seconds` is the time between two requests; proxies keep connections for a minute.
     """
 
     total: int = 2000
     per_address: int | None = 500
     request_seconds: float = 5.0
+    rest_seconds: float = 90.0
 
 
 class Connections:
@@ -37,7 +41,8 @@ class Connections:
         self._tls = tls
         self._open: dict[str, set[Connection]] = {}
         self._count = 0
-        self._idle: OrderedDict[Connection, None] = OrderedDict()  # without a complete request, the longest first
+        self._awaited: OrderedDict[Connection, None] = OrderedDict()  # for a request's head, the longest first
+        self._resting: OrderedDict[Connection, None] = OrderedDict()  # between two requests, the longest first
         self._by_handler: dict[asyncio.BaseProtocol, Connection] = {}
 
     def __call__(self) -> Connection:
@@ -51,13 +56,13 @@ class Connections:
 
     def admit(self, connection: Connection) -> bool:
         """Counts a new connection; False if there is no room, and nobody to make some."""
-        of_address = self._open.setdefault(connection.address, set())
+        of_address = self._open.get(connection.address, set())
         limit = self.limits.per_address
         full = self._count >= self.limits.total
         if limit is not None and len(of_address) >= limit:
-            longest = next((idle for idle in self._idle if idle in of_address), None)
+            longest = next((one for one in chain(self._resting, self._awaited) if one in of_address), None)
         else:
-            longest = next(iter(self._idle), None) if full else connection
+            longest = next(chain(self._resting, self._awaited), None) if full else connection
         if longest is None:
             return False
         if longest is not connection:
@@ -65,7 +70,7 @@ class Connections:
         self._open.setdefault(connection.address, of_address).add(connection)
         self._count += 1
         self._by_handler[connection.handler] = connection
-        self._idle[connection] = None
+        self._awaited[connection] = None
         return True
 
     def forget(self, connection: Connection) -> None:
@@ -76,19 +81,26 @@ class Connections:
             self._count -= 1
             if not of_address:
                 del self._open[connection.address]
-        self._idle.pop(connection, None)
+        self._awaited.pop(connection, None)
+        self._resting.pop(connection, None)
         self._by_handler.pop(connection.handler, None)
 
+    def hear(self, connection: Connection) -> None:
+        """Starts the clock of a request whose first bytes have arrived."""
+        if connection in self._resting:
+            del self._resting[connection]
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._awaited[connection] = None
+
     def expire(self) -> float:
-        """Drops connections whose time for a request is over; seconds until this is due again."""
+        """Drops connections whose time is over; seconds until this is due again."""
         now = asyncio.get_running_loop().time()
-        while self._idle:
-            longest = next(iter(self._idle))
-            left = longest.idle_since + self.limits.request_seconds - now
-            if left > 0:
-                return left
-            longest.drop()
-        return self.limits.request_seconds
+        due = [self.limits.request_seconds]
+        for idle, seconds in ((self._awaited, self.limits.request_seconds), (self._resting, self.limits.rest_seconds)):
+            while idle and (left := next(iter(idle)).idle_since + seconds - now) <= 0:
+                next(iter(idle)).drop()
+            due += [left] if idle else []
+        return min(due)
 
     async def watch(self) -> None:
         """Expires connections until cancelled."""
@@ -103,13 +115,14 @@ class Connections:
         connection = self._by_handler.get(request.protocol)
         if connection is None:
             return await handler(request)
-        self._idle.pop(connection, None)
+        self._awaited.pop(connection, None)
+        self._resting.pop(connection, None)
         try:
             return await handler(request)
         finally:
             if connection.handler in self._by_handler:
                 connection.idle_since = asyncio.get_running_loop().time()
-                self._idle[connection] = None
+                self._resting[connection] = None
 
 
 class Connection(asyncio.Protocol):
@@ -170,6 +183,7 @@ class Connection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Passes data on."""
         if self._handling:
+            self._connections.hear(self)
             self.handler.data_received(data)
         else:
             self._early.append(data)

@@ -23,6 +23,7 @@ from benchmarks.rows import (
     scale,
     startup,
     throughput,
+    webhooks,
 )
 
 
@@ -48,4 +49,5 @@ COMPARISONS: list[ModuleType] = [
     many_files,
     artifacts,
     cache,
+    webhooks,
 ]

@@ -7,7 +7,7 @@ import sys
 import time
 
 from benchmarks.crowd import Crowd
-from benchmarks.fleet import ROOT, fleet
+from benchmarks.fleet import ROOT, Fleet, fleet
 from benchmarks.harness import Finding, Row, Scale, Series, Target
 from benchmarks.peers import Peers
 from benchmarks.work import independent_plan
@@ -27,33 +27,36 @@ SIZES = {Scale.FULL: (15.0, 3), Scale.QUICK: (6.0, 1), Scale.TINY: (1.5, 1)}
 def measure(scale: Scale, peers: Peers) -> list[Finding]:
     """Each worker runs one-second jobs in succession, with four log lines each: 300 statuses/s, 300 lines/s."""
     seconds, rounds = SIZES[scale]
-    measured = [_p99(seconds) for _ in range(rounds)]
+    measured = []
+    for _ in range(rounds):
+        with fleet(0, slots=1) as system:
+            measured.append(latencies(system, WORKERS, seconds))
     p99 = Series(tuple(one.quantile(0.99) for one in measured))
     p50 = Series(tuple(one.quantile(0.50) for one in measured))
     note = f"{sum(len(one.values) for one in measured)} events"
     return [Finding(ROW, p99, {"p50": p50, "p99": p99}, "ms", note)]
 
 
-def _p99(seconds: float) -> Series:
-    with fleet(0, slots=1) as system:
-        watcher = subprocess.Popen(
-            [sys.executable, "-m", "benchmarks.watcher", system.address], cwd=ROOT, stdout=subprocess.PIPE, text=True
-        )
-        crowd = Crowd(system.address, WORKERS, slots=1, job_seconds=JOB_SECONDS, line_every=LINE_EVERY)
-        try:
-            assert watcher.stdout is not None
-            watcher.stdout.readline()
-            with Client(system.address) as client:
-                client.submit_run(independent_plan(int(WORKERS * (seconds + WARM_UP + 1) / JOB_SECONDS)))
-            since = time.monotonic() + WARM_UP
-            while time.monotonic() < since + seconds:
-                crowd.work(0.1)
-        finally:
-            watcher.terminate()
-            crowd.close()
-        seen = {}
-        for line in watcher.stdout:
-            attempt, status, at = line.split()
-            seen[attempt, status] = float(at)
-        watcher.wait()
+def latencies(system: Fleet, workers: int, seconds: float) -> Series:
+    """Milliseconds from each status frame of so many workers to the event at a subscriber."""
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.watcher", system.address], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    )
+    crowd = Crowd(system.address, workers, slots=1, job_seconds=JOB_SECONDS, line_every=LINE_EVERY)
+    try:
+        assert watcher.stdout is not None
+        watcher.stdout.readline()
+        with Client(system.address) as client:
+            client.submit_run(independent_plan(int(workers * (seconds + WARM_UP + 1) / JOB_SECONDS)))
+        since = time.monotonic() + WARM_UP
+        while time.monotonic() < since + seconds:
+            crowd.work(0.1)
+    finally:
+        watcher.terminate()
+        crowd.close()
+    seen = {}
+    for line in watcher.stdout:
+        attempt, status, at = line.split()
+        seen[attempt, status] = float(at)
+    watcher.wait()
     return Series(tuple((at - crowd.sent[key]) * 1000 for key, at in seen.items() if crowd.sent.get(key, 0.0) > since))
