@@ -69,6 +69,9 @@ class Cron:
 
     def latest(self, since: float, until: float) -> float | None:
         """The last due time after `since` and up to `until`, if any."""
+        first = next(self.after(since), None)
+        if first is None or first > until:
+            return None
         begins = [since, *(until - window for window in WINDOWS if until - window > since)]
         for begin in sorted(begins, reverse=True):
             found = None
