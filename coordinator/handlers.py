@@ -15,6 +15,7 @@ import msgspec
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now, RunState
 from coordinator.files.base import Blobs, Logs
+from coordinator.projects import Projects
 from coordinator.queries import Query, QueryQueue
 from coordinator.security.limits import Limits
 from coordinator.security.quota import Quota
@@ -78,6 +79,7 @@ class Handlers:
         audit: Audit,
         limits: Limits,
         quota: Quota,
+        projects: Projects,
     ) -> None:
         self._facts = facts
         self._router = router
@@ -89,7 +91,8 @@ class Handlers:
         self._audit = audit
         self._limits = limits
         self._quota = quota
-        self.submission = Submission(engine, store, blobs, limits, quota, audit)
+        self._projects = projects
+        self.submission = Submission(engine, store, blobs, limits, quota, audit, projects)
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request id) awaiting verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
@@ -102,6 +105,8 @@ class Handlers:
             m.GetJobStatus: self._get_job_status,
             m.Goodbye: self._goodbye,
             m.SubmitRun: self._submit_run,
+            m.AddTrigger: self._add_trigger,
+            m.SettleTrigger: self._settle_trigger,
         }
         self._commands: dict[type[m.Message], Callable[..., m.Done]] = {
             m.Cancel: self._cancel,
@@ -263,6 +268,12 @@ class Handlers:
     def _submit_run(self, peer: Peer, message: m.SubmitRun, payload: Payload, now: Now, outbox: Outbox) -> None:
         reply = self.submission.submit(message, self._router.key_of(peer.route), now)
         outbox.reply(peer.route, reply)
+
+    def _add_trigger(self, peer: Peer, message: m.AddTrigger, payload: Payload, now: Now, outbox: Outbox) -> None:
+        outbox.reply(peer.route, self._projects.add_trigger(message, now))
+
+    def _settle_trigger(self, peer: Peer, message: m.SettleTrigger, payload: Payload, now: Now, outbox: Outbox) -> None:
+        outbox.reply(peer.route, self._projects.settle_trigger(message, now))
 
     def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:
         """Executes a command once, however often it is sent."""

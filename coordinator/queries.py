@@ -11,6 +11,7 @@ from coordinator.engine.engine import Engine
 from coordinator.engine.state import JobState, RunState
 from coordinator.engine.views import attempt_view, environment_view, run_view
 from coordinator.files.base import Blobs, Logs
+from coordinator.projects import Projects
 from coordinator.store.base import RunStore
 from coordinator.transport.publisher import Publisher
 from protocol import messages as m
@@ -49,6 +50,10 @@ Query = (
     | m.GetSnapshot
     | m.GetGoneWorkers
     | m.BlobGet
+    | m.ListProjects
+    | m.ShowProject
+    | m.ListTriggers
+    | m.TakeTriggers
 )
 Answer = tuple[m.Message, bytes | None]
 
@@ -90,7 +95,9 @@ class QueryQueue:
 class Queries:
     """Reads unfinished runs from the engine's memory, everything else from the store."""
 
-    def __init__(self, engine: Engine, store: RunStore, logs: Logs, blobs: Blobs, feed: Publisher) -> None:
+    def __init__(
+        self, engine: Engine, store: RunStore, logs: Logs, blobs: Blobs, feed: Publisher, projects: Projects
+    ) -> None:
         self._engine = engine
         self._store = store
         self._logs = logs
@@ -109,6 +116,10 @@ class Queries:
             m.GetSnapshot: self._snapshot,
             m.GetGoneWorkers: self._gone_workers,
             m.BlobGet: self._blob_get,
+            m.ListProjects: lambda query: (projects.list_projects(query), None),
+            m.ShowProject: lambda query: (projects.show_project(query), None),
+            m.ListTriggers: lambda query: (projects.list_triggers(query), None),
+            m.TakeTriggers: lambda query: (projects.take_triggers(query), None),
         }
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first
         self.stored_only = False  # while the store is behind the engine: answer from durable state only

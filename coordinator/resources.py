@@ -21,6 +21,7 @@ from coordinator.handlers import CoordinatorInfo, Handlers
 from coordinator.maintenance.collector import Collector
 from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.other_projects import Artifacts, KnownProjects
+from coordinator.projects import Projects
 from coordinator.queries import Queries, QueryQueue
 from coordinator.security.gatekeeper import Gatekeeper
 from coordinator.security.limits import RateLimiter
@@ -128,6 +129,7 @@ class Resources(ABC):
         self.waiting = QueryQueue()
         self.pace = RateLimiter(settings.limits.messages_per_second)
         self.quota = Quota(settings.limits)
+        self.projects = Projects(self.store, self.door.vault)
         self.handlers = Handlers(
             facts,
             self.router,
@@ -139,17 +141,16 @@ class Resources(ABC):
             self.door.note,
             settings.limits,
             self.quota,
+            self.projects,
         )
         compiler = ChildCompiler(settings.state / "children", self.blobs.path, settings.children)
         self._open.append(compiler.close)
         history = History(self.store.all)
-        projects = KnownProjects(self.store, history, self.blobs)
-        self.children = ChildRuns(
-            compiler, self.engine, self.handlers.submission, self.logs, projects, history, self.wake
-        )
+        known = KnownProjects(self.store, history, self.blobs)
+        self.children = ChildRuns(compiler, self.engine, self.handlers.submission, self.logs, known, history, self.wake)
         artifacts = Artifacts(history, self.blobs)
-        self.upstream_needs = UpstreamNeeds(self.engine, projects, artifacts, self.wake)
-        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
+        self.upstream_needs = UpstreamNeeds(self.engine, known, artifacts, self.wake)
+        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed, self.projects)
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)
         self._open.append(self.housekeeper.close)

@@ -13,6 +13,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from typing import get_args
 
 import zmq
 
@@ -36,6 +37,7 @@ from protocol.statuses import ENDED
 
 log = logging.getLogger(__name__)
 
+PROJECT_MESSAGES = get_args(m.Administrative)
 TICK_EVERY = 0.5
 """Seconds between engine ticks, which check deadlines."""
 SLOW_PEER_WAIT = 0.002
@@ -181,10 +183,14 @@ class Coordinator(Resources):
     # access
 
     def administer(self, route: bytes, message: m.Message, outbox: Outbox) -> None:
-        """Handles keys, tokens and secrets: rare changes that are written at once, outside the turn."""
+        """Handles keys, tokens, secrets and projects: rare changes that are written at once, outside the turn."""
         if self._stall is not None:
             raise ProtocolError("unavailable", self._stall.problem)
-        outbox.reply(route, self.door.administer(self.router.key_of(route), message))
+        key = self.router.key_of(route)
+        if isinstance(message, PROJECT_MESSAGES):
+            outbox.reply(route, self.projects.answer(message, self.door.access.identity(key)))
+        else:
+            outbox.reply(route, self.door.administer(key, message))
 
     def cut_off(self, identity: Identity) -> None:
         """Drops a revoked key's peers and queries. Later messages on its connections are refused one by one."""

@@ -8,16 +8,20 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator
 
+import msgspec
+
 from coordinator.engine.children import TOKEN_PREFIX
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
 from coordinator.files.base import Blobs
+from coordinator.projects import Projects
 from coordinator.security.limits import Limits
 from coordinator.security.quota import Quota
 from coordinator.store.base import RunStore
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.plan import Plan
+from protocol.projects import TRIGGER_TOKEN
 from protocol.workspace import Workspace
 
 LONGEST_TOKEN = 200
@@ -32,7 +36,14 @@ class Submission:
     """Validates and starts runs."""
 
     def __init__(
-        self, engine: Engine, store: RunStore, blobs: Blobs, limits: Limits, quota: Quota, audit: Audit
+        self,
+        engine: Engine,
+        store: RunStore,
+        blobs: Blobs,
+        limits: Limits,
+        quota: Quota,
+        audit: Audit,
+        projects: Projects,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -40,6 +51,7 @@ class Submission:
         self._limits = limits
         self._quota = quota
         self._audit = audit
+        self._projects = projects
 
     def submit(self, request: m.SubmitRun, key: bytes | None, now: Now) -> m.RunSubmitted:
         """Starts a run for the holder of `key`, once per token.
@@ -50,6 +62,12 @@ class Submission:
             raise ProtocolError("bad_field", f"a token has 1 to {LONGEST_TOKEN} characters")
         if request.token.startswith(TOKEN_PREFIX):
             raise ProtocolError("bad_field", f"a token that begins with {TOKEN_PREFIX!r} is a child run's")
+        trigger = request.source.trigger
+        if trigger is not None:
+            source = self._projects.source_of(request.source, request.token)
+            request = msgspec.structs.replace(request, source=source)
+        elif request.token.startswith(TRIGGER_TOKEN):
+            raise ProtocolError("bad_field", f"a token that begins with {TRIGGER_TOKEN!r} is a trigger's")
         self._check_workspace(request)
         known = self._store.run_by_token(request.token)
         if known is None:
@@ -60,6 +78,8 @@ class Submission:
             source = request.source
             detail = " ".join(filter(None, [request.plan.project, source.ref, source.sha[:12], source.user]))
             self._audit(key, now, "submit", f"run {reply.run}", detail)
+        if trigger is not None:
+            self._projects.launched(trigger, reply.run, now)
         for project, workspace in _workspaces(request):
             for blob in workspace.blobs:
                 self._quota.name(project, blob.digest, blob.size)

@@ -1,7 +1,8 @@
 """Administrative messages: join tokens, keys, secrets, the audit. Pure data; see `messages` for the rest.
 
-Roles: a `worker` runs jobs, an `operator` acts, a `viewer` reads. The `owner` is the user running the coordinator, on
-its own machine; only the owner can admit new keys.
+Roles: a `worker` runs jobs, an `operator` acts, a `viewer` reads, `web` reads and takes webhooks. The `owner` is the
+user running the coordinator, on its own machine; only the owner can admit new keys. The `launcher` is the process
+beside the coordinator that starts the runs of projects.
 """
 
 from __future__ import annotations
@@ -10,11 +11,12 @@ from typing import Literal
 
 import msgspec
 
+from protocol import messages as m
 from protocol.messages import Message
 from protocol.views import View
 
-EnrolledRole = Literal["worker", "operator", "viewer"]
-Role = Literal["owner", "worker", "operator", "viewer"]
+EnrolledRole = Literal["worker", "operator", "viewer", "web"]
+Role = Literal["owner", "worker", "operator", "viewer", "web", "launcher"]
 
 
 class KeyView(View, frozen=True, kw_only=True):
@@ -199,5 +201,5 @@ class AuditList(Message, frozen=True, kw_only=True, tag="audit_list"):
 ForOperators = SetSecret | ListSecrets | RemoveSecret | ListKeys | GetAudit
 ForOwners = CreateToken | ListTokens | RevokeKey
 FromAdmin = ForOperators | ForOwners
-ToCoordinator = Enrol | FromAdmin
+ToCoordinator = Enrol | FromAdmin | m.Administrative
 ToClient = Enrolled | TokenCreated | TokenList | KeyList | SecretList | AuditList

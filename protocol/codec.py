@@ -20,7 +20,10 @@ from protocol.errors import ProtocolError
 from protocol.events import AnyEvent, Events
 from protocol.messages import (
     PAYLOAD_TYPES,
+    AddProject,
+    AddTrigger,
     Batch,
+    ChangeProject,
     GetGoneWorkers,
     Goodbye,
     Heartbeat,
@@ -54,6 +57,9 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     ListRuns: FLAT_MAP_BYTES,
     admin.SetSecret: 1 << 20,
     admin.CreateToken: FLAT_MAP_BYTES,
+    AddProject: FLAT_MAP_BYTES,
+    ChangeProject: FLAT_MAP_BYTES,
+    AddTrigger: FLAT_MAP_BYTES,
 }
 """Largest maps of types with lists: unpacking a list costs a thousand times as much as skipping it."""
 MAX_PAYLOAD_BYTES = 4 << 20

@@ -16,7 +16,7 @@ import os
 import stat
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import zmq
@@ -35,6 +35,10 @@ OURS = "coordinator.lock"
 """Marker file of a coordinator's state directory."""
 ACCESS = "access"
 """Folder of credentials in a state directory."""
+SECURITY = "security"
+"""Folder of a coordinator's own private keys in its state directory, which must never leave it."""
+BESIDE: tuple[Literal["launcher", "web"], ...] = ("launcher", "web")
+"""Roles of processes beside a coordinator, on its host and by its user; each has a key of its own."""
 
 
 class KeyPair(msgspec.Struct, frozen=True):
@@ -275,6 +279,20 @@ def keep_key_pair(path: Path) -> KeyPair:
         pair = new_key_pair()
         write_private(path, json.dumps(msgspec.structs.asdict(pair)) + "\n")
         return pair
+
+
+def key_beside(state: Path, role: str) -> Path:
+    """The file of the key pair of a process beside the coordinator of a state directory."""
+    return state / SECURITY / f"{role}.key"
+
+
+def credentials_beside(state: Path, role: str, address: str) -> Credentials | None:
+    """The credentials of a process beside the coordinator at `address`, which has the state directory `state`.
+
+    None without encryption. Raises UsageError for damaged files.
+    """
+    owner = find_credentials(address)
+    return None if owner is None else Credentials(owner.server, keep_key_pair(key_beside(state, role)))
 
 
 def not_let_in(address: str, has_key: bool) -> str:

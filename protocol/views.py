@@ -178,7 +178,10 @@ class StageView(View, frozen=True, kw_only=True):
 
 
 class RunSummary(View, frozen=True, kw_only=True):
-    """One line of the list of runs. `counts` is jobs by status; `warnings`: a job with allowed failure failed."""
+    """One line of the list of runs. `counts` is jobs by status; `warnings`: a job with allowed failure failed.
+
+    `trigger`, `event` and `fork` are those of its `Source`.
+    """
 
     id: int
     name: str
@@ -193,6 +196,9 @@ class RunSummary(View, frozen=True, kw_only=True):
     started_at: float | None = None
     finished_at: float | None = None
     parent: ParentJob | None = None
+    trigger: int | None = None
+    event: str = ""
+    fork: bool = False
 
 
 class RunView(RunSummary, frozen=True, kw_only=True):

@@ -20,7 +20,10 @@ def token_group() -> None:
 
 @token_group.command("create")
 @click.option(
-    "--role", type=click.Choice(["worker", "operator", "viewer"]), required=True, help="Role granted by the token."
+    "--role",
+    type=click.Choice(["worker", "operator", "viewer", "web"]),
+    required=True,
+    help="Role granted by the token; web is for `longshore web` on another host.",
 )
 @click.option(
     "--label",

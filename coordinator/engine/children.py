@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+import msgspec
+
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.origins import called
@@ -152,13 +154,16 @@ def parent_of(run: RunState, job: JobState) -> ParentJob:
 
 
 def submission_of(attempt_id: str, plan: Plan, parent: RunState, origin: Origin) -> m.SubmitRun:
-    """A run that a job starts, as if a client had submitted it: with the snapshot and the commit of its origin."""
+    """A run that a job starts, as if a client had submitted it: with the snapshot and the commit of its origin.
+
+    What a fork's commit starts is not trusted more than the commit, whatever it is made of. No trigger starts it.
+    """
     starts_more = any(job.trigger is not None for job in plan.jobs)
     return m.SubmitRun(
         id=0,
         token=f"{TOKEN_PREFIX}{attempt_id}",
         plan=plan,
-        source=origin.source,
+        source=msgspec.structs.replace(origin.source, trigger=None, fork=origin.source.fork or parent.source.fork),
         workspace=origin.workspace,
         projects=list(parent.projects) if starts_more else [],
     )

@@ -10,6 +10,7 @@ from coordinator.engine.state import RunState
 from protocol.messages import Origin
 
 REF = "CI_COMMIT_REF_NAME"
+MERGE_REQUEST = "merge_request_event"
 OF_THE_USER = "GITLAB_USER_"
 """Prefix of the variables of the person who has started a pipeline."""
 
@@ -35,7 +36,15 @@ def brought_along(run: RunState, project: str) -> Origin | None:
 
 
 def ref_of(run: RunState) -> str:
-    """The branch or tag that a run counts for."""
+    """The branch or tag that a run counts for.
+
+    That of a merge request, and what a fork's commit has started, count for no branch: others would take their
+    artifacts and files for those of the branch.
+    """
+    if run.source.event == MERGE_REQUEST:
+        return run.source.ref
+    if run.source.fork:
+        return f"refs/forks/{run.source.ref}"
     return fact(run, REF) or run.source.ref
 
 

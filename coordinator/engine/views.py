@@ -145,6 +145,9 @@ def _summary(run: RunState, tally: Tally | None) -> dict[str, object]:
         "started_at": run.started_at,
         "finished_at": run.finished_at,
         "parent": run.parent,
+        "trigger": run.source.trigger,
+        "event": run.source.event,
+        "fork": run.source.fork,
     }
 
 

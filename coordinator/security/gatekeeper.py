@@ -144,7 +144,7 @@ class Gatekeeper:
             return message
         own = self.access.labels_of(worker)
         labels = at.labels if own is None else own.intersection(at.labels)
-        secrets = self.vault.of(assignment.project, run.source.ref, labels)
+        secrets = self.vault.of(assignment.project, run.source, labels)
         if not secrets:
             return message
         return msgspec.structs.replace(message, assignment=msgspec.structs.replace(assignment, secrets=secrets))

@@ -25,12 +25,10 @@ from protocol import admin
 from protocol import messages as m
 from protocol.decoders import from_json
 from protocol.errors import ProtocolError
-from protocol.keys import Credentials, KeyPair, keep_key_pair
+from protocol.keys import BESIDE, SECURITY, Credentials, KeyPair, keep_key_pair, key_beside
 
 log = logging.getLogger(__name__)
 
-SECURITY = "security"
-"""Folder in the state directory for private keys, which must never leave it."""
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,62}")
 LONGEST_EXPIRY = 30 * 86_400.0
 MOST_OPEN_TOKENS = 1000
@@ -51,6 +49,7 @@ class Keyring:
         directory = state / SECURITY
         self.server: KeyPair = keep_key_pair(directory / "coordinator.key")
         owner = keep_key_pair(directory / "owner.key")
+        beside = {role: keep_key_pair(key_beside(state, role)) for role in BESIDE}
         self.local = Credentials(self.server.public, owner)
         self.owner = Identity(owner.public, _user(), "owner")
         self._keys: dict[str, admin.KeyView] = {}
@@ -58,6 +57,7 @@ class Keyring:
         self._off_feed: set[str] = set()  # keys banned for too many subscriptions
         self._tokens: dict[str, admin.TokenView] = {}  # by the digest of the secret
         self._identities: dict[bytes, Identity] = {owner.public.encode(): self.owner}
+        self._identities |= {pair.public.encode(): Identity(pair.public, role, role) for role, pair in beside.items()}
         for key, name, role, token, at, by, revoked, labels in store.all(AccessKey.select()):
             if (having := _readable(f"the key of {name!r}", role, labels)) is not None:
                 view = admin.KeyView(
@@ -164,7 +164,11 @@ class Keyring:
         if not NAME.fullmatch(message.name):
             raise ProtocolError("bad_field", f"bad key name {message.name[:100]!r}")
         taken = next((view for view in self._keys.values() if view.name == message.name and not view.revoked_at), None)
-        if taken or message.name == self.owner.name or (token.role == "worker" and message.name in known_workers):
+        if (
+            taken
+            or message.name in (self.owner.name, *BESIDE)
+            or (token.role == "worker" and message.name in known_workers)
+        ):
             raise ProtocolError("forbidden", f"the name {message.name!r} is taken; join under another name")
         by = token.created_by
         view = admin.KeyView(

@@ -25,8 +25,19 @@ READS: Kinds = ENTERS | {
     m.ListTestResults,
     m.GetSnapshot,
     m.BlobGet,
+    m.ListProjects,
+    m.ShowProject,
+    m.ListTriggers,
 }
-ACTS: Kinds = READS | frozenset(get_args(m.FromClient) + get_args(m.FromBoth) + get_args(admin.ForOperators))
+STARTS: Kinds = frozenset((m.TakeTriggers, m.SettleTrigger, m.RevealSecret))
+"""Only for the launcher."""
+ACTS: Kinds = (
+    READS
+    | frozenset(get_args(m.FromClient) + get_args(m.FromBoth) + get_args(admin.ForOperators)) - STARTS
+    | {m.AddProject, m.ChangeProject, m.RemoveProject}
+)
+TAKES_HOOKS: Kinds = READS | {m.AddTrigger, m.GetHookSecret}
+LAUNCHES: Kinds = READS | STARTS | {m.AddTrigger, m.SubmitRun, m.GetWorkspaces, m.BlobPut}
 WORKS: Kinds = ENTERS | frozenset(get_args(m.FromWorker) + get_args(m.FromBoth))
 """A worker says hello as a client too: it identifies the coordinator before it adopts containers."""
 ALLOWED: dict[Role, Kinds] = {
@@ -34,6 +45,8 @@ ALLOWED: dict[Role, Kinds] = {
     "operator": ACTS,
     "viewer": READS,
     "worker": WORKS,
+    "web": TAKES_HOOKS,
+    "launcher": LAUNCHES,
 }
 
 

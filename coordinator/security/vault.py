@@ -17,14 +17,14 @@ from pathlib import Path
 
 import msgspec
 
-from coordinator.security.keyring import SECURITY
 from coordinator.security.roles import Identity
 from coordinator.store.models import Secret
 from coordinator.store.store import Store
 from protocol import admin
 from protocol.decoders import from_json
 from protocol.errors import ProtocolError, UsageError
-from protocol.keys import PRIVATE_DIRECTORY, read_private, write_private
+from protocol.keys import PRIVATE_DIRECTORY, SECURITY, read_private, write_private
+from protocol.messages import Source
 from protocol.plan import Variable
 
 log = logging.getLogger(__name__)
@@ -120,23 +120,44 @@ class Vault:
         """All secrets, without their values."""
         return [self._views[place] for place in sorted(self._views, key=lambda place: place[::-1])]
 
-    def of(self, project: str, ref: str, labels: Iterable[str]) -> list[Variable]:
-        """The secrets for a run of a project's branch on a worker with these labels.
+    def of(self, project: str, source: Source, labels: Iterable[str]) -> list[Variable]:
+        """The secrets for a run of a project on a worker with these labels; none for the commit of a fork.
 
-        A project's own secret comes after a global one of the same name, and therefore wins.
+        One that is restricted to branches is only for runs of a protected branch or tag, if that is known. A project's
+        own secret comes after a global one of the same name, and therefore wins.
         """
-        if not self._views:
+        if not self._views or source.fork:
             return []
         having = frozenset(labels)
         found = []
         for (owner, name), view in sorted(self._views.items()):
             here = owner in ("", project) and having.issuperset(view.labels)
-            if here and (not view.branches or any(fnmatch.fnmatchcase(ref, pattern) for pattern in view.branches)):
+            if here and (not view.branches or _reaches(view.branches, source)):
                 value = self._open((owner, name))
                 found.append(Variable(key=name, value=value, raw=True, masked=True, file=view.file))
         return found
 
+    def reveal(self, project: str, name: str) -> str:
+        """The value of a project's secret, or else of the one of that name for all projects.
+
+        Raises ProtocolError if there is none.
+        """
+        place = next((place for place in ((project, name), ("", name)) if place in self._sealed), None)
+        if place is None:
+            raise ProtocolError(
+                "not_found", f"there is no secret {name[:100]!r}; set it: longshore secret set {name[:100]}"
+            )
+        return self._open(place)
+
     # the seal
+
+    def seal(self, place: Place, value: str) -> str:
+        """A text that only this vault opens again, as that of the same place. No secret has this place."""
+        return self._seal(place, value)
+
+    def open(self, place: Place, sealed: str) -> str:
+        """The value that was sealed. Raises UsageError with another key, or if the text was modified."""
+        return self._opened(place, sealed)
 
     def _seal(self, place: Place, value: str) -> str:
         from cryptography.hazmat.primitives.ciphers.aead import (
@@ -147,11 +168,14 @@ class Vault:
         return base64.b64encode(nonce + AESGCM(self._read_key()).encrypt(nonce, value.encode(), _bound(place))).decode()
 
     def _open(self, place: Place) -> str:
+        return self._opened(place, self._sealed[place])
+
+    def _opened(self, place: Place, text: str) -> str:
         from cryptography.exceptions import InvalidTag
         from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
         try:
-            sealed = base64.b64decode(self._sealed[place])
+            sealed = base64.b64decode(text)
             opened = AESGCM(self._read_key()).decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound(place))
         except (InvalidTag, ValueError):  # ValueError: not base64, or too short for a nonce
             raise UsageError(
@@ -169,6 +193,11 @@ class Vault:
                 write_private(self._key_file, text + "\n")
             self._key = base64.b64decode(text)
         return self._key
+
+
+def _reaches(branches: Iterable[str], source: Source) -> bool:
+    protected = source.protected is not False
+    return protected and any(fnmatch.fnmatchcase(source.ref, pattern) for pattern in branches)
 
 
 def _bound(place: Place) -> bytes:

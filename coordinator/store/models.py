@@ -259,6 +259,34 @@ class Secret(Table):
         primary_key = CompositeKey("project", "name")
 
 
+class Project(Table):
+    """A repository that starts runs by itself. `hook_secret` is sealed as secrets are."""
+
+    name = CharField(NAME, primary_key=True)
+    spec_json = TextField()
+    hook_secret = TextField(null=True)
+    paused = BooleanField()
+    created_at = DoubleField()
+    created_by = TextField()
+
+
+class RunTrigger(Table):
+    """One reason for a run, kept after it. `project` and `run` may be gone, so they are no foreign keys."""
+
+    id = BigIntegerField(primary_key=True)
+    project = CharField(NAME)
+    key = CharField(NAME)
+    spec_json = TextField()
+    state = CharField(WORD, index=True)
+    run = BigIntegerField(null=True, index=True)
+    reason = TextField()
+    created_at = DoubleField()
+    settled_at = DoubleField(null=True)
+
+    class Meta:
+        indexes = ((("project", "key"), True),)
+
+
 class AuditLine(Table):
     """One audited action, in order of `id`. Triggers in the database refuse to change or delete a row."""
 
@@ -293,6 +321,8 @@ TABLES: tuple[type[Table], ...] = (
     AccessKey,
     JoinToken,
     Secret,
+    Project,
+    RunTrigger,
     AuditLine,
     Meta,
 )

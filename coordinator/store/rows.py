@@ -369,6 +369,9 @@ def summary_of(row: Row, counts: dict[str, int], *, warnings: bool) -> RunSummar
         started_at=started,
         finished_at=finished,
         parent=parent,
+        trigger=source.trigger,
+        event=source.event,
+        fork=source.fork,
     )
 
 

@@ -37,9 +37,11 @@ from coordinator.store.models import (
     Job,
     JoinToken,
     Meta,
+    Project,
     Run,
     RunPlan,
     RunProjects,
+    RunTrigger,
     RunWorkspace,
     Secret,
     Stage,
@@ -61,7 +63,19 @@ RECONNECT_EVERY = 1.0
 """Seconds between reconnection attempts: each may take a while, and blocks the coordinator's loop."""
 CONFIRM_EVERY = 1.0
 """Seconds for which a check of the term remains valid."""
-UPDATED: tuple[type[Table], ...] = (Run, Stage, Job, Attempt, Environment, Worker, AccessKey, JoinToken, Secret)
+UPDATED: tuple[type[Table], ...] = (
+    Run,
+    Stage,
+    Job,
+    Attempt,
+    Environment,
+    Worker,
+    AccessKey,
+    JoinToken,
+    Secret,
+    Project,
+    RunTrigger,
+)
 WRITTEN_ONCE: tuple[type[Table], ...] = (
     RunPlan,
     RunWorkspace,
@@ -100,6 +114,7 @@ class Store:
         self._reconnect_at = 0.0
         self._confirmed_at = time.monotonic()
         self._audit: list[rows.Row] = []  # lines, without ids, for the next transaction
+        self._queued: dict[type[Table], dict[Any, rows.Row]] = {}  # other rows for it, by primary key
         self._statements = {table: self._insert(table, update=True) for table in UPDATED}
         self._statements |= {table: self._insert(table, update=False) for table in WRITTEN_ONCE}
         try:
@@ -187,7 +202,7 @@ class Store:
     def write_turn(self, turn: Turn) -> None:
         """Writes all rows of a turn durably, or none. Idempotent."""
         changes = turn.runs or turn.stages or turn.jobs or turn.attempts or turn.workers or turn.stories
-        if not (changes or turn.environments or self._audit):
+        if not (changes or turn.environments or self._audit or self._queued):
             return
         new_runs = [run for run in turn.runs if run.id > self._last_run]
         first_story = self._last_story + 1
@@ -203,15 +218,30 @@ class Store:
             self._write(Environment, map(environment_rows.environment_row, turn.environments))
             self._write(Worker, map(rows.worker_row, turn.workers))
             self._write(StoryLine, [rows.story_row(id, story) for id, story in enumerate(turn.stories, first_story)])
+            for table, queued in self._queued.items():
+                self._write(table, queued.values())
             self._write_audit(self._audit)
         self._last_audit += len(self._audit)
         self._audit.clear()
+        self._queued.clear()
         self._last_story += len(turn.stories)
         self._last_run = max((run.id for run in new_runs), default=self._last_run)
 
     def audit(self, line: rows.Row) -> None:
         """Queues an audit line (time, actor, role, action, subject, detail), to be written with the next turn."""
         self._audit.append(line)
+
+    def queue(self, table: type[Table], row: rows.Row) -> None:
+        """Queues a row, whose first column is its key, to be written with the next turn. The last of one key counts."""
+        self._queued.setdefault(table, {})[row[0]] = row
+
+    def queued(self, table: type[Table]) -> list[rows.Row]:
+        """The rows of a table that are not written yet."""
+        return list(self._queued.get(table, {}).values())
+
+    def newest(self, table: type[Table]) -> int:
+        """The highest primary key of a table, 0 if it is empty."""
+        return self._newest(table)
 
     def _write_audit(self, lines: Sequence[rows.Row]) -> None:
         self._write(AuditLine, [rows.audit_row(id, line) for id, line in enumerate(lines, self._last_audit + 1)])

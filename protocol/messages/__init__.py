@@ -40,6 +40,28 @@ from protocol.messages.client import (
     WorkerList,
     Workspaces,
 )
+from protocol.messages.projects import (
+    AddProject,
+    AddTrigger,
+    Administrative,
+    ChangeProject,
+    FromTeam,
+    GetHookSecret,
+    ListProjects,
+    ListTriggers,
+    PendingTriggers,
+    ProjectDetail,
+    ProjectList,
+    RemoveProject,
+    RevealSecret,
+    SecretValue,
+    SettleTrigger,
+    ShowProject,
+    TakeTriggers,
+    ToTeam,
+    TriggerAdded,
+    TriggerList,
+)
 from protocol.messages.shared import (
     MOST_WORKERS_ASKED,
     BlobData,
@@ -85,6 +107,9 @@ __all__ = [
     "MOST_WORKERS_ASKED",
     "PAYLOAD_TYPES",
     "Ack",
+    "AddProject",
+    "AddTrigger",
+    "Administrative",
     "AssignJob",
     "Assignment",
     "Batch",
@@ -94,6 +119,7 @@ __all__ = [
     "BlobState",
     "Cancel",
     "CancelJob",
+    "ChangeProject",
     "ClientHello",
     "Dependency",
     "DependencyUpdate",
@@ -105,8 +131,10 @@ __all__ = [
     "Error",
     "FromBoth",
     "FromClient",
+    "FromTeam",
     "FromWorker",
     "GetGoneWorkers",
+    "GetHookSecret",
     "GetJob",
     "GetJobDependencies",
     "GetJobExecution",
@@ -128,30 +156,44 @@ __all__ = [
     "JobStatusReply",
     "JobStatuses",
     "ListEnvironments",
+    "ListProjects",
     "ListReleases",
     "ListRuns",
     "ListTestResults",
+    "ListTriggers",
     "ListWorkers",
     "LogChunk",
     "LogData",
     "Message",
     "Origin",
+    "PendingTriggers",
     "Play",
+    "ProjectDetail",
+    "ProjectList",
     "ReleaseList",
+    "RemoveProject",
     "Retry",
+    "RevealSecret",
     "RevokeJob",
     "RunDetail",
     "RunFilter",
     "RunList",
     "RunSubmitted",
+    "SecretValue",
+    "SettleTrigger",
+    "ShowProject",
     "Snapshot",
     "Source",
     "StopEnvironment",
     "SubmitRun",
+    "TakeTriggers",
     "TestResultList",
     "ToClient",
     "ToCoordinator",
+    "ToTeam",
     "ToWorker",
+    "TriggerAdded",
+    "TriggerList",
     "Welcome",
     "WorkerList",
     "Workspaces",
@@ -188,6 +230,7 @@ FromClient = (
     | ListTestResults
     | DrainWorker
     | GetSnapshot
+    | FromTeam
 )
 ToCoordinator = FromWorker | FromBoth | FromClient
 """All messages that the coordinator's ROUTER accepts, except administrative ones."""
@@ -223,6 +266,7 @@ ToClient = (
     | TestResultList
     | GoneWorkers
     | Snapshot
+    | ToTeam
     | Done
     | BlobData
     | BlobState

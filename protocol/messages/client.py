@@ -32,13 +32,22 @@ class ClientHello(Message, frozen=True, kw_only=True, tag="client_hello"):
 
 
 class Source(msgspec.Struct, frozen=True, kw_only=True):
-    """The origin of a run, for people: pipeline file, branch, commit and user."""
+    """The origin of a run: pipeline file, branch, commit and user, for people.
+
+    Of a run that a trigger has started, `trigger` is its id and `event` its CI_PIPELINE_SOURCE. `fork`: its commit is
+    one of another repository, so it gets no secrets. `protected` tells whether its branch or tag is protected; only a
+    run that is gets secrets that are restricted to branches. None: nobody has said, as of a run from a checkout.
+    """
 
     file: str = ""
     ref: str = ""
     sha: str = ""
     title: str = ""
     user: str = ""
+    trigger: int | None = None
+    event: str = ""
+    fork: bool = False
+    protected: bool | None = None
 
 
 class Origin(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +74,8 @@ class SubmitRun(Message, frozen=True, kw_only=True, tag="submit_run"):
     `projects` are those that a job of the run, or of a run that it starts, may start a pipeline of; others must be
     known to the coordinator by a run of theirs.
 
-    `token` is chosen by the client and makes the request idempotent: the same token yields the same run.
+    `token` is chosen by the client and makes the request idempotent: the same token yields the same run. The run of a
+    trigger, whose id is in `source`, has the token `protocol.projects.trigger_token` and ends the trigger.
     """
 
     id: int

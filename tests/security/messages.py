@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coordinator.security.roles import EVERYTHING
 from protocol import messages as m
+from protocol.projects import ProjectSpec, TriggerSpec
 from protocol.statuses import ExecutionStatus as S
 from tests.support.plans import job, plan
 
@@ -14,12 +15,16 @@ def one_of_each() -> list[m.Message]:
         "id": 1, "attempt": "1.1", "protocol": 1, "name": "w1", "session": "s", "seq": 1, "status": S.RUNNING,
         "offset": 0, "digest": "0" * 64, "length": 1, "size": 1, "run": 1, "job": "a", "worker": "w1", "token": "t",
         "plan": plan(job("a")), "key": "nobody", "secret": "no", "role": "viewer", "value": "12345678",
-        "statuses": [], "workers": [], "project": "p",
+        "statuses": [], "workers": [], "project": "p", "trigger": TriggerSpec(project="g/p", key="k", source="push"),
     }  # fmt: skip
     made = []
     for kind in sorted(EVERYTHING, key=lambda kind: kind.__name__):
         info = {field: fields[field] for field in kind.__struct_fields__ if field in fields}
         if kind is m.GetLog:
             info["attempt"] = 1
+        if kind in (m.AddProject, m.ChangeProject):
+            info["project"] = ProjectSpec(name="g/p", url="https://example.org/g/p")
+        if kind is m.SettleTrigger:
+            info |= {"trigger": 1, "state": "skipped", "reason": "none"}
         made.append(kind(**info))
     return made
