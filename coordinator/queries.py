@@ -12,6 +12,7 @@ from coordinator.engine.state import JobState, RunState
 from coordinator.engine.views import attempt_view, environment_view, run_view
 from coordinator.files.base import Blobs, Logs
 from coordinator.projects import Projects
+from coordinator.schedules import Schedules
 from coordinator.store.base import RunStore
 from coordinator.transport.publisher import Publisher
 from protocol import messages as m
@@ -52,6 +53,7 @@ Query = (
     | m.BlobGet
     | m.ListProjects
     | m.ShowProject
+    | m.ListSchedules
     | m.ListTriggers
     | m.TakeTriggers
 )
@@ -96,7 +98,14 @@ class Queries:
     """Reads unfinished runs from the engine's memory, everything else from the store."""
 
     def __init__(
-        self, engine: Engine, store: RunStore, logs: Logs, blobs: Blobs, feed: Publisher, projects: Projects
+        self,
+        engine: Engine,
+        store: RunStore,
+        logs: Logs,
+        blobs: Blobs,
+        feed: Publisher,
+        projects: Projects,
+        schedules: Schedules,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -120,6 +129,7 @@ class Queries:
             m.ShowProject: lambda query: (projects.show_project(query), None),
             m.ListTriggers: lambda query: (projects.list_triggers(query), None),
             m.TakeTriggers: lambda query: (projects.take_triggers(query), None),
+            m.ListSchedules: lambda query: (schedules.list(query), None),
         }
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first
         self.stored_only = False  # while the store is behind the engine: answer from durable state only

@@ -23,6 +23,7 @@ from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.other_projects import Artifacts, KnownProjects
 from coordinator.projects import Projects
 from coordinator.queries import Queries, QueryQueue
+from coordinator.schedules import Schedules
 from coordinator.security.gatekeeper import Gatekeeper
 from coordinator.security.limits import RateLimiter
 from coordinator.security.quota import Quota
@@ -130,6 +131,7 @@ class Resources(ABC):
         self.pace = RateLimiter(settings.limits.messages_per_second)
         self.quota = Quota(settings.limits)
         self.projects = Projects(self.store, self.door.vault)
+        self.schedules = Schedules(self.store, self.projects, self.engine)
         self.handlers = Handlers(
             facts,
             self.router,
@@ -142,6 +144,7 @@ class Resources(ABC):
             settings.limits,
             self.quota,
             self.projects,
+            self.schedules,
         )
         compiler = ChildCompiler(settings.state / "children", self.blobs.path, settings.children)
         self._open.append(compiler.close)
@@ -150,7 +153,7 @@ class Resources(ABC):
         self.children = ChildRuns(compiler, self.engine, self.handlers.submission, self.logs, known, history, self.wake)
         artifacts = Artifacts(history, self.blobs)
         self.upstream_needs = UpstreamNeeds(self.engine, known, artifacts, self.wake)
-        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed, self.projects)
+        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed, self.projects, self.schedules)
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)
         self._open.append(self.housekeeper.close)

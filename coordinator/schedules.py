@@ -1,7 +1,7 @@
 """Schedules of projects: settings, and what has been dealt with. Knows no clock: the launcher says what is due.
 
-Schedules are few: they are kept in memory. A user's change is written durably on its own; a due time with its trigger in
-one turn, so that it starts one run however often the launcher is killed.
+Schedules are few: they are kept in memory. A user's change is written durably on its own; a due time with its trigger
+in one turn, so that it starts one run however often the launcher is killed.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from coordinator.store.store import Store
 from protocol import messages as m
 from protocol.cron import Cron
 from protocol.errors import ProtocolError, UsageError
-from protocol.variables import VARIABLE_NAME
 from protocol.plan import Variable
 from protocol.projects import TriggerSpec
 from protocol.schedules import ScheduleSpec, ScheduleView, schedule_key
 from protocol.statuses import ENDED, ExecutionStatus
+from protocol.variables import VARIABLE_NAME
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class Schedules:
                 continue
             self._put(view, row[2], row[9])
         self._next = store.newest(Schedule) + 1
+        projects.on_removal.append(self.project_removed)
 
     def _put(self, view: ScheduleView, token: str, trigger: int | None) -> None:
         self._schedules[view.id] = view
@@ -141,7 +142,7 @@ class Schedules:
         view = self._known(message.schedule)
         note, due, trigger, waiting = message.note[:LONGEST_TEXT], view.last_due, None, message.waiting
         if message.fire is not None and not view.paused:
-            added = self._start(view, schedule_key(view.id, message.fire), "", now)
+            added = self._start(view, schedule_key(view.id, message.fire), now)
             due, trigger = message.fire, added.trigger or None
             note = added.reason if added.outcome == "refused" else note
         changed = msgspec.structs.replace(
@@ -150,24 +151,22 @@ class Schedules:
         self._queue(changed, trigger)
         return m.Done(id=message.id, count=1)
 
-    def run(self, message: m.RunSchedule, by: str, now: Now) -> m.TriggerAdded:
+    def run(self, message: m.RunSchedule, now: Now) -> m.TriggerAdded:
         """Starts a schedule's run now, once for each token."""
         if not 1 <= len(message.token) <= LONGEST_TOKEN:
             raise ProtocolError("bad_field", f"a token has 1 to {LONGEST_TOKEN} characters")
         view = self._known(message.schedule)
-        added = self._start(view, f"schedule:{view.id}:run:{message.token}", by, now)
+        added = self._start(view, f"schedule:{view.id}:run:{message.token}", now)
         if added.trigger:
             self._queue(msgspec.structs.replace(view, note=""), added.trigger)
         return msgspec.structs.replace(added, id=message.id)
 
-    def _start(self, view: ScheduleView, key: str, user: str, now: Now) -> m.TriggerAdded:
+    def _start(self, view: ScheduleView, key: str, now: Now) -> m.TriggerAdded:
         spec = view.spec
         variables = list(spec.variables)
         if spec.description:
             variables.append(Variable(key=DESCRIPTION, value=spec.description, raw=True))
-        trigger = TriggerSpec(
-            project=spec.project, key=key, source="schedule", ref=spec.ref, user=user, variables=variables
-        )
+        trigger = TriggerSpec(project=spec.project, key=key, source="schedule", ref=spec.ref, variables=variables)
         return self._projects.add_trigger(m.AddTrigger(id=0, trigger=trigger), now)
 
     def _queue(self, view: ScheduleView, trigger: int | None) -> None:

@@ -38,6 +38,7 @@ from protocol.statuses import ENDED
 log = logging.getLogger(__name__)
 
 PROJECT_MESSAGES = get_args(m.Administrative)
+SCHEDULE_MESSAGES = get_args(m.ChangesSchedules)
 TICK_EVERY = 0.5
 """Seconds between engine ticks, which check deadlines."""
 SLOW_PEER_WAIT = 0.002
@@ -183,12 +184,14 @@ class Coordinator(Resources):
     # access
 
     def administer(self, route: bytes, message: m.Message, outbox: Outbox) -> None:
-        """Handles keys, tokens, secrets and projects: rare changes that are written at once, outside the turn."""
+        """Handles keys, secrets, projects, schedules: rare changes that are written at once, outside the turn."""
         if self._stall is not None:
             raise ProtocolError("unavailable", self._stall.problem)
         key = self.router.key_of(route)
         if isinstance(message, PROJECT_MESSAGES):
             outbox.reply(route, self.projects.answer(message, self.door.access.identity(key)))
+        elif isinstance(message, SCHEDULE_MESSAGES):
+            outbox.reply(route, self.schedules.answer(message, self.door.access.identity(key)))
         else:
             outbox.reply(route, self.door.administer(key, message))
 

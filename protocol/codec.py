@@ -21,6 +21,7 @@ from protocol.events import AnyEvent, Events
 from protocol.messages import (
     PAYLOAD_TYPES,
     AddProject,
+    AddSchedule,
     AddTrigger,
     Batch,
     ChangeProject,
@@ -60,6 +61,7 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     AddProject: FLAT_MAP_BYTES,
     ChangeProject: FLAT_MAP_BYTES,
     AddTrigger: FLAT_MAP_BYTES,
+    AddSchedule: FLAT_MAP_BYTES,
 }
 """Largest maps of types with lists: unpacking a list costs a thousand times as much as skipping it."""
 MAX_PAYLOAD_BYTES = 4 << 20

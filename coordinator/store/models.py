@@ -287,6 +287,26 @@ class RunTrigger(Table):
         indexes = ((("project", "key"), True),)
 
 
+class Schedule(Table):
+    """A cron expression by which a project starts runs, and up to which time its due times have been dealt with.
+
+    `project` is no foreign key: its removal removes the schedules one by one, each with a line in the audit.
+    """
+
+    id = BigIntegerField(primary_key=True)
+    project = CharField(NAME)
+    token = CharField(NAME, unique=True)
+    spec_json = TextField()
+    paused = BooleanField()
+    created_at = DoubleField()
+    created_by = TextField()
+    considered_until = DoubleField()
+    waiting_due = DoubleField(null=True)
+    last_trigger = BigIntegerField(null=True)
+    last_due = DoubleField(null=True)
+    note = TextField()
+
+
 class AuditLine(Table):
     """One audited action, in order of `id`. Triggers in the database refuse to change or delete a row."""
 
@@ -323,6 +343,7 @@ TABLES: tuple[type[Table], ...] = (
     Secret,
     Project,
     RunTrigger,
+    Schedule,
     AuditLine,
     Meta,
 )

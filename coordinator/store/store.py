@@ -43,6 +43,7 @@ from coordinator.store.models import (
     RunProjects,
     RunTrigger,
     RunWorkspace,
+    Schedule,
     Secret,
     Stage,
     StoryLine,
@@ -75,6 +76,7 @@ UPDATED: tuple[type[Table], ...] = (
     Secret,
     Project,
     RunTrigger,
+    Schedule,
 )
 WRITTEN_ONCE: tuple[type[Table], ...] = (
     RunPlan,

@@ -62,6 +62,19 @@ from protocol.messages.projects import (
     TriggerAdded,
     TriggerList,
 )
+from protocol.messages.schedules import (
+    AddSchedule,
+    AdvanceSchedule,
+    ChangesSchedules,
+    FromSchedules,
+    ListSchedules,
+    PauseSchedule,
+    RemoveSchedule,
+    RunSchedule,
+    ScheduleAdded,
+    ScheduleList,
+    ToSchedules,
+)
 from protocol.messages.shared import (
     MOST_WORKERS_ASKED,
     BlobData,
@@ -108,8 +121,10 @@ __all__ = [
     "PAYLOAD_TYPES",
     "Ack",
     "AddProject",
+    "AddSchedule",
     "AddTrigger",
     "Administrative",
+    "AdvanceSchedule",
     "AssignJob",
     "Assignment",
     "Batch",
@@ -120,6 +135,7 @@ __all__ = [
     "Cancel",
     "CancelJob",
     "ChangeProject",
+    "ChangesSchedules",
     "ClientHello",
     "Dependency",
     "DependencyUpdate",
@@ -131,6 +147,7 @@ __all__ = [
     "Error",
     "FromBoth",
     "FromClient",
+    "FromSchedules",
     "FromTeam",
     "FromWorker",
     "GetGoneWorkers",
@@ -159,6 +176,7 @@ __all__ = [
     "ListProjects",
     "ListReleases",
     "ListRuns",
+    "ListSchedules",
     "ListTestResults",
     "ListTriggers",
     "ListWorkers",
@@ -166,19 +184,24 @@ __all__ = [
     "LogData",
     "Message",
     "Origin",
+    "PauseSchedule",
     "PendingTriggers",
     "Play",
     "ProjectDetail",
     "ProjectList",
     "ReleaseList",
     "RemoveProject",
+    "RemoveSchedule",
     "Retry",
     "RevealSecret",
     "RevokeJob",
     "RunDetail",
     "RunFilter",
     "RunList",
+    "RunSchedule",
     "RunSubmitted",
+    "ScheduleAdded",
+    "ScheduleList",
     "SecretValue",
     "SettleTrigger",
     "ShowProject",
@@ -190,6 +213,7 @@ __all__ = [
     "TestResultList",
     "ToClient",
     "ToCoordinator",
+    "ToSchedules",
     "ToTeam",
     "ToWorker",
     "TriggerAdded",
@@ -231,6 +255,7 @@ FromClient = (
     | DrainWorker
     | GetSnapshot
     | FromTeam
+    | FromSchedules
 )
 ToCoordinator = FromWorker | FromBoth | FromClient
 """All messages that the coordinator's ROUTER accepts, except administrative ones."""
@@ -267,6 +292,7 @@ ToClient = (
     | GoneWorkers
     | Snapshot
     | ToTeam
+    | ToSchedules
     | Done
     | BlobData
     | BlobState

@@ -81,7 +81,8 @@ class ScheduleList(Message, frozen=True, kw_only=True, tag="schedule_list"):
     schedules: list[ScheduleView]
 
 
-ForLauncher = AdvanceSchedule
-ForOperators = AddSchedule | PauseSchedule | RemoveSchedule | RunSchedule
-FromClient = ForOperators | ForLauncher | ListSchedules
-ToClient = ScheduleAdded | ScheduleList
+FromSchedules = ListSchedules | RunSchedule | AdvanceSchedule
+"""Handled in the coordinator's turns, as other messages of clients."""
+ChangesSchedules = AddSchedule | PauseSchedule | RemoveSchedule
+"""Handled as administrative messages: rare, and written at once."""
+ToSchedules = ScheduleAdded | ScheduleList

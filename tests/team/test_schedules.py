@@ -78,7 +78,7 @@ def test_no_due_time_starts_two_runs_and_none_gets_lost(
 
 
 def _between(cron: str, zone: str, since: float, until: float) -> list[float]:
-    found = []
+    found: list[float] = []
     for at in Cron(cron, zone).after(since):
         if at > until:
             return found
@@ -106,6 +106,7 @@ def test_a_busy_schedule_skips_queues_or_allows() -> None:
     skipped = decide("skip")
     assert (skipped.fire, skipped.note) == (None, "skipped at 2026-10-24 13:00 UTC: run 3 was not over")
     queued = decide("queue")
+    assert queued is not None
     assert (queued.fire, queued.waiting) == (None, BEGIN + HOUR)
     waits = msgspec.structs.replace(applied(schedule(overlap="queue"), queued), busy=True)
     assert advance(waits, BEGIN + HOUR + 60) is None
