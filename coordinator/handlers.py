@@ -12,6 +12,7 @@ from typing import Any, get_args
 
 import msgspec
 
+from coordinator.deliveries import Deliveries
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now, RunState
 from coordinator.files.base import Blobs, Logs
@@ -82,6 +83,7 @@ class Handlers:
         quota: Quota,
         projects: Projects,
         schedules: Schedules,
+        deliveries: Deliveries,
     ) -> None:
         self._facts = facts
         self._router = router
@@ -95,6 +97,7 @@ class Handlers:
         self._quota = quota
         self._projects = projects
         self._schedules = schedules
+        self._deliveries = deliveries
         self.submission = Submission(engine, store, blobs, limits, quota, audit, projects)
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request id) awaiting verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
@@ -112,6 +115,7 @@ class Handlers:
             m.SettleTrigger: self._settle_trigger,
             m.RunSchedule: self._run_schedule,
             m.AdvanceSchedule: self._advance_schedule,
+            m.SettleDelivery: self._settle_delivery,
         }
         self._commands: dict[type[m.Message], Callable[..., m.Done]] = {
             m.Cancel: self._cancel,
@@ -278,7 +282,10 @@ class Handlers:
         outbox.reply(peer.route, self._projects.add_trigger(message, now))
 
     def _settle_trigger(self, peer: Peer, message: m.SettleTrigger, payload: Payload, now: Now, outbox: Outbox) -> None:
-        outbox.reply(peer.route, self._projects.settle_trigger(message, now))
+        reply = self._projects.settle_trigger(message, now)
+        if reply.count and message.state == "refused":
+            self._deliveries.refused(self._projects.trigger(message.trigger), message.reason, now)
+        outbox.reply(peer.route, reply)
 
     def _run_schedule(self, peer: Peer, message: m.RunSchedule, payload: Payload, now: Now, outbox: Outbox) -> None:
         reply = self._schedules.run(message, now)
@@ -291,6 +298,11 @@ class Handlers:
         self, peer: Peer, message: m.AdvanceSchedule, payload: Payload, now: Now, outbox: Outbox
     ) -> None:
         outbox.reply(peer.route, self._schedules.advance(message, now))
+
+    def _settle_delivery(
+        self, peer: Peer, message: m.SettleDelivery, payload: Payload, now: Now, outbox: Outbox
+    ) -> None:
+        outbox.reply(peer.route, self._deliveries.settle(message, now))
 
     def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:
         """Executes a command once, however often it is sent."""

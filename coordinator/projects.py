@@ -161,6 +161,11 @@ class Projects:
             self._settle(row, "refused", time.time(), reason=REMOVED)
         return m.Done(id=message.id, count=len(pending))
 
+    def find(self, name: str) -> ProjectSpec | None:
+        """The settings of the project of that name, if there is one."""
+        view = self._projects.get(name)
+        return view.project if view is not None else None
+
     def known(self, name: str) -> ProjectView:
         """The project of that name. Raises ProtocolError if there is none."""
         view = self._projects.get(name)
@@ -200,6 +205,10 @@ class Projects:
             return m.Done(id=message.id, count=0)
         self._settle(row, message.state, now.wall, reason=message.reason[:LONGEST_TEXT])
         return m.Done(id=message.id, count=1)
+
+    def trigger(self, trigger: int) -> TriggerSpec:
+        """A trigger as it was added."""
+        return load(TriggerSpec, self._row(trigger)[3])
 
     def source_of(self, source: m.Source, token: str) -> m.Source:
         """The source of a run that a trigger starts, with what the trigger says of it.

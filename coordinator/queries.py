@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import msgspec
 
+from coordinator.channels import Channels
+from coordinator.deliveries import Deliveries
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import JobState, RunState
 from coordinator.engine.views import attempt_view, environment_view, run_view
@@ -54,6 +56,9 @@ Query = (
     | m.ListProjects
     | m.ShowProject
     | m.ListSchedules
+    | m.ListChannels
+    | m.ListDeliveries
+    | m.TakeDeliveries
     | m.ListTriggers
     | m.TakeTriggers
 )
@@ -106,6 +111,8 @@ class Queries:
         feed: Publisher,
         projects: Projects,
         schedules: Schedules,
+        channels: Channels,
+        deliveries: Deliveries,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -130,6 +137,9 @@ class Queries:
             m.ListTriggers: lambda query: (projects.list_triggers(query), None),
             m.TakeTriggers: lambda query: (projects.take_triggers(query), None),
             m.ListSchedules: lambda query: (schedules.list(query), None),
+            m.ListChannels: lambda query: (channels.list(query), None),
+            m.ListDeliveries: lambda query: (deliveries.list(query), None),
+            m.TakeDeliveries: lambda query: (deliveries.take(query), None),
         }
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first
         self.stored_only = False  # while the store is behind the engine: answer from durable state only

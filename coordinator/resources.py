@@ -10,8 +10,10 @@ from contextlib import suppress
 
 import zmq
 
+from coordinator.channels import Channels
 from coordinator.child_runs import ChildRuns
 from coordinator.children.compiler import ChildCompiler
+from coordinator.deliveries import Deliveries
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
 from coordinator.files.blob_store import BlobStore
@@ -132,6 +134,8 @@ class Resources(ABC):
         self.quota = Quota(settings.limits)
         self.projects = Projects(self.store, self.door.vault)
         self.schedules = Schedules(self.store, self.projects, self.engine)
+        self.channels = Channels(self.store, self.door.vault, self.projects)
+        self.deliveries = Deliveries(self.store, self.projects, self.channels, settings.web_url)
         self.handlers = Handlers(
             facts,
             self.router,
@@ -145,6 +149,7 @@ class Resources(ABC):
             self.quota,
             self.projects,
             self.schedules,
+            self.deliveries,
         )
         compiler = ChildCompiler(settings.state / "children", self.blobs.path, settings.children)
         self._open.append(compiler.close)
@@ -153,7 +158,17 @@ class Resources(ABC):
         self.children = ChildRuns(compiler, self.engine, self.handlers.submission, self.logs, known, history, self.wake)
         artifacts = Artifacts(history, self.blobs)
         self.upstream_needs = UpstreamNeeds(self.engine, known, artifacts, self.wake)
-        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed, self.projects, self.schedules)
+        self.queries = Queries(
+            self.engine,
+            self.store,
+            self.logs,
+            self.blobs,
+            self.feed,
+            self.projects,
+            self.schedules,
+            self.channels,
+            self.deliveries,
+        )
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)
         self._open.append(self.housekeeper.close)

@@ -176,7 +176,7 @@ class Schedules:
 
     # for readers, after the commit
 
-    def list(self, message: m.ListSchedules) -> m.ScheduleList:
+    def list_schedules(self, message: m.ListSchedules) -> m.ScheduleList:
         """Schedules with what came of their last triggers, by project and id."""
         chosen = [view for view in self._schedules.values() if message.project in (None, view.spec.project)]
         triggers = self._outcomes({self._last_triggers[view.id] for view in chosen if view.id in self._last_triggers})

@@ -6,6 +6,8 @@ A decision that is lost with this process is made again by the next one: only th
 from __future__ import annotations
 
 import logging
+import time
+from collections.abc import Callable
 
 from protocol import messages as m
 from protocol.client import Client
@@ -20,17 +22,18 @@ REFRESH_EVERY = 10.0
 
 
 class ScheduleWatch:
-    """One part of the launcher. Call `step` about once a second."""
+    """One part of the launcher. Call `turn` about once a second; `clock` tells seconds since the epoch."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
         self._schedules: list[ScheduleView] = []
         self._refresh_at = float("-inf")
 
-    def step(self, client: Client, now: float, mono: float) -> None:
-        """Deals with what is due at `now`, in seconds since the epoch; `mono` is the monotonic time.
-
-        Raises LongshoreError if the coordinator can't be reached; the next call tries again.
+    def turn(self, client: Client) -> None:
+        """Deals with what is due now. Raises LongshoreError if the coordinator can't be reached: the next call tries
+        again.
         """
+        now, mono = self._clock(), time.monotonic()
         if mono < self._refresh_at and not due(self._schedules, now):
             return
         self._refresh_at = mono + REFRESH_EVERY

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from peewee import (  # type: ignore[attr-defined]  # the stubs lack what every database module of playhouse uses
     Expression,
+    Field,
     ForeignKeyField,
     OperationalError,
     PeeweeException,
@@ -33,6 +34,9 @@ from coordinator.store.models import (
     Attempt,
     AttemptTests,
     AuditLine,
+    BranchOutcome,
+    Channel,
+    Delivery,
     Environment,
     Job,
     JoinToken,
@@ -77,6 +81,9 @@ UPDATED: tuple[type[Table], ...] = (
     Project,
     RunTrigger,
     Schedule,
+    Channel,
+    Delivery,
+    BranchOutcome,
 )
 WRITTEN_ONCE: tuple[type[Table], ...] = (
     RunPlan,
@@ -244,6 +251,18 @@ class Store:
     def newest(self, table: type[Table]) -> int:
         """The highest primary key of a table, 0 if it is empty."""
         return self._newest(table)
+
+    def highest(self, column: Field) -> int:
+        """The highest value of a column, 0 without rows."""
+        return int(self._rows(column.model.select(fn.MAX(column)))[0][0] or 0)
+
+    def prune(self, table: type[Table], key: Field, which: Expression) -> list[Any]:
+        """Deletes rows that nobody needs any more, and returns their keys."""
+        keys = [row[0] for row in self._rows(table.select(key).where(which))]
+        if keys:
+            with self._transaction():
+                self._database.execute(table.delete().where(which))
+        return keys
 
     def _write_audit(self, lines: Sequence[rows.Row]) -> None:
         self._write(AuditLine, [rows.audit_row(id, line) for id, line in enumerate(lines, self._last_audit + 1)])

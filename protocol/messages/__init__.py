@@ -40,6 +40,21 @@ from protocol.messages.client import (
     WorkerList,
     Workspaces,
 )
+from protocol.messages.deliveries import (
+    AddChannel,
+    ChangesChannels,
+    ChannelAdded,
+    ChannelList,
+    DeliveryList,
+    FromDeliveries,
+    ListChannels,
+    ListDeliveries,
+    PendingDeliveries,
+    RemoveChannel,
+    SettleDelivery,
+    TakeDeliveries,
+    ToDeliveries,
+)
 from protocol.messages.projects import (
     AddProject,
     AddTrigger,
@@ -120,6 +135,7 @@ __all__ = [
     "MOST_WORKERS_ASKED",
     "PAYLOAD_TYPES",
     "Ack",
+    "AddChannel",
     "AddProject",
     "AddSchedule",
     "AddTrigger",
@@ -135,8 +151,12 @@ __all__ = [
     "Cancel",
     "CancelJob",
     "ChangeProject",
+    "ChangesChannels",
     "ChangesSchedules",
+    "ChannelAdded",
+    "ChannelList",
     "ClientHello",
+    "DeliveryList",
     "Dependency",
     "DependencyUpdate",
     "DiscardAttempt",
@@ -147,6 +167,7 @@ __all__ = [
     "Error",
     "FromBoth",
     "FromClient",
+    "FromDeliveries",
     "FromSchedules",
     "FromTeam",
     "FromWorker",
@@ -172,6 +193,8 @@ __all__ = [
     "JobStatus",
     "JobStatusReply",
     "JobStatuses",
+    "ListChannels",
+    "ListDeliveries",
     "ListEnvironments",
     "ListProjects",
     "ListReleases",
@@ -185,11 +208,13 @@ __all__ = [
     "Message",
     "Origin",
     "PauseSchedule",
+    "PendingDeliveries",
     "PendingTriggers",
     "Play",
     "ProjectDetail",
     "ProjectList",
     "ReleaseList",
+    "RemoveChannel",
     "RemoveProject",
     "RemoveSchedule",
     "Retry",
@@ -203,16 +228,19 @@ __all__ = [
     "ScheduleAdded",
     "ScheduleList",
     "SecretValue",
+    "SettleDelivery",
     "SettleTrigger",
     "ShowProject",
     "Snapshot",
     "Source",
     "StopEnvironment",
     "SubmitRun",
+    "TakeDeliveries",
     "TakeTriggers",
     "TestResultList",
     "ToClient",
     "ToCoordinator",
+    "ToDeliveries",
     "ToSchedules",
     "ToTeam",
     "ToWorker",
@@ -256,6 +284,7 @@ FromClient = (
     | GetSnapshot
     | FromTeam
     | FromSchedules
+    | FromDeliveries
 )
 ToCoordinator = FromWorker | FromBoth | FromClient
 """All messages that the coordinator's ROUTER accepts, except administrative ones."""
@@ -293,6 +322,7 @@ ToClient = (
     | Snapshot
     | ToTeam
     | ToSchedules
+    | ToDeliveries
     | Done
     | BlobData
     | BlobState
