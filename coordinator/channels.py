@@ -116,7 +116,7 @@ class Channels:
 
     # for readers
 
-    def list(self, message: m.ListChannels) -> m.ChannelList:
+    def list_channels(self, message: m.ListChannels) -> m.ChannelList:
         """Channels, by project and id."""
         chosen = [view for view in self._views.values() if message.project in (None, view.project)]
         return m.ChannelList(id=message.id, channels=sorted(chosen, key=lambda view: (view.project, view.id)))
@@ -161,7 +161,7 @@ def _check(spec: ChannelSpec) -> None:
     if len(spec.url) > LONGEST_URL or not _SCHEME.match(spec.url) or any(char in spec.url for char in "\0\r\n "):
         raise ProtocolError(
             "bad_request",
-            "this is no address of a channel; use https://HOST/PATH, mailtos://..., slack://... and so on",
+            "this is no address of a channel; use https://HOST/PATH, mailtos://... or slack://...",
         )
     if len(spec.branches) > MOST_PATTERNS or len(spec.secret) > LONGEST_SECRET or "\0" in spec.secret:
         raise ProtocolError("too_large", f"a channel has at most {MOST_PATTERNS} patterns of branches")

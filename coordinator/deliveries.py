@@ -1,4 +1,4 @@
-"""The outbox: what others are to be told of runs, durable with the turn that it is about. Knows no forge and no network.
+"""The outbox: what others are to be told of runs, durable with the turn that it is about. Knows no network.
 
 The launcher takes what is due and delivers it, at least once; see docs/decisions/0042-outbox.md.
 """
@@ -158,7 +158,9 @@ class Deliveries:
 
     def take(self, message: m.TakeDeliveries) -> m.PendingDeliveries:
         """What is due now, the oldest first; of a channel only the oldest, so that it gets all in order."""
-        now, found, lanes = time.time(), [], set()
+        now = time.time()
+        found: list[PendingDelivery] = []
+        lanes: set[str] = set()
         for entry in self._pending.values():
             if len(found) >= min(max(message.limit, 1), MOST_IN_ANSWER):
                 break
@@ -222,7 +224,7 @@ class Deliveries:
 
     # for readers, after the commit
 
-    def list(self, message: m.ListDeliveries) -> m.DeliveryList:
+    def list_deliveries(self, message: m.ListDeliveries) -> m.DeliveryList:
         """The newest deliveries, pending and not."""
         query = Delivery.select().order_by(Delivery.seq.desc()).limit(min(max(message.limit, 0), MOST_IN_ANSWER))
         if message.project is not None:

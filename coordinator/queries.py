@@ -136,9 +136,9 @@ class Queries:
             m.ShowProject: lambda query: (projects.show_project(query), None),
             m.ListTriggers: lambda query: (projects.list_triggers(query), None),
             m.TakeTriggers: lambda query: (projects.take_triggers(query), None),
-            m.ListSchedules: lambda query: (schedules.list(query), None),
-            m.ListChannels: lambda query: (channels.list(query), None),
-            m.ListDeliveries: lambda query: (deliveries.list(query), None),
+            m.ListSchedules: lambda query: (schedules.list_schedules(query), None),
+            m.ListChannels: lambda query: (channels.list_channels(query), None),
+            m.ListDeliveries: lambda query: (deliveries.list_deliveries(query), None),
             m.TakeDeliveries: lambda query: (deliveries.take(query), None),
         }
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first

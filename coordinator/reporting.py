@@ -37,7 +37,10 @@ WORDS = {
 
 
 class BranchResult(msgspec.Struct, frozen=True):
-    """The last result of a branch: of its newest run that succeeded or failed, and when it was last told to be broken."""
+    """The last result of a branch, by its newest run that succeeded or failed.
+
+    `told_at` is when it was last told to be broken, in seconds since the epoch.
+    """
 
     run: int
     broken: bool

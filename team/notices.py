@@ -84,7 +84,7 @@ def webhook(message: RunMessage, url: str, secret: str, delivery: str, web_url: 
     headers = {
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
-        EVENT: document["event"],
+        EVENT: message.event.replace(" ", "_"),
         DELIVERY: hashlib.sha256(delivery.encode()).hexdigest(),
         SIGNATURE: f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}",
     }

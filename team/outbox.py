@@ -1,27 +1,31 @@
 """Delivers what the coordinator's outbox has: statuses to forges, messages to channels. One part of the launcher.
 
-Each delivery is made at least once: a crash between an arrival and its acknowledgement repeats it. Those of one lane are
-made one after the other, so that a newer status never overtakes an older one; lanes do not wait for each other.
+Each delivery is made at least once: a crash between an arrival and its acknowledgement repeats it. Those of one lane
+are made one after the other, so that a newer status never overtakes an older one; lanes do not wait for each other.
 """
 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from typing import Any, Literal
+from io import StringIO
+from typing import Any, Literal, cast
+from urllib.parse import unquote
 
 import msgspec
 import urllib3
 
 from protocol import messages as m
 from protocol.client import Client
-from protocol.deliveries import WEB_SCHEMES, ChannelSpec, CommitStatus, PendingDelivery, RunMessage
+from protocol.deliveries import WEB_SCHEMES, ChannelSpec, PendingDelivery, RunMessage
 from protocol.errors import LongshoreError, reason_of
 from protocol.projects import ProjectSpec
 from team import forges, notices
@@ -81,9 +85,9 @@ class Outbox:
         """Settles attempts that have ended, and begins those that are due. Raises LongshoreError if the coordinator
         can't be reached; the next call tries again.
         """
-        for lane, (delivery, attempt) in list(self._flying.items()):
-            if attempt.done():
-                self._settle(client, delivery, attempt.result())
+        for lane, (delivery, future) in list(self._flying.items()):
+            if future.done():
+                self._settle(client, delivery, future.result())
                 del self._flying[lane]
         if len(self._flying) >= SIDE_BY_SIDE:
             return
@@ -156,17 +160,16 @@ class Outbox:
         if 200 <= status < 300:
             return Outcome("delivered")
         error = f"answered {status}: {_excerpt(answer)}"
-        return Outcome("failed" if status == GONE else "pending", error, _retry_after(headers, self._clock()))
+        return Outcome("failed" if status == GONE else "pending", error, retry_after(headers, self._clock()))
 
-    def _post(self, request: forges.Request) -> tuple[int, Any, bytes]:
+    def _post(self, request: forges.Request) -> tuple[int, Mapping[str, str], bytes]:
         response = self._http.request(
             "POST", request.url, body=request.body, headers=request.headers, redirect=False, preload_content=False
         )
         try:
             return response.status, response.headers, response.read(ANSWER_BYTES)
         finally:
-            response.drain_conn() if response.length_remaining in (0, None) else response.close()
-            response.release_conn()
+            response.close()
 
 
 def _guarded(attempt: Callable[[], Outcome]) -> Outcome:
@@ -190,7 +193,7 @@ def tell(channel: ChannelSpec, message: RunMessage, web_url: str) -> Outcome:
     scheme = channel.url.partition("://")[0].lower()
     if scheme in LOCAL_SCHEMES:
         return Outcome("failed", f"{scheme}:// would act on the coordinator's own host")
-    with _apprise, apprise.LogCapture(level=apprise.logging.WARNING, fmt="%(message)s") as captured:
+    with _apprise, _captured() as captured:
         sender = apprise.Apprise()
         if not sender.add(channel.url):
             return Outcome("failed", "Apprise does not know this address")
@@ -200,6 +203,13 @@ def tell(channel: ChannelSpec, message: RunMessage, web_url: str) -> Outcome:
         )
         said = captured.getvalue().strip()
     return Outcome("delivered") if arrived else Outcome("pending", _without(channel.url, said) or "it was refused")
+
+
+def _captured() -> AbstractContextManager[StringIO]:
+    import apprise
+
+    capture: Any = apprise.LogCapture
+    return cast("AbstractContextManager[StringIO]", capture(level=logging.WARNING, fmt="%(message)s"))
 
 
 def _without(url: str, text: str) -> str:
@@ -212,9 +222,6 @@ def _without(url: str, text: str) -> str:
 
 
 def _parts(url: str) -> list[str]:
-    import re
-    from urllib.parse import unquote
-
     rest = url.partition("://")[2]
     return [word for text in (rest, unquote(rest)) for word in re.split(r"[/?&=@:,]", text)]
 
@@ -223,7 +230,7 @@ def _excerpt(answer: bytes) -> str:
     return " ".join(answer.decode(errors="replace").split())[:200]
 
 
-def _retry_after(headers: Any, now: float) -> float:
+def retry_after(headers: Mapping[str, str], now: float) -> float:
     """The pause that a server asks for, in seconds: as a number or date, or GitHub's time of its limit's end."""
     asked = headers.get("Retry-After", "").strip()
     if asked.isdecimal():
@@ -238,6 +245,3 @@ def _retry_after(headers: Any, now: float) -> float:
     if headers.get("X-RateLimit-Remaining") == "0" and reset.isdecimal():
         return max(0.0, min(float(reset), datetime.max.timestamp()) - now)
     return 0.0
-
-
-__all__ = ["CommitStatus", "Outbox", "Outcome", "pause", "tell"]
