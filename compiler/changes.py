@@ -10,7 +10,7 @@ from daemon.checkouts.snapshot import Snapshot
 from pipeline.git_repository import readable
 from protocol.errors import LongshoreError
 from protocol.names import OBJECT_ID
-from protocol.workspace import MOST_CHANGES, Changes, GitWorkspace
+from protocol.workspace import MOST_CHANGES, Changes
 
 
 class NoHistory:
@@ -28,10 +28,10 @@ class NoHistory:
 class SnapshotHistory:
     """The changes of a run from a git repository, from its manifest and its snapshot's history."""
 
-    def __init__(self, objects: Objects, snapshot: Snapshot, workspace: GitWorkspace, changes: Changes | None) -> None:
+    def __init__(self, objects: Objects, snapshot: Snapshot, depth: int, changes: Changes | None) -> None:
         self._objects = objects
         self._top = snapshot.repositories[0]
-        self._workspace = workspace
+        self._depth = depth
         self._changes = changes
 
     def changed_files(self, compare_to: str | None) -> set[str] | None:
@@ -40,7 +40,7 @@ class SnapshotHistory:
             return set(self._changes.paths)
         if compare_to is None or self._top.manifest.head is None:
             return None
-        base = self._tree_of(self._merge_base(compare_to))
+        base = tree_of(self._objects, self._merge_base(compare_to))
         found = trees.difference(self._objects, base, self._objects, self._top.tree, MOST_CHANGES)
         if found is None:
             return None
@@ -73,11 +73,13 @@ class SnapshotHistory:
             pass  # unrelated, or beyond the snapshot's depth
         raise LongshoreError(
             f"{compare_to!r} can't be compared with: the run's snapshot has its own branch and target, with a history "
-            f"of {self._workspace.depth or 'all'} commits (GIT_DEPTH)"
+            f"of {self._depth or 'all'} commits (GIT_DEPTH)"
         )
 
-    def _tree_of(self, commit: str) -> str:
-        match = TREE_OF_COMMIT.match(next(self._objects.read([commit], "commit")))
-        if match is None:
-            raise LongshoreError(f"commit {commit} of the run's snapshot is malformed")
-        return match[1].decode()
+
+def tree_of(objects: Objects, commit: str) -> str:
+    """The tree of a commit. Raises BadWorkspace if it is missing, LongshoreError if it is malformed."""
+    match = TREE_OF_COMMIT.match(next(objects.read([commit], "commit")))
+    if match is None:
+        raise LongshoreError(f"commit {commit} of the run's snapshot is malformed")
+    return match[1].decode()

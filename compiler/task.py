@@ -14,25 +14,35 @@ from uuid import uuid4
 import msgspec
 
 from compiler import confinement
-from compiler.changes import NoHistory, SnapshotHistory
+from compiler.changes import NoHistory, SnapshotHistory, tree_of
 from compiler.fetched import FetchedProjects, NoProjects
 from compiler.fetcher import start
 from compiler.files import GitFiles, NoFiles, SnapshotFiles, TarFiles, artifact
-from daemon.checkouts.git import BadWorkspace
+from daemon.checkouts.git import BadWorkspace, BareRepository, Processes
 from daemon.checkouts.objects import Objects
-from daemon.checkouts.snapshot import read_manifest
+from daemon.checkouts.snapshot import Repository, Snapshot, read_manifest
 from daemon.checkouts.store import CheckoutStores, StoredWorkspace
 from daemon.tar_stream import BadArchive
 from pipeline.child import ChildSubject
+from pipeline.commit import CommitSubject
 from pipeline.compiler import compile_subject
 from pipeline.downstream import DownstreamSubject
 from pipeline.includes.fetching import OtherProjects
 from pipeline.includes.lock_file import lock_path, parse_lock
 from pipeline.rules import History
 from pipeline.subject import Subject
-from protocol.compilation import Answer, AnyAnswer, ChildRequest, Compiled, CompileTask, NotCompiled, needs_memory
+from protocol.compilation import (
+    Answer,
+    AnyAnswer,
+    ChildRequest,
+    Compiled,
+    CompileTask,
+    MirroredCommit,
+    NotCompiled,
+    needs_memory,
+)
 from protocol.errors import LongshoreError, PipelineFileError
-from protocol.workspace import GitWorkspace, Pack, TarWorkspace
+from protocol.workspace import GitWorkspace, Pack, RepositoryManifest, TarWorkspace
 
 WRITTEN_BESIDE = 1 << 30
 """Bytes that a file of the store may have beyond the workspace's: thin packs are completed."""
@@ -50,10 +60,10 @@ def answer_to(task: CompileTask) -> bytes:
         confinement.raise_memory()
         problems, defect = [needs_memory(task.bounds)], ""
     except OSError as error:
-        problem = f"the coordinator can't compile the child pipeline: {error}"
+        problem = f"the coordinator can't compile the pipeline: {error}"
         problems, defect = [needs_memory(task.bounds) if error.errno == errno.ENOMEM else problem], ""
     except Exception as error:
-        problem = f"Longshore failed to compile the child pipeline: {type(error).__name__}: {error}"
+        problem = f"Longshore failed to compile the pipeline: {type(error).__name__}: {error}"
         problems, defect = [problem], traceback.format_exc()
     return _encoded(NotCompiled(problems=problems, defect=defect))
 
@@ -63,11 +73,11 @@ def _encoded(answer: Answer) -> bytes:
 
 
 def _compiled(task: CompileTask) -> Answer:
-    workspace = task.request.workspace
+    workspace, commit = task.request.workspace, task.request.commit
     size = task.request.workspace_bytes
-    if isinstance(workspace, GitWorkspace) and shutil.which("git") is None:
+    if (commit or isinstance(workspace, GitWorkspace)) and shutil.which("git") is None:
         raise LongshoreError(
-            "the coordinator's host has no git, which reads the run's snapshot: install it there (apt-get install git)"
+            "the coordinator's host has no git, which reads the project's files: install it there (apt-get install git)"
         )
     confinement.limit_life(task.bounds.seconds_for(task))
     fetcher = _fetcher(task)
@@ -75,6 +85,8 @@ def _compiled(task: CompileTask) -> Answer:
     store, scratch = Path(task.store), Path(task.scratch)
     blobs = {digest: Path(path) for digest, path in task.blobs.items()}
     confinement.forbid_sockets()
+    if commit is not None:
+        return _of_commit(task, commit, fetcher)
     confinement.confine_files(blobs.values(), (store, scratch))
     if isinstance(workspace, GitWorkspace):
         stored = _stored(task, workspace, blobs, scratch)
@@ -84,11 +96,25 @@ def _compiled(task: CompileTask) -> Answer:
             manifest, _ = read_manifest(objects, workspace)
             # The client has found out what has changed for children of its own run.
             changes = None if task.request.trigger.project else manifest.changes
-            history = SnapshotHistory(objects, stored.snapshot, workspace, changes)
+            history = SnapshotHistory(objects, stored.snapshot, workspace.depth, changes)
             return _answer(task, GitFiles(objects, stored.snapshot), history, blobs, fetcher)
     confinement.confine_files(blobs.values())
     files = TarFiles(blobs[workspace.digest]) if isinstance(workspace, TarWorkspace) else NoFiles()
     return _answer(task, files, NoHistory(), blobs, fetcher)
+
+
+def _of_commit(task: CompileTask, commit: MirroredCommit, fetcher: OtherProjects) -> Answer:
+    mirror = Path(commit.repository)
+    confinement.confine_files([mirror])
+    with Objects(BareRepository(mirror, Processes())) as objects:
+        tree = tree_of(objects, commit.commit)
+        manifest = RepositoryManifest(head=commit.commit, refs=commit.refs)
+        snapshot = Snapshot([Repository(manifest, tree, b"", b".git", 0)], frozenset())
+        files = GitFiles(objects, snapshot)
+        if files.read(task.request.file) is None:
+            return NotCompiled(problems=[f"the commit has no {task.request.file}"], nothing_to_run=True)
+        history = SnapshotHistory(objects, snapshot, 0, commit.changes)
+        return _answer(task, files, history, {}, fetcher)
 
 
 def _fetcher(task: CompileTask) -> OtherProjects:
@@ -127,7 +153,9 @@ def _answer(
         return artifact([blobs[ref.digest] for ref in request.archives.get(job, ())], path, job)
 
     subject: Subject
-    if request.trigger.project:
+    if request.commit is not None:
+        subject = CommitSubject(request.file, files, history, request.predefined)
+    elif request.trigger.project:
         subject = DownstreamSubject(
             request.file,
             request.run,
@@ -158,7 +186,8 @@ def _answer(
     compiled = compile_subject(subject, request.variables, projects=projects, name=_files_of(request))
     if not compiled.plan.jobs:
         why = compiled.left_out or "its rules exclude all jobs"
-        return NotCompiled(problems=[f"{_files_of(request)}: the pipeline has nothing to run: {why}"])
+        problem = f"{_files_of(request)}: the pipeline has nothing to run: {why}"
+        return NotCompiled(problems=[problem], nothing_to_run=True)
     includes = msgspec.structs.replace(request.includes, generated=generated)
     plan = msgspec.structs.replace(compiled.plan, default_image=request.default_image, includes=includes)
     unlocked = projects.unlocked if isinstance(projects, FetchedProjects) else ()
@@ -186,6 +215,8 @@ def _lock(projects: OtherProjects, files: SnapshotFiles, pipeline_file: str, gen
 def _files_of(request: ChildRequest) -> str:
     """The files of the pipeline, for messages about all of them."""
     trigger = request.trigger
+    if request.commit is not None:
+        return request.file
     if trigger.project:
         return f"{trigger.project}:{request.file}"
     return ", ".join(

@@ -271,6 +271,10 @@ class Projects:
         """Triggers, newest first."""
         return m.TriggerList(id=message.id, triggers=self._triggers(message.project, message.limit, message.before))
 
+    def get_trigger(self, message: m.GetTrigger) -> m.TriggerDetail:
+        """One trigger."""
+        return m.TriggerDetail(id=message.id, trigger=_view(self._row(message.trigger)))
+
     def take_triggers(self, message: m.TakeTriggers) -> m.PendingTriggers:
         """Pending triggers, oldest first. Those of a project that is not there any more are left out."""
         if not self._pending:

@@ -60,6 +60,7 @@ Query = (
     | m.ListDeliveries
     | m.TakeDeliveries
     | m.ListTriggers
+    | m.GetTrigger
     | m.TakeTriggers
 )
 Answer = tuple[m.Message, bytes | None]
@@ -135,6 +136,7 @@ class Queries:
             m.ListProjects: lambda query: (projects.list_projects(query), None),
             m.ShowProject: lambda query: (projects.show_project(query), None),
             m.ListTriggers: lambda query: (projects.list_triggers(query), None),
+            m.GetTrigger: lambda query: (projects.get_trigger(query), None),
             m.TakeTriggers: lambda query: (projects.take_triggers(query), None),
             m.ListSchedules: lambda query: (schedules.list_schedules(query), None),
             m.ListChannels: lambda query: (channels.list_channels(query), None),

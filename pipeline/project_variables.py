@@ -34,7 +34,13 @@ def project_variables(folder: Path, report: Report) -> list[Variable]:
         data = read_file(folder / FILE_NAME)
     except LongshoreError as error:
         raise fatal(str(error), Mark(origin, 0)) from None
-    documents = load(data, origin, report, as_written=True) if data is not None else []
+    return parsed_variables(data, report) if data is not None else []
+
+
+def parsed_variables(data: bytes, report: Report) -> list[Variable]:
+    """The variables of the content of such a file. Problems go into the report. Raises PipelineFileError."""
+    origin = Origin(FILE_NAME)
+    documents = load(data, origin, report, as_written=True)
     if not documents or documents == [""]:
         return []
     content = documents[0]

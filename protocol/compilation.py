@@ -9,11 +9,24 @@ import msgspec
 
 from protocol.plan import IncludeOptions, Plan, TriggerPlan, Variable
 from protocol.views import ArtifactRef
-from protocol.workspace import Workspace
+from protocol.workspace import Changes, ObjectId, Workspace
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """Base of this module's types."""
+
+
+class MirroredCommit(Part, frozen=True, kw_only=True):
+    """A commit of a bare repository on this host, instead of a workspace.
+
+    `refs` are those that `rules:changes:compare_to` may name, by their full names in a job. `changes` are the files
+    that count as changed; None: all.
+    """
+
+    repository: str
+    commit: ObjectId
+    refs: dict[bytes, ObjectId] = {}
+    changes: Changes | None = None
 
 
 class ChildRequest(Part, frozen=True, kw_only=True):
@@ -23,6 +36,9 @@ class ChildRequest(Part, frozen=True, kw_only=True):
     `predefined`, `project_variables`, `default_image` and `includes` are those of the parent's plan; all five, and
     `workspace`, are the other project's if `trigger` names one. `variables` are forwarded to the child with the
     precedence of `--var`. `archives` are the archives of jobs that `trigger` names, by job.
+
+    With `commit`, it is the pipeline of a commit that no run has started: `file` is its pipeline file, and of the
+    trigger, the run and its job, nothing is used.
     """
 
     run: int
@@ -37,6 +53,7 @@ class ChildRequest(Part, frozen=True, kw_only=True):
     includes: IncludeOptions = IncludeOptions()
     workspace: Workspace | None = None
     archives: dict[str, list[ArtifactRef]] = {}
+    commit: MirroredCommit | None = None
 
     @property
     def workspace_bytes(self) -> int:
@@ -71,7 +88,7 @@ class Bounds(Part, frozen=True, kw_only=True):
 
 def needs_memory(bounds: Bounds) -> str:
     """The problem of a compilation that has exhausted its memory."""
-    return f"compiling the child pipeline needs more than {bounds.memory_bytes >> 20} MB of memory"
+    return f"compiling the pipeline needs more than {bounds.memory_bytes >> 20} MB of memory"
 
 
 class Includes(Part, frozen=True, kw_only=True):
@@ -113,11 +130,13 @@ class Compiled(Part, frozen=True, kw_only=True, tag_field="type", tag="compiled"
 class NotCompiled(Part, frozen=True, kw_only=True, tag_field="type", tag="not_compiled"):
     """Why there is no plan: lines of text, those of a pipeline file with file, line and key.
 
-    `defect` is a traceback, if Longshore itself is at fault.
+    `defect` is a traceback, if Longshore itself is at fault. `nothing_to_run`: the file is sound, or there is none, and
+    no job is to run.
     """
 
     problems: list[str]
     defect: str = ""
+    nothing_to_run: bool = False
 
 
 Answer = Compiled | NotCompiled

@@ -25,3 +25,8 @@ def settings_file() -> Path:
         return Path(chosen).absolute()
     home = os.environ.get("XDG_CONFIG_HOME")
     return (Path(home) if home else Path.home() / ".config") / "longshore" / "config.toml"
+
+
+def pushes_directory() -> Path:
+    """Bare repositories of what was pushed to Longshore itself, by project; the commits are at `refs/pushes/SHA`."""
+    return state_directory() / "pushes"

@@ -55,21 +55,21 @@ class Forge(Part, frozen=True, kw_only=True):
 class ProjectSpec(Part, frozen=True, kw_only=True):
     """What a user sets of a project.
 
-    `name` is GROUP/NAME, `url` what git fetches from. Without `default_branch`, it is that of the repository's HEAD.
+    `name` is GROUP/NAME, `url` what git fetches from; empty for one that is only pushed to Longshore itself. Without
+    `default_branch`, it is that of the repository's HEAD.
     `poll_seconds` is how often the repository is asked for changes; None: never. `credentials` is the name of a secret:
     a password or token, or USER:PASSWORD. Patterns of branches and tags are those of `fnmatch`; `protected_branches`
-    None means the default branch. `notifications` is a JSON text; empty for none.
+    None means the default branch.
     """
 
     name: str
-    url: str
+    url: str = ""
     default_branch: str = ""
     poll_seconds: float | None = None
     credentials: str = ""
     protected_branches: list[str] | None = None
     protected_tags: list[str] = msgspec.field(default_factory=list)
     forge: Forge | None = None
-    notifications: str = ""
 
     def protects(self, ref: str, default_branch: str, *, tag: bool = False) -> bool:
         """Whether a branch or tag is protected."""
@@ -94,7 +94,7 @@ class MergeRequest(Part, frozen=True, kw_only=True):
     """A merge request (pull request) at its newest commit.
 
     `fetch_ref` is the ref of the target's repository that has its commit, such as `refs/pull/7/head`. Projects are
-    GROUP/NAME as on the forge; `labels` and `assignees` are names.
+    GROUP/NAME as on the forge; `labels` and `assignees` are names, `author` is a login.
     """
 
     iid: str
@@ -108,6 +108,7 @@ class MergeRequest(Part, frozen=True, kw_only=True):
     target_branch: str
     target_sha: str = ""
     fetch_ref: str = ""
+    author: str = ""
     draft: bool = False
     labels: list[str] = msgspec.field(default_factory=list)
     assignees: list[str] = msgspec.field(default_factory=list)
@@ -120,7 +121,8 @@ class TriggerSpec(Part, frozen=True, kw_only=True):
     `key` identifies it within its project: a repetition starts nothing. `ref` is a branch or tag without `refs/`; empty
     means the default branch. Without `sha`, it is the ref's newest commit. `title` and `author` (NAME <EMAIL>) are
     those of the commit, `user` is who caused it. `from_fork`: the commit is one of another repository, whose authors
-    need not be trusted. `variables` have the precedence of `--var`.
+    need not be trusted. `variables` have the precedence of `--var`. `pushed`: the commit was pushed to Longshore, and
+    is in the project's repository of pushes (see `places`).
     """
 
     project: str
@@ -136,6 +138,7 @@ class TriggerSpec(Part, frozen=True, kw_only=True):
     merge_request: MergeRequest | None = None
     from_fork: bool = False
     variables: list[Variable] = msgspec.field(default_factory=list)
+    pushed: bool = False
 
 
 class PendingTrigger(Part, frozen=True, kw_only=True):
@@ -188,9 +191,11 @@ def check_project_name(name: str) -> None:
 
 
 def check_project_url(url: str) -> None:
-    """Refuses an address that git would not fetch from, or that has a password. Raises UsageError."""
-    if not url or url.startswith("-") or _CONTROL.search(url):
-        raise UsageError(f"{url[:100]!r} is no repository's address: it is empty, begins with '-' or has white space")
+    """Refuses an address that git would not fetch from, or that has a password; none is one too. Raises UsageError."""
+    if not url:
+        return
+    if url.startswith("-") or _CONTROL.search(url):
+        raise UsageError(f"{url[:100]!r} is no repository's address: it begins with '-' or has white space")
     if is_local(url) or _SCP.match(url):
         return
     try:

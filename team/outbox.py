@@ -152,7 +152,7 @@ class Outbox:
             return Outcome("delivered")
         error = f"{request.url} answered {status}: {_excerpt(answer)}"
         return Outcome(
-            "failed" if status in REFUSED_FOR_GOOD else "pending", error, _retry_after(headers, self._clock())
+            "failed" if status in REFUSED_FOR_GOOD else "pending", error, retry_after(headers, self._clock())
         )
 
     def _post_message(self, request: forges.Request) -> Outcome:

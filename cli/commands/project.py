@@ -61,12 +61,12 @@ def _settings(command: Any) -> Any:
 
 @project_group.command("add")
 @click.argument("name", metavar="GROUP/NAME")
-@click.argument("url")
+@click.argument("url", default="")
 @_settings
 @coordinator_option
 def add_command(where: Target, name: str, url: str, hook_secret: str | None, **settings: Any) -> None:
     """Add the project GROUP/NAME with the repository at URL: https://, ssh://, git@HOST:PATH, or a path on the
-    coordinator's disk, which only its owner may give.
+    coordinator's disk, which only its owner may give. Without URL, it is only pushed to Longshore itself.
     """
     from cli.session.session import acting_session
     from protocol.messages import AddProject, Done

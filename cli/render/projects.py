@@ -40,7 +40,7 @@ def project_document(view: ProjectView) -> dict[str, Any]:
     }
     return {
         "name": project.name,
-        "url": project.url,
+        "url": project.url or None,
         "paused": view.paused,
         "default_branch": project.default_branch or None,
         "poll_seconds": project.poll_seconds,
@@ -87,7 +87,7 @@ def project_text(detail: ProjectDetail) -> str:
     project = view.project
     lines = [f"{project.name}" + (" (paused)" if view.paused else "")]
     facts = {
-        "repository": project.url,
+        "repository": project.url or "pushes to Longshore",
         "default branch": project.default_branch or "the repository's own",
         "poll": "never" if project.poll_seconds is None else f"every {duration(project.poll_seconds)}",
         "credentials": project.credentials or "none",

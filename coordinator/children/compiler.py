@@ -101,11 +101,11 @@ class ChildCompiler:
                 task = msgspec.structs.replace(task, includes=includes)
                 return self._run(CompilerProcess(self._settings.command, task, [environment.fileno()]))
         except (OSError, ProtocolError) as error:
-            log.warning("can't compile a child pipeline: %s", error)
-            return NotCompiled(problems=[f"the coordinator can't compile the child pipeline: {error}"])
+            log.warning("can't compile a pipeline: %s", error)
+            return NotCompiled(problems=[f"the coordinator can't compile the pipeline: {error}"])
         except Exception as error:
-            log.exception("can't compile a child pipeline")
-            return NotCompiled(problems=[f"the coordinator failed to compile the child pipeline: {error!r}"])
+            log.exception("can't compile a pipeline")
+            return NotCompiled(problems=[f"the coordinator failed to compile the pipeline: {error!r}"])
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 

@@ -64,16 +64,16 @@ class CompilerProcess:
             try:
                 data, words = _read(process, time.monotonic() + seconds, bounds)
             except TimeoutError:
-                return NotCompiled(problems=[f"compiling the child pipeline took longer than {seconds:.0f} s"])
+                return NotCompiled(problems=[f"compiling the pipeline took longer than {seconds:.0f} s"])
             except _TooLarge:
                 return NotCompiled(problems=[needs_memory(bounds)])
             finally:
                 status = self._end(process)
         if len(data) > bounds.answer_bytes:
             most = bounds.answer_bytes >> 20
-            return NotCompiled(problems=[f"the plan of the child pipeline is larger than {most} MB; {MEND}"])
+            return NotCompiled(problems=[f"the plan of the pipeline is larger than {most} MB; {MEND}"])
         if status != 0:
-            log.warning("a compiler of a child pipeline ended with status %d: %s", status, words or "no message")
+            log.warning("a compiler ended with status %d: %s", status, words or "no message")
             return NotCompiled(problems=[_why(status)])
         return _decoded(data)
 
@@ -167,9 +167,9 @@ def _address_space(pid: int) -> int:
 
 def _why(status: int) -> str:
     if status == -signal.SIGXCPU:
-        return "compiling the child pipeline took too much CPU time"
+        return "compiling the pipeline took too much CPU time"
     how = f"signal {-status}" if status < 0 else f"status {status}"
-    return f"the compiler of the child pipeline ended unexpectedly ({how})"
+    return f"the compiler of the pipeline ended unexpectedly ({how})"
 
 
 def _decoded(data: bytes) -> Answer:
@@ -178,7 +178,7 @@ def _decoded(data: bytes) -> Answer:
         answer: Answer = from_msgpack(data, AnyAnswer).answer
         check_numbers(answer)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ProtocolError) as error:
-        return NotCompiled(problems=[f"the compiler of the child pipeline gave no sound plan: {error}"])
+        return NotCompiled(problems=[f"the compiler of the pipeline gave no sound plan: {error}"])
     if isinstance(answer, NotCompiled) and answer.defect:
-        log.error("a child pipeline can't be compiled: %s", answer.defect)
+        log.error("a pipeline can't be compiled: %s", answer.defect)
     return answer

@@ -22,6 +22,8 @@ from protocol.job_inputs import BadInput, changed
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
 
+OF_A_FORK = "gets no secrets and saves no caches: the commit is one of a fork"
+
 
 class ClientCommands:
     """The engine's half for clients."""
@@ -43,6 +45,8 @@ class ClientCommands:
         for stage in run.stages:
             for job in stage.jobs:
                 self._ledger.touch_job(job)
+                if run.source.fork:
+                    self._ledger.tell(job, OF_A_FORK)
         cancel_redundant(run, self._ledger, self._flow)
         self._flow.execute_first_stage(run)
         return m.RunSubmitted(id=message.id, run=run.id)

@@ -31,6 +31,7 @@ READS: Kinds = ENTERS | {
     m.ListSchedules,
     m.ListChannels,
     m.ListDeliveries,
+    m.GetTrigger,
 }
 STARTS: Kinds = frozenset(
     (m.TakeTriggers, m.SettleTrigger, m.RevealSecret, m.AdvanceSchedule, m.TakeDeliveries, m.SettleDelivery)

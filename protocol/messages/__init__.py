@@ -62,6 +62,7 @@ from protocol.messages.projects import (
     ChangeProject,
     FromTeam,
     GetHookSecret,
+    GetTrigger,
     ListProjects,
     ListTriggers,
     PendingTriggers,
@@ -75,6 +76,7 @@ from protocol.messages.projects import (
     TakeTriggers,
     ToTeam,
     TriggerAdded,
+    TriggerDetail,
     TriggerList,
 )
 from protocol.messages.schedules import (
@@ -180,6 +182,7 @@ __all__ = [
     "GetLog",
     "GetRun",
     "GetSnapshot",
+    "GetTrigger",
     "GetWorkspaces",
     "GoneWorkers",
     "Goodbye",
@@ -245,6 +248,7 @@ __all__ = [
     "ToTeam",
     "ToWorker",
     "TriggerAdded",
+    "TriggerDetail",
     "TriggerList",
     "Welcome",
     "WorkerList",

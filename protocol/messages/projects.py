@@ -60,6 +60,13 @@ class ListTriggers(Message, frozen=True, kw_only=True, tag="list_triggers"):
     before: int | None = None
 
 
+class GetTrigger(Message, frozen=True, kw_only=True, tag="get_trigger"):
+    """Answer: TriggerDetail."""
+
+    id: int
+    trigger: int
+
+
 class GetHookSecret(Message, frozen=True, kw_only=True, tag="get_hook_secret"):
     """The secret that verifies a project's webhooks. Answer: SecretValue; empty without one."""
 
@@ -123,6 +130,13 @@ class TriggerList(Message, frozen=True, kw_only=True, tag="trigger_list"):
     triggers: list[TriggerView]
 
 
+class TriggerDetail(Message, frozen=True, kw_only=True, tag="trigger_detail"):
+    """Answer to GetTrigger."""
+
+    id: int
+    trigger: TriggerView
+
+
 class SecretValue(Message, frozen=True, kw_only=True, tag="secret_value"):
     """Answer to GetHookSecret and RevealSecret."""
 
@@ -154,8 +168,8 @@ class PendingTriggers(Message, frozen=True, kw_only=True, tag="pending_triggers"
     triggers: list[PendingTrigger] = msgspec.field(default_factory=list)
 
 
-FromTeam = ListProjects | ShowProject | ListTriggers | AddTrigger | TakeTriggers | SettleTrigger
+FromTeam = ListProjects | ShowProject | ListTriggers | GetTrigger | AddTrigger | TakeTriggers | SettleTrigger
 """Handled in the coordinator's turns, as other messages of clients."""
 Administrative = AddProject | ChangeProject | RemoveProject | GetHookSecret | RevealSecret
 """Handled as administrative messages: rare, and written at once."""
-ToTeam = ProjectList | ProjectDetail | TriggerList | SecretValue | TriggerAdded | PendingTriggers
+ToTeam = ProjectList | ProjectDetail | TriggerList | TriggerDetail | SecretValue | TriggerAdded | PendingTriggers

@@ -74,7 +74,7 @@ def test_a_project_has_a_name_that_gitlab_would_take(name: str) -> None:
 
 
 @pytest.mark.parametrize("url", [
-    "", "--upload-pack=x", "ext::sh -c id", "https://", "https://u:p@host/x", "https://u@host/x", "host", "ftp://host/x",
+    "--upload-pack=x", "ext::sh -c id", "https://", "https://u:p@host/x", "https://u@host/x", "host", "ftp://host/x",
     "ssh://u:p@host/x", "fd::17", "https://host/a b", "../up", "https://[bad/x",
 ])  # fmt: skip
 def test_an_address_is_one_that_git_fetches_from_without_a_password_in_it(url: str) -> None:
@@ -141,6 +141,7 @@ def test_a_trigger_is_taken_once_and_its_run_is_the_only_one(running: Running) -
         with pytest.raises(LongshoreError, match="was skipped"):
             submit(launcher, second.trigger)
         assert pending(launcher) == []
+        assert web.request(m.GetTrigger, m.TriggerDetail, trigger=first.trigger).trigger.run == run
         listed = web.request(m.ListTriggers, m.TriggerList).triggers
         assert [(each.state, each.run, each.reason) for each in listed] == [
             ("skipped", None, "[ci skip]"), ("launched", run, ""),

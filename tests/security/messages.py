@@ -24,7 +24,9 @@ def one_of_each() -> list[m.Message]:
             info["attempt"] = 1
         if kind in (m.AddProject, m.ChangeProject):
             info["project"] = ProjectSpec(name="g/p", url="https://example.org/g/p")
+        if kind in (m.SettleTrigger, m.GetTrigger):
+            info["trigger"] = 1
         if kind is m.SettleTrigger:
-            info |= {"trigger": 1, "state": "skipped", "reason": "none"}
+            info |= {"state": "skipped", "reason": "none"}
         made.append(kind(**info))
     return made

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from cli.submit.workspace.maker import GitWorkspaceMaker
-from cli.submit.workspace.packs import Made
+from snapshots.packs import Made
 from pipeline import Repository
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.workspace import GitWorkspace, IndexEntry, Manifest, RepositoryManifest

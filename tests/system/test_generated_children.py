@@ -86,7 +86,7 @@ def test_a_compiler_that_is_killed_fails_its_job_and_nothing_else(system: System
     view = system.finished(run)
 
     assert statuses(view) == {"generate": "success", "many": "failed"}
-    assert "the compiler of the child pipeline ended unexpectedly (signal 9)" in system.log(run, "many")
+    assert "the compiler of the pipeline ended unexpectedly (signal 9)" in system.log(run, "many")
     assert system.command("retry", str(run)).status == 0
     assert statuses(system.finished(run)) == {"generate": "success", "many": "success"}
 

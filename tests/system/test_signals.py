@@ -40,7 +40,7 @@ main()
 """
 """`longshore`, which gets signals just before or after it calls a function for the first time."""
 COMPILE = ("pipeline", "Repository", "ask")
-SNAPSHOT = ("cli.submit.workspace.packs", "Packer", "make")
+SNAPSHOT = ("snapshots.packs", "Packer", "make")
 UPLOAD = ("protocol.client", "Client", "upload")
 SUBMIT = ("protocol.client", "Client", "submit_run")
 CANCEL = ("protocol.client", "Client", "cancel")

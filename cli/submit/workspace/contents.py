@@ -25,12 +25,12 @@ from cli.submit.workspace.files import (
 from cli.submit.workspace.index_entries import Status, index_entries
 from cli.submit.workspace.index_file import Seed
 from cli.submit.workspace.lfs import unmodified
-from cli.submit.workspace.objects import build_trees, changed_trees
-from cli.submit.workspace.store import SnapshotStore, update_file
 from cli.submit.workspace.work_tree import WorkTree
 from pipeline.file_listing import SUBMODULE_MODE, Listing, list_files, list_index
 from protocol.decoders import from_msgpack
 from protocol.workspace import IndexEntry, Modes
+from snapshots.objects import build_trees, changed_trees
+from snapshots.store import SnapshotStore, update_file
 
 MANY_FILES = 2_000
 """Tracked files from which a snapshot builds on the last one: fewer are read while git compares them."""

@@ -16,12 +16,12 @@ from pathlib import Path
 import msgspec
 
 from cli.submit.workspace.index_file import LOW, Seed
-from cli.submit.workspace.objects import LINK_MODE, hasher, object_id, write_loose
-from cli.submit.workspace.store import SnapshotStore, update_file
 from pipeline.file_listing import FileStatus, Listing
 from protocol.decoders import from_msgpack
 from protocol.errors import LongshoreError
 from protocol.workspace import Modes
+from snapshots.objects import LINK_MODE, hasher, object_id, write_loose
+from snapshots.store import SnapshotStore, update_file
 
 AT_ONCE_BYTES = 4 << 20
 """Files up to this size are read at once, so that they are whole."""

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from cli.submit.workspace.store import SnapshotStore
+from snapshots.store import SnapshotStore
 
 POINTER = re.compile(
     rb"\Aversion https://git-lfs\.github\.com/spec/v1\n(?:ext-.*\n)*oid sha256:([0-9a-f]{64})\nsize ([0-9]+)\n\Z"

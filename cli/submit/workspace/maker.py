@@ -14,13 +14,7 @@ import msgspec
 
 from cli.render.warnings import print_warning
 from cli.submit.snapshot import TarWorkspaceMaker
-from cli.submit.workspace.depths import Wanted, wanted
-from cli.submit.workspace.history import CommitReader, History, history_of
-from cli.submit.workspace.objects import TREE_MODE, tree_data
-from cli.submit.workspace.packs import Made, Packer, remove_old
-from cli.submit.workspace.processes import Git, GitFailed
 from cli.submit.workspace.repositories import Scan, scan, submodules
-from cli.submit.workspace.store import SnapshotStore
 from cli.submit.workspace.work_tree import WorkTree
 from pipeline.git_repository import Repository, readable
 from pipeline.rules import is_push_of_a_branch, target_branch
@@ -28,10 +22,12 @@ from protocol.client import Client
 from protocol.errors import LongshoreError
 from protocol.plan import Plan
 from protocol.variables import expand_all
-from protocol.workspace import MANIFEST, MOST_CHANGES, STAGED, Changes, GitWorkspace, Manifest, is_branch
-
-TARGETS = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME")
-REMOTE = b"refs/remotes/origin/"
+from protocol.workspace import MOST_CHANGES, Changes, GitWorkspace, Manifest
+from snapshots.depths import Wanted, wanted
+from snapshots.history import CommitReader, History, history_of, project_refs
+from snapshots.packs import Made, Packer, remove_old
+from snapshots.processes import Git, GitFailed
+from snapshots.store import SnapshotStore
 
 
 def workspace_maker(repository: Repository) -> WorkspaceMaker:
@@ -112,7 +108,6 @@ class GitWorkspaceMaker:
         with CommitReader(store) as reader:
             history = self._history(reader, scans, variables, needs)
             snapshot = self._write(store, scans, self._changes(plan, variables))
-            store.keep(snapshot)
             heads = {number: head for number, found in enumerate(scans) if (head := found.manifest.head) is not None}
             return Packer(store, reader, history, needs.depth, heads).make(snapshot, workspaces)
 
@@ -124,7 +119,7 @@ class GitWorkspaceMaker:
             heads: dict[bytes, str] = {}
             tag = b""
             if head is not None and number == 0:
-                heads, tag = _project_refs(found, head, variables)
+                heads, tag = project_refs(found.refs, head, variables)
             elif head is not None:
                 heads = _submodule_refs(found, head)
             depth = needs.submodule_depth if number else needs.depth
@@ -154,15 +149,9 @@ class GitWorkspaceMaker:
     def _write(self, store: SnapshotStore, scans: list[Scan], changes: Changes | None) -> str:
         """Writes the snapshot's tree; its id."""
         repositories = [found.manifest for found in scans]
-        manifest = msgspec.msgpack.encode(Manifest(repositories=repositories, changes=changes))
         staged = store.sizes(sorted(set().union(*(found.staged for found in scans))))
-        blobs = ((id.encode(), b"100644", bytes.fromhex(id)) for id in staged)
-        entries = [
-            (MANIFEST.encode(), b"100644", bytes.fromhex(store.write(b"blob", manifest))),
-            (STAGED.encode(), TREE_MODE, bytes.fromhex(store.write(b"tree", tree_data(blobs)))),
-            *((str(number).encode(), TREE_MODE, found.files) for number, found in enumerate(scans)),
-        ]
-        return store.write(b"tree", tree_data(entries))
+        manifest = Manifest(repositories=repositories, changes=changes)
+        return store.write_snapshot(manifest, staged, (found.files for found in scans))
 
     def submitted(self) -> None:
         """Removes the packs; later, old objects."""
@@ -172,24 +161,6 @@ class GitWorkspaceMaker:
         if self._store is not None:
             remove_old(self._store.packs)
             self._store.tidy()
-
-
-def _project_refs(found: Scan, head: str, variables: dict[str, str]) -> tuple[dict[bytes, str], bytes]:
-    """The pipeline's branch and target branch, by the names of their refs, and the ref of its tag."""
-
-    def name(*keys: str) -> bytes:
-        value = next((value for key in keys if (value := variables.get(key))), "")
-        encoded = value.encode("utf-8", "surrogateescape")
-        return encoded if is_branch(encoded) else b""
-
-    branch = name("CI_COMMIT_BRANCH", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
-    target = name(*TARGETS)
-    tag = name("CI_COMMIT_TAG")
-    heads = {REMOTE + branch if branch else b"": head}
-    known = found.refs.branches.get(REMOTE + target) or found.refs.branches.get(b"refs/heads/" + target)
-    if target and target != branch and known is not None:
-        heads[REMOTE + target] = known
-    return heads, b"refs/tags/" + tag if tag else b""
 
 
 def _submodule_refs(found: Scan, head: str) -> dict[bytes, str]:

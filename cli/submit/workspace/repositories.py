@@ -11,12 +11,12 @@ from hashlib import sha256
 import msgspec
 
 from cli.submit.workspace.contents import ContentReader
-from cli.submit.workspace.history import Refs, parse_refs
 from cli.submit.workspace.index_entries import Status
-from cli.submit.workspace.store import SnapshotStore
 from cli.submit.workspace.work_tree import WorkTree
 from pipeline.file_listing import Listing
 from protocol.workspace import RepositoryManifest
+from snapshots.history import Refs, parse_refs
+from snapshots.store import SnapshotStore
 
 _USER = re.compile(r"\A([A-Za-z][A-Za-z0-9+.-]*://)([^/@:]*)(?::[^/@]*)?@")
 

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import msgspec
 
-from cli.submit.workspace.history import REFS
 from cli.submit.workspace.index_file import Seed, read_index
-from cli.submit.workspace.processes import Git, in_work_tree
-from cli.submit.workspace.store import SnapshotStore, update_file
 from pipeline.git_directory import GitDirectory, Unreadable
 from pipeline.git_repository import parse_configuration
 from protocol.errors import LongshoreError
+from snapshots.history import REFS
+from snapshots.processes import Git, in_work_tree
+from snapshots.store import SnapshotStore, update_file
 
 CONVERTING = ("filter", "working-tree-encoding")
 """Attributes by which a file may differ from its blob without a difference in size."""

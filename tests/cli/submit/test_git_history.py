@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from cli.submit.workspace import packs
-from cli.submit.workspace.depths import Wanted, wanted
-from cli.submit.workspace.store import cache_home
 from protocol.plan import TriggerInclude, TriggerPlan
 from protocol.workspace import Changes, GitWorkspace
+from snapshots import packs
+from snapshots.depths import Wanted, wanted
+from snapshots.store import cache_home
 from tests.support.project import Project
 from tests.support.received_workspaces import Receiver, git, make, plan_of
 
@@ -300,7 +300,7 @@ def test_packs_that_outgrow_the_first_make_it_start_again(
 def test_more_tags_than_a_workspace_may_have_are_left_out_but_not_the_pipeline_s_own(
     long: Project, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli.submit.workspace.history.MOST_COMMITS", 3)
+    monkeypatch.setattr("snapshots.history.MOST_COMMITS", 3)
     received = receiver.receive(make(long.root, plan_of(GIT_DEPTH="0", CI_COMMIT_TAG="v29")))
     assert len(received.workspace.commits) == 3
     assert b"refs/tags/v29" in received.project.refs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from hashlib import sha256
 
-from cli.submit.workspace.store import cache_home
+from snapshots.store import cache_home
 from tests.support.project import Project
 from tests.support.received_workspaces import Receiver, git, make
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from cli.submit.workspace.maker import GitWorkspaceMaker
-from cli.submit.workspace.processes import Abandoned
-from cli.submit.workspace.store import PRUNE_SECONDS, UNUSED_SECONDS, cache_home
 from pipeline import Repository
 from protocol.client import Client
 from protocol.names import CHUNK_BYTES
 from protocol.workspace import GitWorkspace
+from snapshots.processes import Abandoned
+from snapshots.store import PRUNE_SECONDS, UNUSED_SECONDS, cache_home
 from tests.support.coordinator_process import Running
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.project import Project

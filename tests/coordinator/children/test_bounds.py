@@ -104,7 +104,7 @@ def test_a_plan_larger_than_a_clients_is_refused(parent: Parent) -> None:
     include, fields = parent.generated("".join(f"j{number}: {{script: [{'x' * 99}]}}\n" for number in range(9_000)))
 
     assert parent.problems(include, **fields) == [
-        "the plan of the child pipeline is larger than 1 MB; move scripts and variables into files of the repository"
+        "the plan of the pipeline is larger than 1 MB; move scripts and variables into files of the repository"
     ]
 
 
@@ -117,7 +117,7 @@ def test_a_compilation_that_needs_too_much_memory_is_told(parent: Parent) -> Non
     )
     parent.start(command=[sys.executable, "-c", program])
 
-    assert parent.problems(local("x.yml")) == ["compiling the child pipeline needs more than 1024 MB of memory"]
+    assert parent.problems(local("x.yml")) == ["compiling the pipeline needs more than 1024 MB of memory"]
 
 
 def test_a_compilation_that_leaves_no_byte_to_say_so_is_told_all_the_same(parent: Parent) -> None:
@@ -133,14 +133,14 @@ def test_a_compilation_that_leaves_no_byte_to_say_so_is_told_all_the_same(parent
     )
     parent.start(command=[sys.executable, "-c", program], bounds=Bounds(memory_bytes=64 << 20))
 
-    assert parent.problems(local("x.yml")) == ["compiling the child pipeline needs more than 64 MB of memory"]
+    assert parent.problems(local("x.yml")) == ["compiling the pipeline needs more than 64 MB of memory"]
 
 
 def test_a_compilation_that_computes_for_too_long_is_told(parent: Parent) -> None:
     spin = "import resource; resource.setrlimit(resource.RLIMIT_CPU, (1, 2))\nwhile True: pass"
     parent.start(command=[sys.executable, "-c", spin])
 
-    assert parent.problems(local("x.yml")) == ["compiling the child pipeline took too much CPU time"]
+    assert parent.problems(local("x.yml")) == ["compiling the pipeline took too much CPU time"]
 
 
 def test_a_compiler_that_hangs_is_killed_with_all_that_it_started(parent: Parent, tmp_path: Path) -> None:
@@ -148,7 +148,7 @@ def test_a_compiler_that_hangs_is_killed_with_all_that_it_started(parent: Parent
     script = f"sleep 1000 & echo $! > {started}.part; mv {started}.part {started}; wait"
     parent.start(command=["/bin/sh", "-c", script], bounds=Bounds(seconds=1.0, fetch_seconds=0.0))
 
-    assert parent.problems(local("x.yml")) == ["compiling the child pipeline took longer than 1 s"]
+    assert parent.problems(local("x.yml")) == ["compiling the pipeline took longer than 1 s"]
     inner = int(started.read_text())
     eventually(lambda: not is_running(inner))
 
@@ -156,14 +156,14 @@ def test_a_compiler_that_hangs_is_killed_with_all_that_it_started(parent: Parent
 @pytest.mark.parametrize(
     ("program", "problem"),
     [
-        ("import os; os.kill(os.getpid(), 9)", "the compiler of the child pipeline ended unexpectedly (signal 9)"),
-        ("raise SystemExit(3)", "the compiler of the child pipeline ended unexpectedly (status 3)"),
-        ("pass", "the compiler of the child pipeline gave no sound plan: Input data was truncated"),
-        ("print('x' * 100)", "the compiler of the child pipeline gave no sound plan: Expected `object`"),
-        ("while True: print('x' * 10_000)", "the plan of the child pipeline is larger than 16 MB"),
+        ("import os; os.kill(os.getpid(), 9)", "the compiler of the pipeline ended unexpectedly (signal 9)"),
+        ("raise SystemExit(3)", "the compiler of the pipeline ended unexpectedly (status 3)"),
+        ("pass", "the compiler of the pipeline gave no sound plan: Input data was truncated"),
+        ("print('x' * 100)", "the compiler of the pipeline gave no sound plan: Expected `object`"),
+        ("while True: print('x' * 10_000)", "the plan of the pipeline is larger than 16 MB"),
         (
             "import sys; print('x' * 9_000_000, file=sys.stderr); sys.exit(1)",
-            "the compiler of the child pipeline ended",
+            "the compiler of the pipeline ended",
         ),
     ],
 )
@@ -178,7 +178,7 @@ def test_a_compiler_that_can_not_be_started_is_told(parent: Parent) -> None:
 
     [problem] = parent.problems(local("x.yml"))
 
-    assert problem.startswith("the coordinator can't compile the child pipeline: [Errno 2]")
+    assert problem.startswith("the coordinator can't compile the pipeline: [Errno 2]")
 
 
 def test_a_host_without_git_is_told(parent: Parent, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -201,7 +201,7 @@ def test_a_store_that_can_not_be_written_is_told(parent: Parent) -> None:
     [problem] = parent.problems(local("child.yml"))
 
     assert compiler is parent.compiler
-    assert problem.startswith("the coordinator can't compile the child pipeline: [Errno 20] Not a directory")
+    assert problem.startswith("the coordinator can't compile the pipeline: [Errno 20] Not a directory")
 
 
 def test_a_killed_compiler_leaves_the_next_one_a_sound_store(parent: Parent) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Set
 from types import TracebackType
 
 import msgspec
 
-from cli.submit.workspace.processes import GitFailed
-from cli.submit.workspace.store import SnapshotStore, update_file
 from protocol.decoders import from_msgpack
-from protocol.workspace import MOST_COMMITS
+from protocol.workspace import MOST_COMMITS, is_branch
+from snapshots.processes import GitFailed
+from snapshots.store import SnapshotStore, update_file
 
+TARGETS = ("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME")
+REMOTE = b"refs/remotes/origin/"
 REFS = "%(objectname) %(objecttype) %(*objectname) %(*objecttype) %(refname)"
 COMMITS = "commits"
 """File of the commits that the last snapshot has read."""
@@ -137,6 +139,24 @@ def parse_refs(output: bytes) -> Refs:
         elif b"commit" in (kind, peeled_kind):
             found.tags[name] = Tag(id.decode(), (peeled or id).decode(), kind == b"tag")
     return found
+
+
+def project_refs(refs: Refs, head: str, variables: Mapping[str, str]) -> tuple[dict[bytes, str], bytes]:
+    """The pipeline's branch and target branch, by the names of their refs, and the ref of its tag."""
+
+    def name(*keys: str) -> bytes:
+        value = next((value for key in keys if (value := variables.get(key))), "")
+        encoded = value.encode("utf-8", "surrogateescape")
+        return encoded if is_branch(encoded) else b""
+
+    branch = name("CI_COMMIT_BRANCH", "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME")
+    target = name(*TARGETS)
+    tag = name("CI_COMMIT_TAG")
+    heads = {REMOTE + branch if branch else b"": head}
+    known = refs.branches.get(REMOTE + target) or refs.branches.get(b"refs/heads/" + target)
+    if target and target != branch and known is not None:
+        heads[REMOTE + target] = known
+    return heads, b"refs/tags/" + tag if tag else b""
 
 
 class History(msgspec.Struct):

@@ -16,10 +16,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from pathlib import Path
 
-from cli.submit.workspace.objects import commit_data, object_id, write_loose
-from cli.submit.workspace.processes import Git
+import msgspec
+
 from protocol.files import replace_file
 from protocol.places import cache_directory
+from protocol.workspace import MANIFEST, STAGED, Manifest
+from snapshots.objects import TREE_MODE, commit_data, object_id, tree_data, write_loose
+from snapshots.processes import Git
 
 KEPT_SNAPSHOTS = 20
 """Newest snapshots whose objects are kept."""
@@ -48,16 +51,16 @@ def cache_home() -> Path:
 
 
 class SnapshotStore:
-    """The snapshot repository of the project at `root`."""
+    """The snapshot repository of the project at `root`, in `home`; by default, in the user's cache directory."""
 
-    def __init__(self, git: Git, root: Path, object_format: str) -> None:
+    def __init__(self, git: Git, root: Path, object_format: str, home: Path | None = None) -> None:
         self.git = git
         self.object_format = object_format
         self.written = 0  # bytes of files, in this process
         self.zero = "0" * (40 if object_format == "sha1" else 64)
         key = hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
-        self.directory = self._usable(cache_home() / f"{key}-{object_format}")
+        self.directory = self._usable((home or cache_home()) / f"{key}-{object_format}")
         self.objects = self.directory / "objects"
         self.packs = self.directory / "sent"
         self.where = ("--git-dir", str(self.directory))
@@ -139,6 +142,19 @@ class SnapshotStore:
         except FileNotFoundError:
             write_loose(self.objects, self.object_format, kind, len(data), iter((data,)))
         return id.hex()
+
+    def write_snapshot(self, manifest: Manifest, staged: Iterable[str], files: Iterable[bytes]) -> str:
+        """Writes a snapshot's tree, and keeps it; its id. `files` are the trees (raw ids) of its repositories."""
+        data = msgspec.msgpack.encode(manifest)
+        blobs = ((id.encode(), b"100644", bytes.fromhex(id)) for id in staged)
+        entries = [
+            (MANIFEST.encode(), b"100644", bytes.fromhex(self.write(b"blob", data))),
+            (STAGED.encode(), TREE_MODE, bytes.fromhex(self.write(b"tree", tree_data(blobs)))),
+            *((str(number).encode(), TREE_MODE, tree) for number, tree in enumerate(files)),
+        ]
+        snapshot = self.write(b"tree", tree_data(entries))
+        self.keep(snapshot)
+        return snapshot
 
     def keep(self, snapshot: str) -> None:
         """Keeps a snapshot's objects, until KEPT_SNAPSHOTS newer ones are kept."""

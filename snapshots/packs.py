@@ -12,12 +12,12 @@ from tempfile import NamedTemporaryFile, mkstemp
 
 import msgspec
 
-from cli.submit.workspace.history import CommitReader, History
-from cli.submit.workspace.objects import TREE_MODE, commit_data, tree_data
-from cli.submit.workspace.processes import GitFailed
-from cli.submit.workspace.store import SnapshotStore, update_file
 from protocol.decoders import from_msgpack
 from protocol.workspace import MOST_PACKS, GitWorkspace, Pack
+from snapshots.history import CommitReader, History
+from snapshots.objects import TREE_MODE, commit_data, tree_data
+from snapshots.processes import GitFailed
+from snapshots.store import SnapshotStore, update_file
 
 LARGE_FILES = 8 << 20
 """Bytes of packs of files from which later workspaces build on them: smaller ones are other runs' uncommitted files."""
