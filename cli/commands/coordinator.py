@@ -67,6 +67,7 @@ def coordinator_command(
         retention=options.retention,
         limits=bounds,
         children=options.children(shared=True),
+        web_url=options.pages,
     )
     warn_of_weak_confinement()
     coordinator = Coordinator(settings)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.commands.notify import deliveries_command, notify_group
 from cli.options.common import Target, coordinator_option, output_option
 
 if TYPE_CHECKING:
@@ -21,6 +22,10 @@ STDIN = "-"
 @click.group("project")
 def project_group() -> None:
     """Manage projects: repositories whose pushes, merge requests and schedules start runs."""
+
+
+project_group.add_command(notify_group)
+project_group.add_command(deliveries_command)
 
 
 def _settings(command: Any) -> Any:
@@ -53,6 +58,7 @@ def _settings(command: Any) -> Any:
         ),
         click.option("--forge-api", metavar="URL", help="Address of its API; default: derived from the repository's."),
         click.option("--forge-token", metavar="SECRET", help="Name of the secret with the token that sets statuses."),
+        click.option("--forge-per-job/--forge-per-run", default=None, help="Set a status for each job too, or not."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -188,6 +194,7 @@ def _changed(spec: ProjectSpec, settings: dict[str, Any]) -> ProjectSpec:
         given["protected_branches"] = None
     forge = spec.forge or Forge()
     named = {"kind": settings["forge"], "api": settings["forge_api"], "token": settings["forge_token"]}
+    named["per_job"] = settings["forge_per_job"]
     if named := {key: value for key, value in named.items() if value is not None}:
         given["forge"] = msgspec.structs.replace(forge, **named)
     spec = msgspec.structs.replace(spec, **given)

@@ -12,10 +12,10 @@ from pathlib import Path
 import msgspec
 
 from cli.submit.workspace.maker import GitWorkspaceMaker
-from snapshots.packs import Made
 from pipeline import Repository
 from protocol.plan import JobPlan, Plan, Variable
 from protocol.workspace import GitWorkspace, IndexEntry, Manifest, RepositoryManifest
+from snapshots.packs import Made
 from tests.support.project import GIT_ENVIRONMENT
 
 
