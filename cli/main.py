@@ -63,6 +63,7 @@ VERBS = {
     "coordinator": Verb("coordinator", "Start a coordinator."),
     "worker": Verb("worker", "Start a worker."),
     "tui": Verb("tui", "Open the dashboard."),
+    "launcher": Verb("launcher", "Start the runs of projects.", hidden=True),
     "background": Verb("background", "Finish the runs that an embedded coordinator left unfinished.", hidden=True),
 }
 

@@ -20,6 +20,7 @@ from coordinator.files.blob_store import BlobStore
 from coordinator.files.log_store import LogStore
 from coordinator.files.owner_lock import Lock
 from coordinator.handlers import CoordinatorInfo, Handlers
+from coordinator.launcher_process import LauncherProcess
 from coordinator.maintenance.collector import Collector
 from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.other_projects import Artifacts, KnownProjects
@@ -37,7 +38,7 @@ from coordinator.transport.publisher import Publisher
 from coordinator.transport.router import Router
 from coordinator.upstream_needs import UpstreamNeeds
 from protocol.errors import LongshoreError
-from protocol.keys import make_private
+from protocol.keys import local_addresses, make_private
 
 log = logging.getLogger(__name__)
 
@@ -176,6 +177,19 @@ class Resources(ABC):
             self.housekeeper, self.engine, self.store, self.blobs, self.quota, retention.young, self.run_removed
         )
         self.door.tell_this_user(self.address, self.feed.address)
+        self.launcher = LauncherProcess(settings.launcher, settings.state, self.local_address)
+        self._open.append(self.launcher.close)
+        self.want_launcher()
+
+    def want_launcher(self) -> None:
+        """Has the launcher started, if there is something for it to do."""
+        if self.settings.launcher and self.projects:
+            self.launcher.want()
+
+    @property
+    def local_address(self) -> str:
+        """The address at which this host's processes reach it."""
+        return local_addresses(self.address)[-1] if self.address.startswith("tcp://") else self.address
 
     @property
     def address(self) -> str:

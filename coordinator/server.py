@@ -191,6 +191,7 @@ class Coordinator(Resources):
         key = self.router.key_of(route)
         if isinstance(message, PROJECT_MESSAGES):
             outbox.reply(route, self.projects.answer(message, self.door.access.identity(key)))
+            self.want_launcher()
         elif isinstance(message, SCHEDULE_MESSAGES):
             outbox.reply(route, self.schedules.answer(message, self.door.access.identity(key)))
         elif isinstance(message, CHANNEL_MESSAGES):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,8 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     free port of the host in `bind`, announced to peers. `secure`: TCP connections are encrypted and restricted to
     known keys; only tests switch it off. One that lives only for a reader leaves environments that are due to the next
     (`stops_environments`). `web_url` is the base of links to runs in commit statuses and messages; empty: no links.
+    `launcher` is the command of the process that starts the runs of projects; without it,
+    nobody does.
     """
 
     state: Path
@@ -34,6 +37,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     children: CompilerSettings = msgspec.field(default_factory=CompilerSettings)
     stops_environments: bool = True
     web_url: str = ""
+    launcher: Sequence[str] = ()
 
     @property
     def database_url(self) -> str:

@@ -1,4 +1,4 @@
-"""Runs git for mirrors: with limits on time and size, without the host's configuration, and with a project's credentials.
+"""Runs git for mirrors: with limits on time and size, without the host's configuration, with a project's credentials.
 
 A process that is never waited for ends by itself: the launcher may be killed at any moment.
 """

@@ -74,6 +74,7 @@ class Mirror:
         self._git = git
         self.path = home / f"{quote(project, safe='')}.git"
         self.refs = Refs()
+        self._peeled: dict[str, str] = {}  # the commits of tags, by name
         self.updated_at = 0.0
         """Wall time at which the last update began, in this process."""
 
@@ -115,6 +116,10 @@ class Mirror:
             raise GitFailed("the merge request names no ref and no address to fetch its commit from")
         self.fetch_commit(Access(url), f"{HEADS}{request.source_branch}", name)
 
+    def peeled(self, tag: str) -> str:
+        """The commit of a tag that is here."""
+        return self._peeled.get(tag, "")
+
     def commit(self, wanted: str) -> str:
         """The commit that an id, also an abbreviated one or that of a tag, leads to; empty if it is not here."""
         if len(wanted) < SHORTEST_SHA or wanted.strip("0123456789abcdef"):
@@ -124,6 +129,14 @@ class Mirror:
         except GitFailed:
             return ""
         return found.decode().strip()
+
+    def at_merge_request(self, request: MergeRequest) -> str:
+        """The commit of a merge request that was fetched; empty without one."""
+        try:
+            ref = f"refs/longshore/merge-requests/{quote(request.iid, safe='')}^{{commit}}"
+            return self.query("rev-parse", "--verify", "--quiet", ref).decode().strip()
+        except GitFailed:
+            return ""
 
     def message(self, commit: str) -> str:
         """A commit's message."""
@@ -180,7 +193,7 @@ class Mirror:
             yield file.fileno()
 
     def _fetch(self, access: Access, lock: int, *refspecs: str, prune: bool = False) -> None:
-        options = ("--prune", "--prune-tags") if prune else ()
+        options = ("--prune",) if prune else ()
         arguments = ("fetch", "--quiet", "--force", "--no-tags", "--no-write-fetch-head", "--no-auto-maintenance")
         self._git.run(self.path, *arguments, *options, "--", access.url, *refspecs, access=access, inherited=[lock])
 
@@ -194,16 +207,18 @@ class Mirror:
             self._git.run(self.path, "-c", "gc.auto=500", "-c", "gc.autoDetach=false", "gc", "--auto", inherited=[lock])
 
     def _read_refs(self, default_branch: str) -> Refs:
-        """The refs that are here; a branch without a commit is left out."""
-        form = "--format=%(objectname) %(refname)"
+        """The refs that are here; a tag of anything but a commit is left out."""
+        form = "--format=%(objectname) %(objecttype) %(*objectname) %(*objecttype) %(refname)"
         listed = self.query("for-each-ref", form, HEADS, TAGS).decode("utf-8", "surrogateescape")
         branches, tags = dict[str, str](), dict[str, str]()
+        self._peeled = {}
         for line in listed.splitlines():
-            id, _, name = line.partition(" ")
+            id, kind, peeled, peeled_kind, name = line.split(" ", 4)
             if name.startswith(HEADS):
                 branches[name.removeprefix(HEADS)] = id
-            else:
+            elif "commit" in (kind, peeled_kind):
                 tags[name.removeprefix(TAGS)] = id
+                self._peeled[name.removeprefix(TAGS)] = peeled or id
         if default_branch not in branches:
             usual = (name for name in ("main", "master") if name in branches)
             default_branch = next(usual, next(iter(branches), ""))

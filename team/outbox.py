@@ -65,11 +65,10 @@ def pause(attempts: int, first: float = FIRST_PAUSE) -> float:
 
 
 class Outbox:
-    """Call `turn` about once a second. `clock` tells seconds since the epoch."""
+    """One part of the launcher; see `team.launcher.Part`."""
 
-    def __init__(self, *, first_pause: float = FIRST_PAUSE, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, *, first_pause: float = FIRST_PAUSE) -> None:
         self._first_pause = first_pause
-        self._clock = clock
         self._pool = ThreadPoolExecutor(SIDE_BY_SIDE, thread_name_prefix="outbox")
         self._http = urllib3.PoolManager(
             num_pools=50, maxsize=2, retries=False, timeout=urllib3.Timeout(CONNECT_SECONDS, READ_SECONDS)
@@ -81,7 +80,7 @@ class Outbox:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._http.clear()
 
-    def turn(self, client: Client) -> None:
+    def step(self, client: Client, now: float) -> None:
         """Settles attempts that have ended, and begins those that are due. Raises LongshoreError if the coordinator
         can't be reached; the next call tries again.
         """
@@ -116,7 +115,7 @@ class Outbox:
             key=delivery.key,
             seq=delivery.seq,
             state=outcome.state,
-            not_before=self._clock() + again if outcome.state == "pending" else 0.0,
+            not_before=time.time() + again if outcome.state == "pending" else 0.0,
             error=outcome.error,
         )
         if outcome.state == "pending":
@@ -151,16 +150,14 @@ class Outbox:
         if 200 <= status < 300 or forges.is_repeated(status, answer):
             return Outcome("delivered")
         error = f"{request.url} answered {status}: {_excerpt(answer)}"
-        return Outcome(
-            "failed" if status in REFUSED_FOR_GOOD else "pending", error, retry_after(headers, self._clock())
-        )
+        return Outcome("failed" if status in REFUSED_FOR_GOOD else "pending", error, retry_after(headers, time.time()))
 
     def _post_message(self, request: forges.Request) -> Outcome:
         status, headers, answer = self._post(request)
         if 200 <= status < 300:
             return Outcome("delivered")
         error = f"answered {status}: {_excerpt(answer)}"
-        return Outcome("failed" if status == GONE else "pending", error, retry_after(headers, self._clock()))
+        return Outcome("failed" if status == GONE else "pending", error, retry_after(headers, time.time()))
 
     def _post(self, request: forges.Request) -> tuple[int, Mapping[str, str], bytes]:
         response = self._http.request(

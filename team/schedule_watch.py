@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable
 
 from protocol import messages as m
 from protocol.client import Client
@@ -22,18 +21,17 @@ REFRESH_EVERY = 10.0
 
 
 class ScheduleWatch:
-    """One part of the launcher. Call `turn` about once a second; `clock` tells seconds since the epoch."""
+    """One part of the launcher; see `team.launcher.Part`."""
 
-    def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
+    def __init__(self) -> None:
         self._schedules: list[ScheduleView] = []
         self._refresh_at = float("-inf")
 
-    def turn(self, client: Client) -> None:
-        """Deals with what is due now. Raises LongshoreError if the coordinator can't be reached: the next call tries
-        again.
+    def step(self, client: Client, now: float) -> None:
+        """Deals with what is due at `now`. Raises LongshoreError if the coordinator can't be reached: the next call
+        tries again.
         """
-        now, mono = self._clock(), time.monotonic()
+        mono = time.monotonic()
         if mono < self._refresh_at and not due(self._schedules, now):
             return
         self._refresh_at = mono + REFRESH_EVERY

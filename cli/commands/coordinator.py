@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 import resource
+import sys
 
 import click
 
@@ -68,6 +69,7 @@ def coordinator_command(
         limits=bounds,
         children=options.children(shared=True),
         web_url=options.pages,
+        launcher=[sys.executable, "-m", "cli", "launcher", "--includes", options.child_includes or "public"],
     )
     warn_of_weak_confinement()
     coordinator = Coordinator(settings)

@@ -105,7 +105,7 @@ def test_a_project_is_added_changed_paused_and_removed_with_a_line_in_the_audit_
                     m.ChangeProject,
                     m.Done,
                     name=APP.name,
-                    project=msgspec.structs.replace(APP, **bad),  # type: ignore[arg-type]
+                    project=msgspec.structs.replace(APP, **bad),
                 )
         client.request(m.RemoveProject, m.Done, name=APP.name)
         with pytest.raises(LongshoreError, match="no project 'group/app'"):

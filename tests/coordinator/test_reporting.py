@@ -16,12 +16,12 @@ from tests.support.plans import job, plan
 ENDS = st.sampled_from([S.SUCCESS, S.FAILED, S.CANCELED, S.SKIPPED])
 
 
-def run_of(status: S, id: int = 7, **source: object) -> RunState:
+def run_of(status: S, **source: object) -> RunState:
     fields = {"ref": "main", "sha": "a" * 40, "trigger": 1, "event": "push", **source}
-    jobs = [JobState(id=i, run_id=id, stage_index=0, plan=job(name)) for i, name in enumerate("ab")]
-    stage = StageState(run_id=id, index=0, name="test", jobs=jobs)
+    jobs = [JobState(id=i, run_id=7, stage_index=0, plan=job(name)) for i, name in enumerate("ab")]
+    stage = StageState(run_id=7, index=0, name="test", jobs=jobs)
     made = plan(*(each.plan for each in jobs))
-    return RunState(id=id, token="t", plan=made, source=Source(**fields), stages=[stage], status=status)  # type: ignore[arg-type]
+    return RunState(id=7, token="t", plan=made, source=Source(**fields), stages=[stage], status=status)  # type: ignore[arg-type]
 
 
 @given(ends=st.lists(st.tuples(ENDS, st.floats(1.0, 2 * DAY)), max_size=60))

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import zmq
@@ -55,7 +56,7 @@ class Server:
         """A client, to be closed by the caller."""
         return Client(self.address, timeout=DEADLINE)
 
-    def submit(self, plan: Plan, **source: str) -> int:
+    def submit(self, plan: Plan, **source: Any) -> int:
         """Starts a run and gives its id."""
         with self.client() as client:
             return client.submit_run(plan, source=m.Source(**source))

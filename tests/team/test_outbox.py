@@ -6,6 +6,7 @@ import email
 import email.policy
 import hashlib
 import hmac
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +25,7 @@ from protocol.errors import LongshoreError
 from protocol.keys import credentials_beside
 from protocol.projects import Forge, ProjectSpec, TriggerSpec, trigger_token
 from protocol.statuses import ExecutionStatus as S
+from protocol.statuses import FailureReason
 from team.outbox import LONGEST_PAUSE, Outbox, pause, retry_after
 from tests.support.coordinator_process import Running, WireWorker
 from tests.support.eventually import eventually
@@ -71,8 +73,8 @@ class Team:
     def run(self, key: str, status: S = S.SUCCESS) -> int:
         run = self.submit(key)
         code = 0 if status is S.SUCCESS else 1
-        reason = {} if status is S.SUCCESS else {"failure_reason": "script_failure"}
-        self.worker.run(status=status, exit_code=code, **reason)
+        reason = None if status is S.SUCCESS else FailureReason.SCRIPT_FAILURE
+        self.worker.run(status=status, exit_code=code, failure_reason=reason)
         eventually(lambda: self.owner.get_run(run).status is status)
         return run
 
@@ -80,7 +82,7 @@ class Team:
         """Drives the outbox until a condition holds."""
 
         def done() -> bool:
-            self.outbox.turn(self.launcher)
+            self.outbox.step(self.launcher, time.time())
             return bool(until())
 
         eventually(done)
@@ -172,12 +174,12 @@ class _AnyPort(Controller):
 @contextmanager
 def smtp() -> Iterator[tuple[Mailbox, int]]:
     mailbox = Mailbox()
-    controller = _AnyPort(mailbox, hostname="127.0.0.1", port=0)  # type: ignore[no-untyped-call]
-    controller.start()  # type: ignore[no-untyped-call]
+    controller = _AnyPort(mailbox, hostname="127.0.0.1", port=0)
+    controller.start()
     try:
         yield mailbox, controller.port
     finally:
-        controller.stop()  # type: ignore[no-untyped-call]
+        controller.stop()
 
 
 def test_channels_are_told_of_changes_by_mail_and_signed_json(team: Team, forge: HttpReceiver) -> None:
