@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -127,6 +128,9 @@ class Launcher:
                     self._stopping.wait(0.1)
                 else:
                     break
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
             yield
 
     def _loop(self) -> None:
