@@ -21,8 +21,8 @@ import grimp
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the packages of this checkout, whichever one is installed
 PAGE = ROOT / "docs" / "architecture.md"
-PACKAGES = ("cli", "compiler", "pipeline", "coordinator", "daemon", "tui", "protocol")
-WHOLE = ("compiler", "pipeline", "protocol")
+PACKAGES = ("cli", "team", "compiler", "snapshots", "pipeline", "coordinator", "daemon", "tui", "protocol")
+WHOLE = ("team", "compiler", "snapshots", "pipeline", "protocol")
 """Packages without folders: one component each."""
 DEEPER = "daemon.executors."
 """The package whose folders, the executors, are components of their own."""

@@ -28,8 +28,8 @@ def facts(
     _make(mirror, folder / ".git", commit, project.url)
     default_branch = project.default_branch or mirror.refs.default_branch
     repository = Repository(folder, whole=True, path=project.name)
-    variables = of_pipeline(repository, file, given(trigger)) | of_trigger(trigger, project, default_branch)
-    return fixed(variables)
+    kind = given(trigger)
+    return fixed(of_pipeline(repository, file, kind) | kind | of_trigger(trigger, project, default_branch))
 
 
 def _make(mirror: Mirror, directory: Path, commit: str, url: str) -> None:

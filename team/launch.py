@@ -130,7 +130,7 @@ class Launch:
         known = facts(mirror, scratch, commit, trigger, project, PIPELINE_FILE)
         changed = changes(mirror, commit, trigger, {variable.key: variable.value for variable in known})
         refs = {REMOTE + _raw(name): id for name, id in mirror.refs.branches.items()}
-        refs |= {TAGS + _raw(name): commit for name in mirror.refs.tags if (commit := mirror.peeled(name))}
+        refs |= {TAGS + _raw(name): mirror.peeled(name) for name in mirror.refs.tags}
         request = ChildRequest(
             run=0,
             job="",

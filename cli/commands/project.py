@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
+import time
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from cli.commands.notify import deliveries_command, notify_group
 from cli.options.common import Target, coordinator_option, output_option
+from cli.submit.variables import variable_option
+from protocol.errors import LongshoreError, UsageError
+from protocol.plan import Variable
 
 if TYPE_CHECKING:
     from cli.render.output import Output
@@ -17,6 +21,9 @@ if TYPE_CHECKING:
     from protocol.projects import ProjectSpec, ProjectView
 
 STDIN = "-"
+LAUNCH_SECONDS = 300.0
+"""Time for a trigger to become a run: the first fetch of a large repository takes long."""
+ASK_EVERY = 0.2
 
 
 @click.group("project")
@@ -161,6 +168,51 @@ def pause_command(where: Target, name: str) -> None:
 def resume_command(where: Target, name: str) -> None:
     """Let a paused project start runs again."""
     _pause(where, name, paused=False)
+
+
+@project_group.command("run")
+@click.argument("name", metavar="GROUP/NAME")
+@click.option("--ref", default="", metavar="REF", help="Branch or tag; default: the default branch.")
+@variable_option
+@output_option("Print the run as one JSON document.")
+@coordinator_option
+def run_command(where: Target, name: str, ref: str, variables: list[Variable], output: Output) -> None:
+    """Start a run of a project's branch or tag as its repository has it now, and print the run's id. Its
+    CI_PIPELINE_SOURCE is api.
+    """
+    from uuid import uuid4
+
+    from cli.session.session import acting_session
+    from protocol.messages import AddTrigger, TriggerAdded
+    from protocol.projects import TriggerSpec
+
+    with acting_session(where) as session:
+        client = session.client
+        trigger = TriggerSpec(project=name, key=f"run:{uuid4().hex}", source="api", ref=ref, variables=variables)
+        added = client.request(AddTrigger, TriggerAdded, trigger=trigger)
+        if added.outcome == "refused":
+            raise UsageError(added.reason)
+        run = _run_of(client, added.trigger)
+        output.submitted(run, lambda: client.get_run(run))
+
+
+def _run_of(client: Client, trigger: int) -> int:
+    """Waits for the run of a trigger. Raises LongshoreError if it starts none."""
+    from protocol.messages import GetTrigger, TriggerDetail
+
+    deadline = time.monotonic() + LAUNCH_SECONDS
+    while True:
+        view = client.request(GetTrigger, TriggerDetail, trigger=trigger).trigger
+        if view.run is not None:
+            return view.run
+        if view.state != "pending":
+            raise LongshoreError(f"no run was started: {view.reason}")
+        if time.monotonic() > deadline:
+            raise LongshoreError(
+                f"trigger {trigger} still waits for its run: see `longshore project show {view.project}`, and why in "
+                "the coordinator's log"
+            )
+        time.sleep(ASK_EVERY)
 
 
 def _pause(where: Target, name: str, *, paused: bool) -> None:

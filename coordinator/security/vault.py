@@ -140,13 +140,15 @@ class Vault:
     def reveal(self, project: str, name: str) -> str:
         """The value of a project's secret, or else of the one of that name for all projects.
 
-        Raises ProtocolError if there is none.
+        Raises ProtocolError if there is none, or if it is for labelled workers.
         """
         place = next((place for place in ((project, name), ("", name)) if place in self._sealed), None)
         if place is None:
             raise ProtocolError(
                 "not_found", f"there is no secret {name[:100]!r}; set it: longshore secret set {name[:100]}"
             )
+        if self._views[place].labels:  # who adds a project must not get at it
+            raise ProtocolError("bad_request", f"secret {name!r} has labels, so it goes to such workers alone")
         return self._open(place)
 
     # the seal

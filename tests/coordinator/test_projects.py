@@ -249,6 +249,9 @@ def test_secrets_reach_no_fork_and_those_of_branches_only_protected_ones(tmp_pat
     assert having(ref="main", protected=False) == having(ref="dev", protected=True) == {"ANY"}
     assert having(ref="main", protected=True, fork=True) == set()
     assert vault.reveal("group/app", "MAIN") == "for main only"
+    vault.put(admin.SetSecret(id=3, name="SAFE", value="for safe workers", labels=["safe"]), by)
+    with pytest.raises(LongshoreError, match="has labels"):
+        vault.reveal("group/app", "SAFE")
     with pytest.raises(LongshoreError, match="longshore secret set NONE"):
         vault.reveal("group/app", "NONE")
     store.close()
