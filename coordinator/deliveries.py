@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import time
 from collections.abc import Mapping
 from typing import cast
@@ -24,6 +25,7 @@ from coordinator.store.models import BranchOutcome, Delivery
 from coordinator.store.store import Store
 from protocol import messages as m
 from protocol.deliveries import CommitStatus, DeliveryState, DeliveryView, PendingDelivery, RunMessage
+from protocol.errors import ProtocolError
 from protocol.projects import ProjectSpec, TriggerSpec
 from protocol.statuses import ENDED
 
@@ -186,6 +188,8 @@ class Deliveries:
 
     def settle(self, message: m.SettleDelivery, now: Now) -> m.Done:
         """Ends an attempt at a delivery. The reply holds after the turn's commit."""
+        if not math.isfinite(message.not_before):
+            raise ProtocolError("bad_field", "a time is a finite number")
         entry = self._pending.get(message.key)
         if entry is None or entry.seq != message.seq:
             return m.Done(id=message.id, count=0)

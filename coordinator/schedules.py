@@ -7,6 +7,7 @@ in one turn, so that it starts one run however often the launcher is killed.
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterable
 from typing import cast
@@ -111,7 +112,12 @@ class Schedules:
         token = token or self._token_of(view.id)
         trigger = self._last_triggers.get(view.id)
         line = (time.time(), by.name, by.role, action, *_subject(view))
-        self._store.keep(line, (Schedule, _row(view, token, trigger)))
+        row = _row(view, token, trigger)
+        if any(queued[0] == view.id for queued in self._store.queued(Schedule)):
+            self._store.audit(line)  # with the due time of this turn, which must not be durable without its trigger
+            self._store.queue(Schedule, row)
+        else:
+            self._store.keep(line, (Schedule, row))
         self._put(view, token, trigger)
 
     def project_removed(self, project: str, by: Identity) -> None:
@@ -122,6 +128,7 @@ class Schedules:
             self._forget(view.id)
 
     def _forget(self, schedule: int) -> None:
+        self._store.unqueue(Schedule, schedule)
         del self._schedules[schedule]
         self._last_triggers.pop(schedule, None)
         self._tokens = {token: id for token, id in self._tokens.items() if id != schedule}
@@ -140,6 +147,9 @@ class Schedules:
     def advance(self, message: m.AdvanceSchedule, now: Now) -> m.Done:
         """Carries out the launcher's decision about a schedule. The reply holds after the turn's commit."""
         view = self._known(message.schedule)
+        times = (message.considered_until, message.fire, message.waiting)
+        if not all(at is None or math.isfinite(at) for at in times):
+            raise ProtocolError("bad_field", "a time is a finite number")
         note, due, trigger, waiting = message.note[:LONGEST_TEXT], view.last_due, None, message.waiting
         if message.fire is not None and not view.paused:
             added = self._start(view, schedule_key(view.id, message.fire), now)

@@ -244,6 +244,10 @@ class Store:
         """Queues a row, whose first column is its key, to be written with the next turn. The last of one key counts."""
         self._queued.setdefault(table, {})[row[0]] = row
 
+    def unqueue(self, table: type[Table], key: Any) -> None:
+        """Drops a queued row: it was removed at once since."""
+        self._queued.get(table, {}).pop(key, None)
+
     def queued(self, table: type[Table]) -> list[rows.Row]:
         """The rows of a table that are not written yet."""
         return list(self._queued.get(table, {}).values())

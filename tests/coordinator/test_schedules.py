@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from coordinator.engine.effects import Turn
+from coordinator.engine.engine import Engine
+from coordinator.engine.settings import Settings
+from coordinator.engine.state import Now
+from coordinator.projects import Projects
+from coordinator.schedules import Schedules
+from coordinator.security.roles import Identity
+from coordinator.security.vault import Vault
+from coordinator.store.columns import as_json
+from coordinator.store.database import sqlite_url
+from coordinator.store.models import Project
+from coordinator.store.store import Store
 from protocol import messages as m
 from protocol.client import Client
-from protocol.errors import LongshoreError
+from protocol.errors import LongshoreError, ProtocolError
 from protocol.keys import credentials_beside
 from protocol.plan import Variable
 from protocol.projects import ProjectSpec, trigger_token
@@ -117,6 +130,29 @@ def test_users_pause_start_and_remove_schedules_and_only_the_launcher_advances_t
         assert owner.request(m.ListSchedules, m.ScheduleList).schedules == []
         with pytest.raises(LongshoreError, match="AddSchedule is not for a launcher to send"):
             launcher.request(m.AddSchedule, m.ScheduleAdded, token="t3", schedule=NIGHTLY)
+
+
+def test_a_change_in_the_turn_of_a_due_time_is_not_undone_by_it(tmp_path: Path) -> None:
+    def opened() -> Schedules:
+        projects = Projects(store, Vault(tmp_path, store))
+        return Schedules(store, projects, Engine(Settings(), next_run_id=1, next_job_id=1))
+
+    now, by = Now(DUE, 1.0), Identity("k", "ann", "operator")
+    with contextlib.closing(Store(sqlite_url(tmp_path / "longshore.db"))) as store:
+        row = (APP.name, as_json(APP), None, False, 0.0, "ann")
+        store.keep((0.0, "ann", "operator", "add project", APP.name, ""), (Project, row))
+        schedules = opened()
+        for token in ("paused", "removed"):
+            schedules.answer(m.AddSchedule(id=1, token=token, schedule=NIGHTLY), by)
+        for schedule in (1, 2):
+            schedules.advance(m.AdvanceSchedule(id=1, schedule=schedule, considered_until=DUE, fire=DUE), now)
+        schedules.answer(m.PauseSchedule(id=1, schedule=1), by)
+        schedules.answer(m.RemoveSchedule(id=1, schedule=2), by)
+        store.write_turn(Turn())
+        (view,) = opened().list_schedules(m.ListSchedules(id=1)).schedules
+        assert (view.id, view.paused, view.last_due, view.last_status) == (1, True, DUE, "pending")
+        with pytest.raises(ProtocolError, match="a finite number"):
+            schedules.advance(m.AdvanceSchedule(id=1, schedule=1, considered_until=float("nan")), now)
 
 
 @pytest.mark.parametrize(
