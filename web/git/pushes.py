@@ -16,14 +16,16 @@ from protocol.client import Client
 from protocol.decoders import from_json
 from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.keys import Credentials
+from protocol.projects import TriggerSpec
 from web.git import progress
-from web.git.options import PushOptions, Update, check_updates, parse_options, triggers
+from web.git.options import Update, check_updates, parse_options, triggers
 from web.git.repositories import Repositories
 
 log = logging.getLogger(__name__)
 
-MOST_PUSHES = 16
-"""Pushes whose hooks are answered at a time; each takes a thread, and mostly sleeps."""
+MOST_FOLLOWED = 16
+"""Pushes whose runs are followed at a time; each takes a thread, and mostly sleeps. Others only start runs."""
+THREADS = MOST_FOLLOWED + 4
 LONGEST_QUESTION = 4 << 20
 REQUEST_SECONDS = 5.0
 SEND_SECONDS = 60.0
@@ -55,9 +57,10 @@ class Pushes:
         self._address = address
         self._credentials = credentials
         self._running: dict[str, Push] = {}
-        self._threads = ThreadPoolExecutor(MOST_PUSHES, thread_name_prefix="push")
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="push")
         self._server: asyncio.Server | None = None
         self._ended = asyncio.Event()
+        self._followed = 0
 
     async def start(self) -> None:
         """Listens for hooks."""
@@ -85,55 +88,57 @@ class Pushes:
             del self._running[id]
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answers one hook: in a thread if it starts runs."""
         try:
             question = from_json(await reader.readline(), Question)
-            push = self._running.get(question.id)
-            if push is None:
-                return
-            conversation = _Conversation(asyncio.get_running_loop(), self._ended, reader, writer)
-            loop = asyncio.get_running_loop()
-            status = await loop.run_in_executor(self._threads, self._decide, push, question, conversation)
-            writer.write(f"exit {status}\n".encode())
-            await writer.drain()
+            if (push := self._running.get(question.id)) is not None:
+                conversation = _Conversation(asyncio.get_running_loop(), self._ended, reader, writer)
+                status = await self._decide(push, question, conversation)
+                writer.write(f"exit {status}\n".encode())
+                await writer.drain()
         except (msgspec.MsgspecError, OSError, ValueError) as error:
             log.info("a push has ended early: %s", error)
         finally:
             writer.close()
 
-    def _decide(self, push: Push, question: Question, conversation: _Conversation) -> int:
-        """The exit status of a hook. Runs in a thread."""
+    async def _decide(self, push: Push, question: Question, conversation: _Conversation) -> int:
+        """The exit status of a hook; that of `pre-receive` accepts or refuses the push."""
         try:
             options = parse_options(question.options)
             updates = [Update(*update) for update in question.updates]
             check_updates(updates)
-            if options.wait == (question.hook == "pre-receive"):
-                return self._run(push, question.id, updates, options, conversation)
-        except UsageError as error:
-            conversation.say(f"Longshore: {error}")
-            return 1
+            if options.wait != (question.hook == "pre-receive"):
+                return 0
+            if options.skip:
+                await conversation.print("Longshore: no run (ci.skip)")
+                return 0
+            wanted = triggers(push.project, f"push {question.id}", push.user, updates, options)
+            follows = self._followed < MOST_FOLLOWED
+            if options.wait and not follows:
+                raise UsageError(f"{MOST_FOLLOWED} pushes wait for their runs already; try again later")
+            self._followed += follows
+            try:
+                loop = asyncio.get_running_loop()
+                return await loop.run_in_executor(self._threads, self._run, push, wanted, conversation, follows)
+            finally:
+                self._followed -= follows
         except CoordinatorUnreachable:
-            conversation.say("Longshore: the coordinator does not answer; no longer waiting for the run")
-            return 1
+            await conversation.print("Longshore: the coordinator does not answer; no longer waiting for the run")
         except LongshoreError as error:
-            conversation.say(f"Longshore: {error}")
-            return 1
-        return 0
+            await conversation.print(f"Longshore: {error}")
+        return 1
 
-    def _run(
-        self, push: Push, id: str, updates: list[Update], options: PushOptions, conversation: _Conversation
-    ) -> int:
-        """Starts the runs of a push and follows them; 1 if one of them fails."""
-        if options.skip:
-            conversation.say("Longshore: no run (ci.skip)")
-            return 0
-        wanted = triggers(push.project, f"push {id}", push.user, updates, options)
+    def _run(self, push: Push, wanted: list[TriggerSpec], conversation: _Conversation, follows: bool) -> int:
+        """Starts the runs of a push and, in a thread, follows them; 1 if one of them fails."""
         if not wanted:
             return 0
         if not conversation.keep():
-            conversation.say("Longshore: the pushed commits can't be kept; no run was started")
-            return 1
+            raise LongshoreError("the pushed commits can't be kept; no run was started")
         with Client(self._address, timeout=REQUEST_SECONDS, name="web", credentials=self._credentials) as client:
             added = progress.add(client, wanted, conversation.say)
+            if not follows:
+                conversation.say("Longshore: runs will start; too many others are followed already")
+                return 0
             good = [progress.follow(client, trigger, conversation.say) for trigger in added]
         path = self._repositories.path(push.project)
         for trigger in wanted:
@@ -143,7 +148,10 @@ class Pushes:
 
 
 class _Conversation:
-    """The other end of a hook's socket, for a thread. Its methods raise ConnectionError once nobody listens."""
+    """The other end of a hook's socket. `say` and `keep` are for other threads.
+
+    Its methods raise ConnectionError once nobody listens.
+    """
 
     def __init__(
         self,
@@ -159,9 +167,10 @@ class _Conversation:
 
     def say(self, line: str) -> None:
         """Prints a line for whoever pushes; an empty one only asks whether anybody listens."""
-        asyncio.run_coroutine_threadsafe(self._say(line), self._loop).result(SEND_SECONDS)
+        asyncio.run_coroutine_threadsafe(self.print(line), self._loop).result(SEND_SECONDS)
 
-    async def _say(self, line: str) -> None:
+    async def print(self, line: str) -> None:
+        """`say`, for the event loop's thread."""
         if self._ended.is_set() or self._writer.is_closing() or self._reader.at_eof():
             raise ConnectionAbortedError("nobody waits for this push any more")
         if line:
