@@ -87,9 +87,8 @@ class Fleet(System):
         command = [str(LONGSHORE), "worker", "--coordinator", self.address]
         command += ["--name", member.name, "--slots", str(member.slots)]
         command += ["--label", member.label] if member.label else []
-        if member.link is not None:
-            command = ["ip", "netns", "exec", member.link.namespace, *command]
-        member.process = self.spawn(command, member.name, cwd=ROOT, environment=member.environment)
+        namespace = member.link.namespace if member.link else None
+        member.process = self.spawn(command, member.name, cwd=ROOT, environment=member.environment, namespace=namespace)
 
     def client(self, timeout: float = 20.0) -> Client:
         """A connection to the coordinator."""

@@ -139,9 +139,15 @@ class System:
         return self.spawn([str(LONGSHORE), *arguments], name, cwd=cwd or self.folder)
 
     def spawn(
-        self, command: list[str], name: str, *, cwd: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: list[str],
+        name: str,
+        *,
+        cwd: Path,
+        environment: Mapping[str, str] | None = None,
+        namespace: str | None = None,
     ) -> Process:
-        """Starts a process; what it logs is added to the file of its name."""
+        """Starts a process, in a network namespace if one is given; what it logs is added to the file of its name."""
         log, out = self.folder / f"{name}.log", self.folder / f"{name}.out"
         environment = self.environment() | dict(environment or {})
         popen: subprocess.Popen[bytes] | forking.Forked
@@ -158,8 +164,10 @@ class System:
                     stdin=stdin.fileno(),
                     stdout=stdout.fileno(),
                     stderr=stderr.fileno(),
+                    namespace=namespace,
                 )
             else:
+                command = ["ip", "netns", "exec", namespace, *command] if namespace else command
                 popen = subprocess.Popen(command, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
         process = Process(name, popen, log, out)
         self.processes.append(process)
