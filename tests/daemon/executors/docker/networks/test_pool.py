@@ -207,9 +207,13 @@ def test_a_network_whose_connections_do_not_end_goes(
 def test_a_network_that_nobody_uses_goes(
     sharing: DockerExecutor, holders: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "KEEP_SECONDS", 0.3)
     until_shared(sharing, holders)
-    eventually(lambda: not holders())
+    with monkeypatch.context() as soon:
+        soon.setattr(pool, "KEEP_SECONDS", 0.3)
+        last = sharing.sandbox(assignment("true"))
+        last.prepare(None)
+        last.remove()
+        eventually(lambda: not holders())
     until_shared(sharing, holders)
 
 
