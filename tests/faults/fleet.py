@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from protocol.client import Client
 from tests.conftest import ROOT
 from tests.faults.network import Link, Network
 from tests.support.eventually import eventually
@@ -89,11 +88,6 @@ class Fleet(System):
         command += ["--label", member.label] if member.label else []
         namespace = member.link.namespace if member.link else None
         member.process = self.spawn(command, member.name, cwd=ROOT, environment=member.environment, namespace=namespace)
-
-    def client(self, timeout: float = 20.0) -> Client:
-        """A connection to the coordinator."""
-        assert self.address is not None
-        return Client(self.address, timeout=timeout, name="faults")
 
     def mend(self) -> None:
         """Ends all faults: everything runs, nothing is suspended, all links are whole."""

@@ -147,8 +147,13 @@ def fork(
     with _first:
         if _forker is None:
             _forker = _Forker()
-    request = {"module": module, "command": list(command), "cwd": str(cwd), "environment": dict(environment)}
-    request["namespace"] = namespace
+    request = {
+        "module": module,
+        "command": list(command),
+        "cwd": str(cwd),
+        "environment": dict(environment),
+        "namespace": namespace,
+    }
     return _forker.fork(request, [stdin, stdout, stderr])
 
 

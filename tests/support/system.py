@@ -21,7 +21,8 @@ import docker
 from docker.models.containers import Container
 
 from protocol.client import Client
-from protocol.views import RunView
+from protocol.statuses import WorkerStatus
+from protocol.views import JobView, RunView
 from tests.support import forking
 from tests.support.eventually import DEADLINE, eventually
 
@@ -195,7 +196,8 @@ class System:
 
     def wait_for_workers(self, count: int) -> None:
         """Until so many workers are online."""
-        eventually(lambda: sum(worker["status"] == "online" for worker in self.workers()) == count)
+        with self.client() as client:
+            eventually(lambda: sum(each.status is WorkerStatus.ONLINE for each in client.workers()) == count)
 
     def workers(self) -> list[dict[str, Any]]:
         """What `workers --json` prints."""
@@ -224,20 +226,29 @@ class System:
         eventually(lambda: self.view(run).finished_at, within=within)
         return self.show(run)
 
+    def client(self, timeout: float = 20.0) -> Client:
+        """A connection to the coordinator, or to whoever serves the state directory: cheap enough to ask often."""
+        place = self.folder / "state" / "coordinator.json"
+        if self.address is None:
+            eventually(place.exists)
+        return Client(self.address or json.loads(place.read_text())["address"], timeout=timeout)
+
     def view(self, run: int) -> RunView:
-        """The run as it stands, asked of the coordinator directly: cheap enough to ask often."""
-        assert self.address is not None
-        with Client(self.address) as client:
+        """The run as it stands, asked of the coordinator directly."""
+        with self.client() as client:
             return client.get_run(run)
+
+    def job(self, run: int, name: str) -> JobView:
+        """A job of it, asked in the same way."""
+        return next(each for stage in self.view(run).stages for each in stage.jobs if each.name == name)
 
     def status(self, run: int, job: str) -> str:
         """A job's status, asked in the same way."""
-        return str(next(each.status for stage in self.view(run).stages for each in stage.jobs if each.name == job))
+        return str(self.job(run, job).status)
 
     def logged(self, run: int, job: str) -> str:
         """What a job has printed so far, asked in the same way."""
-        assert self.address is not None
-        with Client(self.address) as client:
+        with self.client() as client:
             return client.get_log(run, job)[1].decode(errors="replace")
 
     def log(self, run: int, job: str) -> str:
