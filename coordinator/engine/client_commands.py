@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from coordinator.engine.children import Children
 from coordinator.engine.flow import Flow
+from coordinator.engine.forks import TOLD
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.redundancy import cancel_redundant
 from coordinator.engine.run_index import dependents_again
@@ -21,8 +22,6 @@ from protocol.errors import ProtocolError
 from protocol.job_inputs import BadInput, changed
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
-
-OF_A_FORK = "gets no secrets and saves no caches: the commit is one of a fork"
 
 
 class ClientCommands:
@@ -46,7 +45,7 @@ class ClientCommands:
             for job in stage.jobs:
                 self._ledger.touch_job(job)
                 if run.source.fork:
-                    self._ledger.tell(job, OF_A_FORK)
+                    self._ledger.tell(job, TOLD)
         cancel_redundant(run, self._ledger, self._flow)
         self._flow.execute_first_stage(run)
         return m.RunSubmitted(id=message.id, run=run.id)
