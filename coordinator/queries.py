@@ -196,8 +196,15 @@ class Queries:
         size = self._logs.stored(attempt.id, query.stream)
         offset = min(query.offset, size) if query.offset >= 0 else max(0, size + query.offset)
         data = self._logs.read(attempt.id, offset, min(query.length, CHUNK_BYTES), query.stream)
-        complete = attempt.status in ENDED
-        return m.LogData(id=query.id, attempt_id=attempt.id, offset=offset, size=size, complete=complete), data
+        found = m.LogData(
+            id=query.id,
+            attempt_id=attempt.id,
+            offset=offset,
+            size=size,
+            complete=attempt.status in ENDED,
+            times=self._logs.times(attempt.id, offset, len(data), query.stream) if query.times and data else b"",
+        )
+        return found, data
 
     def _list_workers(self, query: m.ListWorkers) -> Answer:
         return m.WorkerList(id=query.id, workers=self._engine.worker_views()), None

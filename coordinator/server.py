@@ -308,8 +308,8 @@ class Coordinator(Resources):
 
     def publish(self, turn: Turn, outbox: Outbox) -> None:
         """Publishes the turn: a job's log bytes before its end."""
-        for attempt, stream, offset, data in outbox.appended:
-            self.feed.publish_log(attempt, stream, offset, data)
+        for attempt, stream, piece in outbox.appended:
+            self.feed.publish_log(attempt, stream, piece)
         for ended in turn.ended_attempts:
             if self.feed.is_watched(ended.id):
                 for stream in self.logs.streams(ended.id):

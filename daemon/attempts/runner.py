@@ -27,6 +27,7 @@ from daemon.logs.appendix import Appendix, labelled
 from daemon.logs.coverage import LogTail, find_coverage
 from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
+from daemon.logs.read_clock import ReadClock
 from daemon.logs.resume import OffsetFilter
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
 from daemon.reports.reader import Reports
@@ -439,11 +440,12 @@ class Runner:
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         for attempt in itertools.count():
             limit = LogLimit(self._assignment.log_limit, self._log.write, self._log.resume())
+            clock = ReadClock(lambda: self.sandbox.read_at)
             try:
                 if self._masker:
-                    self._follow_masked(limit)
+                    self._follow_masked(limit, clock)
                 else:
-                    self.sandbox.follow_log(limit.start, self._tapped(limit.write))
+                    self.sandbox.follow_log(limit.start, clock.stamped(self._tapped(clock.timed(limit.write))))
                 limit.close()
                 self._appendix.write()
                 return
@@ -457,11 +459,11 @@ class Runner:
                     self._log_error = f"the rest of its log can't be read: {error}"
                     return
 
-    def _follow_masked(self, limit: LogLimit) -> None:
+    def _follow_masked(self, limit: LogLimit, clock: ReadClock) -> None:
         """Reads the log from its beginning, since masking depends on all of it; then drops the bytes already stored."""
-        skipper = OffsetFilter(limit.start, limit.write)
+        skipper = OffsetFilter(limit.start, clock.timed(limit.write))
         stream = self._masker.stream(self._tapped(skipper.write))
-        self.sandbox.follow_log(0, stream.write)
+        self.sandbox.follow_log(0, clock.stamped(stream.write))
         stream.close()
 
     def _without_secrets(self, result: Result) -> Result:

@@ -154,7 +154,7 @@ class Play(Message, frozen=True, kw_only=True, tag="play"):
 class GetLog(Message, frozen=True, kw_only=True, tag="get_log"):
     """Bytes of a job's log. `attempt` is its number; None is the current one. A negative `offset` counts from the end.
 
-    Answer: LogData (+payload).
+    `times` asks for the times of these bytes too. Answer: LogData (+payload).
     """
 
     id: int
@@ -164,6 +164,7 @@ class GetLog(Message, frozen=True, kw_only=True, tag="get_log"):
     stream: str = "job"
     offset: int = 0
     length: int = 1 << 20
+    times: bool = False
 
 
 class ListWorkers(Message, frozen=True, kw_only=True, tag="list_workers"):
@@ -278,13 +279,17 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):
-    """(+payload) Answer to GetLog. `size` is the stored size; `complete`: the log will not grow."""
+    """(+payload) Answer to GetLog. `size` is the stored size; `complete`: the log will not grow.
+
+    `times` are those pages of the log's index that tell the times of the payload (`protocol.log_times.marks_of_pages`).
+    """
 
     id: int
     attempt_id: str | None
     offset: int
     size: int
     complete: bool
+    times: bytes = b""
 
 
 class WorkerList(Message, frozen=True, kw_only=True, tag="worker_list"):
