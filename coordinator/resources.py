@@ -18,6 +18,7 @@ from coordinator.files.blob_store import BlobStore
 from coordinator.files.log_store import LogStore
 from coordinator.files.owner_lock import Lock
 from coordinator.handlers import CoordinatorInfo, Handlers
+from coordinator.log_searches import LogSearches
 from coordinator.maintenance.collector import Collector
 from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.other_projects import Artifacts, KnownProjects
@@ -150,6 +151,8 @@ class Resources(ABC):
         artifacts = Artifacts(history, self.blobs)
         self.upstream_needs = UpstreamNeeds(self.engine, projects, artifacts, self.wake)
         self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed)
+        self.searches = LogSearches(self.logs, self.wake)
+        self._open.append(self.searches.close)
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)
         self._open.append(self.housekeeper.close)

@@ -45,6 +45,9 @@ class Logs(Protocol):
     def times(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
         """The pages of the log's index that cover `length` bytes from `offset` on; empty if it has no times."""
 
+    def since(self, attempt: str, at: int, stream: str = "job") -> int | None:
+        """The offset of a log's first byte that was read at this time (milliseconds since 1970) or later, if any."""
+
     def close(self) -> None:
         """Releases all resources."""
 

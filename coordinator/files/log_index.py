@@ -60,6 +60,27 @@ def pages_of(path: str, start: int, end: int) -> bytes:
     return b""
 
 
+def first_since(path: str, at: int) -> int | None:
+    """The offset of the first byte that was read at this time (milliseconds since 1970) or later; None: there is none.
+
+    Reads the beginning of every page: the clock may have been set back.
+    """
+    with suppress(FileNotFoundError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            count = _page_count(descriptor)
+            for page in range(count):
+                following = _first_mark(descriptor, page + 1) if page + 1 < count else None
+                if following is not None and following.at < at:
+                    continue
+                for mark, _ in marks_of_page(os.pread(descriptor, PAGE_BYTES, page * PAGE_BYTES)):
+                    if mark.at >= at:
+                        return mark.offset
+        finally:
+            os.close(descriptor)
+    return None
+
+
 def _page_at(descriptor: int, offset: int) -> int:
     """The last page that begins at a byte of the log or before it; the first one, if there is none."""
     low, high = 0, _page_count(descriptor)

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from coordinator.files.journal import JOURNAL_BYTES, Journal, Write
-from coordinator.files.log_index import open_end, pages_of
+from coordinator.files.log_index import first_since, open_end, pages_of
 from protocol.errors import ProtocolError
 from protocol.keys import PRIVATE_DIRECTORY
 from protocol.log_times import IndexEnd, LogPiece, Mark, within
@@ -170,6 +170,10 @@ class LogStore:
     def times(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
         """The pages of a log's index that cover `length` bytes from `offset` on; empty if it has no times."""
         return pages_of(f"{self._directory}/{_relative(attempt, stream, TIMES)}", offset, offset + length)
+
+    def since(self, attempt: str, at: int, stream: str = "job") -> int | None:
+        """The offset of a log's first byte that was read at this time (milliseconds since 1970) or later, if any."""
+        return first_since(f"{self._directory}/{_relative(attempt, stream, TIMES)}", at)
 
 
 def _relative(attempt: str, stream: str, kind: str = LOG) -> str:

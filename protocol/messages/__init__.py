@@ -12,6 +12,8 @@ from protocol.messages.client import (
     Done,
     DrainWorker,
     EnvironmentList,
+    FindLines,
+    FoundLines,
     GetJob,
     GetLog,
     GetRun,
@@ -103,6 +105,8 @@ __all__ = [
     "DrainWorker",
     "EnvironmentList",
     "Error",
+    "FindLines",
+    "FoundLines",
     "FromBoth",
     "FromClient",
     "FromWorker",
@@ -181,6 +185,7 @@ FromClient = (
     | Retry
     | Play
     | GetLog
+    | FindLines
     | ListWorkers
     | ListEnvironments
     | StopEnvironment
@@ -217,6 +222,7 @@ ToClient = (
     | RunDetail
     | JobDetail
     | LogData
+    | FoundLines
     | WorkerList
     | EnvironmentList
     | ReleaseList
