@@ -29,4 +29,5 @@ def compile_regex(regex: str, flags: str = "", *, within_lines: bool = False) ->
         return re2.compile(f"(?{flags}){regex}" if flags else regex, options=options)
     except re2.error as error:
         reason = error.args[0].decode(errors="replace") if error.args and isinstance(error.args[0], bytes) else error
+        reason = str(reason).replace(f"(?{flags})", "", 1)
         raise BadPattern(f"/{regex[:60]}/ is not a regular expression that RE2 supports: {reason}") from None
