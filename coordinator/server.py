@@ -20,6 +20,7 @@ import zmq
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import Now
 from coordinator.handlers import Outbox, error_reply
+from coordinator.log_searches import Wanted
 from coordinator.observation import Metrics, Traces
 from coordinator.resources import Resources
 from coordinator.security.administration import MESSAGES as ADMIN_MESSAGES
@@ -215,6 +216,7 @@ class Coordinator(Resources):
             self.engine.worker_shut_out(identity.name, self._clock())
         self.router.forget_key(key)
         self.waiting.drop_key(key)
+        self.searches.drop_key(key)
         self.reopen_feed()
 
     def keep_off_feed(self, keys: Iterable[str]) -> None:
@@ -350,8 +352,8 @@ class Coordinator(Resources):
 
     def publish(self, turn: Turn, outbox: Outbox) -> None:
         """Publishes the turn: a job's log bytes before its end."""
-        for attempt, stream, offset, data in outbox.appended:
-            self.feed.publish_log(attempt, stream, offset, data)
+        for attempt, stream, piece in outbox.appended:
+            self.feed.publish_log(attempt, stream, piece)
         for ended in turn.ended_attempts:
             if self.feed.is_watched(ended.id):
                 for stream in self.logs.streams(ended.id):
@@ -360,6 +362,8 @@ class Coordinator(Resources):
 
     def answer_queries(self) -> None:
         """Answers queries up to a turn's bound, from state that includes everything announced."""
+        for route, found in self.searches.answers():
+            self.router.send(route, found)
         sent = 0
         for _ in range(TURN_ANSWERS):
             if not self.waiting or sent > TURN_ANSWER_BYTES:
@@ -368,7 +372,11 @@ class Coordinator(Resources):
             payload: bytes | None = None
             reply: m.Message
             try:
-                reply, payload = self.queries.answer(query)
+                answer = self.queries.answer(query)
+                if isinstance(answer, Wanted):
+                    self.searches.add(route, answer)
+                    continue
+                reply, payload = answer
             except ProtocolError as error:
                 reply = error_reply(query.id, error)
             except Superseded:
