@@ -13,9 +13,9 @@ from coordinator.engine.engine import Engine
 from coordinator.engine.state import AttemptState, JobState, RunState
 from coordinator.engine.views import attempt_view, environment_view, run_view
 from coordinator.files.base import Blobs, Logs
+from coordinator.log_searches import Wanted
 from coordinator.projects import Projects
 from coordinator.schedules import Schedules
-from coordinator.log_searches import Wanted
 from coordinator.store.base import RunStore
 from coordinator.transport.publisher import Publisher
 from coordinator.transport.turn_queue import TurnQueue

@@ -10,8 +10,8 @@ from coordinator.transport.publisher import LOG_PIECE, Publisher
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, LogAppended, RunRemoved, log_topic
 from protocol.feed_subscription import Feed as Subscriber
-from tests.support.eventually import DEADLINE
 from protocol.log_times import LogPiece, Mark, decode
+from tests.support.eventually import DEADLINE
 
 
 @pytest.fixture
