@@ -156,7 +156,7 @@ class ContentReader:
         reader = FileReader(self._store, self._tree.top, known, self._of_index)
         return reader.read(listing, trust_modes=self._trusts_modes)
 
-    def _of_index(self, statuses: Mapping[bytes, FileStatus]) -> dict[bytes, Known]:
+    def _of_index(self, statuses: dict[bytes, FileStatus]) -> dict[bytes, Known]:
         self._status()  # refreshes the copy of the index
         return self._tree.known_files(self._store, self._copy, statuses)
 

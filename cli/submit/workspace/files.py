@@ -43,8 +43,8 @@ REPLACED = (errno.ELOOP, errno.EINVAL)
 
 Known = bytes
 """A STAMP and a raw id."""
-OfIndex = Callable[[Mapping[bytes, FileStatus]], Mapping[bytes, Known]]
-"""What git's index knows of files with these statuses."""
+OfIndex = Callable[[dict[bytes, FileStatus]], dict[bytes, Known]]
+"""What git's index knows of files with these statuses, which it takes out of the dictionary."""
 
 
 class FileCache(msgspec.Struct):
@@ -109,7 +109,8 @@ class FileReader:
         naming the unreadable file.
         """
         result = Files()
-        known, modes = result.known, result.permissions
+        known: dict[bytes, Known] = {}
+        modes = result.permissions
         unknown: dict[bytes, FileStatus] = {}
         cached = self._cache.files
         for path, status in listing.files.items():
@@ -134,17 +135,20 @@ class FileReader:
                 unknown[path] = status
         changed = bool(unknown) or len(known) != len(cached)
         if len(unknown) >= SEEDED_FROM:
-            known.update(self._of_index(unknown))
-        rest = [path for path in unknown if path not in known]
+            found = self._of_index(unknown)
+            known = found if not known else known | found
+        rest = [path for path in modes if path not in known] if len(known) < len(modes) else []
         del unknown
         for path, read in self._read_all(rest):
             if read is None:
                 modes.pop(path, None)
             else:
                 modes[path], known[path] = read[0].mode, read[1]
+        result.known = known
         if changed:
             old = self._started - RACY_NS
-            self._cache.files = {path: entry for path, entry in known.items() if STAMP.unpack_from(entry)[0] < old}
+            young = [path for path, entry in known.items() if STAMP.unpack_from(entry)[0] >= old]
+            self._cache.files = known if not young else {path: known[path] for path in known.keys() - young}
         new = self._started - RECENT_NS
         result.recent = [path for path, entry in known.items() if STAMP.unpack_from(entry)[1] >= new]
         _set_permissions(modes, {} if trust_modes else _index_modes(listing))

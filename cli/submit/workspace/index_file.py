@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
 
 from pipeline.file_listing import STAMP, FileStatus
 
@@ -18,11 +17,9 @@ LOW = 0xFFFFFFFF
 SECOND = 1_000_000_000
 
 
-def known_files(
-    data: bytes, written_ns: int, id_bytes: int, statuses: Mapping[bytes, FileStatus]
-) -> dict[bytes, bytes]:
+def known_files(data: bytes, written_ns: int, id_bytes: int, statuses: dict[bytes, FileStatus]) -> dict[bytes, bytes]:
     """Stamps with raw ids, by path, of those files that still have the status by which an index knows them, which was
-    written at `written_ns`; none if the index has a form unknown here.
+    written at `written_ns`; none if the index has a form unknown here. Takes what it looks at out of `statuses`.
 
     Leaves out entries that may have changed while the index was written, and those that git trusts blindly.
     """
@@ -32,7 +29,7 @@ def known_files(
         return {}
 
 
-def _read(data: bytes, written_ns: int, id_bytes: int, statuses: Mapping[bytes, FileStatus]) -> dict[bytes, bytes]:
+def _read(data: bytes, written_ns: int, id_bytes: int, statuses: dict[bytes, FileStatus]) -> dict[bytes, bytes]:
     signature, version, count = HEADER.unpack_from(data)
     if signature != b"DIRC" or version not in (2, 3, 4):
         return {}
@@ -60,7 +57,7 @@ def _read(data: bytes, written_ns: int, id_bytes: int, statuses: Mapping[bytes, 
         written = mtime * SECOND + mtime_ns
         if flags & (STAGED | ASSUMED) or mode >> 12 not in (0o10, 0o12) or written >= written_ns:
             continue
-        status = statuses.get(path)
+        status = statuses.pop(path, None)  # there may be very many: its memory is that of what is found
         if status is None:
             continue
         own = STAMP.unpack(status.stamp)

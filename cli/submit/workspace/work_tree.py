@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
 
@@ -145,9 +144,9 @@ class WorkTree(msgspec.Struct, frozen=True):
         os.replace(name, copy)
         update_file(noted, stamp)
 
-    def known_files(self, store: SnapshotStore, copy: Path, statuses: Mapping[bytes, FileStatus]) -> dict[bytes, bytes]:
+    def known_files(self, store: SnapshotStore, copy: Path, statuses: dict[bytes, FileStatus]) -> dict[bytes, bytes]:
         """Stamps with raw ids, by path, of those files with these statuses that have the very bytes of their blobs in
-        the copied index.
+        the copied index. Takes the statuses out of the dictionary.
 
         Conversions of line ends and of idents only ever shorten what is on disk.
         """
@@ -164,6 +163,6 @@ class WorkTree(msgspec.Struct, frozen=True):
             ids = {path: found[path][STAMP.size :].hex() for path in batch}
             sizes = store.sizes(set(ids.values()))
             for path, id in ids.items():
-                if path in converted or sizes.get(id) != statuses[path].size:
+                if path in converted or sizes.get(id) != STAMP.unpack_from(found[path])[3]:
                     del found[path]
         return found
