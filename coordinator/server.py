@@ -158,6 +158,8 @@ class Coordinator(Resources):
             id = getattr(message, "id", None)
             if isinstance(message, m.Hello):
                 self.door.check_name(key, message)
+            if isinstance(message, m.BlobGet) and (peer := self.router.peer(route)) is not None:
+                self.door.check_blob(key, peer.worker, message.digest)
             if isinstance(message, m.JobStatuses):
                 self.pace.check(route, now.mono, len(message.statuses) // STATUSES_OF_A_MESSAGE)
             if isinstance(message, ADMIN_MESSAGES):

@@ -20,7 +20,7 @@ GITLAB = Path(__file__).parent / "gitlab_variables.txt"
 """The names in GitLab's own table."""
 ELSEWHERE = {
     *("CI_DEBUG_TRACE", "CI_DEBUG_SERVICES"),
-    *("CI_UPSTREAM_JOB_ID", "CI_UPSTREAM_PIPELINE_ID"),
+    *("CI_UPSTREAM_JOB_ID", "CI_UPSTREAM_PIPELINE_ID", "CI_UPSTREAM_PROJECT_ID"),
     "CI_PIPELINE_SCHEDULE_DESCRIPTION",
 }
 """Set by users only, in pipelines that jobs start only (see `tests/coordinator/children`), or by schedules only (see
