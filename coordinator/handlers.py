@@ -27,6 +27,8 @@ from coordinator.transport.router import Peer, Router
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.log_times import LogPiece
+from protocol.log_times import decode as decode_times
 from protocol.names import WORKER_NAME
 
 log = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class Outbox(msgspec.Struct):
 
     replies: list[tuple[bytes, m.Message, Payload | None]] = []
     log_acks: dict[tuple[bytes, str, str], None] = {}  # (route, attempt, stream), each once
-    appended: list[tuple[str, str, int, Payload]] = []  # (attempt, stream, offset, bytes)
+    appended: list[tuple[str, str, LogPiece]] = []  # (attempt, stream, new bytes)
 
     def reply(self, route: bytes, message: m.Message, payload: Payload | None = None) -> None:
         """Queues a reply to the peer at `route`."""
@@ -222,10 +224,13 @@ class Handlers:
             outbox.reply(peer.route, m.DiscardAttempt(attempt=message.attempt))
             return
         self._check_log(worker_of(peer), message, message.offset + len(payload), now)
-        taken = self._logs.append(message.attempt, message.offset, payload, message.stream)
-        if taken:
-            offset = message.offset + len(payload) - len(taken)
-            outbox.appended.append((message.attempt, message.stream, offset, taken))
+        try:
+            marks = decode_times(message.times, message.offset, len(payload))
+        except ValueError as error:
+            raise ProtocolError("bad_field", str(error)) from error
+        piece = self._logs.append(message.attempt, message.offset, payload, message.stream, marks)
+        if piece.data:
+            outbox.appended.append((message.attempt, message.stream, piece))
         outbox.log_acks[peer.route, message.attempt, message.stream] = None
 
     def _check_log(self, worker: str, message: m.LogChunk, end: int, now: Now) -> None:

@@ -21,6 +21,7 @@ from coordinator.files.log_store import LogStore
 from coordinator.files.owner_lock import Lock
 from coordinator.handlers import CoordinatorInfo, Handlers
 from coordinator.launcher_process import LauncherProcess
+from coordinator.log_searches import LogSearches
 from coordinator.maintenance.collector import Collector
 from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.other_projects import Artifacts, KnownProjects
@@ -170,6 +171,8 @@ class Resources(ABC):
             self.channels,
             self.deliveries,
         )
+        self.searches = LogSearches(self.logs, self.wake)
+        self._open.append(self.searches.close)
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)
         self._open.append(self.housekeeper.close)

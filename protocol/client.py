@@ -120,10 +120,12 @@ class Client(ClientSession):
         stream: str = "job",
         offset: int = 0,
         length: int = CHUNK_BYTES,
+        *,
+        times: bool = False,
     ) -> tuple[m.LogData, bytes]:
         """A piece of a job's log; the answer's `complete` is false while the log may still grow beyond `size`."""
         reply, data = self.request_payload(
-            m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length
+            m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length, times=times
         )
         return expected(reply, m.LogData, m.GetLog, self.address), bytes(data)
 

@@ -149,6 +149,10 @@ class Engine:
         """The project of an unfinished attempt, if this worker holds it."""
         return self._reports.project_of(worker, attempt)
 
+    def may_read(self, worker: str, digest: str) -> bool:
+        """Whether a blob belongs to a run that this worker holds an attempt of."""
+        return self._reports.may_read(worker, digest)
+
     def log_bound(self, attempt: str) -> int | None:
         """The log limit of an unfinished attempt in bytes, without the line that reports truncation; None: none."""
         return self._reports.log_bound(attempt)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from coordinator.engine.assignments import dependencies, moves
+from coordinator.engine.assignments import dependencies, moves, refers_to
 from coordinator.engine.flow import Flow
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.results import published, with_expiry
@@ -213,6 +213,12 @@ class WorkerEvents:
         """The project of an unfinished attempt, if this worker holds it."""
         found = self._ledger.find_attempt(attempt_id) if self.holds(worker, attempt_id) else None
         return self._ledger.run_of(found[0]).plan.project if found else None
+
+    def may_read(self, worker: str, digest: str) -> bool:
+        """Whether a blob belongs to a run that this worker holds an attempt of."""
+        state = self._ledger.workers.get(worker)
+        jobs = map(self._ledger.job_of, state.attempts.values()) if state else ()
+        return any(job is not None and refers_to(job, self._ledger.run_of(job), digest) for job in jobs)
 
     def log_bound(self, attempt_id: str) -> int | None:
         """The log limit of an unfinished attempt in bytes; None: none."""

@@ -199,6 +199,11 @@ class Sandbox(Protocol):
         `sink` may block (credit); the bytes then stay in the engine's log. Survives an engine that drops the stream.
         """
 
+    @property
+    def read_at(self) -> float | None:
+        """The time (wall clock) at which the bytes that `sink` is just given were read; None: just now."""
+        return None
+
     def wait(self) -> Outcome:
         """Blocks until the container has ended, whoever ended it."""
 

@@ -12,6 +12,8 @@ from protocol.messages.client import (
     Done,
     DrainWorker,
     EnvironmentList,
+    FindLines,
+    FoundLines,
     GetJob,
     GetLog,
     GetRun,
@@ -167,6 +169,8 @@ __all__ = [
     "DrainWorker",
     "EnvironmentList",
     "Error",
+    "FindLines",
+    "FoundLines",
     "FromBoth",
     "FromClient",
     "FromDeliveries",
@@ -279,6 +283,7 @@ FromClient = (
     | Retry
     | Play
     | GetLog
+    | FindLines
     | ListWorkers
     | ListEnvironments
     | StopEnvironment
@@ -318,6 +323,7 @@ ToClient = (
     | RunDetail
     | JobDetail
     | LogData
+    | FoundLines
     | WorkerList
     | EnvironmentList
     | ReleaseList

@@ -86,11 +86,15 @@ class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):
 
 
 class LogChunk(Message, frozen=True, kw_only=True, tag="log_chunk"):
-    """(+payload) Bytes of an attempt's log from `offset` on. `stream` is "job" or "service-ALIAS"."""
+    """(+payload) Bytes of an attempt's log from `offset` on. `stream` is "job" or "service-ALIAS".
+
+    `times` says when the worker has read them (`protocol.log_times.encode`, from `offset` on).
+    """
 
     attempt: str
     offset: int
     stream: str = "job"
+    times: bytes = b""
 
 
 class JobReturned(Message, frozen=True, kw_only=True, tag="job_returned"):

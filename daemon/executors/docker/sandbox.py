@@ -27,6 +27,7 @@ from daemon.executors.docker.files.artifacts import FileCollector, collect_artif
 from daemon.executors.docker.files.job_cache import Found, JobCaches, bases_of
 from daemon.executors.docker.files.pages import collect_pages
 from daemon.executors.docker.logs import stored
+from daemon.executors.docker.logs.attached import AttachedOutput
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
 from daemon.executors.docker.start import await_entry, bring_to_gate
@@ -53,6 +54,7 @@ class DockerSandbox:
         self._checkout: Checkout | None = None
         self._postponed = False
         self._prepared = False  # by this daemon
+        self._followed: AttachedOutput | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -165,14 +167,21 @@ class DockerSandbox:
 
     # while it runs
 
+    @property
+    def read_at(self) -> float | None:
+        """See Sandbox."""
+        return None if self._followed is None else self._followed.read_at
+
     def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
         """See Sandbox. Raises EngineError, EngineUnavailable."""
         key = self._container.key
         live = self._gate.take_live()
         if live and offset == 0:
+            self._followed = live
             try:
                 offset, whole = live.follow(sink, lambda: stored.runs(self._engine, key))
             finally:
+                self._followed = None
                 live.close()
             if whole:
                 return
