@@ -29,6 +29,7 @@ from protocol.messages import (
     JobStatuses,
     ListRuns,
     Message,
+    OpenCommand,
     Play,
     Retry,
     SubmitRun,
@@ -52,6 +53,7 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     Retry: 1 << 20,
     GetGoneWorkers: 64 << 10,
     ListRuns: FLAT_MAP_BYTES,
+    OpenCommand: 256 << 10,
     admin.SetSecret: 1 << 20,
     admin.CreateToken: FLAT_MAP_BYTES,
 }

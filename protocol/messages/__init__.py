@@ -40,6 +40,27 @@ from protocol.messages.client import (
     WorkerList,
     Workspaces,
 )
+from protocol.messages.commands import (
+    PING_SECONDS,
+    SILENT_SECONDS,
+    WINDOW_BYTES,
+    CommandClosed,
+    CommandCredit,
+    CommandEnded,
+    CommandInput,
+    CommandInputEnd,
+    CommandOpened,
+    CommandOutput,
+    CommandResize,
+    CommandSignal,
+    Drop,
+    DropKept,
+    KeptAttempt,
+    OpenCommand,
+    RunCommand,
+    Screen,
+    Terminal,
+)
 from protocol.messages.shared import (
     MOST_WORKERS_ASKED,
     BlobData,
@@ -84,6 +105,9 @@ __all__ = [
     "MOST_STATUSES",
     "MOST_WORKERS_ASKED",
     "PAYLOAD_TYPES",
+    "PING_SECONDS",
+    "SILENT_SECONDS",
+    "WINDOW_BYTES",
     "Ack",
     "AssignJob",
     "Assignment",
@@ -95,12 +119,23 @@ __all__ = [
     "Cancel",
     "CancelJob",
     "ClientHello",
+    "CommandClosed",
+    "CommandCredit",
+    "CommandEnded",
+    "CommandInput",
+    "CommandInputEnd",
+    "CommandOpened",
+    "CommandOutput",
+    "CommandResize",
+    "CommandSignal",
     "Dependency",
     "DependencyUpdate",
     "DiscardAttempt",
     "Done",
     "Drain",
     "DrainWorker",
+    "Drop",
+    "DropKept",
     "EnvironmentList",
     "Error",
     "FromBoth",
@@ -127,6 +162,7 @@ __all__ = [
     "JobStatus",
     "JobStatusReply",
     "JobStatuses",
+    "KeptAttempt",
     "ListEnvironments",
     "ListReleases",
     "ListRuns",
@@ -135,19 +171,23 @@ __all__ = [
     "LogChunk",
     "LogData",
     "Message",
+    "OpenCommand",
     "Origin",
     "Play",
     "ReleaseList",
     "Retry",
     "RevokeJob",
+    "RunCommand",
     "RunDetail",
     "RunFilter",
     "RunList",
     "RunSubmitted",
+    "Screen",
     "Snapshot",
     "Source",
     "StopEnvironment",
     "SubmitRun",
+    "Terminal",
     "TestResultList",
     "ToClient",
     "ToCoordinator",
@@ -168,8 +208,10 @@ FromWorker = (
     | GetJobDependencies
     | GetJobStatus
     | Goodbye
+    | CommandOutput
+    | CommandEnded
 )
-FromBoth = BlobGet | BlobPut | GetGoneWorkers
+FromBoth = BlobGet | BlobPut | GetGoneWorkers | CommandCredit
 FromClient = (
     ClientHello
     | SubmitRun
@@ -188,6 +230,13 @@ FromClient = (
     | ListTestResults
     | DrainWorker
     | GetSnapshot
+    | OpenCommand
+    | CommandInput
+    | CommandInputEnd
+    | CommandResize
+    | CommandSignal
+    | CommandClosed
+    | Drop
 )
 ToCoordinator = FromWorker | FromBoth | FromClient
 """All messages that the coordinator's ROUTER accepts, except administrative ones."""
@@ -207,6 +256,14 @@ ToWorker = (
     | GoneWorkers
     | BlobData
     | BlobState
+    | RunCommand
+    | CommandInput
+    | CommandInputEnd
+    | CommandResize
+    | CommandSignal
+    | CommandClosed
+    | CommandCredit
+    | DropKept
     | Error
 )
 ToClient = (
@@ -226,7 +283,11 @@ ToClient = (
     | Done
     | BlobData
     | BlobState
+    | CommandOpened
+    | CommandOutput
+    | CommandEnded
+    | CommandCredit
     | Error
 )
-PAYLOAD_TYPES = (LogChunk, BlobPut, BlobData, LogData)
+PAYLOAD_TYPES = (LogChunk, BlobPut, BlobData, LogData, CommandInput, CommandOutput)
 """Messages followed by one raw frame."""
