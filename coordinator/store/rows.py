@@ -15,6 +15,7 @@ from coordinator.engine.state import (
     AttemptState,
     External,
     JobState,
+    KeptContainer,
     RunState,
     StageState,
     WorkerState,
@@ -159,6 +160,11 @@ def attempt_row(attempt: AttemptState) -> Row:
 def tests_row(tests: KeptTests) -> Row:
     """A row of `AttemptTests`."""
     return tests.job, tests.number, tests.files, tests.results
+
+
+def kept_row(kept: KeptContainer) -> Row:
+    """A row of `Kept`."""
+    return kept.attempt, kept.run, _text(kept.job), _text(kept.worker), kept.until
 
 
 def worker_row(worker: WorkerState) -> Row:

@@ -41,6 +41,8 @@ from protocol.messages.client import (
     Workspaces,
 )
 from protocol.messages.commands import (
+    LARGEST_SCREEN,
+    PIECE_BYTES,
     PING_SECONDS,
     SILENT_SECONDS,
     WINDOW_BYTES,
@@ -58,7 +60,7 @@ from protocol.messages.commands import (
     KeptAttempt,
     OpenCommand,
     RunCommand,
-    Screen,
+    Signal,
     Terminal,
 )
 from protocol.messages.shared import (
@@ -105,6 +107,8 @@ __all__ = [
     "MOST_STATUSES",
     "MOST_WORKERS_ASKED",
     "PAYLOAD_TYPES",
+    "LARGEST_SCREEN",
+    "PIECE_BYTES",
     "PING_SECONDS",
     "SILENT_SECONDS",
     "WINDOW_BYTES",
@@ -182,7 +186,7 @@ __all__ = [
     "RunFilter",
     "RunList",
     "RunSubmitted",
-    "Screen",
+    "Signal",
     "Snapshot",
     "Source",
     "StopEnvironment",

@@ -21,23 +21,17 @@ PIECE_BYTES = 32 << 10
 PING_SECONDS = 2.0
 SILENT_SECONDS = 15.0
 """Silence after which the other side counts as gone."""
-MOST_ARGUMENTS = 10_000
 LARGEST_SCREEN = 10_000
+"""Characters per row or column of a terminal."""
 
 Signal = Literal["HUP", "INT", "QUIT", "TERM", "KILL", "USR1", "USR2"]
 
 
-class Screen(msgspec.Struct, frozen=True):
-    """The size of a terminal, in characters."""
+class Terminal(msgspec.Struct, frozen=True):
+    """A client's terminal: its size in characters, and its type as in the variable TERM."""
 
     rows: int
     columns: int
-
-
-class Terminal(msgspec.Struct, frozen=True):
-    """A client's terminal: its size, and its type as in the variable TERM."""
-
-    screen: Screen
     kind: str = "xterm"
 
 
@@ -84,7 +78,8 @@ class CommandResize(Message, frozen=True, kw_only=True, tag="command_resize"):
     """The client's terminal has another size."""
 
     command: str
-    screen: Screen
+    rows: int
+    columns: int
 
 
 class CommandSignal(Message, frozen=True, kw_only=True, tag="command_signal"):
