@@ -198,7 +198,9 @@ class Handlers:
         outbox.reply(route, self._welcome(session=hello.session, keep=keep, draining=draining))
 
     def _heartbeat(self, peer: Peer, message: m.Heartbeat, payload: Payload, now: Now, outbox: Outbox) -> None:
-        self._engine.worker_heard(worker_of(peer), now, disk_low=message.disk_low, held=message.attempts, kept=message.kept)
+        self._engine.worker_heard(
+            worker_of(peer), now, disk_low=message.disk_low, held=message.attempts, kept=message.kept
+        )
 
     def _job_status(self, peer: Peer, message: m.JobStatus, payload: Payload, now: Now, outbox: Outbox) -> None:
         if message.artifacts and (project := self._engine.project_of(worker_of(peer), message.attempt)) is not None:
@@ -346,7 +348,9 @@ class Handlers:
                 self._quota.forget(upload.digest)
 
 
-def audit_entry(command: m.Cancel | m.Retry | m.Play | m.StopEnvironment | m.DrainWorker | m.Drop) -> tuple[str, str, str]:
+def audit_entry(
+    command: m.Cancel | m.Retry | m.Play | m.StopEnvironment | m.DrainWorker | m.Drop,
+) -> tuple[str, str, str]:
     """A command's audit entry: action, subject, detail."""
     if isinstance(command, m.StopEnvironment):
         return "stop", f"environment {command.name}", command.project or ""

@@ -98,6 +98,15 @@ class Client:
         self._dealer.close()
 
     @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """The connection, for an owner that goes on with it by itself."""
+        return self._socket
+
+    def drop(self, run: int, job: str | None = None) -> int:
+        """Ends the kept containers of a run or a job; returns their number."""
+        return self.request(m.Drop, m.Done, run=run, job=job).count
+
+    @property
     def welcome(self) -> m.Welcome:
         """The coordinator's welcome on first contact."""
         if self._welcome is None:

@@ -53,7 +53,9 @@ class KeptContainers:
 
     def drop(self, message: m.Drop) -> m.Done:
         """Ends the kept containers of a run or a job."""
-        chosen = [one for one in self._ledger.kept.values() if one.run == message.run and message.job in (None, one.job)]
+        chosen = [
+            one for one in self._ledger.kept.values() if one.run == message.run and message.job in (None, one.job)
+        ]
         if not chosen:
             what = f"job {message.job!r} of run {message.run}" if message.job is not None else f"run {message.run}"
             raise ProtocolError("not_found", f"no container of {what} is kept")

@@ -341,7 +341,10 @@ class Ledger:
                 )
                 for job in turn.jobs
             ),
-            *(WorkerChanged(worker=worker_view(worker, self.jobs_at(worker), self.kept_by(worker))) for worker in turn.workers),
+            *(
+                WorkerChanged(worker=worker_view(worker, self.jobs_at(worker), self.kept_by(worker)))
+                for worker in turn.workers
+            ),
         ]
         turn.sends += [
             Send(worker, Ack(attempt=attempt, status_seq=seq)) for (worker, attempt), seq in self._acknowledged.items()

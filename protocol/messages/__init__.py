@@ -104,10 +104,10 @@ from protocol.messages.worker import (
 )
 
 __all__ = [
+    "LARGEST_SCREEN",
     "MOST_STATUSES",
     "MOST_WORKERS_ASKED",
     "PAYLOAD_TYPES",
-    "LARGEST_SCREEN",
     "PIECE_BYTES",
     "PING_SECONDS",
     "SILENT_SECONDS",

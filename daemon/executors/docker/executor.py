@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -244,7 +244,7 @@ class DockerExecutor(Executor):
         """See Executor."""
         self._site.sweeper.discard(attempt)
 
-    def sweep(self, keep: set[str]) -> int:
+    def sweep(self, keep: Container[str]) -> int:
         """See Executor."""
         self._site.caches.trim()
         return self._site.sweeper.sweep(keep)
