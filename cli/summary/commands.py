@@ -17,6 +17,11 @@ def retry_command(failure: Failure) -> str:
     return _command("retry", failure)
 
 
+def shell_command(failure: Failure) -> str:
+    """The command that opens a shell in the job's container; "" if that was not kept."""
+    return _command("shell", failure) if failure.job.kept_until is not None else ""
+
+
 def show_command(failure: Failure) -> str:
     """The command that shows the job with all of its failed tests."""
     return _command("show", failure)

@@ -140,7 +140,7 @@ class _Command:
             case m.CommandInput():
                 self._input.put(lambda command: self._write(command, payload))
             case m.CommandInputEnd():
-                self._input.put(Command.end_input)
+                self._input.put(lambda command: command.end_input())
             case m.CommandResize():
                 size = min(message.rows, m.LARGEST_SCREEN), min(message.columns, m.LARGEST_SCREEN)
                 self._input.put(lambda command: command.resize(*size))
