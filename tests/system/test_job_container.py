@@ -99,7 +99,7 @@ def test_a_command_runs_in_a_running_job_and_ends_with_its_client(
         (signal.SIGKILL, -9),
     ):
         client = subprocess.Popen(
-            [str(LONGSHORE), "exec", str(run), "job", "--", "sh", "-c", "sleep 987 & wait"],
+            [str(LONGSHORE), "exec", str(run), "job", "--", "sleep", "987"],
             stdin=subprocess.DEVNULL,
             env=fleet.environment(),
         )

@@ -235,7 +235,7 @@ class _Frames:
 
 
 def run_command(container: JobContainer, arguments: Sequence[str], terminal: Terminal | None) -> DockerCommand:
-    """Runs a command in a job's container with its variables, and without those for `entry.sh`. Raises CommandFailed."""
+    """Runs a command in a job's container with its variables, without those for `entry.sh`. Raises CommandFailed."""
     try:
         facts = container.inspect()
     except EngineError as error:
