@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from importlib.resources import files
 
 from daemon.executors.common.script import quoted
 from protocol.messages import Signal
@@ -22,6 +23,9 @@ SHELL = (
     '[ ! -x "$shell" ] || exec "$shell"; done; exec "${0:-sh}"'
 )
 """Becomes bash if the image has it, as the job's script did, else its sh."""
+
+SCRIPT_NAME = "longshore-script"
+_SCRIPT_AGAIN = files(__package__).joinpath("longshore_script.sh").read_text(encoding="utf-8")
 
 _OF_SESSION = """session=%d
 each() {
@@ -51,6 +55,18 @@ def command_line(arguments: Sequence[str], directory: str, path: str, hidden: It
         + ('exec "$@"' if arguments else SHELL)
     )
     return ["sh", "-c", text, "sh", *arguments]
+
+
+def script_again(commands: Sequence[str], directory: str) -> str:
+    """The program `longshore-script` of a job with these `commands`: a first character tells whether a line begins one.
+
+    A line that ends the program's list of lines can't be among them, as each has that character.
+    """
+    lines: list[str] = []
+    for command in commands:
+        first, *rest = command.replace("\r\n", "\n").strip().split("\n")
+        lines += [f">{first}\n", *(f"|{line}\n" for line in rest)]
+    return _SCRIPT_AGAIN.replace("@DIRECTORY@", quoted(directory)).replace("@LINES@", "".join(lines))
 
 
 def signal_line(process: int, signal: Signal) -> list[str]:

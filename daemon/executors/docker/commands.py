@@ -7,10 +7,12 @@ connection has no half-closed state.
 
 from __future__ import annotations
 
+import io
 import logging
 import select
 import socket
 import ssl
+import tarfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +20,15 @@ from threading import Event, Lock
 from typing import Any
 
 from daemon.executors.base import Command, CommandFailed
-from daemon.executors.common.commands import MOST_BEFORE_MARK, PID_MARK, command_line, end_line, signal_line
+from daemon.executors.common.commands import (
+    MOST_BEFORE_MARK,
+    PID_MARK,
+    SCRIPT_NAME,
+    command_line,
+    end_line,
+    script_again,
+    signal_line,
+)
 from daemon.executors.docker.api_client import GONE, DockerClient, EngineError
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.logs.multiplexed import HEADER_BYTES
@@ -244,10 +254,29 @@ def run_command(container: JobContainer, arguments: Sequence[str], terminal: Ter
         raise CommandFailed(str(error)) from error
     if not facts["State"]["Running"]:
         raise CommandFailed("its container has ended")
+    directory = f"{container.assignment.project_dir}.tmp"
+    _add_tools(container, directory)
     values = container.last_environment().values
     own = (each.partition("=")[0] for each in facts["Config"]["Env"] or ())
     hidden = [name for name in own if name.startswith("LONGSHORE_") and name not in values]
-    directory = container.assignment.project_dir
-    line = command_line(arguments, directory, f"{directory}.tmp", hidden)
+    line = command_line(arguments, container.assignment.project_dir, directory, hidden)
     environment = [f"{key}={value}" for key, value in values.items()]
     return DockerCommand(container.engine, container.key, line, environment, terminal)
+
+
+def _add_tools(container: JobContainer, directory: str) -> None:
+    """Puts `longshore-script` into a container, beside the project directory. It can be done without."""
+    if container.has_tools:
+        return
+    job = container.assignment.job
+    text = script_again([*job.before_script, *job.script], container.assignment.project_dir).encode()
+    member = tarfile.TarInfo(f"{directory}/{SCRIPT_NAME}".lstrip("/"))
+    member.size, member.mode = len(text), 0o755
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w") as archive:
+        archive.addfile(member, io.BytesIO(text))
+    try:
+        container.engine.put_archive(container.key, "/", lambda: [packed.getvalue()])
+        container.has_tools = True
+    except (EngineError, EngineUnavailable) as error:
+        logger.warning("no %s for a person's command: %s", SCRIPT_NAME, error)
