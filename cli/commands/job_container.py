@@ -69,10 +69,15 @@ def _check_terminal(verb: str) -> None:
 
 def _run(where: Target, run: int, job: str, arguments: tuple[str, ...], *, tty: bool) -> int:
     from cli.terminal.bridge import Bridge
-    from cli.terminal.raw_mode import raw_mode, this_terminal
+    from cli.terminal.raw_mode import raw_mode, reset_screen, this_terminal
     from protocol.remote_command import RemoteCommand
 
     with acting_session(where) as session:
         command = RemoteCommand(session.client, run, job, arguments, this_terminal() if tty else None)
+        bridge = Bridge(command, tty=tty)
         with raw_mode() if tty else nullcontext():
-            return Bridge(command, tty=tty).run()
+            try:
+                return bridge.run()
+            finally:
+                if tty and not bridge.ended:
+                    reset_screen()

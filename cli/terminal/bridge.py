@@ -35,6 +35,8 @@ class Bridge:
     """One connection. `tty`: stdin is a terminal in raw mode, so keys that interrupt are the command's."""
 
     def __init__(self, command: RemoteCommand, *, tty: bool) -> None:
+        self.ended = False
+        """Whether the command has ended by itself."""
         self._command = command
         self._tty = tty
         self._signals: list[int] = []
@@ -85,6 +87,7 @@ class Bridge:
                 return status
             for message, data in command.receive():
                 if isinstance(message, m.CommandEnded):
+                    self.ended = True
                     return message.exit_code or 0
                 self._output.put((OUTPUT_FILES.get(message.stream, 2), data))
             if self._failed is not None:

@@ -13,9 +13,9 @@ from contextlib import contextmanager, suppress
 from protocol.messages import Terminal
 
 USUAL_SIZE = (24, 80)
-RESET = "\x1b[?1l\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1049l\x1b[?25h\x1b[0m"
+RESET = "\x1b[?1l\x1b[?2004l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?1047l\x1b[?25h\x1b[0m\r\n"
 """Ends what a program that was cut off may have left switched on: cursor keys' and paste's modes, the mouse, the other
-screen, a hidden cursor, colours."""
+screen (whose usual sequence would move the cursor too), a hidden cursor, colours."""
 
 
 def screen_size() -> tuple[int, int]:
@@ -34,6 +34,13 @@ def this_terminal() -> Terminal:
     return Terminal(rows=rows, columns=columns, kind=os.environ.get("TERM") or "xterm")
 
 
+def reset_screen() -> None:
+    """After a program that was cut off."""
+    with suppress(OSError):
+        sys.stdout.write(RESET)
+        sys.stdout.flush()
+
+
 @contextmanager
 def raw_mode(file: int = 0) -> Iterator[None]:
     """The terminal in raw mode; restored however this process ends, except by SIGKILL."""
@@ -47,11 +54,6 @@ def raw_mode(file: int = 0) -> Iterator[None]:
     try:
         tty.setraw(file, termios.TCSADRAIN)
         yield
-    except BaseException:
-        with suppress(OSError):
-            sys.stdout.write(RESET)
-            sys.stdout.flush()
-        raise
     finally:
         restore()
         atexit.unregister(restore)
