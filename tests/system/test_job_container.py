@@ -12,6 +12,7 @@ import docker
 from tests.support.documents import check_document
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import LONGSHORE, UNTIL_TOLD, Done, System, jobs_of, leftovers, repository, running, tell
+from tests.support.terminal import terminal
 
 FILE = """
 default: {image: longshore/busybox:test}
@@ -72,6 +73,10 @@ def test_a_failed_jobs_container_is_kept_as_the_script_left_it(fleet: System, tm
     assert status == 2
     assert b"--keep-on-failure" in err
 
+    status, out, _ = execute(fleet, run, "bad", "longshore-script", "--from", "3")
+    assert (status, out) == (3, b"$ echo before\nbefore\n$ exit 3\n")
+    assert execute(fleet, run, "bad", "longshore-script", "--list")[1].splitlines()[1] == b"   2  echo wrong > left.txt"
+
     assert fleet.command("drop", str(run)).out == f"dropped 1 kept container of run {run}\n"
     assert kept(fleet, run) == set()
     assert execute(fleet, run, "bad", "true")[0] == 2
@@ -109,6 +114,51 @@ def test_a_command_runs_in_a_running_job_and_ends_with_its_client(
         eventually(lambda: not sleeps())
     tell(docker_client, fleet.coordinator_id, run)
     assert fleet.finished(run)["status"] == "success"
+
+
+def test_a_shell_is_a_terminal_with_the_jobs_secrets_masked(fleet: System, tmp_path: Path) -> None:
+    project = repository(tmp_path / "shell-project", {".gitlab-ci.yml": FILE})
+    secret = subprocess.run(
+        [str(LONGSHORE), "secret", "set", "SHELL_SECRET", "--project", "local/shell-project"],
+        input=b"open-sesame-1",
+        env=fleet.environment(),
+        capture_output=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+    assert secret.returncode == 0, secret.stderr
+    run = fleet.run(project, "--keep-on-failure").json["id"]
+    environment = {**fleet.environment(), "TERM": "xterm"}
+    with terminal([str(LONGSHORE), "shell", str(run), "bad"], tmp_path, **environment) as screen:
+        screen.press(b"", b"# ")
+        assert screen.is_raw
+        assert b"36 120" in screen.press(b"stty size\r", b"36 120")
+        screen.resize(40, 100)
+        eventually(lambda: b"40 100" in screen.press(b"stty size; echo is$((1+1))\r", b"is2"))
+        assert b"xterm hello" in screen.press(b"echo $TERM $GREETING\r", b"xterm hello")
+        screen.press(b"echo be''gun; sleep 987; echo af''ter\r", b"begun")
+        screen.press(b"\x03", b"# ")
+        assert b"after" not in screen.shown
+        screen.press(b"printf '%s\\n' $SHELL_SECRET; printf open-; sleep 0.2; printf '%s\\n' sesame-1\r", b"[MASKED]")
+        screen.press(b"echo $((2+3))done\r", b"5done")
+        assert screen.shown.count(b"[MASKED]") == 2
+        assert b"open-sesame-1" not in screen.shown
+        os.write(screen.keyboard, b"exit 5\r")
+        assert screen.process.wait(DEADLINE) == 5
+        assert not screen.is_raw
+    with terminal([str(LONGSHORE), "shell", str(run), "bad"], tmp_path, **environment) as screen:
+        screen.press(b"", b"# ")
+        screen.process.terminate()
+        assert screen.process.wait(DEADLINE) == 128 + signal.SIGTERM
+        assert not screen.is_raw
+    with terminal([str(LONGSHORE), "tui"], tmp_path, **environment) as screen:
+        screen.press(b"", b"shell-project")
+        screen.press(b"\r", b"Shell")  # the run; the cursor is on its failed job
+        screen.press(b"S", b"# ")
+        screen.press(b"echo $CI_JOB_NAME$((1+1))\r", b"bad2")
+        screen.press(b"exit\r", b"Shell")
+    assert fleet.command("shell", str(run), "bad").status == 2  # without a terminal
+    assert fleet.command("drop", str(run)).status == 0
 
 
 def test_a_kept_container_survives_kills_and_ends_when_its_time_is_over(
