@@ -51,6 +51,7 @@ class Found(msgspec.Struct, frozen=True):
     released_mono: float = 0.0  # time of its release, by this process's monotonic clock; start of its timeout
     lease: float | None = None  # its assignment's lease
     slot: Slot | None = None  # that of a running one, if known
+    over: bool = False  # its script has ended, and its container stays to be kept
 
 
 class Outcome(msgspec.Struct, frozen=True):
