@@ -151,7 +151,7 @@ def test_a_shell_is_a_terminal_with_the_jobs_secrets_masked(fleet: System, tmp_p
         assert screen.process.wait(DEADLINE) == 128 + signal.SIGTERM
         assert not screen.is_raw
     with terminal([str(LONGSHORE), "tui"], tmp_path, **environment) as screen:
-        screen.press(b"", b"failed")
+        screen.press(b"", b"F failed")
         screen.press(b"\r", b"Shell")  # the run; the cursor is on its failed job
         screen.press(b"S", b"# ")
         screen.press(b"echo $CI_JOB_NAME$((1+1))\r", b"bad2")
