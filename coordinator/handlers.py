@@ -12,11 +12,13 @@ from typing import Any, get_args
 
 import msgspec
 
+from coordinator.deliveries import Deliveries
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now, RunState
 from coordinator.files.base import Blobs, Logs
 from coordinator.projects import Projects
 from coordinator.queries import Query, QueryQueue
+from coordinator.schedules import Schedules
 from coordinator.security.limits import Limits
 from coordinator.security.quota import Quota
 from coordinator.store.base import RunStore
@@ -80,6 +82,8 @@ class Handlers:
         limits: Limits,
         quota: Quota,
         projects: Projects,
+        schedules: Schedules,
+        deliveries: Deliveries,
     ) -> None:
         self._facts = facts
         self._router = router
@@ -92,6 +96,8 @@ class Handlers:
         self._limits = limits
         self._quota = quota
         self._projects = projects
+        self._schedules = schedules
+        self._deliveries = deliveries
         self.submission = Submission(engine, store, blobs, limits, quota, audit, projects)
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request id) awaiting verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
@@ -107,6 +113,9 @@ class Handlers:
             m.SubmitRun: self._submit_run,
             m.AddTrigger: self._add_trigger,
             m.SettleTrigger: self._settle_trigger,
+            m.RunSchedule: self._run_schedule,
+            m.AdvanceSchedule: self._advance_schedule,
+            m.SettleDelivery: self._settle_delivery,
         }
         self._commands: dict[type[m.Message], Callable[..., m.Done]] = {
             m.Cancel: self._cancel,
@@ -273,7 +282,27 @@ class Handlers:
         outbox.reply(peer.route, self._projects.add_trigger(message, now))
 
     def _settle_trigger(self, peer: Peer, message: m.SettleTrigger, payload: Payload, now: Now, outbox: Outbox) -> None:
-        outbox.reply(peer.route, self._projects.settle_trigger(message, now))
+        reply = self._projects.settle_trigger(message, now)
+        if reply.count and message.state == "refused":
+            self._deliveries.refused(self._projects.trigger(message.trigger), message.reason, now)
+        outbox.reply(peer.route, reply)
+
+    def _run_schedule(self, peer: Peer, message: m.RunSchedule, payload: Payload, now: Now, outbox: Outbox) -> None:
+        reply = self._schedules.run(message, now)
+        if reply.outcome == "accepted":
+            detail = f"trigger {reply.trigger}"
+            self._audit(self._router.key_of(peer.route), now, "run schedule", f"schedule {message.schedule}", detail)
+        outbox.reply(peer.route, reply)
+
+    def _advance_schedule(
+        self, peer: Peer, message: m.AdvanceSchedule, payload: Payload, now: Now, outbox: Outbox
+    ) -> None:
+        outbox.reply(peer.route, self._schedules.advance(message, now))
+
+    def _settle_delivery(
+        self, peer: Peer, message: m.SettleDelivery, payload: Payload, now: Now, outbox: Outbox
+    ) -> None:
+        outbox.reply(peer.route, self._deliveries.settle(message, now))
 
     def _command(self, peer: Peer, message: Any, now: Now, outbox: Outbox) -> None:
         """Executes a command once, however often it is sent."""

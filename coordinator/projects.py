@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from typing import cast
 
 import msgspec
@@ -61,6 +62,7 @@ class Projects:
         self._vault = vault
         self._projects: dict[str, ProjectView] = {}
         self._hook_secrets: dict[str, str] = {}  # sealed
+        self.on_removal: list[Callable[[str, Identity], None]] = []
         for name, spec, hook_secret, paused, at, by in store.all(Project.select()):
             try:
                 project = load(ProjectSpec, spec)
@@ -99,7 +101,7 @@ class Projects:
             case m.RemoveProject():
                 return self._remove(message, by)
             case m.GetHookSecret():
-                sealed = self._hook_secrets.get(self._known(message.project).project.name)
+                sealed = self._hook_secrets.get(self.known(message.project).project.name)
                 value = self._vault.open((message.project, HOOK_SECRET), sealed) if sealed is not None else ""
                 return m.SecretValue(id=message.id, value=value)
             case m.RevealSecret():
@@ -118,7 +120,7 @@ class Projects:
         return m.Done(id=message.id, count=1)
 
     def _change(self, message: m.ChangeProject, by: Identity) -> m.Done:
-        view = self._known(message.name)
+        view = self.known(message.name)
         if message.project is not None:
             if message.project.name != message.name:
                 raise ProtocolError("bad_request", "a project keeps its name; add another one instead")
@@ -148,10 +150,12 @@ class Projects:
             self._hook_secrets[project.name] = sealed
 
     def _remove(self, message: m.RemoveProject, by: Identity) -> m.Done:
-        view = self._known(message.name)
+        view = self.known(message.name)
         line = (time.time(), by.name, by.role, "remove project", message.name, view.project.url)
         self._store.remove(line, Project, Project.name == message.name)
         del self._projects[message.name]
+        for remove in self.on_removal:
+            remove(message.name, by)
         self._hook_secrets.pop(message.name, None)
         which = (RunTrigger.project == message.name) & (RunTrigger.state == "pending")
         rows = {row[0]: row for row in self._store.all(RunTrigger.select().where(which))}
@@ -161,7 +165,13 @@ class Projects:
             self._settle(row, "refused", time.time(), reason=REMOVED)
         return m.Done(id=message.id, count=len(pending))
 
-    def _known(self, name: str) -> ProjectView:
+    def find(self, name: str) -> ProjectSpec | None:
+        """The settings of the project of that name, if there is one."""
+        view = self._projects.get(name)
+        return view.project if view is not None else None
+
+    def known(self, name: str) -> ProjectView:
+        """The project of that name. Raises ProtocolError if there is none."""
         view = self._projects.get(name)
         if view is None:
             raise ProtocolError("not_found", f"there is no project {name[:100]!r}; see: longshore project list")
@@ -172,7 +182,7 @@ class Projects:
     def add_trigger(self, message: m.AddTrigger, now: Now) -> m.TriggerAdded:
         """Accepts a trigger, once for each key of its project. The reply holds after the turn's commit."""
         spec = message.trigger
-        view = self._known(spec.project)
+        view = self.known(spec.project)
         _check_trigger(spec)
         if (known := self._by_key(spec)) is not None:
             id, _, _, _, state, run, reason, _, _ = known
@@ -199,6 +209,10 @@ class Projects:
             return m.Done(id=message.id, count=0)
         self._settle(row, message.state, now.wall, reason=message.reason[:LONGEST_TEXT])
         return m.Done(id=message.id, count=1)
+
+    def trigger(self, trigger: int) -> TriggerSpec:
+        """A trigger as it was added."""
+        return load(TriggerSpec, self._row(trigger)[3])
 
     def source_of(self, source: m.Source, token: str) -> m.Source:
         """The source of a run that a trigger starts, with what the trigger says of it.
@@ -253,7 +267,7 @@ class Projects:
 
     def show_project(self, message: m.ShowProject) -> m.ProjectDetail:
         """One project with its newest triggers."""
-        view = self._known(message.name)
+        view = self.known(message.name)
         triggers = self._triggers(message.name, message.triggers, None)
         return m.ProjectDetail(id=message.id, project=view, triggers=triggers)
 

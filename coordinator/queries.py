@@ -7,11 +7,14 @@ from collections.abc import Callable
 
 import msgspec
 
+from coordinator.channels import Channels
+from coordinator.deliveries import Deliveries
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import JobState, RunState
 from coordinator.engine.views import attempt_view, environment_view, run_view
 from coordinator.files.base import Blobs, Logs
 from coordinator.projects import Projects
+from coordinator.schedules import Schedules
 from coordinator.store.base import RunStore
 from coordinator.transport.publisher import Publisher
 from protocol import messages as m
@@ -62,6 +65,10 @@ Query = (
     | m.BlobGet
     | m.ListProjects
     | m.ShowProject
+    | m.ListSchedules
+    | m.ListChannels
+    | m.ListDeliveries
+    | m.TakeDeliveries
     | m.ListTriggers
     | m.GetTrigger
     | m.TakeTriggers
@@ -107,7 +114,16 @@ class Queries:
     """Reads unfinished runs from the engine's memory, everything else from the store."""
 
     def __init__(
-        self, engine: Engine, store: RunStore, logs: Logs, blobs: Blobs, feed: Publisher, projects: Projects
+        self,
+        engine: Engine,
+        store: RunStore,
+        logs: Logs,
+        blobs: Blobs,
+        feed: Publisher,
+        projects: Projects,
+        schedules: Schedules,
+        channels: Channels,
+        deliveries: Deliveries,
     ) -> None:
         self._engine = engine
         self._store = store
@@ -132,6 +148,10 @@ class Queries:
             m.ListTriggers: lambda query: (projects.list_triggers(query), None),
             m.GetTrigger: lambda query: (projects.get_trigger(query), None),
             m.TakeTriggers: lambda query: (projects.take_triggers(query), None),
+            m.ListSchedules: lambda query: (schedules.list_schedules(query), None),
+            m.ListChannels: lambda query: (channels.list_channels(query), None),
+            m.ListDeliveries: lambda query: (deliveries.list_deliveries(query), None),
+            m.TakeDeliveries: lambda query: (deliveries.take(query), None),
         }
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first
         self.stored_only = False  # while the store is behind the engine: answer from durable state only

@@ -10,8 +10,10 @@ from contextlib import suppress
 
 import zmq
 
+from coordinator.channels import Channels
 from coordinator.child_runs import ChildRuns
 from coordinator.children.compiler import ChildCompiler
+from coordinator.deliveries import Deliveries
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
 from coordinator.files.blob_store import BlobStore
@@ -24,6 +26,7 @@ from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.other_projects import Artifacts, KnownProjects
 from coordinator.projects import Projects
 from coordinator.queries import Queries, QueryQueue
+from coordinator.schedules import Schedules
 from coordinator.security.gatekeeper import Gatekeeper
 from coordinator.security.limits import RateLimiter
 from coordinator.security.quota import Quota
@@ -131,6 +134,9 @@ class Resources(ABC):
         self.pace = RateLimiter(settings.limits.messages_per_second)
         self.quota = Quota(settings.limits)
         self.projects = Projects(self.store, self.door.vault)
+        self.schedules = Schedules(self.store, self.projects, self.engine)
+        self.channels = Channels(self.store, self.door.vault, self.projects)
+        self.deliveries = Deliveries(self.store, self.projects, self.channels, settings.web_url)
         self.handlers = Handlers(
             facts,
             self.router,
@@ -143,6 +149,8 @@ class Resources(ABC):
             settings.limits,
             self.quota,
             self.projects,
+            self.schedules,
+            self.deliveries,
         )
         compiler = ChildCompiler(settings.state / "children", self.blobs.path, settings.children)
         self._open.append(compiler.close)
@@ -151,7 +159,17 @@ class Resources(ABC):
         self.children = ChildRuns(compiler, self.engine, self.handlers.submission, self.logs, known, history, self.wake)
         artifacts = Artifacts(history, self.blobs)
         self.upstream_needs = UpstreamNeeds(self.engine, known, artifacts, self.wake)
-        self.queries = Queries(self.engine, self.store, self.logs, self.blobs, self.feed, self.projects)
+        self.queries = Queries(
+            self.engine,
+            self.store,
+            self.logs,
+            self.blobs,
+            self.feed,
+            self.projects,
+            self.schedules,
+            self.channels,
+            self.deliveries,
+        )
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)
         self._open.append(self.housekeeper.close)

@@ -38,6 +38,8 @@ from protocol.statuses import ENDED
 log = logging.getLogger(__name__)
 
 PROJECT_MESSAGES = get_args(m.Administrative)
+SCHEDULE_MESSAGES = get_args(m.ChangesSchedules)
+CHANNEL_MESSAGES = get_args(m.ChangesChannels)
 TICK_EVERY = 0.5
 """Seconds between engine ticks, which check deadlines."""
 SLOW_PEER_WAIT = 0.002
@@ -183,15 +185,28 @@ class Coordinator(Resources):
     # access
 
     def administer(self, route: bytes, message: m.Message, outbox: Outbox) -> None:
-        """Handles keys, tokens, secrets and projects: rare changes that are written at once, outside the turn."""
+        """Handles keys, secrets, projects, schedules: rare changes that are written at once, outside the turn."""
         if self._stall is not None:
             raise ProtocolError("unavailable", self._stall.problem)
         key = self.router.key_of(route)
         if isinstance(message, PROJECT_MESSAGES):
             outbox.reply(route, self.projects.answer(message, self.door.access.identity(key)))
             self.want_launcher()
+        elif isinstance(message, SCHEDULE_MESSAGES):
+            outbox.reply(route, self.schedules.answer(message, self.door.access.identity(key)))
+        elif isinstance(message, CHANNEL_MESSAGES):
+            outbox.reply(route, self.change_channels(message, self.door.access.identity(key)))
         else:
             outbox.reply(route, self.door.administer(key, message))
+
+    def change_channels(self, message: m.Message, by: Identity) -> m.Message:
+        """Adds or removes a channel."""
+        if isinstance(message, m.AddChannel):
+            return self.channels.add(message, by)
+        assert isinstance(message, m.RemoveChannel)
+        self.channels.remove(message, by)
+        self.deliveries.channel_removed(message.channel, self._clock())
+        return m.Done(id=message.id, count=1)
 
     def cut_off(self, identity: Identity) -> None:
         """Drops a revoked key's peers and queries. Later messages on its connections are refused one by one."""
@@ -215,12 +230,22 @@ class Coordinator(Resources):
         self._poller.register(self.feed.socket, zmq.POLLIN)
 
     def pass_time(self, now: Now) -> None:
-        """Ticks the engine every TICK_EVERY seconds, and stops environments that are due."""
+        """Ticks the engine every TICK_EVERY seconds, deletes old rows, and stops environments that are due."""
         if now.mono >= self._next_tick:
             self._next_tick = now.mono + TICK_EVERY
             self.engine.tick(now)
+            self.prune(now)
             if self.settings.stops_environments:
                 self.stop_environments(now)
+
+    def prune(self, now: Now) -> None:
+        """Deletes rows that nobody needs any more; while the database is away, they wait for the next time."""
+        try:
+            self.deliveries.prune(now)
+        except Superseded:
+            raise
+        except Exception as error:
+            log.warning("old deliveries are not deleted yet: %s", failure(error))
 
     def stop_environments(self, now: Now) -> None:
         """Stops the environments whose time has come; one whose run can't be read now stays due."""
@@ -245,6 +270,7 @@ class Coordinator(Resources):
         try:
             self.store.confirm()
             self.write_logs()
+            self.record_deliveries(turn, now)
             self.write_rows(turn)
         except Superseded:
             raise
@@ -259,6 +285,15 @@ class Coordinator(Resources):
         self.announce(turn, outbox)
         if turn:
             self.observe(turn, now, wrote)
+
+    def record_deliveries(self, turn: Turn, now: Now) -> None:
+        """Queues what others are to be told of the turn; a mistake there must not keep the turn from being written."""
+        try:
+            self.deliveries.record(turn, self.engine.unfinished(), now)
+        except Superseded:
+            raise
+        except Exception:
+            log.exception("can't tell others about this turn")
 
     def observe(self, turn: Turn, now: Now, wrote: float) -> None:
         """Passes a settled turn to the observers; writing it took `wrote` seconds."""

@@ -21,7 +21,8 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     `state` is the directory of logs, blobs and, unless `database` is a URL, an SQLite file. `feed_bind` of None: any
     free port of the host in `bind`, announced to peers. `secure`: TCP connections are encrypted and restricted to
     known keys; only tests switch it off. One that lives only for a reader leaves environments that are due to the next
-    (`stops_environments`). `launcher` is the command of the process that starts the runs of projects; without it,
+    (`stops_environments`). `web_url` is the base of links to runs in commit statuses and messages; empty: no links.
+    `launcher` is the command of the process that starts the runs of projects; without it,
     nobody does.
     """
 
@@ -35,6 +36,7 @@ class CoordinatorSettings(msgspec.Struct, frozen=True, kw_only=True):
     retention: Retention = msgspec.field(default_factory=Retention)
     children: CompilerSettings = msgspec.field(default_factory=CompilerSettings)
     stops_environments: bool = True
+    web_url: str = ""
     launcher: Sequence[str] = ()
 
     @property

@@ -201,5 +201,5 @@ class AuditList(Message, frozen=True, kw_only=True, tag="audit_list"):
 ForOperators = SetSecret | ListSecrets | RemoveSecret | ListKeys | GetAudit
 ForOwners = CreateToken | ListTokens | RevokeKey
 FromAdmin = ForOperators | ForOwners
-ToCoordinator = Enrol | FromAdmin | m.Administrative
+ToCoordinator = Enrol | FromAdmin | m.Administrative | m.ChangesSchedules | m.ChangesChannels
 ToClient = Enrolled | TokenCreated | TokenList | KeyList | SecretList | AuditList

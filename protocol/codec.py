@@ -20,7 +20,9 @@ from protocol.errors import ProtocolError
 from protocol.events import AnyEvent, Events
 from protocol.messages import (
     PAYLOAD_TYPES,
+    AddChannel,
     AddProject,
+    AddSchedule,
     AddTrigger,
     Batch,
     ChangeProject,
@@ -61,6 +63,8 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     AddProject: FLAT_MAP_BYTES,
     ChangeProject: FLAT_MAP_BYTES,
     AddTrigger: FLAT_MAP_BYTES,
+    AddSchedule: FLAT_MAP_BYTES,
+    AddChannel: FLAT_MAP_BYTES,
     TakeTriggers: FLAT_MAP_BYTES,
 }
 """Largest maps of types with lists: unpacking a list costs a thousand times as much as skipping it."""

@@ -43,12 +43,13 @@ class Part(View, frozen=True, kw_only=True, omit_defaults=True):
 class Forge(Part, frozen=True, kw_only=True):
     """The server to which statuses go. `api` is the address of its API; empty: derived from the project's address.
 
-    `token` is the name of the secret with the access token.
+    `token` is the name of the secret with the access token. `per_job`: each job has a status too, not only the run.
     """
 
     kind: ForgeKind = "plain"
     api: str = ""
     token: str = ""
+    per_job: bool = False
 
 
 class ProjectSpec(Part, frozen=True, kw_only=True):

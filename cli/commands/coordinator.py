@@ -68,6 +68,7 @@ def coordinator_command(
         retention=options.retention,
         limits=bounds,
         children=options.children(shared=True),
+        web_url=options.pages,
         launcher=[sys.executable, "-m", "cli", "launcher", "--includes", options.child_includes or "public"],
     )
     warn_of_weak_confinement()

@@ -28,13 +28,16 @@ def launcher_command(coordinator: str, includes: str, log_json: bool, until_eof:
     from protocol.client import Client
     from protocol.keys import credentials_beside
     from team.launcher import REQUEST_SECONDS, Launcher
+    from team.outbox import Outbox
+    from team.schedule_watch import ScheduleWatch
 
     log_to_stderr(as_json=log_json)
     os.nice(NICER)
     state = state_directory()
     credentials = credentials_beside(state, "launcher", coordinator)
     client = Client(coordinator, timeout=REQUEST_SECONDS, name="launcher", credentials=credentials)
-    launcher = Launcher(client, state / "launcher", includes=cast("object", includes))  # type: ignore[arg-type]
+    parts = [ScheduleWatch(), Outbox()]
+    launcher = Launcher(client, state / "launcher", includes=cast("object", includes), parts=parts)  # type: ignore[arg-type]
     on_signals(launcher.stop)
     tell_on_signal()
     if until_eof:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.commands.notify import deliveries_command, notify_group
 from cli.commands.project_hook import hook_command
 from cli.options.common import Target, coordinator_option, output_option
 from cli.submit.variables import variable_option
@@ -32,6 +33,8 @@ def project_group() -> None:
 
 
 project_group.add_command(hook_command)
+project_group.add_command(notify_group)
+project_group.add_command(deliveries_command)
 
 
 def _settings(command: Any) -> Any:
@@ -64,6 +67,7 @@ def _settings(command: Any) -> Any:
         ),
         click.option("--forge-api", metavar="URL", help="Address of its API; default: derived from the repository's."),
         click.option("--forge-token", metavar="SECRET", help="Name of the secret with the token that sets statuses."),
+        click.option("--forge-per-job/--forge-per-run", default=None, help="Set a status for each job too, or not."),
     ]
     for option in reversed(options):
         command = option(command)
@@ -244,6 +248,7 @@ def _changed(spec: ProjectSpec, settings: dict[str, Any]) -> ProjectSpec:
         given["protected_branches"] = None
     forge = spec.forge or Forge()
     named = {"kind": settings["forge"], "api": settings["forge_api"], "token": settings["forge_token"]}
+    named["per_job"] = settings["forge_per_job"]
     if named := {key: value for key, value in named.items() if value is not None}:
         given["forge"] = msgspec.structs.replace(forge, **named)
     spec = msgspec.structs.replace(spec, **given)

@@ -156,6 +156,12 @@ COORDINATOR: Sequence[CoordinatorOption] = (
         help="Includes of other projects that child pipelines may fetch: none, public ones, or all that this user may "
         "read; default: own for `run`, else public.",
     ),
+    CoordinatorOption(
+        ["--web-url"],
+        metavar="URL",
+        envvar="LONGSHORE_WEB_URL",
+        help="Address of this coordinator's pages, to link runs in commit statuses and messages; default: no links.",
+    ),
 )
 
 
@@ -208,6 +214,7 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
     keep_size: int | None = None
     limits: tuple[str, ...] = ()
     child_includes: Literal["none", "public", "own"] | None = None
+    web_url: str | None = None
 
     @property
     def retention(self) -> Retention:
@@ -222,6 +229,18 @@ class CoordinatorOptions(msgspec.Struct, frozen=True, kw_only=True):
         from coordinator.security.limits import parse_limits
 
         return parse_limits(self.limits)
+
+    @property
+    def pages(self) -> str:
+        """The address of the coordinator's pages; empty without one. Raises UsageError for one that is no address."""
+        from urllib.parse import urlsplit
+
+        from protocol.errors import UsageError
+
+        url = self.web_url or ""
+        if url and (urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).netloc):
+            raise UsageError(f"--web-url: {url!r} is no address of pages; use https://HOST or https://HOST/PATH")
+        return url
 
     def children(self, *, shared: bool) -> CompilerSettings:
         """How child pipelines are compiled; a `shared` coordinator lends nobody its user's access, unless told to."""

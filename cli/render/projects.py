@@ -37,6 +37,7 @@ def project_document(view: ProjectView) -> dict[str, Any]:
         "kind": project.forge.kind,
         "api": project.forge.api or None,
         "token": project.forge.token or None,
+        "per_job": project.forge.per_job,
     }
     return {
         "name": project.name,

@@ -28,14 +28,19 @@ READS: Kinds = ENTERS | {
     m.ListProjects,
     m.ShowProject,
     m.ListTriggers,
+    m.ListSchedules,
+    m.ListChannels,
+    m.ListDeliveries,
     m.GetTrigger,
 }
-STARTS: Kinds = frozenset((m.TakeTriggers, m.SettleTrigger, m.RevealSecret))
+STARTS: Kinds = frozenset(
+    (m.TakeTriggers, m.SettleTrigger, m.RevealSecret, m.AdvanceSchedule, m.TakeDeliveries, m.SettleDelivery)
+)
 """Only for the launcher."""
 ACTS: Kinds = (
     READS
     | frozenset(get_args(m.FromClient) + get_args(m.FromBoth) + get_args(admin.ForOperators)) - STARTS
-    | {m.AddProject, m.ChangeProject, m.RemoveProject}
+    | frozenset((m.AddProject, m.ChangeProject, m.RemoveProject, *get_args(m.ChangesSchedules | m.ChangesChannels)))
 )
 TAKES_HOOKS: Kinds = READS | {m.AddTrigger, m.GetHookSecret}
 LAUNCHES: Kinds = READS | STARTS | {m.AddTrigger, m.SubmitRun, m.GetWorkspaces, m.BlobPut}

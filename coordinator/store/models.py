@@ -301,6 +301,70 @@ class RunTrigger(Table):
         indexes = ((("project", "key"), True),)
 
 
+class Schedule(Table):
+    """A cron expression by which a project starts runs, and up to which time its due times have been dealt with.
+
+    `project` is no foreign key: its removal removes the schedules one by one, each with a line in the audit.
+    """
+
+    id = BigIntegerField(primary_key=True)
+    project = CharField(NAME)
+    token = CharField(NAME, unique=True)
+    spec_json = TextField()
+    paused = BooleanField()
+    created_at = DoubleField()
+    created_by = TextField()
+    considered_until = DoubleField()
+    waiting_due = DoubleField(null=True)
+    last_trigger = BigIntegerField(null=True)
+    last_due = DoubleField(null=True)
+    note = TextField()
+
+
+class Channel(Table):
+    """Where messages about a project go. `sealed` has the address and secret, `address` what may be shown of it."""
+
+    id = BigIntegerField(primary_key=True)
+    project = CharField(NAME)
+    token = CharField(NAME, unique=True)
+    address = TextField()
+    on_event = CharField(WORD)
+    branches_json = TextField()
+    sealed = TextField()
+    created_at = DoubleField()
+    created_by = TextField()
+
+
+class Delivery(Table):
+    """One thing to tell others: the newest status of a commit in one context, or a message of one channel.
+
+    `seq` is its version, in order of all deliveries; those of one `lane` are made one after the other.
+    """
+
+    key = CharField(NAME, primary_key=True)
+    seq = BigIntegerField(index=True)
+    project = CharField(NAME)
+    lane = TextField()
+    content_json = TextField()
+    state = CharField(WORD, index=True)
+    attempts = BigIntegerField()
+    not_before = DoubleField()
+    error = TextField()
+    created_at = DoubleField()
+    changed_at = DoubleField()
+
+
+class BranchOutcome(Table):
+    """The last result of a project's branch; `key` is the digest of both."""
+
+    key = CharField(DIGEST, primary_key=True)
+    project = CharField(NAME)
+    branch = TextField()
+    run = BigIntegerField()
+    broken = BooleanField()
+    told_at = DoubleField()
+
+
 class AuditLine(Table):
     """One audited action, in order of `id`. Triggers in the database refuse to change or delete a row."""
 
@@ -338,6 +402,10 @@ TABLES: tuple[type[Table], ...] = (
     Secret,
     Project,
     RunTrigger,
+    Schedule,
+    Channel,
+    Delivery,
+    BranchOutcome,
     AuditLine,
     Meta,
 )

@@ -15,6 +15,7 @@ from uuid import uuid4
 
 from peewee import (  # type: ignore[attr-defined]  # the stubs lack what every database module of playhouse uses
     Expression,
+    Field,
     ForeignKeyField,
     OperationalError,
     PeeweeException,
@@ -32,6 +33,9 @@ from coordinator.store.models import (
     Attempt,
     AttemptTests,
     AuditLine,
+    BranchOutcome,
+    Channel,
+    Delivery,
     Environment,
     Job,
     JoinToken,
@@ -43,6 +47,7 @@ from coordinator.store.models import (
     RunProjects,
     RunTrigger,
     RunWorkspace,
+    Schedule,
     Secret,
     Stage,
     StoryLine,
@@ -76,6 +81,10 @@ UPDATED: tuple[type[Table], ...] = (
     Secret,
     Project,
     RunTrigger,
+    Schedule,
+    Channel,
+    Delivery,
+    BranchOutcome,
 )
 CONSTANT: Mapping[type[Table], Sequence[str]] = {Job: ["name"]}
 """Indexed columns that never change, besides foreign keys."""
@@ -237,6 +246,10 @@ class Store:
         """Queues a row, whose first column is its key, to be written with the next turn. The last of one key counts."""
         self._queued.setdefault(table, {})[row[0]] = row
 
+    def unqueue(self, table: type[Table], key: Any) -> None:
+        """Drops a queued row: it was removed at once since."""
+        self._queued.get(table, {}).pop(key, None)
+
     def queued(self, table: type[Table]) -> list[rows.Row]:
         """The rows of a table that are not written yet."""
         return list(self._queued.get(table, {}).values())
@@ -244,6 +257,18 @@ class Store:
     def newest(self, table: type[Table]) -> int:
         """The highest primary key of a table, 0 if it is empty."""
         return self._newest(table)
+
+    def highest(self, column: Field) -> int:
+        """The highest value of a column, 0 without rows."""
+        return int(self._rows(column.model.select(fn.MAX(column)))[0][0] or 0)
+
+    def prune(self, table: type[Table], key: Field, which: Expression) -> list[Any]:
+        """Deletes rows that nobody needs any more, and returns their keys."""
+        keys = [row[0] for row in self._rows(table.select(key).where(which))]
+        if keys:
+            with self._transaction():
+                self._database.execute(table.delete().where(which))
+        return keys
 
     def _write_audit(self, lines: Sequence[rows.Row]) -> None:
         self._write(AuditLine, [rows.audit_row(id, line) for id, line in enumerate(lines, self._last_audit + 1)])

@@ -40,6 +40,21 @@ from protocol.messages.client import (
     WorkerList,
     Workspaces,
 )
+from protocol.messages.deliveries import (
+    AddChannel,
+    ChangesChannels,
+    ChannelAdded,
+    ChannelList,
+    DeliveryList,
+    FromDeliveries,
+    ListChannels,
+    ListDeliveries,
+    PendingDeliveries,
+    RemoveChannel,
+    SettleDelivery,
+    TakeDeliveries,
+    ToDeliveries,
+)
 from protocol.messages.projects import (
     AddProject,
     AddTrigger,
@@ -63,6 +78,19 @@ from protocol.messages.projects import (
     TriggerAdded,
     TriggerDetail,
     TriggerList,
+)
+from protocol.messages.schedules import (
+    AddSchedule,
+    AdvanceSchedule,
+    ChangesSchedules,
+    FromSchedules,
+    ListSchedules,
+    PauseSchedule,
+    RemoveSchedule,
+    RunSchedule,
+    ScheduleAdded,
+    ScheduleList,
+    ToSchedules,
 )
 from protocol.messages.shared import (
     MOST_WORKERS_ASKED,
@@ -109,9 +137,12 @@ __all__ = [
     "MOST_WORKERS_ASKED",
     "PAYLOAD_TYPES",
     "Ack",
+    "AddChannel",
     "AddProject",
+    "AddSchedule",
     "AddTrigger",
     "Administrative",
+    "AdvanceSchedule",
     "AssignJob",
     "Assignment",
     "Batch",
@@ -122,7 +153,12 @@ __all__ = [
     "Cancel",
     "CancelJob",
     "ChangeProject",
+    "ChangesChannels",
+    "ChangesSchedules",
+    "ChannelAdded",
+    "ChannelList",
     "ClientHello",
+    "DeliveryList",
     "Dependency",
     "DependencyUpdate",
     "DiscardAttempt",
@@ -133,6 +169,8 @@ __all__ = [
     "Error",
     "FromBoth",
     "FromClient",
+    "FromDeliveries",
+    "FromSchedules",
     "FromTeam",
     "FromWorker",
     "GetGoneWorkers",
@@ -158,10 +196,13 @@ __all__ = [
     "JobStatus",
     "JobStatusReply",
     "JobStatuses",
+    "ListChannels",
+    "ListDeliveries",
     "ListEnvironments",
     "ListProjects",
     "ListReleases",
     "ListRuns",
+    "ListSchedules",
     "ListTestResults",
     "ListTriggers",
     "ListWorkers",
@@ -169,30 +210,41 @@ __all__ = [
     "LogData",
     "Message",
     "Origin",
+    "PauseSchedule",
+    "PendingDeliveries",
     "PendingTriggers",
     "Play",
     "ProjectDetail",
     "ProjectList",
     "ReleaseList",
+    "RemoveChannel",
     "RemoveProject",
+    "RemoveSchedule",
     "Retry",
     "RevealSecret",
     "RevokeJob",
     "RunDetail",
     "RunFilter",
     "RunList",
+    "RunSchedule",
     "RunSubmitted",
+    "ScheduleAdded",
+    "ScheduleList",
     "SecretValue",
+    "SettleDelivery",
     "SettleTrigger",
     "ShowProject",
     "Snapshot",
     "Source",
     "StopEnvironment",
     "SubmitRun",
+    "TakeDeliveries",
     "TakeTriggers",
     "TestResultList",
     "ToClient",
     "ToCoordinator",
+    "ToDeliveries",
+    "ToSchedules",
     "ToTeam",
     "ToWorker",
     "TriggerAdded",
@@ -235,6 +287,8 @@ FromClient = (
     | DrainWorker
     | GetSnapshot
     | FromTeam
+    | FromSchedules
+    | FromDeliveries
 )
 ToCoordinator = FromWorker | FromBoth | FromClient
 """All messages that the coordinator's ROUTER accepts, except administrative ones."""
@@ -271,6 +325,8 @@ ToClient = (
     | GoneWorkers
     | Snapshot
     | ToTeam
+    | ToSchedules
+    | ToDeliveries
     | Done
     | BlobData
     | BlobState

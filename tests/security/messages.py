@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from coordinator.security.roles import EVERYTHING
 from protocol import messages as m
+from protocol.deliveries import ChannelSpec
 from protocol.projects import ProjectSpec, TriggerSpec
+from protocol.schedules import ScheduleSpec
 from protocol.statuses import ExecutionStatus as S
 from tests.support.plans import job, plan
 
@@ -15,7 +17,8 @@ def one_of_each() -> list[m.Message]:
         "id": 1, "attempt": "1.1", "protocol": 1, "name": "w1", "session": "s", "seq": 1, "status": S.RUNNING,
         "offset": 0, "digest": "0" * 64, "length": 1, "size": 1, "run": 1, "job": "a", "worker": "w1", "token": "t",
         "plan": plan(job("a")), "key": "nobody", "secret": "no", "role": "viewer", "value": "12345678",
-        "statuses": [], "workers": [], "project": "p", "trigger": TriggerSpec(project="g/p", key="k", source="push"),
+        "statuses": [], "workers": [], "schedule": 1, "channel": 1, "considered_until": 1.0,
+        "project": "p", "trigger": TriggerSpec(project="g/p", key="k", source="push"),
     }  # fmt: skip
     made = []
     for kind in sorted(EVERYTHING, key=lambda kind: kind.__name__):
@@ -28,5 +31,11 @@ def one_of_each() -> list[m.Message]:
             info["trigger"] = 1
         if kind is m.SettleTrigger:
             info |= {"state": "skipped", "reason": "none"}
+        if kind is m.AddSchedule:
+            info["schedule"] = ScheduleSpec(project="g/p", cron="0 3 * * *")
+        if kind is m.AddChannel:
+            info["channel"] = ChannelSpec(project="g/p", url="mailto://example.org")
+        if kind is m.SettleDelivery:
+            info |= {"state": "delivered"}
         made.append(kind(**info))
     return made
