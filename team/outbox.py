@@ -25,7 +25,7 @@ import urllib3
 
 from protocol import messages as m
 from protocol.client import Client
-from protocol.deliveries import WEB_SCHEMES, ChannelSpec, PendingDelivery, RunMessage
+from protocol.deliveries import ChannelSpec, PendingDelivery, RunMessage, is_signed, shown
 from protocol.errors import LongshoreError, reason_of
 from protocol.projects import ProjectSpec
 from team import forges, notices
@@ -40,6 +40,8 @@ LONGEST_PAUSE = 3600.0
 """Seconds between two attempts: the first is doubled with each."""
 LONGEST_RETRY_AFTER = 6 * 3600.0
 """Maximum seconds that a server may ask for."""
+SHORTEST_SECRET = 4
+"""Characters of a part of an address from which on it is kept out of errors."""
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
 ANSWER_BYTES = 64 << 10
@@ -47,8 +49,6 @@ ANSWER_BYTES = 64 << 10
 REFUSED_FOR_GOOD = frozenset({400, 404, 405, 410, 411, 413, 414, 415, 422})
 """Answers of a forge that a repetition would only get again."""
 GONE = 410
-LOCAL_SCHEMES = ("syslog", "rsyslog", "dbus", "glib", "gio", "gnome", "kde", "qt", "macosx", "windows", "form", "file")
-"""Apprise's addresses that act on the coordinator's own host."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -137,7 +137,7 @@ class Outbox:
             return partial(self._set_status, request)
         if delivery.message is None or delivery.channel is None:
             return Outcome("failed", "the channel was removed")
-        if delivery.channel.url.partition("://")[0].lower() in WEB_SCHEMES:
+        if is_signed(delivery.channel.url):
             channel, message = delivery.channel, delivery.message
             request = notices.webhook(message, channel.url, channel.secret, delivery.key, web_url)
             return partial(self._post_message, request)
@@ -187,9 +187,7 @@ def tell(channel: ChannelSpec, message: RunMessage, web_url: str) -> Outcome:
     """Sends a message by mail or chat."""
     import apprise
 
-    scheme = channel.url.partition("://")[0].lower()
-    if scheme in LOCAL_SCHEMES:
-        return Outcome("failed", f"{scheme}:// would act on the coordinator's own host")
+    logging.getLogger("apprise").propagate = False  # its lines have addresses with their passwords
     with _apprise, _captured() as captured:
         sender = apprise.Apprise()
         if not sender.add(channel.url):
@@ -212,7 +210,8 @@ def _captured() -> AbstractContextManager[StringIO]:
 def _without(url: str, text: str) -> str:
     """The last line of a log, without anything that is part of the address."""
     line = text.splitlines()[-1] if text else ""
-    parts = [part for part in _parts(url) if len(part) >= 6]
+    public = shown(url)
+    parts = [part for part in _parts(url) if len(part) >= SHORTEST_SECRET and part not in public]
     for part in sorted(parts, key=len, reverse=True):
         line = line.replace(part, "[...]")
     return line

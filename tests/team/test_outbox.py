@@ -234,8 +234,9 @@ def test_addresses_are_sealed_and_never_shown(team: Team, tmp_path: Path) -> Non
     stored = b"".join(path.read_bytes() for path in (tmp_path / "state").glob("longshore.db*")).decode("latin-1")
     for secret in ("pass-word", "token-b2", "token-c3", "query-key", "signing-key"):
         assert secret not in text + stored
-    with pytest.raises(LongshoreError, match="no address of a channel"):
-        add("not an address")
+    for bad, says in (("not an address", "no address of a channel"), ("syslog://", "the coordinator's own host")):
+        with pytest.raises(LongshoreError, match=says):
+            add(bad)
     keys = credentials_beside(tmp_path / "state", "web", team.running.address)
     with (
         Client(team.running.address, credentials=keys) as web,
