@@ -62,6 +62,7 @@ VERBS = {
     "up": Verb("up", "Start a coordinator and workers on this machine."),
     "coordinator": Verb("coordinator", "Start a coordinator."),
     "worker": Verb("worker", "Start a worker."),
+    "web": Verb("web", "Serve webhooks and git pushes."),
     "tui": Verb("tui", "Open the dashboard."),
     "launcher": Verb("launcher", "Start the runs of projects.", hidden=True),
     "background": Verb("background", "Finish the runs that an embedded coordinator left unfinished.", hidden=True),

@@ -128,11 +128,15 @@ class Channels:
         return view.address if view is not None else f"channel {channel}, which was removed"
 
     def open(self, channel: int) -> ChannelSpec | None:
-        """A channel with its address and secret, for the launcher; None if it was removed."""
+        """A channel with its address and secret, for the launcher; None if it was removed or its row is invalid."""
         view = self._views.get(channel)
         if view is None:
             return None
-        sealed = load(_Sealed, self._vault.open((view.project, SEALED.format(channel)), self._sealed[channel]))
+        try:
+            sealed = load(_Sealed, self._vault.open((view.project, SEALED.format(channel)), self._sealed[channel]))
+        except (UsageError, ValueError) as error:
+            log.error("channel %d can't be opened: %s", channel, error)
+            return None
         return ChannelSpec(
             project=view.project, url=sealed.url, secret=sealed.secret, on=view.on, branches=view.branches
         )

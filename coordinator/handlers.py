@@ -316,7 +316,12 @@ class Handlers:
         return self._engine.cancel(message, now)
 
     def _retry(self, message: m.Retry, now: Now) -> m.Done:
-        return self._engine.retry(message, now, finished=self.finished(message.run))
+        if message.workspace is not None:
+            self.submission.claim(message.project, message.workspace)
+        done = self._engine.retry(message, now, finished=self.finished(message.run))
+        if message.workspace is not None:
+            self.submission.name(message.project, message.workspace)
+        return done
 
     def _play(self, message: m.Play, now: Now) -> m.Done:
         return self._engine.play(message, now, finished=self.finished(message.run))
@@ -379,7 +384,8 @@ def audit_entry(command: m.Cancel | m.Retry | m.Play | m.StopEnvironment | m.Dra
     if isinstance(command, m.Play):
         return action, subject, " ".join([*(variable.key for variable in command.variables), *command.inputs])
     if isinstance(command, m.Retry):
-        return action, subject, " ".join(["failed only"] * command.failed_only + [*command.inputs])
+        files = [] if command.workspace is None else [f"files {command.workspace.id[:12]}"]
+        return action, subject, " ".join(["failed only"] * command.failed_only + files + [*command.inputs])
     return action, subject, ""
 
 

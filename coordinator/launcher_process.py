@@ -85,8 +85,8 @@ class LauncherProcess:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     assert process.stdin is not None
-    process.stdin.close()
     process.terminate()
+    process.stdin.close()
     try:
         process.wait(END_SECONDS)
     except subprocess.TimeoutExpired:

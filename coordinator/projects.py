@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import cast
 
 import msgspec
+from peewee import Expression, fn
 
 from coordinator.engine.state import Now
 from coordinator.security.roles import Identity
@@ -41,6 +42,8 @@ MOST_PROJECTS = 10_000
 MOST_PENDING = 100_000
 """Triggers that may wait for the launcher; further ones are refused for now."""
 MOST_IN_ANSWER = 1000
+KEPT_SECONDS = 90 * 86_400.0
+"""Time for which an ended trigger is kept, and a repeated delivery known; older ones are removed at a start."""
 LONGEST_KEY = 200
 LONGEST_TEXT = 4096
 LONGEST_HOOK_SECRET = 4096
@@ -76,6 +79,7 @@ class Projects:
             if hook_secret is not None:
                 self._hook_secrets[name] = hook_secret
         self._next_trigger = store.newest(RunTrigger) + 1
+        store.discard(RunTrigger, _old(time.time()))
         pending = store.all(RunTrigger.select().where(RunTrigger.state == "pending"))
         self._pending = len(pending)
         for row in pending:
@@ -273,13 +277,19 @@ class Projects:
 
     def get_trigger(self, message: m.GetTrigger) -> m.TriggerDetail:
         """One trigger."""
-        return m.TriggerDetail(id=message.id, trigger=_view(self._row(message.trigger)))
+        rows = self._store.all(RunTrigger.select().where(RunTrigger.id == message.trigger))
+        if not rows:
+            raise ProtocolError("not_found", f"there is no trigger {message.trigger}")
+        return m.TriggerDetail(id=message.id, trigger=_view(rows[0]))
 
     def take_triggers(self, message: m.TakeTriggers) -> m.PendingTriggers:
         """Pending triggers, oldest first. Those of a project that is not there any more are left out."""
         if not self._pending:
             return m.PendingTriggers(id=message.id)
-        query = RunTrigger.select().where(RunTrigger.state == "pending").order_by(RunTrigger.id)
+        waiting = RunTrigger.state == "pending"
+        if message.without:
+            waiting &= RunTrigger.project.not_in(message.without[:MOST_IN_ANSWER])
+        query = RunTrigger.select().where(waiting).order_by(RunTrigger.id)
         found = []
         for row in self._store.all(query.limit(_bounded(message.limit))):
             project = self._projects.get(row[1])
@@ -293,6 +303,12 @@ class Projects:
         which = [] if project is None else [RunTrigger.project == project]
         which += [] if before is None else [RunTrigger.id < before]
         return [_view(row) for row in self._store.all(query.where(*which) if which else query)]
+
+
+def _old(now: float) -> Expression:
+    """Triggers that ended long ago. The newest one stays, whatever its age: no id, and no token, is used again."""
+    newest = RunTrigger.select(fn.MAX(RunTrigger.id))
+    return (RunTrigger.settled_at < now - KEPT_SECONDS) & (RunTrigger.id < newest)
 
 
 def _check(project: ProjectSpec, by: Identity) -> None:

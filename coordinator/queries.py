@@ -21,7 +21,7 @@ from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.job_inputs import current
 from protocol.names import CHUNK_BYTES
-from protocol.plan import JobPlan, Variable
+from protocol.plan import JobPlan, Plan, Variable
 from protocol.statuses import ENDED
 from protocol.views import EnvironmentView
 from protocol.workspace import GitWorkspace
@@ -32,6 +32,16 @@ REMEMBERED_RUNS = 4
 """Finished runs cached in memory: a reader of one log of a run usually reads its other logs next."""
 MOST_WORKSPACES = 32
 """Maximum workspaces in one answer."""
+REFS_OF_A_CHECKOUT = frozenset(
+    (
+        "CI_COMMIT_BRANCH",
+        "CI_COMMIT_TAG",
+        "CI_EXTERNAL_PULL_REQUEST_TARGET_BRANCH_NAME",
+        "CI_MERGE_REQUEST_SOURCE_BRANCH_NAME",
+        "CI_MERGE_REQUEST_TARGET_BRANCH_NAME",
+    )
+)
+"""Variables that name the refs of a checkout, as `cli/submit/workspace/maker.py` reads them."""
 MOST_WORKSPACE_BYTES = 8 << 20
 """Maximum size of an answer's workspaces; a single one may be larger."""
 MASKED = "[MASKED]"
@@ -196,7 +206,7 @@ class Queries:
 
     def _get_job(self, query: m.GetJob) -> Answer:
         job = self._job(query.run, query.job)
-        attempts = [attempt_view(attempt) for attempt in job.attempts]
+        attempts = [attempt_view(job, attempt) for attempt in job.attempts]
         story = self._store.story(query.run, query.job)
         services = [] if job.attempt is None else self._logs.services(job.attempt.id)
         reports = None if job.attempt is None else job.attempt.reports
@@ -209,6 +219,7 @@ class Queries:
             inputs=current(job.plan, job.inputs),
             reports=reports,
             environment=self._environment(query.run, job),
+            checkout=of_a_checkout(self.run(query.run).plan),
         )
         return detail, None
 
@@ -281,6 +292,13 @@ def masked(plan: JobPlan) -> JobPlan:
         msgspec.structs.replace(service, variables=_masked_variables(service.variables)) for service in plan.services
     ]
     return msgspec.structs.replace(plan, variables=_masked_variables(plan.variables), services=services)
+
+
+def of_a_checkout(plan: Plan) -> list[Variable]:
+    """The run's variables that decide what a checkout of the project contains: refs, depth, submodules."""
+    given = [*plan.predefined, *plan.run_variables]
+    named = (variable for variable in given if variable.key.startswith("GIT_") or variable.key in REFS_OF_A_CHECKOUT)
+    return _masked_variables(list(named))
 
 
 def _masked_variables(variables: list[Variable]) -> list[Variable]:

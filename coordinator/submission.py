@@ -68,7 +68,8 @@ class Submission:
             request = msgspec.structs.replace(request, source=source)
         elif request.token.startswith(TRIGGER_TOKEN):
             raise ProtocolError("bad_field", f"a token that begins with {TRIGGER_TOKEN!r} is a trigger's")
-        self._check_workspace(request)
+        for _, workspace in _workspaces(request):
+            self._check_blobs(workspace)
         known = self._store.run_by_token(request.token)
         if known is None:
             self._check_limits(request.plan)
@@ -81,9 +82,21 @@ class Submission:
         if trigger is not None:
             self._projects.launched(trigger, reply.run, now)
         for project, workspace in _workspaces(request):
-            for blob in workspace.blobs:
-                self._quota.name(project, blob.digest, blob.size)
+            self.name(project, workspace)
         return reply
+
+    def claim(self, project: str, workspace: Workspace) -> None:
+        """Protects an uploaded workspace of a job that is about to refer to it.
+
+        Raises ProtocolError if it is not complete, or the project is over its quota.
+        """
+        self._check_blobs(workspace)
+        self._quota.check(project)
+
+    def name(self, project: str, workspace: Workspace) -> None:
+        """Counts a workspace to which a job refers in its project's quota."""
+        for blob in workspace.blobs:
+            self._quota.name(project, blob.digest, blob.size)
 
     def submit_child(self, attempt: str, plan: Plan, origin: m.Origin, now: Now) -> None:
         """Starts the run that a job has asked for with this attempt, or fails the job if a limit is exceeded.
@@ -103,17 +116,14 @@ class Submission:
         self._limits.check_submission(plan, self._engine.unfinished())
         self._quota.check(plan.project)
 
-    def _check_workspace(self, request: m.SubmitRun) -> None:
-        for _, workspace in _workspaces(request):
-            for blob in workspace.blobs:
-                size = self._blobs.claim(blob.digest)
-                if size is None:
-                    raise ProtocolError(
-                        "bad_request", f"the workspace's blob {blob.digest} was not uploaded completely"
-                    )
-                if size != blob.size:
-                    message = f"the workspace's blob {blob.digest} has {size} bytes, not {blob.size}"
-                    raise ProtocolError("bad_request", message)
+    def _check_blobs(self, workspace: Workspace) -> None:
+        for blob in workspace.blobs:
+            size = self._blobs.claim(blob.digest)
+            if size is None:
+                raise ProtocolError("bad_request", f"the workspace's blob {blob.digest} was not uploaded completely")
+            if size != blob.size:
+                message = f"the workspace's blob {blob.digest} has {size} bytes, not {blob.size}"
+                raise ProtocolError("bad_request", message)
 
 
 def _workspaces(request: m.SubmitRun) -> Iterator[tuple[str, Workspace]]:

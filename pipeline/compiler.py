@@ -20,7 +20,8 @@ from pipeline.includes.resolver import Including
 from pipeline.job_compiler import Job, Scope, make_jobs
 from pipeline.job_inputs import check_expressions
 from pipeline.job_parts import check_delay, text, texts
-from pipeline.keywords import DEFAULT_KEYS, FIELDS, NOT_JOBS
+from pipeline.keywords import FIELDS, NOT_JOBS
+from pipeline.keywords.shapes import DEFAULT_KEYS
 from pipeline.merge import extend_jobs, flattened, inherit_defaults, merge_defaults, resolve_references
 from pipeline.needs import Linker, Links
 from pipeline.nodes import Map, Mark, Origin, Seq, Value, kind_of, shown

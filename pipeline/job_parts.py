@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, cast
 
-from pipeline.keywords import REPORTS_NOT_READ
+from pipeline.keywords.job_parts import REPORTS_NOT_READ
 from pipeline.nodes import Map, Seq, Value, shown, text_of
 from pipeline.patterns import compile_pattern
 from pipeline.problems import Report

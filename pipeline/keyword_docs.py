@@ -1,4 +1,4 @@
-"""Generates the tables in docs/pipeline-file.md from keywords.py and runner_variables.py, so that they can't diverge.
+"""Generates the tables in docs/pipeline-file.md from keywords/ and runner_variables.py, so that they can't diverge.
 
 Run it as `python -m pipeline.keyword_docs docs/pipeline-file.md`.
 """
@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from pipeline import runner_variables
-from pipeline.keywords import SECTIONS, Keyword
+from pipeline.keywords import SECTIONS
+from pipeline.keywords.kinds import Keyword
 
 BEGIN = "<!-- keywords: written by pipeline/keyword_docs.py -->"
 END = "<!-- end of keywords -->"

@@ -6,7 +6,8 @@ counted, so that nested references can't grow without bound.
 
 from __future__ import annotations
 
-from pipeline.keywords import DEFAULT_KEYS, GLOBAL_DEFAULTS, NOT_JOBS, TRIGGER_KEYS
+from pipeline.keywords import NOT_JOBS
+from pipeline.keywords.shapes import DEFAULT_KEYS, GLOBAL_DEFAULTS, TRIGGER_KEYS
 from pipeline.nodes import Map, Mark, Reference, Seq, Value, kind_of
 from pipeline.problems import Report, fatal, nearest
 from protocol.errors import PipelineFileError

@@ -96,10 +96,10 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
         "CI_PROJECT_CLASSIFICATION_LABEL": "",
         "CI_PROJECT_DESCRIPTION": "",
         "CI_PROJECT_DIR": project_dir(repository),
-        "CI_PROJECT_ID": _number(remote.path),
+        "CI_PROJECT_ID": lasting_number(remote.path),
         "CI_PROJECT_NAME": name,
         "CI_PROJECT_NAMESPACE": namespace,
-        "CI_PROJECT_NAMESPACE_ID": _number(namespace),
+        "CI_PROJECT_NAMESPACE_ID": lasting_number(namespace),
         "CI_PROJECT_NAMESPACE_SLUG": slug(namespace),
         "CI_PROJECT_PATH": remote.path,
         "CI_PROJECT_PATH_SLUG": slug(remote.path),
@@ -130,7 +130,7 @@ def of_pipeline(repository: Repository, config_path: str, given: Mapping[str, st
         "CI_TEMPLATE_REGISTRY_HOST": GITLAB_REGISTRY,
         "GITLAB_FEATURES": "",
         "GITLAB_USER_EMAIL": address,
-        "GITLAB_USER_ID": _number(address),
+        "GITLAB_USER_ID": lasting_number(address),
         "GITLAB_USER_LOGIN": address.partition("@")[0],
         "GITLAB_USER_NAME": user,
     }
@@ -226,14 +226,14 @@ def of_environment(environment: EnvironmentSpec, project: str) -> dict[str, str]
     """Variables that an environment of a project gives its job, except its URL."""
     return {
         "CI_ENVIRONMENT_ACTION": environment.action,
-        "CI_ENVIRONMENT_ID": _number(f"{project} {environment.name}"),
+        "CI_ENVIRONMENT_ID": lasting_number(f"{project} {environment.name}"),
         "CI_ENVIRONMENT_NAME": environment.name,
         "CI_ENVIRONMENT_SLUG": environment.slug,
         "CI_ENVIRONMENT_TIER": environment.tier,
     }
 
 
-def _number(name: str) -> str:
+def lasting_number(name: str) -> str:
     """A lasting number in place of an id on a GitLab server."""
     return str(zlib.crc32(name.encode("utf-8", "replace")))
 

@@ -10,7 +10,7 @@ from pipeline.child import MOST_FILES
 from pipeline.external_needs import is_external
 from pipeline.includes.entries import entries_of, only_kind
 from pipeline.job_parts import text, texts
-from pipeline.keywords import TRIGGER_KEYS
+from pipeline.keywords.shapes import TRIGGER_KEYS
 from pipeline.nodes import Map, Mark, Seq, Value
 from pipeline.problems import Report, nearest
 from protocol.errors import PipelineFileError

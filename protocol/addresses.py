@@ -12,6 +12,8 @@ DEFAULT_COORDINATOR = "tcp://127.0.0.1:7700"
 """Default address of a coordinator: this machine only."""
 DEFAULT_DASHBOARD = "127.0.0.1:8700"
 """Default address at which the dashboard is served to browsers: this machine only."""
+DEFAULT_WEB = "127.0.0.1:8780"
+"""Default address of the web server: this machine only."""
 WILDCARDS = frozenset({"*", "0.0.0.0", "::"})
 
 

@@ -1,33 +1,24 @@
-"""A blocking client of a coordinator, for the CLI, the dashboard's requests and tests.
+"""A blocking client of a coordinator, for the CLI, the dashboard's requests and tests: its requests, by name.
 
-Requests have an id and a deadline. An unanswered request is resent, which is safe for every request of the protocol
-(see SubmitRun.token), so a coordinator's restart goes unnoticed. One thread per client.
+See `client_session.py` for what a request is.
 """
 
 from __future__ import annotations
 
 import hashlib
-import itertools
-import math
 import os
 import time
-from collections import deque
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, TypeVar
 from uuid import uuid4
 
-import zmq
-
-from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
 from protocol.addresses import reachable_feed
-from protocol.codec import decode_event, decode_for_client, each_event, encode
-from protocol.dealer import Dealer, connect_socket
-from protocol.errors import CoordinatorUnreachable, LongshoreError, NotLetIn, ProtocolError, UsageError
-from protocol.events import STATE_TOPIC, AnyEvent
-from protocol.keys import Credentials
+from protocol.client_session import RESEND_AFTER, ClientSession
+from protocol.codec import encode
+from protocol.errors import CoordinatorUnreachable
+from protocol.events import STATE_TOPIC
+from protocol.feed_subscription import Feed
 from protocol.names import CHUNK_BYTES
 from protocol.plan import Plan, Variable
 from protocol.replies import IncomingBlob, expected, refusal
@@ -35,164 +26,18 @@ from protocol.variables import NOTHING
 from protocol.views import EnvironmentView, ReleaseView, RunSummary, RunView, WorkerView
 from protocol.workspace import GitWorkspace, Pack, Workspace
 
-RESEND_AFTER = 2.0
-"""Seconds without an answer after which a request is resent."""
-LET_IN_PAUSE = 0.3
-"""Seconds within which a starting coordinator publishes its credentials."""
 PIPELINE = 4
 """Pieces of an upload in flight: hides the round trip, as a worker's do."""
 QUICK_ANSWER = 0.5
 """Seconds within which a piece is answered if the link can take another one."""
-FEED_BACKLOG = 100_000
-"""Events queued for a slow reader before some are lost, which it detects by their numbers."""
-
-R = TypeVar("R", bound=m.Message)
 
 
-class Client:
-    """A client of the coordinator at `address`; `timeout` is the total time for a request, in seconds.
-
-    Raises CoordinatorUnreachable if the coordinator does not answer, UsageError for errors caused by the caller,
-    LongshoreError for requests that it can't serve now.
-    """
-
-    def __init__(
-        self,
-        address: str,
-        *,
-        timeout: float = 10.0,
-        name: str = "",
-        context: zmq.Context[zmq.Socket[bytes]] | None = None,
-        credentials: Credentials | None = None,
-    ) -> None:
-        self.address = address
-        self.timeout = timeout
-        self.name = name
-        self._context = context or zmq.Context.instance()
-        self._given = credentials
-        self._open()
-        self._ids = itertools.count(1)
-        self._welcome: m.Welcome | None = None
-
-    def _open(self) -> None:
-        self._dealer = Dealer(self._context, self.address, self._given)
-        self._socket = self._dealer.socket
-        self._poller = zmq.Poller()
-        self._poller.register(self._socket, zmq.POLLIN)
-        self._poller.register(self._dealer.monitor, zmq.POLLIN)
+class Client(ClientSession):
+    """A client of the coordinator at `address`. Errors: see `ClientSession`."""
 
     def another(self) -> Client:
         """A client of the same coordinator for another thread."""
         return Client(self.address, timeout=self.timeout, name=self.name, credentials=self._given)
-
-    def __enter__(self) -> Client:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Closes the socket; unanswered requests are dropped."""
-        self._dealer.close()
-
-    @property
-    def welcome(self) -> m.Welcome:
-        """The coordinator's welcome on first contact."""
-        if self._welcome is None:
-            self._introduce(time.monotonic() + self.timeout)
-        assert self._welcome is not None
-        return self._welcome
-
-    def _introduce(self, deadline: float) -> None:
-        request = m.ClientHello(id=next(self._ids), protocol=PROTOCOL_VERSION, name=self.name)
-        reply, _ = self._exchange(request, None, deadline)
-        if not isinstance(reply, m.Welcome):
-            raise LongshoreError(f"{self.address} answered a hello with {type(reply).__name__}")
-        self._welcome = reply
-
-    def _exchange(
-        self, request: m.Message, payload: bytes | memoryview | None, deadline: float
-    ) -> tuple[m.Message, bytes | memoryview]:
-        frames = encode(request, payload)
-        id, greets = getattr(request, "id", None), isinstance(request, m.ClientHello)
-        while True:
-            sent = self._send(frames, deadline)
-            resend_at = min(deadline, time.monotonic() + RESEND_AFTER)
-            while sent and (left := resend_at - time.monotonic()) > 0:
-                if not self._await(zmq.POLLIN, left):
-                    break
-                reply, data = decode_for_client(self._socket.recv_multipart())
-                if isinstance(reply, m.Welcome) if greets else getattr(reply, "id", None) == id:
-                    return reply, data
-                if greets and isinstance(reply, m.Error) and reply.id in (None, id):  # not to an earlier request
-                    return reply, data
-            if time.monotonic() >= deadline:
-                raise CoordinatorUnreachable(
-                    f"no coordinator answers at {self.address}; is `longshore coordinator` (or `longshore up`) running "
-                    "there?"
-                )
-
-    def _send(self, frames: list[bytes | memoryview], deadline: float) -> bool:
-        """Sends frames. Returns False if the coordinator did not take them by the deadline. Raises NotLetIn."""
-        while True:
-            try:
-                self._socket.send_multipart(frames, zmq.DONTWAIT)
-                return True
-            except zmq.Again:
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    return False
-                self._await(zmq.POLLOUT, left)
-
-    def _await(self, event: int, seconds: float) -> bool:
-        """Waits until the socket is readable or writable; False after a timeout. Raises NotLetIn for an unknown key."""
-        self._poller.register(self._socket, event)
-        ready = dict(self._poller.poll(math.ceil(max(0.0, seconds) * 1000)))
-        if self._socket in ready:
-            return True
-        if self._dealer.monitor in ready:
-            refused = self._dealer
-            self.close()
-            time.sleep(LET_IN_PAUSE)
-            self._open()  # ZeroMQ itself would never retry, and newer credentials may exist by now
-            if self._dealer.credentials == refused.credentials:
-                raise NotLetIn(refused.refusal())
-        return False
-
-    def request_payload(
-        self, kind: type[m.Message], payload: bytes | memoryview | None = None, **fields: Any
-    ) -> tuple[m.Message, bytes | memoryview]:
-        """Sends a request and waits for its answer. Returns the answer and its payload (b"" if it has none)."""
-        deadline = time.monotonic() + self.timeout
-        if self._welcome is None:
-            self._introduce(deadline)
-        request = kind(id=next(self._ids), **fields)
-        while True:
-            try:
-                reply, data = self._exchange(request, payload, deadline)
-            except ProtocolError as error:
-                raise LongshoreError(f"{self.address} speaks another protocol: {error}") from error
-            if not isinstance(reply, m.Error):
-                return reply, data
-            if reply.code == "not_introduced":
-                self._introduce(deadline)
-                continue
-            raise refusal(reply)
-
-    def request(self, kind: type[m.Message], expect: type[R], **fields: Any) -> R:
-        """Like `request_payload`, for requests without payload; checks the answer's type."""
-        reply, _ = self.request_payload(kind, **fields)
-        return expected(reply, expect, kind, self.address)
-
-    def enrol(self, secret: str, name: str) -> admin.Enrolled:
-        """Enrols this client's key under a name, with a join token's secret."""
-        request = admin.Enrol(id=next(self._ids), secret=secret, name=name)
-        reply, _ = self._exchange(request, None, time.monotonic() + self.timeout)
-        if isinstance(reply, m.Error):
-            raise UsageError(reply.message)
-        return expected(reply, admin.Enrolled, admin.Enrol, self.address)
 
     # runs
 
@@ -238,10 +83,28 @@ class Client:
         return self.request(m.Cancel, m.Done, run=run, job=job).count
 
     def retry(
-        self, run: int, job: str | None = None, *, failed_only: bool = False, inputs: Mapping[str, str] = NOTHING
+        self,
+        run: int,
+        job: str | None = None,
+        *,
+        failed_only: bool = False,
+        inputs: Mapping[str, str] = NOTHING,
+        workspace: Workspace | None = None,
+        project: str = "",
     ) -> int:
-        """Retries jobs that did not succeed, or one job with these inputs; returns the number of jobs affected."""
-        return self.request(m.Retry, m.Done, run=run, job=job, failed_only=failed_only, inputs=dict(inputs)).count
+        """Retries jobs that did not succeed, or one job with these inputs, and files of `project` in place of its
+        run's; returns the number of jobs affected.
+        """
+        return self.request(
+            m.Retry,
+            m.Done,
+            run=run,
+            job=job,
+            failed_only=failed_only,
+            inputs=dict(inputs),
+            workspace=workspace,
+            project=project,
+        ).count
 
     def play(
         self, run: int, job: str, variables: list[Variable] | None = None, inputs: Mapping[str, str] = NOTHING
@@ -370,15 +233,6 @@ class Client:
             window = min(window + 1, PIPELINE) if time.monotonic() - since < QUICK_ANSWER else 1
         return state if state.complete else self._put(digest, size, 0, b"")
 
-    def _answer_to(self, ids: Container[int], seconds: float) -> m.Message | None:
-        """The next answer to one of these requests; None after a timeout."""
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0 and self._await(zmq.POLLIN, left):
-            reply, _ = decode_for_client(self._socket.recv_multipart())
-            if getattr(reply, "id", None) in ids:
-                return reply
-        return None
-
     def _put(self, digest: str, size: int, offset: int, piece: bytes) -> m.BlobState:
         """Like `request`. The last answer comes after the verification of the whole blob, which may take longer than
         the client's timeout: a coordinator that still answers hellos is waited for.
@@ -402,35 +256,3 @@ class Client:
         if state:
             feed.subscribe(STATE_TOPIC)
         return feed
-
-
-class Feed:
-    """A subscription to a coordinator's feed; see protocol/events.py for gaps and epochs."""
-
-    def __init__(
-        self, context: zmq.Context[zmq.Socket[bytes]], address: str, credentials: Credentials | None = None
-    ) -> None:
-        self.address = address
-        self._socket = connect_socket(context, zmq.SUB, address, receive_limit=FEED_BACKLOG, credentials=credentials)
-        self._received: deque[Sequence[bytes | memoryview]] = deque()  # remaining events of a received frame
-
-    def subscribe(self, topic: bytes) -> None:
-        """Adds a topic: STATE_TOPIC or `log_topic(attempt)`."""
-        self._socket.setsockopt(zmq.SUBSCRIBE, topic)
-
-    def unsubscribe(self, topic: bytes) -> None:
-        """Removes a topic."""
-        self._socket.setsockopt(zmq.UNSUBSCRIBE, topic)
-
-    def receive(self, timeout: float) -> tuple[AnyEvent, bytes | memoryview] | None:
-        """The next event and its payload, or None after `timeout` seconds without one."""
-        if not self._received:
-            if not self._socket.poll(math.ceil(timeout * 1000)):
-                return None
-            _, *frames = self._socket.recv_multipart()
-            self._received.extend(each_event(frames))
-        return decode_event(self._received.popleft())
-
-    def close(self) -> None:
-        """Ends the subscription."""
-        self._socket.close()

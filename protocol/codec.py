@@ -37,6 +37,7 @@ from protocol.messages import (
     Play,
     Retry,
     SubmitRun,
+    TakeTriggers,
     ToClient,
     ToCoordinator,
     ToWorker,
@@ -64,6 +65,7 @@ NESTED_MAP_BYTES: dict[type[msgspec.Struct], int] = {
     AddTrigger: FLAT_MAP_BYTES,
     AddSchedule: FLAT_MAP_BYTES,
     AddChannel: FLAT_MAP_BYTES,
+    TakeTriggers: FLAT_MAP_BYTES,
 }
 """Largest maps of types with lists: unpacking a list costs a thousand times as much as skipping it."""
 MAX_PAYLOAD_BYTES = 4 << 20

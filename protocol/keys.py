@@ -295,6 +295,18 @@ def credentials_beside(state: Path, role: str, address: str) -> Credentials | No
     return None if owner is None else Credentials(owner.server, keep_key_pair(key_beside(state, role)))
 
 
+def credentials_beside_or_own(state: Path, role: str, address: str) -> Credentials | None:
+    """Those of a process beside the coordinator at `address` if it has the state directory `state`; else this user's.
+
+    None without encryption. Raises UsageError for damaged files.
+    """
+    own = find_credentials(address)
+    coordinator = read_private_json(state / SECURITY / "coordinator.key")
+    if own is None or coordinator is None or coordinator.get("public") != own.server:
+        return own
+    return credentials_beside(state, role, address)
+
+
 def not_let_in(address: str, has_key: bool) -> str:
     """The error message for a refused connection."""
     if has_key:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+WEB_URL = "web.url"
+"""File in a state directory with the address of its web server."""
+
 
 def state_directory() -> Path:
     """LONGSHORE_STATE, else `longshore` below XDG_STATE_HOME, else below ~/.local/state."""
@@ -30,3 +33,11 @@ def settings_file() -> Path:
 def pushes_directory() -> Path:
     """Bare repositories of what was pushed to Longshore itself, by project; the commits are at `refs/pushes/SHA`."""
     return state_directory() / "pushes"
+
+
+def web_url(state: Path) -> str | None:
+    """The address of the web server that was last started with a state directory; None if there was none."""
+    try:
+        return (state / WEB_URL).read_text().strip() or None
+    except OSError:
+        return None

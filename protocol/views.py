@@ -75,7 +75,9 @@ class Pages(View, frozen=True, kw_only=True):
 
 
 class AttemptView(View, frozen=True, kw_only=True):
-    """One attempt of a job. `inputs` are the values of the job's inputs that it got."""
+    """One attempt of a job. `inputs` are the values of the job's inputs that it got. `workspace` identifies the files
+    that it got in place of its run's.
+    """
 
     id: str
     number: int
@@ -85,6 +87,7 @@ class AttemptView(View, frozen=True, kw_only=True):
     failure_reason: FailureReason | None = None
     message: str | None = None
     inputs: dict[str, InputValue] = {}
+    workspace: str | None = None
     started_at: float | None = None
     finished_at: float | None = None
 
@@ -94,7 +97,8 @@ class JobView(View, frozen=True, kw_only=True):
 
     `by_stage`: the job has no `needs` and waits for all earlier stages. `child_runs` are those that its `trigger` has
     started, oldest first: of `downstream_project`, if its trigger names one. `mirrors` is the run whose status it
-    takes. `reports` is a summary; `JobDetail` has all of it.
+    takes. `reports` is a summary; `JobDetail` has all of it. `workspace` identifies the files that its current attempt
+    got in place of the run's.
     """
 
     id: int
@@ -121,6 +125,7 @@ class JobView(View, frozen=True, kw_only=True):
     child_runs: list[int] = []
     downstream_project: str | None = None
     mirrors: int | None = None
+    workspace: str | None = None
     environment: str | None = None
     environment_url: str | None = None
     release: Release | None = None

@@ -70,6 +70,11 @@ class GitWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="git")
     history: Size = 0
 
     @property
+    def id(self) -> str:
+        """Identifies the files: workspaces with the same files have the same id."""
+        return self.snapshot
+
+    @property
     def blobs(self) -> list[Pack]:
         """All blobs of the workspace."""
         return self.packs
@@ -90,6 +95,11 @@ class TarWorkspace(Part, frozen=True, kw_only=True, tag_field="form", tag="tar")
 
     digest: Digest
     size: Size
+
+    @property
+    def id(self) -> str:
+        """Identifies the files: workspaces with the same files have the same id."""
+        return self.digest
 
     @property
     def blobs(self) -> list[Pack]:

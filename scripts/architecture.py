@@ -21,7 +21,7 @@ import grimp
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # the packages of this checkout, whichever one is installed
 PAGE = ROOT / "docs" / "architecture.md"
-PACKAGES = ("cli", "team", "compiler", "snapshots", "pipeline", "coordinator", "daemon", "tui", "protocol")
+PACKAGES = ("cli", "team", "compiler", "snapshots", "pipeline", "coordinator", "daemon", "tui", "web", "protocol")
 WHOLE = ("team", "compiler", "snapshots", "pipeline", "protocol")
 """Packages without folders: one component each."""
 DEEPER = "daemon.executors."

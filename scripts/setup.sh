@@ -48,12 +48,14 @@ setup_git() {
 }
 
 # Programs for tests: `ip` builds networks with faults, the engine lists processes with `ps`, Chromium opens the
-# dashboard's page, PostgreSQL is the other database, OpenSSH serves git repositories. Tests without their program are
-# skipped by name.
+# dashboard's page, PostgreSQL is the other database, OpenSSH serves git repositories, zsh and fish complete command
+# lines. Tests without their program are skipped by name.
 setup_tools() {
     have ip || try_to_install iproute2
     have ps || try_to_install procps
     have chromium || have chromium-browser || have google-chrome || try_to_install chromium
+    have zsh || try_to_install zsh
+    have fish || try_to_install fish
     have sshd || [ -x /usr/sbin/sshd ] || try_to_install openssh-server
     ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 || try_to_install postgresql
 }

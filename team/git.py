@@ -169,7 +169,7 @@ def _helper(access: Access | None) -> list[str]:
 
 
 def _why(arguments: Sequence[str], status: int, errors: bytes, seconds: float, access: Access | None) -> str:
-    if status in (124, 137):
+    if status in (124, 137, -signal.SIGKILL):
         return f"git {arguments[0]} took longer than {seconds:.0f} s"
     if status == 127:
         return "git is not installed on the coordinator's host: apt-get install git"

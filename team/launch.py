@@ -60,15 +60,15 @@ class Launch:
         Raises GitFailed or CoordinatorUnreachable for what may succeed later, Ended.
         """
         trigger, project = pending.trigger, pending.project.project
-        fields = {"trigger": pending.id}
+        fields, ref = {"trigger": pending.id}, trigger.ref or "the default branch"
         try:
             run = self._run(pending, client)
         except (Refused, Skipped) as error:
             state = "skipped" if isinstance(error, Skipped) else "refused"
-            log.info("%s: %s of %s %s: %s", project.name, trigger.source, trigger.ref, state, error, extra=fields)
+            log.info("%s: %s of %s %s: %s", project.name, trigger.source, ref, state, error, extra=fields)
             self.settle(client, pending.id, state, str(error))
         else:
-            log.info("%s: %s of %s: run %d", project.name, trigger.source, trigger.ref, run, extra=fields)
+            log.info("%s: %s of %s: run %d", project.name, trigger.source, ref, run, extra=fields)
 
     @staticmethod
     def settle(client: Client, trigger: int, state: str, reason: str) -> None:

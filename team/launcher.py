@@ -38,7 +38,7 @@ LOOK_EVERY = 0.25
 STEP_EVERY = 1.0
 """Seconds between two steps of the other parts, and two looks at the projects."""
 PROJECTS_AT_ONCE = 4
-MOST_TAKEN = 1000
+MOST_TAKEN = 100
 """Triggers taken at once."""
 MOST_ATTEMPTS = 10
 """Attempts for one trigger; with the pauses between them, they take four minutes."""
@@ -188,13 +188,15 @@ class Launcher:
 
     def _take(self) -> None:
         """Has pending triggers launched, unless their project is being worked on."""
-        taken = self._client.request(m.TakeTriggers, m.PendingTriggers, limit=MOST_TAKEN).triggers
+        now = time.monotonic()
+        busy = [name for name, work in self._works.items() if work.is_busy or now < work.retry_at]
+        taken = self._client.request(m.TakeTriggers, m.PendingTriggers, limit=MOST_TAKEN, without=busy).triggers
         by_project: dict[str, list[PendingTrigger]] = {}
         for pending in taken:
             by_project.setdefault(pending.trigger.project, []).append(pending)
         for name, found in by_project.items():
             work = self._work(name)
-            if not work.is_busy and time.monotonic() >= work.retry_at:
+            if name not in busy:
                 work.task = self._threads.submit(self._launch, work, found)
 
     # in threads, one for a project

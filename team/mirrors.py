@@ -96,7 +96,8 @@ class Mirror:
 
         Raises GitFailed, Ended.
         """
-        if not is_ref(source.encode()) and not OBJECT_ID.fullmatch(source):
+        is_name = source.startswith("refs/") and is_ref(source.encode("utf-8", "surrogateescape"))
+        if not is_name and not OBJECT_ID.fullmatch(source):
             raise GitFailed(f"{source[:100]!r} is no ref")
         with self._locked() as lock:
             self._fetch(access, lock, f"+{source}:refs/longshore/{name}")

@@ -136,7 +136,7 @@ class Outbox:
                 return Outcome("pending", str(error))
             return partial(self._set_status, request)
         if delivery.message is None or delivery.channel is None:
-            return Outcome("failed", "the channel was removed")
+            return Outcome("failed", "the channel was removed, or its row in the database is invalid")
         if is_signed(delivery.channel.url):
             channel, message = delivery.channel, delivery.message
             request = notices.webhook(message, channel.url, channel.secret, delivery.key, web_url)

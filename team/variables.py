@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from pipeline.git_repository import NO_SHA
-from pipeline.predefined_variables import MAX_DESCRIPTION, MAX_TITLE, MERGE_REQUEST
+from pipeline.predefined_variables import MAX_DESCRIPTION, MAX_TITLE, MERGE_REQUEST, lasting_number
 from protocol.projects import MergeRequest, ProjectSpec, TriggerSpec
 
 _AUTHOR = re.compile(r"\s*(?P<name>.*?)\s*<(?P<email>[^<>]*)>\s*\Z")
@@ -70,6 +70,7 @@ def _of_user(trigger: TriggerSpec) -> dict[str, str]:
     return {
         "CI_COMMIT_USER_LOGIN": trigger.user,
         "GITLAB_USER_EMAIL": email,
+        "GITLAB_USER_ID": lasting_number(email or login),
         "GITLAB_USER_LOGIN": login,
         "GITLAB_USER_NAME": name or login,
     }

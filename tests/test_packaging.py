@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,7 @@ from cli.commands.completion import SHELLS, script
 from cli.main import VERBS
 from protocol import VERSION
 from tests.conftest import ROOT
+from tests.support.eventually import eventually
 
 UNITS = sorted((ROOT / "packaging" / "systemd").glob("*.service"))
 
@@ -53,6 +57,63 @@ def test_bash_completes_verbs_options_and_arguments(tmp_path: Path) -> None:
     assert "background" not in completed("longshore", "")
     assert completed("longshore", "run", "--det") == ["--detach"]
     assert completed("longshore", "completion", "f") == ["fish"]
+
+
+def test_fish_completes_verbs_options_and_arguments(tmp_path: Path) -> None:
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    (tmp_path / "longshore.fish").write_text(script("fish"))
+
+    def completed(line: str) -> list[str]:
+        ask = ["fish", "--no-config", "-c", 'source $argv[1]; complete -C "$argv[2]"', str(tmp_path / "longshore.fish")]
+        asked = subprocess.run([*ask, line], env=with_longshore(), capture_output=True, text=True, check=True)
+        return [found.partition("\t")[0] for found in asked.stdout.splitlines()]
+
+    assert completed("longshore va") == ["validate"]
+    assert completed("longshore run --det") == ["--detach"]
+    assert completed("longshore completion f") == ["fish"]
+
+
+def test_zsh_completes_verbs_options_and_arguments_as_they_are_typed(tmp_path: Path) -> None:
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    (tmp_path / "_longshore").write_text(script("zsh"))
+    (tmp_path / ".zshrc").write_text(
+        "fpath=($ZDOTDIR $fpath); autoload -Uz compinit; compinit -u -D\n"
+        'report() { print -r -- "$BUFFER" >> $ZDOTDIR/lines; BUFFER="" }; zle -N report; bindkey "^X" report\n'
+    )
+    typed = b"".join(line + b"\t\x18" for line in (b"longshore va", b"longshore run --det", b"longshore completion f"))
+    ours, theirs = pty.openpty()
+    environment = with_longshore() | {"ZDOTDIR": str(tmp_path), "TERM": "dumb"}
+    shell = subprocess.Popen(["zsh", "-i"], stdin=theirs, stdout=theirs, stderr=theirs, env=environment, cwd=tmp_path)
+    os.close(theirs)
+    reader = threading.Thread(target=drain, args=(ours,))
+    reader.start()
+    try:
+        os.write(ours, typed)
+        eventually(lambda: (tmp_path / "lines").exists() and (tmp_path / "lines").read_text().count("\n") == 3)
+    finally:
+        shell.kill()
+        shell.wait()
+        reader.join()
+        os.close(ours)
+    assert (tmp_path / "lines").read_text().splitlines() == [
+        "longshore validate ",
+        "longshore run --detach ",
+        "longshore completion fish ",
+    ]
+
+
+def with_longshore() -> dict[str, str]:
+    """The environment of a user who has installed Longshore."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+
+
+def drain(terminal: int) -> None:
+    """Reads a terminal until its programs have ended."""
+    with contextlib.suppress(OSError):
+        while os.read(terminal, 4096):
+            pass
 
 
 def test_the_wheel_has_the_whole_program_with_its_pages(tmp_path: Path) -> None:

@@ -30,16 +30,37 @@ def cancel_command(where: Target, run: int, job: str | None) -> None:
 @click.argument("job", required=False)
 @click.option("--failed", is_flag=True, help="Retry only failed jobs, not canceled ones.")
 @job_input_option
+@click.option(
+    "--with-workspace",
+    is_flag=True,
+    help="Run JOB on the project's files as they are now. Its artifacts, needs and variables are the run's.",
+)
 @coordinator_option
-def retry_command(where: Target, run: int, job: str | None, failed: bool, inputs: dict[str, str]) -> None:
-    """Retry all jobs of RUN that did not succeed, or only JOB, and the jobs that depend on them."""
+def retry_command(
+    where: Target, run: int, job: str | None, failed: bool, inputs: dict[str, str], with_workspace: bool
+) -> None:
+    """Retry all jobs of RUN that did not succeed, or only JOB, and the jobs that depend on them.
+
+    With --with-workspace, this one try of JOB gets the files of the project in the current directory; other jobs, and
+    later tries, have those that the run was started with.
+    """
     if job and failed:
         raise click.UsageError("--failed applies to a whole run; omit it or JOB")
     if inputs and not job:
         raise click.UsageError("--input sets an input of one job; name the JOB")
+    if with_workspace and not job:
+        raise click.UsageError("--with-workspace gives one job the files as they are now; name the JOB")
+    files = ""
     with acting_session(where) as session:
-        count = session.client.retry(run, job, failed_only=failed, inputs=inputs)
-    click.echo(f"{_jobs(count)} of run {run} will be retried; `longshore logs {run} -f` follows")
+        if with_workspace and job:
+            from cli.submit.own_workspace import own_workspace
+
+            with own_workspace(session.client, run, job) as own:
+                count = session.client.retry(run, job, inputs=inputs, workspace=own.workspace, project=own.project)
+            files = f", {clean(job)} on the files of {clean(str(own.root))}"
+        else:
+            count = session.client.retry(run, job, failed_only=failed, inputs=inputs)
+    click.echo(f"{_jobs(count)} of run {run} will be retried{files}; `longshore logs {run} -f` follows")
 
 
 @click.command("play")

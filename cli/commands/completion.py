@@ -7,6 +7,11 @@ from click.shell_completion import BashComplete, FishComplete, ShellComplete, Zs
 
 SHELLS: dict[str, type[ShellComplete]] = {"bash": BashComplete, "zsh": ZshComplete, "fish": FishComplete}
 
+AUTOLOADED = "$zsh_eval_context[-1] == loadautofunc"
+"""How click's script for zsh recognizes that zsh calls it from $fpath. It holds for the first call only: the second one
+would complete nothing.
+"""
+
 
 @click.command("completion")
 @click.argument("shell", type=click.Choice(list(SHELLS)))
@@ -25,4 +30,5 @@ def script(shell: str) -> str:
     """The completion script of a shell. It calls `longshore` for each completion."""
     complete = SHELLS[shell](click.Group("longshore"), {}, "longshore", "_LONGSHORE_COMPLETE")
     # Not `source()`, which runs bash to check its version: the script may be for another machine.
-    return complete.source_template % complete.source_vars()
+    text = complete.source_template % complete.source_vars()
+    return text.replace(AUTOLOADED, "$funcstack[1] == _longshore")

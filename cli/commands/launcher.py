@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from cli.options.common import log_json_option, until_eof_option
 from cli.process import interpreter
 from cli.process.signals import EndOfInput, on_signals, tell_on_signal
 from protocol.places import state_directory
+
+NICER = 5
+"""What runs already comes before what is to run, where the CPU is short."""
 
 
 @click.command("launcher", hidden=True)
@@ -27,6 +32,7 @@ def launcher_command(coordinator: str, includes: str, log_json: bool, until_eof:
     from team.schedule_watch import ScheduleWatch
 
     log_to_stderr(as_json=log_json)
+    os.nice(NICER)
     state = state_directory()
     credentials = credentials_beside(state, "launcher", coordinator)
     client = Client(coordinator, timeout=REQUEST_SECONDS, name="launcher", credentials=credentials)

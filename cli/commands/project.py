@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.commands.notify import deliveries_command, notify_group
+from cli.commands.project_hook import hook_command
 from cli.options.common import Target, coordinator_option, output_option
 from cli.submit.variables import variable_option
 from protocol.errors import LongshoreError, UsageError
@@ -33,6 +34,7 @@ def project_group() -> None:
 
 project_group.add_command(notify_group)
 project_group.add_command(deliveries_command)
+project_group.add_command(hook_command)
 
 
 def _settings(command: Any) -> Any:

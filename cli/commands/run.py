@@ -124,7 +124,8 @@ def run_command(
                 run = _submit(session, project, maker, others, interrupts)
                 if detach:
                     return _leave(session, run, interrupts, output)
-                following = _Following(session, run, interrupts, cancels=cancels or where.coordinator is None)
+                cancels = cancels or where.coordinator is None
+                following = _Following(session, run, interrupts, cancels=cancels, coordinator=where.given)
                 return following.to_the_end(project, output, artifacts, plain=plain)
     except Interrupted as interrupted:
         _say(interrupted.message)
@@ -256,8 +257,11 @@ class _Following:
     signal stops following.
     """
 
-    def __init__(self, session: Session, run: int, interrupts: Interrupts, *, cancels: bool) -> None:
+    def __init__(
+        self, session: Session, run: int, interrupts: Interrupts, *, cancels: bool, coordinator: str | None
+    ) -> None:
         self._session = session
+        self._coordinator = coordinator
         self._run = run
         self._interrupts = interrupts
         self._cancels = cancels
@@ -309,7 +313,7 @@ class _Following:
             except Interrupted as interrupted:  # the user does not wait for what the logs say
                 raise CoordinatorUnreachable(interrupted.message) from interrupted
 
-        return outcome(lambda: self._session.client, view, self._children, reconnect)
+        return outcome(lambda: self._session.client, view, self._children, reconnect, self._coordinator)
 
     def _follow_and_lay(
         self, progress: Progress, artifacts: Path, project: Project

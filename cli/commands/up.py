@@ -9,18 +9,21 @@ import subprocess
 import sys
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import FrameType
 from typing import IO
 
 import click
 
+from cli.commands.web import tls_files, tls_options
 from cli.options.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from cli.process.interrupts import Presses
 from cli.session.state_directory import StateDirectory
-from protocol.addresses import DEFAULT_COORDINATOR, parse_tcp
+from protocol.addresses import DEFAULT_COORDINATOR, DEFAULT_WEB, parse_tcp
+from protocol.backoff import Backoff
 from protocol.client import Client
 from protocol.display import clean
-from protocol.errors import LongshoreError
+from protocol.errors import LongshoreError, UsageError
 from protocol.places import state_directory
 
 START_SECONDS = 30.0
@@ -28,6 +31,8 @@ START_SECONDS = 30.0
 STOP_SECONDS = 15.0
 """Time for a process to end before it is killed, which loses nothing."""
 RESTART_SECONDS = 1.0
+LONGEST_RESTART_SECONDS = 60.0
+"""Longest pause before the restart of a process that is not essential."""
 SHORT_LIFE_SECONDS = 5.0
 SHORT_LIVES = 5
 """A process with this many consecutive lifetimes under SHORT_LIFE_SECONDS is not restarted."""
@@ -39,11 +44,13 @@ COLORS = (32, 36, 35, 34, 33)
 
 @dataclass(slots=True)
 class Child:
-    """A supervised process."""
+    """A supervised process. Runs go on without one that is not `essential`, so it never ends `up`."""
 
     name: str
     arguments: list[str]
     prefix: bytes
+    essential: bool = True
+    pauses: Backoff = field(default_factory=lambda: Backoff(RESTART_SECONDS, LONGEST_RESTART_SECONDS))
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     short_lives: int = 0
@@ -62,13 +69,30 @@ class Child:
     metavar="ADDRESS",
     help="Address for the coordinator to listen on.",
 )
+@click.option(
+    "--web",
+    metavar="HOST:PORT",
+    is_flag=False,
+    flag_value=DEFAULT_WEB,
+    help=f"Serve webhooks and git pushes there; without a value at {DEFAULT_WEB}.",
+)
+@tls_options
 @serving_options
-def up_command(serving: Serving, workers: int, bind: str) -> None:
+def up_command(
+    serving: Serving,
+    workers: int,
+    bind: str,
+    web: str | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    behind_proxy: bool,
+) -> None:
     """Start a coordinator and workers on this machine and keep them running until Ctrl-C.
 
     Its workers accept jobs with any tags, unless --label gives them labels.
     """
     parse_tcp(bind)
+    web_arguments = _web_arguments(web, tls_cert, tls_key, behind_proxy=behind_proxy)
     if serving.not_allowed:
         click.echo(f"longshore: {clean(serving.not_allowed)}", err=True)
     supervisor = Supervisor(StateDirectory(state_directory()))
@@ -83,10 +107,28 @@ def up_command(serving: Serving, workers: int, bind: str) -> None:
                 f"worker-{number}",
                 ["worker", "--until-eof", "--coordinator", address, "--name", name, *options.arguments()],
             )
+        if web_arguments:
+            supervisor.add("web", ["web", "--until-eof", "--coordinator", address, *web_arguments], essential=False)
         _say_how_to_go_on(address, serving)
         supervisor.watch()
     finally:
         supervisor.stop()
+
+
+def _web_arguments(web: str | None, cert: Path | None, key: Path | None, *, behind_proxy: bool) -> list[str]:
+    """The options of the web server, checked before anything starts; empty without one. Raises UsageError."""
+    if web is None:
+        if cert or key or behind_proxy:
+            raise UsageError("--tls-cert, --tls-key and --behind-proxy are for the web server: give --web too")
+        return []
+    from web.server import WebSettings
+
+    settings = WebSettings(coordinator="", bind=web, tls=tls_files(cert, key), behind_proxy=behind_proxy)
+    settings.check()
+    arguments = ["--bind", web]
+    if settings.tls is not None:
+        arguments += ["--tls-cert", str(settings.tls[0]), "--tls-key", str(settings.tls[1])]
+    return [*arguments, "--behind-proxy"] if behind_proxy else arguments
 
 
 def _say_how_to_go_on(address: str, serving: Serving) -> None:
@@ -130,12 +172,12 @@ class Supervisor:
         child.arguments[-1] = owner.address  # the same after a restart: workers know no other address
         return owner.address
 
-    def add(self, name: str, arguments: list[str]) -> Child:
+    def add(self, name: str, arguments: list[str], *, essential: bool = True) -> Child:
         """Starts `longshore ARGUMENTS` and keeps it running."""
         prefix = f"{name:11} | "
         if self._colors:
             prefix = f"\x1b[{COLORS[len(self._children) % len(COLORS)]}m{prefix}\x1b[0m"
-        child = Child(name, arguments, prefix.encode())
+        child = Child(name, arguments, prefix.encode(), essential)
         self._children.append(child)
         return child
 
@@ -150,7 +192,11 @@ class Supervisor:
 
     def stop(self) -> None:
         """Ends all processes: workers finish their jobs unless a second signal comes; the coordinator ends last."""
-        workers, coordinator = self._children[1:], self._children[:1]
+        others, coordinator = self._children[1:], self._children[:1]
+        workers = [child for child in others if child.essential]
+        helpers = [child for child in others if not child.essential]
+        self._end(helpers)
+        self._reap(helpers)
         self._end(workers)
         if self._alive(workers):
             click.echo("waiting for running jobs; Ctrl-C again leaves their containers running", err=True)
@@ -205,10 +251,15 @@ class Supervisor:
         assert process.stdin is not None
         process.stdin.close()
         child.process = None
-        if child.short_lives >= SHORT_LIVES or process.returncode == 2:
+        pause = RESTART_SECONDS
+        if not child.essential:
+            if child.short_lives == 0:
+                child.pauses.reset()
+            pause = child.pauses.pause()
+        elif child.short_lives >= SHORT_LIVES or process.returncode == 2:
             raise LongshoreError(f"{child.name} keeps exiting (exit status {process.returncode}); see its output above")
         self._print(child, f"exited with status {process.returncode}; restarting it\n".encode())
-        child.start_at = time.monotonic() + RESTART_SECONDS
+        child.start_at = time.monotonic() + pause
 
     def _pump(self, timeout: float) -> None:
         """Forwards the processes' output."""

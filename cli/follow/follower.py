@@ -15,10 +15,10 @@ import msgspec
 
 from cli.session.progressing import waits_for_user
 from cli.session.session import Session
-from protocol.client import Feed
 from protocol.errors import CoordinatorUnreachable
 from protocol.events import AnyEvent, JobChanged, LogAppended, RunChanged, log_topic
 from protocol.feed_position import FeedPosition, Verdict
+from protocol.feed_subscription import Feed
 from protocol.names import CHUNK_BYTES
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView

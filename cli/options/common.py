@@ -22,10 +22,14 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 class Target(msgspec.Struct, frozen=True):
-    """Location of the runs: the coordinator at this address, or (None) this user's state directory."""
+    """Location of the runs: the coordinator at this address, or (None) this user's state directory.
+
+    `given` is the address if it was given on the command line.
+    """
 
     coordinator: str | None
     state: Path
+    given: str | None = None
 
 
 def output_option(text: str) -> Callable[[Command], Command]:
@@ -44,8 +48,9 @@ def coordinator_option(command: Command) -> Command:
 
     @click.pass_context
     def with_where(ctx: click.Context, /, *args: Any, coordinator: str | None, **options: Any) -> Any:
-        named = coordinator or ctx.find_root().obj or os.environ.get("LONGSHORE_COORDINATOR") or None
-        return ctx.invoke(command, Target(named, state_directory()), *args, **options)
+        given = coordinator or ctx.find_root().obj or None
+        named = given or os.environ.get("LONGSHORE_COORDINATOR") or None
+        return ctx.invoke(command, Target(named, state_directory(), given), *args, **options)
 
     with_where.__name__ = command.__name__
     with_where.__doc__ = command.__doc__

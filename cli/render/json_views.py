@@ -108,6 +108,7 @@ def job_json(job: JobView) -> dict[str, Any]:
         "child_runs": job.child_runs,
         "downstream_project": job.downstream_project,
         "mirrors": job.mirrors,
+        "workspace": job.workspace,
         "environment": job.environment,
         "environment_url": job.environment_url,
         "release": None if job.release is None else release_json(job.release),
@@ -196,6 +197,7 @@ def _attempt_json(attempt: AttemptView) -> dict[str, Any]:
         "failure_reason": None if attempt.failure_reason is None else str(attempt.failure_reason),
         "message": attempt.message,
         "inputs": attempt.inputs,
+        "workspace": attempt.workspace,
         "started_at": rfc3339(attempt.started_at),
         "finished_at": rfc3339(attempt.finished_at),
     }

@@ -10,7 +10,10 @@ from protocol.messages import JobDetail
 from protocol.plan import InputValue, JobInput, Release
 from protocol.reports import CodeQuality, FailedTest, JobReports, LineCoverage
 from protocol.statuses import UNFINISHED, ExecutionStatus, FailureReason
-from protocol.views import EnvironmentView, JobView, JUnitSummary, ParentJob
+from protocol.views import AttemptView, EnvironmentView, JobView, JUnitSummary, ParentJob
+
+SHORT_ID = 12
+"""Characters of an id of files that people see."""
 
 LINE = 80
 """Characters of a description that people see in a line."""
@@ -146,6 +149,11 @@ def failed_tests(job: JobView, detail: JobDetail | None) -> list[FailedTest]:
 def failed_test_text(test: FailedTest) -> str:
     """A failed test in one line."""
     return f"{test.name}: {test.message}" if test.message else test.name
+
+
+def own_files(attempt: AttemptView) -> str:
+    """The files that an attempt got in place of its run's; "" if it got those."""
+    return f"its own, {attempt.workspace[:SHORT_ID]}" if attempt.workspace else ""
 
 
 def job_facts(job: JobView, detail: JobDetail) -> list[str]:

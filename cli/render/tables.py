@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.render.phrases import duration, elapsed, failure_text, job_note, origin_of_run
+from cli.render.phrases import duration, elapsed, failure_text, job_note, origin_of_run, own_files
 from cli.render.safe_console import PlainConsole
 from protocol.job_inputs import written
 from protocol.messages import JobDetail
@@ -125,7 +125,9 @@ def workers_table(workers: Iterable[WorkerView]) -> Table:
 def attempts_table(detail: JobDetail) -> Table:
     """The attempts of a job."""
     has_inputs = any(attempt.inputs for attempt in detail.attempts)
-    table = plain_table("Attempt", "Status", "Duration", "Worker", *["Inputs"] * has_inputs, "Why")
+    has_files = any(attempt.workspace for attempt in detail.attempts)
+    columns = ["Inputs"] * has_inputs + ["Files"] * has_files
+    table = plain_table("Attempt", "Status", "Duration", "Worker", *columns, "Why")
     for attempt in detail.attempts:
         inputs = " ".join(f"{name}={written(value)}" for name, value in attempt.inputs.items())
         failed = attempt.status is ExecutionStatus.FAILED
@@ -136,6 +138,7 @@ def attempts_table(detail: JobDetail) -> Table:
             duration(elapsed(attempt.started_at, attempt.finished_at)),
             attempt.worker or "",
             *[Text(inputs)] * has_inputs,
+            *[own_files(attempt) or "the run's"] * has_files,
             Text(why or ""),
         )
     return table

@@ -17,12 +17,20 @@ def retry_command(failure: Failure) -> str:
     return _command("retry", failure)
 
 
+def retry_with_workspace_command(failure: Failure) -> str:
+    """The command that runs the job again on the files as they are then; "" if no worker runs it."""
+    job = failure.job
+    runs_elsewhere = bool(job.child_runs or job.downstream_project or job.mirrors)
+    return "" if runs_elsewhere else _command("retry", failure, " --with-workspace")
+
+
 def show_command(failure: Failure) -> str:
     """The command that shows the job with all of its failed tests."""
     return _command("show", failure)
 
 
-def _command(verb: str, failure: Failure) -> str:
+def _command(verb: str, failure: Failure, options: str = "") -> str:
     name = failure.job.name
+    where = f"--coordinator {shlex.quote(failure.coordinator)} " if failure.coordinator else ""
     separator = "-- " if name.startswith("-") else ""
-    return f"longshore {verb} {separator}{failure.run} {shlex.quote(name)}"
+    return f"longshore {where}{verb}{options} {separator}{failure.run} {shlex.quote(name)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cli.render.phrases import failed_tests
 from cli.summary.excerpt import Excerpt, excerpt
@@ -23,7 +23,9 @@ LOG_BYTES = CHUNK_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A failed job. `log_bytes` is the size of its whole log; 0: it has none."""
+    """A failed job. `log_bytes` is the size of its whole log; 0: it has none. `coordinator` is the address that the
+    user has named, and would have to name again.
+    """
 
     run: int
     stage: str
@@ -31,6 +33,7 @@ class Failure:
     excerpt: Excerpt
     tests: list[FailedTest]
     log_bytes: int = 0
+    coordinator: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +46,13 @@ class Outcome:
 
 
 def outcome(
-    client: Callable[[], Client], run: RunView, children: Mapping[int, RunView], reconnect: Callable[[], None]
+    client: Callable[[], Client],
+    run: RunView,
+    children: Mapping[int, RunView],
+    reconnect: Callable[[], None],
+    coordinator: str | None = None,
 ) -> Outcome:
-    """The outcome of a run and of `children`, the runs that its jobs have started.
+    """The outcome of a run and of `children`, the runs that its jobs have started. `coordinator` as in `Failure`.
 
     `reconnect` waits for a coordinator that has gone away; if it raises CoordinatorUnreachable, logs and messages of
     tests are left out.
@@ -63,7 +70,8 @@ def outcome(
                     reconnect()
                 except CoordinatorUnreachable:
                     looking = False
-        failures.append(failure or Failure(id, stage, job, Excerpt(), failed_tests(job, None)))
+        failure = failure or Failure(id, stage, job, Excerpt(), failed_tests(job, None))
+        failures.append(replace(failure, coordinator=coordinator))
     return Outcome(failures, len(failed) - len(failures), timing(run, children))
 
 

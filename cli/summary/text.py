@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from cli.render.phrases import counted, duration, elapsed, failed_test_text, failure_text
-from cli.summary.commands import log_command, retry_command, show_command
+from cli.summary.commands import log_command, retry_command, retry_with_workspace_command, show_command
 from cli.summary.outcome import Failure, Outcome
 from cli.summary.timing import TimedJob
 from protocol.display import clean
@@ -52,6 +52,8 @@ def _paragraph(failure: Failure) -> Iterator[Text]:
     if command := log_command(failure):
         yield _line(f"whole log: {command}")
     yield _line(f"run again: {retry_command(failure)}")
+    if command := retry_with_workspace_command(failure):
+        yield _line(f"run again on edited files: {command}")
 
 
 def _log(lines: list[str]) -> Iterator[Text]:

@@ -9,7 +9,6 @@ from coordinator.engine.state import AttemptState, JobState
 from protocol.job_inputs import interpolated
 from protocol.job_variables import of_job
 from protocol.messages import Assignment, Dependency
-from protocol.plan import CacheSpec
 from protocol.statuses import ENDED, FailureReason
 
 
@@ -60,22 +59,10 @@ def _with(entry: Dependency, *, satisfied: bool) -> Dependency:
     return msgspec.structs.replace(entry, satisfied=satisfied)
 
 
-def _reads(cache: CacheSpec) -> bool:
-    """Whether a job gets what the cache has."""
-    return cache.policy != "push"
-
-
-def _read_only(cache: CacheSpec) -> CacheSpec:
-    """The cache for the commit of a fork, which must not change what trusted runs get."""
-    return msgspec.structs.replace(cache, policy="pull")
-
-
 def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_limit: int, lease: float) -> Assignment:
     """The complete assignment of an attempt."""
     run = index.run
-    plan = interpolated(job.plan, attempt.inputs)
-    if run.source.fork:
-        plan = msgspec.structs.replace(plan, caches=[_read_only(cache) for cache in plan.caches if _reads(cache)])
+    workspace = job.own_workspace(attempt.number) or run.workspace
     return Assignment(
         attempt=attempt.id,
         run=run.id,
@@ -83,11 +70,11 @@ def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_lim
         number=attempt.number,
         project=run.plan.project,
         project_dir=run.plan.project_dir,
-        job=plan,
+        job=interpolated(job.plan, attempt.inputs),
         predefined=run.plan.predefined,
         variables=of_job(run.id, run.created_at or 0.0, job.id),
         run_variables=[*run.plan.run_variables, *job.play_variables],
-        workspace=run.workspace and run.workspace.for_worker,
+        workspace=workspace and workspace.for_worker,
         default_image=run.plan.default_image,
         dependencies=dependencies(job, index),
         log_limit=job.plan.resources.log_limit or log_limit,

@@ -9,20 +9,19 @@ from collections.abc import Mapping
 
 from coordinator.engine.children import Children
 from coordinator.engine.flow import Flow
+from coordinator.engine.forks import TOLD
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.redundancy import cancel_redundant
 from coordinator.engine.run_index import dependents_again
 from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
-from coordinator.engine.state import JobState, RunState
+from coordinator.engine.state import JobState, RunState, goes_to_worker
 from coordinator.engine.transitions import JobEvent, may
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.job_inputs import BadInput, changed
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
-
-OF_A_FORK = "gets no secrets and saves no caches: the commit is one of a fork"
 
 
 class ClientCommands:
@@ -46,7 +45,7 @@ class ClientCommands:
             for job in stage.jobs:
                 self._ledger.touch_job(job)
                 if run.source.fork:
-                    self._ledger.tell(job, OF_A_FORK)
+                    self._ledger.tell(job, TOLD)
         cancel_redundant(run, self._ledger, self._flow)
         self._flow.execute_first_stage(run)
         return m.RunSubmitted(id=message.id, run=run.id)
@@ -68,7 +67,7 @@ class ClientCommands:
     def retry(self, message: m.Retry, finished: Mapping[int, RunState]) -> m.Done:
         """Retries jobs that did not succeed, and their dependents; successful jobs are kept.
 
-        A job keeps the values of its inputs, except those given.
+        A job keeps the values of its inputs, except those given. It gets the run's files, unless others are given.
         """
         run = self._ledger.runs.get(message.run) or finished.get(message.run)
         if run is None:
@@ -87,15 +86,20 @@ class ClientCommands:
             raise ProtocolError("bad_request", f"run {run.id} has no job to retry: all ended jobs succeeded")
         if message.inputs and message.job is None:
             raise ProtocolError("bad_request", "inputs are those of one job: name the job")
+        if message.workspace is not None:
+            _check_own_workspace(run, message)
         again = dependents_again(jobs, chosen)
         if message.inputs:
             _set_inputs(chosen[0], message.inputs)
         had_ended = self._reopen(run, finished)
-        retried = "retried" + _with_inputs(message.inputs)
+        own_files = ", on files of its own" if message.workspace is not None else ""
+        retried = "retried" + _with_inputs(message.inputs) + own_files
         for job in again:
             by_hand = job in chosen
             self._flow.reset(job, retried if by_hand else "runs again: a job that it depends on is retried")
             job.played = by_hand and (job.played or job.plan.name == message.job)
+            if by_hand:
+                self._ledger.give_workspace(job, message.workspace)
         self._flow.resume(run)
         if had_ended:
             self._fail_without_artifacts(run, again)
@@ -219,6 +223,23 @@ def _set_inputs(job: JobState, written: Mapping[str, str]) -> None:
         job.inputs = changed(job.plan, job.inputs, written)
     except BadInput as error:
         raise ProtocolError("bad_request", str(error)) from None
+
+
+def _check_own_workspace(run: RunState, message: m.Retry) -> None:
+    """Raises ProtocolError if a job of the run can't get these files."""
+    if message.project != run.plan.project:
+        whose = f"run {run.id} is of the project {run.plan.project!r}"
+        raise ProtocolError(
+            "bad_request", f"{whose}, the files are of {message.project!r}; use a checkout of that project"
+        )
+    job = next((job for stage in run.stages for job in stage.jobs if job.plan.name == message.job), None)
+    if job is None:
+        raise ProtocolError("bad_request", "a workspace is for one job: name the job")
+    if not goes_to_worker(job.plan):
+        raise ProtocolError(
+            "bad_request",
+            f"job {job.plan.name!r} starts or mirrors another run: it has no files; retry a job of that run",
+        )
 
 
 def _with_inputs(written: Mapping[str, str]) -> str:

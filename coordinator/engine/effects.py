@@ -12,6 +12,7 @@ from protocol.compilation import ChildRequest
 from protocol.events import Event
 from protocol.messages import Message, Origin
 from protocol.plan import ExternalNeed
+from protocol.workspace import Workspace
 
 
 class Send(msgspec.Struct, frozen=True):
@@ -38,6 +39,14 @@ class KeptTests(msgspec.Struct, frozen=True):
     number: int
     files: str
     results: bytes
+
+
+class OwnWorkspace(msgspec.Struct, frozen=True):
+    """The files that a job's attempts from `number` on get in place of the run's; None: the run's again."""
+
+    job: int
+    number: int
+    workspace: Workspace | None
 
 
 class CompileChild(msgspec.Struct, frozen=True):
@@ -76,6 +85,7 @@ class Turn(msgspec.Struct):
     environments: list[EnvironmentState] = []
     stories: list[Story] = []
     tests: list[KeptTests] = []
+    workspaces: list[OwnWorkspace] = []
     sends: list[Send] = []
     events: list[Event] = []
     children: list[CompileChild] = []

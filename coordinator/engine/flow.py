@@ -177,6 +177,7 @@ class Flow:
         job.automatic_retries = 0
         job.not_before_at = None
         job.external = None
+        self._ledger.give_workspace(job, None)
         self._ledger.move(job, JobEvent.RESET, text)
 
     def end_attempt(self, attempt: AttemptState, status: S, reason: FailureReason | None, message: str | None) -> None:

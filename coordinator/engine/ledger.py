@@ -6,7 +6,7 @@ story, and collects the rows, frames and events of the turn.
 
 from __future__ import annotations
 
-from coordinator.engine.effects import CompileChild, KeptTests, LookUp, Send, Story, Turn
+from coordinator.engine.effects import CompileChild, KeptTests, LookUp, OwnWorkspace, Send, Story, Turn
 from coordinator.engine.run_index import RunIndex
 from coordinator.engine.state import (
     AttemptState,
@@ -26,7 +26,7 @@ from protocol.events import JobChanged, RunChanged, StageChanged, WorkerChanged
 from protocol.messages import Ack, Message, Origin
 from protocol.statuses import ENDED
 from protocol.statuses import ExecutionStatus as S
-from protocol.workspace import GitWorkspace
+from protocol.workspace import Workspace
 
 STORY_KEPT = 8
 """Story lines of a job that an IllegalTransition shows."""
@@ -186,7 +186,7 @@ class Ledger:
 
     def new_attempt(self, job: JobState) -> AttemptState:
         """The next attempt of a job, which becomes its current one."""
-        number = job.attempt.number + 1 if job.attempt else 1
+        number = job.next_number
         attempt = AttemptState(id=f"{job.id}.{number}", job_id=job.id, number=number, worker="")
         job.attempts.append(attempt)
         return attempt
@@ -239,12 +239,15 @@ class Ledger:
 
     def keep_tests(self, job: JobState, attempt: AttemptState, results: bytes) -> None:
         """Records the packed results of an attempt's tests."""
-        workspace = self.run_of(job).workspace
-        if isinstance(workspace, GitWorkspace):
-            files = workspace.snapshot
-        else:
-            files = workspace.digest if workspace is not None else f"run {job.run_id}"
+        workspace = job.own_workspace(attempt.number) or self.run_of(job).workspace
+        files = workspace.id if workspace is not None else f"run {job.run_id}"
         self._turn.tests.append(KeptTests(job.id, attempt.number, files, results))
+
+    def give_workspace(self, job: JobState, workspace: Workspace | None) -> None:
+        """Gives the job's further attempts these files in place of the run's, or (None) the run's."""
+        if job.own_workspace(job.next_number) is not workspace:
+            job.own_workspaces = {**job.own_workspaces, job.next_number: workspace}
+            self._turn.workspaces.append(OwnWorkspace(job.id, job.next_number, workspace))
 
     def send(self, worker: str, message: Message) -> None:
         """Records a frame for a worker."""

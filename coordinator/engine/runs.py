@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from coordinator.engine.forks import confined
 from coordinator.engine.interning import intern_parts
 from coordinator.engine.state import NO_PROJECTS, JobState, RunState, StageState, goes_to_worker
 from protocol import messages as m
@@ -41,9 +42,11 @@ class RunFactory:
     def make(self, request: m.SubmitRun, at: float, parent: ParentJob | None = None) -> RunState:
         """A submission's run, created at wall time `at`; no job has started. `parent` is the job that triggered it.
 
-        Raises ProtocolError for an invalid plan.
+        Raises ProtocolError for an invalid plan, or one that a fork may not have.
         """
         check(request.plan)
+        if request.source.fork:
+            request = msgspec.structs.replace(request, plan=confined(request.plan))
         run_id, self._next_run_id = self._next_run_id, self._next_run_id + 1
         intern_parts(request.plan.jobs)
         names = [name for name in request.plan.stages if any(job.stage == name for job in request.plan.jobs)]

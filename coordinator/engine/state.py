@@ -24,6 +24,7 @@ NO_VALUES: Mapping[str, str] = {}
 NO_INPUTS: Mapping[str, InputValue] = {}
 NO_VARIABLES: Sequence[Variable] = []
 NO_RUNS: Sequence[int] = []
+NO_WORKSPACES: Mapping[int, Workspace | None] = {}
 NO_PROJECTS: Sequence[Origin] = []
 """Shared empty defaults, which most jobs have: separate ones would make up a seventh of a job's memory."""
 
@@ -100,6 +101,8 @@ class JobState:
     automatic_retries: int = 0  # of plan.retry.max, since the last manual retry
     child_runs: Sequence[int] = field(default_factory=lambda: NO_RUNS)  # that its trigger has started, oldest first
     external: External | None = None  # None: not looked for yet
+    own_workspaces: Mapping[int, Workspace | None] = field(default_factory=lambda: NO_WORKSPACES)
+    """Files in place of the run's, by the number of the first attempt that gets them; None: the run's again."""
     not_before_at: float | None = None  # delayed jobs: wall time when the delay ends
     not_before_mono: float | None = None  # the same by the monotonic clock of `not_before_boot`
     not_before_boot: str | None = None
@@ -111,6 +114,16 @@ class JobState:
     def attempt(self) -> AttemptState | None:
         """The current attempt, if any."""
         return self.attempts[-1] if self.attempts else None
+
+    @property
+    def next_number(self) -> int:
+        """The number of the next attempt."""
+        return self.attempts[-1].number + 1 if self.attempts else 1
+
+    def own_workspace(self, number: int) -> Workspace | None:
+        """The files that attempt `number` gets in place of the run's; None: the run's."""
+        first = max((first for first in self.own_workspaces if first <= number), default=None)
+        return None if first is None else self.own_workspaces[first]
 
 
 @dataclass(slots=True, eq=False)

@@ -15,7 +15,7 @@ from protocol.variables import VariableTooLong, expand_with, references
 from protocol.views import AttemptView, EnvironmentView, JobView, RunSummary, RunView, StageView, WorkerView
 
 
-def attempt_view(attempt: AttemptState) -> AttemptView:
+def attempt_view(job: JobState, attempt: AttemptState) -> AttemptView:
     """An attempt, as shown in a job's details."""
     return AttemptView(
         id=attempt.id,
@@ -26,6 +26,7 @@ def attempt_view(attempt: AttemptState) -> AttemptView:
         failure_reason=attempt.failure_reason,
         message=attempt.message,
         inputs=dict(attempt.inputs),
+        workspace=_own_workspace(job, attempt),
         started_at=attempt.started_at,
         finished_at=attempt.finished_at,
     )
@@ -62,9 +63,15 @@ def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
         child_runs=list(job.child_runs),
         downstream_project=(job.plan.trigger.project or None) if job.plan.trigger else None,
         mirrors=job.external.mirrors if job.external else None,
+        workspace=_own_workspace(job, attempt),
         environment=environment.name if environment else None,
         environment_url=environment_address(job, index) or None if environment else None,
     )
+
+
+def _own_workspace(job: JobState, attempt: AttemptState | None) -> str | None:
+    workspace = job.own_workspace(attempt.number) if attempt else None
+    return workspace.id if workspace else None
 
 
 def environment_address(job: JobState, index: RunIndex | None) -> str:

@@ -118,7 +118,10 @@ class Job(Table):
     inputs_json = TextField(null=True)
 
     class Meta:
-        indexes = ((("run", "status", "allowed_to_fail"), False),)  # covers the counts in the list of runs
+        indexes = (
+            (("run", "status", "allowed_to_fail"), False),  # covers the counts in the list of runs
+            (("name", "run"), False),  # for lists of the runs that have a job
+        )
 
 
 class Attempt(Table):
@@ -153,6 +156,17 @@ class Attempt(Table):
         indexes = (
             SQL('CREATE INDEX "attempt_released" ON "attempt" ("finished_at") WHERE "release_json" IS NOT NULL'),
         )
+
+
+class OwnWorkspace(Table):
+    """Files that a job's attempts from `number` on get in place of its run's; NULL: the run's again."""
+
+    job = ForeignKeyField(Job, on_delete="CASCADE", index=False)
+    number = IntegerField()
+    workspace_json = TextField(null=True)
+
+    class Meta:
+        primary_key = CompositeKey("job", "number")
 
 
 class AttemptTests(Table):
@@ -378,6 +392,7 @@ TABLES: tuple[type[Table], ...] = (
     Stage,
     Job,
     Attempt,
+    OwnWorkspace,
     AttemptTests,
     Environment,
     Worker,

@@ -14,7 +14,7 @@ from peewee import fn
 
 from coordinator.engine.state import External
 from coordinator.store.database import connect, open_database
-from coordinator.store.models import Attempt, Environment, Job, Run, RunProjects, RunWorkspace
+from coordinator.store.models import Attempt, Environment, Job, OwnWorkspace, Run, RunProjects, RunWorkspace
 from coordinator.store.rows import projects_of, workspace_of
 from protocol.decoders import from_json
 from protocol.statuses import ENDED, EnvironmentStatus
@@ -137,6 +137,8 @@ class Reader:
         needed: dict[str, str] = {}
         for digest, project in self._workspace_blobs():
             needed.setdefault(digest, project)
+        for digest, project in self._own_workspace_blobs():
+            needed.setdefault(digest, project)
         for digest, project in self._artifact_blobs(now, artifacts_before):
             needed.setdefault(digest, project)
         for digest, project in self._found_blobs():
@@ -165,6 +167,14 @@ class Reader:
                 break
         for run, text in self._rows(RunProjects.select(RunProjects.run, RunProjects.projects_json)):
             for project, blob in _brought_along(run, text):
+                yield blob.digest, project
+
+    def _own_workspace_blobs(self) -> Iterator[tuple[str, str]]:
+        """The digests of workspaces that jobs have in place of their runs'."""
+        columns = (OwnWorkspace.workspace_json, Job.run, Run.project)
+        given = OwnWorkspace.workspace_json.is_null(False)
+        for text, run, project in self._rows(OwnWorkspace.select(*columns).join(Job).join(Run).where(given)):
+            for blob in _blobs(run, text):
                 yield blob.digest, project
 
     def _found_blobs(self) -> Iterator[tuple[str, str]]:

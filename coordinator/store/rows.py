@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from coordinator.engine.effects import KeptTests, Story
+from coordinator.engine.effects import KeptTests, OwnWorkspace, Story
 from coordinator.engine.interning import intern_parts
 from coordinator.engine.origins import ref_of
 from coordinator.engine.state import (
@@ -40,6 +40,8 @@ from protocol.views import (
 from protocol.workspace import Workspace
 
 Row = tuple[Any, ...]
+Query = Callable[[Any], list[Row]]
+"""Returns the rows that a query finds."""
 
 
 def workspace_of(text: str) -> Workspace:
@@ -159,6 +161,11 @@ def attempt_row(attempt: AttemptState) -> Row:
 def tests_row(tests: KeptTests) -> Row:
     """A row of `AttemptTests`."""
     return tests.job, tests.number, tests.files, tests.results
+
+
+def own_workspace_row(own: OwnWorkspace) -> Row:
+    """A row of `OwnWorkspace`."""
+    return own.job, own.number, None if own.workspace is None else _json(own.workspace)
 
 
 def worker_row(worker: WorkerState) -> Row:

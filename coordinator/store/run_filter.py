@@ -21,7 +21,7 @@ def conditions(only: RunFilter) -> list[Any]:
     if only.project is not None:
         found.append(Run.project == text(only.project))
     if only.job is not None:
-        # looked up run by run, newest first, until the limit is reached: names of jobs have no index
+        # looked up run by run, newest first, until the limit is reached: a job's name may be in every run
         named = Job.select(Job.id).where((Job.run == Run.id) & (Job.name == text(only.job)))
         found.append(fn.EXISTS(named))
     return found

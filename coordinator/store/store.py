@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 from uuid import uuid4
@@ -26,7 +25,7 @@ from peewee import (  # type: ignore[attr-defined]  # the stubs lack what every 
 
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import EnvironmentState, RunState, WorkerState
-from coordinator.store import environment_rows, rows
+from coordinator.store import environment_rows, listings, rows
 from coordinator.store.attempt_tests import newest_results
 from coordinator.store.database import Connection
 from coordinator.store.models import (
@@ -41,6 +40,7 @@ from coordinator.store.models import (
     Job,
     JoinToken,
     Meta,
+    OwnWorkspace,
     Project,
     Run,
     RunPlan,
@@ -54,7 +54,7 @@ from coordinator.store.models import (
     Table,
     Worker,
 )
-from coordinator.store.run_filter import conditions
+from coordinator.store.run_loader import load_runs
 from protocol import views
 from protocol.errors import LongshoreError
 from protocol.messages import RunFilter
@@ -73,6 +73,7 @@ UPDATED: tuple[type[Table], ...] = (
     Stage,
     Job,
     Attempt,
+    OwnWorkspace,
     Environment,
     Worker,
     AccessKey,
@@ -85,6 +86,8 @@ UPDATED: tuple[type[Table], ...] = (
     Delivery,
     BranchOutcome,
 )
+CONSTANT: Mapping[type[Table], Sequence[str]] = {Job: ["name"]}
+"""Indexed columns that never change, besides foreign keys."""
 WRITTEN_ONCE: tuple[type[Table], ...] = (
     RunPlan,
     RunWorkspace,
@@ -94,11 +97,8 @@ WRITTEN_ONCE: tuple[type[Table], ...] = (
     AuditLine,
     Meta,
 )
-STATUSES = {status.value for status in ExecutionStatus}
 NONSENSE = (LookupError, ValueError, TypeError)
 """Exceptions raised by converting invalid rows."""
-GIT_WORKSPACE = '{"form":"git"'
-"""Prefix of a git workspace's JSON."""
 
 
 class UnreadableRun(LongshoreError):
@@ -145,8 +145,9 @@ class Store:
         key = table._meta.get_primary_keys()
         key_names = {field.name for field in key}
         query = table.insert_many([(None,) * len(fields)], fields=fields)
-        if update:  # foreign keys never change; leaving them out avoids index updates and checks
-            changing = [f for f in fields if f.name not in key_names and not isinstance(f, ForeignKeyField)]
+        if update:  # leaving out what never changes avoids index updates and checks
+            constant = {*key_names, *CONSTANT.get(table, ())}
+            changing = [f for f in fields if f.name not in constant and not isinstance(f, ForeignKeyField)]
             query = query.on_conflict(conflict_target=key, preserve=changing)
         else:
             query = query.on_conflict(action="nothing", conflict_target=key)
@@ -223,6 +224,7 @@ class Store:
             self._write(Stage, map(rows.stage_row, turn.stages))
             self._write(Job, map(rows.job_row, turn.jobs))
             self._write(Attempt, map(rows.attempt_row, turn.attempts))
+            self._write(OwnWorkspace, map(rows.own_workspace_row, turn.workspaces))
             self._write(AttemptTests, map(rows.tests_row, turn.tests))
             self._write(Environment, map(environment_rows.environment_row, turn.environments))
             self._write(Worker, map(rows.worker_row, turn.workers))
@@ -286,6 +288,11 @@ class Store:
             self._write_audit([line])
         self._last_audit += 1
 
+    def discard(self, table: type[Table], which: Expression) -> None:
+        """Deletes rows durably that nobody misses."""
+        with self._transaction():
+            self._database.execute(table.delete().where(which))
+
     def all(self, query: Any) -> list[rows.Row]:
         """The rows that a query finds; for `history.py`, and the tables of keys, tokens, secrets and the audit."""
         return self._rows(query)
@@ -312,7 +319,7 @@ class Store:
         unfinished = Run.status.not_in([status.value for status in ENDED])
         try:
             try:
-                runs = self._load(unfinished)
+                runs = load_runs(self._rows, unfinished)
             except NONSENSE:
                 runs = self._load_one_by_one(unfinished)
             return runs, list(self._load_workers())
@@ -324,7 +331,7 @@ class Store:
         runs = []
         for (id,) in self._rows(Run.select(Run.id).where(which).order_by(Run.id)):
             try:
-                runs += self._load(Run.id == id)
+                runs += load_runs(self._rows, Run.id == id)
             except NONSENSE as error:
                 log.error(
                     "%s; marking it as failed; its attempts at workers will be discarded", UnreadableRun(id, error)
@@ -356,37 +363,10 @@ class Store:
     def load_run(self, id: int) -> RunState | None:
         """A run, finished or not, as last written. Raises UnreadableRun."""
         try:
-            runs = self._load(Run.id == id)
+            runs = load_runs(self._rows, Run.id == id)
         except NONSENSE as error:
             raise UnreadableRun(id, error) from error
         return runs[0] if runs else None
-
-    def _load(self, which: Expression) -> list[RunState]:
-        run_rows = self._rows(Run.select().where(which).order_by(Run.id))
-        if not run_rows:  # the queries below scan all jobs: a millisecond per two thousand
-            return []
-        plans: dict[int, str] = {row[0]: row[1] for row in self._rows(RunPlan.select().join(Run).where(which))}
-        workspaces: dict[int, str] = dict(self._rows(RunWorkspace.select().join(Run).where(which)))
-        projects: dict[int, str] = dict(self._rows(RunProjects.select().join(Run).where(which)))
-        runs = {
-            row[0]: rows.run_of(row, plans[row[0]], workspaces.get(row[0]), projects.get(row[0])) for row in run_rows
-        }
-        for row in self._rows(Stage.select().join(Run).where(which).order_by(Stage.run, Stage.position)):
-            stage = rows.stage_of(row)
-            runs[stage.run_id].stages.append(stage)
-        job_plans = {run.id: rows.job_plans(run.plan) for run in runs.values()}
-        jobs = {}
-        for row in self._rows(Job.select().join(Run).where(which).order_by(Job.id)):
-            job = rows.job_of(row, job_plans[row[1]])
-            jobs[job.id] = job
-            runs[job.run_id].stages[job.stage_index].jobs.append(job)
-        for row in self._rows(Attempt.select().join(Job).join(Run).where(which).order_by(Attempt.job, Attempt.number)):
-            attempt = rows.attempt_of(row)
-            jobs[attempt.job_id].attempts.append(attempt)
-        for run in runs.values():
-            if (there := sum(len(stage.jobs) for stage in run.stages)) != len(run.plan.jobs):
-                raise LookupError(f"{there} of its {len(run.plan.jobs)} jobs exist")
-        return list(runs.values())
 
     # for readers
 
@@ -396,29 +376,8 @@ class Store:
         return int(found[0][0]) if found else None
 
     def list_runs(self, limit: int, before: int | None = None, only: RunFilter | None = None) -> list[views.RunSummary]:
-        """Runs, newest first, with ids below `before` if given; with `only`, those that it selects."""
-        chosen = Run.select().order_by(Run.id.desc()).limit(limit)
-        which = [] if only is None else conditions(only)
-        if before is not None:
-            which.append(Run.id < before)
-        if which:
-            chosen = chosen.where(*which)
-        found = self._rows(chosen)
-        if not found:
-            return []
-        counts: dict[int, dict[str, int]] = defaultdict(dict)
-        warned = set()
-        per_status = (
-            Job.select(Job.run, Job.status, Job.allowed_to_fail, fn.COUNT(Job.id))
-            .where(Job.run.in_([row[0] for row in found]))
-            .group_by(Job.run, Job.status, Job.allowed_to_fail)
-        )
-        for run, status, allowed_to_fail, number in self._rows(per_status):
-            if status in STATUSES:
-                counts[run][status] = counts[run].get(status, 0) + number
-            if allowed_to_fail and status == ExecutionStatus.FAILED.value:
-                warned.add(run)
-        return [rows.summary_of(row, counts[row[0]], warnings=row[0] in warned) for row in found]
+        """Runs, newest first: see `listings.list_runs`."""
+        return listings.list_runs(self._rows, limit, before, only)
 
     def environment(self, project: str, name: str) -> EnvironmentState | None:
         """An environment, stopped or not; None if there is none, or its row is invalid."""
@@ -431,18 +390,7 @@ class Store:
 
     def list_releases(self, project: str | None, limit: int) -> list[views.ReleaseView]:
         """The releases of all runs, or of those of a project, newest first."""
-        wanted = Attempt.release_json.is_null(False)
-        if project is not None:
-            wanted &= Run.project == project
-        columns = (Run.id, Job.name, Run.project, Attempt.finished_at, Attempt.release_json)
-        found = self._rows(
-            Attempt.select(*columns).join(Job).join(Run).where(wanted).order_by(Attempt.finished_at.desc()).limit(limit)
-        )
-        releases = []
-        for row in found:
-            with suppress(ValueError):  # a damaged row: skip it
-                releases.append(environment_rows.release_of(row))
-        return releases
+        return listings.list_releases(self._rows, project, limit)
 
     def test_results(
         self, project: str | None, ref: str | None, job: str | None, before: int | None
@@ -452,15 +400,7 @@ class Store:
 
     def git_workspaces(self, project: str, limit: int) -> list[GitWorkspace]:
         """The newest git workspaces of a project's runs, newest first, without repetitions."""
-        wanted = (Run.project == project) & RunWorkspace.workspace_json.startswith(GIT_WORKSPACE)
-        chosen = RunWorkspace.select(RunWorkspace.workspace_json).join(Run).where(wanted)
-        found: dict[str, GitWorkspace] = {}
-        for (text,) in self._rows(chosen.order_by(RunWorkspace.run.desc()).limit(limit)):
-            with suppress(ValueError):  # a damaged row: skip it
-                workspace = rows.workspace_of(text)
-                if isinstance(workspace, GitWorkspace):
-                    found.setdefault(workspace.snapshot, workspace)
-        return list(found.values())
+        return listings.git_workspaces(self._rows, project, limit)
 
     def story(self, run: int, job: str) -> list[views.StoryLine]:
         """A job's story, oldest first."""

@@ -6,38 +6,31 @@ loop. Knows the executor's Protocols and transfers, and decides nothing about sl
 
 from __future__ import annotations
 
-import itertools
 import logging
 import time
-from collections.abc import Callable, Generator, Mapping
-from threading import Event
-from typing import Protocol
+from collections.abc import Generator, Mapping
 
 import msgspec
 
 from daemon.attempts import hints
+from daemon.attempts.log_reader import LogReader
+from daemon.attempts.masked_result import without_secrets
+from daemon.attempts.preparation import check_capabilities, fetch_workspace
 from daemon.attempts.result import Result, ResumePoint, StopReason
+from daemon.attempts.runner_messages import Hold, Look, Open, Order, Prefetch, ReadAgain, RunnerListener
 from daemon.checkouts.git import Processes
 from daemon.checkouts.store import CheckoutStores
-from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Slot, Workspace
+from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Slot
 from daemon.executors.common.clone_path import at_clone_path
-from daemon.executors.common.tar_workspace import TarWorkspace
 from daemon.executors.policy import Policy
-from daemon.logs.appendix import Appendix, labelled
-from daemon.logs.coverage import LogTail, find_coverage
-from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker, secrets_of
-from daemon.logs.resume import OffsetFilter
-from daemon.logs.sender import LogAborted, LogRestarted, LogSender
+from daemon.logs.sender import LogAborted, LogSender
 from daemon.reports.reader import Reports
-from daemon.reports.release import with_texts
 from daemon.reports.upload import add_release, store_reports
 from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
-from protocol import workspace as snapshots
 from protocol.backoff import Backoff
-from protocol.errors import reason_of
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
@@ -48,65 +41,14 @@ FIRST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 LOG_ENDS_WITHIN = 0.05
 """Seconds to read the rest of the log after the script, unless the coordinator is slow. Within this time the loop gets
 no separate notice of the free slot: the result follows."""
-LOG_TRIES = 5
-"""Attempts at reading a log that the engine fails to return."""
 
 logger = logging.getLogger(__name__)
 
-
-class _Hold(msgspec.Struct, frozen=True):
-    """Nothing to run yet: start the container, held at its gate."""
-
-
-class _Prefetch(msgspec.Struct, frozen=True):
-    """A dependency has ended: its artifacts may be fetched."""
-
-    dependency: Dependency
-
-
-class _Open(msgspec.Struct, frozen=True):
-    """All dependencies are satisfied and this slot is free."""
-
-    dependencies: list[Dependency]
-    slot: Slot
-
-
-class _Look(msgspec.Struct, frozen=True):
-    """Check for a stop request or the acknowledgement."""
-
-
-class _ReadAgain(msgspec.Struct, frozen=True):
-    """The coordinator has lost log bytes; the sender has been set back."""
-
-
-_Order = _Hold | _Prefetch | _Open | _Look | _ReadAgain
-_Course = Generator[None, _Order | None, None]
+_Course = Generator[None, Order | None, None]
 
 
 class _StopNow(Exception):
     """The attempt is stopped before its script began, or abandoned after."""
-
-
-class RunnerListener(Protocol):
-    """Receives a runner's events. All methods may be called from any thread and return at once."""
-
-    def prepared(self, attempt: str) -> None:
-        """The container exists; answer with `hold` or `open`."""
-
-    def started(self, attempt: str) -> None:
-        """The gate is open; the job's time runs."""
-
-    def ended(self, attempt: str) -> None:
-        """The container has ended; its slot is free."""
-
-    def finished(self, attempt: str, result: Result) -> None:
-        """Only the acknowledgement of the result is left."""
-
-    def service_log(self, attempt: str, alias: str, data: bytes) -> None:
-        """The whole (bounded) log of a service."""
-
-    def gone(self, attempt: str) -> None:
-        """Nothing of the attempt is left on this host; its thread ends."""
 
 
 class Runner:
@@ -138,14 +80,10 @@ class Runner:
         self._git = Processes()
         self._opened = False  # the gate: the script may have begun
         self._acknowledged = False
-        self._life: Actor[_Order] = Actor(f"job {self.attempt}", self._whole_life())
+        self._life: Actor[Order] = Actor(f"job {self.attempt}", self._whole_life())
         self._masker = Masker(secrets_of(assignment))
         self._policy = policy
-        self._tail = LogTail() if assignment.job.coverage else None
-        self._end = LogTail(hints.TAIL_BYTES)
-        self._log_error: str | None = None
-        self._appendix = Appendix(log)
-        self._failing = Event()  # failed without an engine or a container, and so without a log
+        self._log_reader = LogReader(assignment, self.sandbox, log, self._masker)
 
     # called by the loop
 
@@ -159,15 +97,15 @@ class Runner:
 
     def hold(self) -> None:
         """The attempt must wait: start its container at the gate."""
-        self._life.tell(_Hold())
+        self._life.tell(Hold())
 
     def prefetch(self, dependency: Dependency) -> None:
         """A dependency has ended: fetch its artifacts, if time allows, before the last one ends."""
-        self._life.tell(_Prefetch(dependency))
+        self._life.tell(Prefetch(dependency))
 
     def open(self, dependencies: list[Dependency], slot: Slot) -> None:
         """Run the job."""
-        self._life.tell(_Open(dependencies, slot))
+        self._life.tell(Open(dependencies, slot))
 
     def stop(self, why: StopReason) -> None:
         """Changes the attempt's end. The caller stops a running script, through the sandbox."""
@@ -179,23 +117,23 @@ class Runner:
                 self._git.interrupt()
         if why in (StopReason.DISCARD, StopReason.LEAVE):
             self._log.abort()
-        self._life.tell(_Look())
+        self._life.tell(Look())
 
     def read_again(self) -> None:
         """The log sender was restarted: read the log again, unless that is in progress."""
-        self._life.tell(_ReadAgain())
+        self._life.tell(ReadAgain())
 
     def settle(self) -> None:
         """The final status is acknowledged: remove the rest."""
         self._acknowledged = True
-        self._life.tell(_Look())
+        self._life.tell(Look())
 
     # in a thread
 
     def _whole_life(self) -> _Course:
         result = yield from self._result()
         try:
-            reported = result and self._without_secrets(result)
+            reported = result and without_secrets(result, self._masker)
         except Exception as error:  # without a result the attempt would run forever
             logger.exception("masking a result failed", extra={"attempt": self.attempt})
             why = f"its result can't be masked ({type(error).__name__})"
@@ -208,7 +146,7 @@ class Runner:
             self._transfer.close()
             self._host.gone(self.attempt)
 
-    def _result(self) -> Generator[None, _Order | None, Result | None]:
+    def _result(self) -> Generator[None, Order | None, Result | None]:
         """Its result; None if nothing is to be reported."""
         try:
             if self._entry is ResumePoint.RELEASED:
@@ -244,7 +182,7 @@ class Runner:
         if self._stop is not None:
             raise _StopNow
 
-    def wait_and_run_dependent_job(self) -> Generator[None, _Order | None, Result]:
+    def wait_and_run_dependent_job(self) -> Generator[None, Order | None, Result]:
         """Prepares the job, waits for its dependencies and a slot, then runs it."""
         self._check_stop()
         prepared = self._entry is not ResumePoint.NEW or self._prepare_ahead()
@@ -253,55 +191,25 @@ class Runner:
         while True:
             order = yield
             self._check_stop()
-            if isinstance(order, _Open):
+            if isinstance(order, Open):
                 if not prepared:
                     self._prepare()
                 return self.run_job(order.dependencies, order.slot)
-            if isinstance(order, _Hold) and prepared and not held:
+            if isinstance(order, Hold) and prepared and not held:
                 self.sandbox.hold()
                 held = True
-            elif isinstance(order, _Prefetch):
+            elif isinstance(order, Prefetch):
                 self._prefetch(order.dependency)
 
-    def _check_capabilities(self) -> None:
-        """Raises JobFailed for a job that needs a capability that this worker's executor lacks."""
-        job, able = self._assignment.job, self._executor.capabilities
-        asked = {
-            Capability.SERVICES: ("services", bool(job.services)),
-            Capability.FILES: ("artifacts or caches", bool(job.artifacts or job.caches)),
-            Capability.LIMITS: ("limits of CPU or memory", bool(job.resources.cpus or job.resources.memory)),
-        }
-        for capability, (what, wanted) in asked.items():
-            if wanted and capability not in able:
-                message = f"the job has {what}, which this worker's executor {self._executor.kind!r} does not support"
-                raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message)
-
     def _prepare(self) -> None:
-        self._check_capabilities()
+        check_capabilities(self._assignment, self._executor)
         workspace = None
         if self._assignment.workspace and Capability.FILES in self._executor.capabilities:
-            workspace = self._workspace(self._assignment.workspace)
+            snapshot, project = self._assignment.workspace, self._assignment.project
+            workspace = fetch_workspace(snapshot, project, self._transfer, self._checkouts, self._git)
         self._check_stop()
         self.sandbox.prepare(workspace)
         self._check_stop()
-
-    def _workspace(self, snapshot: snapshots.Workspace) -> Workspace:
-        """The run's snapshot, on this host. Raises JobFailed, TransferAborted."""
-        if isinstance(snapshot, snapshots.TarWorkspace):
-            return TarWorkspace(self._transfer.workspace(snapshot.digest, snapshot.size), snapshot.digest)
-        transfer = self._transfer
-        try:
-            return self._checkouts.workspace(
-                snapshot,
-                self._assignment.project,
-                lambda pack: transfer.workspace(pack.digest, pack.size),
-                transfer.checkout(),
-                lambda pack: transfer.drop(pack.digest),
-                self._git,
-            )
-        except OSError as error:
-            message = f"the workspace can't be checked out: {reason_of(error)}"
-            raise JobFailed(FailureReason.RUNNER_SYSTEM_FAILURE, message) from error
 
     def _prepare_ahead(self) -> bool:
         """Whether it is prepared. Failures do not count yet: a dependency may still build the image, or fail."""
@@ -341,7 +249,7 @@ class Runner:
             self._opened = True
             if dependencies is not None:
                 self._host.started(self.attempt)
-            task = Task(self._follow_log, f"log {self.attempt}")
+            task = Task(self._log_reader.follow, f"log {self.attempt}")
             THREADS.start(task)
             follower = task  # joined only if it could be started
 
@@ -355,17 +263,16 @@ class Runner:
             service_logs = self._service_logs()
         except BaseException:
             self._host.ended(self.attempt)
-            self._failing.set()
+            self._log_reader.give_up()
             raise
         finally:
             if follower is not None:
                 follower.join()
-        log_length = self._whole_log()
+        log_length = self._log_reader.whole()
         if service_logs and self.sandbox.shows_services:
-            self._appendix.append(labelled(service_logs), log_length)
-            log_length = self._whole_log()
+            log_length = self._log_reader.append_services(service_logs, log_length)
         self._check_wanted()
-        said = [result.message, reports.failure, reports.warning, *self.sandbox.warnings, self._log_error]
+        said = [result.message, reports.failure, reports.warning, *self.sandbox.warnings, self._log_reader.error]
         if result.failure_reason is FailureReason.SCRIPT_FAILURE:
             said[1:1] = self._hints(service_logs)
         messages = dict.fromkeys(filter(None, said))
@@ -378,7 +285,7 @@ class Runner:
             tests=reports.tests,
             test_results=reports.test_results,
             reports=reports.shown,
-            coverage=self._coverage(),
+            coverage=self._log_reader.coverage(resumed=self._entry is ResumePoint.RELEASED),
             release=reports.release if result.status is ExecutionStatus.SUCCESS else None,
             pages=reports.pages,
         )
@@ -434,75 +341,6 @@ class Runner:
             result = self._failed(FailureReason.SCRIPT_FAILURE, reports.failure, result.exit_code)
         return result, reports
 
-    def _follow_log(self) -> None:
-        """The body of the log's own thread: the log may lag behind the job without occupying the slot."""
-        backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
-        for attempt in itertools.count():
-            limit = LogLimit(self._assignment.log_limit, self._log.write, self._log.resume())
-            try:
-                if self._masker:
-                    self._follow_masked(limit)
-                else:
-                    self.sandbox.follow_log(limit.start, self._tapped(limit.write))
-                limit.close()
-                self._appendix.write()
-                return
-            except LogRestarted:
-                continue
-            except LogAborted:
-                return
-            except Exception as error:
-                logger.warning("reading a log failed: %r", error, extra={"attempt": self.attempt})
-                if attempt >= LOG_TRIES or self._failing.wait(backoff.pause()):
-                    self._log_error = f"the rest of its log can't be read: {error}"
-                    return
-
-    def _follow_masked(self, limit: LogLimit) -> None:
-        """Reads the log from its beginning, since masking depends on all of it; then drops the bytes already stored."""
-        skipper = OffsetFilter(limit.start, limit.write)
-        stream = self._masker.stream(self._tapped(skipper.write))
-        self.sandbox.follow_log(0, stream.write)
-        stream.close()
-
-    def _without_secrets(self, result: Result) -> Result:
-        """The result with secrets masked, for the coordinator and its users; its reports are masked already."""
-        if not self._masker:
-            return result
-        hidden = [key for key, value in result.dotenv.items() if self._masker.hides(value)]
-        said = [result.message] if result.message else []
-        said += [f"dotenv: {key} contains a secret and is not passed on" for key in hidden]
-        artifacts = [msgspec.structs.replace(ref, name=self._masker.text(ref.name)) for ref in result.artifacts]
-        return msgspec.structs.replace(
-            result,
-            message=self._masker.text("; ".join(said)) or None,
-            dotenv={key: value for key, value in result.dotenv.items() if key not in hidden},
-            artifacts=artifacts,
-            pages=result.pages
-            and msgspec.structs.replace(result.pages, publish=self._masker.text(result.pages.publish)),
-            release=result.release and with_texts(result.release, self._masker.text),
-        )
-
-    def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:
-        tail, end = self._tail, self._end
-
-        def tapped(data: bytes) -> None:
-            if tail is not None:
-                tail.add(data)
-            end.add(data)
-            sink(data)
-
-        return tapped
-
-    def _coverage(self) -> float | None:
-        expression = self._assignment.job.coverage
-        if not expression or self._tail is None:
-            return None
-        found = find_coverage(expression, self._tail)
-        if found is None and self._entry is ResumePoint.RELEASED:  # the line may predate a restart
-            self.sandbox.follow_log(0, self._tail.add)
-            found = find_coverage(expression, self._tail)
-        return found
-
     def _service_logs(self) -> dict[str, bytes]:
         """Best effort: a service's log helps troubleshooting, and decides nothing."""
         logs: dict[str, bytes] = {}
@@ -515,22 +353,16 @@ class Runner:
             logger.warning("reading service logs failed: %r", error, extra={"attempt": self.attempt})
         return logs
 
-    def _whole_log(self) -> int:
-        """Reads the log again as often as the coordinator loses some of it; its length."""
-        while (length := self._log.whole()) is None:
-            self._follow_log()
-        return length
-
     def _hints(self, service_logs: Mapping[str, bytes]) -> list[str]:
         """Worker options that would have let the job get further."""
         images = [service.name for service in self._assignment.job.services]
-        return hints.hints(self._policy, self._end.bytes(), service_logs, images)
+        return hints.hints(self._policy, self._log_reader.end(), service_logs, images)
 
     def _await_acknowledgement(self) -> _Course:
         """Keeps the container until the coordinator has taken the result: its log is the spool."""
         while not self._acknowledged and self._stop not in (StopReason.DISCARD, StopReason.LEAVE):
-            if isinstance((yield), _ReadAgain):
-                self._follow_log()
+            if isinstance((yield), ReadAgain):
+                self._log_reader.follow()
 
     def _remove(self) -> bool:
         """Removes everything of the attempt. Returns False if the engine keeps failing."""

@@ -141,7 +141,8 @@ class Cancel(Message, frozen=True, kw_only=True, tag="cancel"):
 class Retry(Message, frozen=True, kw_only=True, tag="retry"):
     """Retry all jobs that did not succeed, only the failed ones, or one job. Answer: Done.
 
-    `inputs` are new values of one job's inputs, as the user wrote them.
+    `inputs` are new values of one job's inputs, as the user wrote them. With `workspace`, one job gets these files of
+    `project` in place of its run's; their blobs must have been uploaded.
     """
 
     id: int
@@ -149,6 +150,8 @@ class Retry(Message, frozen=True, kw_only=True, tag="retry"):
     job: str | None = None
     failed_only: bool = False
     inputs: dict[str, str] = msgspec.field(default_factory=dict)
+    workspace: Workspace | None = None
+    project: str = ""
 
 
 class Play(Message, frozen=True, kw_only=True, tag="play"):
@@ -275,6 +278,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
 
     `services` are the current attempt's services with a log, whose stream is "service-NAME"; `reports` are its reports.
     `inputs` are the values that a new attempt would get. `environment` is the job's, if anything was deployed to it.
+    `checkout` are the run's own variables that decide what a checkout of the project contains.
     """
 
     id: int
@@ -285,6 +289,7 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
     inputs: dict[str, InputValue] = msgspec.field(default_factory=dict)
     reports: JobReports | None = None
     environment: EnvironmentView | None = None
+    checkout: list[Variable] = msgspec.field(default_factory=list)
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):

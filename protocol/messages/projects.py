@@ -90,10 +90,11 @@ class AddTrigger(Message, frozen=True, kw_only=True, tag="add_trigger"):
 
 
 class TakeTriggers(Message, frozen=True, kw_only=True, tag="take_triggers"):
-    """The oldest triggers that wait for the launcher. Answer: PendingTriggers."""
+    """The oldest triggers that wait for the launcher, none of the projects in `without`. Answer: PendingTriggers."""
 
     id: int
     limit: int = 100
+    without: list[str] = msgspec.field(default_factory=list)
 
 
 class SettleTrigger(Message, frozen=True, kw_only=True, tag="settle_trigger"):

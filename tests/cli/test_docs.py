@@ -7,7 +7,7 @@ import re
 from cli.main import VERBS
 from tests.conftest import ROOT
 
-PACKAGES = ("protocol", "pipeline", "coordinator", "daemon", "tui", "compiler", "cli")
+PACKAGES = ("protocol", "pipeline", "coordinator", "daemon", "tui", "compiler", "web", "cli")
 
 
 def test_the_readme_names_every_verb_and_no_other() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,15 +11,16 @@ from typing import Any
 import msgspec
 import pytest
 
+from coordinator import projects
 from coordinator.security.roles import Identity
 from coordinator.security.vault import Vault
 from coordinator.store.store import Store
 from protocol import admin
 from protocol import messages as m
 from protocol.client import Client
-from protocol.errors import LongshoreError, UsageError
+from protocol.errors import CoordinatorUnreachable, LongshoreError, UsageError
 from protocol.keys import credentials_beside
-from protocol.plan import Variable
+from protocol.plan import CacheSpec, EnvironmentSpec, ExternalNeed, JobPlan, Release, TriggerPlan, Variable
 from protocol.projects import (
     Forge,
     ProjectSpec,
@@ -28,6 +31,8 @@ from protocol.projects import (
 )
 from tests.security.joining import join
 from tests.support.coordinator_process import Running
+from tests.support.crashing_coordinator import free_address, start
+from tests.support.eventually import DEADLINE
 from tests.support.plans import job, plan
 
 APP = ProjectSpec(name="group/app", url="https://git.example.org/group/app.git", default_branch="main")
@@ -126,6 +131,8 @@ def test_a_trigger_is_taken_once_and_its_run_is_the_only_one(running: Running) -
         assert (first.outcome, trigger(web, variables=variables).outcome) == ("accepted", "already")
         second = trigger(web, "d2")
         assert pending(launcher) == [first.trigger, second.trigger]
+        others = launcher.request(m.TakeTriggers, m.PendingTriggers, without=[APP.name, "group/other"])
+        assert others.triggers == []
         with pytest.raises(LongshoreError, match="own token"):
             launcher.submit_run(plan(job("a")), source=m.Source(trigger=first.trigger), token="mine")
         with pytest.raises(LongshoreError, match="a trigger's"):
@@ -176,6 +183,70 @@ def test_triggers_and_projects_outlive_the_coordinator(running: Running, tmp_pat
         assert owner.request(m.RemoveProject, m.Done, name=APP.name).count == 2
         reasons = {each.reason for each in web.request(m.ListTriggers, m.TriggerList).triggers}
         assert reasons == {"the project was removed", ""}
+
+
+@pytest.mark.parametrize("point", ["before-transaction", "inside-transaction", "after-commit", "before-events"])
+def test_run_and_end_of_a_trigger_are_one_wherever_the_coordinator_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: str
+) -> None:
+    monkeypatch.setenv("LONGSHORE_STATE", str(tmp_path / "state"))
+    address = free_address()
+    process = start(tmp_path / "state", address, point, "1")
+    with Client(address, timeout=DEADLINE) as client:
+        add(client)
+        id = trigger(client).trigger
+        client.timeout = 1.0
+        with contextlib.suppress(CoordinatorUnreachable):  # it may have answered before it died
+            submit(client, id)
+    assert process.wait(DEADLINE) == -signal.SIGKILL
+    with Running(tmp_path / "state", bind=address) as again, again.client(timeout=DEADLINE) as client:
+        runs = client.list_runs()
+        assert bool(pending(client)) == (not runs) == point.endswith("transaction")
+        run = submit(client, id)
+        assert [each.id for each in client.list_runs()] == [run]
+        assert trigger(client).run == run
+        assert pending(client) == []
+
+
+def test_ended_triggers_are_forgotten_after_a_while_but_an_id_is_never_used_again(
+    running: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with running.client() as owner, beside(running, "launcher") as launcher:
+        add(owner)
+        ended = [trigger(owner, f"d{number}").trigger for number in range(3)]
+        for each in ended:
+            launcher.request(m.SettleTrigger, m.Done, trigger=each, state="skipped", reason="none")
+    running.close()
+    monkeypatch.setattr(projects, "KEPT_SECONDS", -1.0)
+    with Running(tmp_path / "state") as again, again.client() as owner:
+        assert [each.id for each in owner.request(m.ListTriggers, m.TriggerList).triggers] == [ended[-1]]
+        assert trigger(owner, "d0").trigger == ended[-1] + 1
+
+
+def test_a_fork_s_run_saves_no_cache_changes_no_environment_and_uses_no_other_project(running: Running) -> None:
+    caches = [CacheSpec(key=policy, policy=policy) for policy in ("pull-push", "pull", "push")]
+    environment, release = EnvironmentSpec(name="production"), Release(tag_name="v1", description="x")
+    spec = job("deploy", caches=caches, environment=environment, release=release)
+    with running.client() as owner, beside(running, "launcher") as launcher:
+        add(owner)
+
+        def run(key: str, of: JobPlan) -> int:
+            id = trigger(owner, key, from_fork=True).trigger
+            return launcher.submit_run(plan(of), source=m.Source(trigger=id, ref="main"), token=trigger_token(id))
+
+        deploys = run("1", spec)
+        made = owner.get_job(deploys, "deploy")
+        assert [(cache.key, cache.policy) for cache in made.job.caches] == [("pull-push", "pull"), ("pull", "pull")]
+        assert (made.job.environment, made.job.release) == (None, None)
+        assert any("fork" in line.text for line in made.story)
+        for number, of in enumerate((
+            job("a", external_needs=[ExternalNeed(job="b", project="other/app", ref="main")]),
+            job("a", script=[], trigger=TriggerPlan(project="other/app")),
+            job("a", script=[], mirrors="other/app"),
+        )):  # fmt: skip
+            with pytest.raises(UsageError, match="'a' uses project other/app"):
+                run(f"other{number}", of)
+        assert len(owner.list_runs()) == 1
 
 
 def test_a_paused_project_refuses_and_an_unknown_one_is_not_found(running: Running) -> None:

@@ -443,7 +443,7 @@ def test_a_snapshot_and_the_events_after_it_make_the_present_state(client: Clien
     worker.run()
     expected, summary = snapshot.seq, None
     while summary is None or summary.status is not S.SUCCESS:
-        received = feed.receive(5)
+        received = feed.receive(DEADLINE)
         assert received is not None
         event = received[0]
         assert event.epoch == snapshot.epoch
@@ -458,7 +458,7 @@ def test_a_snapshot_and_the_events_after_it_make_the_present_state(client: Clien
         if isinstance(event, RunChanged):
             summary = event.run
     while len({*states.values()}) > 1:
-        received = feed.receive(5)
+        received = feed.receive(DEADLINE)
         assert received is not None
         if isinstance(received[0], JobChanged):
             states[received[0].job.name] = received[0].job.status
@@ -467,20 +467,22 @@ def test_a_snapshot_and_the_events_after_it_make_the_present_state(client: Clien
     feed.close()
 
 
-def test_a_log_is_announced_as_it_is_stored_and_ends_before_its_job(client: Client, worker: WireWorker) -> None:
+def test_a_log_is_announced_as_it_is_stored_and_ends_before_its_job(
+    running: Running, client: Client, worker: WireWorker
+) -> None:
     worker.hello()
     client.submit_run(plan(job("a")))
     attempt = worker.accept().attempt
     feed = client.feed()
     feed.subscribe(log_topic(attempt))
-    eventually(lambda: client.snapshot() is not None and feed.receive(0.1) is not None)  # subscribed: a beacon came
+    eventually(lambda: running.coordinator.feed.is_watched(attempt))
     worker.status(attempt, 2, S.RUNNING)
     worker.log(attempt, 0, b"one ")
     worker.log(attempt, 4, b"two")
     worker.status(attempt, 3, S.SUCCESS, exit_code=0, log_length=7)
     log, complete, ended = b"", False, False
     while not ended:
-        received = feed.receive(5)
+        received = feed.receive(DEADLINE)
         assert received is not None
         event, payload = received
         if isinstance(event, LogAppended):
@@ -550,7 +552,7 @@ def test_it_can_be_reached_within_its_own_process(tmp_path: Path) -> None:
         assert client.submit_run(plan(job("a"))) == 1
         feed = client.feed()
         client.cancel(1)
-        assert feed.receive(5) is not None
+        assert feed.receive(DEADLINE) is not None
         feed.close()
     running.close()
     context.term()

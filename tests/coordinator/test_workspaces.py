@@ -179,6 +179,33 @@ def test_a_job_gets_its_run_s_workspace_also_after_a_restart(start: Start, tmp_p
         worker.close()
 
 
+def test_a_retried_job_gets_files_of_its_own_also_after_a_restart_and_they_are_kept(
+    start: Start, tmp_path: Path
+) -> None:
+    with start() as (_, client):
+        first, edited = pack(client, tmp_path, "first"), pack(client, tmp_path, "edited")
+        run = submit(client, git(1, [first]))
+        client.cancel(run)
+        eventually(lambda: client.get_run(run).finished_at)
+        for packs, project, problem in (
+            ([Pack(digest="ab" * 32, size=1)], PROJECT, "was not uploaded completely"),
+            ([Pack(digest=edited.digest, size=7)], PROJECT, "has 6 bytes, not 7"),
+            ([edited], "group/other", f"run {run} is of the project '{PROJECT}'"),
+        ):
+            with pytest.raises(UsageError, match=problem):
+                client.retry(run, "a", workspace=git(2, packs), project=project)
+        assert client.get_run(run).finished_at is not None
+        assert client.retry(run, "a", workspace=git(2, [first, edited]), project=PROJECT) == 1
+    age(tmp_path)
+    with start(retention=Retention(every=0.1, runs_for=None)) as (running, client):
+        eventually(lambda: running.coordinator.housekeeper.counted.began > 0)
+        assert stored(tmp_path) == {first.digest, edited.digest}
+        worker = WireWorker(running.address)
+        worker.hello()
+        assert worker.accept().workspace == git(2, [first, edited])
+        worker.close()
+
+
 # what is kept
 
 

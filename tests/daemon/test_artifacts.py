@@ -20,7 +20,7 @@ from protocol.statuses import FailureReason
 from protocol.views import ArtifactRef, JUnitSummary
 from protocol.workspace import TarWorkspace
 from tests.support.fake_coordinator import FakeCoordinator, RunningWorker
-from tests.support.fake_executor import FakeEngine
+from tests.support.fake_executor import FakeEngine, until
 from tests.support.plans import assignment
 
 LEAVES = ArtifactsSpec(paths=["out"])
@@ -48,9 +48,9 @@ def test_a_workspace_of_many_pieces_is_fetched_once_per_worker(
     run_worker()
     for number in range(1, 5):
         workspace = TarWorkspace(digest=digest, size=len(content))
-        coordinator.assign(assignment("sleep 0.1", attempt=f"{number}.1", workspace=workspace))
+        coordinator.assign(assignment("true", attempt=f"{number}.1", workspace=workspace))
     coordinator.status("1.1", S.RUNNING)
-    assert engine.boxes["1.1"].workspace == content
+    assert engine.made["1.1"].workspace == content
     for number in range(1, 5):
         assert coordinator.final(f"{number}.1").status is S.SUCCESS
     assert coordinator.count(m.BlobGet) == 11
@@ -85,7 +85,7 @@ def test_artifacts_of_a_dependency_are_fetched_while_others_still_run(
     digest, content = blob(coordinator, 3_000_000)
     run_worker()
     waits = [m.Dependency(job=job, status=S.RUNNING, satisfied=False) for job in ("a", "b")]
-    coordinator.assign(assignment("sleep 0.2", attempt="1.1", waits_for=waits))
+    coordinator.assign(assignment("true", attempt="1.1", waits_for=waits))
     engine.await_step("hold", "1.1")
     ref = ArtifactRef(kind="archive", digest=digest, size=len(content))
     coordinator.satisfy("1.1", "a", artifacts=[ref])
@@ -93,7 +93,7 @@ def test_artifacts_of_a_dependency_are_fetched_while_others_still_run(
     assert "release" not in engine.steps("1.1")
     coordinator.satisfy("1.1", "b")
     coordinator.status("1.1", S.RUNNING)
-    dependencies = engine.boxes["1.1"].dependencies
+    dependencies = engine.made["1.1"].dependencies
     assert dependencies is not None
     assert [path.read_bytes() for path in dependencies.archives] == [content]
     coordinator.final("1.1")
@@ -114,9 +114,9 @@ def test_artifacts_come_in_the_order_of_the_dependencies_and_reports_stay_out(
         ],
     )
     run_worker()
-    coordinator.assign(assignment("sleep 0.2", attempt="1.1", waits_for=[archive("a", first, 100), with_report]))
+    coordinator.assign(assignment("true", attempt="1.1", waits_for=[archive("a", first, 100), with_report]))
     coordinator.status("1.1", S.RUNNING)
-    dependencies = engine.boxes["1.1"].dependencies
+    dependencies = engine.made["1.1"].dependencies
     assert dependencies is not None
     assert [path.name for path in dependencies.archives] == [first, second]
 
@@ -139,13 +139,13 @@ def test_a_transfer_goes_on_after_an_outage(
     coordinator.expect(m.Hello)
     coordinator.answering = False
     workspace = TarWorkspace(digest=digest, size=len(content))
-    coordinator.assign(assignment("sleep 0.2", attempt="1.1", workspace=workspace))
+    coordinator.assign(assignment("true", attempt="1.1", workspace=workspace))
     coordinator.expect(m.BlobGet)
     coordinator.down()
     coordinator.answering = True
     coordinator.up()
     coordinator.status("1.1", S.RUNNING)
-    assert engine.boxes["1.1"].workspace == content
+    assert engine.made["1.1"].workspace == content
 
 
 def test_what_a_job_leaves_is_stored_before_its_final_status_and_named_in_it(
@@ -272,13 +272,16 @@ def test_coverage_is_taken_from_the_log(coordinator: FakeCoordinator, run_worker
 
 
 def test_coverage_that_passed_by_before_a_restart_is_found_all_the_same(
-    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("echo 'TOTAL 70%'; sleep 0.4; echo bye", attempt="1.1", coverage=r"/TOTAL (\d+)%/"))
+    go = tmp_path / "go"
+    script = f"echo 'TOTAL 70%'; {until(go)}; echo bye"
+    coordinator.assign(assignment(script, attempt="1.1", coverage=r"/TOTAL (\d+)%/"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"TOTAL 70%\n", "the line")
     first.leave()
     run_worker()
+    go.touch()
     assert coordinator.final("1.1").coverage == 70.0
     assert coordinator.log("1.1") == b"TOTAL 70%\nbye\n"
 

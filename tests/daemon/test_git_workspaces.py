@@ -55,9 +55,9 @@ def test_a_job_finds_the_repository_and_a_worker_fetches_it_once(
     offer(coordinator, client, ref)
     run_worker()
     for attempt in ("1.1", "2.1"):
-        coordinator.assign(assignment("sleep 0.5", attempt=attempt, workspace=ref))
+        coordinator.assign(assignment("true", attempt=attempt, workspace=ref))
         coordinator.status(attempt, S.RUNNING)
-        made = unpack([engine.boxes[attempt].workspace or b""], tmp_path / attempt)
+        made = unpack([engine.made[attempt].workspace or b""], tmp_path / attempt)
         assert coordinator.final(attempt).status is S.SUCCESS
     assert listing(made) == listing(project)
     assert git(made, "status", "--porcelain") == b" M file\n"

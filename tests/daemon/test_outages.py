@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 
 from daemon.attempts.result import Result
-from daemon.attempts.runner import Runner
+from daemon.logs.masking import Masker
 from daemon.runtime.thread_pool import THREADS, Task
 from protocol import messages as m
 from protocol.statuses import ExecutionStatus as S
+from tests.support.eventually import DEADLINE
 from tests.support.fake_coordinator import FakeCoordinator, RunningWorker, start_worker
-from tests.support.fake_executor import Box, FakeEngine
+from tests.support.fake_executor import Box, FakeEngine, until
 from tests.support.plans import assignment, unsatisfied
 
 Start = Callable[..., RunningWorker]
@@ -23,12 +24,14 @@ Start = Callable[..., RunningWorker]
 
 
 def test_a_job_that_ends_while_the_coordinator_is_away_is_reported_when_it_is_back(
-    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("echo one; sleep 0.3; echo two", attempt="1.1"))
+    go = tmp_path / "go"
+    coordinator.assign(assignment(f"echo one; {until(go)}; echo two", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\n", "the first line")
     coordinator.down()
+    go.touch()
     assert engine.boxes["1.1"].await_state("exited")
     coordinator.up()
     assert coordinator.final("1.1").status is S.SUCCESS
@@ -72,29 +75,33 @@ def test_how_long_ago_a_status_happened_is_told_when_it_comes_late(
     coordinator.assign(assignment("true", attempt="1.1"))
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
     coordinator.acknowledging = True
-    assert 0.4 < coordinator.final("1.1").ago < 10
+    assert 0.4 < coordinator.final("1.1").ago < DEADLINE
 
 
 def test_log_bytes_that_the_coordinator_had_acknowledged_and_lost_are_read_again(
-    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("echo one; sleep 0.2; echo two; sleep 0.3; echo three", attempt="1.1"))
+    go = tmp_path / "go"
+    coordinator.assign(assignment(f"echo one; sleep 0.1; echo two; {until(go)}; echo three", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\ntwo\n", "two lines")
     coordinator.down()
     coordinator.logs["1.1", "job"] = bytearray(b"one\n")
     coordinator.up()
+    go.touch()
     assert coordinator.final("1.1").status is S.SUCCESS
     assert coordinator.log("1.1") == b"one\ntwo\nthree\n"
 
 
 def test_a_log_that_was_lost_after_the_job_had_ended_is_read_again(
-    coordinator: FakeCoordinator, run_worker: Start
+    coordinator: FakeCoordinator, run_worker: Start, tmp_path: Path
 ) -> None:
     run_worker()
-    coordinator.assign(assignment("echo one; echo two; sleep 0.1", attempt="1.1"))
+    go = tmp_path / "go"
+    coordinator.assign(assignment(f"echo one; echo two; {until(go)}", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\ntwo\n", "the log")
     coordinator.acknowledging = False
+    go.touch()
     coordinator.expect(m.JobStatus, lambda status: status.status is S.SUCCESS)
     coordinator.down()
     coordinator.logs["1.1", "job"] = bytearray()
@@ -109,7 +116,7 @@ def test_log_bytes_that_the_coordinator_turns_out_to_lack_are_read_again_though_
 ) -> None:
     go = tmp_path / "go"
     run_worker()
-    coordinator.assign(assignment(f"echo one; while [ ! -e {go} ]; do sleep 0.05; done; echo two", attempt="1.1"))
+    coordinator.assign(assignment(f"echo one; {until(go)}; echo two", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"one\n", "the first line")
     coordinator.logs["1.1", "job"] = bytearray()
     go.touch()
@@ -218,13 +225,15 @@ def test_an_attempt_that_is_not_wanted_any_more_is_discarded(
 
 
 def test_a_job_whose_log_waits_for_a_dead_coordinator_frees_its_slot_and_keeps_memory_bounded(
-    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     run_worker(slots=1, ack_timeout=0.3)
-    coordinator.assign(assignment("head -c 5000000 /dev/zero | tr '\\0' x; sleep 0.2", attempt="1.1"))
+    go = tmp_path / "go"
+    coordinator.assign(assignment(f"printf x; {until(go)}; head -c 4999999 /dev/zero | tr '\\0' x", attempt="1.1"))
     coordinator.assign(assignment("echo second", attempt="2.1"))
-    coordinator.wait_for(lambda: len(coordinator.log("1.1")) > 0, "the first bytes")
+    coordinator.wait_for(lambda: len(coordinator.log("1.1")) > 0, "the first byte")
     coordinator.acknowledging = False
+    go.touch()
     engine.await_step("release", "2.1")
     in_flight = 5_000_000 - len(coordinator.log("1.1"))
     assert in_flight > 1 << 20  # so much is neither stored nor on its way
@@ -238,14 +247,16 @@ def test_a_job_whose_log_waits_for_a_dead_coordinator_frees_its_slot_and_keeps_m
 
 
 def test_a_restarted_daemon_goes_on_with_a_running_job_at_the_acknowledged_byte(
-    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("echo one; sleep 0.6; echo two", attempt="1.1"))
+    go = tmp_path / "go"
+    coordinator.assign(assignment(f"echo one; {until(go)}; echo two", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1").startswith(b"one\n"), "the first line")
     first.leave()
     assert engine.boxes["1.1"].state == "running"
     run_worker()
+    go.touch()
     assert coordinator.final("1.1").status is S.SUCCESS
     assert coordinator.log("1.1").endswith(b"two\n")
     assert coordinator.log("1.1").count(b"one\n") == 1
@@ -256,12 +267,14 @@ def test_a_restarted_daemon_goes_on_with_a_running_job_at_the_acknowledged_byte(
 
 
 def test_a_job_that_ended_while_no_daemon_ran_is_reported_by_the_next_one(
-    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("echo begun; sleep 0.3; exit 3", attempt="1.1"))
+    go = tmp_path / "go"
+    coordinator.assign(assignment(f"echo begun; {until(go)}; exit 3", attempt="1.1"))
     coordinator.wait_for(lambda: coordinator.log("1.1") == b"begun\n", "the first line")
     first.leave()
+    go.touch()
     assert engine.boxes["1.1"].await_state("exited")
     run_worker()
     final = coordinator.final("1.1")
@@ -365,12 +378,14 @@ def test_the_timeout_of_a_taken_up_job_counts_from_its_release(
 
 
 def test_statuses_of_a_restarted_daemon_count_on_even_if_the_clock_was_set_back(
-    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
+    coordinator: FakeCoordinator, run_worker: Start, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     first = run_worker()
-    coordinator.assign(assignment("sleep 0.3", attempt="1.1"))
+    go = tmp_path / "go"
+    coordinator.assign(assignment(until(go), attempt="1.1"))
     coordinator.status("1.1", S.RUNNING)
     first.leave()
+    go.touch()
     monkeypatch.setattr("daemon.attempts.manager.time.time", lambda: 1000.0)
     run_worker()
     assert coordinator.final("1.1").status is S.SUCCESS
@@ -398,10 +413,10 @@ def test_a_job_whose_log_can_t_be_read_for_want_of_a_thread_fails_and_does_not_r
 def test_a_job_whose_result_can_t_be_told_fails_and_does_not_run_for_ever(
     coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def mistake(runner: Runner, result: Result) -> Result:
+    def mistake(result: Result, masker: Masker) -> Result:
         raise ValueError("a secret")
 
-    monkeypatch.setattr(Runner, "_without_secrets", mistake)
+    monkeypatch.setattr("daemon.attempts.runner.without_secrets", mistake)
     run_worker()
     coordinator.assign(assignment("echo one", attempt="1.1"))
     final = coordinator.final("1.1")
@@ -414,10 +429,11 @@ def test_a_job_whose_result_can_t_be_told_fails_and_does_not_run_for_ever(
 
 
 def test_a_graceful_stop_finishes_what_runs_and_hands_back_what_has_not_begun(
-    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
+    coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start, tmp_path: Path
 ) -> None:
     running = run_worker(slots=1)
-    coordinator.assign(assignment("sleep 0.3; echo finished", attempt="1.1"))
+    go = tmp_path / "go"
+    coordinator.assign(assignment(f"{until(go)}; echo finished", attempt="1.1"))
     coordinator.assign(assignment("noop", attempt="2.1", waits_for=unsatisfied("a")))
     coordinator.status("1.1", S.RUNNING)
     engine.await_step("hold", "2.1")
@@ -431,6 +447,7 @@ def test_a_graceful_stop_finishes_what_runs_and_hands_back_what_has_not_begun(
     coordinator.wait_for(
         lambda: any(isinstance(one, m.JobReturned) and one.attempt == "3.1" for one in coordinator.heard), "3.1 back"
     )
+    go.touch()
     assert coordinator.final("1.1").status is S.SUCCESS
     assert coordinator.log("1.1") == b"finished\n"
     assert coordinator.expect(m.Goodbye).keeps == []

@@ -24,7 +24,7 @@ from protocol.views import JobView, RunView
 from tests.support.coordinator_process import Running
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.fake_coordinator import RunningWorker, start_worker
-from tests.support.fake_executor import FakeEngine
+from tests.support.fake_executor import FakeEngine, until
 from tests.support.flaky_link import Cable
 from tests.support.plans import job, plan
 from tests.support.views import jobs_of_run
@@ -108,16 +108,17 @@ def test_a_chain_runs_in_order_and_files_and_variables_pass_from_worker_to_worke
 
 
 def test_when_a_worker_is_cut_off_one_job_survives_and_the_other_moves_and_neither_does_both(tmp_path: Path) -> None:
-    settings = Settings(heartbeat=0.2, offline_after=1.0, restart_grace=0.0, lease=1.0, lease_margin=2.5)
+    settings = Settings(heartbeat=0.2, offline_after=1.0, restart_grace=0.0, lease=2.0, lease_margin=2.5)
     fleet = Fleet(tmp_path, workers=0, settings=settings)
     try:
         cable, keys = Cable(fleet.address), find_credentials(fleet.address)
         fleet.engines = [far, near] = [FakeEngine(), FakeEngine()]
         fleet.workers.append(start_worker(cable.address, tmp_path / "far", far, name="far", credentials=keys))
+        go = tmp_path / "go"
         moves = RetrySpec(max=2, when=["runner_system_failure"])
         run = fleet.submit(
-            job("moves", script="sleep 4; echo moved", needs=[], retry=moves),
-            job("stays", script="sleep 4; echo stayed", needs=[]),
+            job("moves", script=f"{until(go)}; echo moved", needs=[], retry=moves),
+            job("stays", script=f"{until(go)}; echo stayed", needs=[]),
         )
         fleet.job_is(run, "moves", ExecutionStatus.RUNNING)
         fleet.job_is(run, "stays", ExecutionStatus.RUNNING)
@@ -127,6 +128,7 @@ def test_when_a_worker_is_cut_off_one_job_survives_and_the_other_moves_and_neith
         assert "kill" in far.steps("1.1")
         assert far.boxes["1.1"].state == "exited"
         assert "kill" not in far.steps("2.1")
+        go.touch()
         cable.mend()
         by_name = {one.name: one for one in jobs_of_run(fleet.ended(run))}
         assert (by_name["moves"].status, by_name["moves"].attempt, by_name["moves"].worker) == ("success", 2, "near")
@@ -192,6 +194,7 @@ def test_a_job_that_moves_does_not_run_for_ever_when_its_lease_ends_between_a_he
     fleet = Fleet(tmp_path, workers=0, settings=settings)
     fleet.engines = [engine] = [FakeEngine()]
     take = fleet.coordinator.handlers.take
+    go = tmp_path / "go"
     again = threading.Event()  # it is the worker's second life
 
     def slow(route: bytes, message: m.Message, payload: bytes, now: Now, outbox: Outbox) -> None:
@@ -200,13 +203,14 @@ def test_a_job_that_moves_does_not_run_for_ever_when_its_lease_ends_between_a_he
             again.clear()
             assert [held.attempt for held in message.attempts] == ["1.1"]
             engine.await_step("discard", "1.1")
+            go.touch()
         take(route, message, payload, now, outbox)
 
     fleet.coordinator.handlers.take = slow  # type: ignore[method-assign,assignment]
     try:
         fleet.workers.append(start_worker(fleet.address, tmp_path / "w", engine, name="w"))
         moves = RetrySpec(max=2, when=["runner_system_failure"])
-        run = fleet.submit(job("moves", script="sleep 1", needs=[], retry=moves))
+        run = fleet.submit(job("moves", script=until(go), needs=[], retry=moves))
         fleet.job_is(run, "moves", ExecutionStatus.RUNNING)
         fleet.workers.pop().leave()
         engine.boxes["1.1"].lease = settings.lease

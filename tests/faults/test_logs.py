@@ -24,6 +24,8 @@ from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import Process, jobs_of, repository
 
 MIB = 1 << 20
+HELD_UP = 20.0
+"""Seconds between two lines of a job that another job's log would hold up: far more than a busy machine takes."""
 PIPELINE = """
 default: {image: "longshore/busybox:test"}
 loud:
@@ -127,7 +129,7 @@ def run_loud(fleet: Fleet, tmp_path: Path, text: str, within: float = 120.0) -> 
         view = fleet.finished(run, within=within)
     assert {name: job["status"] for name, job in jobs_of(view).items()} == {"loud": "success", "quiet": "success"}
     ticks = [float(line) for line in fleet.log(run, "quiet").splitlines() if not line.startswith("$")]
-    assert max(after - before for before, after in pairwise(ticks)) < 5
+    assert max(after - before for before, after in pairwise(ticks)) < HELD_UP
     with fleet.client() as client:
         return whole_log(client, run, "loud"), peaks
 

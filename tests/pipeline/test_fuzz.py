@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from pipeline import Repository, compile_pipeline
 from pipeline.expression import BadExpression, parse
-from pipeline.keywords import FIELDS, RETRY_REASONS
+from pipeline.keywords import FIELDS
+from pipeline.keywords.shapes import RETRY_REASONS
 from pipeline.patterns import glob_pattern
 from pipeline.units import bytes_of, seconds_of
 from protocol.errors import PipelineFileError

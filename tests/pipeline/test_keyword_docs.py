@@ -8,7 +8,8 @@ from pipeline import compiler, expression, job_compiler, matrix, merge, yaml_loa
 from pipeline.includes import resolver
 from pipeline.includes.fetching import TEMPLATES_REF
 from pipeline.keyword_docs import display_name, with_tables
-from pipeline.keywords import FIELDS, KEYWORDS, Status
+from pipeline.keywords import FIELDS, KEYWORDS
+from pipeline.keywords.kinds import Status
 from pipeline.predefined_variables import GITLAB_VERSION
 from pipeline.schema import Fields
 from protocol import regular_expressions, variables

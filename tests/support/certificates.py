@@ -30,6 +30,12 @@ class Authority:
 
     def context(self, *names: str, valid_for: datetime.timedelta = DAY) -> ssl.SSLContext:
         """A TLS server's context, with a new certificate for host names and addresses; negative: it has expired."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.certificate(*names, valid_for=valid_for))
+        return context
+
+    def certificate(self, *names: str, valid_for: datetime.timedelta = DAY) -> Path:
+        """A file with a new server certificate and its key."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
         alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
@@ -40,9 +46,7 @@ class Authority:
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
         file.write_bytes(private + certificate.public_bytes(serialization.Encoding.PEM))
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(file)
-        return context
+        return file
 
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePublicKey, valid_for: datetime.timedelta

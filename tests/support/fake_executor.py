@@ -76,11 +76,17 @@ class Box:
             return self.changed.wait_for(lambda: self.state == state, timeout)
 
 
+def until(told: Path) -> str:
+    """A command of a script that goes on until there is a file."""
+    return f"until [ -e {told} ]; do sleep 0.02; done"
+
+
 @dataclass(eq=False)
 class FakeEngine:
     """The "engine": boxes by attempt, and everything that was done to them."""
 
     boxes: dict[str, Box] = field(default_factory=dict)
+    made: dict[str, Box] = field(default_factory=dict)  # the newest of each attempt, removed or not
     history: list[tuple[str, str]] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
     prepare_gate: threading.Event = field(default_factory=threading.Event)  # cleared: prepare blocks, as a pull would
@@ -137,7 +143,7 @@ class FakeSandbox(Sandbox):
         self.engine.prepare_gate.wait()
         if self.engine.prepare_error:
             raise self.engine.prepare_error
-        box = self.engine.boxes.setdefault(self.attempt, Box(self.attempt))
+        box = self.engine.made[self.attempt] = self.engine.boxes.setdefault(self.attempt, Box(self.attempt))
         box.workspace = workspace.checkout(CheckoutOptions()).tar().read_bytes() if workspace else None
         self.engine.note("prepared", self.attempt)
 

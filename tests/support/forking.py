@@ -146,7 +146,7 @@ def fork(
 
 
 def run(
-    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], within: float
+    command: Sequence[str], *, cwd: Path, environment: Mapping[str, str], within: float, module: str = "cli"
 ) -> subprocess.CompletedProcess[bytes]:
     """As `fork`, to the end of the process and of all that it has written: `subprocess.run` with captured output."""
     written: dict[int, bytearray] = {}
@@ -155,7 +155,13 @@ def run(
         with open(os.devnull, "rb") as nothing:
             sinks = [sink for _, sink in pipes]
             process = fork(
-                command, cwd=cwd, environment=environment, stdin=nothing.fileno(), stdout=sinks[0], stderr=sinks[1]
+                command,
+                module=module,
+                cwd=cwd,
+                environment=environment,
+                stdin=nothing.fileno(),
+                stdout=sinks[0],
+                stderr=sinks[1],
             )
     finally:
         for _, sink in pipes:

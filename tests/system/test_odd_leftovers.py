@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -42,19 +41,12 @@ def by_hand(docker_client: docker.DockerClient) -> Iterator[Callable[..., Contai
             container.remove(force=True)
 
 
-def coordinator_of(system: System) -> str:
-    """The id of the coordinator of a state directory that nobody serves."""
-    with sqlite3.connect(system.folder / "state" / "longshore.db") as database:
-        ((found,),) = database.execute("select value from meta where key = 'coordinator_id'").fetchall()
-    return str(found)
-
-
 def test_odd_containers_end_no_run_and_are_left_as_they_are(
     system: System, tmp_path: Path, by_hand: Callable[..., Container]
 ) -> None:
     project = repository(tmp_path / "project", {".gitlab-ci.yml": HELLO})
     assert system.command("run", cwd=project).status == 0
-    coordinator = coordinator_of(system)
+    coordinator = system.coordinator_id
     some = {"longshore.coordinator": coordinator, "longshore.worker": "local"}
     odd = [
         by_hand(some),
@@ -108,7 +100,7 @@ def test_doctor_clears_away_what_a_killed_run_has_left_when_it_is_forced_to(
     project = repository(tmp_path / "project", {".gitlab-ci.yml": UNTIL_TOLD})
     run = system.start("run", cwd=project)
     eventually(lambda: "job | up\n" in run.out.read_text())
-    coordinator = coordinator_of(system)
+    coordinator = system.coordinator_id
 
     def seen(*arguments: str) -> list[dict[str, Any]]:
         document = system.command("doctor", "--json", "--only", coordinator, *arguments).json

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.eventually import eventually
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import Process, System, jobs_of, nobody_serves, repository, statuses
 
 TAGGED = """
@@ -65,7 +65,8 @@ def test_labels_that_a_run_is_given_choose(system: System, tmp_path: Path) -> No
     eventually(
         lambda: "first | pending: no worker has the tag saas-linux-small-amd64" in " ".join(run.out.read_text().split())
     )
-    assert statuses(system.show(1)) == {"first": "pending", "second": "success", "third": "success"}
+    ended = {"first": "pending", "second": "success", "third": "success"}
+    eventually(lambda: statuses(system.show(1)), so=lambda now: now == ended)
     assert run.terminate() == 3
     assert "tags" not in run.said
 
@@ -148,7 +149,7 @@ def test_what_up_has_started_ends_with_it_however_it_ends(system: System) -> Non
         children = Path(f"/proc/{killed.popen.pid}/task/{killed.popen.pid}/children").read_text().split()
         assert len(children) == 3
         killed.kill()
-        eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children), within=20)
+        eventually(lambda: not any(Path(f"/proc/{child}").exists() for child in children))
         assert nobody_serves(system)
 
 
@@ -175,7 +176,7 @@ def test_a_run_goes_on_by_itself_with_its_jobs_when_up_is_killed(system: System,
         run = system.start("run", cwd=project_of(tmp_path / "project", file))
         eventually(lambda: "job | up\n" in run.out.read_text())
         killed.kill()
-    assert run.popen.wait(60) == 0, run.said
+    assert run.popen.wait(DEADLINE) == 0, run.said
     assert run.out.read_text().count("job | done\n") == 1
 
 
@@ -253,7 +254,7 @@ job:
       command: [sh, -c, "mount -t tmpfs none /mnt 2>&1 || mount -t tmpfs none /tmp; sleep 100"]
   script: [sleep 1, exit 1]
 """
-    done = system.command("run", cwd=project_of(tmp_path / "project", file), within=90)
+    done = system.command("run", cwd=project_of(tmp_path / "project", file), within=2 * DEADLINE)
     assert done.status == 1
     message = jobs_of(system.show(1))["job"]["message"]
     assert "a service (needy) needs --allow privileged, an option of run, up and worker" in message

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
@@ -109,9 +108,7 @@ def test_up_runs_a_coordinator_and_workers_until_ctrl_c(system: System, tmp_path
     done = system.command("run", cwd=project)
     assert done.status == 0, done.err
     up.interrupt()
-    began = time.monotonic()
     assert up.popen.wait(DEADLINE) == 0, up.said
-    assert time.monotonic() - began < 15
     assert "coordinator | " in up.said
 
 

@@ -9,15 +9,17 @@ import pty
 import select
 import signal
 import struct
-import subprocess
 import termios
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.support.eventually import DEADLINE
-from tests.support.system import LONGSHORE, System, repository
+import docker
+
+from tests.support import forking
+from tests.support.eventually import DEADLINE, eventually
+from tests.support.system import LONGSHORE, UNTIL_TOLD, System, repository, running, tell
 
 ROWS, COLUMNS = 40, 120
 
@@ -26,7 +28,7 @@ ROWS, COLUMNS = 40, 120
 class Terminal:
     """A longshore process whose terminal we are."""
 
-    popen: subprocess.Popen[bytes]
+    popen: forking.Forked
     master: int
     shown: bytes = b""
 
@@ -48,11 +50,11 @@ class Terminal:
     def end(self) -> int:
         """The exit status; all that was written is in `shown` then."""
         deadline = time.monotonic() + DEADLINE
-        while self.popen.poll() is None:
+        while (status := self.popen.poll()) is None:
             assert time.monotonic() < deadline, self.shown[-2000:]
             self._read(0.05)
         self._read(0)
-        return self.popen.returncode
+        return status
 
     def _read(self, wait: float) -> None:
         while select.select([self.master], [], [], wait)[0]:
@@ -71,14 +73,13 @@ def terminal(system: System, *arguments: str, cwd: Path | None = None) -> Iterat
     """`longshore ARGUMENTS` in a terminal of its own."""
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, COLUMNS, 0, 0))
-    popen = subprocess.Popen(
-        [LONGSHORE, *arguments],
+    popen = forking.fork(
+        [str(LONGSHORE), *arguments],
         cwd=cwd or system.folder,
-        env=system.environment() | {"TERM": "xterm-256color"},
+        environment=system.environment() | {"TERM": "xterm-256color"},
         stdin=slave,
         stdout=slave,
         stderr=slave,
-        start_new_session=True,
     )
     os.close(slave)
     try:
@@ -108,36 +109,54 @@ def test_the_dashboard_brings_what_it_needs_and_takes_it_along(system: System) -
     assert not (system.folder / "state" / "coordinator.json").exists()
 
 
-STAGES = """
-default: {image: longshore/busybox:test}
+STAGES = f"""
+default: {{image: longshore/busybox:test}}
 stages: [build, test]
-compile: {stage: build, script: [echo compiled, sleep 2]}
-check: {stage: test, script: [echo checked]}
+compile: {{stage: build, script: [echo compiled, "{UNTIL_TOLD}"]}}
+check: {{stage: test, script: [echo checked]}}
 """
 
 
-def test_a_run_shows_its_stages_and_busy_jobs_below_its_lines_until_it_ends(fleet: System, tmp_path: Path) -> None:
+def newest(fleet: System) -> int:
+    """The run that was started last."""
+    return max(each["id"] for each in fleet.command("list", "--json").json)
+
+
+def compiled(client: docker.DockerClient, fleet: System, run: int) -> None:
+    """Lets the first job of STAGES end."""
+    eventually(lambda: running(client, fleet.coordinator_id, run, "compile"))
+    tell(client, fleet.coordinator_id, run, "compile")
+
+
+def test_a_run_shows_its_stages_and_busy_jobs_below_its_lines_until_it_ends(
+    fleet: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
     with terminal(fleet, "run", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": STAGES})) as shown:
         shown.wait_for(b"compile\x1b[0m\x1b[90m running on w")
         shown.wait_for(b"0/1")
         shown.wait_for(b"0 of 2 jobs done, 1 at work")
+        compiled(docker_client, fleet, newest(fleet))
         assert shown.end() == 0
     last_foot = shown.shown.rindex(b"jobs done")
     assert shown.shown.index(b"\x1b[2K", last_foot) < shown.shown.index(b"Stage", last_foot)
 
 
 def test_a_plain_run_moves_no_cursor(fleet: System, tmp_path: Path) -> None:
-    with terminal(fleet, "run", "--plain", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": STAGES})) as shown:
+    file = STAGES.replace(UNTIL_TOLD, "true")
+    with terminal(fleet, "run", "--plain", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": file})) as shown:
         assert shown.end() == 0
     assert b"checked" in shown.shown
     assert b"\x1b[2K" not in shown.shown
     assert b"jobs done" not in shown.shown
 
 
-def test_a_terminal_that_becomes_tiny_takes_nothing_from_the_output(fleet: System, tmp_path: Path) -> None:
+def test_a_terminal_that_becomes_tiny_takes_nothing_from_the_output(
+    fleet: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
     with terminal(fleet, "run", cwd=repository(tmp_path / "project", {".gitlab-ci.yml": STAGES})) as shown:
         shown.wait_for(b"at work")
         shown.resize(3, 12)
+        compiled(docker_client, fleet, newest(fleet))
         assert shown.end() == 0
     assert b"| checked" in shown.shown.replace(b"\x1b[0m", b"")
 
@@ -166,7 +185,7 @@ SAYS_IT = {
 def test_a_job_colours_its_lines_on_a_terminal_and_does_nothing_else_to_it(fleet: System, tmp_path: Path) -> None:
     with terminal(fleet, "run", "--plain", cwd=repository(tmp_path / "project", SAYS_IT)) as shown:
         assert shown.end() == 0
-    run = str(max(each["id"] for each in fleet.command("list", "--json").json))
+    run = str(newest(fleet))
     with terminal(fleet, "logs", run, "job") as alone, terminal(fleet, "logs", run, "-f") as together:
         assert (alone.end(), together.end()) == (0, 0)
     for each in (shown, alone, together):
@@ -180,17 +199,20 @@ def test_a_log_is_exact_where_it_goes_to_a_file_and_on_request(fleet: System, tm
     run = fleet.submit(repository(tmp_path / "project", SAYS_IT))
     assert fleet.finished(run)["status"] == "success"
     command = [str(LONGSHORE), "logs", str(run), "job"]
-    piped = subprocess.run(command, cwd=fleet.folder, env=fleet.environment(), capture_output=True, check=True)
+    piped = forking.run(command, cwd=fleet.folder, environment=fleet.environment(), within=DEADLINE)
     assert piped.stdout == b"$ cat said\n" + SAID_TO_A_TERMINAL.encode()
     with terminal(fleet, "logs", str(run), "job", "--raw") as raw:
         assert raw.end() == 0
     assert raw.shown.replace(b"\r\n", b"\n") == piped.stdout
 
 
-def test_a_watched_run_is_drawn_until_it_has_ended(fleet: System, tmp_path: Path) -> None:
+def test_a_watched_run_is_drawn_until_it_has_ended(
+    fleet: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": STAGES}))
     with terminal(fleet, "show", str(run), "--watch") as shown:
         shown.wait_for("● running".encode())
+        compiled(docker_client, fleet, run)
         assert shown.end() == 0
     end = shown.shown.decode()
     assert "✓ success" in end[end.rindex(f"Run {run}") :]
@@ -198,7 +220,7 @@ def test_a_watched_run_is_drawn_until_it_has_ended(fleet: System, tmp_path: Path
 
 def test_what_was_watched_stays_on_the_terminal_after_ctrl_c(fleet: System, tmp_path: Path) -> None:
     jobs = "".join(f"check {n}: {{stage: test, script: [echo checked]}}\n" for n in range(ROWS))
-    files = {".gitlab-ci.yml": STAGES.replace("sleep 2", "sleep 200") + jobs}
+    files = {".gitlab-ci.yml": STAGES + jobs}
     run = fleet.submit(repository(tmp_path / "project", files))
     with terminal(fleet, "show", str(run), "--watch") as shown:
         shown.wait_for(b"compile\x1b[0m\x1b[90m running on w")  # too long for the terminal: its stages and busy jobs
@@ -210,15 +232,17 @@ def test_what_was_watched_stays_on_the_terminal_after_ctrl_c(fleet: System, tmp_
     fleet.command("cancel", str(run))
 
 
-def test_a_run_watched_without_a_terminal_is_told_a_line_a_change(fleet: System, tmp_path: Path) -> None:
+def test_a_run_watched_without_a_terminal_is_told_a_line_a_change(
+    fleet: System, tmp_path: Path, docker_client: docker.DockerClient
+) -> None:
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": STAGES}))
-    done = fleet.command("show", str(run), "--watch")
-    assert done.status == 0, done.err
-    lines = done.out.splitlines()
+    watching = fleet.start("show", str(run), "--watch")
+    eventually(lambda: "compile: running on w" in watching.out.read_text())
+    compiled(docker_client, fleet, run)
+    assert watching.popen.wait(DEADLINE) == 0, watching.said
+    lines = watching.out.read_text().splitlines()
     assert f"run {run}: success" in lines
-    running, ended = (
-        next(number for number, line in enumerate(lines) if line.startswith(start))
-        for start in ("compile: running on w", "compile: success in ")
-    )
-    assert running < ended
+    starts = ("compile: running on w", "compile: success in ")
+    seen = [next(number for number, line in enumerate(lines) if line.startswith(start)) for start in starts]
+    assert seen == sorted(seen)
     assert fleet.command("show", str(run), "--watch", "--json").status == 2

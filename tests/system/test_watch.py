@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.support.eventually import eventually
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import System, repository
 
 FILE = """
@@ -58,4 +58,4 @@ def test_changes_run_what_they_touch_and_cancel_what_is_outdated(fleet: System, 
     eventually(lambda: watching.said.count("waiting for changes") == 5)
     assert ".gitlab-ci.yml changed: running all jobs" in watching.said
     watching.interrupt()
-    assert watching.popen.wait(20) == 130
+    assert watching.popen.wait(DEADLINE) == 130

@@ -75,6 +75,7 @@ def test_a_failed_job_is_told_with_its_lines_its_tests_and_the_commands_for_it()
         "    and 5 more: longshore show 7 'it'\"'\"'s'",
         "  whole log: longshore logs 7 'it'\"'\"'s'",
         "  run again: longshore retry 7 'it'\"'\"'s'",
+        "  run again on edited files: longshore retry --with-workspace 7 'it'\"'\"'s'",
     ):
         assert line in text.split("\n")
     assert "t10" not in text
@@ -87,7 +88,18 @@ def test_json_says_the_same() -> None:
     (failure,) = document["failures"]
     assert failure["last_lines"] == ["$ make", "error: boom"]
     assert failure["retry_command"] == "longshore retry 7 unit"
+    assert failure["retry_with_workspace_command"] == "longshore retry --with-workspace 7 unit"
     assert len(failure["failed_tests"]) == 12
+
+
+def test_the_commands_name_the_coordinator_that_the_user_has_named() -> None:
+    run = run_view(7, stage_view("test", failed("unit"), failed("start", child_runs=[8])), status=S.FAILED)
+    found = outcome(lambda: cast("Client", Coordinator()), run, {}, lambda: None, "tcp://host:7733")
+    unit, start = outcome_json(found)["failures"]
+    named = "longshore --coordinator tcp://host:7733"
+    assert unit["log_command"] == f"{named} logs 7 unit"
+    assert unit["retry_with_workspace_command"] == f"{named} retry --with-workspace 7 unit"
+    assert (start["retry_command"], start["retry_with_workspace_command"]) == (f"{named} retry 7 start", "")
 
 
 def test_allowed_failures_come_last_and_only_so_many_logs_are_fetched() -> None:

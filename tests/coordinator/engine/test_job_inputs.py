@@ -51,8 +51,8 @@ def test_a_job_that_nobody_sets_inputs_of_gets_the_defaults() -> None:
     run = sim.submit(plan(deploy(when="on_success", image="i:${{ job.inputs.env }}"), job("other")))
     (assignment, other) = sim.workers["w"].has.values()
     assert (assignment.job.script, assignment.job.image.name) == (["deploy staging 3 "], "i:staging")
-    assert [attempt_view(each).inputs for each in sim.job(run, "deploy").attempts] == [DEFAULTS]
-    assert [attempt_view(each).inputs for each in sim.job(run, "other").attempts] == [{}]
+    assert [attempt_view(sim.job(run, "deploy"), each).inputs for each in sim.job(run, "deploy").attempts] == [DEFAULTS]
+    assert [attempt_view(sim.job(run, "other"), each).inputs for each in sim.job(run, "other").attempts] == [{}]
     assert other.job is sim.job(run, "other").plan
 
 

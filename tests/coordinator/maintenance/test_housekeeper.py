@@ -20,7 +20,7 @@ from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef
 from protocol.workspace import TarWorkspace
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.eventually import eventually
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.plans import job, plan
 
 BUSY = Retention(runs_for=0.0, every=0.1)
@@ -96,7 +96,7 @@ def test_a_feed_is_told_of_runs_that_go(tmp_path: Path) -> None:
         client.cancel(first)
         client.submit_run(plan(job("a")))
         while True:
-            received = feed.receive(5)
+            received = feed.receive(DEADLINE)
             assert received is not None
             if isinstance(received[0], RunRemoved):
                 assert received[0].run == first

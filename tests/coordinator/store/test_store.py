@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from coordinator.engine.effects import KeptTests, Story, Turn
+from coordinator.engine.effects import KeptTests, OwnWorkspace, Story, Turn
 from coordinator.engine.state import AttemptState, EnvironmentState, JobState, RunState, StageState, WorkerState
 from coordinator.engine.views import run_summary
 from coordinator.store.attempt_tests import ANSWER_BYTES
-from coordinator.store.models import Environment, Job
+from coordinator.store.models import Environment, Job, Run
+from coordinator.store.reader import Reader
+from coordinator.store.run_filter import conditions
 from coordinator.store.store import Store
 from protocol.messages import RunFilter, Source
 from protocol.plan import Release, ReleaseLink, Variable
@@ -19,7 +22,7 @@ from protocol.reports import CodeQuality, FileCoverage, JobReports, LineCoverage
 from protocol.statuses import EnvironmentStatus, FailureReason
 from protocol.statuses import ExecutionStatus as S
 from protocol.views import ArtifactRef, Capability, Deployment, ExecutorInfo, JUnitSummary, Pages, ParentJob
-from protocol.workspace import GitWorkspace, Pack
+from protocol.workspace import GitWorkspace, Pack, TarWorkspace
 from tests.support.plans import job, plan
 
 NEVER_STORED = {"sent_mono", "last_seen_mono", "attempts", "active", "held", "online"}
@@ -125,6 +128,22 @@ def test_a_run_comes_back_as_it_was_written(store: Store) -> None:
     loaded = store.load_run(7)
     assert facts(loaded) == facts(run)
     assert facts(store.load_unfinished()[0]) == [facts(run)]
+
+
+def test_a_jobs_own_files_come_back_and_are_kept_as_long_as_its_run(store: Store, database_url: str) -> None:
+    run, own = make_run(7, first_job=40, workspace=GIT), TarWorkspace(digest="ef" * 32, size=3)
+    retried = run.stages[0].jobs[0]
+    retried.own_workspaces = {2: own, 3: None}
+    store.write_turn(whole(run))
+    changed = [OwnWorkspace(40, 2, GIT), OwnWorkspace(40, 2, own)]  # before the attempt started
+    effects = [*changed, OwnWorkspace(40, 3, None)]
+    store.write_turn(Turn(jobs=[retried], workspaces=effects))
+    assert facts(store.load_run(7)) == facts(run)
+    with Reader(database_url) as reader:
+        assert "ef" * 32 in reader.needed_blobs(100.0, None)
+    store.remove_run(7)
+    with Reader(database_url) as reader:
+        assert reader.needed_blobs(100.0, None) == {}
 
 
 def test_workers_come_back_offline(store: Store) -> None:
@@ -311,6 +330,14 @@ def test_a_list_of_runs_may_be_of_some_only(store: Store) -> None:
     assert found(job="unit") == [5, 3, 2, 1]
     assert found(job="unit", ref="next", statuses=[S.CREATED]) == [2]
     assert store.list_runs(1, None, RunFilter(project="group/other")) == [run_summary(runs[3])]
+
+
+def test_runs_with_a_job_are_found_by_an_index_of_names(tmp_path: Path) -> None:
+    store = Store(f"sqlite:///{tmp_path / 'runs.db'}")
+    query, values = Run.select().where(*conditions(RunFilter(job="unit"))).sql()
+    plan = [row[3] for row in store._database.execute_sql(f"EXPLAIN QUERY PLAN {query}", values)]
+    assert any("INDEX job_name_run_id (name=? AND run_id=?)" in step for step in plan), plan
+    store.close()
 
 
 def test_results_of_tests_come_back_by_job_newest_first_and_go_with_their_run(store: Store) -> None:

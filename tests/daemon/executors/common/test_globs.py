@@ -49,9 +49,9 @@ def test_a_malformed_pattern_is_an_error_that_shows_it(pattern: str) -> None:
 
 
 def test_no_pattern_takes_long() -> None:
-    started = time.monotonic()
+    started = time.process_time()
     Patterns(["*a" * 200 + "b", "{a,a}" * 200, "**/" * 200 + "b"]).match("a" * 5000)
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_names_that_are_no_utf_8_can_be_matched() -> None:

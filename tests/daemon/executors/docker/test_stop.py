@@ -13,9 +13,12 @@ from daemon.executors.docker.sandbox import DockerSandbox
 from protocol.messages import Assignment
 from protocol.plan import ImageSpec
 from tests.support.docker_jobs import WORKER
+from tests.support.eventually import DEADLINE
 from tests.support.images import BUSYBOX, DASH, DEBIAN
 from tests.support.plans import assignment
 
+GRACE = 600.0
+"""Seconds after which a script would be killed: far more than any of these takes to end."""
 every_shell = pytest.mark.parametrize("image", [BUSYBOX, DEBIAN, DASH], ids=["busybox", "bash", "dash"])
 
 
@@ -49,12 +52,12 @@ def test_all_processes_get_sigterm_and_after_script_runs(executor: DockerExecuto
         image=image,
         after_script=["echo after: $CI_JOB_STATUS"],
     )
-    outcome, log, took = stopped(executor, job, lambda sandbox: sandbox.stop(10), after=b"ready\n")
+    outcome, log, took = stopped(executor, job, lambda sandbox: sandbox.stop(GRACE), after=b"ready\n")
     words = [line for line in log[1:] if line != "Terminated"]  # what a shell says of a program that it ran
     assert words == ["ready", "child cleaned up", "$ echo after: $CI_JOB_STATUS", "after: canceled"]
     assert outcome.exit_code != 0
     assert outcome.failure == ""
-    assert took < 5
+    assert took < DEADLINE
 
 
 @every_shell
@@ -65,15 +68,15 @@ def test_what_ignores_sigterm_is_killed_after_the_grace(executor: DockerExecutor
     outcome, log, took = stopped(executor, job, lambda sandbox: sandbox.stop(1, canceled=False), after=b"ready\n")
     assert log[-1] == "failed"
     assert outcome.exit_code == 137
-    assert 1 <= took < 5
+    assert 1 <= took < DEADLINE
 
 
 def test_a_stop_may_be_told_to_another_daemon(executor: DockerExecutor) -> None:
     job = assignment("echo ready", "sleep 600", after_script=["echo after"])
     another = DockerExecutor(WORKER, coordinator=WORKER)
-    _, log, took = stopped(executor, job, lambda sandbox: another.sandbox(job).stop(5), after=b"ready\n")
+    _, log, took = stopped(executor, job, lambda sandbox: another.sandbox(job).stop(GRACE), after=b"ready\n")
     assert log[-1] == "after"
-    assert took < 5
+    assert took < DEADLINE
 
 
 def test_a_stop_that_comes_late_leaves_after_script_alone(executor: DockerExecutor) -> None:
@@ -92,7 +95,7 @@ def test_after_script_takes_no_longer_than_it_may() -> None:
         executor.sweep(set())
     assert outcome.exit_code == 3
     assert log[-1] == "$ sleep 600"
-    assert took < 5
+    assert took < DEADLINE
 
 
 def test_killing_ends_a_job_that_can_not_be_stopped(executor: DockerExecutor) -> None:
@@ -101,7 +104,7 @@ def test_killing_ends_a_job_that_can_not_be_stopped(executor: DockerExecutor) ->
     )
     assert outcome.exit_code == 137
     assert outcome.failure == ""
-    assert took < 5
+    assert took < DEADLINE
 
 
 def test_stopping_before_the_gate_opens_ends_it_without_any_script(executor: DockerExecutor) -> None:
@@ -119,7 +122,7 @@ def test_stopping_before_the_gate_opens_ends_it_without_any_script(executor: Doc
 def test_it_works_below_an_entrypoint_that_stays_the_first_process(executor: DockerExecutor) -> None:
     spec = ImageSpec(name=BUSYBOX, entrypoint=["sh", "-c", 'trap : TERM; "$@"; exit $?', "entrypoint"])
     job = assignment("echo ready", "sleep 600", image=spec, after_script=["echo after: $CI_JOB_STATUS"])
-    outcome, log, took = stopped(executor, job, lambda sandbox: sandbox.stop(5), after=b"ready\n")
+    outcome, log, took = stopped(executor, job, lambda sandbox: sandbox.stop(GRACE), after=b"ready\n")
     assert log[-1] == "after: canceled"
     assert outcome.exit_code == 143
-    assert took < 8
+    assert took < DEADLINE
