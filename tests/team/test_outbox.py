@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
@@ -151,6 +152,22 @@ def test_a_refusal_is_shown_and_a_refused_trigger_fails_its_commit(team: Team, f
     assert "answered 404: no such repository" in shown.error
     body = forge.received[0].json
     assert (body["state"], body["description"]) == ("failure", "the pipeline file is invalid:")
+
+
+def test_jobs_have_statuses_of_their_own_and_a_silent_receiver_holds_nobody_up(team: Team, forge: HttpReceiver) -> None:
+    project = team.owner.request(m.ShowProject, m.ProjectDetail, name=PROJECT).project.project
+    assert project.forge is not None
+    per_job = msgspec.structs.replace(project, forge=msgspec.structs.replace(project.forge, per_job=True))
+    team.owner.request(m.ChangeProject, m.Done, name=PROJECT, project=per_job)
+    with HttpReceiver() as silent:
+        silent.open.clear()
+        channel = ChannelSpec(project=PROJECT, url=silent.url, secret="signing-key", on="always")
+        team.owner.request(m.AddChannel, m.ChannelAdded, token="t1", channel=channel)
+        team.run("d1", S.FAILED)
+        wanted = {("longshore/push", "failure"), ("longshore/push/unit", "failure")}
+        team.deliver(lambda: {(each.json["context"], each.json["state"]) for each in forge.received} >= wanted)
+        team.deliver(lambda: silent.received)
+        assert [each.state for each in team.deliveries()].count("pending") == 1
 
 
 class Mailbox:
