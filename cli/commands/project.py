@@ -32,9 +32,9 @@ def project_group() -> None:
     """Manage projects: repositories whose pushes, merge requests and schedules start runs."""
 
 
+project_group.add_command(hook_command)
 project_group.add_command(notify_group)
 project_group.add_command(deliveries_command)
-project_group.add_command(hook_command)
 
 
 def _settings(command: Any) -> Any:
