@@ -163,19 +163,23 @@ class Deliveries:
 
     # the launcher
 
-    def take(self, message: m.TakeDeliveries) -> m.PendingDeliveries:
-        """What is due now, the oldest first; of a channel only the oldest, so that it gets all in order."""
+    def take(self, message: m.TakeDeliveries, *, durable: bool) -> m.PendingDeliveries:
+        """What is due now, the oldest first; of a channel nothing behind a message that is to be tried again later.
+
+        Nothing while the database is behind (not `durable`): nobody is told what may yet be lost.
+        """
         now = time.time()
         found: list[PendingDelivery] = []
-        lanes: set[str] = set()
-        for entry in self._pending.values():
+        held: set[str] = set()
+        for entry in self._pending.values() if durable else ():
             if len(found) >= min(max(message.limit, 1), MOST_IN_ANSWER):
                 break
-            if _is_message(entry) and entry.lane in lanes:
+            if _is_message(entry) and entry.lane in held:
                 continue
-            lanes.add(entry.lane)
             if entry.not_before <= now:
                 found.append(self._due(entry))
+            else:
+                held.add(entry.lane)
         return m.PendingDeliveries(id=message.id, web_url=self._web_url, deliveries=found)
 
     def _due(self, entry: Entry) -> PendingDelivery:

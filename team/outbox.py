@@ -59,6 +59,10 @@ class Outcome(msgspec.Struct, frozen=True):
     retry_after: float = 0.0
 
 
+Attempt = Callable[[], Outcome]
+Outcomes = list[tuple[PendingDelivery, Outcome]]
+
+
 def pause(attempts: int, first: float = FIRST_PAUSE) -> float:
     """Seconds until the next attempt, after so many."""
     return float(min(first * 2 ** min(attempts, 30), LONGEST_PAUSE))
@@ -73,7 +77,7 @@ class Outbox:
         self._http = urllib3.PoolManager(
             num_pools=50, maxsize=2, retries=False, timeout=urllib3.Timeout(CONNECT_SECONDS, READ_SECONDS)
         )
-        self._flying: dict[str, tuple[PendingDelivery, Future[Outcome]]] = {}  # by lane
+        self._flying: dict[str, Future[Outcomes]] = {}  # by lane
 
     def close(self) -> None:
         """Drops what has not begun. What is under way is delivered again by the next process."""
@@ -84,28 +88,25 @@ class Outbox:
         """Settles attempts that have ended, and begins those that are due. Raises LongshoreError if the coordinator
         can't be reached; the next call tries again.
         """
-        for lane, (delivery, future) in list(self._flying.items()):
+        for lane, future in list(self._flying.items()):
             if future.done():
-                self._settle(client, delivery, future.result())
+                for delivery, outcome in future.result():
+                    self._settle(client, delivery, outcome)
                 del self._flying[lane]
         if len(self._flying) >= SIDE_BY_SIDE:
             return
         taken = client.request(m.TakeDeliveries, m.PendingDeliveries, limit=TAKEN)
         if not taken.deliveries:
             return
-        projects: dict[str, ProjectSpec] | None = None
+        projects = {view.project.name: view.project for view in client.request(m.ListProjects, m.ProjectList).projects}
+        lanes: dict[str, list[tuple[PendingDelivery, Attempt]]] = {}
         for delivery in taken.deliveries:
-            if delivery.lane in self._flying or len(self._flying) >= SIDE_BY_SIDE:
+            if delivery.lane in self._flying or (delivery.lane not in lanes and len(lanes) >= SIDE_BY_SIDE):
                 continue
-            if delivery.status is not None and projects is None:
-                projects = {
-                    view.project.name: view.project for view in client.request(m.ListProjects, m.ProjectList).projects
-                }
-            attempt = self._attempt(client, delivery, projects or {}, taken.web_url)
-            if isinstance(attempt, Outcome):
-                self._settle(client, delivery, attempt)
-            else:
-                self._flying[delivery.lane] = delivery, self._pool.submit(_guarded, attempt)
+            attempt = self._attempt(client, delivery, projects, taken.web_url)
+            lanes.setdefault(delivery.lane, []).append((delivery, attempt))
+        for lane, attempts in lanes.items():
+            self._flying[lane] = self._pool.submit(_each, attempts)
 
     def _settle(self, client: Client, delivery: PendingDelivery, outcome: Outcome) -> None:
         again = max(pause(delivery.attempts, self._first_pause), min(outcome.retry_after, LONGEST_RETRY_AFTER))
@@ -123,20 +124,20 @@ class Outbox:
 
     def _attempt(
         self, client: Client, delivery: PendingDelivery, projects: dict[str, ProjectSpec], web_url: str
-    ) -> Outcome | Callable[[], Outcome]:
-        """What to do for a delivery, in a thread; or the outcome, if nothing can be done."""
+    ) -> Attempt:
+        """What to do for a delivery, in a thread."""
         if delivery.status is not None:
             project = projects.get(delivery.status.project)
             if project is None or project.forge is None or not project.forge.token:
-                return Outcome("failed", "the project has no forge with a token any more")
+                return partial(Outcome, "failed", "the project has no forge with a token any more")
             try:
                 secret = client.request(m.RevealSecret, m.SecretValue, project=project.name, name=project.forge.token)
                 request = forges.request(project, delivery.status, secret.value, web_url)
             except LongshoreError as error:
-                return Outcome("pending", str(error))
+                return partial(Outcome, "pending", str(error))
             return partial(self._set_status, request)
         if delivery.message is None or delivery.channel is None:
-            return Outcome("failed", "the channel was removed, or its row in the database is invalid")
+            return partial(Outcome, "failed", "the channel was removed, or its row in the database is invalid")
         if is_signed(delivery.channel.url):
             channel, message = delivery.channel, delivery.message
             request = notices.webhook(message, channel.url, channel.secret, delivery.key, web_url)
@@ -169,7 +170,20 @@ class Outbox:
             response.close()
 
 
-def _guarded(attempt: Callable[[], Outcome]) -> Outcome:
+def _each(attempts: list[tuple[PendingDelivery, Attempt]]) -> Outcomes:
+    """Makes the deliveries of a lane, up to the first that is to be tried again: the next would fail alike, or must
+    not overtake it.
+    """
+    outcomes: Outcomes = []
+    for delivery, attempt in attempts:
+        outcome = _guarded(attempt)
+        outcomes.append((delivery, outcome))
+        if outcome.state == "pending":
+            break
+    return outcomes
+
+
+def _guarded(attempt: Attempt) -> Outcome:
     try:
         return attempt()
     except (urllib3.exceptions.HTTPError, OSError) as error:
