@@ -170,6 +170,17 @@ def test_jobs_have_statuses_of_their_own_and_a_silent_receiver_holds_nobody_up(t
         assert [each.state for each in team.deliveries()].count("pending") == 1
 
 
+def test_nothing_is_delivered_while_the_database_is_behind(team: Team, forge: HttpReceiver) -> None:
+    team.submit("d1")
+    queries = team.running.coordinator.queries
+    queries.stored_only = True  # as in a stall
+    for _ in range(3):
+        team.outbox.step(team.launcher, time.time())
+    assert forge.received == []
+    queries.stored_only = False
+    team.deliver(lambda: states(forge) == ["pending"])
+
+
 class Mailbox:
     """A handler of a real SMTP server."""
 
