@@ -54,6 +54,7 @@ VERBS = {
     "secret": Verb("secret", "Manage secret variables."),
     "project": Verb("project", "Manage projects, whose pushes start runs."),
     "schedule": Verb("schedule", "Manage the times at which projects start runs."),
+    "hook": Verb("hook", "Start runs by the git hook of a repository on this host."),
     "audit": Verb("audit", "Show the audit log."),
     "config": Verb("config", "Show each setting and its source."),
     "backup": Verb("backup", "Back up the state directory while its coordinator runs."),

@@ -230,13 +230,22 @@ class Coordinator(Resources):
         self._poller.register(self.feed.socket, zmq.POLLIN)
 
     def pass_time(self, now: Now) -> None:
-        """Ticks the engine every TICK_EVERY seconds, and stops environments that are due."""
+        """Ticks the engine every TICK_EVERY seconds, deletes old rows, and stops environments that are due."""
         if now.mono >= self._next_tick:
             self._next_tick = now.mono + TICK_EVERY
             self.engine.tick(now)
-            self.deliveries.prune(now)
+            self.prune(now)
             if self.settings.stops_environments:
                 self.stop_environments(now)
+
+    def prune(self, now: Now) -> None:
+        """Deletes rows that nobody needs any more; while the database is away, they wait for the next time."""
+        try:
+            self.deliveries.prune(now)
+        except Superseded:
+            raise
+        except Exception as error:
+            log.warning("old deliveries are not deleted yet: %s", failure(error))
 
     def stop_environments(self, now: Now) -> None:
         """Stops the environments whose time has come; one whose run can't be read now stays due."""

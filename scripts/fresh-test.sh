@@ -97,7 +97,9 @@ make_base() {
     mirror=$(apt-get indextargets --format '$(REPO_URI) $(CODENAME) $(COMPONENT)' 'Identifier: Packages' |
         awk -v suite="$OURS" '$2 == suite && $3 == "main" { print $1; exit }')
     say "making the base system of $SUITE"
-    quietly debootstrap --variant=minbase --include=ca-certificates,python3,make "$SUITE" "$root" ${mirror:+"$mirror"} ||
+    # In a mount namespace: if debootstrap's /proc is busy when it ends, it stays mounted, and the root can't be removed.
+    quietly unshare --mount --propagation private \
+        debootstrap --variant=minbase --include=ca-certificates,python3,make "$SUITE" "$root" ${mirror:+"$mirror"} ||
         fail "debootstrap could not make a base system of $SUITE; its message is above"
     rm -rf "$root"/var/lib/apt/lists/* "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb
     mkdir -p "$CACHE"

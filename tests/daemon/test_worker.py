@@ -438,13 +438,13 @@ def test_an_unknown_attempt_that_is_discarded_is_removed_by_its_labels(
 def test_a_job_that_moves_is_stopped_when_the_coordinator_is_silent_for_its_lease(
     coordinator: FakeCoordinator, engine: FakeEngine, run_worker: Start
 ) -> None:
-    coordinator.heartbeat = 0.3
+    coordinator.heartbeat = 0.5
     run_worker()
-    coordinator.assign(assignment("sleep 60", attempt="1.1", lease=1.0))
+    coordinator.assign(assignment("sleep 60", attempt="1.1", lease=3.0))
     coordinator.assign(assignment("sleep 60", attempt="2.1"))
     coordinator.status("1.1", S.RUNNING)
     coordinator.status("2.1", S.RUNNING)
-    beats = coordinator.count(m.Heartbeat) + 5
+    beats = coordinator.count(m.Heartbeat) + 7
     coordinator.wait_for(lambda: coordinator.count(m.Heartbeat) >= beats, "heartbeats for longer than the lease")
     assert "kill" not in engine.steps("1.1")
     coordinator.answering = False

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from protocol.client import Client
 from tests.conftest import ROOT
 from tests.faults.network import Link, Network
 from tests.support.eventually import eventually
@@ -87,14 +86,8 @@ class Fleet(System):
         command = [str(LONGSHORE), "worker", "--coordinator", self.address]
         command += ["--name", member.name, "--slots", str(member.slots)]
         command += ["--label", member.label] if member.label else []
-        if member.link is not None:
-            command = ["ip", "netns", "exec", member.link.namespace, *command]
-        member.process = self.spawn(command, member.name, cwd=ROOT, environment=member.environment)
-
-    def client(self, timeout: float = 20.0) -> Client:
-        """A connection to the coordinator."""
-        assert self.address is not None
-        return Client(self.address, timeout=timeout, name="faults")
+        namespace = member.link.namespace if member.link else None
+        member.process = self.spawn(command, member.name, cwd=ROOT, environment=member.environment, namespace=namespace)
 
     def mend(self) -> None:
         """Ends all faults: everything runs, nothing is suspended, all links are whole."""

@@ -79,7 +79,7 @@ class Network:
         self._thread.start()
 
     def add(self) -> Link:
-        """A new namespace. Run something in it with `ip netns exec NAMESPACE`."""
+        """A new namespace. `System.spawn` runs something in it."""
         number = len(self._links) + 10
         namespace = f"longshore-{self._tag}-{number}"
         outer_name, inner_name = f"ls{self._tag}o{number}", f"ls{self._tag}i{number}"

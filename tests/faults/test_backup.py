@@ -32,7 +32,7 @@ def test_a_backup_of_a_coordinator_at_work_is_whole_and_starts(fleet: Fleet, tmp
     project = repository(tmp_path / "project", {".gitlab-ci.yml": RUNNING})
     ended = fleet.finished(fleet.submit(project))
     run = fleet.submit(project)
-    eventually(lambda: "line 3\n" in fleet.log(run, "use"))
+    eventually(lambda: "line 3\n" in fleet.logged(run, "use"))
     copy = tmp_path / "copy"
     done = fleet.command("backup", str(copy))
     assert done.status == 0, done.err

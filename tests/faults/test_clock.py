@@ -67,11 +67,11 @@ def test_jumps_of_the_wall_clock_under_processes_and_between_their_lives_change_
     events = EngineEvents(docker_client, fleet.coordinator_id)
     submitted = float(Path("/proc/uptime").read_text().split()[0])
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": PIPELINE}))
-    eventually(lambda: all("line 1\n" in fleet.log(run, job) for job in ("lasting", "moving")))
-    eventually(lambda: uptimes(fleet.log(run, "limited")))
+    eventually(lambda: all("line 1\n" in fleet.logged(run, job) for job in ("lasting", "moving")))
+    eventually(lambda: uptimes(fleet.logged(run, "limited")))
     for clock, way in zip(clocks, (1, -1), strict=True):
         clock.set(way * jump)
-    eventually(lambda: all("line 10\n" in fleet.log(run, job) for job in ("lasting", "moving")))
+    eventually(lambda: all("line 10\n" in fleet.logged(run, job) for job in ("lasting", "moving")))
     assert worker.process is not None
     assert fleet.coordinator is not None
     fleet.coordinator.kill()

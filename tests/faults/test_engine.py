@@ -55,7 +55,7 @@ def begun(fleet: Fleet, engine: PrivateEngine, tmp_path: Path, text: str = COUNT
     fleet.add_worker("w", slots=2, DOCKER_HOST=engine.url)
     fleet.wait_for_workers(1)
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": text}))
-    eventually(lambda: "line 3\n" in fleet.log(run, "count"))
+    eventually(lambda: "line 3\n" in fleet.logged(run, "count"))
     return run
 
 
@@ -104,7 +104,7 @@ def test_a_container_that_is_killed_from_outside_is_no_failure_of_its_script(
     fleet.add_worker("w", slots=2)
     fleet.wait_for_workers(1)
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": COUNTING}))
-    eventually(lambda: "line 3\n" in fleet.log(run, "count"))
+    eventually(lambda: "line 3\n" in fleet.logged(run, "count"))
     for container in running(docker_client, fleet.coordinator_id, run):
         if container.labels["longshore.job"] == "count":
             container.kill()

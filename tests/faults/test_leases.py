@@ -36,7 +36,7 @@ def test_a_job_that_moves_has_ended_before_it_begins_elsewhere(
     fleet.wait_for_workers(1)
     events = EngineEvents(docker_client, fleet.coordinator_id)
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": MOVING}))
-    eventually(lambda: "line 3\n" in fleet.log(run, "moving"))
+    eventually(lambda: "line 3\n" in fleet.logged(run, "moving"))
     stray = fleet.members["stray"]
     assert stray.process is not None
     assert stray.link is not None
@@ -47,7 +47,7 @@ def test_a_job_that_moves_has_ended_before_it_begins_elsewhere(
     else:
         stray.link.cut(up=fault != "deaf", down=fault != "mute")
     fleet.add_worker("other", slots=1)
-    eventually(lambda: jobs_of(fleet.show(run))["moving"]["worker"] == "other")
+    eventually(lambda: fleet.job(run, "moving").worker == "other")
     eventually(lambda: len(events.started()) == 2)
     fleet.mend()
     view = fleet.finished(run)

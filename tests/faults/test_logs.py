@@ -197,7 +197,7 @@ def test_the_log_of_a_job_whose_worker_and_coordinator_come_and_go_is_whole(flee
     fleet.wait_for_workers(1)
     loop = f"echo begun; sleep 1; {BLOCK}; i=0; while [ $i -lt 12 ]; do cat /tmp/block; sleep 0.3; i=$((i+1)); done"
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": pipeline(loop)}), "--job", "loud")
-    eventually(lambda: "begun" in fleet.log(run, "loud"))
+    eventually(lambda: "begun" in fleet.logged(run, "loud"))
     assert worker.process is not None
     assert fleet.coordinator is not None
     os.kill(worker.process.popen.pid, signal.SIGSTOP)

@@ -47,10 +47,12 @@ def test_a_job_survives_an_outage_of_its_workers_network(
     tenths = 10 * seconds + 40
     text = HEAD + "".join(JOB.replace("FAULT", fault).replace("TENTHS", str(tenths)) for fault in FAULTS)
     run = fleet.submit(repository(tmp_path / "project", {".gitlab-ci.yml": text}))
-    eventually(lambda: all("line 3\n" in fleet.log(run, fault) for fault in FAULTS))
+    eventually(lambda: all("line 3\n" in fleet.logged(run, fault) for fault in FAULTS))
     for fault in FAULTS:
-        link = fleet.members[fault].link
+        link, process = fleet.members[fault].link, fleet.members[fault].process
         assert link is not None
+        assert process is not None
+        assert Path(f"/proc/{process.popen.pid}/ns/net").readlink() != Path("/proc/self/ns/net").readlink()
         if fault == "lossy":
             link.shape(delay=0.2, loss=0.05)
         else:

@@ -11,7 +11,9 @@ from typing import Any, TypeVar, overload
 DEADLINE = 60.0
 """Seconds within which anything that a test waits for has to happen, on a machine that is busy with other tests."""
 EVERY = 0.02
-"""Seconds between two looks: short beside what a test takes, long beside what a look costs."""
+"""Seconds between the first two looks: short beside what a test takes, long beside what a look costs."""
+SLOWER, SELDOM = 0.1, 0.2
+"""Later the pause is this part of the time that has passed, and at most so many seconds: looks cost CPU time."""
 MOST = 2000
 """Characters that are shown of either end of a long value."""
 T = TypeVar("T")
@@ -28,13 +30,14 @@ def eventually(
 
     Raises AssertionError with the last value when time is up.
     """
-    deadline = time.monotonic() + within
+    began = time.monotonic()
     while True:
         value = claim()
         if so(value):
             return value
-        assert time.monotonic() < deadline, _failure(claim, within, value)
-        time.sleep(every)
+        passed = time.monotonic() - began
+        assert passed < within, _failure(claim, within, value)
+        time.sleep(max(every, min(SLOWER * passed, SELDOM)) if every == EVERY else every)
 
 
 @overload

@@ -11,6 +11,7 @@ a pipe, on which the pid is answered, then the exit status; a process ended by a
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import gc
 import importlib
 import json
@@ -36,6 +37,7 @@ PACKAGES = ("protocol", "pipeline", "coordinator", "daemon", "cli")
 OF_THE_INTERPRETER = ("PYTHON", "LANG", "LC_", "TZ")
 """Beginnings of variables that an interpreter reads when it starts."""
 MOST_BYTES = 1 << 20
+CLONE_NEWNET = 0x40000000
 STREAMS = 3
 
 
@@ -135,13 +137,23 @@ def fork(
     stdout: int,
     stderr: int,
     module: str = "cli",
+    namespace: str | None = None,
 ) -> Forked:
-    """Starts `python -m MODULE` with the arguments after the first of `command`, which is its name."""
+    """Starts `python -m MODULE` with the arguments after the first of `command`, which is its name.
+
+    It has the network of that namespace, as `ip netns` names it.
+    """
     global _forker
     with _first:
         if _forker is None:
             _forker = _Forker()
-    request = {"module": module, "command": list(command), "cwd": str(cwd), "environment": dict(environment)}
+    request = {
+        "module": module,
+        "command": list(command),
+        "cwd": str(cwd),
+        "environment": dict(environment),
+        "namespace": namespace,
+    }
     return _forker.fork(request, [stdin, stdout, stderr])
 
 
@@ -246,6 +258,8 @@ def _become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
         for number, stream in enumerate(streams):
             os.dup2(stream, number)
         os.closerange(STREAMS, os.sysconf("SC_OPEN_MAX"))
+        if request["namespace"]:
+            _enter(request["namespace"])
         os.chdir(request["cwd"])
         os.environ.clear()
         os.environ.update(request["environment"])
@@ -267,6 +281,13 @@ def _become(request: Mapping[str, Any], streams: Sequence[int]) -> NoReturn:
         sys.stdout.flush()
         sys.stderr.flush()
     os._exit(status)
+
+
+def _enter(namespace: str) -> None:
+    """Moves this process into a network namespace. Raises OSError."""
+    with open(f"/run/netns/{namespace}", "rb") as place:
+        if ctypes.CDLL(None, use_errno=True).setns(place.fileno(), CLONE_NEWNET):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
 def _run(module: str) -> None:

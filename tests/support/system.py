@@ -21,7 +21,8 @@ import docker
 from docker.models.containers import Container
 
 from protocol.client import Client
-from protocol.views import RunView
+from protocol.statuses import WorkerStatus
+from protocol.views import JobView, RunView
 from tests.support import forking
 from tests.support.eventually import DEADLINE, eventually
 
@@ -139,9 +140,15 @@ class System:
         return self.spawn([str(LONGSHORE), *arguments], name, cwd=cwd or self.folder)
 
     def spawn(
-        self, command: list[str], name: str, *, cwd: Path, environment: Mapping[str, str] | None = None
+        self,
+        command: list[str],
+        name: str,
+        *,
+        cwd: Path,
+        environment: Mapping[str, str] | None = None,
+        namespace: str | None = None,
     ) -> Process:
-        """Starts a process; what it logs is added to the file of its name."""
+        """Starts a process, in a network namespace if one is given; what it logs is added to the file of its name."""
         log, out = self.folder / f"{name}.log", self.folder / f"{name}.out"
         environment = self.environment() | dict(environment or {})
         popen: subprocess.Popen[bytes] | forking.Forked
@@ -158,8 +165,10 @@ class System:
                     stdin=stdin.fileno(),
                     stdout=stdout.fileno(),
                     stderr=stderr.fileno(),
+                    namespace=namespace,
                 )
             else:
+                command = ["ip", "netns", "exec", namespace, *command] if namespace else command
                 popen = subprocess.Popen(command, cwd=cwd, env=environment, stdin=stdin, stdout=stdout, stderr=stderr)
         process = Process(name, popen, log, out)
         self.processes.append(process)
@@ -187,7 +196,8 @@ class System:
 
     def wait_for_workers(self, count: int) -> None:
         """Until so many workers are online."""
-        eventually(lambda: sum(worker["status"] == "online" for worker in self.workers()) == count)
+        with self.client() as client:
+            eventually(lambda: sum(each.status is WorkerStatus.ONLINE for each in client.workers()) == count)
 
     def workers(self) -> list[dict[str, Any]]:
         """What `workers --json` prints."""
@@ -216,20 +226,29 @@ class System:
         eventually(lambda: self.view(run).finished_at, within=within)
         return self.show(run)
 
+    def client(self, timeout: float = 20.0) -> Client:
+        """A connection to the coordinator, or to whoever serves the state directory: cheap enough to ask often."""
+        place = self.folder / "state" / "coordinator.json"
+        if self.address is None:
+            eventually(place.exists)
+        return Client(self.address or json.loads(place.read_text())["address"], timeout=timeout)
+
     def view(self, run: int) -> RunView:
-        """The run as it stands, asked of the coordinator directly: cheap enough to ask often."""
-        assert self.address is not None
-        with Client(self.address) as client:
+        """The run as it stands, asked of the coordinator directly."""
+        with self.client() as client:
             return client.get_run(run)
+
+    def job(self, run: int, name: str) -> JobView:
+        """A job of it, asked in the same way."""
+        return next(each for stage in self.view(run).stages for each in stage.jobs if each.name == name)
 
     def status(self, run: int, job: str) -> str:
         """A job's status, asked in the same way."""
-        return str(next(each.status for stage in self.view(run).stages for each in stage.jobs if each.name == job))
+        return str(self.job(run, job).status)
 
     def logged(self, run: int, job: str) -> str:
         """What a job has printed so far, asked in the same way."""
-        assert self.address is not None
-        with Client(self.address) as client:
+        with self.client() as client:
             return client.get_log(run, job)[1].decode(errors="replace")
 
     def log(self, run: int, job: str) -> str:

@@ -121,7 +121,7 @@ def test_a_killed_coordinator_creates_each_child_once_and_takes_its_outcome(syst
 def _reached(system: System, run: int, status: str) -> bool:
     """Whether a job that waits for its child has come so far, or further."""
     order = ["created", "pending", "running", "success"]
-    return order.index(jobs_of(system.show(run))["local"]["status"]) >= order.index(status)
+    return order.index(system.status(run, "local")) >= order.index(status)
 
 
 def test_canceling_a_run_cancels_its_children_and_leaves_nothing(system: System, tmp_path: Path) -> None:
@@ -131,8 +131,7 @@ def test_canceling_a_run_cancels_its_children_and_leaves_nothing(system: System,
     folder = project(tmp_path / "project", "start: {trigger: {include: ci/child.yml, strategy: depend}}")
     (folder / "ci/child.yml").write_text("long: {image: longshore/busybox:test, script: [echo begun, sleep 300]}")
     run = system.submit(folder)
-    eventually(lambda: jobs_of(system.show(run))["start"]["child_runs"], so=bool)
-    (child,) = jobs_of(system.show(run))["start"]["child_runs"]
+    (child,) = eventually(lambda: system.job(run, "start").child_runs)
     eventually(lambda: "begun\n" in system.logged(child, "long"))
     follower = system.start("logs", str(run), "-f", "--children")
     watcher = system.start("show", str(run), "--watch")

@@ -120,7 +120,7 @@ def test_a_detached_run_goes_on_in_the_background(
     system: System, tmp_path: Path, docker_client: docker.DockerClient
 ) -> None:
     run = system.submit(project_of(tmp_path / "project", LONG))
-    eventually(lambda: statuses(system.show(run)) == {"job": "running"})
+    eventually(lambda: system.status(run, "job") == "running")
     tell(docker_client, system.coordinator_id, run)
     view = system.finished(run)
     assert view["status"] == "success"

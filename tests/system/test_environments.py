@@ -54,6 +54,6 @@ def test_an_environment_is_stopped_by_its_job_when_due_and_on_request(fleet: Sys
 
     second = fleet.submit(project, "--var", "STAY=1 second")
     eventually(environment, so=lambda it: (it["deployment"]["run"], it["status"]) == (second, "stopped"))
-    assert eventually(lambda: fleet.show(second), so=lambda run: run["status"] == "success")
+    eventually(lambda: fleet.view(second).status, so=lambda status: status == "success")
     assert statuses(fleet.show(second)) == {"deploy": "success", "stop": "success"}
     assert statuses(fleet.show(first)) == {"deploy": "success", "stop": "success"}

@@ -119,7 +119,7 @@ def test_canceling_a_run_leaves_that_of_another_project_alone(fleet: System, tmp
     text = "long: {image: longshore/busybox:test, script: [echo begun, 'until test -e /tmp/go; do sleep 0.1; done']}"
     lib = repository(tmp_path / "lib", {".gitlab-ci.yml": text})
     run = fleet.submit(app, "--project", f"group/lib={lib}")
-    (other,) = eventually(lambda: jobs_of(fleet.show(run))["down"]["child_runs"], so=bool)
+    (other,) = eventually(lambda: fleet.job(run, "down").child_runs)
     eventually(lambda: "begun\n" in fleet.logged(other, "long"))
     follower = fleet.start("logs", str(run), "-f", "--children")
     assert fleet.command("cancel", str(run)).status == 0

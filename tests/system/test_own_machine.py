@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from protocol.statuses import WorkerStatus
 from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import Process, System, jobs_of, nobody_serves, repository, statuses
 
@@ -39,7 +40,8 @@ def up(system: System, *arguments: str, workers: int | None = None) -> Iterator[
     process = system.start(*LOCAL_UP, *arguments, name=f"up-{len(system.processes)}")
     eventually(lambda: "longshore run" in process.out.read_text() or process.popen.poll() is not None)
     assert process.popen.poll() is None, process.said
-    eventually(lambda: sum(each["status"] == "online" for each in system.workers()) >= workers)
+    with system.client() as client:
+        eventually(lambda: sum(each.status is WorkerStatus.ONLINE for each in client.workers()) >= workers)
     try:
         yield process
     finally:
@@ -66,7 +68,7 @@ def test_labels_that_a_run_is_given_choose(system: System, tmp_path: Path) -> No
         lambda: "first | pending: no worker has the tag saas-linux-small-amd64" in " ".join(run.out.read_text().split())
     )
     ended = {"first": "pending", "second": "success", "third": "success"}
-    eventually(lambda: statuses(system.show(1)), so=lambda now: now == ended)
+    eventually(lambda: {name: system.status(1, name) for name in ended}, so=lambda now: now == ended)
     assert run.terminate() == 3
     assert "tags" not in run.said
 
@@ -161,7 +163,7 @@ b: {script: [echo up, sleep 6, echo done]}
 """
     with up(system, "--workers", "2", "--slots", "1") as killed:
         run = system.submit(project_of(tmp_path / "project", file))
-        eventually(lambda: all("up\n" in system.log(run, job) for job in "ab"))
+        eventually(lambda: all("up\n" in system.logged(run, job) for job in "ab"))
         killed.kill()
     with up(system):  # at once, and with fewer workers
         view = system.finished(run)

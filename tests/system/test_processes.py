@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.documents import check_document
 from tests.support.eventually import DEADLINE, eventually
-from tests.support.system import System, jobs_of, repository
+from tests.support.system import System, repository
 
 
 def test_json_documents_are_as_their_schemas_say(fleet: System, tmp_path: Path) -> None:
@@ -60,7 +60,7 @@ def test_a_drained_worker_takes_no_new_jobs(fleet: System, tmp_path: Path) -> No
         assert {each["name"]: each["status"] for each in fleet.workers()}["w3"] == "draining"
         run = fleet.submit(project)
         reason = "all workers that could take it are draining: w3"
-        eventually(lambda: jobs_of(fleet.show(run))["job"]["pending_reason"] == reason)
+        eventually(lambda: fleet.job(run, "job").pending_reason == reason)
     finally:
         assert fleet.command("drain", "w3", "--off").status == 0
     assert fleet.finished(run)["status"] == "success"
@@ -103,7 +103,7 @@ def test_a_worker_logs_on_request_what_it_has_and_where_its_threads_are(system: 
 def test_up_runs_a_coordinator_and_workers_until_ctrl_c(system: System, tmp_path: Path) -> None:
     up = system.start("up", "--workers", "2", "--slots", "1", "--bind", "tcp://127.0.0.1:0")
     eventually(lambda: "longshore run" in up.out.read_text())
-    eventually(lambda: [each["status"] for each in system.workers()] == ["online", "online"])
+    system.wait_for_workers(2)
     project = repository(tmp_path / "project", {".gitlab-ci.yml": "job: {image: longshore/busybox:test, script: [ls]}"})
     done = system.command("run", cwd=project)
     assert done.status == 0, done.err
@@ -115,12 +115,12 @@ def test_up_runs_a_coordinator_and_workers_until_ctrl_c(system: System, tmp_path
 def test_up_starts_a_crashed_worker_again(system: System) -> None:
     up = system.start("up", "--workers", "1", "--bind", "tcp://127.0.0.1:0")
     eventually(lambda: "longshore run" in up.out.read_text())
-    eventually(lambda: [each["status"] for each in system.workers()] == ["online"])
+    system.wait_for_workers(1)
     children = Path(f"/proc/{up.popen.pid}/task/{up.popen.pid}/children").read_text().split()
     victim = next(int(pid) for pid in children if b"\0worker\0" in Path(f"/proc/{pid}/cmdline").read_bytes())
     os.kill(victim, signal.SIGKILL)
     eventually(lambda: "restarting it" in up.said)
-    eventually(lambda: [each["status"] for each in system.workers()] == ["online"])
+    system.wait_for_workers(1)
     up.interrupt()
     assert up.popen.wait(DEADLINE) == 0
 

@@ -18,6 +18,7 @@ from protocol.projects import ProjectSpec
 from tests.conftest import Images
 from tests.support.eventually import eventually
 from tests.support.system import commit_all, repository
+from tests.web.hooks import deliveries as d
 from tests.web.site import Site
 
 PIPELINE = """
@@ -180,9 +181,42 @@ def test_somebody_who_hangs_up_leaves_nothing_running_but_the_run(pushing: Site,
     eventually(lambda: children(web), so=lambda left: left == [])
     assert pushing.system.status(run, "hold") == "running"
     assert pushing.system.command("cancel", str(run)).status == 0
+    assert pushing.system.finished(run)["status"] == "canceled"
 
 
 def children(pid: int) -> list[str]:
     """The command lines of a process' children."""
     listed = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [Path(f"/proc/{child}/cmdline").read_text() for child in listed if Path(f"/proc/{child}").exists()]
+
+
+def test_the_hook_of_a_repository_on_this_host_starts_runs(pushing: Site, tmp_path: Path) -> None:
+    bare = tmp_path / "local.git"
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(bare)], check=True)
+    system = pushing.system
+    unknown = system.command("hook", "install", str(bare))
+    assert (unknown.status, "longshore project add GROUP/NAME" in unknown.err) == (2, True)
+    assert "no git repository" in system.command("hook", "install", str(tmp_path)).err
+    pushing.add_project("local/app", url=str(bare))
+    done = system.command("hook", "install", str(bare))
+    assert done.status == 0, done.err
+    assert system.command("hook", "install", str(bare)).status == 0, "its own hook is replaced"
+    clone = repository(tmp_path / "clone", {".gitlab-ci.yml": PIPELINE})
+    subprocess.run(["git", "config", "receive.advertisePushOptions", "true"], cwd=bare, check=True)
+    push = ["git", "push", str(bare), "main", "-o", "ci.variable=LEVEL=5"]
+    pushed = subprocess.run(push, cwd=clone, capture_output=True, text=True, check=False)
+    assert pushed.returncode == 0, pushed.stderr
+    (trigger,) = pushing.triggers("local/app")
+    assert trigger.run is not None, pushed.stderr
+    assert f"remote: Longshore: run {trigger.run}: success" in pushed.stderr
+    assert "level 5" in system.logged(trigger.run, "build")
+    sha = subprocess.run(["git", "rev-parse", "main"], cwd=clone, capture_output=True, text=True).stdout.strip()
+    headers, body = d.PUSHES["gitea"](after=sha, path="anything/app")
+    assert [pushing.hook("local/app", (headers, body)).status for _ in range(3)] == [202, 200, 200]
+    launched = eventually(lambda: pushing.triggers("local/app")[0], so=lambda newest: newest.state == "launched")
+    assert launched.run is not None
+    assert system.finished(launched.run)["status"] == "success"
+    assert len(pushing.triggers("local/app")) == 2
+    (bare / "hooks" / "post-receive").write_text("#!/bin/sh\n")
+    taken = system.command("hook", "install", str(bare))
+    assert (taken.status, "add this line" in taken.err) == (2, True)

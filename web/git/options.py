@@ -69,12 +69,17 @@ def check_updates(updates: list[Update]) -> None:
         check_ref(name)
 
 
-def triggers(project: str, key: str, user: str, updates: list[Update], options: PushOptions) -> list[TriggerSpec]:
-    """The triggers of a push to a project's repository at Longshore; `key` identifies the push. Raises UsageError."""
-    pushed = [update for update in updates if not is_nothing(update.new)]
-    if len(pushed) > MOST_REFS:
+def triggers(
+    project: str, key: str, user: str, updates: list[Update], options: PushOptions, *, pushed: bool = True
+) -> list[TriggerSpec]:
+    """The triggers of a push to a project's repository, `pushed` if it is Longshore's own. Raises UsageError.
+
+    `key` identifies the push.
+    """
+    changed = [update for update in updates if not is_nothing(update.new)]
+    if len(changed) > MOST_REFS:
         raise UsageError(
-            f"{len(pushed)} branches and tags at once; at most {MOST_REFS} start runs: push with -o {SKIP}"
+            f"{len(changed)} branches and tags at once; at most {MOST_REFS} start runs: push with -o {SKIP}"
         )
     return [
         TriggerSpec(
@@ -87,7 +92,7 @@ def triggers(project: str, key: str, user: str, updates: list[Update], options: 
             before_sha=NO_COMMIT if is_nothing(update.old) else update.old,
             user=user,
             variables=options.variables,
-            pushed=True,
+            pushed=pushed,
         )
-        for number, update in enumerate(pushed)
+        for number, update in enumerate(changed)
     ]

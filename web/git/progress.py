@@ -26,6 +26,7 @@ SIGNS = {
 
 T = TypeVar("T")
 Say = Callable[[str], None]
+"""Prints a line; an empty one only asks whether anybody listens still. Raises ConnectionError if nobody does."""
 
 
 def add(client: Client, triggers: list[TriggerSpec], say: Say) -> list[int]:
@@ -45,11 +46,11 @@ def follow(client: Client, trigger: int, say: Say) -> bool:
 
     Raises CoordinatorUnreachable if the coordinator stays away; whatever `say` raises ends it.
     """
-    view = _patiently(lambda: client.request(m.GetTrigger, m.TriggerDetail, trigger=trigger).trigger)
+    view = _patiently(lambda: client.request(m.GetTrigger, m.TriggerDetail, trigger=trigger).trigger, say)
     while view.state == "pending":
         time.sleep(POLL_SECONDS)
         say("")
-        view = _patiently(lambda: client.request(m.GetTrigger, m.TriggerDetail, trigger=trigger).trigger)
+        view = _patiently(lambda: client.request(m.GetTrigger, m.TriggerDetail, trigger=trigger).trigger, say)
     if view.run is None:
         say(f"Longshore: no run for {clean(view.ref)}: {clean(view.reason)}")
         return view.state == "skipped"
@@ -60,7 +61,7 @@ def _follow_run(client: Client, id: int, ref: str, say: Say) -> bool:
     told: dict[str, ExecutionStatus] = {}
     say(f"Longshore: run {id} of {clean(ref)}")
     while True:
-        run = _patiently(lambda: client.get_run(id))
+        run = _patiently(lambda: client.get_run(id), say)
         for line in _news(run, told):
             say(line)
         if run.finished_at is not None:
@@ -90,12 +91,13 @@ def _line(job: JobView) -> str:
     return f"  {SIGNS[job.status]} {clean(job.name)}: {job.status}{allowed}{taken}"
 
 
-def _patiently(ask: Callable[[], T]) -> T:
+def _patiently(ask: Callable[[], T], say: Say) -> T:
     """The answer to a question, which is repeated while the coordinator is away."""
     deadline = time.monotonic() + PATIENCE_SECONDS
     while True:
         try:
             return ask()
         except CoordinatorUnreachable:
+            say("")
             if time.monotonic() > deadline:
                 raise

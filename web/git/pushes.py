@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 MOST_PUSHES = 16
 """Pushes whose hooks are answered at a time; each takes a thread, and mostly sleeps."""
 LONGEST_QUESTION = 4 << 20
-REQUEST_SECONDS = 30.0
+REQUEST_SECONDS = 5.0
 SEND_SECONDS = 60.0
 """Time for the other side to take a line."""
 ID_BYTES = 16
@@ -57,6 +57,7 @@ class Pushes:
         self._running: dict[str, Push] = {}
         self._threads = ThreadPoolExecutor(MOST_PUSHES, thread_name_prefix="push")
         self._server: asyncio.Server | None = None
+        self._ended = asyncio.Event()
 
     async def start(self) -> None:
         """Listens for hooks."""
@@ -70,7 +71,8 @@ class Pushes:
         """Stops listening. Pushes that wait for their runs end; the runs go on."""
         if self._server is not None:
             self._server.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._ended.set()
+        await asyncio.to_thread(self._threads.shutdown, cancel_futures=True)
 
     @contextlib.contextmanager
     def begin(self, project: str, user: str) -> Iterator[dict[str, str]]:
@@ -88,7 +90,7 @@ class Pushes:
             push = self._running.get(question.id)
             if push is None:
                 return
-            conversation = _Conversation(asyncio.get_running_loop(), reader, writer)
+            conversation = _Conversation(asyncio.get_running_loop(), self._ended, reader, writer)
             loop = asyncio.get_running_loop()
             status = await loop.run_in_executor(self._threads, self._decide, push, question, conversation)
             writer.write(f"exit {status}\n".encode())
@@ -144,9 +146,14 @@ class _Conversation:
     """The other end of a hook's socket, for a thread. Its methods raise ConnectionError once nobody listens."""
 
     def __init__(
-        self, loop: asyncio.AbstractEventLoop, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+        self,
+        loop: asyncio.AbstractEventLoop,
+        ended: asyncio.Event,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
     ) -> None:
         self._loop = loop
+        self._ended = ended
         self._reader = reader
         self._writer = writer
 
@@ -155,7 +162,7 @@ class _Conversation:
         asyncio.run_coroutine_threadsafe(self._say(line), self._loop).result(SEND_SECONDS)
 
     async def _say(self, line: str) -> None:
-        if self._writer.is_closing() or self._reader.at_eof():
+        if self._ended.is_set() or self._writer.is_closing() or self._reader.at_eof():
             raise ConnectionAbortedError("nobody waits for this push any more")
         if line:
             self._writer.write(f"={line}\n".encode())

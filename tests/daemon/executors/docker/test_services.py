@@ -16,7 +16,7 @@ from daemon.executors.policy import Policy, make_policy
 from protocol.plan import ImageSpec, ServiceSpec, Variable
 from protocol.statuses import FailureReason
 from tests.support.docker_jobs import WORKER, container_name, run_job, tar_of, tar_workspace
-from tests.support.eventually import eventually
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.images import BUSYBOX, HEALTHY, LISTENING
 from tests.support.plans import PROJECT_DIR, assignment, variables
 
@@ -81,6 +81,13 @@ def test_the_job_begins_only_when_a_service_is_healthy(executor: DockerExecutor)
     assert ran.lines[-1] == "DELAY=1"
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that is about to end has the time for it on a busy machine, too."""
+    monkeypatch.setattr("daemon.executors.docker.services.SETTLE_SECONDS", DEADLINE / 2)
+
+
+@pytest.mark.usefixtures("patient")
 def test_a_service_that_ends_at_once_fails_the_job_with_its_last_words(
     executor: DockerExecutor, leftovers: Callable[[], list[str]]
 ) -> None:
@@ -91,6 +98,7 @@ def test_a_service_that_ends_at_once_fails_the_job_with_its_last_words(
     eventually(leftovers, so=lambda left: not left)
 
 
+@pytest.mark.usefixtures("patient")
 def test_a_service_that_has_done_its_work_and_ended_fails_nothing(executor: DockerExecutor) -> None:
     ran = run_job(executor, assignment("true", services=[ServiceSpec(name=BUSYBOX, command=["echo", "done"])]))
     assert ran.outcome.exit_code == 0
@@ -113,6 +121,7 @@ def test_a_service_that_opens_no_port_is_a_warning(executor: DockerExecutor, mon
     ran = run_job(executor, assignment("echo runs", services=[silent]))
     assert ran.lines[-1] == "runs"
     assert "does not listen on 8080" in ran.warnings[0]
+    monkeypatch.setattr("daemon.executors.docker.services.PORT_SECONDS", DEADLINE)
     serving = ServiceSpec(name=LISTENING, command=SERVE, variables=variables(DELAY="0.3"), aliases=["web"])
     assert run_job(executor, assignment("wget -qO- http://web:8080/env", services=[serving])).warnings == []
 

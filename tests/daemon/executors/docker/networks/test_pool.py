@@ -207,9 +207,13 @@ def test_a_network_whose_connections_do_not_end_goes(
 def test_a_network_that_nobody_uses_goes(
     sharing: DockerExecutor, holders: Callable[[], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pool, "KEEP_SECONDS", 0.3)
     until_shared(sharing, holders)
-    eventually(lambda: not holders())
+    with monkeypatch.context() as soon:
+        soon.setattr(pool, "KEEP_SECONDS", 0.3)
+        last = sharing.sandbox(assignment("true"))
+        last.prepare(None)
+        last.remove()
+        eventually(lambda: not holders())
     until_shared(sharing, holders)
 
 
@@ -235,16 +239,20 @@ def test_an_image_s_own_user_entrypoint_volumes_and_ports_do_not_matter(
     holders: Callable[[], list[str]],
     docker_client: docker.DockerClient,
 ) -> None:
-    def anonymous() -> set[str]:
-        return {str(one.name) for one in docker_client.volumes.list() if not str(one.name).startswith("longshore-")}
-
-    volumes = anonymous()
+    volumes: set[str] = set()
     for image in (ENTRYPOINT, VOLUME, LISTENING):
         name = until_shared(sharing, holders, image)
+        job = assignment("true", image=image)
+        prepared = sharing.sandbox(job)
+        prepared.prepare(None)
+        for container in container_name(job), name:
+            volumes |= {mount["Name"] for mount in docker_client.containers.get(container).attrs["Mounts"]}
+        prepared.remove()
         ran, network = run_and_see(sharing, assignment("id -u; wget -qO- http://127.0.0.1:1 || true", image=image))
         assert (ran.outcome.exit_code, network) == (0, name), ran.log
     sharing.close()
-    assert anonymous() <= volumes
+    assert volumes
+    assert not volumes & {one.name for one in docker_client.volumes.list()}
 
 
 def test_a_job_has_the_same_way_out_in_a_network_that_is_used_again(
