@@ -121,7 +121,7 @@ class Queries:
             m.ListSchedules: lambda query: (schedules.list_schedules(query), None),
             m.ListChannels: lambda query: (channels.list_channels(query), None),
             m.ListDeliveries: lambda query: (deliveries.list_deliveries(query), None),
-            m.TakeDeliveries: lambda query: (deliveries.take(query), None),
+            m.TakeDeliveries: lambda query: (deliveries.take(query, durable=not self.stored_only), None),
         }
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first
         self.stored_only = False  # while the store is behind the engine: answer from durable state only
