@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import re
 import time
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -16,19 +14,17 @@ from coordinator.store.columns import as_json, load
 from coordinator.store.models import Channel
 from coordinator.store.store import Store
 from protocol import messages as m
-from protocol.deliveries import WEB_SCHEMES, ChannelSpec, ChannelView
-from protocol.errors import ProtocolError
+from protocol.deliveries import ChannelSpec, ChannelView, check_address, is_signed, shown
+from protocol.errors import ProtocolError, UsageError
 
 log = logging.getLogger(__name__)
 
 MOST_CHANNELS = 10_000
 MOST_PATTERNS = 100
-LONGEST_URL = 4096
 LONGEST_SECRET = 4096
 LONGEST_TOKEN = 100
 SEALED = "channel {}"
 """In place of a secret's name, which has no space."""
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://.")
 
 
 class _Sealed(msgspec.Struct):
@@ -68,7 +64,7 @@ class Channels:
 
     def add(self, message: m.AddChannel, by: Identity) -> m.ChannelAdded:
         """Adds a channel, once for each token."""
-        if not 1 <= len(message.token) <= LONGEST_TOKEN:
+        if not 1 <= len(message.token) <= LONGEST_TOKEN or "\0" in message.token:
             raise ProtocolError("bad_field", f"a token has 1 to {LONGEST_TOKEN} characters")
         if (known := self._tokens.get(message.token)) is not None:
             return m.ChannelAdded(id=message.id, channel=known)
@@ -132,38 +128,26 @@ class Channels:
         return view.address if view is not None else f"channel {channel}, which was removed"
 
     def open(self, channel: int) -> ChannelSpec | None:
-        """A channel with its address and secret, for the launcher; None if it was removed."""
+        """A channel with its address and secret, for the launcher; None if it was removed or its row is invalid."""
         view = self._views.get(channel)
         if view is None:
             return None
-        sealed = load(_Sealed, self._vault.open((view.project, SEALED.format(channel)), self._sealed[channel]))
+        try:
+            sealed = load(_Sealed, self._vault.open((view.project, SEALED.format(channel)), self._sealed[channel]))
+        except (UsageError, ValueError) as error:
+            log.error("channel %d can't be opened: %s", channel, error)
+            return None
         return ChannelSpec(
             project=view.project, url=sealed.url, secret=sealed.secret, on=view.on, branches=view.branches
         )
 
 
-def shown(url: str) -> str:
-    """An address without what may be secret: user, password, path and query, which hold tokens in chats' addresses.
-
-    Of signed JSON, the path is shown, which is no secret; of mail, the receiver's host.
-    """
-    scheme, _, rest = url.partition("://")
-    host = rest.partition("?")[0].partition("/")[0].rpartition("@")[2]
-    if scheme.lower() in WEB_SCHEMES:
-        parts = urlsplit(url)
-        return f"{scheme}://{host}{parts.path}"
-    if scheme.lower() in ("mailto", "mailtos"):
-        return f"{scheme}://{host}"
-    return f"{scheme}://..."
-
-
 def _check(spec: ChannelSpec) -> None:
-    if len(spec.url) > LONGEST_URL or not _SCHEME.match(spec.url) or any(char in spec.url for char in "\0\r\n "):
-        raise ProtocolError(
-            "bad_request",
-            "this is no address of a channel; use https://HOST/PATH, mailtos://... or slack://...",
-        )
+    try:
+        check_address(spec.url)
+    except UsageError as error:
+        raise ProtocolError("bad_request", str(error)) from None
     if len(spec.branches) > MOST_PATTERNS or len(spec.secret) > LONGEST_SECRET or "\0" in spec.secret:
         raise ProtocolError("too_large", f"a channel has at most {MOST_PATTERNS} patterns of branches")
-    if spec.url.partition("://")[0].lower() in WEB_SCHEMES and not spec.secret:
+    if is_signed(spec.url) and not spec.secret:
         raise ProtocolError("bad_request", "messages as JSON are signed: give a secret")

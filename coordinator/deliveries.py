@@ -70,10 +70,15 @@ class Deliveries:
         self._statuses: dict[str, CommitStatus] = {}  # the newest of each context that is still in the database
         for row in store.all(Delivery.select().order_by(Delivery.seq)):
             entry = Entry(*row)
+            try:
+                content = _content(entry)
+            except ValueError as error:
+                log.error("ignoring delivery %r: its row in the database is invalid (%s)", entry.key, error)
+                continue
             if entry.state == "pending":
                 self._pending[entry.key] = entry
-            if not _is_message(entry):
-                self._statuses[entry.key] = load(CommitStatus, entry.content_json)
+            if isinstance(content, CommitStatus):
+                self._statuses[entry.key] = content
         self._results: dict[tuple[str, str], BranchResult] = {
             (project, branch): BranchResult(run, bool(broken), told)
             for _, project, branch, run, broken, told in store.all(BranchOutcome.select())
@@ -158,32 +163,36 @@ class Deliveries:
 
     # the launcher
 
-    def take(self, message: m.TakeDeliveries) -> m.PendingDeliveries:
-        """What is due now, the oldest first; of a channel only the oldest, so that it gets all in order."""
+    def take(self, message: m.TakeDeliveries, *, durable: bool) -> m.PendingDeliveries:
+        """What is due now, the oldest first; of a channel nothing behind a message that is to be tried again later.
+
+        Nothing while the database is behind (not `durable`): nobody is told what may yet be lost.
+        """
         now = time.time()
         found: list[PendingDelivery] = []
-        lanes: set[str] = set()
-        for entry in self._pending.values():
+        held: set[str] = set()
+        for entry in self._pending.values() if durable else ():
             if len(found) >= min(max(message.limit, 1), MOST_IN_ANSWER):
                 break
-            is_message = _is_message(entry)
-            if is_message and entry.lane in lanes:
+            if _is_message(entry) and entry.lane in held:
                 continue
-            lanes.add(entry.lane)
             if entry.not_before <= now:
-                found.append(self._due(entry, is_message))
+                found.append(self._due(entry))
+            else:
+                held.add(entry.lane)
         return m.PendingDeliveries(id=message.id, web_url=self._web_url, deliveries=found)
 
-    def _due(self, entry: Entry, is_message: bool) -> PendingDelivery:
+    def _due(self, entry: Entry) -> PendingDelivery:
+        content = _content(entry)
         return PendingDelivery(
             key=entry.key,
             seq=entry.seq,
             lane=entry.lane,
             attempts=entry.attempts,
             created_at=entry.created_at,
-            status=None if is_message else load(CommitStatus, entry.content_json),
-            message=load(RunMessage, entry.content_json) if is_message else None,
-            channel=self._channels.open(_channel_of(entry)) if is_message else None,
+            status=content if isinstance(content, CommitStatus) else None,
+            message=content if isinstance(content, RunMessage) else None,
+            channel=self._channels.open(_channel_of(entry)) if _is_message(entry) else None,
         )
 
     def settle(self, message: m.SettleDelivery, now: Now) -> m.Done:
@@ -236,12 +245,15 @@ class Deliveries:
         return m.DeliveryList(id=message.id, deliveries=[self._view(Entry(*row)) for row in self._store.all(query)])
 
     def _view(self, entry: Entry) -> DeliveryView:
-        if _is_message(entry):
-            told = load(RunMessage, entry.content_json)
-            to, about = self._channels.address(_channel_of(entry)), f"run {told.run} {told.event}"
+        try:
+            content = _content(entry)
+        except ValueError:
+            to, about = "", "invalid"
         else:
-            status = load(CommitStatus, entry.content_json)
-            to, about = f"{status.context} of {status.sha[:8]}", status.status.value
+            if isinstance(content, RunMessage):
+                to, about = self._channels.address(_channel_of(entry)), f"run {content.run} {content.event}"
+            else:
+                to, about = f"{content.context} of {content.sha[:8]}", content.status.value
         return DeliveryView(
             project=entry.project,
             to=to,
@@ -256,6 +268,14 @@ class Deliveries:
 
 def _is_message(entry: Entry) -> bool:
     return entry.lane.startswith("channel ")
+
+
+def _content(entry: Entry) -> CommitStatus | RunMessage:
+    """What is to be told. Raises ValueError for an invalid row."""
+    if _is_message(entry):
+        _channel_of(entry)
+        return load(RunMessage, entry.content_json)
+    return load(CommitStatus, entry.content_json)
 
 
 def _channel_of(entry: Entry) -> int:

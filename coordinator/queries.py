@@ -121,7 +121,7 @@ class Queries:
             m.ListSchedules: lambda query: (schedules.list_schedules(query), None),
             m.ListChannels: lambda query: (channels.list_channels(query), None),
             m.ListDeliveries: lambda query: (deliveries.list_deliveries(query), None),
-            m.TakeDeliveries: lambda query: (deliveries.take(query), None),
+            m.TakeDeliveries: lambda query: (deliveries.take(query, durable=not self.stored_only), None),
         }
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first
         self.stored_only = False  # while the store is behind the engine: answer from durable state only
@@ -177,7 +177,7 @@ class Queries:
         return m.Workspaces(id=query.id, workspaces=found), None
 
     def _get_run(self, query: m.GetRun) -> Answer:
-        return m.RunDetail(id=query.id, run=run_view(self.run(query.run))), None
+        return m.RunDetail(id=query.id, run=run_view(self.run(query.run), self._engine.kept())), None
 
     def _get_job(self, query: m.GetJob) -> Answer:
         job = self._job(query.run, query.job)
@@ -262,7 +262,7 @@ class Queries:
                 seq=self._feed.seq,
                 runs=self._store.list_runs(bounded(query.runs)),
                 workers=self._engine.worker_views(),
-                run=None if query.run is None else run_view(self.run(query.run)),
+                run=None if query.run is None else run_view(self.run(query.run), self._engine.kept()),
             ),
             None,
         )

@@ -9,13 +9,11 @@ import msgspec
 
 from coordinator.engine.state import JobState, RunState
 from protocol.deliveries import CONTEXT, ChannelSpec, CommitStatus, Event, RunMessage
-from protocol.projects import Forge
+from protocol.projects import STATUS_FORGES, Forge
 from protocol.statuses import ExecutionStatus as S
 
 DAY = 24 * 3600.0
 """Seconds after which a branch that is still broken is told again."""
-STATUS_FORGES = ("gitea", "github", "gitlab")
-"""Kinds of forges that take commit statuses."""
 NAMED_JOBS = 20
 """Failed jobs that a message names."""
 LONGEST_DESCRIPTION = 140

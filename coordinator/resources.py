@@ -105,7 +105,8 @@ class Resources(ABC):
         next_run, next_job = self.store.next_ids()
         self.engine = Engine(self.settings.engine, next_run_id=next_run, next_job_id=next_job)
         runs, workers = self.store.load_unfinished()
-        self.engine.restore(runs, workers, self._clock(), environments=self.store.load_environments())
+        environments, kept = self.store.load_environments(), self.store.load_kept()
+        self.engine.restore(runs, workers, self._clock(), environments=environments, kept=kept)
         return len(runs)
 
     def _listen(self) -> None:

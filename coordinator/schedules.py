@@ -92,7 +92,7 @@ class Schedules:
         raise AssertionError(type(message))
 
     def _add(self, message: m.AddSchedule, by: Identity) -> m.ScheduleAdded:
-        if not 1 <= len(message.token) <= LONGEST_TOKEN:
+        if not 1 <= len(message.token) <= LONGEST_TOKEN or "\0" in message.token:
             raise ProtocolError("bad_field", f"a token has 1 to {LONGEST_TOKEN} characters")
         if (known := self._tokens.get(message.token)) is not None:
             return m.ScheduleAdded(id=message.id, schedule=known)
@@ -163,7 +163,7 @@ class Schedules:
 
     def run(self, message: m.RunSchedule, now: Now) -> m.TriggerAdded:
         """Starts a schedule's run now, once for each token."""
-        if not 1 <= len(message.token) <= LONGEST_TOKEN:
+        if not 1 <= len(message.token) <= LONGEST_TOKEN or "\0" in message.token:
             raise ProtocolError("bad_field", f"a token has 1 to {LONGEST_TOKEN} characters")
         view = self._known(message.schedule)
         added = self._start(view, f"schedule:{view.id}:run:{message.token}", now)

@@ -120,6 +120,7 @@ class Coordinator(Resources):
         outbox = Outbox()
         self.handlers.answer_uploads(outbox)
         self.receive(outbox, now)
+        self.handlers.relay.look(outbox.reply)
         self.children.find_projects(now)
         outbox.appended += self.children.take_answers(now)
         self.upstream_needs.answer(now)
@@ -402,6 +403,7 @@ class Coordinator(Resources):
         outbox = Outbox()
         self.handlers.answer_uploads(outbox)
         self.receive(outbox, now)
+        self.handlers.relay.look(outbox.reply)
         self.send_replies(outbox)
         self.answer_queries()
         if now.mono >= stall.retry_at:

@@ -39,6 +39,10 @@ class Client(ClientSession):
         """A client of the same coordinator for another thread."""
         return Client(self.address, timeout=self.timeout, name=self.name, credentials=self._given)
 
+    def drop(self, run: int, job: str | None = None) -> int:
+        """Ends the kept containers of a run or a job; returns their number."""
+        return self.request(m.Drop, m.Done, run=run, job=job).count
+
     # runs
 
     def submit_run(

@@ -89,7 +89,9 @@ def zone_of(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (LookupError, ValueError, OSError):
-        near = difflib.get_close_matches(name, available_timezones(), n=1, cutoff=0.7)
+        known = sorted(available_timezones())
+        cities = [zone for zone in known if zone.rpartition("/")[2].casefold() == name.casefold()]
+        near = cities or difflib.get_close_matches(name, known, n=1, cutoff=0.7)
         hint = f"did you mean {near[0]}?" if near else "use a name such as Europe/Berlin or UTC"
         raise UsageError(f"unknown time zone {name[:100]!r}; {hint}") from None
 

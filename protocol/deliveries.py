@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, get_args
+from urllib.parse import urlsplit
 
 import msgspec
 
+from protocol.errors import UsageError
 from protocol.statuses import ExecutionStatus
 from protocol.views import View
 
@@ -17,6 +20,12 @@ DeliveryState = Literal["pending", "delivered", "failed"]
 CHANNEL_TRIGGERS: tuple[str, ...] = get_args(ChannelTrigger)
 WEB_SCHEMES = ("http", "https")
 """Schemes of addresses that get signed JSON; all others are those of chats and mail."""
+LOCAL_SCHEMES = frozenset(
+    ("syslog", "rsyslog", "dbus", "glib", "gio", "gnome", "kde", "qt", "macosx", "windows", "file")
+)
+"""Schemes of Apprise that act on the sender's own host."""
+LONGEST_URL = 4096
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\x00-\x20\x7f]*")
 CONTEXT = "longshore"
 """Context of a run's commit status; that of a job has its name after a slash."""
 
@@ -107,3 +116,31 @@ class PendingDelivery(View, frozen=True, kw_only=True, omit_defaults=True):
     status: CommitStatus | None = None
     message: RunMessage | None = None
     channel: ChannelSpec | None = None
+
+
+def is_signed(url: str) -> bool:
+    """Whether an address gets signed JSON, and no text."""
+    return url.partition("://")[0].lower() in WEB_SCHEMES
+
+
+def shown(url: str) -> str:
+    """An address without what may be secret: user, password, path and query, which hold tokens in chats' addresses.
+
+    Of signed JSON, the path is shown, which is no secret; of mail, the receiver's host.
+    """
+    scheme, _, rest = url.partition("://")
+    host = rest.partition("?")[0].partition("/")[0].rpartition("@")[2]
+    if is_signed(url):
+        return f"{scheme}://{host}{urlsplit(url).path}"
+    if scheme.lower() in ("mailto", "mailtos"):
+        return f"{scheme}://{host}"
+    return f"{scheme}://..."
+
+
+def check_address(url: str) -> None:
+    """Refuses what is no address of a channel. Raises UsageError, which does not repeat the address."""
+    scheme = url.partition("://")[0].lower() if _ADDRESS.fullmatch(url) and len(url) <= LONGEST_URL else ""
+    if not scheme:
+        raise UsageError("this is no address of a channel; use https://HOST/PATH, mailtos://... or slack://...")
+    if scheme in LOCAL_SCHEMES:
+        raise UsageError(f"{scheme}:// would act on the coordinator's own host; use a service that others read")

@@ -24,6 +24,8 @@ ForgeKind = Literal["gitea", "github", "gitlab", "bitbucket", "plain"]
 """The server that a project's repository is on. Forgejo is a Gitea; `plain` is any other that sends JSON."""
 TriggerState = Literal["pending", "launched", "refused", "skipped"]
 PIPELINE_SOURCES: tuple[str, ...] = get_args(PipelineSource)
+STATUS_FORGES: tuple[ForgeKind, ...] = ("gitea", "github", "gitlab")
+"""Kinds of forges that take commit statuses."""
 FORGE_KINDS: tuple[str, ...] = get_args(ForgeKind)
 
 LONGEST_PROJECT = 255

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import hmac
 import json
 from datetime import UTC, datetime
 from typing import Literal
+from urllib.parse import unquote, urlsplit
 
 from protocol.deliveries import RunMessage
 from team.forges import USER_AGENT, Request
@@ -81,6 +83,7 @@ def webhook(message: RunMessage, url: str, secret: str, delivery: str, web_url: 
         "url": link(message, web_url) or None,
     }
     body = json.dumps(document).encode()
+    url, credentials = _without_user(url)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": USER_AGENT,
@@ -88,7 +91,17 @@ def webhook(message: RunMessage, url: str, secret: str, delivery: str, web_url: 
         DELIVERY: hashlib.sha256(delivery.encode()).hexdigest(),
         SIGNATURE: f"sha256={hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()}",
     }
-    return Request(url, headers, body)
+    return Request(url, headers | credentials, body)
+
+
+def _without_user(url: str) -> tuple[str, dict[str, str]]:
+    """An address without user and password, and the header that they are sent in."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    basic = base64.b64encode(unquote(user).encode()).decode()
+    return parts._replace(netloc=host).geturl(), {"Authorization": f"Basic {basic}"}
 
 
 def _one_line(text: str) -> str:

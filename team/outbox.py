@@ -25,7 +25,7 @@ import urllib3
 
 from protocol import messages as m
 from protocol.client import Client
-from protocol.deliveries import WEB_SCHEMES, ChannelSpec, PendingDelivery, RunMessage
+from protocol.deliveries import ChannelSpec, PendingDelivery, RunMessage, is_signed, shown
 from protocol.errors import LongshoreError, reason_of
 from protocol.projects import ProjectSpec
 from team import forges, notices
@@ -40,6 +40,8 @@ LONGEST_PAUSE = 3600.0
 """Seconds between two attempts: the first is doubled with each."""
 LONGEST_RETRY_AFTER = 6 * 3600.0
 """Maximum seconds that a server may ask for."""
+SHORTEST_SECRET = 4
+"""Characters of a part of an address from which on it is kept out of errors."""
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 20.0
 ANSWER_BYTES = 64 << 10
@@ -47,8 +49,6 @@ ANSWER_BYTES = 64 << 10
 REFUSED_FOR_GOOD = frozenset({400, 404, 405, 410, 411, 413, 414, 415, 422})
 """Answers of a forge that a repetition would only get again."""
 GONE = 410
-LOCAL_SCHEMES = ("syslog", "rsyslog", "dbus", "glib", "gio", "gnome", "kde", "qt", "macosx", "windows", "form", "file")
-"""Apprise's addresses that act on the coordinator's own host."""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -57,6 +57,10 @@ class Outcome(msgspec.Struct, frozen=True):
     state: Literal["pending", "delivered", "failed"]
     error: str = ""
     retry_after: float = 0.0
+
+
+Attempt = Callable[[], Outcome]
+Outcomes = list[tuple[PendingDelivery, Outcome]]
 
 
 def pause(attempts: int, first: float = FIRST_PAUSE) -> float:
@@ -73,7 +77,7 @@ class Outbox:
         self._http = urllib3.PoolManager(
             num_pools=50, maxsize=2, retries=False, timeout=urllib3.Timeout(CONNECT_SECONDS, READ_SECONDS)
         )
-        self._flying: dict[str, tuple[PendingDelivery, Future[Outcome]]] = {}  # by lane
+        self._flying: dict[str, Future[Outcomes]] = {}  # by lane
 
     def close(self) -> None:
         """Drops what has not begun. What is under way is delivered again by the next process."""
@@ -84,28 +88,25 @@ class Outbox:
         """Settles attempts that have ended, and begins those that are due. Raises LongshoreError if the coordinator
         can't be reached; the next call tries again.
         """
-        for lane, (delivery, future) in list(self._flying.items()):
+        for lane, future in list(self._flying.items()):
             if future.done():
-                self._settle(client, delivery, future.result())
+                for delivery, outcome in future.result():
+                    self._settle(client, delivery, outcome)
                 del self._flying[lane]
         if len(self._flying) >= SIDE_BY_SIDE:
             return
         taken = client.request(m.TakeDeliveries, m.PendingDeliveries, limit=TAKEN)
         if not taken.deliveries:
             return
-        projects: dict[str, ProjectSpec] | None = None
+        projects = {view.project.name: view.project for view in client.request(m.ListProjects, m.ProjectList).projects}
+        lanes: dict[str, list[tuple[PendingDelivery, Attempt]]] = {}
         for delivery in taken.deliveries:
-            if delivery.lane in self._flying or len(self._flying) >= SIDE_BY_SIDE:
+            if delivery.lane in self._flying or (delivery.lane not in lanes and len(lanes) >= SIDE_BY_SIDE):
                 continue
-            if delivery.status is not None and projects is None:
-                projects = {
-                    view.project.name: view.project for view in client.request(m.ListProjects, m.ProjectList).projects
-                }
-            attempt = self._attempt(client, delivery, projects or {}, taken.web_url)
-            if isinstance(attempt, Outcome):
-                self._settle(client, delivery, attempt)
-            else:
-                self._flying[delivery.lane] = delivery, self._pool.submit(_guarded, attempt)
+            attempt = self._attempt(client, delivery, projects, taken.web_url)
+            lanes.setdefault(delivery.lane, []).append((delivery, attempt))
+        for lane, attempts in lanes.items():
+            self._flying[lane] = self._pool.submit(_each, attempts)
 
     def _settle(self, client: Client, delivery: PendingDelivery, outcome: Outcome) -> None:
         again = max(pause(delivery.attempts, self._first_pause), min(outcome.retry_after, LONGEST_RETRY_AFTER))
@@ -123,21 +124,21 @@ class Outbox:
 
     def _attempt(
         self, client: Client, delivery: PendingDelivery, projects: dict[str, ProjectSpec], web_url: str
-    ) -> Outcome | Callable[[], Outcome]:
-        """What to do for a delivery, in a thread; or the outcome, if nothing can be done."""
+    ) -> Attempt:
+        """What to do for a delivery, in a thread."""
         if delivery.status is not None:
             project = projects.get(delivery.status.project)
             if project is None or project.forge is None or not project.forge.token:
-                return Outcome("failed", "the project has no forge with a token any more")
+                return partial(Outcome, "failed", "the project has no forge with a token any more")
             try:
                 secret = client.request(m.RevealSecret, m.SecretValue, project=project.name, name=project.forge.token)
                 request = forges.request(project, delivery.status, secret.value, web_url)
             except LongshoreError as error:
-                return Outcome("pending", str(error))
+                return partial(Outcome, "pending", str(error))
             return partial(self._set_status, request)
         if delivery.message is None or delivery.channel is None:
-            return Outcome("failed", "the channel was removed")
-        if delivery.channel.url.partition("://")[0].lower() in WEB_SCHEMES:
+            return partial(Outcome, "failed", "the channel was removed, or its row in the database is invalid")
+        if is_signed(delivery.channel.url):
             channel, message = delivery.channel, delivery.message
             request = notices.webhook(message, channel.url, channel.secret, delivery.key, web_url)
             return partial(self._post_message, request)
@@ -169,7 +170,20 @@ class Outbox:
             response.close()
 
 
-def _guarded(attempt: Callable[[], Outcome]) -> Outcome:
+def _each(attempts: list[tuple[PendingDelivery, Attempt]]) -> Outcomes:
+    """Makes the deliveries of a lane, up to the first that is to be tried again: the next would fail alike, or must
+    not overtake it.
+    """
+    outcomes: Outcomes = []
+    for delivery, attempt in attempts:
+        outcome = _guarded(attempt)
+        outcomes.append((delivery, outcome))
+        if outcome.state == "pending":
+            break
+    return outcomes
+
+
+def _guarded(attempt: Attempt) -> Outcome:
     try:
         return attempt()
     except (urllib3.exceptions.HTTPError, OSError) as error:
@@ -187,9 +201,7 @@ def tell(channel: ChannelSpec, message: RunMessage, web_url: str) -> Outcome:
     """Sends a message by mail or chat."""
     import apprise
 
-    scheme = channel.url.partition("://")[0].lower()
-    if scheme in LOCAL_SCHEMES:
-        return Outcome("failed", f"{scheme}:// would act on the coordinator's own host")
+    logging.getLogger("apprise").propagate = False  # its lines have addresses with their passwords
     with _apprise, _captured() as captured:
         sender = apprise.Apprise()
         if not sender.add(channel.url):
@@ -212,7 +224,8 @@ def _captured() -> AbstractContextManager[StringIO]:
 def _without(url: str, text: str) -> str:
     """The last line of a log, without anything that is part of the address."""
     line = text.splitlines()[-1] if text else ""
-    parts = [part for part in _parts(url) if len(part) >= 6]
+    public = shown(url)
+    parts = [part for part in _parts(url) if len(part) >= SHORTEST_SECRET and part not in public]
     for part in sorted(parts, key=len, reverse=True):
         line = line.replace(part, "[...]")
     return line

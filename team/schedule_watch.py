@@ -12,7 +12,7 @@ from protocol import messages as m
 from protocol.client import Client
 from protocol.errors import LongshoreError
 from protocol.schedules import ScheduleView
-from team.schedules import due
+from team.schedules import due, next_due
 
 log = logging.getLogger(__name__)
 
@@ -25,14 +25,14 @@ class ScheduleWatch:
 
     def __init__(self) -> None:
         self._schedules: list[ScheduleView] = []
-        self._refresh_at = float("-inf")
+        self._refresh_at = self._next_due = float("-inf")
 
     def step(self, client: Client, now: float) -> None:
         """Deals with what is due at `now`. Raises LongshoreError if the coordinator can't be reached: the next call
         tries again.
         """
         mono = time.monotonic()
-        if mono < self._refresh_at and not due(self._schedules, now):
+        if mono < self._refresh_at and now < self._next_due:
             return
         self._refresh_at = mono + REFRESH_EVERY
         self._schedules = client.request(m.ListSchedules, m.ScheduleList).schedules
@@ -45,5 +45,6 @@ class ScheduleWatch:
                 log.warning("schedule %d: %s", each.schedule, error)
             else:
                 log.info("schedule %d: %s", each.schedule, "starts a run" if each.fire is not None else each.note)
+        self._next_due = next_due(self._schedules)
         if decisions:
             self._refresh_at = float("-inf")

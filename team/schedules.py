@@ -5,6 +5,7 @@ Every evaluation deals with all due times since the one before: the latest may s
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -42,7 +43,7 @@ def advance(schedule: ScheduleView, now: float) -> Advance | None:
         return Advance(schedule=schedule.id, considered_until=now, waiting=schedule.waiting_due, note=schedule.note)
     try:
         latest = _cron(schedule.spec.cron, schedule.spec.timezone).latest(schedule.considered_until, now)
-    except UsageError as error:  # checked when it was added, but by another version of the time zones
+    except (UsageError, OverflowError, OSError) as error:  # checked when added, but by other time zones
         return None if schedule.note == str(error) else _nothing(schedule, schedule.considered_until, str(error))
     if latest is None:
         waits = schedule.waiting_due
@@ -57,6 +58,19 @@ def advance(schedule: ScheduleView, now: float) -> Advance | None:
         return _nothing(schedule, latest, f"skipped at {_at(latest)}: {_last(schedule)} was not over")
     note = f"due since {_at(latest)}: waits for the end of {_last(schedule)}"
     return Advance(schedule=schedule.id, considered_until=latest, waiting=latest, note=note)
+
+
+def next_due(schedules: list[ScheduleView]) -> float:
+    """The first time at which one of the schedules comes due; infinite if none does."""
+    return min((_next(schedule) for schedule in schedules if not schedule.paused), default=math.inf)
+
+
+def _next(schedule: ScheduleView) -> float:
+    try:
+        cron = _cron(schedule.spec.cron, schedule.spec.timezone)
+        return next(cron.after(schedule.considered_until), math.inf)
+    except (UsageError, OverflowError, OSError):
+        return math.inf
 
 
 _cron = lru_cache(maxsize=1000)(Cron)

@@ -64,7 +64,7 @@ def add_command(
     import secrets
 
     from cli.session.session import acting_session
-    from protocol.deliveries import WEB_SCHEMES, ChannelSpec
+    from protocol.deliveries import ChannelSpec, check_address, is_signed
     from protocol.errors import UsageError
     from protocol.messages import AddChannel, ChannelAdded
 
@@ -74,13 +74,14 @@ def add_command(
         raise click.BadParameter("a secret is no argument: give -, and the secret on stdin", param_hint="--secret")
     if url == STDIN:
         url = sys.stdin.read().strip()
-    signed = url.partition("://")[0].lower() in WEB_SCHEMES
+    check_address(url)
+    signed = is_signed(url)
     if secret == STDIN:
         key, made = sys.stdin.read().removesuffix("\n"), ""
     else:
         key = made = secrets.token_hex(SECRET_BYTES) if signed else ""
     if not signed:
-        _check_address(url)
+        _check_service(url)
     channel = ChannelSpec(
         project=ctx.meta["project"],
         url=url,
@@ -94,7 +95,7 @@ def add_command(
     output.document({"id": added.channel, "secret": made or None}, text + (f"; its secret: {made}" if made else ""))
 
 
-def _check_address(url: str) -> None:
+def _check_service(url: str) -> None:
     import logging
 
     import apprise

@@ -236,7 +236,8 @@ def _changed(spec: ProjectSpec, settings: dict[str, Any]) -> ProjectSpec:
     """The settings with what was given. Raises UsageError."""
     import msgspec
 
-    from protocol.projects import Forge, check_project_name, check_project_url
+    from protocol.errors import UsageError
+    from protocol.projects import STATUS_FORGES, Forge, check_project_name, check_project_url
 
     given = {key: value for key in ("url", "default_branch", "credentials") if (value := settings.get(key)) is not None}
     if settings["poll"] is not None:
@@ -254,6 +255,8 @@ def _changed(spec: ProjectSpec, settings: dict[str, Any]) -> ProjectSpec:
     spec = msgspec.structs.replace(spec, **given)
     check_project_name(spec.name)
     check_project_url(spec.url)
+    if spec.forge is not None and spec.forge.token and spec.forge.kind not in STATUS_FORGES:
+        raise UsageError(f"--forge-token: no statuses go to {spec.forge.kind}, only to {', '.join(STATUS_FORGES)}")
     return spec
 
 

@@ -101,4 +101,5 @@ def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_lim
         log_limit=job.plan.resources.log_limit or log_limit,
         lease=lease if moves(job) else None,
         to_come=max(0, index.total.open - 1),
+        keep=run.plan.keep.of(job.plan.name) if run.plan.keep is not None else None,
     )

@@ -60,7 +60,7 @@ class Report(msgspec.Struct):
         if result is None:
             return True
         long = (result.message, result.artifacts, result.dotenv, result.tests, result.reports, result.release)
-        return not any(long)
+        return not any(long) and result.kept is None
 
     def message(self, attempt: str, now: float) -> m.JobStatus:
         ago = max(0.0, now - self.happened)
@@ -83,6 +83,7 @@ class Report(msgspec.Struct):
             coverage=self.result.coverage,
             release=self.result.release,
             pages=self.result.pages,
+            kept=self.result.kept,
         )
 
 

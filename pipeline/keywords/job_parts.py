@@ -55,7 +55,11 @@ REPORTS_NOT_READ = {
 JOB_PARTS = [
     works("job.artifacts.paths", TEXTS, "see [Files](#artifacts-and-caches)"),
     works("job.artifacts.exclude", TEXTS),
-    works("job.artifacts.expire_in", DURATION, "while a run is under way, its artifacts are kept"),
+    works(
+        "job.artifacts.expire_in",
+        DURATION,
+        "while a run is under way, its artifacts are kept; variables are expanded, which GitLab refuses here",
+    ),
     works("job.artifacts.name", TEXT),
     works("job.artifacts.untracked", FLAG),
     works("job.artifacts.when", SAVE_WHEN),

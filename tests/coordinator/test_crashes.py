@@ -138,7 +138,7 @@ def test_a_killed_coordinator_goes_on_where_it_was(tmp_path: Path, point: str, t
         process = start(tmp_path, address)
         submitter.join(DEADLINE)
         (run_id,) = submitted
-        with Client(address) as client:
+        with Client(address, timeout=DEADLINE) as client:
             view = eventually(lambda: client.get_run(run_id), so=lambda view: view.status in ENDED)
             assert view.status is S.SUCCESS
             assert [run.id for run in client.list_runs()] == [run_id]
@@ -160,10 +160,10 @@ def test_a_killed_coordinator_goes_on_where_it_was(tmp_path: Path, point: str, t
 def test_what_a_worker_had_whose_key_was_revoked_just_before_a_crash_has_failed_after_it(tmp_path: Path) -> None:
     address = free_address()
     process = start(tmp_path, address, REVOKED, "0")
-    with Client(address) as client:
+    with Client(address, timeout=DEADLINE) as client:
         token = client.request(admin.CreateToken, admin.TokenCreated, role="worker")
         credentials = Credentials(token.server, new_key_pair())
-        with Client(address, credentials=credentials) as joining:
+        with Client(address, timeout=DEADLINE, credentials=credentials) as joining:
             joining.enrol(token.secret, "w1")
         worker = WireWorker(address, credentials=credentials)
         worker.hello()
@@ -184,7 +184,7 @@ def test_an_acknowledged_log_byte_is_on_the_disk(tmp_path: Path) -> None:
     process = start(tmp_path, address)
     worker = WireWorker(address)
     worker.hello()
-    with Client(address) as client:
+    with Client(address, timeout=DEADLINE) as client:
         client.submit_run(plan(job("a")))
         attempt = worker.accept().attempt
         worker.status(attempt, 2, S.RUNNING)
@@ -200,7 +200,7 @@ def test_an_acknowledged_log_byte_is_on_the_disk(tmp_path: Path) -> None:
 def test_a_restart_asks_everybody_to_say_hello_and_disturbs_no_job(tmp_path: Path) -> None:
     address = free_address()
     first = Running(tmp_path, bind=address)
-    client = Client(address)
+    client = Client(address, timeout=DEADLINE)
     worker = WireWorker(address)
     before = worker.hello()
     run = client.submit_run(plan(job("a", "build"), job("b", "test")))

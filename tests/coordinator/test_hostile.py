@@ -90,7 +90,7 @@ def running(new_database: Callable[[], str], tmp_path: Path) -> Iterator[Running
         yield running
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     from_worker=st.lists(st.tuples(spoken(FROM_WORKER), st.binary(max_size=20)), min_size=5, max_size=25),
     from_client=st.lists(spoken(FROM_CLIENT), min_size=5, max_size=25),

@@ -218,3 +218,24 @@ def test_a_workspace_that_makes_no_sense_costs_no_other_run_its_packs(
         eventually(lambda: running.coordinator.housekeeper.counted.by_project == {PROJECT: size})
         assert client.workspaces(PROJECT) == [sound]
     assert "housekeeping failed" not in caplog.text
+
+
+def test_an_odd_schedule_channel_or_delivery_is_left_out_and_the_others_go_on(state: Path) -> None:
+    delivery = "INSERT INTO delivery VALUES ('{}', {}, 'a/b', '{}', '{}', 'pending', 0, 0, '', 0, 0)"
+    status = '{"project":"a/b","sha":"1","context":"c","status":"success"}'
+    for statement in (
+        "INSERT INTO schedule VALUES (1, 'a/b', 't', '{broken', 0, 0, 'x', 0, NULL, NULL, NULL, '')",
+        "INSERT INTO channel VALUES (1, 'a/b', 't', 'x', 'change', '[]', 'not sealed', 0, 'x')",
+        "INSERT INTO channel VALUES (2, 'a/b', 'u', 'x', 'change', 'nope', 'not sealed', 0, 'x')",
+        delivery.format("odd", 1, "forge a/b", "{broken"),
+        delivery.format("lane", 2, "channel x", "{}"),
+        delivery.format("sound", 3, "forge a/b", status),
+    ):
+        execute(state, statement)
+    with Running(state) as running, running.client() as client:
+        assert client.request(m.ListSchedules, m.ScheduleList).schedules == []
+        assert [channel.id for channel in client.request(m.ListChannels, m.ChannelList).channels] == [1]
+        assert len(client.request(m.ListDeliveries, m.DeliveryList).deliveries) == 3
+        (due,) = client.request(m.TakeDeliveries, m.PendingDeliveries).deliveries
+        assert due.key == "sound"
+        goes_on(running).close()

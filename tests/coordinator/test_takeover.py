@@ -43,7 +43,7 @@ class Process:
     log: Path
 
     def client(self) -> Client:
-        return Client(self.address)
+        return Client(self.address, timeout=DEADLINE)
 
     @property
     def credentials(self) -> Credentials:

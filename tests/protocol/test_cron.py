@@ -78,6 +78,7 @@ def test_each_due_time_comes_exactly_once_wherever_the_time_is_cut(
         ("0 0 30 2 *", "UTC", "bad day-of-month field"),
         ("1," * 150 + "1 * * * *", "UTC", "at most 200 characters"),
         ("0 3 * * *", "Europe/Berln", "unknown time zone 'Europe/Berln'; did you mean Europe/Berlin?"),
+        ("0 3 * * *", "berlin", "did you mean Europe/Berlin?"),
         ("0 3 * * *", "../../etc/passwd", "use a name such as Europe/Berlin or UTC"),
         ("0 3 * * *", "Europe", "unknown time zone 'Europe'"),
     ],

@@ -32,7 +32,7 @@ from protocol.workspace import TarWorkspace
 from tests.conftest import ROOT, Images
 from tests.security.joining import join
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.eventually import eventually
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.plans import job, plan
 from tests.support.system import System, repository
 
@@ -249,7 +249,7 @@ def test_thousands_of_connections_that_say_nothing_or_garbage_do_not_disturb_a_r
         for number in range(STRANGERS):
             strangers.append(stranger(where.host, where.port, number, dice))
             if number % 500 == 0:
-                with Client(system.address) as client:
+                with Client(system.address, timeout=DEADLINE) as client:
                     client.list_runs()
         view = system.finished(run)
         assert view["status"] == "success"

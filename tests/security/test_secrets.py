@@ -20,7 +20,7 @@ from protocol.errors import UsageError
 from tests.conftest import Images
 from tests.security.joining import Wire, join
 from tests.support.coordinator_process import Running, WireWorker
-from tests.support.eventually import eventually
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.plans import job, plan
 from tests.support.system import LONGSHORE, System, repository
 
@@ -88,7 +88,7 @@ class Watch(threading.Thread):
 
     def __init__(self, address: str) -> None:
         super().__init__()
-        self.client = Client(address)
+        self.client = Client(address, timeout=DEADLINE)
         self.feed = self.client.feed()
         self.feed.subscribe(b"")
         self.heard = bytearray()

@@ -78,8 +78,8 @@ class Running:
         self.close()
 
     def client(self, **options: Any) -> Client:
-        """A client of it."""
-        return Client(self.address, **options)
+        """A client of it, patient unless the options say otherwise."""
+        return Client(self.address, **{"timeout": DEADLINE, **options})
 
 
 class WireWorker:

@@ -29,6 +29,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers["Content-Length"]))
         headers = {name.lower(): value for name, value in self.headers.items()}
         self.server.received.append(Received(self.path, headers, body))
+        self.server.open.wait(60)
         status, extra, answer = self.server.answers.pop(0) if self.server.answers else self.server.answer
         self.send_response(status)
         self.send_header("Content-Length", str(len(answer)))
@@ -49,6 +50,8 @@ class HttpReceiver(http.server.ThreadingHTTPServer):
         self.received: list[Received] = []
         self.answer: tuple[int, dict[str, str], bytes] = (201, {}, b"{}")
         self.answers: list[tuple[int, dict[str, str], bytes]] = []
+        self.open = threading.Event()  # cleared: requests arrive, and get no answer
+        self.open.set()
         self._thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
         self._thread.start()
 
@@ -59,6 +62,7 @@ class HttpReceiver(http.server.ThreadingHTTPServer):
 
     def close(self) -> None:
         """Stops it."""
+        self.open.set()
         self.shutdown()
         self.server_close()
         self._thread.join()

@@ -226,7 +226,7 @@ class System:
         eventually(lambda: self.view(run).finished_at, within=within)
         return self.show(run)
 
-    def client(self, timeout: float = 20.0) -> Client:
+    def client(self, timeout: float = DEADLINE) -> Client:
         """A connection to the coordinator, or to whoever serves the state directory: cheap enough to ask often."""
         place = self.folder / "state" / "coordinator.json"
         if self.address is None:

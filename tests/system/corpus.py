@@ -21,7 +21,7 @@ from protocol.views import JobView, RunView
 from protocol.workspace import TarWorkspace
 from tests.conftest import Images
 from tests.support.docker_jobs import unpacked
-from tests.support.eventually import eventually
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import System, commit_all
 
 CASES = Path(__file__).parents[3] / "shared" / "conformance" / "plan"
@@ -99,7 +99,7 @@ def submit(client: Client, folder: Path, key: str, images: Images) -> int:
 def ended(system: System, run: int, play: list[str]) -> RunView:
     """The run at its end, after these manual jobs were played as soon as they asked for it."""
     assert system.address is not None
-    with Client(system.address) as client:
+    with Client(system.address, timeout=DEADLINE) as client:
         for job in play:
             play_once_asked(system, client, run, job)
         eventually(lambda: client.get_run(run).finished_at)

@@ -14,7 +14,7 @@ import pytest
 
 from protocol.client import Client
 from tests.conftest import Images
-from tests.support.eventually import eventually
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.system import System, leftovers
 from tests.system.corpus import (
     CASES,
@@ -80,7 +80,7 @@ def corpus(
                 system.start_worker(name, "--slots", "4")
             system.wait_for_workers(2)
             assert system.address is not None
-            with Client(system.address) as client:
+            with Client(system.address, timeout=DEADLINE) as client:
                 runs = {key: submit(client, folder / "projects", key, images) for key in TABLE if key in chosen}
             yield Corpus(system, runs)
             coordinator = system.coordinator_id
@@ -110,6 +110,6 @@ def test_a_pipeline_comes_to_what_its_scripts_imply(corpus: Corpus, tmp_path: Pa
     coverage = {name: job.coverage for name, job in jobs.items() if job.coverage is not None}
     assert coverage == wanted.get("coverage", {})
     assert system.address is not None
-    with Client(system.address) as client:
+    with Client(system.address, timeout=DEADLINE) as client:
         for name, files in wanted.get("artifacts", {}).items():
             assert archived(client, jobs[name], tmp_path) == files

@@ -9,6 +9,7 @@ from uuid import uuid4
 from protocol.client import Client
 from tests.support.docker_jobs import unpacked
 from tests.support.documents import check_document
+from tests.support.eventually import DEADLINE
 from tests.support.system import System, jobs_of, repository, statuses
 
 HEAD = "default: {image: longshore/busybox:test}\n"
@@ -139,7 +140,7 @@ unwanted: {stage: use, needs: [{job: make, artifacts: false}], script: ['test ! 
     assert archive["expires_at"] is not None
     assert jobs["succeeds"]["artifacts"] == []
     assert fleet.address is not None
-    with Client(fleet.address) as client:
+    with Client(fleet.address, timeout=DEADLINE) as client:
         views = {job.name: job for stage in client.get_run(run).stages for job in stage.jobs}
         digest = next(ref.digest for ref in views["make"].artifacts if ref.kind == "archive")
         client.download(digest, tmp_path / "make.tar.zst")

@@ -9,6 +9,7 @@ from protocol import messages as m
 from protocol.admin import SetSecret
 from protocol.client import Client
 from tests.support.documents import check_document
+from tests.support.eventually import DEADLINE
 from tests.support.system import System, jobs_of, repository
 
 RELEASES = """
@@ -36,7 +37,7 @@ bad:
 def test_a_release_has_its_variables_and_the_text_of_its_file(fleet: System, tmp_path: Path) -> None:
     project = repository(tmp_path / "releases", {".gitlab-ci.yml": RELEASES})
     name = Repository(project).remote.path
-    with Client(fleet.address or "") as client:
+    with Client(fleet.address or "", timeout=DEADLINE) as client:
         client.request(SetSecret, m.Done, project=name, name="PASSWORD", value="hunter2-hunter2")
     done = fleet.run(project)
     assert done.status == 0, done.err

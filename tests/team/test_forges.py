@@ -81,5 +81,8 @@ def test_a_message_is_one_line_of_subject_a_text_and_json_with_a_signature() -> 
     ]
     made = webhook(BROKEN, "https://x.example.org/hook", "key", "message 1 7", "")
     assert made.headers[SIGNATURE] == "sha256=" + hmac.new(b"key", made.body, hashlib.sha256).hexdigest()
+    with_user = webhook(BROKEN, "https://ann:pass%20word@x.example.org/hook?a=b", "key", "message 1 7", "")
+    assert with_user.url == "https://x.example.org/hook?a=b"
+    assert with_user.headers["Authorization"] == "Basic YW5uOnBhc3Mgd29yZA=="
     document = json.loads(made.body)
     assert (document["event"], document["url"], document["finished_at"]) == ("broken", None, "2027-01-15T08:00:00.500Z")

@@ -103,9 +103,10 @@ def test_a_repository_that_is_away_is_tried_again_and_then_refused_with_git_s_wo
     monkeypatch.setattr(launching, "MOST_ATTEMPTS", 10**6)
     second = world.trigger("later")
     eventually(lambda: world.launcher._works[PROJECT].attempts.get(second, 0) > 2)
-    origin = Origin(tmp_path / "origin")
+    origin = Origin(tmp_path / "made")
     pipeline(origin, "one: {script: [x]}\n")
     origin.push()
+    (tmp_path / "made").rename(tmp_path / "origin")  # all at once: without a branch it would be refused
     assert world.settled(second).state == "launched"
     eventually(lambda: world.parts[1].steps > 1)
     assert world.parts[0].steps >= world.parts[1].steps

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import msgspec
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import Envelope
@@ -153,6 +154,33 @@ def test_a_refusal_is_shown_and_a_refused_trigger_fails_its_commit(team: Team, f
     assert (body["state"], body["description"]) == ("failure", "the pipeline file is invalid:")
 
 
+def test_jobs_have_statuses_of_their_own_and_a_silent_receiver_holds_nobody_up(team: Team, forge: HttpReceiver) -> None:
+    project = team.owner.request(m.ShowProject, m.ProjectDetail, name=PROJECT).project.project
+    assert project.forge is not None
+    per_job = msgspec.structs.replace(project, forge=msgspec.structs.replace(project.forge, per_job=True))
+    team.owner.request(m.ChangeProject, m.Done, name=PROJECT, project=per_job)
+    with HttpReceiver() as silent:
+        silent.open.clear()
+        channel = ChannelSpec(project=PROJECT, url=silent.url, secret="signing-key", on="always")
+        team.owner.request(m.AddChannel, m.ChannelAdded, token="t1", channel=channel)
+        team.run("d1", S.FAILED)
+        wanted = {("longshore/push", "failure"), ("longshore/push/unit", "failure")}
+        team.deliver(lambda: {(each.json["context"], each.json["state"]) for each in forge.received} >= wanted)
+        team.deliver(lambda: silent.received)
+        assert [each.state for each in team.deliveries()].count("pending") == 1
+
+
+def test_nothing_is_delivered_while_the_database_is_behind(team: Team, forge: HttpReceiver) -> None:
+    team.submit("d1")
+    queries = team.running.coordinator.queries
+    queries.stored_only = True  # as in a stall
+    for _ in range(3):
+        team.outbox.step(team.launcher, time.time())
+    assert forge.received == []
+    queries.stored_only = False
+    team.deliver(lambda: states(forge) == ["pending"])
+
+
 class Mailbox:
     """A handler of a real SMTP server."""
 
@@ -234,8 +262,9 @@ def test_addresses_are_sealed_and_never_shown(team: Team, tmp_path: Path) -> Non
     stored = b"".join(path.read_bytes() for path in (tmp_path / "state").glob("longshore.db*")).decode("latin-1")
     for secret in ("pass-word", "token-b2", "token-c3", "query-key", "signing-key"):
         assert secret not in text + stored
-    with pytest.raises(LongshoreError, match="no address of a channel"):
-        add("not an address")
+    for bad, says in (("not an address", "no address of a channel"), ("syslog://", "the coordinator's own host")):
+        with pytest.raises(LongshoreError, match=says):
+            add(bad)
     keys = credentials_beside(tmp_path / "state", "web", team.running.address)
     with (
         Client(team.running.address, credentials=keys) as web,
