@@ -24,7 +24,7 @@ import zmq
 from protocol.addresses import WILDCARDS, TcpAddress, parse_tcp
 from protocol.errors import UsageError
 from protocol.files import PRIVATE_FILE
-from protocol.places import state_directory
+from protocol.places import home_directory, state_directory
 
 PRIVATE_DIRECTORY = 0o700
 KEY_CHARACTERS = 40
@@ -108,7 +108,7 @@ def parse_join_token(text: str) -> JoinToken:
 
 def published_directory() -> Path:
     """The directory of credentials published by this user's coordinators, independent of LONGSHORE_STATE."""
-    return Path.home() / ".local" / "state" / "longshore" / "loopback"
+    return home_directory() / ".local" / "state" / "longshore" / "loopback"
 
 
 def credentials_file(address: str) -> str:
@@ -175,7 +175,7 @@ def publish(addresses: Iterable[str], credentials: Credentials) -> list[Path]:
     directory find the coordinator.
     """
     directory = published_directory()
-    if not Path.home().is_dir():  # a service's user may have none; don't create it
+    if not home_directory().is_dir():  # a service's user may have none; don't create it
         return []
     try:
         directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)

@@ -5,8 +5,18 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from protocol.errors import UsageError
+
 WEB_URL = "web.url"
 """File in a state directory with the address of its web server."""
+
+
+def home_directory() -> Path:
+    """This user's home directory, which need not exist. Raises UsageError for a user without one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise UsageError("this user is unknown to the system and has no home directory; set HOME") from None
 
 
 def state_directory() -> Path:
@@ -14,12 +24,12 @@ def state_directory() -> Path:
     if chosen := os.environ.get("LONGSHORE_STATE"):
         return Path(chosen).absolute()
     home = os.environ.get("XDG_STATE_HOME")
-    return (Path(home) if home else Path.home() / ".local" / "state") / "longshore"
+    return (Path(home) if home else home_directory() / ".local" / "state") / "longshore"
 
 
 def cache_directory() -> Path:
     """`longshore` below XDG_CACHE_HOME, else below ~/.cache: whatever can be fetched or made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home_directory() / ".cache") / "longshore"
 
 
 def settings_file() -> Path:
@@ -27,7 +37,7 @@ def settings_file() -> Path:
     if chosen := os.environ.get("LONGSHORE_CONFIG"):
         return Path(chosen).absolute()
     home = os.environ.get("XDG_CONFIG_HOME")
-    return (Path(home) if home else Path.home() / ".config") / "longshore" / "config.toml"
+    return (Path(home) if home else home_directory() / ".config") / "longshore" / "config.toml"
 
 
 def pushes_directory() -> Path:

@@ -33,6 +33,9 @@ def test_the_units_are_sound_and_start_what_exists() -> None:
     for unit in UNITS:
         (verb,) = re.findall(r"^ExecStart=/usr/bin/env longshore (\w+) \$LONGSHORE_OPTIONS$", unit.read_text(), re.M)
         assert verb in VERBS
+        (families,) = re.findall(r"^RestrictAddressFamilies=(.*)$", unit.read_text(), re.M)
+        assert "AF_NETLINK" in families.split(), "without it libzmq aborts the process when it binds a socket"
+        assert re.search(r"^Environment=HOME=%S/longshore", unit.read_text(), re.M), "a dynamic user has no home"
 
 
 @pytest.mark.parametrize("shell", SHELLS)

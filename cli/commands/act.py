@@ -58,6 +58,9 @@ def retry_command(
             with own_workspace(session.client, run, job) as own:
                 count = session.client.retry(run, job, inputs=inputs, workspace=own.workspace, project=own.project)
             files = f", {clean(job)} on the files of {clean(str(own.root))}"
+            if not count:
+                click.echo(f"{clean(job)} of run {run} has these files already; `longshore logs {run} -f` follows")
+                return
         else:
             count = session.client.retry(run, job, failed_only=failed, inputs=inputs)
     click.echo(f"{_jobs(count)} of run {run} will be retried{files}; `longshore logs {run} -f` follows")

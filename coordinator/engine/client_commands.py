@@ -22,6 +22,7 @@ from protocol.errors import ProtocolError
 from protocol.job_inputs import BadInput, changed
 from protocol.statuses import ENDED, FailureReason
 from protocol.statuses import ExecutionStatus as S
+from protocol.workspace import Workspace
 
 
 class ClientCommands:
@@ -76,6 +77,8 @@ class ClientCommands:
         if message.job is not None:
             job = self._job(run, message.job)
             if job.status not in ENDED:
+                if message.workspace is not None and _has(job, message.workspace):
+                    return m.Done(id=message.id, count=0)  # asked again by a client that got no answer
                 raise ProtocolError("bad_request", f"job {message.job!r} of run {run.id} is {job.status.value}")
             chosen = [job]
         elif message.failed_only:
@@ -240,6 +243,13 @@ def _check_own_workspace(run: RunState, message: m.Retry) -> None:
             "bad_request",
             f"job {job.plan.name!r} starts or mirrors another run: it has no files; retry a job of that run",
         )
+
+
+def _has(job: JobState, workspace: Workspace) -> bool:
+    """Whether an unfinished job has these files in place of its run's."""
+    attempt = job.attempt
+    own = job.own_workspace(attempt.number if attempt and attempt.status not in ENDED else job.next_number)
+    return own is not None and own.id == workspace.id
 
 
 def _with_inputs(written: Mapping[str, str]) -> str:

@@ -26,6 +26,7 @@ import msgspec
 
 from protocol.backoff import Backoff
 from protocol.errors import EngineUnavailable, LongshoreError
+from protocol.places import home_directory
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 CALL_TIMEOUT = 120.0
@@ -120,7 +121,7 @@ def _context_url() -> str | None:
     """The URL chosen by DOCKER_CONTEXT or `docker context use`, if any. Raises EngineUnavailable."""
     name = os.environ.get("DOCKER_CONTEXT")
     if name is None:
-        directory = Path(os.environ.get("DOCKER_CONFIG") or Path.home() / ".docker")
+        directory = Path(os.environ.get("DOCKER_CONFIG") or home_directory() / ".docker")
         try:
             name = json.loads((directory / "config.json").read_bytes()).get("currentContext")
         except (OSError, ValueError, AttributeError):
@@ -140,7 +141,7 @@ def _context_url() -> str | None:
 
 def _tls_context() -> ssl.SSLContext:
     """As Docker's own tools do: ca.pem, cert.pem and key.pem of DOCKER_CERT_PATH."""
-    directory = Path(os.environ.get("DOCKER_CERT_PATH") or Path.home() / ".docker")
+    directory = Path(os.environ.get("DOCKER_CERT_PATH") or home_directory() / ".docker")
     context = ssl.create_default_context(cafile=str(directory / "ca.pem"))
     context.load_cert_chain(directory / "cert.pem", directory / "key.pem")
     return context

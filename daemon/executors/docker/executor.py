@@ -50,6 +50,7 @@ from protocol.backoff import Backoff
 from protocol.clock import boot
 from protocol.errors import EngineUnavailable
 from protocol.messages import Assignment
+from protocol.places import home_directory
 from protocol.views import Capability
 
 LOG_BYTES = 4 << 30
@@ -62,7 +63,7 @@ logger = logging.getLogger(__name__)
 
 def default_directory() -> Path:
     """The user's cache directory."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "longshore"
+    return Path(os.environ.get("XDG_CACHE_HOME") or home_directory() / ".cache") / "longshore"
 
 
 class DockerExecutor(Executor):
