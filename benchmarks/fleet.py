@@ -26,6 +26,12 @@ from protocol.statuses import ENDED, ExecutionStatus
 
 ROOT = Path(__file__).parent.parent
 LONGSHORE = str(Path(sys.executable).parent / "longshore")
+WORKERS = {
+    "docker": [LONGSHORE, "worker"],
+    "noop": [sys.executable, "-m", "benchmarks.noop_worker"],
+    "timeless": [sys.executable, "-m", "benchmarks.timeless_worker", "worker"],
+}
+"""Commands of workers by what they do."""
 PATIENCE = 600.0
 """Timeout in seconds of any wait in a benchmark."""
 POLL = 0.01
@@ -90,13 +96,13 @@ class Fleet:
         return next((line for line in log.read_text().splitlines() if line.startswith("tcp://")), "")
 
     def start_workers(self, count: int, *, slots: int, executor: str = "docker") -> None:
-        """Starts workers and waits until they are online. `executor` is `docker`, or `noop`, which does nothing."""
+        """Starts workers and waits until they are online.
+
+        `executor` is `docker`, `noop`, which does nothing, or `timeless`: Docker, without the times of log lines.
+        """
         for number in range(count):
             options = ["--coordinator", self.address, "--name", f"{executor}-{number}", "--slots", str(slots)]
-            command = (
-                [LONGSHORE, "worker"] if executor == "docker" else [sys.executable, "-m", "benchmarks.noop_worker"]
-            )
-            self.start([*command, *options], f"worker-{number}")
+            self.start([*WORKERS[executor], *options], f"worker-{number}")
         self.await_workers(count)
 
     def start_worker(self, name: str, *options: str, address: str = "") -> None:

@@ -7,7 +7,7 @@ A second release of a container, which must not happen, is recorded: `doubles` l
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from daemon.executors.base import Collected, Dependencies, Executor, Found, Outcome, Sandbox, Workspace
@@ -123,7 +123,7 @@ class VirtualExecutor(Executor):
     def discard(self, attempt: str) -> None:
         (self._directory / attempt).unlink(missing_ok=True)
 
-    def sweep(self, keep: set[str]) -> int:
+    def sweep(self, keep: Container[str]) -> int:
         return 0
 
 

@@ -159,6 +159,7 @@ def _answer(
         subject = DownstreamSubject(
             request.file,
             request.run,
+            request.upstream_project,
             request.job_id,
             request.trigger,
             files,

@@ -14,12 +14,13 @@ from coordinator.engine.child_requests import completed
 from coordinator.engine.effects import CompileChild
 from coordinator.engine.engine import Engine
 from coordinator.engine.state import Now
-from coordinator.files.base import Bytes, Logs
+from coordinator.files.base import Logs
 from coordinator.other_projects import Projects, Refused, check_hierarchy
 from coordinator.store.history import History
 from coordinator.submission import Submission
 from protocol.compilation import Answer, ChildRequest, Compiled
 from protocol.errors import LongshoreError
+from protocol.log_times import LogPiece, mark
 
 log = logging.getLogger(__name__)
 
@@ -90,13 +91,13 @@ class ChildRuns:
                 self._compile(CompileChild(wanted.attempt, request, origin))
             self._unknown.popleft()
 
-    def take_answers(self, now: Now) -> list[tuple[str, str, int, Bytes]]:
+    def take_answers(self, now: Now) -> list[tuple[str, str, LogPiece]]:
         """Starts the runs that have been compiled, and fails the jobs of the others. Warnings and problems are in the
         jobs' logs.
 
-        Returns what was appended to logs: attempt, stream, offset, bytes.
+        Returns what was appended to logs: attempt, stream, bytes.
         """
-        appended: list[tuple[str, str, int, Bytes]] = []
+        appended: list[tuple[str, str, LogPiece]] = []
         while self._done:
             wanted, answer = self._done.popleft()
             attempt, origin = wanted.attempt, wanted.origin
@@ -114,15 +115,15 @@ class ChildRuns:
                     self._done.appendleft((wanted, answer))
                     break
                 else:
-                    appended += self._logged(attempt, [f"warning: {warning}" for warning in answer.warnings])
+                    appended += self._logged(attempt, [f"warning: {warning}" for warning in answer.warnings], now)
             else:
-                appended += self._logged(attempt, answer.problems)
+                appended += self._logged(attempt, answer.problems, now)
                 self._engine.child_refused(attempt, answer.problems, now)
         return appended
 
-    def _logged(self, attempt: str, lines: Sequence[str]) -> list[tuple[str, str, int, Bytes]]:
+    def _logged(self, attempt: str, lines: Sequence[str], now: Now) -> list[tuple[str, str, LogPiece]]:
         """Writes the log of an attempt, which has no other."""
         if not lines:
             return []
         text = "".join(f"{line}\n" for line in lines).encode()
-        return [(attempt, "job", 0, self._logs.append(attempt, 0, text))]
+        return [(attempt, "job", self._logs.append(attempt, 0, text, marks=[mark(0, now.wall)]))]

@@ -18,6 +18,7 @@ from coordinator.engine.state import Now, RunState
 from coordinator.files.base import Blobs, Logs
 from coordinator.projects import Projects
 from coordinator.queries import Query, QueryQueue
+from coordinator.relay import RELAYED, Relay
 from coordinator.schedules import Schedules
 from coordinator.security.limits import Limits
 from coordinator.security.quota import Quota
@@ -27,6 +28,8 @@ from coordinator.transport.router import Peer, Router
 from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.errors import ProtocolError
+from protocol.log_times import LogPiece
+from protocol.log_times import decode as decode_times
 from protocol.names import WORKER_NAME
 
 log = logging.getLogger(__name__)
@@ -36,7 +39,7 @@ SERVICE_LOG_BYTES = 4 << 20
 """Limit of one service's log; a worker sends only its tail, a quarter of this."""
 LOG_SLACK = 1000
 """Bytes allowed beyond a log's limit: for the line that reports the truncation."""
-COMMANDS = (m.Cancel, m.Retry, m.Play, m.StopEnvironment, m.DrainWorker)
+COMMANDS = (m.Cancel, m.Retry, m.Play, m.StopEnvironment, m.DrainWorker, m.Drop)
 """Requests that are not idempotent; a client's repeated request gets the first answer again."""
 FOR_WORKERS = get_args(m.FromWorker)
 FOR_CLIENTS = get_args(m.FromClient)
@@ -50,7 +53,7 @@ class Outbox(msgspec.Struct):
 
     replies: list[tuple[bytes, m.Message, Payload | None]] = []
     log_acks: dict[tuple[bytes, str, str], None] = {}  # (route, attempt, stream), each once
-    appended: list[tuple[str, str, int, Payload]] = []  # (attempt, stream, offset, bytes)
+    appended: list[tuple[str, str, LogPiece]] = []  # (attempt, stream, new bytes)
 
     def reply(self, route: bytes, message: m.Message, payload: Payload | None = None) -> None:
         """Queues a reply to the peer at `route`."""
@@ -99,6 +102,7 @@ class Handlers:
         self._schedules = schedules
         self._deliveries = deliveries
         self.submission = Submission(engine, store, blobs, limits, quota, audit, projects)
+        self.relay = Relay(router, engine)
         self._uploads: dict[str, list[tuple[bytes, int]]] = {}  # digest -> (route, request id) awaiting verification
         self._by_type: dict[type[m.Message], Callable[..., None]] = {
             m.Heartbeat: self._heartbeat,
@@ -116,6 +120,7 @@ class Handlers:
             m.RunSchedule: self._run_schedule,
             m.AdvanceSchedule: self._advance_schedule,
             m.SettleDelivery: self._settle_delivery,
+            m.OpenCommand: self._open_command,
         }
         self._commands: dict[type[m.Message], Callable[..., m.Done]] = {
             m.Cancel: self._cancel,
@@ -123,6 +128,7 @@ class Handlers:
             m.Play: self._play,
             m.StopEnvironment: self._stop_environment,
             m.DrainWorker: self._drain_worker,
+            m.Drop: self._drop,
         }
 
     def take(self, route: bytes, message: m.Message, payload: Payload, now: Now, outbox: Outbox) -> None:
@@ -153,6 +159,8 @@ class Handlers:
         elif isinstance(message, m.BlobPut):
             self.introduced(route, message)
             self._blob_put(route, message, payload, outbox)
+        elif isinstance(message, RELAYED):
+            self.relay.pass_on(self.introduced(route, message), message, payload, outbox.reply)
         else:
             return False
         return True
@@ -195,14 +203,20 @@ class Handlers:
             raise ProtocolError("bad_field", f"bad worker name {hello.name[:100]!r}")
         if not 1 <= hello.slots <= MOST_SLOTS:
             raise ProtocolError("bad_field", f"a worker has 1 to {MOST_SLOTS} slots, not {hello.slots}")
+        before = self._router.worker(hello.name)
         self._router.introduce_worker(route, hello.name)
+        if before is not None and before.route != route:
+            why = f"worker {hello.name} was restarted or lost its connection"
+            self.relay.worker_gone(hello.name, why, outbox.reply)
         keep = self._engine.worker_hello(hello, now)
         log.info("connected; keeps %d of its %d attempts", len(keep), len(hello.attempts), extra={"worker": hello.name})
         draining = self._engine.workers()[hello.name].draining
         outbox.reply(route, self._welcome(session=hello.session, keep=keep, draining=draining))
 
     def _heartbeat(self, peer: Peer, message: m.Heartbeat, payload: Payload, now: Now, outbox: Outbox) -> None:
-        self._engine.worker_heard(worker_of(peer), now, disk_low=message.disk_low, held=message.attempts)
+        self._engine.worker_heard(
+            worker_of(peer), now, disk_low=message.disk_low, held=message.attempts, kept=message.kept
+        )
 
     def _job_status(self, peer: Peer, message: m.JobStatus, payload: Payload, now: Now, outbox: Outbox) -> None:
         if message.artifacts and (project := self._engine.project_of(worker_of(peer), message.attempt)) is not None:
@@ -222,10 +236,13 @@ class Handlers:
             outbox.reply(peer.route, m.DiscardAttempt(attempt=message.attempt))
             return
         self._check_log(worker_of(peer), message, message.offset + len(payload), now)
-        taken = self._logs.append(message.attempt, message.offset, payload, message.stream)
-        if taken:
-            offset = message.offset + len(payload) - len(taken)
-            outbox.appended.append((message.attempt, message.stream, offset, taken))
+        try:
+            marks = decode_times(message.times, message.offset, len(payload))
+        except ValueError as error:
+            raise ProtocolError("bad_field", str(error)) from error
+        piece = self._logs.append(message.attempt, message.offset, payload, message.stream, marks)
+        if piece.data:
+            outbox.appended.append((message.attempt, message.stream, piece))
         outbox.log_acks[peer.route, message.attempt, message.stream] = None
 
     def _check_log(self, worker: str, message: m.LogChunk, end: int, now: Now) -> None:
@@ -270,6 +287,7 @@ class Handlers:
     def _goodbye(self, peer: Peer, message: m.Goodbye, payload: Payload, now: Now, outbox: Outbox) -> None:
         log.info("disconnecting", extra={"worker": peer.worker})
         self._engine.worker_goodbye(worker_of(peer), message, now)
+        self.relay.worker_gone(worker_of(peer), f"worker {peer.worker} has stopped", outbox.reply)
         self._router.forget(peer)
 
     # clients
@@ -346,6 +364,13 @@ class Handlers:
             wanted = run.parent.run if run.parent else None
         return found
 
+    def _drop(self, message: m.Drop, now: Now) -> m.Done:
+        return self._engine.drop(message, now)
+
+    def _open_command(self, peer: Peer, message: m.OpenCommand, payload: Payload, now: Now, outbox: Outbox) -> None:
+        if entry := self.relay.open(peer, message, now, outbox.reply):
+            self._audit(self._router.key_of(peer.route), now, *entry)
+
     # blobs
 
     def _blob_put(self, route: bytes, message: m.BlobPut, payload: Payload, outbox: Outbox) -> None:
@@ -373,7 +398,9 @@ class Handlers:
                 self._quota.forget(upload.digest)
 
 
-def audit_entry(command: m.Cancel | m.Retry | m.Play | m.StopEnvironment | m.DrainWorker) -> tuple[str, str, str]:
+def audit_entry(
+    command: m.Cancel | m.Retry | m.Play | m.StopEnvironment | m.DrainWorker | m.Drop,
+) -> tuple[str, str, str]:
     """A command's audit entry: action, subject, detail."""
     if isinstance(command, m.StopEnvironment):
         return "stop", f"environment {command.name}", command.project or ""

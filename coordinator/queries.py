@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable
 
 import msgspec
@@ -10,13 +10,15 @@ import msgspec
 from coordinator.channels import Channels
 from coordinator.deliveries import Deliveries
 from coordinator.engine.engine import Engine
-from coordinator.engine.state import JobState, RunState
+from coordinator.engine.state import AttemptState, JobState, RunState
 from coordinator.engine.views import attempt_view, environment_view, run_view
 from coordinator.files.base import Blobs, Logs
+from coordinator.log_searches import Wanted
 from coordinator.projects import Projects
 from coordinator.schedules import Schedules
 from coordinator.store.base import RunStore
 from coordinator.transport.publisher import Publisher
+from coordinator.transport.turn_queue import TurnQueue
 from protocol import messages as m
 from protocol.errors import ProtocolError
 from protocol.job_inputs import current
@@ -47,15 +49,13 @@ MOST_WORKSPACE_BYTES = 8 << 20
 MASKED = "[MASKED]"
 """Shown to readers instead of a masked variable's value."""
 
-MOST_WAITING = 1000
-"""Maximum pending queries of one connection; further ones are refused."""
-
 Query = (
     m.ListRuns
     | m.GetWorkspaces
     | m.GetRun
     | m.GetJob
     | m.GetLog
+    | m.FindLines
     | m.ListWorkers
     | m.ListEnvironments
     | m.ListReleases
@@ -76,38 +76,8 @@ Query = (
 Answer = tuple[m.Message, bytes | None]
 
 
-class QueryQueue:
-    """Pending queries. Connections take turns, so a busy one delays no other."""
-
-    def __init__(self) -> None:
-        self._by_route: OrderedDict[bytes, deque[Query]] = OrderedDict()
-
-    def __bool__(self) -> bool:
-        return bool(self._by_route)
-
-    def add(self, route: bytes, query: Query) -> None:
-        """Queues a query. Raises ProtocolError if too many of this connection are pending."""
-        waiting = self._by_route.setdefault(route, deque())
-        if len(waiting) >= MOST_WAITING:
-            raise ProtocolError("unavailable", f"this connection already has {MOST_WAITING} pending requests")
-        waiting.append(query)
-
-    def take(self) -> tuple[bytes, Query]:
-        """The next query, with the route for its answer."""
-        route, waiting = self._by_route.popitem(last=False)
-        query = waiting.popleft()
-        if waiting:
-            self._by_route[route] = waiting
-        return route, query
-
-    def drop(self, route: bytes) -> None:
-        """Drops the queries of a closed connection."""
-        self._by_route.pop(route, None)
-
-    def drop_key(self, key: bytes) -> None:
-        """Drops the queries of all connections of a key."""
-        for route in [route for route in self._by_route if route.startswith(key)]:
-            del self._by_route[route]
+QueryQueue = TurnQueue[Query]
+"""Pending queries."""
 
 
 class Queries:
@@ -156,8 +126,13 @@ class Queries:
         self._finished: OrderedDict[int, RunState] = OrderedDict()  # least recently loaded first
         self.stored_only = False  # while the store is behind the engine: answer from durable state only
 
-    def answer(self, query: Query) -> Answer:
-        """The answer and its payload. Raises ProtocolError for an unknown run, job, attempt or blob."""
+    def answer(self, query: Query) -> Answer | Wanted:
+        """The answer and its payload, or what is to be searched for it.
+
+        Raises ProtocolError for an unknown run, job, attempt or blob.
+        """
+        if isinstance(query, m.FindLines):
+            return self._find_lines(query)
         return self._answers[type(query)](query)
 
     def run(self, id: int) -> RunState:
@@ -202,7 +177,7 @@ class Queries:
         return m.Workspaces(id=query.id, workspaces=found), None
 
     def _get_run(self, query: m.GetRun) -> Answer:
-        return m.RunDetail(id=query.id, run=run_view(self.run(query.run))), None
+        return m.RunDetail(id=query.id, run=run_view(self.run(query.run), self._engine.kept())), None
 
     def _get_job(self, query: m.GetJob) -> Answer:
         job = self._job(query.run, query.job)
@@ -228,20 +203,41 @@ class Queries:
         found = self._store.environment(self.run(run).plan.project, spec.name) if spec is not None else None
         return None if found is None else environment_view(found)
 
+    def _attempt(self, job: JobState, query: m.GetLog | m.FindLines) -> AttemptState | None:
+        if query.attempt is None:
+            return job.attempt
+        for attempt in job.attempts:
+            if attempt.number == query.attempt:
+                return attempt
+        raise ProtocolError("not_found", f"job {query.job!r} of run {query.run} has no attempt {query.attempt}")
+
+    def _find_lines(self, query: m.FindLines) -> Answer | Wanted:
+        if (query.offset or 0) < 0 or (query.limit is not None and query.limit < 1):
+            raise ProtocolError("bad_field", "the offset is 0 or more, the limit 1 or more")
+        job = self._job(query.run, query.job)
+        attempt = self._attempt(job, query)
+        if attempt is None:
+            return m.FoundLines(id=query.id, attempt_id=None, complete=job.status in ENDED), None
+        size = self._logs.stored(attempt.id, query.stream)
+        return Wanted(query, attempt.id, size, attempt.status in ENDED)
+
     def _get_log(self, query: m.GetLog) -> Answer:
         job = self._job(query.run, query.job)
-        attempt = job.attempt
-        if query.attempt is not None:
-            attempt = next((attempt for attempt in job.attempts if attempt.number == query.attempt), None)
-            if attempt is None:
-                raise ProtocolError("not_found", f"job {query.job!r} of run {query.run} has no attempt {query.attempt}")
+        attempt = self._attempt(job, query)
         if attempt is None:
             return m.LogData(id=query.id, attempt_id=None, offset=0, size=0, complete=job.status in ENDED), b""
         size = self._logs.stored(attempt.id, query.stream)
         offset = min(query.offset, size) if query.offset >= 0 else max(0, size + query.offset)
         data = self._logs.read(attempt.id, offset, min(query.length, CHUNK_BYTES), query.stream)
-        complete = attempt.status in ENDED
-        return m.LogData(id=query.id, attempt_id=attempt.id, offset=offset, size=size, complete=complete), data
+        found = m.LogData(
+            id=query.id,
+            attempt_id=attempt.id,
+            offset=offset,
+            size=size,
+            complete=attempt.status in ENDED,
+            times=self._logs.times(attempt.id, offset, len(data), query.stream) if query.times and data else b"",
+        )
+        return found, data
 
     def _list_workers(self, query: m.ListWorkers) -> Answer:
         return m.WorkerList(id=query.id, workers=self._engine.worker_views()), None
@@ -266,7 +262,7 @@ class Queries:
                 seq=self._feed.seq,
                 runs=self._store.list_runs(bounded(query.runs)),
                 workers=self._engine.worker_views(),
-                run=None if query.run is None else run_view(self.run(query.run)),
+                run=None if query.run is None else run_view(self.run(query.run), self._engine.kept()),
             ),
             None,
         )

@@ -21,6 +21,7 @@ from coordinator.files.log_store import LogStore
 from coordinator.files.owner_lock import Lock
 from coordinator.handlers import CoordinatorInfo, Handlers
 from coordinator.launcher_process import LauncherProcess
+from coordinator.log_searches import LogSearches
 from coordinator.maintenance.collector import Collector
 from coordinator.maintenance.housekeeper import Housekeeper
 from coordinator.other_projects import Artifacts, KnownProjects
@@ -104,7 +105,8 @@ class Resources(ABC):
         next_run, next_job = self.store.next_ids()
         self.engine = Engine(self.settings.engine, next_run_id=next_run, next_job_id=next_job)
         runs, workers = self.store.load_unfinished()
-        self.engine.restore(runs, workers, self._clock(), environments=self.store.load_environments())
+        environments, kept = self.store.load_environments(), self.store.load_kept()
+        self.engine.restore(runs, workers, self._clock(), environments=environments, kept=kept)
         return len(runs)
 
     def _listen(self) -> None:
@@ -170,6 +172,8 @@ class Resources(ABC):
             self.channels,
             self.deliveries,
         )
+        self.searches = LogSearches(self.logs, self.wake)
+        self._open.append(self.searches.close)
         state, retention = settings.state, settings.retention
         self.housekeeper = Housekeeper(retention, settings.database_url, state / "logs", state / "blobs", self.wake)
         self._open.append(self.housekeeper.close)

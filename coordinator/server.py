@@ -20,6 +20,7 @@ import zmq
 from coordinator.engine.effects import Turn
 from coordinator.engine.state import Now
 from coordinator.handlers import Outbox, error_reply
+from coordinator.log_searches import Wanted
 from coordinator.observation import Metrics, Traces
 from coordinator.resources import Resources
 from coordinator.security.administration import MESSAGES as ADMIN_MESSAGES
@@ -119,6 +120,7 @@ class Coordinator(Resources):
         outbox = Outbox()
         self.handlers.answer_uploads(outbox)
         self.receive(outbox, now)
+        self.handlers.relay.look(outbox.reply)
         self.children.find_projects(now)
         outbox.appended += self.children.take_answers(now)
         self.upstream_needs.answer(now)
@@ -157,6 +159,8 @@ class Coordinator(Resources):
             id = getattr(message, "id", None)
             if isinstance(message, m.Hello):
                 self.door.check_name(key, message)
+            if isinstance(message, m.BlobGet) and (peer := self.router.peer(route)) is not None:
+                self.door.check_blob(key, peer.worker, message.digest)
             if isinstance(message, m.JobStatuses):
                 self.pace.check(route, now.mono, len(message.statuses) // STATUSES_OF_A_MESSAGE)
             if isinstance(message, ADMIN_MESSAGES):
@@ -215,6 +219,7 @@ class Coordinator(Resources):
             self.engine.worker_shut_out(identity.name, self._clock())
         self.router.forget_key(key)
         self.waiting.drop_key(key)
+        self.searches.drop_key(key)
         self.reopen_feed()
 
     def keep_off_feed(self, keys: Iterable[str]) -> None:
@@ -350,8 +355,8 @@ class Coordinator(Resources):
 
     def publish(self, turn: Turn, outbox: Outbox) -> None:
         """Publishes the turn: a job's log bytes before its end."""
-        for attempt, stream, offset, data in outbox.appended:
-            self.feed.publish_log(attempt, stream, offset, data)
+        for attempt, stream, piece in outbox.appended:
+            self.feed.publish_log(attempt, stream, piece)
         for ended in turn.ended_attempts:
             if self.feed.is_watched(ended.id):
                 for stream in self.logs.streams(ended.id):
@@ -360,6 +365,8 @@ class Coordinator(Resources):
 
     def answer_queries(self) -> None:
         """Answers queries up to a turn's bound, from state that includes everything announced."""
+        for route, found in self.searches.answers():
+            self.router.send(route, found)
         sent = 0
         for _ in range(TURN_ANSWERS):
             if not self.waiting or sent > TURN_ANSWER_BYTES:
@@ -368,7 +375,11 @@ class Coordinator(Resources):
             payload: bytes | None = None
             reply: m.Message
             try:
-                reply, payload = self.queries.answer(query)
+                answer = self.queries.answer(query)
+                if isinstance(answer, Wanted):
+                    self.searches.add(route, answer)
+                    continue
+                reply, payload = answer
             except ProtocolError as error:
                 reply = error_reply(query.id, error)
             except Superseded:
@@ -392,6 +403,7 @@ class Coordinator(Resources):
         outbox = Outbox()
         self.handlers.answer_uploads(outbox)
         self.receive(outbox, now)
+        self.handlers.relay.look(outbox.reply)
         self.send_replies(outbox)
         self.answer_queries()
         if now.mono >= stall.retry_at:

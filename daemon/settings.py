@@ -80,6 +80,11 @@ class WorkerSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.state_dir / "workers" / f"{self.name}.lock"
 
     @property
+    def kept(self) -> Path:
+        """The directory of the notes of this worker's kept containers."""
+        return self.state_dir / "workers" / f"{self.name}.kept"
+
+    @property
     def blobs(self) -> Path:
         """The directory of the blob cache."""
         return self.cache_dir or self.state_dir / "cache"

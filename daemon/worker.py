@@ -10,7 +10,7 @@ import logging
 import shutil
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +22,8 @@ from daemon.attempts.manager import AttemptManager
 from daemon.attempts.observation import Metrics, Observers, Traces
 from daemon.checkouts.store import CheckoutStores
 from daemon.executors.base import Executor
+from daemon.people.commands import Commands
+from daemon.people.kept_containers import KeptContainers
 from daemon.runtime.mailbox import Mailbox
 from daemon.runtime.thread_pool import run_in_background
 from daemon.runtime.timers import Timer, Timers
@@ -64,6 +66,16 @@ class _Greeting(msgspec.Struct, frozen=True):
 
     at: float
     listed: set[str]
+
+
+class _Either(Container[str]):
+    """What is in one of two containers, now."""
+
+    def __init__(self, *each: Container[str]) -> None:
+        self._each = each
+
+    def __contains__(self, attempt: object) -> bool:
+        return any(attempt in one for one in self._each)
 
 
 class Worker:
@@ -127,6 +139,7 @@ class Worker:
             self._requests = Requests(self._mailbox.post, self._send, time.monotonic)
             transfers = Transfers(self._requests, cache)
             checkouts = CheckoutStores(self.settings.checkouts, self.settings.cache_limit, self.settings.keep_caches)
+            self._kept = KeptContainers(self.settings.kept, executor, lambda: self._mailbox.post(self._beat))
             self._attempts = AttemptManager(
                 self.settings,
                 executor,
@@ -138,7 +151,9 @@ class Worker:
                 self._beat,
                 self._mailbox.post,
                 self._observers,
+                self._kept,
             )
+            self._commands = Commands(self._attempts.container_of, self._send, self._mailbox.post)
             self._attempts.find()
             self._sweep(executor, (cache, checkouts), at_start=True)
             context = self._context or zmq.Context.instance()
@@ -149,6 +164,7 @@ class Worker:
                 self._beat()
                 self._loop()
             finally:
+                self._commands.close("the worker ends")
                 self._link.close()
                 self._mailbox.close()
                 self._guarded(executor.close)
@@ -246,6 +262,7 @@ class Worker:
         logger.warning("lost the coordinator at %s; jobs continue", self.settings.coordinator)
         self._greeted = False
         self._requests.disconnected()
+        self._commands.close("the coordinator can't be reached")
         self._attempts.machine.disconnected()
 
     def _on_welcome(self, welcome: m.Welcome) -> None:
@@ -269,7 +286,10 @@ class Worker:
         now = time.monotonic()
         self._heartbeat_timer = self._timers.at(now + self._heartbeat, self._beat)
         if self._greeted:
-            self._send(m.Heartbeat(disk_low=self._disk_low(), attempts=self._attempts.machine.held()))
+            low = self._disk_low()
+            self._send(m.Heartbeat(disk_low=low, attempts=self._attempts.machine.held(), kept=self._kept.listed()))
+            if low:
+                self._kept.drop_oldest()
             self._renew(now)
 
     def _renew(self, now: float) -> None:
@@ -298,6 +318,8 @@ class Worker:
         self._timers.at(now + TICK, self._tick)
         self._requests.tick(now)
         self._attempts.tick(self._renewed_at)
+        self._kept.tick(now)
+        self._commands.tick()
         if now - self._opened_at > SILENT_HEARTBEATS * self._heartbeat:
             self._opened_at = now
             self._link.reopen()
@@ -310,7 +332,7 @@ class Worker:
         After the start, again soon: while the first sweep looks, the engine may still carry out the last requests of a
         killed predecessor, and so make, or be about to remove, what belongs to no attempt.
         """
-        run_in_background(executor.sweep, self._attempts.machine.known)
+        run_in_background(executor.sweep, _Either(self._attempts.machine.known, self._kept))
         for cache in caches:
             run_in_background(cache.trim)
         if not at_start:
@@ -353,10 +375,14 @@ class Worker:
                 feed(attempts.discard, message.attempt)
             case m.Welcome():
                 self._on_welcome(message)
+            case m.DropKept():
+                self._kept.drop(message.attempt)
             case m.Drain():
                 logger.info("draining: accepting no new jobs" if message.on else "accepting new jobs again")
             case m.Error():
                 self._on_error(message)
+            case _ if self._commands.receive(message, payload):
+                pass
             case _:
                 self._requests.answered(message, payload)
 

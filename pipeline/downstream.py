@@ -25,13 +25,14 @@ OF_OTHER_PIPELINES = ("CI_MERGE_REQUEST_", "CI_EXTERNAL_PULL_REQUEST_", "CI_PARE
 
 class DownstreamSubject(msgspec.Struct, frozen=True):
     """See `Subject`. `path` is the pipeline file in `source`, `upstream` the run whose job, of this id, starts the
-    pipeline.
+    pipeline, and `upstream_project` the `CI_PROJECT_ID` of that run.
 
     `inherited` and `own` are the facts and the variables of the project.
     """
 
     path: str
     upstream: int
+    upstream_project: str
     job: int
     trigger: TriggerPlan
     source: Source
@@ -60,6 +61,7 @@ class DownstreamSubject(msgspec.Struct, frozen=True):
             "CI_PIPELINE_SOURCE": MULTI_PROJECT,
             "CI_UPSTREAM_JOB_ID": str(self.job),
             "CI_UPSTREAM_PIPELINE_ID": str(self.upstream),
+            "CI_UPSTREAM_PROJECT_ID": self.upstream_project,
         }
 
     def pipeline(self, including: Including) -> Map:

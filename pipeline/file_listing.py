@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import struct
 import subprocess
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -25,31 +26,53 @@ NOT_OURS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT
 """Set by git for its hooks; they would redirect any query to the hook's repository."""
 
 
+STAMP = struct.Struct("<4Q")
+"""mtime and ctime in ns, inode, size of a file: another one if the file has changed."""
+_LARGEST = (1 << 64) - 1
+_MODES: dict[int, int] = {}
+"""The few modes that there are, each once."""
+
+
+def stamp(mtime_ns: int, ctime_ns: int, inode: int, size: int) -> bytes:
+    """The bytes of a STAMP; times before 1970 are large numbers."""
+    return STAMP.pack(mtime_ns & _LARGEST, ctime_ns & _LARGEST, inode & _LARGEST, size & _LARGEST)
+
+
 class FileStatus(msgspec.Struct, frozen=True, gc=False):
-    """What is kept of a file's `stat`, in a third of its memory: there may be very many."""
+    """What is kept of a file's `stat`, in a sixth of its memory: there may be very many. `stamp` is a STAMP."""
 
     mode: int
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    size: int
+    stamp: bytes
 
     @classmethod
     def of(cls, found: os.stat_result) -> FileStatus:
         """The status that the system returned."""
-        return cls(found.st_mode, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)
+        made = stamp(found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size)
+        return cls(_MODES.setdefault(found.st_mode, found.st_mode), made)
+
+    @property
+    def mtime_ns(self) -> int:
+        """Time of the last change of the content, since 1970."""
+        return int(STAMP.unpack(self.stamp)[0])
+
+    @property
+    def size(self) -> int:
+        """Bytes of the content."""
+        return int(STAMP.unpack(self.stamp)[3])
 
 
 class Listing(msgspec.Struct):
     """The files of one git repository; paths are bytes, relative to its top.
 
     `index` has the lines of `git ls-files --stage -v`. `files` are files and symlinks on disk, including those of
-    untracked repositories inside; the status of those that git tracks is known. `empty` are directories without
-    files. `submodules` are those that are checked out; `absent` are directories of the others.
+    untracked repositories inside, with their status if it is known: that of files that git tracks, until it is taken.
+    `untracked` are those of them that git does not track. `empty` are directories without files. `submodules` are those
+    that are checked out; `absent` are directories of the others.
     """
 
     index: list[bytes] = []
     files: dict[bytes, FileStatus | None] = {}
+    untracked: set[bytes] = set()
     empty: list[bytes] = []
     submodules: dict[bytes, Listing] = {}
     absent: list[bytes] = []
@@ -95,6 +118,12 @@ def list_files(root: Path, index: list[bytes] | None = None) -> Listing:
 
     Raises LongshoreError if git can't be run.
     """
+    found = _listed(root, index)
+    found.untracked = {name for name, status in found.files.items() if status is None}
+    return found
+
+
+def _listed(root: Path, index: list[bytes] | None) -> Listing:
     top = os.fsencode(root) + b"/"
     found = Listing()
     links: dict[bytes, bool] = {}

@@ -165,7 +165,11 @@ TABLE = (
         note="secure files are kept on a GitLab server; `longshore secret --file` has files",
     ),
     _without("KUBERNETES_*", note="jobs run in Docker; `x-longshore` bounds their CPUs and memory"),
-    _without("FF_TIMESTAMPS", note="the lines of a log have no times"),
+    _always(
+        "FF_TIMESTAMPS",
+        note="the time of each line is stored beside the log, not in it; `logs -t` and the dashboard's `t` show it",
+        switch=True,
+    ),
     _without(
         "FF_MASK_ALL_DEFAULT_TOKENS",
         note="only secrets and masked variables are masked: tokens of GitLab exist only with its server",

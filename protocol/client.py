@@ -39,6 +39,10 @@ class Client(ClientSession):
         """A client of the same coordinator for another thread."""
         return Client(self.address, timeout=self.timeout, name=self.name, credentials=self._given)
 
+    def drop(self, run: int, job: str | None = None) -> int:
+        """Ends the kept containers of a run or a job; returns their number."""
+        return self.request(m.Drop, m.Done, run=run, job=job).count
+
     # runs
 
     def submit_run(
@@ -120,10 +124,12 @@ class Client(ClientSession):
         stream: str = "job",
         offset: int = 0,
         length: int = CHUNK_BYTES,
+        *,
+        times: bool = False,
     ) -> tuple[m.LogData, bytes]:
         """A piece of a job's log; the answer's `complete` is false while the log may still grow beyond `size`."""
         reply, data = self.request_payload(
-            m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length
+            m.GetLog, run=run, job=job, attempt=attempt, stream=stream, offset=offset, length=length, times=times
         )
         return expected(reply, m.LogData, m.GetLog, self.address), bytes(data)
 

@@ -76,6 +76,11 @@ class ClientSession:
         self._dealer.close()
 
     @property
+    def socket(self) -> zmq.Socket[bytes]:
+        """The connection, for an owner that goes on with it by itself."""
+        return self._socket
+
+    @property
     def welcome(self) -> m.Welcome:
         """The coordinator's welcome on first contact."""
         if self._welcome is None:

@@ -34,7 +34,8 @@ class ChildRequest(Part, frozen=True, kw_only=True):
 
     `run` and `job` are the parent's; `job_id` is the job's. `file` is the parent's pipeline file as messages name it.
     `predefined`, `project_variables`, `default_image` and `includes` are those of the parent's plan; all five, and
-    `workspace`, are the other project's if `trigger` names one. `variables` are forwarded to the child with the
+    `workspace`, are the other project's if `trigger` names one, and `upstream_project` is the parent's `CI_PROJECT_ID`
+    then. `variables` are forwarded to the child with the
     precedence of `--var`. `archives` are the archives of jobs that `trigger` names, by job.
 
     With `commit`, it is the pipeline of a commit that no run has started: `file` is its pipeline file, and of the
@@ -44,6 +45,7 @@ class ChildRequest(Part, frozen=True, kw_only=True):
     run: int
     job: str
     job_id: int = 0
+    upstream_project: str = ""
     trigger: TriggerPlan
     file: str = ""
     predefined: list[Variable] = []

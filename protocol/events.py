@@ -76,12 +76,16 @@ class Events(Event, frozen=True, kw_only=True, tag="events"):
 
 
 class LogAppended(Event, frozen=True, kw_only=True, tag="log_appended"):
-    """(+payload) Log bytes stored from `offset` on. An empty payload with `complete`: the log has ended."""
+    """(+payload) Log bytes stored from `offset` on. An empty payload with `complete`: the log has ended.
+
+    `times` says when the worker has read them (`protocol.log_times.encode`, from `offset` on).
+    """
 
     attempt: str
     offset: int
     stream: str = "job"
     complete: bool = False
+    times: bytes = b""
 
 
 AnyEvent = RunChanged | RunRemoved | StageChanged | JobChanged | WorkerChanged | Beacon | LogAppended

@@ -305,6 +305,29 @@ class IncludeOptions(Part, frozen=True, kw_only=True):
     generated: bool = False
 
 
+class Keep(Part, frozen=True, kw_only=True):
+    """A job's container is to stay for so many seconds after the job's end: after a failure, or `always`."""
+
+    seconds: float
+    always: bool = False
+
+
+class KeepRequest(Part, frozen=True, kw_only=True):
+    """Whose containers a run keeps after their end, for so many seconds: those of failed jobs if `failed`, those of
+    `jobs` in any case.
+    """
+
+    seconds: float
+    failed: bool = False
+    jobs: list[str] = []
+
+    def of(self, job: str) -> Keep | None:
+        """What it asks for a job of this name."""
+        if job in self.jobs:
+            return Keep(seconds=self.seconds, always=True)
+        return Keep(seconds=self.seconds) if self.failed else None
+
+
 class Plan(Part, frozen=True, kw_only=True):
     """A whole pipeline, ready to run.
 
@@ -326,3 +349,4 @@ class Plan(Part, frozen=True, kw_only=True):
     auto_cancel_on_job_failure: Literal["all", "none"] = "none"
     default_image: str | None = None
     includes: IncludeOptions = IncludeOptions()
+    keep: KeepRequest | None = None

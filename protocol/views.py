@@ -98,7 +98,7 @@ class JobView(View, frozen=True, kw_only=True):
     `by_stage`: the job has no `needs` and waits for all earlier stages. `child_runs` are those that its `trigger` has
     started, oldest first: of `downstream_project`, if its trigger names one. `mirrors` is the run whose status it
     takes. `reports` is a summary; `JobDetail` has all of it. `workspace` identifies the files that its current attempt
-    got in place of the run's.
+    got in place of the run's. `kept_until`: its newest attempt's container is kept.
     """
 
     id: int
@@ -130,6 +130,7 @@ class JobView(View, frozen=True, kw_only=True):
     environment_url: str | None = None
     release: Release | None = None
     pages: Pages | None = None
+    kept_until: float | None = None
 
 
 class Deployment(View, frozen=True, kw_only=True):
@@ -224,6 +225,7 @@ class Capability(str, Enum):
     HEALTH_CHECKS = "health-checks"  # waits until a service's own health check passes
     LIMITS = "limits"  # bounds a job's CPUs and memory
     LEASES = "leases"  # stops a job by itself when its lease is not renewed
+    COMMANDS = "commands"  # runs commands of people in a job's container, and keeps it after the job's end
 
 
 class ExecutorInfo(View, frozen=True, kw_only=True):
@@ -235,7 +237,10 @@ class ExecutorInfo(View, frozen=True, kw_only=True):
 
 
 class WorkerView(View, frozen=True, kw_only=True):
-    """One worker. `running` jobs take slots, at most `slots`; `waiting` ones wait there for their needs or a slot."""
+    """One worker. `running` jobs take slots, at most `slots`; `waiting` ones wait there for their needs or a slot.
+
+    `kept` are the ended jobs whose containers it keeps, as `RUN/JOB`.
+    """
 
     name: str
     status: WorkerStatus
@@ -245,6 +250,7 @@ class WorkerView(View, frozen=True, kw_only=True):
     labels: list[str] = []
     last_seen: float | None = None
     jobs: list[str] = []
+    kept: list[str] = []
     executor: ExecutorInfo = ExecutorInfo()
 
 

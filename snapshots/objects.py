@@ -44,18 +44,22 @@ def tree_data(entries: Iterable[tuple[bytes, bytes, bytes]]) -> bytes:
     return b"".join(b"%s %s\0%s" % (mode, name, id) for name, mode, id in ordered)
 
 
-def build_trees(object_format: str, files: Iterable[tuple[bytes, bytes, bytes]]) -> tuple[bytes, dict[bytes, bytes]]:
-    """Trees of files (path, mode, raw id): the id of the top one, and the data of all by id."""
-    folders: dict[bytes, list[tuple[bytes, bytes, bytes]]] = {b"": []}
-    for path, mode, id in files:
-        folder, _, name = path.rpartition(b"/")
+def build_trees(
+    object_format: str, files: Iterable[bytes], entry: Callable[[bytes], tuple[bytes, bytes]]
+) -> tuple[bytes, dict[bytes, bytes]]:
+    """Trees of files, whose mode and raw id `entry` tells: the id of the top one, and the data of all by id."""
+    folders: dict[bytes, list[tuple[bytes, bytes, bytes]]] = {b"": []}  # the subdirectories of each, as they are made
+    inside: dict[bytes, list[bytes]] = {}  # and its files
+    for path in files:
+        folder = path.rpartition(b"/")[0]
         if folder not in folders:
             _add_folders(folders, folder)
-        folders[folder].append((name, mode, id))
+        inside.setdefault(folder, []).append(path)
     trees: dict[bytes, bytes] = {}
     id = b""
     for folder in sorted(folders, key=_depth, reverse=True):
-        data = tree_data(folders[folder])
+        own = ((path.rpartition(b"/")[2], *entry(path)) for path in inside.get(folder, ()))
+        data = tree_data([*folders[folder], *own])
         id = object_id(object_format, b"tree", data)
         trees[id] = data
         if folder:

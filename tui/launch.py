@@ -1,4 +1,4 @@
-"""Runs a pipeline file from the dashboard through `longshore run -d`, the one way to start a run."""
+"""What the dashboard does through the `longshore` command: starting a run, and a shell in a job's container."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import asyncio
 import os
 import re
 import shutil
+import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from protocol.errors import LongshoreError
@@ -19,6 +21,20 @@ def longshore_command() -> list[str]:
     if found is None:
         raise LongshoreError("the `longshore` command is not on the path, so no run can be started from here")
     return [found]
+
+
+def run_shell(address: str, run: int, job: str) -> int:
+    """Runs a shell in a job's container on this process's terminal, until it ends. Returns its exit status.
+
+    Raises LongshoreError with the reason if it could not be opened, or broke off.
+    """
+    with tempfile.TemporaryFile() as errors:
+        command = [*longshore_command(), "shell", "--coordinator", address, "--", str(run), job]
+        status = subprocess.run(command, stderr=errors, check=False).returncode
+        errors.seek(0)
+        if said := errors.read().decode(errors="replace").strip():
+            raise LongshoreError(said.removeprefix("longshore: "))
+    return status
 
 
 async def start_run(address: str, file: str, variables: list[str]) -> int:

@@ -1,4 +1,4 @@
-"""The hidden verb that finishes the runs an embedded coordinator left unfinished."""
+"""The hidden verb that finishes the runs an embedded coordinator left unfinished, and ends its kept containers."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ def background_command(serving: Serving, state: Path) -> None:
 
 
 def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Event, idle_seconds: float) -> None:
-    """Returns after `idle_seconds` without a run that goes on by itself; once one was seen, after IDLE_SECONDS."""
+    """Returns after `idle_seconds` without a run that goes on by itself, or a kept container; once one was seen, after
+    IDLE_SECONDS.
+    """
     newest_before: int | None = None
     busy_at = time.monotonic()
     while True:
@@ -79,7 +81,9 @@ def _until_idle(client: Client, check: Callable[[], None], stopped: threading.Ev
         runs = client.list_runs(RUNS_LOOKED_AT)
         newest = max((run.id for run in runs), default=0)
         newest_before = newest if newest_before is None else newest_before
-        goes_on = _goes_on(client, [run for run in runs if run.status in UNFINISHED])
+        goes_on = _goes_on(client, [run for run in runs if run.status in UNFINISHED]) or any(
+            worker.kept for worker in client.workers()
+        )
         if goes_on or newest > newest_before:
             idle_seconds = IDLE_SECONDS
         if goes_on:

@@ -115,7 +115,7 @@ class _Coordinators:
         if not names:
             return {}
         views = {view.name: view for view in client.workers()}
-        busy = frozenset(name for name in names if name in views and views[name].jobs)
+        busy = frozenset(name for name in names if name in views and (views[name].jobs or views[name].kept))
         if isinstance(self._session, ReadingSession):  # no worker connects to it; it knows the database only
             return {own: WorkersReport(busy=busy)}
         online = frozenset(name for name in names if name in views and views[name].status != "offline")

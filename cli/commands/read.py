@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from cli.options.common import Target, coordinator_option, output_option
+from cli.options.quantities import Moment
 from cli.session.session import ReadingSession, Session, reading_session
 from protocol.errors import UsageError
 from protocol.messages import RunFilter
@@ -104,6 +105,16 @@ def show_command(where: Target, run: int, job: str | None, why: bool, watch: boo
 )
 @click.option("--service", metavar="NAME", help="Print the log of JOB's service with this name or alias.")
 @click.option("--children", is_flag=True, help="Print the logs of the runs that RUN's jobs have started too.")
+@click.option(
+    "-t", "--timestamps", "times", is_flag=True, help="Begin each line with the time at which the worker read it (UTC)."
+)
+@click.option(
+    "--since",
+    type=Moment(),
+    help="Only lines from this time on: '10 min' for 10 minutes ago, or '2026-05-31T14:30:00Z'.",
+)
+@click.option("--grep", "pattern", metavar="REGEX", default="", help="Only lines with a match of this RE2 expression.")
+@click.option("-n", "--tail", "last", type=click.IntRange(min=1), metavar="N", help="Only the last N lines of a log.")
 @click.option("--raw", is_flag=True, help="Print every byte to a terminal too, including control sequences.")
 @coordinator_option
 def logs_command(
@@ -114,11 +125,17 @@ def logs_command(
     attempt: int | None,
     service: str | None,
     children: bool,
+    times: bool,
+    since: int | None,
+    pattern: str,
+    last: int | None,
     raw: bool,
 ) -> None:
     """Print the log of JOB, or the logs of all jobs of RUN, each line prefixed with the job's name.
 
-    A file or a pipe gets every byte of the log; a terminal gets text and colours only.
+    A file or a pipe gets every byte of the log; a terminal gets text and colours only. --since, --grep and --tail
+    together choose the last N lines that match since then; the coordinator finds them, so that only they are
+    transferred.
     """
     if attempt and not job:
         raise click.UsageError("--attempt needs a JOB")
@@ -126,23 +143,33 @@ def logs_command(
         raise click.UsageError("an earlier attempt has ended and can't be followed; omit -f")
     if service and (follow or not job):
         raise click.UsageError("--service needs a JOB and can't be followed; omit -f")
+    if service and (times or since is not None):
+        raise click.UsageError("a service's log is read when its job ends, so its lines have no times")
     if children and job:
         raise click.UsageError("--children concerns a whole run; omit JOB")
-    from cli.follow.log_printer import follow_logs, print_log, print_logs, print_service_log
+    from cli.follow.log_printer import LogOptions, follow_logs, print_log, print_logs, print_service_log
+    from cli.follow.stored_lines import LineChoice
+    from protocol.log_lines import LinePattern
+    from protocol.regular_expressions import BadPattern
 
+    try:
+        LinePattern(pattern)
+    except BadPattern as error:
+        raise click.UsageError(f"--grep: {error}") from None
+    options = LogOptions(raw=raw, times=times, choice=LineChoice(pattern=pattern, since=since, last=last))
     with reading_session(where) as session:
         view = session.client.get_run(run)
         if job:
             find_job(view, job)
         unserved = _note_unserved(session, [view], _say)
         if job and service:
-            print_service_log(session.client, run, job, service, attempt, raw=raw)
+            print_service_log(session.client, run, job, service, attempt, options)
         elif follow and not unserved:
-            follow_logs(session, view, job, children=children, raw=raw)
+            follow_logs(session, view, job, children=children, options=options)
         elif job:
-            print_log(session.client, run, job, attempt, raw=raw)
+            print_log(session.client, run, job, attempt, options)
         else:
-            print_logs(session.client, view, child_runs(session.client, view) if children else {}, raw=raw)
+            print_logs(session.client, view, child_runs(session.client, view) if children else {}, options)
 
 
 @click.command("workers")

@@ -18,6 +18,7 @@ import msgspec
 from cli.options.choosing import choice_options
 from cli.options.common import Target, coordinator_option, output_option
 from cli.options.fetching import FetchOptions, fetch_options
+from cli.options.keeping import KeepDuration, keep_request
 from cli.options.serving import ANY_TAG, Serving, ServingCommand, serving_options
 from cli.process.interrupts import Interrupted, Interrupts
 from cli.submit.choice import Choice
@@ -60,6 +61,15 @@ EXIT_STATUS = {ExecutionStatus.FAILED: 1, ExecutionStatus.CANCELED: 3}
     type=click.Path(file_okay=False, path_type=Path),
     help="Put each job's artifacts and reports into DIR/JOB when it ends.",
 )
+@click.option("--keep-on-failure", "keep_failed", is_flag=True, help="Keep the containers of jobs that fail.")
+@click.option("--keep", "kept", metavar="JOB", multiple=True, help="Keep the container of JOB. Repeatable.")
+@click.option(
+    "--keep-for",
+    "keep_for",
+    metavar="DURATION",
+    type=KeepDuration(),
+    help="How long containers are kept (default: 1 hour), or until `longshore drop`.",
+)
 @click.option("--watch", is_flag=True, help="Run again what changed files touch, until Ctrl-C.")
 @click.option("--cancel-on-interrupt", "cancels", is_flag=True, hidden=True, help="Let Ctrl-C cancel in any case.")
 @click.option("--plain", is_flag=True, help="Print lines only, without the live view, as without a terminal.")
@@ -78,6 +88,9 @@ def run_command(
     default_image: str | None,
     output: Output,
     artifacts: Path | None,
+    keep_failed: bool,
+    kept: tuple[str, ...],
+    keep_for: float | None,
     watch: bool,
     cancels: bool,
     plain: bool,
@@ -90,7 +103,10 @@ def run_command(
     """
     if artifacts is not None and detach:
         raise UsageError("--artifacts needs a run that is followed; omit -d, or use `longshore artifacts RUN -o DIR`")
+    keep = keep_request(keep_failed, kept, keep_for)
     if watch:
+        if keep is not None:
+            raise UsageError("--watch runs jobs again and again; omit --keep-on-failure and --keep")
         if detach or not output.for_people:
             raise UsageError("--watch follows its runs on the terminal; omit -d and --json")
         return _watch(file, variables, projects, inputs, fetch, artifacts)
@@ -109,13 +125,14 @@ def run_command(
                 maker = stack.enter_context(closing(workspace_maker(repository)))
                 git.submit(maker.read)
                 from cli.session.session import acting_session, import_ahead, running_session
-                from cli.submit.compile import compile_for_run
+                from cli.submit.compile import compile_for_run, keeping
 
                 if not detach:
                     import_ahead(where)
                 project = compile_for_run(
                     file, variables, choice, projects, inputs, default_image, repository, fetch.fetching(file)
                 )
+                project = keeping(project, keep)
                 others = stack.enter_context(closing(_others(project, projects, fetch))) if projects else None
             open_session = acting_session if detach else running_session
             with open_session(where, serving, interrupts.waits) as session:

@@ -7,7 +7,7 @@ fetched by byte offset from the stored log, or from a snapshot.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,7 @@ from protocol.errors import CoordinatorUnreachable
 from protocol.events import AnyEvent, JobChanged, LogAppended, RunChanged, log_topic
 from protocol.feed_position import FeedPosition, Verdict
 from protocol.feed_subscription import Feed
+from protocol.log_times import LogPiece, decode, marks_of_pages
 from protocol.names import CHUNK_BYTES
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
@@ -37,8 +38,8 @@ STOPPED = ENDED | {ExecutionStatus.MANUAL}
 class Listener(Protocol):
     """Callbacks for a run's progress."""
 
-    def job_log(self, job: JobView, data: bytes | memoryview) -> None:
-        """The next bytes of a job's log."""
+    def job_log(self, job: JobView, piece: LogPiece) -> None:
+        """The next bytes of a job's log; with their times, if the follower asks for them."""
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
         """A job has changed; when it has ended, its complete log was delivered before."""
@@ -65,7 +66,9 @@ class _Followed:
 
 
 class Follower:
-    """Follows a run, or `only` its job of that name; without `logs`, only statuses.
+    """Follows a run, or `only` its job of that name; without `logs`, only statuses; with the `times` of the logs.
+
+    `starts` are the offsets from which logs are wanted, by attempt; others are wanted from their beginning.
 
     With `children`, it follows the runs that the run's jobs start too, to their ends; the listener knows a job of
     theirs as `TRIGGER/JOB`.
@@ -79,6 +82,8 @@ class Follower:
         *,
         only: str | None = None,
         logs: bool = True,
+        times: bool = False,
+        starts: Mapping[str, int] | None = None,
         children: bool = False,
     ) -> None:
         self._session = session
@@ -86,6 +91,8 @@ class Follower:
         self._listener = listener
         self._only = only
         self._with_logs = logs
+        self._with_times = times
+        self._starts = starts or {}
         self._with_children = children
         self._jobs: dict[tuple[int, str], JobView] = {}
         self._prefixes = {run: ""}  # of all followed runs, by id
@@ -213,7 +220,9 @@ class Follower:
         if self._with_logs and job.attempt_id is not None and job.attempt_id not in self._logs:
             feed.subscribe(log_topic(job.attempt_id))
             now = time.monotonic()
-            self._logs[job.attempt_id] = _Followed(run, shown, due=[now + wait for wait in SETTLE_SECONDS])
+            self._logs[job.attempt_id] = _Followed(
+                run, shown, self._starts.get(job.attempt_id, 0), due=[now + wait for wait in SETTLE_SECONDS]
+            )
         if self._with_logs and job.status in ENDED and job.attempt_id is not None:
             self._fetch(self._logs[job.attempt_id], job.attempt_id)
             feed.unsubscribe(log_topic(job.attempt_id))
@@ -233,9 +242,9 @@ class Follower:
             return
         if event.offset > followed.offset:
             self._fetch(followed, event.attempt)
-        elif fresh := payload[followed.offset - event.offset :]:
-            followed.offset += len(fresh)
-            self._listener.job_log(followed.job, fresh)
+        elif event.offset + len(payload) > followed.offset:
+            marks = decode(event.times, event.offset, len(payload)) if self._with_times else []
+            self._deliver(followed, LogPiece(event.offset, payload, marks).since(followed.offset))
 
     def _fetch_due(self, now: float) -> None:
         for attempt, followed in self._logs.items():
@@ -249,14 +258,17 @@ class Follower:
         name = followed.job.name.removeprefix(self._prefixes[followed.run])
         while not followed.complete:
             found, data = self._session.client.get_log(
-                followed.run, name, number, offset=followed.offset, length=CHUNK_BYTES
+                followed.run, name, number, offset=followed.offset, length=CHUNK_BYTES, times=self._with_times
             )
             if data:
-                followed.offset += len(data)
-                self._listener.job_log(followed.job, data)
+                self._deliver(followed, LogPiece(followed.offset, data, marks_of_pages(found.times)))
             if followed.offset >= found.size:
                 followed.complete = found.complete
                 return
+
+    def _deliver(self, followed: _Followed, piece: LogPiece) -> None:
+        followed.offset = piece.end
+        self._listener.job_log(followed.job, piece)
 
 
 def with_job(run: RunView, job: JobView) -> RunView:

@@ -7,18 +7,23 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from typing import Protocol
 
 from protocol.display import TerminalLines, clean
+from protocol.log_lines import LONGEST_LINE, Line
+from protocol.log_times import stamp
 
 COLORS = (36, 35, 34, 33, 32, 96, 95, 94, 93, 92)
 """ANSI foreground colours assigned to jobs in turn; red is reserved for failures."""
 LONGEST_NAME = 30
 """Maximum width of a job's name before its lines on a terminal; a longer name is shortened in the middle."""
-LONGEST_LINE = 1 << 20
-"""Length at which an unfinished line is broken, to bound its memory."""
 ECHO = re.compile(rb"^(\$ [^\n]*)", re.MULTILINE)
 """A command that a job's shell echoed before running it."""
+
+
+UNKNOWN = b"-".ljust(len(stamp(0)))
+"""Printed in place of an unknown time."""
 
 
 class Sink(Protocol):
@@ -100,6 +105,11 @@ class JobOutput:
         if newline:
             self._print(job, whole)
 
+    def lines(self, job: str, lines: Iterable[Line], *, times: bool) -> None:
+        """Prints whole lines of a job's log, each after its time if `times`."""
+        for line in lines:
+            self._print(job, line.text, time_of(line) + b" " if times else b"")
+
     def end(self, job: str) -> None:
         """End of a job's log: its last line is printed even if unfinished."""
         if rest := self._partial.pop(job, b""):
@@ -112,18 +122,23 @@ class JobOutput:
             line = (b"\x1b[1;31m" if bad else b"\x1b[1m") + line + b"\x1b[0m"
         self._write(self._prefix(job) + line + b"\n")
 
-    def _print(self, job: str, lines: bytes) -> None:
+    def _print(self, job: str, lines: bytes, stamp: bytes = b"") -> None:
         if self._shown_lines is not None:
             shown = self._shown_lines.setdefault(job, TerminalLines())
             lines = b"\n".join([shown.line(line) for line in lines.split(b"\n")])
         if self._colors:
             lines = ECHO.sub(b"\x1b[1;32m\\1\x1b[0m", lines)
-        prefix = self._prefix(job)
+        prefix = self._prefix(job) + stamp
         self._write(prefix + lines.replace(b"\n", b"\n" + prefix) + b"\n")
 
     def _write(self, data: bytes) -> None:
         self._stream.write(data)
         self._stream.flush()
+
+
+def time_of(line: Line) -> bytes:
+    """A line's time by RFC 3339, or as many blanks after a dash."""
+    return UNKNOWN if line.at is None else stamp(line.at).encode()
 
 
 def columns(text: str) -> int:

@@ -12,6 +12,7 @@ from cli.follow.log_prefixer import JobOutput
 from cli.render.phrases import awaited_run, job_ending
 from cli.summary.outcome import Outcome
 from protocol.display import clean
+from protocol.log_times import LogPiece
 from protocol.statuses import AT_WORKER, ENDED, UNFINISHED, ExecutionStatus
 from protocol.views import JobView, RunSummary, RunView
 
@@ -52,9 +53,9 @@ class Progress:
         if self._live is not None:
             self._live.foot.close()
 
-    def job_log(self, job: JobView, data: bytes | memoryview) -> None:
+    def job_log(self, job: JobView, piece: LogPiece) -> None:
         self._begins(job)
-        self._output.log(job.name, data)
+        self._output.log(job.name, piece.data)
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
         self._jobs[job.name] = job

@@ -16,6 +16,7 @@ from cli.render.phrases import job_ending, job_note
 from cli.render.tables import console, run_headline, run_table
 from cli.session.session import Session
 from protocol.display import clean
+from protocol.log_times import LogPiece
 from protocol.statuses import ENDED
 from protocol.views import JobView, RunSummary, RunView
 
@@ -71,7 +72,7 @@ class _LiveTable:
             line.truncate(out.width, overflow="ellipsis")
         return Group(run_headline(self.run), *lines)
 
-    def job_log(self, job: JobView, data: bytes | memoryview) -> None:
+    def job_log(self, job: JobView, piece: LogPiece) -> None:
         """Unused: the table shows no logs."""
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:
@@ -99,7 +100,7 @@ class _Lines:
     def __init__(self) -> None:
         self._last = ""
 
-    def job_log(self, job: JobView, data: bytes | memoryview) -> None:
+    def job_log(self, job: JobView, piece: LogPiece) -> None:
         """Unused: status lines show no logs."""
 
     def job_changed(self, before: JobView | None, job: JobView) -> None:

@@ -65,6 +65,8 @@ def job_note(job: JobView) -> str:
         notes.append(f"started {_started_run(job)}")
     if job.mirrors is not None and job.status is not ExecutionStatus.FAILED:
         notes.append(f"as run {job.mirrors}")
+    if job.kept_until is not None:
+        notes.append("its container is kept")
     return "; ".join(notes)
 
 
@@ -178,6 +180,9 @@ def job_facts(job: JobView, detail: JobDetail) -> list[str]:
             moment = datetime.fromtimestamp(ref.expires_at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
             until = f", kept until {moment}"
         facts.append(f"artifacts: {ref.name or ref.kind}, {ref.kind}, {ref.size} bytes{until}")
+    if job.kept_until is not None:
+        moment = datetime.fromtimestamp(job.kept_until, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        facts.append(f"container: kept until {moment}, or `longshore drop`; `longshore shell` opens a shell in it")
     if detail.services:
         facts.append(f"services with a log: {', '.join(detail.services)}")
     return facts

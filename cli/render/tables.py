@@ -107,7 +107,7 @@ def runs_table(runs: Iterable[RunSummary]) -> Table:
 
 def workers_table(workers: Iterable[WorkerView]) -> Table:
     """Workers, one per line."""
-    table = plain_table("Worker", "Status", "Slots", "Running", "Waiting", "Labels", "Last seen", "Engine")
+    table = plain_table("Worker", "Status", "Slots", "Running", "Waiting", "Kept", "Labels", "Last seen", "Engine")
     for worker in workers:
         table.add_row(
             worker.name,
@@ -115,6 +115,7 @@ def workers_table(workers: Iterable[WorkerView]) -> Table:
             str(worker.slots),
             str(worker.running),
             str(worker.waiting),
+            str(len(worker.kept)),
             Text(", ".join(worker.labels)),
             "" if worker.last_seen is None else f"{duration(time.time() - worker.last_seen)} ago",
             Text(worker.executor.engine),

@@ -55,7 +55,9 @@ class Embedded:
         self._coordinator.start()
         self.address = self._coordinator.address
         self.credentials = self._coordinator.door.access.local
-        busy = [name for name, known in self._coordinator.engine.workers().items() if known.attempts]
+        engine = self._coordinator.engine
+        keeping = {one.worker for one in engine.kept().values()}
+        busy = [name for name, known in engine.workers().items() if known.attempts or name in keeping]
         self._coordinator_thread = self._run(self._coordinator.run, "coordinator")
         wanted = serving.workers(1, busy) if worker else {}
         self._count = len(wanted)
@@ -104,7 +106,9 @@ class Embedded:
             raise LongshoreError(f"a part of Longshore failed: {self._failure!r}") from self._failure
 
     def stop(self) -> bool:
-        """Stops the threads, never the jobs' containers. Returns whether resumable runs or removals remain."""
+        """Stops the threads, never the jobs' containers. Returns whether resumable runs, removals or kept containers
+        remain.
+        """
         if self._worker_threads:
             self._ready.wait(STOP_SECONDS)
             for worker in self._workers:
@@ -116,7 +120,7 @@ class Embedded:
         self._coordinator_thread.join(STOP_SECONDS)
         if any(thread.is_alive() for thread in self._worker_threads) or any(one.removing for one in self._workers):
             return True
-        return bool(progressing(self._coordinator.engine.unfinished().values()))
+        return bool(progressing(self._coordinator.engine.unfinished().values()) or self._coordinator.engine.kept())
 
 
 def _import_worker() -> None:

@@ -17,7 +17,7 @@ from pipeline.includes.fetching import Fetching
 from pipeline.predefined_variables import MAX_TITLE
 from protocol.errors import UsageError
 from protocol.messages import Source
-from protocol.plan import IncludeOptions, Plan, Variable
+from protocol.plan import IncludeOptions, KeepRequest, Plan, Variable
 
 
 class Project(msgspec.Struct, frozen=True):
@@ -79,6 +79,17 @@ def compile_for_run(
     )
     plan = msgspec.structs.replace(part.plan, default_image=default_image, includes=includes)
     return Project(repository.root, plan, source, part.borrowed)
+
+
+def keeping(project: Project, keep: KeepRequest | None) -> Project:
+    """The project with the containers kept that are asked for. Raises UsageError for a job that there is not."""
+    if keep is None:
+        return project
+    names = [job.name for job in project.plan.jobs]
+    for name in keep.jobs:
+        if name not in names:
+            raise UsageError(f"--keep {name!r}: the run has no such job; it has: {', '.join(names)}")
+    return msgspec.structs.replace(project, plan=msgspec.structs.replace(project.plan, keep=keep))
 
 
 def _kind(compiled: Compilation, repository: Repository) -> str:

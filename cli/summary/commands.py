@@ -24,6 +24,11 @@ def retry_with_workspace_command(failure: Failure) -> str:
     return "" if runs_elsewhere else _command("retry", failure, " --with-workspace")
 
 
+def shell_command(failure: Failure) -> str:
+    """The command that opens a shell in the job's container; "" if that was not kept."""
+    return _command("shell", failure) if failure.job.kept_until is not None else ""
+
+
 def show_command(failure: Failure) -> str:
     """The command that shows the job with all of its failed tests."""
     return _command("show", failure)

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from cli.summary.commands import log_command, retry_command, retry_with_workspace_command
+from cli.summary.commands import log_command, retry_command, retry_with_workspace_command, shell_command
 from cli.summary.outcome import Failure, Outcome
 from cli.summary.timing import TimedJob
 
@@ -41,6 +41,7 @@ def _failure_json(failure: Failure) -> dict[str, Any]:
         "log_command": log_command(failure),
         "retry_command": retry_command(failure),
         "retry_with_workspace_command": retry_with_workspace_command(failure),
+        "shell_command": shell_command(failure),
     }
 
 

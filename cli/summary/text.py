@@ -7,7 +7,13 @@ from collections.abc import Iterator
 from rich.text import Text
 
 from cli.render.phrases import counted, duration, elapsed, failed_test_text, failure_text
-from cli.summary.commands import log_command, retry_command, retry_with_workspace_command, show_command
+from cli.summary.commands import (
+    log_command,
+    retry_command,
+    retry_with_workspace_command,
+    shell_command,
+    show_command,
+)
 from cli.summary.outcome import Failure, Outcome
 from cli.summary.timing import TimedJob
 from protocol.display import clean
@@ -17,6 +23,7 @@ from protocol.views import RunView
 LONG_RUN_SECONDS = 60.0
 """From this duration on, the end of a run says where its time went."""
 TESTS_SHOWN = 10
+KEEP_HINT = "for a shell in a failed job, run with --keep-on-failure"
 
 
 def failure_lines(outcome: Outcome) -> Iterator[list[Text]]:
@@ -25,6 +32,8 @@ def failure_lines(outcome: Outcome) -> Iterator[list[Text]]:
         yield list(_paragraph(failure))
     if outcome.further:
         yield [Text(f"and {counted(outcome.further, 'more failed job')}")]
+    if any(failure.job.worker and not shell_command(failure) for failure in outcome.failures):
+        yield [Text(KEEP_HINT)]
 
 
 def _paragraph(failure: Failure) -> Iterator[Text]:
@@ -54,6 +63,8 @@ def _paragraph(failure: Failure) -> Iterator[Text]:
     yield _line(f"run again: {retry_command(failure)}")
     if command := retry_with_workspace_command(failure):
         yield _line(f"run again on edited files: {command}")
+    if command := shell_command(failure):
+        yield _line(f"shell in it: {command}")
 
 
 def _log(lines: list[str]) -> Iterator[Text]:

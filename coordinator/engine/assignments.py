@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from coordinator.engine.run_index import Outcome, Part, RunIndex, part_of
-from coordinator.engine.state import AttemptState, JobState
+from coordinator.engine.state import AttemptState, JobState, RunState
 from protocol.job_inputs import interpolated
 from protocol.job_variables import of_job
 from protocol.messages import Assignment, Dependency
@@ -59,6 +59,27 @@ def _with(entry: Dependency, *, satisfied: bool) -> Dependency:
     return msgspec.structs.replace(entry, satisfied=satisfied)
 
 
+def refers_to(job: JobState, run: RunState, digest: str) -> bool:
+    """Whether a blob belongs to the job's run, or comes to the job from another one: an attempt's worker may read it.
+
+    Artifacts of earlier attempts count: a dependent that has begun keeps those that it was given.
+    """
+    workspaces = [run.workspace, *job.own_workspaces.values()]
+    if any(blob.digest == digest for workspace in workspaces if workspace is not None for blob in workspace.blobs):
+        return True
+    if job.external is not None and any(
+        ref.digest == digest for source in job.external.sources for ref in source.artifacts
+    ):
+        return True
+    return any(
+        ref.digest == digest
+        for stage in run.stages
+        for other in stage.jobs
+        for attempt in other.attempts
+        for ref in attempt.artifacts
+    )
+
+
 def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_limit: int, lease: float) -> Assignment:
     """The complete assignment of an attempt."""
     run = index.run
@@ -80,4 +101,5 @@ def assignment(job: JobState, attempt: AttemptState, index: RunIndex, *, log_lim
         log_limit=job.plan.resources.log_limit or log_limit,
         lease=lease if moves(job) else None,
         to_come=max(0, index.total.open - 1),
+        keep=run.plan.keep.of(job.plan.name) if run.plan.keep is not None else None,
     )

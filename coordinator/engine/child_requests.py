@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import msgspec
 
 from coordinator.engine.origins import OF_THE_USER
@@ -28,6 +30,7 @@ def child_request(job: JobState, index: RunIndex) -> ChildRequest:
         run=run.id,
         job=job.plan.name,
         job_id=job.id,
+        upstream_project=_known(run.plan.predefined, "CI_PROJECT_ID") if trigger.project else "",
         trigger=trigger,
         predefined=[variable for variable in run.plan.predefined if variable.key.startswith(OF_THE_USER)],
         variables=forwarded(job, index),
@@ -37,6 +40,10 @@ def child_request(job: JobState, index: RunIndex) -> ChildRequest:
             if source.attempt is not None and source.status in ENDED
         },
     )
+
+
+def _known(variables: Iterable[Variable], key: str) -> str:
+    return next((variable.value for variable in variables if variable.key == key), "")
 
 
 def completed(request: ChildRequest, origin: Origin) -> ChildRequest:

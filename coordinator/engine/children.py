@@ -53,6 +53,7 @@ class Children:
             return None
         job, attempt = found
         parent = self._ledger.run_of(job)
+        plan = msgspec.structs.replace(plan, keep=parent.plan.keep)
         submission = submission_of(attempt_id, plan, parent, origin)
         try:
             run = self._runs.make(submission, self._ledger.now.wall, parent_of(parent, job))

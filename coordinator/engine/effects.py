@@ -7,7 +7,15 @@ from __future__ import annotations
 
 import msgspec
 
-from coordinator.engine.state import AttemptState, EnvironmentState, JobState, RunState, StageState, WorkerState
+from coordinator.engine.state import (
+    AttemptState,
+    EnvironmentState,
+    JobState,
+    KeptContainer,
+    RunState,
+    StageState,
+    WorkerState,
+)
 from protocol.compilation import ChildRequest
 from protocol.events import Event
 from protocol.messages import Message, Origin
@@ -83,6 +91,8 @@ class Turn(msgspec.Struct):
     attempts: list[AttemptState] = []
     workers: list[WorkerState] = []
     environments: list[EnvironmentState] = []
+    kept: list[KeptContainer] = []
+    unkept: list[str] = []  # attempts whose containers are kept no longer
     stories: list[Story] = []
     tests: list[KeptTests] = []
     workspaces: list[OwnWorkspace] = []
@@ -100,6 +110,8 @@ class Turn(msgspec.Struct):
             or self.attempts
             or self.workers
             or self.environments
+            or self.kept
+            or self.unkept
             or self.stories
             or self.sends
             or self.events

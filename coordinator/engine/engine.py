@@ -15,11 +15,20 @@ from coordinator.engine.effects import Turn
 from coordinator.engine.environment_stops import EnvironmentStops
 from coordinator.engine.environments import Environments
 from coordinator.engine.flow import Flow
+from coordinator.engine.kept_containers import KeptContainers
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.runs import RunFactory
 from coordinator.engine.scheduler import Scheduler
 from coordinator.engine.settings import Settings
-from coordinator.engine.state import AttemptState, EnvironmentState, Now, RunState, WorkerState, goes_to_worker
+from coordinator.engine.state import (
+    AttemptState,
+    EnvironmentState,
+    KeptContainer,
+    Now,
+    RunState,
+    WorkerState,
+    goes_to_worker,
+)
 from coordinator.engine.upstreams import LatestRun, Upstreams
 from coordinator.engine.views import worker_view
 from coordinator.engine.worker_events import WorkerEvents
@@ -41,7 +50,8 @@ class Engine:
         self._scheduler = Scheduler(self._ledger, log_limit=settings.log_limit, lease=settings.lease)
         self._environments = Environments(self._ledger)
         self._flow = Flow(self._ledger, self._scheduler, self._environments)
-        self._reports = WorkerEvents(self._ledger, self._scheduler, self._flow, settings)
+        self._kept = KeptContainers(self._ledger)
+        self._reports = WorkerEvents(self._ledger, self._scheduler, self._flow, self._kept, settings)
         runs = RunFactory(next_run_id=next_run_id, next_job_id=next_job_id)
         self._children = Children(self._ledger, self._flow, runs)
         self._upstreams = Upstreams(self._ledger, self._scheduler, self._flow)
@@ -55,8 +65,9 @@ class Engine:
         now: Now,
         *,
         environments: Iterable[EnvironmentState] = (),
+        kept: Sequence[KeptContainer] = (),
     ) -> None:
-        """Restores unfinished runs, known workers and environments from the store after a start.
+        """Restores unfinished runs, known workers, environments and kept containers from the store after a start.
 
         All workers are offline.
         """
@@ -91,6 +102,7 @@ class Engine:
         self._upstreams.resume(taken_up)
         self._children.resume(taken_up)
         self._environments.restore(environments)
+        self._kept.restore(kept)
 
     def flush(self, now: Now) -> Turn:
         """Schedules pending jobs and returns all effects since the last flush."""
@@ -103,6 +115,7 @@ class Engine:
         self._ledger.now = now
         self._reports.check_workers()
         self._commands.check_time(self.settings.pending_timeout)
+        self._kept.check_time()
 
     def was_away(self, seconds: float, now: Now) -> None:
         """Discounts a suspension of the coordinator or its machine: workers were not silent in that time."""
@@ -123,10 +136,15 @@ class Engine:
         *,
         disk_low: bool | None = None,
         held: Sequence[m.HeldAttempt] | None = None,
+        kept: Sequence[m.KeptAttempt] | None = None,
     ) -> None:
-        """Records a sign of life of a worker; `disk_low` and `held` (all of its attempts) are a heartbeat's."""
+        """Records a sign of life of a worker; `disk_low`, `held` (all of its attempts) and `kept` (all that it keeps)
+        are a heartbeat's.
+        """
         self._ledger.now = now
         self._reports.worker_heard(worker, disk_low=disk_low, held=held)
+        if kept is not None:
+            self._kept.reported(worker, kept)
 
     def worker_goodbye(self, worker: str, goodbye: m.Goodbye, now: Now) -> None:
         """Registers a worker's orderly exit."""
@@ -148,6 +166,10 @@ class Engine:
     def project_of(self, worker: str, attempt: str) -> str | None:
         """The project of an unfinished attempt, if this worker holds it."""
         return self._reports.project_of(worker, attempt)
+
+    def may_read(self, worker: str, digest: str) -> bool:
+        """Whether a blob belongs to a run that this worker holds an attempt of."""
+        return self._reports.may_read(worker, digest)
 
     def log_bound(self, attempt: str) -> int | None:
         """The log limit of an unfinished attempt in bytes, without the line that reports truncation; None: none."""
@@ -214,6 +236,21 @@ class Engine:
         """Starts or ends draining a worker."""
         self._ledger.now = now
         return self._commands.drain(message)
+
+    # kept containers
+
+    def drop(self, message: m.Drop, now: Now) -> m.Done:
+        """Ends the kept containers of a run or a job."""
+        self._ledger.now = now
+        return self._kept.drop(message)
+
+    def kept(self) -> Mapping[str, KeptContainer]:
+        """All kept containers, by attempt."""
+        return self._ledger.kept
+
+    def place_of(self, run: int, job: str) -> tuple[str, str]:
+        """The attempt of a job whose container runs or is kept, and its worker. Raises ProtocolError."""
+        return self._kept.place_of(run, job)
 
     # environments
 
@@ -298,4 +335,8 @@ class Engine:
 
     def worker_views(self) -> list[WorkerView]:
         """Views of all known workers, by name."""
-        return [worker_view(worker, self._ledger.jobs_at(worker)) for _, worker in sorted(self._ledger.workers.items())]
+        ledger = self._ledger
+        return [
+            worker_view(worker, ledger.jobs_at(worker), ledger.kept_by(worker))
+            for _, worker in sorted(ledger.workers.items())
+        ]

@@ -12,6 +12,7 @@ from coordinator.engine.state import (
     AttemptState,
     EnvironmentState,
     JobState,
+    KeptContainer,
     Now,
     RunState,
     StageState,
@@ -44,6 +45,7 @@ class Ledger:
         self.jobs: dict[int, JobState] = {}
         self.workers: dict[str, WorkerState] = {}
         self.environments: dict[tuple[str, str], EnvironmentState] = {}  # by project and name; without stopped ones
+        self.kept: dict[str, KeptContainer] = {}  # by attempt
         self._recent: dict[int, list[str]] = {}
         self.mirrors: dict[int, list[JobState]] = {}  # run id -> jobs that take its status, some of which have ended
         self._lines: dict[str, str] = {}  # interned story lines of all jobs
@@ -249,6 +251,29 @@ class Ledger:
             job.own_workspaces = {**job.own_workspaces, job.next_number: workspace}
             self._turn.workspaces.append(OwnWorkspace(job.id, job.next_number, workspace))
 
+    def keep(self, kept: KeptContainer) -> None:
+        """Records that a container is kept."""
+        self.kept[kept.attempt] = kept
+        self._turn.kept.append(kept)
+        self._kept_changed(kept)
+
+    def unkeep(self, kept: KeptContainer) -> None:
+        """Records that a container is kept no longer."""
+        del self.kept[kept.attempt]
+        self._turn.unkept.append(kept.attempt)
+        self._kept_changed(kept)
+
+    def _kept_changed(self, kept: KeptContainer) -> None:
+        if worker := self.workers.get(kept.worker):
+            self.touch_worker(worker)
+        found = self.find_attempt(kept.attempt)
+        if found is not None:
+            self.touch_job(found[0])
+
+    def kept_by(self, worker: WorkerState) -> list[str]:
+        """The jobs whose containers a worker keeps, as `RUN/JOB`."""
+        return [f"{one.run}/{one.job}" for one in self.kept.values() if one.worker == worker.name]
+
     def send(self, worker: str, message: Message) -> None:
         """Records a frame for a worker."""
         self._turn.sends.append(Send(worker, message))
@@ -315,11 +340,14 @@ class Ledger:
                 JobChanged(
                     run=job.run_id,
                     stage=self.runs[job.run_id].stages[job.stage_index].name,
-                    job=job_view(job, self.indexes[job.run_id]),
+                    job=job_view(job, self.indexes[job.run_id], self.kept),
                 )
                 for job in turn.jobs
             ),
-            *(WorkerChanged(worker=worker_view(worker, self.jobs_at(worker))) for worker in turn.workers),
+            *(
+                WorkerChanged(worker=worker_view(worker, self.jobs_at(worker), self.kept_by(worker)))
+                for worker in turn.workers
+            ),
         ]
         turn.sends += [
             Send(worker, Ack(attempt=attempt, status_seq=seq)) for (worker, attempt), seq in self._acknowledged.items()

@@ -194,6 +194,17 @@ class EnvironmentState:
         return self.project, self.name
 
 
+@dataclass(slots=True, frozen=True)
+class KeptContainer:
+    """The container of an attempt that has ended, kept by its worker until `until` (wall time)."""
+
+    attempt: str
+    run: int
+    job: str
+    worker: str
+    until: float
+
+
 @dataclass(slots=True, eq=False)
 class WorkerState:
     """One worker that has said hello at least once."""

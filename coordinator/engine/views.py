@@ -4,15 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from types import MappingProxyType
 
 from coordinator.engine.run_index import RunIndex, Tally
-from coordinator.engine.state import AttemptState, EnvironmentState, JobState, RunState, StageState, WorkerState
+from coordinator.engine.state import (
+    AttemptState,
+    EnvironmentState,
+    JobState,
+    KeptContainer,
+    RunState,
+    StageState,
+    WorkerState,
+)
 from protocol.job_inputs import interpolated
 from protocol.job_variables import as_path, of_job, of_worker, timestamp
 from protocol.plan import Variable
 from protocol.statuses import WorkerStatus
 from protocol.variables import VariableTooLong, expand_with, references
 from protocol.views import AttemptView, EnvironmentView, JobView, RunSummary, RunView, StageView, WorkerView
+
+Kept = Mapping[str, KeptContainer]
+"""Kept containers, by attempt."""
+NONE_KEPT: Kept = MappingProxyType({})
 
 
 def attempt_view(job: JobState, attempt: AttemptState) -> AttemptView:
@@ -32,9 +45,10 @@ def attempt_view(job: JobState, attempt: AttemptState) -> AttemptView:
     )
 
 
-def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
+def job_view(job: JobState, index: RunIndex | None = None, kept: Kept = NONE_KEPT) -> JobView:
     """A job with its current attempt. With `index`, variables in its environment's address are expanded."""
     attempt = job.attempt
+    stays = next((kept[each.id] for each in reversed(job.attempts) if each.id in kept), None) if kept else None
     environment = job.plan.environment
     return JobView(
         id=job.id,
@@ -66,6 +80,7 @@ def job_view(job: JobState, index: RunIndex | None = None) -> JobView:
         workspace=_own_workspace(job, attempt),
         environment=environment.name if environment else None,
         environment_url=environment_address(job, index) or None if environment else None,
+        kept_until=stays.until if stays is not None else None,
     )
 
 
@@ -112,14 +127,16 @@ def _time(seconds: float) -> str:
     return timestamp(datetime.fromtimestamp(seconds, UTC))
 
 
-def stage_view(stage: StageState, *, with_jobs: bool, index: RunIndex | None = None) -> StageView:
+def stage_view(
+    stage: StageState, *, with_jobs: bool, index: RunIndex | None = None, kept: Kept = NONE_KEPT
+) -> StageView:
     """A stage, with its jobs if requested."""
     return StageView(
         name=stage.name,
         status=stage.status,
         started_at=stage.started_at,
         finished_at=stage.finished_at,
-        jobs=[job_view(job, index) for job in stage.jobs] if with_jobs else [],
+        jobs=[job_view(job, index, kept) for job in stage.jobs] if with_jobs else [],
     )
 
 
@@ -128,11 +145,11 @@ def run_summary(run: RunState, tally: Tally | None = None) -> RunSummary:
     return RunSummary(**_summary(run, tally))  # type: ignore[arg-type]
 
 
-def run_view(run: RunState) -> RunView:
-    """A run with its stages and jobs."""
+def run_view(run: RunState, kept: Kept = NONE_KEPT) -> RunView:
+    """A run with its stages and jobs; `kept` are the kept containers of all runs."""
     environments = [job.plan.environment for stage in run.stages for job in stage.jobs]
     index = RunIndex(run) if any(known and references(known.url) for known in environments) else None
-    stages = [stage_view(stage, with_jobs=True, index=index) for stage in run.stages]
+    stages = [stage_view(stage, with_jobs=True, index=index, kept=kept) for stage in run.stages]
     return RunView(**_summary(run, None), stages=stages)  # type: ignore[arg-type]
 
 
@@ -175,8 +192,8 @@ def environment_view(environment: EnvironmentState) -> EnvironmentView:
     )
 
 
-def worker_view(worker: WorkerState, jobs: list[str]) -> WorkerView:
-    """A worker; `jobs` are the names of those that it runs and holds.
+def worker_view(worker: WorkerState, jobs: list[str], kept: list[str]) -> WorkerView:
+    """A worker; `jobs` are the names of those that it runs and holds, `kept` of those whose containers it keeps.
 
     A worker can have more released jobs than slots, as held jobs all become ready when their last need ends. The
     surplus waits there for a free slot, and is shown as waiting.
@@ -194,5 +211,6 @@ def worker_view(worker: WorkerState, jobs: list[str]) -> WorkerView:
         labels=worker.labels,
         last_seen=worker.last_seen_at,
         jobs=jobs,
+        kept=kept,
         executor=worker.executor,
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from coordinator.engine.assignments import dependencies, moves
+from coordinator.engine.assignments import dependencies, moves, refers_to
 from coordinator.engine.flow import Flow
+from coordinator.engine.kept_containers import KeptContainers
 from coordinator.engine.ledger import Ledger
 from coordinator.engine.results import published, with_expiry
 from coordinator.engine.scheduler import Scheduler
@@ -27,10 +28,13 @@ PROGRESS = {S.WAITING: JobEvent.HOLD, S.PREPARING: JobEvent.PREPARE, S.RUNNING: 
 class WorkerEvents:
     """The engine's half for workers."""
 
-    def __init__(self, ledger: Ledger, scheduler: Scheduler, flow: Flow, settings: Settings) -> None:
+    def __init__(
+        self, ledger: Ledger, scheduler: Scheduler, flow: Flow, kept: KeptContainers, settings: Settings
+    ) -> None:
         self._ledger = ledger
         self._scheduler = scheduler
         self._flow = flow
+        self._kept = kept
         self._settings = settings
         self.grace_until = 0.0  # monotonic: no worker counts as lost before, as the coordinator itself was down
 
@@ -214,6 +218,12 @@ class WorkerEvents:
         found = self._ledger.find_attempt(attempt_id) if self.holds(worker, attempt_id) else None
         return self._ledger.run_of(found[0]).plan.project if found else None
 
+    def may_read(self, worker: str, digest: str) -> bool:
+        """Whether a blob belongs to a run that this worker holds an attempt of."""
+        state = self._ledger.workers.get(worker)
+        jobs = map(self._ledger.job_of, state.attempts.values()) if state else ()
+        return any(job is not None and refers_to(job, self._ledger.run_of(job), digest) for job in jobs)
+
     def log_bound(self, attempt_id: str) -> int | None:
         """The log limit of an unfinished attempt in bytes; None: none."""
         found = self._ledger.find_attempt(attempt_id)
@@ -284,6 +294,8 @@ class WorkerEvents:
             attempt.release = message.release if job.plan.release is not None else None
             attempt.pages = published(job.plan, message.pages, self._ledger.now.wall)
         attempt.log_length = message.log_length
+        if message.kept is not None:
+            self._kept.job_ended(worker, job, attempt, message.kept)
         canceling = attempt.canceling
         if message.status is S.FAILED:
             reason = message.failure_reason or FailureReason.SCRIPT_FAILURE

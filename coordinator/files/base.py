@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import msgspec
 
 from protocol.errors import ProtocolError
+from protocol.log_times import LogPiece, Mark
 
 Bytes = bytes | memoryview
 
@@ -26,14 +28,25 @@ class Logs(Protocol):
     def services(self, attempt: str) -> list[str]:
         """The names of an attempt's services with a log."""
 
-    def append(self, attempt: str, offset: int, data: Bytes, stream: str = "job") -> Bytes:
-        """Appends bytes that start at `offset`. Returns the new ones; none if they would leave a gap."""
+    def append(
+        self, attempt: str, offset: int, data: Bytes, stream: str = "job", marks: Sequence[Mark] = ()
+    ) -> LogPiece:
+        """Appends bytes that start at `offset`, with their times.
+
+        Returns the new part; it is empty if it would leave a gap.
+        """
 
     def flush(self) -> None:
         """Makes appended bytes durable. Raises OSError; unwritten bytes are kept for the next call."""
 
     def read(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
         """Up to `length` durable bytes from `offset` on."""
+
+    def times(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
+        """The pages of the log's index that cover `length` bytes from `offset` on; empty if it has no times."""
+
+    def since(self, attempt: str, at: int, stream: str = "job") -> int | None:
+        """The offset of a log's first byte that was read at this time (milliseconds since 1970) or later, if any."""
 
     def close(self) -> None:
         """Releases all resources."""

@@ -1,4 +1,4 @@
-"""Job logs: one append-only file per attempt and stream. Knows offsets and bytes, nothing of jobs.
+"""Job logs: one append-only file per attempt and stream, and an index of times beside it. Knows nothing of jobs.
 
 Bytes are buffered in memory as they arrive and written once per turn, so that a turn's `flush` can be retried after a
 full disk. Small writes are made durable by the journal, large ones by syncing the file. Once the journal has been
@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from coordinator.files.journal import JOURNAL_BYTES, Journal, Write
+from coordinator.files.log_index import first_since, open_end, pages_of
 from protocol.errors import ProtocolError
 from protocol.keys import PRIVATE_DIRECTORY
+from protocol.log_times import IndexEnd, LogPiece, Mark, within
 from protocol.names import ATTEMPT_ID
 
+LOG, TIMES = "log", "times"
+"""The endings of a log's file and its index's."""
 STREAM = re.compile(r"job|service-[A-Za-z0-9_.-]{1,200}")
 FILES_PER_DIRECTORY = 1000
 SMALL_BYTES = 64 << 10
 """Maximum bytes of one log in a turn that go through the journal."""
 WRITE_PIECES = 512
 """Buffers per system call; the kernel accepts at most 1024."""
+KNOWN_ENDS = 1000
+"""Ends of indexes kept in memory."""
 
 Bytes = bytes | memoryview
 
 
 class _Pending:
-    """Bytes of one log received since the last flush, after the `stored` durable ones."""
+    """Bytes of one file received since the last flush, after the `stored` ones."""
 
     __slots__ = ("path", "pieces", "size", "stored")
 
@@ -36,6 +43,11 @@ class _Pending:
         self.stored = stored
         self.pieces: list[Bytes] = []
         self.size = stored
+
+    def add(self, data: Bytes) -> None:
+        """Takes the next bytes."""
+        self.pieces.append(data)
+        self.size += len(data)
 
     def write(self, directory: str) -> None:
         """Writes the pieces; idempotent, so it can be retried."""
@@ -55,6 +67,8 @@ class LogStore:
         directory.mkdir(parents=True, exist_ok=True, mode=PRIVATE_DIRECTORY)
         self._directory = str(directory)
         self._pending: dict[tuple[str, str], _Pending] = {}
+        self._pending_times: dict[tuple[str, str], _Pending] = {}
+        self._ends: dict[tuple[str, str], IndexEnd] = {}  # of the indexes written last
         self._journal = Journal(directory)
 
     def close(self) -> None:
@@ -88,8 +102,13 @@ class LogStore:
         """The names of an attempt's services with a log."""
         return [stream.removeprefix("service-") for stream in self.streams(attempt)[1:]]
 
-    def append(self, attempt: str, offset: int, data: Bytes, stream: str = "job") -> Bytes:
-        """Appends the new part of `data` and returns it; empty if all of it is known, or it would leave a gap."""
+    def append(
+        self, attempt: str, offset: int, data: Bytes, stream: str = "job", marks: Sequence[Mark] = ()
+    ) -> LogPiece:
+        """Appends the new part of `data`, with its times, and returns it.
+
+        It is empty if all of `data` is known, or would leave a gap.
+        """
         if offset < 0:
             raise ProtocolError("bad_field", f"a log's offset is 0 or more, not {offset}")
         pending = self._pending.get((attempt, stream))
@@ -97,13 +116,26 @@ class LogStore:
             pending = _Pending(_relative(attempt, stream), self.stored(attempt, stream))
         known = pending.size - offset
         if not 0 <= known < len(data):
-            return b""
+            return LogPiece(offset, b"")
         if known:
             data = memoryview(data)[known:]
-        pending.pieces.append(data)
-        pending.size += len(data)
+            marks = within(marks, offset + known, offset + known + len(data))
+        if marks:
+            self._append_times(attempt, stream, pending.stored, marks)
+        pending.add(data)
         self._pending[attempt, stream] = pending
-        return data
+        return LogPiece(offset + known, data, marks)
+
+    def _append_times(self, attempt: str, stream: str, log_size: int, marks: Sequence[Mark]) -> None:
+        key = attempt, stream
+        path = _relative(attempt, stream, TIMES)
+        end = self._ends.pop(key, None) or open_end(f"{self._directory}/{path}", log_size)
+        self._ends[key] = end  # as the one used last
+        before = end.size
+        if data := end.append(marks):
+            if key not in self._pending_times:
+                self._pending_times[key] = _Pending(path, before)
+            self._pending_times[key].add(data)
 
     def flush(self) -> None:
         """Makes appended bytes durable. Raises OSError, and can then be retried."""
@@ -119,7 +151,12 @@ class LogStore:
             self._journal.write([Write(p.path, p.stored, b"".join(p.pieces)) for p in small])
         if large := set(taken).difference(small):
             self._journal.sync([p.path for p in large], new=[p.path for p in large if p.stored == 0])
+        for times in self._pending_times.values():
+            times.write(self._directory)
         self._pending.clear()
+        self._pending_times.clear()
+        while len(self._ends) > KNOWN_ENDS:
+            del self._ends[next(iter(self._ends))]
 
     def read(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
         """Up to `length` durable bytes from `offset` on; none if the log does not exist."""
@@ -130,12 +167,20 @@ class LogStore:
         except FileNotFoundError:
             return b""
 
+    def times(self, attempt: str, offset: int, length: int, stream: str = "job") -> bytes:
+        """The pages of a log's index that cover `length` bytes from `offset` on; empty if it has no times."""
+        return pages_of(f"{self._directory}/{_relative(attempt, stream, TIMES)}", offset, offset + length)
 
-def _relative(attempt: str, stream: str) -> str:
+    def since(self, attempt: str, at: int, stream: str = "job") -> int | None:
+        """The offset of a log's first byte that was read at this time (milliseconds since 1970) or later, if any."""
+        return first_since(f"{self._directory}/{_relative(attempt, stream, TIMES)}", at)
+
+
+def _relative(attempt: str, stream: str, kind: str = LOG) -> str:
     matched = ATTEMPT_ID.fullmatch(attempt)
     if not matched or not STREAM.fullmatch(stream):
         raise ProtocolError("bad_field", f"bad log name {attempt[:100]!r} {stream[:100]!r}")
-    return f"{int(matched['job']) // FILES_PER_DIRECTORY}/{attempt}.{stream}.log"
+    return f"{int(matched['job']) // FILES_PER_DIRECTORY}/{attempt}.{stream}.{kind}"
 
 
 def _write(descriptor: int, pieces: list[Bytes], at: int) -> int:

@@ -103,6 +103,19 @@ class Gatekeeper:
         if key is not None:
             self.access.check_name(key, hello)
 
+    def check_blob(self, key: bytes | None, peer: str | None, digest: str) -> None:
+        """Checks that a worker reads only blobs of runs that it has attempts of. Raises ProtocolError.
+
+        `peer` is the worker's name if it has said hello as one. A worker's key is bound by this also if it has said
+        hello as a client.
+        """
+        identity = self.access.identity(key)
+        worker = identity.name if identity.role == "worker" else peer
+        if worker is not None and not self._engine.may_read(worker, digest):
+            raise ProtocolError(
+                "forbidden", f"worker {worker!r} has no attempt of a run with the blob {digest[:100]!r}"
+            )
+
     def refused(self, key: bytes | None, error: ProtocolError) -> None:
         """Logs a refusal, rate-limited so that a flood of them does not fill the disk."""
         self._warnings.say("refused %s: %s", self.access.who(key), error)

@@ -19,6 +19,7 @@ READS: Kinds = ENTERS | {
     m.GetRun,
     m.GetJob,
     m.GetLog,
+    m.FindLines,
     m.ListWorkers,
     m.ListEnvironments,
     m.ListReleases,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from coordinator.engine.effects import Turn
-from coordinator.engine.state import EnvironmentState, RunState, WorkerState
+from coordinator.engine.state import EnvironmentState, KeptContainer, RunState, WorkerState
 from protocol.messages import RunFilter
 from protocol.views import AttemptTests, ReleaseView, RunSummary, StoryLine
 from protocol.workspace import GitWorkspace
@@ -26,6 +26,9 @@ class RunStore(Protocol):
 
     def load_environments(self) -> list[EnvironmentState]:
         """All environments that are not stopped, which the engine restores."""
+
+    def load_kept(self) -> list[KeptContainer]:
+        """All kept containers, which the engine restores."""
 
     def write_turn(self, turn: Turn) -> None:
         """Writes all rows of a turn, or none."""

@@ -208,6 +208,16 @@ class Environment(Table):
         primary_key = CompositeKey("project", "name")
 
 
+class Kept(Table):
+    """The container of an ended attempt that its worker keeps. `run` may have been removed, so it is no foreign key."""
+
+    attempt = CharField(64, primary_key=True)
+    run = BigIntegerField()
+    job = TextField()
+    worker = TextField()
+    until = DoubleField()
+
+
 class Worker(Table):
     """One worker that has said hello at least once. Its online status is not stored: after a start, all are offline."""
 
@@ -395,6 +405,7 @@ TABLES: tuple[type[Table], ...] = (
     OwnWorkspace,
     AttemptTests,
     Environment,
+    Kept,
     Worker,
     StoryLine,
     AccessKey,

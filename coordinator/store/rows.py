@@ -15,6 +15,7 @@ from coordinator.engine.state import (
     AttemptState,
     External,
     JobState,
+    KeptContainer,
     RunState,
     StageState,
     WorkerState,
@@ -166,6 +167,11 @@ def tests_row(tests: KeptTests) -> Row:
 def own_workspace_row(own: OwnWorkspace) -> Row:
     """A row of `OwnWorkspace`."""
     return own.job, own.number, None if own.workspace is None else _json(own.workspace)
+
+
+def kept_row(kept: KeptContainer) -> Row:
+    """A row of `Kept`."""
+    return kept.attempt, kept.run, _text(kept.job), _text(kept.worker), kept.until
 
 
 def worker_row(worker: WorkerState) -> Row:

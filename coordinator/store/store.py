@@ -24,7 +24,7 @@ from peewee import (  # type: ignore[attr-defined]  # the stubs lack what every 
 )
 
 from coordinator.engine.effects import Turn
-from coordinator.engine.state import EnvironmentState, RunState, WorkerState
+from coordinator.engine.state import EnvironmentState, KeptContainer, RunState, WorkerState
 from coordinator.store import environment_rows, listings, rows
 from coordinator.store.attempt_tests import newest_results
 from coordinator.store.database import Connection
@@ -39,6 +39,7 @@ from coordinator.store.models import (
     Environment,
     Job,
     JoinToken,
+    Kept,
     Meta,
     OwnWorkspace,
     Project,
@@ -75,6 +76,7 @@ UPDATED: tuple[type[Table], ...] = (
     Attempt,
     OwnWorkspace,
     Environment,
+    Kept,
     Worker,
     AccessKey,
     JoinToken,
@@ -212,7 +214,7 @@ class Store:
     def write_turn(self, turn: Turn) -> None:
         """Writes all rows of a turn durably, or none. Idempotent."""
         changes = turn.runs or turn.stages or turn.jobs or turn.attempts or turn.workers or turn.stories
-        if not (changes or turn.environments or self._audit or self._queued):
+        if not (changes or turn.environments or turn.kept or turn.unkept or self._audit or self._queued):
             return
         new_runs = [run for run in turn.runs if run.id > self._last_run]
         first_story = self._last_story + 1
@@ -227,6 +229,9 @@ class Store:
             self._write(OwnWorkspace, map(rows.own_workspace_row, turn.workspaces))
             self._write(AttemptTests, map(rows.tests_row, turn.tests))
             self._write(Environment, map(environment_rows.environment_row, turn.environments))
+            self._write(Kept, map(rows.kept_row, turn.kept))
+            if turn.unkept:
+                self._database.execute(Kept.delete().where(Kept.attempt.in_(turn.unkept)))
             self._write(Worker, map(rows.worker_row, turn.workers))
             self._write(StoryLine, [rows.story_row(id, story) for id, story in enumerate(turn.stories, first_story)])
             for table, queued in self._queued.items():
@@ -347,6 +352,10 @@ class Store:
                 yield rows.worker_of(row)
             except NONSENSE as error:
                 log.error("worker %s can't be read: its row in the database is invalid (%s)", row[0], error)
+
+    def load_kept(self) -> list[KeptContainer]:
+        """All kept containers."""
+        return [KeptContainer(*row) for row in self._rows(Kept.select())]
 
     def load_environments(self) -> list[EnvironmentState]:
         """All environments that are not stopped. One with an invalid row is left out, and named in the log."""

@@ -19,6 +19,8 @@ from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, Beacon, Event, Events, LogAppended, log_topic
 from protocol.keys import KeyPair
 from protocol.liveness import notice_dead_hosts
+from protocol.log_times import LogPiece, within
+from protocol.log_times import encode as encode_times
 
 BACKLOG = 5000
 """Events queued for a slow subscriber before it loses some."""
@@ -124,13 +126,15 @@ class Publisher:
             frame = msgspec.msgpack.encode(Events(events=[msgspec.Raw(one) for one in packed]))
         self.socket.send_multipart([STATE_TOPIC, frame], zmq.DONTWAIT)
 
-    def publish_log(self, attempt: str, stream: str, offset: int, data: bytes | memoryview) -> None:
+    def publish_log(self, attempt: str, stream: str, piece: LogPiece) -> None:
         """Publishes stored log bytes, if anyone watches this log."""
         if self.is_watched(attempt):
             topic = log_topic(attempt)
-            whole = memoryview(data)
+            whole = memoryview(piece.data)
             for start in range(0, len(whole), LOG_PIECE):
-                event = LogAppended(attempt=attempt, stream=stream, offset=offset + start)
+                offset = piece.offset + start
+                times = encode_times(within(piece.marks, offset, offset + LOG_PIECE), offset)
+                event = LogAppended(attempt=attempt, stream=stream, offset=offset, times=times)
                 self._send(topic, event, whole[start : start + LOG_PIECE])
 
     def publish_log_end(self, attempt: str, stream: str, size: int) -> None:

@@ -88,6 +88,10 @@ class Router:
         """The name of the worker on this connection, if a newer connection has taken it over."""
         return self._superseded.get(route)
 
+    def worker(self, name: str) -> Peer | None:
+        """The connection of a worker, if it has introduced itself."""
+        return self._workers.get(name)
+
     def introduce_worker(self, route: bytes, name: str) -> Peer:
         """Registers a worker's connection, which supersedes earlier ones of the same name."""
         before = self._workers.get(name)

@@ -15,6 +15,7 @@ from daemon.executors.base import Slot
 from daemon.logs.log import Log
 from daemon.runtime.timers import Timer
 from protocol import messages as m
+from protocol.log_times import LogPiece, encode
 from protocol.statuses import ENDED, ExecutionStatus
 
 Send = Callable[[m.Message, "bytes | None"], bool]
@@ -59,7 +60,7 @@ class Report(msgspec.Struct):
         if result is None:
             return True
         long = (result.message, result.artifacts, result.dotenv, result.tests, result.reports, result.release)
-        return not any(long)
+        return not any(long) and result.kept is None
 
     def message(self, attempt: str, now: float) -> m.JobStatus:
         ago = max(0.0, now - self.happened)
@@ -82,6 +83,7 @@ class Report(msgspec.Struct):
             coverage=self.result.coverage,
             release=self.result.release,
             pages=self.result.pages,
+            kept=self.result.kept,
         )
 
 
@@ -167,9 +169,13 @@ class Attempt(msgspec.Struct, eq=False):
             return
         if not self.in_flight:
             self.progress_at = now
-        for offset, data in self.log.take():
+        for piece in self.log.take():
             self.flushed_at = now
-            send(m.LogChunk(attempt=self.id, offset=offset), data)
+            self._send_piece(send, piece)
+
+    def _send_piece(self, send: Send, piece: LogPiece) -> None:
+        times = encode(piece.marks, piece.offset)
+        send(m.LogChunk(attempt=self.id, offset=piece.offset, times=times), bytes(piece.data))
 
     def due_reports(self) -> list[Report]:
         """Unsent statuses whose preceding log bytes have been sent."""
@@ -190,8 +196,8 @@ class Attempt(msgspec.Struct, eq=False):
         """Sends everything unacknowledged again, from the start."""
         self.synced = True
         self.progress_at = now
-        for offset, data in self.log.again():
-            send(m.LogChunk(attempt=self.id, offset=offset), data)
+        for piece in self.log.again():
+            self._send_piece(send, piece)
         for report in self.reports:
             report.sent = False
         self.send(send, now)

@@ -17,6 +17,7 @@ from daemon.logs.appendix import Appendix, labelled
 from daemon.logs.coverage import LogTail, find_coverage
 from daemon.logs.limiter import LogLimit
 from daemon.logs.masking import Masker
+from daemon.logs.read_clock import ReadClock
 from daemon.logs.resume import OffsetFilter
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
 from protocol.backoff import Backoff
@@ -50,11 +51,12 @@ class LogReader:
         backoff = Backoff(FIRST_PAUSE, LONGEST_PAUSE)
         for attempt in itertools.count():
             limit = LogLimit(self._assignment.log_limit, self._sender.write, self._sender.resume())
+            clock = ReadClock(lambda: self._sandbox.read_at)
             try:
                 if self._masker:
-                    self._follow_masked(limit)
+                    self._follow_masked(limit, clock)
                 else:
-                    self._sandbox.follow_log(limit.start, self._tapped(limit.write))
+                    self._sandbox.follow_log(limit.start, clock.stamped(self._tapped(clock.timed(limit.write))))
                 limit.close()
                 self._appendix.write()
                 return
@@ -98,11 +100,11 @@ class LogReader:
             found = find_coverage(expression, self._tail)
         return found
 
-    def _follow_masked(self, limit: LogLimit) -> None:
+    def _follow_masked(self, limit: LogLimit, clock: ReadClock) -> None:
         """Reads the log from its beginning, since masking depends on all of it; then drops the bytes already stored."""
-        skipper = OffsetFilter(limit.start, limit.write)
+        skipper = OffsetFilter(limit.start, clock.timed(limit.write))
         stream = self._masker.stream(self._tapped(skipper.write))
-        self._sandbox.follow_log(0, stream.write)
+        self._sandbox.follow_log(0, clock.stamped(stream.write))
         stream.close()
 
     def _tapped(self, sink: Callable[[bytes], None]) -> Callable[[bytes], None]:

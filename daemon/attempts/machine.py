@@ -158,7 +158,7 @@ class AttemptMachine:
             attempt.status = ExecutionStatus.RUNNING
             if reply.status is not ExecutionStatus.RUNNING:
                 attempt.report(ExecutionStatus.RUNNING, found.released_mono)
-            if found.state == "running":
+            if found.state == "running" and not found.over:
                 self._stopper.run_out_after(attempt, found.released_mono + assignment.job.timeout - now)
             self._start(attempt, ResumePoint.RELEASED)
         else:

@@ -19,8 +19,9 @@ from daemon.attempts.result import Result, ResumePoint
 from daemon.attempts.runner import Runner
 from daemon.attempts.table import CoreSettings
 from daemon.checkouts.store import CheckoutStores
-from daemon.executors.base import Executor, JobFailed
+from daemon.executors.base import Executor, JobFailed, Sandbox
 from daemon.logs.sender import LogSender
+from daemon.people.kept_containers import KeptContainers
 from daemon.runtime.thread_pool import run_in_background
 from daemon.runtime.timers import Timers
 from daemon.settings import WorkerSettings
@@ -51,6 +52,7 @@ class AttemptManager:
         beat: Callable[[], None],
         post: Callable[..., None],
         observers: Observers,
+        kept: KeptContainers,
     ) -> None:
         self._policy = settings.policy
         self._executor = executor
@@ -62,6 +64,7 @@ class AttemptManager:
         self._beat = beat
         self._post = post
         self._observers = observers
+        self._kept = kept
         self._runners: dict[str, Runner] = {}
         self._logs: dict[str, LogSender] = {}
         core = CoreSettings(
@@ -87,15 +90,19 @@ class AttemptManager:
             i.ReadLogAgain: self._with_runner(lambda runner, _: runner.read_again()),
             i.Settle: self._with_runner(self._settle),
             i.Forget: self._forget,
-            i.DiscardLeftover: lambda one: run_in_background(self._executor.discard, one.attempt),
+            i.DiscardLeftover: self._discard_leftover,
             i.GiveUpLeftover: lambda one: run_in_background(self._give_up, one.attempt),
         }
 
     # events
 
     def find(self) -> None:
-        """At the start: finds containers of an earlier process. Blocks."""
-        self.machine.found(self._executor.find())
+        """At the start: finds containers of an earlier process. Blocks. Also those that are kept: the coordinator may
+        not have the end of such an attempt yet.
+        """
+        found = self._executor.find()
+        self._kept.find(found)
+        self.machine.found(found)
 
     def feed(self, event: Callable[..., None], *arguments: Any) -> None:
         """Passes an event to the machine at the current time, and carries out the resulting instructions."""
@@ -121,6 +128,13 @@ class AttemptManager:
         for runner in self._runners.values():
             runner.go_on()
         self.feed(self.machine.tick, renewed_at)
+
+    def container_of(self, attempt: str) -> tuple[Sandbox, m.Assignment] | None:
+        """The container of an attempt that runs or is kept; None if there is none here."""
+        runner = self._runners.get(attempt)
+        if runner is not None and runner.began:
+            return runner.sandbox, runner.assignment
+        return self._kept.sandbox(attempt)
 
     # instructions
 
@@ -160,6 +174,7 @@ class AttemptManager:
                 self,
                 start.resume_point,
                 policy=self._policy,
+                keep=self._kept.keep,
             )
         except JobFailed as error:
             self.machine.failed_to_start(attempt, error.reason, error.message, time.monotonic())
@@ -184,11 +199,17 @@ class AttemptManager:
         self._runners.pop(forget.attempt, None)
         del self._logs[forget.attempt]
 
+    def _discard_leftover(self, discard: i.DiscardLeftover) -> None:
+        """A kept one is not wanted as an attempt any more, and stays."""
+        if discard.attempt not in self._kept:
+            run_in_background(self._executor.discard, discard.attempt)
+
     def _give_up(self, attempt: str) -> None:
         """Runs in its own thread."""
         removed = False
         try:
-            self._executor.discard(attempt)
+            if attempt not in self._kept:
+                self._executor.discard(attempt)
             removed = True
         finally:
             self._post(self.feed, self.machine.gave_up, attempt, removed)

@@ -54,12 +54,13 @@ class Recovery:
     @property
     def running(self) -> int:
         """Number of running ones, which take slots."""
-        return sum(found.state == "running" for found in self._found.values())
+        return sum(found.state == "running" and not found.over for found in self._found.values())
 
     @property
     def slots(self) -> list[Slot]:
         """The numbers of the running ones, as far as known."""
-        return [found.slot for found in self._found.values() if found.state == "running" and found.slot is not None]
+        running = (found for found in self._found.values() if found.state == "running" and not found.over)
+        return [found.slot for found in running if found.slot is not None]
 
     def get_job_execution(self, attempt: str) -> None:
         """Asks for a container's assignment, then for the coordinator's view, then has the attempt adopted."""

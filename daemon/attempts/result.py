@@ -47,3 +47,4 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     coverage: float | None = None
     release: Release | None = None
     pages: Pages | None = None
+    kept: float | None = None  # seconds that its container stays

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 
 import msgspec
 
@@ -20,7 +20,7 @@ from daemon.attempts.result import Result, ResumePoint, StopReason
 from daemon.attempts.runner_messages import Hold, Look, Open, Order, Prefetch, ReadAgain, RunnerListener
 from daemon.checkouts.git import Processes
 from daemon.checkouts.store import CheckoutStores
-from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Slot
+from daemon.executors.base import Dependencies, Executor, Interrupted, JobFailed, Outcome, Sandbox, Slot
 from daemon.executors.common.clone_path import at_clone_path
 from daemon.executors.policy import Policy
 from daemon.logs.masking import Masker, secrets_of
@@ -31,6 +31,7 @@ from daemon.runtime.actor import Actor
 from daemon.runtime.thread_pool import THREADS, Task
 from daemon.upstream.transfers import Transfer, TransferAborted
 from protocol.backoff import Backoff
+from protocol.errors import reason_of
 from protocol.messages import Assignment, Dependency
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import Capability
@@ -44,6 +45,8 @@ no separate notice of the free slot: the result follows."""
 
 logger = logging.getLogger(__name__)
 
+Keep = Callable[[Assignment, Sandbox, float], float | None]
+"""Keeps an ended attempt's container for so many seconds. Returns how many are left, None if there is none to keep."""
 _Course = Generator[None, Order | None, None]
 
 
@@ -65,6 +68,7 @@ class Runner:
         entry: ResumePoint = ResumePoint.NEW,
         *,
         policy: Policy = Policy(),  # noqa: B008  # it can't be changed
+        keep: Keep = lambda assignment, sandbox, seconds: None,
     ) -> None:
         assignment = at_clone_path(assignment)
         self.attempt = assignment.attempt
@@ -76,6 +80,7 @@ class Runner:
         self._log = log
         self._host = host
         self._entry = entry
+        self._keep = keep
         self._stop: StopReason | None = None
         self._git = Processes()
         self._opened = False  # the gate: the script may have begun
@@ -123,6 +128,11 @@ class Runner:
         """The log sender was restarted: read the log again, unless that is in progress."""
         self._life.tell(ReadAgain())
 
+    @property
+    def assignment(self) -> Assignment:
+        """Its assignment, with the final states of its dependencies once it has begun."""
+        return self._assignment
+
     def settle(self) -> None:
         """The final status is acknowledged: remove the rest."""
         self._acknowledged = True
@@ -132,6 +142,8 @@ class Runner:
 
     def _whole_life(self) -> _Course:
         result = yield from self._result()
+        result = result and self._kept(result)
+        kept = result is not None and result.kept is not None
         try:
             reported = result and without_secrets(result, self._masker)
         except Exception as error:  # without a result the attempt would run forever
@@ -142,7 +154,8 @@ class Runner:
             self._host.finished(self.attempt, reported)
             yield from self._await_acknowledgement()
         if self._stop is not StopReason.LEAVE:
-            self._remove()
+            if not kept:
+                self._remove()
             self._transfer.close()
             self._host.gone(self.attempt)
 
@@ -162,6 +175,31 @@ class Runner:
         except Exception as error:
             logger.exception("an attempt failed on this worker", extra={"attempt": self.attempt})
             return self._failed(FailureReason.RUNNER_SYSTEM_FAILURE, f"{type(error).__name__}: {error}")
+
+    def _kept(self, result: Result) -> Result:
+        """The result, with the container kept if its end is one for which the run asks that."""
+        asked = self._assignment.keep
+        if asked is None or not self._opened or self._stop in (StopReason.CANCEL, StopReason.DISCARD, StopReason.LEAVE):
+            return result
+        if result.status is not ExecutionStatus.FAILED and not (
+            asked.always and result.status is ExecutionStatus.SUCCESS
+        ):
+            return result
+        try:
+            seconds = self._keep(self._assignment, self.sandbox, asked.seconds)
+            why = "" if seconds is not None else "it has ended"
+        except Exception as error:
+            logger.exception("keeping a container failed", extra={"attempt": self.attempt})
+            seconds, why = None, reason_of(error)
+        if seconds is None:
+            message = "; ".join(filter(None, [result.message, f"its container can't be kept: {why}"]))
+            return msgspec.structs.replace(result, message=message)
+        return msgspec.structs.replace(result, kept=seconds)
+
+    @property
+    def began(self) -> bool:
+        """Whether its gate is open, so that its container can run commands."""
+        return self._opened
 
     def _stopped(self) -> Result | None:
         """The result of an attempt that was stopped before its script's end."""
@@ -236,6 +274,7 @@ class Runner:
 
     def run_job(self, dependencies: list[Dependency], slot: Slot) -> Result:
         """Unpacks the dependencies' artifacts, opens the gate and runs the job to its end."""
+        self._assignment = msgspec.structs.replace(self._assignment, dependencies=dependencies)
         archives = [self._transfer.artifact(*one) for dependency in dependencies for one in self._archives(dependency)]
         self._check_stop()
         return self._finish(Dependencies(dependencies, archives, slot))

@@ -6,13 +6,13 @@ follow_log + wait, collect, remove. `registry` finds executors by name; docs/exe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from pathlib import Path
 from typing import ClassVar, Protocol
 
 import msgspec
 
-from protocol.messages import Assignment, Dependency
+from protocol.messages import Assignment, Dependency, Signal, Terminal
 from protocol.statuses import FailureReason
 from protocol.views import Capability
 
@@ -51,6 +51,7 @@ class Found(msgspec.Struct, frozen=True):
     released_mono: float = 0.0  # time of its release, by this process's monotonic clock; start of its timeout
     lease: float | None = None  # its assignment's lease
     slot: Slot | None = None  # that of a running one, if known
+    over: bool = False  # its script has ended, and its container stays to be kept
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -155,6 +156,37 @@ class Workspace(Protocol):
         """The snapshot, checked out with a job's options."""
 
 
+class CommandFailed(Exception):
+    """A command of a person can't be run, or goes on without us; the message says why."""
+
+
+class Command(Protocol):
+    """A command that a person runs in a job's container. Its methods may be called from several threads.
+
+    Those that send something to it raise CommandFailed if it has ended.
+    """
+
+    def follow(self, sink: Callable[[int, bytes], None], quiet: Callable[[], None]) -> int:
+        """Passes its output to `sink`, which may block, with the stream's number: 1 (stdout) or 2. Returns its exit
+        status. Calls `quiet` when no more has come for a moment. Raises CommandFailed if its container is gone.
+        """
+
+    def write(self, data: bytes) -> None:
+        """More of its stdin. Blocks while it does not read."""
+
+    def end_input(self) -> None:
+        """Its stdin ends."""
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Its terminal has another size."""
+
+    def signal(self, signal: Signal) -> None:
+        """A signal for its processes."""
+
+    def end(self) -> None:
+        """Nobody waits for it any more: SIGHUP to its processes, and soon SIGKILL. `follow` then returns."""
+
+
 class Sandbox(Protocol):
     """One attempt's container and everything that belongs to it (network, services, volumes)."""
 
@@ -199,6 +231,11 @@ class Sandbox(Protocol):
         `sink` may block (credit); the bytes then stay in the engine's log. Survives an engine that drops the stream.
         """
 
+    @property
+    def read_at(self) -> float | None:
+        """The time (wall clock) at which the bytes that `sink` is just given were read; None: just now."""
+        return None
+
     def wait(self) -> Outcome:
         """Blocks until the container has ended, whoever ended it."""
 
@@ -228,6 +265,19 @@ class Sandbox(Protocol):
     def shows_services(self) -> bool:
         """Whether the job wants that output in its log too (CI_DEBUG_SERVICES)."""
         return False
+
+    def keep(self) -> bool:
+        """After the end, if the assignment asks to keep it: leaves everything as it is, and lets go of it.
+
+        Returns False if there is nothing left to keep: the container has ended.
+        """
+        return False
+
+    def run_command(self, arguments: Sequence[str], terminal: Terminal | None) -> Command:
+        """Runs a command in the released or kept container, with the job's variables, in its project directory; without
+        `arguments`, a shell for people. Raises CommandFailed.
+        """
+        raise CommandFailed("the executor of this worker can't run commands in a job's container")
 
     def remove(self) -> None:
         """Removes container, services, network and volumes; no error if they are gone."""
@@ -266,7 +316,7 @@ class Executor(Protocol):
     def discard(self, attempt: str) -> None:
         """Removes everything of an unwanted attempt, by its labels alone."""
 
-    def sweep(self, keep: set[str]) -> int:
+    def sweep(self, keep: Container[str]) -> int:
         """Removes objects with this worker's labels that belong to no attempt in `keep`, and expired caches.
 
         Returns the number of objects removed from the engine.

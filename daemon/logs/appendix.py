@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from time import time
 
 from daemon.logs.sender import LogAborted, LogRestarted, LogSender
 
@@ -17,16 +18,17 @@ class Appendix:
         self._log = log
         self._text = b""
         self._begins = 0
+        self._read_at = 0.0
 
     def append(self, text: bytes, length: int) -> None:
         """Appends `text` to the log, which has this length. If the log must be read again, `write` follows."""
-        self._text, self._begins = text, length
+        self._text, self._begins, self._read_at = text, length, time()
         with suppress(LogAborted, LogRestarted):
             self.write()
 
     def write(self) -> None:
         """Writes what is missing of it, once all before it is written. Raises LogAborted, LogRestarted."""
-        self._log.write(self._text[max(0, self._log.end - self._begins) :])
+        self._log.write(self._text[max(0, self._log.end - self._begins) :], self._read_at)
 
 
 def labelled(logs: Mapping[str, bytes]) -> bytes:

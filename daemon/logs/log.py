@@ -1,14 +1,13 @@
-"""The worker core's view of a log in transfer to the coordinator: offsets and chunks. Pure."""
+"""The worker core's view of a log in transfer to the coordinator: offsets, bytes and their times. Pure."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
+from protocol.log_times import LogPiece
+
 FLUSH_BYTES = 64 << 10
 """Unsent bytes that justify a frame at once."""
-
-Chunk = tuple[int, bytes]
-"""Offset of the first byte, and the bytes."""
 
 
 class Log(Protocol):
@@ -34,13 +33,13 @@ class Log(Protocol):
     def unacknowledged(self) -> bool:
         """Whether sent bytes are unacknowledged."""
 
-    def take(self) -> list[Chunk]:
+    def take(self) -> list[LogPiece]:
         """The unsent bytes, in chunks; they count as sent from now on."""
 
     def acknowledge(self, offset: int) -> bool:
         """Drops the bytes below `offset`, which the coordinator has stored. Returns whether that is progress."""
 
-    def again(self) -> list[Chunk]:
+    def again(self) -> list[LogPiece]:
         """The sent but unacknowledged bytes, to be resent."""
 
     def restart(self, offset: int) -> None:

@@ -111,6 +111,13 @@ class MaskedStream:
         """The next bytes of the log."""
         self._pass(bytes(data), last=False)
 
+    def flush_short(self) -> None:
+        """Passes on held bytes that are too few to say anything of a secret: somebody may be waiting for them."""
+        if len(self._held) < SHORTEST:
+            held, self._held = self._held, b""
+            if held:
+                self._sink(held)
+
     def close(self) -> None:
         """The log has ended."""
         self._pass(b"", last=True)

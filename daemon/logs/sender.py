@@ -1,4 +1,4 @@
-"""One attempt's log in transfer to the coordinator: offsets, credit, resending. Knows no socket and no clock.
+"""One attempt's log in transfer to the coordinator: offsets, credit, times, resending. Knows no socket and no clock.
 
 One thread writes, and blocks while a window of bytes is unacknowledged; the loop takes chunks, sends them, and reports
 acknowledgements. Bytes are kept until acknowledged, to be resent.
@@ -10,7 +10,8 @@ from collections import deque
 from collections.abc import Callable
 from threading import Condition
 
-from daemon.logs.log import FLUSH_BYTES, Chunk
+from daemon.logs.log import FLUSH_BYTES
+from protocol.log_times import MOST_MARKS, LogPiece, Mark, mark, within
 from protocol.names import CHUNK_BYTES
 
 WINDOW_BYTES = 1 << 20
@@ -33,7 +34,8 @@ class LogSender:
         self._window = window
         self._changed = Condition()
         self._unsent: list[bytes] = []
-        self._in_flight: deque[Chunk] = deque()
+        self._marks: list[Mark] = []  # of the unsent bytes
+        self._in_flight: deque[LogPiece] = deque()
         self._acknowledged = offset
         self._sent = offset
         self._end = offset
@@ -42,8 +44,11 @@ class LogSender:
 
     # the writing thread
 
-    def write(self, data: bytes) -> None:
-        """Takes bytes; blocks while the window is full. Raises LogAborted, LogRestarted."""
+    def write(self, data: bytes, at: float) -> None:
+        """Takes bytes that were read `at` this time (wall clock); blocks while the window is full.
+
+        Raises LogAborted, LogRestarted.
+        """
         if not data:
             return
         with self._changed:
@@ -54,6 +59,9 @@ class LogSender:
             if self._restarted:
                 raise LogRestarted
             before = self._end - self._sent
+            began = mark(self._end, at)
+            if not self._marks or self._marks[-1].at != began.at:
+                self._marks.append(began)
             self._unsent.append(bytes(data))
             self._end += len(data)
             news = not before or before < FLUSH_BYTES <= before + len(data)
@@ -98,14 +106,22 @@ class LogSender:
         """Whether sent bytes are unacknowledged."""
         return self._sent > self._acknowledged
 
-    def take(self) -> list[Chunk]:
+    def take(self) -> list[LogPiece]:
         """The unsent bytes, in chunks; they count as sent from now on."""
         with self._changed:
-            data = b"".join(self._unsent)
-            self._unsent.clear()
-            chunks = [(self._sent + at, data[at : at + CHUNK_BYTES]) for at in range(0, len(data), CHUNK_BYTES)]
+            data, marks, start = b"".join(self._unsent), self._marks, self._sent
+            self._unsent, self._marks = [], []
+            chunks: list[LogPiece] = []
+            while start < self._end:
+                end = min(start + CHUNK_BYTES, self._end)
+                inside = within(marks, start, end)
+                if len(inside) > MOST_MARKS:
+                    end = inside[MOST_MARKS].offset
+                    del inside[MOST_MARKS:]
+                chunks.append(LogPiece(start, data[start - self._sent : end - self._sent], inside))
+                start = end
             self._in_flight.extend(chunks)
-            self._sent += len(data)
+            self._sent = start
             return chunks
 
     def acknowledge(self, offset: int) -> bool:
@@ -114,15 +130,14 @@ class LogSender:
             if not self._acknowledged < offset <= self._sent:
                 return False
             self._acknowledged = offset
-            while self._in_flight and self._in_flight[0][0] + len(self._in_flight[0][1]) <= offset:
+            while self._in_flight and self._in_flight[0].end <= offset:
                 self._in_flight.popleft()
-            if self._in_flight and self._in_flight[0][0] < offset:
-                start, data = self._in_flight.popleft()
-                self._in_flight.appendleft((offset, data[offset - start :]))
+            if self._in_flight and self._in_flight[0].offset < offset:
+                self._in_flight[0] = self._in_flight[0].since(offset)
             self._changed.notify()
             return True
 
-    def again(self) -> list[Chunk]:
+    def again(self) -> list[LogPiece]:
         """The sent but unacknowledged bytes, to be resent."""
         with self._changed:
             return list(self._in_flight)
@@ -131,6 +146,7 @@ class LogSender:
         """Drops everything: the log must be read again from `offset` on."""
         with self._changed:
             self._unsent.clear()
+            self._marks.clear()
             self._in_flight.clear()
             self._acknowledged = self._sent = self._end = offset
             self._restarted = True

@@ -12,6 +12,8 @@ from protocol.messages.client import (
     Done,
     DrainWorker,
     EnvironmentList,
+    FindLines,
+    FoundLines,
     GetJob,
     GetLog,
     GetRun,
@@ -39,6 +41,29 @@ from protocol.messages.client import (
     TestResultList,
     WorkerList,
     Workspaces,
+)
+from protocol.messages.commands import (
+    LARGEST_SCREEN,
+    PIECE_BYTES,
+    PING_SECONDS,
+    SILENT_SECONDS,
+    WINDOW_BYTES,
+    CommandClosed,
+    CommandCredit,
+    CommandEnded,
+    CommandInput,
+    CommandInputEnd,
+    CommandOpened,
+    CommandOutput,
+    CommandResize,
+    CommandSignal,
+    Drop,
+    DropKept,
+    KeptAttempt,
+    OpenCommand,
+    RunCommand,
+    Signal,
+    Terminal,
 )
 from protocol.messages.deliveries import (
     AddChannel,
@@ -133,9 +158,14 @@ from protocol.messages.worker import (
 )
 
 __all__ = [
+    "LARGEST_SCREEN",
     "MOST_STATUSES",
     "MOST_WORKERS_ASKED",
     "PAYLOAD_TYPES",
+    "PIECE_BYTES",
+    "PING_SECONDS",
+    "SILENT_SECONDS",
+    "WINDOW_BYTES",
     "Ack",
     "AddChannel",
     "AddProject",
@@ -158,6 +188,15 @@ __all__ = [
     "ChannelAdded",
     "ChannelList",
     "ClientHello",
+    "CommandClosed",
+    "CommandCredit",
+    "CommandEnded",
+    "CommandInput",
+    "CommandInputEnd",
+    "CommandOpened",
+    "CommandOutput",
+    "CommandResize",
+    "CommandSignal",
     "DeliveryList",
     "Dependency",
     "DependencyUpdate",
@@ -165,8 +204,12 @@ __all__ = [
     "Done",
     "Drain",
     "DrainWorker",
+    "Drop",
+    "DropKept",
     "EnvironmentList",
     "Error",
+    "FindLines",
+    "FoundLines",
     "FromBoth",
     "FromClient",
     "FromDeliveries",
@@ -196,6 +239,7 @@ __all__ = [
     "JobStatus",
     "JobStatusReply",
     "JobStatuses",
+    "KeptAttempt",
     "ListChannels",
     "ListDeliveries",
     "ListEnvironments",
@@ -209,6 +253,7 @@ __all__ = [
     "LogChunk",
     "LogData",
     "Message",
+    "OpenCommand",
     "Origin",
     "PauseSchedule",
     "PendingDeliveries",
@@ -223,6 +268,7 @@ __all__ = [
     "Retry",
     "RevealSecret",
     "RevokeJob",
+    "RunCommand",
     "RunDetail",
     "RunFilter",
     "RunList",
@@ -234,12 +280,14 @@ __all__ = [
     "SettleDelivery",
     "SettleTrigger",
     "ShowProject",
+    "Signal",
     "Snapshot",
     "Source",
     "StopEnvironment",
     "SubmitRun",
     "TakeDeliveries",
     "TakeTriggers",
+    "Terminal",
     "TestResultList",
     "ToClient",
     "ToCoordinator",
@@ -266,8 +314,10 @@ FromWorker = (
     | GetJobDependencies
     | GetJobStatus
     | Goodbye
+    | CommandOutput
+    | CommandEnded
 )
-FromBoth = BlobGet | BlobPut | GetGoneWorkers
+FromBoth = BlobGet | BlobPut | GetGoneWorkers | CommandCredit
 FromClient = (
     ClientHello
     | SubmitRun
@@ -279,6 +329,7 @@ FromClient = (
     | Retry
     | Play
     | GetLog
+    | FindLines
     | ListWorkers
     | ListEnvironments
     | StopEnvironment
@@ -289,6 +340,13 @@ FromClient = (
     | FromTeam
     | FromSchedules
     | FromDeliveries
+    | OpenCommand
+    | CommandInput
+    | CommandInputEnd
+    | CommandResize
+    | CommandSignal
+    | CommandClosed
+    | Drop
 )
 ToCoordinator = FromWorker | FromBoth | FromClient
 """All messages that the coordinator's ROUTER accepts, except administrative ones."""
@@ -308,6 +366,14 @@ ToWorker = (
     | GoneWorkers
     | BlobData
     | BlobState
+    | RunCommand
+    | CommandInput
+    | CommandInputEnd
+    | CommandResize
+    | CommandSignal
+    | CommandClosed
+    | CommandCredit
+    | DropKept
     | Error
 )
 ToClient = (
@@ -318,6 +384,7 @@ ToClient = (
     | RunDetail
     | JobDetail
     | LogData
+    | FoundLines
     | WorkerList
     | EnvironmentList
     | ReleaseList
@@ -330,7 +397,11 @@ ToClient = (
     | Done
     | BlobData
     | BlobState
+    | CommandOpened
+    | CommandOutput
+    | CommandEnded
+    | CommandCredit
     | Error
 )
-PAYLOAD_TYPES = (LogChunk, BlobPut, BlobData, LogData)
+PAYLOAD_TYPES = (LogChunk, BlobPut, BlobData, LogData, CommandInput, CommandOutput)
 """Messages followed by one raw frame."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from protocol.log_lines import Line
 from protocol.messages.shared import Message
 from protocol.plan import IncludeOptions, InputValue, JobPlan, Plan, Variable
 from protocol.reports import JobReports
@@ -167,7 +168,7 @@ class Play(Message, frozen=True, kw_only=True, tag="play"):
 class GetLog(Message, frozen=True, kw_only=True, tag="get_log"):
     """Bytes of a job's log. `attempt` is its number; None is the current one. A negative `offset` counts from the end.
 
-    Answer: LogData (+payload).
+    `times` asks for the times of these bytes too. Answer: LogData (+payload).
     """
 
     id: int
@@ -177,6 +178,28 @@ class GetLog(Message, frozen=True, kw_only=True, tag="get_log"):
     stream: str = "job"
     offset: int = 0
     length: int = 1 << 20
+    times: bool = False
+
+
+class FindLines(Message, frozen=True, kw_only=True, tag="find_lines"):
+    """Lines of a job's log that match `pattern` (RE2; empty: all) and were read `since` a time or later.
+
+    The search goes on from the line at `offset`; `backwards`, from the line that ends there (None: the last one), until
+    it has found `limit` lines. `since` is in milliseconds since 1970. `whole`: an unfinished last line counts too.
+    Answer: FoundLines, after a bounded part of the log.
+    """
+
+    id: int
+    run: int
+    job: str
+    attempt: int | None = None
+    stream: str = "job"
+    offset: int | None = None
+    backwards: bool = False
+    pattern: str = ""
+    since: int | None = None
+    limit: int | None = None
+    whole: bool = False
 
 
 class ListWorkers(Message, frozen=True, kw_only=True, tag="list_workers"):
@@ -293,13 +316,32 @@ class JobDetail(Message, frozen=True, kw_only=True, tag="job_detail"):
 
 
 class LogData(Message, frozen=True, kw_only=True, tag="log_data"):
-    """(+payload) Answer to GetLog. `size` is the stored size; `complete`: the log will not grow."""
+    """(+payload) Answer to GetLog. `size` is the stored size; `complete`: the log will not grow.
+
+    `times` are those pages of the log's index that tell the times of the payload (`protocol.log_times.marks_of_pages`).
+    """
 
     id: int
     attempt_id: str | None
     offset: int
     size: int
     complete: bool
+    times: bytes = b""
+
+
+class FoundLines(Message, frozen=True, kw_only=True, tag="found_lines"):
+    """Answer to FindLines: lines in the log's order. The search continues at `next`, unless it is `done`.
+
+    `end` is the offset after the last line that counts; `complete`: the log will not grow.
+    """
+
+    id: int
+    attempt_id: str | None
+    lines: list[Line] = msgspec.field(default_factory=list)
+    next: int = 0
+    done: bool = True
+    end: int = 0
+    complete: bool = False
 
 
 class WorkerList(Message, frozen=True, kw_only=True, tag="worker_list"):

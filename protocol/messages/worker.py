@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
+from protocol.messages.commands import KeptAttempt
 from protocol.messages.shared import Message
 from protocol.names import AttemptId
-from protocol.plan import JobPlan, Release, Variable
+from protocol.plan import JobPlan, Keep, Release, Variable
 from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
 from protocol.views import (
@@ -46,11 +47,12 @@ class Heartbeat(Message, frozen=True, kw_only=True, tag="heartbeat"):
     """Sent every `Welcome.heartbeat` seconds by the worker's main loop; any other frame counts as one too.
 
     `attempts` are all attempts at the worker, as in its hello; the coordinator reconciles differences, whichever frame
-    was lost or never sent. None: not reported.
+    was lost or never sent. None: not reported. `kept` are all ended attempts whose containers are kept here.
     """
 
     disk_low: bool = False
     attempts: list[HeldAttempt] | None = None
+    kept: list[KeptAttempt] | None = None
 
 
 class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
@@ -58,7 +60,7 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
 
     `ago` is its age in seconds, so that clocks of hosts need not agree. A final status carries `log_length`, the bytes
     of the whole log; the coordinator accepts it only after storing all of them. `test_results` is packed
-    (`protocol/test_results.py`).
+    (`protocol/test_results.py`). `kept`: the attempt's container stays for so many seconds.
     """
 
     attempt: str
@@ -77,6 +79,7 @@ class JobStatus(Message, frozen=True, kw_only=True, tag="job_status"):
     coverage: float | None = None
     release: Release | None = None
     pages: Pages | None = None
+    kept: float | None = None
 
 
 class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):
@@ -86,11 +89,15 @@ class JobStatuses(Message, frozen=True, kw_only=True, tag="job_statuses"):
 
 
 class LogChunk(Message, frozen=True, kw_only=True, tag="log_chunk"):
-    """(+payload) Bytes of an attempt's log from `offset` on. `stream` is "job" or "service-ALIAS"."""
+    """(+payload) Bytes of an attempt's log from `offset` on. `stream` is "job" or "service-ALIAS".
+
+    `times` says when the worker has read them (`protocol.log_times.encode`, from `offset` on).
+    """
 
     attempt: str
     offset: int
     stream: str = "job"
+    times: bytes = b""
 
 
 class JobReturned(Message, frozen=True, kw_only=True, tag="job_returned"):
@@ -154,6 +161,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     `secrets` are added on sending and stored nowhere else; they come between the job's variables and the run's.
     `lease` is set for attempts that move: stop after this many seconds without contact to the coordinator.
     `to_come`: the number of other unfinished jobs of the run, by which a worker decides what is worth preparing.
+    `keep`: the container is to stay after the end.
     """
 
     attempt: AttemptId
@@ -173,6 +181,7 @@ class Assignment(msgspec.Struct, frozen=True, kw_only=True):
     log_limit: int = 0
     lease: float | None = None
     to_come: int = 0
+    keep: Keep | None = None
 
 
 class AssignJob(Message, frozen=True, kw_only=True, tag="assign_job"):

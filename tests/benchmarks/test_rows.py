@@ -41,7 +41,7 @@ def test_a_comparison_runs_and_prints_its_rows(comparison: ModuleType, images: I
 
 def test_rows_have_names_of_their_own() -> None:
     names = [row.name for comparison in COMPARISONS for row in comparison.ROWS]
-    assert len(set(names)) == len(names) == 22
+    assert len(set(names)) == len(names) == 25
 
 
 def test_an_unknown_row_is_refused_with_the_names_of_those_that_there_are() -> None:

@@ -50,6 +50,8 @@ def test_a_backup_of_a_coordinator_at_work_is_whole_and_starts(fleet: Fleet, tmp
         assert rows.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     fleet.start_coordinator()
     assert "line 29\n" in fleet.log(ended["id"], "use")
+    timed = fleet.command("logs", str(ended["id"]), "use", "-t").out.splitlines()
+    assert all(line.startswith("20") for line in timed), "the times of lines are in the backup"
     fleet.restart(worker)
     view = fleet.finished(run)
     assert statuses(view) == {"make": "success", "use": "success"}

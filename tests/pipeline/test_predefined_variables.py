@@ -18,8 +18,14 @@ from tests.support.project import Project
 DOCUMENT = Path(__file__).parents[2] / "docs" / "predefined-variables.md"
 GITLAB = Path(__file__).parent / "gitlab_variables.txt"
 """The names in GitLab's own table."""
-ELSEWHERE = {"CI_DEBUG_TRACE", "CI_DEBUG_SERVICES", "CI_UPSTREAM_JOB_ID", "CI_UPSTREAM_PIPELINE_ID"}
-"""Set by users only, or in pipelines that jobs start only: `tests/coordinator/children` has those."""
+ELSEWHERE = {
+    *("CI_DEBUG_TRACE", "CI_DEBUG_SERVICES"),
+    *("CI_UPSTREAM_JOB_ID", "CI_UPSTREAM_PIPELINE_ID", "CI_UPSTREAM_PROJECT_ID"),
+    "CI_PIPELINE_SCHEDULE_DESCRIPTION",
+}
+"""Set by users only, in pipelines that jobs start only (see `tests/coordinator/children`), or by schedules only (see
+`tests/system/test_schedules.py`).
+"""
 TEXT = """\
 workflow: {name: some}
 job:

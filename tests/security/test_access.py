@@ -16,7 +16,7 @@ from coordinator import server
 from coordinator.queries import QueryQueue
 from coordinator.security.roles import ALLOWED, EVERYTHING
 from coordinator.transport.publisher import MOST_TOPICS
-from protocol import admin
+from protocol import PROTOCOL_VERSION, admin
 from protocol import messages as m
 from protocol.codec import decode_for_client, encode, kind_of
 from protocol.dealer import connect_socket
@@ -32,6 +32,8 @@ from protocol.keys import (
     read_credentials,
 )
 from protocol.statuses import ExecutionStatus as S
+from protocol.views import ArtifactRef
+from protocol.workspace import TarWorkspace
 from tests.security.joining import Wire, join, owner
 from tests.security.messages import one_of_each
 from tests.support.coordinator_process import Running, WireWorker
@@ -201,6 +203,50 @@ def test_a_worker_can_say_nothing_of_attempts_that_it_does_not_hold(running: Run
         assert client.get_log(1, "a")[1] == b"of alice"
     alice.close()
     mallory.close()
+
+
+def test_a_worker_reads_only_blobs_of_runs_that_it_has_attempts_of(running: Running, tmp_path: Path) -> None:
+    def reading(wire: Wire, digest: str) -> str:
+        wire.send(m.BlobGet(id=77, digest=digest, offset=0, length=1))
+        reply = wire.expect(m.Message, lambda message: getattr(message, "id", None) == 77)
+        return reply.code if isinstance(reply, m.Error) else type(reply).__name__
+
+    alice = Wire(running, join(running, "worker", "alice", labels=["a"]), name="alice")
+    mallory_key = join(running, "worker", "mallory", labels=["m"])
+    mallory = Wire(running, mallory_key, name="mallory")
+    alice.hello(labels=["a"])
+    mallory.hello(labels=["m"])
+    with owner(running) as client:
+        digests = []
+        for name in ("sources", "artifacts", "other sources"):
+            (tmp_path / name).write_text(name)
+            digests.append(client.upload(tmp_path / name))
+        (sources, size), (artifacts, artifacts_size), (others, others_size) = digests
+        secret = plan(job("make", tags=["a"]), job("use", tags=["a"], needs=["make"]))
+        client.submit_run(secret, TarWorkspace(digest=sources, size=size))
+        client.submit_run(plan(job("mine", tags=["m"])), TarWorkspace(digest=others, size=others_size))
+    make = alice.accept().attempt
+    mine = mallory.accept().attempt
+    assert [reading(alice, digest) for digest in (sources, artifacts, others)] == ["BlobData", "forbidden", "forbidden"]
+    ref = ArtifactRef(kind="archive", digest=artifacts, size=artifacts_size)
+    alice.status(make, 2, S.RUNNING)
+    alice.status(make, 3, S.SUCCESS, exit_code=0, log_length=0, artifacts=[ref])
+    alice.accept()
+    assert [reading(alice, digest) for digest in (sources, artifacts, others)] == ["BlobData", "BlobData", "forbidden"]
+    hidden = (sources, artifacts, "0" * 64, "../../security/owner.key")
+    assert [reading(mallory, digest) for digest in hidden] == ["forbidden"] * 4
+    assert reading(mallory, others) == "BlobData"
+
+    as_client = Wire(running, mallory_key, name="mallory", decode=decode_for_client)
+    as_client.send(m.ClientHello(id=0, protocol=PROTOCOL_VERSION))
+    as_client.expect(m.Welcome)
+    as_client.send(m.BlobGet(id=1, digest=sources, offset=0, length=1))
+    assert as_client.expect(m.Error).code == "forbidden"
+    mallory.status(mine, 2, S.RUNNING)
+    mallory.status(mine, 3, S.FAILED, exit_code=1, log_length=0)
+    assert reading(mallory, others) == "forbidden"
+    for wire in (alice, mallory, as_client):
+        wire.close()
 
 
 def test_a_route_that_another_key_claims_is_another_connection(running: Running) -> None:

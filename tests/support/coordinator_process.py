@@ -21,6 +21,8 @@ from protocol.client import Client
 from protocol.codec import decode_for_worker, each_of, encode
 from protocol.dealer import connect_socket
 from protocol.keys import Credentials
+from protocol.log_times import encode as encode_times
+from protocol.log_times import mark
 from protocol.statuses import ExecutionStatus as S
 from tests.support.eventually import DEADLINE
 
@@ -148,8 +150,9 @@ class WireWorker:
         self.expect(m.Ack, lambda ack: ack.attempt == attempt and ack.status_seq == seq)
 
     def log(self, attempt: str, offset: int, data: bytes, stream: str = "job") -> int:
-        """Sends log bytes; returns how many the coordinator says are stored."""
-        self.send(m.LogChunk(attempt=attempt, offset=offset, stream=stream), data)
+        """Sends log bytes with their times; returns how many the coordinator says are stored."""
+        times = encode_times([mark(offset, time.time())], offset) if data else b""
+        self.send(m.LogChunk(attempt=attempt, offset=offset, stream=stream, times=times), data)
         ack = self.expect(m.Ack, lambda ack: ack.attempt == attempt and ack.log_offset is not None)
         assert ack.log_offset is not None
         return ack.log_offset

@@ -19,6 +19,8 @@ from protocol import messages as m
 from protocol.client import Client
 from protocol.codec import decode_for_worker, each_of, encode
 from protocol.dealer import connect_socket
+from protocol.log_times import Mark, mark, within
+from protocol.log_times import encode as encode_times
 from protocol.plan import Plan
 from protocol.reports import JobReports
 from protocol.statuses import ExecutionStatus, FailureReason
@@ -85,6 +87,7 @@ class ScriptedWorker:
         self.canceled: set[str] = set()  # attempts
         self.drained: bool | None = None
         self._logs: dict[tuple[str, str], bytearray] = {}
+        self._marks: dict[tuple[str, str], list[Mark]] = {}
         self._acked: dict[tuple[str, str], int] = {}
         self._seqs: dict[str, int] = {}
         self._held: dict[str, ExecutionStatus] = {}
@@ -114,11 +117,13 @@ class ScriptedWorker:
         self.report(attempt, ExecutionStatus.RUNNING)
         return attempt
 
-    def log(self, job: str, data: bytes, *, stream: str = "job", wait: bool = True) -> None:
-        """Writes to a job's log; waits until it is stored."""
+    def log(self, job: str, data: bytes, *, stream: str = "job", at: float | None = None, wait: bool = True) -> None:
+        """Writes to a job's log, as read at this time, if any; waits until it is stored."""
         attempt = self.assigned[job].attempt
         key = (attempt, stream)
         log = self._logs.setdefault(key, bytearray())
+        if at is not None:
+            self._marks.setdefault(key, []).append(mark(len(log), at))
         log += data
         self._send_log(key, len(log) - len(data))
         if wait:
@@ -167,7 +172,9 @@ class ScriptedWorker:
         log = self._logs[key]
         for start in range(offset, len(log), CHUNK):
             attempt, stream = key
-            self._send(m.LogChunk(attempt=attempt, offset=start, stream=stream), bytes(log[start : start + CHUNK]))
+            piece = bytes(log[start : start + CHUNK])
+            times = encode_times(within(self._marks.get(key, []), start, start + len(piece)), start)
+            self._send(m.LogChunk(attempt=attempt, offset=start, stream=stream, times=times), piece)
 
     def _send(self, message: m.Message, payload: bytes | None = None) -> None:
         self._outbox.append(encode(message, payload))

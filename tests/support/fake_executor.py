@@ -12,7 +12,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -283,7 +283,7 @@ class FakeExecutor(Executor):
                 os.killpg(box.process.pid, signal.SIGKILL)
         self.engine.note("discard", attempt)
 
-    def sweep(self, keep: set[str]) -> int:
+    def sweep(self, keep: Container[str]) -> int:
         gone = [attempt for attempt in list(self.engine.boxes) if attempt not in keep]
         for attempt in gone:
             self.discard(attempt)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import msgpack
 import msgspec
@@ -20,6 +20,8 @@ def values(kind: Any, depth: int = 0) -> st.SearchStrategy[Any]:
     """Values of an annotation as the protocol's types use them."""
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):
         return structs(kind, depth + 1)
+    if isinstance(kind, type) and issubclass(kind, tuple):  # a NamedTuple
+        return st.builds(kind, *[values(each, depth) for each in get_type_hints(kind).values()])
     simple = {str: TEXT, int: NUMBERS, float: FLOATS, bool: st.booleans(), type(None): st.none()}
     if kind in simple:
         return simple[kind]

@@ -230,7 +230,7 @@ class WorkerSimulation:
         if (runner := self.runners.get(attempt)) and (box := self.boxes.get(attempt)):
             new = box.log[runner.written :]
             runner.written += len(new)
-            runner.log.write(new)
+            runner.log.write(new, self.now)
 
     # what the coordinator does
 

@@ -4,6 +4,7 @@ or known by their runs, across kills of the coordinator.
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 
@@ -15,7 +16,7 @@ stages: [build, test]
 default: {image: longshore/busybox:test}
 make:
   stage: build
-  script: [echo from app > out.txt, 'echo "VERSION=1.2" > v.env']
+  script: [echo from app > out.txt, 'echo "VERSION=1.2" > v.env', 'echo "project $CI_PROJECT_ID"']
   artifacts: {paths: [out.txt], reports: {dotenv: v.env}}
 down:
   stage: test
@@ -46,6 +47,7 @@ use:
   needs: [{project: local/app, job: make, ref: main, artifacts: true}]
   script:
     - 'echo "$CI_PIPELINE_SOURCE of $CI_PROJECT_PATH at $CI_COMMIT_BRANCH by $CI_UPSTREAM_PIPELINE_ID: $WHO"'
+    - echo "project $CI_UPSTREAM_PROJECT_ID, not $CI_PROJECT_ID"
     - cat out.txt lib.txt
 """
 OTHER = """
@@ -93,6 +95,9 @@ def test_a_pipeline_starts_that_of_another_project_when_its_client_is_gone_and_t
     log = system.log(down, "use")
     assert f"pipeline of group/lib at main by {run}: job of local/app\n" in log
     assert "from app\nuncommitted\n" in log
+    (app_id,) = re.findall(r"^project (\d+)$", system.log(run, "make"), re.MULTILINE)
+    (seen,) = re.findall(r"^project (\d+), not (\d+)$", log, re.MULTILINE)
+    assert seen[0] == app_id != seen[1]
 
     (child,) = jobs["child"]["child_runs"]
     assert "from app\n$ echo version $VERSION\nversion 1.2\n" in system.log(child, "take")

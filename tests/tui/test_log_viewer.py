@@ -11,6 +11,7 @@ from tests.support.coordinator_thread import ScriptedWorker, Server
 from tests.support.plans import job, plan
 from tests.support.views import SECTION_LOG
 from tests.tui.driving import Dashboard, dashboard
+from tui.presentation.formatting import clock
 from tui.widgets.log_view import LogView
 
 
@@ -112,19 +113,39 @@ async def test_progress_that_overwrites_itself_is_one_line(server: Server, worke
         assert "50%" not in seen.text
 
 
-async def test_times_show_when_lines_came_that_came_while_one_watched(server: Server, worker: ScriptedWorker) -> None:
-    submit(server, worker, b"before\n")
+async def test_times_show_when_lines_were_read_and_how_long_nothing_came(
+    server: Server, worker: ScriptedWorker
+) -> None:
+    """Of a log that is opened later too, and of one that goes on."""
+    began = 1_700_000_000.0
+    server.submit(plan(job("compile", "build")))
+    worker.begin("compile")
+    worker.log("compile", b"untimed\n")
+    worker.log("compile", b"before\n" + NUMBERS, at=began)
+    worker.log("compile", b"section_start:1700000090:own\r\x1b[0KOwn steps\n", at=began + 90)
+    worker.log("compile", b"then ", at=began + 90.5)
+    worker.log("compile", b"that\n", at=began + 91)
+
+    def line_of(seen: Dashboard, text: str) -> list[str]:
+        return next(line for line in seen.text.split("\n") if text in line).split(text)[0].split()
+
     async with dashboard(server.address) as seen:
         await open_log(seen)
-        await seen.sees("before", "following")
-        worker.log("compile", b"while\n")
-        await seen.sees("while")
+        await seen.sees("then that", "following", "▾ Own steps  0:01 so far")
         await seen.press("t")
-        await seen.sees("arrival times here")
-        lines = seen.text.split("\n")
-        assert any(line.startswith("   –      before") for line in lines)
-        stamped = next(line for line in lines if "while" in line)
-        assert stamped[2] == stamped[5] == ":"
+        await seen.sees("read by the worker", f"{clock(began + 90)} +1:30   ▾ Own steps")
+        assert line_of(seen, "then that") == [clock(began + 90.5)]
+        worker.log("compile", b"while\n", at=began + 100)
+        await seen.sees(f"{clock(began + 100)} +0:09   while", "▾ Own steps  0:10 so far")
+        await seen.press("home")
+        await seen.sees("untimed", "before")
+        assert line_of(seen, "untimed") == ["–"]
+        assert line_of(seen, "before") == [clock(began)]
+        assert line_of(seen, "line 0 ") == [clock(began)]
+        worker.end("compile")
+        await seen.press("end")
+        await seen.sees("▾ Own steps  0:10", "complete")
+        await seen.sees_no("so far")
 
 
 async def test_a_services_log_has_a_tab_of_its_own(server: Server, worker: ScriptedWorker) -> None:
@@ -208,4 +229,4 @@ async def test_a_log_that_was_there_before_says_that_it_has_no_times(server: Ser
         await open_log(seen)
         await seen.sees("complete")
         await seen.press("t")
-        await seen.sees("no times: arrived before the log was opened")
+        await seen.sees("this log has no times")

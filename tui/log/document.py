@@ -268,6 +268,14 @@ class Document:
         rows = ends[position.page] - before
         return before + min(position.line * rows // max(1, lines), max(0, rows - 1))
 
+    def line_before(self, position: Position) -> Position | None:
+        """The line before one, if it is loaded."""
+        if position.line:
+            return Position(position.page, position.line - 1)
+        if position.page and (before := self._pages[position.page - 1]).data is not None and before.line_count:
+            return Position(before.index, before.line_count - 1)
+        return None
+
     def line_bytes(self, position: Position) -> bytes:
         """A line of a loaded page."""
         page = self._pages[position.page]

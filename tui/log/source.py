@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
-from bisect import bisect_right
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import BinaryIO
@@ -17,18 +15,18 @@ from typing import BinaryIO
 from protocol import messages as m
 from protocol.errors import LongshoreError
 from protocol.events import LogAppended
+from protocol.log_times import decode, marks_of_pages
 from protocol.names import CHUNK_BYTES
 from tui.client.feed_client import FeedClient
 from tui.log.document import Document, Position
 from tui.log.search import Search
+from tui.log.times import LogTimes
 
 PAGES_AT_ONCE = 3
 """Pages in one request of a search: as many as fit into the largest answer, with the byte before them."""
 REQUESTS_AHEAD = 3
 POLL = 3.0
 """Seconds between two size checks of a growing log, in case the feed lost its last bytes."""
-ARRIVAL_GRAIN = 0.25
-"""Minimum seconds between different arrival times of lines."""
 
 
 class LogSource:
@@ -55,7 +53,7 @@ class LogSource:
         self._on_change = on_change
         self._tasks: set[asyncio.Task[None]] = set()
         self._loading: set[int] = set()
-        self._arrivals: list[tuple[int, float]] = []  # offsets, and the arrival time of the bytes from there on
+        self._times = LogTimes()
 
     def open(self) -> None:
         """Starts at the log's end."""
@@ -77,10 +75,13 @@ class LogSource:
                 self._loading.add(index)
                 self._start(self._load(index))
 
-    def arrived_at(self, position: Position) -> float | None:
-        """Arrival time of a line, if it arrived while open."""
-        at = bisect_right(self._arrivals, (self.document.offset_of(position), float("inf"))) - 1
-        return self._arrivals[at][1] if at >= 0 else None
+    def read_at(self, position: Position) -> float | None:
+        """The time at which a loaded line's first byte was read by the worker; None: unknown."""
+        return self._times.at(self.document.offset_of(position))
+
+    def last_read_at(self) -> float | None:
+        """The time at which the log's last byte was read; None: unknown."""
+        return self._times.at(self.document.size)
 
     async def search(self, search: Search, first: int) -> None:
         """Searches the whole log, from page `first` on with wrap-around; to be repeated when the log has grown."""
@@ -115,7 +116,7 @@ class LogSource:
 
     # fetching
 
-    async def _get(self, offset: int, length: int) -> tuple[m.LogData, bytes]:
+    async def _get(self, offset: int, length: int, *, times: bool = False) -> tuple[m.LogData, bytes]:
         reply, data = await self._feed.request_payload(
             m.GetLog,
             run=self.run,
@@ -124,6 +125,7 @@ class LogSource:
             stream=self.stream,
             offset=offset,
             length=length,
+            times=times,
         )
         if not isinstance(reply, m.LogData):
             raise LongshoreError(f"the coordinator answered GetLog with {type(reply).__name__}")
@@ -145,7 +147,7 @@ class LogSource:
     def _take_size(self, reply: m.LogData) -> None:
         if reply.size < self.document.size:  # the log was truncated to its limit: the known bytes are invalid
             self.document.restart()
-            self._arrivals.clear()
+            self._times.clear()
         self.document.set_size(reply.size, reply.complete)
 
     async def _load(self, index: int) -> None:
@@ -163,7 +165,8 @@ class LogSource:
         """Loads pages, with the byte before them, which tells whether the first one begins a line."""
         start, end = self.document.extent(index)[0], self.document.extent(index + count - 1)[1]
         offset = max(0, start - 1)
-        _, data = await self._get(offset, end - offset)
+        reply, data = await self._get(offset, end - offset, times=True)
+        self._times.add(marks_of_pages(reply.times))
         for number in range(index, index + count):
             first, last = self.document.extent(number)
             before = data[first - 1 - offset : first - offset] if first else b""
@@ -204,9 +207,7 @@ class LogSource:
         if event.stream != self.stream:
             return
         if data:
-            now = time.time()
-            if not self._arrivals or now - self._arrivals[-1][1] > ARRIVAL_GRAIN:
-                self._arrivals.append((event.offset, now))
+            self._times.add(decode(event.times, event.offset, len(data)))
             self.document.append(event.offset, data)
         if event.complete:
             self._start(self._finish())

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+
+from textual.app import SuspendNotSupported
+
 from protocol import messages as m
+from protocol.errors import LongshoreError
 from protocol.statuses import ENDED, ExecutionStatus
 from protocol.views import JobView, RunSummary
+from tui.launch import run_shell
 from tui.presentation.formatting import plural
 from tui.screens.dialogs import Confirm, SetInputs
 from tui.screens.page import Page
@@ -89,6 +95,24 @@ class CommandPage(Page):
 
         self.command(play())
 
+    def open_shell(self, run: int, job: JobView) -> None:
+        """Hands the terminal over to a shell in a job's container, and takes it back."""
+        if not job_applies(job, "shell"):
+            kept = "; run with --keep-on-failure to keep a failed job's" if job.status in ENDED else ""
+            self.tell(f"{job.name} is {job.status} and has no container{kept}", bad=True)
+            return
+
+        async def shell() -> str | None:
+            try:
+                with self.app.suspend():
+                    run_shell(self.app.address, run, job.name)
+            except SuspendNotSupported:
+                what = f"longshore shell {run} {shlex.quote(job.name)}"
+                raise LongshoreError(f"a shell needs a terminal: {what}") from None
+            return None
+
+        self.command(shell())
+
     async def _inputs(self, question: str, detail: m.JobDetail) -> dict[str, str] | None:
         """The inputs that the user changes; None if the user gives up."""
         if not detail.job.inputs:
@@ -105,6 +129,8 @@ def job_applies(job: JobView | None, action: str) -> bool:
             return job is not None and job.status not in ENDED
         case "retry":
             return job is not None and job.status in ENDED
+        case "shell":
+            return job is not None and (job.status is ExecutionStatus.RUNNING or job.kept_until is not None)
     return True
 
 

@@ -73,6 +73,7 @@ class JobScreen(LogPage):
         Binding("r", "retry", "Retry"),
         Binding("p", "play", "Play"),
         Binding("c", "cancel", "Cancel"),
+        Binding("S", "shell", "Shell", key_display="S"),
         Binding("y", "copy", "Copy id"),
     ]
 
@@ -278,6 +279,11 @@ class JobScreen(LogPage):
         """Starts a manual job."""
         if self.job is not None:
             self.play_job(self.run_id, self.job)
+
+    def action_shell(self) -> None:
+        """Opens a shell in its container."""
+        if self.job is not None:
+            self.open_shell(self.run_id, self.job)
 
     def action_cancel(self) -> None:
         """Cancels the job."""

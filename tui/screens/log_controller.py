@@ -45,7 +45,7 @@ class LogController:
             on_change=self._changed.poke,
         )
         self._pane.problem = self._pane.busy = ""
-        self._pane.view.open(self.source.document, self.source.arrived_at)
+        self._pane.view.open(self.source.document, self.source)
         self._pane.show_status()
         if attempt_id is not None:
             self.source.open()

@@ -114,7 +114,7 @@ class LogPage(CommandPage):
         self.pane.view.follow(not self.pane.view.following)
 
     def action_times(self) -> None:
-        """Toggles arrival times."""
+        """Toggles the lines' times."""
         self.pane.view.times = not self.pane.view.times
         self.pane.view.repaint()
         self.pane.sync()

@@ -52,6 +52,7 @@ class RunScreen(CommandPage):
         Binding("C", "cancel_run", "Cancel run", key_display="C"),
         Binding("e", "next_failed", "Next failed"),
         Binding("L", "preview", "Log", key_display="L"),
+        Binding("S", "shell", "Shell", key_display="S"),
         Binding("y", "copy", "Copy id"),
         Binding("slash", "filter", "Filter", key_display="/"),
     ]
@@ -316,6 +317,11 @@ class RunScreen(CommandPage):
         """Retries all failed jobs."""
         if self.run is not None:
             self.retry_run(self.run, failed_only=True)
+
+    def action_shell(self) -> None:
+        """Opens a shell in the container of the job under the cursor."""
+        if self.job is not None:
+            self.open_shell(self.run_id, self.job)
 
     def action_play(self) -> None:
         """Starts the manual job under the cursor."""

@@ -81,10 +81,7 @@ class LogPane(Vertical):
         if view.wrap:
             parts.append(("wrapped", "$foreground 60%"))
         if view.times:
-            known = document.rows and view.arrived_at(view.bottom) is not None
-            parts.append(
-                ("arrival times here" if known else "no times: arrived before the log was opened", "$foreground 60%")
-            )
+            parts.append(("read by the worker" if view.has_times else "this log has no times", "$foreground 60%"))
         pieces: list[tuple[str, str] | str] = []
         for part in parts:
             pieces += ["   ", part] if pieces else [part]

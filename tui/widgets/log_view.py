@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import Protocol
 
 from rich.cells import cell_len
 from rich.segment import Segment
@@ -20,19 +20,31 @@ from tui.log.text import colored, plain
 from tui.presentation.formatting import clock, duration
 from tui.widgets.line_widget import LineWidget
 
-TIME_CELLS = 10
+TIME_CELLS = 17
 NO_TIME = "   –"
-"""Placeholder time of lines that arrived before the log was opened."""
+"""Placeholder of an unknown time."""
+SHOWN_GAP = 1.0
+"""Seconds between two lines from which on the gap is shown."""
 WIDEST_LINE = 16_384
 AHEAD = 2
 """Screens before and after the visible one that are prefetched, so that scrolling meets no gap."""
 
 
+class LineTimes(Protocol):
+    """The times at which a log's bytes were read, in seconds since 1970; None: unknown."""
+
+    def read_at(self, position: Position) -> float | None:
+        """The time of a loaded line's first byte."""
+
+    def last_read_at(self) -> float | None:
+        """The time of the log's last byte."""
+
+
 class LogView(LineWidget):
     """A scrollable log. Follows the end until the user scrolls up, and again once at the end.
 
-    `arrived_at` returns a line's arrival time, shown by `t`. The view never fetches: it posts `Looked` with the visible
-    rows, and `sync` is called after changes of the document.
+    `t` shows the lines' times, of `times_of`. The view never fetches: it posts `Looked` with the visible rows, and
+    `sync` is called after changes of the document.
     """
 
     class Looked(Message):
@@ -53,7 +65,7 @@ class LogView(LineWidget):
     def __init__(self, *, id: str | None = None) -> None:
         super().__init__(id=id)
         self.document = Document()
-        self.arrived_at: Callable[[Position], float | None] = lambda _position: None
+        self.times_of: LineTimes | None = None
         self.empty = ""  # placeholder of an empty log
         self.following = True
         self.wrap = False
@@ -68,10 +80,10 @@ class LogView(LineWidget):
 
     # display
 
-    def open(self, document: Document, arrived_at: Callable[[Position], float | None]) -> None:
+    def open(self, document: Document, times_of: LineTimes) -> None:
         """Shows another log, from its end."""
         self.document = document
-        self.arrived_at = arrived_at
+        self.times_of = times_of
         self.following = True
         self.search = self.found = None
         self._widest = 0
@@ -268,7 +280,7 @@ class LogView(LineWidget):
         section = document.section_at(position)
         if section is not None:
             arrow = "▸ " if document.is_folded(section) else "▾ "
-            length = f"  {duration(section.seconds)}" if section.seconds is not None else ""
+            length = f"  {lasted}" if (lasted := self._lasted(section)) else ""
             text = Text.assemble((arrow, self.paint("section")), text, (length, self.paint("muted")))
             text.stylize(self.paint("section"))
         elif text.plain.startswith(COMMAND):
@@ -292,8 +304,32 @@ class LogView(LineWidget):
         return Strip(Segment.apply_style(segments, self.rich_style))
 
     def _stamp(self, position: Position) -> str:
-        arrived = self.arrived_at(position)
-        return NO_TIME if arrived is None else clock(arrived)
+        """A line's time, and how long after the line before it came, if that is long."""
+        at = self._time_of(position)
+        before = self.document.line_before(position)
+        since = None if before is None else self._time_of(before)
+        if at is None:
+            return NO_TIME
+        gap = f" +{duration(at - since)}" if since is not None and at - since >= SHOWN_GAP else ""
+        return clock(at) + gap
+
+    def _time_of(self, position: Position) -> float | None:
+        return None if self.times_of is None else self.times_of.read_at(position)
+
+    def _lasted(self, section: Section) -> str:
+        """How long a section took: by its markers; without an end marker, up to the log's last line."""
+        if section.seconds is not None:
+            return duration(section.seconds)
+        begun = self._time_of(section.start)
+        ended = None if self.times_of is None else self.times_of.last_read_at()
+        if begun is None or ended is None:
+            return ""
+        return f"{duration(ended - begun)}{'' if self.document.complete else ' so far'}"
+
+    @property
+    def has_times(self) -> bool:
+        """Whether the times of the lines on the screen are known."""
+        return bool(self.document.rows) and self._time_of(self.bottom) is not None
 
     def get_selection(self, selection: Selection) -> tuple[str, str] | None:
         """The text selected with the mouse, as far as it is loaded."""

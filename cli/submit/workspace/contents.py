@@ -23,10 +23,9 @@ from cli.submit.workspace.files import (
     with_modes,
 )
 from cli.submit.workspace.index_entries import Status, index_entries
-from cli.submit.workspace.index_file import Seed
 from cli.submit.workspace.lfs import unmodified
 from cli.submit.workspace.work_tree import WorkTree
-from pipeline.file_listing import SUBMODULE_MODE, Listing, list_files, list_index
+from pipeline.file_listing import SUBMODULE_MODE, FileStatus, Listing, list_files, list_index
 from protocol.decoders import from_msgpack
 from protocol.workspace import IndexEntry, Modes
 from snapshots.objects import build_trees, changed_trees
@@ -108,14 +107,15 @@ class ContentReader:
         if basis is not None:
             known.files = known.files | basis.known
         files = self._files(known, listing)
-        top, trees = build_trees(store.object_format, ((path, *entry) for path, entry in files.found.items()))
+        top, trees = build_trees(store.object_format, files.permissions, files.present)
         self._write_trees(trees, known.trees)
         known.trees = set(trees)
+        del trees
         if (known.files, known.trees) != before:
             known.save(self._noted)
-        folders = folders_of(files.found)
+        folders = folders_of(files.permissions)
         permissions = folder_permissions(self._tree.top, folders | _folders_without_files(listing))
-        modes = common_modes(files.permissions | permissions)
+        modes = common_modes(files.permissions, permissions)
         entries, staged = self._entries(listing, files)
         if len(listing.index) >= MANY_FILES:
             of_files = {path: bits for path, bits in modes.other.items() if path in files.permissions}
@@ -133,13 +133,13 @@ class ContentReader:
         known = FileCache(basis.known)
         files = self._files(known, listing)
         again = paths | basis.untracked
-        changes = dict.fromkeys(again) | files.found
+        changes = {path: files.entry(path) for path in (*again, *files.permissions)}
         try:
             top, trees, gone = changed_trees(store.object_format, basis.tree, changes, self._read_trees)
         except KeyError:
             return None
         self._write_trees(trees, set())
-        folders = sorted({*basis.folders, *folders_of(files.found)} - gone)
+        folders = sorted({*basis.folders, *folders_of(files.permissions)} - gone)
         permissions = folder_permissions(self._tree.top, {*folders, *_folders_without_files(listing)})
         others = {path: bits for path, bits in basis.modes.other.items() if path not in again}
         modes = with_modes(msgspec.structs.replace(basis.modes, other=others), files.permissions)
@@ -153,22 +153,23 @@ class ContentReader:
         return Contents(listing, top, with_modes(modes, permissions), entries, staged, left_out)
 
     def _files(self, known: FileCache, listing: Listing) -> Files:
-        return FileReader(self._store, self._tree.top, known, self._seeds).read(listing, trust_modes=self._trusts_modes)
+        reader = FileReader(self._store, self._tree.top, known, self._of_index)
+        return reader.read(listing, trust_modes=self._trusts_modes)
 
-    def _seeds(self, paths: list[bytes]) -> dict[bytes, Seed]:
+    def _of_index(self, statuses: dict[bytes, FileStatus]) -> dict[bytes, Known]:
         self._status()  # refreshes the copy of the index
-        return self._tree.seeds(self._store, self._copy, paths)
+        return self._tree.known_files(self._store, self._copy, statuses)
 
     def _entries(self, listing: Listing, files: Files) -> tuple[list[IndexEntry], set[str]]:
         status = self._status()
         if status.blobs and any(key.startswith("filter.lfs.") for key in self._tree.config):
             status.on_disk -= unmodified(self._store, self._tree.top, status.blobs)
-        return index_entries(listing.index, status, files.found)
+        return index_entries(listing.index, status, files.entry)
 
     def _note(self, listing: Listing, files: Files, known: FileCache, basis: Basis) -> None:
         """Stores what the next snapshot can build on, if that is less work than to read all."""
         special = {path for head, _, path in (line.partition(b"\t") for line in listing.index) if _is_special(head)}
-        basis.untracked = {path for path, status in listing.files.items() if status is None}
+        basis.untracked = set(listing.untracked)
         basis.tracked = (self._status().paths | special | set(files.recent)) - basis.untracked
         if len(basis.tracked) > MOST_CHANGED:
             self._stored.unlink(missing_ok=True)

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from cli.submit.workspace.index_file import LOW, Seed
-from pipeline.file_listing import FileStatus, Listing
+from pipeline.file_listing import STAMP, FileStatus, Listing, stamp
 from protocol.decoders import from_msgpack
 from protocol.errors import LongshoreError
 from protocol.workspace import Modes
@@ -36,16 +35,16 @@ TRIES = 5
 """Attempts to read a file that changes meanwhile."""
 PERMISSIONS = 0o7777
 EXECUTABLE = 0o100
-AN_EXECUTABLE, A_DIRECTORY = 1 << 16, 1 << 17
-"""Added to permission bits of executables and directories."""
+AN_EXECUTABLE, A_DIRECTORY, A_LINK = 1 << 16, 1 << 17, 1 << 18
+"""Added to permission bits of executables and directories; a link has none."""
 FILE_MODE, EXECUTABLE_MODE = b"100644", b"100755"
 REPLACED = (errno.ELOOP, errno.EINVAL)
 """A file has become a link, or a link a file."""
 
-Known = tuple[int, int, int, int, bytes]
-"""mtime and ctime in ns, inode, size, raw id."""
-Seeds = Callable[[list[bytes]], dict[bytes, Seed]]
-"""Entries of git's index, of these paths, whose files have the very bytes of their blobs."""
+Known = bytes
+"""A STAMP and a raw id."""
+OfIndex = Callable[[dict[bytes, FileStatus]], dict[bytes, Known]]
+"""What git's index knows of files with these statuses, which it takes out of the dictionary."""
 
 
 class FileCache(msgspec.Struct):
@@ -68,40 +67,56 @@ class FileCache(msgspec.Struct):
 
 
 class Files(msgspec.Struct):
-    """A repository's files: (git's mode, raw id) by path, and permission bits with the kind of file above them.
+    """A repository's files: what is `known` of each, and its permission bits with the kind of file above them.
 
-    `known` has the statuses and ids. `recent` are files that may change again without a difference that git sees.
+    One of 200,000 files takes some 200 bytes here: all that can be told from these is told by `entry`. `recent` are
+    files that may change again without a difference that git sees.
     """
 
-    found: dict[bytes, tuple[bytes, bytes]] = {}
+    known: dict[bytes, Known] = {}
     permissions: dict[bytes, int] = {}
     left_out: list[bytes] = []
-    known: dict[bytes, Known] = {}
     recent: list[bytes] = []
+
+    def entry(self, path: bytes) -> tuple[bytes, bytes] | None:
+        """Git's mode and the raw id of a file; None if there is none of that path."""
+        bits = self.permissions.get(path)
+        return None if bits is None else (_git_mode(bits), self.known[path][STAMP.size :])
+
+    def present(self, path: bytes) -> tuple[bytes, bytes]:
+        """The same, of a file that is there."""
+        return _git_mode(self.permissions[path]), self.known[path][STAMP.size :]
+
+
+def _git_mode(bits: int) -> bytes:
+    return LINK_MODE if bits & A_LINK else EXECUTABLE_MODE if bits & AN_EXECUTABLE else FILE_MODE
 
 
 class FileReader:
     """Finds the ids of one repository's files, and writes the objects that the store lacks."""
 
-    def __init__(self, store: SnapshotStore, top: Path, cache: FileCache, seeds: Seeds) -> None:
+    def __init__(self, store: SnapshotStore, top: Path, cache: FileCache, of_index: OfIndex) -> None:
         self._store = store
         self._top = os.fsencode(top) + b"/"
         self._cache = cache
-        self._seeds = seeds
+        self._of_index = of_index
         self._started = time.time_ns()
 
     def read(self, listing: Listing, *, trust_modes: bool = True) -> Files:
         """All files of the listing. Without `trust_modes` the index has the modes of the files that git tracks.
 
-        Raises LongshoreError naming the unreadable file.
+        Takes the statuses out of the listing: nobody else needs them, and there may be very many. Raises LongshoreError
+        naming the unreadable file.
         """
         result = Files()
-        statuses: dict[bytes, FileStatus] = {}
         known: dict[bytes, Known] = {}
-        unknown: list[bytes] = []
+        modes = result.permissions
+        unknown: dict[bytes, FileStatus] = {}
         cached = self._cache.files
         for path, status in listing.files.items():
-            if status is None:
+            if status is not None:
+                listing.files[path] = None
+            else:
                 try:
                     status = FileStatus.of(os.lstat(self._top + path))
                 except (FileNotFoundError, NotADirectoryError):
@@ -112,50 +127,32 @@ class FileReader:
             if b".git" in path.lower() and b".git" in path.lower().split(b"/"):
                 result.left_out.append(path)
                 continue
-            statuses[path] = status
+            modes[path] = status.mode
             entry = cached.get(path)
-            if (
-                entry is not None
-                and entry[0] == status.mtime_ns
-                and entry[1] == status.ctime_ns
-                and entry[2] == status.inode
-                and entry[3] == status.size
-            ):
+            if entry is not None and entry.startswith(status.stamp):
                 known[path] = entry
             else:
-                unknown.append(path)
+                unknown[path] = status
         changed = bool(unknown) or len(known) != len(cached)
         if len(unknown) >= SEEDED_FROM:
-            unknown = self._seed(unknown, statuses, known)
-        for path, read in self._read_all(unknown):
+            found = self._of_index(unknown)
+            known = found if not known else known | found
+        rest = [path for path in modes if path not in known] if len(known) < len(modes) else []
+        del unknown
+        for path, read in self._read_all(rest):
             if read is None:
-                statuses.pop(path, None)
+                modes.pop(path, None)
             else:
-                statuses[path], known[path] = read
+                modes[path], known[path] = read[0].mode, read[1]
         result.known = known
         if changed:
-            self._cache.files = {path: entry for path, entry in known.items() if entry[0] < self._started - RACY_NS}
-        result.recent = [path for path, entry in known.items() if entry[1] >= self._started - RECENT_NS]
-        _collect(result, statuses, {} if trust_modes else _index_modes(listing))
+            old = self._started - RACY_NS
+            young = [path for path, entry in known.items() if STAMP.unpack_from(entry)[0] >= old]
+            self._cache.files = known if not young else {path: known[path] for path in known.keys() - young}
+        new = self._started - RECENT_NS
+        result.recent = [path for path, entry in known.items() if STAMP.unpack_from(entry)[1] >= new]
+        _set_permissions(modes, {} if trust_modes else _index_modes(listing))
         return result
-
-    def _seed(self, unknown: list[bytes], statuses: dict[bytes, FileStatus], known: dict[bytes, Known]) -> list[bytes]:
-        """Adds to `known` what git's index knows; returns the rest."""
-        seeds = self._seeds(unknown)
-        rest = []
-        for path in unknown:
-            seed, status = seeds.get(path), statuses[path]
-            if (
-                seed is not None
-                and seed.mtime_ns == status.mtime_ns
-                and seed.ctime_ns == status.ctime_ns
-                and seed.inode == status.inode & LOW
-                and seed.size == status.size & LOW
-            ):
-                known[path] = (status.mtime_ns, status.ctime_ns, status.inode, status.size, seed.id)
-            else:
-                rest.append(path)
-        return rest
 
     def _read_all(self, paths: list[bytes]) -> Iterator[tuple[bytes, tuple[FileStatus, Known] | None]]:
         """Statuses and ids of files, whose objects exist afterwards; None for those that are gone."""
@@ -164,11 +161,12 @@ class FileReader:
                 hashed = dict(zip(paths, pool.map(self._hash, paths, chunksize=16), strict=True))
         else:
             hashed = {path: self._hash(path) for path in paths}
-        missing = self._store.missing({read[1][4].hex(): read[1][3] for read in hashed.values() if read is not None})
+        there = (read for read in hashed.values() if read is not None)
+        missing = self._store.missing({_id_of(known).hex(): status.size for status, known in there})
         for path, read in hashed.items():
-            if read is not None and read[1][4].hex() in missing:
+            if read is not None and _id_of(read[1]).hex() in missing:
                 read = self._write(path)
-                self._store.written += read[1][3] if read is not None else 0
+                self._store.written += read[0].size if read is not None else 0
             yield path, read
 
     def _hash(self, path: bytes) -> tuple[FileStatus, Known] | None:
@@ -191,8 +189,8 @@ class FileReader:
                     continue
                 raise LongshoreError(f"can't read {_shown(self._top + path)}: {error.strerror}") from error
             if id is not None:
-                changed = status.mtime_ns if settled else self._started
-                return status, (changed, status.ctime_ns, status.inode, status.size, id)
+                _, *others = STAMP.unpack(status.stamp)
+                return status, (status.stamp if settled else stamp(self._started, *others)) + id
         raise LongshoreError(f"{_shown(self._top + path)} changed while it was read; try again")
 
     def _read_link(self, path: bytes, write: bool) -> tuple[FileStatus, bytes | None, bool]:
@@ -226,22 +224,23 @@ class FileReader:
         return object_id(self._store.object_format, b"blob", data)
 
 
-def _collect(result: Files, statuses: dict[bytes, FileStatus], modes: dict[bytes, bytes]) -> None:
-    """Git's modes and permission bits, those of files in `modes` by the index."""
-    for path, status in statuses.items():
-        id = result.known[path][4]
-        if stat.S_ISLNK(status.mode):
-            result.found[path] = LINK_MODE, id
+def _id_of(known: Known) -> bytes:
+    return known[STAMP.size :]
+
+
+def _set_permissions(modes: dict[bytes, int], of_index: Mapping[bytes, bytes]) -> None:
+    """Replaces modes by permission bits with the kind above them, those of files in `of_index` by git's modes there."""
+    shared: dict[int, int] = {}
+    for path, mode in modes.items():
+        if stat.S_ISLNK(mode):
+            modes[path] = A_LINK
             continue
-        bits = status.mode & PERMISSIONS
-        if path in modes:
-            bits = 0o755 if modes[path] == EXECUTABLE_MODE else 0o644
+        bits = mode & PERMISSIONS
+        if path in of_index:
+            bits = 0o755 if of_index[path] == EXECUTABLE_MODE else 0o644
         if bits & EXECUTABLE:
-            result.found[path] = EXECUTABLE_MODE, id
             bits |= AN_EXECUTABLE
-        else:
-            result.found[path] = FILE_MODE, id
-        result.permissions[path] = bits
+        modes[path] = shared.setdefault(bits, bits)
 
 
 def _index_modes(listing: Listing) -> dict[bytes, bytes]:
@@ -273,22 +272,25 @@ def folders_of(paths: Iterable[bytes]) -> set[bytes]:
     return found
 
 
-def common_modes(permissions: Mapping[bytes, int]) -> Modes:
+def common_modes(*permissions: Mapping[bytes, int]) -> Modes:
     """Permission bits of files and directories, the most frequent ones as the usual ones."""
     usual = {0: 0o644, AN_EXECUTABLE: AN_EXECUTABLE | 0o755, A_DIRECTORY: A_DIRECTORY | 0o755}
-    for bits, _ in sorted(Counter(permissions.values()).items(), key=lambda item: (item[1], -item[0])):
+    counts = sum((Counter(each.values()) for each in permissions), Counter[int]())
+    for bits, _ in sorted(counts.items(), key=lambda item: (item[1], -item[0])):
         usual[bits & ~PERMISSIONS] = bits
     modes = Modes(
         file=usual[0],
         executable=usual[AN_EXECUTABLE] & PERMISSIONS,
         directory=usual[A_DIRECTORY] & PERMISSIONS,
     )
-    return with_modes(modes, permissions)
+    for each in permissions:
+        modes = with_modes(modes, each)
+    return modes
 
 
 def with_modes(modes: Modes, permissions: Mapping[bytes, int]) -> Modes:
     """The same usual bits, and beside its other ones those of `permissions` that are not usual."""
-    usual = {modes.file, modes.executable | AN_EXECUTABLE, modes.directory | A_DIRECTORY}
+    usual = {modes.file, modes.executable | AN_EXECUTABLE, modes.directory | A_DIRECTORY, A_LINK}
     other = {path: bits & PERMISSIONS for path, bits in permissions.items() if bits not in usual}
     return msgspec.structs.replace(modes, other=dict(sorted((modes.other | other).items())))
 

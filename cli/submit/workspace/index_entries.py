@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 
 from protocol.workspace import IndexEntry
 
@@ -60,18 +60,18 @@ class Status:
 
 
 def index_entries(
-    listed: Iterable[bytes], found: Status, files: Mapping[bytes, tuple[bytes, bytes]]
+    listed: Iterable[bytes], found: Status, on_disk_now: Callable[[bytes], tuple[bytes, bytes] | None]
 ) -> tuple[list[IndexEntry], set[str]]:
     """Entries that differ from the head's tree or have a flag, by path; and ids of blobs that its tree may lack.
 
-    `listed` are lines of `git ls-files --stage -v`, `files` are git's mode and raw id of files on disk.
+    `listed` are lines of `git ls-files --stage -v`, `on_disk_now` tells git's mode and raw id of a file on disk.
     """
     entries: list[IndexEntry] = []
     staged: set[str] = set()
     special = found.index.keys() | found.intended
     for line in listed:
         head, _, path = line.partition(b"\t")
-        on_disk = files.get(path)
+        on_disk = on_disk_now(path)
         same = on_disk is not None and head[2:] == b"%b %b 0" % (on_disk[0], on_disk[1].hex().encode())
         if same and head[:1] == b"H" and path not in special:
             continue  # most files

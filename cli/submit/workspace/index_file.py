@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 
-import msgspec
+from pipeline.file_listing import STAMP, FileStatus
 
 HEADER = struct.Struct(">4sLL")
 STAT = struct.Struct(">10L")
@@ -17,39 +17,30 @@ LOW = 0xFFFFFFFF
 SECOND = 1_000_000_000
 
 
-class Seed(msgspec.Struct, frozen=True):
-    """An entry whose content git knows, as long as the file's status is this."""
-
-    mtime_ns: int
-    ctime_ns: int
-    inode: int
-    size: int
-    id: bytes
-
-
-def read_index(data: bytes, written_ns: int, id_bytes: int) -> dict[bytes, Seed]:
-    """Seeds by path, of an index written at `written_ns`; none for a file in a form unknown here.
+def known_files(data: bytes, written_ns: int, id_bytes: int, statuses: dict[bytes, FileStatus]) -> dict[bytes, bytes]:
+    """Stamps with raw ids, by path, of those files that still have the status by which an index knows them, which was
+    written at `written_ns`; none if the index has a form unknown here. Takes what it looks at out of `statuses`.
 
     Leaves out entries that may have changed while the index was written, and those that git trusts blindly.
     """
     try:
-        return _read(data, written_ns, id_bytes)
+        return _read(data, written_ns, id_bytes, statuses)
     except (struct.error, ValueError, IndexError):
         return {}
 
 
-def _read(data: bytes, written_ns: int, id_bytes: int) -> dict[bytes, Seed]:
+def _read(data: bytes, written_ns: int, id_bytes: int, statuses: dict[bytes, FileStatus]) -> dict[bytes, bytes]:
     signature, version, count = HEADER.unpack_from(data)
     if signature != b"DIRC" or version not in (2, 3, 4):
         return {}
-    found: dict[bytes, Seed] = {}
+    found: dict[bytes, bytes] = {}
     at = HEADER.size
     path = b""
     for _ in range(count):
         start = at
         ctime, ctime_ns, mtime, mtime_ns, _device, inode, mode, _user, _group, size = STAT.unpack_from(data, at)
         at += STAT.size
-        id = data[at : at + id_bytes]
+        id_at = at
         at += id_bytes
         flags = data[at] << 8 | data[at + 1]
         at += 4 if flags & EXTENDED else 2
@@ -64,8 +55,14 @@ def _read(data: bytes, written_ns: int, id_bytes: int) -> dict[bytes, Seed]:
             path = data[at:end]
             at = start + (end - start + 8 & ~7)
         written = mtime * SECOND + mtime_ns
-        if not flags & (STAGED | ASSUMED) and mode >> 12 in (0o10, 0o12) and written < written_ns:
-            found[path] = Seed(written, ctime * SECOND + ctime_ns, inode, size, id)
+        if flags & (STAGED | ASSUMED) or mode >> 12 not in (0o10, 0o12) or written >= written_ns:
+            continue
+        status = statuses.pop(path, None)  # there may be very many: its memory is that of what is found
+        if status is None:
+            continue
+        own = STAMP.unpack(status.stamp)
+        if own[:2] == (written, ctime * SECOND + ctime_ns) and (own[2] & LOW, own[3] & LOW) == (inode, size):
+            found[path] = status.stamp + data[id_at : id_at + id_bytes]
     while at + 8 <= len(data) - id_bytes:
         name, length = data[at : at + 4], int.from_bytes(data[at + 4 : at + 8])
         if name == b"link":  # a split index: most entries are in another file

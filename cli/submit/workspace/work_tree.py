@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import tempfile
+from itertools import islice
 from pathlib import Path
 
 import msgspec
 
-from cli.submit.workspace.index_file import Seed, read_index
+from cli.submit.workspace.index_file import known_files
+from pipeline.file_listing import STAMP, FileStatus
 from pipeline.git_directory import GitDirectory, Unreadable
 from pipeline.git_repository import parse_configuration
 from protocol.errors import LongshoreError
@@ -21,6 +23,8 @@ from snapshots.store import SnapshotStore, update_file
 CONVERTING = ("filter", "working-tree-encoding")
 """Attributes by which a file may differ from its blob without a difference in size."""
 UNSET = (b"unspecified", b"unset")
+BATCH = 20_000
+"""Files that git is asked about at once: an answer takes some 700 bytes of memory for each."""
 
 
 class Stamp(msgspec.Struct, frozen=True, array_like=True):
@@ -140,25 +144,25 @@ class WorkTree(msgspec.Struct, frozen=True):
         os.replace(name, copy)
         update_file(noted, stamp)
 
-    def seeds(self, store: SnapshotStore, copy: Path, paths: list[bytes]) -> dict[bytes, Seed]:
-        """Entries of the copied index, of these paths, whose files have the very bytes of their blobs.
+    def known_files(self, store: SnapshotStore, copy: Path, statuses: dict[bytes, FileStatus]) -> dict[bytes, bytes]:
+        """Stamps with raw ids, by path, of those files with these statuses that have the very bytes of their blobs in
+        the copied index. Takes the statuses out of the dictionary.
 
         Conversions of line ends and of idents only ever shorten what is on disk.
         """
         try:
-            found = read_index(copy.read_bytes(), copy.stat().st_mtime_ns, len(store.zero) // 2)
+            found = known_files(copy.read_bytes(), copy.stat().st_mtime_ns, len(store.zero) // 2, statuses)
         except FileNotFoundError:
             return {}
-        wanted = [path for path in paths if path in found]
-        if not wanted:
-            return {}
-        asked = b"".join(path + b"\0" for path in wanted)
-        answer = self.git.run(in_work_tree(self.top), "check-attr", "-z", "--stdin", *CONVERTING, asked=asked)
-        answered = answer.split(b"\0")
-        converted = {path for path, value in zip(answered[::3], answered[2::3], strict=False) if value not in UNSET}
-        sizes = store.sizes({found[path].id.hex() for path in wanted})
-        return {
-            path: found[path]
-            for path in wanted
-            if path not in converted and sizes.get(found[path].id.hex()) == found[path].size
-        }
+        paths = iter(list(found))
+        while batch := list(islice(paths, BATCH)):
+            asked = b"".join(path + b"\0" for path in batch)
+            answer = self.git.run(in_work_tree(self.top), "check-attr", "-z", "--stdin", *CONVERTING, asked=asked)
+            answered = answer.split(b"\0")
+            converted = {path for path, value in zip(answered[::3], answered[2::3], strict=False) if value not in UNSET}
+            ids = {path: found[path][STAMP.size :].hex() for path in batch}
+            sizes = store.sizes(set(ids.values()))
+            for path, id in ids.items():
+                if path in converted or sizes.get(id) != STAMP.unpack_from(found[path])[3]:
+                    del found[path]
+        return found

@@ -15,6 +15,9 @@
 # `lease SECONDS`, before `go` and repeatedly after it: unless the next one comes in time, everything ends with exit
 # code 75 and without a last line. A job that may be restarted elsewhere thus does not outlive its daemon here.
 #
+# With LONGSHORE_KEEP this shell does not end with the scripts, so that people can look at what they have left: its
+# worker removes the container.
+#
 # The script writes only to stdout. stderr reports to the daemon that this shell reads its stdin (an entrypoint of the
 # image may delay that), and that the gate has opened. The last line on stdout marks the log as complete (and ends an
 # unterminated last line), and carries the script's exit code and whether memory or time ran out: the engine takes some
@@ -57,14 +60,15 @@ if [ -n "$LONGSHORE_OPEN" ]; then
 fi
 printf '\036longshore ready\n' >&3
 longshore_directory=$LONGSHORE_DIRECTORY
-unset LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_HOOK_PIECES LONGSHORE_DIRECTORY
+longshore_keep=$LONGSHORE_KEEP
+unset LONGSHORE_KEEP LONGSHORE_ENTRY LONGSHORE_SCRIPT_PIECES LONGSHORE_AFTER_PIECES LONGSHORE_HOOK_PIECES LONGSHORE_DIRECTORY
 
 # Run by a new shell with the text in $1: the first failing command ends it.
 longshore_run='exec 2>&1 3>&- 4<&-
 trap - TERM USR1 USR2 ALRM VTALRM
 cd "$longshore_directory" || exit 1
 unset longshore_script longshore_after longshore_hook longshore_text longshore_seconds longshore_counts longshore_directory longshore_final
-unset longshore_line longshore_expired
+unset longshore_line longshore_expired longshore_keep
 unset longshore_lease longshore_listener longshore_run longshore_status longshore_code longshore_spared
 unset longshore_process longshore_found longshore_oom longshore_file
 unset -f longshore_join longshore_signal longshore_expire longshore_prolong longshore_listen
@@ -224,10 +228,13 @@ if [ -n "$longshore_after" ]; then
 		eval "$longshore_run"
 	) </dev/null
 	longshore_line=$?
+	[ -z "$longshore_keep" ] || kill -KILL "$!"
 	[ "$longshore_code $longshore_counts" != "0 1" ] || longshore_code=$longshore_line
 fi
 printf '\036longshore end %d %d\n' "$longshore_code" "$longshore_oom"
 [ -z "$longshore_listener" ] || kill -KILL "$longshore_listener"
+
+while [ -n "$longshore_keep" ] && read -r longshore_line <&4; do :; done
 
 # Tearing down a container keeps the engine busy. Everything that waits for this script's end must begin first.
 sleep 0.02

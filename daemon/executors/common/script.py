@@ -143,12 +143,12 @@ def _pieces(name: str, text: str) -> dict[str, str]:
 
 
 def entry_environment(
-    scripts: Scripts, *, directory: str, workspace: str | None = None, opens: bool = False
+    scripts: Scripts, *, directory: str, workspace: str | None = None, opens: bool = False, stays: bool = False
 ) -> dict[str, str]:
     """The variables for `entry.sh`, which removes them from the environment.
 
     `directory` is the project's in the container; `workspace` is a tar in base64 to be unpacked into it. If the
-    container `opens` the directory, all its users may write there.
+    container `opens` the directory, all its users may write there. If it `stays`, it does not end with its scripts.
     """
     return {
         "LONGSHORE_ENTRY": ENTRY,
@@ -158,6 +158,7 @@ def entry_environment(
         **(_pieces("LONGSHORE_HOOK", scripts.hook) if scripts.hook else {}),
         **({WORKSPACE: workspace} if workspace else {}),
         **({"LONGSHORE_OPEN": "1"} if opens else {}),
+        **({"LONGSHORE_KEEP": "1"} if stays else {}),
     }
 
 

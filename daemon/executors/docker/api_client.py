@@ -369,6 +369,17 @@ class DockerClient:
         headers = "Host: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Length: 0\r\n"
         return self._raw(f"POST {url} HTTP/1.1\r\n{headers}\r\n", (101, 200))
 
+    def start_exec(self, exec_id: str, *, tty: bool) -> socket.socket:
+        """Starts a prepared exec. Returns a socket to its stdin that also returns its output: as it is with a `tty`,
+        else in the frames of an attachment. One attempt: raises EngineError, or one of GONE.
+        """
+        body = json.dumps({"Detach": False, "Tty": tty})
+        headers = "Host: docker\r\nConnection: Upgrade\r\nUpgrade: tcp\r\nContent-Type: application/json\r\n"
+        length = f"Content-Length: {len(body)}\r\n"
+        return self._raw(
+            f"POST {_url(f'/exec/{exec_id}/start', None)} HTTP/1.1\r\n{headers}{length}\r\n{body}", (101, 200)
+        )
+
     def patiently(self, attempt: Callable[[], T], patience: float | None = None) -> T:
         """The result of `attempt`, retried with growing pauses while no engine answers. Raises EngineUnavailable."""
         deadline = time.monotonic() + (self._patience if patience is None else patience)

@@ -62,6 +62,7 @@ class JobContainer:
         self.entrypoint: Sequence[str] = ()  # once known: from its creation, or before its start
         self.released_at: float | None = None  # monotonic; set by the releasing daemon
         self.killed = False
+        self.has_tools = False  # those for people: `longshore-script`
         self.ends: SimpleQueue[ScriptEnd | int | Exception] = SimpleQueue()  # from the log, from the engine
         self.id: str | None = None
         self.found = found is not None

@@ -70,6 +70,7 @@ def job_container(
         directory=assignment.project_dir,
         workspace=workspace,
         opens=opens,
+        stays=assignment.keep is not None,
     )
     host: dict[str, Any] = {
         **host_config(policy, binds, environment.values),

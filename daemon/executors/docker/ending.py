@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
-from datetime import datetime
+from datetime import UTC, datetime
 from queue import Empty
 
 from daemon.executors.base import Outcome
@@ -26,7 +26,7 @@ def await_end(container: JobContainer) -> Outcome:
     """Blocks until the script has ended. Raises JobFailed if it did not begin, and the engine's exceptions.
 
     The last line of the log, if read, gives a script's end some 60 ms before the engine sees the container's end.
-    (A daemon that did not release it waits for the latter: it needs the times.)
+    (A daemon that did not release it waits for the latter, if it is to come: it needs the times.)
     """
     THREADS.start(Task(lambda: _await_container(container), f"wait {container.assignment.attempt}"))
     if container.found:
@@ -34,6 +34,8 @@ def await_end(container: JobContainer) -> Outcome:
     end = _first_end(container)
     if isinstance(end, ScriptEnd) and container.released_at is not None:
         return _script_outcome(container, end, time.monotonic() - container.released_at)
+    if isinstance(end, ScriptEnd) and container.assignment.keep is not None:  # the container does not end with it
+        return _script_outcome(container, end, _ran_until_now(container))
     while isinstance(end, ScriptEnd):
         end = container.ends.get()
     if isinstance(end, Exception):
@@ -112,6 +114,11 @@ def _container_outcome(container: JobContainer, code: int) -> Outcome:
         if code == LEASE_OVER and container.assignment.lease is not None:
             failure = f"it ended itself: no contact with its worker for {container.assignment.lease:g} s"
     return Outcome(code, oom_killed=oom_killed, ran_for=ran_for, failure=failure)
+
+
+def _ran_until_now(container: JobContainer) -> float:
+    released = stored.released_at(container.engine, container.key)
+    return max(0.0, (datetime.now(UTC) - released).total_seconds()) if released else 0.0
 
 
 def _ran_for(container: JobContainer) -> float:

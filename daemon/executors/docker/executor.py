@@ -9,7 +9,7 @@ import logging
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from daemon.executors.docker.belongings import (
     BOOT,
     COORDINATOR,
     HOLDER_ROLE,
+    KEEP,
     LEASE,
     LOCK,
     ROLE,
@@ -181,6 +182,8 @@ class DockerExecutor(Executor):
         }
         if assignment.lease is not None:
             labels[LEASE] = str(assignment.lease)
+        if assignment.keep is not None:
+            labels[KEEP] = "1"
         found = self._ids.pop(assignment.attempt, None)
         return DockerSandbox(JobContainer(self._site, assignment, name, labels, found))
 
@@ -233,7 +236,16 @@ class DockerExecutor(Executor):
         if released is None:
             return Found(attempt, "held" if up else "created", lease=lease)
         slot = self._site.slot(thing.name)
-        return Found(attempt, "running" if up else "exited", self._released_mono(thing.name, released), lease, slot)
+        over = up and bool(thing.labels.get(KEEP)) and self._script_is_over(thing)
+        since = self._released_mono(thing.name, released)
+        return Found(attempt, "running" if up else "exited", since, lease, slot, over)
+
+    def _script_is_over(self, thing: Thing) -> bool:
+        try:
+            return stored.script_end(self._engine, thing.id) is not None
+        except EngineError as error:
+            self._belongings.once.warn(thing, f"has a log that can't be read: {error.message}")
+            return False
 
     def _released_mono(self, name: str, released: datetime) -> float:
         """From its daemon's note, which no clock change affects; without a note, by the engine's wall clock."""
@@ -244,7 +256,7 @@ class DockerExecutor(Executor):
         """See Executor."""
         self._site.sweeper.discard(attempt)
 
-    def sweep(self, keep: set[str]) -> int:
+    def sweep(self, keep: Container[str]) -> int:
         """See Executor."""
         self._site.caches.trim()
         return self._site.sweeper.sweep(keep)

@@ -20,7 +20,7 @@ from daemon.executors.common.environment import Environment
 from daemon.executors.common.script import Scripts, Style, scripts_of
 from daemon.executors.common.script_limits import is_true
 from daemon.executors.docker.api_client import Created, NameTaken, labels_of
-from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, LEASE, NETWORK, ROLE, WORKER
+from daemon.executors.docker.belongings import ATTEMPT, COORDINATOR, KEEP, LEASE, NETWORK, ROLE, WORKER
 from daemon.executors.docker.container import JobContainer, words_of
 from daemon.executors.docker.container_spec import job_container
 from daemon.executors.docker.container_user import is_root, owner_of
@@ -141,7 +141,7 @@ def _create(
     job = assignment.job
     digest = hashlib.sha256(msgspec.json.encode((assignment.run, job))).hexdigest()
     own_labels = {**container.labels, **container.project.labels, ROLE: "job", JOB_LABEL: digest}
-    labels = {LEASE: "", **own_labels}  # all of them, to override the image's own
+    labels = {LEASE: "", KEEP: "", **own_labels}  # all of them, to override the image's own
     if job.caches:
         labels[FILE_KEYS_LABEL] = json.dumps(caches.file_keys)
     container.files.note(checkout)

@@ -21,16 +21,19 @@ from daemon.executors.common.environment import Environment, Start
 from daemon.executors.common.script import lease_line, release_lines, stop_line
 from daemon.executors.common.script_limits import is_true, limits_of
 from daemon.executors.docker.api_client import EngineError
+from daemon.executors.docker.commands import DockerCommand, run_command
 from daemon.executors.docker.container import JobContainer
 from daemon.executors.docker.ending import await_end
 from daemon.executors.docker.files.artifacts import FileCollector, collect_artifacts, collect_description
 from daemon.executors.docker.files.job_cache import Found, JobCaches, bases_of
 from daemon.executors.docker.files.pages import collect_pages
 from daemon.executors.docker.logs import stored
+from daemon.executors.docker.logs.attached import AttachedOutput
 from daemon.executors.docker.logs.follower import LogFollower
 from daemon.executors.docker.preparation import caches_of, prepare
 from daemon.executors.docker.start import await_entry, bring_to_gate
 from daemon.tar_stream import BadArchive
+from protocol.messages import Terminal
 from protocol.statuses import FailureReason
 from protocol.variables import references
 
@@ -53,6 +56,7 @@ class DockerSandbox:
         self._checkout: Checkout | None = None
         self._postponed = False
         self._prepared = False  # by this daemon
+        self._followed: AttachedOutput | None = None
 
     @property
     def warnings(self) -> list[str]:
@@ -165,14 +169,21 @@ class DockerSandbox:
 
     # while it runs
 
+    @property
+    def read_at(self) -> float | None:
+        """See Sandbox."""
+        return None if self._followed is None else self._followed.read_at
+
     def follow_log(self, offset: int, sink: Callable[[bytes], None]) -> None:
         """See Sandbox. Raises EngineError, EngineUnavailable."""
         key = self._container.key
         live = self._gate.take_live()
         if live and offset == 0:
+            self._followed = live
             try:
                 offset, whole = live.follow(sink, lambda: stored.runs(self._engine, key))
             finally:
+                self._followed = None
                 live.close()
             if whole:
                 return
@@ -265,6 +276,17 @@ class DockerSandbox:
     def shows_services(self) -> bool:
         """See Sandbox."""
         return is_true(self._container.last_environment().values.get("CI_DEBUG_SERVICES", ""))
+
+    def keep(self) -> bool:
+        """See Sandbox. Raises EngineError, EngineUnavailable."""
+        if not stored.runs(self._engine, self._container.key):
+            return False
+        self._gate.hang_up()
+        return True
+
+    def run_command(self, arguments: Sequence[str], terminal: Terminal | None) -> DockerCommand:
+        """See Sandbox."""
+        return run_command(self._container, arguments, terminal)
 
     def remove(self) -> None:
         """See Sandbox. Raises EngineError, EngineUnavailable."""

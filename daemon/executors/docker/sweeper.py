@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Container, Iterable
 
 from daemon.executors.docker.api_client import (
     FIRST_DELAY,
@@ -43,7 +43,7 @@ class Sweeper:
         self._removals = removals
         self._forget = forget
 
-    def sweep(self, keep: Collection[str]) -> int:
+    def sweep(self, keep: Container[str]) -> int:
         """Removes objects that belong to no attempt in `keep`, unused networks, and layers beyond their bounds.
 
         Returns their number. Does not wait for removals in progress: a thread removes later what they still use.
@@ -57,7 +57,7 @@ class Sweeper:
         pass_.take_layers(self._layers.unneeded)
         return pass_.count
 
-    def _finish(self, attempt: str, keep: Collection[str]) -> None:
+    def _finish(self, attempt: str, keep: Container[str]) -> None:
         """Waits for removals in progress, then removes the rest of the attempt; gives up after REMOVAL_SECONDS."""
         backoff = Backoff(FIRST_DELAY, LONGEST_DELAY)
         deadline = time.monotonic() + REMOVAL_SECONDS

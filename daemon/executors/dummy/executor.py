@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from pathlib import Path
 
 from daemon.executors.base import Collected, Dependencies, Executor, Found, Outcome, Sandbox, Workspace
@@ -77,7 +77,7 @@ class DummyExecutor(Executor):
     def discard(self, attempt: str) -> None:
         """See Executor."""
 
-    def sweep(self, keep: set[str]) -> int:
+    def sweep(self, keep: Container[str]) -> int:
         """See Executor."""
         return 0
 

@@ -6,7 +6,8 @@ import io
 import os
 import random
 
-from cli.follow.log_prefixer import LONGEST_LINE, JobOutput
+from cli.follow.log_prefixer import JobOutput
+from protocol.log_lines import LONGEST_LINE
 
 
 def printed(*, colors: bool = False, names: tuple[str, ...] = ("a", "long")) -> tuple[JobOutput, io.BytesIO]:

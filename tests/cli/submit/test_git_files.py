@@ -54,6 +54,17 @@ def test_a_later_snapshot_has_a_change_of_the_same_size_and_time(repository: Pro
     assert (first.contents()[b"new"], second.contents()[b"new"]) == (b"one", b"two")
 
 
+def test_files_of_any_time_are_read_and_read_again(repository: Project, receiver: Receiver) -> None:
+    times = {"before 1970": -1_500_000_000, "begin": 0, "far": 4_000_000_000 * 10**9}
+    for content in ("one", "two"):
+        for name, time in times.items():
+            path = repository.write(name, content)
+            os.utime(path, ns=(time, time))
+        for _ in range(2):
+            made = receiver.receive(make(repository.root, bases=receiver.workspaces))
+            assert {made.contents()[name.encode()] for name in times} == {content.encode()}
+
+
 def test_an_unchanged_project_is_the_same_workspace_and_sends_nothing(repository: Project, receiver: Receiver) -> None:
     repository.write("new", "x")
     first = make(repository.root)

@@ -63,6 +63,7 @@ job:
         predefined=[*known, *given],
         project_variables=[Variable(key="OWN", value="project")],
         variables=[Variable(key="GIVEN", value="ours")],
+        upstream_project="4711",
     ).plan
 
     assert [job.name for job in plan.jobs] == ["job 1/2", "job 2/2"]
@@ -71,6 +72,7 @@ job:
     assert found.keys().isdisjoint({"CI_MERGE_REQUEST_IID", "CI_PARENT_PIPELINE_ID", "CI_PIPELINE_NAME"})
     assert (found["CI_COMMIT_BRANCH"], found["CI_COMMIT_BEFORE_SHA"]) == ("topic", "0" * 40)
     assert (found["CI_UPSTREAM_PIPELINE_ID"], found["CI_UPSTREAM_JOB_ID"]) == ("7", "70")
+    assert found["CI_UPSTREAM_PROJECT_ID"] == "4711"
     assert plan.name == "title"
 
 

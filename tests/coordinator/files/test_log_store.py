@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_right
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.files.log_store import LogStore
 from protocol.errors import ProtocolError
+from protocol.log_times import LogPiece, Mark, marks_of_pages
 
 
 def test_bytes_are_readable_once_they_are_flushed(tmp_path: Path) -> None:
     logs = LogStore(tmp_path)
-    assert logs.append("1.1", 0, b"hello ") == b"hello "
-    assert logs.append("1.1", 6, memoryview(b"world")) == b"world"
+    assert logs.append("1.1", 0, b"hello ").data == b"hello "
+    assert logs.append("1.1", 6, memoryview(b"world")).data == b"world"
     assert (logs.size("1.1"), logs.stored("1.1"), logs.read("1.1", 0, 100)) == (11, 0, b"")
     logs.flush()
     assert (logs.size("1.1"), logs.stored("1.1"), logs.read("1.1", 0, 100)) == (11, 11, b"hello world")
@@ -49,7 +51,7 @@ def test_any_order_of_pieces_stores_a_prefix_and_never_a_wrong_byte(
     for offset, length, restarts in pieces:
         before = logs.size("1.1")
         piece = content[offset : offset + length]
-        new = bytes(logs.append("1.1", offset, piece))
+        new = bytes(logs.append("1.1", offset, piece).data)
         taken += new
         assert logs.size("1.1") == (max(before, offset + len(piece)) if offset <= before else before) == len(taken)
         if restarts:
@@ -79,8 +81,8 @@ def test_a_file_torn_by_a_crash_is_taken_up_where_it_ends(tmp_path: Path) -> Non
     os.truncate(logs.path("7.2"), 4)
     logs = LogStore(tmp_path)
     assert logs.size("7.2") == 4
-    assert logs.append("7.2", 8, b"89") == b""
-    assert logs.append("7.2", 2, b"23456789") == b"456789"
+    assert logs.append("7.2", 8, b"89").data == b""
+    assert logs.append("7.2", 2, b"23456789").data == b"456789"
     logs.flush()
     assert logs.read("7.2", 0, 99) == b"0123456789"
 
@@ -145,3 +147,68 @@ def test_a_name_that_is_none_never_becomes_a_path(tmp_path: Path, attempt: str, 
         with pytest.raises(ProtocolError):
             use()
     assert [path.name for path in tmp_path.iterdir()] == ["journal-1"]
+
+
+T = 1_700_000_000_000
+
+
+def times_of(logs: LogStore, attempt: str) -> list[int | None]:
+    """The time of each byte of a log."""
+    size = logs.stored(attempt)
+    marks = marks_of_pages(logs.times(attempt, 0, size))
+    at = [bisect_right(marks, offset, key=lambda each: each.offset) for offset in range(size)]
+    return [marks[number - 1].at if number else None for number in at]
+
+
+def test_each_byte_has_its_time_whatever_is_sent_twice(tmp_path: Path) -> None:
+    logs = LogStore(tmp_path)
+    assert logs.append("1.1", 0, b"one\n", marks=[Mark(0, T)]) == LogPiece(0, b"one\n", [Mark(0, T)])
+    logs.append("1.1", 0, b"one\n", marks=[Mark(0, T + 5)])
+    piece = logs.append("1.1", 2, b"e\ntwo\n3", marks=[Mark(2, T + 6), Mark(6, T + 7)])
+    assert (piece.offset, bytes(piece.data), piece.marks) == (4, b"two\n3", [Mark(4, T + 6), Mark(6, T + 7)])
+    logs.append("1.1", 20, b"gap", marks=[Mark(20, T + 9)])
+    assert logs.times("1.1", 0, 9) == b""
+    logs.flush()
+    logs.append("1.1", 9, b"!", marks=[Mark(9, T + 7)])
+    logs.append("1.1", 10, b"?")
+    logs.flush()
+    assert times_of(logs, "1.1") == [T] * 4 + [T + 6] * 2 + [T + 7] * 5
+    assert logs.times("2.1", 0, 9) == logs.times("1.1", 0, 9, "service-db") == b""
+
+
+@given(
+    tears=st.lists(
+        st.tuples(st.integers(1, 200), st.sampled_from(["none", "kill", "cut", "zeros", "log"]), st.integers(0, 9_000)),
+        min_size=1,
+        max_size=8,
+    )
+)
+@settings(max_examples=30)
+def test_an_index_torn_by_a_crash_goes_on_with_the_right_times(
+    tmp_path_factory: pytest.TempPathFactory, tears: list[tuple[int, str, int]]
+) -> None:
+    directory = tmp_path_factory.mktemp("logs")
+    index = directory / "0" / "1.1.job.times"
+    logs = LogStore(directory)
+    sure: dict[int, int] = {}  # times by byte, of those that no tear has reached
+    for count, tear, amount in tears:
+        begin = logs.stored("1.1")
+        for at in range(begin, begin + 10 * count, 10):
+            logs.append("1.1", at, b"123456789\n", marks=[Mark(at, T + at), Mark(at + 4, T + at + 4)])
+            sure |= {at + into: T + at + (4 if into >= 4 else 0) for into in range(10)}
+        logs.flush()
+        if tear != "none":
+            logs.close()
+            size = index.stat().st_size
+            if tear in ("cut", "zeros"):
+                os.truncate(index, max(0, size - amount))
+                sure = {}
+            if tear == "zeros":
+                os.truncate(index, size)
+            if tear == "log":
+                length = max(0, logs.stored("1.1") - amount // 10)
+                os.truncate(logs.path("1.1"), length)
+                sure = {offset: at for offset, at in sure.items() if offset < length}
+            logs = LogStore(directory)
+        told = times_of(logs, "1.1")
+        assert {offset: told[offset] for offset in sure} == sure

@@ -10,6 +10,7 @@ from coordinator.transport.publisher import LOG_PIECE, Publisher
 from protocol.errors import UsageError
 from protocol.events import STATE_TOPIC, LogAppended, RunRemoved, log_topic
 from protocol.feed_subscription import Feed as Subscriber
+from protocol.log_times import LogPiece, Mark, decode
 from tests.support.eventually import DEADLINE
 
 
@@ -68,8 +69,8 @@ def test_a_beacon_tells_the_newest_number_each_second_and_takes_none(
 
 def test_log_bytes_reach_only_those_who_watch_the_log(context: zmq.Context[zmq.Socket[bytes]], feed: Publisher) -> None:
     watcher = subscribe(context, feed, log_topic("1.1"))
-    feed.publish_log("1.10", "job", 0, b"not this")
-    feed.publish_log("1.1", "job", 5, b"this")
+    feed.publish_log("1.10", "job", LogPiece(0, b"not this"))
+    feed.publish_log("1.1", "job", LogPiece(5, b"this"))
     feed.publish_log_end("1.1", "job", 9)
     assert watcher.receive(DEADLINE) == (LogAppended(epoch=feed.epoch, attempt="1.1", offset=5), b"this")
     assert watcher.receive(DEADLINE) == (LogAppended(epoch=feed.epoch, attempt="1.1", offset=9, complete=True), b"")
@@ -80,7 +81,9 @@ def test_log_bytes_reach_only_those_who_watch_the_log(context: zmq.Context[zmq.S
 def test_large_log_pieces_are_cut_with_right_offsets(context: zmq.Context[zmq.Socket[bytes]], feed: Publisher) -> None:
     watcher = subscribe(context, feed, log_topic("1.1"))
     data = bytes(range(256)) * (LOG_PIECE // 100)
-    feed.publish_log("1.1", "job", 1000, data)
+    marks = [Mark(1000 + 7 * number, 1_700_000_000_000 + number) for number in range(len(data) // 7)]
+    feed.publish_log("1.1", "job", LogPiece(1000, data, marks))
+    times: list[Mark] = []
     got, expected = b"", 1000
     while len(got) < len(data):
         received = watcher.receive(DEADLINE)
@@ -89,8 +92,11 @@ def test_large_log_pieces_are_cut_with_right_offsets(context: zmq.Context[zmq.So
         assert isinstance(event, LogAppended)
         assert event.offset == expected
         assert len(piece) <= LOG_PIECE
+        times += decode(event.times, event.offset, len(piece))
+        assert times[-1].offset < event.offset + len(piece)
         got, expected = got + bytes(piece), expected + len(piece)
     assert got == data
+    assert [each for each in times if each in marks] == marks
 
 
 def test_a_log_that_nobody_watches_any_more_costs_nothing(
@@ -119,7 +125,7 @@ def test_a_subscriber_that_does_not_read_holds_nobody_up_and_sees_its_gap(
     more_than_the_kernel_buffers = 64 << 20
     for run in range(more_than_the_kernel_buffers // LOG_PIECE):
         feed.publish(RunRemoved(run=run))
-        feed.publish_log("1.1", "job", run * LOG_PIECE, bytes(LOG_PIECE))
+        feed.publish_log("1.1", "job", LogPiece(run * LOG_PIECE, bytes(LOG_PIECE)))
     numbers = []
     while slow.poll(300):
         topic, body, *_ = slow.recv_multipart()

@@ -13,6 +13,7 @@ import zmq
 
 from coordinator.transport import router as router_module
 from coordinator.transport.router import Router
+from protocol import PROTOCOL_VERSION
 from protocol import messages as m
 from protocol.codec import decode_for_client, encode
 from tests.support.coordinator_process import Running, WireWorker
@@ -128,8 +129,9 @@ def test_a_client_that_asks_and_never_reads_holds_nobody_up(tmp_path: Path, monk
     digest = hashlib.sha256(blob.read_bytes()).hexdigest()
     with Running(tmp_path / "state") as running, running.client() as client:
         client.upload(blob)
-        greedy = WireWorker(running.address)
-        greedy.hello()
+        greedy = WireWorker(running.address, decode=decode_for_client)
+        greedy.send(m.ClientHello(id=0, protocol=PROTOCOL_VERSION))
+        greedy.expect(m.Welcome)
         for id in range(300):
             greedy.send(m.BlobGet(id=id, digest=digest, offset=0, length=1 << 20))
         took = []

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.executors.base import Dependencies, Executor, Outcome, Sandbox
-from protocol.plan import ArtifactsSpec, Resources, ServiceSpec
+from daemon.executors.base import CommandFailed, Dependencies, Executor, Outcome, Sandbox
+from protocol.messages import Terminal
+from protocol.plan import ArtifactsSpec, Keep, Resources, ServiceSpec
 from protocol.views import Capability
 from tests.support.docker_jobs import tar_of, tar_workspace, unpacked
 from tests.support.eventually import DEADLINE, eventually
@@ -221,3 +222,40 @@ class ExecutorContract:
         outcome, _ = execute(executor, sandbox)
         assert outcome.exit_code != 0
         sandbox.remove()
+
+    # commands of people
+
+    @pytest.mark.capability(Capability.COMMANDS)
+    def test_commands_run_in_a_kept_container_also_under_the_next_daemon(
+        self, executor: Executor, executors: Open
+    ) -> None:
+        job = assignment("echo left > left.txt; exit 3", keep=Keep(seconds=600.0))
+        sandbox = executor.sandbox(job)
+        sandbox.prepare(None)
+        assert execute(executor, sandbox)[0].exit_code == 3
+        assert sandbox.keep()
+        following = executors()
+        (found,) = following.find()
+        assert (found.attempt, found.over) == (job.attempt, True)
+        again = following.sandbox(job)
+        for one in (sandbox, again):
+            command = one.run_command(["sh", "-c", "cat - left.txt; echo aside >&2; exit 5"], None)
+            command.write(b"given\n")
+            command.end_input()
+            said = {1: b"", 2: b""}
+
+            def hear(stream: int, data: bytes, said: dict[int, bytes] = said) -> None:
+                said[stream] += data
+
+            assert command.follow(hear, lambda: None) == 5
+            assert said == {1: b"given\nleft\n", 2: b"aside\n"}
+        endless = again.run_command([], Terminal(rows=10, columns=40))
+        endless.write(b"sleep 987\n")
+        ender = threading.Timer(0.0, endless.end)
+        ender.start()
+        assert endless.follow(lambda stream, data: None, lambda: None) != 0
+        ender.join()
+        again.remove()
+        with pytest.raises(CommandFailed):
+            again.run_command(["true"], None)
+        assert following.find() == []

@@ -12,14 +12,14 @@ TEXT = b"[service:db] ready\n"
 
 
 def written(log: LogSender) -> bytes:
-    return b"".join(data for _, data in log.take())
+    return b"".join(piece.data for piece in log.take())
 
 
 @pytest.mark.parametrize("kept", [0, 3, len(LOG), len(LOG) + 5, len(LOG + TEXT)])
 def test_after_a_loss_exactly_the_missing_part_is_written(kept: int) -> None:
     log = LogSender(lambda: None)
     appendix = Appendix(log)
-    log.write(LOG)
+    log.write(LOG, 1.0)
     appendix.write()  # nothing yet
     appendix.append(TEXT, log.end)
     assert written(log) == LOG + TEXT
@@ -27,7 +27,7 @@ def test_after_a_loss_exactly_the_missing_part_is_written(kept: int) -> None:
     log.restart(kept)
     assert log.whole() is None
     start = log.resume()
-    log.write(LOG[start:])
+    log.write(LOG[start:], 1.0)
     appendix.write()
     assert written(log) == (LOG + TEXT)[kept:]
     assert log.whole() == len(LOG + TEXT)
@@ -36,11 +36,11 @@ def test_after_a_loss_exactly_the_missing_part_is_written(kept: int) -> None:
 def test_a_log_that_is_lost_meanwhile_is_told_by_its_length_alone() -> None:
     log = LogSender(lambda: None)
     appendix = Appendix(log)
-    log.write(LOG)
+    log.write(LOG, 1.0)
     log.restart(2)
     appendix.append(TEXT, len(LOG))
     assert log.whole() is None
-    log.write(LOG[log.resume() :])
+    log.write(LOG[log.resume() :], 1.0)
     appendix.write()
     assert written(log) == (LOG + TEXT)[2:]
 

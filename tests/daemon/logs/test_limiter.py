@@ -10,11 +10,11 @@ from daemon.logs.limiter import TAIL_BYTES, LogLimit
 
 def limited(log: bytes, limit: int, cuts: list[int], stored: int = 0) -> bytes:
     out: list[bytes] = []
-    limiter = LogLimit(limit, out.append, stored)
+    limiter = LogLimit(limit, lambda data, at: out.append(data), stored)
     at = limiter.start
     for size in [*cuts, len(log)]:
         if at < len(log) and size:
-            limiter.write(log[at : at + size])
+            limiter.write(log[at : at + size], 1.0)
             at = min(len(log), at + size)
     limiter.close()
     return b"".join(out)
@@ -48,9 +48,24 @@ def test_no_more_than_the_limit_and_one_line_come_out(log: bytes, limit: int) ->
 
 def test_the_tail_of_a_large_limit_takes_bounded_memory() -> None:
     out: list[bytes] = []
-    limiter = LogLimit(100 << 20, out.append)
-    limiter.write(b"x" * (200 << 20))
+    limiter = LogLimit(100 << 20, lambda data, at: out.append(data))
+    limiter.write(b"x" * (200 << 20), 1.0)
     assert len(limiter._end) <= 101 << 20
     for _ in range(50):
-        limiter.write(b"y" * (1 << 20))
+        limiter.write(b"y" * (1 << 20), 1.0)
     assert len(limiter._end) <= 3 * TAIL_BYTES
+
+
+@given(limit=st.integers(0, 120), sizes=st.lists(st.integers(1, 30), min_size=1, max_size=20))
+def test_every_byte_keeps_the_time_at_which_it_was_read(limit: int, sizes: list[int]) -> None:
+    log = b"".join(bytes([number]) * size for number, size in enumerate(sizes))
+    out: list[tuple[float, bytes]] = []
+    limiter = LogLimit(limit, lambda data, at: out.append((at, data)))
+    at = 0
+    for number, size in enumerate(sizes):
+        limiter.write(log[at : at + size], float(number))
+        at += size
+    limiter.close()
+    for read_at, data in out:
+        _, line, after = data.rpartition(b" bytes]\n")
+        assert set(after if line else data) <= {int(read_at)}

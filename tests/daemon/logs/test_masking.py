@@ -92,3 +92,17 @@ def test_masking_keeps_up_with_a_log() -> None:
     line = b"2026-11-24 some very ordinary line of output of a build: 0123456789abcdef\n"
     out = masked(masker, [line * 200] * (8_000_000 // (len(line) * 200)))
     assert MASK.encode() not in out
+
+
+def test_few_held_bytes_may_be_passed_on_before_the_secret_is_complete() -> None:
+    out: list[bytes] = []
+    stream = Masker(["$ sesame"]).stream(out.append)
+    stream.write(b"bash$ ")
+    assert b"".join(out) == b"bash"
+    stream.flush_short()
+    assert b"".join(out) == b"bash$ "
+    stream.write(b"ls\n$ ses")
+    stream.flush_short()  # too many
+    stream.write(b"ame\n")
+    stream.close()
+    assert b"".join(out) == b"bash$ ls\n[MASKED]\n"

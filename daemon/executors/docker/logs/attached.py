@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
+from itertools import groupby
 from threading import Condition
 
 from daemon.executors.docker.logs.multiplexed import JobLog, ScriptEnd, StreamDemultiplexer
@@ -34,9 +36,11 @@ class AttachedOutput:
         self._log = JobLog(self._put, noticed=self._noticed)
         self._reader = StreamDemultiplexer(self._log, stored=False)
         self._marks: set[bytes] = set()
-        self._backlog: deque[bytes] = deque()
+        self._backlog: deque[tuple[float, bytes]] = deque()  # with the times at which they were read
         self._backlog_bytes = 0
         self._change = Condition()
+        self.read_at: float | None = None
+        """The time (wall clock) at which the bytes that the sink is just given were read."""
         self.open = True
         THREADS.start(Task(self._read, "output"))
 
@@ -48,10 +52,11 @@ class AttachedOutput:
         self.close()
 
     def _put(self, data: bytes) -> None:
+        now = time.time()
         with self._change:
             if self._backlog_bytes + len(data) > MAX_BACKLOG_BYTES:
                 raise _Behind
-            self._backlog.append(data)
+            self._backlog.append((now, data))
             self._backlog_bytes += len(data)
             self._change.notify_all()
 
@@ -88,16 +93,25 @@ class AttachedOutput:
         while True:
             with self._change:
                 changed = self._change.wait_for(lambda: self._backlog or not self.open, QUIET_SECONDS)
-                data = b"".join(self._backlog)
+                taken = list(self._backlog)
                 self._backlog.clear()
                 self._backlog_bytes = 0
-            if data:
-                given += len(data)
-                sink(data)
+            if taken:
+                for _, group in groupby(taken, key=_thousandths):
+                    pieces = list(group)
+                    data = b"".join(piece for _, piece in pieces)
+                    self.read_at = pieces[0][0]
+                    given += len(data)
+                    sink(data)
             elif changed:
                 return given, self._log.end is not None
             elif not runs():
                 self.close()
+
+
+def _thousandths(piece: tuple[float, bytes]) -> int:
+    """Pieces that were read within the same millisecond are passed on together."""
+    return int(piece[0] * 1000)
 
 
 class _Behind(Exception):

@@ -1,0 +1,1 @@
+"""What people do with jobs' containers at a worker: commands in them, and keeping them after the job's end."""
