@@ -23,7 +23,7 @@ async def send(session: aiohttp.ClientSession, url: str, secret: str, number: in
     loop = asyncio.get_running_loop()
     await asyncio.sleep(due - loop.time())
     body = json.dumps(
-        {"ref": f"refs/heads/branch-{number % 20}", "after": f"{number:040x}", "id": str(number)}
+        {"ref": f"refs/heads/branch-{number % 20}", "after": f"{number + 1:040x}", "id": str(number)}
     ).encode()
     signature = hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
     async with session.post(url, data=body, headers={"X-Longshore-Signature": f"sha256={signature}"}) as answer:

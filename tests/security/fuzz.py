@@ -53,6 +53,8 @@ class Fuzzer:
         for payload in (b"", b"x" * 10, b"y" * 5000):
             self.good.append([*map(bytes, encode(m.LogChunk(attempt="1.1", offset=0), payload))])
             self.good.append([*map(bytes, encode(m.BlobPut(id=1, digest="0" * 64, size=10, offset=0), payload))])
+            self.good.append([*map(bytes, encode(m.CommandInput(command="c"), payload))])
+            self.good.append([*map(bytes, encode(m.CommandOutput(command="c"), payload))])
         self.sent: list[Frames] = []
 
     def message(self) -> Frames:

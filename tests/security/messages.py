@@ -18,6 +18,7 @@ def one_of_each() -> list[m.Message]:
         "offset": 0, "digest": "0" * 64, "length": 1, "size": 1, "run": 1, "job": "a", "worker": "w1", "token": "t",
         "plan": plan(job("a")), "key": "nobody", "secret": "no", "role": "viewer", "value": "12345678",
         "statuses": [], "workers": [], "schedule": 1, "channel": 1, "considered_until": 1.0,
+        "command": "c", "signal": "INT", "rows": 1, "columns": 1,
         "project": "p", "trigger": TriggerSpec(project="g/p", key="k", source="push"),
     }  # fmt: skip
     made = []
