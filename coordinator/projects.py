@@ -43,7 +43,9 @@ MOST_PENDING = 100_000
 """Triggers that may wait for the launcher; further ones are refused for now."""
 MOST_IN_ANSWER = 1000
 KEPT_SECONDS = 90 * 86_400.0
-"""Time for which an ended trigger is kept, and a repeated delivery known; older ones are removed at a start."""
+"""Time for which an ended trigger is kept, and a repeated delivery known."""
+PRUNE_EVERY = 3600.0
+"""Seconds between deletions of older ones."""
 LONGEST_KEY = 200
 LONGEST_TEXT = 4096
 LONGEST_HOOK_SECRET = 4096
@@ -79,7 +81,7 @@ class Projects:
             if hook_secret is not None:
                 self._hook_secrets[name] = hook_secret
         self._next_trigger = store.newest(RunTrigger) + 1
-        store.discard(RunTrigger, _old(time.time()))
+        self._prune_at = 0.0
         pending = store.all(RunTrigger.select().where(RunTrigger.state == "pending"))
         self._pending = len(pending)
         for row in pending:
@@ -258,6 +260,12 @@ class Projects:
         which = (RunTrigger.project == spec.project) & (RunTrigger.key == spec.key)
         found = self._store.all(RunTrigger.select().where(which))
         return found[0] if found else None
+
+    def prune(self, now: Now) -> None:
+        """Forgets triggers that ended long ago. Cheap if called often."""
+        if now.mono >= self._prune_at:
+            self._prune_at = now.mono + PRUNE_EVERY
+            self._store.prune(RunTrigger, RunTrigger.id, _old(now.wall))
 
     # for readers, after the commit
 

@@ -247,10 +247,11 @@ class Coordinator(Resources):
         """Deletes rows that nobody needs any more; while the database is away, they wait for the next time."""
         try:
             self.deliveries.prune(now)
+            self.projects.prune(now)
         except Superseded:
             raise
         except Exception as error:
-            log.warning("old deliveries are not deleted yet: %s", failure(error))
+            log.warning("old triggers and deliveries are not deleted yet: %s", failure(error))
 
     def stop_environments(self, now: Now) -> None:
         """Stops the environments whose time has come; one whose run can't be read now stays due."""

@@ -293,11 +293,6 @@ class Store:
             self._write_audit([line])
         self._last_audit += 1
 
-    def discard(self, table: type[Table], which: Expression) -> None:
-        """Deletes rows durably that nobody misses."""
-        with self._transaction():
-            self._database.execute(table.delete().where(which))
-
     def all(self, query: Any) -> list[rows.Row]:
         """The rows that a query finds; for `history.py`, and the tables of keys, tokens, secrets and the audit."""
         return self._rows(query)

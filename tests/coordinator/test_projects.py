@@ -32,7 +32,7 @@ from protocol.projects import (
 from tests.security.joining import join
 from tests.support.coordinator_process import Running
 from tests.support.crashing_coordinator import free_address, start
-from tests.support.eventually import DEADLINE
+from tests.support.eventually import DEADLINE, eventually
 from tests.support.plans import job, plan
 
 APP = ProjectSpec(name="group/app", url="https://git.example.org/group/app.git", default_branch="main")
@@ -219,7 +219,11 @@ def test_ended_triggers_are_forgotten_after_a_while_but_an_id_is_never_used_agai
     running.close()
     monkeypatch.setattr(projects, "KEPT_SECONDS", -1.0)
     with Running(tmp_path / "state") as again, again.client() as owner:
-        assert [each.id for each in owner.request(m.ListTriggers, m.TriggerList).triggers] == [ended[-1]]
+
+        def left() -> list[int]:
+            return [each.id for each in owner.request(m.ListTriggers, m.TriggerList).triggers]
+
+        eventually(lambda: left() == [ended[-1]])
         assert trigger(owner, "d0").trigger == ended[-1] + 1
 
 
