@@ -39,7 +39,6 @@ PATIENCE = 3 * 24 * 3600.0
 """Seconds for which a delivery is tried."""
 KEPT = 24 * 3600.0
 """Seconds for which a delivery is kept after its end, for users to look at."""
-PRUNE_EVERY = 3600.0
 
 
 class Entry(msgspec.Struct):
@@ -84,7 +83,6 @@ class Deliveries:
             for _, project, branch, run, broken, told in store.all(BranchOutcome.select())
         }
         self._seq = max(store.highest(Delivery.seq), 0)
-        self._prune_at = 0.0
 
     # with the turn
 
@@ -218,10 +216,7 @@ class Deliveries:
     # upkeep
 
     def prune(self, now: Now) -> None:
-        """Forgets what was delivered long ago. Cheap if called often."""
-        if now.mono < self._prune_at:
-            return
-        self._prune_at = now.mono + PRUNE_EVERY
+        """Forgets what was delivered long ago."""
         old = (Delivery.state != "pending") & (Delivery.changed_at < now.wall - KEPT)
         for key in self._store.prune(Delivery, Delivery.key, old):
             if key not in self._pending:

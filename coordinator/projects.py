@@ -44,8 +44,6 @@ MOST_PENDING = 100_000
 MOST_IN_ANSWER = 1000
 KEPT_SECONDS = 90 * 86_400.0
 """Time for which an ended trigger is kept, and a repeated delivery known."""
-PRUNE_EVERY = 3600.0
-"""Seconds between deletions of older ones."""
 LONGEST_KEY = 200
 LONGEST_TEXT = 4096
 LONGEST_HOOK_SECRET = 4096
@@ -81,7 +79,6 @@ class Projects:
             if hook_secret is not None:
                 self._hook_secrets[name] = hook_secret
         self._next_trigger = store.newest(RunTrigger) + 1
-        self._prune_at = 0.0
         pending = store.all(RunTrigger.select().where(RunTrigger.state == "pending"))
         self._pending = len(pending)
         for row in pending:
@@ -262,10 +259,8 @@ class Projects:
         return found[0] if found else None
 
     def prune(self, now: Now) -> None:
-        """Forgets triggers that ended long ago. Cheap if called often."""
-        if now.mono >= self._prune_at:
-            self._prune_at = now.mono + PRUNE_EVERY
-            self._store.prune(RunTrigger, RunTrigger.id, _old(now.wall))
+        """Forgets triggers that ended long ago."""
+        self._store.prune(RunTrigger, RunTrigger.id, _old(now.wall))
 
     # for readers, after the commit
 

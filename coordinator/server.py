@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 PROJECT_MESSAGES = get_args(m.Administrative)
 SCHEDULE_MESSAGES = get_args(m.ChangesSchedules)
 CHANNEL_MESSAGES = get_args(m.ChangesChannels)
+PRUNE_EVERY = 3600.0
+"""Seconds between deletions of rows that nobody needs any more."""
 TICK_EVERY = 0.5
 """Seconds between engine ticks, which check deadlines."""
 SLOW_PEER_WAIT = 0.002
@@ -84,6 +86,7 @@ class Coordinator(Resources):
         self._stall: Stall | None = None
         self._held_back: dict[bytes, list[bytes]] = {}  # by route: the newest hello received during a stall
         self._next_tick = 0.0
+        self._next_prune = 0.0
 
     def run(self) -> None:
         """Runs turns until `stop`, then closes everything. A killed process needs no clean-up: it restarts from disk.
@@ -239,7 +242,9 @@ class Coordinator(Resources):
         if now.mono >= self._next_tick:
             self._next_tick = now.mono + TICK_EVERY
             self.engine.tick(now)
-            self.prune(now)
+            if now.mono >= self._next_prune:
+                self._next_prune = now.mono + PRUNE_EVERY
+                self.prune(now)
             if self.settings.stops_environments:
                 self.stop_environments(now)
 
